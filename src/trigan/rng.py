@@ -1,0 +1,65 @@
+"""Stateless randomness: every random number is a function of (seed, stream, step, index in the global batch).
+
+Nothing here keeps state, so a run that stops and goes on draws the same numbers, and a rank that takes rows 32..63
+of a global batch gets the numbers that one process would have used for those rows.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+
+def hash64(*parts: object) -> int:
+    """A 63-bit integer from the parts' texts (BLAKE2b); the same on every machine and Python version."""
+    text = "/".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
+
+
+def generator(*parts: object, device: torch.device | str = "cpu") -> torch.Generator:
+    """A torch generator seeded with :func:`hash64` of the parts."""
+    return torch.Generator(device=device).manual_seed(hash64(*parts))
+
+
+def permutation(n: int, *parts: object) -> Tensor:
+    """A permutation of 0..n-1, int64 on the CPU, as a function of the parts alone."""
+    return torch.randperm(n, generator=generator("permutation", *parts))
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The random numbers of one step, for rows ``start..stop`` of a global batch of ``total`` rows.
+
+    Each method draws for the whole global batch and returns this process's rows, so that the value of a row does not
+    depend on how many processes share the batch.
+    """
+
+    seed: int
+    step: int
+    total: int
+    start: int
+    stop: int
+    device: torch.device = torch.device("cpu")
+
+    def _generator(self, stream: str) -> torch.Generator:
+        return generator(self.seed, stream, self.step, device=self.device)
+
+    def normal(self, stream: str, *shape: int) -> Tensor:
+        """N(0, 1) numbers, shape (stop - start, *shape)."""
+        rows = torch.randn(self.total, *shape, generator=self._generator(stream), device=self.device)
+        return rows[self.start : self.stop]
+
+    def uniform(self, stream: str, *shape: int) -> Tensor:
+        """Uniform numbers in [0, 1), shape (stop - start, *shape)."""
+        rows = torch.rand(self.total, *shape, generator=self._generator(stream), device=self.device)
+        return rows[self.start : self.stop]
+
+    def integers(self, stream: str, high: int, *shape: int) -> Tensor:
+        """Uniform integers in 0..high-1, int64, shape (stop - start, *shape)."""
+        rows = torch.randint(high, (self.total, *shape), generator=self._generator(stream), device=self.device)
+        return rows[self.start : self.stop]
+
+    def rows(self, start: int, stop: int) -> "Draws":
+        """The same step's numbers for rows ``start..stop`` of this process's own rows (a micro-batch)."""
+        return replace(self, start=self.start + start, stop=self.start + stop)
