@@ -35,7 +35,7 @@ class Contrast:
 
 
 def unequal_sight(cell: Cell, against: Cell) -> str:
-    """How what ``cell`` sees differs from what ``against`` sees, in words; empty if L, U, V and X agree trial by trial."""
+    """How what ``cell`` sees differs from what ``against`` sees, in words; empty if L, U, V, X agree in each trial."""
     more, less = set(), set()
     for trial in sorted(set(cell.by_trial) & set(against.by_trial)):
         for key in SEES:

@@ -82,10 +82,8 @@ def t_interval(
         raise ValueError("a t interval needs two differences")
     error = standard_error(summary.sd, n, test_over_train)
     half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * error
-    if error > 0:
-        p = 2 * float(stdtr(n - 1, -abs(summary.mean) / error))
-    else:
-        p = 1.0 if summary.mean == 0 else 0.0
+    t = abs(summary.mean) / error if error > 0 else (math.inf if summary.mean else 0.0)
+    p = 2 * float(stdtr(n - 1, -t))
     return TInterval(summary.mean, summary.mean - half, summary.mean + half, p)
 
 
@@ -128,7 +126,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def not_worse(differences: Sequence[float], margin: float, test_over_train: float | None = None) -> bool:
-    """Whether (row - best) lies above ``-margin`` at 95 %: the lower end of its two-sided interval does (the dagger)."""
+    """Whether (row - best) is above ``-margin`` at 95 %: the lower end of its two-sided interval is (the dagger)."""
     return t_interval(differences, test_over_train).low > -margin
 
 
@@ -138,7 +136,8 @@ def minimal_detectable_difference(
     """The true difference that a two-sided paired t test at ``level`` finds with probability ``power``.
 
     ``sd`` is the standard deviation of the paired differences. Solves for the noncentrality at which the noncentral t
-    distribution with n - 1 degrees of freedom lies outside the critical values with that probability; n >= 3, power <= 0.95.
+    distribution with n - 1 degrees of freedom lies outside the critical values with that probability.
+    Needs n >= 3 and power <= 0.95.
     """
     if n < 3:
         raise ValueError("a minimal detectable difference needs three trials")
