@@ -77,5 +77,7 @@ def weights_digest(state: Mapping[str, Tensor]) -> str:
     """SHA-256 over a state dict: names in sorted order, then each tensor's dtype, shape and bytes."""
     sha = hashlib.sha256()
     for name in sorted(state):
-        sha.update(f"{name}:{tensor_digest(state[name].float() if state[name].dtype.itemsize == 2 else state[name])};".encode())
+        sha.update(
+            f"{name}:{tensor_digest(state[name].float() if state[name].dtype.itemsize == 2 else state[name])};".encode()
+        )
     return sha.hexdigest()
