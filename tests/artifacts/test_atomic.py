@@ -84,9 +84,9 @@ def test_an_error_in_the_body_leaves_nothing(tmp_path: Path, error: type[BaseExc
 
 def test_a_file_in_the_place_of_a_directory(tmp_path: Path) -> None:
     (tmp_path / "outputs").write_text("")
-    with pytest.raises(ArtifactError, match="outputs.*a file"):
+    with pytest.raises(ArtifactError, match=r"outputs.*a file"):
         write_text(tmp_path / "outputs" / "a", "x")
-    with pytest.raises(ArtifactError, match="outputs.*a file"):
+    with pytest.raises(ArtifactError, match=r"outputs.*a file"):
         write_text(tmp_path / "outputs" / "runs" / "a", "x")
 
 
