@@ -12,6 +12,11 @@ def to_float(images: Tensor) -> Tensor:
     return images.to(torch.float32).mul_(1 / 127.5).sub_(1.0)
 
 
+def to_uint8(images: Tensor) -> Tensor:
+    """[-1, 1] -> uint8 0..255, to the nearest: the inverse of :func:`to_float`; what lies outside is cut off."""
+    return images.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
 class BatchStream:
     """An endless stream of global batches; step ``t`` is the same rows whoever asks, whenever.
 

@@ -7,18 +7,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trigan.data import Augmentation, DataSpec
+from trigan.data.augmentation import Augmentation
+from trigan.data.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.modules.criteria import Balance, NoBalance, Term
 from trigan.modules.ema import EMA
-from trigan.modules.inputs import Inputs
+from trigan.data.inputs import Inputs
 from trigan.modules.optimizers import OptimizerFactory
 from trigan.modules.players import Player, PlayersModule, Update
 from trigan.modules.selection import Selection, Selector
 from trigan.modules.settle import settle_classifier
 from trigan.modules.stage import Context
 from trigan.modules.step import Step
-from trigan.networks import ClassifierFactory
+from trigan.networks.classifier import ClassifierFactory
 
 
 @dataclass(frozen=True)
@@ -118,9 +119,7 @@ class ClassifierStage:
 def watch_validation(module: PlayersModule, selection: Selection, inputs: Inputs) -> PlayersModule:
     """Give ``module`` a selector where the rule asks for one; returns the module."""
     if selection.resolve("validation" in inputs) == "val":
-        selector = Selector(
-            module.result("classifier"), inputs["validation"], module.plan.steps, selection.candidates
-        )
+        selector = Selector(module.result("classifier"), inputs["validation"], module.plan.steps, selection.candidates)
         module.watch(selector, lambda network: _settle(module, network, inputs))
     return module
 

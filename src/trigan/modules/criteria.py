@@ -1,6 +1,5 @@
 """What a classifier's fit is made of: how labelled images are drawn, how errors count, and terms on further images."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -8,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trigan.data import Augmentation
+from trigan.data.augmentation import Augmentation
 from trigan.errors import ConfigError
-from trigan.losses.semi_supervised import fixmatch
+from trigan.losses.pseudo_label import consistency
 from trigan.modules.step import Step
-from trigan.networks import frozen_statistics
+from trigan.networks.batchnorm import frozen_statistics
 
 
 def class_counts(labels: Tensor, classes: int) -> Tensor:
@@ -141,9 +140,7 @@ class FixMatch:
         with torch.no_grad(), frozen_statistics(network):
             weak = network(self.weak(unlabelled.images, unlabelled.draws, "weak"))
         strong = network(self.strong(unlabelled.images, unlabelled.draws, "strong"))
-        loss = fixmatch(weak, strong, self.threshold)
+        loss = consistency(weak, strong, self.threshold)
         step.note("train/consistency_loss", loss)
         step.note("train/sure_share", (weak.softmax(1).amax(1) >= self.threshold).float().mean())
         return self.weight * loss
-
-

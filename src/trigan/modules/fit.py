@@ -136,7 +136,9 @@ def _trainer(settings: TrainerSettings, machine: Machine, callbacks: list[pl.Cal
     """A trainer that does nothing but loop: one device a process, no logger, no bar, no checkpoint of its own."""
     for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", module="pytorch_lightning", message=".*(does not have many workers|GPU available).*")
+    warnings.filterwarnings(
+        "ignore", module="pytorch_lightning", message=".*(does not have many workers|GPU available).*"
+    )
     device = machine.device
     return pl.Trainer(
         accelerator="cpu" if device.type == "cpu" else "gpu",

@@ -5,18 +5,21 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from trigan.data import Augmentation, DataSpec, NoAugmentation
+from trigan.data.augmentation import Augmentation, NoAugmentation
+from trigan.data.types import DataSpec
 from trigan.errors import ConfigError
-from trigan.losses.adversarial import AdversarialLoss
+from trigan.losses.games import AdversarialLoss
 from trigan.losses.penalty import gradient_penalty
 from trigan.modules.ema import EMA
+from trigan.data.inputs import Inputs
 from trigan.modules.optimizers import OptimizerFactory
 from trigan.modules.players import Player, PlayersModule, Update
-from trigan.modules.inputs import Inputs
 from trigan.modules.settle import settle_discriminator, settle_generator
 from trigan.modules.stage import Context
 from trigan.modules.step import Batch, Step
-from trigan.networks import Architecture, frozen_statistics
+from trigan.networks.adversaries import Architecture
+from trigan.networks.batchnorm import frozen_statistics
+
 
 @dataclass(frozen=True)
 class Adversarial:

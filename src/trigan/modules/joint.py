@@ -4,19 +4,21 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from trigan.data import Augmentation, DataSpec, NoAugmentation
+from trigan.data.augmentation import Augmentation, NoAugmentation
+from trigan.data.types import DataSpec
 from trigan.errors import ConfigError
-from trigan.losses.adversarial import AdversarialLoss
+from trigan.losses.games import AdversarialLoss
 from trigan.modules.classifier import chosen_classifier, watch_validation
 from trigan.modules.ema import EMA
-from trigan.modules.inputs import Inputs
+from trigan.data.inputs import Inputs
 from trigan.modules.objectives.game import Game, Table
 from trigan.modules.optimizers import OptimizerFactory
 from trigan.modules.players import Player, PlayersModule
 from trigan.modules.selection import Selection
 from trigan.modules.settle import settle_discriminator, settle_generator
 from trigan.modules.stage import Context
-from trigan.networks import Architecture, ClassifierFactory
+from trigan.networks.adversaries import Architecture
+from trigan.networks.classifier import ClassifierFactory
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,17 @@ class JointStage:
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch < 2:
             raise ConfigError(f"strategy.joint: steps {self.steps} must be >= 1 and batch {self.batch} >= 2")
-        self.objective.check(self.architecture)
+        self.objective.check(self.architecture, self.loss)
 
     @property
     def kind(self) -> str:
         return "joint"
 
     def build(self, context: Context, inputs: Inputs) -> PlayersModule:
-        networks = {name: context.fresh(name, lambda name=name: self._network(name, context.spec)) for name in self.objective.players}
+        networks = {
+            name: context.fresh(name, lambda name=name: self._network(name, context.spec))
+            for name in self.objective.players
+        }
         players = {
             name: Player(network, self.optimizer[name], None if name == "discriminator" else self.ema)
             for name, network in networks.items()

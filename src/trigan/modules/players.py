@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trigan.cost import count_flops
-from trigan.data import BatchStream
+from trigan.data.stream import BatchStream
 from trigan.errors import Diverged
 from trigan.modules import world
 from trigan.modules.ema import EMA, Average
@@ -92,7 +92,7 @@ class PlayersModule(pl.LightningModule):
         self.images = dict.fromkeys(self.players, 0)
         self.flops = 0
         self._flops_of: dict[Hashable, int] = {}
-        self._parameters = {name: list(network.parameters()) for name, network in self.networks.items()}
+        self._weights = {name: list(network.parameters()) for name, network in self.networks.items()}
         self._stream_seeds: dict[str, int] = {}
         self._mover = ""
         self.selector: Selector | None = None
@@ -102,13 +102,13 @@ class PlayersModule(pl.LightningModule):
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """One optimizer a player, in the players' order."""
-        return [player.optimizer.build(self._parameters[name]) for name, player in self.players.items()]
+        return [player.optimizer.build(self._weights[name]) for name, player in self.players.items()]
 
     def on_train_start(self) -> None:
         """Take the optimizers as they are: precision and devices are settled, so no wrapper is needed per step."""
         optimizers = self.optimizers(use_pl_optimizer=False)
         optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
-        self._optimizers = dict(zip(self.players, optimizers, strict=True))
+        self._steppers = dict(zip(self.players, optimizers, strict=True))
         self.networks.train()
         self.averages.eval()
 
@@ -142,17 +142,17 @@ class PlayersModule(pl.LightningModule):
         generator_due = any(update.player == "generator" for update in due)
         steps = [Step(self, index, part, generator_due) for part in range(self.plan.accumulate)]
         for update in due:
-            self._apply(update, steps)
+            self._move(update, steps)
 
-    def _apply(self, update: Update, steps: list[Step]) -> None:
+    def _move(self, update: Update, steps: list[Step]) -> None:
         self.let_move(update.player)
         for step in steps:
             self.manual_backward(update.loss(step) / len(steps))
-        player, parameters = self.players[update.player], self._parameters[update.player]
+        player, parameters = self.players[update.player], self._weights[update.player]
         world.average_gradients(parameters)
         if player.clip is not None:
             nn.utils.clip_grad_norm_(parameters, player.clip)
-        optimizer = self._optimizers[update.player]
+        optimizer = self._steppers[update.player]
         rate = player.optimizer.learning_rate * player.optimizer.schedule(steps[0].progress)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -166,7 +166,7 @@ class PlayersModule(pl.LightningModule):
         """Make ``player`` the only one whose weights take gradients; returns who moved before."""
         mover, self._mover = self._mover, player
         if player != mover:
-            for name, parameters in self._parameters.items():
+            for name, parameters in self._weights.items():
                 for parameter in parameters:
                     parameter.requires_grad_(name == player)
         return mover
@@ -200,7 +200,7 @@ class PlayersModule(pl.LightningModule):
             Diverged: if one of them, or a player's weight, is not finite.
         """
         means = self.notes.flush()
-        healthy = all(torch.isfinite(p).all() for parameters in self._parameters.values() for p in parameters)
+        healthy = all(torch.isfinite(p).all() for parameters in self._weights.values() for p in parameters)
         bad = [name for name, mean in means.items() if not abs(mean) < float("inf")]
         if bad or not healthy:
             what = f"{bad[0]} is {means[bad[0]]}" if bad else "a player's weights are not finite"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trigan.errors import ConfigError
-from trigan.modules.inputs import Input, image_batches
+from trigan.data.inputs import Input, image_batches
 
 
 @dataclass(frozen=True)

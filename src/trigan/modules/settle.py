@@ -7,8 +7,8 @@ So whatever is evaluated gets its statistics from images of one kind: real train
 import torch
 from torch import Tensor, nn
 
-from trigan.modules.inputs import EVALUATION_BATCH, image_batches, sample_of
-from trigan.networks import reestimate_statistics
+from trigan.data.inputs import EVALUATION_BATCH, image_batches, sample_of
+from trigan.networks.batchnorm import reestimate_statistics
 from trigan.rng import generator
 
 #: Images from which statistics are estimated, at the most.

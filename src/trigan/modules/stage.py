@@ -7,11 +7,12 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from trigan.data import BatchStream, DataSpec
+from trigan.data.stream import BatchStream
+from trigan.data.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.modules import world
 from trigan.modules.fit import TrainerSettings
-from trigan.modules.inputs import Input, Inputs
+from trigan.data.inputs import Input, Inputs
 from trigan.modules.players import Plan, PlayersModule
 from trigan.rng import hash64
 

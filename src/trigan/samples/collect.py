@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trigan.errors import TriganError
-from trigan.modules.inputs import Input
+from trigan.data.inputs import Input
 from trigan.samples.filters import Filter, Judges, outputs
 from trigan.samples.sources import CandidateSource
 
@@ -49,13 +48,14 @@ def collect(
 ) -> Collected:
     """Draw candidates until each class has its ``wanted`` (K,) number, or the source or the patience is at an end.
 
+    The set may be smaller than wanted, and empty if nothing passed.
+
     A source that doesn't choose labels has them found by the judges' classifier, which must be sure of them with
     probability ``label_threshold``. Every candidate passes through every filter. ``judges`` are needed for either.
-
-    Raises:
-        TriganError: if nothing passed.
     """
-    missing, kept_images, kept_labels = wanted.clone(), [], []
+    missing = wanted.clone()
+    kept_images: list[Tensor] = []
+    kept_labels: list[Tensor] = []
     start, limit = 0, CANDIDATES_PER_IMAGE * int(wanted.sum())
     while int(missing.sum()) and start < limit:
         asked = torch.repeat_interleave(torch.arange(len(wanted)), missing.clamp(min=0) * 2)
@@ -78,11 +78,6 @@ def collect(
         kept_labels.append(labels[chosen])
         missing -= torch.bincount(labels[chosen], minlength=len(wanted))
     images, labels = torch.cat(kept_images), torch.cat(kept_labels)
-    if len(images) == 0:
-        raise TriganError(
-            f"strategy: none of {start} candidates passed the filters; lower strategy.label_threshold or the filters' "
-            "thresholds, or train the GAN for longer"
-        )
     return Collected(Input(images, labels), start, int(missing.sum()))
 
 

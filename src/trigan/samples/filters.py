@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trigan.errors import ConfigError
-from trigan.modules.inputs import image_batches
+from trigan.data.inputs import image_batches
 
 
 class Filter(Protocol):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from trigan.data import to_uint8
+from trigan.data.stream import to_uint8
 from trigan.rng import generator
 
 #: Latents are drawn in blocks of this many, each with a seed of its own.

@@ -1,5 +1,6 @@
 """A GAN's labelled samples beside the real ones: C on real + synthetic, and the controls that stand in for G."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -7,12 +8,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from trigan.data import DataSpec, TrainingView
+from trigan.data.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.modules.classifier import ClassifierStage
 from trigan.modules.criteria import Extra, class_counts
 from trigan.modules.gan import GANStage
-from trigan.modules.inputs import Input
+from trigan.data.inputs import Input
 from trigan.rng import hash64
 from trigan.samples.collect import collect, wanted_counts
 from trigan.samples.filters import Filter, Judges
@@ -20,6 +21,9 @@ from trigan.samples.sources import CandidateSource, FromGenerator, FromLabelled,
 from trigan.strategies.base import Outcome, Sees, labelled_inputs, overall_status, selection_labels
 from trigan.strategies.baseline import require_unlabelled
 from trigan.strategies.workshop import Workshop
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -95,12 +99,17 @@ class Augment:
         )
         source, filters = recipe.source(), () if self.source == "noise" else self.samples.filters
         judges = recipe.judges() if filters or not source.chooses_labels else None
-        collected = workshop.count(
-            "sampling", lambda: collect(source, wanted, filters, judges, self.label_threshold)
-        )
-        extra = Extra(self.classifier.augmentation, self.samples.weight, self.samples.per_step)
-        stage = replace(self.classifier, terms=(*self.classifier.terms, extra))
-        inputs = {**labelled_inputs(view), "extra": collected.data}
+        collected = workshop.count("sampling", lambda: collect(source, wanted, filters, judges, self.label_threshold))
+        stage, inputs, stamps = self.classifier, labelled_inputs(view), ("no-samples",)
+        if len(collected.data):
+            extra = Extra(self.classifier.augmentation, self.samples.weight, self.samples.per_step)
+            stage, inputs, stamps = replace(stage, terms=(*stage.terms, extra)), {**inputs, "extra": collected.data}, ()
+        else:
+            _log.warning(
+                "none of %d candidates passed the filters: C is trained on the real images alone (see "
+                "strategy.label_threshold, strategy.samples.filters, strategy.gan.steps)",
+                collected.looked_at,
+            )
         trained = workshop.train("classifier", stage, inputs)
         rule = stage.selection.resolve("validation" in inputs)
         networks = {"classifier": trained.networks["classifier"], **recipe.adversaries}
@@ -111,6 +120,7 @@ class Augment:
             rule,
             trained.step,
             overall_status(workshop),
+            stamps=stamps,
             generator=recipe.adversaries.get("generator"),
             notes=_notes(collected.data, collected.looked_at, collected.short, view.spec.classes),
         )

@@ -7,11 +7,12 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from trigan.data import Augmentation, DataSpec, TrainingView
+from trigan.data.augmentation import Augmentation
+from trigan.data.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.modules.classifier import ClassifierStage
 from trigan.modules.criteria import Extra, FixMatch
-from trigan.modules.inputs import Input, Inputs
+from trigan.data.inputs import Input, Inputs
 from trigan.modules.selection import accuracy
 from trigan.rng import hash64
 from trigan.samples.filters import outputs
@@ -87,7 +88,9 @@ class Baseline:
         if self.matched_flops is not None and self.matched_flops <= 0:
             raise ConfigError(f"strategy.matched_flops: {self.matched_flops} must be above 0")
         if self.matched_flops is not None and isinstance(self.unlabelled, SelfTraining):
-            raise ConfigError("strategy.matched_flops goes with strategy.unlabelled=none or fixmatch, not self_training")
+            raise ConfigError(
+                "strategy.matched_flops goes with strategy.unlabelled=none or fixmatch, not self_training"
+            )
 
     def run(self, view: TrainingView, workshop: Workshop) -> Outcome:
         stage, inputs = self.classifier, labelled_inputs(view)
@@ -125,9 +128,7 @@ class Baseline:
         networks: list[nn.Module] = [self.classifier.classifier(spec) for _ in range(max(1, len(members)))]
         return {"classifier": Ensemble(networks) if members else networks[0]}
 
-    def _matched(
-        self, stage: ClassifierStage, inputs: Inputs, workshop: Workshop, flops: float
-    ) -> list[Trained]:
+    def _matched(self, stage: ClassifierStage, inputs: Inputs, workshop: Workshop, flops: float) -> list[Trained]:
         per_step = workshop.flops_per_step(stage, inputs)
         if self.spend == "longer":
             return [workshop.train("classifier", replace(stage, steps=max(1, round(flops / per_step))), inputs)]

@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 from torch import nn
 
-from trigan.data import DataSpec, TrainingView
+from trigan.data.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.modules.gan import GANStage
-from trigan.modules.inputs import Input
+from trigan.data.inputs import Input
 from trigan.strategies.base import Outcome, Sees, labelled_inputs, overall_status, selection_labels
 from trigan.strategies.fine_tune import FineTune
 from trigan.strategies.probes import Fitted, LinearHead, NeighboursHead, Probe
@@ -123,4 +123,3 @@ class Features:
         network.mean.copy_(mean)
         network.scale.copy_(scale)
         return network.to(device).eval(), fitted
-

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from trigan.artifacts.identity import weights_digest
-from trigan.data import DataSpec
+from trigan.data.types import DataSpec
 from trigan.modules.classifier import ClassifierStage
-from trigan.modules.inputs import Inputs
-from trigan.networks import Architecture
+from trigan.data.inputs import Inputs
+from trigan.networks.adversaries import Architecture
 from trigan.strategies.trunk import FeatureExtractor
 from trigan.strategies.workshop import Trained, Workshop
 

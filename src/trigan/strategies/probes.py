@@ -74,7 +74,9 @@ class NearestNeighbours:
     def fit(self, features: Array, labels: NDArray[np.int64], classes: int, seed: int) -> Fitted:
         folds = _folds(labels, self.folds, seed)
         if folds is None:
-            return Fitted(NeighboursHead.of(features, labels, classes, self.neighbours[0]), False, {"k": self.neighbours[0]})
+            return Fitted(
+                NeighboursHead.of(features, labels, classes, self.neighbours[0]), False, {"k": self.neighbours[0]}
+            )
         smallest = min(len(train) for train, _ in folds.split(features, labels))
         scores = {}
         for k in (k for k in self.neighbours if k <= smallest):
@@ -189,4 +191,3 @@ class NeighboursHead(nn.Module):
         nearest = torch.cdist(features, self.kept).topk(k, largest=False).indices
         shares = (self.votes[nearest].sum(1) + 0.5 / classes) / (k + 0.5)
         return shares.log() / self.temperature
-

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trigan.errors import ConfigError
-from trigan.modules.inputs import image_batches
+from trigan.data.inputs import image_batches
 
 
 class FeatureExtractor(nn.Module):

@@ -14,11 +14,11 @@ from trigan import PROTOCOL_VERSION
 from trigan.artifacts.atomic import write_bytes
 from trigan.artifacts.identity import describe, digest, tensor_digest
 from trigan.artifacts.store import Slot, Store
-from trigan.data import DataSpec
 from trigan.cost import Cost, count_flops
+from trigan.data.types import DataSpec
 from trigan.modules import world
 from trigan.modules.fit import Machine, Observer, TrainerSettings, fit
-from trigan.modules.inputs import Inputs
+from trigan.data.inputs import Inputs
 from trigan.modules.players import PlayersModule
 from trigan.modules.stage import Context, Stage
 
@@ -127,12 +127,11 @@ class Workshop:
         cost = Cost(manifest["cost"]["flops"], manifest["cost"]["images"])
         return Trained(name, stage.kind, key, networks, cost, manifest["status"], manifest["step"], directory)
 
-    def _fit(
-        self, name: str, key: str, stage: Stage, inputs: Inputs, context: Context, slot: Slot | None
-    ) -> Trained:
+    def _fit(self, name: str, key: str, stage: Stage, inputs: Inputs, context: Context, slot: Slot | None) -> Trained:
         module = stage.build(context, inputs)
         observers = self.observers(name, slot.directory) if slot is not None else ()
         ending = fit(module, self.settings, self.machine, slot.checkpoints if slot is not None else None, observers)
+        module.to(self.machine.device)  # Lightning leaves it on the CPU
         networks = {player: network.eval() for player, network in stage.finish(module, inputs).items()}
         step = _selected_step(module, ending.step)
         cost = Cost(module.flops, dict(module.images))

@@ -8,12 +8,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trigan.errors import ConfigError
-from trigan.losses.semi_supervised import triple_gan_classifier
+from trigan.losses.games import AdversarialLoss
+from trigan.losses.triple import pair_classifier
 from trigan.modules.classifier import labelled_loss
 from trigan.modules.objectives.game import Ramp, Table, require_conditional
 from trigan.modules.players import Objective, Update
 from trigan.modules.step import Step
-from trigan.networks import Architecture, frozen_statistics
+from trigan.networks.adversaries import Architecture
+from trigan.networks.batchnorm import frozen_statistics
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,12 @@ class Conditional:
     def players(self) -> tuple[str, ...]:
         return ("discriminator", "generator", "classifier")
 
-    def check(self, architecture: Architecture) -> None:
+    def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         require_conditional(architecture, True, "conditional")
+        if loss.gradient_penalty > 0.0:
+            raise ConfigError("loss: strategy.objective=conditional has no gradient penalty; take another loss")
 
     def start(self, table: Table) -> Objective:
-        if table.loss.gradient_penalty > 0.0:
-            raise ConfigError("loss=wasserstein: strategy.objective=conditional has no gradient penalty; take another loss")
         return _Play(self, table)
 
 
@@ -93,9 +95,9 @@ class _Play:
         logits = network(unlabelled.images)
         with torch.no_grad(), frozen_statistics(judge):
             verdict = judge(self.table.view(unlabelled.images, unlabelled.draws, "view"), logits.argmax(1))
-        adversarial = triple_gan_classifier(logits, verdict)
+        adversarial = pair_classifier(logits, verdict, self.game.alpha)
         step.note("train/adversarial_loss", adversarial)
-        loss = loss + self.game.alpha * adversarial
+        loss = loss + adversarial
         weight = self.game.pair_weight * self.game.ramp(step.progress)
         if weight > 0.0:
             fakes = step.fakes()

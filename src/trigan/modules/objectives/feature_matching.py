@@ -7,13 +7,16 @@ import torch
 from torch import Tensor
 
 from trigan.errors import ConfigError
-from trigan.losses.semi_supervised import feature_matching, k_plus_one_fake, k_plus_one_real
+from trigan.losses.adversarial import minimax_discriminator
+from trigan.losses.games import AdversarialLoss
+from trigan.losses.semi_supervised import feature_matching, generated, real_unlabelled
 from trigan.modules import world
 from trigan.modules.classifier import labelled_loss
 from trigan.modules.objectives.game import Table, require_conditional
 from trigan.modules.players import Objective, Update
 from trigan.modules.step import Step
-from trigan.networks import Architecture, frozen_statistics
+from trigan.networks.adversaries import Architecture
+from trigan.networks.batchnorm import frozen_statistics
 
 
 @dataclass(frozen=True)
@@ -34,8 +37,13 @@ class FeatureMatching:
     def players(self) -> tuple[str, ...]:
         return ("classifier", "generator")
 
-    def check(self, architecture: Architecture) -> None:
+    def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         require_conditional(architecture, False, "feature_matching")
+        if loss.discriminator_loss is not minimax_discriminator or loss.gradient_penalty > 0.0:
+            raise ConfigError(
+                "loss: strategy.objective=feature_matching has losses of its own (K+1 classes, feature matching); leave "
+                "loss=non_saturating"
+            )
 
     def start(self, table: Table) -> Objective:
         return _Play(self, table)
@@ -60,12 +68,12 @@ class _Play:
         network, unlabelled, fakes = step.network("classifier"), step.batch("unlabelled"), step.fakes()
         view = self.table.view
         loss = labelled_loss(step, network, self.table.augmentation)
-        real = k_plus_one_real(network(view(unlabelled.images, unlabelled.draws, "view")))
+        real = real_unlabelled(network(view(unlabelled.images, unlabelled.draws, "view")))
         with frozen_statistics(network):
-            fake = k_plus_one_fake(network(view(fakes.images.detach(), fakes.draws, "view")))
+            fake = generated(network(view(fakes.images.detach(), fakes.draws, "view")))
         step.note("train/real_loss", real)
         step.note("train/fake_loss", fake)
-        loss = loss + self.game.unlabelled_weight * 0.5 * (real + fake)
+        loss = loss + self.game.unlabelled_weight * (real + fake)
         step.note("train/classifier_loss", loss)
         return loss
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import Protocol
 
-from trigan.data import Augmentation
+from trigan.data.augmentation import Augmentation
 from trigan.errors import ConfigError
-from trigan.losses.adversarial import AdversarialLoss
+from trigan.losses.games import AdversarialLoss
 from trigan.modules.players import Objective
-from trigan.networks import Architecture
+from trigan.networks.adversaries import Architecture
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Game(Protocol):
         """The players that move, of generator, discriminator, classifier."""
         ...
 
-    def check(self, architecture: Architecture) -> None:
-        """Refuse an architecture that the game can't be played with (ConfigError)."""
+    def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
+        """Refuse an architecture or a loss that the game can't be played with (ConfigError)."""
         ...
 
     def start(self, table: Table) -> Objective:
@@ -58,5 +58,9 @@ class Ramp:
 def require_conditional(architecture: Architecture, wanted: bool, objective: str) -> None:
     """Raise a ConfigError unless the architecture is label-conditional, or not, as the objective needs."""
     if architecture.conditional != wanted:
-        need = "a label-conditional G and D: set architecture=cgan" if wanted else "an unconditional G: set architecture=dcgan"
+        need = (
+            "a label-conditional G and D: set architecture=cgan"
+            if wanted
+            else "an unconditional G: set architecture=dcgan"
+        )
         raise ConfigError(f"strategy.objective={objective} needs {need}")

@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from trigan.errors import ConfigError
-from trigan.losses.semi_supervised import gated_pseudo_label
+from trigan.losses.games import AdversarialLoss
+from trigan.losses.pseudo_label import gated_pseudo_label
 from trigan.modules.classifier import labelled_loss
 from trigan.modules.gan import Adversarial
 from trigan.modules.objectives.game import Ramp, Table, require_conditional
 from trigan.modules.players import Objective, Update
 from trigan.modules.step import Step
-from trigan.networks import Architecture, frozen_statistics
+from trigan.networks.adversaries import Architecture
+from trigan.networks.batchnorm import frozen_statistics
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class PseudoLabel:
     def players(self) -> tuple[str, ...]:
         return ("discriminator", "generator", "classifier")
 
-    def check(self, architecture: Architecture) -> None:
+    def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         require_conditional(architecture, False, "pseudo_label")
 
     def start(self, table: Table) -> Objective:

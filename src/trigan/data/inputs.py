@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trigan.data import to_float
+from trigan.data.stream import to_float
 from trigan.rng import generator
 
 #: How many images a forward pass takes when nothing is trained.
@@ -35,9 +35,9 @@ Inputs = Mapping[str, Input]
 
 
 def image_batches(images: Tensor, device: torch.device, dtype: torch.dtype) -> Iterator[Tensor]:
-    """All of ``images`` (uint8) in order, as float batches in [-1, 1]."""
-    for start in range(0, len(images), EVALUATION_BATCH):
-        yield to_float(images[start : start + EVALUATION_BATCH].to(device)).to(dtype)
+    """All of ``images`` (uint8) in order, as float batches in [-1, 1] of equal size (a lonely last image has no variance)."""
+    for portion in images.tensor_split(-(-len(images) // EVALUATION_BATCH)) if len(images) else ():
+        yield to_float(portion.to(device)).to(dtype)
 
 
 def sample_of(images: Tensor, count: int, seed: int) -> Tensor:
