@@ -26,7 +26,7 @@ class _SumOverRanks(torch.autograd.Function):
         return total
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         return _SumOverRanks.apply(gradient.contiguous())
 
 
@@ -125,8 +125,7 @@ class _Pool:
 
     def __init__(self) -> None:
         self.count = 0
-        self.mean: Tensor | float = 0.0
-        self.second: Tensor | float = 0.0
+        self.mean = self.second = torch.zeros((), dtype=torch.float64)
 
     def __call__(self, layer: nn.Module, inputs: tuple[Tensor]) -> None:
         var, mean = torch.var_mean(inputs[0].double(), (0, 2, 3), correction=0)
@@ -145,8 +144,8 @@ def reestimate_statistics(
     """Replace running statistics by the exact pooled mean and unbiased variance over ``batches``; ends in eval mode.
 
     Each batch is normalised by its own statistics on the way through; all else (dropout, spectral norm) is in eval
-    mode. A layer that the forward pass doesn't reach keeps its statistics. No process group is used: every process that calls
-    it passes the same batches, so one rank may also call it alone.
+    mode. A layer that the forward pass doesn't reach keeps its statistics. No process group is used: every process that
+    calls it passes the same batches, so one rank may also call it alone.
 
     Args:
         network: the network that holds the batch-norm layers.

@@ -42,7 +42,7 @@ def halvings(size: int) -> tuple[int, ...]:
 
 
 def halving_kernel(size: int) -> int:
-    """The kernel that, at stride 2 and padding 1, takes ``size`` to ``ceil(size / 2)`` and, transposed, exactly back."""
+    """The kernel that, at stride 2 and padding 1, takes ``size`` to ``ceil(size / 2)`` and, transposed, back."""
     return 3 if size % 2 else 4
 
 

@@ -22,5 +22,9 @@ def folded(network: Network) -> Network:
     network = copy.deepcopy(network).eval()
     for module in list(network.modules()):
         if parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+            # torch's remove_parametrizations would change the class, which the copy shares with the original
+            weight = module.weight.detach()
+            del module.parametrizations
+            module.__class__ = type(module).__bases__[0]
+            module.weight = nn.Parameter(weight)
     return network
