@@ -50,7 +50,7 @@ def _by_hash(known: Mapping[str, Record], prefix: str) -> str:
 
 
 def _fields(record: Record) -> dict[str, Any]:
-    """What can be asked for: the config's dotted settings, the labels (which win over settings of that name), status."""
+    """What can be asked for: dotted settings of the config, labels (which win over them), status."""
     return {**flatten(record["config"]), **record["labels"], "status": record["result"]["status"]}
 
 

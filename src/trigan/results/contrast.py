@@ -36,7 +36,8 @@ class Contrast:
 
 def unequal_sight(cell: Cell, against: Cell) -> str:
     """How what ``cell`` sees differs from what ``against`` sees, in words; empty if L, U, V, X agree in each trial."""
-    more, less = set(), set()
+    more: set[str] = set()
+    less: set[str] = set()
     for trial in sorted(set(cell.by_trial) & set(against.by_trial)):
         for key in SEES:
             mine = {record["result"]["sees"][key] for record in cell.by_trial[trial]}

@@ -66,9 +66,9 @@ def rows_from_records(
     column_names = _names(columns, _column)
     places: dict[Place, list[Record]] = {}
     column_of = {record["run"]: column_names[key] for key, group in columns.items() for record in group}
-    for key, group in rows.items():
+    for config, group in rows.items():
         for record in group:
-            places.setdefault((row_names[key], column_of[record["run"]]), []).append(record)
+            places.setdefault((row_names[config], column_of[record["run"]]), []).append(record)
     return places, tuple(sorted(row_names.values(), key=_row_order)), tuple(sorted(column_names.values(), key=_natural))
 
 
@@ -124,8 +124,8 @@ def _telling(keys: Sequence[frozenset[tuple[str, str]]]) -> list[str]:
     return chosen
 
 
-def _preference(key: str) -> tuple[bool, int, int, str]:
-    return key not in _LABELS, key.count("."), len(key), key
+def _preference(key: str) -> tuple[bool, bool, int, int, str]:
+    return key not in _LABELS, key.rsplit(".", 1)[-1].startswith("_"), key.count("."), len(key), key
 
 
 def _brief(key: str, among: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ _PLAYERS = {"classifier": "C", "discriminator": "D", "generator": "G"}
 
 @dataclass(frozen=True)
 class Wording:
-    """How the numbers of one metric are written: percent scores in points with ``decimals`` places, others with three."""
+    """How the numbers of one metric are written: percent with ``decimals`` places, others with three."""
 
     metric: Metric
     decimals: int = 1
