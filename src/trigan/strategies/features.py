@@ -113,7 +113,7 @@ class Features:
         if isinstance(self.probe, FineTune):
             raise ConfigError("strategy.probe=fine_tune needs a network")
         extractor = FeatureExtractor(discriminator, self.layers, self.grid)
-        device = workshop.machine.device
+        device = workshop.settings.device
         features = workshop.count("features", lambda: extract(extractor, view.labelled.images, device))
         mean, scale = features.mean(0), features.std(0)
         scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))

@@ -17,7 +17,7 @@ from trigan.artifacts.store import Slot, Store
 from trigan.cost import Cost, count_flops
 from trigan.data.types import DataSpec
 from trigan.modules import world
-from trigan.modules.fit import Machine, Observer, TrainerSettings, fit
+from trigan.modules.fit import Observer, TrainerSettings, fit
 from trigan.data.inputs import Inputs
 from trigan.modules.players import PlayersModule
 from trigan.modules.stage import Context, Stage
@@ -52,7 +52,6 @@ class Workshop:
     spec: DataSpec
     seed: int
     settings: TrainerSettings
-    machine: Machine
     max_steps: int | None = None
     observers: Observers = lambda name, directory: ()
     ledger: list[Trained] = field(default_factory=list)
@@ -89,7 +88,7 @@ class Workshop:
         """What one step of the stage costs, measured on its first; nothing is kept."""
         context = replace(self._context(self.seed), max_steps=1)
         module = stage.build(context, inputs)
-        fit(module, self.settings, self.machine)
+        fit(module, self.settings)
         return module.flops
 
     def total(self) -> Cost:
@@ -98,7 +97,7 @@ class Workshop:
         return sum([*once.values(), *self.work.values()], Cost())
 
     def _context(self, seed: int) -> Context:
-        return Context(self.spec, seed, self.settings, self.machine.device, self.max_steps)
+        return Context(self.spec, seed, self.settings, self.settings.device, self.max_steps)
 
     def _identity(self, stage: Stage, inputs: Inputs, context: Context) -> dict[str, Any]:
         return {
@@ -123,15 +122,15 @@ class Workshop:
         files, manifest, directory = world.broadcast(box)
         for player, network in networks.items():
             network.load_state_dict(load(files[player]))
-            network.to(self.machine.device).eval()
+            network.to(self.settings.device).eval()
         cost = Cost(manifest["cost"]["flops"], manifest["cost"]["images"])
         return Trained(name, stage.kind, key, networks, cost, manifest["status"], manifest["step"], directory)
 
     def _fit(self, name: str, key: str, stage: Stage, inputs: Inputs, context: Context, slot: Slot | None) -> Trained:
         module = stage.build(context, inputs)
         observers = self.observers(name, slot.directory) if slot is not None else ()
-        ending = fit(module, self.settings, self.machine, slot.checkpoints if slot is not None else None, observers)
-        module.to(self.machine.device)  # Lightning leaves it on the CPU
+        ending = fit(module, self.settings, slot.checkpoints if slot is not None else None, observers)
+        module.to(self.settings.device)  # Lightning leaves it on the CPU
         networks = {player: network.eval() for player, network in stage.finish(module, inputs).items()}
         step = _selected_step(module, ending.step)
         cost = Cost(module.flops, dict(module.images))
