@@ -53,8 +53,8 @@ class Hub(ImageSource):
     config: str | None = None
     revision: str | None = None
     root: str | None = field(default=None, metadata={"identity": False})
-    columns: Columns = Columns()
-    splits: Splits = Splits()
+    columns: Columns = field(default_factory=Columns)
+    splits: Splits = field(default_factory=Splits)
     image_size: int | None = None
     channels: int | None = None
 
@@ -77,7 +77,8 @@ class Hub(ImageSource):
         return [place, columns, list(self.splits.named().items())]
 
     def listing(self) -> tuple[Iterator[Item], Sequence[str] | None]:
-        tables = {part: self._open(part) for part in self.splits.named()}
+        parts = self.splits.named() if self.root is None else self._files()
+        tables = {part: self._open(part) for part in parts}
         found = find_columns(tables["train"].features, self.columns, self.name)
         return self._items(tables, found), found.names
 
@@ -127,10 +128,10 @@ class Hub(ImageSource):
             return {"train": files}
         for part, split in self.splits.named().items():
             if not named[part]:
-                found = ", ".join(path.name for path in files[:4])
+                there = ", ".join(path.name for path in files[:4])
                 raise DataError(
-                    f"data.root={self.root} has no {split}-*.parquet (it holds {found}); add it, or set the split's name: "
-                    f"data.source.splits.{part}=NAME{'' if part == 'train' else ' (null: none)'}"
+                    f"data.root={self.root} has no {split}-*.parquet (it holds {there}); add it, or set "
+                    f"data.source.splits.{part}=NAME{'' if part == 'train' else ' (null: it has none)'}"
                 )
         return named
 
