@@ -94,6 +94,14 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     assert not [path for path in (tmp_path / "decoded").iterdir() if path.suffix != ".lock"]
 
 
+def test_what_a_killed_process_left_is_swept(tmp_path: Path, digits: Source) -> None:
+    cached(tmp_path, ["a"], lambda: digits)
+    entry = next((tmp_path / "decoded").glob("*/facts.json")).parent
+    entry.rename(entry.with_name(f".{entry.name}-torn"))
+    cached(tmp_path, ["a"], lambda: digits)
+    assert {path.name for path in (tmp_path / "decoded").iterdir()} == {entry.name, f"{entry.name}.lock"}
+
+
 def test_an_impossible_folder_is_one_line(tmp_path: Path, digits: Source) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot keep decoded images"):

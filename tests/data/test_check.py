@@ -3,10 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.data.conftest import save
 from trigan.data.check import Report, check
 from trigan.data.sources.digits import Digits
 from trigan.data.sources.folder import Folder
+
+from .conftest import save
 
 GREY = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
 

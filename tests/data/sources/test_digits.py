@@ -24,4 +24,4 @@ def test_fingerprint_is_stable() -> None:
 def test_size_and_channels() -> None:
     assert Digits(image_size=32, channels=3).load().spec == DataSpec(3, 32, 10)
     with pytest.raises(ConfigError, match=r"data.image_size=4"):
-        Digits(image_size=4).load()
+        Digits(image_size=4)

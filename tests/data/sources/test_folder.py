@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.data.conftest import save
 from trigan.data.sources.folder import Folder
 from trigan.data.types import Source
 from trigan.errors import DataError
+
+from ..conftest import save
 
 GREY = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
 

@@ -40,7 +40,8 @@ class Hub(ImageSource):
     Attributes:
         repo: owner/name on the hub; may be None beside ``root``.
         config: the data set's configuration, e.g. ``cropped_digits``; None: its default.
-        revision: commit, tag or branch on the hub; None: main. Name a commit to pin it.
+        revision: commit, tag or branch on the hub; None: main as it is when it is first read (the decoded
+            images are kept). Name a commit to pin it.
         root: folder with ``train-*.parquet``, ``test-*.parquet`` ... (also in ``data/`` or ``CONFIG/``, or as
             ``train/*.parquet``); None: the hub.
         columns: names of the image and the label column.
@@ -59,6 +60,7 @@ class Hub(ImageSource):
     channels: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.repo is None and self.root is None:
             raise ConfigError("nothing to read: set data.repo=OWNER/NAME (the hub) or data.root=FOLDER (Parquet files)")
 
