@@ -138,24 +138,31 @@ def affine(images: Tensor, uniform: Tensor, rotate: float, translate: float, sca
 
 
 def crop_flip(images: Tensor, uniform: Tensor, crop: int, flip: bool) -> Tensor:
-    """A whole-pixel shift and a mirror by one flat gather.
+    """A whole-pixel shift and a mirror by one flat gather of whole rows.
+
+    The padded images, and their mirror images after them, lie in one buffer; seen as all its windows of S values, each
+    row of the result is one window. That moves S values per index (3 times as fast as a gather of pixels).
 
     Args:
         images: (N, C, S, S).
         uniform: (N, 3) in [0, 1): row, column, mirror if below 1/2.
     """
     count, channels, size, _ = images.shape
-    padded = F.pad(images, (crop,) * 4, value=BLACK) if crop else images
     width = size + 2 * crop
-    offset = (uniform[:, :2] * (2 * crop + 1)).long()
-    line = torch.arange(size, device=images.device)
-    columns = line.expand(count, size)
+    copies = 2 if flip else 1
+    padded = images.new_full((copies, count, channels, width, width), BLACK)
+    padded[0, :, :, crop : crop + size, crop : crop + size] = images
     if flip:
-        columns = torch.where(uniform[:, 2:] < 0.5, size - 1 - columns, columns)
-    rows = (line + offset[:, :1]) * width
-    flat = (rows[:, :, None] + (columns + offset[:, 1:])[:, None, :]).reshape(count, 1, -1)
-    taken = padded.reshape(count, channels, -1).gather(2, flat.expand(-1, channels, -1))
-    return taken.reshape(images.shape)
+        padded[1, :, :, crop : crop + size, crop : crop + size] = images.flip(-1)
+    windows = padded.view(-1).as_strided((padded.numel() - size + 1, size), (1, 1))
+    offset = (uniform[:, :2] * (2 * crop + 1)).long()
+    line = torch.arange(max(count * channels, size), device=images.device)
+    plane = line[: count * channels].view(count, channels)
+    if flip:
+        plane = plane + (uniform[:, 2:] < 0.5) * (count * channels)
+    rows = line[:size] + offset[:, :1]
+    first = plane[:, :, None] * width**2 + (rows * width + offset[:, 1:])[:, None, :]
+    return windows.index_select(0, first.flatten()).view(images.shape)
 
 
 def cut_out(images: Tensor, uniform: Tensor, side: int) -> Tensor:

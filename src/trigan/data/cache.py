@@ -70,6 +70,8 @@ def _write(folder: Path, source: Source) -> None:
     if source.official_test is not None:
         arrays["official_test"] = source.official_test
     facts = {"name": source.name, "class_names": source.class_names, "fingerprint": source.fingerprint}
+    for left in folder.parent.glob(f".{folder.name}-*"):
+        shutil.rmtree(left, ignore_errors=True)  # of a killed process: the lock is ours, so nobody writes there
     temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
         for name, tensor in arrays.items():

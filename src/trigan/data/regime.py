@@ -100,10 +100,11 @@ class Regime:
         Raises:
             DataError: always.
         """
-        beside = " with regime.validation=large" if self.validation == "large" else ""
+        large = self.validation == "large"
+        beside, mend = (" with regime.validation=large", " or set regime.validation=none") if large else ("", "")
         raise DataError(
             f"class '{class_name}' has {available} labelled training images, but regime.labels_per_class="
-            f"{self.labels_per_class}{beside} needs {wanted}; lower it{' or set regime.validation=none' if beside else ''}"
+            f"{self.labels_per_class}{beside} needs {wanted}; lower it{mend}"
         )
 
 

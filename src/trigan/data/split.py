@@ -103,7 +103,7 @@ class _Drawer:
             validation.append(chosen)
             rest.append(other)
         self.n_train = sum(len(part) for part in (*labelled, *validation, *rest))
-        return *(self._mixed(part, "order") for part in (labelled, validation)), self._unlabelled(rest)
+        return self._mixed(labelled, "order"), self._mixed(validation, "order"), self._unlabelled(rest)
 
     def _take(self, rows: np.ndarray, size: int, k: int, also: int) -> tuple[np.ndarray, np.ndarray]:
         """The first ``size`` rows and the rest; exact where a number of labels was asked for."""

@@ -18,6 +18,9 @@ class ImageSource(ABC):
     image_size: int | None
     channels: int | None
 
+    def __post_init__(self) -> None:
+        self.geometry()  # refuses impossible sizes before any work
+
     @property
     @abstractmethod
     def name(self) -> str:
@@ -35,7 +38,6 @@ class ImageSource(ABC):
         """Read, check and fingerprint the data set; a second call with the same ``cache`` folder reads what was kept.
 
         Raises:
-            ConfigError: for an impossible size or number of channels.
             DataError: for data that are missing, unreadable or of no use, in one line.
         """
         geometry = self.geometry()

@@ -11,7 +11,7 @@ from trigan.data.sources.hub import Hub
 from trigan.errors import DataError
 
 #: Files that count as images; others are left alone.
-SUFFIXES = frozenset(".png .jpg .jpeg .bmp .gif .tif .tiff .webp .ppm .pgm .pbm".split())
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"})
 #: Folder names of the parts; `val` joins the training images, the regime decides what validates.
 _PARTS: dict[str, Part] = {
     "train": "train",

@@ -40,7 +40,8 @@ class Hub(ImageSource):
     Attributes:
         repo: owner/name on the hub; may be None beside ``root``.
         config: the data set's configuration, e.g. ``cropped_digits``; None: its default.
-        revision: commit, tag or branch on the hub; None: main. Name a commit to pin it.
+        revision: commit, tag or branch on the hub; None: main as it is when it is first read (the decoded
+            images are kept). Name a commit to pin it.
         root: folder with ``train-*.parquet``, ``test-*.parquet`` ... (also in ``data/`` or ``CONFIG/``, or as
             ``train/*.parquet``); None: the hub.
         columns: names of the image and the label column.
@@ -53,12 +54,13 @@ class Hub(ImageSource):
     config: str | None = None
     revision: str | None = None
     root: str | None = field(default=None, metadata={"identity": False})
-    columns: Columns = Columns()
-    splits: Splits = Splits()
+    columns: Columns = field(default_factory=Columns)
+    splits: Splits = field(default_factory=Splits)
     image_size: int | None = None
     channels: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.repo is None and self.root is None:
             raise ConfigError("nothing to read: set data.repo=OWNER/NAME (the hub) or data.root=FOLDER (Parquet files)")
 
@@ -77,7 +79,8 @@ class Hub(ImageSource):
         return [place, columns, list(self.splits.named().items())]
 
     def listing(self) -> tuple[Iterator[Item], Sequence[str] | None]:
-        tables = {part: self._open(part) for part in self.splits.named()}
+        parts = self.splits.named() if self.root is None else self._files()
+        tables = {part: self._open(part) for part in parts}
         found = find_columns(tables["train"].features, self.columns, self.name)
         return self._items(tables, found), found.names
 
@@ -127,10 +130,10 @@ class Hub(ImageSource):
             return {"train": files}
         for part, split in self.splits.named().items():
             if not named[part]:
-                found = ", ".join(path.name for path in files[:4])
+                there = ", ".join(path.name for path in files[:4])
                 raise DataError(
-                    f"data.root={self.root} has no {split}-*.parquet (it holds {found}); add it, or set the split's name: "
-                    f"data.source.splits.{part}=NAME{'' if part == 'train' else ' (null: none)'}"
+                    f"data.root={self.root} has no {split}-*.parquet (it holds {there}); add it, or set "
+                    f"data.source.splits.{part}=NAME{'' if part == 'train' else ' (null: it has none)'}"
                 )
         return named
 
