@@ -152,7 +152,7 @@ def test_lightning_saves_and_resumes_through_it(tmp_path: Path) -> None:
             plugins=[AtomicCheckpointIO()],
         )
 
-    batches = torch.utils.data.DataLoader(torch.ones(4, 2))
+    batches = [torch.ones(1, 2)] * 4
     first = trainer(1)
     first.fit(Tiny(), batches)
     path = checkpoint_path(tmp_path, 4)

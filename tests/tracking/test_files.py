@@ -25,7 +25,7 @@ def info(directory: Path) -> RunInfo:
 def test_rows_come_back(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "metrics.jsonl"
     with MetricsFile(path) as file:
-        file.log("gan", 64, {"gan/train/discriminator_loss": 0.1, "gan/train/generator_loss": np.float32(2)})
+        file.log("gan", 64, {"gan/train/discriminator_loss": 0.1, "gan/train/generator_loss": float(np.float32(2))})
         assert len(MetricsFile.read(path)) == 1  # on the disk at once, not at the end
         file.log("gan", 128, {"gan/train/discriminator_loss": float("nan")})
     first, second = MetricsFile.read(path)
