@@ -1,6 +1,7 @@
 """From the words of a command line to a checked, resolved, frozen config. The only file that composes with Hydra."""
 
 import copy
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -55,6 +56,11 @@ class Composed:
         """The run's identity, given the fingerprint of its data set; see :func:`trigan.cli.identity.run_hash`."""
         return run_hash(self.config, fingerprint)
 
+    def load_data(self) -> Any:
+        """The data set (`trigan.data.types.Source`), from the cache where it has been read before."""
+        node = build({"data": self.config["data"]}).data
+        return (node["source"] if isinstance(node, dict) else node).load(self.paths.cache)
+
     @property
     def trial(self) -> int:
         return int(self.config["trial"])
@@ -98,6 +104,19 @@ class Composer:
         self.hydra = Hydra(task_name="trigan", config_loader=self.loader)
         self._defaults: dict[tuple[str, ...], DictConfig] = {}
 
+    def parse(self, arguments: Sequence[str]) -> list[Override]:
+        """The arguments as Hydra's overrides; a choice of an inner group may be written with dots.
+
+        ``strategy.unlabelled=fixmatch`` is ``strategy/unlabelled=fixmatch`` where that group has that choice.
+        """
+        return strict.parse([self._slashed(argument) for argument in arguments])
+
+    def _slashed(self, argument: str) -> str:
+        key, equals, value = argument.partition("=")
+        group = key.replace(".", "/")
+        known = "." in key and equals and group in self.groups
+        return f"{group}={value}" if known and value in self.groups[group] else argument
+
     @cached_property
     def groups(self) -> dict[str, list[str]]:
         """Every group with its choices, sorted."""
@@ -120,7 +139,7 @@ class Composer:
         Raises:
             ConfigError: one line that names the key, what is allowed and the nearest match.
         """
-        overrides = strict.parse(arguments)
+        overrides = self.parse(arguments)
         cfg = self.load(overrides)
         config, choices = resolve(cfg), chosen(cfg)
         own = config["runtime"]["allow"] if isinstance(config.get("runtime"), dict) else []
@@ -163,6 +182,9 @@ class Composer:
         try:
             return self.loader.load_configuration(CONFIG, arguments, run_mode=RunMode.RUN)
         except (HydraException, OmegaConfBaseException) as error:
+            unused = re.match(r"Could not override '(.+?)'.\s*No match in the defaults list", str(error))
+            if unused:
+                raise ConfigError(f"{unused[1]}: has no place beside the other choices of this run") from error
             raise ConfigError(_lines(error)) from error
 
 

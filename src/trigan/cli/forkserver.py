@@ -5,7 +5,7 @@ Input lines (JSON): ``{"start": name, "arguments": [...], "log": path, "environm
 the input ends the server, and its jobs with it.
 
 A fork copies only the thread that forks, so the parent must have no other: it runs no torch operation, opens no data
-set, starts no W&B service, and refuses to fork when an import has started a thread all the same.
+set, starts no W&B service, and says how many threads its imports have left it with before it is asked to fork.
 """
 
 import ctypes
@@ -36,6 +36,7 @@ def main(entry: str, preload: list[str]) -> int:
         import_module(module)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
+    reply(replies, {"threads": threads()})
     Server(entry, replies).serve()
     return 0
 
@@ -74,7 +75,8 @@ class Server:
             for pid in [pid for pid, name in self._children.items() if name == message["signal"]]:
                 _signal_group(pid, message["number"])
             return
-        _check_alone()
+        if threads() > 1:  # a lock that another thread holds would never be released in the child
+            raise RuntimeError("the fork server has more than one thread, so it cannot fork soundly")
         pid = os.fork()
         if pid == 0:
             _child(self._entry, message, self._replies)
@@ -86,9 +88,7 @@ class Server:
             if pid == 0:
                 return
             name = self._children.pop(pid)
-            reply = {"ended": name, "code": os.waitstatus_to_exitcode(status)}
-            with suppress(BrokenPipeError):
-                os.write(self._replies, json.dumps(reply).encode() + b"\n")
+            reply(self._replies, {"ended": name, "code": os.waitstatus_to_exitcode(status)})
 
     def _end_children(self) -> None:
         for number, wait in ((signal.SIGTERM, _GRACE), (signal.SIGKILL, _GRACE)):
@@ -100,12 +100,16 @@ class Server:
                 time.sleep(_POLL)
 
 
-def _check_alone() -> None:
-    """Refuse to fork beside another thread: a lock that it holds would never be released in the child."""
+def threads() -> int:
+    """Threads of this process, native ones included."""
     tasks = "/proc/self/task"
-    count = len(os.listdir(tasks)) if os.path.isdir(tasks) else threading.active_count()
-    if count > 1:
-        raise RuntimeError(f"{count} threads in the fork server; an import has started one, so it cannot fork soundly")
+    return len(os.listdir(tasks)) if os.path.isdir(tasks) else threading.active_count()
+
+
+def reply(where: int, message: dict[str, Any]) -> None:
+    """Send one line to whoever started the server; a reader that has gone away is no error."""
+    with suppress(BrokenPipeError):
+        os.write(where, json.dumps(message).encode() + b"\n")
 
 
 def _signal_group(pid: int, number: int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from hydra.utils import get_object
 
 from trigan import PROTOCOL_VERSION
-from trigan.cli.settings import OBSERVERS
+from trigan.cli.settings import OBSERVERS, PLACES
 
 #: Hexadecimal characters of a run hash (80 bits).
 LENGTH = 20
@@ -15,23 +15,24 @@ LENGTH = 20
 def run_hash(config: dict[str, Any], fingerprint: str) -> str:
     """SHA-256 of what a result depends on, as 20 hexadecimal characters.
 
-    In it: the resolved config without its observers (``paths``, ``runtime``, ``logger``, ``callbacks`` and the labels
-    ``study`` and ``row``) and without dataclass fields marked ``metadata={"identity": False}`` (devices, worker counts,
-    where a data set lies), the fingerprint of the data set, and the protocol version.
+    In it: the resolved config, the fingerprint of the data set, and the protocol version. Not in it: the observers
+    (``paths``, ``runtime``, ``logger``, ``callbacks`` and the labels ``study`` and ``row``), where the data lie and
+    what the run happens on (``settings.PLACES``), and dataclass fields marked ``metadata={"identity": False}``.
     """
     from trigan.artifacts.identity import digest  # imports torch
 
-    kept = {key: _identity(value) for key, value in config.items() if key not in OBSERVERS}
+    kept = {key: _identity(value, key) for key, value in config.items() if key not in OBSERVERS}
     return digest({"config": kept, "data": fingerprint, "protocol": PROTOCOL_VERSION}, LENGTH)
 
 
-def _identity(node: Any) -> Any:
+def _identity(node: Any, key: str) -> Any:
     if isinstance(node, list):
-        return [_identity(item) for item in node]
+        return [_identity(item, f"{key}.{index}") for index, item in enumerate(node)]
     if not isinstance(node, dict):
         return node
     left_out = _observing_fields(node["_target_"]) if "_target_" in node else set()
-    return {key: _identity(value) for key, value in node.items() if key not in left_out}
+    inner = {name: (value, f"{key}.{name}") for name, value in node.items() if name not in left_out}
+    return {name: _identity(value, full) for name, (value, full) in inner.items() if full not in PLACES}
 
 
 def _observing_fields(target: str) -> set[str]:

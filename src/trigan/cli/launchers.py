@@ -25,6 +25,17 @@ ENTRY, PRELOAD = "trigan.cli.main:main", ("trigan.cli.run",)
 SINGLE_THREADED = MappingProxyType({"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
 
 
+#: What keeps a process that has imported everything fit to be forked.
+_FORKABLE = MappingProxyType(
+    {
+        # a CUDA check through the driver would leave a context in the server that its forks cannot use
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
+        # pyarrow's allocator starts a thread at import
+        "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    }
+)
+
+
 @dataclass(frozen=True)
 class Job:
     """One run for the pool.
@@ -107,8 +118,7 @@ class ForkLauncher:
         self._words = tuple(words)
         self._buffer = b""
         self._running: set[str] = set()
-        # a CUDA check through the driver would leave a context in the server that its forks cannot use
-        environment = {**os.environ, **SINGLE_THREADED, "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+        environment = {**os.environ, **SINGLE_THREADED, **_FORKABLE}
         self._server = subprocess.Popen(
             [sys.executable, "-m", "trigan.cli.forkserver", entry, *preload],
             stdin=subprocess.PIPE,
@@ -116,6 +126,21 @@ class ForkLauncher:
             env=environment,
             start_new_session=True,
         )
+
+    def threads(self) -> int:
+        """Threads of the server once its imports are done; with more than one it cannot fork soundly.
+
+        Raises:
+            TriganError: the imports failed; what they said is on standard error.
+        """
+        assert self._server.stdout is not None
+        while b"\n" not in self._buffer:
+            chunk = os.read(self._server.stdout.fileno(), 65536)
+            if not chunk:
+                raise TriganError("the server process of the pool could not start; its error is above")
+            self._buffer += chunk
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return int(json.loads(line)["threads"])
 
     def start(self, job: Job, log: Path) -> None:
         self._running.add(job.name)
@@ -166,4 +191,16 @@ class ForkLauncher:
 
 def launcher() -> Launcher:
     """The faster one that is sound here: forks on Linux, new interpreters elsewhere (macOS' libraries don't fork)."""
-    return ForkLauncher() if sys.platform == "linux" else ExecLauncher()
+    if sys.platform != "linux":
+        return ExecLauncher()
+    forks = ForkLauncher()
+    try:
+        count = forks.threads()
+    except TriganError:
+        forks.close()
+        raise
+    if count == 1:
+        return forks
+    forks.close()
+    print(f"trigan: an import started {count - 1} threads, so each job pays its own start-up", file=sys.stderr)
+    return ExecLauncher()
