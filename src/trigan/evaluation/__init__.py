@@ -1,0 +1,1 @@
+"""Metrics over plain callables and tensors; knows no strategy."""

@@ -1,0 +1,83 @@
+"""Calibration: temperature scaling, reliability bins and the expected calibration error."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from scipy.optimize import minimize_scalar
+from torch import Tensor
+
+#: Guo et al. 2017 (arXiv 1706.04599) use 15 bins.
+BINS = 15
+#: The temperature is sought between 1/LIMIT and LIMIT.
+LIMIT = 100.0
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Per bin of confidence: how many predictions, their mean confidence and accuracy (None in an empty bin)."""
+
+    counts: tuple[int, ...]
+    confidence: tuple[float | None, ...]
+    accuracy: tuple[float | None, ...]
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error, sum over bins of |bin| / n * |accuracy - confidence|, in [0, 1]."""
+        gaps = (
+            count * abs(accuracy - confidence)
+            for count, confidence, accuracy in zip(self.counts, self.confidence, self.accuracy, strict=True)
+            if confidence is not None and accuracy is not None
+        )
+        return math.fsum(gaps) / sum(self.counts)
+
+
+def reliability(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> Reliability:
+    """Reliability diagram of the top prediction: ``bins`` equal-width bins (lo, hi] of [0, 1] (Guo et al. 2017).
+
+    Args:
+        probabilities: (N, K), rows that sum to 1.
+        labels: (N,) int64.
+    """
+    confidence, predicted = probabilities.detach().cpu().double().max(dim=1)
+    correct = (predicted == labels.cpu()).double()
+    edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64)
+    # With right=False, edges[i - 1] < value <= edges[i]; rounding may carry a confidence a little over 1.
+    index = (torch.bucketize(confidence, edges, right=False) - 1).clamp(0, bins - 1)
+    counts = torch.bincount(index, minlength=bins)
+    sums = [torch.bincount(index, weights=values, minlength=bins).tolist() for values in (confidence, correct)]
+    means = [
+        tuple(total / count if count else None for total, count in zip(values, counts.tolist(), strict=True))
+        for values in sums
+    ]
+    return Reliability(tuple(counts.tolist()), means[0], means[1])
+
+
+def expected_calibration_error(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> float:
+    """ECE of probabilities (N, K) against labels (N,); see :class:`Reliability`."""
+    return reliability(probabilities, labels, bins).ece
+
+
+def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:
+    """Mean of -log softmax(logits)[label], in nats, computed in float64; logits (N, K), labels (N,)."""
+    return float(torch.nn.functional.cross_entropy(logits.detach().cpu().double(), labels.cpu()))
+
+
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+    """The T > 0 that minimises the negative log-likelihood of softmax(logits / T) (Guo et al. 2017, section 4.2).
+
+    A bounded scalar search over log T in [log 1/100, log 100]; deterministic, and it never changes which class is
+    on top. Where every label is on top the likelihood grows without end as T falls, and the lower bound is returned.
+
+    Args:
+        logits: (N, K) scores of held-out or cross-validated images, N >= 1; scores of an SVM will do.
+        labels: (N,) int64.
+    """
+    scores, targets = logits.detach().cpu().double(), labels.cpu()
+    found = minimize_scalar(
+        lambda log_t: negative_log_likelihood(scores / math.exp(log_t), targets),
+        bounds=(-math.log(LIMIT), math.log(LIMIT)),
+        method="bounded",
+        options={"xatol": 1e-7},
+    )
+    return math.exp(float(found.x))

@@ -1,0 +1,73 @@
+"""Scores of a classifier on labelled images, as plain numbers for the record."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+from trigan.errors import DataError, TriganError
+from trigan.evaluation.calibration import expected_calibration_error, negative_log_likelihood
+
+
+def classification_metrics(scores: Tensor, labels: Tensor, classes: int, probabilistic: bool) -> dict[str, Any]:
+    """Accuracy and its siblings, as JSON data: unrounded fractions in [0, 1], the same on every call.
+
+    - ``accuracy``; ``balanced_accuracy``: the mean recall of the classes that are present (ACSA);
+    - ``macro_f1``: the mean F1 of the classes that are present or predicted;
+    - ``recall``: one per class, None for an absent class; ``confusion``: counts, rows true, columns predicted; ``n``;
+    - with ``probabilistic`` also ``nll`` (nats) and ``ece`` (15 bins, Guo et al. 2017) of softmax(scores).
+
+    Args:
+        scores: (N, K) with K = classes; the largest wins, the first of equal ones. Logits if ``probabilistic``.
+        labels: (N,) int64 in 0 .. classes - 1.
+
+    Raises:
+        DataError: no images, shapes that don't fit, or a label out of range.
+        TriganError: a score is not finite.
+    """
+    scores, labels = scores.detach().cpu().double(), labels.detach().cpu().long()
+    _check(scores, labels, classes)
+    confusion = multiclass_confusion_matrix(_first_largest(scores), labels, classes, validate_args=False)
+    metrics = _from_confusion(confusion)
+    if probabilistic:
+        metrics["nll"] = negative_log_likelihood(scores, labels)
+        metrics["ece"] = expected_calibration_error(scores.softmax(dim=1), labels)
+    return metrics
+
+
+def _check(scores: Tensor, labels: Tensor, classes: int) -> None:
+    if scores.ndim != 2 or scores.shape[1] != classes or labels.shape != scores.shape[:1]:
+        raise DataError(
+            f"scores {tuple(scores.shape)} and labels {tuple(labels.shape)} should be (N, {classes}) and (N,)"
+        )
+    if len(labels) == 0:
+        raise DataError("no images to evaluate on")
+    if int(labels.min()) < 0 or int(labels.max()) >= classes:
+        raise DataError(f"labels to evaluate on lie in {labels.min()}..{labels.max()}, should be 0..{classes - 1}")
+    bad = int((~scores.isfinite()).any(dim=1).sum())
+    if bad:
+        raise TriganError(f"the classifier's scores are not finite for {bad} of {len(labels)} images")
+
+
+def _first_largest(scores: Tensor) -> Tensor:
+    """Index of the largest score per row, the first of equal ones (torch.argmax leaves ties open)."""
+    return (scores == scores.max(dim=1, keepdim=True).values).to(torch.uint8).argmax(dim=1)
+
+
+def _from_confusion(confusion: Tensor) -> dict[str, Any]:
+    """All scores that follow from counts (K, K), rows true."""
+    hits = confusion.diagonal().tolist()
+    present, predicted = confusion.sum(dim=1).tolist(), confusion.sum(dim=0).tolist()
+    total = sum(present)
+    recall = [hit / count if count else None for hit, count in zip(hits, present, strict=True)]
+    known = [value for value in recall if value is not None]
+    f1 = [2 * hit / (p + q) for hit, p, q in zip(hits, present, predicted, strict=True) if p + q]
+    return {
+        "accuracy": sum(hits) / total,
+        "balanced_accuracy": sum(known) / len(known),
+        "macro_f1": sum(f1) / len(f1),
+        "recall": recall,
+        "confusion": confusion.tolist(),
+        "n": total,
+    }

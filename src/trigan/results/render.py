@@ -1,0 +1,215 @@
+"""A table as terminal text, Markdown and CSV: pure functions, the same bytes for the same table."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from trigan.results.blocks import Block, blocks
+from trigan.results.cell import Cell
+from trigan.results.contrast import Contrast
+from trigan.results.notes import notes, paragraph
+from trigan.results.record import SEES
+from trigan.results.table import Table
+from trigan.results.wording import Wording
+
+#: Columns of a terminal page that stand between two columns of a grid.
+GAP = 2
+
+
+def render_terminal(table: Table, width: int = 100, colour: bool = False, decimals: int = 1) -> str:
+    """The table as text of at most ``width`` columns (80 or more); with ``colour`` also ANSI styles, for a terminal."""
+    wording = Wording(table.metric, decimals)
+    page = io.StringIO()
+    console = Console(
+        file=page,
+        width=width,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+        highlight=False,
+        legacy_windows=False,
+        _environ={},
+    )
+    for block in blocks(table, wording):
+        for part in _fitting(block, width):
+            console.print(_rich(part, width))
+            console.print()
+    console.print(Text(paragraph(table, wording)))
+    console.print()
+    for note in notes(table, wording, best_mark="*"):
+        console.print(Text(note, style="dim"))
+    return "".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines())
+
+
+def _rich(block: Block, width: int) -> RichTable:
+    grid = RichTable(
+        box=box.SIMPLE_HEAD,
+        title=block.title,
+        title_justify="left",
+        title_style="bold",
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+    )
+    for name, columns in zip(block.header, _widths(block, width), strict=True):
+        grid.add_column(name, overflow="fold", width=columns)
+    for i, row in enumerate(block.rows):
+        grid.add_row(*(_starred(text) if (i, j) in block.bold else Text(text) for j, text in enumerate(row)))
+    return grid
+
+
+def _starred(text: str) -> Text:
+    """The number in bold with a star, which is still seen where there are no styles; then what follows it."""
+    number, semicolon, rest = text.partition(";")
+    return Text.assemble((f"{number} *", "bold"), semicolon + rest)
+
+
+def _texts(block: Block, column: int) -> list[str]:
+    return [row[column] + (" *" if (i, column) in block.bold else "") for i, row in enumerate(block.rows)]
+
+
+def _least(block: Block, column: int) -> int:
+    """The width below which a column would break a number: its longest piece that has no break of its own."""
+    texts = _texts(block, column)
+    words = [len(word) for text in (block.header[column], *texts) for word in text.split()]
+    pieces = [len(piece) for text in texts for piece in text.split("; ")] if column in block.tight else []
+    return max(min(20, max(words, default=1)), min(36, max(pieces, default=1)))
+
+
+def _widths(block: Block, width: int) -> list[int]:
+    """The columns' widths on a page: as wide as their texts, or where that is too wide, the widest ones narrowed."""
+    least = [_least(block, column) for column in range(len(block.header))]
+    widths = [max(map(len, (name, *_texts(block, column)))) for column, name in enumerate(block.header)]
+    widths = [max(pair) for pair in zip(widths, least, strict=True)]
+    while sum(widths) + GAP * len(widths) > width and widths != least:
+        spare = [have - need for have, need in zip(widths, least, strict=True)]
+        widths[spare.index(max(spare))] -= 1
+    return widths
+
+
+def _fitting(block: Block, width: int) -> Iterator[Block]:
+    """The block, or where even its narrowest form is too wide, its groups of columns one after another."""
+    least = [_least(block, column) + GAP for column in range(len(block.header))]
+    if len(block.groups) < 2 or sum(least) <= width:
+        yield block
+        return
+    start = 0
+    while start < len(block.groups):
+        stop, used = start, least[0]
+        while stop < len(block.groups):
+            used += sum(least[slice(*block.groups[stop])])
+            if used > width and stop > start:
+                break
+            stop += 1
+        columns = [0, *range(block.groups[start][0], block.groups[stop - 1][1])]
+        yield Block(
+            block.title if start == 0 else f"{block.title} (continued)",
+            tuple(block.header[c] for c in columns),
+            tuple(tuple(row[c] for c in columns) for row in block.rows),
+            frozenset((i, columns.index(j)) for i, j in block.bold if j in columns),
+            tight=frozenset(columns.index(j) for j in block.tight if j in columns),
+        )
+        start = stop
+
+
+def render_markdown(table: Table, decimals: int = 1) -> str:
+    """The table as Markdown: its blocks, the paragraph in plain words, and the notes as a list."""
+    wording = Wording(table.metric, decimals)
+    parts = []
+    for level, block in enumerate(blocks(table, wording)):
+        lines = [f"{'#' * (2 if level == 0 else 3)} {_escape(block.title)}", "", _line(block.header)]
+        lines.append(_line(["---"] * len(block.header), escape=False))
+        for i, row in enumerate(block.rows):
+            texts = [_strong(t) if (i, j) in block.bold else _escape(t) for j, t in enumerate(row)]
+            lines.append(_line(texts, escape=False))
+        parts.append("\n".join(lines))
+    parts.append(_escape(paragraph(table, wording)))
+    parts.append("\n".join(f"- {_escape(note)}" for note in notes(table, wording, best_mark="bold")))
+    return "\n\n".join(parts) + "\n"
+
+
+def _line(texts: tuple[str, ...] | list[str], escape: bool = True) -> str:
+    return f"| {' | '.join(_escape(text) if escape else text for text in texts)} |"
+
+
+def _strong(text: str) -> str:
+    number, semicolon, rest = text.partition(";")
+    return f"**{_escape(number)}**{semicolon}{_escape(rest)}"
+
+
+def _escape(text: str) -> str:
+    for mark in ("\\", "|", "*", "_", "<", "`"):
+        text = text.replace(mark, f"\\{mark}")
+    return text.replace("\n", " ")
+
+
+def render_csv(table: Table) -> str:
+    """One line a cell, numbers unrounded and as in the records (fractions); empty where there is nothing to say."""
+    page = io.StringIO()
+    lines = [_csv_line(table, place) for place in table.cells]
+    writer = csv.DictWriter(page, fieldnames=list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return page.getvalue()
+
+
+def _csv_line(table: Table, place: tuple[str, str]) -> dict[str, Any]:
+    cell, one = table.cells[place], table.differences.get(place)
+    primary = next((c for c in table.primary if (c.row, c.column) == place), None)
+    return {
+        "row": place[0],
+        "column": place[1],
+        "metric": table.spec.metric,
+        **_csv_summary(cell),
+        "best": int(place in table.best),
+        "not_worse": int(place in table.not_worse),
+        **_csv_contrast("difference", one),
+        **_csv_contrast("primary", primary),
+        **_csv_sight(cell),
+    }
+
+
+def _csv_summary(cell: Cell) -> dict[str, Any]:
+    summary = cell.summary
+    return {
+        "mean": "" if summary is None else summary.mean,
+        "sd": "" if summary is None or summary.sd is None else summary.sd,
+        "low": "" if summary is None else summary.low,
+        "high": "" if summary is None else summary.high,
+        "n": cell.n,
+        "expected": len(cell.expected),
+        "diverged": cell.diverged,
+        "incomplete": int(cell.incomplete),
+        "values": " ".join(f"{trial}:{value!r}" for trial, value in cell.values.items()),
+    }
+
+
+def _csv_contrast(name: str, one: Contrast | None) -> dict[str, Any]:
+    keys = ("against", "kind", "mean", "low", "high", "p", "p_sign_flip", "p_holm", "reason")
+    found = {key: getattr(one, key) if one else None for key in keys}
+    return {f"{name}_{key}": "" if value is None else value for key, value in found.items()}
+
+
+def _csv_sight(cell: Cell) -> dict[str, Any]:
+    there = bool(cell.records)
+    training, selection = cell.labels if there else ((0, 0), (0, 0))
+    numbers = {**cell.seen, "labels_training": training, "labels_selection": selection} if there else {}
+    keys = (*SEES, "labels_training", "labels_selection")
+    return {
+        **{key: _span(numbers[key]) if key in numbers else "" for key in keys},
+        "rule": " ".join(cell.rules),
+        "flops": cell.flops if there else "",
+        "images": json.dumps(cell.images, sort_keys=True) if there else "",
+        "stamps": " ".join(cell.stamps),
+        "runs": " ".join(record["run"] for group in cell.by_trial.values() for record in group),
+    }
+
+
+def _span(extent: tuple[int, int]) -> str:
+    low, high = extent
+    return f"{low}" if low == high else f"{low}:{high}"

@@ -1,0 +1,158 @@
+"""Statistics of paired trials: pure functions of a few numbers, after section 2.10 of the protocol.
+
+The unit is the trial (one draw of split and labels). Rows share trials, so everything about a difference is
+computed from differences within trials.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import nctdtr, stdtr, stdtrit
+
+#: What n trials are allowed to say.
+Evidence = Literal["values", "range", "exploratory", "headline"]
+
+#: The sign-flip test counts all 2^n signs in halves, so its cost is that of 2^(n/2); above this it is not given.
+SIGN_FLIP_LIMIT = 40
+
+
+def evidence(n: int) -> Evidence:
+    """The rule for n trials: 1 or 2 values only; 3 or 4 mean and range; 5 to 9 an exploratory interval; from 10 p.
+
+    The protocol names n = 3 and n = 5; four trials are treated as three.
+    """
+    if n < 3:
+        return "values"
+    if n < 5:
+        return "range"
+    return "exploratory" if n < 10 else "headline"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean, sample standard deviation (n - 1; None for n = 1), smallest and largest of n values."""
+
+    n: int
+    mean: float
+    sd: float | None
+    low: float
+    high: float
+
+
+def summarise(values: Sequence[float]) -> Summary:
+    """The summary of one or more values; the mean is exactly rounded, so it does not depend on their order."""
+    sd = statistics.stdev(values) if len(values) > 1 else None
+    return Summary(len(values), statistics.fmean(values), sd, min(values), max(values))
+
+
+def standard_error(sd: float, n: int, test_over_train: float | None = None) -> float:
+    """Standard error of a mean of n paired differences: ``sd * sqrt(1/n)``.
+
+    Where each trial redraws the test set, trials overlap and are not independent; with ``test_over_train`` =
+    n_test / n_train it is ``sd * sqrt(1/n + n_test/n_train)`` (Nadeau and Bengio 2003, the corrected resampled t test).
+    """
+    return sd * math.sqrt(1 / n + (test_over_train or 0.0))
+
+
+@dataclass(frozen=True)
+class TInterval:
+    """A mean difference with its two-sided 95 % t interval and p value (against no difference)."""
+
+    mean: float
+    low: float
+    high: float
+    p: float
+
+
+def t_interval(
+    differences: Sequence[float], test_over_train: float | None = None, confidence: float = 0.95
+) -> TInterval:
+    """Paired t interval and test over n >= 2 differences, df = n - 1; see :func:`standard_error` for the correction.
+
+    Differences that are all equal have standard error 0: the interval is a point, and p is 0 (or 1 at zero).
+    """
+    n = len(differences)
+    summary = summarise(differences)
+    if summary.sd is None:
+        raise ValueError("a t interval needs two differences")
+    error = standard_error(summary.sd, n, test_over_train)
+    half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * error
+    t = abs(summary.mean) / error if error > 0 else (math.inf if summary.mean else 0.0)
+    p = 2 * float(stdtr(n - 1, -t))
+    return TInterval(summary.mean, summary.mean - half, summary.mean + half, p)
+
+
+def sign_flip_p(differences: Sequence[float]) -> float | None:
+    """Two-sided p of the exact sign-flip test: the share of all 2^n sign patterns with |sum| >= the observed one.
+
+    The sums are counted in two halves (sorted, then searched), so no pattern is left out or drawn at random.
+    Returns None above ``SIGN_FLIP_LIMIT`` differences.
+    """
+    n = len(differences)
+    if n > SIGN_FLIP_LIMIT:
+        return None
+    values = np.abs(np.asarray(differences, dtype=np.float64))
+    # Sums that are equal on paper differ by rounding, and must count as equal.
+    threshold = abs(math.fsum(differences)) - 1e-9 * float(values.sum())
+    if threshold <= 0:
+        return 1.0
+    first, second = _signed_sums(values[: n // 2]), np.sort(_signed_sums(values[n // 2 :]))
+    at_least = second.size - np.searchsorted(second, threshold - first, side="left")
+    # The distribution is symmetric, so the lower tail has the weight of the upper one.
+    return min(1.0, 2 * int(at_least.sum()) / 2**n)
+
+
+def _signed_sums(values: np.ndarray) -> np.ndarray:
+    """All 2^n sums of +-values, float64 (2^n,)."""
+    sums = np.zeros(1)
+    for value in values:
+        sums = np.concatenate([sums + value, sums - value])
+    return sums
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's (1979) step-down adjusted p values, in the order given; each is compared with the family's level."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted, running = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = running
+    return adjusted
+
+
+def not_worse(differences: Sequence[float], margin: float, test_over_train: float | None = None) -> bool:
+    """Whether (row - best) is above ``-margin`` at 95 %: the lower end of its two-sided interval is (the dagger)."""
+    return t_interval(differences, test_over_train).low > -margin
+
+
+def minimal_detectable_difference(
+    sd: float, n: int, test_over_train: float | None = None, level: float = 0.05, power: float = 0.8
+) -> float:
+    """The true difference that a two-sided paired t test at ``level`` finds with probability ``power``.
+
+    ``sd`` is the standard deviation of the paired differences. Solves for the noncentrality at which the noncentral t
+    distribution with n - 1 degrees of freedom lies outside the critical values with that probability.
+    Needs n >= 3 and power <= 0.95.
+    """
+    if n < 3:
+        raise ValueError("a minimal detectable difference needs three trials")
+    df = n - 1
+    critical = float(stdtrit(df, 1 - level / 2))
+
+    def shortfall(noncentrality: float) -> float:
+        found = 1 - nctdtr(df, noncentrality, critical) + nctdtr(df, noncentrality, -critical)
+        return float(found) - power
+
+    noncentrality = float(brentq(shortfall, 0.0, 8.0))
+    return noncentrality * standard_error(sd, n, test_over_train)
+
+
+def pooled_sd(deviations: Sequence[tuple[float, int]]) -> float:
+    """Root of the mean variance of several (sd, n), weighted by degrees of freedom n - 1."""
+    freedom = sum(n - 1 for _, n in deviations)
+    return math.sqrt(sum(sd * sd * (n - 1) for sd, n in deviations) / freedom)
