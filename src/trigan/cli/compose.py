@@ -152,7 +152,11 @@ class Composer:
     def load(self, overrides: Sequence[Override]) -> DictConfig:
         """The composed config with Hydra's own node, its keys and choices checked, unresolved. Imports no target."""
         strict.check_keys(overrides, strict.dotted_keys(unresolved(self.base(overrides))), self.groups)
-        return self._load([str(o.input_line) for o in overrides if not self._is_no_choice(o)])
+        return self._load(self.words(overrides))
+
+    def words(self, overrides: Sequence[Override]) -> list[str]:
+        """The overrides as Hydra takes them: without ``group=null`` where null is the default."""
+        return [str(o.input_line) for o in overrides if not self._is_no_choice(o)]
 
     def base(self, overrides: Sequence[Override]) -> DictConfig:
         """The config with the user's choices and no other value of theirs; the overrides' form is checked first."""

@@ -24,9 +24,11 @@ from trigan.errors import ConfigError
 
 def expand(composer: Composer, arguments: Sequence[str]) -> list[tuple[str, ...]]:
     """The overrides of each job: the product of the swept values, in the order they were written."""
-    parsed = strict.parse(arguments)
+    parsed = composer.parse(arguments)
     strict.check_form(parsed, composer.groups, multirun=True)
-    parsed = OverridesParser.create(config_loader=composer.loader).parse_overrides(list(arguments))
+    words = [str(override.input_line) for override in parsed]
+    # this parser knows the groups, so that `architecture=glob(*)` finds its choices
+    parsed = OverridesParser.create(config_loader=composer.loader).parse_overrides(words)
     try:
         (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
     except HydraException as error:

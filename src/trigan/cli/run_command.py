@@ -37,11 +37,11 @@ def run_here(composer: Composer, options: Any) -> int:
 
     overrides: list[str] = options.overrides
     cfg = unresolved(
-        composer.load(strict.parse(overrides))
+        composer.load(composer.parse(overrides))
     )  # cheap: imports no target, so a typing error shows at once
     devices = cfg["trainer"].get("devices", 1) if isinstance(cfg.get("trainer"), dict) else 1
     if isinstance(devices, int) and devices > 1 and not ranks.started():
-        logs = Path(str(resolve(composer.load(strict.parse(overrides)))["paths"]["outputs"])) / "logs"
+        logs = Path(str(resolve(composer.load(composer.parse(overrides)))["paths"]["outputs"])) / "logs"
         return ranks.start(["run", *child_arguments(options), *overrides], devices, logs)
     # torch's thread pools read this when it is imported, which composing does
     os.environ.setdefault("OMP_NUM_THREADS", str(cfg["runtime"]["threads"]))
@@ -80,9 +80,9 @@ def _show(composer: Composer, options: Any) -> int:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    parsed = strict.parse(options.overrides)
+    parsed = composer.parse(options.overrides)
     cfg = composer.load(parsed)
-    words = [word for word in options.overrides if not word.endswith("=null")]
+    words = composer.words(parsed)
     if options.package and OmegaConf.select(cfg, options.package, throw_on_missing=False) is None:
         keys = strict.dotted_keys(unresolved(cfg))
         raise ConfigError(f"--package {options.package}: no such node{strict.suffix(options.package, keys)}")

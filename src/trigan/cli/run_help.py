@@ -48,10 +48,12 @@ def run_help(composer: Composer) -> str:
     """The help, from the groups and defaults as they are."""
     cfg = composer.base([])
     default, plain = chosen(cfg), unresolved(cfg)
-    width = max(map(len, composer.groups))
+    names = [*(n for n in default if n in composer.groups), *(n for n in composer.groups if n not in default)]
+    names = [name for name in names if len(composer.groups[name]) > 1 or "/" not in name]
+    width = max(map(len, names))
     groups = []
-    for name in [*default, *(n for n in composer.groups if n not in default)]:
-        marked = [f"[{option}]" if option == default.get(name) else option for option in composer.groups.get(name, [])]
+    for name in names:
+        marked = [f"[{option}]" if option == default.get(name) else option for option in composer.groups[name]]
         groups.append(f"  {name:{width}}  {', '.join(marked)}")
     return "\n".join(
         [
@@ -60,7 +62,7 @@ def run_help(composer: Composer) -> str:
             "The same command again gives the finished result at once; a run that was stopped goes on.\n",
             "groups ([default]):",
             *groups,
-            "\nsettings, with defaults (all of them: trigan run --cfg job):",
+            "\nthe most used settings, with defaults (all of them: trigan run --cfg job):",
             *_common(plain),
             "",
             _OPTIONS,

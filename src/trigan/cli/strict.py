@@ -55,11 +55,11 @@ def check_form(overrides: Iterable[Override], groups: Mapping[str, Sequence[str]
 
 def check_choice(group: str, choice: Any, options: Sequence[str]) -> None:
     """Refuse a choice that a group doesn't have."""
-    for one in choice if isinstance(choice, list) else [choice]:
-        if one is not None and str(one) not in options:
-            raise ConfigError(
-                f"{group}={one}: no such choice; choices: {', '.join(options)}{suffix(str(one), options)}"
-            )
+    if isinstance(choice, list):
+        raise ConfigError(f"{group}={','.join(map(str, choice))}: one choice is needed; several runs: -m {group}=A,B")
+    if choice is not None and str(choice) not in options:
+        near = suffix(str(choice), options)
+        raise ConfigError(f"{group}={choice}: no such choice; choices: {', '.join(options)}{near}")
 
 
 def check_keys(overrides: Iterable[Override], known: Iterable[str], groups: Mapping[str, Sequence[str]]) -> None:

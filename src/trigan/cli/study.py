@@ -53,6 +53,11 @@ class Plan:
         """
         return [self._cell(row, column, trial, ()) for row, column, trial in self._grid() if not row.match]
 
+    def first(self) -> Composed:
+        """The first job, for what all of them share: paths and whether they are debug runs."""
+        row, column, trial = self._grid()[0]
+        return self._compose(row, column, trial, ())
+
     def check_matched(self) -> int:
         """Compose the jobs that are given another's compute, with a stand-in for it, and give their number."""
         places = [place for place in self._grid() if place[0].match]

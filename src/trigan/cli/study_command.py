@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
     study = read(find(options.name), options.scale)
     plan = Plan(composer, study, options.overrides)
     cells, n_matched = plan.cells(), plan.check_matched()
-    base = composer.compose([*study.fixed, *options.overrides])
+    base = plan.first()
     if options.dry_run or options.status:
         return _show(plan, cells, n_matched, options.dry_run)
     extra = ["--config-dir", str(options.config_dir.absolute())] if options.config_dir else []
