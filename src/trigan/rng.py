@@ -5,7 +5,7 @@ of a global batch gets the numbers that one process would have used for those ro
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -13,7 +13,8 @@ from torch import Tensor
 
 def hash64(*parts: object) -> int:
     """A 63-bit integer from the parts' texts (BLAKE2b); the same on every machine and Python version."""
-    text = "/".join(str(part) for part in parts)
+    # a slash inside a part is escaped, so that ("a/b", "c") and ("a", "b/c") differ
+    text = "/".join(str(part).replace("\\", "\\\\").replace("/", "\\/") for part in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
@@ -40,7 +41,11 @@ class Draws:
     total: int
     start: int
     stop: int
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start <= self.stop <= self.total:
+            raise ValueError(f"rows {self.start}..{self.stop} don't lie in a global batch of {self.total} rows")
 
     def _generator(self, stream: str) -> torch.Generator:
         return generator(self.seed, stream, self.step, device=self.device)
@@ -62,4 +67,6 @@ class Draws:
 
     def rows(self, start: int, stop: int) -> "Draws":
         """The same step's numbers for rows ``start..stop`` of this process's own rows (a micro-batch)."""
+        if not 0 <= start <= stop <= self.stop - self.start:
+            raise ValueError(f"rows {start}..{stop} don't lie in the {self.stop - self.start} rows of this process")
         return replace(self, start=self.start + start, stop=self.start + stop)

@@ -6,13 +6,14 @@ Objects describe themselves, so a stage has the same hash whether Hydra or a Pyt
 import dataclasses
 import functools
 import hashlib
+import inspect
 import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import torch
 from torch import Tensor
 
 
@@ -32,22 +33,39 @@ def describe(value: Any) -> Any:
         return int(value) if value.is_integer() and abs(value) < 2**53 else value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = [f for f in dataclasses.fields(value) if f.metadata.get("identity", True)]
-        return {"type": _name(type(value)), **{f.name: describe(getattr(value, f.name)) for f in fields}}
+        return _tagged("type", _name(type(value)), {f.name: describe(getattr(value, f.name)) for f in fields})
     if isinstance(value, functools.partial):
-        return {"call": _name(value.func), "args": describe(list(value.args)), **describe(value.keywords)}
+        arguments = _tagged("args", describe(list(value.args)), describe(value.keywords))
+        return _tagged("call", _name(value.func), arguments)
     if isinstance(value, Mapping):
+        if any(not isinstance(key, str | int) for key in value) or len({str(key) for key in value}) < len(value):
+            raise TypeError("a mapping has a canonical form only if its keys are distinct texts or integers")
         return {str(key): describe(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [describe(item) for item in value]
     if isinstance(value, Path):
         return str(value)
-    if callable(value) and hasattr(value, "__qualname__") and "<locals>" not in value.__qualname__:
+    if callable(value):
         return {"function": _name(value)}
     raise TypeError(f"{type(value).__qualname__} has no canonical form, so it cannot be part of a stage's identity")
 
 
+def _tagged(tag: str, owner: Any, fields: dict[str, Any]) -> dict[str, Any]:
+    """``fields`` and what they belong to under ``tag``; refused where a field of that name would hide it."""
+    if tag in fields:
+        raise TypeError(f"a field named {tag!r} has no canonical form beside {owner!r}: name it otherwise")
+    return {tag: owner, **fields}
+
+
 def _name(thing: Any) -> str:
-    return f"{thing.__module__}.{thing.__qualname__}"
+    """The import path of a class or function; refused where the path alone doesn't say which one it is."""
+    module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
+    owner = getattr(thing, "__self__", None)
+    if isinstance(owner, type):  # a class method: inherited ones carry their parent's qualified name
+        return f"{_name(owner)}.{thing.__name__}"
+    if not module or not name or "<" in name or not (owner is None or inspect.ismodule(owner)):
+        raise TypeError(f"{thing!r} has no import path that says all of it, so it cannot be part of a stage's identity")
+    return f"{module}.{name}"
 
 
 def canonical(value: Any) -> str:
@@ -67,8 +85,10 @@ def tensor_digest(*tensors: Tensor | None) -> str:
         if tensor is None:
             sha.update(b"none;")
             continue
-        array = np.ascontiguousarray(tensor.detach().cpu().numpy())
-        sha.update(f"{array.dtype.str}{array.shape};".encode())
+        plain = tensor.detach().cpu().contiguous()
+        half = plain.dtype is torch.bfloat16  # NumPy has no such type: take the same bits as integers
+        array = plain.view(torch.int16).numpy() if half else plain.numpy()
+        sha.update(f"{'bfloat16' if half else array.dtype.str}{array.shape};".encode())
         sha.update(array.data if array.size else b"")
     return sha.hexdigest()
 
@@ -77,5 +97,5 @@ def weights_digest(state: Mapping[str, Tensor]) -> str:
     """SHA-256 over a state dict: names in sorted order, then each tensor's dtype, shape and bytes."""
     sha = hashlib.sha256()
     for name in sorted(state):
-        sha.update(f"{name}:{tensor_digest(state[name].float() if state[name].dtype.itemsize == 2 else state[name])};".encode())
+        sha.update(f"{name}:{tensor_digest(state[name])};".encode())
     return sha.hexdigest()

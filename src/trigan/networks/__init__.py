@@ -1,0 +1,1 @@
+"""Generators, discriminators, classifiers and batch norm: plain modules that import torch alone."""

@@ -1,0 +1,6 @@
+"""Write-only views of a run: nothing here returns anything that training could depend on."""
+
+from trigan.tracking.files import MetricsFile
+from trigan.tracking.tracker import RunInfo, Tracker, Tracking
+
+__all__ = ["MetricsFile", "RunInfo", "Tracker", "Tracking"]

@@ -1,0 +1,8 @@
+"""``python -m trigan`` is the console script."""
+
+import sys
+
+from trigan.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

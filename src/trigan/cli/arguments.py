@@ -1,0 +1,28 @@
+"""An argument parser whose errors are trigan's one line, for the commands that take plain options."""
+
+import argparse
+import re
+from typing import NoReturn
+
+from trigan.cli.nearest import suffix
+from trigan.errors import ConfigError
+
+
+class Parser(argparse.ArgumentParser):
+    """`argparse.ArgumentParser` that raises `ConfigError` with the nearest option in place of printing its usage."""
+
+    def error(self, message: str) -> NoReturn:
+        unknown = re.search(r"unrecognized arguments: (\S+)", message)
+        if unknown:
+            options = [option for action in self._actions for option in action.option_strings]
+            raise ConfigError(
+                f"{unknown[1]}: no such option{suffix(unknown[1], options)}; `{self.prog} --help` lists them"
+            )
+        raise ConfigError(f"{self.prog}: {message}; see `{self.prog} --help`")
+
+
+def at_least_one(text: str) -> int:
+    """An argparse type: a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected an int >= 1")
+    return int(text)

@@ -1,0 +1,58 @@
+"""Building the objects that a checked config describes, and finding the one line of an error inside Hydra's chain."""
+
+import re
+from types import SimpleNamespace
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+
+from trigan.cli.allow import targets
+from trigan.cli.strict import first_line
+from trigan.errors import ConfigError, TriganError
+
+
+class Built(SimpleNamespace):
+    """The built top-level nodes by name (``built.data``); those without a ``_target_`` are absent."""
+
+
+def build(config: dict[str, Any]) -> Built:
+    """Instantiate every top-level node that holds a ``_target_``; lists become lists, mappings plain dicts.
+
+    Raises:
+        ConfigError: one line with the config key, when an object refuses its arguments.
+    """
+    return Built(**{key: _build(key, node) for key, node in config.items() if next(targets(node), None)})
+
+
+def _build(key: str, node: Any) -> Any:
+    try:
+        return instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        raise _one_line(key, node, error) from error
+
+
+def _one_line(key: str, node: Any, error: InstantiationException) -> ConfigError:
+    inner = [line.partition(":")[2].strip() for line in str(error).splitlines() if line.strip().startswith("full_key:")]
+    path = inner[-1].split(".") if inner and inner[-1] else []
+    cause: BaseException = error
+    while not isinstance(cause, TriganError) and (deeper := cause.__cause__ or cause.__context__) is not None:
+        cause = deeper
+    if not isinstance(cause, TriganError):
+        return ConfigError(f"{'.'.join([key, *path])}: {type(cause).__name__}: {first_line(cause)}")
+    return ConfigError(_prefixed([key, *path], _inner_node(node, path), first_line(cause)))
+
+
+def _inner_node(node: Any, path: list[str]) -> Any:
+    for name in path:
+        node = node[int(name)] if isinstance(node, list) else node[name]
+    return node
+
+
+def _prefixed(path: list[str], node: Any, text: str) -> str:
+    """The text led by the full key of the setting that it speaks of, unless the text does so itself."""
+    word = re.split(r"[^\w.]", text, maxsplit=1)[0]
+    if word == path[0] or word.startswith(f"{path[0]}."):
+        return text
+    setting = isinstance(node, dict) and word.split(".")[0] in node
+    return ".".join([*path, text]) if setting else f"{'.'.join(path)}: {text}"

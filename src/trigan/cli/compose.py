@@ -1,0 +1,256 @@
+"""From the words of a command line to a checked, resolved, frozen config. The only file that composes with Hydra."""
+
+import copy
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from trigan.cli import places, schema, strict
+from trigan.cli.allow import check_names
+from trigan.cli.build import Built, build
+from trigan.cli.identity import run_hash
+from trigan.cli.settings import Debug, Paths, Runtime
+from trigan.errors import ConfigError
+
+CONFIG = "config"
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A run, wholly described: nothing changes it after composition.
+
+    Attributes:
+        config: plain and resolved.
+        choices: chosen option by group.
+        overrides: what the user wrote.
+    """
+
+    config: dict[str, Any] = field(repr=False)
+    choices: dict[str, str | None]
+    overrides: tuple[str, ...]
+
+    def build(self) -> Built:
+        """The objects that the config describes, built anew.
+
+        Raises:
+            ConfigError: one line with the config key, when an object refuses its arguments.
+        """
+        return build(self.config)
+
+    def run_hash(self, fingerprint: str) -> str:
+        """The run's identity, given the fingerprint of its data set; see :func:`trigan.cli.identity.run_hash`."""
+        return run_hash(self.config, fingerprint)
+
+    def load_data(self) -> Any:
+        """The data set (`trigan.data.types.Source`), from the cache where it has been read before."""
+        node = build({"data": self.config["data"]}).data
+        return (node["source"] if isinstance(node, dict) else node).load(self.paths.cache)
+
+    @property
+    def trial(self) -> int:
+        return int(self.config["trial"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
+
+    @property
+    def paths(self) -> Paths:
+        """Absolute paths, so that a later change of directory changes nothing."""
+        return Paths(**{name: Path(value).expanduser().absolute() for name, value in self.config["paths"].items()})
+
+    @property
+    def runtime(self) -> Runtime:
+        node = self.config["runtime"]
+        return Runtime(**{**node, "allow": tuple(node["allow"])})
+
+    @property
+    def debug(self) -> Debug | None:
+        node = self.config.get("debug")
+        return Debug(**node) if node else None
+
+
+class Composer:
+    """Composes runs over trigan's ``conf/`` and, after it, the user's own folder of groups.
+
+    Args:
+        extra: the user's folder (``--config-dir``).
+        conf: the folder that holds ``config.yaml``; trigan's own by default.
+    """
+
+    def __init__(self, extra: Path | None = None, conf: Path | None = None) -> None:
+        version.setbase("1.3")
+        search = create_config_search_path(str((conf or places.conf()).absolute()))
+        if extra is not None:
+            if not extra.is_dir():
+                raise ConfigError(f"--config-dir {extra}: no such folder")
+            search.append(provider="command-line", path=f"file://{extra.absolute()}")
+        self.loader = ConfigLoaderImpl(config_search_path=search)
+        self.hydra = Hydra(task_name="trigan", config_loader=self.loader)
+        self._defaults: dict[tuple[str, ...], DictConfig] = {}
+
+    def parse(self, arguments: Sequence[str]) -> list[Override]:
+        """The arguments as Hydra's overrides; a choice of an inner group may be written with dots.
+
+        ``strategy.unlabelled=fixmatch`` is ``strategy/unlabelled=fixmatch`` where that group has that choice.
+        """
+        return strict.parse([self._slashed(argument) for argument in arguments])
+
+    def _slashed(self, argument: str) -> str:
+        key, equals, value = argument.partition("=")
+        group = key.replace(".", "/")
+        known = "." in key and equals and group in self.groups
+        return f"{group}={value}" if known and value in self.groups[group] else argument
+
+    @cached_property
+    def groups(self) -> dict[str, list[str]]:
+        """Every group with its choices, sorted."""
+        return {name: choices for name in self._group_names("") if (choices := self._options(name, ObjectType.CONFIG))}
+
+    def _group_names(self, parent: str) -> list[str]:
+        found = []
+        for name in self._options(parent, ObjectType.GROUP):
+            full = f"{parent}/{name}" if parent else name
+            if full != "hydra":
+                found += [full, *self._group_names(full)]
+        return found
+
+    def _options(self, group: str, kind: ObjectType) -> list[str]:
+        return sorted(set(self.loader.repository.get_group_options(group, kind)))
+
+    def compose(self, arguments: Sequence[str]) -> Composed:
+        """Check, compose, resolve, type-check and build once (the objects check their ranges and each other).
+
+        Raises:
+            ConfigError: one line that names the key, what is allowed and the nearest match.
+        """
+        overrides = self.parse(arguments)
+        cfg = self.load(overrides)
+        config, choices = resolve(cfg), chosen(cfg)
+        own = config["runtime"]["allow"] if isinstance(config.get("runtime"), dict) else []
+        _check_own_modules(own, overrides)
+        check_names(config, own)
+        schema.check(config, unresolved(self.base(overrides)), own)
+        build(config)
+        return Composed(config, choices, tuple(arguments))
+
+    def load(self, overrides: Sequence[Override]) -> DictConfig:
+        """The composed config with Hydra's own node, its keys and choices checked, unresolved. Imports no target."""
+        strict.check_keys(overrides, strict.dotted_keys(unresolved(self.base(overrides))), self.groups)
+        return self._load(self.words(overrides))
+
+    def words(self, overrides: Sequence[Override]) -> list[str]:
+        """The overrides as Hydra takes them: without ``group=null`` where null is the default."""
+        return [str(o.input_line) for o in overrides if not self._is_no_choice(o)]
+
+    def base(self, overrides: Sequence[Override]) -> DictConfig:
+        """The config with the user's choices and no other value of theirs; the overrides' form is checked first."""
+        strict.check_form(overrides, self.groups)
+        return self._base(
+            tuple(str(o.input_line) for o in overrides if self._is_choice(o) and not self._is_no_choice(o))
+        )
+
+    def _base(self, choices: tuple[str, ...]) -> DictConfig:
+        if choices not in self._defaults:
+            self._defaults[choices] = self._load(list(choices))
+        return self._defaults[choices]
+
+    def _is_choice(self, override: Override) -> bool:
+        return override.key_or_group in self.groups and not isinstance(override.value(), dict)
+
+    def _is_no_choice(self, override: Override) -> bool:
+        """Whether the override is ``group=null`` where null is the default, as in ``debug=null``."""
+        if not self._is_choice(override) or override.value() is not None:
+            return False
+        group = override.key_or_group
+        if chosen(self._base(())).get(group) is not None:
+            raise ConfigError(f"{group}=null: a choice is needed; choices: {', '.join(self.groups[group])}")
+        return True
+
+    def _load(self, arguments: list[str]) -> DictConfig:
+        try:
+            return self.loader.load_configuration(CONFIG, arguments, run_mode=RunMode.RUN)
+        except (HydraException, OmegaConfBaseException) as error:
+            unused = re.match(r"Could not override '(.+?)'.\s*No match in the defaults list", str(error))
+            if unused:
+                raise ConfigError(f"{unused[1]}: has no place beside the other choices of this run") from error
+            raise ConfigError(_lines(error)) from error
+
+
+def compose(arguments: Sequence[str], extra: Path | None = None, conf: Path | None = None) -> Composed:
+    """One run; see :class:`Composer`."""
+    return Composer(extra, conf).compose(arguments)
+
+
+def chosen(cfg: DictConfig) -> dict[str, str | None]:
+    """The chosen option of every group of a config that :meth:`Composer.load` gave."""
+    choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
+    assert isinstance(choices, dict)
+    return {str(group): option for group, option in sorted(choices.items()) if not str(group).startswith("hydra/")}
+
+
+def resolve(cfg: DictConfig) -> dict[str, Any]:
+    """The config as plain values, without Hydra's own node.
+
+    Raises:
+        ConfigError: a mandatory value (``???``) is not given, or an interpolation leads nowhere.
+    """
+    HydraConfig.instance().set_config(cfg)
+    missing = _missing(unresolved(cfg))
+    if missing:
+        raise ConfigError(f"{missing[0]}: has no default and was not given; add {missing[0]}=VALUE")
+    own = copy.deepcopy(cfg)
+    OmegaConf.set_struct(own, False)
+    own.pop("hydra", None)
+    try:
+        plain = OmegaConf.to_container(own, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_lines(error)) from error
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def unresolved(cfg: DictConfig) -> dict[str, Any]:
+    """The config as plain values with its interpolations and ``???`` as they stand, without Hydra's own node."""
+    plain = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items() if key != "hydra"}
+
+
+def _missing(node: Any, key: str = "") -> list[str]:
+    if isinstance(node, dict):
+        return [found for name, item in node.items() for found in _missing(item, f"{key}.{name}" if key else str(name))]
+    return [key] if node == "???" else []
+
+
+def _check_own_modules(own: Sequence[str], overrides: Sequence[Override]) -> None:
+    """A file may not widen the allow-list: only the user's own command line does."""
+    if own and not any(override.key_or_group == "runtime.allow" for override in overrides):
+        raise ConfigError(f"runtime.allow={list(own)}: may be given on the command line only, not in a file")
+
+
+def _lines(error: Exception) -> str:
+    """One line of a Hydra or OmegaConf error, led by the key it speaks of."""
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    text = " ".join(
+        line.strip()
+        for line in str(error).strip().splitlines()
+        if not line.strip().startswith(("full_key", "object_type", "See http"))
+    )
+    key = getattr(cause, "full_key", None)
+    return f"{key}: {text}" if key else text

@@ -1,0 +1,209 @@
+"""The end of a run: candidates frozen, the seal broken once, scores, pictures, weights, and the record last of all."""
+
+import importlib.metadata
+import io
+import logging
+import platform
+import resource
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from trigan import PROTOCOL_VERSION, __version__
+from trigan.artifacts.atomic import explained, write_bytes
+from trigan.artifacts.identity import digest, tensor_digest, weights_digest
+from trigan.cli.compose import Composed
+from trigan.data.split import Draw
+from trigan.data.types import Labelled, Source
+from trigan.evaluation.classification import classification_metrics
+from trigan.modules import world
+from trigan.modules.observers import METRICS_NAME, SAMPLES_NAME
+from trigan.results import pictures, sheets
+from trigan.results.record import SCHEMA_VERSION, write_record
+from trigan.samples.filters import outputs
+from trigan.strategies.base import Outcome
+from trigan.strategies.workshop import Workshop
+from trigan.tracking import MetricsFile, Tracker
+
+_log = logging.getLogger("trigan")
+
+
+def conclude(
+    composed: Composed,
+    place: Any,
+    source: Source,
+    drawn: Draw,
+    outcome: Outcome,
+    workshop: Workshop,
+    tracker: Tracker,
+    started: float,
+) -> None:
+    """Evaluate a frozen outcome and write everything that the run leaves; rank 0 alone writes."""
+    weights = {player: weights_digest(network.state_dict()) for player, network in sorted(outcome.weights.items())}
+    test = drawn.test.open(digest(weights))
+    if world.rank() > 0:
+        return
+    scores = outputs(outcome.classifier, test.images)
+    result = _result(source, drawn, outcome, workshop, weights, scores, test)
+    _save_predictions(place.directory / "predictions.npz", scores, test)
+    _save_weights(place.directory / "weights", outcome)
+    rows = _gather_metrics(place.directory / METRICS_NAME, workshop)
+    _draw_pictures(place.directory / "pictures", source, result, rows, workshop, tracker)
+    record = {
+        "schema_version": SCHEMA_VERSION,
+        "run": place.run,
+        "config": composed.config,
+        "labels": _labels(composed),
+        "result": result,
+        "provenance": _provenance(composed, place.run, started),
+    }
+    tracker.confusion("final/test/confusion", np.asarray(result["test"]["confusion"]), source.class_names)
+    tracker.summary(_summary(result))
+    write_record(place.record, record)
+    _log.info("test accuracy %.2f %%: %s", 100 * result["test"]["accuracy"], place.record)
+
+
+def _result(
+    source: Source,
+    drawn: Draw,
+    outcome: Outcome,
+    workshop: Workshop,
+    weights: dict[str, str],
+    scores: Tensor,
+    test: Labelled,
+) -> dict[str, Any]:
+    """The canonical part of the record: the same config gives the same bytes."""
+    spec, facts, sees = drawn.view.spec, drawn.facts, outcome.sees
+    stages = {t.digest: t for t in workshop.ledger}
+    result = {
+        "status": outcome.status,
+        "protocol": PROTOCOL_VERSION,
+        "rule": outcome.rule,
+        "sees": {"L": sees.L, "U": sees.U, "V": sees.V, "X": sees.X},
+        "labels": {"training": sees.L, "selection": sees.V},
+        "selection": {"step": outcome.selected_step},
+        "test": classification_metrics(scores, test.labels, spec.classes, outcome.probabilistic),
+        "weights": weights,
+        "predictions": tensor_digest(scores),
+        "cost": workshop.total().as_dict(),
+        "split": {**facts.as_dict(), "n_test": len(test)},
+        "stages": [{"hash": key, "kind": t.kind, "name": t.name, **t.cost.as_dict()} for key, t in sorted(stages.items())],
+        "stamps": sorted({*facts.stamps, *outcome.stamps}),
+        "notes": dict(outcome.notes),
+        "data": {
+            "fingerprint": source.fingerprint,
+            "classes": list(source.class_names),
+            "spec": {"channels": spec.channels, "size": spec.size, "classes": spec.classes},
+        },
+    }
+    if sees.V and drawn.view.validation is not None:
+        validation = drawn.view.validation
+        seen = outputs(outcome.classifier, validation.images)
+        result["validation"] = classification_metrics(seen, validation.labels, spec.classes, outcome.probabilistic)
+    return result
+
+
+def _save_predictions(path: Path, scores: Tensor, test: Labelled) -> None:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, scores=scores.numpy(), labels=test.labels.numpy())
+    write_bytes(path, buffer.getvalue())
+
+
+def _save_weights(directory: Path, outcome: Outcome) -> None:
+    networks: dict[str, nn.Module] = {"classifier": outcome.classifier}
+    if outcome.generator is not None:
+        networks["generator"] = outcome.generator
+    with explained(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+    for player, network in networks.items():
+        state = {key: value.detach().cpu().contiguous().clone() for key, value in network.state_dict().items()}
+        write_bytes(directory / f"{player}.safetensors", save(state))
+
+
+def _gather_metrics(path: Path, workshop: Workshop) -> list[dict[str, Any]]:
+    """The curves of every stage that the run stands on, whoever trained it, as the run's own file."""
+    lines, rows = [], []
+    for trained in {t.digest: t for t in workshop.ledger}.values():
+        file = trained.directory / METRICS_NAME
+        if file.exists():
+            lines.append(file.read_bytes())
+            rows.extend(MetricsFile.read(file))
+    write_bytes(path, b"".join(lines))
+    return rows
+
+
+def _draw_pictures(
+    directory: Path,
+    source: Source,
+    result: dict[str, Any],
+    rows: list[dict[str, Any]],
+    workshop: Workshop,
+    tracker: Tracker,
+) -> None:
+    with explained(directory):
+        directory.mkdir(parents=True, exist_ok=True)
+    names = list(source.class_names)
+    pictures.confusion(result["test"]["confusion"], names, directory / "confusion.png")
+    if rows:
+        pictures.loss_curves(rows, directory / "losses.png")
+    for trained in {t.digest: t for t in workshop.ledger}.values():
+        files = sorted((trained.directory / SAMPLES_NAME).glob("*.npy"))
+        if not files:
+            continue
+        snapshots = [(int(file.stem), np.load(file)) for file in files]
+        labelled = int(trained.networks["generator"].classes) == len(names)
+        sheet = directory / f"samples-{trained.name}.png"
+        sheets.sample_sheet(snapshots[-1][1], sheet, names if labelled else ())
+        over = directory / f"samples-{trained.name}-over-training.png"
+        sheets.samples_over_training(snapshots, over, names if labelled else ())
+        tracker.picture(f"{trained.name}/samples", sheet, snapshots[-1][0])
+        tracker.picture(f"{trained.name}/samples_over_training", over, snapshots[-1][0])
+
+
+def _labels(composed: Composed) -> dict[str, Any]:
+    groups = ("data", "regime", "architecture", "loss", "strategy", "classifier")
+    names = {group: str(composed.choices[group]) for group in groups}
+    observed = {name: composed.config.get(name) for name in ("study", "row")}
+    return {**names, "trial": composed.trial, "seed": composed.seed, **observed}
+
+
+def _provenance(composed: Composed, run: str, started: float) -> dict[str, Any]:
+    packages = ("torch", "pytorch-lightning", "hydra-core", "omegaconf", "wandb", "torchmetrics", "numpy", "scikit-learn")
+    return {
+        "seconds": round(time.time() - started, 3),
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+        "device": torch.cuda.get_device_name() if composed.config["trainer"]["accelerator"] == "gpu" else "cpu",
+        "host": platform.node(),
+        "versions": {"trigan": __version__, "python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in packages},
+        "commit": _commit(),
+        "wandb_id": run if composed.choices.get("logger") == "wandb" else None,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "overrides": list(composed.overrides),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the source tree, where there is one."""
+    here = Path(__file__).resolve().parent
+    try:
+        found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None
+
+
+def _summary(result: dict[str, Any]) -> dict[str, Any]:
+    """The same keys for every strategy."""
+    test = result["test"]
+    scores = {f"final/test/{key}": test.get(key) for key in ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")}
+    recalls = {f"final/test/recall/{name}": value for name, value in zip(result["data"]["classes"], test["recall"], strict=True)}
+    sees = {f"sees/{key}": value for key, value in result["sees"].items()}
+    return {**scores, **recalls, **sees, "cost/flops": result["cost"]["flops"], "status": result["status"]}

@@ -1,0 +1,89 @@
+"""The command ``trigan``: the first word chooses, the chosen file does the rest. Imports nothing heavy by itself."""
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from trigan import __version__
+from trigan.cli.nearest import suffix
+from trigan.errors import TriganError
+
+#: Each command: the function that takes its arguments and gives the exit code, and its line in the help.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "run": ("trigan.cli.run_command:main", "compose one run (or several with -m), train, evaluate, write the record"),
+    "study": ("trigan.cli.study_command:main", "run a whole table of experiments/ and print it"),
+    "compare": ("trigan.cli.compare:main", "a table over records that are there already"),
+    "data": ("trigan.cli.data_check:main", "data check: classes, duplicates, unreadable files, what the regime gives"),
+    "artifacts": ("trigan.cli.artifacts:main", "list the stored stages with size, age and users; remove the unused"),
+    "predict": ("trigan.cli.predict:main", "classify new images with a finished run, to CSV"),
+    "sample": ("trigan.cli.sample:main", "draw labelled images from a finished run's generator"),
+    "export": ("trigan.cli.export:main", "write a finished run's networks as safetensors and ONNX"),
+}
+
+_EXAMPLES = """\
+examples:
+  trigan run                                               the default run: a classifier alone on the embedded digits
+  trigan run strategy=joint regime.labels_per_class=10     the three-player game with ten labels per class
+  trigan run -m strategy=baseline,joint trial=0,1,2        six runs, each a process of its own
+  trigan study demo                                        all strategies with their controls, and the table
+  trigan COMMAND --help                                    what a command takes
+
+tab completion:  eval "$(trigan --shell-completion install=bash)"   (also zsh; fish: | source)
+"""
+
+#: Flag and environment variable that ask for tracebacks.
+TRACEBACK_FLAG, TRACEBACK_VARIABLE = "--traceback", "TRIGAN_TRACEBACK"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and give its exit code: 0 done, 1 trigan's fault, 2 to 5 the user's to mend, 130 interrupted."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if TRACEBACK_FLAG in words:
+        words.remove(TRACEBACK_FLAG)
+        os.environ[TRACEBACK_VARIABLE] = "1"
+    try:
+        return _dispatch(words)
+    except TriganError as error:
+        if os.environ.get(TRACEBACK_VARIABLE, "0") not in ("", "0"):
+            traceback.print_exc()
+        print(f"trigan: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("trigan: interrupted; the same command goes on from what was finished", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # the reader of a pipe went away (`| head`); what is left in the buffer has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+
+
+def usage() -> str:
+    """The text of ``trigan --help``."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {text}" for name, (_, text) in COMMANDS.items()]
+    question = "Does a GAN help my classifier, on my data, with my label budget, and which way is best?"
+    return "\n".join(["usage: trigan COMMAND ...", "", question, "", "commands:", *lines, "", _EXAMPLES])
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0 if words else 2
+    name, rest = words[0], words[1:]
+    if name == "--version":
+        print(f"trigan {__version__}")
+        return 0
+    if name in ("-sc", "--shell-completion"):
+        return _command("trigan.cli.completion:main")(rest)
+    if name not in COMMANDS:
+        mend = f"settings follow a command: trigan run {name}" if "=" in name else f"commands: {', '.join(COMMANDS)}"
+        raise TriganError(f"{name}: no such command{suffix(name, COMMANDS)}; {mend}")
+    return _command(COMMANDS[name][0])(rest)
+
+
+def _command(where: str) -> Callable[[list[str]], int]:
+    module, _, function = where.partition(":")
+    found: Callable[[list[str]], int] = getattr(import_module(module), function)
+    return found

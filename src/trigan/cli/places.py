@@ -1,0 +1,25 @@
+"""Where ``conf/`` and ``experiments/`` lie: in the source tree if editable, inside the package of a wheel."""
+
+from pathlib import Path
+
+import trigan
+from trigan.errors import ConfigError
+
+_PACKAGE = Path(trigan.__file__).resolve().parent
+
+
+def conf() -> Path:
+    """The folder of the configuration groups."""
+    return _find("conf", "config.yaml")
+
+
+def experiments() -> Path:
+    """The folder of the studies that come with trigan."""
+    return _find("experiments", "")
+
+
+def _find(name: str, witness: str) -> Path:
+    for parent in (_PACKAGE.parents[1], _PACKAGE):
+        if (parent / name / witness).exists() and (parent == _PACKAGE or (parent / "pyproject.toml").exists()):
+            return parent / name
+    raise ConfigError(f"{name}/ is neither beside src/ nor inside the installed package; install trigan again")

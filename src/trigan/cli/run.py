@@ -1,0 +1,192 @@
+"""One run: composed -> data drawn -> strategy -> seal opened -> record. Idempotent, resumable, the record last."""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import yaml
+from filelock import FileLock, Timeout
+
+from trigan.artifacts.atomic import explained, write_text
+from trigan.artifacts.store import Store
+from trigan.cli.compose import Composed
+from trigan.cli.conclude import conclude
+from trigan.data.split import draw
+from trigan.data.types import Source
+from trigan.modules import world
+from trigan.results.record import RECORD_NAME, read_record
+from trigan.strategies.workshop import Workshop
+from trigan.tracking import RunInfo, Tracker
+
+_log = logging.getLogger("trigan")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run lives: its hash and its directory."""
+
+    run: str
+    directory: Path
+
+    @property
+    def record(self) -> Path:
+        """The record, which is there exactly if the run is finished."""
+        return self.directory / RECORD_NAME
+
+
+def run(composed: Composed, force: bool = False) -> Path:
+    """Bring the run to its end, unless it is there already; returns its directory.
+
+    Raises:
+        TriganError: one line; what was finished stays in the store, and the same command goes on from it.
+    """
+    _speak()
+    torch.set_num_threads(composed.runtime.threads)
+    with _ranks(composed), _truthful_end():
+        built = composed.build()
+        source = built.data.load(composed.paths.cache)
+        place = locate(composed, source)
+        with _alone(place) if world.rank() == 0 else contextlib.nullcontext():
+            if world.broadcast(place.record.exists() and not force):
+                _log.info("this run is finished: %s", place.record)
+                return place.directory
+            _go(composed, built, source, place, force)
+        return place.directory
+
+
+def locate(composed: Composed, source: Source) -> Place:
+    """The run's place, given its data."""
+    key = composed.run_hash(source.fingerprint)
+    return Place(key, composed.paths.runs / key)
+
+
+def _go(composed: Composed, built: Any, source: Source, place: Place, force: bool) -> None:
+    started = time.time()
+    drawn = draw(source, built.regime, composed.trial)
+    store = Store(composed.paths.artifacts)
+    if world.rank() == 0:
+        if force:
+            _forget(store, place)
+        with explained(place.directory):
+            place.directory.mkdir(parents=True, exist_ok=True)
+        write_text(place.directory / "config.yaml", yaml.safe_dump(composed.config, sort_keys=False))
+        _log.info("run %s: %s", place.run, describe(composed))
+    tracker = _open_tracker(composed, built, place)
+    debug = composed.debug
+    workshop = Workshop(
+        store,
+        place.run,
+        drawn.view.spec,
+        composed.seed,
+        built.trainer,
+        debug.max_steps if debug is not None else None,
+        lambda name, directory: built.callbacks.observers(name, directory, tracker),
+    )
+    code = 1
+    try:
+        outcome = built.strategy.run(drawn.view, workshop)
+        conclude(composed, place, source, drawn, outcome, workshop, tracker, started)
+        code = 0
+    finally:
+        tracker.finish(code)
+
+
+def describe(composed: Composed) -> str:
+    """The run in a few words."""
+    choices = composed.choices
+    names = [str(choices.get(group)) for group in ("strategy", "architecture", "data", "regime")]
+    return f"{names[0]} ({names[1]}) on {names[2]}, regime {names[3]}, trial {composed.trial}"
+
+
+def _open_tracker(composed: Composed, built: Any, place: Place) -> Tracker:
+    from trigan.tracking.tracker import NoTracking
+
+    choices, config = composed.choices, composed.config
+    group = config.get("study") or f"{choices.get('data')}-{choices.get('regime')}"
+    name = config.get("row") or choices.get("strategy")
+    info = RunInfo(
+        id=place.run,
+        name=f"{name} #{composed.trial}",
+        group=str(group),
+        job_type=str(choices.get("strategy")),
+        tags=(f"architecture:{choices.get('architecture')}", f"loss:{choices.get('loss')}", f"trial:{composed.trial}"),
+        directory=place.directory,
+    )
+    tracking = built.logger if world.rank() == 0 else NoTracking()
+    tracker: Tracker = tracking.open(info, config)
+    return tracker
+
+
+def _forget(store: Store, place: Place) -> None:
+    """--force: the record goes, and so do the stages that it stood on."""
+    if place.record.exists():
+        for stage in read_record(place.record)["result"]["stages"]:
+            store.forget(stage["hash"])
+        place.record.unlink()
+
+
+@contextlib.contextmanager
+def _alone(place: Place) -> Iterator[None]:
+    """One process at a time works on a run; a second one waits, and then finds it finished."""
+    path = place.directory.parent / ".locks" / f"{place.run}.lock"
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            _log.info("another process is at this very run; waiting for it")
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _ranks(composed: Composed) -> Iterator[None]:
+    """Join the process group that torchrun's variables describe, if they do."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield
+        return
+    gpu = composed.config["trainer"]["accelerator"] == "gpu"
+    if gpu:
+        torch.cuda.set_device(int(os.environ["RANK"]) % torch.cuda.device_count())
+    dist.init_process_group("nccl" if gpu else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def _truthful_end() -> Iterator[None]:
+    """SIGTERM ends the process with 143: Lightning, left to itself, makes it 0."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        _log.warning("stopped by SIGTERM; the same command goes on from the last checkpoint")
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _speak() -> None:
+    """What trigan says goes to stderr as plain lines; a rank other than 0 says only what goes wrong."""
+    quiet = int(os.environ.get("RANK", "0")) > 0
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    _log.setLevel(logging.WARNING if quiet else logging.INFO)

@@ -1,0 +1,97 @@
+"""``trigan run``: one run in this process, its ranks, several runs with ``-m``, or only a look at the config."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from trigan.cli import strict
+from trigan.cli.arguments import Parser, at_least_one
+from trigan.cli.compose import CONFIG, Composer, resolve, unresolved
+from trigan.errors import ConfigError
+
+_INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+
+
+def main(arguments: list[str]) -> int:
+    """Run what the arguments say and give the exit code."""
+    options = _parser().parse_intermixed_args(arguments)
+    composer = Composer(options.config_dir)
+    if options.help:
+        from trigan.cli.run_help import run_help
+
+        print(run_help(composer))
+        return 0
+    if options.cfg or options.info:
+        return _show(composer, options)
+    if options.multirun:
+        from trigan.cli.multirun import multirun
+
+        return multirun(composer, options)
+    return run_here(composer, options)
+
+
+def run_here(composer: Composer, options: Any) -> int:
+    """One run in this process, or on several devices one process per rank."""
+    from trigan.cli import ranks
+
+    overrides: list[str] = options.overrides
+    cfg = unresolved(
+        composer.load(composer.parse(overrides))
+    )  # cheap: imports no target, so a typing error shows at once
+    devices = cfg["trainer"].get("devices", 1) if isinstance(cfg.get("trainer"), dict) else 1
+    if isinstance(devices, int) and devices > 1 and not ranks.started():
+        logs = Path(str(resolve(composer.load(composer.parse(overrides)))["paths"]["outputs"])) / "logs"
+        return ranks.start(["run", *child_arguments(options), *overrides], devices, logs)
+    # torch's thread pools read this when it is imported, which composing does
+    os.environ.setdefault("OMP_NUM_THREADS", str(cfg["runtime"]["threads"]))
+    composed = composer.compose(overrides)
+    from trigan.cli.run import run
+
+    directory = run(composed, options.force)
+    if not ranks.started() or os.environ["RANK"] == "0":
+        print(directory)
+    return 0
+
+
+def child_arguments(options: Any) -> list[str]:
+    """The options that a job or rank needs from the command that starts it."""
+    extra = ["--config-dir", str(options.config_dir.absolute())] if options.config_dir else []
+    return [*extra, *(["--force"] if options.force else [])]
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="trigan run", add_help=False, allow_abbrev=False)
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--force", action="store_true")
+    parser.add_argument("--multirun", "-m", action="store_true")
+    parser.add_argument("--workers", type=at_least_one)
+    parser.add_argument("--config-dir", "-cd", type=Path)
+    parser.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
+    parser.add_argument("--package", "-p")
+    parser.add_argument("--resolve", action="store_true")
+    parser.add_argument("--info", "-i", nargs="?", const="all", choices=_INFO)
+    return parser
+
+
+def _show(composer: Composer, options: Any) -> int:
+    """``--cfg`` and ``--info``: Hydra's own printing, after our checks of keys and choices."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    parsed = composer.parse(options.overrides)
+    cfg = composer.load(parsed)
+    words = composer.words(parsed)
+    if options.package and OmegaConf.select(cfg, options.package, throw_on_missing=False) is None:
+        keys = strict.dotted_keys(unresolved(cfg))
+        raise ConfigError(f"--package {options.package}: no such node{strict.suffix(options.package, keys)}")
+    try:
+        if options.info:
+            composer.hydra.show_info(options.info, CONFIG, words)
+        else:
+            composer.hydra.show_cfg(CONFIG, words, options.cfg, options.package, options.resolve)
+    except OmegaConfBaseException as error:
+        raise ConfigError(strict.first_line(error)) from error
+    sys.stdout.flush()
+    return 0

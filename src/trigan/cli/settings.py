@@ -1,0 +1,65 @@
+"""The settings that belong to no group: typed, so that the strict pass checks them as it checks every ``_target_``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from trigan.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """Marks a number that may not be below ``low``: ``Annotated[int, AtLeast(0)]``."""
+
+    low: int
+
+
+Natural = Annotated[int, AtLeast(0)]
+Positive = Annotated[int, AtLeast(1)]
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where things are written; no part of a run's identity."""
+
+    outputs: Path
+    runs: Path
+    artifacts: Path
+    cache: Path
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How the process runs; no part of a run's identity. ``threads``: of torch; ``allow``: the user's own modules."""
+
+    threads: Positive = 1
+    allow: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.allow:
+            if not all(part.isidentifier() for part in name.split(".")):
+                raise ConfigError(f"runtime.allow={name}: expected names of modules, e.g. 'runtime.allow=[mypackage]'")
+
+
+@dataclass(frozen=True)
+class Debug:
+    """A run that is cut short and kept apart; ``max_steps`` caps every stage."""
+
+    max_steps: Positive | None = None
+
+
+#: The top-level keys of a config that are no group, with their types.
+TOP_LEVEL: dict[str, object] = {
+    "trial": Natural,
+    "seed": Natural,
+    "study": str | None,
+    "row": str | None,
+    "paths": Paths,
+    "runtime": Runtime,
+    "debug": Debug | None,
+}
+
+#: Top-level keys that only observe: what they say cannot change a result, so they are no part of a run's identity.
+OBSERVERS = ("paths", "runtime", "logger", "callbacks", "study", "row")
+#: Inner keys that say where or on what a run happens; the data set's content counts by its fingerprint.
+PLACES = ("data.root", "trainer.devices", "trainer.machine")

@@ -1,0 +1,178 @@
+"""A study: ``experiments/NAME/study.yaml``, one table's claim, grid and scales."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from trigan.cli import places
+from trigan.cli.nearest import suffix
+from trigan.errors import ConfigError
+
+FILE = "study.yaml"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row or column: its name and the overrides that make it; ``match``: given the compute of the dearest row."""
+
+    name: str
+    set: tuple[str, ...]
+    match: Literal["dearest"] | None = None
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """What ``study.yaml`` says, at one scale.
+
+    Attributes:
+        scale: chosen scale; None where the study has none.
+        fixed: overrides of every job, those of the scale included.
+        reference: the row that differences are taken to.
+        family: primary comparisons, (rows, baselines), or None.
+        margin: of the table's dagger, in points.
+    """
+
+    name: str
+    title: str
+    claim: str
+    question: str
+    trials: tuple[int, ...]
+    fixed: tuple[str, ...]
+    columns: tuple[Line, ...]
+    rows: tuple[Line, ...]
+    reference: str | None
+    family: tuple[tuple[str, ...], tuple[str, ...]] | None
+    margin: float
+    scale: str | None
+
+
+_KEYS = {
+    *("title", "claim", "question", "trials", "fixed", "columns", "rows", "reference", "family", "margin", "scales"),
+    *("metric", "command", "cost", "expected", "published"),  # for people, and for pages
+}
+
+
+def find(name: str) -> Path:
+    """The file of a study: a path, ``./experiments/NAME`` or one that comes with trigan.
+
+    Raises:
+        ConfigError: there is none, with the nearest name.
+    """
+    folders = [Path("experiments"), places.experiments()]
+    for candidate in (Path(name), Path(name) / FILE, *(folder / name / FILE for folder in folders)):
+        if candidate.is_file():
+            return candidate
+    known = sorted({path.parent.name for folder in folders for path in folder.glob(f"*/{FILE}")})
+    raise ConfigError(f"{name}: no such study{suffix(name, known)}; studies: {', '.join(known) or 'none'}")
+
+
+def read(path: Path, scale: str | None = None) -> StudyFile:
+    """Read and check a study at a scale (the first one by default).
+
+    Raises:
+        ConfigError: one line that names the file and what is wrong with it.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected a mapping with title, columns and rows")
+    for key in content:
+        if key not in _KEYS:
+            raise ConfigError(f"{path}: {key}: no such key{suffix(str(key), _KEYS)}")
+    chosen, settings = _scale(path, content.get("scales"), scale)
+    merged = {**content, **{key: value for key, value in settings.items() if key != "set"}}
+    study = StudyFile(
+        name=path.parent.name,
+        title=str(content.get("title", path.parent.name)),
+        claim=str(content.get("claim", "")),
+        question=str(content.get("question", "")),
+        trials=_trials(path, merged.get("trials", 3)),
+        fixed=(*_overrides(path, "fixed", content.get("fixed")), *_overrides(path, "scales", settings.get("set"))),
+        columns=_lines(path, "columns", content.get("columns") or [{"name": "all", "set": []}]),
+        rows=_lines(path, "rows", content.get("rows")),
+        reference=content.get("reference"),
+        family=_family(path, content.get("family")),
+        margin=float(content.get("margin", 0.5)),
+        scale=chosen,
+    )
+    _check_names(path, study)
+    return study
+
+
+def _check_names(path: Path, study: StudyFile) -> None:
+    rows = [row.name for row in study.rows]
+    for kind, names in (("rows", rows), ("columns", [column.name for column in study.columns])):
+        if len(set(names)) != len(names):
+            raise ConfigError(f"{path}: {kind}: two have the same name")
+    named = (
+        *((study.reference,) if study.reference else ()),
+        *(study.family[0] + study.family[1] if study.family else ()),
+    )
+    for name in named:
+        if name not in rows:
+            raise ConfigError(f"{path}: {name!r} is no row{suffix(name, rows)}")
+    if all(row.match for row in study.rows):
+        raise ConfigError(f"{path}: every row has match, so there is no row to match")
+
+
+def _scale(path: Path, scales: Any, wanted: str | None) -> tuple[str | None, dict[str, Any]]:
+    scales = scales or {}
+    if not isinstance(scales, dict) or not all(isinstance(value, dict) for value in scales.values()):
+        raise ConfigError(f"{path}: scales: expected names, each with `set: [overrides]` and, if it differs, `trials`")
+    for name, value in scales.items():
+        for key in value:
+            if key not in ("set", "trials"):
+                raise ConfigError(f"{path}: scales.{name}.{key}: no such key; keys: set, trials")
+    if wanted is None:
+        wanted = next(iter(scales), None)
+    elif wanted not in scales:
+        raise ConfigError(
+            f"--scale {wanted}: no such scale{suffix(wanted, scales)}; scales: {', '.join(scales) or 'none'}"
+        )
+    return wanted, scales.get(wanted, {}) if wanted else {}
+
+
+def _trials(path: Path, value: Any) -> tuple[int, ...]:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return tuple(range(value))
+    if isinstance(value, list) and value and all(isinstance(trial, int) and trial >= 0 for trial in value):
+        return tuple(value)
+    raise ConfigError(f"{path}: trials={value}: expected how many (an int >= 1), or a list of their numbers")
+
+
+def _overrides(path: Path, where: str, value: Any) -> tuple[str, ...]:
+    value = [] if value is None else value
+    if not isinstance(value, list) or not all(isinstance(item, str) and "=" in item for item in value):
+        raise ConfigError(f"{path}: {where}: expected a list of overrides, each written key=value")
+    for item in value:
+        if item.startswith("runtime.allow"):
+            raise ConfigError(f"{path}: {where}: {item}: runtime.allow may be given on the command line only")
+    return tuple(value)
+
+
+def _lines(path: Path, kind: str, value: Any) -> tuple[Line, ...]:
+    if not isinstance(value, list) or not value or not all(isinstance(item, dict) and "name" in item for item in value):
+        raise ConfigError(f"{path}: {kind}: expected a list of entries with `name` and `set`")
+    known = [field.name for field in dataclasses.fields(Line)]
+    for item in value:
+        for key in item:
+            if key not in known or (key == "match" and kind == "columns"):
+                raise ConfigError(f"{path}: {kind}: {item['name']}: {key}: no such key{suffix(key, known)}")
+        if item.get("match") not in (None, "dearest"):
+            raise ConfigError(f"{path}: {kind}: {item['name']}: match={item['match']}: expected dearest")
+    return tuple(
+        Line(str(i["name"]), _overrides(path, f"{kind}: {i['name']}", i.get("set")), i.get("match")) for i in value
+    )
+
+
+def _family(path: Path, value: Any) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict) or set(value) != {"rows", "baselines"}:
+        raise ConfigError(f"{path}: family: expected `rows: [...]` and `baselines: [...]`")
+    return tuple(map(str, value["rows"])), tuple(map(str, value["baselines"]))

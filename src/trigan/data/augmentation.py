@@ -1,0 +1,180 @@
+"""Classic augmentation: per sample, on the device, a pure function of (images, draws).
+
+Black (-1) fills what a shift or a turn uncovers.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trigan.errors import ConfigError
+from trigan.rng import Draws
+
+BLACK = -1.0
+
+
+class Augmentation(Protocol):
+    """Images float32 (N, C, S, S) in [-1, 1] -> the same shape and range."""
+
+    def __call__(self, images: Tensor, draws: Draws, stream: str) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class NoAugmentation:
+    """The images as they are."""
+
+    def __call__(self, images: Tensor, draws: Draws, stream: str) -> Tensor:
+        return images
+
+
+@dataclass(frozen=True)
+class Classic:
+    """Affine, then crop and flip, then cutout, then noise; a strength of 0 leaves its part out.
+
+    Attributes:
+        rotate: degrees, an angle uniform in +-rotate; 0 to 180.
+        translate: pixels, each axis uniform in +-translate (not rounded).
+        scale: a factor uniform in 1 +- scale; 0 to below 1.
+        crop: pixels of padding before a random crop: a whole-pixel shift uniform in -crop..crop on each axis.
+        flip: mirror left to right with probability 1/2.
+        cutout: side in pixels of a square that the image's mean replaces; its centre is uniform over the image and
+            the square may stick out (DeVries & Taylor 2017, arXiv 1708.04552).
+        noise: standard deviation of Gaussian noise on each value, in units of [-1, 1]; the sum is clipped.
+    """
+
+    rotate: float = 0.0
+    translate: float = 0.0
+    scale: float = 0.0
+    crop: int = 0
+    flip: bool = False
+    cutout: int = 0
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        tops = {"rotate": 180.0, "translate": 128.0, "scale": 0.999, "crop": 128, "cutout": 128, "noise": 2.0}
+        for name, top in tops.items():
+            value = getattr(self, name)
+            if not 0 <= value <= top:
+                raise ConfigError(f"augmentation.{name}={value}: must lie in 0..{top}")
+
+    def __call__(self, images: Tensor, draws: Draws, stream: str) -> Tensor:
+        if self.rotate or self.translate or self.scale:
+            images = affine(images, draws.uniform(f"{stream}/affine", 4), self.rotate, self.translate, self.scale)
+        if self.crop or self.flip:
+            images = crop_flip(images, draws.uniform(f"{stream}/crop", 3), self.crop, self.flip)
+        if self.cutout:
+            images = cut_out(images, draws.uniform(f"{stream}/cutout", 2), self.cutout)
+        if self.noise:
+            added = draws.normal(f"{stream}/noise", *images.shape[1:]).to(images.dtype)
+            images = torch.add(images, added, alpha=self.noise).clamp_(-1.0, 1.0)
+        return images
+
+
+@dataclass(frozen=True)
+class Strong:
+    """The stronger view of FixMatch's kind (Sohn et al. 2020, arXiv 2001.07685): the classic one, turned up.
+
+    Its strengths come on top of the classic ones, so what a data set forbids there (flips, shifts) stays forbidden.
+
+    Attributes:
+        classic: the data set's classic augmentation.
+        rotate: degrees more.
+        scale: more scale.
+        cutout: side of the cutout square as a share of the image, 0 to 1; the classic side if that is larger.
+        contrast: a factor uniform in 1 +- contrast about the image's mean; 0 to below 1.
+        brightness: a shift uniform in +-brightness, in units of [-1, 1].
+    """
+
+    classic: Classic
+    rotate: float = 15.0
+    scale: float = 0.15
+    cutout: float = 0.4
+    contrast: float = 0.4
+    brightness: float = 0.2
+
+    def __post_init__(self) -> None:
+        tops = {"rotate": 180.0, "scale": 0.999, "cutout": 1.0, "contrast": 0.999, "brightness": 2.0}
+        for name, top in tops.items():
+            value = getattr(self, name)
+            if not 0 <= value <= top:
+                raise ConfigError(f"augmentation.{name}={value}: must lie in 0..{top}")
+
+    def __call__(self, images: Tensor, draws: Draws, stream: str) -> Tensor:
+        stronger = replace(
+            self.classic,
+            rotate=min(180.0, self.classic.rotate + self.rotate),
+            scale=min(0.999, self.classic.scale + self.scale),
+            cutout=max(self.classic.cutout, round(self.cutout * images.shape[-1])),
+        )
+        light = draws.uniform(f"{stream}/light", 2).mul(2).sub(1).to(images.dtype)[:, :, None, None, None]
+        mean = images.mean((1, 2, 3), keepdim=True)
+        lit = (images - mean) * (1 + self.contrast * light[:, 0]) + mean + self.brightness * light[:, 1]
+        return stronger(lit.clamp_(-1.0, 1.0), draws, stream)
+
+
+def affine(images: Tensor, uniform: Tensor, rotate: float, translate: float, scale: float) -> Tensor:
+    """One bilinear resampling about the centre.
+
+    Args:
+        images: (N, C, S, S).
+        uniform: (N, 4) in [0, 1): angle, scale, shift right, shift down.
+    """
+    size = images.shape[-1]
+    signed = uniform.to(images.dtype) * 2 - 1
+    angle = signed[:, 0] * (rotate * math.pi / 180)
+    factor = 1 + signed[:, 1] * scale
+    shift = signed[:, 2:] * (2 * translate / size)
+    # The grid asks where each output pixel comes from: the inverse of turn, scale, then shift.
+    cos, sin = torch.cos(angle) / factor, torch.sin(angle) / factor
+    linear = torch.stack([torch.stack([cos, sin], 1), torch.stack([-sin, cos], 1)], 1)
+    theta = torch.cat([linear, -(linear @ shift[:, :, None])], 2)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    # Zeros outside are black outside when black is moved to zero.
+    return F.grid_sample(images - BLACK, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + BLACK
+
+
+def crop_flip(images: Tensor, uniform: Tensor, crop: int, flip: bool) -> Tensor:
+    """A whole-pixel shift and a mirror by one flat gather of whole rows.
+
+    The padded images, and their mirror images after them, lie in one buffer; seen as all its windows of S values, each
+    row of the result is one window. That moves S values per index (3 times as fast as a gather of pixels).
+
+    Args:
+        images: (N, C, S, S).
+        uniform: (N, 3) in [0, 1): row, column, mirror if below 1/2.
+    """
+    count, channels, size, _ = images.shape
+    width = size + 2 * crop
+    copies = 2 if flip else 1
+    padded = images.new_full((copies, count, channels, width, width), BLACK)
+    padded[0, :, :, crop : crop + size, crop : crop + size] = images
+    if flip:
+        padded[1, :, :, crop : crop + size, crop : crop + size] = images.flip(-1)
+    windows = padded.view(-1).as_strided((padded.numel() - size + 1, size), (1, 1))
+    offset = (uniform[:, :2] * (2 * crop + 1)).long()
+    line = torch.arange(max(count * channels, size), device=images.device)
+    plane = line[: count * channels].view(count, channels)
+    if flip:
+        plane = plane + (uniform[:, 2:] < 0.5) * (count * channels)
+    rows = line[:size] + offset[:, :1]
+    first = plane[:, :, None] * width**2 + (rows * width + offset[:, 1:])[:, None, :]
+    return windows.index_select(0, first.flatten()).view(images.shape)
+
+
+def cut_out(images: Tensor, uniform: Tensor, side: int) -> Tensor:
+    """A square of each image becomes the image's mean, channel by channel.
+
+    Args:
+        images: (N, C, S, S).
+        uniform: (N, 2) in [0, 1): row and column of the centre.
+    """
+    size = images.shape[-1]
+    line = torch.arange(size, device=images.device)
+    first = (uniform * size).long() - side // 2
+    inside = (line >= first[..., None]) & (line < first[..., None] + side)
+    hole = inside[:, 0, :, None] & inside[:, 1, None, :]
+    return torch.where(hole[:, None], images.mean((2, 3), keepdim=True), images)

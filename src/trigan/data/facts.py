@@ -1,0 +1,60 @@
+"""What a record says about a split: sizes, index digests and counts of what is visible, as plain JSON values."""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class PartFacts:
+    """One part of a split.
+
+    Attributes:
+        size: number of images.
+        sha256: of the sorted source indices as little-endian int64 (:func:`index_digest`).
+        class_counts: images per class by the labels that are seen (noise included); None where labels are hidden.
+    """
+
+    size: int
+    sha256: str
+    class_counts: list[int] | None = None
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """The facts of one draw; ``as_dict`` goes into the record.
+
+    Attributes:
+        n_train: images of the training pool (labelled, validation, unlabelled, or left out by the regime): the
+            n_train of Nadeau-Bengio's correction.
+        test_redrawn: whether each trial draws its own test set (the source has no official one).
+        dropped_in_test: training images dropped because the test set has the same pixels.
+        dropped_duplicates: copies dropped because the border between two parts ran through a set of equal images,
+            or because copies carry different labels.
+        labels_changed: labels that the regime's noise changed, training and validation together.
+        stamps: marks that tables print, such as "val-large".
+    """
+
+    fingerprint: str
+    trial: int
+    labelled: PartFacts
+    validation: PartFacts
+    unlabelled: PartFacts
+    test: PartFacts
+    test_redrawn: bool
+    n_train: int
+    dropped_in_test: int
+    dropped_duplicates: int
+    labels_changed: int
+    stamps: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain dictionaries, lists, numbers and texts."""
+        return {**asdict(self), "stamps": list(self.stamps)}
+
+
+def index_digest(rows: np.ndarray) -> str:
+    """SHA-256 of an index set: sorted, as little-endian int64."""
+    return hashlib.sha256(np.sort(rows).astype("<i8").tobytes()).hexdigest()

@@ -1,0 +1,48 @@
+"""What a stage may see, and how it passes through a network when nothing is trained."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trigan.data.stream import to_float
+from trigan.rng import generator
+
+#: How many images a forward pass takes when nothing is trained.
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a stage may see under one name: ``images`` uint8 (N, C, S, S), ``labels`` int64 (N,) or None."""
+
+    images: Tensor
+    labels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def known_labels(self) -> Tensor:
+        """The labels of an input that must have them."""
+        if self.labels is None:
+            raise ValueError("this input has no labels")
+        return self.labels
+
+
+Inputs = Mapping[str, Input]
+
+
+def image_batches(images: Tensor, device: torch.device, dtype: torch.dtype) -> Iterator[Tensor]:
+    """All of ``images`` (uint8) in order, as float batches in [-1, 1] of equal size (a lonely last image has no variance)."""
+    for portion in images.tensor_split(-(-len(images) // EVALUATION_BATCH)) if len(images) else ():
+        yield to_float(portion.to(device)).to(dtype)
+
+
+def sample_of(images: Tensor, count: int, seed: int) -> Tensor:
+    """At most ``count`` of the images, chosen by the seed, in their order."""
+    if len(images) <= count:
+        return images
+    order = torch.randperm(len(images), generator=generator(seed, "sample"))
+    return images[order[:count].sort().values]

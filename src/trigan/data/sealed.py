@@ -1,0 +1,88 @@
+"""The test set, sealed until the candidates are frozen, then opened once."""
+
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from trigan.data.types import Labelled
+from trigan.errors import SealedError
+
+_PUBLIC = {"open", "opened_for", "__len__", "__repr__", "__class__"}
+_REFUSED = "the test set is sealed until the candidates are frozen; read it by SealedTest.open(digest), once"
+
+
+class SealedTest:
+    """Holds test images and labels behind one call.
+
+    The tensors live in a closure and no attribute leads there, so nothing reads them by accident: attribute access,
+    ``vars``, copying and pickling raise SealedError. (Python has no lock against a debugger; the seal is against
+    mistakes.) Nothing of the test set but its size can be seen before :meth:`open`.
+    """
+
+    __slots__ = ("__release",)
+
+    def __init__(self, test: Labelled) -> None:
+        object.__setattr__(self, "_SealedTest__release", _seal(test))
+
+    def __getattribute__(self, name: str) -> Any:
+        if name in _PUBLIC:
+            return object.__getattribute__(self, name)
+        raise SealedError(f"cannot read {name!r}: {_REFUSED}")
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise SealedError(f"cannot set {name!r}: {_REFUSED}")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise SealedError(f"cannot delete {name!r}: {_REFUSED}")
+
+    def open(self, frozen: str) -> Labelled:
+        """The test images and labels, once.
+
+        Args:
+            frozen: the digest of the frozen candidates; it is kept and shown by :attr:`opened_for`.
+
+        Raises:
+            SealedError: for an empty digest, or when the seal is broken already.
+        """
+        if not isinstance(frozen, str) or not frozen.strip():
+            raise SealedError("the test set opens against the digest of the frozen candidates, and none was given")
+        release: Callable[[str | None], Any] = object.__getattribute__(self, "_SealedTest__release")
+        return release(frozen)
+
+    @property
+    def opened_for(self) -> str | None:
+        """The digest that the seal was broken for, or None."""
+        release: Callable[[str | None], Any] = object.__getattribute__(self, "_SealedTest__release")
+        return release(None)[1]
+
+    def __len__(self) -> int:
+        release: Callable[[str | None], Any] = object.__getattribute__(self, "_SealedTest__release")
+        return release(None)[0]
+
+    def __repr__(self) -> str:
+        return f"SealedTest({len(self)} images, {'sealed' if self.opened_for is None else 'opened'})"
+
+    def __copy__(self) -> NoReturn:
+        raise SealedError(f"the test set cannot be copied: {_REFUSED}")
+
+    def __deepcopy__(self, memo: object) -> NoReturn:
+        raise SealedError(f"the test set cannot be copied: {_REFUSED}")
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise SealedError(f"the test set cannot be pickled: {_REFUSED}")
+
+
+def _seal(test: Labelled) -> Callable[[str | None], Any]:
+    """A function that gives ``(size, digest of the opening)`` for None, and the test set, once, for a digest."""
+    size = len(test)
+    held: list[Labelled] = [test]
+    opened: list[str] = []
+
+    def release(frozen: str | None) -> Any:
+        if frozen is None:
+            return size, (opened[0] if opened else None)
+        if opened:
+            raise SealedError(f"the test set was opened already (for {opened[0][:16]}); it opens once")
+        opened.append(frozen)
+        return held.pop()
+
+    return release

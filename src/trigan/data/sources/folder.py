@@ -1,0 +1,100 @@
+"""Your own images: one folder per class."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from trigan.data.assemble import Item, Part
+from trigan.data.sources.base import ImageSource, existing_folder, file_stamps
+from trigan.data.sources.hub import Hub
+from trigan.errors import DataError
+
+#: Files that count as images; others are left alone.
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"})
+#: Folder names of the parts; `val` joins the training images, the regime decides what validates.
+_PARTS: dict[str, Part] = {
+    "train": "train",
+    "val": "train",
+    "valid": "train",
+    "validation": "train",
+    "unlabelled": "unlabelled",
+    "unlabeled": "unlabelled",
+    "test": "test",
+}
+
+
+@dataclass(frozen=True)
+class Folder(ImageSource):
+    """Images under ``root``, in one of three layouts.
+
+    ``root/CLASS/*.png`` (no official test set); ``root/{train,test}/CLASS/*.png``, with ``val`` (joins train) and
+    ``unlabelled`` (images at any depth) if you like; or Parquet files with an image and a label column. Classes are
+    the folder names, sorted; images are found at any depth below them and taken in sorted order.
+
+    Attributes:
+        root: the folder.
+        image_size: side to resize to, 8 to 128; None: as the images are (then all must have one size).
+        channels: 1, 3 or None (1 if all images are grey, else 3).
+    """
+
+    root: str | None = field(default=None, metadata={"identity": False})
+    image_size: int | None = None
+    channels: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self._root().absolute().name
+
+    def _root(self) -> Path:
+        return existing_folder(self.root, "folder")
+
+    def key(self) -> Any:
+        parquet = self._parquet()
+        return parquet.key() if parquet else file_stamps([path for path, _, _ in self._files()])
+
+    def listing(self) -> tuple[Iterator[Item], Sequence[str] | None]:
+        parquet = self._parquet()
+        if parquet:
+            return parquet.listing()
+        files = self._files()
+        return (Item(str(path), path, label, part) for path, label, part in files), None
+
+    def _parquet(self) -> Hub | None:
+        """The reader of Parquet files directly in the folder, if there are any."""
+        if not any(self._root().glob("*.parquet")):
+            return None
+        return Hub(root=self.root, image_size=self.image_size, channels=self.channels)
+
+    def _files(self) -> list[tuple[Path, str | None, Part]]:
+        """All image files with class and part, in source order: train, unlabelled, test."""
+        root = self._root()
+        folders = {folder.name: folder for folder in _folders(root)}
+        if "train" in folders:
+            found = [entry for name, part in _PARTS.items() if name in folders for entry in _part(folders[name], part)]
+        else:
+            found = _part(root, "train")
+        if not found:
+            loose = sum(1 for _ in _images(root))
+            what = f"{loose} images but no class folders" if loose else "no images"
+            raise DataError(
+                f"data.root={self.root} holds {what}; root/CLASS/IMAGE.png or root/train/CLASS/IMAGE.png is read"
+            )
+        return found
+
+
+def _part(folder: Path, part: Part) -> list[tuple[Path, str | None, Part]]:
+    if part == "unlabelled":
+        return [(path, None, part) for path in _images(folder)]
+    return [(path, group.name, part) for group in _folders(folder) for path in _images(group)]
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*")):
+        hidden = any(step.startswith(".") for step in path.relative_to(folder).parts)
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not hidden:
+            yield path

@@ -1,0 +1,112 @@
+"""Batches as a function of (seed, step, row of the global batch), from images that stay on the device."""
+
+import torch
+from torch import Tensor
+
+from trigan import rng
+from trigan.errors import DataError
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 0..255 -> float32 in [-1, 1]: u / 127.5 - 1."""
+    # In this order both ends are exact and the values symmetric about 0; it is also twice as fast as division.
+    return images.to(torch.float32).sub_(127.5).mul_(1 / 127.5)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """[-1, 1] -> uint8 0..255, to the nearest: the inverse of :func:`to_float`; what lies outside is cut off."""
+    return images.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+class BatchStream:
+    """An endless stream of global batches; step ``t`` is the same rows whoever asks, whenever.
+
+    Row r of batch t is at position p = t * batch + r of the stream. Without weights, position p shows image
+    ``permutation(N, seed, p // N)[p % N]``, so each epoch shows each image once, and a batch may be larger than the
+    data set. With weights, each row is drawn with replacement, image i with probability weights[i] / sum(weights).
+
+    Args:
+        images: uint8 (N, C, S, S).
+        labels: int64 (N,) or None.
+        batch: rows of the global batch, over all processes.
+        seed: of the order.
+        weights: float (N,), not negative, or None.
+        device: where images and labels are kept.
+
+    Raises:
+        DataError: for no images, no rows, or weights that are no weights.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor | None,
+        batch: int,
+        seed: int,
+        weights: Tensor | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if not len(images) or batch < 1:
+            raise DataError(f"cannot draw batches of {batch} from {len(images)} images; both must be 1 or more")
+        if labels is not None and len(labels) != len(images):
+            raise DataError(f"{len(images)} images but {len(labels)} labels")
+        self.batch, self.seed, self.device = batch, seed, torch.device(device)
+        self.images = images.to(self.device)
+        self.labels = None if labels is None else labels.to(self.device)
+        self._cumulative = None if weights is None else _cumulative(weights, len(images))
+        self._orders: dict[int, Tensor] = {}
+
+    def __len__(self) -> int:
+        """Images, which is the length of an epoch."""
+        return len(self.images)
+
+    def epoch(self, step: int) -> float:
+        """Epochs seen before batch ``step``."""
+        return step * self.batch / len(self)
+
+    def at(self, step: int, start: int = 0, stop: int | None = None) -> tuple[Tensor, Tensor | None]:
+        """Rows ``start..stop`` of global batch ``step``: float32 (stop - start, C, S, S) in [-1, 1], labels or None."""
+        rows = self.indices(step, start, stop)
+        labels = None if self.labels is None else self.labels.index_select(0, rows)
+        return to_float(self.images.index_select(0, rows)), labels
+
+    def indices(self, step: int, start: int = 0, stop: int | None = None) -> Tensor:
+        """Which images those rows are, int64 (stop - start,) on the device."""
+        stop = self.batch if stop is None else stop
+        if not 0 <= start <= stop <= self.batch:
+            raise ValueError(f"rows {start}..{stop} are not inside a batch of {self.batch}")
+        if self._cumulative is not None:
+            return self._resampled(self._cumulative, step, start, stop)
+        position, last = step * self.batch + start, step * self.batch + stop
+        pieces = []
+        while position < last:
+            epoch, offset = divmod(position, len(self))
+            take = min(len(self) - offset, last - position)
+            pieces.append(self._order(epoch)[offset : offset + take])
+            position += take
+        return (
+            pieces[0]
+            if len(pieces) == 1
+            else torch.cat([*pieces, torch.empty(0, dtype=torch.int64, device=self.device)])
+        )
+
+    def _order(self, epoch: int) -> Tensor:
+        order = self._orders.get(epoch)
+        if order is None:
+            order = rng.permutation(len(self), "batches", self.seed, epoch).to(self.device)
+            self._orders = {kept: self._orders[kept] for kept in (epoch - 1,) if kept in self._orders}
+            self._orders[epoch] = order
+        return order
+
+    def _resampled(self, cumulative: Tensor, step: int, start: int, stop: int) -> Tensor:
+        # Drawn on the CPU, so that every device shows the same images.
+        draws = rng.Draws(self.seed, step, self.batch, start, stop).uniform("resample").double()
+        rows = torch.searchsorted(cumulative, draws * cumulative[-1], right=True)
+        return rows.clamp_(max=len(self) - 1).to(self.device)
+
+
+def _cumulative(weights: Tensor, count: int) -> Tensor:
+    total = weights.detach().cpu().double().cumsum(0)
+    if weights.shape != (count,) or bool((weights < 0).any()) or not 0 < float(total[-1]) < float("inf"):
+        raise DataError(f"weights must be {count} numbers, none negative, with a finite sum above 0")
+    return total

@@ -1,0 +1,44 @@
+"""Exponential moving averages of a player's weights, with a half-life in images that grows with what was seen."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from trigan.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class EMA:
+    """Half-life of the average: ``min(half_life, ramp * images seen)`` images (Karras et al. 2022, arXiv 2206.00364, app. F).
+
+    The ramp keeps the average close to the weights early on: a fixed decay of .999 is worse than none below 4,000 steps.
+    """
+
+    half_life: int = 10_000
+    ramp: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.half_life < 1 or not 0.0 < self.ramp <= 1.0:
+            raise ConfigError(f"ema: half_life {self.half_life} must be >= 1 image and ramp {self.ramp} in (0, 1]")
+
+    def decay(self, images_seen: int, batch: int) -> float:
+        """Weight of the old average when a batch of ``batch`` images comes after ``images_seen`` images."""
+        half_life = min(float(self.half_life), self.ramp * images_seen)
+        return 0.5 ** (batch / half_life) if half_life > 0 else 0.0
+
+
+class Average:
+    """The averaged copy of a network: parameters are averaged, buffers stay as copied until they are re-estimated."""
+
+    def __init__(self, network: nn.Module, settings: EMA) -> None:
+        self.settings = settings
+        self.network = copy.deepcopy(network).requires_grad_(False)
+        self._pairs = (list(self.network.parameters()), list(network.parameters()))
+
+    @torch.no_grad()
+    def update(self, images_seen: int, batch: int) -> None:
+        """Move the average towards the network's present weights."""
+        averaged, present = self._pairs
+        torch._foreach_lerp_(averaged, present, 1.0 - self.settings.decay(images_seen, batch))

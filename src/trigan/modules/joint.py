@@ -1,0 +1,85 @@
+"""The joint stage: G, C and, where the game has one, D, trained together."""
+
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from trigan.data.augmentation import Augmentation, NoAugmentation
+from trigan.data.types import DataSpec
+from trigan.errors import ConfigError
+from trigan.losses.games import AdversarialLoss
+from trigan.modules.classifier import chosen_classifier, watch_validation
+from trigan.modules.ema import EMA
+from trigan.data.inputs import Inputs
+from trigan.modules.objectives.game import Game, Table
+from trigan.modules.optimizers import OptimizerFactory
+from trigan.modules.players import Player, PlayersModule
+from trigan.modules.selection import Selection
+from trigan.modules.settle import settle_discriminator, settle_generator
+from trigan.modules.stage import Context
+from trigan.networks.adversaries import Architecture
+from trigan.networks.classifier import ClassifierFactory
+
+
+@dataclass(frozen=True)
+class JointStage:
+    """Play ``objective``; inputs are ``labelled``, ``unlabelled`` (all training images) and ``validation`` if any.
+
+    ``optimizer`` maps each player to its factory. ``view`` is how every image is shown to whoever tells real from
+    generated (Zhao et al. 2020); ``augmentation`` is how C sees labelled images, as in every other strategy.
+    """
+
+    architecture: Architecture
+    classifier: ClassifierFactory
+    loss: AdversarialLoss
+    objective: Game
+    optimizer: dict[str, OptimizerFactory]
+    augmentation: Augmentation
+    steps: int
+    batch: int = 64
+    view: Augmentation = field(default_factory=NoAugmentation)
+    ema: EMA | None = field(default_factory=EMA)
+    selection: Selection = field(default_factory=Selection)
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch < 2:
+            raise ConfigError(f"strategy.joint: steps {self.steps} must be >= 1 and batch {self.batch} >= 2")
+        self.objective.check(self.architecture, self.loss)
+
+    @property
+    def kind(self) -> str:
+        return "joint"
+
+    def build(self, context: Context, inputs: Inputs) -> PlayersModule:
+        networks = {
+            name: context.fresh(name, lambda name=name: self._network(name, context.spec))
+            for name in self.objective.players
+        }
+        players = {
+            name: Player(network, self.optimizer[name], None if name == "discriminator" else self.ema)
+            for name, network in networks.items()
+        }
+        streams = {name: context.stream(name, inputs[name], self.batch) for name in ("labelled", "unlabelled")}
+        objective = self.objective.start(Table(self.loss, self.augmentation, self.view, self.batch))
+        module = PlayersModule(players, objective, streams, context.plan(self.steps, self.batch))
+        return watch_validation(module, self.selection, inputs)
+
+    def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
+        seed, device, dtype = module.plan.seed, module.device, module.dtype
+        networks = {name: module.result(name) for name in self.objective.players}
+        networks["classifier"] = chosen_classifier(module, inputs)
+        settle_generator(networks["generator"], seed, device, dtype)
+        if "discriminator" in networks:
+            settle_discriminator(networks["discriminator"], inputs["unlabelled"].images, seed, device, dtype)
+        return networks
+
+    def blank(self, spec: DataSpec) -> dict[str, nn.Module]:
+        return {name: self._network(name, spec).eval() for name in self.objective.players}
+
+    def _network(self, player: str, spec: DataSpec) -> nn.Module:
+        makers = {
+            "generator": self.architecture.generator,
+            "discriminator": self.architecture.discriminator,
+            "classifier": self.classifier,
+        }
+        return makers[player](spec)

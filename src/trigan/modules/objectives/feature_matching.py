@@ -1,0 +1,89 @@
+"""K+1 semi-supervised learning with feature matching (Salimans et al. 2016, arXiv 1606.03498, sections 3.1 and 5)."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trigan.errors import ConfigError
+from trigan.losses.adversarial import minimax_discriminator
+from trigan.losses.games import AdversarialLoss
+from trigan.losses.semi_supervised import feature_matching, generated, real_unlabelled
+from trigan.modules import world
+from trigan.modules.classifier import labelled_loss
+from trigan.modules.objectives.game import Table, require_conditional
+from trigan.modules.players import Objective, Update
+from trigan.modules.step import Step
+from trigan.networks.adversaries import Architecture
+from trigan.networks.batchnorm import frozen_statistics
+
+
+@dataclass(frozen=True)
+class FeatureMatching:
+    """C is also D: an image is real with probability Z / (Z + 1), Z = sum of exp of its K logits.
+
+    C learns the labels, and to tell unlabelled from generated images (weight ``unlabelled_weight``); G matches the mean
+    of C's penultimate features over unlabelled images.
+    """
+
+    unlabelled_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.unlabelled_weight < 0.0:
+            raise ConfigError(f"strategy.objective.unlabelled_weight: {self.unlabelled_weight} must be >= 0")
+
+    @property
+    def players(self) -> tuple[str, ...]:
+        return ("classifier", "generator")
+
+    def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
+        require_conditional(architecture, False, "feature_matching")
+        if loss.discriminator_loss is not minimax_discriminator or loss.gradient_penalty > 0.0:
+            raise ConfigError(
+                "loss: strategy.objective=feature_matching has losses of its own (K+1 classes, feature matching); leave "
+                "loss=non_saturating"
+            )
+
+    def start(self, table: Table) -> Objective:
+        return _Play(self, table)
+
+
+@dataclass(frozen=True)
+class _Play:
+    game: FeatureMatching
+    table: Table
+
+    def updates(self) -> tuple[Update, ...]:
+        batch = self.table.batch
+        return (
+            Update("classifier", self.classifier_loss, images=3 * batch),
+            Update("generator", self.generator_loss, images=2 * batch),
+        )
+
+    def phase(self, progress: float) -> Hashable:
+        return None
+
+    def classifier_loss(self, step: Step) -> Tensor:
+        network, unlabelled, fakes = step.network("classifier"), step.batch("unlabelled"), step.fakes()
+        view = self.table.view
+        loss = labelled_loss(step, network, self.table.augmentation)
+        real = real_unlabelled(network(view(unlabelled.images, unlabelled.draws, "view")))
+        with frozen_statistics(network):
+            fake = generated(network(view(fakes.images.detach(), fakes.draws, "view")))
+        step.note("train/real_loss", real)
+        step.note("train/fake_loss", fake)
+        loss = loss + self.game.unlabelled_weight * (real + fake)
+        step.note("train/classifier_loss", loss)
+        return loss
+
+    def generator_loss(self, step: Step) -> Tensor:
+        network, unlabelled, fakes = step.network("classifier"), step.batch("unlabelled"), step.fakes()
+        view = self.table.view
+        with frozen_statistics(network):
+            with torch.no_grad():
+                wanted = network.embed(view(unlabelled.images, unlabelled.draws, "view")).mean(0)
+            given = network.embed(view(fakes.images, fakes.draws, "view")).mean(0)
+        loss = feature_matching(world.global_mean(wanted), world.global_mean(given))
+        step.note("train/generator_loss", loss)
+        return loss

@@ -1,0 +1,157 @@
+"""What watches a fit: the metrics file, the tracker, sample sheets along the way, and a line of progress."""
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from trigan.data.stream import to_uint8
+from trigan.errors import ConfigError
+from trigan.modules.fit import Observer
+from trigan.modules.players import PlayersModule
+from trigan.networks.batchnorm import frozen_statistics
+from trigan.rng import generator
+from trigan.tracking import MetricsFile, Tracker
+
+_log = logging.getLogger(__name__)
+
+#: Inside a stage's directory.
+METRICS_NAME, SAMPLES_NAME = "metrics.jsonl", "samples"
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is watched: ``progress`` shows a bar (or a line now and then), ``sheets`` grids of samples are kept over a fit.
+
+    A sheet has ``columns`` samples in each row: a row a class, or 10 rows from an unconditional G.
+    """
+
+    progress: bool = True
+    sheets: int = 6
+    columns: int = 10
+
+    def __post_init__(self) -> None:
+        if self.sheets < 0 or self.columns < 1:
+            raise ConfigError(f"callbacks: sheets {self.sheets} must be >= 0 and columns {self.columns} >= 1")
+
+    def observers(self, stage: str, directory: Path, tracker: Tracker) -> Sequence[Observer]:
+        """The observers of one fit."""
+        found: list[Observer] = [MetricsWriter(stage, directory / METRICS_NAME, tracker)]
+        if self.sheets:
+            found.append(SampleSheets(directory / SAMPLES_NAME, self.sheets, self.columns))
+        if self.progress:
+            found.append(Bar(stage) if sys.stderr.isatty() else Lines(stage))
+        return found
+
+
+class MetricsWriter:
+    """Each flush as a row of the stage's metrics file, and to the tracker; a resumed fit writes no row twice."""
+
+    def __init__(self, stage: str, path: Path, tracker: Tracker) -> None:
+        self._stage, self._path, self._tracker = stage, path, tracker
+        self._file: MetricsFile | None = None
+
+    def begins(self, module: PlayersModule) -> None:
+        self._file = MetricsFile(self._path)
+        self._file.truncate_after(module.done * module.plan.batch)
+
+    def flushed(self, module: PlayersModule, metrics: dict[str, float]) -> None:
+        images = module.done * module.plan.batch
+        named = {f"{self._stage}/{key}": value for key, value in metrics.items()}
+        if self._file is not None:
+            self._file.log(self._stage, images, named)
+        self._tracker.log(self._stage, images, named)
+        if module.done == module.plan.steps and self._file is not None:
+            self._file.close()
+
+
+class SampleSheets:
+    """Keeps grids of samples, uint8 (rows, columns, H, W, C), as ``<images seen>.npy``: the same latents each time."""
+
+    def __init__(self, directory: Path, count: int, columns: int) -> None:
+        self._directory, self._count, self._columns = directory, count, columns
+
+    def begins(self, module: PlayersModule) -> None:
+        """Nothing yet."""
+
+    def flushed(self, module: PlayersModule, metrics: dict[str, float]) -> None:
+        if "generator" not in module.networks or not self._due(module):
+            return
+        self._directory.mkdir(parents=True, exist_ok=True)
+        np.save(self._directory / f"{module.done * module.plan.batch:012d}.npy", self._sheet(module))
+
+    def _due(self, module: PlayersModule) -> bool:
+        steps, every = module.plan.steps, module.plan.flush_every
+        crossed = module.done * self._count // steps > max(0, module.done - every) * self._count // steps
+        return crossed or module.done == steps
+
+    @torch.no_grad()
+    def _sheet(self, module: PlayersModule) -> np.ndarray:
+        network = module.result("generator")
+        rows = int(network.classes) or 10
+        count = rows * self._columns
+        z = torch.randn(count, int(network.latent), generator=generator(module.plan.seed, "sheet"))
+        y = torch.arange(rows).repeat_interleave(self._columns).to(module.device) if network.classes else None
+        training = network.training
+        network.train()  # an average has no batch-norm statistics of its own before the end of the fit
+        with frozen_statistics(network):
+            images = to_uint8(network(z.to(module.device, module.dtype), y)).cpu()
+        network.train(training)
+        grid = images.permute(0, 2, 3, 1).numpy()
+        return grid.reshape(rows, self._columns, *grid.shape[1:])
+
+
+class Lines:
+    """A line every tenth of the fit, for logs."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage, self._since, self._first, self._tenth = stage, 0.0, 0, 0
+
+    def begins(self, module: PlayersModule) -> None:
+        self._since, self._first = time.monotonic(), module.done
+        self._tenth = 10 * module.done // max(1, module.plan.steps)
+        if module.done:
+            _log.info("%s: going on from step %d of %d", self._stage, module.done, module.plan.steps)
+
+    def flushed(self, module: PlayersModule, metrics: dict[str, float]) -> None:
+        done, steps = module.done, module.plan.steps
+        if 10 * done // steps == self._tenth:
+            return
+        self._tenth = 10 * done // steps
+        left = (time.monotonic() - self._since) / (done - self._first) * (steps - done)
+        _log.info("%s: step %d of %d, about %.0f s left", self._stage, done, steps, left)
+
+
+class Bar:
+    """A progress bar on a terminal, with the losses of the last flush."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
+        self._bar = Progress(
+            TextColumn("{task.description:<12}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[losses]}"),
+            console=Console(stderr=True),
+        )
+
+    def begins(self, module: PlayersModule) -> None:
+        self._task = self._bar.add_task(self._stage, total=module.plan.steps, completed=module.done, losses="")
+        if module.done < module.plan.steps:
+            self._bar.start()
+
+    def flushed(self, module: PlayersModule, metrics: dict[str, float]) -> None:
+        short = {key.removeprefix("train/").removesuffix("_loss"): value for key, value in metrics.items() if "_loss" in key}
+        losses = "  ".join(f"{name} {value:.3f}" for name, value in sorted(short.items()))
+        self._bar.update(self._task, completed=module.done, losses=losses)
+        if module.done == module.plan.steps:
+            self._bar.stop()

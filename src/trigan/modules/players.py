@@ -1,0 +1,212 @@
+"""The mechanics of manual optimization, once: who moves, on which loss, how often.
+
+An objective is an ordered list of updates; in each step every update that is due freezes all players but its own,
+sums gradients over micro-batches, averages them over ranks, clips, steps, and moves the average weights.
+"""
+
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from trigan.cost import count_flops
+from trigan.data.stream import BatchStream
+from trigan.errors import Diverged
+from trigan.modules import world
+from trigan.modules.ema import EMA, Average
+from trigan.modules.notes import Notes
+from trigan.modules.optimizers import OptimizerFactory
+from trigan.modules.selection import Selector
+from trigan.modules.step import Step
+from trigan.rng import hash64
+
+
+@dataclass(frozen=True)
+class Player:
+    """A network with the settings by which it moves; ``clip`` bounds the norm of its gradient."""
+
+    network: nn.Module
+    optimizer: OptimizerFactory
+    ema: EMA | None = None
+    clip: float | None = None
+
+
+@dataclass(frozen=True)
+class Update:
+    """Move ``player`` on ``loss`` in every ``every``-th step; ``images`` is how many images that costs it."""
+
+    player: str
+    loss: Callable[[Step], Tensor]
+    images: int
+    every: int = 1
+
+    def due(self, index: int) -> bool:
+        """Whether the update takes place in step ``index``."""
+        return index % self.every == self.every - 1
+
+
+class Objective(Protocol):
+    """What the players play."""
+
+    def updates(self) -> tuple[Update, ...]:
+        """The updates, in the order in which they take place within a step."""
+        ...
+
+    def phase(self, progress: float) -> Hashable:
+        """Names which terms are switched on at ``progress``: steps of one phase cost the same."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long a fit lasts: ``steps`` global batches of ``batch`` images, each in ``accumulate`` micro-batches."""
+
+    steps: int
+    batch: int
+    accumulate: int = 1
+    flush_every: int = 100
+    seed: int = 0
+
+
+class PlayersModule(pl.LightningModule):
+    """Players, an objective, and the streams that feed them; ``training_step`` takes the number of the step."""
+
+    def __init__(
+        self, players: Mapping[str, Player], objective: Objective, streams: Mapping[str, BatchStream], plan: Plan
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.players = dict(players)
+        self.networks = nn.ModuleDict({name: player.network for name, player in players.items()})
+        self._averages = {name: Average(p.network, p.ema) for name, p in players.items() if p.ema is not None}
+        self.averages = nn.ModuleDict({name: average.network for name, average in self._averages.items()})
+        self.objective = objective
+        self.updates = objective.updates()
+        self.streams = dict(streams)
+        self.plan = plan
+        self.notes = Notes()
+        self.done = 0
+        self.images = dict.fromkeys(self.players, 0)
+        self.flops = 0
+        self._flops_of: dict[Hashable, int] = {}
+        self._weights = {name: list(network.parameters()) for name, network in self.networks.items()}
+        self._stream_seeds: dict[str, int] = {}
+        self._mover = ""
+        self.selector: Selector | None = None
+        self._settle: Callable[[nn.Module], None] | None = None
+
+    # Lightning's side -------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """One optimizer a player, in the players' order."""
+        return [player.optimizer.build(self._weights[name]) for name, player in self.players.items()]
+
+    def on_train_start(self) -> None:
+        """Take the optimizers as they are: precision and devices are settled, so no wrapper is needed per step."""
+        optimizers = self.optimizers(use_pl_optimizer=False)
+        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
+        self._steppers = dict(zip(self.players, optimizers, strict=True))
+        self.networks.train()
+        self.averages.eval()
+
+    def training_step(self, batch: int, batch_idx: int) -> None:
+        """Step number ``batch``: every update that is due, in order."""
+        index = int(batch)
+        due = tuple(update for update in self.updates if update.due(index))
+        pattern = (tuple(update.player for update in due), self.objective.phase(index / self.plan.steps))
+        if pattern in self._flops_of:
+            self._play(index, due)
+        else:
+            self._flops_of[pattern] = count_flops(lambda: self._play(index, due)) * world.world_size()
+        self.flops += self._flops_of[pattern]
+        self.done = index + 1
+        if self.selector is not None and self._settle is not None and self.done in self.selector.due:
+            self.selector.consider(self.result("classifier"), self._settle, self.done)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Counters travel with the weights: primitives only."""
+        checkpoint["counters"] = {"done": self.done, "images": dict(self.images), "flops": self.flops}
+
+    def restore(self, checkpoint: Mapping[str, Any]) -> None:
+        """Take weights and counters from a checkpoint; the fit restores the optimizers once they exist."""
+        self.load_state_dict(checkpoint["state_dict"])
+        counters = checkpoint["counters"]
+        self.done, self.images, self.flops = counters["done"], dict(counters["images"]), counters["flops"]
+
+    # The game ---------------------------------------------------------------------------------------------------
+
+    def _play(self, index: int, due: tuple[Update, ...]) -> None:
+        generator_due = any(update.player == "generator" for update in due)
+        steps = [Step(self, index, part, generator_due) for part in range(self.plan.accumulate)]
+        for update in due:
+            self._move(update, steps)
+
+    def _move(self, update: Update, steps: list[Step]) -> None:
+        self.let_move(update.player)
+        for step in steps:
+            self.manual_backward(update.loss(step) / len(steps))
+        player, parameters = self.players[update.player], self._weights[update.player]
+        world.average_gradients(parameters)
+        if player.clip is not None:
+            nn.utils.clip_grad_norm_(parameters, player.clip)
+        optimizer = self._steppers[update.player]
+        rate = player.optimizer.learning_rate * player.optimizer.schedule(steps[0].progress)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        self.images[update.player] += update.images
+        if update.player in self._averages:
+            self._averages[update.player].update((steps[0].index + 1) * self.plan.batch, self.plan.batch)
+
+    def let_move(self, player: str) -> str:
+        """Make ``player`` the only one whose weights take gradients; returns who moved before."""
+        mover, self._mover = self._mover, player
+        if player != mover:
+            for name, parameters in self._weights.items():
+                for parameter in parameters:
+                    parameter.requires_grad_(name == player)
+        return mover
+
+    def watch(self, selector: Selector, settle: Callable[[nn.Module], None]) -> None:
+        """Let ``selector`` consider the classifier along the way, made ready for evaluation by ``settle``."""
+        self.selector, self._settle = selector, settle
+
+    # What a step needs to know ----------------------------------------------------------------------------------
+
+    def rows(self, total: int, part: int) -> tuple[int, int]:
+        """Rows of a global batch of ``total`` that micro-batch ``part`` of this rank takes."""
+        share = total // (world.world_size() * self.plan.accumulate)
+        start = (world.rank() * self.plan.accumulate + part) * share
+        return start, start + share
+
+    def in_flight(self, images: Tensor) -> Tensor:
+        """Images in the precision of the weights."""
+        return images if images.dtype == self.dtype else images.to(self.dtype)
+
+    def stream_seed(self, stream: str) -> int:
+        """The seed of a stream's random numbers."""
+        if stream not in self._stream_seeds:
+            self._stream_seeds[stream] = hash64(self.plan.seed, stream)
+        return self._stream_seeds[stream]
+
+    def flush(self) -> dict[str, float]:
+        """Means of what was noted since the last flush.
+
+        Raises:
+            Diverged: if one of them, or a player's weight, is not finite.
+        """
+        means = self.notes.flush()
+        healthy = all(torch.isfinite(p).all() for parameters in self._weights.values() for p in parameters)
+        bad = [name for name, mean in means.items() if not abs(mean) < float("inf")]
+        if bad or not healthy:
+            what = f"{bad[0]} is {means[bad[0]]}" if bad else "a player's weights are not finite"
+            raise Diverged(f"diverged by step {self.done}: {what}", self.done)
+        return means
+
+    def result(self, player: str) -> nn.Module:
+        """The network to evaluate: its average where it has one, else itself."""
+        return self.averages[player] if player in self.averages else self.networks[player]

@@ -1,0 +1,68 @@
+"""Which of a fit's classifiers is taken: the last one, or the best of a few on counted validation labels."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from trigan.errors import ConfigError
+from trigan.data.inputs import Input, image_batches
+
+
+@dataclass(frozen=True)
+class Selection:
+    """``rule``: ``last``, ``val`` (best of ``candidates`` evenly spaced ones), or ``auto``: val where there is validation data."""
+
+    rule: Literal["auto", "last", "val"] = "auto"
+    candidates: int = 10
+
+    def __post_init__(self) -> None:
+        if self.candidates < 1:
+            raise ConfigError(f"selection.candidates: {self.candidates} must be at least 1")
+
+    def resolve(self, validation: bool) -> Literal["last", "val"]:
+        """The rule that holds, given whether there are validation labels."""
+        if self.rule == "val" and not validation:
+            raise ConfigError(
+                "selection.rule=val: this regime has no validation labels; take selection.rule=last or "
+                "regime.validation=large"
+            )
+        return "val" if self.rule == "val" or (self.rule == "auto" and validation) else "last"
+
+
+class Selector(nn.Module):
+    """The best classifier so far; part of a checkpoint, so that a resumed fit chooses alike. Ties go to the later one."""
+
+    accuracy: Tensor
+    step: Tensor
+
+    def __init__(self, network: nn.Module, validation: Input, steps: int, candidates: int) -> None:
+        super().__init__()
+        self.best = copy.deepcopy(network).requires_grad_(False)
+        self.register_buffer("accuracy", torch.tensor(-1.0, dtype=torch.float64))
+        self.register_buffer("step", torch.tensor(0))
+        self.due = {round(steps * (k + 1) / candidates) for k in range(candidates)}
+        self._validation = validation
+
+    @torch.no_grad()
+    def consider(self, network: nn.Module, settle: Callable[[nn.Module], None], step: int) -> None:
+        """Take ``network``, settled for evaluation, if it is as accurate on the validation labels as the best so far."""
+        candidate = copy.deepcopy(network)
+        settle(candidate)
+        score = accuracy(candidate, self._validation)
+        if score >= float(self.accuracy):
+            self.best.load_state_dict(candidate.state_dict())
+            self.accuracy.fill_(score)
+            self.step.fill_(step)
+
+
+@torch.no_grad()
+def accuracy(network: nn.Module, data: Input) -> float:
+    """Share of ``data`` that a network in evaluation mode classifies rightly."""
+    parameter = next(network.parameters())
+    batches = image_batches(data.images, parameter.device, parameter.dtype)
+    predicted = torch.cat([network(images).argmax(1).cpu() for images in batches])
+    return int((predicted == data.known_labels).sum()) / len(data)

@@ -1,0 +1,90 @@
+"""The two convolutional bodies of the DCGAN family: a trunk that halves the map, a stack that doubles it."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trigan.networks.batchnorm import BatchNorm2d
+from trigan.networks.shapes import Shapes, halving_kernel, halvings, multiplied_widths
+
+SLOPE = 0.2
+
+
+class Halving(nn.Module):
+    """Strided convolution, batch norm if asked for, LeakyReLU(0.2): (N, C, S, S) -> (N, C', ceil(S/2), ceil(S/2))."""
+
+    def __init__(self, channels_in: int, channels_out: int, size: int, batch_norm: bool) -> None:
+        super().__init__()
+        kernel = halving_kernel(size)
+        self.conv = nn.Conv2d(channels_in, channels_out, kernel, stride=2, padding=1, bias=not batch_norm)
+        self.norm = BatchNorm2d(channels_out) if batch_norm else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.conv(x)
+        if self.norm is not None:
+            x = self.norm(x)
+        return F.leaky_relu(x, SLOPE)
+
+
+class Trunk(nn.Module):
+    """Images (N, channels, size, size) -> the top map; batch norm nowhere, or everywhere but on the first layer.
+
+    ``shape`` is the top map's (C, S, S), ``flat`` its number of values.
+    """
+
+    def __init__(self, spec: Shapes, width: int, max_multiplier: int, batch_norm: bool) -> None:
+        super().__init__()
+        sizes = halvings(spec.size)
+        widths = multiplied_widths(width, len(sizes) - 1, max_multiplier)
+        self.stages = nn.ModuleList(
+            Halving(channels_in, channels_out, size, batch_norm and level > 0)
+            for level, (channels_in, channels_out, size) in enumerate(
+                zip((spec.channels, *widths), widths, sizes, strict=False)
+            )
+        )
+        self.shape = (widths[-1], sizes[-1], sizes[-1])
+        self.flat = widths[-1] * sizes[-1] ** 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        for stage in self.stages:
+            x = stage(x)
+        return x
+
+    def features(self, x: Tensor) -> dict[str, Tensor]:
+        """Every stage's output (after its activation) as ``conv1``, ``conv2``, ..., input side first."""
+        maps = {}
+        for number, stage in enumerate(self.stages, start=1):
+            x = maps[f"conv{number}"] = stage(x)
+        return maps
+
+
+class Doubling(nn.Module):
+    """Transposed convolution, batch norm, ReLU: the mirror image of :class:`Halving`, back to map size ``size``."""
+
+    def __init__(self, channels_in: int, channels_out: int, size: int) -> None:
+        super().__init__()
+        kernel = halving_kernel(size)
+        self.conv = nn.ConvTranspose2d(channels_in, channels_out, kernel, stride=2, padding=1, bias=False)
+        self.norm = BatchNorm2d(channels_out)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self.conv(x)))
+
+
+class Upsampler(nn.Module):
+    """A hidden vector (N, inputs) -> images (N, channels, size, size) in [-1, 1]: the trunk's chain, backwards."""
+
+    def __init__(self, spec: Shapes, inputs: int, width: int, max_multiplier: int) -> None:
+        super().__init__()
+        sizes = halvings(spec.size)
+        widths = multiplied_widths(width, len(sizes) - 1, max_multiplier)
+        self.shape = (widths[-1], sizes[-1], sizes[-1])
+        self.project = nn.Linear(inputs, widths[-1] * sizes[-1] ** 2, bias=False)
+        self.norm = BatchNorm2d(widths[-1])
+        self.stages = nn.Sequential(
+            *(Doubling(widths[level], widths[level - 1], sizes[level]) for level in range(len(widths) - 1, 0, -1))
+        )
+        self.image = nn.ConvTranspose2d(widths[0], spec.channels, halving_kernel(spec.size), stride=2, padding=1)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        first = self.project(hidden).view(-1, *self.shape)
+        return self.image(self.stages(F.relu(self.norm(first)))).tanh()

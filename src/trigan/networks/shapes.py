@@ -1,0 +1,51 @@
+"""What a network needs to know of the data, and the chain of map sizes that follows from the image size."""
+
+from typing import Protocol
+
+from trigan.errors import ConfigError
+
+SMALLEST_IMAGE = 8
+LARGEST_IMAGE = 128
+_SMALLEST_MAP = 4
+
+
+class Shapes(Protocol):
+    """Images of shape (channels, size, size) in ``classes`` classes; ``trigan.data.DataSpec`` is one."""
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def size(self) -> int: ...
+
+    @property
+    def classes(self) -> int: ...
+
+
+def require_supported(spec: Shapes) -> None:
+    """Raise a :class:`ConfigError` unless the images are 8 to 128 pixels wide and have a channel."""
+    if not SMALLEST_IMAGE <= spec.size <= LARGEST_IMAGE:
+        raise ConfigError(
+            f"data.image_size={spec.size}: the networks take images of {SMALLEST_IMAGE} to {LARGEST_IMAGE} pixels;"
+            " set data.image_size within that range to have them resized"
+        )
+    if spec.channels < 1:
+        raise ConfigError(f"the images have {spec.channels} channels: at least 1 is needed")
+
+
+def halvings(size: int) -> tuple[int, ...]:
+    """The map sizes ``size, ceil(size / 2), ...`` until at most 4, with two halvings at least: 28 -> (28, 14, 7, 4)."""
+    sizes = [size]
+    while len(sizes) < 3 or sizes[-1] > _SMALLEST_MAP:
+        sizes.append(-(-sizes[-1] // 2))
+    return tuple(sizes)
+
+
+def halving_kernel(size: int) -> int:
+    """The kernel that, at stride 2 and padding 1, takes ``size`` to ``ceil(size / 2)`` and, transposed, back."""
+    return 3 if size % 2 else 4
+
+
+def multiplied_widths(width: int, levels: int, max_multiplier: int) -> tuple[int, ...]:
+    """Channels of each level, input side first: ``width`` doubled at every level up to ``width * max_multiplier``."""
+    return tuple(width * min(2**level, max_multiplier) for level in range(levels))

@@ -1,0 +1,30 @@
+"""Spectral norm: Miyato et al. 2018 (1802.05957), every weight over its largest singular value."""
+
+import copy
+from typing import TypeVar
+
+from torch import nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import spectral_norm
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def normalize_spectrally(network: nn.Module) -> None:
+    """Bound every convolution, linear layer and embedding of ``network``; one power iteration per training pass."""
+    for module in list(network.modules()):
+        if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding):
+            spectral_norm(module)
+
+
+def folded(network: Network) -> Network:
+    """A copy in eval mode with the normalised weights as plain ones: the form that ONNX can take."""
+    network = copy.deepcopy(network).eval()
+    for module in list(network.modules()):
+        if parametrize.is_parametrized(module, "weight"):
+            # torch's remove_parametrizations would change the class, which the copy shares with the original
+            weight = module.weight.detach()
+            del module.parametrizations
+            module.__class__ = type(module).__bases__[0]
+            module.weight = nn.Parameter(weight)
+    return network

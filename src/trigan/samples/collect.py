@@ -1,0 +1,87 @@
+"""Collecting a sample set: so many of each class, from a source, through filters."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trigan.data.inputs import Input
+from trigan.samples.filters import Filter, Judges, outputs
+from trigan.samples.sources import CandidateSource
+
+#: At most so many candidates are looked at for each image wanted.
+CANDIDATES_PER_IMAGE = 20
+
+
+@dataclass(frozen=True)
+class Collected:
+    """``data``: the set; ``looked_at`` candidates were drawn; ``short`` images of the wanted number were not found."""
+
+    data: Input
+    looked_at: int
+    short: int
+
+
+def wanted_counts(counts: Tensor, total: int, fill_deficit: bool) -> Tensor:
+    """Images to add per class, int64 (K,), ``total`` in all: the same for each, or first where classes are small.
+
+    ``counts`` (K,) are the labelled images per class. Filling a deficit raises the smallest classes to a common level.
+    """
+    classes = len(counts)
+    if not fill_deficit:
+        share = torch.full((classes,), total // classes)
+        share[: total % classes] += 1
+        return share
+    level = counts.clone()
+    for _ in range(total):
+        level[level.argmin()] += 1
+    return level - counts
+
+
+def collect(
+    source: CandidateSource,
+    wanted: Tensor,
+    filters: Sequence[Filter],
+    judges: Judges | None,
+    label_threshold: float,
+) -> Collected:
+    """Draw candidates until each class has its ``wanted`` (K,) number, or the source or the patience is at an end.
+
+    The set may be smaller than wanted, and empty if nothing passed.
+
+    A source that doesn't choose labels has them found by the judges' classifier, which must be sure of them with
+    probability ``label_threshold``. Every candidate passes through every filter. ``judges`` are needed for either.
+    """
+    missing = wanted.clone()
+    kept_images: list[Tensor] = []
+    kept_labels: list[Tensor] = []
+    start, limit = 0, CANDIDATES_PER_IMAGE * int(wanted.sum())
+    while int(missing.sum()) and start < limit:
+        asked = torch.repeat_interleave(torch.arange(len(wanted)), missing.clamp(min=0) * 2)
+        candidates = source.draw(start, asked)
+        start += len(asked)
+        if len(candidates) == 0:
+            break
+        images, labels = candidates.images, candidates.labels
+        if labels is None and judges is not None:
+            sure, labels = outputs(judges.classifier, images).softmax(1).max(1)
+            images, labels = images[sure >= label_threshold], labels[sure >= label_threshold]
+        if labels is None:
+            raise ValueError("candidates without labels need judges")
+        for criterion in filters:
+            if len(images) and judges is not None:
+                keep = criterion.keep(images, labels, judges)
+                images, labels = images[keep], labels[keep]
+        chosen = _first_of_each(labels, missing)
+        kept_images.append(images[chosen])
+        kept_labels.append(labels[chosen])
+        missing -= torch.bincount(labels[chosen], minlength=len(wanted))
+    images, labels = torch.cat(kept_images), torch.cat(kept_labels)
+    return Collected(Input(images, labels), start, int(missing.sum()))
+
+
+def _first_of_each(labels: Tensor, missing: Tensor) -> Tensor:
+    """Rows of the first ``missing[k]`` occurrences of each label k, in order."""
+    rows = [(labels == k).nonzero().squeeze(1)[:count] for k, count in enumerate(missing.tolist()) if count > 0]
+    return torch.cat(rows).sort().values if rows else torch.empty(0, dtype=torch.int64)

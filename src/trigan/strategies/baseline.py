@@ -1,0 +1,165 @@
+"""C without a GAN: the rows that every gain is measured against."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from trigan.data.augmentation import Augmentation
+from trigan.data.types import DataSpec, TrainingView
+from trigan.errors import ConfigError
+from trigan.modules.classifier import ClassifierStage
+from trigan.modules.criteria import Extra, FixMatch
+from trigan.data.inputs import Input, Inputs
+from trigan.modules.selection import accuracy
+from trigan.rng import hash64
+from trigan.samples.filters import outputs
+from trigan.strategies.base import Outcome, Sees, labelled_inputs, overall_status, selection_labels
+from trigan.strategies.workshop import Trained, Workshop
+
+
+class Unlabelled(Protocol):
+    """What a baseline does with unlabelled images."""
+
+    def prepare(
+        self, stage: ClassifierStage, inputs: dict[str, Input], view: TrainingView, workshop: Workshop
+    ) -> tuple[ClassifierStage, dict[str, Input]]:
+        """The stage and the inputs with which C is finally trained."""
+        ...
+
+
+@dataclass(frozen=True)
+class SelfTraining:
+    """Pseudo-labels (Lee 2013): a teacher trained on L labels what it is sure of in U; C is trained on both."""
+
+    threshold: float = 0.95
+    weight: float = 1.0
+    ratio: float = 1.0
+
+    def prepare(
+        self, stage: ClassifierStage, inputs: dict[str, Input], view: TrainingView, workshop: Workshop
+    ) -> tuple[ClassifierStage, dict[str, Input]]:
+        require_unlabelled(view, "strategy.unlabelled=self_training")
+        teacher = workshop.train("teacher", stage, inputs).networks["classifier"]
+        logits = workshop.count("pseudo-labels", lambda: outputs(teacher, view.unlabelled))
+        sure, labels = logits.softmax(1).max(1)
+        kept = sure >= self.threshold
+        if not bool(kept.any()):
+            return stage, inputs
+        extra = Input(view.unlabelled[kept], labels[kept])
+        terms = (*stage.terms, Extra(stage.augmentation, self.weight, self.ratio))
+        return replace(stage, terms=terms), {**inputs, "extra": extra}
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """FixMatch on U, in the small: C's own classifier architecture, length and optimizer."""
+
+    strong: Augmentation
+    threshold: float = 0.95
+    weight: float = 1.0
+    ratio: int = 2
+
+    def prepare(
+        self, stage: ClassifierStage, inputs: dict[str, Input], view: TrainingView, workshop: Workshop
+    ) -> tuple[ClassifierStage, dict[str, Input]]:
+        require_unlabelled(view, "strategy.unlabelled=fixmatch")
+        term = FixMatch(stage.augmentation, self.strong, self.threshold, self.weight, self.ratio)
+        pool = Input(torch.cat([view.labelled.images, view.unlabelled]))
+        return replace(stage, terms=(*stage.terms, term)), {**inputs, "unlabelled": pool}
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A classifier on labelled images; with ``unlabelled`` it sees U too.
+
+    ``matched_flops`` gives it another row's compute, spent on longer training, on restarts of which the best on the
+    validation labels is taken, or on an ensemble (mean of probabilities).
+    """
+
+    classifier: ClassifierStage
+    unlabelled: Unlabelled | None = None
+    matched_flops: float | None = None
+    spend: Literal["longer", "restarts", "ensemble"] = "longer"
+
+    def __post_init__(self) -> None:
+        if self.matched_flops is not None and self.matched_flops <= 0:
+            raise ConfigError(f"strategy.matched_flops: {self.matched_flops} must be above 0")
+        if self.matched_flops is not None and isinstance(self.unlabelled, SelfTraining):
+            raise ConfigError(
+                "strategy.matched_flops goes with strategy.unlabelled=none or fixmatch, not self_training"
+            )
+
+    def run(self, view: TrainingView, workshop: Workshop) -> Outcome:
+        stage, inputs = self.classifier, labelled_inputs(view)
+        if self.unlabelled is not None:
+            stage, inputs = self.unlabelled.prepare(stage, inputs, view, workshop)
+        stamps: tuple[str, ...] = ()
+        if self.matched_flops is None:
+            members = [workshop.train("classifier", stage, inputs)]
+        else:
+            members = self._matched(stage, inputs, workshop, self.matched_flops)
+            stamps = (f"matched-{self.spend}",)
+        rule = stage.selection.resolve("validation" in inputs)
+        if self.spend == "restarts" and self.matched_flops is not None:
+            rule = "val"
+        networks = [member.networks["classifier"] for member in members]
+        classifier = networks[0] if len(networks) == 1 else Ensemble(networks)
+        sees = Sees(
+            L=len(view.labelled.labels),
+            U=len(view.unlabelled) if self.unlabelled is not None else 0,
+            V=selection_labels(inputs, rule),
+        )
+        return Outcome(
+            classifier,
+            {"classifier": classifier},
+            sees,
+            rule,
+            members[0].step,
+            overall_status(workshop),
+            stamps=stamps,
+            notes={"pseudo_labelled": len(inputs["extra"])} if "extra" in inputs else {},
+        )
+
+    def blank(self, spec: DataSpec, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> dict[str, nn.Module]:
+        members = {name.split(".")[1] for name in shapes["classifier"] if name.startswith("members.")}
+        networks: list[nn.Module] = [self.classifier.classifier(spec) for _ in range(max(1, len(members)))]
+        return {"classifier": Ensemble(networks) if members else networks[0]}
+
+    def _matched(self, stage: ClassifierStage, inputs: Inputs, workshop: Workshop, flops: float) -> list[Trained]:
+        per_step = workshop.flops_per_step(stage, inputs)
+        if self.spend == "longer":
+            return [workshop.train("classifier", replace(stage, steps=max(1, round(flops / per_step))), inputs)]
+        count = max(1, round(flops / (per_step * stage.steps)))
+        members = [
+            workshop.train(f"classifier-{k}", stage, inputs, workshop.seed if k == 0 else hash64(workshop.seed, k))
+            for k in range(count)
+        ]
+        if self.spend == "ensemble":
+            return members
+        if "validation" not in inputs:
+            raise ConfigError(
+                "strategy.spend=restarts chooses on validation labels, and this regime has none; take "
+                "strategy.spend=longer or ensemble, or regime.validation=large"
+            )
+        return [max(members, key=lambda member: accuracy(member.networks["classifier"], inputs["validation"]))]
+
+
+class Ensemble(nn.Module):
+    """Logarithm of the mean of the members' probabilities: images -> (N, K)."""
+
+    def __init__(self, members: list[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logs = torch.stack([member(images).log_softmax(1) for member in self.members])
+        return logs.logsumexp(0) - torch.tensor(float(len(self.members))).log()
+
+
+def require_unlabelled(view: TrainingView, setting: str) -> None:
+    """Raise a ConfigError where a setting needs unlabelled images and the regime leaves none."""
+    if len(view.unlabelled) == 0:
+        raise ConfigError(f"{setting} needs unlabelled images, and this regime has none; set regime.unlabelled=all")

@@ -1,0 +1,125 @@
+"""D as feature extractor: a GAN on all training images, a probe on D's features; and the controls treated alike."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import nn
+
+from trigan.data.types import DataSpec, TrainingView
+from trigan.errors import ConfigError
+from trigan.modules.gan import GANStage
+from trigan.data.inputs import Input
+from trigan.strategies.base import Outcome, Sees, labelled_inputs, overall_status, selection_labels
+from trigan.strategies.fine_tune import FineTune
+from trigan.strategies.probes import Fitted, LinearHead, NeighboursHead, Probe
+from trigan.strategies.trunk import FeatureExtractor, ProbedTrunk, extract
+from trigan.strategies.workshop import Workshop
+
+
+@dataclass(frozen=True)
+class Features:
+    """Fit ``probe`` on features of a discriminator.
+
+    ``trunk``: ``trained`` by the GAN stage, ``untrained`` (the same D with its first weights), or ``pixels``.
+    ``layers`` are names of D's layers, none for all; ``grid`` is the side that maps are max-pooled to.
+    ``gan_sees``: ``all`` training images (L and U), ``labelled`` ones, or ``auto``: labelled for a conditional GAN, else all.
+    """
+
+    gan: GANStage
+    probe: Probe | FineTune
+    trunk: Literal["trained", "untrained", "pixels"] = "trained"
+    layers: tuple[str, ...] = ()
+    grid: int = 4
+    gan_sees: Literal["auto", "labelled", "all"] = "auto"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "layers", tuple(self.layers))
+        if self.grid < 1:
+            raise ConfigError(f"strategy.grid: {self.grid} must be at least 1")
+        if self.gan_sees == "all" and self.gan.architecture.conditional:
+            raise ConfigError(
+                "strategy.gan_sees=all: a conditional GAN needs labels, which unlabelled images have not; set "
+                "architecture=dcgan or strategy.gan_sees=labelled"
+            )
+        if self.trunk == "pixels" and isinstance(self.probe, FineTune):
+            raise ConfigError("strategy.probe=fine_tune needs a network: set strategy.trunk=trained or untrained")
+
+    def run(self, view: TrainingView, workshop: Workshop) -> Outcome:
+        adversaries = self._adversaries(view, workshop)
+        discriminator = adversaries.get("discriminator")
+        rule: Literal["last", "val"] = "last"
+        inputs = labelled_inputs(view)
+        if isinstance(self.probe, FineTune) and discriminator is not None:
+            rule = self.probe.classifier.selection.resolve("validation" in inputs)
+            trained = self.probe.train(self.gan.architecture, discriminator, self.layers, self.grid, inputs, workshop)
+            classifier, fitted, step = trained.networks["classifier"], None, trained.step
+        else:
+            classifier, fitted = self._probed(discriminator, view, workshop)
+            step = 0
+        seen = len(view.unlabelled) if self.trunk != "pixels" and self._sees_all() else 0
+        networks: dict[str, nn.Module] = {"classifier": classifier}
+        if self.trunk == "trained":
+            networks.update(adversaries)
+        return Outcome(
+            classifier,
+            networks,
+            Sees(len(view.labelled.labels), seen, selection_labels(inputs, rule)),
+            rule,
+            step,
+            overall_status(workshop),
+            probabilistic=fitted is None or fitted.probabilistic,
+            generator=adversaries.get("generator") if self.trunk == "trained" else None,
+            notes={} if fitted is None else {"probe": fitted.chosen},
+        )
+
+    def blank(self, spec: DataSpec, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> dict[str, nn.Module]:
+        saved = shapes["classifier"]
+        discriminator = None if self.trunk == "pixels" else self.gan.architecture.discriminator(spec)
+        classifier: nn.Module
+        if isinstance(self.probe, FineTune) and discriminator is not None:
+            classifier = self.probe.blank(self.gan.architecture, self.layers, self.grid, spec)
+        else:
+            extractor = FeatureExtractor(discriminator, self.layers, self.grid)
+            head: nn.Module
+            if "head.kept" in saved:
+                head = NeighboursHead(*saved["head.kept"], spec.classes)
+            else:
+                head = LinearHead(saved["mean"][0], spec.classes)
+            classifier = ProbedTrunk(extractor, head, saved["mean"][0])
+        networks = {"classifier": classifier}
+        if self.trunk == "trained":
+            networks["generator"] = self.gan.architecture.generator(spec)
+        return networks
+
+    def _sees_all(self) -> bool:
+        if self.gan_sees == "auto":
+            return not self.gan.architecture.conditional
+        return self.gan_sees == "all"
+
+    def _adversaries(self, view: TrainingView, workshop: Workshop) -> dict[str, nn.Module]:
+        if self.trunk == "pixels":
+            return {}
+        labelled = view.labelled
+        images = torch.cat([labelled.images, view.unlabelled]) if self._sees_all() else labelled.images
+        labels = labelled.labels if self.gan.architecture.conditional else None
+        stage = self.gan if self.trunk == "trained" else replace(self.gan, steps=0)
+        return dict(workshop.train(f"{self.trunk}-gan", stage, {"real": Input(images, labels)}).networks)
+
+    def _probed(
+        self, discriminator: nn.Module | None, view: TrainingView, workshop: Workshop
+    ) -> tuple[ProbedTrunk, Fitted]:
+        if isinstance(self.probe, FineTune):
+            raise ConfigError("strategy.probe=fine_tune needs a network")
+        extractor = FeatureExtractor(discriminator, self.layers, self.grid)
+        device = workshop.settings.device
+        features = workshop.count("features", lambda: extract(extractor, view.labelled.images, device))
+        mean, scale = features.mean(0), features.std(0)
+        scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))
+        standardised = ((features - mean) / scale).double().numpy()
+        fitted = self.probe.fit(standardised, view.labelled.labels.numpy(), view.spec.classes, workshop.seed)
+        network = ProbedTrunk(extractor, fitted.head, features.shape[1])
+        network.mean.copy_(mean)
+        network.scale.copy_(scale)
+        return network.to(device).eval(), fitted

@@ -1,0 +1,41 @@
+"""G, D and C trained together."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from trigan.data.types import DataSpec, TrainingView
+from trigan.data.inputs import Input
+from trigan.modules.joint import JointStage
+from trigan.strategies.base import Outcome, Sees, labelled_inputs, overall_status, selection_labels
+from trigan.strategies.workshop import Workshop
+
+
+@dataclass(frozen=True)
+class Joint:
+    """One stage with all players; all training images serve as unlabelled ones, the labelled included."""
+
+    joint: JointStage
+
+    def run(self, view: TrainingView, workshop: Workshop) -> Outcome:
+        inputs = labelled_inputs(view)
+        inputs["unlabelled"] = Input(torch.cat([view.labelled.images, view.unlabelled]))
+        trained = workshop.train("joint", self.joint, inputs)
+        rule = self.joint.selection.resolve("validation" in inputs)
+        sees = Sees(len(view.labelled.labels), len(view.unlabelled), selection_labels(inputs, rule))
+        networks = trained.networks
+        return Outcome(
+            networks["classifier"],
+            networks,
+            sees,
+            rule,
+            trained.step,
+            overall_status(workshop),
+            generator=networks["generator"],
+        )
+
+    def blank(self, spec: DataSpec, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> dict[str, nn.Module]:
+        networks = self.joint.blank(spec)
+        return {"classifier": networks["classifier"], "generator": networks["generator"]}

@@ -1,0 +1,193 @@
+"""Probes: what is fitted to fixed features. Each gives a head, features (N, F) -> logits (N, K), with a temperature.
+
+Hyperparameters and temperatures are chosen by cross-validation within the labelled images, so they cost no further labels.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression as SklearnLogistic
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import LinearSVC
+from torch import Tensor, nn
+
+from trigan.evaluation.calibration import fit_temperature
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """``head`` gives logits; ``probabilistic`` says that their softmax is calibrated; ``chosen`` goes into the record."""
+
+    head: nn.Module
+    probabilistic: bool
+    chosen: dict[str, Any]
+
+
+class Probe(Protocol):
+    """Fitted to standardised features (N, F) with labels (N,) of K classes."""
+
+    def fit(self, features: Array, labels: NDArray[np.int64], classes: int, seed: int) -> Fitted: ...
+
+
+@dataclass(frozen=True)
+class LinearSVM:
+    """L2-regularised linear SVM (squared hinge, one class against the rest), as in Radford et al. 2015, section 5."""
+
+    penalties: tuple[float, ...] = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 1e-1, 1.0)
+    folds: int = 5
+
+    def fit(self, features: Array, labels: NDArray[np.int64], classes: int, seed: int) -> Fitted:
+        def make(penalty: float) -> LinearSVC:
+            return LinearSVC(C=penalty, dual=True, random_state=seed % 2**32, max_iter=5000)
+
+        return _fit_linear(make, "decision_function", self.penalties, self.folds, features, labels, classes, seed)
+
+
+@dataclass(frozen=True)
+class LogisticRegression:
+    """L2-regularised multinomial logistic regression."""
+
+    penalties: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+    folds: int = 5
+
+    def fit(self, features: Array, labels: NDArray[np.int64], classes: int, seed: int) -> Fitted:
+        def make(penalty: float) -> SklearnLogistic:
+            return SklearnLogistic(C=penalty, max_iter=500)
+
+        return _fit_linear(make, "decision_function", self.penalties, self.folds, features, labels, classes, seed)
+
+
+@dataclass(frozen=True)
+class NearestNeighbours:
+    """k nearest neighbours, Euclidean; logits are logarithms of vote shares (with half a vote spread over all classes)."""
+
+    neighbours: tuple[int, ...] = (1, 3, 5, 9)
+    folds: int = 5
+
+    def fit(self, features: Array, labels: NDArray[np.int64], classes: int, seed: int) -> Fitted:
+        folds = _folds(labels, self.folds, seed)
+        if folds is None:
+            return Fitted(
+                NeighboursHead.of(features, labels, classes, self.neighbours[0]), False, {"k": self.neighbours[0]}
+            )
+        smallest = min(len(train) for train, _ in folds.split(features, labels))
+        scores = {}
+        for k in (k for k in self.neighbours if k <= smallest):
+            votes = cross_val_predict(KNeighborsClassifier(k), features, labels, cv=folds, method="predict_proba")
+            scores[k] = (float(np.mean(votes.argmax(1) == np.searchsorted(np.unique(labels), labels))), votes)
+        best = max(scores, key=lambda k: (scores[k][0], -k))
+        head = NeighboursHead.of(features, labels, classes, best)
+        temperature = fit_temperature(_spread(scores[best][1], labels, classes, best), torch.from_numpy(labels))
+        head.temperature.fill_(temperature)
+        return Fitted(head, True, {"k": best, "temperature": temperature})
+
+
+def _fit_linear(
+    make: Callable[[float], Any],
+    method: str,
+    penalties: tuple[float, ...],
+    count: int,
+    features: Array,
+    labels: NDArray[np.int64],
+    classes: int,
+    seed: int,
+) -> Fitted:
+    folds = _folds(labels, count, seed)
+    if folds is None:
+        model = make(penalties[len(penalties) // 2]).fit(features, labels)
+        return Fitted(LinearHead.of(model, classes, 1.0), False, {"penalty": penalties[len(penalties) // 2]})
+    present = np.unique(labels)
+    scores = {}
+    for penalty in penalties:
+        decisions = _two_sided(cross_val_predict(make(penalty), features, labels, cv=folds, method=method))
+        scores[penalty] = (float(np.mean(present[decisions.argmax(1)] == labels)), decisions)
+    best = max(scores, key=lambda penalty: (scores[penalty][0], -penalty))
+    logits = np.full((len(labels), classes), -1e4)
+    logits[:, present] = scores[best][1]
+    temperature = fit_temperature(torch.from_numpy(logits), torch.from_numpy(labels))
+    head = LinearHead.of(make(best).fit(features, labels), classes, temperature)
+    return Fitted(head, True, {"penalty": best, "temperature": temperature})
+
+
+def _folds(labels: NDArray[np.int64], count: int, seed: int) -> StratifiedKFold | None:
+    """Stratified folds, fewer where a class is small; None where a class has a single image."""
+    smallest = int(np.bincount(labels)[np.unique(labels)].min())
+    if smallest < 2:
+        return None
+    return StratifiedKFold(min(count, smallest), shuffle=True, random_state=seed % 2**32)
+
+
+def _two_sided(decisions: Array) -> Array:
+    """Decision values as (N, K), also where scikit-learn gives one column for two classes."""
+    return decisions if decisions.ndim == 2 else np.stack([-decisions, decisions], axis=1)
+
+
+def _spread(votes: Array, labels: NDArray[np.int64], classes: int, k: int) -> Tensor:
+    full = np.zeros((len(votes), classes))
+    full[:, np.unique(labels)] = votes
+    return torch.from_numpy(np.log((full * k + 0.5 / classes) / (k + 0.5)))
+
+
+class LinearHead(nn.Module):
+    """features (N, F) -> (features W' + b) / T."""
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, classes)
+        self.register_buffer("temperature", torch.ones(()))
+        self.temperature: Tensor
+
+    @classmethod
+    def of(cls, model: Any, classes: int, temperature: float) -> "LinearHead":
+        """From a fitted scikit-learn linear model; classes that it has not met get very small logits."""
+        coefficients, intercepts = np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)
+        if len(model.classes_) == 2 and len(coefficients) == 1:
+            coefficients = np.concatenate([-coefficients, coefficients])
+            intercepts = np.concatenate([-intercepts, intercepts])
+        head = cls(coefficients.shape[1], classes)
+        with torch.no_grad():
+            head.linear.weight.zero_()
+            head.linear.bias.fill_(-1e4)
+            head.linear.weight[model.classes_] = torch.from_numpy(coefficients).float()
+            head.linear.bias[model.classes_] = torch.from_numpy(intercepts).float()
+        head.temperature.fill_(temperature)
+        return head.requires_grad_(False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.linear(features) / self.temperature
+
+
+class NeighboursHead(nn.Module):
+    """features (N, F) -> log vote shares of the nearest kept features, over the temperature."""
+
+    def __init__(self, kept: int, features: int, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("kept", torch.zeros(kept, features))
+        self.register_buffer("votes", torch.zeros(kept, classes))
+        self.register_buffer("k", torch.tensor(1))
+        self.register_buffer("temperature", torch.ones(()))
+        self.kept: Tensor
+        self.votes: Tensor
+        self.k: Tensor
+        self.temperature: Tensor
+
+    @classmethod
+    def of(cls, features: Array, labels: NDArray[np.int64], classes: int, k: int) -> "NeighboursHead":
+        head = cls(len(features), features.shape[1], classes)
+        head.kept.copy_(torch.from_numpy(features).float())
+        head.votes.copy_(nn.functional.one_hot(torch.from_numpy(labels), classes).float())
+        head.k.fill_(k)
+        return head
+
+    def forward(self, features: Tensor) -> Tensor:
+        k, classes = int(self.k), self.votes.shape[1]
+        nearest = torch.cdist(features, self.kept).topk(k, largest=False).indices
+        shares = (self.votes[nearest].sum(1) + 0.5 / classes) / (k + 0.5)
+        return shares.log() / self.temperature

@@ -1,0 +1,148 @@
+"""The workshop: where strategies have their stages done, each once in the store, and all of it is counted."""
+
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from safetensors.torch import load, save
+from torch import nn
+
+from trigan import PROTOCOL_VERSION
+from trigan.artifacts.atomic import write_bytes
+from trigan.artifacts.identity import describe, digest, tensor_digest
+from trigan.artifacts.store import Slot, Store
+from trigan.cost import Cost, count_flops
+from trigan.data.types import DataSpec
+from trigan.modules import world
+from trigan.modules.fit import Observer, TrainerSettings, fit
+from trigan.data.inputs import Inputs
+from trigan.modules.players import PlayersModule
+from trigan.modules.stage import Context, Stage
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+#: Makes the observers of a fit, given the stage's name and the directory that it may write to.
+Observers = Callable[[str, Path], Sequence[Observer]]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished stage: its networks in evaluation mode, what it cost, and where its files lie."""
+
+    name: str
+    kind: str
+    digest: str
+    networks: dict[str, nn.Module]
+    cost: Cost
+    status: str
+    step: int
+    directory: Path
+
+
+@dataclass
+class Workshop:
+    """Does stages and counts what they cost; every stage is charged in full, whoever trained it."""
+
+    store: Store
+    run: str
+    spec: DataSpec
+    seed: int
+    settings: TrainerSettings
+    max_steps: int | None = None
+    observers: Observers = lambda name, directory: ()
+    ledger: list[Trained] = field(default_factory=list)
+    work: dict[str, Cost] = field(default_factory=dict)
+
+    def train(self, name: str, stage: Stage, inputs: Inputs, seed: int | None = None) -> Trained:
+        """The stage on these inputs: taken from the store, or trained (going on where an earlier attempt stopped).
+
+        Raises:
+            TriganError: as the stage does; what was trained so far stays in the store for the next attempt.
+        """
+        context = self._context(self.seed if seed is None else seed)
+        identity = self._identity(stage, inputs, context)
+        key = digest(identity, 32)
+        held = self.store.stage(key, identity, stage.kind, self._waiting(name)) if world.rank() == 0 else nullcontext()
+        with held as slot:
+            if world.broadcast(slot is not None and slot.ready):
+                trained = self._load(name, key, stage, slot)
+            else:
+                trained = self._fit(name, key, stage, inputs, context, slot)
+        if world.rank() == 0:
+            self.store.add_user(key, self.run)
+        self.ledger.append(trained)
+        return trained
+
+    def count(self, name: str, task: Callable[[], T]) -> T:
+        """Do a task outside any fit (sampling, feature extraction) and charge its floating-point operations."""
+        results: list[T] = []
+        flops = count_flops(lambda: results.append(task()))
+        self.work[name] = self.work.get(name, Cost()) + Cost(flops)
+        return results[0]
+
+    def flops_per_step(self, stage: Stage, inputs: Inputs) -> int:
+        """What one step of the stage costs, measured on its first; nothing is kept."""
+        context = replace(self._context(self.seed), max_steps=1)
+        module = stage.build(context, inputs)
+        fit(module, self.settings)
+        return module.flops
+
+    def total(self) -> Cost:
+        """The cost of all stages and all further work."""
+        once = {trained.digest: trained.cost for trained in self.ledger}
+        return sum([*once.values(), *self.work.values()], Cost())
+
+    def _context(self, seed: int) -> Context:
+        return Context(self.spec, seed, self.settings, self.settings.device, self.max_steps)
+
+    def _identity(self, stage: Stage, inputs: Inputs, context: Context) -> dict[str, Any]:
+        return {
+            "stage": describe(stage),
+            "spec": describe(self.spec),
+            "settings": describe(self.settings),
+            "max_steps": self.max_steps,
+            "seed": context.seed,
+            "inputs": {name: tensor_digest(data.images, data.labels) for name, data in sorted(inputs.items())},
+            "protocol": PROTOCOL_VERSION,
+        }
+
+    def _waiting(self, name: str) -> Callable[[], None]:
+        return lambda: _log.info("%s: another process is training this very stage; waiting for it", name)
+
+    def _load(self, name: str, key: str, stage: Stage, slot: Slot | None) -> Trained:
+        networks = stage.blank(self.spec)
+        box = None
+        if slot is not None:
+            files = {player: (slot.directory / f"{player}.safetensors").read_bytes() for player in networks}
+            box = (files, slot.manifest, slot.directory)
+        files, manifest, directory = world.broadcast(box)
+        for player, network in networks.items():
+            network.load_state_dict(load(files[player]))
+            network.to(self.settings.device).eval()
+        cost = Cost(manifest["cost"]["flops"], manifest["cost"]["images"])
+        return Trained(name, stage.kind, key, networks, cost, manifest["status"], manifest["step"], directory)
+
+    def _fit(self, name: str, key: str, stage: Stage, inputs: Inputs, context: Context, slot: Slot | None) -> Trained:
+        module = stage.build(context, inputs)
+        observers = self.observers(name, slot.directory) if slot is not None else ()
+        ending = fit(module, self.settings, slot.checkpoints if slot is not None else None, observers)
+        module.to(self.settings.device)  # Lightning leaves it on the CPU
+        networks = {player: network.eval() for player, network in stage.finish(module, inputs).items()}
+        step = _selected_step(module, ending.step)
+        cost = Cost(module.flops, dict(module.images))
+        directory = Path()
+        if slot is not None:
+            for player, network in networks.items():
+                state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+                write_bytes(slot.directory / f"{player}.safetensors", save(state))
+            slot.commit({"cost": {"flops": cost.flops, "images": cost.images}, "status": ending.status, "step": step})
+            directory = slot.directory
+        return Trained(name, stage.kind, key, networks, cost, ending.status, step, world.broadcast(directory))
+
+
+def _selected_step(module: PlayersModule, last: int) -> int:
+    return int(module.selector.step) if module.selector is not None else last

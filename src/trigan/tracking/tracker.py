@@ -1,0 +1,88 @@
+"""What a tracker can be told, what a run is called, and the tracker that keeps nothing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """How a run appears beside others.
+
+    Attributes:
+        id: the run hash; the same id is the same run, also when it is started again.
+        name: what people read.
+        group: what is compared with each other (a study, or data and regime).
+        job_type: the strategy.
+        tags: what one filters by (architecture, loss, trial).
+        directory: the run's directory; a tracker writes nowhere else.
+    """
+
+    id: str
+    name: str
+    group: str
+    job_type: str
+    tags: tuple[str, ...]
+    directory: Path
+
+
+class Tracker(Protocol):
+    """An open run. Every method only observes; those of a remote service never raise."""
+
+    def log(self, stage: str, images: int, metrics: Mapping[str, float]) -> None:
+        """Curve points of ``stage`` after it has seen ``images`` real images; keys as ``stage/split/quantity``."""
+        ...
+
+    def picture(self, key: str, path: Path, images: int) -> None:
+        """A picture file that lies in the run's directory; ``images`` as the stage in ``key`` counts them."""
+        ...
+
+    def confusion(self, key: str, matrix: np.ndarray, class_names: Sequence[str]) -> None:
+        """Counts (K, K), rows true and columns predicted classes, with K names."""
+        ...
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        """The run's results (``test/accuracy``, ``cost/flops``): the same keys for every strategy."""
+        ...
+
+    def finish(self, exit_code: int = 0) -> None:
+        """Closes the run; 0 is success. Calling it again does nothing."""
+        ...
+
+
+class Tracking(Protocol):
+    """What ``conf/logger`` builds."""
+
+    def open(self, info: RunInfo, config: Mapping[str, Any], directory: Path | None = None) -> Tracker:
+        """Opens the run, or goes on with it; ``config`` is plain data, ``directory`` defaults to ``info.directory``."""
+        ...
+
+
+@dataclass(frozen=True)
+class NoTracking:
+    """``logger=none``: nothing but the run's own files."""
+
+    def open(self, info: RunInfo, config: Mapping[str, Any], directory: Path | None = None) -> Tracker:
+        return Silence()
+
+
+class Silence:
+    """A tracker that keeps nothing."""
+
+    def log(self, stage: str, images: int, metrics: Mapping[str, float]) -> None:
+        """Nothing."""
+
+    def picture(self, key: str, path: Path, images: int) -> None:
+        """Nothing."""
+
+    def confusion(self, key: str, matrix: np.ndarray, class_names: Sequence[str]) -> None:
+        """Nothing."""
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def finish(self, exit_code: int = 0) -> None:
+        """Nothing."""

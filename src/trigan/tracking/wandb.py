@@ -1,0 +1,235 @@
+"""Weights & Biases as a view: one run per run hash, online if the user is logged in, else offline; it never interferes.
+
+Wherever W&B fails, one warning line is printed and the run goes on: its files hold everything.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from numbers import Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from trigan.errors import ConfigError
+from trigan.tracking.axis import ImageAxis
+from trigan.tracking.tracker import RunInfo, Silence, Tracker
+
+if TYPE_CHECKING:
+    import wandb
+
+_log = logging.getLogger(__name__)
+
+_CONFUSION = "wandb/confusion_matrix/v1"
+_TAG, _GROUP = 64, 128  # the longest that W&B takes
+
+
+@dataclass(frozen=True)
+class WandbTracking:
+    """``logger=wandb``.
+
+    Attributes:
+        project: the W&B project.
+        entity: the W&B user or team; ``None`` is the login's default.
+        mode: ``auto`` is ``online`` if a key is configured (environment, netrc, W&B's settings), else ``offline``;
+            the environment variable ``WANDB_MODE`` is obeyed in ``auto``.
+        timeout: seconds to wait for the server before going offline, and at the end for the rest to be sent.
+    """
+
+    project: str = "trigan"
+    entity: str | None = None
+    mode: Literal["auto", "online", "offline"] = "auto"
+    timeout: float = 15.0
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("auto", "online", "offline"):
+            raise ConfigError(f"logger.mode must be auto, online or offline, not {self.mode!r}")
+        if not self.project or set(self.project) & set("/\\#?%:"):
+            raise ConfigError(f"logger.project must be a name without / \\ # ? % :, not {self.project!r}")
+        if not self.timeout > 0:
+            raise ConfigError(f"logger.timeout must be more than 0 seconds, not {self.timeout}")
+
+    def open(self, info: RunInfo, config: Mapping[str, Any], directory: Path | None = None) -> Tracker:
+        """Starts or continues the W&B run ``info.id``; its files lie under ``<directory>/wandb``. Never raises."""
+        place = (directory or info.directory) / "wandb"
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            _keep_at_home(place)
+            return self._open(info, config, place)
+        except Exception as error:
+            _log.warning("W&B can't start (%s): this run goes on without it", _line(error))
+            return Silence()
+
+    def _open(self, info: RunInfo, config: Mapping[str, Any], place: Path) -> Tracker:
+        import wandb  # half a second, for those alone who use it
+
+        wandb.setup(wandb.Settings(silent=True))
+        why = "you are not logged in to W&B"
+        asked = os.environ.get("WANDB_MODE", "").lower() if self.mode == "auto" else self.mode
+        if asked == "disabled":
+            return Silence()
+        if asked == "offline" or asked == "dryrun":
+            why = "W&B is set to offline"
+        else:
+            try:
+                if asked == "online" or _logged_in():
+                    return WandbTracker(self._init(info, config, place, "online"), ImageAxis(place / "axis.json"))
+            except Exception as error:
+                wandb.teardown()  # else the half-open run keeps its id
+                why = f"W&B can't be reached ({_line(error)})"
+        run = self._init(info, config, place, "offline")
+        print(f"{why}: curves are kept offline, send them with: wandb sync {place}", file=sys.stderr, flush=True)
+        return WandbTracker(run, ImageAxis(place / "axis.json"))
+
+    def _init(
+        self, info: RunInfo, config: Mapping[str, Any], place: Path, mode: Literal["online", "offline"]
+    ) -> "wandb.Run":
+        import wandb
+
+        run = wandb.init(
+            project=self.project,
+            entity=self.entity,
+            id=info.id,
+            name=info.name,
+            group=info.group[:_GROUP],
+            job_type=info.job_type[:_TAG],
+            tags=[tag[:_TAG] for tag in info.tags if tag],
+            config=dict(config),
+            dir=place.parent,
+            resume="allow",
+            settings=_settings(mode, self.timeout),
+        )
+        # the axis is stated, and curves stay out of the summary, so that every strategy has the same summary keys
+        run.define_metric("images", summary="none", hidden=True)
+        run.define_metric("*", step_metric="images", summary="none")
+        return run
+
+
+def _settings(mode: Literal["online", "offline"], timeout: float) -> "wandb.Settings":
+    """Quiet, quick, and nothing collected that the run didn't say: each line off saves time or keeps a secret."""
+    import wandb
+
+    return wandb.Settings(
+        mode=mode,
+        silent=True,
+        console="off",
+        symlink=False,
+        init_timeout=timeout,
+        finish_timeout=timeout,
+        x_graphql_timeout_seconds=timeout,
+        x_transaction_log_flush_interval=1.0,  # the default loses 15 s of an offline run to kill -9
+        disable_git=True,
+        disable_code=True,
+        save_code=False,
+        disable_job_creation=True,
+        x_save_requirements=False,
+        x_disable_meta=True,
+        x_disable_stats=True,
+        x_disable_machine_info=True,
+    )
+
+
+def _keep_at_home(place: Path) -> None:
+    """W&B's staging and cache under the run's directory, not in the user's home; no error reports to its makers.
+
+    With error reports on, W&B waits 20 seconds at exit for a server that doesn't answer.
+    """
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    os.environ["WANDB_DATA_DIR"] = str((place / "staging").absolute())
+    os.environ["WANDB_CACHE_DIR"] = str((place / "cache").absolute())
+
+
+def _logged_in() -> bool:
+    """Whether W&B finds a key by itself, without asking the user or the network."""
+    import wandb
+    from wandb.sdk.lib import wbauth  # W&B has no public way to look without prompting
+
+    host = wandb.setup().settings.base_url
+    found = wbauth.authenticate_session(host=host, source="trigan", prompt=False, update_session=False)
+    return found is not None
+
+
+def _line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:200]
+
+
+class WandbTracker:
+    """An open W&B run; see :class:`trigan.tracking.tracker.Tracker`. No method raises, the first failure is told."""
+
+    def __init__(self, run: "wandb.Run", axis: ImageAxis) -> None:
+        self._run = run
+        self._axis = axis
+        self._failed = False
+        self._finished = False
+
+    def log(self, stage: str, images: int, metrics: Mapping[str, float]) -> None:
+        """Keys get ``stage/`` in front; ``images`` is the run's count, ``stage/images`` the stage's own."""
+
+        def send() -> None:
+            total = self._axis.advance(stage, int(images))
+            if total is None:
+                return
+            named = {key if key.startswith(f"{stage}/") else f"{stage}/{key}": float(metrics[key]) for key in metrics}
+            self._run.log({**named, f"{stage}/images": int(images), "images": total})
+
+        self._attempt(send)
+
+    def picture(self, key: str, path: Path, images: int) -> None:
+        def send() -> None:
+            import wandb
+
+            stage = key.split("/")[0]
+            total = self._axis.advance(stage, int(images)) if self._axis.knows(stage) else self._axis.now
+            if total is not None:
+                self._run.log({key: wandb.Image(str(path)), "images": total})
+
+        self._attempt(send)
+
+    def confusion(self, key: str, matrix: np.ndarray, class_names: Sequence[str]) -> None:
+        def send() -> None:
+            import wandb
+
+            names = [str(name) for name in class_names]
+            rows: list[Iterable[Any]] = [
+                [names[i], names[j], int(matrix[i][j])] for i in range(len(names)) for j in range(len(names))
+            ]
+            table = wandb.Table(columns=["Actual", "Predicted", "nPredictions"], data=rows)
+            chart = wandb.plot_table(_CONFUSION, table, {str(c): str(c) for c in table.columns}, {"title": key})
+            self._run.log({key: chart, "images": self._axis.now})
+            self._run.summary[f"{key}_table"] = table  # the chart draws from the summary
+
+        self._attempt(send)
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        """Also logs the numbers once, at the end of the axis: W&B makes panels for what was logged."""
+
+        def send() -> None:
+            numbers = {key: float(value) for key, value in values.items() if isinstance(value, Real)}
+            self._run.log({**numbers, "images": self._axis.now})
+            self._run.summary.update(dict(values))
+
+        self._attempt(send)
+
+    def finish(self, exit_code: int = 0) -> None:
+        if self._finished:
+            return
+        self._finished = True
+        self._attempt(lambda: self._run.finish(exit_code=exit_code))
+        if self._failed:
+            import wandb
+
+            with suppress(Exception):
+                wandb.teardown()  # else W&B's own exit handler prints a traceback
+
+    def _attempt(self, send: Callable[[], object]) -> None:
+        try:
+            send()
+        except Exception as error:
+            if not self._failed:
+                _log.warning("W&B failed (%s): this run goes on, its own files hold everything", _line(error))
+            self._failed = True

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from scipy.stats import entropy
+
+from trigan.losses import semi_supervised
+
+LOGITS = torch.randn(6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2
+
+
+def with_generated() -> np.ndarray:
+    """The K + 1 probabilities, the last one of "generated", whose logit is 0."""
+    return softmax(np.c_[LOGITS.numpy(), np.zeros(6)], axis=1)
+
+
+def test_k_plus_one_losses_are_those_of_a_softmax_with_one_more_class() -> None:
+    p = with_generated()
+    assert semi_supervised.real_unlabelled(LOGITS).item() == pytest.approx(-0.5 * np.log(1 - p[:, -1]).mean())
+    assert semi_supervised.generated(LOGITS).item() == pytest.approx(-0.5 * np.log(p[:, -1]).mean())
+
+
+def test_they_pull_the_logits_in_opposite_directions() -> None:
+    logits = LOGITS.clone().requires_grad_()
+    (real,) = torch.autograd.grad(semi_supervised.real_unlabelled(logits), logits)
+    (fake,) = torch.autograd.grad(semi_supervised.generated(logits), logits)
+    assert (real < 0).all()
+    assert (fake > 0).all()
+
+
+def test_they_stay_finite_at_extreme_logits() -> None:
+    for value in (-500.0, 500.0):
+        logits = torch.full((2, 3), value)
+        assert semi_supervised.real_unlabelled(logits).isfinite()
+        assert semi_supervised.generated(logits).isfinite()
+
+
+def test_feature_matching_is_a_mean_of_squares_that_moves_the_fake_alone() -> None:
+    real, fake = torch.tensor([1.0, 2.0], requires_grad=True), torch.tensor([0.0, 5.0], requires_grad=True)
+    loss = semi_supervised.feature_matching(real, fake)
+    loss.backward()
+    assert loss.item() == 5.0
+    assert real.grad is None
+    assert fake.grad.tolist() == [-1.0, 3.0]
+
+
+def test_entropy_terms() -> None:
+    p = softmax(LOGITS.numpy(), axis=1)
+    assert semi_supervised.conditional_entropy(LOGITS).item() == pytest.approx(entropy(p, axis=1).mean())
+    mean = torch.from_numpy(p.mean(0))
+    expected = entropy(np.full(4, 0.25)) + entropy(np.full(4, 0.25), p.mean(0))  # cross-entropy = H + KL
+    assert semi_supervised.marginal_cross_entropy(mean).item() == pytest.approx(expected)
+    uniform = semi_supervised.marginal_cross_entropy(torch.full((4,), 0.25))
+    assert uniform.item() == pytest.approx(np.log(4))
+    assert semi_supervised.marginal_cross_entropy(torch.tensor([1.0, 0.0])).isfinite()
+
+
+def test_no_regularizer_is_silently_zero() -> None:
+    for loss in (
+        semi_supervised.conditional_entropy,
+        lambda x: semi_supervised.marginal_cross_entropy(x.softmax(1).mean(0)),
+    ):
+        logits = LOGITS.clone().requires_grad_()
+        value = loss(logits)
+        value.backward()
+        assert value > 0.01
+        assert logits.grad.abs().sum() > 1e-3

@@ -1,0 +1,166 @@
+"""The cross product of architectures, sizes and channels, and what the papers say of the networks."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trigan.errors import ConfigError
+from trigan.networks.batchnorm import BatchNorm2d
+from trigan.networks.cgan import CGAN
+from trigan.networks.dcgan import DCGAN
+from trigan.networks.shapes import halvings
+from trigan.networks.spectral import folded
+
+torch.set_num_threads(1)
+
+SMALL = [DCGAN(width=4, latent=8), CGAN(width=4, latent=8, label_code=4, joint=8)]
+SIZES = [8, 9, 13, 28, 32, 64, 100, 128]
+
+
+@dataclass(frozen=True)
+class Spec:
+    channels: int = 1
+    size: int = 8
+    classes: int = 5
+
+
+def labels(architecture: DCGAN, n: int) -> Tensor | None:
+    return torch.arange(n) % 5 if architecture.conditional else None
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("architecture", SMALL, ids=["dcgan", "cgan"])
+def test_shapes_ranges_and_features(architecture: DCGAN, size: int, channels: int) -> None:
+    spec = Spec(channels, size)
+    generator, discriminator = architecture.generator(spec), architecture.discriminator(spec)
+    y = labels(architecture, 3)
+    images = generator(torch.randn(3, generator.latent), y)
+    assert images.shape == (3, channels, size, size)
+    assert images.abs().max() <= 1
+    assert discriminator(images, y).shape == (3,)
+    features = discriminator.features(images)
+    chain = halvings(size)
+    assert list(features) == [f"conv{level}" for level in range(1, len(chain))]
+    assert [tuple(f.shape[2:]) for f in features.values()] == [(s, s) for s in chain[1:]]
+    assert [f.shape[1] for f in features.values()] == [4 * min(2**level, 8) for level in range(len(chain) - 1)]
+    assert torch.equal(discriminator.penultimate(images), features[f"conv{len(chain) - 1}"].flatten(1))
+
+
+@pytest.mark.parametrize("architecture", SMALL, ids=["dcgan", "cgan"])
+def test_every_weight_gets_a_gradient(architecture: DCGAN) -> None:
+    generator, discriminator = architecture.generator(Spec()), architecture.discriminator(Spec())
+    y = labels(architecture, 10)
+    discriminator(generator(torch.randn(10, 8), y), y).square().sum().backward()
+    for network in (generator, discriminator):
+        for name, weight in network.named_parameters():
+            assert weight.grad is not None, name
+            assert weight.grad.abs().sum() > 0, name
+
+
+@pytest.mark.parametrize("architecture", SMALL, ids=["dcgan", "cgan"])
+def test_initialization_is_the_callers_seed_alone(architecture: DCGAN) -> None:
+    def state(seed: int) -> list[Tensor]:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            networks = architecture.generator(Spec()), architecture.discriminator(Spec())
+        return [value for network in networks for value in network.state_dict().values()]
+
+    assert all(map(torch.equal, state(1), state(1)))
+    assert not all(map(torch.equal, state(1), state(2)))
+
+
+def test_weights_begin_as_radford_et_al_say() -> None:
+    torch.manual_seed(0)
+    architecture = DCGAN(width=32)
+    for network in (architecture.generator(Spec(3, 32)), architecture.discriminator(Spec(3, 32))):
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+                assert module.weight.std().item() == pytest.approx(0.02, rel=0.15)
+                assert module.bias is None or not module.bias.any()
+            elif isinstance(module, BatchNorm2d):
+                assert module.weight.mean().item() == pytest.approx(1.0, abs=0.02)
+                assert module.weight.std().item() == pytest.approx(0.02, rel=0.4)
+
+
+def test_parameter_counts_by_hand() -> None:
+    def count(network: nn.Module) -> int:
+        return sum(weight.numel() for weight in network.parameters())
+
+    architecture = DCGAN(width=32, latent=64)
+    # conv1 with a bias, conv2 with batch norm, 2x2 map of 64 channels to one logit
+    assert count(architecture.discriminator(Spec())) == (16 * 32 + 32) + (32 * 64 * 16 + 2 * 64) + (4 * 64 + 1)
+    # projection and its batch norm, one doubling, the image
+    assert count(architecture.generator(Spec())) == 64 * 256 + 2 * 64 + (64 * 32 * 16 + 2 * 32) + (32 * 16 + 1)
+    conditional = CGAN(width=32, latent=64, label_code=16, joint=24)
+    joint = 5 * 16 + (256 + 16) * 24 + 24 + 24 + 1
+    assert count(conditional.discriminator(Spec())) == (16 * 32 + 32) + (32 * 64 * 16 + 2 * 64) + joint
+
+
+def test_batch_norm_is_where_the_paper_puts_it() -> None:
+    spec = Spec(size=32)
+    trunk = DCGAN(width=4).discriminator(spec).trunk
+    assert [stage.norm is not None for stage in trunk.stages] == [False, True, True]
+    for norm in ("none", "spectral"):
+        discriminator = DCGAN(width=4, discriminator_norm=norm).discriminator(spec)
+        assert not any(isinstance(module, BatchNorm2d) for module in discriminator.modules())
+    generator = DCGAN(width=4, discriminator_norm="none").generator(spec)
+    assert sum(isinstance(module, BatchNorm2d) for module in generator.modules()) == 3
+
+
+@pytest.mark.parametrize("architecture", SMALL, ids=["dcgan", "cgan"])
+def test_spectral_norm_bounds_every_weight_of_d(architecture: DCGAN) -> None:
+    torch.manual_seed(0)
+    discriminator = replace(architecture, discriminator_norm="spectral").discriminator(Spec(1, 16))
+    y = labels(architecture, 4)
+    for _ in range(30):
+        discriminator(torch.randn(4, 1, 16, 16), y)
+    discriminator.eval()
+    x = torch.randn(4, 1, 16, 16)
+    torch.testing.assert_close(folded(discriminator)(x, y), discriminator(x, y))
+    weights = [m.weight for m in discriminator.modules() if isinstance(m, nn.Conv2d | nn.Linear | nn.Embedding)]
+    assert len(weights) == (5 if architecture.conditional else 3)
+    for weight in weights:
+        assert torch.linalg.matrix_norm(weight.flatten(1), 2).item() == pytest.approx(1.0, abs=0.05)
+
+
+def test_labels_change_images_and_judgement_but_not_features() -> None:
+    torch.manual_seed(0)
+    architecture = SMALL[1]
+    generator, discriminator = architecture.generator(Spec()), architecture.discriminator(Spec())
+    z, zeros, ones = torch.randn(6, 8), torch.zeros(6, dtype=torch.int64), torch.ones(6, dtype=torch.int64)
+    assert generator.classes == 5
+    assert not torch.allclose(generator(z, zeros), generator(z, ones))
+    images = generator(z, zeros).detach()
+    assert not torch.allclose(discriminator(images, zeros), discriminator(images, ones))
+    assert list(discriminator.features(images)) == ["conv1", "conv2"]
+
+
+def test_an_unconditional_pair_does_not_look_at_labels() -> None:
+    generator, discriminator = SMALL[0].generator(Spec()), SMALL[0].discriminator(Spec())
+    generator.eval(), discriminator.eval()
+    z, y = torch.randn(3, 8), torch.tensor([0, 1, 2])
+    assert generator.classes == 0
+    assert torch.equal(generator(z), generator(z, y))
+    assert torch.equal(discriminator(generator(z)), discriminator(generator(z), y))
+
+
+def test_a_conditional_pair_without_labels_says_so() -> None:
+    generator, discriminator = SMALL[1].generator(Spec()), SMALL[1].discriminator(Spec())
+    with pytest.raises(ConfigError, match="generator needs labels"):
+        generator(torch.randn(2, 8))
+    with pytest.raises(ConfigError, match="discriminator needs labels"):
+        discriminator(torch.randn(2, 1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("width", 0), ("latent", -1), ("max_multiplier", 0), ("width", 2.5), ("discriminator_norm", "layer")],
+)
+def test_settings_out_of_range_are_named(setting: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=rf"architecture\.{setting}="):
+        DCGAN(**{setting: value})
+    with pytest.raises(ConfigError, match=r"architecture\.joint=0"):
+        CGAN(joint=0)

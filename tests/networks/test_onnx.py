@@ -1,0 +1,70 @@
+"""Every kind of network leaves for ONNX and comes back with the same numbers, at any batch size."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trigan.networks.cgan import CGAN
+from trigan.networks.dcgan import DCGAN
+from trigan.networks.resnet import ResNet18
+from trigan.networks.small_cnn import SmallCNN
+from trigan.networks.spectral import folded
+
+pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+torch.set_num_threads(1)
+
+
+@dataclass(frozen=True)
+class Spec:
+    channels: int = 3
+    size: int = 13
+    classes: int = 10
+
+
+def image(n: int) -> tuple[Tensor, ...]:
+    return (torch.randn(n, 3, 13, 13),)
+
+
+def latent(n: int) -> tuple[Tensor, ...]:
+    return (torch.randn(n, 8),)
+
+
+def labelled_latent(n: int) -> tuple[Tensor, ...]:
+    return torch.randn(n, 8), torch.arange(n) % 10
+
+
+NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], tuple[Tensor, ...]]]] = {
+    "small_cnn": (lambda: SmallCNN(width=4, dropout=0.2)(Spec()), image),
+    "resnet18": (lambda: ResNet18(width=4)(Spec()), image),
+    "trunk": (lambda: DCGAN(width=4, latent=8).discriminator(Spec()).trunk, image),
+    "spectral": (lambda: folded(DCGAN(width=4, discriminator_norm="spectral").discriminator(Spec())), image),
+    "generator": (lambda: DCGAN(width=4, latent=8).generator(Spec()), latent),
+    "conditional": (lambda: CGAN(width=4, latent=8).generator(Spec()), labelled_latent),
+}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_onnx_gives_the_same_numbers(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    build, inputs = NETWORKS[name]
+    network = build().eval()
+    names = ["first", "second"][: len(inputs(2))]
+    torch.onnx.export(
+        network,
+        inputs(2),
+        tmp_path / "network.onnx",
+        input_names=names,
+        dynamic_axes={key: {0: "n"} for key in names},
+        dynamo=False,
+    )
+    session = onnxruntime.InferenceSession(tmp_path / "network.onnx", providers=["CPUExecutionProvider"])
+    fed = inputs(5)
+    (result,) = session.run(None, {key: value.numpy() for key, value in zip(names, fed, strict=True)})
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(result), network(*fed), rtol=1e-4, atol=1e-5)

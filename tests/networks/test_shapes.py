@@ -1,0 +1,47 @@
+from dataclasses import dataclass
+from itertools import pairwise
+
+import pytest
+
+from trigan.errors import ConfigError
+from trigan.networks.shapes import halving_kernel, halvings, multiplied_widths, require_supported
+
+
+@dataclass(frozen=True)
+class Spec:
+    channels: int = 1
+    size: int = 28
+    classes: int = 10
+
+
+@pytest.mark.parametrize("size", range(8, 129))
+def test_every_size_halves_to_a_small_map_and_back(size: int) -> None:
+    chain = halvings(size)
+    assert chain[0] == size
+    assert 2 <= chain[-1] <= 4
+    assert len(chain) >= 3
+    for large, small in pairwise(chain):
+        kernel = halving_kernel(large)
+        assert (large + 2 - kernel) // 2 + 1 == small  # torch's Conv2d formula
+        assert (small - 1) * 2 - 2 + kernel == large  # and ConvTranspose2d's
+
+
+def test_the_chains_that_the_docs_promise() -> None:
+    assert halvings(8) == (8, 4, 2)
+    assert halvings(28) == (28, 14, 7, 4)
+    assert halvings(64) == (64, 32, 16, 8, 4)
+
+
+def test_widths_double_up_to_the_cap() -> None:
+    assert multiplied_widths(32, 5, 8) == (32, 64, 128, 256, 256)
+
+
+@pytest.mark.parametrize("size", [1, 7, 129])
+def test_an_image_size_out_of_range_is_named(size: int) -> None:
+    with pytest.raises(ConfigError, match=rf"data\.image_size={size}.*8 to 128"):
+        require_supported(Spec(size=size))
+
+
+def test_images_need_a_channel() -> None:
+    with pytest.raises(ConfigError, match="channels"):
+        require_supported(Spec(channels=0))

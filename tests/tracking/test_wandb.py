@@ -1,0 +1,291 @@
+"""W&B holds what is promised, needs no key and no network, and can fail without anybody else noticing."""
+
+import functools
+import json
+import logging
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trigan.errors import ConfigError
+from trigan.tracking import RunInfo
+from trigan.tracking.wandb import WandbTracker, WandbTracking
+
+ID = "0123456789abcdef" * 4
+COMMAND = Path(sys.executable).with_name("wandb")
+
+
+@pytest.fixture(autouse=True)
+def nobody_is_logged_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No key, no settings, an empty home; and what W&B is told through the environment is undone."""
+    wandb = pytest.importorskip("wandb")
+    home = tmp_path / "home"
+    home.mkdir()
+    ours = ["WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ERROR_REPORTING", "NETRC"]
+    for name in [name for name in os.environ if name.startswith("WANDB_")] + ours:
+        monkeypatch.setenv(name, "")  # so that what the test leaves there is taken away afterwards
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(home))
+    wandb.teardown()
+
+
+def info(directory: Path) -> RunInfo:
+    tags = ("dcgan", "hinge", "trial-3", "x" * 100, "")
+    return RunInfo(ID, "joint on digits", "digits/labels=10", "joint", tags, directory)
+
+
+@functools.cache
+def inspect(directory: Path, *options: str) -> str:
+    """What lies in a finished run, read once: W&B's command takes half a second to start."""
+    said = subprocess.run(
+        [COMMAND, "leet", "inspect", "--json", *options, directory], capture_output=True, text=True, check=True
+    )
+    return said.stdout
+
+
+def runs(directory: Path) -> list[Path]:
+    return sorted((directory / "wandb").glob("offline-run-*"))
+
+
+def records(run: Path, kind: str) -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in inspect(run).splitlines()]
+    return [record[kind] for record in found if record["type"] == kind]
+
+
+def history(run: Path) -> list[dict[str, Any]]:
+    return [record["item"] for record in records(run, "history")]
+
+
+def talk(directory: Path, start: int = 1) -> None:
+    """What a run of two stages says."""
+    tracker = WandbTracking().open(info(directory), {"data": {"name": "digits"}, "trial": 3})
+    for step in range(start, 5):
+        tracker.log("gan", 64 * step, {"gan/train/discriminator_loss": 1 / step, "train/generator_loss": step})
+    Image.new("L", (8, 8)).save(directory / "grid.png")
+    tracker.picture("gan/samples", directory / "grid.png", 256)
+    tracker.log("classifier", 32, {"classifier/train/loss": 0.5})
+    tracker.confusion("test/confusion", np.array([[5, 1], [2, 7]]), ["zero", "one"])
+    tracker.summary({"test/accuracy": 0.8, "cost/flops": 10**12, "status": "finished"})
+    tracker.finish()
+    tracker.finish()
+
+
+def test_an_offline_run_holds_what_is_promised(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    directory = tmp_path / "run"
+    directory.mkdir()
+    state = (random.getstate(), str(np.random.get_state()))
+    talk(directory)
+    assert (random.getstate(), str(np.random.get_state())) == state
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert f"wandb sync {directory / 'wandb'}" in captured.err
+
+    (run,) = runs(directory)
+    summary = json.loads(inspect(run, "--summary"))
+    assert summary["run_id"] == ID
+    assert summary["project"] == "trigan"
+    assert summary["name"] == "joint on digits"
+    assert summary["state"] == "finished"
+    assert summary["config"] == {"data": {"name": "digits"}, "trial": 3}
+    assert set(summary["tags"]) == {"dcgan", "hinge", "trial-3", "x" * 64}
+    kept = {key: value for key, value in summary["summary"].items() if not key.startswith(("_", "test/confusion"))}
+    assert kept == {"test/accuracy": 0.8, "cost/flops": 10**12, "status": "finished"}
+    (told,) = records(run, "run")
+    assert (told["run_group"], told["job_type"]) == ("digits/labels=10", "joint")
+    axes = records(run, "metric")
+    assert any(axis.get("glob_name") == "*" and axis["step_metric"] == "images" for axis in axes)
+
+    rows = history(run)
+    assert [row["images"] for row in rows] == [64, 128, 192, 256, 256, 288, 288, 288]
+    assert [row["gan/train/discriminator_loss"] for row in rows[:4]] == [1, 1 / 2, 1 / 3, 1 / 4]
+    assert [row["gan/train/generator_loss"] for row in rows[:4]] == [1, 2, 3, 4]
+    assert [row["gan/images"] for row in rows[:4]] == [64, 128, 192, 256]
+    assert rows[4]["gan/samples._type"] == "image-file"
+    assert (run / "files" / rows[4]["gan/samples.path"]).read_bytes() == (directory / "grid.png").read_bytes()
+    assert rows[5]["classifier/images"] == 32
+    assert rows[7]["test/accuracy"] == 0.8
+    (table,) = (run / "files").rglob("*.table.json")
+    assert json.loads(table.read_text())["data"] == [
+        ["zero", "zero", 5],
+        ["zero", "one", 1],
+        ["one", "zero", 2],
+        ["one", "one", 7],
+    ]
+    assert '"test/confusion_table"' in inspect(run)
+    assert not list((run / "files").glob("*requirements*")), "nobody asked for a list of packages"
+    assert list((tmp_path / "home").iterdir()) == [], "everything lies under the run's directory"
+
+
+def test_started_again_it_is_one_run(tmp_path: Path) -> None:
+    """A second process repeats what followed its checkpoint: same id, nothing twice, the axis goes on."""
+    directory = tmp_path / "run"
+    directory.mkdir()
+    first = WandbTracking().open(info(directory), {})
+    for step in (1, 2, 3):
+        first.log("gan", 64 * step, {"x": step})
+    first.finish(1)
+    time.sleep(1.1)  # W&B names the directory by the second
+    talk(directory, start=2)
+    one, two = runs(directory)
+    assert [record["run_id"] for run in (one, two) for record in records(run, "run")] == [ID, ID]
+    assert [row["images"] for row in history(one)] == [64, 128, 192]
+    assert [row["images"] for row in history(two)][:3] == [192, 256, 256]
+    found = subprocess.run(
+        [COMMAND, "sync", "--dry-run", directory / "wandb"], capture_output=True, text=True, check=True
+    )
+    assert "Would sync 2 run(s)" in found.stdout + found.stderr
+
+
+def test_kill_9_loses_about_a_second(tmp_path: Path) -> None:
+    code = f"""
+        import os, time
+        from pathlib import Path
+        from trigan.tracking import RunInfo
+        from trigan.tracking.wandb import WandbTracking
+        directory = Path({str(tmp_path)!r})
+        tracker = WandbTracking().open(RunInfo("{ID}", "n", "g", "j", (), directory), {{}})
+        end = time.time() + 2.2
+        step = 0
+        while time.time() < end:
+            step += 1
+            tracker.log("gan", step, {{"time": time.time()}})
+            time.sleep(0.05)
+        print(time.time(), flush=True)
+        os.kill(os.getpid(), 9)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    (run,) = runs(tmp_path)
+    assert float(done.stdout) - history(run)[-1]["gan/time"] < 1.3
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name.startswith("trigan")]
+
+
+def test_a_bad_picture_is_one_line_and_the_rest_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tracker = WandbTracking().open(info(tmp_path), {})
+    tracker.log("gan", 1, {"x": 1})
+    tracker.picture("gan/samples", tmp_path / "absent.png", 1)
+    tracker.picture("gan/samples", tmp_path / "absent.png", 1)
+    tracker.log("gan", 2, {"x": 2})
+    tracker.finish()
+    assert len(warnings(caplog)) == 1
+    assert "absent.png" in warnings(caplog)[0]
+    (run,) = runs(tmp_path)
+    assert [row["gan/x"] for row in history(run)] == [1, 2]
+
+
+def test_a_dead_service_is_one_line(tmp_path: Path) -> None:
+    code = f"""
+        import os, subprocess, time
+        from pathlib import Path
+        from trigan.tracking import RunInfo
+        from trigan.tracking.wandb import WandbTracking
+        tracker = WandbTracking().open(RunInfo("{ID}", "n", "g", "j", (), Path({str(tmp_path)!r})), {{}})
+        for line in Path("/proc").glob("[0-9]*/stat"):
+            name, rest = line.read_text().rsplit(")", 1)
+            if int(rest.split()[1]) == os.getpid():
+                os.kill(int(line.parent.name), 9)
+        time.sleep(0.3)
+        for step in range(3):
+            tracker.log("gan", step, {{"x": 1}})
+        tracker.summary({{"a": 1}})
+        tracker.finish()
+        print("reached the end")
+    """
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("needs /proc to find W&B's service process")
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stdout == "reached the end\n"
+    offline, failed = done.stderr.splitlines()
+    assert "wandb sync" in offline
+    assert "W&B failed" in failed
+
+
+def test_a_server_that_never_answers_means_offline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+        start = time.monotonic()
+        tracker = WandbTracking(timeout=1).open(info(tmp_path), {})
+        tracker.log("gan", 1, {"x": 1})
+        tracker.finish()
+        assert time.monotonic() - start < 8
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "can't be reached" in line
+    assert "wandb sync" in line
+    (run,) = runs(tmp_path)
+    assert [row["gan/x"] for row in history(run)] == [1]
+
+
+@pytest.mark.parametrize("where", ["nowhere", "environment", "netrc", "another host's netrc", "bad key"])
+def test_who_is_logged_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], where: str
+) -> None:
+    """Only the choice is looked at: no server is asked."""
+    asked = []
+
+    def init(self: WandbTracking, info: RunInfo, config: object, place: Path, mode: str) -> object:
+        asked.append(mode)
+        return object()
+
+    monkeypatch.setattr(WandbTracking, "_init", init)
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")
+    if where == "environment":
+        monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    elif where == "bad key":
+        monkeypatch.setenv("WANDB_API_KEY", "short")
+    elif "netrc" in where:
+        host = "wandb.example.org" if where == "netrc" else "elsewhere.example.org"
+        netrc = tmp_path / "home" / ".netrc"
+        netrc.write_text(f"machine {host}\n  login user\n  password {'b' * 40}\n")
+        netrc.chmod(0o600)
+    assert isinstance(WandbTracking().open(info(tmp_path), {}), WandbTracker)
+    assert asked == ["online" if where in ("environment", "netrc") else "offline"]
+    assert capfd.readouterr().err.count("\n") == (asked == ["offline"])
+
+
+def test_wandb_mode_is_obeyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    assert not isinstance(WandbTracking().open(info(tmp_path), {}), WandbTracker)
+
+
+def test_no_place_to_write_is_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "run").write_text("a file")
+    with caplog.at_level(logging.WARNING):
+        tracker = WandbTracking(mode="offline").open(info(tmp_path / "run"), {})
+    tracker.log("gan", 1, {"x": 1})
+    tracker.finish()
+    assert len(warnings(caplog)) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [({"mode": "on"}, "logger.mode"), ({"project": "a/b"}, "logger.project"), ({"timeout": 0}, "logger.timeout")],
+)
+def test_settings_are_checked(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        WandbTracking(**settings)
+
+
+def test_the_command_is_there() -> None:
+    assert shutil.which(str(COMMAND)), "the tests above read runs back with W&B's own command"
