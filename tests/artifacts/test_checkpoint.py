@@ -140,6 +140,10 @@ class Tiny(LightningModule):
         return torch.optim.Adam(self.parameters())
 
 
+def collate(rows: list[tuple[torch.Tensor]]) -> torch.Tensor:
+    return torch.stack([row for (row,) in rows])
+
+
 def test_lightning_saves_and_resumes_through_it(tmp_path: Path) -> None:
     def trainer(epochs: int) -> Trainer:
         return Trainer(
@@ -152,7 +156,7 @@ def test_lightning_saves_and_resumes_through_it(tmp_path: Path) -> None:
             plugins=[AtomicCheckpointIO()],
         )
 
-    batches = [torch.ones(1, 2)] * 4
+    batches = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.ones(4, 2)), collate_fn=collate)
     first = trainer(1)
     first.fit(Tiny(), batches)
     path = checkpoint_path(tmp_path, 4)
