@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from hydra.utils import get_object
+from hydra._internal.utils import _locate
 
 from trigan.errors import ConfigError
 
@@ -57,7 +57,7 @@ def resolve(key: str, name: str, own: Sequence[str] = ()) -> Any:
     checked too.
     """
     try:
-        found = get_object(name)
+        found = _locate(name)  # get_object would log the error as well
     except Exception as error:
         cause = error.__cause__ or error
         reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__

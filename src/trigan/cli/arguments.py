@@ -18,7 +18,7 @@ class Parser(argparse.ArgumentParser):
             raise ConfigError(
                 f"{unknown[1]}: no such option{suffix(unknown[1], options)}; `{self.prog} --help` lists them"
             )
-        raise ConfigError(f"{self.prog}: {message}; see `{self.prog} --help`")
+        raise ConfigError(f"{message.removeprefix('argument ')}; see `{self.prog} --help`")
 
 
 def at_least_one(text: str) -> int:

@@ -13,7 +13,7 @@ from trigan.errors import ConfigError, TriganError
 
 
 class Built(SimpleNamespace):
-    """The built top-level nodes by name (``built.data``); those without a ``_target_`` are absent."""
+    """The built top-level nodes by name; those without a ``_target_`` are absent, and ``data`` is the source itself."""
 
 
 def build(config: dict[str, Any]) -> Built:
@@ -22,7 +22,10 @@ def build(config: dict[str, Any]) -> Built:
     Raises:
         ConfigError: one line with the config key, when an object refuses its arguments.
     """
-    return Built(**{key: _build(key, node) for key, node in config.items() if next(targets(node), None)})
+    built = {key: _build(key, node) for key, node in config.items() if next(targets(node), None)}
+    if isinstance(built.get("data"), dict):  # beside the source stand settings that other nodes refer to
+        built["data"] = built["data"]["source"]
+    return Built(**built)
 
 
 def _build(key: str, node: Any) -> Any:

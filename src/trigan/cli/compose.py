@@ -58,8 +58,7 @@ class Composed:
 
     def load_data(self) -> Any:
         """The data set (`trigan.data.types.Source`), from the cache where it has been read before."""
-        node = build({"data": self.config["data"]}).data
-        return (node["source"] if isinstance(node, dict) else node).load(self.paths.cache)
+        return build({"data": self.config["data"]}).data.load(self.paths.cache)
 
     @property
     def trial(self) -> int:

@@ -93,7 +93,9 @@ def _result(
         "predictions": tensor_digest(scores),
         "cost": workshop.total().as_dict(),
         "split": {**facts.as_dict(), "n_test": len(test)},
-        "stages": [{"hash": key, "kind": t.kind, "name": t.name, **t.cost.as_dict()} for key, t in sorted(stages.items())],
+        "stages": [
+            {"hash": key, "kind": t.kind, "name": t.name, **t.cost.as_dict()} for key, t in sorted(stages.items())
+        ],
         "stamps": sorted({*facts.stamps, *outcome.stamps}),
         "notes": dict(outcome.notes),
         "data": {
@@ -174,7 +176,16 @@ def _labels(composed: Composed) -> dict[str, Any]:
 
 
 def _provenance(composed: Composed, run: str, started: float) -> dict[str, Any]:
-    packages = ("torch", "pytorch-lightning", "hydra-core", "omegaconf", "wandb", "torchmetrics", "numpy", "scikit-learn")
+    packages = (
+        "torch",
+        "pytorch-lightning",
+        "hydra-core",
+        "omegaconf",
+        "wandb",
+        "torchmetrics",
+        "numpy",
+        "scikit-learn",
+    )
     return {
         "seconds": round(time.time() - started, 3),
         "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
@@ -204,6 +215,9 @@ def _summary(result: dict[str, Any]) -> dict[str, Any]:
     """The same keys for every strategy."""
     test = result["test"]
     scores = {f"final/test/{key}": test.get(key) for key in ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")}
-    recalls = {f"final/test/recall/{name}": value for name, value in zip(result["data"]["classes"], test["recall"], strict=True)}
+    recalls = {
+        f"final/test/recall/{name}": value
+        for name, value in zip(result["data"]["classes"], test["recall"], strict=True)
+    }
     sees = {f"sees/{key}": value for key, value in result["sees"].items()}
     return {**scores, **recalls, **sees, "cost/flops": result["cost"]["flops"], "status": result["status"]}

@@ -27,6 +27,6 @@ def main(arguments: list[str]) -> int:
     composed = Composer(options.config_dir).compose(options.overrides)
     from trigan.data.check import check
 
-    found = check(build({"data": composed.config["data"]}).data["source"])
+    found = check(build({"data": composed.config["data"]}).data)
     print("\n".join(found.lines()))
     return 1 if found.level == "error" else 0

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from hydra.utils import get_object
+from hydra._internal.utils import _locate
 
 from trigan import PROTOCOL_VERSION
 from trigan.cli.settings import OBSERVERS, PLACES
@@ -16,8 +16,8 @@ def run_hash(config: dict[str, Any], fingerprint: str) -> str:
     """SHA-256 of what a result depends on, as 20 hexadecimal characters.
 
     In it: the resolved config, the fingerprint of the data set, and the protocol version. Not in it: the observers
-    (``paths``, ``runtime``, ``logger``, ``callbacks`` and the labels ``study`` and ``row``), where the data lie and
-    what the run happens on (``settings.PLACES``), and dataclass fields marked ``metadata={"identity": False}``.
+    (``paths``, ``runtime``, ``logger``, ``callbacks`` and the labels ``study`` and ``row``), where the data lie
+    (``settings.PLACES``), and dataclass fields marked ``metadata={"identity": False}``.
     """
     from trigan.artifacts.identity import digest  # imports torch
 
@@ -36,7 +36,7 @@ def _identity(node: Any, key: str) -> Any:
 
 
 def _observing_fields(target: str) -> set[str]:
-    kind = get_object(target)
+    kind = _locate(target)
     if not dataclasses.is_dataclass(kind):
         return set()
     return {f.name for f in dataclasses.fields(kind) if not f.metadata.get("identity", True)}

@@ -69,7 +69,7 @@ def usage() -> str:
 
 def _dispatch(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
-        print(usage())
+        print(usage(), flush=True)
         return 0 if words else 2
     name, rest = words[0], words[1:]
     if name == "--version":

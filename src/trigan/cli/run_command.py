@@ -1,7 +1,8 @@
 """``trigan run``: one run in this process, its ranks, several runs with ``-m``, or only a look at the config."""
 
+import contextlib
+import io
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,12 +87,14 @@ def _show(composer: Composer, options: Any) -> int:
     if options.package and OmegaConf.select(cfg, options.package, throw_on_missing=False) is None:
         keys = strict.dotted_keys(unresolved(cfg))
         raise ConfigError(f"--package {options.package}: no such node{strict.suffix(options.package, keys)}")
+    page = io.StringIO()  # in one piece, for a reader that closes the pipe half-way
     try:
-        if options.info:
-            composer.hydra.show_info(options.info, CONFIG, words)
-        else:
-            composer.hydra.show_cfg(CONFIG, words, options.cfg, options.package, options.resolve)
+        with contextlib.redirect_stdout(page):
+            if options.info:
+                composer.hydra.show_info(options.info, CONFIG, words)
+            else:
+                composer.hydra.show_cfg(CONFIG, words, options.cfg, options.package, options.resolve)
     except OmegaConfBaseException as error:
         raise ConfigError(strict.first_line(error)) from error
-    sys.stdout.flush()
+    print(page.getvalue(), end="", flush=True)
     return 0

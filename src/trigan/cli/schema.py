@@ -133,7 +133,7 @@ def _matches_container(value: Any, kind: Any, args: tuple[Any, ...]) -> bool:
     if not inspect.isclass(kind):
         return True  # NewType, ParamSpec and the like say nothing about plain values
     if getattr(kind, "_is_protocol", False):
-        return False  # what an object must be able to do, which no plain value is
+        return False  # only a node with a `_target_` gives an object with its methods
     if issubclass(kind, Mapping):
         return isinstance(value, dict) and (not args or all(_matches(item, args[1]) for item in value.values()))
     if kind is tuple and args and args[-1] is not Ellipsis:

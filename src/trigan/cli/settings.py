@@ -61,5 +61,5 @@ TOP_LEVEL: dict[str, object] = {
 
 #: Top-level keys that only observe: what they say cannot change a result, so they are no part of a run's identity.
 OBSERVERS = ("paths", "runtime", "logger", "callbacks", "study", "row")
-#: Inner keys that say where or on what a run happens; the data set's content counts by its fingerprint.
-PLACES = ("data.root", "trainer.devices", "trainer.machine")
+#: Inner keys that say where things lie; the data set's content counts by its fingerprint.
+PLACES = ("data.root",)
