@@ -148,4 +148,4 @@ class Workshop:
 
 
 def _selected_step(module: PlayersModule, last: int) -> int:
-    return int(module.selector.step) if module.selector is not None else last
+    return (int(module.selector.step) if module.selector is not None else 0) or last
