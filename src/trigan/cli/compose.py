@@ -12,6 +12,7 @@ from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathElement
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override
@@ -98,7 +99,8 @@ class Composer:
         if extra is not None:
             if not extra.is_dir():
                 raise ConfigError(f"--config-dir {extra}: no such folder")
-            search.append(provider="command-line", path=f"file://{extra.absolute()}")
+            own = SearchPathElement("command-line", f"file://{extra.absolute()}")
+            search.get_path().insert(-1, own)  # the last one is Hydra's own, for structured configs
         self.loader = ConfigLoaderImpl(config_search_path=search)
         self.hydra = Hydra(task_name="trigan", config_loader=self.loader)
         self._defaults: dict[tuple[str, ...], DictConfig] = {}
@@ -146,7 +148,9 @@ class Composer:
         check_names(config, own)
         schema.check(config, unresolved(self.base(overrides)), own)
         build(config)
-        return Composed(config, choices, tuple(arguments))
+        composed = Composed(config, choices, tuple(arguments))
+        _ = composed.paths, composed.runtime, composed.debug  # they check themselves, as every built object does
+        return composed
 
     def load(self, overrides: Sequence[Override]) -> DictConfig:
         """The composed config with Hydra's own node, its keys and choices checked, unresolved. Imports no target."""

@@ -162,7 +162,8 @@ class ForkLauncher:
         done: dict[str, int] = {}
         for line in lines:
             message = json.loads(line)
-            done[message["ended"]] = message["code"]
+            if "ended" in message:  # the first line tells the threads
+                done[message["ended"]] = message["code"]
         self._running -= done.keys()
         return done
 
