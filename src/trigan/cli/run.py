@@ -54,7 +54,7 @@ def run(composed: Composed, force: bool = False) -> Path:
     torch.set_num_threads(composed.runtime.threads)
     with _ranks(composed), _truthful_end():
         built = composed.build()
-        source = built.data.load(composed.paths.cache)
+        source = composed.load_data()
         place = locate(composed, source)
         with _alone(place) if world.rank() == 0 else contextlib.nullcontext():
             if world.broadcast(place.record.exists() and not force):

@@ -67,7 +67,8 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """The T > 0 that minimises the negative log-likelihood of softmax(logits / T) (Guo et al. 2017, section 4.2).
 
     A bounded scalar search over log T in [log 1/100, log 100]; deterministic, and it never changes which class is
-    on top. Where every label is on top the likelihood grows without end as T falls, and the lower bound is returned.
+    on top. Where every label is on top the likelihood grows without end as T falls, and a small T is returned, at which
+    it is 1 to the last digit.
 
     Args:
         logits: (N, K) scores of held-out or cross-validated images, N >= 1; scores of an SVM will do.

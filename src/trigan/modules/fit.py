@@ -82,7 +82,7 @@ class _Flush(pl.Callback):
             observer.flushed(module, metrics)
         due = module.done // self._save_every > (module.done - every) // self._save_every
         if self._directory is not None and (due or module.done == steps):
-            trainer.save_checkpoint(checkpoint_path(self._directory, module.done))
+            trainer.save_checkpoint(checkpoint_path(self._directory, module.done), weights_only=False)
 
 
 class _Resume(pl.Callback):

@@ -1,7 +1,7 @@
 """A cell: the records behind one number of a table, and what they say together."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
 
@@ -39,7 +39,7 @@ class Cell:
     that the cell should have; one that lacks some is incomplete. Diverged runs keep their value, and are counted.
     """
 
-    records: tuple[Record, ...]
+    records: tuple[Record, ...] = field(repr=False)
     expected: tuple[int, ...]
     metric: Metric
 

@@ -43,7 +43,8 @@ def _by_hash(known: Mapping[str, Record], prefix: str) -> str:
         raise ConfigError(f"{prefix!r} is too short for a run: give {PREFIX} characters of its hash, or key=value")
     if not found:
         near = difflib.get_close_matches(prefix, [run[: len(prefix)] for run in known], n=1)
-        raise ConfigError(f"no run starts with {prefix!r}{f'; the nearest is {near[0]}' if near else ''}")
+        hint = f"; the nearest is {near[0]}" if near else ""
+        raise ConfigError(f"no run starts with {prefix!r}{hint}")
     if len(found) > 1:
         raise ConfigError(f"{len(found)} runs start with {prefix!r}: {', '.join(run[:12] for run in found[:4])}")
     return found[0]
@@ -61,7 +62,8 @@ def _meeting(left: Mapping[str, Record], known: Mapping[str, Record], key: str, 
     if key not in every:
         inside = [name for name in every if name.startswith(f"{key}.")]
         near = inside[:3] or difflib.get_close_matches(key, every, n=3)
-        raise ConfigError(f"no run has {key!r}{f'; did you mean {", ".join(near)}?' if near else ''}")
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        raise ConfigError(f"no run has {key!r}{hint}")
     values = [value.strip() for value in wanted.split(",")]
     found = {
         run: record

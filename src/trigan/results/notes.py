@@ -155,9 +155,8 @@ def _what_is_missing(table: Table, wording: Wording) -> Iterator[str]:
         yield f"True differences of less than about {span} {wording.unit} would mostly go unseen with these trials."
     unequal = list(dict.fromkeys(row for (row, _), one in table.differences.items() if one.kind == "unequal"))
     if unequal:
-        yield (
-            f"{listing(unequal)} saw other data than {table.spec.reference}, so their scores answer another question."
-        )
+        against = listing([str(table.spec.reference)])
+        yield f"Other data than {against} saw: {listing(unequal)}; a difference there is not one of method alone."
     missing = sum(cell.incomplete for cell in table.cells.values())
     if missing:
         verb = "is" if missing == 1 else "are"

@@ -59,10 +59,12 @@ def _losses(metrics_rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Cu
                 player = quantity.removesuffix("loss").rstrip("_").replace("_", " ") or "loss"
                 name = player if split == "train" else f"{player}, {split}"
                 points.setdefault(stage, {}).setdefault(name, []).append((float(row["images"]), float(value)))
-    return {
-        stage: {name: (np.array(sorted(found))[:, 0], np.array(sorted(found))[:, 1]) for name, found in curves.items()}
-        for stage, curves in points.items()
-    }
+    return {stage: {name: _curve(found) for name, found in curves.items()} for stage, curves in points.items()}
+
+
+def _curve(points: list[tuple[float, float]]) -> Curve:
+    ordered = np.array(sorted(points, key=lambda point: point[0]))
+    return ordered[:, 0], ordered[:, 1]
 
 
 def _draw_curve(axes: "Axes", name: str, curve: Curve, colour: str) -> None:
@@ -203,5 +205,5 @@ def _legend(axes: "Axes", palette: Mapping[str, str], cells: Sequence[Cell]) -> 
     if any(cell.values and cell.incomplete for cell in cells):
         handles.append(mark("trials are missing", markerfacecolor="none"))
     if any(cell.n > 2 for cell in cells):
-        handles.append(mark("mean, at the right in figures", marker="|", markersize=13, markeredgewidth=2.5))
+        handles.append(mark("mean (number at the right)", marker="|", markersize=13, markeredgewidth=2.5))
     axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.09, 0.5))

@@ -1,7 +1,7 @@
 """C without a GAN: the rows that every gain is measured against."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import torch
@@ -21,7 +21,10 @@ from trigan.strategies.workshop import Trained, Workshop
 
 
 class Unlabelled(Protocol):
-    """What a baseline does with unlabelled images."""
+    """What a baseline does with unlabelled images; ``looks`` says whether it looks at them at all."""
+
+    @property
+    def looks(self) -> bool: ...
 
     def prepare(
         self, stage: ClassifierStage, inputs: dict[str, Input], view: TrainingView, workshop: Workshop
@@ -31,12 +34,30 @@ class Unlabelled(Protocol):
 
 
 @dataclass(frozen=True)
+class LabelledOnly:
+    """Nothing: C sees labelled images alone."""
+
+    @property
+    def looks(self) -> bool:
+        return False
+
+    def prepare(
+        self, stage: ClassifierStage, inputs: dict[str, Input], view: TrainingView, workshop: Workshop
+    ) -> tuple[ClassifierStage, dict[str, Input]]:
+        return stage, inputs
+
+
+@dataclass(frozen=True)
 class SelfTraining:
     """Pseudo-labels (Lee 2013): a teacher trained on L labels what it is sure of in U; C is trained on both."""
 
     threshold: float = 0.95
     weight: float = 1.0
     ratio: float = 1.0
+
+    @property
+    def looks(self) -> bool:
+        return True
 
     def prepare(
         self, stage: ClassifierStage, inputs: dict[str, Input], view: TrainingView, workshop: Workshop
@@ -62,6 +83,10 @@ class Consistency:
     weight: float = 1.0
     ratio: int = 2
 
+    @property
+    def looks(self) -> bool:
+        return True
+
     def prepare(
         self, stage: ClassifierStage, inputs: dict[str, Input], view: TrainingView, workshop: Workshop
     ) -> tuple[ClassifierStage, dict[str, Input]]:
@@ -80,7 +105,7 @@ class Baseline:
     """
 
     classifier: ClassifierStage
-    unlabelled: Unlabelled | None = None
+    unlabelled: Unlabelled = field(default_factory=LabelledOnly)
     matched_flops: float | None = None
     spend: Literal["longer", "restarts", "ensemble"] = "longer"
 
@@ -93,9 +118,7 @@ class Baseline:
             )
 
     def run(self, view: TrainingView, workshop: Workshop) -> Outcome:
-        stage, inputs = self.classifier, labelled_inputs(view)
-        if self.unlabelled is not None:
-            stage, inputs = self.unlabelled.prepare(stage, inputs, view, workshop)
+        stage, inputs = self.unlabelled.prepare(self.classifier, labelled_inputs(view), view, workshop)
         stamps: tuple[str, ...] = ()
         if self.matched_flops is None:
             members = [workshop.train("classifier", stage, inputs)]
@@ -109,7 +132,7 @@ class Baseline:
         classifier = networks[0] if len(networks) == 1 else Ensemble(networks)
         sees = Sees(
             L=len(view.labelled.labels),
-            U=len(view.unlabelled) if self.unlabelled is not None else 0,
+            U=len(view.unlabelled) if self.unlabelled.looks else 0,
             V=selection_labels(inputs, rule),
         )
         return Outcome(

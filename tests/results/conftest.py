@@ -1,7 +1,12 @@
 """Small records for the tests of this room."""
 
 import copy
+import hashlib
+import json
+from collections.abc import Callable
 from typing import Any
+
+import pytest
 
 from trigan.results.record import Record
 
@@ -40,7 +45,7 @@ _RECORD: dict[str, Any] = {
 }
 
 
-def record(
+def make_record(
     accuracy: float,
     trial: int = 0,
     seed: int | None = None,
@@ -58,10 +63,22 @@ def record(
             made["result"][key].update(value)
         else:
             made["result"][key] = value
-    made["run"] = f"{abs(hash((accuracy, trial, made['labels']['strategy']))):016x}"
+    made["run"] = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()
     return made  # type: ignore[return-value]
 
 
-def records(values: list[float], **parts: Any) -> list[Record]:
+def make_records(values: list[float], **parts: Any) -> list[Record]:
     """One record a trial, trials 0, 1, ..."""
-    return [record(value, trial, **parts) for trial, value in enumerate(values)]
+    return [make_record(value, trial, **parts) for trial, value in enumerate(values)]
+
+
+@pytest.fixture
+def record() -> Callable[..., Record]:
+    """:func:`make_record`."""
+    return make_record
+
+
+@pytest.fixture
+def records() -> Callable[..., list[Record]]:
+    """:func:`make_records`."""
+    return make_records

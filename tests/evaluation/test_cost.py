@@ -1,0 +1,48 @@
+"""Counted operations against counts by hand."""
+
+import torch
+from torch import nn
+
+from trigan.evaluation.cost import Cost, count_flops
+
+BATCH = 2
+#: 2 per multiply-add of a 3x3 convolution 1 -> 4 on 8x8 (6x6 left) and of a linear layer 144 -> 10.
+CONVOLUTION = BATCH * 2 * 4 * 9 * 36
+LINEAR = BATCH * 2 * 144 * 10
+
+
+def network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.Flatten(), nn.Linear(144, 10))
+
+
+def test_forward_and_backward_are_counted() -> None:
+    net, images = network(), torch.randn(BATCH, 1, 8, 8)
+    assert count_flops(lambda: net(images)) == CONVOLUTION + LINEAR
+    # The backward pass takes each product twice, but for the first layer's input, which needs no gradient.
+    assert count_flops(lambda: net(images).sum().backward()) == 2 * CONVOLUTION + 3 * LINEAR
+
+
+def test_a_gradient_penalty_is_counted() -> None:
+    """torch's own module tracker fails here: autograd.grad with respect to a module's input."""
+    net, images = network(), torch.randn(BATCH, 1, 8, 8, requires_grad=True)
+
+    def penalty() -> None:
+        (gradient,) = torch.autograd.grad(net(images).sum(), images, create_graph=True)
+        gradient.pow(2).sum().backward()
+
+    assert count_flops(penalty) > 2 * (CONVOLUTION + LINEAR)
+
+
+def test_the_count_is_the_same_without_gradients_and_in_bf16() -> None:
+    net, images = network(), torch.randn(BATCH, 1, 8, 8)
+    with torch.no_grad():
+        assert count_flops(lambda: net(images)) == CONVOLUTION + LINEAR
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        assert count_flops(lambda: net(images)) == CONVOLUTION + LINEAR
+
+
+def test_costs_add_player_by_player() -> None:
+    gan = Cost(10, {"generator": 4, "discriminator": 8}).times(3)
+    total = sum([gan, Cost(5, {"classifier": 1, "discriminator": 1})], Cost())
+    assert total.as_dict() == {"flops": 35, "images": {"classifier": 1, "discriminator": 25, "generator": 12}}

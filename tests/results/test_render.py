@@ -1,0 +1,183 @@
+"""The same bytes for the same table, on paper, in a terminal and as data."""
+
+import csv
+import io
+from collections.abc import Callable
+
+import pytest
+
+from trigan.results.record import Record
+from trigan.results.render import render_csv, render_markdown, render_terminal
+from trigan.results.table import Family, Table, TableSpec, build_table
+
+MakeAll = Callable[..., list[Record]]
+UNLABELLED = {
+    "sees": {"U": 900},
+    "cost": {"flops": 3_400_000_000_000_000, "images": {"generator": 1_280_000, "classifier": 64_000}},
+}
+
+
+@pytest.fixture
+def small(records: MakeAll) -> Table:
+    """Three trials: a reference, a tie with it, a row that sees more, one that lacks a trial."""
+    places = {
+        ("bare", "digits"): records([0.8, 0.9, 0.85]),
+        ("tied", "digits"): records([0.9, 0.85, 0.8], stamps=["val-large"]),
+        ("joint", "digits"): records([0.7, 0.84, 0.8], **UNLABELLED),
+        ("short", "digits"): records([0.7, 0.8]),
+    }
+    places["joint", "digits"][0]["result"]["status"] = "diverged"
+    return build_table(places, TableSpec("Small", ("bare", "tied", "joint", "short"), ("digits",), reference="bare"))
+
+
+MARKDOWN = """\
+## Small: test accuracy, %
+
+| row | digits (n = 3) | minus bare |
+| --- | --- | --- |
+| bare | **85.0 (80.0 to 90.0)** | reference |
+| tied | **85.0 (80.0 to 90.0)** | 0.0 (-5.0 to +10.0) |
+| joint | 78.0 (70.0 to 84.0); 1 of 3 diverged | sees more (U) |
+| short | 70.0, 80.0; incomplete, 2 of 3 | incomplete |
+
+### What each row saw, and its cost
+
+| row | L | U | V | X | train + select | rule | cost a run | images a run |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- |
+| bare | 100 | 0 | 0 | 0 | 100 + 0 | last | 1.5 TFLOP | C:64k |
+| tied | 100 | 0 | 0 | 0 | 100 + 0 | last | 1.5 TFLOP | C:64k |
+| joint | 100 | 900 | 0 | 0 | 100 + 0 | last | 3.4 PFLOP | C:64k, G:1.28M |
+| short | 100 | 0 | 0 | 0 | 100 + 0 | last | 1.5 TFLOP | C:64k |
+
+### Every trial
+
+| row | trial 0 | trial 1 | trial 2 |
+| --- | --- | --- | --- |
+| bare | 80.0 | 90.0 | 85.0 |
+| tied | 90.0 | 85.0 | 80.0 |
+| joint | 70.0 | 84.0 | 80.0 |
+| short | 70.0 | 80.0 | - |
+
+With 3 trials no interval is given: a difference between means may be chance, even where the ranges do not overlap. \
+True differences of less than about 28.3 points would mostly go unseen with these trials. Other data than bare \
+saw: joint; a difference there is not one of method alone. Of 4 cells 1 is incomplete and not compared.
+
+- Below 5 trials: mean (lowest to highest), and no interval; below 3, the values.
+- bold: highest mean of its column, which is all that it says.
+- No † is given below 5 trials.
+- L: labelled training images; U: unlabelled ones; V: labels for selection; X: other images. Rows are compared only \
+where all four are equal.
+- Cost: counted operations and images of all stages that a run stands on, reused or not (mean over runs).
+- Diverged runs stay in the mean, with their last healthy weights (or chance).
+- Incomplete cells lack trials; they are neither compared nor marked.
+- Minimal detectable difference (paired t, 5 % two-sided, power 80 %): 28.3 points (n = 3, sd of paired differences 8.7).
+- Trials: 0, 1, 2.
+- Selection rule: last = weights at the end of training.
+- Stamp val-large: tied.
+"""
+
+TERMINAL_TOP = """\
+Small: test accuracy, %
+row    digits (n = 3)                        minus bare
+─────────────────────────────────────────────────────────────────
+bare   85.0 (80.0 to 90.0) *                 reference
+tied   85.0 (80.0 to 90.0) *                 0.0 (-5.0 to +10.0)
+joint  78.0 (70.0 to 84.0); 1 of 3 diverged  sees more (U)
+short  70.0, 80.0; incomplete, 2 of 3        incomplete
+
+"""
+
+
+def test_markdown_is_these_bytes(small: Table) -> None:
+    assert render_markdown(small) == MARKDOWN
+
+
+def test_terminal_text_starts_with_these_bytes(small: Table) -> None:
+    assert render_terminal(small).startswith(TERMINAL_TOP)
+    assert "*: highest mean of its column" in render_terminal(small)
+
+
+@pytest.mark.parametrize("render", [render_markdown, render_csv, render_terminal])
+def test_the_same_bytes_twice_whatever_the_terminal(
+    small: Table, render: Callable[[Table], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = render(small)
+    for name, value in (("COLUMNS", "37"), ("TERM", "dumb"), ("NO_COLOR", "1"), ("FORCE_COLOR", "1")):
+        monkeypatch.setenv(name, value)
+    assert render(small) == first
+    assert "\x1b" not in first
+
+
+def test_colour_is_asked_for(small: Table) -> None:
+    assert "\x1b[1m85.0" in render_terminal(small, colour=True)
+
+
+@pytest.fixture
+def wide(records: MakeAll) -> Table:
+    """Ten trials, three columns, long names."""
+    names = (
+        "baseline, augmented (classifier=resnet18)",
+        "features (layers=last, probe=svm)",
+        "joint (feature_matching)",
+    )
+    columns = ("digits, 10 labels per class", "mnist, 10 labels per class", "cifar10, 400 labels per class")
+    places = {
+        (name, column): records([0.7 + 0.05 * i + 0.01 * ((7 * t + i * j) % 5) for t in range(10)])
+        for i, name in enumerate(names)
+        for j, column in enumerate(columns)
+    }
+    family = Family(names[2:], names[:1])
+    return build_table(places, TableSpec("Wide", names, columns, reference=names[0], family=family))
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_a_page_is_never_too_wide_and_breaks_no_number(wide: Table, width: int) -> None:
+    text = render_terminal(wide, width)
+    assert max(map(len, text.splitlines())) <= width
+    for cell in wide.cells.values():
+        assert cell.summary is not None
+        assert f"{100 * cell.summary.mean:.1f} ± {100 * (cell.summary.sd or 0):.1f}" in text
+    one = wide.primary[0]
+    assert one.low is not None
+    assert one.high is not None
+    assert f"[+{100 * one.low:.1f}, +{100 * one.high:.1f}]" in text
+    assert "p < 0.001" in text
+    # Each row's three images columns are still there.
+    assert text.count("C:64k") == 9
+
+
+def test_three_trials_print_no_interval_and_ten_print_p(small: Table, wide: Table) -> None:
+    for text in (render_markdown(small), render_terminal(small)):
+        assert "[" not in text
+        assert "±" not in text
+        assert " p " not in text
+    assert "p (t, Holm)" in render_markdown(wide)
+    assert "± " in render_markdown(wide)
+
+
+def test_decimals_are_a_choice(small: Table) -> None:
+    assert "85.00 (80.00 to 90.00)" in render_markdown(small, decimals=2)
+
+
+def test_csv_is_unrounded_and_long(small: Table) -> None:
+    lines = list(csv.DictReader(io.StringIO(render_csv(small))))
+    assert [line["row"] for line in lines] == ["bare", "tied", "joint", "short"]
+    assert float(lines[2]["mean"]) == pytest.approx(0.78)
+    assert lines[2]["values"] == "0:0.7 1:0.84 2:0.8"
+    assert (lines[2]["U"], lines[2]["diverged"], lines[2]["difference_reason"]) == ("900", "1", "sees more (U)")
+    assert (lines[3]["incomplete"], lines[3]["difference_mean"]) == ("1", "")
+    assert lines[1]["stamps"] == "val-large"
+    assert [line["best"] for line in lines] == ["1", "1", "0", "0"]
+
+
+def test_markdown_marks_in_names_are_escaped(records: MakeAll) -> None:
+    table = build_table({("a|b_*", "x"): records([0.5])}, TableSpec("t", ("a|b_*",), ("x",)))
+    assert "| a\\|b\\_\\* | **50.0** |" in render_markdown(table)
+
+
+def test_an_empty_table_says_so(records: MakeAll) -> None:
+    table = build_table({}, TableSpec("t", ("a",), ("x",), trials=(0, 1), reference="a"))
+    for text in (render_markdown(table), render_terminal(table)):
+        assert "no run" in text
+        assert "No run of this table is finished yet." in text
+    assert render_csv(table).count("\n") == 2

@@ -1,0 +1,80 @@
+"""Ad-hoc rows: what differs makes the name, trial and seed make none."""
+
+from collections.abc import Callable
+
+from trigan.results.record import Record
+from trigan.results.rows import rows_from_records
+
+Make = Callable[..., Record]
+
+
+def test_trials_are_one_row_and_settings_name_it(record: Make) -> None:
+    found = [
+        record(
+            0.8,
+            trial,
+            labels={"strategy": "joint", "loss": loss},
+            config={"loss": {"_target_": loss, "weight": w}, "strategy": {"objective": "fm", "inner": {"seed": trial}}},
+        )
+        for trial in (0, 1)
+        for loss, w in (("hinge", 1.0), ("least_squares", 1.0))
+    ]
+    places, rows, columns = rows_from_records(found)
+    assert rows == ("joint (loss=hinge)", "joint (loss=least_squares)")
+    assert columns == ("digits, 50 labels per class",)
+    assert {row: {r["labels"]["trial"] for r in places[row, columns[0]]} for row in rows} == dict.fromkeys(rows, {0, 1})
+
+
+def test_the_shortest_set_of_settings_is_found(record: Make) -> None:
+    """Width and depth vary together, so one of them and the ratio tell the four apart; the shorter key is taken."""
+    configs = [
+        {"net": {"width": size, "layers": size}, "ratio": ratio, "same": 0} for size in (1, 2) for ratio in (1, 2)
+    ]
+    _, rows, _ = rows_from_records([record(0.8, config=config) for config in configs])
+    assert rows == tuple(f"baseline (ratio={ratio}, width={size})" for ratio in (1, 2) for size in (1, 2))
+
+
+def test_four_independent_switches_need_all_four(record: Make) -> None:
+    configs = [{f"s{i}": bool(n >> i & 1) for i in range(4)} for n in range(16)]
+    _, rows, _ = rows_from_records([record(0.8, config=config) for config in configs])
+    assert len(set(rows)) == 16
+    assert "baseline (s0=true, s1=false, s2=true, s3=false)" in rows
+
+
+def test_what_is_outside_the_run_hash_makes_no_row(record: Make) -> None:
+    found = [
+        record(0.8, 0, config={"logger": {"kind": "csv"}, "paths": {"outputs": "a"}, "data": {"root": "a", "size": 8}}),
+        record(0.8, 1, config={"logger": None, "paths": {"outputs": "b"}, "data": {"root": "b", "size": 8}}),
+    ]
+    places, rows, _ = rows_from_records(found)
+    assert rows == ("baseline",)
+    assert len(places) == 1
+
+
+def test_columns_are_data_and_label_budget_in_natural_order(record: Make) -> None:
+    found = [
+        record(0.8, labels={"data": data}, config={"regime": {"per_class": n}})
+        for data, n in (("mnist", 10), ("mnist", 5), ("digits", 5))
+    ]
+    for one, n in zip(found, (10, 5, 5), strict=True):
+        one["result"]["labels"] = {"training": 2 * n - 1, "selection": 1}
+    places, rows, columns = rows_from_records(found)
+    assert rows == ("baseline",)
+    assert columns == ("digits, 5 labels per class", "mnist, 5 labels per class", "mnist, 10 labels per class")
+    assert len(places) == 3
+
+
+def test_regimes_of_the_same_budget_stay_apart(record: Make) -> None:
+    found = [record(0.8, config={"regime": {"noise": noise}}) for noise in (0.0, 0.2)]
+    _, _, columns = rows_from_records(found)
+    assert columns == ("digits, 50 labels per class (noise=0.0)", "digits, 50 labels per class (noise=0.2)")
+
+
+def test_strategies_come_in_the_houses_order(record: Make) -> None:
+    found = [record(0.8, labels={"strategy": name}) for name in ("joint", "own", "features", "augment", "baseline")]
+    assert rows_from_records(found)[1] == ("baseline", "augment", "features", "joint", "own")
+
+
+def test_the_order_of_records_does_not_matter(record: Make) -> None:
+    found = [record(0.8, t, labels={"strategy": s}) for t in range(3) for s in ("joint", "baseline")]
+    assert rows_from_records(found) == rows_from_records(reversed(found))
