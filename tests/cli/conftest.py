@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from trigan.cli import allow, places
+from trigan.cli import allow, crew, places
 from trigan.cli.compose import Composer
 
 HERE = Path(__file__).parent
@@ -18,6 +18,17 @@ def _fakes_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", found)
     for name in ("RANK", "WORLD_SIZE", "TRIGAN_TRACEBACK"):
         monkeypatch.delenv(name, raising=False)
+
+
+class _NoServer:
+    """Stands in for the fork server where a test runs no job."""
+
+    def close(self) -> None: ...
+
+
+@pytest.fixture
+def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(crew, "ForkLauncher", _NoServer)
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from trigan.cli import multirun
 from trigan.cli.compose import Composer
+from trigan.cli.crew import Crew
 from trigan.cli.launchers import Job
 from trigan.cli.main import main
 from trigan.cli.multirun import expand
@@ -30,18 +30,18 @@ def test_range_and_glob(composer: Composer) -> None:
         expand(composer, ["architecture.slope=interval(0,1)"])
 
 
-@pytest.mark.usefixtures("small_conf")
+@pytest.mark.usefixtures("small_conf", "no_server")
 def test_every_job_is_checked_before_the_first_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     ran: list[tuple[str, ...]] = []
 
-    def record(jobs: Sequence[Job], workers: int | None, logs: Path) -> list[Ended]:
+    def record(self: Crew, jobs: Sequence[Job], logs: Path) -> list[Ended]:
         ran.extend(job.overrides for job in jobs)
         assert len({job.name for job in jobs}) == len(jobs)
         return [Ended(job, int("trial=2" in job.overrides), 1.0, tmp_path / "none.log") for job in jobs]
 
-    monkeypatch.setattr(multirun, "run_jobs", record)
+    monkeypatch.setattr(Crew, "run", record)
     assert main(["run", "-m", "strategy=one,tow"]) == 2
     assert "strategy=tow: no such choice; choices: one, two" in capsys.readouterr().err
     assert main(["run", "-m", "hydra/launcher=joblib", "trial=1,2"]) == 2

@@ -10,6 +10,7 @@ import yaml
 
 from trigan.cli import study_command
 from trigan.cli.compose import Composer
+from trigan.cli.crew import Crew
 from trigan.cli.launchers import Job
 from trigan.cli.main import main
 from trigan.cli.pool import Ended
@@ -120,7 +121,7 @@ def test_names_survive_the_command_line(composer: Composer) -> None:
         assert composer.compose([f"row={quoted(name)}"]).config["row"] == name
 
 
-@pytest.mark.usefixtures("small_conf")
+@pytest.mark.usefixtures("small_conf", "no_server")
 def test_command_skips_what_is_done_and_runs_matched_rows_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, composer: Composer, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,13 +130,13 @@ def test_command_skips_what_is_done_and_runs_matched_rows_last(
     by_arguments = {cell.arguments: cell for cell in plan.cells()}
     batches: list[list[str]] = []
 
-    def run_jobs(jobs: Sequence[Job], workers: int | None, logs: Path) -> list[Ended]:
+    def run_jobs(self: Crew, jobs: Sequence[Job], logs: Path) -> list[Ended]:
         batches.append([job.name for job in jobs])
         finish([by_arguments[job.overrides] for job in jobs if job.overrides in by_arguments])
         return [Ended(job, 0, 1.0, tmp_path / "none.log") for job in jobs]
 
     tables: list[tuple[int, Path]] = []
-    monkeypatch.setattr(study_command, "run_jobs", run_jobs)
+    monkeypatch.setattr(Crew, "run", run_jobs)
     monkeypatch.setattr(study_command, "write_table", lambda study, cells, folder: tables.append((len(cells), folder)))
     finish(plan.cells()[:1])
     assert main(["study", str(path), own, "--status"]) == 0
