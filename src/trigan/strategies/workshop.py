@@ -55,8 +55,8 @@ class Workshop:
     settings: TrainerSettings
     max_steps: int | None = None
     observers: Observers = lambda name, directory: ()
-    ledger: list[Trained] = field(default_factory=list)
-    work: dict[str, Cost] = field(default_factory=dict)
+    ledger: list[Trained] = field(default_factory=list, init=False)
+    work: dict[str, Cost] = field(default_factory=dict, init=False)
 
     def train(self, name: str, stage: Stage, inputs: Inputs, seed: int | None = None) -> Trained:
         """The stage on these inputs: taken from the store, or trained (going on where an earlier attempt stopped).
