@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trigan.data.augmentation import Augmentation
+from trigan.data.inputs import Inputs
 from trigan.data.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.modules.criteria import Balance, NoBalance, Term
 from trigan.modules.ema import EMA
-from trigan.data.inputs import Inputs
 from trigan.modules.optimizers import OptimizerFactory
 from trigan.modules.players import Player, PlayersModule, Update
 from trigan.modules.selection import Selection, Selector

@@ -7,12 +7,12 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from trigan.data.inputs import Input, Inputs
 from trigan.data.stream import BatchStream
 from trigan.data.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.modules import world
 from trigan.modules.fit import TrainerSettings
-from trigan.data.inputs import Input, Inputs
 from trigan.modules.players import Plan, PlayersModule
 from trigan.rng import hash64
 
@@ -65,7 +65,7 @@ class Context:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(hash64(self.seed, "weights", name))
             network = build()
-        return network.to(self.device, torch.float64 if self.settings.precision == "64-true" else torch.float32)
+        return network.to(self.device, self.settings.dtype)
 
 
 class Stage(Protocol):
