@@ -1,4 +1,4 @@
-"""What two processes do in the tests of process groups: ``python -m tests.modules.ranks FOLDER`` under torchrun's variables.
+"""What two processes do in the tests of process groups: ``python -m tests.modules.ranks FOLDER`` as torchrun would.
 
 Every case is fitted at the same global batch; the whole state, the networks that are kept, and the account are written
 to FOLDER/<case>-<rank>.pt.
@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from tests.modules.tiny import NOW, TURNED, built, classifier_stage, copied, gan_stage, inputs_of, joint_stage, view
 from trigan.data.inputs import Input
 from trigan.losses.games import wasserstein
 from trigan.modules import world
@@ -24,7 +25,6 @@ from trigan.modules.observers import SampleSheets
 from trigan.modules.selection import Selection
 from trigan.modules.stage import Stage
 from trigan.networks.dcgan import DCGAN
-from tests.modules.tiny import NOW, TURNED, built, classifier_stage, copied, gan_stage, inputs_of, joint_stage, view
 
 CRITIC = DCGAN(width=8, latent=8, discriminator_norm="none")
 TERMS = (Extra(TURNED, ratio=0.5), FixMatch(TURNED, TURNED, threshold=0.1))

@@ -66,8 +66,7 @@ def test_the_stage_weighs_its_errors() -> None:
     logits = module.networks["classifier"](batch.images)
     weights = {0: 44 / (10 * 40), 1: 44 / (10 * 4)}
     by_hand = [
-        weights[int(y)] * F.cross_entropy(row[None], y[None])
-        for row, y in zip(logits, batch.known_labels, strict=True)
+        weights[int(y)] * F.cross_entropy(row[None], y[None]) for row, y in zip(logits, batch.known_labels, strict=True)
     ]
     torch.testing.assert_close(loss, torch.stack(by_hand).mean())
 

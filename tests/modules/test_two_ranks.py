@@ -48,11 +48,21 @@ def test_two_processes_equal_one(case: str, folder: Path, tmp_path: Path) -> Non
         assert torch.equal(tensor, second["state"][name]), f"the ranks differ in {name}"
     rtol, atol = _tolerance(case)
     for name, tensor in alone["state"].items():
-        torch.testing.assert_close(first["state"][name], tensor, rtol=rtol, atol=atol, msg=lambda m, n=name: f"{n}: {m}")
+        torch.testing.assert_close(
+            first["state"][name], tensor, rtol=rtol, atol=atol, msg=lambda m, n=name: f"{n}: {m}"
+        )
     for player, state in alone["kept"].items():
         for name, tensor in state.items():
             torch.testing.assert_close(first["kept"][player][name], tensor, rtol=rtol, atol=atol)
 
 
 def _tolerance(case: str) -> tuple[float, float]:
-    return (0, 1e-9) if case.endswith("64") else (1e-3, 1e-3)
+    """(relative, absolute), after 6 steps in which Adam moves a weight by about 6 learning rates.
+
+    In double precision ranks differ from one process by rounding alone: 3e-13 at most was measured. In single precision
+    it was 1.4e-6 for the GANs and the joint games (rate 1e-3), and 9e-4 for the classifier (rate 1e-2), whose gate of
+    confidence turns a rounding into another label now and then.
+    """
+    if case.endswith("64"):
+        return 0, 1e-9
+    return 0, 5e-3 if case.startswith("classifier") else 1e-4

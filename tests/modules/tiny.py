@@ -23,7 +23,7 @@ from trigan.modules.gan import GANStage
 from trigan.modules.joint import JointStage
 from trigan.modules.objectives import Conditional, FeatureMatching, PseudoLabel
 from trigan.modules.objectives.game import Game, Ramp
-from trigan.modules.optimizers import Adam, OptimizerFactory, SGD
+from trigan.modules.optimizers import SGD, Adam, OptimizerFactory
 from trigan.modules.players import PlayersModule
 from trigan.modules.stage import Context, Stage
 from trigan.networks.adversaries import Architecture, Generator
