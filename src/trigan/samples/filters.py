@@ -1,6 +1,7 @@
 """Filters: which candidates of a sample set are kept, in the order in which they come."""
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 import torch
@@ -28,7 +29,7 @@ class Judges:
 
 @dataclass(frozen=True)
 class Confidence:
-    """Keep what C, trained on the labelled images, takes for the sample's label with probability of ``threshold`` at least."""
+    """Keep what C, trained on the labelled images, gives its label with a probability of ``threshold`` at least."""
 
     threshold: float = 0.8
 
@@ -66,12 +67,12 @@ class Realism:
 @torch.no_grad()
 def outputs(network: nn.Module, images: Tensor, labels: Tensor | None = None) -> Tensor:
     """The network's outputs on uint8 images, on the CPU; ``labels`` go along where they are given."""
-    parameter = next(network.parameters())
+    own = next(chain(network.parameters(), network.buffers()))  # neighbours in pixels have no parameter
     results, start = [], 0
-    for batch in image_batches(images, parameter.device, parameter.dtype):
+    for batch in image_batches(images, own.device, own.dtype):
         if labels is None:
             results.append(network(batch).float().cpu())
         else:
-            results.append(network(batch, labels[start : start + len(batch)].to(parameter.device)).float().cpu())
+            results.append(network(batch, labels[start : start + len(batch)].to(own.device)).float().cpu())
         start += len(batch)
     return torch.cat(results)
