@@ -1,0 +1,1 @@
+"""What stays of a fit: identities, the content-addressed store, atomic checkpoints."""

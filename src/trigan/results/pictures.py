@@ -128,7 +128,7 @@ def confusion(matrix: ArrayLike, names: Sequence[str], path: Path) -> None:
                 if n:
                     axes.text(j, i, str(n), ha="center", va="center", fontsize=8, color=_ink(share[i, j]))
         bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02, format=lambda value, _: f"{value:.0%}")
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         bar.set_label("share of the true class")
 
 
@@ -193,17 +193,17 @@ def _legend(axes: "Axes", palette: Mapping[str, str], cells: Sequence[Cell]) -> 
     """Colours, and the marks that the plot has."""
     from matplotlib.lines import Line2D
 
-    def mark(label: str, colour: str = GREY, **style: Any) -> Line2D:
-        return Line2D(
-            [], [], color=colour, label=label, **{"marker": "o", "linestyle": "none", "markersize": 5, **style}
-        )
+    def mark(label: str, style: Mapping[str, Any], colour: str = GREY) -> Line2D:
+        usual = {"marker": "o", "linestyle": "none", "markersize": 5}
+        return Line2D([], [], color=colour, label=label, **{**usual, **style})
 
-    handles = [mark(f"saw {sight}", colour, markersize=7) for sight, colour in palette.items()]
-    handles.append(mark("one trial"))
+    handles = [mark(f"saw {sight}", {"markersize": 7}, colour) for sight, colour in palette.items()]
+    handles.append(mark("one trial", {}))
     if any(cell.diverged for cell in cells):
-        handles.append(mark("one trial, diverged", marker="x"))
+        handles.append(mark("one trial, diverged", {"marker": "x"}))
     if any(cell.values and cell.incomplete for cell in cells):
-        handles.append(mark("trials are missing", markerfacecolor="none"))
+        handles.append(mark("trials are missing", {"markerfacecolor": "none"}))
     if any(cell.n > 2 for cell in cells):
-        handles.append(mark("mean (number at the right)", marker="|", markersize=13, markeredgewidth=2.5))
+        bar = {"marker": "|", "markersize": 13, "markeredgewidth": 2.5}
+        handles.append(mark("mean (number at the right)", bar))
     axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.09, 0.5))

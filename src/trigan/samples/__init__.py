@@ -1,0 +1,1 @@
+"""Seed-indexed sample sets, where they come from, and their filters."""

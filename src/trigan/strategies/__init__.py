@@ -1,0 +1,1 @@
+"""Recipes of stages: baseline, augment, features, joint."""
