@@ -20,7 +20,7 @@ from trigan.cli.bar import warn
 from trigan.cli.build import build
 from trigan.cli.nearest import suffix
 from trigan.data.types import DataSpec
-from trigan.errors import ArtifactError, ConfigError
+from trigan.errors import ArtifactError, ConfigError, TriganError
 from trigan.results.compare import PREFIX
 from trigan.results.record import RECORD_NAME, Record, read_record
 
@@ -108,7 +108,7 @@ def find_run(named: str, outputs: Path) -> Path:
     path = Path(named).expanduser()
     if path.name == RECORD_NAME and path.is_file():
         return path.parent
-    if path.is_dir():
+    if named and path.is_dir():
         return path
     runs = {found.name: found for place in _RUNS for found in (outputs / place).glob("[0-9a-f]*") if found.is_dir()}
     where = " or ".join(str(outputs / place) for place in _RUNS)
@@ -194,7 +194,9 @@ def _networks(
     shapes = {player: {name: tuple(t.shape) for name, t in state.items()} for player, state in states.items()}
     try:
         networks: dict[str, nn.Module] = strategy.blank(spec, shapes)
-    except (KeyError, IndexError) as error:
+    except TriganError:
+        raise
+    except Exception as error:  # whatever the classes that a record names make of its weights and settings
         raise _misfit(directory, "classifier") from error
     missing = sorted(set(networks) - set(states))
     if missing:

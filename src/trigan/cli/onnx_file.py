@@ -13,8 +13,8 @@ from trigan.cli.onnx_form import onnx_form
 from trigan.errors import ArtifactError, ConfigError
 from trigan.strategies.probes import NeighboursHead
 
-#: Largest difference to torch that is taken for rounding, as a share of the largest output.
-TOLERANCE = 1e-3
+#: Differences to torch that are taken for rounding: as a share of the median output, and whatever the outputs are.
+RELATIVE, ABSOLUTE = 1e-3, 1e-5
 #: Rows with which a network is traced, and with which it is checked.
 _TRACED, _CHECKED = 2, 37
 
@@ -97,7 +97,7 @@ def _difference(network: nn.Module, port: Port, path: Path) -> float | None:
         expected = _run(network, rows)
     off = (torch.from_numpy(found).double() - expected).abs().flatten(1).amax(1)
     difference = float(off.max())
-    wrong = ~(off <= TOLERANCE * max(1.0, float(expected.abs().max())))
+    wrong = ~(off <= RELATIVE * float(expected.abs().median()) + ABSOLUTE)
     if float(wrong.float().mean()) > _allowed(network):
         raise ArtifactError(
             f"{path.name}: onnxruntime's outputs differ from torch's by {difference:.3g}; nothing was written (add "
