@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
     missing = _missing(finished, quota)
     if missing:
         wanted = options.per_class * quota.classes
-        warn(f"{sum(quota.missing)} of {wanted} images are missing ({missing}): {_mend(quota)}")
+        warn(f"{sum(quota.missing)} of {wanted} images are missing ({missing}): {_mend(quota, threshold)}")
     print(place)
     return INCOMPLETE if missing else 0
 
@@ -95,7 +95,7 @@ def _write(
             writer.write(images, labels)
             bar.advance(len(labels))
     if not int(quota.taken.sum()):
-        raise ArtifactError(f"not one image was written: {_mend(quota)}")
+        raise ArtifactError(f"not one image was written: {_mend(quota, threshold)}")
     write_json(
         folder / MARK,
         {
@@ -114,10 +114,12 @@ def _missing(finished: Finished, quota: Quota) -> str:
     return ", ".join(f"{name}: {n}" for name, n in zip(finished.classes, quota.missing, strict=True) if n)
 
 
-def _mend(quota: Quota) -> str:
+def _mend(quota: Quota, threshold: float | None) -> str:
+    if not threshold:
+        return f"the run's classifier sees no more of them in {quota.looked_at} samples; take a run that was trained longer"
     return (
-        f"the classifier was not sure enough of {quota.looked_at} samples; lower --threshold, or take a run that was "
-        "trained longer"
+        f"the run's classifier is sure of no more in {quota.looked_at} samples; lower --threshold (now {threshold:g}), "
+        "or take a run that was trained longer"
     )
 
 
