@@ -116,7 +116,7 @@ def _missing(finished: Finished, quota: Quota) -> str:
 
 def _mend(quota: Quota, threshold: float | None) -> str:
     if not threshold:
-        return f"the run's classifier sees no more of them in {quota.looked_at} samples; take a run that was trained longer"
+        return f"the run's classifier sees no more in {quota.looked_at} samples; take a run that was trained longer"
     return (
         f"the run's classifier is sure of no more in {quota.looked_at} samples; lower --threshold (now {threshold:g}), "
         "or take a run that was trained longer"
