@@ -134,9 +134,8 @@ def _trainer(settings: TrainerSettings, callbacks: list[pl.Callback]) -> pl.Trai
     """A trainer that does nothing but loop: one device a process, no logger, no bar, no checkpoint of its own."""
     for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    warnings.filterwarnings(
-        "ignore", module="pytorch_lightning", message=".*(does not have many workers|GPU available).*"
-    )
+    noise = ".*(does not have many workers|GPU available|LeafSpec).*"
+    warnings.filterwarnings("ignore", module="pytorch_lightning", message=noise)
     device = settings.device
     return pl.Trainer(
         accelerator="cpu" if device.type == "cpu" else "gpu",

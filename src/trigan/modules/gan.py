@@ -81,6 +81,15 @@ class Adversarial:
         return gradient_penalty(critic, real_images, fake_images, eps)
 
 
+def refuse_penalty_through_batch_norm(architecture: Architecture, loss: AdversarialLoss) -> None:
+    """Raise a ConfigError for a gradient penalty on a D whose output for an image depends on the others."""
+    if loss.gradient_penalty > 0.0 and architecture.discriminator_norm == "batch":
+        raise ConfigError(
+            "architecture.discriminator_norm=batch: a gradient penalty needs a D whose output for an image does not "
+            "depend on the others (Gulrajani et al. 2017, sec. 4); set architecture.discriminator_norm=none or spectral"
+        )
+
+
 @dataclass(frozen=True)
 class GANStage:
     """Train a GAN: unconditional on images, or label-conditional on labelled images.
@@ -100,11 +109,7 @@ class GANStage:
     def __post_init__(self) -> None:
         if self.steps < 0 or self.batch < 2:
             raise ConfigError(f"gan: steps {self.steps} must be >= 0 and batch {self.batch} >= 2")
-        if self.loss.gradient_penalty > 0.0 and self.architecture.discriminator_norm == "batch":
-            raise ConfigError(
-                "architecture.discriminator_norm=batch: a gradient penalty needs a D whose output for an image does not "
-                "depend on the others (Gulrajani et al. 2017, sec. 4); set architecture.discriminator_norm=none or spectral"
-            )
+        refuse_penalty_through_batch_norm(self.architecture, self.loss)
 
     @property
     def kind(self) -> str:
