@@ -11,6 +11,8 @@ from trigan.cli import strict
 from trigan.cli.compose import Composed, Composer, unresolved
 from trigan.data.split import Draw, draw
 from trigan.data.types import Source
+from trigan.samples.filters import outputs
+from trigan.samples.generate import generate
 from trigan.strategies.base import Outcome
 from trigan.strategies.workshop import Workshop
 
@@ -67,9 +69,7 @@ def run_strategy(composed: Composed, place: Path) -> Done:
 def check(done: Done) -> None:
     """It classifies, every player of every stage has moved, and what came out is finite."""
     spec, outcome = done.drawn.view.spec, done.outcome
-    generator = torch.Generator().manual_seed(0)
-    images = torch.rand(3, spec.channels, spec.size, spec.size, generator=generator) * 2 - 1
-    logits = outcome.classify(images)
+    logits = outputs(outcome.classifier, done.drawn.view.labelled.images[:3])
     assert logits.shape == (3, spec.classes)
     assert torch.isfinite(logits).all()
     assert outcome.status == "finished"
@@ -79,8 +79,6 @@ def check(done: Done) -> None:
             assert all(count > 0 for count in trained.cost.images.values()), f"{trained.name}: {trained.cost.images}"
             assert trained.cost.flops > 0
     if outcome.generator is not None:
-        z = torch.randn(2, int(outcome.generator.latent), generator=generator)
-        y = torch.zeros(2, dtype=torch.int64) if int(outcome.generator.classes) else None
-        samples = outcome.generator(z, y)
+        labels = torch.zeros(2, dtype=torch.int64) if int(outcome.generator.classes) else None
+        samples = generate(outcome.generator, seed=0, count=2, labels=labels).images
         assert samples.shape == (2, spec.channels, spec.size, spec.size)
-        assert samples.abs().max() <= 1

@@ -226,7 +226,8 @@ def sensible(case: dict[str, str]) -> list[str]:
         given["loss"] = "minimax" if case["loss"] == "minimax" else "non_saturating"
     elif case["loss"] == "wasserstein" and "conditional" in strategy:
         given["loss"] = "hinge"
-    if ("self_training" in strategy or "source=unlabelled" in strategy) and case["regime"] not in ("default", "few"):
+    looks = ("self_training", "fixmatch", "source=unlabelled")
+    if any(word in strategy for word in looks) and case["regime"] not in ("default", "few"):
         given["regime"] = "few"  # the others leave nothing unlabelled
     if given["loss"] == "wasserstein":
         given["architecture.discriminator_norm"] = "none"

@@ -85,6 +85,23 @@ def test_weights_begin_as_radford_et_al_say() -> None:
                 assert module.weight.std().item() == pytest.approx(0.02, rel=0.4)
 
 
+def test_label_and_latent_begin_with_an_equal_say() -> None:
+    torch.manual_seed(0)
+    generator = CGAN().generator(Spec(1, 8, 10))
+    hidden = generator.entrance(torch.randn(1000, 64), torch.arange(1000) % 10)
+    by_latent, by_label = hidden.var(0)[:64].mean(), hidden.var(0)[64:].mean()
+    assert 0.5 < by_latent / by_label < 2
+
+
+def test_the_joint_layer_is_a_maxout_of_image_and_label() -> None:
+    judge = CGAN(width=4, joint=3).discriminator(Spec()).judge.double()
+    features, y = torch.randn(2, 32, dtype=torch.float64), torch.tensor([4, 0])
+    one_hot = torch.nn.functional.one_hot(y, 5).double()
+    joined = torch.cat([features, one_hot], 1) @ torch.cat([judge.map_x.weight.T, judge.map_y.weight])
+    units = (joined + judge.map_x.bias).reshape(2, 3, 4).max(2).values
+    torch.testing.assert_close(judge(features, y), units @ judge.logit.weight.T + judge.logit.bias)
+
+
 def test_parameter_counts_by_hand() -> None:
     def count(network: nn.Module) -> int:
         return sum(weight.numel() for weight in network.parameters())
@@ -95,7 +112,7 @@ def test_parameter_counts_by_hand() -> None:
     # projection and its batch norm, one doubling, the image
     assert count(architecture.generator(Spec())) == 64 * 256 + 2 * 64 + (64 * 32 * 16 + 2 * 32) + (32 * 16 + 1)
     conditional = CGAN(width=32, latent=64, label_code=16, joint=24)
-    joint = 5 * 16 + (256 + 16) * 24 + 24 + 24 + 1
+    joint = (256 + 5) * 4 * 24 + 4 * 24 + 24 + 1
     assert count(conditional.discriminator(Spec())) == (16 * 32 + 32) + (32 * 64 * 16 + 2 * 64) + joint
 
 

@@ -70,7 +70,8 @@ where all four are equal.
 - Cost: counted operations and images of all stages that a run stands on, reused or not (mean over runs).
 - Diverged runs stay in the mean, with their last healthy weights (or chance).
 - Incomplete cells lack trials; they are neither compared nor marked.
-- Minimal detectable difference (paired t, 5 % two-sided, power 80 %): 28.3 points (n = 3, sd of paired differences 8.7).
+- Minimal detectable difference (paired t, 5 % two-sided, power 80 %): 28.3 points \
+(n = 3, sd of paired differences 8.7).
 - Trials: 0, 1, 2.
 - Selection rule: last = weights at the end of training.
 - Stamp val-large: tied.

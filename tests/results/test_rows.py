@@ -22,7 +22,9 @@ def test_trials_are_one_row_and_settings_name_it(record: Make) -> None:
     places, rows, columns = rows_from_records(found)
     assert rows == ("joint (loss=hinge)", "joint (loss=least_squares)")
     assert columns == ("digits, 50 labels per class",)
-    assert {row: {r["labels"]["trial"] for r in places[row, columns[0]]} for row in rows} == dict.fromkeys(rows, {0, 1})
+    assert {row: {r["labels"]["trial"] for r in places[row, columns[0]]} for row in rows} == {
+        row: {0, 1} for row in rows
+    }
 
 
 def test_the_shortest_set_of_settings_is_found(record: Make) -> None:
@@ -78,3 +80,26 @@ def test_strategies_come_in_the_houses_order(record: Make) -> None:
 def test_the_order_of_records_does_not_matter(record: Make) -> None:
     found = [record(0.8, t, labels={"strategy": s}) for t in range(3) for s in ("joint", "baseline")]
     assert rows_from_records(found) == rows_from_records(reversed(found))
+
+
+def test_a_row_that_follows_the_data_is_one_row_over_data_sets(record: Make) -> None:
+    """Steps and augmentation come from each data set's own proposal; a run that leaves it is another row."""
+
+    def config(suggested: int, steps: int) -> dict:
+        proposal = {"gan_steps": suggested, "augmentation": {"rotate": suggested}}
+        return {
+            "data": {"suggested": proposal},
+            "strategy": {"gan": {"steps": steps}, "other": {"steps": 7}},
+            "augmentation": {"rotate": suggested},
+        }
+
+    found = [
+        record(0.8, labels={"data": "digits"}, config=config(30, 30)),
+        record(0.8, labels={"data": "mnist"}, config=config(50, 50)),
+        record(0.8, labels={"data": "mnist"}, config=config(50, 90)),
+    ]
+    places, rows, columns = rows_from_records(found)
+    assert rows == ("baseline (steps=suggested)", "baseline (steps=90)")
+    assert {column for row, column in places if row == rows[0]} == set(columns)
+    # Within one data set the number says more.
+    assert rows_from_records(found[1:])[1] == ("baseline (steps=50)", "baseline (steps=90)")

@@ -126,7 +126,7 @@ def test_two_trials_detect_nothing() -> None:
 
 
 def test_pooled_sd() -> None:
-    first, second = sample(4, 1), sample(7, 2)
+    first, second = np.array(sample(4, 1)), np.array(sample(7, 2))
     residuals = np.concatenate([first - np.mean(first), second - np.mean(second)])
-    found = ours.pooled_sd([(np.std(first, ddof=1), 4), (np.std(second, ddof=1), 7)])
+    found = ours.pooled_sd([(float(np.std(first, ddof=1)), 4), (float(np.std(second, ddof=1)), 7)])
     assert found == pytest.approx(math.sqrt((residuals**2).sum() / (3 + 6)))

@@ -12,6 +12,7 @@ from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathElement
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override
@@ -28,6 +29,8 @@ from trigan.cli.settings import Debug, Paths, Runtime
 from trigan.errors import ConfigError
 
 CONFIG = "config"
+#: Composed configs that a composer keeps: the choices of a study's rows, mostly.
+_KEPT = 32
 
 
 @dataclass(frozen=True)
@@ -98,10 +101,11 @@ class Composer:
         if extra is not None:
             if not extra.is_dir():
                 raise ConfigError(f"--config-dir {extra}: no such folder")
-            search.append(provider="command-line", path=f"file://{extra.absolute()}")
+            own = SearchPathElement("command-line", f"file://{extra.absolute()}")
+            search.get_path().insert(-1, own)  # the last one is Hydra's own, for structured configs
         self.loader = ConfigLoaderImpl(config_search_path=search)
         self.hydra = Hydra(task_name="trigan", config_loader=self.loader)
-        self._defaults: dict[tuple[str, ...], DictConfig] = {}
+        self._loaded: dict[tuple[str, ...], DictConfig] = {}
 
     def parse(self, arguments: Sequence[str]) -> list[Override]:
         """The arguments as Hydra's overrides; a choice of an inner group may be written with dots.
@@ -146,7 +150,9 @@ class Composer:
         check_names(config, own)
         schema.check(config, unresolved(self.base(overrides)), own)
         build(config)
-        return Composed(config, choices, tuple(arguments))
+        composed = Composed(config, choices, tuple(arguments))
+        _ = composed.paths, composed.runtime, composed.debug  # they check themselves, as every built object does
+        return composed
 
     def load(self, overrides: Sequence[Override]) -> DictConfig:
         """The composed config with Hydra's own node, its keys and choices checked, unresolved. Imports no target."""
@@ -165,9 +171,7 @@ class Composer:
         )
 
     def _base(self, choices: tuple[str, ...]) -> DictConfig:
-        if choices not in self._defaults:
-            self._defaults[choices] = self._load(list(choices))
-        return self._defaults[choices]
+        return self._load(list(choices))
 
     def _is_choice(self, override: Override) -> bool:
         return override.key_or_group in self.groups and not isinstance(override.value(), dict)
@@ -182,6 +186,15 @@ class Composer:
         return True
 
     def _load(self, arguments: list[str]) -> DictConfig:
+        """What Hydra makes of the arguments; nobody changes it, so the last few are kept."""
+        key = tuple(arguments)
+        if key not in self._loaded:
+            while len(self._loaded) >= _KEPT:
+                del self._loaded[next(iter(self._loaded))]
+            self._loaded[key] = self._load_anew(arguments)
+        return self._loaded[key]
+
+    def _load_anew(self, arguments: list[str]) -> DictConfig:
         try:
             return self.loader.load_configuration(CONFIG, arguments, run_mode=RunMode.RUN)
         except (HydraException, OmegaConfBaseException) as error:

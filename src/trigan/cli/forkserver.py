@@ -11,6 +11,7 @@ set, starts no W&B service, and says how many threads its imports have left it w
 import ctypes
 import json
 import os
+import pkgutil
 import select
 import signal
 import sys
@@ -33,12 +34,21 @@ def main(entry: str, preload: list[str]) -> int:
     os.dup2(2, 1)  # whatever an import prints must not mix with the replies
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for module in preload:
-        import_module(module)
+        load(module)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
     reply(replies, {"threads": threads()})
     Server(entry, replies).serve()
     return 0
+
+
+def load(name: str) -> None:
+    """Import a module, or with ``package.*`` a package and all that is in it."""
+    package = import_module(name.removesuffix(".*"))
+    if name.endswith(".*"):
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            if not found.name.endswith("__main__"):
+                import_module(found.name)
 
 
 class Server:

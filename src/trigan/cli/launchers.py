@@ -20,7 +20,12 @@ from typing import Protocol
 from trigan.errors import TriganError
 
 #: Entry point of a job, and what a fork server imports for it.
-ENTRY, PRELOAD = "trigan.cli.main:main", ("trigan.cli.run",)
+ENTRY = "trigan.cli.main:main"
+PRELOAD = (
+    "trigan.*",
+    *("hydra", "wandb", "pandas", "matplotlib.figure", "matplotlib.backends.backend_agg", "PIL.PngImagePlugin"),
+    *("sklearn.datasets", "sklearn.linear_model", "sklearn.model_selection", "sklearn.neighbors", "sklearn.svm"),
+)
 #: One thread per process: with several at work, two torch threads each are 2 to 150 times slower than one.
 SINGLE_THREADED = MappingProxyType({"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
 
@@ -162,7 +167,8 @@ class ForkLauncher:
         done: dict[str, int] = {}
         for line in lines:
             message = json.loads(line)
-            done[message["ended"]] = message["code"]
+            if "ended" in message:  # the first line tells the threads
+                done[message["ended"]] = message["code"]
         self._running -= done.keys()
         return done
 
@@ -172,8 +178,10 @@ class ForkLauncher:
 
     def close(self) -> None:
         assert self._server.stdin is not None
+        if not self._running:  # it may still be importing, and has nothing to lose
+            self._server.kill()
         with suppress(BrokenPipeError):
-            self._server.stdin.close()  # the server ends at the end of its input
+            self._server.stdin.close()  # the server ends at the end of its input, and its jobs with it
         try:
             self._server.wait(timeout=30)
         except subprocess.TimeoutExpired:
@@ -187,20 +195,3 @@ class ForkLauncher:
         with suppress(BrokenPipeError):  # the end of the server shows in `ended`
             self._server.stdin.write(json.dumps(message).encode() + b"\n")
             self._server.stdin.flush()
-
-
-def launcher() -> Launcher:
-    """The faster one that is sound here: forks on Linux, new interpreters elsewhere (macOS' libraries don't fork)."""
-    if sys.platform != "linux":
-        return ExecLauncher()
-    forks = ForkLauncher()
-    try:
-        count = forks.threads()
-    except TriganError:
-        forks.close()
-        raise
-    if count == 1:
-        return forks
-    forks.close()
-    print(f"trigan: an import started {count - 1} threads, so each job pays its own start-up", file=sys.stderr)
-    return ExecLauncher()

@@ -4,9 +4,7 @@ Hydra's own sweep loop runs jobs in one process (a job that exits ends the rest 
 re-run the whole sweep), so only its expansion of the values is used.
 """
 
-import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -15,9 +13,8 @@ from hydra.errors import HydraException
 
 from trigan.cli import strict
 from trigan.cli.compose import Composer
-from trigan.cli.launchers import Job, launcher
-from trigan.cli.pool import Ended, Pool, cores
-from trigan.cli.progress import progress
+from trigan.cli.crew import Crew, report
+from trigan.cli.launchers import Job
 from trigan.cli.run_command import child_arguments
 from trigan.errors import ConfigError
 
@@ -40,35 +37,13 @@ def multirun(composer: Composer, options: Any) -> int:
     """Check every job, run them all, print a summary; 1 if any failed."""
     expanded = expand(composer, options.overrides)
     swept = [position for position in range(len(expanded[0])) if len({job[position] for job in expanded}) > 1]
-    composed = [composer.compose(job) for job in expanded]
-    for overrides, one in zip(expanded, composed, strict=True):
-        if one.paths.outputs != composed[0].paths.outputs:
-            raise ConfigError(f"{' '.join(overrides)}: the jobs of one --multirun share paths.outputs; run them apart")
     common = child_arguments(options)
     jobs = [
         Job(f"{number}_{'_'.join(job[position] for position in swept)}".replace("/", "-"), (*common, *job))
         for number, job in enumerate(expanded)
     ]
-    ended = run_jobs(jobs, options.workers, composed[0].paths.outputs / "logs")
-    return report(ended)
-
-
-def run_jobs(jobs: Sequence[Job], workers: int | None, logs: Path) -> list[Ended]:
-    """Run jobs through the pool with progress on standard error."""
-    if not jobs:
-        return []
-    at_once = min(workers or cores(), cores(), len(jobs))
-    starter, shown = launcher(), progress(len(jobs), at_once)
-    try:
-        return Pool(starter, at_once, logs).run(jobs, shown)
-    finally:
-        shown.close()
-        starter.close()
-
-
-def report(ended: Sequence[Ended]) -> int:
-    """Name the failed jobs on standard error; 0 if there are none, else 1."""
-    failed = [one for one in ended if not one.ok]
-    for one in failed:
-        print(f"failed: {one.job.name} ({one.reason}); log: {one.log}", file=sys.stderr)
-    return 1 if failed else 0
+    with Crew(options.workers) as crew:
+        outputs = [composer.compose(job).paths.outputs for job in expanded]
+        if len(set(outputs)) > 1:
+            raise ConfigError("paths.outputs: the jobs of one --multirun share it; give each a run of its own")
+        return report(crew.run(jobs, outputs[0] / "logs"))

@@ -49,7 +49,7 @@ def check_form(overrides: Iterable[Override], groups: Mapping[str, Sequence[str]
         if override.is_sweep_override():
             if not multirun:
                 raise ConfigError(f"{text}: several values need --multirun (-m); a list is written [a,b]")
-        elif key in groups and not override.is_add() and not isinstance(override.value(), dict):
+        elif key in groups and not _is_added(override) and not isinstance(override.value(), dict):
             check_choice(key, override.value(), groups[key])
 
 
@@ -76,9 +76,9 @@ def check_keys(overrides: Iterable[Override], known: Iterable[str], groups: Mapp
         else:
             missing = [name for name in (key, *dotted_keys(value, key)) if name not in names]
         if missing:
-            plus = " (and + adds none)" if override.is_add() else ""
+            plus = " (and + adds none)" if _is_added(override) else ""
             raise ConfigError(f"{missing[0]}: no such setting{plus}{_mend(missing[0], names, groups)}")
-        if override.is_add():
+        if _is_added(override):
             text = str(override.input_line)
             raise ConfigError(f"{text}: the setting exists, so nothing is added with +; write {text.lstrip('+')}")
 
@@ -88,6 +88,10 @@ def _mend(key: str, names: set[str], groups: Mapping[str, Sequence[str]]) -> str
     if dot and head in groups and not any(name.startswith(f"{head}.") for name in names):
         return f" while {head} is null; choices of {head}: {', '.join(groups[head])}"
     return suffix(key, names | set(groups))
+
+
+def _is_added(override: Override) -> bool:
+    return bool(override.is_add() or override.is_force_add())
 
 
 def dotted_keys(node: Any, prefix: str = "") -> list[str]:
@@ -106,4 +110,5 @@ def first_line(error: BaseException) -> str:
     text = str(error).strip()
     if text.startswith("LexerNoViableAltException"):
         return "no key=value"
-    return text.splitlines()[0].rstrip(".") if text else type(error).__name__
+    lines = [line for line in text.splitlines() if not line.startswith("Error parsing override")]
+    return lines[0].rstrip(".") if lines else type(error).__name__

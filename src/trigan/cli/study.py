@@ -1,6 +1,7 @@
 """A study's jobs: rows x columns x trials, each a checked run with its hash, its record and its place in the table."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,7 +124,8 @@ def flops(record: Path) -> int:
 
 def quoted(text: str) -> str:
     """A text as a value that Hydra reads back unchanged."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)  # a backslash counts as one unless a quote follows
+    escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
     return f"'{escaped}'"
 
 

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from trigan.cli.arguments import Parser, at_least_one
 from trigan.cli.compose import Composer
+from trigan.cli.crew import Crew, report
 from trigan.cli.launchers import Job
-from trigan.cli.multirun import report, run_jobs
 from trigan.cli.study import Cell, Plan
 from trigan.cli.study_file import StudyFile, find, read
 from trigan.errors import ConfigError
@@ -21,16 +21,16 @@ def main(arguments: list[str]) -> int:
     composer = Composer(options.config_dir)
     study = read(find(options.name), options.scale)
     plan = Plan(composer, study, options.overrides)
-    cells, n_matched = plan.cells(), plan.check_matched()
-    base = plan.first()
     if options.dry_run or options.status:
-        return _show(plan, cells, n_matched, options.dry_run)
+        return _show(plan, options.dry_run)
     extra = ["--config-dir", str(options.config_dir.absolute())] if options.config_dir else []
-    logs = base.paths.outputs / "logs" / study.name
-    print(f"{study.title}: {len(cells) + n_matched} jobs", file=sys.stderr)
-    code = _run(cells, options.workers, logs, extra)
-    matched, waiting = plan.matched(cells)
-    code = max(code, _run(matched, options.workers, logs, extra))
+    with Crew(options.workers) as crew:
+        base, cells, n_matched = plan.first(), plan.cells(), plan.check_matched()
+        logs = base.paths.outputs / "logs" / study.name
+        print(f"{study.title}: {len(cells) + n_matched} jobs", file=sys.stderr)
+        code = _run(crew, cells, logs, extra)
+        matched, waiting = plan.matched(cells)
+        code = max(code, _run(crew, matched, logs, extra))
     for name in waiting:
         print(f"not run: {name} needs the compute of its column's other rows, of which some failed", file=sys.stderr)
     if base.debug:
@@ -89,17 +89,18 @@ def _parser() -> Parser:
     return parser
 
 
-def _run(cells: Sequence[Cell], workers: int | None, logs: Path, extra: Sequence[str]) -> int:
+def _run(crew: Crew, cells: Sequence[Cell], logs: Path, extra: Sequence[str]) -> int:
     """Run the jobs without a record; those that are the same run are one job."""
     todo = {cell.hash: cell for cell in cells if not cell.done}
     names = [cell.name for cell in todo.values()]
     if len(set(names)) != len(names):
         raise ConfigError("two jobs of the study have the same row, column and trial")
     jobs = [Job(cell.name, (*extra, *cell.arguments)) for cell in todo.values()]
-    return report(run_jobs(jobs, workers, logs))
+    return report(crew.run(jobs, logs))
 
 
-def _show(plan: Plan, cells: Sequence[Cell], n_matched: int, commands: bool) -> int:
+def _show(plan: Plan, commands: bool) -> int:
+    cells, n_matched = plan.cells(), plan.check_matched()
     matched, waiting = plan.matched(cells)
     for cell in [*cells, *matched]:
         print(f"{'done' if cell.done else 'to do':5}  {cell.hash}  {cell.name}")

@@ -61,10 +61,13 @@ def find(name: str) -> Path:
     Raises:
         ConfigError: there is none, with the nearest name.
     """
-    folders = [Path("experiments"), places.experiments()]
-    for candidate in (Path(name), Path(name) / FILE, *(folder / name / FILE for folder in folders)):
+    for candidate in (Path(name), Path(name) / FILE):
         if candidate.is_file():
             return candidate
+    folders = [Path("experiments"), places.experiments()]
+    for folder in folders:
+        if (folder / name / FILE).is_file():
+            return folder / name / FILE
     known = sorted({path.parent.name for folder in folders for path in folder.glob(f"*/{FILE}")})
     raise ConfigError(f"{name}: no such study{suffix(name, known)}; studies: {', '.join(known) or 'none'}")
 

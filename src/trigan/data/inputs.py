@@ -35,7 +35,10 @@ Inputs = Mapping[str, Input]
 
 
 def image_batches(images: Tensor, device: torch.device, dtype: torch.dtype) -> Iterator[Tensor]:
-    """All of ``images`` (uint8) in order, as float batches in [-1, 1] of equal size (a lonely last image has no variance)."""
+    """All of ``images`` (uint8) in order, as float batches in [-1, 1].
+
+    They are of equal size: a lonely last image would have no batch statistics.
+    """
     for portion in images.tensor_split(-(-len(images) // EVALUATION_BATCH)) if len(images) else ():
         yield to_float(portion.to(device)).to(dtype)
 

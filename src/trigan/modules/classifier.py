@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trigan.data.augmentation import Augmentation
+from trigan.data.inputs import Inputs
 from trigan.data.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.modules.criteria import Balance, NoBalance, Term
 from trigan.modules.ema import EMA
-from trigan.data.inputs import Inputs
 from trigan.modules.optimizers import OptimizerFactory
 from trigan.modules.players import Player, PlayersModule, Update
 from trigan.modules.selection import Selection, Selector
@@ -125,8 +125,11 @@ def watch_validation(module: PlayersModule, selection: Selection, inputs: Inputs
 
 
 def chosen_classifier(module: PlayersModule, inputs: Inputs) -> nn.Module:
-    """The classifier that the selection rule takes, settled, in evaluation mode."""
-    if module.selector is not None:
+    """The classifier that the selection rule takes, settled, in evaluation mode.
+
+    A fit that diverged before its first candidate gives its last healthy weights.
+    """
+    if module.selector is not None and int(module.selector.step) > 0:
         return module.selector.best.eval()
     network = module.result("classifier")
     _settle(module, network, inputs)

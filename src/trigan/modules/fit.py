@@ -37,6 +37,11 @@ class TrainerSettings:
             raise ConfigError("trainer.accelerator=gpu: torch sees no GPU here; take trainer=cpu")
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of weights and images in flight."""
+        return torch.float64 if self.precision == "64-true" else torch.float32
+
+    @property
     def device(self) -> torch.device:
         """This rank's device."""
         if self.accelerator == "cpu":

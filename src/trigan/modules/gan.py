@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from trigan.data.augmentation import Augmentation, NoAugmentation
+from trigan.data.inputs import Inputs
 from trigan.data.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.losses.games import AdversarialLoss
 from trigan.losses.penalty import gradient_penalty
 from trigan.modules.ema import EMA
-from trigan.data.inputs import Inputs
 from trigan.modules.optimizers import OptimizerFactory
 from trigan.modules.players import Player, PlayersModule, Update
 from trigan.modules.settle import settle_discriminator, settle_generator

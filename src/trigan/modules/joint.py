@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from trigan.data.augmentation import Augmentation, NoAugmentation
+from trigan.data.inputs import Inputs
 from trigan.data.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.losses.games import AdversarialLoss
 from trigan.modules.classifier import chosen_classifier, watch_validation
 from trigan.modules.ema import EMA
 from trigan.modules.gan import refuse_penalty_through_batch_norm
-from trigan.data.inputs import Inputs
 from trigan.modules.objectives.game import Game, Table
 from trigan.modules.optimizers import OptimizerFactory
 from trigan.modules.players import Player, PlayersModule

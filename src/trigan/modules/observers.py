@@ -150,7 +150,9 @@ class Bar:
             self._bar.start()
 
     def flushed(self, module: PlayersModule, metrics: dict[str, float]) -> None:
-        short = {key.removeprefix("train/").removesuffix("_loss"): value for key, value in metrics.items() if "_loss" in key}
+        short = {
+            key.removeprefix("train/").removesuffix("_loss"): value for key, value in metrics.items() if "_loss" in key
+        }
         losses = "  ".join(f"{name} {value:.3f}" for name, value in sorted(short.items()))
         self._bar.update(self._task, completed=module.done, losses=losses)
         if module.done == module.plan.steps:

@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from trigan.errors import ConfigError
 from trigan.data.inputs import Input, image_batches
+from trigan.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from trigan.data.inputs import Input, Inputs
 from trigan.data.stream import BatchStream
 from trigan.data.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.modules import world
 from trigan.modules.fit import TrainerSettings
-from trigan.data.inputs import Input, Inputs
 from trigan.modules.players import Plan, PlayersModule
 from trigan.rng import hash64
 
@@ -39,25 +39,33 @@ class Context:
         Raises:
             ConfigError: if the batch cannot be shared evenly by ranks and micro-batches.
         """
-        shares = world.world_size() * self.settings.accumulate
-        if batch % shares:
-            raise ConfigError(
-                f"batch: {batch} cannot be split evenly into {world.world_size()} processes x trainer.accumulate="
-                f"{self.settings.accumulate} micro-batches; take a multiple of {shares}"
-            )
+        self._share_evenly("batch", batch)
         steps = self.steps(steps)
         return Plan(steps, batch, self.settings.accumulate, flush_every=min(100, max(1, steps // 20)), seed=self.seed)
 
     def stream(self, name: str, data: Input, batch: int, weights: Tensor | None = None) -> BatchStream:
-        """An endless stream of batches of ``data``, in an order that depends on the seed and the stream's name."""
+        """An endless stream of batches of ``data``, in an order that depends on the seed and the stream's name.
+
+        Raises:
+            ConfigError: if the batch cannot be shared evenly by ranks and micro-batches.
+        """
+        self._share_evenly(f"batch of {name} images", batch)
         return BatchStream(data.images, data.labels, batch, hash64(self.seed, name), weights, self.device)
+
+    def _share_evenly(self, what: str, batch: int) -> None:
+        shares = world.world_size() * self.settings.accumulate
+        if batch % shares:
+            raise ConfigError(
+                f"{what}: {batch} cannot be split evenly into {world.world_size()} processes x trainer.accumulate="
+                f"{self.settings.accumulate} micro-batches; take a multiple of {shares}"
+            )
 
     def fresh(self, name: str, build: Callable[[], N]) -> N:
         """``build()`` with initial weights that depend on the seed and the player's name alone."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(hash64(self.seed, "weights", name))
             network = build()
-        return network.to(self.device, torch.float64 if self.settings.precision == "64-true" else torch.float32)
+        return network.to(self.device, self.settings.dtype)
 
 
 class Stage(Protocol):

@@ -1,9 +1,9 @@
 """Spectral norm: Miyato et al. 2018 (1802.05957), every weight over its largest singular value."""
 
 import copy
-from typing import TypeVar
+from typing import TypeVar, cast
 
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from torch.nn.utils.parametrizations import spectral_norm
 
@@ -23,7 +23,7 @@ def folded(network: Network) -> Network:
     for module in list(network.modules()):
         if parametrize.is_parametrized(module, "weight"):
             # torch's remove_parametrizations would change the class, which the copy shares with the original
-            weight = module.weight.detach()
+            weight = cast(Tensor, module.weight).detach()
             del module.parametrizations
             module.__class__ = type(module).__bases__[0]
             module.weight = nn.Parameter(weight)

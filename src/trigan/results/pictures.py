@@ -128,7 +128,7 @@ def confusion(matrix: ArrayLike, names: Sequence[str], path: Path) -> None:
                 if n:
                     axes.text(j, i, str(n), ha="center", va="center", fontsize=8, color=_ink(share[i, j]))
         bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02, format=lambda value, _: f"{value:.0%}")
-        bar.outline.set_visible(False)  # type: ignore[operator]
+        bar.outline.set_visible(False)
         bar.set_label("share of the true class")
 
 

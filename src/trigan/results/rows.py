@@ -1,7 +1,7 @@
 """Rows and columns for records that no study has named: grouped by config, named by what differs."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -9,7 +9,13 @@ from trigan.results.record import Record
 from trigan.results.table import Place
 
 #: Parts of a config that don't change what a run computes, so they make no row: they are outside the run hash too.
-OUTSIDE = ("paths", "runtime", "logger", "callbacks", "hydra", "study", "data.root", "data.cache")
+OUTSIDE = (
+    *("paths", "runtime", "logger", "callbacks", "study", "row", "hydra"),
+    *("data.root", "data.source.root", "data.suggested"),
+    *("trainer.accelerator", "trainer.devices", "trainer.machine", "trainer.checkpoint_every"),
+)
+#: What a data set's config proposes for other settings (steps, augmentation), by the end of their keys.
+_SUGGESTED = "data.suggested."
 #: Last parts of keys that a row repeats over.
 REPEATED = ("trial", "seed")
 #: Names that stand for whole subtrees of a config; a row is told from another by these first.
@@ -33,11 +39,31 @@ def text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def settings(record: Record) -> dict[str, str]:
-    """The settings that tell a record's row and column, as text by dotted key, the labels among them."""
+def settings(record: Record, suggestions: Collection[str] = ()) -> dict[str, str]:
+    """The settings that tell a record's row and column, as text by dotted key, the labels among them.
+
+    A setting that equals what the data's config proposes for it reads ``suggested``, if the proposal is among
+    ``suggestions``: those that differ between the data sets at hand, where a row's steps are not one number.
+    """
     labels: dict[str, Any] = {key: record["labels"][key] for key in _LABELS}  # type: ignore[literal-required]
-    flat = {**flatten(record["config"]), **labels}
-    return {key: text(value) for key, value in flat.items() if _counts(key)}
+    config = flatten(record["config"])
+    found = {key: text(value) for key, value in {**config, **labels}.items() if _counts(key)}
+    for name in suggestions:
+        for key, value in found.items():
+            if _follows(key, name) and value == text(config.get(_SUGGESTED + name)):
+                found[key] = "suggested"
+    return found
+
+
+def _follows(key: str, suggestion: str) -> bool:
+    """Whether a setting is the one that a proposal is for: ``strategy.gan.steps`` ends as ``gan_steps`` does."""
+    return f".{key}".replace(".", "_").endswith("_" + suggestion.replace(".", "_"))
+
+
+def _differing_suggestions(records: Sequence[Record]) -> list[str]:
+    proposals = [flatten(record["config"].get("data", {}).get("suggested") or {}) for record in records]
+    names = sorted({name for one in proposals for name in one})
+    return [name for name in names if len({text(one.get(name)) for one in proposals}) > 1]
 
 
 def _counts(key: str) -> bool:
@@ -56,9 +82,11 @@ def rows_from_records(
     """
     rows: dict[frozenset[tuple[str, str]], list[Record]] = {}
     columns: dict[frozenset[tuple[str, str]], list[Record]] = {}
-    for record in sorted(records, key=lambda one: one["run"]):
+    ordered = sorted(records, key=lambda one: one["run"])
+    suggestions = _differing_suggestions(ordered)
+    for record in ordered:
         mine = {("data", record["labels"]["data"])}, {("strategy", record["labels"]["strategy"])}
-        for key, value in settings(record).items():
+        for key, value in settings(record, suggestions).items():
             mine[not key.startswith(("data.", "regime."))].add((key, value))
         columns.setdefault(frozenset(mine[0]), []).append(record)
         rows.setdefault(frozenset(mine[1]), []).append(record)

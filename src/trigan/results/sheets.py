@@ -41,18 +41,17 @@ def sample_sheet(images: np.ndarray, path: Path, row_names: Sequence[str] = ()) 
 def samples_over_training(
     snapshots: Sequence[tuple[int, np.ndarray]], path: Path, row_names: Sequence[str] = (), columns: int = 5
 ) -> None:
-    """Write samples of each class at several moments of training beside each other, early to late.
+    """Write samples at several moments of training beside each other, early to late, a row a class.
 
     Args:
         snapshots: (images seen, uint8 (classes, n, H, W, C)); the first ``columns`` of the n samples are shown.
-        row_names: one a class; without any, classes are numbered.
+        row_names: one a class, or none where the rows are no classes (an unconditional generator).
     """
     if not snapshots:
         raise DataError("no samples to show: the list of snapshots is empty")
     shown = _thinned(sorted(snapshots, key=lambda one: one[0]))
     grids = [_grid(images[:, :columns]) for _, images in shown]
-    classes = len(shown[0][1])
-    names = _names(row_names or [str(index) for index in range(classes)], classes)
+    names = _names(row_names, len(shown[0][1]))
     left, top = _name_width(names), _MARGIN + _FONT + 8
     widths = [max(grid.shape[1], _text_width(_seen(seen))) for grid, (seen, _) in zip(grids, shown, strict=True)]
     page, draw = _page(left + sum(widths) + 2 * _MARGIN * len(grids), top + grids[0].shape[0] + _MARGIN)

@@ -6,8 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from trigan.errors import ConfigError
 from trigan.data.inputs import image_batches
+from trigan.errors import ConfigError
 
 
 class Filter(Protocol):

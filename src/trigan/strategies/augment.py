@@ -8,12 +8,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from trigan.data.inputs import Input
 from trigan.data.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.modules.classifier import ClassifierStage
 from trigan.modules.criteria import Extra, class_counts
 from trigan.modules.gan import GANStage
-from trigan.data.inputs import Input
 from trigan.rng import hash64
 from trigan.samples.collect import collect, wanted_counts
 from trigan.samples.filters import Filter, Judges
@@ -22,13 +22,12 @@ from trigan.strategies.base import Outcome, Sees, labelled_inputs, overall_statu
 from trigan.strategies.baseline import require_unlabelled
 from trigan.strategies.workshop import Workshop
 
-
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """Which samples C gets: ``ratio`` times as many as labelled images, with ``weight`` in C's loss, ``filters`` in turn.
+    """Which samples C gets: ``ratio`` per labelled image, with ``weight`` in C's loss, through ``filters`` in turn.
 
     ``fill`` divides them among classes: ``balanced``, or ``deficit`` (small classes first). Each of C's steps shows
     ``per_step`` of them for each labelled image.

@@ -6,8 +6,8 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
-from trigan.data.types import DataSpec, TrainingView
 from trigan.data.inputs import Input, Inputs
+from trigan.data.types import DataSpec, TrainingView
 from trigan.strategies.workshop import Workshop
 
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from trigan.data.augmentation import Augmentation
+from trigan.data.inputs import Input, Inputs
 from trigan.data.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.modules.classifier import ClassifierStage
 from trigan.modules.criteria import Extra, FixMatch
-from trigan.data.inputs import Input, Inputs
 from trigan.modules.selection import accuracy
 from trigan.rng import hash64
 from trigan.samples.filters import outputs

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from trigan.data.inputs import Input, sample_of
 from trigan.data.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.modules.gan import GANStage
-from trigan.data.inputs import Input
+from trigan.modules.settle import STATISTICS_IMAGES
 from trigan.strategies.base import Outcome, Sees, labelled_inputs, overall_status, selection_labels
 from trigan.strategies.fine_tune import FineTune
 from trigan.strategies.probes import Fitted, LinearHead, NeighboursHead, Probe
@@ -20,11 +21,12 @@ from trigan.strategies.workshop import Workshop
 
 @dataclass(frozen=True)
 class Features:
-    """Fit ``probe`` on features of a discriminator.
+    """Fit ``probe`` on features of a discriminator, standardised over all training images that the GAN may see.
 
     ``trunk``: ``trained`` by the GAN stage, ``untrained`` (the same D with its first weights), or ``pixels``.
     ``layers`` are names of D's layers, none for all; ``grid`` is the side that maps are max-pooled to.
-    ``gan_sees``: ``all`` training images (L and U), ``labelled`` ones, or ``auto``: labelled for a conditional GAN, else all.
+    ``gan_sees``: ``all`` training images (L and U), ``labelled`` ones, or ``auto``: labelled for a conditional GAN, all
+    for an unconditional one.
     """
 
     gan: GANStage
@@ -58,7 +60,7 @@ class Features:
         else:
             classifier, fitted = self._probed(discriminator, view, workshop)
             step = 0
-        seen = len(view.unlabelled) if self.trunk != "pixels" and self._sees_all() else 0
+        seen = len(view.unlabelled) if self._sees_all() else 0
         networks: dict[str, nn.Module] = {"classifier": classifier}
         if self.trunk == "trained":
             networks.update(adversaries)
@@ -98,14 +100,18 @@ class Features:
             return not self.gan.architecture.conditional
         return self.gan_sees == "all"
 
+    def _pool(self, view: TrainingView) -> Tensor:
+        """The training images that may be looked at without their labels."""
+        labelled = view.labelled.images
+        return torch.cat([labelled, view.unlabelled]) if self._sees_all() else labelled
+
     def _adversaries(self, view: TrainingView, workshop: Workshop) -> dict[str, nn.Module]:
         if self.trunk == "pixels":
             return {}
-        labelled = view.labelled
-        images = torch.cat([labelled.images, view.unlabelled]) if self._sees_all() else labelled.images
-        labels = labelled.labels if self.gan.architecture.conditional else None
+        labels = view.labelled.labels if self.gan.architecture.conditional else None
         stage = self.gan if self.trunk == "trained" else replace(self.gan, steps=0)
-        return dict(workshop.train(f"{self.trunk}-gan", stage, {"real": Input(images, labels)}).networks)
+        inputs = {"real": Input(self._pool(view), labels)}
+        return dict(workshop.train(f"{self.trunk}-gan", stage, inputs).networks)
 
     def _probed(
         self, discriminator: nn.Module | None, view: TrainingView, workshop: Workshop
@@ -114,8 +120,10 @@ class Features:
             raise ConfigError("strategy.probe=fine_tune needs a network")
         extractor = FeatureExtractor(discriminator, self.layers, self.grid)
         device = workshop.settings.device
+        pool = sample_of(self._pool(view), STATISTICS_IMAGES, workshop.seed)
         features = workshop.count("features", lambda: extract(extractor, view.labelled.images, device))
-        mean, scale = features.mean(0), features.std(0)
+        seen = workshop.count("features", lambda: extract(extractor, pool, device))
+        mean, scale = seen.mean(0), seen.std(0)
         scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))
         standardised = ((features - mean) / scale).double().numpy()
         fitted = self.probe.fit(standardised, view.labelled.labels.numpy(), view.spec.classes, workshop.seed)

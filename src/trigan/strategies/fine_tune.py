@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from trigan.artifacts.identity import weights_digest
+from trigan.data.inputs import Inputs
 from trigan.data.types import DataSpec
 from trigan.modules.classifier import ClassifierStage
-from trigan.data.inputs import Inputs
 from trigan.networks.adversaries import Architecture
 from trigan.strategies.trunk import FeatureExtractor
 from trigan.strategies.workshop import Trained, Workshop
@@ -54,7 +54,7 @@ class PretrainedTrunk:
 
 @dataclass(frozen=True)
 class FineTune:
-    """A probe that moves D itself; ``classifier`` gives length, augmentation and optimizer (its network is not used)."""
+    """A probe that moves D itself; ``classifier`` gives length, augmentation and optimizer, but not the network."""
 
     classifier: ClassifierStage
 

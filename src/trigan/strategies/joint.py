@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from trigan.data.types import DataSpec, TrainingView
 from trigan.data.inputs import Input
+from trigan.data.types import DataSpec, TrainingView
 from trigan.modules.joint import JointStage
 from trigan.strategies.base import Outcome, Sees, labelled_inputs, overall_status, selection_labels
 from trigan.strategies.workshop import Workshop

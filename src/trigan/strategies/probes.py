@@ -1,6 +1,6 @@
 """Probes: what is fitted to fixed features. Each gives a head, features (N, F) -> logits (N, K), with a temperature.
 
-Hyperparameters and temperatures are chosen by cross-validation within the labelled images, so they cost no further labels.
+Hyperparameters and temperatures are chosen by cross-validation within the labelled images: no further label is used.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Fitted:
-    """``head`` gives logits; ``probabilistic`` says that their softmax is calibrated; ``chosen`` goes into the record."""
+    """``head`` gives logits; ``probabilistic``: their softmax is calibrated; ``chosen`` goes into the record."""
 
     head: nn.Module
     probabilistic: bool
@@ -66,7 +66,7 @@ class LogisticRegression:
 
 @dataclass(frozen=True)
 class NearestNeighbours:
-    """k nearest neighbours, Euclidean; logits are logarithms of vote shares (with half a vote spread over all classes)."""
+    """k nearest neighbours, Euclidean; logits are logarithms of vote shares (half a vote is spread over all classes)."""
 
     neighbours: tuple[int, ...] = (1, 3, 5, 9)
     folds: int = 5

@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trigan.errors import ConfigError
 from trigan.data.inputs import image_batches
+from trigan.errors import ConfigError
 
 
 class FeatureExtractor(nn.Module):
-    """Images (N, C, S, S) -> (N, F): each chosen layer's map max-pooled to ``grid`` x ``grid`` (smaller maps as they are).
+    """Images (N, C, S, S) -> (N, F): each chosen layer's map, max-pooled to ``grid`` x ``grid`` where it is larger.
 
     Without a discriminator the features are the pixels. ``layers`` empty: all of them.
     Radford et al. 2015 (arXiv 1511.06434), section 5: all layers, a 4x4 grid.

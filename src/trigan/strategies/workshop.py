@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from safetensors.torch import load, save
 from torch import nn
 
@@ -15,10 +16,10 @@ from trigan.artifacts.atomic import write_bytes
 from trigan.artifacts.identity import describe, digest, tensor_digest
 from trigan.artifacts.store import Slot, Store
 from trigan.cost import Cost, count_flops
+from trigan.data.inputs import Inputs
 from trigan.data.types import DataSpec
 from trigan.modules import world
 from trigan.modules.fit import Observer, TrainerSettings, fit
-from trigan.data.inputs import Inputs
 from trigan.modules.players import PlayersModule
 from trigan.modules.stage import Context, Stage
 
@@ -121,8 +122,8 @@ class Workshop:
             box = (files, slot.manifest, slot.directory)
         files, manifest, directory = world.broadcast(box)
         for player, network in networks.items():
-            network.load_state_dict(load(files[player]))
-            network.to(self.settings.device).eval()
+            network.to(self.settings.device, self.settings.dtype).load_state_dict(load(files[player]))
+            network.eval()
         cost = Cost(manifest["cost"]["flops"], manifest["cost"]["images"])
         return Trained(name, stage.kind, key, networks, cost, manifest["status"], manifest["step"], directory)
 
@@ -131,7 +132,9 @@ class Workshop:
         observers = self.observers(name, slot.directory) if slot is not None else ()
         ending = fit(module, self.settings, slot.checkpoints if slot is not None else None, observers)
         module.to(self.settings.device)  # Lightning leaves it on the CPU
-        networks = {player: network.eval() for player, network in stage.finish(module, inputs).items()}
+        networks = stage.finish(module, inputs)
+        for network in networks.values():  # as they are when they come from the store, to the last bit
+            network.to(memory_format=torch.contiguous_format).eval()
         step = _selected_step(module, ending.step)
         cost = Cost(module.flops, dict(module.images))
         directory = Path()
@@ -145,4 +148,4 @@ class Workshop:
 
 
 def _selected_step(module: PlayersModule, last: int) -> int:
-    return int(module.selector.step) if module.selector is not None else last
+    return (int(module.selector.step) if module.selector is not None else 0) or last

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from trigan.evaluation.cost import Cost, count_flops
+from trigan.cost import Cost, count_flops
 
 BATCH = 2
 #: 2 per multiply-add of a 3x3 convolution 1 -> 4 on 8x8 (6x6 left) and of a linear layer 144 -> 10.

@@ -1,0 +1,65 @@
+"""Workers for one command: they get ready while its jobs are being checked, then run them with progress shown."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from trigan.cli.launchers import ExecLauncher, ForkLauncher, Job, Launcher
+from trigan.cli.pool import Ended, Pool, cores
+from trigan.cli.progress import progress
+
+
+class Crew:
+    """A context: inside it, :meth:`run` may be called several times.
+
+    On Linux jobs are forks of a server, whose imports begin at once, in the background. Elsewhere (macOS' libraries
+    don't fork), and where an import has started a thread, each job is a new interpreter.
+
+    Args:
+        workers: jobs at once; None: one per core.
+    """
+
+    def __init__(self, workers: int | None) -> None:
+        self._workers = workers or cores()
+        self._launcher: Launcher | None = None
+
+    def __enter__(self) -> "Crew":
+        self._forks = ForkLauncher() if sys.platform == "linux" else None
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if self._forks is not None:
+            self._forks.close()
+
+    def run(self, jobs: Sequence[Job], logs: Path) -> list[Ended]:
+        """Run jobs through the pool; see :meth:`trigan.cli.pool.Pool.run`."""
+        if not jobs:
+            return []
+        at_once = min(self._workers, cores(), len(jobs))
+        launcher, shown = self._ready(), progress(len(jobs), at_once)
+        try:
+            return Pool(launcher, at_once, logs).run(jobs, shown)
+        finally:
+            shown.close()
+
+    def _ready(self) -> Launcher:
+        if self._launcher is None:
+            count = self._forks.threads() if self._forks is not None else 0
+            if self._forks is not None and count == 1:
+                self._launcher = self._forks
+            else:
+                if count:
+                    print(f"trigan: an import started {count - 1} threads, so each job imports anew", file=sys.stderr)
+                self._launcher = ExecLauncher()
+        return self._launcher
+
+
+def report(ended: Sequence[Ended]) -> int:
+    """Name the failed jobs on standard error; 0 if there are none, else 1."""
+    failed = [one for one in ended if not one.ok]
+    for one in failed:
+        print(f"failed: {one.job.name} ({one.reason}); log: {one.log}", file=sys.stderr)
+    return 1 if failed else 0

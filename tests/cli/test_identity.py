@@ -1,0 +1,60 @@
+"""What makes two runs the same run."""
+
+import re
+
+import pytest
+
+from trigan.cli import identity
+from trigan.cli.compose import Composer
+
+
+def run_hash(composer: Composer, *overrides: str, fingerprint: str = "f") -> str:
+    return composer.compose(overrides).run_hash(fingerprint)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "study=demo",
+        "row='a row'",
+        "paths.outputs=elsewhere",
+        "runtime.threads=2",
+        "runtime.allow=[mine]",
+        "logger.project=other",
+        "data.root=/somewhere",
+        "trainer=ddp_cpu",
+        "trial=0",
+        "seed=0",
+    ],
+)
+def test_observers_and_places_do_not_count(composer: Composer, override: str) -> None:
+    assert run_hash(composer, override) == run_hash(composer)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "trial=1",
+        "seed=1",
+        "architecture=large",
+        "strategy.steps=11",
+        "data.size=16",
+        "trainer.precision=bf16",
+        "debug=fast",
+        "strategy.matched_flops=1",
+    ],
+)
+def test_all_else_counts(composer: Composer, override: str) -> None:
+    assert run_hash(composer, override) != run_hash(composer)
+
+
+def test_data_and_protocol_count(composer: Composer, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = run_hash(composer)
+    assert run_hash(composer, fingerprint="other") != before
+    monkeypatch.setattr(identity, "PROTOCOL_VERSION", -1)
+    assert run_hash(composer) != before
+
+
+def test_form(composer: Composer) -> None:
+    assert re.fullmatch(r"[0-9a-f]{20}", run_hash(composer))
+    assert run_hash(composer, "architecture.slope=1") == run_hash(composer, "architecture.slope=1.0")

@@ -1,0 +1,112 @@
+"""The command line as a user meets it."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trigan.cli.compose import Composed
+from trigan.cli.main import COMMANDS, main
+
+pytestmark = pytest.mark.usefixtures("small_conf")
+
+
+def error_line(capsys: pytest.CaptureFixture[str]) -> str:
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_help_is_light_and_lists_the_commands() -> None:
+    code = (
+        "import sys; from trigan.cli.main import main; main(['--help']); print(sorted(m for m in sys.modules if m in "
+    )
+    code += "('torch', 'hydra', 'pytorch_lightning', 'numpy', 'rich')))"
+    started = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert time.monotonic() - started < 2  # 0.05 s on an idle machine
+    *page, heavy = done.stdout.splitlines()
+    assert heavy == "[]"
+    for name, (_, text) in COMMANDS.items():
+        assert any(line.split() and line.split()[0] == name and line.endswith(text) for line in page)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["stduy"], "trigan: stduy: no such command; nearest: study; commands: "),
+        (["trial=3"], "trigan: trial=3: no such command; settings follow a command: trigan run trial=3"),
+        (["run", "trail=3"], "trigan: trail: no such setting; nearest: trial"),
+        (["run", "--fource"], "trigan: --fource: no such option; nearest: --force; `trigan run --help` lists them"),
+        (["run", "-m", "--workers", "0"], "trigan: --workers: 0: expected an int >= 1; see `trigan run --help`"),
+        (["run", "--cfg", "job", "--package", "stratgy"], "trigan: --package stratgy: no such node; nearest: strategy"),
+        (["data", "chekc"], "trigan: trigan data: expected `trigan data check"),
+        (["study", "nowhere"], "trigan: nowhere: no such study"),
+        (["--shell-completion", "install=tcsh"], "trigan: --shell-completion: expected install=SHELL"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistakes_are_one_line_and_exit_2(words: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert error_line(capsys).startswith(line)
+
+
+def test_traceback_on_request(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIGAN_TRACEBACK", "1")
+    assert main(["run", "trial=abc"]) == 2
+    text = capsys.readouterr().err
+    assert "Traceback" in text
+    assert text.splitlines()[-1] == "trigan: trial=abc: expected an int >= 0"
+
+
+def test_run_hands_over_what_was_composed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[Composed, bool]] = []
+    import trigan.cli.run
+
+    def fake(composed: Composed, force: bool = False) -> Path:
+        seen.append((composed, force))
+        return Path("outputs/runs/abc")
+
+    monkeypatch.setattr(trigan.cli.run, "run", fake)
+    assert main(["run", "trial=3", "--force", "architecture=large"]) == 0
+    assert capsys.readouterr().out == "outputs/runs/abc\n"
+    ((composed, force),) = seen
+    assert force
+    assert composed.trial == 3
+    assert composed.choices["architecture"] == "large"
+
+
+def test_ctrl_c_is_one_line_and_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    import trigan.cli.run
+
+    def interrupted(composed: Any, force: bool = False) -> Path:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trigan.cli.run, "run", interrupted)
+    assert main(["run"]) == 130
+    assert "the same command goes on" in error_line(capsys)
+
+
+def test_run_help_shows_groups_settings_and_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--help"]) == 0
+    page = capsys.readouterr().out
+    assert "architecture  large, [small]" in page
+    assert "debug         fast" in page
+    assert "architecture.width=8" in page
+    assert "trigan run -m" in page
+
+
+def test_cfg_and_info(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--cfg", "job", "--resolve", "--package", "strategy", "architecture=large", "debug=null"]) == 0
+    page = capsys.readouterr().out
+    assert page.startswith("# @package strategy")
+    assert "width: 16" in page
+    assert main(["run", "--cfg", "hydra"]) == 0
+    assert capsys.readouterr().out.startswith("hydra:")
+    assert main(["run", "--info", "searchpath"]) == 0
+    assert "command-line" not in capsys.readouterr().out
+    assert main(["run", "trial=7", "--cfg", "job"]) == 0
+    assert "trial: 7" in capsys.readouterr().out

@@ -1,0 +1,152 @@
+"""A study: its file, its jobs, what is skipped, and rows that are given the compute of the dearest."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from trigan.cli import study_command
+from trigan.cli.compose import Composer
+from trigan.cli.crew import Crew
+from trigan.cli.launchers import Job
+from trigan.cli.main import main
+from trigan.cli.pool import Ended
+from trigan.cli.study import Plan, quoted
+from trigan.cli.study_file import read
+from trigan.errors import ConfigError
+
+STUDY: dict[str, Any] = {
+    "title": "A table",
+    "claim": "none",
+    "trials": 2,
+    "fixed": ["architecture.width=4"],
+    "columns": [{"name": "small", "set": ["data.size=8"]}, {"name": "large", "set": ["data.size=16"]}],
+    "rows": [
+        {"name": "baseline, matched", "set": ["strategy=one"], "match": "dearest"},
+        {"name": "baseline", "set": ["strategy=one"]},
+        {"name": "it's two", "set": ["strategy=two", "strategy.flag=true"]},
+    ],
+    "reference": "baseline",
+    "scales": {"laptop": {"set": ["strategy.steps=5"]}, "paper": {"set": ["strategy.steps=50"], "trials": 5}},
+}
+
+
+def write(folder: Path, **changes: Any) -> Path:
+    path = folder / "table" / "study.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump({**STUDY, **changes}))
+    return path
+
+
+def finish(cells: Sequence[Any], flops: int = 1) -> None:
+    for index, cell in enumerate(cells):
+        cell.record.parent.mkdir(parents=True)
+        cell.record.write_text(json.dumps({"result": {"cost": {"flops": flops + index}}}))
+
+
+def test_scales(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    assert read(path).scale == "laptop"
+    assert read(path).fixed == ("architecture.width=4", "strategy.steps=5")
+    assert read(path, "paper").trials == (0, 1, 2, 3, 4)
+    assert read(write(tmp_path, scales=None)).scale is None
+    with pytest.raises(ConfigError, match="--scale papper: no such scale; nearest: paper; scales: laptop, paper"):
+        read(write(tmp_path), "papper")
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"colums": []}, "colums: no such key; nearest: columns"),
+        ({"rows": [{"name": "a", "sett": []}]}, "rows: a: sett: no such key; nearest: set"),
+        ({"rows": [{"name": "a", "set": ["strategy"]}]}, "rows: a: expected a list of overrides"),
+        ({"rows": []}, "rows: expected a list"),
+        ({"rows": [{"name": "a", "match": "cheapest"}]}, "match=cheapest: expected dearest"),
+        ({"reference": "basline"}, "'basline' is no row; nearest: baseline"),
+        ({"trials": 0}, "trials=0: expected how many"),
+        ({"fixed": ["runtime.allow=[os]"]}, "command line only"),
+        ({"family": {"rows": ["it's two"]}}, "family: expected"),
+    ],
+)
+def test_mistakes_in_the_file(tmp_path: Path, changes: dict[str, Any], line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(write(tmp_path, **changes))
+    assert line in str(caught.value)
+    assert "study.yaml" in str(caught.value)
+
+
+def test_jobs_and_what_they_run(tmp_path: Path, composer: Composer) -> None:
+    plan = Plan(composer, read(write(tmp_path)), [f"paths.outputs={tmp_path}"])
+    cells = plan.cells()
+    assert [cell.name for cell in cells[:4]] == [
+        "baseline, small, trial 0",
+        "baseline, small, trial 1",
+        "baseline, large, trial 0",
+        "baseline, large, trial 1",
+    ]
+    assert len(cells) == len({cell.hash for cell in cells}) == 8
+    two = composer.compose(cells[-1].arguments)
+    assert (two.config["row"], two.config["study"], two.trial) == ("it's two", "table", 1)
+    assert two.config["strategy"]["steps"] == 5
+    assert cells[-1].record == tmp_path / "runs" / cells[-1].hash / "record.json"
+    assert plan.check_matched() == 4
+
+
+def test_a_mistake_in_any_job_names_its_row(tmp_path: Path, composer: Composer) -> None:
+    rows = [*STUDY["rows"][:2], {"name": "it's two", "set": ["strategy=tow"]}]
+    with pytest.raises(ConfigError, match=r'^row "it\'s two", column \'small\': strategy=tow: no such choice'):
+        Plan(composer, read(write(tmp_path, rows=rows))).cells()
+
+
+def test_matched_rows_get_the_dearest_of_their_column_and_trial(tmp_path: Path, composer: Composer) -> None:
+    plan = Plan(composer, read(write(tmp_path)), [f"paths.outputs={tmp_path}"])
+    cells = plan.cells()
+    finish(cells[:-1], flops=10**15)
+    matched, waiting = plan.matched(cells)
+    assert waiting == ["baseline, matched, large, trial 1"]
+    assert [cell.name for cell in matched] == [
+        "baseline, matched, small, trial 0",
+        "baseline, matched, small, trial 1",
+        "baseline, matched, large, trial 0",
+    ]
+    for cell, dearest in zip(matched, (4, 5, 6), strict=True):
+        assert composer.compose(cell.arguments).config["strategy"]["matched_flops"] == 10**15 + dearest
+
+
+def test_names_survive_the_command_line(composer: Composer) -> None:
+    for name in ("plain", "it's, a [name] = {x}", 'a "b" $c', "back\\slash"):
+        assert composer.compose([f"row={quoted(name)}"]).config["row"] == name
+
+
+@pytest.mark.usefixtures("small_conf", "no_server")
+def test_command_skips_what_is_done_and_runs_matched_rows_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, composer: Composer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, own = write(tmp_path, columns=STUDY["columns"][:1]), f"paths.outputs={tmp_path}"
+    plan = Plan(composer, read(path), [own])
+    by_arguments = {cell.arguments: cell for cell in plan.cells()}
+    batches: list[list[str]] = []
+
+    def run_jobs(self: Crew, jobs: Sequence[Job], logs: Path) -> list[Ended]:
+        batches.append([job.name for job in jobs])
+        finish([by_arguments[job.overrides] for job in jobs if job.overrides in by_arguments])
+        return [Ended(job, 0, 1.0, tmp_path / "none.log") for job in jobs]
+
+    tables: list[tuple[int, Path]] = []
+    monkeypatch.setattr(Crew, "run", run_jobs)
+    monkeypatch.setattr(study_command, "write_table", lambda study, cells, folder: tables.append((len(cells), folder)))
+    finish(plan.cells()[:1])
+    assert main(["study", str(path), own, "--status"]) == 0
+    assert "1 of 6 jobs done" in capsys.readouterr().out
+    assert main(["study", str(path), own, "--dry-run"]) == 0
+    assert "trigan run architecture.width=4" in capsys.readouterr().out
+    assert batches == []
+    assert main(["study", str(path), own]) == 0
+    assert [len(batch) for batch in batches] == [3, 2]
+    assert all(name.startswith("baseline, matched") for name in batches[1])
+    assert tables == [(6, tmp_path / "studies" / "table" / "laptop")]
+    assert main(["study", str(path), own, "archtecture=large"]) == 2
+    assert "archtecture: no such setting; nearest: architecture" in capsys.readouterr().err

@@ -1,0 +1,233 @@
+"""Tiny stages on real digits: what the tests of modules, samples and strategies are played with."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from trigan.data.augmentation import Augmentation, Classic, NoAugmentation
+from trigan.data.inputs import Input, Inputs
+from trigan.data.regime import Regime
+from trigan.data.sources.digits import Digits
+from trigan.data.split import draw
+from trigan.data.types import DataSpec, Labelled, Source, TrainingView
+from trigan.losses.games import AdversarialLoss, non_saturating
+from trigan.modules.classifier import ClassifierStage
+from trigan.modules.ema import EMA
+from trigan.modules.fit import Ending, Observer, TrainerSettings, fit
+from trigan.modules.gan import GANStage
+from trigan.modules.joint import JointStage
+from trigan.modules.objectives import Conditional, FeatureMatching, PseudoLabel
+from trigan.modules.objectives.game import Game, Ramp
+from trigan.modules.optimizers import Adam, OptimizerFactory, SGD
+from trigan.modules.players import PlayersModule
+from trigan.modules.stage import Context, Stage
+from trigan.networks.adversaries import Architecture, Generator
+from trigan.networks.cgan import CGAN
+from trigan.networks.classifier import Classifier
+from trigan.networks.dcgan import DCGAN
+from trigan.networks.shapes import Shapes
+from trigan.networks.small_cnn import SmallCNN
+
+torch.set_num_threads(1)
+
+SPEC = DataSpec(1, 8, 10)
+DCGAN8, CGAN8 = DCGAN(width=8, latent=8), CGAN(width=8, latent=8, label_code=8, joint=16)
+CNN8 = SmallCNN(width=8)
+#: Late terms are on from the first step.
+NOW = Ramp(0.0, 0.0)
+TURNED = Classic(rotate=10, noise=0.1)
+
+
+@cache
+def digits() -> Source:
+    return Digits().load()
+
+
+@cache
+def view(validation: bool = False, labels: int = 4) -> TrainingView:
+    """A few labels per class and 200 unlabelled images; with ``validation`` as many labels again for selection."""
+    regime = Regime(labels_per_class=labels, unlabelled=200, validation="large" if validation else "none")
+    return draw(digits(), regime, 0).view
+
+
+def inputs_of(seen: TrainingView) -> dict[str, Input]:
+    """All that any stage asks for, under its names."""
+    pool = torch.cat([seen.labelled.images, seen.unlabelled])
+    inputs = {"labelled": Input(seen.labelled.images, seen.labelled.labels), "unlabelled": Input(pool)}
+    if seen.validation is not None:
+        inputs["validation"] = Input(seen.validation.images, seen.validation.labels)
+    return inputs
+
+
+def adams(rate: float = 1e-3) -> dict[str, OptimizerFactory]:
+    return {player: Adam(rate, (0.5, 0.999)) for player in ("generator", "discriminator", "classifier")}
+
+
+def gan_stage(
+    steps: int = 6,
+    architecture: Architecture = DCGAN8,
+    loss: AdversarialLoss | None = None,
+    batch: int = 16,
+    optimizer: dict[str, OptimizerFactory] | None = None,
+    clip: float | None = None,
+    augmentation: Augmentation | None = None,
+) -> GANStage:
+    return GANStage(
+        architecture,
+        loss or non_saturating(),
+        optimizer or adams(),
+        steps,
+        batch,
+        EMA(64, 0.5),
+        augmentation or NoAugmentation(),
+        clip,
+    )
+
+
+def classifier_stage(steps: int = 6, **changes: Any) -> ClassifierStage:
+    stage = ClassifierStage(CNN8, TURNED, Adam(1e-2, (0.9, 0.999)), steps, batch=16, ema=EMA(64, 0.5))
+    return replace(stage, **changes)
+
+
+def joint_stage(game: Game, steps: int = 6, **changes: Any) -> JointStage:
+    architecture = CGAN8 if isinstance(game, Conditional) else DCGAN8
+    stage = JointStage(
+        architecture, CNN8, non_saturating(), game, adams(), TURNED, steps, batch=16, view=Classic(crop=1)
+    )
+    return replace(stage, ema=EMA(64, 0.5), **changes)
+
+
+#: Every objective, each with every term switched on, and the inputs of its stage.
+OBJECTIVES: dict[str, Callable[[], Stage]] = {
+    "dcgan": gan_stage,
+    "cgan": lambda: gan_stage(architecture=CGAN8),
+    "feature_matching": lambda: joint_stage(FeatureMatching()),
+    "pseudo_label": lambda: joint_stage(PseudoLabel(threshold=0.0, ramp=NOW)),
+    "conditional": lambda: joint_stage(Conditional(ramp=NOW)),
+}
+
+
+def inputs_for(stage: Stage, seen: TrainingView | None = None) -> Inputs:
+    """The inputs that a stage takes, of the view."""
+    seen = seen or view()
+    if isinstance(stage, GANStage):
+        labelled = seen.labelled
+        if stage.architecture.conditional:
+            return {"real": Input(labelled.images, labelled.labels)}
+        return {"real": Input(torch.cat([labelled.images, seen.unlabelled]))}
+    inputs = inputs_of(seen)
+    if isinstance(stage, ClassifierStage):
+        del inputs["unlabelled"]
+    return inputs
+
+
+def built(
+    stage: Stage, inputs: Inputs | None = None, settings: TrainerSettings | None = None, seed: int = 0
+) -> PlayersModule:
+    """The stage's module at its first step."""
+    context = Context(SPEC, seed, settings or TrainerSettings(), torch.device("cpu"))
+    return stage.build(context, inputs if inputs is not None else inputs_for(stage))
+
+
+def fitted(
+    stage: Stage,
+    settings: TrainerSettings | None = None,
+    inputs: Inputs | None = None,
+    checkpoints: Path | None = None,
+    observers: Sequence[Observer] = (),
+) -> tuple[PlayersModule, Ending]:
+    """The stage's module after its fit."""
+    settings = settings or TrainerSettings()
+    module = built(stage, inputs, settings)
+    return module, fit(module, settings, checkpoints, observers)
+
+
+def copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in state.items()}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    """Whether two state dicts are equal to the last bit."""
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@dataclass
+class Recorder:
+    """An observer that keeps what it is told, and calls ``then`` with (module, metrics)."""
+
+    then: Callable[[PlayersModule, dict[str, float]], None] = lambda module, metrics: None
+    began: list[int] = field(default_factory=list)
+    rows: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+
+    def begins(self, module: PlayersModule) -> None:
+        self.began.append(module.done)
+
+    def flushed(self, module: PlayersModule, metrics: dict[str, float]) -> None:
+        self.rows.append((module.done, metrics))
+        self.then(module, metrics)
+
+
+class _Linear(nn.Module):
+    """The one body that serves as hidden layer, judge and trunk of :class:`Plain`: no batch norm."""
+
+    def __init__(self, shapes: Shapes, latent: int) -> None:
+        super().__init__()
+        self.shape = (shapes.channels, shapes.size, shapes.size)
+        self.layers = nn.Sequential(nn.Linear(latent, 16), nn.Tanh(), nn.Linear(16, shapes.channels * shapes.size**2))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.layers(hidden).tanh().view(-1, *self.shape)
+
+
+class _First(nn.Module):
+    def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
+        return z
+
+
+class _Critic(nn.Module):
+    def __init__(self, shapes: Shapes) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(shapes.channels * shapes.size**2, 16), nn.Tanh(), nn.Linear(16, 1))
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.layers(x.flatten(1)).squeeze(1)
+
+    def features(self, x: Tensor) -> dict[str, Tensor]:
+        return {"flat": x}
+
+
+@dataclass(frozen=True)
+class Plain:
+    """An architecture without batch norm anywhere: rows don't know of each other."""
+
+    latent: int = 8
+    discriminator_norm: str = "none"
+    conditional: ClassVar[bool] = False
+
+    def generator(self, spec: Shapes) -> Generator:
+        return Generator(_First(), _Linear(spec, self.latent), self.latent, 0)  # type: ignore[arg-type]
+
+    def discriminator(self, spec: Shapes) -> Any:
+        return _Critic(spec)
+
+
+@dataclass(frozen=True)
+class PlainClassifier:
+    """A classifier without batch norm."""
+
+    def __call__(self, spec: Shapes) -> Classifier:
+        body = nn.Sequential(nn.Flatten(), nn.Linear(spec.channels * spec.size**2, 16), nn.Tanh())
+        return Classifier(body, nn.Linear(16, spec.classes))
+
+
+#: Plain gradient descent: a step is the gradient itself.
+DESCENT = SGD(1.0, momentum=0.0, weight_decay=0.0)
+
+
+def labelled(images: Tensor, labels: Tensor) -> Labelled:
+    return Labelled(images, labels)
