@@ -73,6 +73,7 @@ class Adversarial:
     def _penalty(self, step: Step, real: Batch, real_images: Tensor, fake_images: Tensor) -> Tensor:
         discriminator = step.network("discriminator")
         eps = real.draws.uniform("penalty", 1, 1, 1).to(real_images.dtype)
+        fake_images = fake_images.to(real_images.dtype)  # under autocast G's images are bfloat16
 
         def critic(images: Tensor) -> Tensor:
             logits: Tensor = discriminator(images, real.labels)

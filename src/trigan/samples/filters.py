@@ -1,6 +1,7 @@
 """Filters: which candidates of a sample set are kept, in the order in which they come."""
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import Protocol
 
 import torch
@@ -66,7 +67,7 @@ class Realism:
 @torch.no_grad()
 def outputs(network: nn.Module, images: Tensor, labels: Tensor | None = None) -> Tensor:
     """The network's outputs on uint8 images, on the CPU; ``labels`` go along where they are given."""
-    parameter = next(network.parameters())
+    parameter = next(chain(network.parameters(), network.buffers()))  # a kNN on pixels has buffers alone
     results, start = [], 0
     for batch in image_batches(images, parameter.device, parameter.dtype):
         if labels is None:

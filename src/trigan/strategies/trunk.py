@@ -49,11 +49,14 @@ class ProbedTrunk(nn.Module):
         self.scale: Tensor
 
     def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.head((self.extractor(images) - self.mean) / self.scale)
+        features = self.extractor(images).to(self.mean.dtype)  # a trunk may be in double precision
+        logits: Tensor = self.head((features - self.mean) / self.scale)
         return logits
 
 
 @torch.no_grad()
 def extract(extractor: FeatureExtractor, images: Tensor, device: torch.device) -> Tensor:
     """Features of uint8 images, float32 (N, F), on the CPU."""
-    return torch.cat([extractor(batch).float().cpu() for batch in image_batches(images, device, torch.float32)])
+    parameter = next(extractor.parameters(), None)
+    dtype = torch.float32 if parameter is None else parameter.dtype
+    return torch.cat([extractor(batch).float().cpu() for batch in image_batches(images, device, dtype)])
