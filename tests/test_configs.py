@@ -186,7 +186,12 @@ def factors() -> dict[str, list[str]]:
     crossed = {g: GROUPS[g] for g in ("architecture", "loss", "optimizer", "classifier", "augmentation", "balance")}
     shapes = {"data.channels": ["1", "3"], "data.image_size": ["8", "13", "16"]}
     return {
-        "strategy": [*variants, "augment", "augment strategy.samples.fill=deficit", "augment strategy.source=unlabelled"],
+        "strategy": [
+            *variants,
+            "augment",
+            "augment strategy.samples.fill=deficit",
+            "augment strategy.source=unlabelled",
+        ],
         **crossed,
         "regime": GROUPS["regime"],
         **shapes,
@@ -198,9 +203,7 @@ def factors() -> dict[str, list[str]]:
 def every_two(crossed: dict[str, list[str]]) -> list[dict[str, str]]:
     """Cases such that any two values of any two factors meet in one of them (greedy, always the same)."""
     names = list(crossed)
-    missing = {
-        ((a, x), (b, y)) for a, b in itertools.combinations(names, 2) for x in crossed[a] for y in crossed[b]
-    }
+    missing = {((a, x), (b, y)) for a, b in itertools.combinations(names, 2) for x in crossed[a] for y in crossed[b]}
     cases = []
     while missing:
         case: dict[str, str] = dict(min(missing))
@@ -241,3 +244,10 @@ def test_every_two_choices(case: dict[str, str], tmp_path: Path) -> None:
     given = sensible(case)
     composed = composer().compose(small(*given, f"paths.outputs={tmp_path}", steps=5))
     check(run_strategy(composed, tmp_path / "store"))
+
+
+@pytest.mark.parametrize("probe", [name for name in GROUPS["strategy/probe"] if name != "fine_tune"])
+def test_pixels_are_a_trunk(probe: str, tmp_path: Path) -> None:
+    """The control without any network: nothing may ask for its parameters."""
+    given = ["strategy=features", "strategy.trunk=pixels", f"strategy/probe={probe}"]
+    check(run_strategy(composer().compose(small(*given)), tmp_path))

@@ -34,7 +34,10 @@ def parquet(root: Path, source: dict[str, Any], classes: int = 3, channels: int 
             seed += 1
             labels = [k for _ in range(per_class) for k in range(classes)]
             encoded = [{"bytes": png(image), "path": None} for image in images(len(labels), channels, seed=seed)]
-            table = {columns["image"]: encoded, columns["label"]: labels if part != "unlabelled" else [-1] * len(labels)}
+            table = {
+                columns["image"]: encoded,
+                columns["label"]: labels if part != "unlabelled" else [-1] * len(labels),
+            }
             pq.write_table(pa.table(table), root / f"{splits[part]}-00000-of-00001.parquet")
     return root
 
