@@ -1,4 +1,4 @@
-"""The resident loader against a PIL + DataLoader pipeline, interleaved: images per second, without and with crop + flip.
+"""The resident loader against a PIL + DataLoader pipeline, interleaved, without and with crop and flip.
 
     python benchmarks/loader.py [--rounds 5] [--out benchmarks/results/loader.json]
 

@@ -175,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for row in found:
         print(
             f"{row['case']:14} framework {row['framework_ms']:8.2f} ms   lean {row['lean_ms']:8.2f} ms   "
-            f"ratio {row['ratio']:.3f} (aim <= {row['aim']:.2f})   empty Lightning loop {row['lightning_floor_ms']:.2f} ms"
+            f"ratio {row['ratio']:.3f} (aim <= {row['aim']:.2f})   empty loop {row['lightning_floor_ms']:.2f} ms"
         )
 
 

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_data
 import yaml
 from few_steps import check, composer, run_strategy, small
 
 from trigan.cli.compose import unresolved
 from trigan.errors import ConfigError
-
-import tiny_data
 
 CONF = Path(__file__).parents[1] / "conf"
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))

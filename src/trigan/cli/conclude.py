@@ -159,7 +159,7 @@ def _draw_pictures(
         if not files:
             continue
         snapshots = [(int(file.stem), np.load(file)) for file in files]
-        labelled = int(trained.networks["generator"].classes) == len(names)
+        labelled = trained.networks["generator"].classes == len(names)
         sheet = directory / f"samples-{trained.name}.png"
         sheets.sample_sheet(snapshots[-1][1], sheet, names if labelled else ())
         over = directory / f"samples-{trained.name}-over-training.png"

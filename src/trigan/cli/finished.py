@@ -60,7 +60,7 @@ class Finished:
         return self.networks["classifier"]
 
     @property
-    def generator(self) -> nn.Module:
+    def generator(self) -> Any:
         """The run's generator.
 
         Raises:

@@ -43,7 +43,7 @@ class _FixedPooling(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         if self.discriminator is None:
             return images.flatten(1)
-        maps: dict[str, Tensor] = self.discriminator.features(images)  # type: ignore[operator]
+        maps: dict[str, Tensor] = self.discriminator.features(images)
         chosen = [maps[layer] for layer in self.layers] if self.layers else list(maps.values())
         return torch.cat([max_pooled(feature, self.grid).flatten(1) for feature in chosen], dim=1)
 

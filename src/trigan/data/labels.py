@@ -23,7 +23,7 @@ def number_classes(
     known = [label for label in labels if label is not None and label != -1]
     if any(isinstance(label, str) for label in known) and any(not isinstance(label, str) for label in known):
         raise DataError(f"{where}: some labels are texts and some are numbers; use one kind")
-    values = sorted(set(known))  # type: ignore[type-var]
+    values = sorted(set(known))
     numbers = [value for value in values if not isinstance(value, str)]
     top = len(names) - 1 if names is not None else None
     for value in numbers:

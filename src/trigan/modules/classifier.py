@@ -140,4 +140,4 @@ def _settle(module: PlayersModule, network: nn.Module, inputs: Inputs) -> None:
     images = inputs["labelled"].images
     if "unlabelled" in inputs:
         images = torch.cat([images, inputs["unlabelled"].images])
-    settle_classifier(network, images, module.plan.seed, module.device, module.dtype)
+    settle_classifier(network, images, module.plan.seed, module.device, module.weights_dtype)

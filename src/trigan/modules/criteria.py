@@ -116,7 +116,7 @@ class Extra:
 
 @dataclass(frozen=True)
 class FixMatch:
-    """FixMatch (Sohn et al. 2020, arXiv 2001.07685, eq. 4): a weak view's label, where sure, taught to a strong view."""
+    """FixMatch (Sohn et al. 2020, arXiv 2001.07685, eq. 4): a weak view's label, where sure, for a strong view."""
 
     weak: Augmentation
     strong: Augmentation

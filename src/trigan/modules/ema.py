@@ -4,16 +4,17 @@ import copy
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trigan.errors import ConfigError
 
 
 @dataclass(frozen=True)
 class EMA:
-    """Half-life of the average: ``min(half_life, ramp * images seen)`` images (Karras et al. 2022, arXiv 2206.00364, app. F).
+    """Half-life of the average: ``min(half_life, ramp * images seen)`` images.
 
-    The ramp keeps the average close to the weights early on: a fixed decay of .999 is worse than none below 4,000 steps.
+    Karras et al. 2022 (arXiv 2206.00364), appendix F. The ramp keeps the average close to the weights early on: a fixed
+    decay of .999 is worse than none below 4,000 steps.
     """
 
     half_life: int = 10_000
@@ -35,10 +36,10 @@ class Average:
     def __init__(self, network: nn.Module, settings: EMA) -> None:
         self.settings = settings
         self.network = copy.deepcopy(network).requires_grad_(False)
-        self._pairs = (list(self.network.parameters()), list(network.parameters()))
+        self._averaged: list[Tensor] = list(self.network.parameters())
+        self._present: list[Tensor] = list(network.parameters())
 
     @torch.no_grad()
     def update(self, images_seen: int, batch: int) -> None:
         """Move the average towards the network's present weights."""
-        averaged, present = self._pairs
-        torch._foreach_lerp_(averaged, present, 1.0 - self.settings.decay(images_seen, batch))
+        torch._foreach_lerp_(self._averaged, self._present, 1.0 - self.settings.decay(images_seen, batch))

@@ -109,7 +109,8 @@ def fit(
 ) -> Ending:
     """Fit ``module`` to the end of its plan, going on from the newest healthy checkpoint in ``checkpoints``.
 
-    Rank 0 alone reads and writes files; observers are told where the fit begins. A fit that diverges ends on its last healthy checkpoint, or on its first weights if there is none.
+    Rank 0 alone reads and writes files; observers are told where the fit begins. A fit that diverges ends on its last
+    healthy checkpoint, or on its first weights if there is none.
     """
     callbacks: list[pl.Callback] = []
     folder = checkpoints if world.rank() == 0 else None

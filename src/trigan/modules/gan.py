@@ -130,8 +130,10 @@ class GANStage:
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
         generator_network, discriminator = module.result("generator"), module.result("discriminator")
-        settle_generator(generator_network, module.plan.seed, module.device, module.dtype)
-        settle_discriminator(discriminator, inputs["real"].images, module.plan.seed, module.device, module.dtype)
+        settle_generator(generator_network, module.plan.seed, module.device, module.weights_dtype)
+        settle_discriminator(
+            discriminator, inputs["real"].images, module.plan.seed, module.device, module.weights_dtype
+        )
         return {"generator": generator_network, "discriminator": discriminator}
 
     def blank(self, spec: DataSpec) -> dict[str, nn.Module]:

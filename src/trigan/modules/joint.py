@@ -1,6 +1,7 @@
 """The joint stage: G, C and, where the game has one, D, trained together."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 from torch import nn
 
@@ -55,8 +56,7 @@ class JointStage:
 
     def build(self, context: Context, inputs: Inputs) -> PlayersModule:
         networks = {
-            name: context.fresh(name, lambda name=name: self._network(name, context.spec))
-            for name in self.objective.players
+            name: context.fresh(name, partial(self._network, name, context.spec)) for name in self.objective.players
         }
         players = {
             name: Player(network, self.optimizer[name], None if name == "discriminator" else self.ema)
@@ -68,7 +68,7 @@ class JointStage:
         return watch_validation(module, self.selection, inputs)
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
-        seed, device, dtype = module.plan.seed, module.device, module.dtype
+        seed, device, dtype = module.plan.seed, module.device, module.weights_dtype
         networks = {name: module.result(name) for name in self.objective.players}
         networks["classifier"] = chosen_classifier(module, inputs)
         settle_generator(networks["generator"], seed, device, dtype)

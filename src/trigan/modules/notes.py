@@ -1,4 +1,4 @@
-"""Scalars of the training loop, summed on the device and read once every so many steps (reading waits for the device)."""
+"""Scalars of the training loop, summed on the device and read rarely: reading waits for the device."""
 
 import torch
 from torch import Tensor

@@ -28,7 +28,7 @@ METRICS_NAME, SAMPLES_NAME = "metrics.jsonl", "samples"
 
 @dataclass(frozen=True)
 class Watch:
-    """What is watched: ``progress`` shows a bar (or a line now and then), ``sheets`` grids of samples are kept over a fit.
+    """What is watched: ``progress`` shows a bar (or lines in a log), ``sheets`` grids of samples are kept over a fit.
 
     A sheet has ``columns`` samples in each row: a row a class, or 10 rows from an unconditional G.
     """
@@ -95,14 +95,14 @@ class SampleSheets:
     @torch.no_grad()
     def _sheet(self, module: PlayersModule) -> np.ndarray:
         network = module.result("generator")
-        rows = int(network.classes) or 10
+        rows = network.classes or 10
         count = rows * self._columns
-        z = torch.randn(count, int(network.latent), generator=generator(module.plan.seed, "sheet"))
+        z = torch.randn(count, network.latent, generator=generator(module.plan.seed, "sheet"))
         y = torch.arange(rows).repeat_interleave(self._columns).to(module.device) if network.classes else None
         training = network.training
         network.train()  # an average has no batch-norm statistics of its own before the end of the fit
         with frozen_statistics(network), own_statistics(network):  # rank 0 looks alone
-            images = to_uint8(network(z.to(module.device, module.dtype), y)).cpu()
+            images = to_uint8(network(z.to(module.device, module.weights_dtype), y)).cpu()
         network.train(training)
         grid = images.permute(0, 2, 3, 1).numpy()
         return grid.reshape(rows, self._columns, *grid.shape[1:])

@@ -95,7 +95,8 @@ class PlayersModule(pl.LightningModule):
         self._weights = {name: list(network.parameters()) for name, network in self.networks.items()}
         self._stream_seeds: dict[str, int] = {}
         self._mover = ""
-        self.networks.to(memory_format=torch.channels_last)  # a quarter faster on the CPU, the same numbers to rounding
+        for network in self.networks.values():
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter faster on the CPU, the same numbers to rounding
         self.selector: Selector | None = None
         self._settle: Callable[[nn.Module], None] | None = None
 
@@ -187,9 +188,14 @@ class PlayersModule(pl.LightningModule):
         start = (part * world.world_size() + world.rank()) * share
         return start, start + share
 
+    @property
+    def weights_dtype(self) -> torch.dtype:
+        """Of the weights, hence of everything that passes through them."""
+        return next(iter(self._weights.values()))[0].dtype
+
     def in_flight(self, images: Tensor) -> Tensor:
         """Images in the precision of the weights."""
-        return images if images.dtype == self.dtype else images.to(self.dtype)
+        return images if images.dtype == self.weights_dtype else images.to(self.weights_dtype)
 
     def stream_seed(self, stream: str) -> int:
         """The seed of a stream's random numbers."""
@@ -211,6 +217,6 @@ class PlayersModule(pl.LightningModule):
             raise Diverged(f"diverged by step {self.done}: {what}", self.done)
         return means
 
-    def result(self, player: str) -> nn.Module:
+    def result(self, player: str) -> Any:
         """The network to evaluate: its average where it has one, else itself."""
         return self.averages[player] if player in self.averages else self.networks[player]

@@ -14,7 +14,7 @@ from trigan.errors import ConfigError
 
 @dataclass(frozen=True)
 class Selection:
-    """``rule``: ``last``, ``val`` (best of ``candidates`` evenly spaced ones), or ``auto``: val where there is validation data."""
+    """``rule``: ``last``, ``val`` (best of ``candidates`` evenly spaced ones), or ``auto``: val where there is V."""
 
     rule: Literal["auto", "last", "val"] = "auto"
     candidates: int = 10
@@ -34,7 +34,7 @@ class Selection:
 
 
 class Selector(nn.Module):
-    """The best classifier so far; part of a checkpoint, so that a resumed fit chooses alike. Ties go to the later one."""
+    """The best classifier so far, ties to the later; part of a checkpoint, so that a resumed fit chooses alike."""
 
     accuracy: Tensor
     step: Tensor
@@ -49,7 +49,7 @@ class Selector(nn.Module):
 
     @torch.no_grad()
     def consider(self, network: nn.Module, settle: Callable[[nn.Module], None], step: int) -> None:
-        """Take ``network``, settled for evaluation, if it is as accurate on the validation labels as the best so far."""
+        """Take ``network``, settled for evaluation, if it is as accurate on V as the best so far."""
         candidate = copy.deepcopy(network)
         settle(candidate)
         score = accuracy(candidate, self._validation)

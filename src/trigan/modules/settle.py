@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trigan.data.inputs import EVALUATION_BATCH, image_batches, sample_of
+from trigan.networks.adversaries import Discriminator, Generator
 from trigan.networks.batchnorm import reestimate_statistics
 from trigan.rng import generator
 
@@ -15,15 +16,15 @@ from trigan.rng import generator
 STATISTICS_IMAGES = 5_000
 
 
-def settle_generator(network: nn.Module, seed: int, device: torch.device, dtype: torch.dtype) -> None:
+def settle_generator(network: Generator, seed: int, device: torch.device, dtype: torch.dtype) -> None:
     """Statistics of G over its own latent distribution."""
 
     def batches() -> list[tuple[Tensor, Tensor | None]]:
         source = generator(seed, "generator statistics")
         pairs: list[tuple[Tensor, Tensor | None]] = []
         for _ in range(STATISTICS_IMAGES // EVALUATION_BATCH):
-            z = torch.randn(EVALUATION_BATCH, int(network.latent), generator=source).to(device, dtype)
-            classes = int(network.classes)
+            z = torch.randn(EVALUATION_BATCH, network.latent, generator=source).to(device, dtype)
+            classes = network.classes
             y = torch.randint(classes, (EVALUATION_BATCH,), generator=source).to(device) if classes else None
             pairs.append((z, y))
         return pairs
@@ -32,7 +33,7 @@ def settle_generator(network: nn.Module, seed: int, device: torch.device, dtype:
 
 
 def settle_discriminator(
-    network: nn.Module, images: Tensor, seed: int, device: torch.device, dtype: torch.dtype
+    network: Discriminator, images: Tensor, seed: int, device: torch.device, dtype: torch.dtype
 ) -> None:
     """Statistics of D over real training images (uint8)."""
     chosen = sample_of(images, STATISTICS_IMAGES, seed)

@@ -1,9 +1,9 @@
 """One training step as an objective sees it: named batches, the random numbers that go with them, and the fakes."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trigan.rng import Draws
 
@@ -40,7 +40,7 @@ class Step:
         self._generator_due = generator_due
         self._batches: dict[str, Batch] = {}
 
-    def network(self, player: str) -> nn.Module:
+    def network(self, player: str) -> Any:
         """The network of a player."""
         return self._module.networks[player]
 
@@ -60,10 +60,10 @@ class Step:
         It carries G's graph when G moves in this step, and none otherwise; other players take ``images.detach()``.
         """
         if "fakes" not in self._batches:
-            module, generator = self._module, self._module.networks["generator"]
+            module, generator = self._module, self.network("generator")
             draws = self.draws("fakes", module.plan.batch)
-            z = draws.normal("z", int(generator.latent)).to(module.dtype)
-            classes = int(generator.classes)
+            z = draws.normal("z", generator.latent).to(module.weights_dtype)
+            classes = generator.classes
             labels = draws.integers("y", classes) if classes else None
             mover = module.let_move("generator") if self._generator_due else None
             with torch.set_grad_enabled(self._generator_due):

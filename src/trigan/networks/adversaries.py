@@ -1,5 +1,6 @@
 """Generator and discriminator: one convolutional body each, and a small part that knows whether there are labels."""
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from torch import Tensor, nn
@@ -23,6 +24,17 @@ class Architecture(Protocol):
     def generator(self, spec: Shapes) -> "Generator": ...
 
     def discriminator(self, spec: Shapes) -> "Discriminator": ...
+
+
+class Generates(Protocol):
+    """Whatever draws images: a :class:`Generator`, or one for each class. ``classes`` is 0 if it takes no labels."""
+
+    latent: int
+    classes: int
+
+    def __call__(self, z: Tensor, y: Tensor | None = None) -> Tensor: ...
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
 
 
 class Generator(nn.Module):

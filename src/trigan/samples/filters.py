@@ -29,7 +29,7 @@ class Judges:
 
 @dataclass(frozen=True)
 class Confidence:
-    """Keep what C, trained on the labelled images, takes for the sample's label with probability of ``threshold`` at least."""
+    """Keep what C, trained on L, takes for the sample's label with a probability of at least ``threshold``."""
 
     threshold: float = 0.8
 

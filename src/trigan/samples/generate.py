@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trigan.data.stream import to_uint8
+from trigan.networks.adversaries import Generates
 from trigan.rng import generator
 
 #: Latents are drawn in blocks of this many, each with a seed of its own.
@@ -31,7 +32,7 @@ def latents(seed: int, start: int, stop: int, size: int) -> Tensor:
 
 
 @torch.no_grad()
-def generate(network: nn.Module, seed: int, count: int, labels: Tensor | None = None, start: int = 0) -> Samples:
+def generate(network: Generates, seed: int, count: int, labels: Tensor | None = None, start: int = 0) -> Samples:
     """Samples number ``start`` to ``start + count`` from a generator in evaluation mode.
 
     ``labels`` (count,) are the conditions, needed exactly if the generator is label-conditional.
@@ -42,7 +43,7 @@ def generate(network: nn.Module, seed: int, count: int, labels: Tensor | None = 
     images = []
     for begin in range(start, start + count, BLOCK):
         stop = min(begin + BLOCK, start + count)
-        z = latents(seed, begin, stop, int(network.latent)).to(parameter.device, parameter.dtype)
+        z = latents(seed, begin, stop, network.latent).to(parameter.device, parameter.dtype)
         y = None if labels is None else labels[begin - start : stop - start].to(parameter.device)
         images.append(to_uint8(network(z, y)).cpu())
     return Samples(torch.cat(images), labels)

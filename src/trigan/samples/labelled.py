@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from trigan.networks.adversaries import Generates
 from trigan.samples.collect import CANDIDATES_PER_IMAGE
 from trigan.samples.filters import outputs
 from trigan.samples.generate import BLOCK, generate
@@ -42,7 +43,7 @@ class Quota:
 
 
 def labelled_samples(
-    generator: nn.Module, classifier: nn.Module, seed: int, quota: Quota, threshold: float | None
+    generator: Generates, classifier: nn.Module, seed: int, quota: Quota, threshold: float | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Images uint8 (n, C, S, S) and labels int64 (n,), until the quota is full or the patience is at an end.
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from trigan.networks.adversaries import Generates
 from trigan.rng import generator as random_generator
 from trigan.rng import permutation
 from trigan.samples.generate import Samples, generate
@@ -29,7 +30,7 @@ class CandidateSource(Protocol):
 class FromGenerator:
     """Samples of a generator, under the wanted labels if it is conditional."""
 
-    network: nn.Module
+    network: Generates
     seed: int
 
     @property

@@ -14,6 +14,7 @@ from trigan.errors import ConfigError
 from trigan.modules.classifier import ClassifierStage
 from trigan.modules.criteria import Extra, class_counts
 from trigan.modules.gan import GANStage
+from trigan.networks.adversaries import Generator
 from trigan.rng import hash64
 from trigan.samples.collect import collect, wanted_counts
 from trigan.samples.filters import Filter, Judges
@@ -99,7 +100,8 @@ class Augment:
         source, filters = recipe.source(), () if self.source == "noise" else self.samples.filters
         judges = recipe.judges() if filters or not source.chooses_labels else None
         collected = workshop.count("sampling", lambda: collect(source, wanted, filters, judges, self.label_threshold))
-        stage, inputs, stamps = self.classifier, labelled_inputs(view), ("no-samples",)
+        stage, inputs = self.classifier, labelled_inputs(view)
+        stamps: tuple[str, ...] = ("no-samples",)
         if len(collected.data):
             extra = Extra(self.classifier.augmentation, self.samples.weight, self.samples.per_step)
             stage, inputs, stamps = replace(stage, terms=(*stage.terms, extra)), {**inputs, "extra": collected.data}, ()
@@ -145,7 +147,7 @@ class _Recipe:
 
     def __init__(self, settings: Augment, view: TrainingView, workshop: Workshop) -> None:
         self.settings, self.view, self.workshop = settings, view, workshop
-        self.adversaries: dict[str, nn.Module] = {}
+        self.adversaries: dict[str, Any] = {}
         self.unlabelled_seen = 0
 
     def source(self) -> CandidateSource:
@@ -195,10 +197,11 @@ class _Recipe:
 class PerClass(nn.Module):
     """One unconditional generator a class, as one conditional generator: (z, y) -> images."""
 
-    def __init__(self, generators: list[nn.Module]) -> None:
+    def __init__(self, generators: list[Generator]) -> None:
         super().__init__()
         self.generators = nn.ModuleList(generators)
-        self.latent, self.classes = int(generators[0].latent), len(generators)
+        self.latent: int = generators[0].latent
+        self.classes: int = len(generators)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         if y is None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from trigan.data.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.modules.gan import GANStage
 from trigan.modules.settle import STATISTICS_IMAGES
+from trigan.networks.adversaries import Discriminator
 from trigan.strategies.base import Outcome, Sees, labelled_inputs, overall_status, selection_labels
 from trigan.strategies.fine_tune import FineTune
 from trigan.strategies.probes import Fitted, LinearHead, NeighboursHead, Probe
@@ -86,7 +87,8 @@ class Features:
             extractor = FeatureExtractor(discriminator, self.layers, self.grid)
             head: nn.Module
             if "head.kept" in saved:
-                head = NeighboursHead(*saved["head.kept"], spec.classes)
+                kept, width = saved["head.kept"]
+                head = NeighboursHead(kept, width, spec.classes)
             else:
                 head = LinearHead(saved["mean"][0], spec.classes)
             classifier = ProbedTrunk(extractor, head, saved["mean"][0])
@@ -105,7 +107,7 @@ class Features:
         labelled = view.labelled.images
         return torch.cat([labelled, view.unlabelled]) if self._sees_all() else labelled
 
-    def _adversaries(self, view: TrainingView, workshop: Workshop) -> dict[str, nn.Module]:
+    def _adversaries(self, view: TrainingView, workshop: Workshop) -> dict[str, Any]:
         if self.trunk == "pixels":
             return {}
         labels = view.labelled.labels if self.gan.architecture.conditional else None
@@ -114,7 +116,7 @@ class Features:
         return dict(workshop.train(f"{self.trunk}-gan", stage, inputs).networks)
 
     def _probed(
-        self, discriminator: nn.Module | None, view: TrainingView, workshop: Workshop
+        self, discriminator: Discriminator | None, view: TrainingView, workshop: Workshop
     ) -> tuple[ProbedTrunk, Fitted]:
         if isinstance(self.probe, FineTune):
             raise ConfigError("strategy.probe=fine_tune needs a network")

@@ -10,29 +10,20 @@ from trigan.artifacts.identity import weights_digest
 from trigan.data.inputs import Inputs
 from trigan.data.types import DataSpec
 from trigan.modules.classifier import ClassifierStage
-from trigan.networks.adversaries import Architecture
+from trigan.networks.adversaries import Architecture, Discriminator
+from trigan.networks.classifier import Classifier
+from trigan.networks.shapes import Shapes
 from trigan.strategies.trunk import FeatureExtractor
 from trigan.strategies.workshop import Trained, Workshop
 
 
-class TunedTrunk(nn.Module):
-    """Images (N, C, S, S) -> logits (N, K) = head(pooled features)."""
+class TunedTrunk(Classifier):
+    """Images (N, C, S, S) -> logits (N, K): a linear head on the pooled features of a trunk that moves too."""
 
-    def __init__(self, extractor: FeatureExtractor, spec: DataSpec) -> None:
-        super().__init__()
-        self.extractor = extractor
+    def __init__(self, extractor: FeatureExtractor, spec: Shapes) -> None:
         with torch.no_grad():
             features = extractor.eval()(torch.zeros(1, spec.channels, spec.size, spec.size)).shape[1]
-        extractor.train()
-        self.head = nn.Linear(features, spec.classes)
-
-    def embed(self, images: Tensor) -> Tensor:
-        """The pooled features, (N, F)."""
-        features: Tensor = self.extractor(images)
-        return features
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.embed(images))
+        super().__init__(extractor, nn.Linear(features, spec.classes))
 
 
 @dataclass(frozen=True)
@@ -45,7 +36,7 @@ class PretrainedTrunk:
     weights: str = ""
     state: Mapping[str, Tensor] = field(default_factory=dict, metadata={"identity": False}, compare=False)
 
-    def __call__(self, spec: DataSpec) -> TunedTrunk:
+    def __call__(self, spec: Shapes) -> TunedTrunk:
         discriminator = self.architecture.discriminator(spec)
         if self.state:
             discriminator.load_state_dict(self.state)
@@ -61,7 +52,7 @@ class FineTune:
     def train(
         self,
         architecture: Architecture,
-        discriminator: nn.Module,
+        discriminator: Discriminator,
         layers: tuple[str, ...],
         grid: int,
         inputs: Inputs,

@@ -66,7 +66,7 @@ class LogisticRegression:
 
 @dataclass(frozen=True)
 class NearestNeighbours:
-    """k nearest neighbours, Euclidean; logits are logarithms of vote shares (half a vote is spread over all classes)."""
+    """k nearest neighbours, Euclidean; logits are logarithms of vote shares, half a vote spread over all."""
 
     neighbours: tuple[int, ...] = (1, 3, 5, 9)
     folds: int = 5

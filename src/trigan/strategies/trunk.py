@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from trigan.data.inputs import image_batches
 from trigan.errors import ConfigError
+from trigan.networks.adversaries import Discriminator
 
 
 class FeatureExtractor(nn.Module):
@@ -17,7 +18,7 @@ class FeatureExtractor(nn.Module):
     Radford et al. 2015 (arXiv 1511.06434), section 5: all layers, a 4x4 grid.
     """
 
-    def __init__(self, discriminator: nn.Module | None, layers: Sequence[str], grid: int) -> None:
+    def __init__(self, discriminator: Discriminator | None, layers: Sequence[str], grid: int) -> None:
         super().__init__()
         self.discriminator, self.layers, self.grid = discriminator, tuple(layers), grid
 

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load, save
-from torch import nn
 
 from trigan import PROTOCOL_VERSION
 from trigan.artifacts.atomic import write_bytes
@@ -37,7 +36,7 @@ class Trained:
     name: str
     kind: str
     digest: str
-    networks: dict[str, nn.Module]
+    networks: dict[str, Any]
     cost: Cost
     status: str
     step: int
@@ -134,7 +133,7 @@ class Workshop:
         module.to(self.settings.device)  # Lightning leaves it on the CPU
         networks = stage.finish(module, inputs)
         for network in networks.values():  # as they are when they come from the store, to the last bit
-            network.to(memory_format=torch.contiguous_format).eval()
+            network.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
         step = _selected_step(module, ending.step)
         cost = Cost(module.flops, dict(module.images))
         directory = Path()

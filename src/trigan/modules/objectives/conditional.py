@@ -1,4 +1,4 @@
-"""Three players on pairs (image, label): the base form of Triple-GAN (Li et al. 2017, arXiv 1703.02291, algorithm 1)."""
+"""Three players on pairs (image, label): Triple-GAN's base form (Li et al. 2017, arXiv 1703.02291, algorithm 1)."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -22,8 +22,8 @@ from trigan.networks.batchnorm import frozen_statistics
 class Conditional:
     """C labels unlabelled images, G draws images for labels, D tells labelled pairs from both.
 
-    ``alpha`` divides D's attention between C's pairs and G's (1/2 in the official code); ``pair_weight`` is the weight of
-    C's cross-entropy on G's pairs (R_P), which comes in by ``ramp``.
+    ``alpha`` divides D's attention between C's pairs and G's (1/2 in the official code); ``pair_weight`` is that of C's
+    cross-entropy on G's pairs (R_P), which comes in by ``ramp``.
     """
 
     alpha: float = 0.5
@@ -88,7 +88,7 @@ class _Play:
         return loss
 
     def classifier_loss(self, step: Step) -> Tensor:
-        """Cross-entropy on L, alpha of the adversarial loss on U weighted by C's own confidence, and R_P on G's pairs."""
+        """Cross-entropy on L, the adversarial loss on U weighted by C's own confidence, and R_P on G's pairs."""
         network, judge = step.network("classifier"), step.network("discriminator")
         loss = labelled_loss(step, network, self.table.augmentation)
         unlabelled = step.batch("unlabelled")

@@ -41,8 +41,8 @@ class FeatureMatching:
         require_conditional(architecture, False, "feature_matching")
         if loss.discriminator_loss is not minimax_discriminator or loss.gradient_penalty > 0.0:
             raise ConfigError(
-                "loss: strategy.objective=feature_matching has losses of its own (K+1 classes, feature matching); leave "
-                "loss=non_saturating"
+                "loss: strategy.objective=feature_matching has losses of its own (K+1 classes, feature matching); "
+                "leave loss=non_saturating"
             )
 
     def start(self, table: Table) -> Objective:

@@ -1,4 +1,4 @@
-"""An external classifier that also learns from generated images it is sure of (EC-GAN: Haque 2020, arXiv 2012.15864)."""
+"""A classifier that also learns from generated images it is sure of (EC-GAN: Haque 2020, arXiv 2012.15864)."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
