@@ -105,7 +105,9 @@ def test_a_file_imports_only_libraries_that_its_room_may(file: str) -> None:
     for homes in table("library"):
         for library in set(names(homes[0])) & found:
             here = (file, room(file))
-            assert any(place in here for place in names(homes[1])), f"{file} imports {library}; it belongs to {homes[1]}"
+            assert any(place in here for place in names(homes[1])), (
+                f"{file} imports {library}; it belongs to {homes[1]}"
+            )
 
 
 def test_the_page_names_files_and_rooms_that_exist() -> None:

@@ -64,7 +64,9 @@ def test_dataclasses_have_few_fields(file: str) -> None:
 @pytest.mark.parametrize("file", [file for file in FILES if not file.startswith("cli/")])
 def test_below_the_command_line_arguments_have_names(file: str) -> None:
     for function in functions(file):
-        assert function.args.kwarg is None, f"{file}:{function.lineno} {function.name} takes **{function.args.kwarg.arg}"
+        assert function.args.kwarg is None, (
+            f"{file}:{function.lineno} {function.name} takes **{function.args.kwarg.arg}"
+        )
 
 
 def test_no_file_is_a_drawer_for_odds_and_ends() -> None:

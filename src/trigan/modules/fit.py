@@ -139,7 +139,7 @@ def _trainer(settings: TrainerSettings, callbacks: list[pl.Callback]) -> pl.Trai
     """A trainer that does nothing but loop: one device a process, no logger, no bar, no checkpoint of its own."""
     for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    noise = "does not have many workers|GPU available|in eval mode at the start"
+    noise = "does not have many workers|GPU available|in eval mode at the start|LeafSpec"
     warnings.filterwarnings("ignore", module="pytorch_lightning", message=f".*({noise}).*")
     device = settings.device
     return pl.Trainer(

@@ -73,12 +73,22 @@ class Adversarial:
     def _penalty(self, step: Step, real: Batch, real_images: Tensor, fake_images: Tensor) -> Tensor:
         discriminator = step.network("discriminator")
         eps = real.draws.uniform("penalty", 1, 1, 1).to(real_images.dtype)
+        fake_images = fake_images.to(real_images.dtype)  # under autocast G's images are bfloat16
 
         def critic(images: Tensor) -> Tensor:
             logits: Tensor = discriminator(images, real.labels)
             return logits
 
         return gradient_penalty(critic, real_images, fake_images, eps)
+
+
+def refuse_penalty_through_batch_norm(architecture: Architecture, loss: AdversarialLoss) -> None:
+    """Raise a ConfigError for a gradient penalty on a D whose output for an image depends on the others."""
+    if loss.gradient_penalty > 0.0 and architecture.discriminator_norm == "batch":
+        raise ConfigError(
+            "architecture.discriminator_norm=batch: a gradient penalty needs a D whose output for an image does not "
+            "depend on the others (Gulrajani et al. 2017, sec. 4); set architecture.discriminator_norm=none or spectral"
+        )
 
 
 @dataclass(frozen=True)
@@ -100,11 +110,7 @@ class GANStage:
     def __post_init__(self) -> None:
         if self.steps < 0 or self.batch < 2:
             raise ConfigError(f"gan: steps {self.steps} must be >= 0 and batch {self.batch} >= 2")
-        if self.loss.gradient_penalty > 0.0 and self.architecture.discriminator_norm == "batch":
-            raise ConfigError(
-                "architecture.discriminator_norm=batch: a gradient penalty needs a D whose output for an image does not "
-                "depend on the others (Gulrajani et al. 2017, sec. 4); set architecture.discriminator_norm=none or spectral"
-            )
+        refuse_penalty_through_batch_norm(self.architecture, self.loss)
 
     @property
     def kind(self) -> str:

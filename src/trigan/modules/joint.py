@@ -11,6 +11,7 @@ from trigan.errors import ConfigError
 from trigan.losses.games import AdversarialLoss
 from trigan.modules.classifier import chosen_classifier, watch_validation
 from trigan.modules.ema import EMA
+from trigan.modules.gan import refuse_penalty_through_batch_norm
 from trigan.modules.objectives.game import Game, Table
 from trigan.modules.optimizers import OptimizerFactory
 from trigan.modules.players import Player, PlayersModule
@@ -45,6 +46,8 @@ class JointStage:
         if self.steps < 1 or self.batch < 2:
             raise ConfigError(f"strategy.joint: steps {self.steps} must be >= 1 and batch {self.batch} >= 2")
         self.objective.check(self.architecture, self.loss)
+        if "discriminator" in self.objective.players:
+            refuse_penalty_through_batch_norm(self.architecture, self.loss)
 
     @property
     def kind(self) -> str:

@@ -29,7 +29,7 @@ class Judges:
 
 @dataclass(frozen=True)
 class Confidence:
-    """Keep what C, trained on the labelled images, gives its label with a probability of ``threshold`` at least."""
+    """Keep what C, trained on the labelled images, takes for the sample's label with probability of ``threshold`` at least."""
 
     threshold: float = 0.8
 
@@ -67,12 +67,13 @@ class Realism:
 @torch.no_grad()
 def outputs(network: nn.Module, images: Tensor, labels: Tensor | None = None) -> Tensor:
     """The network's outputs on uint8 images, on the CPU; ``labels`` go along where they are given."""
-    own = next(chain(network.parameters(), network.buffers()))  # neighbours in pixels have no parameter
+    # nearest neighbours of pixels have buffers only
+    parameter = next(value for value in chain(network.parameters(), network.buffers()) if value.is_floating_point())
     results, start = [], 0
-    for batch in image_batches(images, own.device, own.dtype):
+    for batch in image_batches(images, parameter.device, parameter.dtype):
         if labels is None:
             results.append(network(batch).float().cpu())
         else:
-            results.append(network(batch, labels[start : start + len(batch)].to(own.device)).float().cpu())
+            results.append(network(batch, labels[start : start + len(batch)].to(parameter.device)).float().cpu())
         start += len(batch)
     return torch.cat(results)

@@ -23,6 +23,7 @@ class TunedTrunk(nn.Module):
         self.extractor = extractor
         with torch.no_grad():
             features = extractor.eval()(torch.zeros(1, spec.channels, spec.size, spec.size)).shape[1]
+        extractor.train()
         self.head = nn.Linear(features, spec.classes)
 
     def embed(self, images: Tensor) -> Tensor:

@@ -1,0 +1,84 @@
+"""What the whole-tree tests share: words that make any run small, and a strategy run on its view alone."""
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from trigan.artifacts.store import Store
+from trigan.cli import strict
+from trigan.cli.compose import Composed, Composer, unresolved
+from trigan.data.split import Draw, draw
+from trigan.data.types import Source
+from trigan.samples.filters import outputs
+from trigan.samples.generate import generate
+from trigan.strategies.base import Outcome
+from trigan.strategies.workshop import Workshop
+
+torch.set_num_threads(1)
+
+#: Few steps, narrow networks, few samples; those that a choice doesn't have are left out by :func:`small`.
+SMALL = {
+    "architecture.width": "8",
+    "classifier.width": "8",
+    "strategy.samples.ratio": "1",
+    "strategy.label_threshold": "0",
+    "strategy.samples.filters.0.threshold": "0",
+    "strategy.probe.folds": "2",
+    "strategy.probe.penalties": "[0.01]",
+}
+
+
+@functools.cache
+def composer() -> Composer:
+    """One for all tests of a process: it keeps what it has read."""
+    return Composer()
+
+
+def small(*words: str, steps: int = 2) -> list[str]:
+    """``words``, and after them what makes the run small and keeps it to files."""
+    chosen = ["debug=fast", f"debug.max_steps={steps}", "logger=none", "callbacks=quiet", *words]
+    parsed = composer().parse(chosen)
+    known = strict.dotted_keys(unresolved(composer().base(parsed)))  # kept, and needed again when it is composed
+    given = {override.key_or_group for override in parsed}
+    return [*chosen, *(f"{key}={value}" for key, value in SMALL.items() if key in known and key not in given)]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A strategy's work, before anything is evaluated."""
+
+    source: Source
+    drawn: Draw
+    workshop: Workshop
+    outcome: Outcome
+
+
+def run_strategy(composed: Composed, place: Path) -> Done:
+    """Draw the data and run the strategy, with its stages stored under ``place``."""
+    built, source = composed.build(), composed.load_data()
+    drawn = draw(source, built.regime, composed.trial)
+    debug = composed.debug
+    workshop = Workshop(
+        Store(place), "0" * 20, drawn.view.spec, composed.seed, built.trainer, debug.max_steps if debug else None
+    )
+    return Done(source, drawn, workshop, built.strategy.run(drawn.view, workshop))
+
+
+def check(done: Done) -> None:
+    """It classifies, every player of every stage has moved, and what came out is finite."""
+    spec, outcome = done.drawn.view.spec, done.outcome
+    logits = outputs(outcome.classifier, done.drawn.view.labelled.images[:3])
+    assert logits.shape == (3, spec.classes)
+    assert torch.isfinite(logits).all()
+    assert outcome.status == "finished"
+    for trained in done.workshop.ledger:
+        assert all(not network.training for network in trained.networks.values())
+        if not trained.name.startswith("untrained"):
+            assert all(count > 0 for count in trained.cost.images.values()), f"{trained.name}: {trained.cost.images}"
+            assert trained.cost.flops > 0
+    if outcome.generator is not None:
+        labels = torch.zeros(2, dtype=torch.int64) if int(outcome.generator.classes) else None
+        samples = generate(outcome.generator, seed=0, count=2, labels=labels).images
+        assert samples.shape == (2, spec.channels, spec.size, spec.size)

@@ -1,0 +1,253 @@
+"""Every YAML of conf/ composes, is well typed, builds, and takes a step; a new file is covered the moment it exists."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from few_steps import check, composer, run_strategy, small
+
+from trigan.cli.compose import unresolved
+from trigan.errors import ConfigError
+
+import tiny_data
+
+CONF = Path(__file__).parents[1] / "conf"
+FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
+
+#: What else a choice needs to make sense; all others go with the defaults.
+NEEDS = {
+    "loss/wasserstein": ("architecture.discriminator_norm=none",),
+    "strategy/objective/conditional": ("architecture=cgan",),
+    "data/hub": ("data.repo=owner/name",),
+}
+#: Under which strategy the choices of a group show, where it isn't the default one.
+STRATEGY = {"optimizer": "features"}
+#: Building it needs what a machine may not have.
+NEEDS_GPU = {"trainer/gpu", "trainer/ddp"}
+
+
+def words(file: str) -> tuple[str, ...] | None:
+    """The overrides that choose a YAML; None where it is no choice but a part of others."""
+    group, _, name = file.rpartition("/")
+    if not group or group not in composer().groups:
+        return None
+    if group.startswith("strategy/"):
+        return f"strategy={_owner(group)}", f"{group}={name}", *NEEDS.get(file, ())
+    if group == "strategy":
+        return (f"strategy={name}",)
+    strategy = (f"strategy={STRATEGY[group]}",) if group in STRATEGY else ()
+    return *strategy, f"{group}={name}", *NEEDS.get(file, ())
+
+
+def _owner(group: str) -> str:
+    """The strategy whose defaults hold an inner group."""
+    inner = group.split("/")[1]
+    for path in sorted((CONF / "strategy").glob("*.yaml")):
+        if any(isinstance(d, dict) and inner in d for d in yaml.safe_load(path.read_text()).get("defaults", [])):
+            return path.stem
+    raise AssertionError(f"no strategy has {inner} among its defaults, so conf/{group} can't be chosen")
+
+
+CHOICES = [file for file in FILES if (found := words(file)) and not file.startswith("stage/") and found]
+DATA = [file for file in CHOICES if file.startswith("data/")]
+#: Steps of these are taken further down, or by the tests of ranks; or they say nothing about training.
+NO_STEP = {
+    file
+    for file in CHOICES
+    if file.split("/")[0] in ("data", "architecture", "loss", "trainer", "logger", "callbacks", "debug")
+}
+
+
+def test_every_yaml_is_a_choice_or_part_of_one() -> None:
+    """What isn't chosen by itself is in the defaults of something that is."""
+    included = "".join(path.read_text() for path in CONF.rglob("*.yaml"))
+    for file in set(FILES) - set(CHOICES) - {"config"}:
+        assert f"/{file}@" in included, f"conf/{file}.yaml is reached by nothing"
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_yaml_says_on_top_what_it_is(file: str) -> None:
+    comments = itertools.takewhile(lambda line: line.startswith("#"), (CONF / f"{file}.yaml").read_text().splitlines())
+    assert any(not line.startswith("# @package") and len(line) > 10 for line in comments)
+
+
+@pytest.mark.parametrize("file", [file for file in CHOICES if file in NO_STEP])
+def test_composes_and_builds(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if file in NEEDS_GPU:
+        monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    chosen = words(file)
+    assert chosen is not None
+    composed = composer().compose(chosen)
+    group, _, name = file.rpartition("/")
+    assert composed.choices[group] == name
+    built = composed.build()
+    assert group == "debug" or hasattr(built, group)
+
+
+@pytest.mark.parametrize("file", [file for file in CHOICES if file not in NO_STEP])
+def test_takes_a_step(file: str, tmp_path: Path) -> None:
+    chosen = words(file)
+    assert chosen is not None
+    composed = composer().compose(small(*chosen, steps=_steps(file)))
+    group, _, name = file.rpartition("/")
+    assert composed.choices[group] == name
+    check(run_strategy(composed, tmp_path))
+
+
+def _steps(loss: str) -> int:
+    """As many as the game needs for G to move."""
+    return 5 if loss in ("loss/hinge", "loss/wasserstein") else 2
+
+
+@pytest.mark.parametrize("file", DATA)
+def test_a_data_set_on_the_disk_is_read_and_learnt(file: str, tmp_path: Path) -> None:
+    """Tiny images in the layout that the source wants; ``joint`` builds G, D's trunk and C for their shape."""
+    name, root = file.split("/")[1], tmp_path / "data"
+    channels = 1 if "mnist" in name else 3
+    source = unresolved(composer().base(composer().parse([f"data={name}"])))["data"]["source"]
+    extra = _write(name, source, root, channels)
+    given = [f"paths.outputs={tmp_path}", "strategy=joint", f"data={name}", *extra]
+    done = run_strategy(composer().compose(small(*given, steps=1)), tmp_path / "store")
+    check(done)
+    if name != "digits":
+        assert done.drawn.view.spec.channels == channels
+        assert (done.source.official_test is not None) == (name != "folder")
+    wanted = tiny_data.UNLABELLED if source.get("splits", {}).get("unlabelled") else 0
+    assert int((done.source.labels < 0).sum()) == 3 * wanted
+
+
+def _write(name: str, source: dict[str, Any], root: Path, channels: int) -> list[str]:
+    kind = str(source["_target_"]).rsplit(".", 1)[1]
+    if kind == "Hub":
+        return [f"data.root={tiny_data.parquet(root, source, channels=channels)}"]
+    if kind == "Folder":
+        return [f"data.root={tiny_data.folder(root, channels=channels)}"]
+    if kind == "Npz":
+        return [f"data.root={tiny_data.npz(root / 'images.npz', channels=channels)}"]
+    assert kind == "Digits", f"conf/data/{name}.yaml: how {kind} lies on the disk is not known here; add it"
+    return []
+
+
+# Every architecture with every loss in every strategy that trains a GAN -------------------------------------------
+
+GROUPS = composer().groups
+GAMES = [("augment", ""), ("features", ""), *(("joint", objective) for objective in GROUPS["strategy/objective"])]
+
+
+def cases() -> Iterator[Any]:
+    """The GAN stage of `augment` is that of `features`, so its own column is slow."""
+    for architecture, loss, (strategy, objective) in itertools.product(GROUPS["architecture"], GROUPS["loss"], GAMES):
+        slow = [pytest.mark.slow] if strategy == "augment" else []
+        for norm in ("batch", "none"):
+            if norm == "batch" or loss == "wasserstein":  # only a penalty cares
+                yield pytest.param(architecture, loss, strategy, objective, norm, marks=slow)
+
+
+def refusal(architecture: str, loss: str, objective: str, norm: str) -> str | None:
+    """What a senseless combination is refused with: the settings that clash, and the mend."""
+    if objective and (architecture == "cgan") != (objective == "conditional"):
+        return f"objective={objective} needs .* architecture={'cgan' if objective == 'conditional' else 'dcgan'}"
+    if objective == "feature_matching" and loss not in ("minimax", "non_saturating"):
+        return "loss: .*feature_matching has losses of its own.*non_saturating"
+    if objective == "conditional" and loss == "wasserstein":
+        return "loss: .*conditional has no gradient penalty"
+    if loss == "wasserstein" and norm == "batch":
+        return "discriminator_norm=batch: a gradient penalty needs .*discriminator_norm=none or spectral"
+    return None
+
+
+@pytest.mark.parametrize(("architecture", "loss", "strategy", "objective", "norm"), list(cases()))
+def test_architecture_loss_strategy(
+    architecture: str, loss: str, strategy: str, objective: str, norm: str, tmp_path: Path
+) -> None:
+    given = [f"architecture={architecture}", f"loss={loss}", f"strategy={strategy}"]
+    given += [f"strategy/objective={objective}"] if objective else []
+    given += [f"architecture.discriminator_norm={norm}"] if norm != "batch" else []
+    refused = refusal(architecture, loss, objective, norm)
+    if refused:
+        with pytest.raises(ConfigError, match=refused) as caught:
+            composer().compose(small(*given))
+        assert "\n" not in str(caught.value)
+        return
+    composed = composer().compose(small(*given, steps=_steps(f"loss/{loss}")))
+    check(run_strategy(composed, tmp_path))
+
+
+# Every two choices together ----------------------------------------------------------------------------------------
+
+
+def factors() -> dict[str, list[str]]:
+    """What is crossed: groups with all their choices, strategies with their inner ones, shapes and precision."""
+    inner = {"unlabelled": "baseline", "probe": "features", "objective": "joint"}
+    variants = [f"{inner[g]} strategy/{g}={name}" for g in inner for name in GROUPS[f"strategy/{g}"]]
+    crossed = {g: GROUPS[g] for g in ("architecture", "loss", "optimizer", "classifier", "augmentation", "balance")}
+    shapes = {"data.channels": ["1", "3"], "data.image_size": ["8", "13", "16"]}
+    return {
+        "strategy": [
+            *variants,
+            "augment",
+            "augment strategy.samples.fill=deficit",
+            "augment strategy.source=unlabelled",
+        ],
+        **crossed,
+        "regime": GROUPS["regime"],
+        **shapes,
+        "trainer.precision": ["32-true", "bf16-mixed", "64-true"],
+        "trainer.accumulate": ["1", "2"],
+    }
+
+
+def every_two(crossed: dict[str, list[str]]) -> list[dict[str, str]]:
+    """Cases such that any two values of any two factors meet in one of them (greedy, always the same)."""
+    names = list(crossed)
+    missing = {((a, x), (b, y)) for a, b in itertools.combinations(names, 2) for x in crossed[a] for y in crossed[b]}
+    cases = []
+    while missing:
+        case: dict[str, str] = dict(min(missing))
+        for name in names:
+            if name not in case:
+                case[name] = max(crossed[name], key=lambda value: (_new(case, name, value, names, missing), value))
+        cases.append(case)
+        missing -= {tuple((n, case[n]) for n in two) for two in itertools.combinations(names, 2)}
+    return cases
+
+
+def _new(case: dict[str, str], name: str, value: str, names: list[str], missing: set[Any]) -> int:
+    tried = {**case, name: value}
+    return sum(tuple((n, tried[n]) for n in sorted((name, other), key=names.index)) in missing for other in case)
+
+
+def sensible(case: dict[str, str]) -> list[str]:
+    """The case as overrides, mended where two of its choices exclude each other."""
+    given, strategy = dict(case), case["strategy"]
+    if "objective" in strategy:
+        given["architecture"] = "cgan" if "conditional" in strategy else "dcgan"
+    if "feature_matching" in strategy:
+        given["loss"] = "minimax" if case["loss"] == "minimax" else "non_saturating"
+    elif case["loss"] == "wasserstein" and "conditional" in strategy:
+        given["loss"] = "hinge"
+    looks = ("self_training", "fixmatch", "source=unlabelled")
+    if any(word in strategy for word in looks) and case["regime"] not in ("default", "few"):
+        given["regime"] = "few"  # the others leave nothing unlabelled
+    if given["loss"] == "wasserstein":
+        given["architecture.discriminator_norm"] = "none"
+    inner = given.pop("strategy").split()
+    return [f"strategy={inner[0]}", *inner[1:], *(f"{key}={value}" for key, value in given.items())]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", every_two(factors()), ids=lambda case: "-".join(case.values()).replace("/", "."))
+def test_every_two_choices(case: dict[str, str], tmp_path: Path) -> None:
+    given = sensible(case)
+    composed = composer().compose(small(*given, f"paths.outputs={tmp_path}", steps=5))
+    check(run_strategy(composed, tmp_path / "store"))
+
+
+@pytest.mark.parametrize("probe", [name for name in GROUPS["strategy/probe"] if name != "fine_tune"])
+def test_pixels_are_a_trunk(probe: str, tmp_path: Path) -> None:
+    """The control without any network: nothing may ask for its parameters."""
+    given = ["strategy=features", "strategy.trunk=pixels", f"strategy/probe={probe}"]
+    check(run_strategy(composer().compose(small(*given)), tmp_path))
