@@ -3,7 +3,7 @@
 Hyperparameters and temperatures are chosen by cross-validation within the labelled images: no further label is used.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
+from trigan.errors import ConfigError
 from trigan.evaluation.calibration import fit_temperature
 
 Array = NDArray[np.float64]
@@ -43,6 +44,9 @@ class LinearSVM:
     penalties: tuple[float, ...] = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 1e-1, 1.0)
     folds: int = 5
 
+    def __post_init__(self) -> None:
+        _check(self.penalties, "penalties", self.folds)
+
     def fit(self, features: Array, labels: NDArray[np.int64], classes: int, seed: int) -> Fitted:
         def make(penalty: float) -> LinearSVC:
             return LinearSVC(C=penalty, dual=True, random_state=seed % 2**32, max_iter=5000)
@@ -56,6 +60,9 @@ class LogisticRegression:
 
     penalties: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
     folds: int = 5
+
+    def __post_init__(self) -> None:
+        _check(self.penalties, "penalties", self.folds)
 
     def fit(self, features: Array, labels: NDArray[np.int64], classes: int, seed: int) -> Fitted:
         def make(penalty: float) -> SklearnLogistic:
@@ -71,15 +78,17 @@ class NearestNeighbours:
     neighbours: tuple[int, ...] = (1, 3, 5, 9)
     folds: int = 5
 
+    def __post_init__(self) -> None:
+        _check(self.neighbours, "neighbours", self.folds)
+
     def fit(self, features: Array, labels: NDArray[np.int64], classes: int, seed: int) -> Fitted:
         folds = _folds(labels, self.folds, seed)
         if folds is None:
-            return Fitted(
-                NeighboursHead.of(features, labels, classes, self.neighbours[0]), False, {"k": self.neighbours[0]}
-            )
+            k = min(self.neighbours[0], len(features))
+            return Fitted(NeighboursHead.of(features, labels, classes, k), False, {"k": k})
         smallest = min(len(train) for train, _ in folds.split(features, labels))
         scores = {}
-        for k in (k for k in self.neighbours if k <= smallest):
+        for k in sorted({min(k, smallest) for k in self.neighbours}):
             votes = cross_val_predict(KNeighborsClassifier(k), features, labels, cv=folds, method="predict_proba")
             scores[k] = (float(np.mean(votes.argmax(1) == np.searchsorted(np.unique(labels), labels))), votes)
         best = max(scores, key=lambda k: (scores[k][0], -k))
@@ -87,6 +96,13 @@ class NearestNeighbours:
         temperature = fit_temperature(_spread(scores[best][1], labels, classes, best), torch.from_numpy(labels))
         head.temperature.fill_(temperature)
         return Fitted(head, True, {"k": best, "temperature": temperature})
+
+
+def _check(values: Sequence[float], name: str, folds: int) -> None:
+    if not values or min(values) <= 0 or folds < 2:
+        raise ConfigError(
+            f"strategy.probe.{name}: {list(values)} must be one or more numbers above 0, and folds {folds} at least 2"
+        )
 
 
 def _fit_linear(

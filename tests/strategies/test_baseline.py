@@ -1,0 +1,160 @@
+"""The rows that gains are measured against: unlabelled images, matched compute, restarts, ensembles."""
+
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from trigan.data.augmentation import Strong
+from trigan.data.types import TrainingView
+from trigan.errors import ConfigError
+from trigan.modules.criteria import Extra, FixMatch
+from trigan.modules.optimizers import SGD
+from trigan.modules.selection import Selection, accuracy
+from trigan.samples.filters import outputs
+from trigan.strategies.base import labelled_inputs
+from trigan.strategies.baseline import Baseline, Consistency, Ensemble, SelfTraining
+
+from ..modules.tiny import SPEC, TURNED, classifier_stage, view
+from .recipes import logits, probe_images, shop
+
+BARE = Baseline(classifier_stage())
+
+
+def _cost(root: Path) -> int:
+    """Operations of one default-length fit."""
+    workshop = shop(root)
+    BARE.run(view(), workshop)
+    return workshop.total().flops
+
+
+def test_a_step_costs_what_it_costs(tmp_path: Path) -> None:
+    workshop = shop(tmp_path)
+    per_step = workshop.flops_per_step(classifier_stage(), labelled_inputs(view()))
+    assert per_step * 6 == _cost(tmp_path)
+    assert workshop.total().flops == 0, "measuring is not charged"
+
+
+@pytest.mark.parametrize("factor", [0.4, 1.0, 1.5, 2.0, 3.3])
+@pytest.mark.parametrize("spend", ["longer", "ensemble", "restarts"])
+def test_matched_compute_is_met(spend: str, factor: float, tmp_path: Path) -> None:
+    """Within 10 % (DESIGN 2.9), whatever multiple of the default length is to be spent."""
+    stage = classifier_stage(20, selection=Selection("last"))
+    budget = factor * _cost(tmp_path) * 20 / 6
+    workshop = shop(tmp_path)
+    seen = view(validation=True)
+    outcome = Baseline(stage, matched_flops=budget, spend=spend).run(seen, workshop)  # type: ignore[arg-type]
+    assert workshop.total().flops == pytest.approx(budget, rel=0.1)
+    fits = {"longer": 1, "ensemble": max(1, round(factor)), "restarts": max(1, round(factor))}
+    assert len(workshop.ledger) == fits[spend]
+    assert outcome.stamps == (f"matched-{spend}",)
+    weights = [
+        tuple(trained.networks["classifier"].state_dict()["head.weight"].flatten().tolist())
+        for trained in workshop.ledger
+    ]
+    assert len(set(weights)) == len(weights), "members start alike"
+    if spend == "longer":
+        assert outcome.selected_step == round(20 * factor)
+
+
+def test_restarts_take_the_best_on_validation_labels(tmp_path: Path) -> None:
+    workshop, seen = shop(tmp_path), view(validation=True)
+    outcome = Baseline(classifier_stage(), matched_flops=4 * _cost(tmp_path), spend="restarts").run(seen, workshop)
+    validation = labelled_inputs(seen)["validation"]
+    scores = [accuracy(trained.networks["classifier"], validation) for trained in workshop.ledger]
+    assert len(scores) == 4
+    assert len(set(scores)) > 1
+    assert accuracy(outcome.classifier, validation) == max(scores)
+    assert outcome.rule == "val"
+    assert len(validation) == outcome.sees.V
+
+
+def test_restarts_without_validation_labels_are_refused_before_any_work(tmp_path: Path) -> None:
+    workshop = shop(tmp_path)
+    with pytest.raises(ConfigError, match=r"strategy.spend=restarts chooses on validation labels"):
+        Baseline(classifier_stage(), matched_flops=1e9, spend="restarts").run(view(), workshop)
+    assert not workshop.ledger
+    assert not (tmp_path / "artifacts").exists()
+
+
+def test_matched_compute_makes_no_sense_with_a_teacher_or_without_operations() -> None:
+    with pytest.raises(ConfigError, match="not self_training"):
+        Baseline(classifier_stage(), SelfTraining(), matched_flops=1e9)
+    with pytest.raises(ConfigError, match="must be above 0"):
+        Baseline(classifier_stage(), matched_flops=0)
+
+
+def test_an_ensemble_is_the_mean_of_probabilities() -> None:
+    members: list[nn.Module] = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        members.append(classifier_stage().classifier(SPEC).eval())
+    images = probe_images()
+    mean = torch.stack([logits(member, images).softmax(1) for member in members]).mean(0)
+    found = logits(Ensemble(members).eval(), images)
+    torch.testing.assert_close(found.softmax(1), mean, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(found.exp().sum(1), torch.ones(len(images)), rtol=1e-5, atol=0)
+
+
+def _teacher_labels(seen: TrainingView, root: Path) -> torch.Tensor:
+    teacher = shop(root).train("teacher", classifier_stage(), labelled_inputs(seen)).networks["classifier"]
+    return outputs(teacher, seen.unlabelled)
+
+
+def test_self_training_teaches_what_the_teacher_is_sure_of(tmp_path: Path) -> None:
+    seen = view()
+    sure = _teacher_labels(seen, tmp_path).softmax(1).amax(1)
+    threshold = float(sure.median())
+    workshop = shop(tmp_path)
+    stage, inputs = SelfTraining(threshold, weight=0.5, ratio=2.0).prepare(
+        classifier_stage(), labelled_inputs(seen), seen, workshop
+    )
+    kept = sure >= threshold
+    assert 0 < int(kept.sum()) < len(sure)
+    assert torch.equal(inputs["extra"].images, seen.unlabelled[kept])
+    assert torch.equal(inputs["extra"].known_labels, _teacher_labels(seen, tmp_path)[kept].argmax(1))
+    assert stage.terms == (Extra(TURNED, 0.5, 2.0),)
+    outcome = Baseline(classifier_stage(), SelfTraining(threshold)).run(seen, shop(tmp_path))
+    assert outcome.notes == {"pseudo_labelled": int(kept.sum())}
+
+
+def test_self_training_with_nothing_sure_is_the_bare_baseline(tmp_path: Path) -> None:
+    workshop = shop(tmp_path)
+    outcome = Baseline(classifier_stage(), SelfTraining(threshold=1.0)).run(view(), workshop)
+    bare = BARE.run(view(), shop(tmp_path))
+    assert torch.equal(logits(outcome.classifier, probe_images()), logits(bare.classifier, probe_images()))
+    assert outcome.notes == {}
+    assert outcome.sees.U == 200, "the teacher looked at them"
+
+
+def test_fixmatch_looks_at_labelled_and_unlabelled_images(tmp_path: Path) -> None:
+    seen = view()
+    strong = Strong(TURNED)
+    stage, inputs = Consistency(strong, 0.5, 2.0, 3).prepare(
+        classifier_stage(), labelled_inputs(seen), seen, shop(tmp_path)
+    )
+    assert stage.terms == (FixMatch(TURNED, strong, 0.5, 2.0, 3),)
+    assert torch.equal(inputs["unlabelled"].images, torch.cat([seen.labelled.images, seen.unlabelled]))
+    assert inputs["unlabelled"].labels is None
+
+
+@pytest.mark.parametrize("unlabelled", [SelfTraining(), Consistency(Strong(TURNED))])
+def test_without_unlabelled_images_it_is_refused(unlabelled: object, tmp_path: Path) -> None:
+    seen = view()
+    bare = TrainingView(seen.spec, seen.labelled, None, seen.unlabelled[:0])
+    with pytest.raises(ConfigError, match=r"strategy.unlabelled=.* needs unlabelled images.*regime.unlabelled=all"):
+        Baseline(classifier_stage(), unlabelled).run(bare, shop(tmp_path))  # type: ignore[arg-type]
+
+
+def test_a_diverged_stage_makes_a_diverged_row(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.ERROR)
+    wild = classifier_stage(20, optimizer=SGD(1e30, momentum=0.0, weight_decay=0.0))
+    outcome = Baseline(wild).run(view(), shop(tmp_path))
+    assert outcome.status == "diverged"
+    assert outcome.selected_step == 0
+    assert torch.isfinite(logits(outcome.classifier, probe_images())).all()
+    again = Baseline(wild).run(view(), shop(tmp_path))
+    assert again.status == "diverged", "it is remembered, and not trained again"
+    assert torch.equal(logits(again.classifier, probe_images()), logits(outcome.classifier, probe_images()))

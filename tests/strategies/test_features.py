@@ -1,0 +1,149 @@
+"""D as feature extractor, and the same recipe on an untrained D and on pixels."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.svm import LinearSVC
+
+from trigan.data.stream import to_float
+from trigan.errors import ConfigError
+from trigan.networks.batchnorm import BatchNorm2d
+from trigan.networks.dcgan import DCGAN
+from trigan.strategies.fine_tune import FineTune, TunedTrunk
+from trigan.strategies.probes import LinearSVM
+from trigan.strategies.trunk import FeatureExtractor, ProbedTrunk
+
+from ..modules.tiny import SPEC, built, classifier_stage, gan_stage, view
+from .recipes import CGAN_STAGE, SVM, features, logits, probe_images, shop
+
+
+def _pool() -> torch.Tensor:
+    return torch.cat([view().labelled.images, view().unlabelled])
+
+
+def test_the_recipe_by_hand(tmp_path: Path) -> None:
+    """Features over all training images, standardised over all of them, an SVM on the labelled ones."""
+    outcome = features(probe=LinearSVM((1e-3,), 2)).run(view(), shop(tmp_path))
+    discriminator = outcome.weights["discriminator"]
+    extractor = FeatureExtractor(discriminator, (), 4)
+    with torch.no_grad():
+        seen, mine, others = (extractor(to_float(i)) for i in (_pool(), view().labelled.images, view().unlabelled))
+    mean, scale = seen.mean(0), seen.std(0)
+    assert seen.shape[1] == 16 * 8 + 4 * 16
+    model = LinearSVC(C=1e-3, dual=True, random_state=0, max_iter=5000)
+    model.fit(((mine - mean) / scale).double().numpy(), view().labelled.labels.numpy())
+    wanted = model.decision_function(((others - mean) / scale).double().numpy())
+    found = logits(outcome.classifier, to_float(view().unlabelled)) * float(outcome.classifier.head.temperature)
+    np.testing.assert_allclose(found.numpy(), wanted, rtol=1e-3, atol=1e-3)
+    assert outcome.notes["probe"]["penalty"] == 1e-3
+
+
+def test_statistics_are_those_of_real_training_images(tmp_path: Path) -> None:
+    """D's batch norm is held at the statistics of all training images, for the trained and the untrained one alike."""
+    for trunk in ("trained", "untrained"):
+        outcome = features(trunk=trunk).run(view(), shop(tmp_path))
+        assert isinstance(outcome.classifier, ProbedTrunk)
+        layer = next(m for m in outcome.classifier.modules() if isinstance(m, BatchNorm2d))
+        met: list[torch.Tensor] = []
+        hook = layer.register_forward_pre_hook(lambda _, given, met=met: met.append(given[0]))
+        logits(outcome.classifier, to_float(_pool()))
+        hook.remove()
+        torch.testing.assert_close(layer.running_mean, met[0].mean((0, 2, 3)), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(layer.running_var, met[0].var((0, 2, 3)), rtol=1e-5, atol=1e-6)
+
+
+def test_the_untrained_discriminator_has_the_first_weights_of_the_trained_one(tmp_path: Path) -> None:
+    untrained = features(trunk="untrained").run(view(), shop(tmp_path)).classifier
+    trained = features().run(view(), shop(tmp_path)).classifier
+    first = built(gan_stage()).networks["discriminator"]
+    weights = dict(untrained.extractor.discriminator.named_parameters())
+    assert weights.keys() == dict(first.named_parameters()).keys()
+    assert all(torch.equal(weights[name], value) for name, value in first.named_parameters())
+    moved = dict(trained.extractor.discriminator.named_parameters())
+    assert not any(torch.equal(moved[name], value) for name, value in weights.items())
+
+
+def test_an_untrained_trunk_costs_no_gan_and_shows_no_samples(tmp_path: Path) -> None:
+    workshop = shop(tmp_path)
+    outcome = features(trunk="untrained").run(view(), workshop)
+    (stage,) = workshop.ledger
+    assert (stage.cost.flops, stage.step) == (0, 0)
+    assert outcome.generator is None
+    assert set(outcome.weights) == {"classifier"}
+    assert workshop.total().flops == workshop.work["features"].flops > 0
+
+
+def test_pixels_train_no_gan(tmp_path: Path) -> None:
+    workshop = shop(tmp_path)
+    outcome = features(trunk="pixels").run(view(), workshop)
+    assert workshop.ledger == []
+    assert set(outcome.weights) == {"classifier"}
+
+
+def test_a_conditional_gan_sees_labelled_pairs(tmp_path: Path) -> None:
+    workshop = shop(tmp_path)
+    outcome = features(gan=CGAN_STAGE).run(view(), workshop)
+    assert outcome.sees.U == 0
+    assert features(gan=CGAN_STAGE, gan_sees="labelled").run(view(), workshop).sees.U == 0
+    assert len({trained.digest for trained in workshop.ledger}) == 1
+
+
+@pytest.mark.parametrize("trunk", ["trained", "untrained"])
+def test_fine_tuning_moves_all_of_the_discriminator(trunk: str, tmp_path: Path) -> None:
+    outcome = features(trunk=trunk, probe=FineTune(classifier_stage())).run(view(), shop(tmp_path))
+    tuned = outcome.classifier
+    assert isinstance(tuned, TunedTrunk)
+    start = features(trunk=trunk).run(view(), shop(tmp_path)).classifier.extractor.discriminator
+    moved = dict(tuned.extractor.discriminator.named_parameters())
+    for name, value in start.named_parameters():
+        if name.startswith("trunk"):  # the judge of real and generated plays no part
+            assert not torch.equal(moved[name], value), name
+            assert float((moved[name] - value).detach().norm()) < 2 * float(value.detach().norm()) + 1.0, "it began somewhere else"
+        else:
+            assert torch.equal(moved[name], value)
+    assert outcome.probabilistic
+    assert outcome.selected_step == 6
+
+
+def test_another_discriminator_is_another_fine_tuning(tmp_path: Path) -> None:
+    workshop = shop(tmp_path)
+    for trunk in ("trained", "untrained", "trained"):
+        features(trunk=trunk, probe=FineTune(classifier_stage())).run(view(), workshop)
+    tunings = [trained.digest for trained in workshop.ledger if trained.kind == "classifier"]
+    assert tunings[0] == tunings[2] != tunings[1]
+
+
+def test_three_channels() -> None:
+    spec = type(SPEC)(3, 28, 10)
+    discriminator = DCGAN(width=32).discriminator(spec).eval()
+    found = FeatureExtractor(discriminator, (), 4)(torch.zeros(2, 3, 28, 28))
+    assert found.shape == (2, 16 * (32 + 64 + 128))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"grid": 0}, r"strategy.grid: 0 must be at least 1"),
+        ({"gan": CGAN_STAGE, "gan_sees": "all"}, r"strategy.gan_sees=all: a conditional GAN needs labels"),
+        ({"trunk": "pixels", "probe": FineTune(classifier_stage())}, r"strategy.probe=fine_tune needs a network"),
+    ],
+)
+def test_combinations_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        features(**changes)
+
+
+def test_a_layer_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"strategy.layers: 'top' is no layer of D"):
+        features(trunk="untrained", layers=["top"]).run(view(), shop(tmp_path))
+
+
+def test_a_few_labels_suffice(tmp_path: Path) -> None:
+    """One label a class: no cross-validation, so no probabilities, but still an answer."""
+    seen = view(labels=1)
+    outcome = features(trunk="untrained", probe=SVM).run(seen, shop(tmp_path))
+    assert not outcome.probabilistic
+    assert logits(outcome.classifier, probe_images()).shape == (len(probe_images()), 10)

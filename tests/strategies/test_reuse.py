@@ -1,0 +1,161 @@
+"""A stage is trained once, whoever needs it; whoever uses it is charged all of it."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from trigan.data.inputs import Input
+from trigan.modules.fit import TrainerSettings
+from trigan.modules.objectives import FeatureMatching
+from trigan.modules.players import PlayersModule
+from trigan.modules.stage import Stage
+from trigan.strategies import workshop as room
+from trigan.strategies.baseline import Baseline
+from trigan.strategies.joint import Joint
+from trigan.strategies.workshop import Trained, Workshop
+
+from ..modules.tiny import Recorder, classifier_stage, copied, gan_stage, inputs_for, joint_stage, same, view
+from .recipes import augment, features, logits, probe_images, shop
+
+STAGES = {"gan": gan_stage, "classifier": classifier_stage, "joint": lambda: joint_stage(FeatureMatching())}
+
+
+@contextmanager
+def no_training() -> Iterator[None]:
+    """Within it, any fit is a failure."""
+
+    def refuse(*given: object) -> None:
+        raise AssertionError("a stage was trained again")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "fit", refuse)
+        yield
+
+
+def _train(workshop: Workshop, stage: Stage) -> Trained:
+    return workshop.train("stage", stage, inputs_for(stage))
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_second_run_trains_nothing_and_is_charged_everything(name: str, tmp_path: Path) -> None:
+    first_shop, second_shop = shop(tmp_path, run="one"), shop(tmp_path, run="two")
+    first = _train(first_shop, STAGES[name]())
+    with no_training():
+        second = _train(second_shop, STAGES[name]())
+    assert first.cost.flops > 0
+    assert second.cost == first.cost
+    assert second_shop.total() == first_shop.total() == first.cost
+    assert (second.digest, second.status, second.step, second.directory) == (
+        first.digest,
+        first.status,
+        first.step,
+        first.directory,
+    )
+    for player, network in first.networks.items():
+        assert same(copied(network.state_dict()), copied(second.networks[player].state_dict()))
+        assert not second.networks[player].training
+    assert first_shop.store.users(first.digest) == ("one", "two")
+
+
+def test_a_stage_that_a_run_needs_twice_is_charged_once(tmp_path: Path) -> None:
+    workshop = shop(tmp_path)
+    _train(workshop, gan_stage())
+    cost = workshop.total()
+    _train(workshop, gan_stage())
+    assert workshop.total() == cost
+
+
+def test_augment_and_features_share_the_gan(tmp_path: Path) -> None:
+    """With an unconditional GAN; and the teacher of augment is the classifier of the bare baseline."""
+    one, two, three = (shop(tmp_path, run=run) for run in ("augment", "features", "baseline"))
+    augment().run(view(), one)
+    with no_training():
+        features().run(view(), two)
+        Baseline(classifier_stage()).run(view(), three)
+    by_name = {trained.name: trained for trained in one.ledger}
+    assert two.ledger[0].digest == by_name["gan"].digest
+    assert three.ledger[0].digest == by_name["teacher"].digest
+    assert two.total().flops > by_name["gan"].cost.flops
+
+
+def test_a_different_stage_is_trained(tmp_path: Path) -> None:
+    """Settings, images, labels, seed, precision and a debug run's length are all part of what a stage is."""
+    workshop, stage = shop(tmp_path), classifier_stage()
+    inputs = dict(inputs_for(stage))
+    labelled = inputs["labelled"]
+    other_image, other_label = labelled.images.clone(), labelled.known_labels.clone()
+    other_image[0, 0, 0, 0] += 1
+    other_label[0] = (other_label[0] + 1) % 10
+    digests = [
+        workshop.train("stage", stage, inputs).digest,
+        workshop.train("stage", replace(stage, batch=8), inputs).digest,
+        workshop.train("stage", stage, {"labelled": Input(other_image, labelled.labels)}).digest,
+        workshop.train("stage", stage, {"labelled": Input(labelled.images, other_label)}).digest,
+        workshop.train("stage", stage, inputs, seed=1).digest,
+        replace_settings(workshop, TrainerSettings(precision="64-true")).train("stage", stage, inputs).digest,
+        Workshop(workshop.store, "run", workshop.spec, 0, workshop.settings, 3).train("stage", stage, inputs).digest,
+    ]
+    assert len(set(digests)) == len(digests)
+    quicker = replace_settings(workshop, TrainerSettings(checkpoint_every=1, devices=1))
+    with no_training():
+        assert quicker.train("another name", stage, inputs).digest == digests[0]
+
+
+def replace_settings(workshop: Workshop, settings: TrainerSettings) -> Workshop:
+    return Workshop(workshop.store, "run", workshop.spec, 0, settings)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_a_stage_that_was_stopped_goes_on_from_its_checkpoint(name: str, tmp_path: Path) -> None:
+    def stop(module: PlayersModule, metrics: dict[str, float]) -> None:
+        if module.done == 5:
+            raise RuntimeError("power cut")
+
+    settings, stage = TrainerSettings(checkpoint_every=2), STAGES[name]()
+    whole = _train(shop(tmp_path / "whole", settings), stage)
+    interrupted = shop(tmp_path, settings)
+    interrupted.observers = lambda stage_name, directory: [Recorder(stop)]
+    with pytest.raises(RuntimeError, match="power cut"):
+        _train(interrupted, stage)
+    assert [entry.state for entry in interrupted.store.entries()] == ["unfinished"]
+    recorder, again = Recorder(), shop(tmp_path, settings)
+    again.observers = lambda stage_name, directory: [recorder]
+    resumed = _train(again, stage)
+    assert recorder.began == [4]
+    assert resumed.cost == whole.cost
+    for player, network in whole.networks.items():
+        assert same(copied(network.state_dict()), copied(resumed.networks[player].state_dict()))
+    assert not list(resumed.directory.rglob("*.ckpt")), "a finished stage keeps no checkpoints"
+
+
+def test_a_damaged_stage_is_trained_again(tmp_path: Path) -> None:
+    first = _train(shop(tmp_path), gan_stage())
+    file = first.directory / "generator.safetensors"
+    file.write_bytes(file.read_bytes()[:-4] + b"spam")
+    again = _train(shop(tmp_path), gan_stage())
+    for player, network in first.networks.items():
+        assert same(copied(network.state_dict()), copied(again.networks[player].state_dict()))
+
+
+def test_the_manifest_says_what_the_stage_is(tmp_path: Path) -> None:
+    trained = _train(shop(tmp_path), gan_stage())
+    text = (trained.directory / "manifest.json").read_text()
+    for word in ("GANStage", "DCGAN", "half_life", "precision", "protocol", "real"):
+        assert word in text, word
+    assert json.loads(text)
+
+
+def test_a_joint_row_keeps_all_its_players(tmp_path: Path) -> None:
+    workshop = shop(tmp_path)
+    outcome = Joint(joint_stage(FeatureMatching())).run(view(), workshop)
+    assert set(outcome.weights) == {"classifier", "generator"}
+    with no_training():
+        again = Joint(joint_stage(FeatureMatching())).run(view(), shop(tmp_path))
+    assert torch.equal(logits(again.classifier, probe_images()), logits(outcome.classifier, probe_images()))
+    (trained,) = workshop.ledger
+    assert outcome.weights.keys() == trained.networks.keys()
