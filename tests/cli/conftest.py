@@ -41,3 +41,41 @@ def small_conf(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole command line, over the small config of the tests."""
     monkeypatch.setattr(places, "conf", lambda: HERE / "conf")
     monkeypatch.setattr(places, "experiments", lambda: HERE / "experiments")
+
+
+#: Finished debug runs that are used: each kind of classifier, with and without a generator, 1 and 3 channels.
+RUNS = {
+    "joint": ["strategy=joint"],
+    "conditional": ["strategy=augment", "architecture=cgan"],
+    "spectral": [
+        "strategy=features",
+        "strategy.probe=knn",
+        "architecture.discriminator_norm=spectral",
+        "data.image_size=14",
+        "data.channels=3",
+    ],
+    # one label per class leaves nothing to calibrate on: its scores are no probabilities
+    "pixels": ["strategy=features", "strategy.trunk=pixels", "strategy.probe=knn", "regime.labels_per_class=1"],
+}
+
+
+def run_words(name: str, outputs: Path) -> list[str]:
+    """The overrides of a run in ``RUNS``, small and short."""
+    small = ["classifier.width=4", "architecture.width=4", "logger=none", "callbacks=quiet"]
+    return ["debug=fast", "debug.max_steps=6", f"paths.outputs={outputs}/debug", *small, *RUNS[name]]
+
+
+@pytest.fixture(scope="session")
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of outputs of the runs in ``RUNS``, shared by all workers of a test session."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "used-runs"
+
+
+@pytest.fixture(scope="session")
+def runs(outputs: Path) -> dict[str, Path]:
+    """Directories of the runs in ``RUNS``; one worker makes each, the others find it finished."""
+    from trigan.cli.compose import compose
+    from trigan.cli.run import run
+
+    return {name: run(compose(run_words(name, outputs))) for name in RUNS}

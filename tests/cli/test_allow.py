@@ -20,6 +20,9 @@ ATTACKS = [
     "trigan.cli.main.os.system",
     "trigan.cli.pool.Pool",
     "trigan.rng.hashlib.new",
+    "trigan.rng.permutation",
+    "trigan.artifacts.atomic.write_bytes",
+    "trigan.results.files.write_atomically",
     "trigan.rng.torch.load",
     "trigan.errors.__loader__.exec_module",
     "trigan..errors",
@@ -48,7 +51,7 @@ def _pass(config: dict[str, object]) -> object:
 
 @pytest.mark.parametrize(
     "target",
-    ["trigan.rng.Draws", "trigan.rng.permutation", "torch.nn.ReLU", "torch.nn.functional.relu", "torch.optim.Adam"],
+    ["trigan.rng.Draws", "trigan.losses.games.hinge", "torch.nn.ReLU", "torch.nn.functional.relu", "torch.optim.Adam"],
 )
 def test_what_configs_need_is_allowed(target: str) -> None:
     assert callable(_pass({"node": {"_target_": target}}))

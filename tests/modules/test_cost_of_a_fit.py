@@ -16,7 +16,18 @@ from trigan.modules.objectives.game import Ramp
 from trigan.modules.players import PlayersModule
 from trigan.networks.dcgan import DCGAN
 
-from .tiny import OBJECTIVES, SPEC, TURNED, Recorder, built, classifier_stage, fitted, gan_stage, inputs_for, joint_stage
+from .tiny import (
+    OBJECTIVES,
+    SPEC,
+    TURNED,
+    Recorder,
+    built,
+    classifier_stage,
+    fitted,
+    gan_stage,
+    inputs_for,
+    joint_stage,
+)
 
 CRITIC = DCGAN(width=8, latent=8, discriminator_norm="none")
 

@@ -85,7 +85,9 @@ def test_further_images_move_no_statistics_of_the_classifier(term: str) -> None:
         with_term, _ = fitted(classifier_stage(terms=(Extra(TURNED, weight=0.0),)), inputs=inputs)
         assert _equal_statistics(bare, with_term)
         return
-    module = built(classifier_stage(terms=(FixMatch(NoAugmentation(), TURNED),)), {**inputs, "unlabelled": Input(noise)})
+    module = built(
+        classifier_stage(terms=(FixMatch(NoAugmentation(), TURNED),)), {**inputs, "unlabelled": Input(noise)}
+    )
     network, ledger = module.networks["classifier"], _Ledger(module.networks["classifier"])
     step = Step(module, 0, 0, False)
     with ledger.open():

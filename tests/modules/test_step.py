@@ -32,10 +32,11 @@ def test_draws_of_all_ranks_are_those_of_one(monkeypatch: pytest.MonkeyPatch, si
     module = built(gan_stage())
     whole = _drawn(Step(module, 3, 0, False), "real", 16)
     shares: list[dict[str, Tensor]] = []
-    for rank in range(size):
-        _as_rank(monkeypatch, rank, size)
-        module = built(gan_stage(), settings=TrainerSettings(accumulate=accumulate))
-        shares += [_drawn(Step(module, 3, part, False), "real", 16) for part in range(accumulate)]
+    for part in range(accumulate):  # a micro-batch is the same rows, however many ranks share it
+        for rank in range(size):
+            _as_rank(monkeypatch, rank, size)
+            module = built(gan_stage(), settings=TrainerSettings(accumulate=accumulate))
+            shares.append(_drawn(Step(module, 3, part, False), "real", 16))
     assert len(shares) == size * accumulate
     for kind, value in whole.items():
         assert torch.equal(torch.cat([share[kind] for share in shares]), value)

@@ -14,7 +14,7 @@ from trigan.data.inputs import Input, Inputs
 from trigan.data.regime import Regime
 from trigan.data.sources.digits import Digits
 from trigan.data.split import draw
-from trigan.data.types import DataSpec, Labelled, Source, TrainingView
+from trigan.data.types import DataSpec, Source, TrainingView
 from trigan.losses.games import AdversarialLoss, non_saturating
 from trigan.modules.classifier import ClassifierStage
 from trigan.modules.ema import EMA
@@ -23,7 +23,7 @@ from trigan.modules.gan import GANStage
 from trigan.modules.joint import JointStage
 from trigan.modules.objectives import Conditional, FeatureMatching, PseudoLabel
 from trigan.modules.objectives.game import Game, Ramp
-from trigan.modules.optimizers import Adam, OptimizerFactory, SGD
+from trigan.modules.optimizers import SGD, Adam, OptimizerFactory
 from trigan.modules.players import PlayersModule
 from trigan.modules.stage import Context, Stage
 from trigan.networks.adversaries import Architecture, Generator
@@ -232,6 +232,3 @@ class PlainClassifier:
 #: Plain gradient descent: a step is the gradient itself.
 DESCENT = SGD(1.0, momentum=0.0, weight_decay=0.0)
 
-
-def labelled(images: Tensor, labels: Tensor) -> Labelled:
-    return Labelled(images, labels)

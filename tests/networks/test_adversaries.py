@@ -107,13 +107,13 @@ def test_parameter_counts_by_hand() -> None:
         return sum(weight.numel() for weight in network.parameters())
 
     architecture = DCGAN(width=32, latent=64)
-    # conv1 with a bias, conv2 with batch norm, 2x2 map of 64 channels to one logit
-    assert count(architecture.discriminator(Spec())) == (16 * 32 + 32) + (32 * 64 * 16 + 2 * 64) + (4 * 64 + 1)
+    # 5x5 kernels; conv1 with a bias, conv2 with batch norm, 2x2 map of 64 channels to one logit
+    assert count(architecture.discriminator(Spec())) == (25 * 32 + 32) + (32 * 64 * 25 + 2 * 64) + (4 * 64 + 1)
     # projection and its batch norm, one doubling, the image
-    assert count(architecture.generator(Spec())) == 64 * 256 + 2 * 64 + (64 * 32 * 16 + 2 * 32) + (32 * 16 + 1)
+    assert count(architecture.generator(Spec())) == 64 * 256 + 2 * 64 + (64 * 32 * 25 + 2 * 32) + (32 * 25 + 1)
     conditional = CGAN(width=32, latent=64, label_code=16, joint=24)
     joint = (256 + 5) * 4 * 24 + 4 * 24 + 24 + 1
-    assert count(conditional.discriminator(Spec())) == (16 * 32 + 32) + (32 * 64 * 16 + 2 * 64) + joint
+    assert count(conditional.discriminator(Spec())) == (25 * 32 + 32) + (32 * 64 * 25 + 2 * 64) + joint
 
 
 def test_batch_norm_is_where_the_paper_puts_it() -> None:

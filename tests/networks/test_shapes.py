@@ -2,9 +2,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import pytest
+import torch
 
 from trigan.errors import ConfigError
-from trigan.networks.shapes import halving_kernel, halvings, multiplied_widths, require_supported
+from trigan.networks.convolutional import KERNEL, PADDING, doubling
+from trigan.networks.shapes import halvings, multiplied_widths, require_supported
 
 
 @dataclass(frozen=True)
@@ -21,9 +23,8 @@ def test_every_size_halves_to_a_small_map_and_back(size: int) -> None:
     assert 2 <= chain[-1] <= 4
     assert len(chain) >= 3
     for large, small in pairwise(chain):
-        kernel = halving_kernel(large)
-        assert (large + 2 - kernel) // 2 + 1 == small  # torch's Conv2d formula
-        assert (small - 1) * 2 - 2 + kernel == large  # and ConvTranspose2d's
+        assert (large + 2 * PADDING - KERNEL) // 2 + 1 == small  # torch's Conv2d formula
+        assert doubling(1, 1, large, bias=False)(torch.zeros(1, 1, small, small)).shape[-1] == large
 
 
 def test_the_chains_that_the_docs_promise() -> None:

@@ -13,10 +13,10 @@ from hydra._internal.utils import _locate
 from trigan.errors import ConfigError
 
 ALLOWED = ("trigan", "torch.nn", "torch.optim", "pytorch_lightning", "torchmetrics")
-#: Rooms of our own whose functions start processes or remove files.
-CLOSED = ("trigan.cli",)
-#: Where plain functions may be named; elsewhere only classes (a library's functions read files and unpickle).
-FUNCTIONS = ("trigan", "torch.nn")
+#: Rooms of our own that start processes or write files, and that no config builds anything from.
+CLOSED = ("trigan.cli", "trigan.artifacts", "trigan.results")
+#: Where plain functions may be named; elsewhere only classes (other functions read files, write them, unpickle).
+FUNCTIONS = ("trigan.losses", "trigan.networks", "torch.nn")
 
 
 def targets(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

@@ -18,7 +18,7 @@ from trigan.data.stream import to_uint8
 from trigan.errors import ConfigError
 from trigan.modules.fit import Observer
 from trigan.modules.players import PlayersModule
-from trigan.networks.batchnorm import frozen_statistics
+from trigan.networks.batchnorm import frozen_statistics, own_statistics
 from trigan.rng import generator
 from trigan.tracking import MetricsFile, Tracker
 
@@ -109,7 +109,7 @@ class SampleSheets:
         y = torch.arange(rows).repeat_interleave(self._columns).to(module.device) if network.classes else None
         training = network.training
         network.train()  # an average has no batch-norm statistics of its own before the end of the fit
-        with frozen_statistics(network):
+        with frozen_statistics(network), own_statistics(network):  # rank 0 looks alone
             images = to_uint8(network(z.to(module.device, module.dtype), y)).cpu()
         network.train(training)
         grid = images.permute(0, 2, 3, 1).numpy()

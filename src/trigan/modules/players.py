@@ -179,9 +179,12 @@ class PlayersModule(pl.LightningModule):
     # What a step needs to know ----------------------------------------------------------------------------------
 
     def rows(self, total: int, part: int) -> tuple[int, int]:
-        """Rows of a global batch of ``total`` that micro-batch ``part`` of this rank takes."""
+        """Rows of a global batch of ``total`` that micro-batch ``part`` of this rank takes.
+
+        All ranks' rows of a micro-batch lie side by side, so that batch norm over ranks sees what one process would.
+        """
         share = total // (world.world_size() * self.plan.accumulate)
-        start = (world.rank() * self.plan.accumulate + part) * share
+        start = (part * world.world_size() + world.rank()) * share
         return start, start + share
 
     def in_flight(self, images: Tensor) -> Tensor:

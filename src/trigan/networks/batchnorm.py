@@ -52,7 +52,7 @@ class BatchNorm2d(nn.Module):
         super().__init__()
         self.momentum, self.eps = momentum, eps
         self.moves_statistics = True  # frozen_statistics
-        self.over_ranks = True  # reestimate_statistics
+        self.over_ranks = True  # own_statistics
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -120,6 +120,19 @@ def frozen_statistics(*networks: nn.Module) -> Iterator[None]:
             layer.moves_statistics = True
 
 
+@contextmanager
+def own_statistics(*networks: nn.Module) -> Iterator[None]:
+    """Within it, training mode normalises by this process's rows alone: for a rank that looks on its own."""
+    shared = [layer for layer in _layers(*networks) if layer.over_ranks]
+    for layer in shared:
+        layer.over_ranks = False
+    try:
+        yield
+    finally:
+        for layer in shared:
+            layer.over_ranks = True
+
+
 class _Pool:
     """A forward pre-hook that pools count, mean and centred second moment of a layer's inputs in float64."""
 
@@ -161,16 +174,14 @@ def reestimate_statistics(
         return
     hooks = [layer.register_forward_pre_hook(pool) for layer, pool in pools.items()]
     for layer in pools:
-        layer.over_ranks = False
         layer.train()
     try:
-        with frozen_statistics(network):
+        with frozen_statistics(network), own_statistics(network):
             seen = sum(1 for _ in map(forward or network, batches))
     finally:
         for hook in hooks:
             hook.remove()
         for layer in pools:
-            layer.over_ranks = True
             layer.eval()
     if not seen:
         raise DataError("batch-norm statistics cannot be re-estimated from no images: pass at least one batch")

@@ -4,18 +4,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trigan.networks.batchnorm import BatchNorm2d
-from trigan.networks.shapes import Shapes, halving_kernel, halvings, multiplied_widths
+from trigan.networks.shapes import Shapes, halvings, multiplied_widths
 
 SLOPE = 0.2
+
+#: 5x5 kernels, as in Radford et al. 2015: with stride 2 and padding 2 any size S becomes ceil(S/2).
+KERNEL, PADDING = 5, 2
 
 
 class Halving(nn.Module):
     """Strided convolution, batch norm if asked for, LeakyReLU(0.2): (N, C, S, S) -> (N, C', ceil(S/2), ceil(S/2))."""
 
-    def __init__(self, channels_in: int, channels_out: int, size: int, batch_norm: bool) -> None:
+    def __init__(self, channels_in: int, channels_out: int, batch_norm: bool) -> None:
         super().__init__()
-        kernel = halving_kernel(size)
-        self.conv = nn.Conv2d(channels_in, channels_out, kernel, stride=2, padding=1, bias=not batch_norm)
+        self.conv = nn.Conv2d(channels_in, channels_out, KERNEL, stride=2, padding=PADDING, bias=not batch_norm)
         self.norm = BatchNorm2d(channels_out) if batch_norm else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -36,10 +38,8 @@ class Trunk(nn.Module):
         sizes = halvings(spec.size)
         widths = multiplied_widths(width, len(sizes) - 1, max_multiplier)
         self.stages = nn.ModuleList(
-            Halving(channels_in, channels_out, size, batch_norm and level > 0)
-            for level, (channels_in, channels_out, size) in enumerate(
-                zip((spec.channels, *widths), widths, sizes, strict=False)
-            )
+            Halving(channels_in, channels_out, batch_norm and level > 0)
+            for level, (channels_in, channels_out) in enumerate(zip((spec.channels, *widths[:-1]), widths, strict=True))
         )
         self.shape = (widths[-1], sizes[-1], sizes[-1])
         self.flat = widths[-1] * sizes[-1] ** 2
@@ -57,13 +57,18 @@ class Trunk(nn.Module):
         return maps
 
 
+def doubling(channels_in: int, channels_out: int, size: int, bias: bool) -> nn.ConvTranspose2d:
+    """The transposed convolution from maps of ceil(size/2) to maps of exactly ``size``."""
+    surplus = 1 - size % 2  # without it, n becomes 2n - 1
+    return nn.ConvTranspose2d(channels_in, channels_out, KERNEL, 2, PADDING, output_padding=surplus, bias=bias)
+
+
 class Doubling(nn.Module):
     """Transposed convolution, batch norm, ReLU: the mirror image of :class:`Halving`, back to map size ``size``."""
 
     def __init__(self, channels_in: int, channels_out: int, size: int) -> None:
         super().__init__()
-        kernel = halving_kernel(size)
-        self.conv = nn.ConvTranspose2d(channels_in, channels_out, kernel, stride=2, padding=1, bias=False)
+        self.conv = doubling(channels_in, channels_out, size, bias=False)
         self.norm = BatchNorm2d(channels_out)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,7 +88,7 @@ class Upsampler(nn.Module):
         self.stages = nn.Sequential(
             *(Doubling(widths[level], widths[level - 1], sizes[level]) for level in range(len(widths) - 1, 0, -1))
         )
-        self.image = nn.ConvTranspose2d(widths[0], spec.channels, halving_kernel(spec.size), stride=2, padding=1)
+        self.image = doubling(widths[0], spec.channels, spec.size, bias=True)
 
     def forward(self, hidden: Tensor) -> Tensor:
         first = self.project(hidden).view(-1, *self.shape)

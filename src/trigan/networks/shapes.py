@@ -41,11 +41,6 @@ def halvings(size: int) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def halving_kernel(size: int) -> int:
-    """The kernel that, at stride 2 and padding 1, takes ``size`` to ``ceil(size / 2)`` and, transposed, back."""
-    return 3 if size % 2 else 4
-
-
 def multiplied_widths(width: int, levels: int, max_multiplier: int) -> tuple[int, ...]:
     """Channels of each level, input side first: ``width`` doubled at every level up to ``width * max_multiplier``."""
     return tuple(width * min(2**level, max_multiplier) for level in range(levels))

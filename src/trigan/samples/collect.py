@@ -56,14 +56,16 @@ def collect(
     missing = wanted.clone()
     kept_images: list[Tensor] = []
     kept_labels: list[Tensor] = []
-    start, limit = 0, CANDIDATES_PER_IMAGE * int(wanted.sum())
-    while int(missing.sum()) and start < limit:
+    looked_at, limit = 0, CANDIDATES_PER_IMAGE * int(wanted.sum())
+    while int(missing.sum()) and looked_at < limit:
         asked = torch.repeat_interleave(torch.arange(len(wanted)), missing.clamp(min=0) * 2)
-        candidates = source.draw(start, asked)
-        start += len(asked)
-        if len(candidates) == 0:
-            break
+        candidates = source.draw(looked_at, asked)
+        looked_at += len(candidates)
         images, labels = candidates.images, candidates.labels
+        if len(candidates) == 0:
+            kept_images.append(images)
+            kept_labels.append(torch.empty(0, dtype=torch.int64))
+            break
         if labels is None and judges is not None:
             sure, labels = outputs(judges.classifier, images).softmax(1).max(1)
             images, labels = images[sure >= label_threshold], labels[sure >= label_threshold]
@@ -78,7 +80,7 @@ def collect(
         kept_labels.append(labels[chosen])
         missing -= torch.bincount(labels[chosen], minlength=len(wanted))
     images, labels = torch.cat(kept_images), torch.cat(kept_labels)
-    return Collected(Input(images, labels), start, int(missing.sum()))
+    return Collected(Input(images, labels), looked_at, int(missing.sum()))
 
 
 def _first_of_each(labels: Tensor, missing: Tensor) -> Tensor:

@@ -67,7 +67,8 @@ class Realism:
 @torch.no_grad()
 def outputs(network: nn.Module, images: Tensor, labels: Tensor | None = None) -> Tensor:
     """The network's outputs on uint8 images, on the CPU; ``labels`` go along where they are given."""
-    parameter = next(chain(network.parameters(), network.buffers()))  # a kNN on pixels has buffers alone
+    # nearest neighbours of pixels have buffers only
+    parameter = next(value for value in chain(network.parameters(), network.buffers()) if value.is_floating_point())
     results, start = [], 0
     for batch in image_batches(images, parameter.device, parameter.dtype):
         if labels is None:

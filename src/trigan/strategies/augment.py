@@ -189,7 +189,7 @@ class _Recipe:
             seed = hash64(self.workshop.seed, "class", label)
             trained = self.workshop.train(f"gan-{label}", self.settings.gan, {"real": data}, seed)
             generators.append(trained.networks["generator"])
-        return PerClass(generators)
+        return PerClass(generators).eval()
 
 
 class PerClass(nn.Module):

@@ -1,5 +1,6 @@
 """C without a GAN: the rows that every gain is measured against."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
@@ -118,6 +119,11 @@ class Baseline:
             )
 
     def run(self, view: TrainingView, workshop: Workshop) -> Outcome:
+        if self.matched_flops is not None and self.spend == "restarts" and view.validation is None:
+            raise ConfigError(
+                "strategy.spend=restarts chooses on validation labels, and this regime has none; take "
+                "strategy.spend=longer or ensemble, or regime.validation=large"
+            )
         stage, inputs = self.unlabelled.prepare(self.classifier, labelled_inputs(view), view, workshop)
         stamps: tuple[str, ...] = ()
         if self.matched_flops is None:
@@ -129,7 +135,7 @@ class Baseline:
         if self.spend == "restarts" and self.matched_flops is not None:
             rule = "val"
         networks = [member.networks["classifier"] for member in members]
-        classifier = networks[0] if len(networks) == 1 else Ensemble(networks)
+        classifier = networks[0] if len(networks) == 1 else Ensemble(networks).eval()
         sees = Sees(
             L=len(view.labelled.labels),
             U=len(view.unlabelled) if self.unlabelled.looks else 0,
@@ -152,21 +158,18 @@ class Baseline:
         return {"classifier": Ensemble(networks) if members else networks[0]}
 
     def _matched(self, stage: ClassifierStage, inputs: Inputs, workshop: Workshop, flops: float) -> list[Trained]:
+        """As many members as come nearest, each a little longer or shorter, so that together they spend ``flops``."""
         per_step = workshop.flops_per_step(stage, inputs)
         if self.spend == "longer":
             return [workshop.train("classifier", replace(stage, steps=max(1, round(flops / per_step))), inputs)]
         count = max(1, round(flops / (per_step * stage.steps)))
+        stage = replace(stage, steps=max(1, round(flops / (per_step * count))))
         members = [
             workshop.train(f"classifier-{k}", stage, inputs, workshop.seed if k == 0 else hash64(workshop.seed, k))
             for k in range(count)
         ]
         if self.spend == "ensemble":
             return members
-        if "validation" not in inputs:
-            raise ConfigError(
-                "strategy.spend=restarts chooses on validation labels, and this regime has none; take "
-                "strategy.spend=longer or ensemble, or regime.validation=large"
-            )
         return [max(members, key=lambda member: accuracy(member.networks["classifier"], inputs["validation"]))]
 
 
@@ -179,7 +182,7 @@ class Ensemble(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         logs = torch.stack([member(images).log_softmax(1) for member in self.members])
-        return logs.logsumexp(0) - torch.tensor(float(len(self.members))).log()
+        return logs.logsumexp(0) - math.log(len(self.members))
 
 
 def require_unlabelled(view: TrainingView, setting: str) -> None:

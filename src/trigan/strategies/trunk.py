@@ -49,7 +49,7 @@ class ProbedTrunk(nn.Module):
         self.scale: Tensor
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.extractor(images).to(self.mean.dtype)  # a trunk may be in double precision
+        features = self.extractor(images).to(self.mean.dtype)
         logits: Tensor = self.head((features - self.mean) / self.scale)
         return logits
 
@@ -57,6 +57,5 @@ class ProbedTrunk(nn.Module):
 @torch.no_grad()
 def extract(extractor: FeatureExtractor, images: Tensor, device: torch.device) -> Tensor:
     """Features of uint8 images, float32 (N, F), on the CPU."""
-    parameter = next(extractor.parameters(), None)
-    dtype = torch.float32 if parameter is None else parameter.dtype
+    dtype = next((weight.dtype for weight in extractor.parameters()), torch.float32)
     return torch.cat([extractor(batch).float().cpu() for batch in image_batches(images, device, dtype)])

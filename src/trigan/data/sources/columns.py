@@ -49,15 +49,22 @@ def find_columns(features: Mapping[str, Any], wanted: Columns, where: str) -> Fo
     Raises:
         DataError: listing the columns, if the wanted one is absent and no other is the only one of its kind.
     """
-    from datasets import ClassLabel, Image, Value
+    from datasets import ClassLabel, Value
 
-    images = [name for name, kind in features.items() if isinstance(kind, Image) or _is_struct(kind)]
+    image = image_column(features, wanted, where)
     classes = [name for name, kind in features.items() if isinstance(kind, ClassLabel)]
     plain = [name for name, kind in features.items() if isinstance(kind, Value) and _may_be_label(kind.dtype)]
-    image = _choose(wanted.image, list(features), [images], f"{where}: image", "data.source.columns.image")
     label = _choose(wanted.label, list(features), [classes, plain], f"{where}: label", "data.source.columns.label")
     kind = features[label]
     return Found(image, label, list(kind.names) if isinstance(kind, ClassLabel) and kind.names else None)
+
+
+def image_column(features: Mapping[str, Any], wanted: Columns, where: str) -> str:
+    """The image column alone, as :func:`find_columns` finds it."""
+    from datasets import Image
+
+    images = [name for name, kind in features.items() if isinstance(kind, Image) or _is_struct(kind)]
+    return _choose(wanted.image, list(features), [images], f"{where}: image", "data.source.columns.image")
 
 
 def _choose(wanted: str, there: list[str], kinds: list[list[str]], what: str, setting: str) -> str:

@@ -1,0 +1,93 @@
+"""The traced form of each special part gives what the part itself gives."""
+
+import copy
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trigan.cli.onnx_file import Port, classifier_port, generator_port, write_onnx
+from trigan.cli.onnx_form import max_pooled, onnx_form
+from trigan.data.types import DataSpec
+from trigan.networks.dcgan import DCGAN
+from trigan.networks.small_cnn import SmallCNN
+from trigan.strategies.augment import PerClass
+from trigan.strategies.baseline import Ensemble
+from trigan.strategies.probes import NeighboursHead
+from trigan.strategies.trunk import FeatureExtractor, ProbedTrunk
+
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+torch.set_num_threads(1)
+
+SPEC = DataSpec(3, 14, 5)
+
+
+@pytest.mark.parametrize("size", range(3, 17))
+@pytest.mark.parametrize("grid", [1, 3, 4])
+def test_pooling_is_adaptive_max_pooling(size: int, grid: int) -> None:
+    feature = torch.randn(2, 3, size, size)
+    expected = F.adaptive_max_pool2d(feature, grid) if size > grid else feature
+    assert torch.equal(max_pooled(feature, grid), expected)
+
+
+def probed(layers: tuple[str, ...] = (), norm: str = "spectral") -> nn.Module:
+    """Nearest neighbours of features of a discriminator, with numbers that matter everywhere."""
+    extractor = FeatureExtractor(DCGAN(width=4, discriminator_norm=norm).discriminator(SPEC), layers, 4).eval()  # type: ignore[arg-type]
+    with torch.no_grad():
+        kept = extractor(torch.rand(30, 3, 14, 14) * 2 - 1)
+    head = NeighboursHead.of(kept.double().numpy(), (torch.arange(30) % 5).numpy(), 5, 3)
+    head.temperature.fill_(0.7)
+    return ProbedTrunk(extractor, head, kept.shape[1])
+
+
+def generators() -> nn.Module:
+    return PerClass([DCGAN(width=4, latent=8).generator(SPEC) for _ in range(5)])
+
+
+IMAGES, LATENTS = classifier_port(3, 14), generator_port(8, 5)
+NETWORKS = {
+    "neighbours": (probed, IMAGES),
+    "one layer": (lambda: probed(("conv1",), "batch"), IMAGES),
+    "ensemble": (lambda: Ensemble([SmallCNN(width=4)(SPEC) for _ in range(3)]), IMAGES),
+    "one generator a class": (generators, LATENTS),
+    "double precision": (lambda: SmallCNN(width=4)(SPEC).double(), IMAGES),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_file_gives_the_networks_numbers(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    build, port = NETWORKS[name]
+    network = build().eval()
+    before = copy.deepcopy(network.state_dict())
+    difference = write_onnx(network, port, tmp_path / "network.onnx")
+    assert difference is not None
+    assert difference < 1e-4
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_form_gives_the_networks_numbers(name: str) -> None:
+    torch.manual_seed(1)
+    build, port = NETWORKS[name]
+    network = build().eval()
+    wide: list[Tensor] = [row.double() if name == "double precision" else row for row in port.examples]
+    with torch.no_grad():
+        torch.testing.assert_close(
+            onnx_form(network)(*port.examples).double(), network(*wide).double(), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_a_network_that_cannot_be_traced_is_one_line(tmp_path: Path) -> None:
+    class Odd(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return torch.linalg.eigvals(images[:, 0]).real
+
+    from trigan.errors import ArtifactError
+
+    with pytest.raises(ArtifactError, match="has no form in ONNX") as caught:
+        write_onnx(Odd(), Port(("images",), "logits", (torch.randn(37, 3, 14, 14),)), tmp_path / "odd.onnx")
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,76 @@
+"""What two processes do in the tests of process groups: ``python -m tests.modules.ranks FOLDER`` as torchrun would.
+
+Every case is fitted at the same global batch; the whole state, the networks that are kept, and the account are written
+to FOLDER/<case>-<rank>.pt.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from tests.modules.tiny import NOW, TURNED, built, classifier_stage, copied, gan_stage, inputs_of, joint_stage, view
+from trigan.data.inputs import Input
+from trigan.losses.games import wasserstein
+from trigan.modules import world
+from trigan.modules.criteria import Extra, FixMatch
+from trigan.modules.fit import TrainerSettings, fit
+from trigan.modules.objectives import Conditional, FeatureMatching, PseudoLabel
+from trigan.modules.observers import SampleSheets
+from trigan.modules.selection import Selection
+from trigan.modules.stage import Stage
+from trigan.networks.dcgan import DCGAN
+
+CRITIC = DCGAN(width=8, latent=8, discriminator_norm="none")
+TERMS = (Extra(TURNED, ratio=0.5), FixMatch(TURNED, TURNED, threshold=0.1))
+
+STAGES: dict[str, Callable[[], Stage]] = {
+    "dcgan": gan_stage,
+    "penalty": lambda: gan_stage(architecture=CRITIC, loss=wasserstein(discriminator_steps=5)),
+    "feature_matching": lambda: joint_stage(FeatureMatching(), selection=Selection("val", 3)),
+    "conditional": lambda: joint_stage(Conditional(ramp=NOW)),
+    "pseudo_label": lambda: joint_stage(PseudoLabel(threshold=0.0, ramp=NOW)),
+    "classifier": lambda: classifier_stage(terms=TERMS, clip=0.5, selection=Selection("val", 3)),
+}
+DOUBLE, SINGLE = TrainerSettings(precision="64-true"), TrainerSettings()
+#: Case -> (stage, settings): everything in double precision, some in single, and one in micro-batches.
+CASES: dict[str, tuple[Callable[[], Stage], TrainerSettings]] = {
+    **{f"{name}-64": (stage, DOUBLE) for name, stage in STAGES.items()},
+    **{f"{name}-32": (stage, SINGLE) for name, stage in STAGES.items()},
+    "penalty-accumulated-64": (STAGES["penalty"], replace(DOUBLE, accumulate=2)),
+}
+
+
+def play(case: str, folder: Path) -> dict[str, Any]:
+    """The case's fit by this process, and what came of it."""
+    make, settings = CASES[case]
+    stage, seen = make(), view(validation=True)
+    inputs = inputs_of(seen)
+    inputs["extra"] = Input(seen.labelled.images.flip(-1), seen.labelled.labels)
+    inputs["real"] = inputs["unlabelled"]
+    module = built(stage, inputs, settings)
+    # Rank 0 alone watches: a picture of samples may not make it wait for the others.
+    observers = [SampleSheets(folder / f"{case}-sheets", 2, 2)] if world.rank() == 0 else []
+    ending = fit(module, settings, None, observers)
+    kept = {name: copied(network.state_dict()) for name, network in stage.finish(module, inputs).items()}
+    account = {"step": ending.step, "images": module.images, "flops": module.flops}
+    return {"state": copied(module.state_dict()), "kept": kept, "account": account}
+
+
+def main(folder: Path) -> None:
+    """All cases, one after the other, as one rank."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    for case in CASES:
+        torch.save(play(case, folder), folder / f"{case}-{os.environ['RANK']}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

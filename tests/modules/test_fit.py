@@ -1,0 +1,200 @@
+"""A fit that stops goes on as if nothing had been; one that diverges ends on what was healthy."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from trigan.artifacts.checkpoint import checkpoint_path
+from trigan.data.inputs import Inputs
+from trigan.errors import ConfigError, Diverged
+from trigan.losses.games import wasserstein
+from trigan.modules.fit import Ending, TrainerSettings
+from trigan.modules.objectives import FeatureMatching
+from trigan.modules.observers import MetricsWriter, SampleSheets
+from trigan.modules.players import PlayersModule
+from trigan.modules.selection import Selection
+from trigan.modules.stage import Stage
+from trigan.networks.dcgan import DCGAN
+from trigan.tracking.tracker import NoTracking
+
+from .tiny import (
+    OBJECTIVES,
+    Recorder,
+    built,
+    classifier_stage,
+    copied,
+    fitted,
+    gan_stage,
+    inputs_for,
+    joint_stage,
+    same,
+    view,
+)
+
+EACH_THIRD = TrainerSettings(checkpoint_every=3)
+CRITIC = DCGAN(width=8, latent=8, discriminator_norm="none")
+RESUMED: dict[str, Callable[[], Stage]] = {
+    **OBJECTIVES,
+    "wasserstein": lambda: gan_stage(architecture=CRITIC, loss=wasserstein(discriminator_steps=5)),
+    "spectral": lambda: gan_stage(architecture=replace(CRITIC, discriminator_norm="spectral")),
+    "classifier": classifier_stage,
+    "chosen classifier": lambda: classifier_stage(selection=Selection("val", 4)),
+    "chosen joint": lambda: joint_stage(FeatureMatching(), selection=Selection("val", 4)),
+}
+
+
+def _inputs(stage: Stage) -> Inputs:
+    return inputs_for(stage, view(validation=True))
+
+
+def _writer(directory: Path) -> MetricsWriter:
+    tracker = NoTracking().open(None, {}, None)  # type: ignore[arg-type]
+    return MetricsWriter("stage", directory / "metrics.jsonl", tracker)
+
+
+def _stop_at(step: int) -> Recorder:
+    def stop(module: PlayersModule, metrics: dict[str, float]) -> None:
+        if module.done == step:
+            raise RuntimeError("power cut")
+
+    return Recorder(stop)
+
+
+@pytest.mark.parametrize(("name", "stop"), [("dcgan", 2), *((name, 8) for name in RESUMED)])
+def test_a_stopped_fit_ends_where_an_uninterrupted_one_does(name: str, stop: int, tmp_path: Path) -> None:
+    stage = replace(RESUMED[name](), steps=11)  # type: ignore[type-var]
+    inputs = _inputs(stage)
+    whole, ending = fitted(stage, EACH_THIRD, inputs, None, [_writer(tmp_path / "whole")])
+    assert ending == Ending("finished", 11)
+    again = tmp_path / "again"
+    with pytest.raises(RuntimeError, match="power cut"):
+        fitted(stage, EACH_THIRD, inputs, again, [_writer(again), _stop_at(stop)])
+    recorder = Recorder()
+    resumed, ending = fitted(stage, EACH_THIRD, inputs, again, [_writer(again), recorder])
+    assert ending == Ending("finished", 11)
+    assert recorder.began == [3 * (stop // 3)]
+    assert same(copied(whole.state_dict()), copied(resumed.state_dict()))
+    assert (again / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+
+
+def test_a_fit_stopped_again_and_again_with_a_damaged_checkpoint(tmp_path: Path) -> None:
+    stage = gan_stage(12)
+    whole, _ = fitted(stage)
+    for stop in (4, 8, 11):
+        with pytest.raises(RuntimeError, match="power cut"):
+            fitted(stage, EACH_THIRD, checkpoints=tmp_path, observers=[_stop_at(stop)])
+    newest = checkpoint_path(tmp_path, 9)
+    newest.write_bytes(newest.read_bytes()[:-10])
+    recorder = Recorder()
+    resumed, _ = fitted(stage, EACH_THIRD, checkpoints=tmp_path, observers=[recorder])
+    assert recorder.began == [6]
+    assert same(copied(whole.state_dict()), copied(resumed.state_dict()))
+
+
+def test_a_finished_fit_is_not_begun_again(tmp_path: Path) -> None:
+    whole, _ = fitted(gan_stage(4), EACH_THIRD, checkpoints=tmp_path)
+    recorder = Recorder()
+    again, ending = fitted(gan_stage(4), EACH_THIRD, checkpoints=tmp_path, observers=[recorder])
+    assert (recorder.began, recorder.rows, ending) == ([4], [], Ending("finished", 4))
+    assert same(copied(whole.state_dict()), copied(again.state_dict()))
+
+
+def test_observers_and_checkpoints_change_nothing(tmp_path: Path) -> None:
+    bare, _ = fitted(gan_stage(6))
+    sheets = SampleSheets(tmp_path / "samples", 3, 4)
+    watched, _ = fitted(gan_stage(6), TrainerSettings(checkpoint_every=1), None, tmp_path, [_writer(tmp_path), sheets])
+    assert same(copied(bare.state_dict()), copied(watched.state_dict()))
+    assert len(list((tmp_path / "samples").glob("*.npy"))) == 3
+
+
+class _Poison:
+    """An observer that spoils a weight after a step, as a burst gradient would."""
+
+    def __init__(self, player: str, step: int, value: float) -> None:
+        self.player, self.step, self.value = player, step, value
+
+    def begins(self, module: PlayersModule) -> None:
+        pass
+
+    def flushed(self, module: PlayersModule, metrics: dict[str, float]) -> None:
+        if module.done == self.step:
+            with torch.no_grad():
+                next(module.networks[self.player].parameters()).fill_(self.value)
+
+
+class _Witness:
+    """Keeps the whole state after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        self.state: dict[str, torch.Tensor] = {}
+
+    def begins(self, module: PlayersModule) -> None:
+        pass
+
+    def flushed(self, module: PlayersModule, metrics: dict[str, float]) -> None:
+        if module.done == self.step:
+            self.state = copied(module.state_dict())
+
+
+@pytest.mark.parametrize("name", ["dcgan", "conditional", "classifier", "chosen joint"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_divergence_ends_on_the_last_healthy_checkpoint(name: str, value: float, tmp_path: Path) -> None:
+    stage = replace(RESUMED[name](), steps=11)  # type: ignore[type-var]
+    inputs = _inputs(stage)
+    player = "classifier" if name != "dcgan" else "discriminator"
+    witness = _Witness(6)
+    observers = [witness, _Poison(player, 7, value)]
+    module, ending = fitted(stage, EACH_THIRD, inputs, tmp_path, observers)
+    assert ending == Ending("diverged", 6)
+    assert same(copied(module.state_dict()), witness.state)
+    networks = stage.finish(module, inputs).values()
+    assert all(torch.isfinite(value).all() for network in networks for value in network.state_dict().values())
+
+
+def test_divergence_before_the_first_checkpoint_ends_on_the_first_weights(tmp_path: Path) -> None:
+    for folder in (None, tmp_path):
+        module, ending = fitted(gan_stage(), EACH_THIRD, None, folder, [_Poison("generator", 1, float("nan"))])
+        assert ending == Ending("diverged", 0)
+        assert same(copied(module.state_dict()), copied(built(gan_stage()).state_dict()))
+
+
+def test_a_diverging_fit_that_is_chosen_on_validation_labels_still_gives_a_settled_classifier(tmp_path: Path) -> None:
+    """No candidate was considered before: the last healthy weights are taken, with real statistics."""
+    stage = classifier_stage(12, selection=Selection("val", 1))
+    inputs = _inputs(stage)
+    poison = _Poison("classifier", 7, float("nan"))
+    module, ending = fitted(stage, EACH_THIRD, inputs, tmp_path, [poison])
+    assert ending == Ending("diverged", 6)
+    kept = stage.finish(module, inputs)["classifier"]
+    weights = dict(module.averages["classifier"].named_parameters())
+    assert all(torch.equal(value, weights[name]) for name, value in kept.named_parameters())
+    assert any(float((buffer - 1).abs().max()) > 0.01 for key, buffer in kept.named_buffers() if "var" in key)
+
+
+def test_a_diverged_fit_diverges_again_at_the_same_cost(tmp_path: Path) -> None:
+    poison = _Poison("generator", 7, float("nan"))
+    once, _ = fitted(gan_stage(11), EACH_THIRD, None, tmp_path, [poison])
+    again, ending = fitted(gan_stage(11), EACH_THIRD, None, tmp_path, [poison])
+    assert ending == Ending("diverged", 6)
+    assert (once.flops, once.images) == (again.flops, again.images)
+
+
+def test_a_loss_that_is_not_finite_is_noticed_and_named() -> None:
+    module = built(gan_stage())
+    module.notes.add("train/some_loss", torch.tensor(float("nan")))
+    with pytest.raises(Diverged, match="train/some_loss is nan"):
+        module.flush()
+    with torch.no_grad():
+        next(module.networks["generator"].parameters()).fill_(float("inf"))
+    with pytest.raises(Diverged, match="weights are not finite"):
+        module.flush()
+
+
+@pytest.mark.parametrize("change", [{"accumulate": 0}, {"devices": 0}, {"checkpoint_every": 0}])
+def test_trainer_settings_out_of_range_are_refused(change: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match=f"trainer.{next(iter(change))}: 0 must be at least 1"):
+        TrainerSettings(**change)  # type: ignore[arg-type]

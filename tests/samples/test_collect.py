@@ -1,0 +1,213 @@
+"""A sample set: so many of each class, from any source, through filters, and no more than was asked for."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trigan.errors import ConfigError
+from trigan.samples.collect import CANDIDATES_PER_IMAGE, collect, wanted_counts
+from trigan.samples.filters import Confidence, Filter, Judges, Realism, outputs
+from trigan.samples.generate import Samples
+from trigan.samples.sources import CandidateSource, FromGenerator, FromLabelled, FromNoise, FromUnlabelled
+
+from ..modules.tiny import CGAN8, DCGAN8, SPEC, view
+
+
+def _brute(counts: list[int], total: int) -> list[int]:
+    """One image after the other to the class that then has the fewest."""
+    level = list(counts)
+    for _ in range(total):
+        level[level.index(min(level))] += 1
+    return [after - before for after, before in zip(level, counts, strict=True)]
+
+
+@pytest.mark.parametrize("counts", [[5, 5, 5], [1, 10, 100], [0, 3, 3, 7], [100, 1], [4, 2, 9, 2, 1]])
+@pytest.mark.parametrize("total", [1, 2, 7, 30, 100])
+def test_wanted_counts(counts: list[int], total: int) -> None:
+    deficit = wanted_counts(torch.tensor(counts), total, True)
+    assert deficit.tolist() == _brute(counts, total)
+    assert int(deficit.sum()) == total
+    balanced = wanted_counts(torch.tensor(counts), total, False)
+    assert int(balanced.sum()) == total
+    assert int(balanced.max() - balanced.min()) <= 1
+    raised = torch.tensor(counts) + deficit
+    touched = raised[deficit > 0]
+    assert int(touched.max() - touched.min()) <= 1
+    assert bool((raised[deficit == 0] >= touched.max() - 1).all()), "a class was passed over that had fewer"
+
+
+class _ByBrightness(nn.Module):
+    """Takes an image's first pixel for its class, and is surer of it the lower its second pixel is."""
+
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+        self.classes = classes
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        pixels = ((images + 1) * 127.5).round().flatten(1)
+        if labels is not None:
+            return pixels[:, 1] * self.scale
+        logits = nn.functional.one_hot(pixels[:, 0].long(), self.classes).float() * 20
+        return logits / (1 + pixels[:, 1:2])
+
+
+def _image(label: int, doubt: int) -> Tensor:
+    image = torch.zeros(1, 8, 8, dtype=torch.uint8)
+    image[0, 0, 0], image[0, 0, 1] = label, doubt
+    return image
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """Candidates from a list, each once, with the label that is drawn on them or with the one asked for."""
+
+    images: Tensor
+    chooses_labels: bool
+
+    def draw(self, start: int, wanted: Tensor) -> Samples:
+        images = self.images[start : start + len(wanted)]
+        return Samples(images, wanted[: len(images)] if self.chooses_labels else None)
+
+
+def _listed(pairs: list[tuple[int, int]], chooses: bool = False) -> _Listed:
+    return _Listed(torch.stack([_image(*pair) for pair in pairs]), chooses)
+
+
+JUDGES = Judges(_ByBrightness(), _ByBrightness())
+
+
+def test_the_first_sure_ones_of_each_class_are_taken_in_order() -> None:
+    """Doubt 50 leaves a probability of 0.43 to the right class, which the threshold turns down."""
+    pairs = [(0, 0), (0, 1), (1, 50), (0, 2), (2, 0), (1, 0), (2, 50), (2, 1), (1, 1), (2, 2)]
+    found = collect(_listed(pairs), torch.tensor([2, 1, 2]), (), JUDGES, 0.9)
+    assert [tuple(image.flatten()[:2].tolist()) for image in found.data.images] == [
+        (0, 0),
+        (0, 1),
+        (2, 0),
+        (1, 0),
+        (2, 1),
+    ]
+    assert found.data.known_labels.tolist() == [0, 0, 2, 1, 2]
+    assert (found.looked_at, found.short) == (10, 0)
+
+
+def test_what_is_not_found_is_counted_short() -> None:
+    found = collect(_listed([(0, 0), (0, 1), (1, 50)]), torch.tensor([1, 1, 1]), (), JUDGES, 0.9)
+    assert found.data.known_labels.tolist() == [0]
+    assert (found.looked_at, found.short) == (3, 2)
+
+
+def test_nothing_that_passes_is_an_empty_set_of_images() -> None:
+    for pairs in ([(1, 50)], []):
+        source = _listed(pairs) if pairs else _Listed(torch.zeros(0, 1, 8, 8, dtype=torch.uint8), False)
+        found = collect(source, torch.tensor([1, 1, 1]), (), JUDGES, 0.9)
+        assert found.data.images.shape == (0, 1, 8, 8)
+        assert found.data.known_labels.shape == (0,)
+        assert found.short == 3
+
+
+def test_patience_ends() -> None:
+    """A source without end whose candidates never pass is given up on."""
+    asked: list[int] = []
+
+    class _Endless:
+        chooses_labels = True
+
+        def draw(self, start: int, wanted: Tensor) -> Samples:
+            asked.append(len(wanted))
+            return Samples(torch.stack([_image(int(label), 200) for label in wanted]), wanted)
+
+    found = collect(_Endless(), torch.tensor([5, 5, 5]), (Confidence(0.99),), JUDGES, 0.0)
+    assert len(found.data) == 0
+    assert found.short == 15
+    assert found.looked_at == sum(asked) == CANDIDATES_PER_IMAGE * 15
+
+
+def test_filters_come_one_after_the_other() -> None:
+    judged: list[tuple[str, int]] = []
+
+    @dataclass(frozen=True)
+    class _Even:
+        name: str
+        pixel: int
+
+        def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
+            judged.append((self.name, len(images)))
+            return images.flatten(1)[:, self.pixel] % 2 == 0
+
+    pairs = [(0, 0), (1, 0), (0, 2), (0, 1), (2, 1), (2, 2)]
+    filters: tuple[Filter, ...] = (_Even("doubt", 1), _Even("label", 0))
+    found = collect(_listed(pairs), torch.tensor([2, 2, 2]), filters, JUDGES, 0.5)
+    assert judged[:2] == [("doubt", 6), ("label", 4)]
+    assert sorted(found.data.known_labels.tolist()) == [0, 0, 2]
+
+
+def test_confidence_asks_for_the_samples_own_label() -> None:
+    images = torch.stack([_image(0, 0), _image(1, 0), _image(1, 50)])
+    labels = torch.tensor([0, 0, 1])
+    assert Confidence(0.9).keep(images, labels, JUDGES).tolist() == [True, False, False]
+    assert Confidence(0.0).keep(images, labels, JUDGES).tolist() == [True, True, True]
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.5, [1, 3, 4, 5]), (1.0, list(range(6))), (0.01, [1, 4])])
+def test_realism_keeps_the_most_real_of_each_class(share: float, kept: list[int]) -> None:
+    images = torch.stack([_image(0, doubt) for doubt in (3, 9, 1, 8, 5, 4)])
+    labels = torch.tensor([0, 0, 0, 0, 1, 1])
+    found = Realism(share).keep(images, labels, JUDGES).nonzero().squeeze(1).tolist()
+    assert found == (kept if share != 0.5 else [1, 3, 4])
+    assert Realism(share).keep(images, labels, Judges(_ByBrightness())).all()
+
+
+def test_filters_out_of_range_are_refused() -> None:
+    for bad in (lambda: Confidence(1.1), lambda: Confidence(-0.1), lambda: Realism(0.0), lambda: Realism(1.1)):
+        with pytest.raises(ConfigError, match="must be in"):
+            bad()
+
+
+def test_outputs_are_those_of_the_network_in_batches_of_any_size() -> None:
+    images = torch.stack([_image(i % 3, i % 7) for i in range(520)])
+    network = _ByBrightness()
+    whole = network(images.float() / 127.5 - 1).detach()
+    torch.testing.assert_close(outputs(network, images), whole)
+    labels = torch.zeros(520, dtype=torch.int64)
+    torch.testing.assert_close(outputs(network, images, labels), images.flatten(1)[:, 1].float())
+
+
+def _sources() -> dict[str, CandidateSource]:
+    torch.manual_seed(0)
+    seen = view()
+    return {
+        "conditional": FromGenerator(CGAN8.generator(SPEC).eval(), 1),
+        "unconditional": FromGenerator(DCGAN8.generator(SPEC).eval(), 1),
+        "unlabelled": FromUnlabelled(seen.unlabelled, 1),
+        "labelled": FromLabelled(seen.labelled.images, seen.labelled.labels, 1),
+        "noise": FromNoise((1, 8, 8), 1),
+    }
+
+
+class _Spread(nn.Module):
+    """Spreads images over ten classes by their pixels, and is always sure."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        numbers = ((images + 1) * 127.5).round().long().flatten(1)
+        answer = (numbers * torch.arange(1, 65)).sum(1) % 10
+        return nn.functional.one_hot(answer, 10).float() * 100 * self.scale
+
+
+@pytest.mark.parametrize("name", _sources())
+def test_every_source_gives_the_same_count(name: str) -> None:
+    wanted = torch.tensor([7, 3, 0, 5, 5, 5, 5, 5, 5, 2])
+    judges = Judges(_Spread())
+    found = collect(_sources()[name], wanted, (), judges, 0.9)
+    assert torch.equal(torch.bincount(found.data.known_labels, minlength=10), wanted)
+    assert found.short == 0
+    assert found.data.images.shape == (42, 1, 8, 8)
+    again = collect(_sources()[name], wanted, (), judges, 0.9)
+    assert torch.equal(found.data.images, again.data.images)

@@ -1,0 +1,106 @@
+"""Every strategy in small: what the tests of strategies run."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from trigan.artifacts.store import Store
+from trigan.data.augmentation import Strong
+from trigan.data.stream import to_float
+from trigan.modules.fit import TrainerSettings
+from trigan.modules.objectives import Conditional, FeatureMatching, PseudoLabel
+from trigan.samples.filters import Confidence, Realism
+from trigan.strategies.augment import Augment, SampleSettings
+from trigan.strategies.base import Outcome, Strategy
+from trigan.strategies.baseline import Baseline, Consistency, SelfTraining
+from trigan.strategies.features import Features
+from trigan.strategies.fine_tune import FineTune
+from trigan.strategies.joint import Joint
+from trigan.strategies.probes import LinearSVM, LogisticRegression, NearestNeighbours
+from trigan.strategies.workshop import Workshop
+
+from ..modules.tiny import CGAN8, NOW, SPEC, TURNED, classifier_stage, gan_stage, joint_stage, view
+
+SVM = LinearSVM((1e-3, 1e-1), 2)
+NEIGHBOURS = NearestNeighbours((1, 3), 2)
+SAMPLES = SampleSettings(ratio=1.0, filters=(Confidence(0.0),))
+CGAN_STAGE = gan_stage(architecture=CGAN8)
+
+
+def augment(**changes: object) -> Augment:
+    recipe = Augment(gan_stage(), classifier_stage(), SAMPLES, label_threshold=0.0)
+    return replace(recipe, **changes)  # type: ignore[arg-type]
+
+
+def features(**changes: object) -> Features:
+    return replace(Features(gan_stage(), SVM), **changes)  # type: ignore[arg-type]
+
+
+RECIPES: dict[str, Callable[[], Strategy]] = {
+    "baseline": lambda: Baseline(classifier_stage()),
+    "self-training": lambda: Baseline(classifier_stage(), SelfTraining(threshold=0.0)),
+    "fixmatch": lambda: Baseline(classifier_stage(), Consistency(Strong(TURNED), threshold=0.1)),
+    "ensemble": lambda: Baseline(classifier_stage(), matched_flops=2 * 6 * 9.2e6, spend="ensemble"),
+    "augment, labels by classifier": augment,
+    "augment, labels by condition": lambda: augment(gan=CGAN_STAGE, samples=replace(SAMPLES, filters=(Realism(0.5),))),
+    "augment, one GAN a class": lambda: augment(labels="per_class"),
+    "augment, GAN of labelled images": lambda: augment(gan_sees="labelled"),
+    "augment, unlabelled": lambda: augment(source="unlabelled"),
+    "augment, labelled": lambda: augment(source="labelled"),
+    "augment, noise": lambda: augment(source="noise"),
+    "features": features,
+    "features of a conditional D": lambda: features(gan=CGAN_STAGE, layers=("conv2",), grid=2),
+    "features, untrained": lambda: features(trunk="untrained", probe=LogisticRegression((1e-2,), 2)),
+    "features, neighbours": lambda: features(probe=NEIGHBOURS),
+    "pixels": lambda: features(trunk="pixels"),
+    "pixels, neighbours": lambda: features(trunk="pixels", probe=NEIGHBOURS),
+    "features, fine-tuned": lambda: features(probe=FineTune(classifier_stage())),
+    "joint, feature matching": lambda: Joint(joint_stage(FeatureMatching())),
+    "joint, pseudo-label": lambda: Joint(joint_stage(PseudoLabel(threshold=0.0, ramp=NOW))),
+    "joint, conditional": lambda: Joint(joint_stage(Conditional(ramp=NOW))),
+}
+
+
+def shop(root: Path, settings: TrainerSettings | None = None, run: str = "run") -> Workshop:
+    """A workshop over a store of its own."""
+    return Workshop(Store(root / "artifacts"), run, SPEC, 0, settings or TrainerSettings())
+
+
+def saved(outcome: Outcome) -> dict[str, bytes]:
+    """What a finished run leaves of an outcome's networks: safetensors."""
+    networks = {"classifier": outcome.classifier}
+    if outcome.generator is not None:
+        networks["generator"] = outcome.generator
+    states = {player: network.state_dict() for player, network in networks.items()}
+    return {
+        player: save({name: value.detach().contiguous().clone() for name, value in state.items()})
+        for player, state in states.items()
+    }
+
+
+def reloaded(strategy: Strategy, files: dict[str, bytes]) -> dict[str, nn.Module]:
+    """Networks with the saved weights, from the strategy's description alone."""
+    states = {player: load(data) for player, data in files.items()}
+    shapes = {player: {name: tuple(value.shape) for name, value in state.items()} for player, state in states.items()}
+    networks = strategy.blank(SPEC, shapes)
+    for player, state in states.items():
+        networks[player].load_state_dict(state)
+        networks[player].eval()
+    return networks
+
+
+def probe_images() -> Tensor:
+    """Images that no strategy trained on: the validation images of another view, as floats."""
+    other = view(validation=True).validation
+    assert other is not None
+    return to_float(other.images)
+
+
+@torch.no_grad()
+def logits(network: nn.Module, images: Tensor) -> Tensor:
+    found: Tensor = network(images)
+    return found

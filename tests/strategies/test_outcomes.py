@@ -1,0 +1,182 @@
+"""What every strategy hands back: logits, an account of what it saw, and weights that say all of it."""
+
+import gc
+import types
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+import torch
+
+from trigan.data.regime import Regime
+from trigan.data.split import Draw, draw
+from trigan.data.types import TrainingView
+from trigan.modules.fit import TrainerSettings
+from trigan.samples.filters import outputs
+from trigan.samples.generate import generate
+from trigan.strategies.base import Outcome, Sees
+
+from ..modules.tiny import digits, view
+from .recipes import RECIPES, logits, probe_images, reloaded, saved, shop
+
+#: L is 40, U 200: what each row may see of them (DESIGN 2.4: unconditional GANs see L and U, conditional ones L).
+UNLABELLED_SEEN = {
+    "baseline": 0,
+    "self-training": 200,
+    "fixmatch": 200,
+    "ensemble": 0,
+    "augment, labels by classifier": 200,
+    "augment, labels by condition": 0,
+    "augment, one GAN a class": 0,
+    "augment, GAN of labelled images": 0,
+    "augment, unlabelled": 200,
+    "augment, labelled": 0,
+    "augment, noise": 0,
+    "features": 200,
+    "features of a conditional D": 0,
+    "features, untrained": 200,
+    "features, neighbours": 200,
+    "pixels": 200,
+    "pixels, neighbours": 200,
+    "features, fine-tuned": 200,
+    "joint, feature matching": 200,
+    "joint, pseudo-label": 200,
+    "joint, conditional": 200,
+}
+PROBED = {name for name in RECIPES if name.startswith(("features", "pixels"))} - {"features, fine-tuned"}
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """Every recipe, run once; they share one store, as the rows of a study do."""
+    root = tmp_path_factory.mktemp("store")
+    return {name: make().run(view(), shop(root)) for name, make in RECIPES.items()}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_an_outcome_classifies(name: str, outcomes: dict[str, Outcome]) -> None:
+    outcome, images = outcomes[name], probe_images()
+    found = outcome.classify(images)
+    assert found.shape == (len(images), 10)
+    assert torch.isfinite(found).all()
+    assert not outcome.classifier.training
+    assert outcome.status == "finished"
+    assert outcome.rule == "last"
+    assert float(found.std(0).min()) > 0, "the same logits for every image"
+    assert set(outcome.weights) >= {"classifier"}
+    assert (outcome.generator is not None) == ("generator" in outcome.weights)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_saved_weights_say_all(name: str, outcomes: dict[str, Outcome]) -> None:
+    """Networks built from the description and the files alone give the same logits and samples to the last bit."""
+    outcome = outcomes[name]
+    again = reloaded(RECIPES[name](), saved(outcome))
+    assert torch.equal(logits(again["classifier"], probe_images()), logits(outcome.classifier, probe_images()))
+    assert torch.equal(outputs(again["classifier"], view().unlabelled), outputs(outcome.classifier, view().unlabelled))
+    if outcome.generator is not None:
+        labels = torch.arange(20) % 10 if outcome.generator.classes else None
+        drawn = [generate(network, 1, 20, labels).images for network in (again["generator"], outcome.generator)]
+        assert torch.equal(*drawn)
+    else:
+        assert "generator" not in saved(outcome)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_a_row_saw_is_declared(name: str, outcomes: dict[str, Outcome]) -> None:
+    assert outcomes[name].sees == Sees(L=40, U=UNLABELLED_SEEN[name], V=0, X=0)
+
+
+@pytest.mark.parametrize("name", sorted(set(RECIPES) - PROBED))
+def test_validation_labels_are_counted_where_they_choose(name: str, tmp_path: Path) -> None:
+    if name.startswith("augment") and name != "augment, noise":
+        pytest.skip("the classifier's stage is the same as in 'augment, noise'")
+    outcome = RECIPES[name]().run(view(validation=True), shop(tmp_path))
+    seen = view(validation=True)
+    assert seen.validation is not None
+    assert (outcome.rule, outcome.sees.V, outcome.sees.L) == ("val", len(seen.validation), 40)
+    assert outcome.selected_step > 0
+
+
+@pytest.mark.parametrize("name", sorted(PROBED))
+def test_probes_choose_within_the_labelled_images(name: str, tmp_path: Path) -> None:
+    outcome = RECIPES[name]().run(view(validation=True), shop(tmp_path))
+    assert (outcome.rule, outcome.sees.V) == ("last", 0)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_images_that_a_row_says_it_did_not_see_change_nothing(name: str, tmp_path: Path) -> None:
+    """U = 0 means that the unlabelled images could be any others; V = 0 the same of the validation part."""
+    if UNLABELLED_SEEN[name] and name not in PROBED:
+        pytest.skip("this row says that it sees U")
+    seen = view(validation=True)
+    assert seen.validation is not None
+    other = TrainingView(
+        seen.spec,
+        seen.labelled,
+        None if name not in PROBED else type(seen.labelled)(255 - seen.validation.images, seen.validation.labels),
+        255 - seen.unlabelled if not UNLABELLED_SEEN[name] else seen.unlabelled,
+    )
+    first = TrainingView(seen.spec, seen.labelled, None, seen.unlabelled)
+    found = [logits(RECIPES[name]().run(each, shop(tmp_path)).classifier, probe_images()) for each in (first, other)]
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("name", ["baseline", "augment, labels by classifier", "features", "pixels, neighbours"])
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
+def test_other_precisions(name: str, precision: str, tmp_path: Path) -> None:
+    """And a second run, whose stages come from the store, ends with the same logits."""
+    settings = TrainerSettings(precision=precision)  # type: ignore[arg-type]
+    scores = []
+    for _ in range(2):
+        outcome = RECIPES[name]().run(view(), shop(tmp_path, settings))
+        scores.append(outputs(outcome.classifier, view().unlabelled))
+    assert torch.isfinite(scores[0]).all()
+    assert torch.equal(*scores)
+
+
+def _reachable(things: Iterable[object]) -> list[torch.Tensor]:
+    """All tensors that can be reached from things, through whatever holds them."""
+    code = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.CodeType, types.FrameType)
+    seen: dict[int, object] = {}
+    todo = list(things)
+    while todo:
+        thing = todo.pop()
+        if id(thing) in seen or isinstance(thing, code):
+            continue
+        seen[id(thing)] = thing
+        todo += gc.get_referents(thing)
+    return [thing for thing in seen.values() if isinstance(thing, torch.Tensor)]
+
+
+def _rows(images: torch.Tensor) -> set[bytes]:
+    return {image.numpy().tobytes() for image in images}
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Draw:
+    return draw(digits(), Regime(labels_per_class=4, unlabelled=200, validation="large"), 0)
+
+
+@pytest.mark.parametrize("name", ["self-training", "augment, labels by classifier", "features, fine-tuned"])
+def test_nothing_that_a_strategy_holds_leads_to_hidden_labels_or_test_images(
+    name: str, drawn: Draw, tmp_path: Path
+) -> None:
+    workshop, strategy = shop(tmp_path), RECIPES[name]()
+    outcome = strategy.run(drawn.view, workshop)
+    tensors = _reachable([drawn.view, workshop, strategy, outcome])
+    assert any(tensor is drawn.view.unlabelled for tensor in tensors)
+    source = digits()
+    of_source = {source.images.untyped_storage().data_ptr(), source.labels.untyped_storage().data_ptr()}
+    assert not [t for t in tensors if t.untyped_storage().data_ptr() in of_source]
+    index = {image.numpy().tobytes(): row for row, image in enumerate(source.images)}
+    hidden = source.labels[[index[row] for row in map(lambda i: i.numpy().tobytes(), drawn.view.unlabelled)]]
+    assert not [t for t in tensors if t.shape == hidden.shape and torch.equal(t, hidden)]
+    known = _rows(drawn.view.labelled.images) | _rows(drawn.view.unlabelled)
+    assert drawn.view.validation is not None
+    known |= _rows(drawn.view.validation.images)
+    unknown = set(index) - known
+    images = [t for t in tensors if t.dtype == torch.uint8 and t.ndim == 4 and t.shape[1:] == (1, 8, 8)]
+    assert images
+    for found in images:
+        assert not _rows(found) & unknown, "a test image is within reach"
