@@ -163,6 +163,7 @@ class Recorder:
     then: Callable[[PlayersModule, dict[str, float]], None] = lambda module, metrics: None
     began: list[int] = field(default_factory=list)
     rows: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    endings: int = 0
 
     def begins(self, module: PlayersModule) -> None:
         self.began.append(module.done)
@@ -170,6 +171,9 @@ class Recorder:
     def flushed(self, module: PlayersModule, metrics: dict[str, float]) -> None:
         self.rows.append((module.done, metrics))
         self.then(module, metrics)
+
+    def ended(self) -> None:
+        self.endings += 1
 
 
 class _Linear(nn.Module):

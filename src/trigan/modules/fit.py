@@ -1,8 +1,10 @@
 """One fit of a module, from its first step or from its newest checkpoint, under a Lightning trainer."""
 
+import contextlib
 import logging
+import signal
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -58,6 +60,10 @@ class Observer(Protocol):
 
     def flushed(self, module: PlayersModule, metrics: dict[str, float]) -> None:
         """The means since the last call, at step ``module.done``."""
+        ...
+
+    def ended(self) -> None:
+        """The fit is over: finished, diverged, interrupted or broken."""
         ...
 
 
@@ -119,13 +125,13 @@ def fit(
     if checkpoint is not None:
         module.restore(checkpoint)
         callbacks.append(_Resume(checkpoint["optimizer_states"]))
-    for observer in observers:
-        observer.begins(module)
     callbacks.append(_Flush(settings.checkpoint_every, folder, observers))
-    if module.done >= module.plan.steps:
-        return Ending("finished", module.done)
     try:
-        _trainer(settings, callbacks).fit(module, range(module.done, module.plan.steps))
+        for observer in observers:
+            observer.begins(module)
+        if module.done < module.plan.steps:
+            with _ctrl_c_as_ever():
+                _trainer(settings, callbacks).fit(module, range(module.done, module.plan.steps))
     except Diverged:
         healthy = world.broadcast(load_latest(folder) if folder is not None else None)
         if healthy is None:
@@ -133,13 +139,29 @@ def fit(
             return Ending("diverged", 0)
         module.load_state_dict(healthy["state_dict"])
         return Ending("diverged", int(healthy["counters"]["done"]))
+    finally:
+        for observer in observers:
+            observer.ended()
     return Ending("finished", module.done)
+
+
+@contextlib.contextmanager
+def _ctrl_c_as_ever() -> Iterator[None]:
+    """Ctrl-C stays a KeyboardInterrupt: Lightning makes it an exit with code 1, and has later ones ignored."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stopped:
+        if not isinstance(stopped.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, before)
+        raise KeyboardInterrupt from None
 
 
 def _trainer(settings: TrainerSettings, callbacks: list[pl.Callback]) -> pl.Trainer:
     """A trainer that does nothing but loop: one device a process, no logger, no bar, no checkpoint of its own."""
-    for name in ("pytorch_lightning.utilities.rank_zero", "pytorch_lightning.accelerators.cuda"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("utilities.rank_zero", "accelerators.cuda", "trainer.connectors.signal_connector"):
+        logging.getLogger(f"pytorch_lightning.{name}").setLevel(logging.WARNING)
     noise = "does not have many workers|GPU available|in eval mode at the start|LeafSpec"
     warnings.filterwarnings("ignore", module="pytorch_lightning", message=f".*({noise}).*")
     device = settings.device

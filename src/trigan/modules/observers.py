@@ -1,5 +1,6 @@
 """What watches a fit: the metrics file, the tracker, sample sheets along the way, and a line of progress."""
 
+import io
 import logging
 import sys
 import time
@@ -12,6 +13,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from trigan.artifacts.atomic import write_bytes
 from trigan.data.stream import to_uint8
 from trigan.errors import ConfigError
 from trigan.modules.fit import Observer
@@ -68,7 +70,9 @@ class MetricsWriter:
         if self._file is not None:
             self._file.log(self._stage, images, named)
         self._tracker.log(self._stage, images, named)
-        if module.done == module.plan.steps and self._file is not None:
+
+    def ended(self) -> None:
+        if self._file is not None:
             self._file.close()
 
 
@@ -84,8 +88,12 @@ class SampleSheets:
     def flushed(self, module: PlayersModule, metrics: dict[str, float]) -> None:
         if "generator" not in module.networks or not self._due(module):
             return
-        self._directory.mkdir(parents=True, exist_ok=True)
-        np.save(self._directory / f"{module.done * module.plan.batch:012d}.npy", self._sheet(module))
+        sheet = io.BytesIO()
+        np.save(sheet, self._sheet(module))
+        write_bytes(self._directory / f"{module.done * module.plan.batch:012d}.npy", sheet.getvalue())
+
+    def ended(self) -> None:
+        """Nothing is open."""
 
     def _due(self, module: PlayersModule) -> bool:
         steps, every = module.plan.steps, module.plan.flush_every
@@ -128,6 +136,9 @@ class Lines:
         left = (time.monotonic() - self._since) / (done - self._first) * (steps - done)
         _log.info("%s: step %d of %d, about %.0f s left", self._stage, done, steps, left)
 
+    def ended(self) -> None:
+        """Nothing is open."""
+
 
 class Bar:
     """A progress bar on a terminal, with the losses of the last flush."""
@@ -155,5 +166,6 @@ class Bar:
         }
         losses = "  ".join(f"{name} {value:.3f}" for name, value in sorted(short.items()))
         self._bar.update(self._task, completed=module.done, losses=losses)
-        if module.done == module.plan.steps:
-            self._bar.stop()
+
+    def ended(self) -> None:
+        self._bar.stop()  # gives the terminal its cursor back
