@@ -29,7 +29,7 @@ class Judges:
 
 @dataclass(frozen=True)
 class Confidence:
-    """Keep what C, trained on the labelled images, takes for the sample's label with probability of ``threshold`` at least."""
+    """Keep what C, trained on the labelled images, gives its label with a probability of ``threshold`` at least."""
 
     threshold: float = 0.8
 
