@@ -1,0 +1,146 @@
+"""A run that is stopped in the middle of a stage and started again ends with the bytes of one that never stopped."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trigan.cli import conclude
+from trigan.cli.compose import compose
+from trigan.cli.run import run
+from trigan.modules.fit import Observer
+from trigan.modules.observers import Watch
+from trigan.modules.players import PlayersModule
+from trigan.results.record import read_record
+from trigan.tracking import Tracker
+
+from ..modules.tiny import Recorder
+
+SMALL = [
+    "logger=none",
+    "callbacks=quiet",
+    "architecture.width=8",
+    "architecture.latent=8",
+    "classifier.width=8",
+    "regime.labels_per_class=4",
+    "regime.unlabelled=200",
+    "trainer.checkpoint_every=5",
+]
+ROWS = {
+    "gan, in augment": (["strategy=augment", "strategy.label_threshold=0.0", "strategy.samples.filters=[]"], "gan"),
+    "gan, in features": (["strategy=features", "strategy.probe.penalties=[0.01]"], "trained-gan"),
+    "joint": (["strategy=joint"], "joint"),
+    "joint, chosen": (["strategy=joint", "regime.validation=large"], "joint"),
+    "joint of three": (["strategy=joint", "strategy.objective=conditional", "architecture=cgan"], "joint"),
+    "classifier": (["strategy=baseline"], "classifier"),
+    "classifier, chosen": (["strategy=baseline", "regime.validation=large"], "classifier"),
+    "classifier, after its teacher": (
+        ["strategy=baseline", "strategy.unlabelled=self_training", "strategy.unlabelled.threshold=0.0"],
+        "classifier",
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are drawn from what is compared here, and take half of a run's time."""
+    monkeypatch.setattr(conclude, "_draw_pictures", lambda *given: None)
+
+
+def _words(name: str, root: Path, *more: str) -> list[str]:
+    return [f"paths.outputs={root}", *SMALL, *ROWS[name][0], *more]
+
+
+def _left(directory: Path) -> tuple[str, bytes, bytes]:
+    """What must be the same: the canonical result, the curves, the scores."""
+    result = json.dumps(read_record(directory / "record.json")["result"], sort_keys=True)
+    return result, (directory / "metrics.jsonl").read_bytes(), (directory / "predictions.npz").read_bytes()
+
+
+def _bomb(monkeypatch: pytest.MonkeyPatch, stage: str, step: int) -> None:
+    """Raise in the middle of a stage, as a power cut would."""
+
+    def explode(module: PlayersModule, metrics: dict[str, float]) -> None:
+        if module.done == step:
+            raise RuntimeError("power cut")
+
+    def observers(watch: Watch, name: str, directory: Path, tracker: Tracker) -> Sequence[Observer]:
+        found = list(watching(watch, name, directory, tracker))
+        return [*found, Recorder(explode)] if name == stage else found
+
+    watching = Watch.observers
+    monkeypatch.setattr(Watch, "observers", observers)
+
+
+#: One of each kind of stage in `make test`, the others in `make test-all`.
+QUICK = ("gan, in augment", "joint, chosen", "classifier, chosen")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in ROWS])
+def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = _left(run(compose(_words(name, tmp_path / "whole", "debug=fast"))))
+    again = compose(_words(name, tmp_path / "again", "debug=fast"))
+    with monkeypatch.context() as patch:
+        _bomb(patch, ROWS[name][1], 13)
+        with pytest.raises(RuntimeError, match="power cut"):
+            run(again)
+    assert list((tmp_path / "again").rglob("step-000000010.ckpt")), "it was stopped before its first checkpoint"
+    assert not list((tmp_path / "again").rglob("record.json"))
+    assert _left(run(again)) == whole
+    result = json.loads(whole[0])
+    assert (result["rule"] == "val") == ("chosen" in name)
+    assert result["status"] == "finished"
+
+
+def test_the_same_config_gives_the_same_bytes(tmp_path: Path) -> None:
+    """Nothing is shared between the two: neither store nor record."""
+    name = "gan, in features"
+    one, two = (_left(run(compose(_words(name, tmp_path / place, "debug=fast")))) for place in ("one", "two"))
+    assert one == two
+    other = json.loads(_left(run(compose(_words(name, tmp_path / "one", "debug=fast", "trial=1"))))[0])
+    assert other["weights"] != json.loads(one[0])["weights"]
+
+
+def _kill_in_the_middle(words: list[str], root: Path, environment: dict[str, str], checkpoints: int) -> None:
+    """Start ``trigan run`` as a process of its own, and end it with SIGKILL once so many checkpoints were written."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trigan", "run", *words], env=environment, stderr=subprocess.PIPE, start_new_session=True
+    )
+    seen: set[str] = set()
+    until = time.monotonic() + 120
+    try:
+        while len(seen) < checkpoints and time.monotonic() < until:
+            assert process.poll() is None, process.stderr.read().decode() if process.stderr else ""
+            seen |= {path.name for path in root.rglob("step-*.ckpt")}
+            time.sleep(0.005)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert len(seen) >= checkpoints
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [
+        ("joint, chosen", ["strategy.joint.steps=100"]),
+        pytest.param("gan, in augment", ["strategy.gan.steps=400"], marks=pytest.mark.slow),
+        pytest.param("classifier, chosen", ["strategy.classifier.steps=400"], marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_that_was_killed_ends_as_if_it_had_not_been(name: str, more: list[str], tmp_path: Path) -> None:
+    kept: dict[str, Any] = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE")}
+    environment = {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+    words = _words(name, tmp_path / "killed", *more)
+    _kill_in_the_middle(words, tmp_path / "killed", environment, 2)
+    assert not list((tmp_path / "killed").rglob("record.json"))
+    finished = _left(run(compose(words)))
+    assert finished == _left(run(compose(_words(name, tmp_path / "whole", *more))))
