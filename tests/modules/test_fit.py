@@ -124,6 +124,9 @@ class _Poison:
             with torch.no_grad():
                 next(module.networks[self.player].parameters()).fill_(self.value)
 
+    def ended(self) -> None:
+        pass
+
 
 class _Witness:
     """Keeps the whole state after a step."""
@@ -138,6 +141,9 @@ class _Witness:
     def flushed(self, module: PlayersModule, metrics: dict[str, float]) -> None:
         if module.done == self.step:
             self.state = copied(module.state_dict())
+
+    def ended(self) -> None:
+        pass
 
 
 @pytest.mark.parametrize("name", ["dcgan", "conditional", "classifier", "chosen joint"])
