@@ -59,10 +59,10 @@ def test_the_untrained_discriminator_has_the_first_weights_of_the_trained_one(tm
     untrained = features(trunk="untrained").run(view(), shop(tmp_path)).classifier
     trained = features().run(view(), shop(tmp_path)).classifier
     first = built(gan_stage()).networks["discriminator"]
-    weights = dict(untrained.body.discriminator.named_parameters())
+    weights = dict(untrained.extractor.discriminator.named_parameters())
     assert weights.keys() == dict(first.named_parameters()).keys()
     assert all(torch.equal(weights[name], value) for name, value in first.named_parameters())
-    moved = dict(trained.body.discriminator.named_parameters())
+    moved = dict(trained.extractor.discriminator.named_parameters())
     assert not any(torch.equal(moved[name], value) for name, value in weights.items())
 
 
@@ -96,12 +96,14 @@ def test_fine_tuning_moves_all_of_the_discriminator(trunk: str, tmp_path: Path) 
     outcome = features(trunk=trunk, probe=FineTune(classifier_stage())).run(view(), shop(tmp_path))
     tuned = outcome.classifier
     assert isinstance(tuned, TunedTrunk)
-    start = features(trunk=trunk).run(view(), shop(tmp_path)).classifier.body.discriminator
+    start = features(trunk=trunk).run(view(), shop(tmp_path)).classifier.extractor.discriminator
     moved = dict(tuned.body.discriminator.named_parameters())
     for name, value in start.named_parameters():
         if name.startswith("trunk"):  # the judge of real and generated plays no part
             assert not torch.equal(moved[name], value), name
-            assert float((moved[name] - value).detach().norm()) < 2 * float(value.detach().norm()) + 1.0, "it began somewhere else"
+            assert float((moved[name] - value).detach().norm()) < 2 * float(value.detach().norm()) + 1.0, (
+                "it began somewhere else"
+            )
         else:
             assert torch.equal(moved[name], value)
     assert outcome.probabilistic
