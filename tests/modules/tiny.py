@@ -227,4 +227,3 @@ class PlainClassifier:
 
 #: Plain gradient descent: a step is the gradient itself.
 DESCENT = SGD(1.0, momentum=0.0, weight_decay=0.0)
-

@@ -101,7 +101,9 @@ def test_fine_tuning_moves_all_of_the_discriminator(trunk: str, tmp_path: Path) 
     for name, value in start.named_parameters():
         if name.startswith("trunk"):  # the judge of real and generated plays no part
             assert not torch.equal(moved[name], value), name
-            assert float((moved[name] - value).detach().norm()) < 2 * float(value.detach().norm()) + 1.0, "it began somewhere else"
+            assert float((moved[name] - value).detach().norm()) < 2 * float(value.detach().norm()) + 1.0, (
+                "it began somewhere else"
+            )
         else:
             assert torch.equal(moved[name], value)
     assert outcome.probabilistic
