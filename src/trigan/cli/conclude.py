@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import io
+import json
 import logging
 import platform
 import resource
@@ -53,7 +54,7 @@ def conclude(
     result = _result(source, drawn, outcome, workshop, weights, scores, test)
     _save_predictions(place.directory / "predictions.npz", scores, test)
     _save_weights(place.directory / "weights", outcome)
-    rows = _gather_metrics(place.directory / METRICS_NAME, workshop)
+    rows = _gather_metrics(place.directory / METRICS_NAME, workshop, tracker)
     _draw_pictures(place.directory / "pictures", source, result, rows, workshop, tracker)
     record = {
         "schema_version": SCHEMA_VERSION,
@@ -128,15 +129,17 @@ def _save_weights(directory: Path, outcome: Outcome) -> None:
         write_bytes(directory / f"{player}.safetensors", save(state))
 
 
-def _gather_metrics(path: Path, workshop: Workshop) -> list[dict[str, Any]]:
-    """The curves of every stage that the run stands on, whoever trained it, as the run's own file."""
-    lines, rows = [], []
+def _gather_metrics(path: Path, workshop: Workshop, tracker: Tracker) -> list[dict[str, Any]]:
+    """The curves of every stage that the run stands on, whoever trained it, under this run's names for them."""
+    rows = []
     for trained in {t.digest: t for t in workshop.ledger}.values():
-        file = trained.directory / METRICS_NAME
-        if file.exists():
-            lines.append(file.read_bytes())
-            rows.extend(MetricsFile.read(file))
-    write_bytes(path, b"".join(lines))
+        for row in MetricsFile.read(trained.directory / METRICS_NAME):
+            metrics = {key: value for key, value in row.items() if key not in ("stage", "images")}
+            named = {f"{trained.name}/{key}": value for key, value in metrics.items()}
+            rows.append({"stage": trained.name, "images": row["images"], **named})
+            if trained.reused:
+                tracker.log(trained.name, row["images"], metrics)
+    write_bytes(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
     return rows
 
 

@@ -66,10 +66,9 @@ class MetricsWriter:
 
     def flushed(self, module: PlayersModule, metrics: dict[str, float]) -> None:
         images = module.done * module.plan.batch
-        named = {f"{self._stage}/{key}": value for key, value in metrics.items()}
         if self._file is not None:
-            self._file.log(self._stage, images, named)
-        self._tracker.log(self._stage, images, named)
+            self._file.log(self._stage, images, metrics)
+        self._tracker.log(self._stage, images, metrics)
 
     def ended(self) -> None:
         if self._file is not None:

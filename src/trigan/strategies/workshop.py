@@ -31,7 +31,10 @@ Observers = Callable[[str, Path], Sequence[Observer]]
 
 @dataclass(frozen=True)
 class Trained:
-    """A finished stage: its networks in evaluation mode, what it cost, and where its files lie."""
+    """A finished stage: its networks in evaluation mode, what it cost, and where its files lie.
+
+    ``name`` is what this run calls it; ``reused``: it was in the store already, maybe under another run's name for it.
+    """
 
     name: str
     kind: str
@@ -41,6 +44,7 @@ class Trained:
     status: str
     step: int
     directory: Path
+    reused: bool
 
 
 @dataclass
@@ -124,7 +128,7 @@ class Workshop:
             network.to(self.settings.device, self.settings.dtype).load_state_dict(load(files[player]))
             network.eval()
         cost = Cost(manifest["cost"]["flops"], manifest["cost"]["images"])
-        return Trained(name, stage.kind, key, networks, cost, manifest["status"], manifest["step"], directory)
+        return Trained(name, stage.kind, key, networks, cost, manifest["status"], manifest["step"], directory, True)
 
     def _fit(self, name: str, key: str, stage: Stage, inputs: Inputs, context: Context, slot: Slot | None) -> Trained:
         module = stage.build(context, inputs)
@@ -143,7 +147,7 @@ class Workshop:
                 write_bytes(slot.directory / f"{player}.safetensors", save(state))
             slot.commit({"cost": {"flops": cost.flops, "images": cost.images}, "status": ending.status, "step": step})
             directory = slot.directory
-        return Trained(name, stage.kind, key, networks, cost, ending.status, step, world.broadcast(directory))
+        return Trained(name, stage.kind, key, networks, cost, ending.status, step, world.broadcast(directory), False)
 
 
 def _selected_step(module: PlayersModule, last: int) -> int:
