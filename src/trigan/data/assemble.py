@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from trigan.data.decode import Geometry, decode
+from trigan.data.decode import Geometry, decode, refuse_tiny
 from trigan.data.fingerprint import as_rows, fingerprint_of, image_digest
 from trigan.data.labels import Label, number_classes
 from trigan.data.types import Source
@@ -30,7 +30,7 @@ class Item:
 
 @dataclass(eq=False)
 class Census:
-    """What was met on the way through the items; with ``tolerant`` unreadable images are noted instead of raised."""
+    """What was met on the way through the items; with ``tolerant`` unusable images are noted instead of raised."""
 
     tolerant: bool = False
     unreadable: list[str] = field(default_factory=list)
@@ -38,9 +38,10 @@ class Census:
     wheres: list[str] = field(default_factory=list)
 
     def decode(self, item: Item) -> np.ndarray | None:
-        """The pixels of ``item``, or None if it is unreadable and this census is tolerant."""
+        """The pixels of ``item``, or None if it is unusable and this census is tolerant."""
         try:
             pixels = decode(item.data, item.where)
+            refuse_tiny(pixels, item.where)
         except DataError as error:
             if not self.tolerant:
                 raise

@@ -102,7 +102,7 @@ def _per_class(source: Source, rows: torch.Tensor) -> list[int]:
 
 def _files(census: Census) -> Iterator[Finding]:
     if census.unreadable:
-        yield Finding("error", f"{len(census.unreadable)} images cannot be read; repair or remove them (listed below)")
+        yield Finding("error", f"{len(census.unreadable)} images cannot be used; repair or remove them (listed below)")
     elif census.sizes:
         yield Finding("ok", f"all {sum(census.sizes.values())} images can be read")
 
@@ -115,8 +115,6 @@ def _sizes(census: Census) -> Iterator[Finding]:
         yield Finding("ok", f"one image size ({common})")
     if any(width != height for width, height in census.sizes):
         yield Finding("warning", "images that are not square lose the ends of their longer side")
-    if any(min(size) < 8 for size in census.sizes):
-        yield Finding("warning", "images with a side under 8 pixels are enlarged, which adds nothing to them")
 
 
 def _classes(source: Source) -> Iterator[Finding]:

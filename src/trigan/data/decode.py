@@ -68,6 +68,20 @@ def decode(data: bytes | Path | np.ndarray, where: str) -> np.ndarray:
         return _with_channels(np.asarray(_plain(ImageOps.exif_transpose(image))))
 
 
+def refuse_tiny(pixels: np.ndarray, where: str) -> None:
+    """Nothing is to be learnt from an image with a side under 8 pixels: it is a stray file, or a mistake.
+
+    Raises:
+        DataError: naming ``where``.
+    """
+    height, width, _ = pixels.shape
+    if min(height, width) < SMALLEST:
+        raise DataError(
+            f"{where} is {width}x{height} pixels, and {SMALLEST}x{SMALLEST} is the least; "
+            f"remove it (`trigan data check` lists all of them)"
+        )
+
+
 def _plain(image: Image.Image) -> Image.Image:
     """Any Pillow mode as ``L`` or ``RGB``."""
     grey = image.mode in _GREY

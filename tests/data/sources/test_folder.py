@@ -77,7 +77,8 @@ def tiny(root: Path) -> None:
 
 
 def broken(root: Path) -> None:
-    tiny(root)
+    save(root, "a/a.png", GREY)
+    save(root, "b/b.png", GREY)
     (root / "b" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nnonsense")
 
 
@@ -89,7 +90,7 @@ def broken(root: Path) -> None:
         (lambda root: root.write_text("x"), "is a file"),
         (lambda root: save(root, "a.png", GREY), "1 images but no class folders"),
         (one, "only one class \\('only'\\)"),
-        (tiny, "2x2.*data.image_size"),
+        (tiny, "a/a.png is 2x2 pixels, and 8x8 is the least"),
         (broken, "b/bad.png is not a readable image"),
     ],
 )

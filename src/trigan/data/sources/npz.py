@@ -58,7 +58,7 @@ class Npz(ImageSource):
             with np.load(path, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
         except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f"{path} is not a readable .npz file ({error}); download it again") from error
+            raise DataError(f"{path} is not a readable .npz file; name another, or download it again") from error
         if "train_images" not in arrays:
             found = ", ".join(sorted(arrays)) or "nothing"
             raise DataError(f"{path} has no train_images (it holds {found}); MedMNIST's layout is expected")

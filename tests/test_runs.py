@@ -1,0 +1,142 @@
+"""One run, from the command to its record: the whole of it, idempotent, and the test set opened once."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from few_steps import small
+
+from trigan.cli import run as room
+from trigan.cli.main import main
+from trigan.data.sealed import SealedTest
+
+JOINT = [word for word in small("strategy=joint", "regime.validation=large") if word != "callbacks=quiet"]
+
+
+def words(outputs: Path, *more: str) -> list[str]:
+    return ["run", f"paths.outputs={outputs}", *JOINT, *more]
+
+
+def go(outputs: Path, *more: str, capsys: pytest.CaptureFixture[str]) -> Path:
+    """Run the command in this process; its directory is what it prints."""
+    assert main(words(outputs, *more)) == 0
+    return Path(capsys.readouterr().out.strip())
+
+
+def record(directory: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((directory / "record.json").read_text())
+    return found
+
+
+def contents(directory: Path) -> dict[str, tuple[int, bytes]]:
+    files = (path for path in directory.rglob("*") if path.is_file())
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in sorted(files)}
+
+
+@pytest.fixture
+def finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    return go(tmp_path / "debug", capsys=capsys)
+
+
+def test_a_run_leaves_what_is_promised(finished: Path) -> None:
+    found = record(finished)
+    result = found["result"]
+    assert result["status"] == "finished"
+    assert result["rule"] == "val"
+    assert set(result["weights"]) == {"classifier", "generator"}
+    assert all(len(value) == 64 for value in result["weights"].values())
+    for part in ("test", "validation"):
+        assert 0 <= result[part]["accuracy"] <= 1
+        assert {"balanced_accuracy", "macro_f1", "recall", "nll", "ece", "confusion"} <= set(result[part])
+    assert sum(map(sum, result["test"]["confusion"])) == result["split"]["n_test"]
+    assert result["sees"]["L"] and result["sees"]["U"] and result["sees"]["V"]
+    assert result["cost"]["flops"] > 0
+    assert set(result["cost"]["images"]) == {"classifier", "generator"}
+    assert {"versions", "host", "seconds", "commit"} <= set(found["provenance"])
+    for name in ("config.yaml", "metrics.jsonl", "predictions.npz", "weights/classifier.safetensors"):
+        assert (finished / name).stat().st_size > 0, name
+    names = {path.name for path in (finished / "pictures").iterdir()}
+    assert names == {"confusion.png", "losses.png", "samples-joint.png", "samples-joint-over-training.png"}
+
+
+def test_the_same_command_again_returns_the_finished_result(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*given: object) -> None:
+        raise AssertionError("it was run again")
+
+    before = contents(finished)
+    monkeypatch.setattr(room, "_go", work)
+    assert go(tmp_path / "debug", capsys=capsys) == finished
+    assert contents(finished) == before
+
+
+def test_force_computes_it_anew_and_gets_the_same(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, stages = record(finished), stages_of(tmp_path)
+    assert go(tmp_path / "debug", "--force", capsys=capsys) == finished
+    after = record(finished)
+    assert after["result"] == before["result"]
+    assert after["provenance"]["started"] > before["provenance"]["started"]
+    trained_again = stages_of(tmp_path)
+    assert trained_again.keys() == stages.keys()
+    assert all(trained_again[path] > stages[path] for path in stages)
+
+
+def stages_of(outputs: Path) -> dict[str, int]:
+    found = {str(path): path.stat().st_mtime_ns for path in outputs.rglob("manifest.json")}
+    assert found
+    return found
+
+
+def test_the_seal_is_broken_once_and_last(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    before = SealedTest.open
+
+    def counted(self: SealedTest, frozen: str) -> Any:
+        assert stages_of(tmp_path), "the stages were not finished when the test set was opened"
+        opened.append(frozen)
+        return before(self, frozen)
+
+    monkeypatch.setattr(SealedTest, "open", counted)
+    directory = go(tmp_path / "debug", capsys=capsys)
+    assert len(opened) == 1
+    go(tmp_path / "debug", capsys=capsys)
+    assert len(opened) == 1, "a finished run was asked for again"
+    assert record(directory)["result"]["status"] == "finished"
+
+
+def test_a_debug_run_is_kept_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "work").mkdir()
+    place = os.getcwd()
+    os.chdir(tmp_path / "work")
+    try:
+        assert main(["run", *small("strategy=baseline")]) == 0
+        directory = Path(capsys.readouterr().out.strip())
+        assert directory.is_relative_to(tmp_path / "work" / "outputs" / "debug" / "runs")
+        assert main(["compare"]) != 0
+        assert "no" in capsys.readouterr().err
+    finally:
+        os.chdir(place)
+
+
+def test_two_processes_at_the_same_run_do_its_work_once(tmp_path: Path) -> None:
+    """Started together, one waits for the other and returns what it finds."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "trigan", *words(tmp_path / "debug")]
+    both = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=200) for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    assert said[0][0] == said[1][0]
+    worked = [("test accuracy" in errors, "this run is finished" in errors) for _, errors in said]
+    assert sorted(worked) == [(False, True), (True, False)]
