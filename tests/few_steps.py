@@ -24,7 +24,7 @@ SMALL = {
     "classifier.width": "8",
     "strategy.samples.ratio": "1",
     "strategy.label_threshold": "0",
-    "strategy.samples.filters.0.threshold": "0",
+    "strategy.samples.filters": "[{_target_:trigan.samples.filters.Confidence,threshold:0.0}]",
     "strategy.probe.folds": "2",
     "strategy.probe.penalties": "[0.01]",
 }

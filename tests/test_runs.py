@@ -53,7 +53,7 @@ def test_a_run_leaves_what_is_promised(finished: Path) -> None:
         assert 0 <= result[part]["accuracy"] <= 1
         assert {"balanced_accuracy", "macro_f1", "recall", "nll", "ece", "confusion"} <= set(result[part])
     assert sum(map(sum, result["test"]["confusion"])) == result["split"]["n_test"]
-    assert result["sees"]["L"] and result["sees"]["U"] and result["sees"]["V"]
+    assert all(result["sees"][part] > 0 for part in "LUV")
     assert result["cost"]["flops"] > 0
     assert set(result["cost"]["images"]) == {"classifier", "generator"}
     assert {"versions", "host", "seconds", "commit"} <= set(found["provenance"])

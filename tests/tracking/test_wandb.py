@@ -1,9 +1,7 @@
 """W&B holds what is promised, needs no key and no network, and can fail without anybody else noticing."""
 
-import functools
 import json
 import logging
-import os
 import random
 import shutil
 import signal
@@ -17,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from offline import COMMAND, history, inspect, records, runs
 from PIL import Image
 
 from trigan.errors import ConfigError
@@ -24,48 +23,13 @@ from trigan.tracking import RunInfo
 from trigan.tracking.wandb import WandbTracker, WandbTracking
 
 ID = "0123456789abcdef" * 4
-COMMAND = Path(sys.executable).with_name("wandb")
 
-
-@pytest.fixture(autouse=True)
-def nobody_is_logged_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No key, no settings, an empty home; and what W&B is told through the environment is undone."""
-    wandb = pytest.importorskip("wandb")
-    home = tmp_path / "home"
-    home.mkdir()
-    ours = ["WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ERROR_REPORTING", "NETRC"]
-    for name in [name for name in os.environ if name.startswith("WANDB_")] + ours:
-        monkeypatch.setenv(name, "")  # so that what the test leaves there is taken away afterwards
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(home))
-    wandb.teardown()
+pytestmark = pytest.mark.usefixtures("logged_out")
 
 
 def info(directory: Path) -> RunInfo:
     tags = ("dcgan", "hinge", "trial-3", "x" * 100, "")
     return RunInfo(ID, "joint on digits", "digits/labels=10", "joint", tags, directory)
-
-
-@functools.cache
-def inspect(directory: Path, *options: str) -> str:
-    """What lies in a finished run, read once: W&B's command takes half a second to start."""
-    said = subprocess.run(
-        [COMMAND, "leet", "inspect", "--json", *options, directory], capture_output=True, text=True, check=True
-    )
-    return said.stdout
-
-
-def runs(directory: Path) -> list[Path]:
-    return sorted((directory / "wandb").glob("offline-run-*"))
-
-
-def records(run: Path, kind: str) -> list[dict[str, Any]]:
-    found = [json.loads(line) for line in inspect(run).splitlines()]
-    return [record[kind] for record in found if record["type"] == kind]
-
-
-def history(run: Path) -> list[dict[str, Any]]:
-    return [record["item"] for record in records(run, "history")]
 
 
 def talk(directory: Path, start: int = 1) -> None:

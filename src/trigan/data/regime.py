@@ -101,7 +101,9 @@ class Regime:
             DataError: always.
         """
         if available == 0:
-            raise DataError(f"class '{class_name}' has no labelled training image; give it some, or leave the class out")
+            raise DataError(
+                f"class '{class_name}' has no labelled training image; give it some, or leave the class out"
+            )
         large = self.validation == "large"
         beside, mend = (" with regime.validation=large", " or set regime.validation=none") if large else ("", "")
         raise DataError(
