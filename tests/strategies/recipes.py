@@ -104,3 +104,8 @@ def probe_images() -> Tensor:
 def logits(network: nn.Module, images: Tensor) -> Tensor:
     found: Tensor = network(images)
     return found
+
+
+def fitted(network: nn.Module) -> dict[str, Tensor]:
+    """What was fitted, without the statistics that were estimated afterwards."""
+    return dict(network.named_parameters())

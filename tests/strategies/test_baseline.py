@@ -10,15 +10,17 @@ from torch import nn
 from trigan.data.augmentation import Strong
 from trigan.data.types import TrainingView
 from trigan.errors import ConfigError
+from trigan.modules import classifier as classifier_room
 from trigan.modules.criteria import Extra, FixMatch
 from trigan.modules.optimizers import SGD
 from trigan.modules.selection import Selection, accuracy
 from trigan.samples.filters import outputs
 from trigan.strategies.base import labelled_inputs
 from trigan.strategies.baseline import Baseline, Consistency, Ensemble, SelfTraining
+from trigan.strategies.fine_tune import FineTune
 
-from ..modules.tiny import SPEC, TURNED, classifier_stage, view
-from .recipes import logits, probe_images, shop
+from ..modules.tiny import SPEC, TURNED, classifier_stage, same, view
+from .recipes import augment, features, fitted, logits, probe_images, shop
 
 BARE = Baseline(classifier_stage())
 
@@ -120,12 +122,14 @@ def test_self_training_teaches_what_the_teacher_is_sure_of(tmp_path: Path) -> No
     assert outcome.notes == {"pseudo_labelled": int(kept.sum())}
 
 
-def test_self_training_with_nothing_sure_is_the_bare_baseline(tmp_path: Path) -> None:
+def test_self_training_with_nothing_sure_is_the_bare_baseline(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     workshop = shop(tmp_path)
     outcome = Baseline(classifier_stage(), SelfTraining(threshold=1.0)).run(view(), workshop)
     bare = BARE.run(view(), shop(tmp_path))
-    assert torch.equal(logits(outcome.classifier, probe_images()), logits(bare.classifier, probe_images()))
-    assert outcome.notes == {}
+    assert same(fitted(outcome.classifier), fitted(bare.classifier))
+    assert outcome.notes == {"pseudo_labelled": 0}
+    assert outcome.stamps == ("no-pseudo-labels",)
+    assert "sure of none of 200 unlabelled images" in caplog.text
     assert outcome.sees.U == 200, "the teacher looked at them"
 
 
@@ -158,3 +162,32 @@ def test_a_diverged_stage_makes_a_diverged_row(tmp_path: Path, caplog: pytest.Lo
     again = Baseline(wild).run(view(), shop(tmp_path))
     assert again.status == "diverged", "it is remembered, and not trained again"
     assert torch.equal(logits(again.classifier, probe_images()), logits(outcome.classifier, probe_images()))
+
+
+def _settled_over(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many images each classifier's statistics come from, in the order of the fits."""
+    seen: list[int] = []
+
+    def counted(network: nn.Module, images: torch.Tensor, *given: object) -> None:
+        seen.append(len(images))
+        settle(network, images, *given)  # type: ignore[arg-type]
+
+    settle = classifier_room.settle_classifier
+    monkeypatch.setattr(classifier_room, "settle_classifier", counted)
+    return seen
+
+
+def test_rows_of_equal_sight_are_settled_on_the_same_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a row trains on U, labels it, or draws samples like it: its statistics are those of L and U."""
+    sizes, drawn = _settled_over(monkeypatch), view()
+    labelled, unlabelled = len(drawn.labelled.labels), len(drawn.unlabelled)
+    BARE.run(drawn, shop(tmp_path))
+    assert sizes == [labelled]
+    rows = (
+        Baseline(classifier_stage(), SelfTraining(threshold=0.0)),
+        augment(label_threshold=0.0),
+        features(probe=FineTune(classifier_stage())),
+    )
+    for row in rows:
+        row.run(drawn, shop(tmp_path))
+        assert sizes[-1] == labelled + unlabelled, type(row)

@@ -137,7 +137,7 @@ def chosen_classifier(module: PlayersModule, inputs: Inputs) -> nn.Module:
 
 
 def _settle(module: PlayersModule, network: nn.Module, inputs: Inputs) -> None:
-    images = inputs["labelled"].images
-    if "unlabelled" in inputs:
-        images = torch.cat([images, inputs["unlabelled"].images])
+    """Over all real training images that the row sees: ``statistics`` are those that this fit doesn't train on."""
+    names = [name for name in ("labelled", "unlabelled", "statistics") if name in inputs]
+    images = torch.cat([inputs[name].images for name in names])
     settle_classifier(network, images, module.plan.seed, module.device, module.weights_dtype)

@@ -111,6 +111,8 @@ class Augment:
                 "strategy.label_threshold, strategy.samples.filters, strategy.gan.steps)",
                 collected.looked_at,
             )
+        if recipe.unlabelled_seen:
+            inputs = {**inputs, "statistics": Input(view.unlabelled)}
         trained = workshop.train("classifier", stage, inputs)
         rule = stage.selection.resolve("validation" in inputs)
         networks = {"classifier": trained.networks["classifier"], **recipe.adversaries}

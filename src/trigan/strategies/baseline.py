@@ -1,5 +1,6 @@
 """C without a GAN: the rows that every gain is measured against."""
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,8 @@ from trigan.rng import hash64
 from trigan.samples.filters import outputs
 from trigan.strategies.base import Outcome, Sees, labelled_inputs, overall_status, selection_labels
 from trigan.strategies.workshop import Trained, Workshop
+
+_log = logging.getLogger(__name__)
 
 
 class Unlabelled(Protocol):
@@ -68,10 +71,17 @@ class SelfTraining:
         logits = workshop.count("pseudo-labels", lambda: outputs(teacher, view.unlabelled))
         sure, labels = logits.softmax(1).max(1)
         kept = sure >= self.threshold
+        inputs = {**inputs, "statistics": Input(view.unlabelled)}
         if not bool(kept.any()):
+            _log.warning(
+                "the teacher is sure of none of %d unlabelled images: C is trained on the labelled ones alone (see "
+                "strategy.unlabelled.threshold)",
+                len(kept),
+            )
             return stage, inputs
         extra = Input(view.unlabelled[kept], labels[kept])
-        terms = (*stage.terms, Extra(stage.augmentation, self.weight, self.ratio))
+        weight = self.weight * min(1.0, len(extra) / len(view.labelled.labels))  # a handful is not half of the loss
+        terms = (*stage.terms, Extra(stage.augmentation, weight, self.ratio))
         return replace(stage, terms=terms), {**inputs, "extra": extra}
 
 
@@ -134,6 +144,10 @@ class Baseline:
         rule = stage.selection.resolve("validation" in inputs)
         if self.spend == "restarts" and self.matched_flops is not None:
             rule = "val"
+        notes = {}
+        if isinstance(self.unlabelled, SelfTraining):
+            kept = len(inputs["extra"]) if "extra" in inputs else 0
+            notes, stamps = {"pseudo_labelled": kept}, (*stamps, *(() if kept else ("no-pseudo-labels",)))
         networks = [member.networks["classifier"] for member in members]
         classifier = networks[0] if len(networks) == 1 else Ensemble(networks).eval()
         sees = Sees(
@@ -149,7 +163,7 @@ class Baseline:
             members[0].step,
             overall_status(workshop),
             stamps=stamps,
-            notes={"pseudo_labelled": len(inputs["extra"])} if "extra" in inputs else {},
+            notes=notes,
         )
 
     def blank(self, spec: DataSpec, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> dict[str, nn.Module]:

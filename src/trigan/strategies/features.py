@@ -56,6 +56,8 @@ class Features:
         inputs = labelled_inputs(view)
         if isinstance(self.probe, FineTune) and discriminator is not None:
             rule = self.probe.classifier.selection.resolve("validation" in inputs)
+            if self._sees_all():
+                inputs["statistics"] = Input(view.unlabelled)
             trained = self.probe.train(self.gan.architecture, discriminator, self.layers, self.grid, inputs, workshop)
             classifier, fitted, step = trained.networks["classifier"], None, trained.step
         else:
