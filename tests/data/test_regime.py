@@ -34,6 +34,12 @@ def test_fraction_full_and_large() -> None:
     assert [p[0] for p in Regime(labels_per_class=7, validation="large", validation_share=0.5).budget(POOL)] == [7, 500]
 
 
+def test_a_single_label_trains_whatever_validates() -> None:
+    for validation in ("auto", "within", "large"):
+        train, chosen = Regime(validation=validation).budget(np.array([100, 1]))  # type: ignore[arg-type]
+        assert (train[1], chosen[1]) == (1, 0), validation
+
+
 def test_a_class_without_images_gets_nothing() -> None:
     pool = np.array([50, 0, 50])
     train, validation = Regime(fraction=0.5).budget(pool)

@@ -1,6 +1,7 @@
 import gc
 import json
 import types
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -247,3 +248,18 @@ def test_splits_are_the_same_at_every_image_size(digits: Source) -> None:
     regime = Regime(labels_per_class=10)
     small, large = draw(digits, regime, 0).facts, draw(Digits(image_size=16, channels=3).load(), regime, 0).facts
     assert small == large
+
+
+def test_a_class_that_only_tests_is_refused(with_test: Source) -> None:
+    labels = with_test.labels.clone()
+    assert with_test.official_test is not None
+    labels[(labels == 9) & ~with_test.official_test] = -1
+    for regime in (Regime(), Regime(fraction=0.5), Regime(labels_per_class=3)):
+        with pytest.raises(DataError, match="class '9' has no labelled training image"):
+            draw(replace(with_test, labels=labels), regime, 0)
+
+
+def test_the_training_pool_counts_whole_whatever_the_regime_leaves_out(digits: Source) -> None:
+    plain = draw(digits, Regime(), 0).facts.n_train
+    for regime in (Regime(unlabelled="none"), Regime(imbalance=Exponential(100)), Regime(labels_per_class=2)):
+        assert draw(digits, regime, 0).facts.n_train == plain

@@ -101,7 +101,7 @@ def test_controls_have_the_count_of_what_they_control(source: str, stages: _Stag
     assert {image.numpy().tobytes() for image in inputs["extra"].images} <= pool
 
 
-@pytest.mark.parametrize("source", ["unlabelled", "labelled"])
+@pytest.mark.parametrize("source", ["unlabelled", "labelled", "noise"])
 def test_controls_pass_through_the_same_filters(source: str, stages: _Stages) -> None:
     outcome = augment(source=source, samples=replace(SAMPLES, filters=(Confidence(1.0),))).run(view(), stages.workshop)
     assert outcome.stamps == ("no-samples",)

@@ -1,6 +1,7 @@
 """Probes against scikit-learn: the same decisions, then a temperature that never changes the answer."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,6 +85,23 @@ def test_fitting_chooses_by_cross_validation_and_calibrates(name: str, classes: 
     again = PROBES[name].fit(features, labels, classes, 0)
     assert again.chosen == fitted.chosen
     np.testing.assert_array_equal(_logits(again, others), found)
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_a_holdout_chooses_where_there_is_one(name: str) -> None:
+    """The value that does best on it, fitted to all of the labelled images; the temperature is its too."""
+    features, labels, others, truth = _data(10)
+    fitted = PROBES[name].fit(features, labels, 10, 0, (others, truth))
+    values, key = ("neighbours", "k") if name == "neighbours" else ("penalties", "penalty")
+    alone = {
+        value: _logits(replace(PROBES[name], **{values: (value,)}).fit(features, labels, 10, 0), others).argmax(1)
+        for value in getattr(PROBES[name], values)
+    }
+    scores = {value: float((found == truth).mean()) for value, found in alone.items()}
+    best = next(value for value in scores if scores[value] == max(scores.values()))
+    assert fitted.chosen[key] == best
+    assert fitted.probabilistic
+    assert (_logits(fitted, others).argmax(1) == alone[best]).all()
 
 
 @pytest.mark.parametrize("name", PROBES)

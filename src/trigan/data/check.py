@@ -127,7 +127,8 @@ def _classes(source: Source) -> Iterator[Finding]:
         elif empty:
             yield Finding("error" if part == "train" else "warning", f"{part}: no image of {_some(empty)}")
         if single:
-            yield Finding("warning", f"{part}: a single image of {_some(single)}; it cannot train and be tested")
+            mend = "it cannot train and be tested" if source.official_test is None else "that is very little"
+            yield Finding("warning", f"{part}: a single image of {_some(single)}; {mend}")
         if tiny:
             yield Finding("warning", f"{part}: fewer than {TINY} images of {_some(tiny)}")
         if not (empty or single or tiny):

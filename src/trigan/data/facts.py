@@ -27,8 +27,8 @@ class SplitFacts:
     """The facts of one draw; ``as_dict`` goes into the record.
 
     Attributes:
-        n_train: images of the training pool (labelled, validation, unlabelled, or left out by the regime): the
-            n_train of Nadeau-Bengio's correction.
+        n_train: images of the training pool, whatever the regime then leaves out of it: the n_train of Nadeau-Bengio's
+            correction, which is about how much the test sets of two trials overlap.
         test_redrawn: whether each trial draws its own test set (the source has no official one).
         dropped_in_test: training images dropped because the test set has the same pixels.
         dropped_duplicates: copies dropped because the border between two parts ran through a set of equal images,

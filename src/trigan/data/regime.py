@@ -77,7 +77,7 @@ class Regime:
         """
         beside = np.zeros_like(pool)
         if self.validation == "large":
-            beside = np.minimum(pool, _at_least_one((self.validation_share or LARGE_SHARE) * pool))
+            beside = np.minimum(np.maximum(pool - 1, 0), _at_least_one((self.validation_share or LARGE_SHARE) * pool))
         labels = self._labels(pool - beside)
         if self.validation == "large":
             return labels, beside

@@ -91,9 +91,12 @@ class _Drawer:
 
     def divide(self, pool: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Source indices of labelled, validation and unlabelled images."""
+        self.n_train = len(pool)
         by_class = self._by_class(pool, "labels")
         sizes = self.regime.thin(np.array([len(rows) for rows in by_class]))
         by_class = [rows[:size] for rows, size in zip(by_class, sizes, strict=True)]
+        for k in np.flatnonzero(sizes == 0).tolist():
+            self.regime.refuse_shortage(self.source.class_names[k], 1, 0)
         budget = self.regime.budget(sizes)
         labelled, validation, rest = [], [], [pool[self.labels[pool] < 0]]
         for k, rows in enumerate(by_class):
@@ -102,7 +105,6 @@ class _Drawer:
             labelled.append(train)
             validation.append(chosen)
             rest.append(other)
-        self.n_train = sum(len(part) for part in (*labelled, *validation, *rest))
         return self._mixed(labelled, "order"), self._mixed(validation, "order"), self._unlabelled(rest)
 
     def _take(self, rows: np.ndarray, size: int, k: int, also: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,8 @@ from trigan.samples.sources import CandidateSource
 
 #: At most so many candidates are looked at for each image wanted.
 CANDIDATES_PER_IMAGE = 20
+#: So many candidates are drawn at a time, about.
+PORTION = 20_000
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def collect(
     kept_labels: list[Tensor] = []
     looked_at, limit = 0, CANDIDATES_PER_IMAGE * int(wanted.sum())
     while int(missing.sum()) and looked_at < limit:
-        asked = torch.repeat_interleave(torch.arange(len(wanted)), missing.clamp(min=0) * 2)
+        asked = torch.repeat_interleave(torch.arange(len(wanted)), _next_portion(missing))
         candidates = source.draw(looked_at, asked)
         looked_at += len(candidates)
         images, labels = candidates.images, candidates.labels
@@ -71,6 +73,8 @@ def collect(
             images, labels = images[sure >= label_threshold], labels[sure >= label_threshold]
         if labels is None:
             raise ValueError("candidates without labels need judges")
+        if filters and judges is None:
+            raise ValueError("filters need judges")
         for criterion in filters:
             if len(images) and judges is not None:
                 keep = criterion.keep(images, labels, judges)
@@ -81,6 +85,12 @@ def collect(
         missing -= torch.bincount(labels[chosen], minlength=len(wanted))
     images, labels = torch.cat(kept_images), torch.cat(kept_labels)
     return Collected(Input(images, labels), looked_at, int(missing.sum()))
+
+
+def _next_portion(missing: Tensor) -> Tensor:
+    """How many candidates of each class to ask for: twice what is missing, or as much of it as memory should hold."""
+    asked = missing.clamp(min=0) * 2
+    return asked if int(asked.sum()) <= PORTION else (asked * PORTION / asked.sum()).ceil().long()
 
 
 def _first_of_each(labels: Tensor, missing: Tensor) -> Tensor:

@@ -98,8 +98,9 @@ def folder_names(classes: Sequence[str]) -> list[str]:
         safe = "".join("_" if letter in '/\\:*?"<>|' or not letter.isprintable() else letter for letter in name).strip()
         safe = f"_{safe[1:]}" if safe.startswith(".") or not safe else safe
         # some file systems don't tell capitals from small letters
-        taken = safe.lower() in {other.lower() for other in names}
-        names.append(f"{safe}_{label}" if taken else safe)
+        taken = {other.lower() for other in names}
+        free = (name for name in (safe, *(f"{safe}_{n}" for n in range(label, label + len(classes) + 1))))
+        names.append(next(name for name in free if name.lower() not in taken))
     return names
 
 

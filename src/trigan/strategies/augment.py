@@ -17,7 +17,7 @@ from trigan.modules.gan import GANStage
 from trigan.networks.adversaries import Generator
 from trigan.rng import hash64
 from trigan.samples.collect import collect, wanted_counts
-from trigan.samples.filters import Filter, Judges
+from trigan.samples.filters import Filter, Judges, Realism
 from trigan.samples.sources import CandidateSource, FromGenerator, FromLabelled, FromNoise, FromUnlabelled
 from trigan.strategies.base import Outcome, Sees, labelled_inputs, overall_status, selection_labels
 from trigan.strategies.baseline import require_unlabelled
@@ -44,6 +44,10 @@ class SampleSettings:
         object.__setattr__(self, "filters", tuple(self.filters))
         if self.ratio <= 0.0:
             raise ConfigError(f"strategy.samples.ratio: {self.ratio} must be above 0")
+        if self.weight < 0.0:
+            raise ConfigError(f"strategy.samples.weight: {self.weight} must be 0 or more")
+        if self.per_step <= 0.0:
+            raise ConfigError(f"strategy.samples.per_step: {self.per_step} must be above 0")
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,10 @@ class Augment:
 
     def __post_init__(self) -> None:
         conditional = self.gan.architecture.conditional
+        if not 0.0 <= self.label_threshold <= 1.0:
+            raise ConfigError(f"strategy.label_threshold={self.label_threshold}: a probability in [0, 1] is expected")
+        if self.labels == "per_class" and any(isinstance(one, Realism) for one in self.samples.filters):
+            raise ConfigError("strategy.samples.filters: Realism asks one D, and strategy.labels=per_class has many")
         if self.labels == "condition" and not conditional:
             raise ConfigError("strategy.labels=condition needs a label-conditional G: set architecture=cgan")
         if self.labels in ("classifier", "per_class") and conditional:
@@ -90,6 +98,8 @@ class Augment:
         return "all" if self.label_source == "classifier" else "labelled"
 
     def run(self, view: TrainingView, workshop: Workshop) -> Outcome:
+        inputs = labelled_inputs(view)
+        rule = self.classifier.selection.resolve("validation" in inputs)
         recipe = _Recipe(self, view, workshop)
         labels = view.labelled.labels
         wanted = wanted_counts(
@@ -97,10 +107,10 @@ class Augment:
             max(view.spec.classes, round(self.samples.ratio * len(labels))),
             self.samples.fill == "deficit",
         )
-        source, filters = recipe.source(), () if self.source == "noise" else self.samples.filters
+        source, filters = recipe.source(), self.samples.filters
         judges = recipe.judges() if filters or not source.chooses_labels else None
         collected = workshop.count("sampling", lambda: collect(source, wanted, filters, judges, self.label_threshold))
-        stage, inputs = self.classifier, labelled_inputs(view)
+        stage = self.classifier
         stamps: tuple[str, ...] = ("no-samples",)
         if len(collected.data):
             extra = Extra(self.classifier.augmentation, self.samples.weight, self.samples.per_step)
@@ -114,7 +124,6 @@ class Augment:
         if recipe.unlabelled_seen:
             inputs = {**inputs, "statistics": Input(view.unlabelled)}
         trained = workshop.train("classifier", stage, inputs)
-        rule = stage.selection.resolve("validation" in inputs)
         networks = {"classifier": trained.networks["classifier"], **recipe.adversaries}
         return Outcome(
             networks["classifier"],

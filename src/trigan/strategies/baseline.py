@@ -59,6 +59,14 @@ class SelfTraining:
     weight: float = 1.0
     ratio: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.threshold <= 1.0:
+            raise ConfigError(f"strategy.unlabelled.threshold: {self.threshold} must be a probability in [0, 1]")
+        if self.weight < 0.0 or self.ratio <= 0.0:
+            raise ConfigError(
+                f"strategy.unlabelled: weight {self.weight} must be 0 or more, and ratio {self.ratio} above 0"
+            )
+
     @property
     def looks(self) -> bool:
         return True
@@ -93,6 +101,14 @@ class Consistency:
     threshold: float = 0.95
     weight: float = 1.0
     ratio: int = 2
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.threshold < 1.0:
+            raise ConfigError(f"strategy.unlabelled.threshold: {self.threshold} must be a probability in [0, 1)")
+        if self.weight < 0.0 or self.ratio < 1:
+            raise ConfigError(
+                f"strategy.unlabelled: weight {self.weight} must be 0 or more, and ratio {self.ratio} at least 1"
+            )
 
     @property
     def looks(self) -> bool:

@@ -1,6 +1,7 @@
 """Probes: what is fitted to fixed features. Each gives a head, features (N, F) -> logits (N, K), with a temperature.
 
-Hyperparameters and temperatures are chosen by cross-validation within the labelled images: no further label is used.
+Hyperparameters and temperatures are chosen on the validation images where a row may use them (its labels then count),
+else by cross-validation within the labelled images.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,6 +21,9 @@ from trigan.errors import ConfigError
 from trigan.evaluation.calibration import fit_temperature
 
 Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+#: Features and labels of the images to choose on.
+Holdout = tuple[Array, Labels]
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,11 @@ class Fitted:
 
 
 class Probe(Protocol):
-    """Fitted to standardised features (N, F) with labels (N,) of K classes."""
+    """Fitted to standardised features (N, F) with labels (N,) of K classes, chosen on ``holdout`` or by folds."""
 
-    def fit(self, features: Array, labels: NDArray[np.int64], classes: int, seed: int) -> Fitted: ...
+    def fit(
+        self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout | None = None
+    ) -> Fitted: ...
 
 
 @dataclass(frozen=True)
@@ -47,11 +53,11 @@ class LinearSVM:
     def __post_init__(self) -> None:
         _check(self.penalties, "penalties", self.folds)
 
-    def fit(self, features: Array, labels: NDArray[np.int64], classes: int, seed: int) -> Fitted:
+    def fit(self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout | None = None) -> Fitted:
         def make(penalty: float) -> LinearSVC:
             return LinearSVC(C=penalty, dual=True, random_state=seed % 2**32, max_iter=5000)
 
-        return _fit_linear(make, "decision_function", self.penalties, self.folds, features, labels, classes, seed)
+        return _fit_linear(make, self.penalties, _Judge(features, labels, self.folds, seed, holdout), classes)
 
 
 @dataclass(frozen=True)
@@ -64,11 +70,11 @@ class LogisticRegression:
     def __post_init__(self) -> None:
         _check(self.penalties, "penalties", self.folds)
 
-    def fit(self, features: Array, labels: NDArray[np.int64], classes: int, seed: int) -> Fitted:
+    def fit(self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout | None = None) -> Fitted:
         def make(penalty: float) -> SklearnLogistic:
             return SklearnLogistic(C=penalty, max_iter=500)
 
-        return _fit_linear(make, "decision_function", self.penalties, self.folds, features, labels, classes, seed)
+        return _fit_linear(make, self.penalties, _Judge(features, labels, self.folds, seed, holdout), classes)
 
 
 @dataclass(frozen=True)
@@ -81,19 +87,19 @@ class NearestNeighbours:
     def __post_init__(self) -> None:
         _check(self.neighbours, "neighbours", self.folds)
 
-    def fit(self, features: Array, labels: NDArray[np.int64], classes: int, seed: int) -> Fitted:
-        folds = _folds(labels, self.folds, seed)
-        if folds is None:
+    def fit(self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout | None = None) -> Fitted:
+        judge = _Judge(features, labels, self.folds, seed, holdout)
+        if not judge.can_choose:
             k = min(self.neighbours[0], len(features))
             return Fitted(NeighboursHead.of(features, labels, classes, k), False, {"k": k})
-        smallest = min(len(train) for train, _ in folds.split(features, labels))
         scores = {}
-        for k in sorted({min(k, smallest) for k in self.neighbours}):
-            votes = cross_val_predict(KNeighborsClassifier(k), features, labels, cv=folds, method="predict_proba")
-            scores[k] = (float(np.mean(votes.argmax(1) == np.searchsorted(np.unique(labels), labels))), votes)
+        for k in sorted({min(k, judge.smallest_fit) for k in self.neighbours}):
+            votes, truth = judge.outputs(KNeighborsClassifier(k), "predict_proba")
+            scores[k] = (_accuracy(votes, truth, labels), votes, truth)
         best = max(scores, key=lambda k: (scores[k][0], -k))
+        _, votes, truth = scores[best]
         head = NeighboursHead.of(features, labels, classes, best)
-        temperature = fit_temperature(_spread(scores[best][1], labels, classes, best), torch.from_numpy(labels))
+        temperature = fit_temperature(_spread(votes, labels, classes, best), torch.from_numpy(truth))
         head.temperature.fill_(temperature)
         return Fitted(head, True, {"k": best, "temperature": temperature})
 
@@ -105,34 +111,58 @@ def _check(values: Sequence[float], name: str, folds: int) -> None:
         )
 
 
-def _fit_linear(
-    make: Callable[[float], Any],
-    method: str,
-    penalties: tuple[float, ...],
-    count: int,
-    features: Array,
-    labels: NDArray[np.int64],
-    classes: int,
-    seed: int,
-) -> Fitted:
-    folds = _folds(labels, count, seed)
-    if folds is None:
-        model = make(penalties[len(penalties) // 2]).fit(features, labels)
-        return Fitted(LinearHead.of(model, classes, 1.0), False, {"penalty": penalties[len(penalties) // 2]})
-    present = np.unique(labels)
+class _Judge:
+    """What models say of images that they were not fitted on: those of the holdout, or each fold in turn."""
+
+    def __init__(self, features: Array, labels: Labels, folds: int, seed: int, holdout: Holdout | None) -> None:
+        self.features, self.labels, self._holdout = features, labels, holdout
+        self._folds = None if holdout is not None else _folds(labels, folds, seed)
+
+    @property
+    def can_choose(self) -> bool:
+        """False where there is no holdout, and a class has a single image."""
+        return self._holdout is not None or self._folds is not None
+
+    @property
+    def smallest_fit(self) -> int:
+        """The fewest images that a model is fitted to."""
+        if self._folds is None:
+            return len(self.labels)
+        return min(len(train) for train, _ in self._folds.split(self.features, self.labels))
+
+    def outputs(self, model: Any, method: str) -> tuple[Array, Labels]:
+        """``model``'s outputs (N, classes that occur) and the true labels (N,)."""
+        if self._holdout is not None:
+            features, truth = self._holdout
+            return getattr(model.fit(self.features, self.labels), method)(features), truth
+        return cross_val_predict(model, self.features, self.labels, cv=self._folds, method=method), self.labels
+
+
+def _fit_linear(make: Callable[[float], Any], penalties: tuple[float, ...], judge: _Judge, classes: int) -> Fitted:
+    features, labels = judge.features, judge.labels
+    if not judge.can_choose:
+        middle = penalties[len(penalties) // 2]
+        return Fitted(LinearHead.of(make(middle).fit(features, labels), classes, 1.0), False, {"penalty": middle})
     scores = {}
     for penalty in penalties:
-        decisions = _two_sided(cross_val_predict(make(penalty), features, labels, cv=folds, method=method))
-        scores[penalty] = (float(np.mean(present[decisions.argmax(1)] == labels)), decisions)
+        decisions, truth = judge.outputs(make(penalty), "decision_function")
+        decisions = _two_sided(decisions)
+        scores[penalty] = (_accuracy(decisions, truth, labels), decisions, truth)
     best = max(scores, key=lambda penalty: (scores[penalty][0], -penalty))
-    logits = np.full((len(labels), classes), -1e4)
-    logits[:, present] = scores[best][1]
-    temperature = fit_temperature(torch.from_numpy(logits), torch.from_numpy(labels))
+    _, decisions, truth = scores[best]
+    logits = np.full((len(truth), classes), -1e4)
+    logits[:, np.unique(labels)] = decisions
+    temperature = fit_temperature(torch.from_numpy(logits), torch.from_numpy(truth))
     head = LinearHead.of(make(best).fit(features, labels), classes, temperature)
     return Fitted(head, True, {"penalty": best, "temperature": temperature})
 
 
-def _folds(labels: NDArray[np.int64], count: int, seed: int) -> StratifiedKFold | None:
+def _accuracy(outputs: Array, truth: Labels, fitted: Labels) -> float:
+    """Of outputs for the classes that were fitted, in order."""
+    return float(np.mean(np.unique(fitted)[outputs.argmax(1)] == truth))
+
+
+def _folds(labels: Labels, count: int, seed: int) -> StratifiedKFold | None:
     """Stratified folds, fewer where a class is small; None where a class has a single image."""
     smallest = int(np.bincount(labels)[np.unique(labels)].min())
     if smallest < 2:
@@ -145,7 +175,7 @@ def _two_sided(decisions: Array) -> Array:
     return decisions if decisions.ndim == 2 else np.stack([-decisions, decisions], axis=1)
 
 
-def _spread(votes: Array, labels: NDArray[np.int64], classes: int, k: int) -> Tensor:
+def _spread(votes: Array, labels: Labels, classes: int, k: int) -> Tensor:
     full = np.zeros((len(votes), classes))
     full[:, np.unique(labels)] = votes
     return torch.from_numpy(np.log((full * k + 0.5 / classes) / (k + 0.5)))
@@ -195,7 +225,7 @@ class NeighboursHead(nn.Module):
         self.temperature: Tensor
 
     @classmethod
-    def of(cls, features: Array, labels: NDArray[np.int64], classes: int, k: int) -> "NeighboursHead":
+    def of(cls, features: Array, labels: Labels, classes: int, k: int) -> "NeighboursHead":
         head = cls(len(features), features.shape[1], classes)
         head.kept.copy_(torch.from_numpy(features).float())
         head.votes.copy_(nn.functional.one_hot(torch.from_numpy(labels), classes).float())

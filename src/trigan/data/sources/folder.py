@@ -7,7 +7,7 @@ from typing import Any
 
 from trigan.data.assemble import Item, Part
 from trigan.data.sources.base import ImageSource, existing_folder, file_stamps
-from trigan.data.sources.hub import Hub
+from trigan.data.sources.hub import Hub, Splits
 from trigan.errors import DataError
 
 #: Files that count as images; others are left alone.
@@ -62,9 +62,11 @@ class Folder(ImageSource):
 
     def _parquet(self) -> Hub | None:
         """The reader of Parquet files directly in the folder, if there are any."""
-        if not any(self._root().glob("*.parquet")):
+        files = list(self._root().glob("*.parquet"))
+        if not files:
             return None
-        return Hub(root=self.root, image_size=self.image_size, channels=self.channels)
+        splits = Splits(test="test" if any(path.stem.startswith("test") for path in files) else None)
+        return Hub(root=self.root, splits=splits, image_size=self.image_size, channels=self.channels)
 
     def _files(self) -> list[tuple[Path, str | None, Part]]:
         """All image files with class and part, in source order: train, unlabelled, test."""

@@ -123,12 +123,11 @@ class Hub(ImageSource):
         files = next(flat, []) or sorted(path for place in places for path in place.glob("*/*.parquet"))
         if not files:
             raise DataError(f"data.root={self.root} holds no Parquet files (expected {self.splits.train}-*.parquet)")
-        named = {
-            part: [path for path in files if _is_split(path, split)] for part, split in self.splits.named().items()
-        }
+        splits = self.splits.named()
+        named = {part: [path for path in files if _is_split(path, split, places)] for part, split in splits.items()}
         if not any(named.values()) and len(files) == 1:
             return {"train": files}
-        for part, split in self.splits.named().items():
+        for part, split in splits.items():
             if not named[part]:
                 there = ", ".join(path.name for path in files[:4])
                 raise DataError(
@@ -138,5 +137,7 @@ class Hub(ImageSource):
         return named
 
 
-def _is_split(path: Path, split: str) -> bool:
-    return split in (path.stem, path.parent.name) or path.stem.startswith((f"{split}-", f"{split}."))
+def _is_split(path: Path, split: str, places: Sequence[Path]) -> bool:
+    """By the file's name, or by that of its folder if that is one below the data set's own."""
+    folder = path.parent.name if path.parent not in places else None
+    return split in (path.stem, folder) or path.stem.startswith((f"{split}-", f"{split}."))
