@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,14 @@ import tiny_data
 import yaml
 from few_steps import check, composer, run_strategy, small
 
+from trigan.cli import run_help
 from trigan.cli.compose import unresolved
+from trigan.cli.study import Plan
+from trigan.cli.study_file import read
 from trigan.errors import ConfigError
 
 CONF = Path(__file__).parents[1] / "conf"
+EXPERIMENTS = CONF.parent / "experiments"
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
 
 #: What else a choice needs to make sense; all others go with the defaults.
@@ -250,3 +255,23 @@ def test_pixels_are_a_trunk(probe: str, tmp_path: Path) -> None:
     """The control without any network: nothing may ask for its parameters."""
     given = ["strategy=features", "strategy.trunk=pixels", f"strategy/probe={probe}"]
     check(run_strategy(composer().compose(small(*given)), tmp_path))
+
+
+def test_the_examples_of_the_help_compose() -> None:
+    lines = [line.split("  ")[1].split()[2:] for line in run_help._EXAMPLES.splitlines()[1:]]
+    assert len(lines) > 4
+    for words in lines:
+        if "-m" not in words:
+            composer().compose([word for word in words if "=" in word])
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*/study.yaml")), ids=lambda path: path.parent.name)
+def test_studies_compose(path: Path) -> None:
+    """Every row of every scale, in one trial of one column; those of a matched row too."""
+    raw = yaml.safe_load(path.read_text())
+    for scale in raw.get("scales") or [None]:
+        whole = read(path, scale)
+        study = replace(whole, trials=whole.trials[:1], columns=whole.columns[:1])
+        plan = Plan(composer(), study)
+        assert len(plan.cells()) + plan.check_matched() == len(study.rows)
+        assert study.family is not None, "the comparisons that the claim speaks of"

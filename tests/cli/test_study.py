@@ -68,7 +68,12 @@ def test_scales(tmp_path: Path) -> None:
         ({"reference": "basline"}, "'basline' is no row; nearest: baseline"),
         ({"trials": 0}, "trials=0: expected how many"),
         ({"fixed": ["runtime.allow=[os]"]}, "command line only"),
+        ({"trials": [0, 0]}, "trials=[0, 0]: expected how many"),
         ({"family": {"rows": ["it's two"]}}, "family: expected"),
+        ({"margin": "wide"}, "margin=wide: expected a number of points above 0"),
+        ({"margin": -1}, "margin=-1: expected a number of points above 0"),
+        ({"metric": "acuracy"}, "metric=acuracy: no such metric; nearest: accuracy"),
+        ({"reference": 5}, "'5' is no row"),
     ],
 )
 def test_mistakes_in_the_file(tmp_path: Path, changes: dict[str, Any], line: str) -> None:
@@ -150,3 +155,18 @@ def test_command_skips_what_is_done_and_runs_matched_rows_last(
     assert tables == [(6, tmp_path / "studies" / "table" / "laptop")]
     assert main(["study", str(path), own, "archtecture=large"]) == 2
     assert "archtecture: no such setting; nearest: architecture" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "override", ["trial=5", "strategy=two", "strategy.flag=false", "data.size=32", "data={size:32}", "row=x"]
+)
+def test_what_tells_jobs_apart_is_not_overridden(composer: Composer, tmp_path: Path, override: str) -> None:
+    study = read(write(tmp_path))
+    with pytest.raises(ConfigError, match=r"study table sets .* itself, job by job"):
+        Plan(composer, study, [override])
+
+
+def test_settings_that_change_results_make_a_table_of_their_own(composer: Composer, tmp_path: Path) -> None:
+    study = read(write(tmp_path))
+    assert Plan(composer, study, ["trainer.devices=2", f"paths.outputs={tmp_path}"]).variant() == ""
+    assert Plan(composer, study, ["architecture.width=6"]).variant() == "architecture.width=6"

@@ -220,3 +220,15 @@ def test_a_table_cannot_be_changed(records: MakeAll) -> None:
     table: Table = build_table({("a", "x"): records(BASE)}, spec("a"))
     with pytest.raises(TypeError):
         table.cells["a", "x"] = None  # type: ignore[index]
+
+
+def test_an_incomplete_baseline_is_not_left_out_in_silence(records: MakeAll) -> None:
+    """It might be the strongest: the comparison waits for it."""
+    places = {
+        ("weak", "x"): records([0.80, 0.81, 0.82]),
+        ("strong", "x"): records([0.90]),
+        ("gan", "x"): records([0.85, 0.86, 0.87]),
+    }
+    made = spec("weak", "strong", "gan", family=Family(("gan",), ("weak", "strong")), trials=(0, 1, 2))
+    (found,) = build_table(places, made).primary
+    assert (found.kind, found.against, found.reason) == ("incomplete", "strong", "strong is incomplete")

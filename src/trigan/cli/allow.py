@@ -16,7 +16,7 @@ ALLOWED = ("trigan", "torch.nn", "torch.optim", "pytorch_lightning", "torchmetri
 #: Rooms of our own that start processes or write files, and that no config builds anything from.
 CLOSED = ("trigan.cli", "trigan.artifacts", "trigan.results")
 #: Where plain functions may be named; elsewhere only classes (other functions read files, write them, unpickle).
-FUNCTIONS = ("trigan.losses", "trigan.networks", "torch.nn")
+FUNCTIONS = ("trigan.losses", "trigan.networks", "trigan.modules.objectives", "torch.nn")
 
 
 def targets(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

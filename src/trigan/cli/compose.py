@@ -25,6 +25,7 @@ from trigan.cli import places, schema, strict
 from trigan.cli.allow import check_names
 from trigan.cli.build import Built, build
 from trigan.cli.identity import run_hash
+from trigan.cli.idle import idle
 from trigan.cli.settings import Debug, Paths, Runtime
 from trigan.errors import ConfigError
 
@@ -41,11 +42,13 @@ class Composed:
         config: plain and resolved.
         choices: chosen option by group.
         overrides: what the user wrote.
+        idle: what the user set and the chosen strategy doesn't read.
     """
 
     config: dict[str, Any] = field(repr=False)
     choices: dict[str, str | None]
     overrides: tuple[str, ...]
+    idle: tuple[str, ...] = ()
 
     def build(self) -> Built:
         """The objects that the config describes, built anew.
@@ -150,7 +153,8 @@ class Composer:
         check_names(config, own)
         schema.check(config, unresolved(self.base(overrides)), own)
         build(config)
-        composed = Composed(config, choices, tuple(arguments))
+        unread = idle(unresolved(cfg), [override.key_or_group for override in overrides])
+        composed = Composed(config, choices, tuple(arguments), tuple(unread))
         _ = composed.paths, composed.runtime, composed.debug  # they check themselves, as every built object does
         return composed
 

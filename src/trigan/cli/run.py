@@ -81,6 +81,8 @@ def _go(composed: Composed, built: Any, source: Source, place: Place, force: boo
             place.directory.mkdir(parents=True, exist_ok=True)
         write_text(place.directory / "config.yaml", yaml.safe_dump(composed.config, sort_keys=False))
         _log.info("run %s: %s", place.run, describe(composed))
+        for key in composed.idle:
+            _log.warning("%s has no effect with strategy=%s", key, composed.choices.get("strategy"))
         if built.trainer.emulated:
             _log.warning("trainer.precision=bf16-mixed: this CPU lacks bfloat16, 32-true is many times faster here")
     tracker = _open_tracker(composed, built, place)

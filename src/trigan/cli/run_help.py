@@ -38,7 +38,7 @@ COMMON = (
     ("regime.validation", "labels that validate"),
     ("architecture.width", "channels next to the image"),
     ("trainer.devices", "processes of one run"),
-    ("trainer.precision", "32, or mixed"),
+    ("trainer.precision", "32-true, bf16-mixed or 64-true"),
     ("paths.outputs", "where everything is written"),
     ("runtime.threads", "torch threads of a process"),
 )

@@ -40,9 +40,13 @@ class Plan:
 
     Args:
         overrides: the user's own, on top of every job's.
+
+    Raises:
+        ConfigError: an override takes from a job what makes it this row, column or trial.
     """
 
     def __init__(self, composer: Composer, study: StudyFile, overrides: Sequence[str] = ()) -> None:
+        _refuse_clashes(study, overrides)
         self._composer, self._study, self._overrides = composer, study, tuple(overrides)
         self._fingerprints: dict[str, str] = {}
 
@@ -58,6 +62,12 @@ class Plan:
         """The first job, for what all of them share: paths and whether they are debug runs."""
         row, column, trial = self._grid()[0]
         return self._compose(row, column, trial, ())
+
+    def variant(self) -> str:
+        """The overrides if they change what the jobs compute, not only where and how; else an empty text."""
+        row, column, trial = self._grid()[0]
+        plain = Plan(self._composer, self._study)._compose(row, column, trial, ())
+        return "" if plain.run_hash("") == self.first().run_hash("") else " ".join(self._overrides)
 
     def check_matched(self) -> int:
         """Compose the jobs that are given another's compute, with a stand-in for it, and give their number."""
@@ -109,6 +119,21 @@ class Plan:
         if key not in self._fingerprints:
             self._fingerprints[key] = composed.load_data().fingerprint
         return self._fingerprints[key]
+
+
+def _refuse_clashes(study: StudyFile, overrides: Sequence[str]) -> None:
+    lines = [setting for line in (*study.rows, *study.columns) for setting in line.set]
+    own = {setting.partition("=")[0] for setting in lines} | {"trial", "study", "row"}
+    for override in overrides:
+        key = override.partition("=")[0]
+        clash = next(
+            (name for name in sorted(own) if f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.")), None
+        )
+        if clash is not None:
+            raise ConfigError(
+                f"{override}: study {study.name} sets {clash} itself, job by job; edit a copy of its study.yaml, "
+                f"or use `trigan run`"
+            )
 
 
 def flops(record: Path) -> int:

@@ -2,10 +2,12 @@
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
+from trigan.artifacts.identity import digest
 from trigan.cli.arguments import Parser, at_least_one
 from trigan.cli.compose import Composer
 from trigan.cli.crew import Crew, report
@@ -36,6 +38,9 @@ def main(arguments: list[str]) -> int:
     if base.debug:
         print("debug runs enter no table; their records are under", base.paths.runs)
         return 1 if waiting else code
+    variant = plan.variant()
+    if variant:  # its own table: what is under the study's name is the study as it is written
+        study = replace(study, name=f"{study.name}-{digest(variant, 8)}", title=f"{study.title} (with {variant})")
     folder = base.paths.outputs / "studies" / study.name / (study.scale or "")
     write_table(study, [*cells, *matched], folder)
     return 1 if waiting else code
@@ -61,6 +66,7 @@ def write_table(study: StudyFile, cells: Sequence[Cell], folder: Path) -> None:
         reference=study.reference,
         family=Family(*study.family) if study.family else None,
         margin=study.margin,
+        metric=study.metric,
     )
     table = build_table(records, spec)
     console = Console()

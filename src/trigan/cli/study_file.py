@@ -33,6 +33,7 @@ class StudyFile:
         reference: the row that differences are taken to.
         family: primary comparisons, (rows, baselines), or None.
         margin: of the table's dagger, in points.
+        metric: what the table shows, as in a record's ``result.test``.
     """
 
     name: str
@@ -46,12 +47,13 @@ class StudyFile:
     reference: str | None
     family: tuple[tuple[str, ...], tuple[str, ...]] | None
     margin: float
+    metric: str
     scale: str | None
 
 
 _KEYS = {
     *("title", "claim", "question", "trials", "fixed", "columns", "rows", "reference", "family", "margin", "scales"),
-    *("metric", "command", "cost", "expected", "published"),  # for people, and for pages
+    *("metric", "command", "cost", "expected", "published"),  # all but the first for people, and for pages
 }
 
 
@@ -79,8 +81,8 @@ def read(path: Path, scale: str | None = None) -> StudyFile:
         ConfigError: one line that names the file and what is wrong with it.
     """
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: expected a mapping with title, columns and rows")
@@ -90,17 +92,18 @@ def read(path: Path, scale: str | None = None) -> StudyFile:
     chosen, settings = _scale(path, content.get("scales"), scale)
     merged = {**content, **{key: value for key, value in settings.items() if key != "set"}}
     study = StudyFile(
-        name=path.parent.name,
-        title=str(content.get("title", path.parent.name)),
+        name=path.resolve().parent.name,
+        title=str(content.get("title", path.resolve().parent.name)),
         claim=str(content.get("claim", "")),
         question=str(content.get("question", "")),
         trials=_trials(path, merged.get("trials", 3)),
         fixed=(*_overrides(path, "fixed", content.get("fixed")), *_overrides(path, "scales", settings.get("set"))),
         columns=_lines(path, "columns", content.get("columns") or [{"name": "all", "set": []}]),
         rows=_lines(path, "rows", content.get("rows")),
-        reference=content.get("reference"),
+        reference=None if content.get("reference") is None else str(content["reference"]),
         family=_family(path, content.get("family")),
-        margin=float(content.get("margin", 0.5)),
+        margin=_margin(path, content.get("margin", 0.5)),
+        metric=_metric(path, str(content.get("metric", "accuracy"))),
         scale=chosen,
     )
     _check_names(path, study)
@@ -140,12 +143,27 @@ def _scale(path: Path, scales: Any, wanted: str | None) -> tuple[str | None, dic
     return wanted, scales.get(wanted, {}) if wanted else {}
 
 
+def _margin(path: Path, value: Any) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+        return float(value)
+    raise ConfigError(f"{path}: margin={value}: expected a number of points above 0")
+
+
+def _metric(path: Path, value: str) -> str:
+    from trigan.results.cell import METRICS
+
+    if value in METRICS:
+        return value
+    raise ConfigError(f"{path}: metric={value}: no such metric{suffix(value, METRICS)}; metrics: {', '.join(METRICS)}")
+
+
 def _trials(path: Path, value: Any) -> tuple[int, ...]:
     if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
         return tuple(range(value))
-    if isinstance(value, list) and value and all(isinstance(trial, int) and trial >= 0 for trial in value):
+    numbers = isinstance(value, list) and value and all(isinstance(trial, int) and trial >= 0 for trial in value)
+    if numbers and len(set(value)) == len(value):
         return tuple(value)
-    raise ConfigError(f"{path}: trials={value}: expected how many (an int >= 1), or a list of their numbers")
+    raise ConfigError(f"{path}: trials={value}: expected how many (an int >= 1), or a list of different numbers")
 
 
 def _overrides(path: Path, where: str, value: Any) -> tuple[str, ...]:

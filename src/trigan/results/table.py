@@ -176,10 +176,13 @@ def _against_strongest(row: str, column: str, cells: Mapping[Place, Cell], famil
     rivals = []
     for name in family.baselines:
         other = cells[name, column]
-        if name != row and other.summary and not other.incomplete and not unequal_sight(cell, other):
-            rivals.append((sign * other.summary.mean, name))
+        if name == row or unequal_sight(cell, other):
+            continue
+        if other.incomplete or other.summary is None:  # it might be the strongest
+            return Contrast(row, name, column, "incomplete", reason=f"{name} is incomplete")
+        rivals.append((sign * other.summary.mean, name))
     if not rivals:
-        return Contrast(row, "", column, "unequal", reason="no complete baseline sees the same")
+        return Contrast(row, "", column, "unequal", reason="no baseline sees the same")
     # max() keeps the first of equal means, so the order of the baselines decides.
     strongest = max(rivals, key=lambda rival: rival[0])[1]
     return contrast(row, strongest, column, cell, cells[strongest, column])

@@ -34,6 +34,7 @@ class Joint:
             trained.step,
             overall_status(workshop),
             generator=networks["generator"],
+            notes={"objective": type(self.joint.objective).__name__},
         )
 
     def blank(self, spec: DataSpec, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> dict[str, nn.Module]:

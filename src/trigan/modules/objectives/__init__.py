@@ -4,5 +4,11 @@ from trigan.modules.objectives.conditional import Conditional
 from trigan.modules.objectives.feature_matching import FeatureMatching
 from trigan.modules.objectives.game import Game, Table
 from trigan.modules.objectives.pseudo_label import PseudoLabel
+from trigan.networks.adversaries import Architecture
 
-__all__ = ["Conditional", "FeatureMatching", "Game", "PseudoLabel", "Table"]
+__all__ = ["Conditional", "FeatureMatching", "Game", "PseudoLabel", "Table", "base_form"]
+
+
+def base_form(architecture: Architecture) -> Game:
+    """The game that fits: three players on pairs where G and D take labels, K+1 with feature matching elsewhere."""
+    return Conditional() if architecture.conditional else FeatureMatching()

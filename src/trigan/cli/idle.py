@@ -1,0 +1,51 @@
+"""Settings that a user gave and that nothing in the chosen strategy reads."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+#: Where such settings lie: groups that strategies take what they need from.
+SHARED = ("architecture", "loss", "optimizer", "classifier", "augmentation", "balance", "selection", "data.suggested")
+_REFERENCE = re.compile(r"\$\{([\w.]+)\}")
+
+
+def idle(config: dict[str, Any], given: Iterable[str]) -> list[str]:
+    """Those of the keys in ``given`` that have no effect.
+
+    Args:
+        config: plain values with interpolations as they stand.
+        given: dotted keys, or names of groups, that the user wrote.
+    """
+    read = _reached(config, config.get("strategy"), set())
+    shared = [key for key in given if any(_within(key, place) for place in SHARED)]
+    return [key for key in shared if not any(_within(key, other) or _within(other, key) for other in read)]
+
+
+def _within(key: str, place: str) -> bool:
+    return f"{key}.".startswith(f"{place}.")
+
+
+def _reached(config: dict[str, Any], node: Any, seen: set[str]) -> set[str]:
+    """Every key that ``node`` refers to, and what those refer to."""
+    for key in _references(node):
+        if key not in seen:
+            seen.add(key)
+            _reached(config, _at(config, key), seen)
+    return seen
+
+
+def _references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        for item in node.values():
+            yield from _references(item)
+    elif isinstance(node, list):
+        for item in node:
+            yield from _references(item)
+    elif isinstance(node, str):
+        yield from _REFERENCE.findall(node)
+
+
+def _at(config: Any, key: str) -> Any:
+    for part in key.split("."):
+        config = config.get(part) if isinstance(config, dict) else None
+    return config
