@@ -162,7 +162,8 @@ class PlayersModule(pl.LightningModule):
         optimizer.zero_grad(set_to_none=True)
         self.images[update.player] += update.images
         if update.player in self._averages:
-            self._averages[update.player].update((steps[0].index + 1) * self.plan.batch, self.plan.batch)
+            batch = self.plan.batch  # the streams move on in every step, the player in every few
+            self._averages[update.player].update((steps[0].index + 1) * batch, update.every * batch)
 
     def let_move(self, player: str) -> str:
         """Make ``player`` the only one whose weights take gradients; returns who moved before."""
