@@ -16,6 +16,7 @@ from trigan.cost import count_flops
 from trigan.data.stream import BatchStream
 from trigan.errors import Diverged
 from trigan.modules import world
+from trigan.modules.checks import require_clip
 from trigan.modules.ema import EMA, Average
 from trigan.modules.notes import Notes
 from trigan.modules.optimizers import OptimizerFactory
@@ -26,12 +27,15 @@ from trigan.rng import hash64
 
 @dataclass(frozen=True)
 class Player:
-    """A network with the settings by which it moves; ``clip`` bounds the norm of its gradient."""
+    """A network with the settings by which it moves; ``clip`` (above 0, or None) bounds the norm of its gradient."""
 
     network: nn.Module
     optimizer: OptimizerFactory
     ema: EMA | None = None
     clip: float | None = None
+
+    def __post_init__(self) -> None:
+        require_clip(self.clip)
 
 
 @dataclass(frozen=True)
