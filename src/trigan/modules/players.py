@@ -40,7 +40,7 @@ class Player:
 
 @dataclass(frozen=True)
 class Update:
-    """Move ``player`` on ``loss`` in every ``every``-th step; ``images`` is how many images that costs it."""
+    """Move ``player`` on ``loss`` in every ``every``-th step; ``images``, real and generated, are charged to it."""
 
     player: str
     loss: Callable[[Step], Tensor]
@@ -123,14 +123,10 @@ class PlayersModule(pl.LightningModule):
         index = int(batch)
         due = tuple(update for update in self.updates if update.due(index))
         pattern = (tuple(update.player for update in due), self.objective.phase(index / self.plan.steps))
-        if pattern in self._flops_of:
-            self._play(index, due)
-        else:
-            self._flops_of[pattern] = count_flops(lambda: self._play(index, due)) * world.world_size()
-        self.flops += self._flops_of[pattern]
+        self._charge(pattern, lambda: self._play(index, due), world.world_size())
         self.done = index + 1
-        if self.selector is not None and self._settle is not None and self.done in self.selector.due:
-            self.selector.consider(self.result("classifier"), self._settle, self.done)
+        if self.selector is not None and self.done in self.selector.due:
+            self._charge("choice", self._choose, 1)  # every rank looks at all images; what one does is charged
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Counters travel with the weights: primitives only."""
@@ -141,6 +137,14 @@ class PlayersModule(pl.LightningModule):
         self.load_state_dict(checkpoint["state_dict"])
         counters = checkpoint["counters"]
         self.done, self.images, self.flops = counters["done"], dict(counters["images"]), counters["flops"]
+
+    def _charge(self, kind: Hashable, work: Callable[[], None], ranks: int) -> None:
+        """Do ``work`` and add its operations, counted the first time and remembered by ``kind``."""
+        if kind in self._flops_of:
+            work()
+        else:
+            self._flops_of[kind] = count_flops(work) * ranks
+        self.flops += self._flops_of[kind]
 
     # The game ---------------------------------------------------------------------------------------------------
 
@@ -181,6 +185,17 @@ class PlayersModule(pl.LightningModule):
     def watch(self, selector: Selector, settle: Callable[[nn.Module], None]) -> None:
         """Let ``selector`` consider the classifier along the way, made ready for evaluation by ``settle``."""
         self.selector, self._settle = selector, settle
+
+    def _choose(self) -> None:
+        """Let the selector look, in the precision of the weights: statistics are not settled in bfloat16."""
+        if self.selector is not None and self._settle is not None:
+            with torch.autocast(self.device.type, enabled=False):
+                self.selector.consider(self.result("classifier"), self._settle, self.done)
+
+    @property
+    def flops_of_a_choice(self) -> int:
+        """Operations of one look at the validation images; 0 as long as there was none in this process."""
+        return self._flops_of.get("choice", 0)
 
     # What a step needs to know ----------------------------------------------------------------------------------
 
