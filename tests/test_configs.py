@@ -156,8 +156,8 @@ def refusal(architecture: str, loss: str, objective: str, norm: str) -> str | No
         return f"objective={objective} needs .* architecture={'cgan' if objective == 'conditional' else 'dcgan'}"
     if objective == "feature_matching" and loss not in ("minimax", "non_saturating"):
         return "loss: .*feature_matching has losses of its own.*non_saturating"
-    if objective == "conditional" and loss == "wasserstein":
-        return "loss: .*conditional has no gradient penalty"
+    if objective == "conditional" and loss in ("least_squares", "wasserstein"):
+        return "loss: .*conditional .*loss=minimax, non_saturating or hinge"
     if loss == "wasserstein" and norm == "batch":
         return "discriminator_norm=batch: a gradient penalty needs .*discriminator_norm=none or spectral"
     return None
@@ -231,7 +231,7 @@ def sensible(case: dict[str, str]) -> list[str]:
         given["architecture"] = "cgan" if "conditional" in strategy else "dcgan"
     if "feature_matching" in strategy:
         given["loss"] = "minimax" if case["loss"] == "minimax" else "non_saturating"
-    elif case["loss"] == "wasserstein" and "conditional" in strategy:
+    elif case["loss"] in ("least_squares", "wasserstein") and "conditional" in strategy:
         given["loss"] = "hinge"
     looks = ("self_training", "fixmatch", "source=unlabelled")
     if any(word in strategy for word in looks) and case["regime"] not in ("default", "few"):

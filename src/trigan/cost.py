@@ -22,7 +22,11 @@ class _NoModules:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a fit cost: ``flops`` (2 per multiply-add) and ``images`` that passed forward through each player."""
+    """What a fit cost: ``flops`` (2 per multiply-add), and ``images`` in the updates that moved each player.
+
+    Real and generated images count alike, each view of one for itself. An image counts for the player that moves,
+    though others look at it too: D's batch of generated images is not charged to G, which drew it.
+    """
 
     flops: int = 0
     images: Mapping[str, int] = field(default_factory=dict)

@@ -1,5 +1,7 @@
 """How labelled images are drawn and weighed, and the terms on further images."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -154,16 +156,16 @@ def test_a_term_of_weight_zero_changes_no_weight() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad",
+    ("bad", "line"),
     [
-        lambda: Extra(TURNED, weight=-1.0),
-        lambda: Extra(TURNED, ratio=0.0),
-        lambda: FixMatch(TURNED, TURNED, threshold=1.0),
-        lambda: FixMatch(TURNED, TURNED, ratio=0),
-        lambda: classifier_stage(0),
-        lambda: classifier_stage(batch=1),
+        (lambda: Extra(TURNED, weight=-1.0), "weight: -1.0 must be at least 0"),
+        (lambda: Extra(TURNED, ratio=0.0), "ratio: 0.0 must be above 0"),
+        (lambda: FixMatch(TURNED, TURNED, threshold=1.0), "threshold: 1.0 must be in [0, 1)"),
+        (lambda: FixMatch(TURNED, TURNED, weight=-1.0), "weight: -1.0 must be at least 0"),
+        (lambda: FixMatch(TURNED, TURNED, ratio=0), "ratio: 0 must be at least 1"),
     ],
 )
-def test_settings_out_of_range_are_refused(bad: object) -> None:
-    with pytest.raises(ConfigError):
-        bad()  # type: ignore[operator]
+def test_settings_out_of_range_are_refused(bad: Callable[[], object], line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        bad()
+    assert str(caught.value) == line

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from trigan.cost import count_flops
 from trigan.data.inputs import Input
 from trigan.errors import ConfigError
 from trigan.modules.classifier import _settle
@@ -69,7 +70,7 @@ def test_rules() -> None:
     assert Selection("val").resolve(True) == "val"
     with pytest.raises(ConfigError, match=r"selection.rule=val: this regime has no validation labels; take .*last or"):
         Selection("val").resolve(False)
-    with pytest.raises(ConfigError, match=r"selection.candidates: 0 must be at least 1"):
+    with pytest.raises(ConfigError, match=r"^candidates: 0 must be at least 1"):
         Selection(candidates=0)
 
 
@@ -106,6 +107,32 @@ def test_a_fit_takes_what_the_rule_says(rule: str, game: object) -> None:
     assert len(set(scores.values())) > 1, "all candidates are alike, so nothing was shown"
     assert same(copied(kept.state_dict()), copied((best if rule == "val" else last).state_dict()))
     assert not kept.training
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_candidates_are_charged_and_looked_at_in_full_precision(precision: str) -> None:
+    stage, inputs = (
+        classifier_stage(6, selection=Selection("val", 3)),
+        inputs_for(classifier_stage(), view(validation=True)),
+    )
+    settings = TrainerSettings(precision=precision)  # type: ignore[arg-type]
+    module, bare = built(stage, inputs, settings), built(replace(stage, selection=Selection("last")), inputs, settings)
+    assert module.selector is not None
+    dtypes: list[torch.dtype] = []
+
+    def look(network: nn.Module) -> None:
+        network.register_forward_hook(lambda *given: dtypes.append(given[2].dtype))
+        _settle(module, network, inputs)
+
+    module.watch(module.selector, look)
+    fit(bare, settings)
+    fit(module, settings)
+    assert set(dtypes) == {torch.float32}
+
+    network = deepcopy(module.result("classifier"))
+    by_hand = count_flops(lambda: module.selector.consider(network, lambda it: _settle(module, it, inputs), 0))
+    assert module.flops_of_a_choice == by_hand > 0
+    assert module.flops == bare.flops + 3 * by_hand
 
 
 def test_accuracy_is_a_share() -> None:

@@ -89,6 +89,21 @@ def test_initialization_is_the_callers_seed_alone(factory: ClassifierFactory) ->
     assert not torch.equal(first(1), first(2))
 
 
+@pytest.mark.parametrize("width", [2, 4, 7, 16])
+def test_narrow_networks_learn_with_channels_last(width: int) -> None:
+    """Players keep channels last. The backward pass of a strided 1x1 convolution destroys the heap there."""
+
+    def gradient(memory_format: torch.memory_format) -> torch.Tensor:
+        torch.manual_seed(0)
+        network = ResNet18(width)(Spec(size=16)).to(memory_format=memory_format)  # type: ignore[call-overload]
+        images = torch.randn(32, 1, 16, 16).contiguous(memory_format=memory_format)
+        network(images).logsumexp(1).mean().backward()
+        return torch.cat([weight.grad.flatten() for weight in network.parameters()])
+
+    first, last = gradient(torch.contiguous_format), gradient(torch.channels_last)
+    assert (last - first).norm() < 1e-4 * first.norm()
+
+
 def test_settings_out_of_range_are_named() -> None:
     with pytest.raises(ConfigError, match=r"classifier\.width=0"):
         SmallCNN(width=0)

@@ -34,9 +34,16 @@ def _cost(root: Path) -> int:
 
 def test_a_step_costs_what_it_costs(tmp_path: Path) -> None:
     workshop = shop(tmp_path)
-    per_step = workshop.flops_per_step(classifier_stage(), labelled_inputs(view()))
-    assert per_step * 6 == _cost(tmp_path)
+    per_step, per_look = workshop.flops_per_step(classifier_stage(), labelled_inputs(view()))
+    assert (per_step * 6, per_look) == (_cost(tmp_path), 0)
+    seen = view(validation=True)
+    stage = classifier_stage(selection=Selection("val", 3))
+    found = workshop.flops_per_step(stage, labelled_inputs(seen))
+    assert found == (per_step, found[1])
     assert workshop.total().flops == 0, "measuring is not charged"
+    Baseline(stage).run(seen, workshop)
+    assert workshop.total().flops == per_step * 6 + found[1] * 3
+    assert found[1] > 0
 
 
 @pytest.mark.parametrize("factor", [0.4, 1.0, 1.5, 2.0, 3.3])
@@ -61,9 +68,20 @@ def test_matched_compute_is_met(spend: str, factor: float, tmp_path: Path) -> No
         assert outcome.selected_step == round(20 * factor)
 
 
+@pytest.mark.parametrize("spend", ["longer", "ensemble", "restarts"])
+def test_matched_compute_is_met_with_looks_at_validation_images(spend: str, tmp_path: Path) -> None:
+    stage, seen = classifier_stage(50, selection=Selection("val", 2)), view(validation=True)
+    once, twice = shop(tmp_path / "once"), shop(tmp_path / "twice")
+    Baseline(stage).run(seen, once)
+    Baseline(stage, matched_flops=2.0 * once.total().flops, spend=spend).run(seen, twice)  # type: ignore[arg-type]
+    assert twice.total().flops == pytest.approx(2 * once.total().flops, rel=0.02)
+    assert len(twice.ledger) == (1 if spend == "longer" else 2)
+
+
 def test_restarts_take_the_best_on_validation_labels(tmp_path: Path) -> None:
     workshop, seen = shop(tmp_path), view(validation=True)
-    outcome = Baseline(classifier_stage(), matched_flops=4 * _cost(tmp_path), spend="restarts").run(seen, workshop)
+    stage = classifier_stage(selection=Selection("last"))
+    outcome = Baseline(stage, matched_flops=4 * _cost(tmp_path), spend="restarts").run(seen, workshop)
     validation = labelled_inputs(seen)["validation"]
     scores = [accuracy(trained.networks["classifier"], validation) for trained in workshop.ledger]
     assert len(scores) == 4

@@ -60,10 +60,6 @@ class BatchStream:
         """Images, which is the length of an epoch."""
         return len(self.images)
 
-    def epoch(self, step: int) -> float:
-        """Epochs seen before batch ``step``."""
-        return step * self.batch / len(self)
-
     def at(self, step: int, start: int = 0, stop: int | None = None) -> tuple[Tensor, Tensor | None]:
         """Rows ``start..stop`` of global batch ``step``: float32 (stop - start, C, S, S) in [-1, 1], labels or None."""
         rows = self.indices(step, start, stop)

@@ -1,4 +1,4 @@
-"""Penalties on the discriminator's gradient with respect to images; both can be differentiated on."""
+"""A penalty on the discriminator's gradient with respect to images; it can be differentiated on."""
 
 from collections.abc import Callable
 
@@ -18,11 +18,6 @@ def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, eps: Tensor) ->
     """
     between = torch.lerp(fake.detach(), real.detach(), eps)
     return (_gradient(critic, between).norm(2, dim=1) - 1).square().mean()
-
-
-def real_gradient_penalty(critic: Critic, real: Tensor) -> Tensor:
-    """E ||grad D(x_r)||^2 / 2, R1 without its gamma: Mescheder et al. 2018 (1801.04406), eq. 9."""
-    return 0.5 * _gradient(critic, real.detach()).square().sum(1).mean()
 
 
 def _gradient(critic: Critic, images: Tensor) -> Tensor:

@@ -4,16 +4,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def hard_pseudo_label(logits: Tensor, teacher: Tensor) -> Tensor:
-    """E CE(l, argmax l_teacher), both (N, K): Lee 2013."""
-    return F.cross_entropy(logits, teacher.argmax(1))
-
-
-def soft_pseudo_label(logits: Tensor, teacher: Tensor) -> Tensor:
-    """E CE(l, softmax l_teacher), both (N, K)."""
-    return F.cross_entropy(logits, teacher.detach().softmax(1))
-
-
 def gated_pseudo_label(logits: Tensor, threshold: float) -> Tensor:
     """E CE(l, argmax l) 1[max p > t], p = softmax l (N, K): EC-GAN's term on generated images (2012.15864).
 

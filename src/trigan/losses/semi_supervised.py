@@ -1,4 +1,4 @@
-"""Semi-supervised GANs with K + 1 classes: Salimans et al. 2016 (1606.03498), section 5, and its companions.
+"""Semi-supervised GANs with K + 1 classes: Salimans et al. 2016 (1606.03498), section 5, with G's feature matching.
 
 The K-way logits l(x) define Z(x) = sum_k exp l_k(x); with the logit of "generated" fixed at 0, D(x) = Z / (Z + 1) is
 the probability of a real image. Labelled rows add plain cross-entropy. The factors of 1/2 are those of the authors'
@@ -26,17 +26,3 @@ def feature_matching(real_mean: Tensor, fake_mean: Tensor) -> Tensor:
         real_mean, fake_mean: means over the global batch of an inner layer, (F,); gradients are kept for the fake only.
     """
     return (real_mean.detach() - fake_mean).square().mean()
-
-
-def conditional_entropy(logits: Tensor) -> Tensor:
-    """E H[p(y|x)] in nats, for logits (N, K): low where the classifier is sure (Grandvalet & Bengio 2004)."""
-    log_p = logits.log_softmax(1)
-    return -(log_p.exp() * log_p).sum(1).mean()
-
-
-def marginal_cross_entropy(mean_probabilities: Tensor) -> Tensor:
-    """CE(uniform, p_mean) = -mean_k log p_mean_k: least, log K, where all classes are predicted equally often.
-
-    Triple-GAN's balance term (1703.02291, code). ``mean_probabilities`` (K,) is the mean over the global batch.
-    """
-    return -mean_probabilities.clamp_min(1e-12).log().mean()

@@ -1,18 +1,7 @@
-"""Triple-GAN's base form: Li et al. 2017 (1703.02291), algorithm 1, in the non-saturating form of the authors' code.
-
-D judges pairs (x, y): labelled ones are real; pairs (x_u, y_c) labelled by C have the share ``alpha`` of the negatives,
-pairs (G(z, y), y) the rest. All logits are D's, (N,). C also learns from labelled images, and from G's pairs, by plain
-cross-entropy.
-"""
+"""C's part of Triple-GAN's base form: Li et al. 2017 (1703.02291), algorithm 1, as in the authors' code."""
 
 import torch.nn.functional as F
 from torch import Tensor
-
-
-def pair_discriminator(real: Tensor, classified: Tensor, generated: Tensor, alpha: float = 0.5) -> Tensor:
-    """E softplus(-l_r) + alpha E softplus(l_c) + (1 - alpha) E softplus(l_g)."""
-    negatives = alpha * F.softplus(classified).mean() + (1 - alpha) * F.softplus(generated).mean()
-    return F.softplus(-real).mean() + negatives
 
 
 def pair_classifier(logits: Tensor, judged: Tensor, alpha: float = 0.5) -> Tensor:
@@ -26,8 +15,3 @@ def pair_classifier(logits: Tensor, judged: Tensor, alpha: float = 0.5) -> Tenso
     """
     confidence = logits.softmax(1).amax(1)
     return alpha * (confidence * F.softplus(-judged.detach())).mean()
-
-
-def pair_generator(generated: Tensor, alpha: float = 0.5) -> Tensor:
-    """(1 - alpha) E softplus(-l_g)."""
-    return (1 - alpha) * F.softplus(-generated).mean()

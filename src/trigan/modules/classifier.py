@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from trigan.data.augmentation import Augmentation
 from trigan.data.inputs import Inputs
 from trigan.data.types import DataSpec
-from trigan.errors import ConfigError
+from trigan.modules.checks import require, require_clip
 from trigan.modules.criteria import Balance, NoBalance, Term
 from trigan.modules.ema import EMA
 from trigan.modules.optimizers import OptimizerFactory
@@ -81,8 +81,9 @@ class ClassifierStage:
     clip: float | None = None
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 2:
-            raise ConfigError(f"classifier: steps {self.steps} must be >= 1 and batch {self.batch} >= 2")
+        require(self.steps >= 1, "steps", self.steps, "at least 1")
+        require(self.batch >= 2, "batch", self.batch, "at least 2")
+        require_clip(self.clip)
 
     @property
     def kind(self) -> str:

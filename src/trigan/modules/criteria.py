@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trigan.data.augmentation import Augmentation
-from trigan.errors import ConfigError
 from trigan.losses.pseudo_label import consistency
+from trigan.modules.checks import require
 from trigan.modules.step import Step
 from trigan.networks.batchnorm import frozen_statistics
 
@@ -87,7 +87,7 @@ class Extra:
     """Cross-entropy on extra labelled images (synthetic or pseudo-labelled), times ``weight``.
 
     They pass through C on their own, with their own batch statistics, and do not move its running statistics.
-    ``ratio``: extra images per labelled one in each step.
+    ``ratio``: extra images per labelled one in each step, of which there are two at least.
     """
 
     augmentation: Augmentation
@@ -96,11 +96,11 @@ class Extra:
     stream: str = "extra"
 
     def __post_init__(self) -> None:
-        if self.weight < 0.0 or self.ratio <= 0.0:
-            raise ConfigError(f"extra: weight {self.weight} must be >= 0 and ratio {self.ratio} > 0")
+        require(self.weight >= 0.0, "weight", self.weight, "at least 0")
+        require(self.ratio > 0.0, "ratio", self.ratio, "above 0")
 
     def rows(self, batch: int) -> int:
-        return max(1, round(self.ratio * batch))
+        return max(2, round(self.ratio * batch))
 
     def views(self, batch: int) -> int:
         return self.rows(batch)
@@ -126,8 +126,9 @@ class FixMatch:
     stream: str = "unlabelled"
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.threshold < 1.0 or self.weight < 0.0 or self.ratio < 1:
-            raise ConfigError("fixmatch: threshold must be in [0, 1), weight >= 0 and ratio >= 1")
+        require(0.0 <= self.threshold < 1.0, "threshold", self.threshold, "in [0, 1)")
+        require(self.weight >= 0.0, "weight", self.weight, "at least 0")
+        require(self.ratio >= 1, "ratio", self.ratio, "at least 1")
 
     def rows(self, batch: int) -> int:
         return self.ratio * batch

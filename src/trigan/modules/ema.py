@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from trigan.errors import ConfigError
+from trigan.modules.checks import require
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class EMA:
     ramp: float = 0.05
 
     def __post_init__(self) -> None:
-        if self.half_life < 1 or not 0.0 < self.ramp <= 1.0:
-            raise ConfigError(f"ema: half_life {self.half_life} must be >= 1 image and ramp {self.ramp} in (0, 1]")
+        require(self.half_life >= 1, "half_life", self.half_life, "at least 1 image")
+        require(0.0 < self.ramp <= 1.0, "ramp", self.ramp, "in (0, 1]")
 
     def decay(self, images_seen: int, batch: int) -> float:
-        """Weight of the old average when a batch of ``batch`` images comes after ``images_seen`` images."""
+        """Weight of the old average after ``images_seen`` images, the last ``batch`` of which came since it moved."""
         half_life = min(float(self.half_life), self.ramp * images_seen)
         return 0.5 ** (batch / half_life) if half_life > 0 else 0.0
 

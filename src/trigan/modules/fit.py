@@ -22,7 +22,8 @@ from trigan.modules.players import PlayersModule
 class TrainerSettings:
     """How a fit is computed: ``precision`` and ``accumulate`` (micro-batches a rank) are part of a run's identity.
 
-    ``accelerator``, ``devices`` (one process each) and ``checkpoint_every`` (steps) are not: they change no result.
+    ``accelerator``, ``devices`` (one process each) and ``checkpoint_every`` (steps) are not: they change a fit
+    that finishes by rounding alone. One that diverges ends on its last checkpoint: where, ``checkpoint_every`` decides.
     """
 
     precision: Literal["32-true", "bf16-mixed", "64-true"] = "32-true"

@@ -11,6 +11,7 @@ from trigan.data.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.losses.games import AdversarialLoss
 from trigan.losses.penalty import gradient_penalty
+from trigan.modules.checks import require, require_clip
 from trigan.modules.ema import EMA
 from trigan.modules.optimizers import OptimizerFactory
 from trigan.modules.players import Player, PlayersModule, Update
@@ -108,8 +109,9 @@ class GANStage:
     clip: float | None = None
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or self.batch < 2:
-            raise ConfigError(f"gan: steps {self.steps} must be >= 0 and batch {self.batch} >= 2")
+        require(self.steps >= 0, "steps", self.steps, "at least 0")
+        require(self.batch >= 2, "batch", self.batch, "at least 2")
+        require_clip(self.clip)
         refuse_penalty_through_batch_norm(self.architecture, self.loss)
 
     @property

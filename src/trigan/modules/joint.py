@@ -8,8 +8,8 @@ from torch import nn
 from trigan.data.augmentation import Augmentation, NoAugmentation
 from trigan.data.inputs import Inputs
 from trigan.data.types import DataSpec
-from trigan.errors import ConfigError
 from trigan.losses.games import AdversarialLoss
+from trigan.modules.checks import require
 from trigan.modules.classifier import chosen_classifier, watch_validation
 from trigan.modules.ema import EMA
 from trigan.modules.gan import refuse_penalty_through_batch_norm
@@ -44,8 +44,8 @@ class JointStage:
     selection: Selection = field(default_factory=Selection)
 
     def __post_init__(self) -> None:
-        if self.steps < 1 or self.batch < 2:
-            raise ConfigError(f"strategy.joint: steps {self.steps} must be >= 1 and batch {self.batch} >= 2")
+        require(self.steps >= 1, "steps", self.steps, "at least 1")
+        require(self.batch >= 2, "batch", self.batch, "at least 2")
         self.objective.check(self.architecture, self.loss)
         if "discriminator" in self.objective.players:
             refuse_penalty_through_batch_norm(self.architecture, self.loss)

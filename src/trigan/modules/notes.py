@@ -14,8 +14,9 @@ class Notes:
         self._counts: dict[str, int] = {}
 
     def add(self, name: str, value: Tensor) -> None:
-        """Add one scalar; it is detached."""
+        """Add one scalar; it is detached, and summed in float32 if it is narrower: a bfloat16 stops at 256 ones."""
         value = value.detach()
+        value = value.float() if value.dtype.itemsize < 4 else value
         if name in self._sums:
             self._sums[name] += value
             self._counts[name] += 1

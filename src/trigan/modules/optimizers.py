@@ -8,6 +8,7 @@ from typing import Protocol
 import torch
 
 from trigan.errors import ConfigError
+from trigan.modules.checks import require
 
 
 class Schedule(Protocol):
@@ -41,8 +42,7 @@ class LinearTail:
     fraction: float = 0.2
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.fraction <= 1.0:
-            raise ConfigError(f"schedule.fraction: {self.fraction} is not in (0, 1]")
+        require(0.0 < self.fraction <= 1.0, "fraction", self.fraction, "in (0, 1]")
 
     def __call__(self, progress: float) -> float:
         return min(1.0, (1.0 - progress) / self.fraction)
@@ -68,7 +68,7 @@ class Adam:
     schedule: Schedule = field(default_factory=Constant)
 
     def __post_init__(self) -> None:
-        _check_rate(self.learning_rate)
+        _check(self.learning_rate, self.weight_decay)
         object.__setattr__(self, "betas", tuple(self.betas))
         if len(self.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in self.betas):
             raise ConfigError(f"betas: {list(self.betas)} must be two numbers in [0, 1)")
@@ -89,7 +89,8 @@ class SGD:
     schedule: Schedule = field(default_factory=Cosine)
 
     def __post_init__(self) -> None:
-        _check_rate(self.learning_rate)
+        _check(self.learning_rate, self.weight_decay)
+        require(0.0 <= self.momentum < 1.0, "momentum", self.momentum, "in [0, 1)")
 
     def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.SGD(
@@ -102,6 +103,6 @@ class SGD:
         )
 
 
-def _check_rate(rate: float) -> None:
-    if not rate > 0.0:
-        raise ConfigError(f"learning_rate: {rate} must be above 0")
+def _check(rate: float, decay: float) -> None:
+    require(rate > 0.0, "learning_rate", rate, "above 0")
+    require(decay >= 0.0, "weight_decay", decay, "at least 0")

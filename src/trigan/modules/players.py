@@ -16,6 +16,7 @@ from trigan.cost import count_flops
 from trigan.data.stream import BatchStream
 from trigan.errors import Diverged
 from trigan.modules import world
+from trigan.modules.checks import require_clip
 from trigan.modules.ema import EMA, Average
 from trigan.modules.notes import Notes
 from trigan.modules.optimizers import OptimizerFactory
@@ -26,17 +27,20 @@ from trigan.rng import hash64
 
 @dataclass(frozen=True)
 class Player:
-    """A network with the settings by which it moves; ``clip`` bounds the norm of its gradient."""
+    """A network with the settings by which it moves; ``clip`` (above 0, or None) bounds the norm of its gradient."""
 
     network: nn.Module
     optimizer: OptimizerFactory
     ema: EMA | None = None
     clip: float | None = None
 
+    def __post_init__(self) -> None:
+        require_clip(self.clip)
+
 
 @dataclass(frozen=True)
 class Update:
-    """Move ``player`` on ``loss`` in every ``every``-th step; ``images`` is how many images that costs it."""
+    """Move ``player`` on ``loss`` in every ``every``-th step; ``images``, real and generated, are charged to it."""
 
     player: str
     loss: Callable[[Step], Tensor]
@@ -119,14 +123,10 @@ class PlayersModule(pl.LightningModule):
         index = int(batch)
         due = tuple(update for update in self.updates if update.due(index))
         pattern = (tuple(update.player for update in due), self.objective.phase(index / self.plan.steps))
-        if pattern in self._flops_of:
-            self._play(index, due)
-        else:
-            self._flops_of[pattern] = count_flops(lambda: self._play(index, due)) * world.world_size()
-        self.flops += self._flops_of[pattern]
+        self._charge(pattern, lambda: self._play(index, due), world.world_size())
         self.done = index + 1
-        if self.selector is not None and self._settle is not None and self.done in self.selector.due:
-            self.selector.consider(self.result("classifier"), self._settle, self.done)
+        if self.selector is not None and self.done in self.selector.due:
+            self._charge("choice", self._choose, 1)  # every rank looks at all images; what one does is charged
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Counters travel with the weights: primitives only."""
@@ -137,6 +137,14 @@ class PlayersModule(pl.LightningModule):
         self.load_state_dict(checkpoint["state_dict"])
         counters = checkpoint["counters"]
         self.done, self.images, self.flops = counters["done"], dict(counters["images"]), counters["flops"]
+
+    def _charge(self, kind: Hashable, work: Callable[[], None], ranks: int) -> None:
+        """Do ``work`` and add its operations, counted the first time and remembered by ``kind``."""
+        if kind in self._flops_of:
+            work()
+        else:
+            self._flops_of[kind] = count_flops(work) * ranks
+        self.flops += self._flops_of[kind]
 
     # The game ---------------------------------------------------------------------------------------------------
 
@@ -162,7 +170,8 @@ class PlayersModule(pl.LightningModule):
         optimizer.zero_grad(set_to_none=True)
         self.images[update.player] += update.images
         if update.player in self._averages:
-            self._averages[update.player].update((steps[0].index + 1) * self.plan.batch, self.plan.batch)
+            batch = self.plan.batch  # the streams move on in every step, the player in every few
+            self._averages[update.player].update((steps[0].index + 1) * batch, update.every * batch)
 
     def let_move(self, player: str) -> str:
         """Make ``player`` the only one whose weights take gradients; returns who moved before."""
@@ -176,6 +185,17 @@ class PlayersModule(pl.LightningModule):
     def watch(self, selector: Selector, settle: Callable[[nn.Module], None]) -> None:
         """Let ``selector`` consider the classifier along the way, made ready for evaluation by ``settle``."""
         self.selector, self._settle = selector, settle
+
+    def _choose(self) -> None:
+        """Let the selector look, in the precision of the weights: statistics are not settled in bfloat16."""
+        if self.selector is not None and self._settle is not None:
+            with torch.autocast(self.device.type, enabled=False):
+                self.selector.consider(self.result("classifier"), self._settle, self.done)
+
+    @property
+    def flops_of_a_choice(self) -> int:
+        """Operations of one look at the validation images; 0 as long as there was none in this process."""
+        return self._flops_of.get("choice", 0)
 
     # What a step needs to know ----------------------------------------------------------------------------------
 

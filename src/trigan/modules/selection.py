@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trigan.data.inputs import Input, image_batches
 from trigan.errors import ConfigError
+from trigan.modules.checks import require
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,7 @@ class Selection:
     candidates: int = 10
 
     def __post_init__(self) -> None:
-        if self.candidates < 1:
-            raise ConfigError(f"selection.candidates: {self.candidates} must be at least 1")
+        require(self.candidates >= 1, "candidates", self.candidates, "at least 1")
 
     def resolve(self, validation: bool) -> Literal["last", "val"]:
         """The rule that holds, given whether there are validation labels."""

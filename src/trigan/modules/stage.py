@@ -37,7 +37,7 @@ class Context:
         """The length of a fit.
 
         Raises:
-            ConfigError: if the batch cannot be shared evenly by ranks and micro-batches.
+            ConfigError: if the batch cannot be shared evenly by ranks and micro-batches, two images or more to each.
         """
         self._share_evenly("batch", batch)
         steps = self.steps(steps)
@@ -47,17 +47,19 @@ class Context:
         """An endless stream of batches of ``data``, in an order that depends on the seed and the stream's name.
 
         Raises:
-            ConfigError: if the batch cannot be shared evenly by ranks and micro-batches.
+            ConfigError: if the batch cannot be shared evenly by ranks and micro-batches, two images or more to each.
         """
         self._share_evenly(f"batch of {name} images", batch)
         return BatchStream(data.images, data.labels, batch, hash64(self.seed, name), weights, self.device)
 
     def _share_evenly(self, what: str, batch: int) -> None:
         shares = world.world_size() * self.settings.accumulate
+        among = f"{world.world_size()} processes x trainer.accumulate={self.settings.accumulate} micro-batches"
         if batch % shares:
+            raise ConfigError(f"{what}: {batch} cannot be split evenly into {among}; take a multiple of {shares}")
+        if batch < 2 * shares:
             raise ConfigError(
-                f"{what}: {batch} cannot be split evenly into {world.world_size()} processes x trainer.accumulate="
-                f"{self.settings.accumulate} micro-batches; take a multiple of {shares}"
+                f"{what}: {batch} leaves {among} one image each, and batch norm needs two; take at least {2 * shares}"
             )
 
     def fresh(self, name: str, build: Callable[[], N]) -> N:

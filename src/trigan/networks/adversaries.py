@@ -74,7 +74,3 @@ class Discriminator(nn.Module):
     def features(self, x: Tensor) -> dict[str, Tensor]:
         """Maps after each activation, (N, C_i, S_i, S_i), input side first; labels play no part in them."""
         return self.trunk.features(x)
-
-    def penultimate(self, x: Tensor) -> Tensor:
-        """The last of :meth:`features`, flattened to (N, F): what feature matching compares."""
-        return self.trunk(x).flatten(1)

@@ -37,7 +37,8 @@ class LinearJudge(nn.Module):
 class DCGAN:
     """Strided and transposed convolutions, batch norm, ReLU in G, LeakyReLU(0.2) in D, tanh, weights N(0, 0.02).
 
-    The map is halved, odd sizes rounding up, until it is at most 4 pixels wide; channels double from ``width`` on.
+    The map is halved at least twice, odd sizes rounding up, and until it is at most 4 pixels wide (8, 4, 2; 28, 14, 7,
+    4); channels double from ``width`` on.
 
     Attributes:
         width: channels of the level next to the image, >= 1.

@@ -25,11 +25,14 @@ class BasicBlock(nn.Module):
         self.norm2 = BatchNorm2d(channels_out)
         self.shortcut: nn.Module | None = None
         if stride != 1 or channels_in != channels_out:
-            conv = nn.Conv2d(channels_in, channels_out, 1, stride, bias=False)
+            conv = nn.Conv2d(channels_in, channels_out, 1, bias=False)
             self.shortcut = nn.Sequential(conv, BatchNorm2d(channels_out))
+        self.stride = stride
 
     def forward(self, x: Tensor) -> Tensor:
-        shortcut = x if self.shortcut is None else self.shortcut(x)
+        # The stride is taken before the 1x1 convolution: oneDNN's backward pass of a strided one writes past its
+        # workspace where the channels are few and last in memory.
+        shortcut = x if self.shortcut is None else self.shortcut(x[:, :, :: self.stride, :: self.stride])
         x = F.relu(self.norm1(self.conv1(x)), inplace=True)
         return F.relu(self.norm2(self.conv2(x)) + shortcut, inplace=True)
 

@@ -189,11 +189,12 @@ class Baseline:
 
     def _matched(self, stage: ClassifierStage, inputs: Inputs, workshop: Workshop, flops: float) -> list[Trained]:
         """As many members as come nearest, each a little longer or shorter, so that together they spend ``flops``."""
-        per_step = workshop.flops_per_step(stage, inputs)
+        per_step, per_look = workshop.flops_per_step(stage, inputs)
+        looks = per_look * stage.selection.candidates  # of each member, however long it trains
+        count = 1 if self.spend == "longer" else max(1, round(flops / (per_step * stage.steps + looks)))
+        stage = replace(stage, steps=max(1, round((flops - count * looks) / (per_step * count))))
         if self.spend == "longer":
-            return [workshop.train("classifier", replace(stage, steps=max(1, round(flops / per_step))), inputs)]
-        count = max(1, round(flops / (per_step * stage.steps)))
-        stage = replace(stage, steps=max(1, round(flops / (per_step * count))))
+            return [workshop.train("classifier", stage, inputs)]
         members = [
             workshop.train(f"classifier-{k}", stage, inputs, workshop.seed if k == 0 else hash64(workshop.seed, k))
             for k in range(count)

@@ -88,12 +88,12 @@ class Workshop:
         self.work[name] = self.work.get(name, Cost()) + Cost(flops)
         return results[0]
 
-    def flops_per_step(self, stage: Stage, inputs: Inputs) -> int:
-        """What one step of the stage costs, measured on its first; nothing is kept."""
+    def flops_per_step(self, stage: Stage, inputs: Inputs) -> tuple[int, int]:
+        """What one step of the stage costs, and one look at the validation images; measured once, nothing is kept."""
         context = replace(self._context(self.seed), max_steps=1)
         module = stage.build(context, inputs)
         fit(module, self.settings)
-        return module.flops
+        return module.flops - module.flops_of_a_choice, module.flops_of_a_choice
 
     def total(self) -> Cost:
         """The cost of all stages and all further work."""

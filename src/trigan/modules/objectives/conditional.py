@@ -8,8 +8,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trigan.errors import ConfigError
+from trigan.losses.adversarial import hinge_discriminator, minimax_discriminator
 from trigan.losses.games import AdversarialLoss
 from trigan.losses.triple import pair_classifier
+from trigan.modules.checks import require
 from trigan.modules.classifier import labelled_loss
 from trigan.modules.objectives.game import Ramp, Table, require_conditional
 from trigan.modules.players import Objective, Update
@@ -23,7 +25,7 @@ class Conditional:
     """C labels unlabelled images, G draws images for labels, D tells labelled pairs from both.
 
     ``alpha`` divides D's attention between C's pairs and G's (1/2 in the official code); ``pair_weight`` is that of C's
-    cross-entropy on G's pairs (R_P), which comes in by ``ramp``.
+    cross-entropy on G's pairs (R_P), which comes in by ``ramp``. C's counted images include G's from the first step on.
     """
 
     alpha: float = 0.5
@@ -31,8 +33,8 @@ class Conditional:
     ramp: Ramp = field(default_factory=Ramp)
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.alpha < 1.0 or self.pair_weight < 0.0:
-            raise ConfigError("strategy.objective: alpha must be in (0, 1) and pair_weight >= 0")
+        require(0.0 < self.alpha < 1.0, "alpha", self.alpha, "in (0, 1)")
+        require(self.pair_weight >= 0.0, "pair_weight", self.pair_weight, "at least 0")
 
     @property
     def players(self) -> tuple[str, ...]:
@@ -40,6 +42,11 @@ class Conditional:
 
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         require_conditional(architecture, True, "conditional")
+        if loss.discriminator_loss not in (minimax_discriminator, hinge_discriminator):
+            raise ConfigError(
+                "loss: with strategy.objective=conditional C learns from D's outputs as logits; "
+                "take loss=minimax, non_saturating or hinge"
+            )
         if loss.gradient_penalty > 0.0:
             raise ConfigError("loss: strategy.objective=conditional has no gradient penalty; take another loss")
 

@@ -11,6 +11,7 @@ from trigan.losses.adversarial import minimax_discriminator
 from trigan.losses.games import AdversarialLoss
 from trigan.losses.semi_supervised import feature_matching, generated, real_unlabelled
 from trigan.modules import world
+from trigan.modules.checks import require
 from trigan.modules.classifier import labelled_loss
 from trigan.modules.objectives.game import Table, require_conditional
 from trigan.modules.players import Objective, Update
@@ -30,8 +31,7 @@ class FeatureMatching:
     unlabelled_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.unlabelled_weight < 0.0:
-            raise ConfigError(f"strategy.objective.unlabelled_weight: {self.unlabelled_weight} must be >= 0")
+        require(self.unlabelled_weight >= 0.0, "unlabelled_weight", self.unlabelled_weight, "at least 0")
 
     @property
     def players(self) -> tuple[str, ...]:
@@ -43,6 +43,11 @@ class FeatureMatching:
             raise ConfigError(
                 "loss: strategy.objective=feature_matching has losses of its own (K+1 classes, feature matching); "
                 "leave loss=non_saturating"
+            )
+        if loss.discriminator_steps != 1:
+            raise ConfigError(
+                f"loss.discriminator_steps: {loss.discriminator_steps} must be 1 with strategy.objective="
+                "feature_matching, where C and G both move in every step"
             )
 
     def start(self, table: Table) -> Objective:

@@ -6,6 +6,7 @@ from typing import Protocol
 from trigan.data.augmentation import Augmentation
 from trigan.errors import ConfigError
 from trigan.losses.games import AdversarialLoss
+from trigan.modules.checks import require
 from trigan.modules.players import Objective
 from trigan.networks.adversaries import Architecture
 
@@ -45,8 +46,8 @@ class Ramp:
     length: float = 0.2
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.start <= 1.0 or not 0.0 <= self.length <= 1.0:
-            raise ConfigError(f"ramp: start {self.start} and length {self.length} must be in [0, 1]")
+        require(0.0 <= self.start <= 1.0, "start", self.start, "in [0, 1]")
+        require(0.0 <= self.length <= 1.0, "length", self.length, "in [0, 1]")
 
     def __call__(self, progress: float) -> float:
         """The factor at ``progress`` in [0, 1)."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from trigan.errors import ConfigError
 from trigan.losses.games import AdversarialLoss
 from trigan.losses.pseudo_label import gated_pseudo_label
+from trigan.modules.checks import require
 from trigan.modules.classifier import labelled_loss
 from trigan.modules.gan import Adversarial
 from trigan.modules.objectives.game import Ramp, Table, require_conditional
@@ -22,7 +22,7 @@ class PseudoLabel:
     """L_C = CE(C(x), y) + weight * CE(C(G(z)), argmax C(G(z))) * 1[max p > threshold]; G and D play as ever.
 
     The paper has weight .1 and threshold .7 from the first step; here the term comes in by ``ramp``, because early
-    samples mislead C.
+    samples mislead C. C's counted images include the generated ones from the first step on.
     """
 
     weight: float = 0.1
@@ -30,8 +30,8 @@ class PseudoLabel:
     ramp: Ramp = field(default_factory=Ramp)
 
     def __post_init__(self) -> None:
-        if self.weight < 0.0 or not 0.0 <= self.threshold < 1.0:
-            raise ConfigError("strategy.objective: weight must be >= 0 and threshold in [0, 1)")
+        require(self.weight >= 0.0, "weight", self.weight, "at least 0")
+        require(0.0 <= self.threshold < 1.0, "threshold", self.threshold, "in [0, 1)")
 
     @property
     def players(self) -> tuple[str, ...]:

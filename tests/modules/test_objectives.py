@@ -1,0 +1,76 @@
+"""The three-player game against its closed form, and the losses that a game can't be played with."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trigan.data.augmentation import NoAugmentation
+from trigan.errors import ConfigError
+from trigan.losses.games import AdversarialLoss, hinge, least_squares, minimax, non_saturating, wasserstein
+from trigan.modules.fit import TrainerSettings
+from trigan.modules.objectives import Conditional, FeatureMatching
+from trigan.modules.step import Step
+
+from .tiny import CGAN8, NOW, built, joint_stage
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.3])
+def test_the_conditional_game_is_that_of_its_paper(alpha: float) -> None:
+    """Li et al. 2017, algorithm 1: alpha of C's pairs against 1 - alpha of G's, G paid for its share alone."""
+    stage = joint_stage(Conditional(alpha=alpha, pair_weight=0.2, ramp=NOW), view=NoAugmentation())
+    module = built(stage, settings=TrainerSettings(precision="64-true"))
+    module.networks.train()
+    step = Step(module, 0, 0, True)
+    judge, classifier = module.networks["discriminator"], module.networks["classifier"]
+    labelled, unlabelled, fakes = step.batch("labelled"), step.batch("unlabelled"), step.fakes()
+
+    def softplus(sign: int, images: Tensor, labels: Tensor) -> Tensor:
+        return F.softplus(sign * judge(images, labels)).mean()
+
+    logits = classifier(unlabelled.images)
+    guessed, given = logits.argmax(1), fakes.known_labels
+    wanted = {
+        "discriminator": softplus(-1, labelled.images, labelled.known_labels)
+        + alpha * softplus(1, unlabelled.images, guessed)
+        + (1 - alpha) * softplus(1, fakes.images, given),
+        "generator": (1 - alpha) * softplus(-1, fakes.images, given),
+        "classifier": alpha * (logits.softmax(1).amax(1) * F.softplus(-judge(unlabelled.images, guessed))).mean()
+        + 0.2 * F.cross_entropy(classifier(fakes.images), given),
+    }
+    for update in module.updates:
+        loss = update.loss(step)
+        if update.player == "classifier":  # without its part on labelled images, which every classifier has
+            augmented = stage.augmentation(labelled.images, labelled.draws, "augment")
+            loss = loss - F.cross_entropy(classifier(augmented), labelled.known_labels)
+        torch.testing.assert_close(loss, wanted[update.player])
+
+
+@pytest.mark.parametrize("loss", [minimax(), non_saturating(), hinge()])
+def test_the_conditional_game_takes_losses_whose_outputs_are_logits(loss: AdversarialLoss) -> None:
+    Conditional().check(CGAN8, loss)
+
+
+@pytest.mark.parametrize("loss", [least_squares(), wasserstein(), wasserstein(gradient_penalty=0.0)])
+def test_the_conditional_game_refuses_losses_whose_outputs_are_no_logits(loss: AdversarialLoss) -> None:
+    with pytest.raises(ConfigError, match=r"^loss: .*objective=conditional.*loss=minimax, non_saturating or hinge$"):
+        joint_stage(Conditional(), loss=loss)
+
+
+def test_the_conditional_game_has_no_gradient_penalty() -> None:
+    with pytest.raises(ConfigError, match=r"^loss: strategy.objective=conditional has no gradient penalty"):
+        joint_stage(Conditional(), loss=hinge(gradient_penalty=1.0))
+
+
+def test_feature_matching_refuses_steps_of_d_that_it_would_ignore() -> None:
+    with pytest.raises(ConfigError, match=r"^loss\.discriminator_steps: 5 must be 1 with .*feature_matching"):
+        joint_stage(FeatureMatching(), loss=non_saturating(discriminator_steps=5))
+
+
+def test_notes_of_narrow_losses_are_summed_in_single_precision() -> None:
+    notes = built(joint_stage(FeatureMatching())).notes
+    for _ in range(400):
+        notes.add("half", torch.ones((), dtype=torch.bfloat16))
+        notes.add("double", torch.full((), 1 + 2**-40, dtype=torch.float64))
+    assert notes._sums["double"].dtype == torch.float64
+    assert notes.flush()["half"] == 1.0
