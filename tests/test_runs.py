@@ -56,7 +56,10 @@ def test_a_run_leaves_what_is_promised(finished: Path) -> None:
     assert all(result["sees"][part] > 0 for part in "LUV")
     assert result["cost"]["flops"] > 0
     assert set(result["cost"]["images"]) == {"classifier", "generator"}
-    assert {"versions", "host", "seconds", "commit"} <= set(found["provenance"])
+    provenance = found["provenance"]
+    assert {"versions", "host", "seconds", "commit"} <= set(provenance)
+    assert 0 < provenance["seconds_charged"] < provenance["seconds"]
+    assert provenance["wandb_id"] is None
     for name in ("config.yaml", "metrics.jsonl", "predictions.npz", "weights/classifier.safetensors"):
         assert (finished / name).stat().st_size > 0, name
     names = {path.name for path in (finished / "pictures").iterdir()}
@@ -86,6 +89,25 @@ def test_force_computes_it_anew_and_gets_the_same(
     trained_again = stages_of(tmp_path)
     assert trained_again.keys() == stages.keys()
     assert all(trained_again[path] > stages[path] for path in stages)
+
+
+def test_force_leaves_no_old_number(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor does a record that cannot be read stand in its way, which without it is one line."""
+    assert go(tmp_path / "debug", "--force", "logger=csv", capsys=capsys) == finished
+    curves = (finished / "metrics.csv").read_text()
+    (finished / "metrics.csv").write_text(curves.replace("joint,", "old,"))
+    (finished / "wandb").mkdir()
+    (finished / "wandb" / "axis.json").write_text('{"joint": 99999}')
+    (finished / "record.json").write_text("{")
+    assert main(words(tmp_path / "debug")) == 3
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{finished}/record.json is not JSON" in line
+    assert "--force" in line
+    trained = stages_of(tmp_path)
+    assert go(tmp_path / "debug", "--force", "logger=csv", capsys=capsys) == finished
+    assert (finished / "metrics.csv").read_text() == curves
+    assert not (finished / "wandb" / "axis.json").exists()
+    assert all(stages_of(tmp_path)[path] > trained[path] for path in trained)
 
 
 def stages_of(outputs: Path) -> dict[str, int]:
@@ -121,10 +143,17 @@ def test_a_debug_run_is_kept_apart(tmp_path: Path, capsys: pytest.CaptureFixture
         assert main(["run", *small("strategy=baseline")]) == 0
         directory = Path(capsys.readouterr().out.strip())
         assert directory.is_relative_to(tmp_path / "work" / "outputs" / "debug" / "runs")
-        assert main(["compare"]) != 0
-        assert "no" in capsys.readouterr().err
+        assert main(["compare"]) == 2
+        assert capsys.readouterr().err == "trigan: outputs/runs: there is no finished run to compare\n"
     finally:
         os.chdir(place)
+
+
+def test_a_debug_run_enters_no_table_wherever_it_lies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = go(tmp_path, capsys=capsys)
+    assert directory.parent == tmp_path / "runs"
+    assert main(["compare", "--outputs", str(tmp_path)]) == 2
+    assert "no finished run to compare; debug runs enter no table, 1 left out\n" in capsys.readouterr().err
 
 
 def test_two_processes_at_the_same_run_do_its_work_once(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from trigan.artifacts.store import Slot, Store
+from trigan.artifacts.store import InUseError, Slot, Store
 from trigan.errors import ArtifactError
 
 DIGEST = "0123456789abcdef"
@@ -170,6 +170,7 @@ def test_entries_users_and_removal(tmp_path: Path) -> None:
     assert first.bytes == sum(path.stat().st_size for path in (tmp_path / DIGEST).rglob("*") if path.is_file())
     assert abs(first.created - time.time()) < 60
     assert second.digest == OTHER
+    assert store.used_by("run3") == (OTHER,)
     assert [entry.digest for entry in store.unused({"run2"})] == [OTHER]
     assert [entry.digest for entry in store.unused(set())] == [DIGEST, OTHER]
     store.forget(DIGEST)
@@ -214,10 +215,8 @@ def test_busy_then_killed_then_resumed(tmp_path: Path) -> None:
     assert holder.stdout is not None
     try:
         assert holder.stdout.readline() == "holding\n"
-        with pytest.raises(ArtifactError, match="in use"):
+        with pytest.raises(InUseError, match="in use"):
             store.remove(DIGEST)
-        with pytest.raises(ArtifactError, match="in use"):
-            store.forget(DIGEST)
         waits = []
 
         def on_wait() -> None:
@@ -231,6 +230,23 @@ def test_busy_then_killed_then_resumed(tmp_path: Path) -> None:
     finally:
         holder.kill()
         holder.communicate()
+
+
+def test_what_is_to_be_forgotten_is_waited_for(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    holder = start(HOLD, tmp_path)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "holding\n"
+    waits = []
+
+    def on_wait() -> None:
+        waits.append(1)
+        holder.kill()
+
+    store.forget(DIGEST, on_wait)
+    holder.communicate()
+    assert waits == [1]
+    assert store.entries() == []
 
 
 RACE = f"""

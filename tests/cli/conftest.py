@@ -23,6 +23,9 @@ def _fakes_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
 class _NoServer:
     """Stands in for the fork server where a test runs no job."""
 
+    def threads(self) -> int:
+        return 0
+
     def close(self) -> None: ...
 
 

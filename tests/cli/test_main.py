@@ -1,5 +1,7 @@
 """The command line as a user meets it."""
 
+import io
+import os
 import subprocess
 import sys
 import time
@@ -8,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from trigan.cli import main as room
 from trigan.cli.compose import Composed
 from trigan.cli.main import COMMANDS, main
 
@@ -42,6 +45,7 @@ def test_help_is_light_and_lists_the_commands() -> None:
         (["run", "trail=3"], "trigan: trail: no such setting; nearest: trial"),
         (["run", "--fource"], "trigan: --fource: no such option; nearest: --force; `trigan run --help` lists them"),
         (["run", "-m", "--workers", "0"], "trigan: --workers: 0: expected an int >= 1; see `trigan run --help`"),
+        (["run", "--timeout", "5"], "trigan: --timeout: goes with --multirun; this is one run"),
         (["run", "--cfg", "job", "--package", "stratgy"], "trigan: --package stratgy: no such node; nearest: strategy"),
         (["data", "chekc"], "trigan: trigan data: expected `trigan data check"),
         (["study", "nowhere"], "trigan: nowhere: no such study"),
@@ -52,6 +56,33 @@ def test_help_is_light_and_lists_the_commands() -> None:
 def test_mistakes_are_one_line_and_exit_2(words: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     assert error_line(capsys).startswith(line)
+
+
+@pytest.mark.parametrize("words", [["--version"], ["compare", "--help"]], ids=" ".join)
+def test_a_reader_that_goes_away_is_no_error(words: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "trigan", *words]
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+    done = subprocess.run(command, env=buffered, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_terminal_that_lacks_a_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(page, encoding="latin-1"))
+    monkeypatch.setattr(room, "_dispatch", lambda words: print("\u2020 \u00b1") or 0)
+    assert main([]) == 0
+    assert page.getvalue() == b"? \xb1\n"
+
+
+@pytest.mark.usefixtures("no_server")
+@pytest.mark.parametrize("words", [["run", "-m", "trial=0,1"], ["run", "trainer=ddp_cpu"]], ids=" ".join)
+def test_an_output_folder_that_is_a_file(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main([*words, f"paths.outputs={tmp_path / 'file'}"]) == 3
+    assert f"cannot write {tmp_path / 'file'}/logs: a part of this path is a file" in capsys.readouterr().err
 
 
 def test_traceback_on_request(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

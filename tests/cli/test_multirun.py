@@ -35,9 +35,11 @@ def test_every_job_is_checked_before_the_first_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     ran: list[tuple[str, ...]] = []
+    limits: list[float | None] = []
 
     def record(self: Crew, jobs: Sequence[Job], logs: Path) -> list[Ended]:
         ran.extend(job.overrides for job in jobs)
+        limits.append(self.seconds)
         assert len({job.name for job in jobs}) == len(jobs)
         return [Ended(job, int("trial=2" in job.overrides), 1.0, tmp_path / "none.log") for job in jobs]
 
@@ -48,5 +50,6 @@ def test_every_job_is_checked_before_the_first_runs(
     assert ran == []
     assert main(["run", "-m", "trial=0,1", "--force"]) == 0
     assert ran == [("--force", "trial=0"), ("--force", "trial=1")]
-    assert main(["run", "-m", "trial=1,2"]) == 1
+    assert main(["run", "-m", "trial=1,2", "--timeout", "5"]) == 1
+    assert limits == [None, 300]
     assert "failed: 1_trial=2 (exit 1)" in capsys.readouterr().err

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from trigan.cli.launchers import ExecLauncher, ForkLauncher, Job, Launcher
-from trigan.cli.pool import Ended, Interrupted, Pool, cores
-from trigan.cli.progress import Count, Lines, duration
+from trigan.cli.pool import Ended, Interrupted, Pool, cores, log_name
+from trigan.cli.progress import Count, Lines, TerminalBar, duration
 from trigan.errors import TriganError
 
 
@@ -50,7 +51,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
 
 def test_no_job_ends_another(launcher: Launcher, tmp_path: Path) -> None:
     jobs = [
-        Job("fine", ("ok", "hello"), {"COLOUR": "red"}),
+        Job("fine", ("ok", "hello")),
         Job("raises", ("raise",)),
         Job("exits", ("exit", "3")),
         Job("killed", ("kill",)),
@@ -64,8 +65,8 @@ def test_no_job_ends_another(launcher: Launcher, tmp_path: Path) -> None:
     shown.close()
     codes = {one.job.name: one.code for one in ended}
     assert codes == {"fine": 0, "raises": 1, "exits": 3, "killed": -9, "hangs": 124, "deaf": 124, "last": 0}
-    assert (tmp_path / "logs" / "fine.log").read_text() == "said hello in red group True\n"
-    assert (tmp_path / "logs" / "last.log").read_text() == "said a b in None group True\n"
+    assert (tmp_path / "logs" / "fine.log").read_text() == "said hello group True\n"
+    assert (tmp_path / "logs" / "last.log").read_text() == "said a b group True\n"
     reasons = {one.job.name: one.reason for one in ended if not one.ok}
     assert reasons["raises"] == "exit 1: RuntimeError: boom"
     assert reasons["killed"] == "killed by SIGKILL"
@@ -154,6 +155,29 @@ def test_never_more_workers_than_cores(launcher: Launcher, tmp_path: Path) -> No
 
     Pool(launcher, 999, tmp_path).run([Job(str(i), ("ok",)) for i in range(cores() + 2)], Watch())
     assert most == cores()
+
+
+def test_each_job_has_a_log_of_its_own(tmp_path: Path) -> None:
+    assert log_name("a, b, trial 0") == "a, b, trial 0.log"
+    names = ["a_b", "a/b", "a/" * 150, "a_" * 150, "\u00e9" * 200, "x" * 300, "x" * 301]
+    logs = [log_name(name) for name in names]
+    assert len(set(logs)) == len(names)
+    for log in logs:
+        (tmp_path / log).touch()
+    assert len(list(tmp_path.iterdir())) == len(names)
+
+
+def test_the_bar_shows_names_as_they_are() -> None:
+    said = io.StringIO()
+    console = Console(file=said, force_terminal=True, width=200, color_system=None)
+    bar, job = TerminalBar(Count(2, 1), console), Job("layers=[conv1] [/b]", ())
+    bar.started(job)
+    bar._bar.refresh()
+    assert "running layers=[conv1] [/b]" in said.getvalue()
+    bar.ended(Ended(job, 1, 1.0, Path("none.log")))
+    bar._bar.refresh()
+    bar.close()
+    assert "1 failed" in said.getvalue()
 
 
 def test_time_left(tmp_path: Path) -> None:

@@ -149,7 +149,10 @@ def test_command_skips_what_is_done_and_runs_matched_rows_last(
     assert main(["study", str(path), own, "--dry-run"]) == 0
     assert "trigan run architecture.width=4" in capsys.readouterr().out
     assert batches == []
+    capsys.readouterr()
+    (tmp_path / "runs" / plan.cells()[0].hash / "wandb" / "offline-run-1").mkdir(parents=True)
     assert main(["study", str(path), own]) == 0
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f"with: wandb sync {tmp_path}/runs/*/wandb")
     assert [len(batch) for batch in batches] == [3, 2]
     assert all(name.startswith("baseline, matched") for name in batches[1])
     assert tables == [(6, tmp_path / "studies" / "table" / "laptop")]
@@ -170,3 +173,10 @@ def test_settings_that_change_results_make_a_table_of_their_own(composer: Compos
     study = read(write(tmp_path))
     assert Plan(composer, study, ["trainer.devices=2", f"paths.outputs={tmp_path}"]).variant() == ""
     assert Plan(composer, study, ["architecture.width=6"]).variant() == "architecture.width=6"
+
+
+@pytest.mark.usefixtures("small_conf", "no_server")
+def test_an_output_folder_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    assert main(["study", str(write(tmp_path)), f"paths.outputs={tmp_path / 'file'}"]) == 3
+    assert "a part of this path is a file" in capsys.readouterr().err.splitlines()[-1]

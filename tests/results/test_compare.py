@@ -1,12 +1,14 @@
 """Choosing records, and the table of what was chosen."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from trigan.cli.main import main
 from trigan.errors import ConfigError
 from trigan.results.compare import compare, select
-from trigan.results.record import Record
+from trigan.results.record import Record, write_record
 
 Make = Callable[..., Record]
 
@@ -84,3 +86,18 @@ def test_differences_are_to_the_first_baseline_or_the_named_row(runs: list[Recor
         compare(runs, reference="jont")
     with pytest.raises(ConfigError, match="nothing to compare"):
         compare([])
+
+
+def test_tables_are_written_before_they_are_printed(
+    runs: list[Record], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for record in runs:
+        write_record(tmp_path / "runs" / record["run"] / "record.json", record)
+    (tmp_path / "file").touch()
+    words = ["compare", "--outputs", str(tmp_path), "--write"]
+    assert main([*words, str(tmp_path / "file")]) == 3
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"trigan: cannot write {tmp_path / 'file'}: a file is where a directory is needed" in said.err
+    assert main([*words, str(tmp_path / "tables")]) == 0
+    assert (tmp_path / "tables" / "table.txt").read_text().splitlines()[0] in capsys.readouterr().out

@@ -108,11 +108,11 @@ def test_only_runs_are_found_and_a_thousand_load_fast(tmp_path: Path, record: Ma
         (folder / "record.json").write_text(text)
     (tmp_path / "runs" / "0000" / "record.json").write_text(json.dumps({**made, "run": "first"}))
     (tmp_path / "runs" / "unfinished").mkdir()
-    debug = tmp_path / "debug" / "x"
-    debug.mkdir(parents=True)
-    (debug / "record.json").write_text(text)
+    for place in ("debug/x", "runs/debug"):  # the second: a debug run that was told to write here
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "record.json").write_text(json.dumps({**made, "config": {"debug": {"max_steps": 2}}}))
     start = time.perf_counter()
-    found = find_records(tmp_path)
+    found, left_out = find_records(tmp_path)
     assert time.perf_counter() - start < 1.0
-    assert len(found) == 1000
+    assert (len(found), left_out) == (1000, 1)
     assert found[0]["run"] == "first"

@@ -45,9 +45,14 @@ def _train(workshop: Workshop, stage: Stage) -> Trained:
 def test_the_second_run_trains_nothing_and_is_charged_everything(name: str, tmp_path: Path) -> None:
     first_shop, second_shop = shop(tmp_path, run="one"), shop(tmp_path, run="two")
     first = _train(first_shop, STAGES[name]())
+    told: list[Trained] = []
+    second_shop.on_reuse = told.append
     with no_training():
         second = _train(second_shop, STAGES[name]())
+        _train(second_shop, STAGES[name]())
+    assert told == [second]
     assert first.cost.flops > 0
+    assert second.seconds == first.seconds
     assert second.cost == first.cost
     assert second_shop.total() == first_shop.total() == first.cost
     assert (second.digest, second.status, second.step, second.directory) == (
@@ -122,11 +127,16 @@ def test_a_stage_that_was_stopped_goes_on_from_its_checkpoint(name: str, tmp_pat
     interrupted.observers = lambda stage_name, directory: [Recorder(stop)]
     with pytest.raises(RuntimeError, match="power cut"):
         _train(interrupted, stage)
-    assert [entry.state for entry in interrupted.store.entries()] == ["unfinished"]
+    (unfinished,) = interrupted.store.entries()
+    assert (unfinished.state, unfinished.users) == ("unfinished", ("run",))
+    seconds = float(next(tmp_path.rglob("seconds")).read_text())
     recorder, again = Recorder(), shop(tmp_path, settings)
     again.observers = lambda stage_name, directory: [recorder]
     resumed = _train(again, stage)
     assert recorder.began == [4]
+    assert resumed.seconds is not None
+    assert resumed.seconds > seconds > 0
+    assert resumed.seconds == json.loads((resumed.directory / "manifest.json").read_text())["content"]["seconds"]
     assert resumed.cost == whole.cost
     for player, network in whole.networks.items():
         assert same(copied(network.state_dict()), copied(resumed.networks[player].state_dict()))

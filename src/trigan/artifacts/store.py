@@ -28,6 +28,10 @@ _log = logging.getLogger(__name__)
 _POLL = 0.2  # seconds between two looks at a lock that another process holds
 
 
+class InUseError(ArtifactError):
+    """Another process trains or reads the stage."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One line of ``trigan artifacts``. ``created`` is in seconds since 1970; ``users`` are run hashes."""
@@ -162,9 +166,7 @@ class Store:
                 lock.acquire(timeout=0)
             except Timeout:
                 if not wait:
-                    raise ArtifactError(
-                        f"stage {digest} is in use by another process: try again when it ends"
-                    ) from None
+                    raise InUseError(f"stage {digest} is in use by another process: try again when it ends") from None
                 if on_wait is not None:
                     on_wait()
                 lock.acquire(timeout=-1, poll_interval=_POLL)
@@ -179,6 +181,10 @@ class Store:
         with explained(place):
             place.parent.mkdir(parents=True, exist_ok=True)
             place.touch()
+
+    def used_by(self, run: str) -> tuple[str, ...]:
+        """The hashes of the stages that the run needs, as far as it has come, sorted."""
+        return tuple(sorted(path.parent.name for path in self.root.glob(f".users/*/{run}")))
 
     def users(self, digest: str) -> tuple[str, ...]:
         """The hashes of the runs that need this stage, sorted."""
@@ -210,7 +216,8 @@ class Store:
         """Removes a stage with all that belongs to it.
 
         Raises:
-            ArtifactError: if there is none of this hash, or a process is using it.
+            InUseError: a process is using it.
+            ArtifactError: there is none of this hash.
         """
         with self._locked(digest, wait=False):
             if not any(path.exists() for path in self._places(digest)):
@@ -219,13 +226,12 @@ class Store:
             with explained(self.root, "clean"):
                 shutil.rmtree(self.root / ".users" / digest, ignore_errors=True)
 
-    def forget(self, digest: str) -> None:
+    def forget(self, digest: str, on_wait: Callable[[], None] | None = None) -> None:
         """Makes the next :meth:`stage` start from nothing (``--force``); its users stay noted, absence is fine.
 
-        Raises:
-            ArtifactError: if a process is using it.
+        Waits for a process that is using it; ``on_wait`` is called once before.
         """
-        with self._locked(digest, wait=False):
+        with self._locked(digest, on_wait):
             self._drop(digest)
 
     def _places(self, digest: str) -> tuple[Path, Path]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from trigan.artifacts.store import Entry, Store
+from trigan.artifacts.store import Entry, InUseError, Store
 from trigan.cli.arguments import Parser
 from trigan.errors import ConfigError
 
@@ -26,10 +26,10 @@ def main(arguments: list[str]) -> int:
     entries = store.entries()
     runs = {path.parent.name for path in (options.outputs / "runs").glob("*/config.yaml")}
     if options.remove_unused or options.remove:
-        chosen = [_named(prefix, entries) for prefix in options.remove]
-        if options.remove_unused:
-            chosen += [entry for entry in entries if not set(entry.users) & runs and entry not in chosen]
-        return _remove(store, chosen)
+        named = {entry.digest: entry for entry in (_named(prefix, entries) for prefix in options.remove)}
+        unused = {entry.digest: entry for entry in store.unused(runs)} if options.remove_unused else {}
+        kept = _remove(store, list({**named, **unused}.values()))
+        return InUseError.exit_code if kept & named.keys() else 0
     if not entries:
         print(f"no artifacts under {options.outputs / 'artifacts'}")
         return 0
@@ -57,11 +57,18 @@ def _named(prefix: str, entries: list[Entry]) -> Entry:
     return found[0]
 
 
-def _remove(store: Store, entries: list[Entry]) -> int:
+def _remove(store: Store, entries: list[Entry]) -> set[str]:
+    """Remove what no process holds, say so, and give the hashes of what was kept."""
+    kept = set()
     for entry in entries:
-        store.remove(entry.digest)
-    print(f"removed {len(entries)} artifacts, {size(sum(entry.bytes for entry in entries))}")
-    return 0
+        try:
+            store.remove(entry.digest)
+        except InUseError:
+            kept.add(entry.digest)
+    gone = [entry for entry in entries if entry.digest not in kept]
+    held = f"; kept {len(kept)} in use by another process" if kept else ""
+    print(f"removed {len(gone)} artifacts, {size(sum(entry.bytes for entry in gone))}{held}")
+    return kept
 
 
 def size(count: int) -> str:

@@ -1,15 +1,19 @@
 """``trigan compare``: an ad-hoc table over records that are there, with the numbers and the renderer of a study's."""
 
+import sys
 from pathlib import Path
 
 from rich.console import Console
 
+from trigan.artifacts.atomic import explained
 from trigan.cli.arguments import Parser
+from trigan.errors import ConfigError
 from trigan.results.cell import METRICS
 from trigan.results.compare import compare, select
 from trigan.results.files import write_atomically
 from trigan.results.record import find_records
 from trigan.results.render import render_csv, render_markdown, render_terminal
+from trigan.results.table import Table
 
 
 def main(arguments: list[str]) -> int:
@@ -28,15 +32,26 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--format", choices=("text", "md", "csv"), default="text", help="what is printed")
     parser.add_argument("--write", type=Path, metavar="DIR", help="also write table.txt, table.md and table.csv there")
     options = parser.parse_intermixed_args(arguments)
-    records = select(find_records(options.outputs), options.queries)
-    table = compare(records, options.metric, options.reference, options.margin)
+    found, left_out = find_records(options.outputs)
+    debug = f"debug runs enter no table, {left_out} left out" if left_out else ""
+    if not found:
+        nothing = f"{options.outputs}/runs: there is no finished run to compare"
+        raise ConfigError("; ".join(part for part in (nothing, debug) if part))
+    if debug:
+        print(debug, file=sys.stderr)
+    table = compare(select(found, options.queries), options.metric, options.reference, options.margin)
+    if options.write:
+        _write(table, options.write)
     console = Console()
     if options.format == "text":
         print(render_terminal(table, width=max(console.width, 80), colour=console.is_terminal))
     else:
         print({"md": render_markdown, "csv": render_csv}[options.format](table), end="")
-    if options.write:
-        options.write.mkdir(parents=True, exist_ok=True)
-        for name, text in (("txt", render_terminal(table)), ("md", render_markdown(table)), ("csv", render_csv(table))):
-            write_atomically(options.write / f"table.{name}", text.encode())
     return 0
+
+
+def _write(table: Table, folder: Path) -> None:
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (("txt", render_terminal(table)), ("md", render_markdown(table)), ("csv", render_csv(table))):
+        write_atomically(folder / f"table.{name}", text.encode())

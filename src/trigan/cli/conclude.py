@@ -1,25 +1,20 @@
 """The end of a run: candidates frozen, the seal broken once, scores, pictures, weights, and the record last of all."""
 
-import importlib.metadata
 import io
 import json
 import logging
-import platform
-import resource
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from trigan import PROTOCOL_VERSION, __version__
+from trigan import PROTOCOL_VERSION
 from trigan.artifacts.atomic import explained, write_bytes
 from trigan.artifacts.identity import digest, tensor_digest, weights_digest
 from trigan.cli.compose import Composed
+from trigan.cli.provenance import provenance
 from trigan.data.split import Draw
 from trigan.data.types import Labelled, Source
 from trigan.evaluation.classification import classification_metrics
@@ -54,7 +49,7 @@ def conclude(
     result = _result(source, drawn, outcome, workshop, weights, scores, test)
     _save_predictions(place.directory / "predictions.npz", scores, test)
     _save_weights(place.directory / "weights", outcome)
-    rows = _gather_metrics(place.directory / METRICS_NAME, workshop, tracker)
+    rows = _gather_metrics(place.directory / METRICS_NAME, workshop)
     _draw_pictures(place.directory / "pictures", source, result, rows, workshop, tracker)
     record = {
         "schema_version": SCHEMA_VERSION,
@@ -62,7 +57,7 @@ def conclude(
         "config": composed.config,
         "labels": _labels(composed),
         "result": result,
-        "provenance": _provenance(composed, place.run, started),
+        "provenance": provenance(composed, place.run, workshop, tracker, started),
     }
     tracker.confusion("final/test/confusion", np.asarray(result["test"]["confusion"]), source.class_names)
     tracker.summary(_summary(result))
@@ -129,7 +124,7 @@ def _save_weights(directory: Path, outcome: Outcome) -> None:
         write_bytes(directory / f"{player}.safetensors", save(state))
 
 
-def _gather_metrics(path: Path, workshop: Workshop, tracker: Tracker) -> list[dict[str, Any]]:
+def _gather_metrics(path: Path, workshop: Workshop) -> list[dict[str, Any]]:
     """The curves of every stage that the run stands on, whoever trained it, under this run's names for them."""
     rows = []
     for trained in {t.digest: t for t in workshop.ledger}.values():
@@ -137,8 +132,6 @@ def _gather_metrics(path: Path, workshop: Workshop, tracker: Tracker) -> list[di
             metrics = {key: value for key, value in row.items() if key not in ("stage", "images")}
             named = {f"{trained.name}/{key}": value for key, value in metrics.items()}
             rows.append({"stage": trained.name, "images": row["images"], **named})
-            if trained.reused:
-                tracker.log(trained.name, row["images"], metrics)
     write_bytes(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
     return rows
 
@@ -176,42 +169,6 @@ def _labels(composed: Composed) -> dict[str, Any]:
     names = {group: str(composed.choices[group]) for group in groups}
     observed = {name: composed.config.get(name) for name in ("study", "row")}
     return {**names, "trial": composed.trial, "seed": composed.seed, **observed}
-
-
-def _provenance(composed: Composed, run: str, started: float) -> dict[str, Any]:
-    packages = (
-        "torch",
-        "pytorch-lightning",
-        "hydra-core",
-        "omegaconf",
-        "wandb",
-        "torchmetrics",
-        "numpy",
-        "scikit-learn",
-    )
-    return {
-        "seconds": round(time.time() - started, 3),
-        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-        "device": torch.cuda.get_device_name() if composed.config["trainer"]["accelerator"] == "gpu" else "cpu",
-        "host": platform.node(),
-        "versions": {"trigan": __version__, "python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in packages},
-        "commit": _commit(),
-        "wandb_id": run if composed.choices.get("logger") == "wandb" else None,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "overrides": list(composed.overrides),
-    }
-
-
-def _commit() -> str | None:
-    """The commit of the source tree, where there is one."""
-    here = Path(__file__).resolve().parent
-    try:
-        found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, timeout=5)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None
 
 
 def _summary(result: dict[str, Any]) -> dict[str, Any]:

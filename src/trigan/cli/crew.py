@@ -18,10 +18,12 @@ class Crew:
 
     Args:
         workers: jobs at once; None: one per core.
+        minutes: that a job may take; None: as long as it does.
     """
 
-    def __init__(self, workers: int | None) -> None:
+    def __init__(self, workers: int | None, minutes: int | None = None) -> None:
         self._workers = workers or cores()
+        self.seconds = minutes * 60.0 if minutes else None
         self._launcher: Launcher | None = None
 
     def __enter__(self) -> "Crew":
@@ -41,7 +43,7 @@ class Crew:
         at_once = min(self._workers, cores(), len(jobs))
         launcher, shown = self._ready(), progress(len(jobs), at_once)
         try:
-            return Pool(launcher, at_once, logs).run(jobs, shown)
+            return Pool(launcher, at_once, logs, self.seconds).run(jobs, shown)
         finally:
             shown.close()
 

@@ -1,6 +1,6 @@
 """A single-threaded process that imports trigan's heavy parts once and forks a job for each line it is sent.
 
-Input lines (JSON): ``{"start": name, "arguments": [...], "log": path, "environment": {...}}`` and
+Input lines (JSON): ``{"start": name, "arguments": [...], "log": path}`` and
 ``{"signal": name, "number": n}``. Output lines: ``{"ended": name, "code": n}``, negative for a signal. The end of
 the input ends the server, and its jobs with it.
 
@@ -131,7 +131,7 @@ def _signal_group(pid: int, number: int) -> None:
 
 
 def _child(entry: str, message: dict[str, Any], replies: int) -> None:
-    """The forked job: own session, own log, own environment; never returns."""
+    """The forked job: own session, own log; never returns."""
     code = 1
     try:
         os.setsid()
@@ -139,7 +139,6 @@ def _child(entry: str, message: dict[str, Any], replies: int) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.close(replies)
         _redirect(message["log"])
-        os.environ.update(message["environment"])
         code = _call(entry, message["arguments"])
     finally:
         _flush()

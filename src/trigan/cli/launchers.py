@@ -1,7 +1,7 @@
 """Two ways to start a job as an OS process of its own: a new interpreter, or a fork of one that has torch imported.
 
-Either way a job has its own session (so that a signal reaches it and its children, and nobody else), its own log and
-its own environment. Importing torch, Lightning and the rest costs seconds per process; the fork pays it once.
+Either way a job has its own session (so that a signal reaches it and its children, and nobody else) and its own log.
+Importing torch, Lightning and the rest costs seconds per process; the fork pays it once.
 """
 
 import json
@@ -10,9 +10,9 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -48,12 +48,10 @@ class Job:
     Attributes:
         name: unique in the pool, for people.
         overrides: what follows ``trigan run``.
-        environment: variables on top of the pool's own.
     """
 
     name: str
     overrides: tuple[str, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class Launcher(Protocol):
@@ -84,7 +82,7 @@ class ExecLauncher:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, job: Job, log: Path) -> None:
-        environment = {**os.environ, **SINGLE_THREADED, **job.environment}
+        environment = {**os.environ, **SINGLE_THREADED}
         with log.open("ab") as output:
             self._running[job.name] = subprocess.Popen(
                 [*self._command, *job.overrides],
@@ -150,7 +148,7 @@ class ForkLauncher:
     def start(self, job: Job, log: Path) -> None:
         self._running.add(job.name)
         arguments = [*self._words, *job.overrides]
-        self._send({"start": job.name, "arguments": arguments, "log": str(log), "environment": dict(job.environment)})
+        self._send({"start": job.name, "arguments": arguments, "log": str(log)})
 
     def ended(self) -> dict[str, int]:
         assert self._server.stdout is not None

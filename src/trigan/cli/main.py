@@ -5,6 +5,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 from trigan import __version__
 from trigan.cli.nearest import suffix
@@ -43,6 +44,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if TRACEBACK_FLAG in words:
         words.remove(TRACEBACK_FLAG)
         os.environ[TRACEBACK_VARIABLE] = "1"
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")  # a terminal of Latin-1 has no dagger
+    try:
+        try:
+            return _told(words)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader of a pipe went away (`| head`); what is left in the buffer has nowhere to go
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 141
+
+
+def _told(words: list[str]) -> int:
+    """Dispatch, with errors as one line."""
     try:
         return _dispatch(words)
     except TriganError as error:
@@ -53,10 +70,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("trigan: interrupted; the same command goes on from what was finished", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        # the reader of a pipe went away (`| head`); what is left in the buffer has nowhere to go
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 141
 
 
 def usage() -> str:

@@ -42,7 +42,7 @@ def multirun(composer: Composer, options: Any) -> int:
         Job(f"{number}_{'_'.join(job[position] for position in swept)}".replace("/", "-"), (*common, *job))
         for number, job in enumerate(expanded)
     ]
-    with Crew(options.workers) as crew:
+    with Crew(options.workers, options.timeout) as crew:
         outputs = [composer.compose(job).paths.outputs for job in expanded]
         if len(set(outputs)) > 1:
             raise ConfigError("paths.outputs: the jobs of one --multirun share it; give each a run of its own")

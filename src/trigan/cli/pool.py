@@ -1,5 +1,6 @@
 """The pool: so many jobs at once, each a process; one that fails, hangs or is killed never ends the others."""
 
+import hashlib
 import os
 import signal
 import time
@@ -9,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trigan.artifacts.atomic import explained
 from trigan.cli.launchers import Job, Launcher
 from trigan.cli.progress import Progress
 from trigan.errors import TriganError
 
 _POLL = 0.05
+#: Bytes of a job's name in the name of its log; file systems take 255 for all of it.
+_LONGEST = 180
 #: Exit code of a job that ran out of time, as `timeout(1)` gives it.
 TIMED_OUT = 124
 
@@ -76,7 +80,8 @@ class Pool:
         Raises:
             Interrupted: Ctrl-C or SIGTERM; by then every job has been ended, and finished ones keep their results.
         """
-        self.logs.mkdir(parents=True, exist_ok=True)
+        with explained(self.logs):
+            self.logs.mkdir(parents=True, exist_ok=True)
         state = _State(list(jobs), {}, {}, {})
         with _catching() as caught:
             while state.waiting or state.running:
@@ -95,7 +100,7 @@ class Pool:
     def _start(self, state: "_State", progress: Progress) -> None:
         while state.waiting and len(state.running) < min(self.workers, cores()):
             job = state.waiting.pop(0)
-            log = self.logs / f"{job.name.replace('/', '_')}.log"
+            log = self.logs / log_name(job.name)
             log.unlink(missing_ok=True)
             self.launcher.start(job, log)
             state.running[job.name] = _Running(job, log, time.monotonic())
@@ -166,6 +171,14 @@ def _catching() -> Iterator[list[int]]:
 def cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def log_name(name: str) -> str:
+    """The file name of a job's log; a name that cannot be one is changed, and a hash of all of it put behind."""
+    stem = name.replace("/", "_").encode(errors="replace")[:_LONGEST].decode(errors="ignore")
+    if stem != name:
+        stem += f"-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
+    return f"{stem}.log"
 
 
 def last_line(log: Path) -> str:

@@ -81,9 +81,10 @@ class TerminalBar:
     def __init__(self, count: Count, console: Console) -> None:
         self._count = count
         self._names: list[str] = []
-        columns = (BarColumn(30), MofNCompleteColumn(), TextColumn("{task.description}"))
-        self._bar = Bar(*columns, console=console, transient=True)
-        self._task = self._bar.add_task("starting", total=count.total)
+        failed = TextColumn("{task.fields[failed]}", style="red", markup=False)
+        text = TextColumn("{task.description}", markup=False)  # names of jobs have brackets
+        self._bar = Bar(BarColumn(30), MofNCompleteColumn(), failed, text, console=console, transient=True)
+        self._task = self._bar.add_task("starting", total=count.total, failed="")
         self._bar.start()
 
     def started(self, job: Job) -> None:
@@ -105,10 +106,10 @@ class TerminalBar:
         self._bar.console.print(f"{self._count} in {taken}", highlight=False)
 
     def _show(self) -> None:
-        failed = f"[red]{self._count.failed} failed[/red]" if self._count.failed else ""
+        failed = f"{self._count.failed} failed" if self._count.failed else ""
         running = f"running {', '.join(self._names)}" if self._names else ""
-        text = "  ".join(part for part in (failed, self._count.left(), running) if part)
-        self._bar.update(self._task, completed=self._count.done, description=text)
+        text = "  ".join(part for part in (self._count.left(), running) if part)
+        self._bar.update(self._task, completed=self._count.done, description=text, failed=failed)
 
 
 def progress(total: int, workers: int) -> Progress:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from trigan.artifacts.atomic import explained
 from trigan.cli.forkserver import die_with_parent
 
 _POLL = 0.05
@@ -37,7 +38,8 @@ def start(
     Rank 0 writes where this process does; the others to ``logs/rank<N>-<pid>.log``, which goes when all is well.
     SIGINT and SIGTERM are passed on.
     """
-    logs.mkdir(parents=True, exist_ok=True)
+    with explained(logs):
+        logs.mkdir(parents=True, exist_ok=True)
     files = {rank: logs / f"rank{rank}-{os.getpid()}.log" for rank in range(1, devices)}
     shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(devices)}
     ranks: list[subprocess.Popen[bytes]] = []

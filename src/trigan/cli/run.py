@@ -24,11 +24,15 @@ from trigan.cli.conclude import conclude
 from trigan.data.split import draw
 from trigan.data.types import Source
 from trigan.modules import world
+from trigan.modules.observers import METRICS_NAME
 from trigan.results.record import RECORD_NAME, read_record
-from trigan.strategies.workshop import Workshop
-from trigan.tracking import RunInfo, Tracker
+from trigan.strategies.workshop import Trained, Workshop
+from trigan.tracking import MetricsFile, RunInfo, Tracker
 
 _log = logging.getLogger("trigan")
+
+#: What trackers keep in a run's directory so that a run that goes on says nothing twice.
+CURVES = ("metrics.csv", "summary.csv", "wandb/axis.json")
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def run(composed: Composed, force: bool = False) -> Path:
         source = composed.load_data()
         place = locate(composed, source)
         with _alone(place) if world.rank() == 0 else contextlib.nullcontext():
-            if world.broadcast(place.record.exists() and not force):
+            if world.broadcast(not force and _finished(place)):
                 _log.info("this run is finished: %s", place.record)
                 return place.directory
             _go(composed, built, source, place, force)
@@ -95,6 +99,7 @@ def _go(composed: Composed, built: Any, source: Source, place: Place, force: boo
         built.trainer,
         debug.max_steps if debug is not None else None,
         lambda name, directory: built.callbacks.observers(name, directory, tracker),
+        lambda trained: _pass_on(trained, tracker),
     )
     code = 1
     try:
@@ -131,11 +136,35 @@ def _open_tracker(composed: Composed, built: Any, place: Place) -> Tracker:
     return tracker
 
 
+def _pass_on(trained: Trained, tracker: Tracker) -> None:
+    """The curves of a stage that another run trained, told where they would have been told had this one."""
+    for row in MetricsFile.read(trained.directory / METRICS_NAME) if world.rank() == 0 else ():
+        metrics = {key: value for key, value in row.items() if key not in ("stage", "images")}
+        tracker.log(trained.name, row["images"], metrics)
+
+
+def _finished(place: Place) -> bool:
+    """Whether the record is there.
+
+    Raises:
+        ArtifactError: it is, but damaged.
+    """
+    return place.record.exists() and bool(read_record(place.record))
+
+
 def _forget(store: Store, place: Place) -> None:
-    """--force: the record goes, and so do the stages that it stood on."""
-    if place.record.exists():
-        for stage in read_record(place.record)["result"]["stages"]:
-            store.forget(stage["hash"])
+    """--force: the record goes, sound or not, and so do the stages that it stood on and the curves that it drew.
+
+    Without a record an attempt was broken off, and the next goes on from it, forced or not.
+    """
+    if not place.record.exists():
+        return
+    for stage in store.used_by(place.run):
+        store.forget(stage, lambda: _log.info("--force: another process is using a stage of this run; waiting for it"))
+    for name in CURVES:
+        with explained(place.directory / name, "remove"):
+            (place.directory / name).unlink(missing_ok=True)
+    with explained(place.record, "remove"):
         place.record.unlink()
 
 

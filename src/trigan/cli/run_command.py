@@ -29,6 +29,9 @@ def main(arguments: list[str]) -> int:
         from trigan.cli.multirun import multirun
 
         return multirun(composer, options)
+    for option in ("workers", "timeout"):
+        if getattr(options, option) is not None:
+            raise ConfigError(f"--{option}: goes with --multirun; this is one run")
     return run_here(composer, options)
 
 
@@ -68,6 +71,7 @@ def _parser() -> Parser:
     parser.add_argument("--force", action="store_true")
     parser.add_argument("--multirun", "-m", action="store_true")
     parser.add_argument("--workers", type=at_least_one)
+    parser.add_argument("--timeout", type=at_least_one)
     parser.add_argument("--config-dir", "-cd", type=Path)
     parser.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
     parser.add_argument("--package", "-p")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from trigan.artifacts.atomic import explained
 from trigan.artifacts.identity import digest
 from trigan.cli.arguments import Parser, at_least_one
 from trigan.cli.compose import Composer
@@ -26,7 +27,7 @@ def main(arguments: list[str]) -> int:
     if options.dry_run or options.status:
         return _show(plan, options.dry_run)
     extra = ["--config-dir", str(options.config_dir.absolute())] if options.config_dir else []
-    with Crew(options.workers) as crew:
+    with Crew(options.workers, options.timeout) as crew:
         base, cells, n_matched = plan.first(), plan.cells(), plan.check_matched()
         logs = base.paths.outputs / "logs" / study.name
         print(f"{study.title}: {len(cells) + n_matched} jobs", file=sys.stderr)
@@ -35,6 +36,7 @@ def main(arguments: list[str]) -> int:
         code = max(code, _run(crew, matched, logs, extra))
     for name in waiting:
         print(f"not run: {name} needs the compute of its column's other rows, of which some failed", file=sys.stderr)
+    _tell_offline([*cells, *matched])
     if base.debug:
         print("debug runs enter no table; their records are under", base.paths.runs)
         return 1 if waiting else code
@@ -69,12 +71,13 @@ def write_table(study: StudyFile, cells: Sequence[Cell], folder: Path) -> None:
         metric=study.metric,
     )
     table = build_table(records, spec)
-    console = Console()
-    print(render_terminal(table, width=max(console.width, 80), colour=console.is_terminal))
-    folder.mkdir(parents=True, exist_ok=True)
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     for name, text in (("txt", render_terminal(table)), ("md", render_markdown(table)), ("csv", render_csv(table))):
         write_atomically(folder / f"table.{name}", text.encode())
     comparison(table, folder / "comparison.png")
+    console = Console()
+    print(render_terminal(table, width=max(console.width, 80), colour=console.is_terminal))
     print(f"written: {folder}/table.txt, table.md, table.csv, comparison.png")
 
 
@@ -89,6 +92,7 @@ def _parser() -> Parser:
     parser.add_argument("overrides", nargs="*", help="settings for every job, e.g. trainer=gpu paths.outputs=DIR")
     parser.add_argument("--scale", help="one of the study's scales (default: its first)")
     parser.add_argument("--workers", type=at_least_one, help="jobs at a time (default: one per core)")
+    parser.add_argument("--timeout", type=at_least_one, metavar="MINUTES", help="end a job that takes longer")
     parser.add_argument("--dry-run", action="store_true", help="list the jobs and what each would run, and run nothing")
     parser.add_argument("--status", action="store_true", help="list the jobs and which are done, and run nothing")
     parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
@@ -103,6 +107,13 @@ def _run(crew: Crew, cells: Sequence[Cell], logs: Path, extra: Sequence[str]) ->
         raise ConfigError("two jobs of the study have the same row, column and trial")
     jobs = [Job(cell.name, (*extra, *cell.arguments)) for cell in todo.values()]
     return report(crew.run(jobs, logs))
+
+
+def _tell_offline(cells: Sequence[Cell]) -> None:
+    """How to send what W&B has kept offline: each job said so, but in its own log."""
+    runs = {cell.record.parents[1] for cell in cells if any(cell.record.parent.glob("wandb/offline-run-*"))}
+    for place in sorted(runs):
+        print(f"W&B has kept curves offline; send them with: wandb sync {place}/*/wandb", file=sys.stderr)
 
 
 def _show(plan: Plan, commands: bool) -> int:

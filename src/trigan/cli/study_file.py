@@ -39,7 +39,6 @@ class StudyFile:
     name: str
     title: str
     claim: str
-    question: str
     trials: tuple[int, ...]
     fixed: tuple[str, ...]
     columns: tuple[Line, ...]
@@ -95,7 +94,6 @@ def read(path: Path, scale: str | None = None) -> StudyFile:
         name=path.resolve().parent.name,
         title=str(content.get("title", path.resolve().parent.name)),
         claim=str(content.get("claim", "")),
-        question=str(content.get("question", "")),
         trials=_trials(path, merged.get("trials", 3)),
         fixed=(*_overrides(path, "fixed", content.get("fixed")), *_overrides(path, "scales", settings.get("set"))),
         columns=_lines(path, "columns", content.get("columns") or [{"name": "all", "set": []}]),

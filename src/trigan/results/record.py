@@ -193,7 +193,7 @@ def read_record(path: Path) -> Record:
     Raises:
         ArtifactError: one line that names the file, what is wrong with it and what to do.
     """
-    mend = "remove its folder, and the same command computes it again"
+    mend = "run its command again with --force"
     try:
         record = json.loads(path.read_bytes())
     except OSError as error:
@@ -206,6 +206,11 @@ def read_record(path: Path) -> Record:
     return cast(Record, record)
 
 
-def find_records(outputs: Path) -> list[Record]:
-    """The records of all finished runs under ``outputs/runs``, sorted by run hash; debug runs lie elsewhere."""
-    return [read_record(path) for path in sorted(outputs.glob(f"runs/*/{RECORD_NAME}"))]
+def find_records(outputs: Path) -> tuple[list[Record], int]:
+    """The records of all finished runs under ``outputs/runs``, sorted by run hash, and how many were left out.
+
+    Debug runs are left out, wherever they lie: they enter no table.
+    """
+    found = [read_record(path) for path in sorted(outputs.glob(f"runs/*/{RECORD_NAME}"))]
+    kept = [record for record in found if not record["config"].get("debug")]
+    return kept, len(found) - len(kept)

@@ -1,8 +1,9 @@
 """The workshop: where strategies have their stages done, each once in the store, and all of it is counted."""
 
 import logging
+import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,12 +12,13 @@ import torch
 from safetensors.torch import load, save
 
 from trigan import PROTOCOL_VERSION
-from trigan.artifacts.atomic import write_bytes
+from trigan.artifacts.atomic import write_bytes, write_text
 from trigan.artifacts.identity import describe, digest, tensor_digest
 from trigan.artifacts.store import Slot, Store
 from trigan.cost import Cost, count_flops
 from trigan.data.inputs import Inputs
 from trigan.data.types import DataSpec
+from trigan.errors import TriganError
 from trigan.modules import world
 from trigan.modules.fit import Observer, TrainerSettings, fit
 from trigan.modules.players import PlayersModule
@@ -28,12 +30,16 @@ _log = logging.getLogger(__name__)
 #: Makes the observers of a fit, given the stage's name and the directory that it may write to.
 Observers = Callable[[str, Path], Sequence[Observer]]
 
+#: Beside the checkpoints of an unfinished stage: the seconds that its earlier attempts took.
+_SECONDS = "seconds"
+
 
 @dataclass(frozen=True)
 class Trained:
     """A finished stage: its networks in evaluation mode, what it cost, and where its files lie.
 
     ``name`` is what this run calls it; ``reused``: it was in the store already, maybe under another run's name for it.
+    ``seconds``: what its training took, over all attempts; None where that was not kept.
     """
 
     name: str
@@ -45,11 +51,15 @@ class Trained:
     step: int
     directory: Path
     reused: bool
+    seconds: float | None = None
 
 
 @dataclass
 class Workshop:
-    """Does stages and counts what they cost; every stage is charged in full, whoever trained it."""
+    """Does stages and counts what they cost; every stage is charged in full, whoever trained it.
+
+    ``on_reuse`` is told of each stage that was taken from the store, once.
+    """
 
     store: Store
     run: str
@@ -58,6 +68,7 @@ class Workshop:
     settings: TrainerSettings
     max_steps: int | None = None
     observers: Observers = lambda name, directory: ()
+    on_reuse: Callable[[Trained], None] = lambda trained: None
     ledger: list[Trained] = field(default_factory=list, init=False)
     work: dict[str, Cost] = field(default_factory=dict, init=False)
 
@@ -72,12 +83,14 @@ class Workshop:
         key = digest(identity, 32)
         held = self.store.stage(key, identity, stage.kind, self._waiting(name)) if world.rank() == 0 else nullcontext()
         with held as slot:
+            if slot is not None:
+                self.store.add_user(key, self.run)  # before the fit: what is half done is needed, too
             if world.broadcast(slot is not None and slot.ready):
                 trained = self._load(name, key, stage, slot)
+                if all(key != earlier.digest for earlier in self.ledger):
+                    self.on_reuse(trained)
             else:
                 trained = self._fit(name, key, stage, inputs, context, slot)
-        if world.rank() == 0:
-            self.store.add_user(key, self.run)
         self.ledger.append(trained)
         return trained
 
@@ -128,26 +141,44 @@ class Workshop:
             network.to(self.settings.device, self.settings.dtype).load_state_dict(load(files[player]))
             network.eval()
         cost = Cost(manifest["cost"]["flops"], manifest["cost"]["images"])
-        return Trained(name, stage.kind, key, networks, cost, manifest["status"], manifest["step"], directory, True)
+        status, step, seconds = manifest["status"], manifest["step"], manifest.get("seconds")
+        return Trained(name, stage.kind, key, networks, cost, status, step, directory, True, seconds)
 
     def _fit(self, name: str, key: str, stage: Stage, inputs: Inputs, context: Context, slot: Slot | None) -> Trained:
+        started = time.monotonic() - (_earlier_seconds(slot.checkpoints) if slot is not None else 0)
         module = stage.build(context, inputs)
         observers = self.observers(name, slot.directory) if slot is not None else ()
-        ending = fit(module, self.settings, slot.checkpoints if slot is not None else None, observers)
+        try:
+            ending = fit(module, self.settings, slot.checkpoints if slot is not None else None, observers)
+        except BaseException:
+            if slot is not None:
+                with suppress(TriganError):  # a disk that is full: what went wrong first is told
+                    write_text(slot.checkpoints / _SECONDS, str(time.monotonic() - started))
+            raise
         module.to(self.settings.device)  # Lightning leaves it on the CPU
         networks = stage.finish(module, inputs)
         for network in networks.values():  # as they are when they come from the store, to the last bit
             network.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-        step = _selected_step(module, ending.step)
+        step, seconds = _selected_step(module, ending.step), round(time.monotonic() - started, 3)
         cost = Cost(module.flops, dict(module.images))
         directory = Path()
         if slot is not None:
             for player, network in networks.items():
                 state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
                 write_bytes(slot.directory / f"{player}.safetensors", save(state))
-            slot.commit({"cost": {"flops": cost.flops, "images": cost.images}, "status": ending.status, "step": step})
+            kept = {"cost": {"flops": cost.flops, "images": cost.images}, "status": ending.status, "step": step}
+            slot.commit({**kept, "seconds": seconds})
             directory = slot.directory
-        return Trained(name, stage.kind, key, networks, cost, ending.status, step, world.broadcast(directory), False)
+        directory = world.broadcast(directory)
+        return Trained(name, stage.kind, key, networks, cost, ending.status, step, directory, False, seconds)
+
+
+def _earlier_seconds(checkpoints: Path) -> float:
+    """What earlier attempts took; those that were killed outright have left no word."""
+    try:
+        return float((checkpoints / _SECONDS).read_text())
+    except (OSError, ValueError):
+        return 0.0
 
 
 def _selected_step(module: PlayersModule, last: int) -> int:
