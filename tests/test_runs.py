@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 from few_steps import small
 
+from trigan.artifacts.store import Store
 from trigan.cli import run as room
 from trigan.cli.main import main
 from trigan.data.sealed import SealedTest
@@ -108,6 +110,18 @@ def test_force_leaves_no_old_number(finished: Path, tmp_path: Path, capsys: pyte
     assert (finished / "metrics.csv").read_text() == curves
     assert not (finished / "wandb" / "axis.json").exists()
     assert all(stages_of(tmp_path)[path] > trained[path] for path in trained)
+
+
+def test_curves_are_told_in_order_whoever_trained_the_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = ["run", f"paths.outputs={tmp_path}", *small("strategy=augment"), "logger=csv"]
+    assert main(chosen) == 0
+    directory = Path(capsys.readouterr().out.strip())
+    curves = (directory / "metrics.csv").read_bytes()
+    (last,) = (one["hash"] for one in record(directory)["result"]["stages"] if one["name"] == "classifier")
+    Store(tmp_path / "artifacts").forget(last)
+    shutil.rmtree(directory)
+    assert main(chosen) == 0
+    assert (directory / "metrics.csv").read_bytes() == curves
 
 
 def stages_of(outputs: Path) -> dict[str, int]:
