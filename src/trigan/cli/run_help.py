@@ -13,6 +13,7 @@ options:
   --info [WHAT]          where the config comes from: all, config, defaults, defaults-tree, plugins, searchpath
   -m, --multirun         one run for each combination of a=1,2 b=x,y, each a process of its own
   --workers N            with -m: runs at a time (default: one per core)
+  --timeout MINUTES      with -m: end a run that takes longer
   --force                compute again what is finished
   --config-dir DIR       a folder with groups of your own, e.g. DIR/architecture/mine.yaml
   --traceback            show Python's traceback of an error

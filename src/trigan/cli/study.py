@@ -142,9 +142,7 @@ def flops(record: Path) -> int:
         content: dict[str, Any] = json.loads(record.read_bytes())
         return int(content["result"]["cost"]["flops"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(
-            f"{record}: not a sound record; remove its folder, and the same command computes it"
-        ) from error
+        raise ArtifactError(f"{record}: not a sound record; run its command again with --force") from error
 
 
 def quoted(text: str) -> str:
