@@ -152,6 +152,8 @@ def cases() -> Iterator[Any]:
 
 def refusal(architecture: str, loss: str, objective: str, norm: str) -> str | None:
     """What a senseless combination is refused with: the settings that clash, and the mend."""
+    if objective == "auto":
+        objective = "conditional" if architecture == "cgan" else "feature_matching"
     if objective and (architecture == "cgan") != (objective == "conditional"):
         return f"objective={objective} needs .* architecture={'cgan' if objective == 'conditional' else 'dcgan'}"
     if objective == "feature_matching" and loss not in ("minimax", "non_saturating"):

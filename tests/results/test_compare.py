@@ -82,7 +82,7 @@ def test_differences_are_to_the_first_baseline_or_the_named_row(runs: list[Recor
     assert table.spec.reference == "baseline"
     assert compare(runs, reference="joint").spec.reference == "joint"
     assert compare(runs[:3]).spec.reference is None
-    with pytest.raises(ConfigError, match="did you mean 'joint'"):
+    with pytest.raises(ConfigError, match="nearest: joint; rows: baseline, joint"):
         compare(runs, reference="jont")
     with pytest.raises(ConfigError, match="nothing to compare"):
         compare([])

@@ -103,3 +103,12 @@ def test_a_row_that_follows_the_data_is_one_row_over_data_sets(record: Make) -> 
     assert {column for row, column in places if row == rows[0]} == set(columns)
     # Within one data set the number says more.
     assert rows_from_records(found[1:])[1] == ("baseline (steps=50)", "baseline (steps=90)")
+
+
+def test_other_images_are_another_column(record: Make) -> None:
+    """Two folders have one config, but not one data set."""
+    both = [record(0.9, trial=trial, split={"fingerprint": mark * 16}) for trial, mark in enumerate(("4b00", "fe49"))]
+    _, rows, columns = rows_from_records(both)
+    assert len(rows) == 1
+    assert len(columns) == 2
+    assert all("fingerprint=" in name for name in columns)

@@ -253,3 +253,31 @@ def test_settings_are_checked(settings: dict[str, Any], words: str) -> None:
 
 def test_the_command_is_there() -> None:
     assert shutil.which(str(COMMAND)), "the tests above read runs back with W&B's own command"
+
+
+def test_forked_jobs_do_not_take_each_others_files(tmp_path: Path) -> None:
+    """W&B is imported once and forked, as a study's jobs are; the first child ends before the second logs."""
+    code = f"""
+        import os, sys
+        from pathlib import Path
+        import numpy, wandb
+        from trigan.cli.forkserver import _run_exit_handlers
+        from trigan.tracking import RunInfo
+        from trigan.tracking.wandb import WandbTracking
+        for name in ("one", "two"):
+            child = os.fork()
+            if child == 0:
+                directory = Path({str(tmp_path)!r}) / name
+                directory.mkdir()
+                tracker = WandbTracking(mode="offline").open(RunInfo(name, "n", "g", "j", (), directory), {{}})
+                tracker.confusion("test/confusion", numpy.eye(2), ["a", "b"])
+                tracker.finish()
+                _run_exit_handlers()
+                os._exit(0)
+            os.waitpid(child, 0)
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True)
+    assert "failed" not in done.stderr
+    for name in ("one", "two"):
+        (run,) = runs(tmp_path / name)
+        assert len(list((run / "files").rglob("*.table.json"))) == 1, name

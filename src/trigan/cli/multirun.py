@@ -11,12 +11,14 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from trigan.artifacts.identity import canonical
 from trigan.cli import strict
-from trigan.cli.compose import Composer
+from trigan.cli.compose import Composed, Composer
 from trigan.cli.crew import Crew, report
 from trigan.cli.launchers import Job
 from trigan.cli.run_command import child_arguments
 from trigan.errors import ConfigError
+from trigan.results.record import RECORD_NAME, read_record
 
 
 def expand(composer: Composer, arguments: Sequence[str]) -> list[tuple[str, ...]]:
@@ -43,7 +45,23 @@ def multirun(composer: Composer, options: Any) -> int:
         for number, job in enumerate(expanded)
     ]
     with Crew(options.workers, options.timeout) as crew:
-        outputs = [composer.compose(job).paths.outputs for job in expanded]
+        composed = [composer.compose(job) for job in expanded]
+        outputs = [one.paths.outputs for one in composed]
         if len(set(outputs)) > 1:
             raise ConfigError("paths.outputs: the jobs of one --multirun share it; give each a run of its own")
-        return report(crew.run(jobs, outputs[0] / "logs"))
+        code = report(crew.run(jobs, outputs[0] / "logs"))
+    _print_results(jobs, composed)
+    return code
+
+
+def _print_results(jobs: Sequence[Job], composed: Sequence[Composed]) -> None:
+    """A line for each finished run: test accuracy, what was swept, and where it lies."""
+    fingerprints: dict[str, str] = {}
+    for job, one in zip(jobs, composed, strict=True):
+        data = canonical(one.config["data"])
+        if data not in fingerprints:
+            fingerprints[data] = one.load_data().fingerprint
+        record = one.paths.runs / one.run_hash(fingerprints[data]) / RECORD_NAME
+        if record.exists():
+            accuracy = read_record(record)["result"]["test"]["accuracy"]
+            print(f"{100 * accuracy:6.2f} %  {job.name}  {record.parent}")

@@ -58,6 +58,7 @@ def run(composed: Composed, force: bool = False) -> Path:
     torch.set_num_threads(composed.runtime.threads)
     with _ranks(composed), _truthful_end():
         built = composed.build()
+        _log.info("%s", describe(composed))
         source = composed.load_data()
         place = locate(composed, source)
         with _alone(place) if world.rank() == 0 else contextlib.nullcontext():
@@ -84,7 +85,7 @@ def _go(composed: Composed, built: Any, source: Source, place: Place, force: boo
         with explained(place.directory):
             place.directory.mkdir(parents=True, exist_ok=True)
         write_text(place.directory / "config.yaml", yaml.safe_dump(composed.config, sort_keys=False))
-        _log.info("run %s: %s", place.run, describe(composed))
+        _log.info("run %s", place.run)
         for key in composed.idle:
             _log.warning("%s has no effect with strategy=%s", key, composed.choices.get("strategy"))
         if built.trainer.emulated:

@@ -24,10 +24,15 @@ def parse(arguments: Sequence[str]) -> list[Override]:
             mend = (
                 "settings are written key=value"
                 if "=" not in argument
-                else "quote values with spaces, commas or brackets"
+                else f"""quote values with spaces, commas or brackets, for the shell too: "{_quoted(argument)}\""""
             )
             raise ConfigError(f"{argument}: cannot be read ({first_line(error)}); {mend}") from error
     return parsed
+
+
+def _quoted(argument: str) -> str:
+    key, _, value = argument.partition("=")
+    return f"{key}='{value}'"
 
 
 def check_form(overrides: Iterable[Override], groups: Mapping[str, Sequence[str]], multirun: bool = False) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
 from trigan.artifacts.atomic import write_bytes
 from trigan.data.stream import to_uint8
@@ -115,24 +116,30 @@ class SampleSheets:
         return grid.reshape(rows, self._columns, *grid.shape[1:])
 
 
+#: Seconds after which a log gets a line, however far the fit has come.
+_SILENCE = 30.0
+
+
 class Lines:
-    """A line every tenth of the fit, for logs."""
+    """A line every tenth of the fit, and after half a minute without one, for logs."""
 
     def __init__(self, stage: str) -> None:
-        self._stage, self._since, self._first, self._tenth = stage, 0.0, 0, 0
+        self._stage, self._since, self._first, self._tenth, self._told = stage, 0.0, 0, 0, 0.0
 
     def begins(self, module: PlayersModule) -> None:
         self._since, self._first = time.monotonic(), module.done
+        self._told = self._since
         self._tenth = 10 * module.done // max(1, module.plan.steps)
         if module.done:
             _log.info("%s: going on from step %d of %d", self._stage, module.done, module.plan.steps)
 
     def flushed(self, module: PlayersModule, metrics: dict[str, float]) -> None:
         done, steps = module.done, module.plan.steps
-        if 10 * done // steps == self._tenth:
+        now = time.monotonic()
+        if 10 * done // steps == self._tenth and now - self._told < _SILENCE:
             return
-        self._tenth = 10 * done // steps
-        left = (time.monotonic() - self._since) / (done - self._first) * (steps - done)
+        self._tenth, self._told = 10 * done // steps, now
+        left = (now - self._since) / (done - self._first) * (steps - done)
         _log.info("%s: step %d of %d, about %.0f s left", self._stage, done, steps, left)
 
     def ended(self) -> None:
@@ -145,12 +152,12 @@ class Bar:
     def __init__(self, stage: str) -> None:
         self._stage = stage
         self._bar = Progress(
-            TextColumn("{task.description:<12}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[losses]}"),
+            TextColumn("{task.description:<12}", table_column=Column(no_wrap=True, min_width=12)),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=9)),
+            TimeElapsedColumn(table_column=Column(no_wrap=True, min_width=7)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
+            TextColumn("{task.fields[losses]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
             console=Console(stderr=True),
         )
 

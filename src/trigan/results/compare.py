@@ -106,7 +106,8 @@ def compare(
     places, rows, columns = rows_from_records(records)
     if reference is not None and reference not in rows:
         near = difflib.get_close_matches(reference, rows, n=1, cutoff=0.3)
-        raise ConfigError(f"no row is named {reference!r}; did you mean {(near or rows)[0]!r}?")
+        nearest = f"nearest: {near[0]}; " if near else ""
+        raise ConfigError(f"no row is named {reference!r}; {nearest}rows: {', '.join(rows)}")
     # Rows come with baselines first, so the first row is one if there is any.
     chosen = reference or (rows[0] if len(rows) > 1 else None)
     return build_table(places, TableSpec(title, rows, columns, metric=metric, reference=chosen, margin=margin))

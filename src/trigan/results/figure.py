@@ -1,6 +1,7 @@
 """The look of all plots, and how one becomes a file: the same bytes for the same numbers, on any machine's settings."""
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,7 +52,9 @@ def drawing(path: Path, width: float, height: float) -> Iterator["Figure"]:
         FigureCanvasAgg(figure)
         yield figure
         page = io.BytesIO()
-        figure.savefig(page, format="png", metadata={"Software": None})
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing")  # a class name in a script without a font
+            figure.savefig(page, format="png", metadata={"Software": None})
     write_atomically(path, page.getvalue())
 
 

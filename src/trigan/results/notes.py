@@ -113,7 +113,8 @@ def _what_n_allows(table: Table) -> Iterator[str]:
     if not sizes:
         yield "No run of this table is finished yet."
     elif sizes[0] < 3:
-        yield f"With {count((sizes[0], sizes[-1]))} trials the values alone are shown: they say nothing about chance."
+        trials = f"{count((sizes[0], sizes[-1]))} trial{'s' if sizes[-1] > 1 else ''}"
+        yield f"With {trials} the values alone are shown: they say nothing about chance."
     elif sizes[0] < 5:
         yield (
             f"With {count((sizes[0], sizes[-1]))} trials no interval is given: "

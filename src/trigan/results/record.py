@@ -55,8 +55,12 @@ class Cost(TypedDict):
 
 
 class Split(TypedDict):
-    """Facts of the split; more keys (digests of the index sets, counts) may stand beside these."""
+    """Facts of the split; more keys (digests of the index sets, counts) may stand beside these.
 
+    ``fingerprint``: of the data set.
+    """
+
+    fingerprint: NotRequired[str]
     test_redrawn: bool
     n_train: int
     n_test: int

@@ -8,11 +8,11 @@ from typing import Any
 from trigan.results.record import Record
 from trigan.results.table import Place
 
-#: Parts of a config that don't change what a run computes, so they make no row: they are outside the run hash too.
+#: Parts of a config that make no row: they change nothing that a run computes, or show in other settings.
 OUTSIDE = (
     *("paths", "runtime", "logger", "callbacks", "study", "row", "hydra"),
     *("data.root", "data.source.root", "data.suggested"),
-    *("trainer.accelerator", "trainer.devices", "trainer.machine", "trainer.checkpoint_every"),
+    *("trainer.accelerator", "trainer.devices", "trainer.checkpoint_every"),
 )
 #: What a data set's config proposes for other settings (steps, augmentation), by the end of their keys.
 _SUGGESTED = "data.suggested."
@@ -77,8 +77,9 @@ def rows_from_records(
     """Group records into a table's places: (records by (row, column), row names, column names), all in a fixed order.
 
     Two records are in one row if their configs differ in trial and seed, or in data and regime, only; in one column if
-    data and regime agree. A row is named by its strategy and the smallest set of settings that tells it from the other
-    rows of that strategy; a column by data and labels per class, and its settings where that is not enough.
+    data (the images themselves, wherever they lie) and regime agree. A row is named by its strategy and the smallest
+    set of settings that tells it from the other rows of that strategy; a column by data and labels per class, and its
+    settings where that is not enough.
     """
     rows: dict[frozenset[tuple[str, str]], list[Record]] = {}
     columns: dict[frozenset[tuple[str, str]], list[Record]] = {}
@@ -86,6 +87,7 @@ def rows_from_records(
     suggestions = _differing_suggestions(ordered)
     for record in ordered:
         mine = {("data", record["labels"]["data"])}, {("strategy", record["labels"]["strategy"])}
+        mine[0].add(("data.fingerprint", record["result"]["split"].get("fingerprint", "")[:8]))
         for key, value in settings(record, suggestions).items():
             mine[not key.startswith(("data.", "regime."))].add((key, value))
         columns.setdefault(frozenset(mine[0]), []).append(record)
@@ -105,7 +107,8 @@ def _column(group: Sequence[Record]) -> str:
     sizes = [sum(record["result"]["labels"].values()) for record in group]
     classes = len(group[0]["result"]["test"]["confusion"])
     total = max(sizes)
-    budget = f"{total // classes} labels per class" if total % classes == 0 else f"{total} labels"
+    each = total // classes
+    budget = f"{each} label{'s' if each > 1 else ''} per class" if total % classes == 0 else f"{total} labels"
     return f"{group[0]['labels']['data']}, {budget}"
 
 

@@ -1,5 +1,6 @@
 """Contact sheets of images: generated samples by class, and over training. Pixels stay sharp, never resampled."""
 
+import functools
 import io
 import math
 from collections.abc import Sequence
@@ -14,12 +15,22 @@ from trigan.results.files import write_atomically
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont
 
 #: Pixels between two images, and a side that a shown image has at least.
 GAP, SIDE = 2, 40
 #: Snapshots beside each other at the most; more are thinned evenly, the first and the last kept.
 SNAPSHOTS = 6
 _FONT, _MARGIN, _INK = 13, 8, (40, 40, 40)
+
+
+@functools.cache
+def _font() -> "FreeTypeFont":
+    """The plots' font, which matplotlib brings: Pillow's own has few letters beyond ASCII."""
+    import matplotlib
+    from PIL.ImageFont import truetype
+
+    return truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", _FONT)
 
 
 def sample_sheet(images: np.ndarray, path: Path, row_names: Sequence[str] = ()) -> None:
@@ -57,7 +68,7 @@ def samples_over_training(
     page, draw = _page(left + sum(widths) + 2 * _MARGIN * len(grids), top + grids[0].shape[0] + _MARGIN)
     x = left
     for grid, width, (seen, _) in zip(grids, widths, shown, strict=True):
-        draw.text((x, _MARGIN), _seen(seen), fill=_INK, font_size=_FONT)
+        draw.text((x, _MARGIN), _seen(seen), fill=_INK, font=_font())
         _paste(page, grid, x, top)
         x += width + 2 * _MARGIN
     _write_names(draw, names, left, top, grids[0].shape[0])
@@ -108,7 +119,7 @@ def _page(width: int, height: int) -> "tuple[Image, ImageDraw]":
 
 def _text_width(text: str) -> int:
     _, draw = _page(1, 1)
-    return math.ceil(draw.textlength(text, font_size=_FONT))
+    return math.ceil(draw.textlength(text, font=_font()))
 
 
 def _name_width(names: Sequence[str]) -> int:
@@ -119,7 +130,7 @@ def _write_names(draw: "ImageDraw", names: Sequence[str], left: int, top: int, h
     """Names right-aligned before the rows, in the middle of each."""
     for index, name in enumerate(names):
         middle = top + (index + 0.5) * (height + GAP) / len(names)
-        draw.text((left - _MARGIN, middle), name, fill=_INK, font_size=_FONT, anchor="rm")
+        draw.text((left - _MARGIN, middle), name, fill=_INK, font=_font(), anchor="rm")
 
 
 def _paste(page: "Image", grid: np.ndarray, x: int, y: int) -> None:

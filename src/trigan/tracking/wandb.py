@@ -141,6 +141,17 @@ def _keep_at_home(place: Path) -> None:
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     os.environ["WANDB_DATA_DIR"] = str((place / "staging").absolute())
     os.environ["WANDB_CACHE_DIR"] = str((place / "cache").absolute())
+    _own_temporaries((place / "staging").absolute())
+
+
+def _own_temporaries(place: Path) -> None:
+    """Folders that W&B makes at its import and removes at exit: of forked jobs the first to end took them from all."""
+    from wandb.sdk.artifacts.artifact import Artifact
+    from wandb.sdk.data_types import _private
+
+    for name, folder in (("media", _private.MEDIA_TMP), ("artifacts", Artifact._TMP_DIR)):
+        (place / name).mkdir(parents=True, exist_ok=True)
+        folder.name = str(place / name)
 
 
 def _logged_in() -> bool:
