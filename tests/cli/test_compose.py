@@ -49,7 +49,7 @@ LINES = {
     "trial": "trial: cannot be read (missing EQUAL at '<EOF>'); settings are written key=value",
     "architecture.widths=[1": (
         "architecture.widths=[1: cannot be read (no viable alternative at input '[1'); "
-        "quote values with spaces, commas or brackets"
+        "quote values with spaces, commas or brackets, within the shell's quotes: \"data.root='my images'\""
     ),
 }
 

@@ -53,9 +53,7 @@ def require_onnx() -> None:
         ConfigError: it isn't installed.
     """
     if importlib.util.find_spec("onnx") is None:
-        raise ConfigError(
-            "ONNX files need the packages of 'trigan[onnx]' (pip install 'trigan[onnx]'); or add --no-onnx"
-        )
+        raise ConfigError("ONNX files need the package onnx: pip install 'trigan[onnx]', or add --no-onnx")
 
 
 def write_onnx(network: nn.Module, port: Port, path: Path) -> float | None:

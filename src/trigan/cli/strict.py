@@ -11,6 +11,9 @@ from trigan.cli.nearest import suffix
 from trigan.errors import ConfigError
 
 
+_QUOTES = "quote values with spaces, commas or brackets, within the shell's quotes: \"data.root='my images'\""
+
+
 def parse(arguments: Sequence[str]) -> list[Override]:
     """The arguments as Hydra's overrides, one at a time, so that an error names the one that is wrong."""
     parser = OverridesParser.create()
@@ -21,18 +24,9 @@ def parse(arguments: Sequence[str]) -> list[Override]:
         try:
             parsed += parser.parse_overrides([argument])
         except HydraException as error:
-            mend = (
-                "settings are written key=value"
-                if "=" not in argument
-                else f"""quote values with spaces, commas or brackets, for the shell too: "{_quoted(argument)}\""""
-            )
+            mend = "settings are written key=value" if "=" not in argument else _QUOTES
             raise ConfigError(f"{argument}: cannot be read ({first_line(error)}); {mend}") from error
     return parsed
-
-
-def _quoted(argument: str) -> str:
-    key, _, value = argument.partition("=")
-    return f"{key}='{value}'"
 
 
 def check_form(overrides: Iterable[Override], groups: Mapping[str, Sequence[str]], multirun: bool = False) -> None:
