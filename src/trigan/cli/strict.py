@@ -10,7 +10,6 @@ from hydra.errors import HydraException
 from trigan.cli.nearest import suffix
 from trigan.errors import ConfigError
 
-
 _QUOTES = "quote values with spaces, commas or brackets, within the shell's quotes: \"data.root='my images'\""
 
 
