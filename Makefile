@@ -16,7 +16,7 @@ help: ## list the targets
 
 setup: $(SETUP) ## virtual environment with the pinned dependencies and trigan (about 1.7 GB, 2 minutes)
 
-demo: setup ## all four strategies on the embedded digits, 10 labels per class (under 5 minutes on 2 cores)
+demo: setup ## all four strategies on the embedded digits, 10 labels per class (about 5 minutes on 2 cores)
 	$(BIN)/trigan study demo
 
 test: $(DEV) ## the test suite (under 8 minutes on 2 cores)
