@@ -127,6 +127,19 @@ def test_budgets_are_exact_and_nested(digits: Source) -> None:
     assert rows_of(digits, ten.view.labelled.images) < rows_of(digits, twenty.view.labelled.images)
 
 
+def test_training_images_do_not_depend_on_the_budget(digits: Source) -> None:
+    ten, twenty, other = (
+        draw(digits, Regime(labels_per_class=n, validation="none"), trial).view
+        for n, trial in ((10, 0), (20, 0), (10, 1))
+    )
+    assert len(ten.training_images) == 100 + len(ten.unlabelled)
+    assert torch.equal(ten.training_images, twenty.training_images)
+    assert not torch.equal(ten.training_images, other.training_images)
+    assert rows_of(digits, ten.training_images) == rows_of(digits, ten.labelled.images) | rows_of(
+        digits, ten.unlabelled
+    )
+
+
 def test_large_validation_lies_beside_the_labels(digits: Source) -> None:
     plain = draw(digits, Regime(labels_per_class=10), 0)
     large = draw(digits, Regime(labels_per_class=10, validation="large"), 0)
@@ -197,7 +210,11 @@ def test_no_hidden_label_or_test_pixel_is_in_reach_of_the_view(digits: Source) -
     view = drawn.view
     tensors = [thing for thing in reachable(view) if isinstance(thing, torch.Tensor)]
     allowed = [view.labelled, view.validation]
-    own = {id(part.images) for part in allowed} | {id(part.labels) for part in allowed} | {id(view.unlabelled)}
+    own = (
+        {id(part.images) for part in allowed}
+        | {id(part.labels) for part in allowed}
+        | {id(view.unlabelled), id(view.order)}
+    )
     assert {id(tensor) for tensor in tensors} == own
     for tensor in tensors:
         # No view into something larger, and no memory that the source shares.
@@ -208,7 +225,7 @@ def test_no_hidden_label_or_test_pixel_is_in_reach_of_the_view(digits: Source) -
         }
         assert tensor._base is None
     assert not [thing for thing in reachable(view) if isinstance(thing, np.ndarray)]
-    labels = [tensor for tensor in tensors if tensor.dtype == torch.int64]
+    labels = [tensor for tensor in tensors if tensor.dtype == torch.int64 and tensor is not view.order]
     assert sorted(len(tensor) for tensor in labels) == [40, 160]
     test = {image.numpy().tobytes() for image in drawn.test.open("x").images}
     for images in (view.labelled.images, view.validation.images, view.unlabelled):

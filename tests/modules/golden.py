@@ -100,9 +100,9 @@ def main() -> int:
     bits = {case: digests(case) for case in CASES}
     old = read() if FILE.exists() else {"protocol": None, "weights": {}, "digests": {}}
     same_protocol = old["protocol"] == PROTOCOL_VERSION
-    known = old["digests"] if same_protocol else {}
     changed = [f"{case}: {name}" for case in CASES for name in moved(now[case], old["weights"].get(case, {}))]
-    changed += [f"{case}: bits" for case in CASES if known.get(machine(), bits)[case] != bits[case]]
+    changed += [f"{case}: bits" for case in CASES if old["digests"].get(machine(), bits)[case] != bits[case]]
+    known = {} if changed else old["digests"]
     if same_protocol and changed:
         print(f"numbers moved ({changed[0]} and more): raise trigan.PROTOCOL_VERSION first", file=sys.stderr)
         return 1

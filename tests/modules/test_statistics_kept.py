@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trigan.data.augmentation import NoAugmentation
-from trigan.data.inputs import Input, Inputs
+from trigan.data.inputs import Input
 from trigan.data.stream import to_float
 from trigan.modules.criteria import Extra, FixMatch
 from trigan.modules.fit import TrainerSettings, fit
@@ -110,7 +110,7 @@ def test_what_is_kept_has_the_statistics_of_real_training_images(name: str) -> N
     module, _ = fitted(stage, inputs=inputs)
     kept = stage.finish(module, inputs)
     player = "discriminator" if name == "dcgan" else "classifier"
-    real = to_float(inputs["real"].images if name == "dcgan" else _labelled_and_unlabelled(inputs))
+    real = to_float(inputs["real"].images if name == "dcgan" else inputs["unlabelled"].images)
     layer = next(m for m in kept[player].modules() if isinstance(m, BatchNorm2d))
     met: list[Tensor] = []
     hook = layer.register_forward_pre_hook(lambda _, given: met.append(given[0]))
@@ -120,10 +120,6 @@ def test_what_is_kept_has_the_statistics_of_real_training_images(name: str) -> N
     assert not any(network.training for network in kept.values())
     torch.testing.assert_close(layer.running_mean, met[0].mean((0, 2, 3)), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(layer.running_var, met[0].var((0, 2, 3)), rtol=1e-5, atol=1e-6)
-
-
-def _labelled_and_unlabelled(inputs: Inputs) -> Tensor:
-    return torch.cat([inputs["labelled"].images, inputs["unlabelled"].images])
 
 
 def test_validation_images_re_estimate_nothing() -> None:

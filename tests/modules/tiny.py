@@ -57,8 +57,7 @@ def view(validation: bool = False, labels: int = 4) -> TrainingView:
 
 def inputs_of(seen: TrainingView) -> dict[str, Input]:
     """All that any stage asks for, under its names."""
-    pool = torch.cat([seen.labelled.images, seen.unlabelled])
-    inputs = {"labelled": Input(seen.labelled.images, seen.labelled.labels), "unlabelled": Input(pool)}
+    inputs = {"labelled": Input(seen.labelled.images, seen.labelled.labels), "unlabelled": Input(seen.training_images)}
     if seen.validation is not None:
         inputs["validation"] = Input(seen.validation.images, seen.validation.labels)
     return inputs
@@ -119,7 +118,7 @@ def inputs_for(stage: Stage, seen: TrainingView | None = None) -> Inputs:
         labelled = seen.labelled
         if stage.architecture.conditional:
             return {"real": Input(labelled.images, labelled.labels)}
-        return {"real": Input(torch.cat([labelled.images, seen.unlabelled]))}
+        return {"real": Input(seen.training_images)}
     inputs = inputs_of(seen)
     if isinstance(stage, ClassifierStage):
         del inputs["unlabelled"]

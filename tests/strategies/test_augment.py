@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from trigan.data.inputs import Input
-from trigan.data.types import Labelled, TrainingView
+from trigan.data.types import Labelled
 from trigan.errors import ConfigError
 from trigan.modules.criteria import Extra, class_counts
 from trigan.modules.stage import Stage
@@ -68,7 +68,7 @@ def test_a_conditional_gan_learns_and_gives_labels(stages: _Stages) -> None:
 def test_an_unconditional_gan_sees_all_images_and_a_classifier_labels_its_samples(stages: _Stages) -> None:
     augment(samples=replace(SAMPLES, filters=())).run(view(), stages.workshop)
     _, inputs = stages.asked["gan"]
-    assert torch.equal(inputs["real"].images, torch.cat([view().labelled.images, view().unlabelled]))
+    assert torch.equal(inputs["real"].images, view().training_images)
     assert inputs["real"].labels is None
     assert set(stages.asked) == {"gan", "teacher", "classifier"}
     assert set(stages.asked["teacher"][1]) == {"labelled"}
@@ -111,7 +111,7 @@ def test_controls_pass_through_the_same_filters(source: str, stages: _Stages) ->
 def test_deficits_are_filled(stages: _Stages) -> None:
     labelled = view().labelled
     keep = torch.cat([(labelled.labels == k).nonzero().squeeze(1)[: 1 + k % 4] for k in range(10)])
-    seen = TrainingView(view().spec, Labelled(labelled.images[keep], labelled.labels[keep]), None, view().unlabelled)
+    seen = replace(view(), labelled=Labelled(labelled.images[keep], labelled.labels[keep]))
     samples = SampleSettings(ratio=1.0, fill="deficit")
     augment(gan=CGAN_STAGE, samples=samples).run(seen, stages.workshop)
     _, inputs = stages.asked["classifier"]
@@ -168,6 +168,6 @@ def test_combinations_that_make_no_sense_are_refused(changes: dict[str, Any], me
 
 
 def test_without_unlabelled_images_the_control_is_refused(tmp_path: Path) -> None:
-    seen = TrainingView(view().spec, view().labelled, None, view().unlabelled[:0])
+    seen = replace(view(), unlabelled=view().unlabelled[:0])
     with pytest.raises(ConfigError, match=r"strategy.source=unlabelled needs unlabelled images"):
         augment(source="unlabelled").run(seen, shop(tmp_path))

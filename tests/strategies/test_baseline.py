@@ -1,6 +1,7 @@
 """The rows that gains are measured against: unlabelled images, matched compute, restarts, ensembles."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,14 +159,14 @@ def test_fixmatch_looks_at_labelled_and_unlabelled_images(tmp_path: Path) -> Non
         classifier_stage(), labelled_inputs(seen), seen, shop(tmp_path)
     )
     assert stage.terms == (FixMatch(TURNED, strong, 0.5, 2.0, 3),)
-    assert torch.equal(inputs["unlabelled"].images, torch.cat([seen.labelled.images, seen.unlabelled]))
+    assert torch.equal(inputs["unlabelled"].images, seen.training_images)
     assert inputs["unlabelled"].labels is None
 
 
 @pytest.mark.parametrize("unlabelled", [SelfTraining(), Consistency(Strong(TURNED))])
 def test_without_unlabelled_images_it_is_refused(unlabelled: object, tmp_path: Path) -> None:
     seen = view()
-    bare = TrainingView(seen.spec, seen.labelled, None, seen.unlabelled[:0])
+    bare = replace(seen, unlabelled=seen.unlabelled[:0])
     with pytest.raises(ConfigError, match=r"strategy.unlabelled=.* needs unlabelled images.*regime.unlabelled=all"):
         Baseline(classifier_stage(), unlabelled).run(bare, shop(tmp_path))  # type: ignore[arg-type]
 

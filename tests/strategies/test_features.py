@@ -21,7 +21,7 @@ from .recipes import CGAN_STAGE, SVM, features, logits, probe_images, shop
 
 
 def _pool() -> torch.Tensor:
-    return torch.cat([view().labelled.images, view().unlabelled])
+    return view().training_images
 
 
 def test_the_recipe_by_hand(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from trigan.data.inputs import Input
+from trigan.data.regime import Regime
+from trigan.data.split import draw
 from trigan.modules.fit import TrainerSettings
 from trigan.modules.objectives import FeatureMatching
 from trigan.modules.players import PlayersModule
@@ -19,7 +21,7 @@ from trigan.strategies.baseline import Baseline
 from trigan.strategies.joint import Joint
 from trigan.strategies.workshop import Trained, Workshop
 
-from ..modules.tiny import Recorder, classifier_stage, copied, gan_stage, inputs_for, joint_stage, same, view
+from ..modules.tiny import Recorder, classifier_stage, copied, digits, gan_stage, inputs_for, joint_stage, same, view
 from .recipes import augment, features, logits, probe_images, shop
 
 STAGES = {"gan": gan_stage, "classifier": classifier_stage, "joint": lambda: joint_stage(FeatureMatching())}
@@ -86,6 +88,17 @@ def test_augment_and_features_share_the_gan(tmp_path: Path) -> None:
     assert two.ledger[0].digest == by_name["gan"].digest
     assert three.ledger[0].digest == by_name["teacher"].digest
     assert two.total().flops > by_name["gan"].cost.flops
+
+
+def test_one_gan_serves_every_label_budget(tmp_path: Path) -> None:
+    """The GAN sees no label, so it does not matter which images have one."""
+    few, more = (draw(digits(), Regime(labels_per_class=n, validation="none"), 0).view for n in (2, 4))
+    one, two = (shop(tmp_path, run=run) for run in ("two labels a class", "four"))
+    features().run(few, one)
+    with no_training():
+        features().run(more, two)
+    assert len(more.labelled.labels) == 2 * len(few.labelled.labels)
+    assert one.ledger[0].digest == two.ledger[0].digest
 
 
 def test_a_different_stage_is_trained(tmp_path: Path) -> None:

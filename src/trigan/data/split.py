@@ -134,7 +134,13 @@ class _Drawer:
     def finish(self, labelled: np.ndarray, validation: np.ndarray, unlabelled: np.ndarray, test: np.ndarray) -> Draw:
         """Copy the parts out of the source, add the regime's noise, write down the facts."""
         train, choose = self._copy(labelled, noisy=True), self._copy(validation, noisy=True)
-        view = TrainingView(self.source.spec, train, choose if len(choose) else None, self._pixels(unlabelled))
+        view = TrainingView(
+            self.source.spec,
+            train,
+            choose if len(choose) else None,
+            self._pixels(unlabelled),
+            self._common_order(np.concatenate([labelled, unlabelled])),
+        )
         facts = SplitFacts(
             fingerprint=self.source.fingerprint,
             trial=self.trial,
@@ -150,6 +156,12 @@ class _Drawer:
             stamps=self.regime.stamps,
         )
         return Draw(view, SealedTest(self._copy(test, noisy=False)), facts)
+
+    def _common_order(self, rows: np.ndarray) -> torch.Tensor:
+        """Where the images of ``rows`` stand in it, taken in hash order."""
+        place = np.empty(len(self.labels), dtype=np.int64)
+        place[rows] = np.arange(len(rows))
+        return torch.from_numpy(place[self.order.sort("training images", rows, self.leaders)])
 
     def _copy(self, rows: np.ndarray, noisy: bool) -> Labelled:
         labels = self.labels[rows]

@@ -100,12 +100,23 @@ class TrainingView:
         labelled: the labelled images that train (labels as the regime left them: noise included).
         validation: labelled images for selection, or None.
         unlabelled: uint8 (U, C, S, S), maybe with no rows; in an order that says nothing about labels.
+        order: int64 (L + U,), rows of labelled and unlabelled images one after the other, in the trial's hash order.
     """
 
     spec: DataSpec
     labelled: Labelled
     validation: Labelled | None
     unlabelled: Tensor
+    order: Tensor
+
+    @property
+    def training_images(self) -> Tensor:
+        """All images that train, labelled or not, uint8 (L + U, C, S, S).
+
+        Their order does not depend on which of them are labelled, so what is trained on them without labels (a GAN)
+        serves every label budget.
+        """
+        return torch.cat([self.labelled.images, self.unlabelled])[self.order]
 
 
 def _what(tensor: Tensor) -> str:

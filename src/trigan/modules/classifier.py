@@ -3,7 +3,6 @@
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -138,7 +137,6 @@ def chosen_classifier(module: PlayersModule, inputs: Inputs) -> nn.Module:
 
 
 def _settle(module: PlayersModule, network: nn.Module, inputs: Inputs) -> None:
-    """Over all real training images that the row sees: ``statistics`` are those that this fit doesn't train on."""
-    names = [name for name in ("labelled", "unlabelled", "statistics") if name in inputs]
-    images = torch.cat([inputs[name].images for name in names])
-    settle_classifier(network, images, module.plan.seed, module.device, module.weights_dtype)
+    """Over all real training images that the row sees: ``statistics`` where this fit doesn't train on all of them."""
+    seen = next(inputs[name] for name in ("statistics", "unlabelled", "labelled") if name in inputs)
+    settle_classifier(network, seen.images, module.plan.seed, module.device, module.weights_dtype)

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from trigan.data.inputs import Input
@@ -122,7 +121,7 @@ class Augment:
                 collected.looked_at,
             )
         if recipe.unlabelled_seen:
-            inputs = {**inputs, "statistics": Input(view.unlabelled)}
+            inputs = {**inputs, "statistics": Input(view.training_images)}
         trained = workshop.train("classifier", stage, inputs)
         networks = {"classifier": trained.networks["classifier"], **recipe.adversaries}
         return Outcome(
@@ -189,7 +188,7 @@ class _Recipe:
             data = Input(labelled.images, labelled.labels)
         elif self.settings.pool == "all":
             self.unlabelled_seen = len(self.view.unlabelled)
-            data = Input(torch.cat([labelled.images, self.view.unlabelled]))
+            data = Input(self.view.training_images)
         else:
             data = Input(labelled.images)
         self.adversaries = dict(self.workshop.train("gan", stage, {"real": data}).networks)

@@ -79,7 +79,7 @@ class SelfTraining:
         logits = workshop.count("pseudo-labels", lambda: outputs(teacher, view.unlabelled))
         sure, labels = logits.softmax(1).max(1)
         kept = sure >= self.threshold
-        inputs = {**inputs, "statistics": Input(view.unlabelled)}
+        inputs = {**inputs, "statistics": Input(view.training_images)}
         if not bool(kept.any()):
             _log.warning(
                 "the teacher is sure of none of %d unlabelled images: C is trained on the labelled ones alone (see "
@@ -119,7 +119,7 @@ class Consistency:
     ) -> tuple[ClassifierStage, dict[str, Input]]:
         require_unlabelled(view, "strategy.unlabelled=fixmatch")
         term = FixMatch(stage.augmentation, self.strong, self.threshold, self.weight, self.ratio)
-        pool = Input(torch.cat([view.labelled.images, view.unlabelled]))
+        pool = Input(view.training_images)
         return replace(stage, terms=(*stage.terms, term)), {**inputs, "unlabelled": pool}
 
 

@@ -62,7 +62,7 @@ class Features:
         discriminator = adversaries.get("discriminator")
         if isinstance(self.probe, FineTune) and discriminator is not None:
             if self._sees_all():
-                inputs["statistics"] = Input(view.unlabelled)
+                inputs["statistics"] = Input(view.training_images)
             trained = self.probe.train(self.gan.architecture, discriminator, self.layers, self.grid, inputs, workshop)
             classifier, fitted, step = trained.networks["classifier"], None, trained.step
         else:
@@ -121,8 +121,7 @@ class Features:
 
     def _pool(self, view: TrainingView) -> Tensor:
         """The training images that may be looked at without their labels."""
-        labelled = view.labelled.images
-        return torch.cat([labelled, view.unlabelled]) if self._sees_all() else labelled
+        return view.training_images if self._sees_all() else view.labelled.images
 
     def _adversaries(self, view: TrainingView, workshop: Workshop) -> dict[str, Any]:
         if self.trunk == "pixels":

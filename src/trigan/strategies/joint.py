@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from trigan.data.inputs import Input
@@ -21,7 +20,7 @@ class Joint:
 
     def run(self, view: TrainingView, workshop: Workshop) -> Outcome:
         inputs = labelled_inputs(view)
-        inputs["unlabelled"] = Input(torch.cat([view.labelled.images, view.unlabelled]))
+        inputs["unlabelled"] = Input(view.training_images)
         trained = workshop.train("joint", self.joint, inputs)
         rule = self.joint.selection.resolve("validation" in inputs)
         sees = Sees(len(view.labelled.labels), len(view.unlabelled), selection_labels(inputs, rule))
