@@ -30,8 +30,8 @@ from trigan.cli.settings import Debug, Paths, Runtime
 from trigan.errors import ConfigError
 
 CONFIG = "config"
-#: Composed configs that a composer keeps: the choices of a study's rows, mostly.
-_KEPT = 32
+#: Choices whose config a composer keeps: those of a study's rows and columns, mostly.
+_KEPT = 128
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Composer:
             search.get_path().insert(-1, own)  # the last one is Hydra's own, for structured configs
         self.loader = ConfigLoaderImpl(config_search_path=search)
         self.hydra = Hydra(task_name="trigan", config_loader=self.loader)
-        self._loaded: dict[tuple[str, ...], DictConfig] = {}
+        self._bases: dict[tuple[str, ...], DictConfig] = {}
 
     def parse(self, arguments: Sequence[str]) -> list[Override]:
         """The arguments as Hydra's overrides; a choice of an inner group may be written with dots.
@@ -160,8 +160,14 @@ class Composer:
 
     def load(self, overrides: Sequence[Override]) -> DictConfig:
         """The composed config with Hydra's own node, its keys and choices checked, unresolved. Imports no target."""
-        strict.check_keys(overrides, strict.dotted_keys(unresolved(self.base(overrides))), self.groups)
-        return self._load(self.words(overrides))
+        base = self.base(overrides)
+        strict.check_keys(overrides, strict.dotted_keys(unresolved(base)), self.groups)
+        cfg = copy.deepcopy(base)
+        try:
+            ConfigLoaderImpl._apply_overrides_to_config([o for o in overrides if not self._is_choice(o)], cfg)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(_lines(error)) from error
+        return cfg
 
     def words(self, overrides: Sequence[Override]) -> list[str]:
         """The overrides as Hydra takes them: without ``group=null`` where null is the default."""
@@ -175,7 +181,12 @@ class Composer:
         )
 
     def _base(self, choices: tuple[str, ...]) -> DictConfig:
-        return self._load(list(choices))
+        """What Hydra makes of the choices; nobody changes it, so the last ones are kept: composing takes its time."""
+        if choices not in self._bases:
+            while len(self._bases) >= _KEPT:
+                del self._bases[next(iter(self._bases))]
+            self._bases[choices] = self._load(list(choices))
+        return self._bases[choices]
 
     def _is_choice(self, override: Override) -> bool:
         return override.key_or_group in self.groups and not isinstance(override.value(), dict)
@@ -189,18 +200,9 @@ class Composer:
             raise ConfigError(f"{group}=null: a choice is needed; choices: {', '.join(self.groups[group])}")
         return True
 
-    def _load(self, arguments: list[str]) -> DictConfig:
-        """What Hydra makes of the arguments; nobody changes it, so the last few are kept."""
-        key = tuple(arguments)
-        if key not in self._loaded:
-            while len(self._loaded) >= _KEPT:
-                del self._loaded[next(iter(self._loaded))]
-            self._loaded[key] = self._load_anew(arguments)
-        return self._loaded[key]
-
-    def _load_anew(self, arguments: list[str]) -> DictConfig:
+    def _load(self, choices: list[str]) -> DictConfig:
         try:
-            return self.loader.load_configuration(CONFIG, arguments, run_mode=RunMode.RUN)
+            return self.loader.load_configuration(CONFIG, choices, run_mode=RunMode.RUN)
         except (HydraException, OmegaConfBaseException) as error:
             unused = re.match(r"Could not override '(.+?)'.\s*No match in the defaults list", str(error))
             if unused:
