@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from trigan.cli import study_command
 from trigan.cli.compose import Composer
 from trigan.cli.crew import Crew
 from trigan.cli.launchers import Job
 from trigan.cli.main import main
-from trigan.cli.pool import Ended
+from trigan.cli.pool import Ended, log_name
 from trigan.cli.study import Plan, quoted
 from trigan.cli.study_file import read
+from trigan.cli.study_status import show_plan, show_status, states
 from trigan.errors import ConfigError
 
 STUDY: dict[str, Any] = {
@@ -85,7 +87,8 @@ def test_mistakes_in_the_file(tmp_path: Path, changes: dict[str, Any], line: str
 
 def test_jobs_and_what_they_run(tmp_path: Path, composer: Composer) -> None:
     plan = Plan(composer, read(write(tmp_path)), [f"paths.outputs={tmp_path}"])
-    cells = plan.cells()
+    jobs = plan.jobs()
+    cells = jobs.cells
     assert [cell.name for cell in cells[:4]] == [
         "baseline, small, trial 0",
         "baseline, small, trial 1",
@@ -97,21 +100,23 @@ def test_jobs_and_what_they_run(tmp_path: Path, composer: Composer) -> None:
     assert (two.config["row"], two.config["study"], two.trial) == ("it's two", "table", 1)
     assert two.config["strategy"]["steps"] == 5
     assert cells[-1].record == tmp_path / "runs" / cells[-1].hash / "record.json"
-    assert plan.check_matched() == 4
+    assert (len(jobs.waiting), len(jobs)) == (4, 12)
 
 
 def test_a_mistake_in_any_job_names_its_row(tmp_path: Path, composer: Composer) -> None:
     rows = [*STUDY["rows"][:2], {"name": "it's two", "set": ["strategy=tow"]}]
     with pytest.raises(ConfigError, match=r'^row "it\'s two", column \'small\': strategy=tow: no such choice'):
-        Plan(composer, read(write(tmp_path, rows=rows))).cells()
+        Plan(composer, read(write(tmp_path, rows=rows))).jobs()
 
 
 def test_matched_rows_get_the_dearest_of_their_column_and_trial(tmp_path: Path, composer: Composer) -> None:
     plan = Plan(composer, read(write(tmp_path)), [f"paths.outputs={tmp_path}"])
-    cells = plan.cells()
-    finish(cells[:-1], flops=10**15)
-    matched, waiting = plan.matched(cells)
-    assert waiting == ["baseline, matched, large, trial 1"]
+    jobs = plan.jobs()
+    finish(jobs.cells[:-1], flops=10**15)
+    later = plan.with_matched(jobs)
+    assert later == plan.jobs()
+    assert later.waiting == (("baseline, matched", "large", 1),)
+    matched = later.cells[len(jobs.cells) :]
     assert [cell.name for cell in matched] == [
         "baseline, matched, small, trial 0",
         "baseline, matched, small, trial 1",
@@ -132,7 +137,7 @@ def test_command_skips_what_is_done_and_runs_matched_rows_last(
 ) -> None:
     path, own = write(tmp_path, columns=STUDY["columns"][:1]), f"paths.outputs={tmp_path}"
     plan = Plan(composer, read(path), [own])
-    by_arguments = {cell.arguments: cell for cell in plan.cells()}
+    by_arguments = {cell.arguments: cell for cell in plan.jobs().cells}
     batches: list[list[str]] = []
 
     def run_jobs(self: Crew, jobs: Sequence[Job], logs: Path) -> list[Ended]:
@@ -143,14 +148,14 @@ def test_command_skips_what_is_done_and_runs_matched_rows_last(
     tables: list[tuple[int, Path]] = []
     monkeypatch.setattr(Crew, "run", run_jobs)
     monkeypatch.setattr(study_command, "write_table", lambda study, cells, folder: tables.append((len(cells), folder)))
-    finish(plan.cells()[:1])
+    finish(plan.jobs().cells[:1])
     assert main(["study", str(path), own, "--status"]) == 0
     assert "1 of 6 jobs done" in capsys.readouterr().out
     assert main(["study", str(path), own, "--dry-run"]) == 0
     assert "trigan run architecture.width=4" in capsys.readouterr().out
     assert batches == []
     capsys.readouterr()
-    (tmp_path / "runs" / plan.cells()[0].hash / "wandb" / "offline-run-1").mkdir(parents=True)
+    (tmp_path / "runs" / plan.jobs().cells[0].hash / "wandb" / "offline-run-1").mkdir(parents=True)
     assert main(["study", str(path), own]) == 0
     assert capsys.readouterr().err.splitlines()[-1].endswith(f"with: wandb sync {tmp_path}/runs/*/wandb")
     assert [len(batch) for batch in batches] == [3, 2]
@@ -173,6 +178,70 @@ def test_settings_that_change_results_make_a_table_of_their_own(composer: Compos
     study = read(write(tmp_path))
     assert Plan(composer, study, ["trainer.devices=2", f"paths.outputs={tmp_path}"]).variant() == ""
     assert Plan(composer, study, ["architecture.width=6"]).variant() == "architecture.width=6"
+
+
+@pytest.mark.usefixtures("small_conf")
+def test_a_second_look_composes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, composer: Composer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Until something changes that a job's hash depends on, or a job that waited for others can be told."""
+    path, own = write(tmp_path, columns=STUDY["columns"][:1]), f"paths.outputs={tmp_path}"
+    composed: list[str] = []
+    whole = study_command._plan
+
+    def counting(study: Any, options: Any) -> Plan:
+        composed.append(study.name)
+        return whole(study, options)
+
+    monkeypatch.setattr(study_command, "_plan", counting)
+    status = ["study", str(path), own, "--status"]
+    looks = []
+    for _ in range(2):
+        assert main(status) == 0
+        looks.append(capsys.readouterr().out)
+    assert looks[0] == looks[1]
+    assert "0 of 6 jobs done, 6 missing; time left: not known before the first job is done" in looks[0]
+    assert len(composed) == 1
+    finish(Plan(composer, read(path), [own]).jobs().cells)
+    assert main(status) == 0
+    assert "4 of 6 jobs done, 2 missing" in capsys.readouterr().out
+    assert main(status) == 0
+    assert len(composed) == 2
+    write(tmp_path, columns=STUDY["columns"][:1], trials=1)
+    assert main(status) == 0
+    assert "2 of 3 jobs done" in capsys.readouterr().out
+    assert len(composed) == 3
+    for kept in (tmp_path / "cache" / "jobs").iterdir():
+        kept.write_text("{")
+    assert main(status) == 0
+    assert len(composed) == 4
+
+
+def test_how_jobs_stand(tmp_path: Path, composer: Composer, capsys: pytest.CaptureFixture[str]) -> None:
+    study = read(write(tmp_path))
+    jobs = Plan(composer, study, [f"paths.outputs={tmp_path}"]).jobs()
+    done, running, failed, missing = jobs.cells[:4]
+    finish([done])
+    record = {"result": {"cost": {"flops": 2e9}}, "provenance": {"seconds": 90.0}}
+    done.record.write_text(json.dumps(record))
+    logs = jobs.logs(study.name)
+    logs.mkdir(parents=True)
+    for cell in (done, running, failed):
+        (logs / log_name(cell.name)).write_text("first line\ntrigan: it broke\n")
+    locks = tmp_path / "runs" / ".locks"
+    locks.mkdir()
+    (locks / f"{failed.hash}.lock").touch()  # left by a process that has ended
+    with FileLock(locks / f"{running.hash}.lock"):
+        seen = states(jobs.cells[:4], logs)
+        show_status(jobs, study.name, 1)
+    assert [one.state for one in seen] == ["done", "running", "failed", "missing"]
+    assert seen[2].said == "trigan: it broke"
+    assert seen[3].cell is missing
+    page = capsys.readouterr().out
+    assert f"failed   {failed.hash}  {failed.name}  (trigan: it broke)" in page
+    assert "1 of 12 jobs done, 1 running, 1 failed, 9 missing; about 16 min 30 s left with 1 at a time, rows" in page
+    show_plan(jobs, "an hour on 2 cores", 1)
+    assert f"done   {done.hash}  {done.name}  (1 min 30 s, 2 GFLOP as its row so far)" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("small_conf", "no_server")

@@ -1,38 +1,14 @@
 """A study's jobs: rows x columns x trials, each a checked run with its hash, its record and its place in the table."""
 
-import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
 from trigan.artifacts.identity import canonical
 from trigan.cli.compose import Composed, Composer
+from trigan.cli.jobs import RECORD, Cell, Jobs, flops, ready
 from trigan.cli.study_file import Line, StudyFile
-from trigan.errors import ArtifactError, ConfigError
-
-RECORD = "record.json"
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One job of a study. ``arguments``: what follows ``trigan run``."""
-
-    row: Line
-    column: Line
-    trial: int
-    arguments: tuple[str, ...]
-    hash: str
-    record: Path
-
-    @property
-    def name(self) -> str:
-        return f"{self.row.name}, {self.column.name}, trial {self.trial}"
-
-    @property
-    def done(self) -> bool:
-        return self.record.is_file()
+from trigan.errors import ConfigError
 
 
 class Plan:
@@ -50,13 +26,32 @@ class Plan:
         self._composer, self._study, self._overrides = composer, study, tuple(overrides)
         self._fingerprints: dict[str, str] = {}
 
-    def cells(self) -> list[Cell]:
-        """The jobs that need no other job's record.
+    def jobs(self) -> Jobs:
+        """All jobs, those that are given others' compute as far as it is known.
 
         Trials change fastest: neighbours in the queue then never wait for one another's GAN stage, and the next row
         finds it ready.
         """
-        return [self._cell(row, column, trial, ()) for row, column, trial in self._grid() if not row.match]
+        cells = tuple(self._cell(row, column, trial, ()) for row, column, trial in self._grid() if not row.match)
+        for row, column, trial in self._grid():
+            if row.match:  # checked now, with a stand-in for the compute
+                self._compose(row, column, trial, _matched(1))
+        first = self.first()
+        return self.with_matched(Jobs(cells, (), first.paths.outputs, self.variant(), first.debug is not None))
+
+    def with_matched(self, jobs: Jobs) -> Jobs:
+        """The jobs and those that are given the compute of the dearest of their column and trial, once it is known."""
+        cells = [cell for cell in jobs.cells if not cell.row.match]
+        found, waiting = [], []
+        for row, column, trial in self._grid():
+            if not row.match:
+                continue
+            if ready(cells, column.name, trial):
+                beside = [cell for cell in cells if cell.column == column and cell.trial == trial]
+                found.append(self._cell(row, column, trial, _matched(max(flops(cell.record) for cell in beside))))
+            else:
+                waiting.append((row.name, column.name, trial))
+        return replace(jobs, cells=(*cells, *found), waiting=tuple(waiting))
 
     def first(self) -> Composed:
         """The first job, for what all of them share: paths and whether they are debug runs."""
@@ -68,31 +63,6 @@ class Plan:
         row, column, trial = self._grid()[0]
         plain = Plan(self._composer, self._study)._compose(row, column, trial, ())
         return "" if plain.run_hash("") == self.first().run_hash("") else " ".join(self._overrides)
-
-    def check_matched(self) -> int:
-        """Compose the jobs that are given another's compute, with a stand-in for it, and give their number."""
-        places = [place for place in self._grid() if place[0].match]
-        for row, column, trial in places:
-            self._compose(row, column, trial, _matched(1))
-        return len(places)
-
-    def matched(self, others: Iterable[Cell]) -> tuple[list[Cell], list[str]]:
-        """The jobs that are given the compute of the dearest row of their column and trial.
-
-        Returns:
-            The jobs, and the names of those whose column and trial are not complete.
-        """
-        others = list(others)
-        found, waiting = [], []
-        for row, column, trial in self._grid():
-            if not row.match:
-                continue
-            beside = [cell for cell in others if cell.column == column and cell.trial == trial]
-            if all(cell.done for cell in beside):
-                found.append(self._cell(row, column, trial, _matched(max(flops(cell.record) for cell in beside))))
-            else:
-                waiting.append(f"{row.name}, {column.name}, trial {trial}")
-        return found, waiting
 
     def _grid(self) -> list[tuple[Line, Line, int]]:
         study = self._study
@@ -134,15 +104,6 @@ def _refuse_clashes(study: StudyFile, overrides: Sequence[str]) -> None:
                 f"{override}: study {study.name} sets {clash} itself, job by job; edit a copy of its study.yaml, "
                 f"or use `trigan run`"
             )
-
-
-def flops(record: Path) -> int:
-    """The counted cost of a finished run."""
-    try:
-        content: dict[str, Any] = json.loads(record.read_bytes())
-        return int(content["result"]["cost"]["flops"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{record}: not a sound record; run its command again with --force") from error
 
 
 def quoted(text: str) -> str:

@@ -4,48 +4,78 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from trigan.artifacts.atomic import explained
-from trigan.artifacts.identity import digest
 from trigan.cli.arguments import Parser, at_least_one
-from trigan.cli.compose import Composer
-from trigan.cli.crew import Crew, report
-from trigan.cli.launchers import Job
-from trigan.cli.study import Cell, Plan
+from trigan.cli.jobs import Cell, Shelf, look
 from trigan.cli.study_file import StudyFile, find, read
 from trigan.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trigan.cli.crew import Crew
+    from trigan.cli.study import Plan
 
 
 def main(arguments: list[str]) -> int:
     """Run a study; 0 when its table is complete, 1 when jobs failed."""
     options = _parser().parse_intermixed_args(arguments)
-    composer = Composer(options.config_dir)
-    study = read(find(options.name), options.scale)
-    plan = Plan(composer, study, options.overrides)
-    if options.dry_run or options.status:
-        return _show(plan, options.dry_run)
+    file = find(options.name)
+    study = read(file, options.scale)
+    shelf = Shelf.of(file, study, options.overrides, options.config_dir)
+    if options.status:
+        from trigan.cli.study_status import show_status
+
+        show_status(look(shelf, study, lambda: _plan(study, options)), study.name, options.workers)
+        return 0
+    if options.dry_run:
+        from trigan.cli.study_status import show_plan
+
+        show_plan(_plan(study, options).jobs(), study.about.cost, options.workers)
+        return 0
+    return _run_study(study, shelf, options)
+
+
+def _plan(study: StudyFile, options: Any) -> "Plan":
+    from trigan.cli.compose import Composer  # Hydra and torch, which a look at finished jobs can do without
+    from trigan.cli.study import Plan
+
+    return Plan(Composer(options.config_dir), study, options.overrides)
+
+
+def _run_study(study: StudyFile, shelf: Shelf, options: Any) -> int:
+    from trigan.artifacts.identity import digest
+    from trigan.cli.crew import Crew
+
     extra = ["--config-dir", str(options.config_dir.absolute())] if options.config_dir else []
     with Crew(options.workers, options.timeout) as crew:
-        base, cells, n_matched = plan.first(), plan.cells(), plan.check_matched()
-        logs = base.paths.outputs / "logs" / study.name
-        print(f"{study.title}: {len(cells) + n_matched} jobs", file=sys.stderr)
-        code = _run(crew, cells, logs, extra)
-        matched, waiting = plan.matched(cells)
-        code = max(code, _run(crew, matched, logs, extra))
-    for name in waiting:
-        print(f"not run: {name} needs the compute of its column's other rows, of which some failed", file=sys.stderr)
-    _tell_offline([*cells, *matched])
-    if base.debug:
-        print("debug runs enter no table; their records are under", base.paths.runs)
-        return 1 if waiting else code
-    variant = plan.variant()
-    if variant:  # its own table: what is under the study's name is the study as it is written
-        study = replace(study, name=f"{study.name}-{digest(variant, 8)}", title=f"{study.title} (with {variant})")
-    folder = base.paths.outputs / "studies" / study.name / (study.scale or "")
-    write_table(study, [*cells, *matched], folder)
-    return 1 if waiting else code
+        plan = _plan(study, options)
+        jobs = plan.jobs()
+        shelf.keep(jobs)
+        logs = jobs.logs(study.name)
+        print(f"{study.title}: {len(jobs)} jobs", file=sys.stderr)
+        code = _run(crew, jobs.cells, logs, extra)
+        first, jobs = jobs.cells, plan.with_matched(jobs)
+        shelf.keep(jobs)
+        code = max(code, _run(crew, [cell for cell in jobs.cells if cell not in first], logs, extra))
+    for row, column, trial in jobs.waiting:
+        print(
+            f"not run: {row}, {column}, trial {trial} needs the compute of its column's other rows, of which some "
+            "failed",
+            file=sys.stderr,
+        )
+    _tell_offline(jobs.cells)
+    code = 1 if jobs.waiting else code
+    if jobs.debug:
+        print("debug runs enter no table; their records are under", jobs.cells[0].record.parents[1])
+        return code
+    if jobs.variant:  # its own table: what is under the study's name is the study as it is written
+        name = f"{study.name}-{digest(jobs.variant, 8)}"
+        study = replace(study, name=name, title=f"{study.title} (with {jobs.variant})")
+    write_table(study, jobs.cells, jobs.outputs / "studies" / study.name / (study.scale or ""))
+    return code
 
 
 def write_table(study: StudyFile, cells: Sequence[Cell], folder: Path) -> None:
@@ -93,18 +123,25 @@ def _parser() -> Parser:
     parser.add_argument("--scale", help="one of the study's scales (default: its first)")
     parser.add_argument("--workers", type=at_least_one, help="jobs at a time (default: one per core)")
     parser.add_argument("--timeout", type=at_least_one, metavar="MINUTES", help="end a job that takes longer")
-    parser.add_argument("--dry-run", action="store_true", help="list the jobs and what each would run, and run nothing")
-    parser.add_argument("--status", action="store_true", help="list the jobs and which are done, and run nothing")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="list the jobs, what each would run and cost; runs nothing"
+    )
+    parser.add_argument(
+        "--status", action="store_true", help="which jobs are done, running, failed or missing; runs nothing"
+    )
     parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
     return parser
 
 
-def _run(crew: Crew, cells: Sequence[Cell], logs: Path, extra: Sequence[str]) -> int:
+def _run(crew: "Crew", cells: Sequence[Cell], logs: Path, extra: Sequence[str]) -> int:
     """Run the jobs without a record; those that are the same run are one job."""
     todo = {cell.hash: cell for cell in cells if not cell.done}
     names = [cell.name for cell in todo.values()]
     if len(set(names)) != len(names):
         raise ConfigError("two jobs of the study have the same row, column and trial")
+    from trigan.cli.crew import report
+    from trigan.cli.launchers import Job
+
     jobs = [Job(cell.name, (*extra, *cell.arguments)) for cell in todo.values()]
     return report(crew.run(jobs, logs))
 
@@ -114,23 +151,3 @@ def _tell_offline(cells: Sequence[Cell]) -> None:
     runs = {cell.record.parents[1] for cell in cells if any(cell.record.parent.glob("wandb/offline-run-*"))}
     for place in sorted(runs):
         print(f"W&B has kept curves offline; send them with: wandb sync {place}/*/wandb", file=sys.stderr)
-
-
-def _show(plan: Plan, commands: bool) -> int:
-    cells, n_matched = plan.cells(), plan.check_matched()
-    matched, waiting = plan.matched(cells)
-    for cell in [*cells, *matched]:
-        print(f"{'done' if cell.done else 'to do':5}  {cell.hash}  {cell.name}")
-        if commands and not cell.done:
-            print("       trigan run " + " ".join(_shell(argument) for argument in cell.arguments))
-    for name in waiting:
-        print(f"to do  {'after the others':20}  {name}")
-    done = sum(cell.done for cell in [*cells, *matched])
-    print(f"{done} of {len(cells) + n_matched} jobs done")
-    return 0
-
-
-def _shell(word: str) -> str:
-    import shlex
-
-    return shlex.quote(word)

@@ -24,6 +24,16 @@ class Line:
 
 
 @dataclass(frozen=True)
+class About:
+    """What a study says of itself to people: its claim, its question, time and hardware, and what is expected."""
+
+    claim: str
+    question: str
+    cost: str
+    expected: str
+
+
+@dataclass(frozen=True)
 class StudyFile:
     """What ``study.yaml`` says, at one scale.
 
@@ -38,7 +48,7 @@ class StudyFile:
 
     name: str
     title: str
-    claim: str
+    about: About
     trials: tuple[int, ...]
     fixed: tuple[str, ...]
     columns: tuple[Line, ...]
@@ -93,7 +103,7 @@ def read(path: Path, scale: str | None = None) -> StudyFile:
     study = StudyFile(
         name=path.resolve().parent.name,
         title=str(content.get("title", path.resolve().parent.name)),
-        claim=str(content.get("claim", "")),
+        about=About(*(str(merged.get(key, "")) for key in ("claim", "question", "cost", "expected"))),
         trials=_trials(path, merged.get("trials", 3)),
         fixed=(*_overrides(path, "fixed", content.get("fixed")), *_overrides(path, "scales", settings.get("set"))),
         columns=_lines(path, "columns", content.get("columns") or [{"name": "all", "set": []}]),
@@ -130,8 +140,8 @@ def _scale(path: Path, scales: Any, wanted: str | None) -> tuple[str | None, dic
         raise ConfigError(f"{path}: scales: expected names, each with `set: [overrides]` and, if it differs, `trials`")
     for name, value in scales.items():
         for key in value:
-            if key not in ("set", "trials"):
-                raise ConfigError(f"{path}: scales.{name}.{key}: no such key; keys: set, trials")
+            if key not in ("set", "trials", "cost"):
+                raise ConfigError(f"{path}: scales.{name}.{key}: no such key; keys: set, trials, cost")
     if wanted is None:
         wanted = next(iter(scales), None)
     elif wanted not in scales:
