@@ -165,6 +165,18 @@ def test_command_skips_what_is_done_and_runs_matched_rows_last(
     assert "archtecture: no such setting; nearest: architecture" in capsys.readouterr().err
 
 
+def test_a_scale_takes_some_rows_and_columns(tmp_path: Path) -> None:
+    small = {"set": [], "columns": ["large"], "rows": ["it's two", "baseline"], "cost": "a minute"}
+    study = read(write(tmp_path, cost="an hour", scales={"small": small, "all": {}}), "small")
+    assert [line.name for line in study.columns] == ["large"]
+    assert [line.name for line in study.rows] == ["baseline", "it's two"]
+    assert study.about.cost == "a minute"
+    whole = read(tmp_path / "table" / "study.yaml", "all")
+    assert (len(whole.columns), len(whole.rows), whole.about.cost) == (2, 3, "an hour")
+    with pytest.raises(ConfigError, match="scales: columns: 'larg' is none; nearest: large"):
+        read(write(tmp_path, scales={"small": {**small, "columns": ["larg"]}}))
+
+
 @pytest.mark.parametrize(
     "override", ["trial=5", "strategy=two", "strategy.flag=false", "data.size=32", "data={size:32}", "row=x"]
 )

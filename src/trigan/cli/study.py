@@ -35,7 +35,7 @@ class Plan:
         cells = tuple(self._cell(row, column, trial, ()) for row, column, trial in self._grid() if not row.match)
         for row, column, trial in self._grid():
             if row.match:  # checked now, with a stand-in for the compute
-                self._compose(row, column, trial, _matched(1))
+                self._compose(row, column, trial, given_flops(1))
         first = self.first()
         return self.with_matched(Jobs(cells, (), first.paths.outputs, self.variant(), first.debug is not None))
 
@@ -48,7 +48,7 @@ class Plan:
                 continue
             if ready(cells, column.name, trial):
                 beside = [cell for cell in cells if cell.column == column and cell.trial == trial]
-                found.append(self._cell(row, column, trial, _matched(max(flops(cell.record) for cell in beside))))
+                found.append(self._cell(row, column, trial, given_flops(max(flops(cell.record) for cell in beside))))
             else:
                 waiting.append((row.name, column.name, trial))
         return replace(jobs, cells=(*cells, *found), waiting=tuple(waiting))
@@ -113,5 +113,5 @@ def quoted(text: str) -> str:
     return f"'{escaped}'"
 
 
-def _matched(operations: int) -> tuple[str, ...]:
+def given_flops(operations: int) -> tuple[str, ...]:
     return (f"strategy.matched_flops={operations}",)

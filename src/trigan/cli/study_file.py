@@ -66,6 +66,10 @@ _KEYS = {
 }
 
 
+#: What a scale may say: overrides of every job, and the rest where it differs; rows and columns by name.
+_IN_SCALE = ("set", "trials", "cost", "columns", "rows")
+
+
 def find(name: str) -> Path:
     """The file of a study: a path, ``./experiments/NAME`` or one that comes with trigan.
 
@@ -99,15 +103,15 @@ def read(path: Path, scale: str | None = None) -> StudyFile:
         if key not in _KEYS:
             raise ConfigError(f"{path}: {key}: no such key{suffix(str(key), _KEYS)}")
     chosen, settings = _scale(path, content.get("scales"), scale)
-    merged = {**content, **{key: value for key, value in settings.items() if key != "set"}}
+    merged = {**content, **{key: value for key, value in settings.items() if key in ("trials", "cost")}}
     study = StudyFile(
         name=path.resolve().parent.name,
         title=str(content.get("title", path.resolve().parent.name)),
         about=About(*(str(merged.get(key, "")) for key in ("claim", "question", "cost", "expected"))),
         trials=_trials(path, merged.get("trials", 3)),
         fixed=(*_overrides(path, "fixed", content.get("fixed")), *_overrides(path, "scales", settings.get("set"))),
-        columns=_lines(path, "columns", content.get("columns") or [{"name": "all", "set": []}]),
-        rows=_lines(path, "rows", content.get("rows")),
+        columns=_some(path, "columns", content.get("columns") or [{"name": "all", "set": []}], settings),
+        rows=_some(path, "rows", content.get("rows"), settings),
         reference=None if content.get("reference") is None else str(content["reference"]),
         family=_family(path, content.get("family")),
         margin=_margin(path, content.get("margin", 0.5)),
@@ -137,11 +141,11 @@ def _check_names(path: Path, study: StudyFile) -> None:
 def _scale(path: Path, scales: Any, wanted: str | None) -> tuple[str | None, dict[str, Any]]:
     scales = scales or {}
     if not isinstance(scales, dict) or not all(isinstance(value, dict) for value in scales.values()):
-        raise ConfigError(f"{path}: scales: expected names, each with `set: [overrides]` and, if it differs, `trials`")
+        raise ConfigError(f"{path}: scales: expected names, each with `set: [overrides]` and what else differs")
     for name, value in scales.items():
         for key in value:
-            if key not in ("set", "trials", "cost"):
-                raise ConfigError(f"{path}: scales.{name}.{key}: no such key; keys: set, trials, cost")
+            if key not in _IN_SCALE:
+                raise ConfigError(f"{path}: scales.{name}.{key}: no such key; keys: {', '.join(_IN_SCALE)}")
     if wanted is None:
         wanted = next(iter(scales), None)
     elif wanted not in scales:
@@ -197,6 +201,21 @@ def _lines(path: Path, kind: str, value: Any) -> tuple[Line, ...]:
     return tuple(
         Line(str(i["name"]), _overrides(path, f"{kind}: {i['name']}", i.get("set")), i.get("match")) for i in value
     )
+
+
+def _some(path: Path, kind: str, value: Any, scale: dict[str, Any]) -> tuple[Line, ...]:
+    """All rows or columns, or those that the scale names, in the file's order."""
+    lines = _lines(path, kind, value)
+    wanted = scale.get(kind)
+    if wanted is None:
+        return lines
+    names = [line.name for line in lines]
+    if not isinstance(wanted, list) or not wanted:
+        raise ConfigError(f"{path}: scales: {kind}: expected a list of names of {kind}")
+    for name in wanted:
+        if name not in names:
+            raise ConfigError(f"{path}: scales: {kind}: {name!r} is none{suffix(str(name), names)}")
+    return tuple(line for line in lines if line.name in wanted)
 
 
 def _family(path: Path, value: Any) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
