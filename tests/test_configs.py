@@ -277,4 +277,4 @@ def test_studies_compose(path: Path) -> None:
         plan = Plan(composer(), study)
         for row in study.rows:
             plan._compose(row, study.columns[0], study.trials[0], given_flops(1) if row.match else ())
-        assert study.family is not None, "the comparisons that the claim speaks of"
+        assert study.reading.family is not None, "the comparisons that the claim speaks of"

@@ -10,13 +10,14 @@ from rich.console import Console
 
 from trigan.artifacts.atomic import explained
 from trigan.cli.arguments import Parser, at_least_one
-from trigan.cli.jobs import Cell, Shelf, look
+from trigan.cli.jobs import Cell, Jobs, Shelf, look
 from trigan.cli.study_file import StudyFile, find, read
 from trigan.errors import ConfigError
 
 if TYPE_CHECKING:
     from trigan.cli.crew import Crew
     from trigan.cli.study import Plan
+    from trigan.results.table import Table
 
 
 def main(arguments: list[str]) -> int:
@@ -54,12 +55,9 @@ def _run_study(study: StudyFile, shelf: Shelf, options: Any) -> int:
         plan = _plan(study, options)
         jobs = plan.jobs()
         shelf.keep(jobs)
-        logs = jobs.logs(study.name)
         print(f"{study.title}: {len(jobs)} jobs", file=sys.stderr)
-        code = _run(crew, jobs.cells, logs, extra)
-        first, jobs = jobs.cells, plan.with_matched(jobs)
+        jobs, code = run_jobs(crew, plan, jobs, study.name, extra)
         shelf.keep(jobs)
-        code = max(code, _run(crew, [cell for cell in jobs.cells if cell not in first], logs, extra))
     for row, column, trial in jobs.waiting:
         print(
             f"not run: {row}, {column}, trial {trial} needs the compute of its column's other rows, of which some "
@@ -78,12 +76,38 @@ def _run_study(study: StudyFile, shelf: Shelf, options: Any) -> int:
     return code
 
 
+def run_jobs(crew: "Crew", plan: "Plan", jobs: Jobs, study: str, extra: Sequence[str]) -> tuple[Jobs, int]:
+    """Run what has no record yet, and then those that are given the compute of others; 1 where any failed.
+
+    Args:
+        extra: what goes before every job's settings.
+    """
+    code = _run(crew, jobs.cells, jobs.logs(study), extra)
+    later = plan.with_matched(jobs)
+    fresh = [cell for cell in later.cells if cell not in jobs.cells]
+    return later, max(code, _run(crew, fresh, jobs.logs(study), extra))
+
+
 def write_table(study: StudyFile, cells: Sequence[Cell], folder: Path) -> None:
     """Print the table of the finished jobs, and write it as text, Markdown, CSV and a picture."""
     from trigan.results.files import write_atomically
     from trigan.results.pictures import comparison
-    from trigan.results.record import Record, read_record
     from trigan.results.render import render_csv, render_markdown, render_terminal
+
+    table = table_of(study, cells)
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name, text in (("txt", render_terminal(table)), ("md", render_markdown(table)), ("csv", render_csv(table))):
+        write_atomically(folder / f"table.{name}", text.encode())
+    comparison(table, folder / "comparison.png")
+    console = Console()
+    print(render_terminal(table, width=max(console.width, 80), colour=console.is_terminal))
+    print(f"written: {folder}/table.txt, table.md, table.csv, comparison.png")
+
+
+def table_of(study: StudyFile, cells: Sequence[Cell]) -> "Table":
+    """The table of a study's finished jobs."""
+    from trigan.results.record import Record, read_record
     from trigan.results.table import Family, TableSpec, build_table
 
     records: dict[tuple[str, str], list[Record]] = {}
@@ -95,20 +119,12 @@ def write_table(study: StudyFile, cells: Sequence[Cell], folder: Path) -> None:
         rows=tuple(row.name for row in study.rows),
         columns=tuple(column.name for column in study.columns),
         trials=study.trials,
-        reference=study.reference,
-        family=Family(*study.family) if study.family else None,
-        margin=study.margin,
-        metric=study.metric,
+        reference=study.reading.reference,
+        family=Family(*study.reading.family) if study.reading.family else None,
+        margin=study.reading.margin,
+        metric=study.reading.metric,
     )
-    table = build_table(records, spec)
-    with explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    for name, text in (("txt", render_terminal(table)), ("md", render_markdown(table)), ("csv", render_csv(table))):
-        write_atomically(folder / f"table.{name}", text.encode())
-    comparison(table, folder / "comparison.png")
-    console = Console()
-    print(render_terminal(table, width=max(console.width, 80), colour=console.is_terminal))
-    print(f"written: {folder}/table.txt, table.md, table.csv, comparison.png")
+    return build_table(records, spec)
 
 
 def _parser() -> Parser:

@@ -1,6 +1,7 @@
 """A study: ``experiments/NAME/study.yaml``, one table's claim, grid and scales."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -34,16 +35,31 @@ class About:
 
 
 @dataclass(frozen=True)
+class Reading:
+    """How a study's table is read.
+
+    Attributes:
+        reference: the row that differences are taken to.
+        family: primary comparisons, (rows, baselines), or None.
+        margin: of the table's dagger, in points.
+        metric: what the table shows, as in a record's ``result.test``.
+        chains: for a row, (what is added, the row that this step starts from), step by step up to the row itself.
+    """
+
+    reference: str | None
+    family: tuple[tuple[str, ...], tuple[str, ...]] | None
+    margin: float
+    metric: str
+    chains: Mapping[str, tuple[tuple[str, str], ...]]
+
+
+@dataclass(frozen=True)
 class StudyFile:
     """What ``study.yaml`` says, at one scale.
 
     Attributes:
         scale: chosen scale; None where the study has none.
         fixed: overrides of every job, those of the scale included.
-        reference: the row that differences are taken to.
-        family: primary comparisons, (rows, baselines), or None.
-        margin: of the table's dagger, in points.
-        metric: what the table shows, as in a record's ``result.test``.
     """
 
     name: str
@@ -53,16 +69,13 @@ class StudyFile:
     fixed: tuple[str, ...]
     columns: tuple[Line, ...]
     rows: tuple[Line, ...]
-    reference: str | None
-    family: tuple[tuple[str, ...], tuple[str, ...]] | None
-    margin: float
-    metric: str
+    reading: Reading
     scale: str | None
 
 
 _KEYS = {
     *("title", "claim", "question", "trials", "fixed", "columns", "rows", "reference", "family", "margin", "scales"),
-    *("metric", "command", "cost", "expected", "published"),  # all but the first for people, and for pages
+    *("chains", "metric", "command", "cost", "expected", "published"),
 }
 
 
@@ -112,10 +125,13 @@ def read(path: Path, scale: str | None = None) -> StudyFile:
         fixed=(*_overrides(path, "fixed", content.get("fixed")), *_overrides(path, "scales", settings.get("set"))),
         columns=_some(path, "columns", content.get("columns") or [{"name": "all", "set": []}], settings),
         rows=_some(path, "rows", content.get("rows"), settings),
-        reference=None if content.get("reference") is None else str(content["reference"]),
-        family=_family(path, content.get("family")),
-        margin=_margin(path, content.get("margin", 0.5)),
-        metric=_metric(path, str(content.get("metric", "accuracy"))),
+        reading=Reading(
+            None if content.get("reference") is None else str(content["reference"]),
+            _family(path, content.get("family")),
+            _margin(path, content.get("margin", 0.5)),
+            _metric(path, str(content.get("metric", "accuracy"))),
+            _chains(path, content.get("chains")),
+        ),
         scale=chosen,
     )
     _check_names(path, study)
@@ -127,9 +143,11 @@ def _check_names(path: Path, study: StudyFile) -> None:
     for kind, names in (("rows", rows), ("columns", [column.name for column in study.columns])):
         if len(set(names)) != len(names):
             raise ConfigError(f"{path}: {kind}: two have the same name")
+    reading = study.reading
     named = (
-        *((study.reference,) if study.reference else ()),
-        *(study.family[0] + study.family[1] if study.family else ()),
+        *((reading.reference,) if reading.reference else ()),
+        *(reading.family[0] + reading.family[1] if reading.family else ()),
+        *(name for row, steps in reading.chains.items() for name in (row, *(start for _, start in steps))),
     )
     for name in named:
         if name not in rows:
@@ -216,6 +234,14 @@ def _some(path: Path, kind: str, value: Any, scale: dict[str, Any]) -> tuple[Lin
         if name not in names:
             raise ConfigError(f"{path}: scales: {kind}: {name!r} is none{suffix(str(name), names)}")
     return tuple(line for line in lines if line.name in wanted)
+
+
+def _chains(path: Path, value: Any) -> dict[str, tuple[tuple[str, str], ...]]:
+    value = {} if value is None else value
+    steps = [step for chain in value.values() for step in chain] if isinstance(value, dict) else [None]
+    if not all(isinstance(step, dict) and set(step) == {"adds", "from"} for step in steps):
+        raise ConfigError(f"{path}: chains: expected rows, each with a list of `adds: what` and `from: row`")
+    return {str(row): tuple((str(step["adds"]), str(step["from"])) for step in chain) for row, chain in value.items()}
 
 
 def _family(path: Path, value: Any) -> tuple[tuple[str, ...], tuple[str, ...]] | None:

@@ -64,19 +64,20 @@ def correction(cell: Cell, against: Cell) -> float | None:
 
 def contrast(row: str, against: str, column: str, cell: Cell, other: Cell) -> Contrast:
     """Compare two cells, or say why not."""
-
-    def none(kind: Kind, reason: str = "") -> Contrast:
-        return Contrast(row, against, column, kind, reason=reason)
-
     if row == against:
-        return none("itself")
+        return Contrast(row, against, column, "itself")
+    found = measured(row, against, column, cell, other)
+    sight = unequal_sight(cell, other) if found.differences else ""
+    return Contrast(row, against, column, "unequal", reason=sight) if sight else found
+
+
+def measured(row: str, against: str, column: str, cell: Cell, other: Cell) -> Contrast:
+    """The difference of two cells whatever each of them sees: what the further sight or another method adds."""
     if not cell.values or not other.values:
-        return none("absent", "no run" if not cell.undefined else "not defined")
+        return Contrast(row, against, column, "absent", reason="no run" if not cell.undefined else "not defined")
     if cell.incomplete or other.incomplete:
-        return none("incomplete", "incomplete" if cell.incomplete else f"{against} is incomplete")
-    sight = unequal_sight(cell, other)
-    if sight:
-        return none("unequal", sight)
+        why = "incomplete" if cell.incomplete else f"{against} is incomplete"
+        return Contrast(row, against, column, "incomplete", reason=why)
     differences = paired_differences(cell, other)
     summary, kind = summarise(differences), evidence(len(differences))
     if kind == "values":

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from rich import box
@@ -122,15 +122,19 @@ def render_markdown(table: Table, decimals: int = 1) -> str:
     wording = Wording(table.metric, decimals)
     parts = []
     for level, block in enumerate(blocks(table, wording)):
-        lines = [f"{'#' * (2 if level == 0 else 3)} {_escape(block.title)}", "", _line(block.header)]
-        lines.append(_line(["---"] * len(block.header), escape=False))
-        for i, row in enumerate(block.rows):
-            texts = [_strong(t) if (i, j) in block.bold else _escape(t) for j, t in enumerate(row)]
-            lines.append(_line(texts, escape=False))
-        parts.append("\n".join(lines))
+        title = f"{'#' * (2 if level == 0 else 3)} {_escape(block.title)}"
+        parts.append(f"{title}\n\n{markdown_grid(block.header, block.rows, block.bold)}")
     parts.append(_escape(paragraph(table, wording)))
     parts.append("\n".join(f"- {_escape(note)}" for note in notes(table, wording, best_mark="bold")))
     return "\n\n".join(parts) + "\n"
+
+
+def markdown_grid(header: Sequence[str], rows: Iterable[Sequence[str]], bold: Collection[tuple[int, int]] = ()) -> str:
+    """A Markdown table of texts, escaped; ``bold`` are (row, column) indices."""
+    lines = [_line(list(header)), _line(["---"] * len(header), escape=False)]
+    for i, row in enumerate(rows):
+        lines.append(_line([_strong(t) if (i, j) in bold else _escape(t) for j, t in enumerate(row)], escape=False))
+    return "\n".join(lines)
 
 
 def _line(texts: tuple[str, ...] | list[str], escape: bool = True) -> str:
