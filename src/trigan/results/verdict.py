@@ -122,7 +122,7 @@ def findings(
 
 
 def _steps(row: str, column: str, chain: Sequence[tuple[str, str]], table: Table) -> tuple[Step, ...]:
-    ends = [start for _, start in chain[1:]] + [row]
+    ends = [start for _, start in chain[1:]] + [row] * bool(chain)
     return tuple(
         Step(adds, measured(end, start, column, table.cells[end, column], table.cells[start, column]))
         for (adds, start), end in zip(chain, ends, strict=True)

@@ -1,0 +1,85 @@
+"""`trigan verdict`: its trials, its budgets of labels, where the page goes; the jobs themselves are stood in for."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trigan.cli.compose import Composer
+from trigan.cli.crew import Crew
+from trigan.cli.launchers import Job
+from trigan.cli.main import main
+from trigan.cli.pool import Ended
+
+from ..results.conftest import make_record
+
+SCORES = {"baseline: classic": 0.80, "baseline: FixMatch": 0.83, "joint: feature matching": 0.88}
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]]:
+    """The configs of all jobs that were run, each of which has left a record."""
+    composer, configs = Composer(), []
+
+    def run_jobs(self: Crew, jobs: Sequence[Job], logs: Path) -> list[Ended]:
+        for job in jobs:
+            composed = composer.compose(job.overrides)
+            config = composed.config
+            configs.append(config)
+            place = composed.paths.runs / composed.run_hash(composed.load_data().fingerprint)
+            place.mkdir(parents=True)
+            per_class = config["regime"]["labels_per_class"]
+            score = SCORES.get(str(config["row"]), 0.7) + 0.001 * config["trial"] + 0.02 * ((per_class or 9) > 5)
+            sees = {"L": per_class or 9, "U": 0 if config["row"] in ("baseline: bare", "baseline: classic") else 100}
+            (place / "record.json").write_text(json.dumps(make_record(score, config["trial"], sees=sees)))
+        return [Ended(job, 0, 1.0, tmp_path / "none.log") for job in jobs]
+
+    monkeypatch.setattr(Crew, "run", run_jobs)
+    monkeypatch.setattr(Crew, "__enter__", lambda self: self)
+    monkeypatch.setattr(Crew, "__exit__", lambda self, *given: None)
+    return configs
+
+
+def test_a_verdict(told: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["verdict", "regime.labels_per_class=5", "data.suggested.gan_steps=7", f"paths.outputs={tmp_path}"]
+    assert main([*line, "--trials", "1"]) == 0
+    out = capsys.readouterr()
+    assert out.err.splitlines() == ["verdict: trial 0, at most 1"]
+    page = (tmp_path / "verdicts" / "digits-5-a-class" / "verdict.md").read_text()
+    assert (tmp_path / "verdicts" / "digits-5-a-class" / "comparison.png").stat().st_size > 1000
+    assert out.out == f"{page}\nwritten: {tmp_path}/verdicts/digits-5-a-class/verdict.md, comparison.png\n"
+    # 0.88 is more than the baseline reaches with the most labels (0.82).
+    assert "| joint: feature matching | +5.0 | baseline: FixMatch | - | more than all tried | 1.0 x |" in page
+    assert "| 2 | 5 | 10 | 20 | 40 |" in page
+    assert [config["regime"]["labels_per_class"] for config in told[10:]] == [2, 10, 20, 40]
+    assert {config["regime"]["labels_per_class"] for config in told[:10]} == {5}
+    assert all(config["strategy"]["gan"]["steps"] == 7 for config in told if config["row"] == "augment: DCGAN")
+    assert [config["row"] for config in told[10:]] == ["baseline: classic"] * 4
+    assert told[9]["row"] == "baseline: FixMatch, matched compute"
+    assert told[9]["strategy"]["matched_flops"] == 1_500_000_000_000
+    told.clear()
+    assert main([*line, "--trials", "1"]) == 0
+    assert told == [], "what has a record is not run again"
+
+
+@pytest.mark.usefixtures("told")
+def test_minutes_end_it_after_the_first_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verdict", f"paths.outputs={tmp_path}", "regime=full", "--minutes", "0.001", "--name", "mine"]) == 0
+    out = capsys.readouterr()
+    assert out.err.splitlines()[-1].startswith("1 trials took")
+    page = (tmp_path / "verdicts" / "mine" / "verdict.md").read_text()
+    assert page.startswith("# Verdict: digits, all labels\n\n**Not decided: with 1 trial no interval can be given")
+    assert "Label-equivalents are not given" in page
+
+
+def test_mistakes_are_told_before_any_work(capsys: pytest.CaptureFixture[str]) -> None:
+    for words, said in (
+        (["regime.labels_per_class=5000"], "class '0' has"),
+        (["debug=fast"], "debug: a verdict on debug runs would mean nothing"),
+        (["strategy=joint"], "study verdict sets strategy itself"),
+        (["archtecture=dcgan"], "archtecture: no such setting; nearest: architecture"),
+    ):
+        assert main(["verdict", *words]) != 0
+        assert said in capsys.readouterr().err

@@ -1,0 +1,150 @@
+"""The verdict: gains, label-equivalents, attribution, and the page that says them."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trigan.results.cell import METRICS, Cell
+from trigan.results.statistics import minimal_detectable_difference
+from trigan.results.table import Family, Table, TableSpec, build_table
+from trigan.results.verdict import Curve, equivalent, findings
+from trigan.results.verdict_page import Circumstances, render_verdict
+
+Records = Callable[..., Any]
+L, LU = {"L": 100, "U": 0, "V": 0, "X": 0}, {"L": 100, "U": 900, "V": 0, "X": 0}
+CHAINS = {"joint": (("augmentation", "bare"), ("unlabelled images", "classic"), ("generator", "FixMatch"))}
+
+
+def table(records: Records, gain: float = 0.05, noise: float = 0.002, n: int = 10, redrawn: bool = False) -> Table:
+    """Four rows; ``joint`` lies ``gain`` over FixMatch, give or take ``noise``."""
+    draw = np.random.Generator(np.random.PCG64(3))
+
+    def row(mean: float, sees: dict[str, int], flops: int) -> Any:
+        values = [mean + noise * float(x) for x in draw.normal(size=n)]
+        return records(values, sees=sees, cost={"flops": flops}, split={"test_redrawn": redrawn})
+
+    places = {
+        ("bare", "all"): row(0.70, L, 100),
+        ("classic", "all"): row(0.75, L, 100),
+        ("FixMatch", "all"): row(0.80, LU, 300),
+        ("joint", "all"): row(0.80 + gain, LU, 450),
+    }
+    family = Family(("joint",), ("bare", "classic", "FixMatch"))
+    spec = TableSpec(
+        "t", ("bare", "classic", "FixMatch", "joint"), ("all",), tuple(range(n)), "accuracy", "classic", family
+    )
+    return build_table(places, spec)
+
+
+def curve(records: Records, n: int = 10, slope: float = 0.1) -> Curve:
+    """``slope`` more for each doubling of labels, from 0.7 at 5 labels."""
+    cells = {
+        5 * 2**i: Cell(
+            tuple(records([0.7 + slope * i + 1e-4 * t for t in range(n)])), tuple(range(n)), METRICS["accuracy"]
+        )
+        for i in range(4)
+    }
+    return Curve.of(cells)
+
+
+def test_a_clear_gain_is_shown_and_taken_apart(records: Records) -> None:
+    (one,) = findings(table(records), "all", CHAINS, curve(records))
+    assert one.gain.against == "FixMatch"
+    assert one.resolved
+    assert one.helps
+    assert one.cost == 4.5
+    assert [step.adds for step in one.steps] == ["augmentation", "unlabelled images", "generator"]
+    sizes = [step.difference.mean for step in one.steps]
+    assert sizes == pytest.approx([0.05, 0.05, 0.05], abs=0.005)
+    first, last = one.steps[0].difference, one.steps[-1].difference
+    assert (first.row, first.against, last.row, last.against) == ("classic", "bare", "joint", "FixMatch")
+    assert all(step.difference.kind == "headline" for step in one.steps), "equal sight is not asked for here"
+    # 0.85 lies half way between 10 and 20 labels per class, on the log scale.
+    assert one.worth is not None
+    assert one.worth.labels == pytest.approx(10 * math.sqrt(2), rel=0.03)
+    assert one.worth.low is not None
+    assert one.worth.high is not None
+    assert 13 < one.worth.low < one.worth.labels < one.worth.high < 16
+
+
+def test_a_loss_is_shown_to_hurt(records: Records) -> None:
+    (one,) = findings(table(records, gain=-0.05), "all", CHAINS, None)
+    assert one.resolved
+    assert not one.helps
+    assert one.worth is None
+
+
+def test_what_is_not_resolved_says_how_many_trials_would(records: Records) -> None:
+    (one,) = findings(table(records, gain=0.004, noise=0.02), "all", CHAINS, None)
+    assert not one.resolved
+    assert one.detectable is not None
+    assert one.more is not None
+    differences, n = one.gain.differences, len(one.gain.differences)
+    sd = float(np.std(differences, ddof=1))
+    assert one.detectable == pytest.approx(minimal_detectable_difference(sd, n))
+    seen = abs(one.gain.mean or 0.0)
+    assert minimal_detectable_difference(sd, n + one.more) <= seen < minimal_detectable_difference(sd, n + one.more - 1)
+
+
+def test_no_number_of_trials_resolves_a_small_gain_on_redrawn_test_sets(records: Records) -> None:
+    """Trials that redraw the test set overlap, so more of them bring less and less (Nadeau and Bengio)."""
+    built = table(records, gain=0.004, noise=0.02, redrawn=True)
+    (one,) = findings(built, "all", CHAINS, None)
+    assert not one.resolved
+    assert one.more is None
+    page = render_verdict(Circumstances("digits", 10, 10, 1.0, "x"), built, [one], None)
+    assert "not resolved: no practical number of trials would" in page
+
+
+def test_few_trials_decide_nothing(records: Records) -> None:
+    found = findings(table(records, n=3), "all", CHAINS, curve(records, 3))
+    assert not found[0].resolved
+    assert found[0].worth is not None
+    assert found[0].worth.low is None
+    page = render_verdict(Circumstances("digits", 10, 3, 4.0, "trigan verdict"), table(records, n=3), found, None)
+    assert "**Not decided: with 3 trials no interval can be given, and it takes five." in page
+    assert "not decided: fewer than five trials" in page
+
+
+@pytest.mark.parametrize(("score", "labels"), [(0.65, 0.0), (0.7, 5.0), (0.8, 10.0), (1.0, 40.0), (1.1, math.inf)])
+def test_label_equivalents_at_the_ends_and_on_the_budgets(records: Records, score: float, labels: float) -> None:
+    exact = Curve((5, 10, 20, 40), {0: (0.7, 0.8, 0.9, 1.0)})
+    found = equivalent(exact, {0: score})
+    assert found is not None
+    assert found.labels == pytest.approx(labels)
+
+
+def test_a_curve_that_falls_is_taken_as_level() -> None:
+    found = equivalent(Curve((5, 10, 20), {0: (0.7, 0.6, 0.8)}), {0: 0.75})
+    assert found is not None
+    assert found.labels == pytest.approx(10 * math.sqrt(2))
+
+
+def test_trials_that_the_curve_lacks_are_left_out(records: Records) -> None:
+    assert equivalent(Curve((5, 10), {0: (0.7, 0.8)}), {1: 0.75}) is None
+    assert Curve.of({}).values == {}
+
+
+def test_the_page(records: Records) -> None:
+    built = table(records)
+    found = findings(built, "all", CHAINS, curve(records))
+    told = Circumstances("digits", 10, 10, 12.3, "trigan verdict data=digits", ("comparison.png",))
+    page = render_verdict(told, built, found, curve(records))
+    assert page.startswith("# Verdict: digits, 10 labels per class\n\n**Shown to help, over the strongest baseline")
+    gain = 100 * (found[0].gain.mean or 0.0)
+    assert f"| joint | +{gain:.1f} [" in page
+    assert "| FixMatch |" in page
+    assert "| 4.5 x | helps |" in page
+    assert "| joint | augmentation | classic minus bare |" in page
+    assert "| 5 | 10 | 20 | 40 |" in page
+    assert "![Scores of all rows, every trial a dot](comparison.png)" in page
+    assert "`trigan verdict data=digits`: 10 trials in 12 minutes." in page
+    assert "### t: test accuracy, %" in page
+    none = render_verdict(told, table(records, gain=-0.05), findings(table(records, gain=-0.05), "all", {}, None), None)
+    assert (
+        "**No way of using a GAN is shown to help, over the strongest baseline that saw the same images. Shown" in none
+    )
+    assert "Label-equivalents are not given" in none
