@@ -17,7 +17,7 @@ from trigan.results.fitting import fitting, widths
 from trigan.results.notes import notes, paragraph
 from trigan.results.record import SEES
 from trigan.results.table import Table
-from trigan.results.wording import Wording
+from trigan.results.wording import Wording, published
 
 
 def render_terminal(table: Table, width: int = 100, colour: bool = False, decimals: int = 1) -> str:
@@ -98,7 +98,10 @@ def _escape(text: str) -> str:
 
 
 def render_csv(table: Table) -> str:
-    """One line a cell, numbers unrounded and as in the records (fractions); empty where there is nothing to say."""
+    """One line a cell, numbers unrounded and as in the records (fractions); empty where there is nothing to say.
+
+    Published figures are texts, as printed; those that name no cell of ours are in published.csv alone.
+    """
     page = io.StringIO()
     lines = [_csv_line(table, place) for place in table.cells]
     writer = csv.DictWriter(page, fieldnames=list(lines[0]), lineterminator="\n")
@@ -120,6 +123,12 @@ def _csv_line(table: Table, place: tuple[str, str]) -> dict[str, Any]:
         **_csv_contrast("difference", one),
         **_csv_contrast("primary", primary),
         **_csv_sight(cell),
+        "published": " | ".join(map(published, table.beside(place))),
+        "published_elsewhere": " | ".join(
+            f"{published(one.figure)} ({one.differs})"
+            for one in table.published
+            if one.differs and (one.figure.row, one.figure.column) == place
+        ),
     }
 
 
