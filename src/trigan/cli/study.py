@@ -3,11 +3,11 @@
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from trigan.artifacts.identity import canonical
+from trigan.artifacts.identity import canonical, digest
 from trigan.cli.compose import Composed, Composer
 from trigan.cli.study_file import Line, StudyFile
 from trigan.errors import ArtifactError, ConfigError
@@ -68,6 +68,13 @@ class Plan:
         row, column, trial = self._grid()[0]
         plain = Plan(self._composer, self._study)._compose(row, column, trial, ())
         return "" if plain.run_hash("") == self.first().run_hash("") else " ".join(self._overrides)
+
+    def named(self) -> StudyFile:
+        """The study, under a name of its own with a variant: what bears the study's is the study as it is written."""
+        study, variant = self._study, self.variant()
+        if not variant:
+            return study
+        return replace(study, name=f"{study.name}-{digest(variant, 8)}", title=f"{study.title} (with {variant})")
 
     def check_matched(self) -> int:
         """Compose the jobs that are given another's compute, with a stand-in for it, and give their number."""

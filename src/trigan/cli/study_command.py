@@ -2,13 +2,8 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-
-from trigan.artifacts.atomic import explained
-from trigan.artifacts.identity import digest
 from trigan.cli.arguments import Parser, at_least_one
 from trigan.cli.compose import Composer
 from trigan.cli.crew import Crew, report
@@ -22,7 +17,8 @@ def main(arguments: list[str]) -> int:
     """Run a study; 0 when its table is complete, 1 when jobs failed."""
     options = _parser().parse_intermixed_args(arguments)
     composer = Composer(options.config_dir)
-    study = read(find(options.name), options.scale)
+    file = find(options.name)
+    study = read(file, options.scale)
     plan = Plan(composer, study, options.overrides)
     if options.dry_run or options.status:
         return _show(plan, options.dry_run)
@@ -40,45 +36,20 @@ def main(arguments: list[str]) -> int:
     if base.debug:
         print("debug runs enter no table; their records are under", base.paths.runs)
         return 1 if waiting else code
-    variant = plan.variant()
-    if variant:  # its own table: what is under the study's name is the study as it is written
-        study = replace(study, name=f"{study.name}-{digest(variant, 8)}", title=f"{study.title} (with {variant})")
+    study = plan.named()
     folder = base.paths.outputs / "studies" / study.name / (study.scale or "")
-    write_table(study, [*cells, *matched], folder)
+    write_table(study, file, [*cells, *matched], folder)
     return 1 if waiting else code
 
 
-def write_table(study: StudyFile, cells: Sequence[Cell], folder: Path) -> None:
-    """Print the table of the finished jobs, and write it as text, Markdown, CSV and a picture."""
-    from trigan.results.files import write_atomically
-    from trigan.results.pictures import comparison
-    from trigan.results.record import Record, read_record
-    from trigan.results.render import render_csv, render_markdown, render_terminal
-    from trigan.results.table import Family, TableSpec, build_table
+def write_table(study: StudyFile, file: Path, cells: Sequence[Cell], folder: Path) -> None:
+    """Print the table of the finished jobs, and write it in all formats for files."""
+    from trigan.cli.study_table import print_terminal, study_table, write_files
 
-    records: dict[tuple[str, str], list[Record]] = {}
-    for cell in cells:
-        if cell.done:
-            records.setdefault((cell.row.name, cell.column.name), []).append(read_record(cell.record))
-    spec = TableSpec(
-        title=study.title,
-        rows=tuple(row.name for row in study.rows),
-        columns=tuple(column.name for column in study.columns),
-        trials=study.trials,
-        reference=study.reference,
-        family=Family(*study.family) if study.family else None,
-        margin=study.margin,
-        metric=study.metric,
-    )
-    table = build_table(records, spec)
-    with explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    for name, text in (("txt", render_terminal(table)), ("md", render_markdown(table)), ("csv", render_csv(table))):
-        write_atomically(folder / f"table.{name}", text.encode())
-    comparison(table, folder / "comparison.png")
-    console = Console()
-    print(render_terminal(table, width=max(console.width, 80), colour=console.is_terminal))
-    print(f"written: {folder}/table.txt, table.md, table.csv, comparison.png")
+    table = study_table(study, file, cells)
+    written = write_files(table, folder)
+    print_terminal(table)
+    print(f"written: {folder}/{', '.join(written)}")
 
 
 def _parser() -> Parser:
