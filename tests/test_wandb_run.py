@@ -53,6 +53,8 @@ def test_the_run_in_wandb_is_the_run_on_disk(tmp_path: Path, capsys: pytest.Capt
     for key in losses:
         assert [row[key] for row in logged if key in row] == [row[key] for row in curves if key in row]
     assert any("joint/samples._type" in row for row in logged)
+    assert (run / "files" / "record.json").read_bytes() == (joint / "record.json").read_bytes()
+    assert [file["path"] for record in records(run, "files") for file in record["files"]][-1] == "record.json"
 
     baseline = go(tmp_path / "debug", capsys, "wandb", "strategy=baseline", "trial=2")
     (other,) = runs(baseline)

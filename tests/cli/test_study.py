@@ -199,13 +199,13 @@ def test_a_second_look_composes_nothing(
     """Until something changes that a job's hash depends on, or a job that waited for others can be told."""
     path, own = write(tmp_path, columns=STUDY["columns"][:1]), f"paths.outputs={tmp_path}"
     composed: list[str] = []
-    whole = study_command._plan
+    whole = study_command.plan_of
 
     def counting(study: Any, options: Any) -> Plan:
         composed.append(study.name)
         return whole(study, options)
 
-    monkeypatch.setattr(study_command, "_plan", counting)
+    monkeypatch.setattr(study_command, "plan_of", counting)
     status = ["study", str(path), own, "--status"]
     looks = []
     for _ in range(2):

@@ -20,7 +20,7 @@ from PIL import Image
 
 from trigan.errors import ConfigError
 from trigan.tracking import RunInfo
-from trigan.tracking.wandb import WandbTracker, WandbTracking
+from trigan.tracking.wandb import WandbTracker, WandbTracking, public_api
 
 ID = "0123456789abcdef" * 4
 
@@ -91,6 +91,34 @@ def test_an_offline_run_holds_what_is_promised(tmp_path: Path, capfd: pytest.Cap
     assert '"test/confusion_table"' in inspect(run)
     assert not list((run / "files").glob("*requirements*")), "nobody asked for a list of packages"
     assert list((tmp_path / "home").iterdir()) == [], "everything lies under the run's directory"
+
+
+def test_the_record_is_a_file_of_the_run(tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text('{"run": "0123"}\n')
+    tracker = WandbTracking(mode="offline").open(info(tmp_path), {})
+    tracker.summary({"test/accuracy": 0.8})
+    tracker.record(tmp_path / "record.json")
+    tracker.finish()
+    (run,) = runs(tmp_path)
+    assert records(run, "files") == [{"files": [{"path": "record.json"}]}]
+    kept = run / "files" / "record.json"
+    assert not kept.is_symlink(), "what is sent later is what was there"
+    assert kept.read_text() == '{"run": "0123"}\n'
+
+
+def test_who_reads_has_to_be_logged_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"^you are not logged in to W&B: log in with `wandb login`"):
+        public_api()
+    monkeypatch.setenv("WANDB_API_KEY", "short")
+    with pytest.raises(ConfigError, match=r"^W&B: .*; log in with `wandb login`$"):
+        public_api()
+
+
+def test_a_reader_whose_server_is_away_gets_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    with pytest.raises(ConfigError, match=r"^W&B can't be reached \(.*\); try again later"):
+        public_api(timeout=1)
 
 
 def test_started_again_it_is_one_run(tmp_path: Path) -> None:

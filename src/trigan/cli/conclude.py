@@ -62,6 +62,7 @@ def conclude(
     tracker.confusion("final/test/confusion", np.asarray(result["test"]["confusion"]), source.class_names)
     tracker.summary(_summary(result))
     write_record(place.record, record)
+    tracker.record(place.record)
     _log.info("test accuracy %.2f %%: %s", 100 * result["test"]["accuracy"], place.record)
 
 

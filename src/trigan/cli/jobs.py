@@ -80,14 +80,14 @@ class Shelf:
     path: Path
 
     @classmethod
-    def of(cls, file: Path, study: StudyFile, overrides: Sequence[str], extra: Path | None) -> "Shelf":
-        """The shelf of the study that ``file`` says, with the user's overrides and folder of groups."""
+    def of(cls, study: StudyFile, overrides: Sequence[str], extra: Path | None) -> "Shelf":
+        """The shelf of a study with the user's overrides and folder of groups."""
         outputs = outputs_of(overrides)
         mark = hashlib.sha256(f"{__version__} {PROTOCOL_VERSION} {outputs} {study.scale} {list(overrides)}".encode())
         for folder in (places.conf(), *([extra] if extra else [])):
             for path in sorted(folder.rglob("*.yaml")):
                 mark.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
-        mark.update(file.read_bytes())
+        mark.update(study.file.read_bytes())
         return cls(outputs.joinpath(*FOLDER, f"{study.name}-{mark.hexdigest()[:16]}.json"))
 
     def keep(self, jobs: Jobs) -> None:
@@ -139,6 +139,22 @@ def look(shelf: Shelf, study: StudyFile, plan: Callable[[], "Plan"]) -> Jobs:
         return jobs
     shelf.keep(jobs)
     return jobs
+
+
+def plan_of(study: StudyFile, options: Any) -> "Plan":
+    """The study's plan with a command's ``overrides`` and ``config_dir``."""
+    from trigan.cli.compose import Composer  # Hydra and torch, which a look at finished jobs can do without
+    from trigan.cli.study import Plan
+
+    return Plan(Composer(options.config_dir), study, options.overrides)
+
+
+def named(study: StudyFile, jobs: Jobs) -> StudyFile:
+    """The study, under a name of its own where overrides make it another than what is written."""
+    if not jobs.variant:
+        return study
+    name = f"{study.name}-{hashlib.sha256(jobs.variant.encode()).hexdigest()[:8]}"
+    return replace(study, name=name, title=f"{study.title} (with {jobs.variant})")
 
 
 def ready(cells: Iterable[Cell], column: str, trial: int) -> bool:

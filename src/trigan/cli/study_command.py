@@ -2,57 +2,43 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
-from trigan.artifacts.atomic import explained
 from trigan.cli.arguments import Parser, at_least_one
-from trigan.cli.jobs import Cell, Jobs, Shelf, look
+from trigan.cli.jobs import Cell, Jobs, Shelf, look, named, plan_of
 from trigan.cli.study_file import StudyFile, find, read
 from trigan.errors import ConfigError
 
 if TYPE_CHECKING:
     from trigan.cli.crew import Crew
     from trigan.cli.study import Plan
-    from trigan.results.table import Table
 
 
 def main(arguments: list[str]) -> int:
     """Run a study; 0 when its table is complete, 1 when jobs failed."""
     options = _parser().parse_intermixed_args(arguments)
-    file = find(options.name)
-    study = read(file, options.scale)
-    shelf = Shelf.of(file, study, options.overrides, options.config_dir)
+    study = read(find(options.name), options.scale)
+    shelf = Shelf.of(study, options.overrides, options.config_dir)
     if options.status:
         from trigan.cli.study_status import show_status
 
-        show_status(look(shelf, study, lambda: _plan(study, options)), study.name, options.workers)
+        show_status(look(shelf, study, lambda: plan_of(study, options)), study.name, options.workers)
         return 0
     if options.dry_run:
         from trigan.cli.study_status import show_plan
 
-        show_plan(_plan(study, options).jobs(), study.about.cost, options.workers)
+        show_plan(plan_of(study, options).jobs(), study.about.cost, options.workers)
         return 0
     return _run_study(study, shelf, options)
 
 
-def _plan(study: StudyFile, options: Any) -> "Plan":
-    from trigan.cli.compose import Composer  # Hydra and torch, which a look at finished jobs can do without
-    from trigan.cli.study import Plan
-
-    return Plan(Composer(options.config_dir), study, options.overrides)
-
-
 def _run_study(study: StudyFile, shelf: Shelf, options: Any) -> int:
-    from trigan.artifacts.identity import digest
     from trigan.cli.crew import Crew
 
     extra = ["--config-dir", str(options.config_dir.absolute())] if options.config_dir else []
     with Crew(options.workers, options.timeout) as crew:
-        plan = _plan(study, options)
+        plan = plan_of(study, options)
         jobs = plan.jobs()
         shelf.keep(jobs)
         print(f"{study.title}: {len(jobs)} jobs", file=sys.stderr)
@@ -69,9 +55,7 @@ def _run_study(study: StudyFile, shelf: Shelf, options: Any) -> int:
     if jobs.debug:
         print("debug runs enter no table; their records are under", jobs.cells[0].record.parents[1])
         return code
-    if jobs.variant:  # its own table: what is under the study's name is the study as it is written
-        name = f"{study.name}-{digest(jobs.variant, 8)}"
-        study = replace(study, name=name, title=f"{study.title} (with {jobs.variant})")
+    study = named(study, jobs)
     write_table(study, jobs.cells, jobs.outputs / "studies" / study.name / (study.scale or ""))
     return code
 
@@ -89,42 +73,13 @@ def run_jobs(crew: "Crew", plan: "Plan", jobs: Jobs, study: str, extra: Sequence
 
 
 def write_table(study: StudyFile, cells: Sequence[Cell], folder: Path) -> None:
-    """Print the table of the finished jobs, and write it as text, Markdown, CSV and a picture."""
-    from trigan.results.files import write_atomically
-    from trigan.results.pictures import comparison
-    from trigan.results.render import render_csv, render_markdown, render_terminal
+    """Print the table of the finished jobs, and write it in all formats for files."""
+    from trigan.cli.study_table import print_terminal, study_table, write_files
 
-    table = table_of(study, cells)
-    with explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    for name, text in (("txt", render_terminal(table)), ("md", render_markdown(table)), ("csv", render_csv(table))):
-        write_atomically(folder / f"table.{name}", text.encode())
-    comparison(table, folder / "comparison.png")
-    console = Console()
-    print(render_terminal(table, width=max(console.width, 80), colour=console.is_terminal))
-    print(f"written: {folder}/table.txt, table.md, table.csv, comparison.png")
-
-
-def table_of(study: StudyFile, cells: Sequence[Cell]) -> "Table":
-    """The table of a study's finished jobs."""
-    from trigan.results.record import Record, read_record
-    from trigan.results.table import Family, TableSpec, build_table
-
-    records: dict[tuple[str, str], list[Record]] = {}
-    for cell in cells:
-        if cell.done:
-            records.setdefault((cell.row.name, cell.column.name), []).append(read_record(cell.record))
-    spec = TableSpec(
-        title=study.title,
-        rows=tuple(row.name for row in study.rows),
-        columns=tuple(column.name for column in study.columns),
-        trials=study.trials,
-        reference=study.reading.reference,
-        family=Family(*study.reading.family) if study.reading.family else None,
-        margin=study.reading.margin,
-        metric=study.reading.metric,
-    )
-    return build_table(records, spec)
+    table = study_table(study, cells)
+    written = write_files(table, folder)
+    print_terminal(table)
+    print(f"written: {folder}/{', '.join(written)}")
 
 
 def _parser() -> Parser:

@@ -58,10 +58,13 @@ class StudyFile:
     """What ``study.yaml`` says, at one scale.
 
     Attributes:
+        file: what was read; published figures lie beside it.
         scale: chosen scale; None where the study has none.
+        names: of all rows and all columns, those of other scales too.
         fixed: overrides of every job, those of the scale included.
     """
 
+    file: Path
     name: str
     title: str
     about: About
@@ -71,6 +74,7 @@ class StudyFile:
     rows: tuple[Line, ...]
     reading: Reading
     scale: str | None
+    names: tuple[tuple[str, ...], tuple[str, ...]]
 
 
 _KEYS = {
@@ -118,13 +122,14 @@ def read(path: Path, scale: str | None = None) -> StudyFile:
     chosen, settings = _scale(path, content.get("scales"), scale)
     merged = {**content, **{key: value for key, value in settings.items() if key in ("trials", "cost")}}
     study = StudyFile(
+        file=path,
         name=path.resolve().parent.name,
         title=str(content.get("title", path.resolve().parent.name)),
         about=About(*(str(merged.get(key, "")) for key in ("claim", "question", "cost", "expected"))),
         trials=_trials(path, merged.get("trials", 3)),
         fixed=(*_overrides(path, "fixed", content.get("fixed")), *_overrides(path, "scales", settings.get("set"))),
-        columns=_some(path, "columns", content.get("columns") or [{"name": "all", "set": []}], settings),
-        rows=_some(path, "rows", content.get("rows"), settings),
+        columns=_some(path, "columns", content, settings),
+        rows=_some(path, "rows", content, settings),
         reading=Reading(
             None if content.get("reference") is None else str(content["reference"]),
             _family(path, content.get("family")),
@@ -133,6 +138,7 @@ def read(path: Path, scale: str | None = None) -> StudyFile:
             _chains(path, content.get("chains")),
         ),
         scale=chosen,
+        names=(_names(path, "rows", content), _names(path, "columns", content)),
     )
     _check_names(path, study)
     return study
@@ -221,8 +227,13 @@ def _lines(path: Path, kind: str, value: Any) -> tuple[Line, ...]:
     )
 
 
-def _some(path: Path, kind: str, value: Any, scale: dict[str, Any]) -> tuple[Line, ...]:
+def _names(path: Path, kind: str, content: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(line.name for line in _some(path, kind, content, {}))
+
+
+def _some(path: Path, kind: str, content: dict[str, Any], scale: dict[str, Any]) -> tuple[Line, ...]:
     """All rows or columns, or those that the scale names, in the file's order."""
+    value = content.get(kind) or ([{"name": "all", "set": []}] if kind == "columns" else None)
     lines = _lines(path, kind, value)
     wanted = scale.get(kind)
     if wanted is None:

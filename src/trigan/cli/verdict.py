@@ -16,8 +16,9 @@ from trigan.cli.compose import Composed, Composer
 from trigan.cli.crew import Crew
 from trigan.cli.jobs import Cell
 from trigan.cli.study import Plan
-from trigan.cli.study_command import run_jobs, table_of
+from trigan.cli.study_command import run_jobs
 from trigan.cli.study_file import Line, StudyFile, find, read
+from trigan.cli.study_table import study_table
 from trigan.errors import ConfigError, DataError
 from trigan.results.files import write_atomically
 from trigan.results.pictures import comparison
@@ -102,7 +103,7 @@ class _Course:
     def write(self, folder: Path, command: str) -> None:
         """The page, its picture, and the page on the terminal."""
         trials, column = tuple(self.done), self.study.columns[0].name
-        table = table_of(replace(self.study, trials=trials), self.cells)
+        table = study_table(replace(self.study, trials=trials), self.cells)
         curve = self._curve(table, column) if self.curve.columns else None
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -120,7 +121,7 @@ class _Course:
         print(f"written: {folder}/verdict.md, comparison.png")
 
     def _curve(self, table: Table, column: str) -> Curve:
-        beside = table_of(replace(self.curve, trials=tuple(self.done)), self.curve_cells)
+        beside = study_table(replace(self.curve, trials=tuple(self.done)), self.curve_cells)
         row = str(self.study.reading.reference)
         cells = {n: beside.cells[row, f"{n} a class"] for n in self.budgets if n != self.labels}
         return Curve.of({**cells, **({self.labels: table.cells[row, column]} if self.labels else {})})

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from trigan.results.record import SEES
 from trigan.results.table import Table
-from trigan.results.wording import Wording, count, flops, p_value, players
+from trigan.results.wording import Wording, count, flops, p_value, players, published
 
 
 @dataclass(frozen=True)
@@ -24,40 +24,69 @@ class Block:
 
 
 def blocks(table: Table, wording: Wording) -> list[Block]:
-    """Results of all columns; then for each column the primary comparisons, sight and cost, and every trial."""
+    """Results of all columns; for each column the primary comparisons, sight and cost, and every trial; other figures.
+
+    A column of results has one of published figures beside it where there are any from the same conditions; those from
+    other conditions make the last block.
+    """
     found = [_results(table, wording)]
     for column in table.spec.columns:
         where = f" on {column}" if len(table.spec.columns) > 1 else ""
         found += _primary(table, wording, column, where)
         found += _sight(table, column, where)
         found += _trials(table, wording, column, where)
-    return found
+    return found + _elsewhere(table)
 
 
 def _results(table: Table, wording: Wording) -> Block:
-    spec, differences = table.spec, bool(table.differences)
-    width = 2 if differences else 1
+    spec = table.spec
+    parts = [_column(table, wording, column) for column in spec.columns]
     unit = ", %" if table.metric.percent else ""
-    header = ["row"]
-    for column in spec.columns:
-        expected = max(len(table.cells[row, column].expected) for row in spec.rows)
-        header.append(f"{column} (n = {expected})")
-        if differences:
-            header.append(f"minus {spec.reference}")
-    rows, bold = [], set()
-    for index, row in enumerate(spec.rows):
-        texts = [row]
-        for column in spec.columns:
-            if (row, column) in table.best:
-                bold.add((index, len(texts)))
-            texts.append(wording.cell(table.cells[row, column], dagger=(row, column) in table.not_worse))
-            if differences:
-                texts.append(wording.difference(table.differences[row, column]))
-        rows.append(tuple(texts))
-    groups = tuple((1 + i * width, 1 + (i + 1) * width) for i in range(len(spec.columns)))
+    header = ("row", *(name for part in parts for name in part.header))
+    rows = tuple((row, *(text for part in parts for text in part.rows[i])) for i, row in enumerate(spec.rows))
+    bold, groups, first = set(), [], 1
+    for column, part in zip(spec.columns, parts, strict=True):
+        bold |= {(i, first) for i, row in enumerate(spec.rows) if (row, column) in table.best}
+        groups += [(first + start, first + stop) for start, stop in part.groups]
+        first += len(part.header)
     title = f"{spec.title}: test {table.metric.label}{unit}"
-    tight = frozenset(range(1, len(header)))
-    return Block(title, tuple(header), tuple(rows), frozenset(bold), groups, tight)
+    return Block(title, header, rows, frozenset(bold), tuple(groups), tight=frozenset(range(1, len(header))))
+
+
+def _column(table: Table, wording: Wording, column: str) -> Block:
+    """The cells of one column, the figures published for them if any, and the differences to the reference if any."""
+    spec = table.spec
+    expected = max(len(table.cells[row, column].expected) for row in spec.rows)
+    header = [f"{column} (n = {expected})"]
+    marked = [(row, (row, column) in table.not_worse) for row in spec.rows]
+    texts = [[wording.cell(table.cells[row, column], dagger=dagger) for row, dagger in marked]]
+    figures = ["; ".join(map(published, table.beside((row, column)))) or "-" for row in spec.rows]
+    beside = any(figure != "-" for figure in figures)
+    if beside:
+        header.append("published")
+        texts.append(figures)
+    groups = [(0, len(header))]
+    if table.differences:
+        # on a narrow page the differences may stand apart from their cells, and then have to say of which they are
+        apart = beside and len(spec.columns) > 1
+        header.append(f"{column} minus {spec.reference}" if apart else f"minus {spec.reference}")
+        texts.append([wording.difference(table.differences[row, column]) for row in spec.rows])
+        groups = [*groups, (len(header) - 1, len(header))] if beside else [(0, len(header))]
+    return Block("", tuple(header), tuple(zip(*texts, strict=True)), groups=tuple(groups))
+
+
+def _elsewhere(table: Table) -> list[Block]:
+    """The published figures that stand beside no cell, and what sets them apart."""
+    several = len(table.spec.columns) > 1
+    rows = []
+    for figure, differs in ((one.figure, one.differs) for one in table.published if one.differs):
+        names = (figure.row or "-", figure.column or "-") if several else (figure.row or "-",)
+        rows.append((*names, published(figure), differs, figure.note or "-"))
+    header = ("row", *(("column",) if several else ()), "published", "what differs", "note")
+    last = len(header) - 1
+    tight = frozenset({last - 2, last - 1})
+    groups = ((1, last - 1), (last - 1, last), (last, last + 1))
+    return [Block("Published, other conditions", header, tuple(rows), groups=groups, tight=tight)] if rows else []
 
 
 def _primary(table: Table, wording: Wording, column: str, where: str) -> list[Block]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from trigan.results.contrast import Contrast
+from trigan.results.published import TAGS
 from trigan.results.table import Table
 from trigan.results.wording import Wording, count, listing
 
@@ -16,6 +17,7 @@ def notes(table: Table, wording: Wording, best_mark: str) -> list[str]:
         *_exceptions(table),
         *_detectable(table, wording),
         *_origin(table),
+        *_published(table),
     ]
 
 
@@ -100,6 +102,28 @@ def _origin(table: Table) -> Iterator[str]:
             stamped.setdefault(stamp, []).append(row)
     for stamp, rows in sorted(stamped.items()):
         yield f"Stamp {stamp}: {', '.join(dict.fromkeys(rows))}."
+
+
+def _published(table: Table) -> Iterator[str]:
+    figures = [one.figure for one in table.published]
+    if not figures:
+        return
+    yield (
+        "Published figures are tested against nothing; beside a cell stand those alone whose data set, metric, split, "
+        "labels for training and for selection and architecture class are that cell's."
+    )
+    used = [f"[{tag}] {meaning}" for tag, meaning in TAGS.items() if any(figure.tag == tag for figure in figures)]
+    yield f"Tags of published figures, before the arXiv id: {'; '.join(used)}."
+    kinds = {
+        "sd": "sd = standard deviation",
+        "sem": "sem = standard error of the mean",
+        "interval95": "95 % = half a 95 % interval",
+    }
+    spreads = [meaning for kind, meaning in kinds.items() if any(figure.spread_kind == kind for figure in figures)]
+    if spreads:
+        yield f"Spreads of published figures, as their authors give them: {'; '.join(spreads)}."
+    for one in (one for one in table.published if not one.differs and one.figure.note):
+        yield f"Published beside {one.figure.row}, {one.figure.column}: {one.figure.note}."
 
 
 def paragraph(table: Table, wording: Wording) -> str:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from rich import box
@@ -14,13 +14,11 @@ from rich.text import Text
 from trigan.results.blocks import Block, blocks
 from trigan.results.cell import Cell
 from trigan.results.contrast import Contrast
+from trigan.results.fitting import fitting, widths
 from trigan.results.notes import notes, paragraph
 from trigan.results.record import SEES
 from trigan.results.table import Table
-from trigan.results.wording import Wording
-
-#: Columns of a terminal page that stand between two columns of a grid.
-GAP = 2
+from trigan.results.wording import Wording, published
 
 
 def render_terminal(table: Table, width: int = 100, colour: bool = False, decimals: int = 1) -> str:
@@ -37,7 +35,7 @@ def render_terminal(table: Table, width: int = 100, colour: bool = False, decima
         _environ={},
     )
     for block in blocks(table, wording):
-        for part in _fitting(block, width):
+        for part in fitting(block, width):
             console.print(_rich(part, width))
             console.print()
     console.print(Text(paragraph(table, wording)))
@@ -56,7 +54,7 @@ def _rich(block: Block, width: int) -> RichTable:
         padding=(0, 1, 0, 0),
         show_edge=False,
     )
-    for name, columns in zip(block.header, _widths(block, width), strict=True):
+    for name, columns in zip(block.header, widths(block, width), strict=True):
         grid.add_column(name, overflow="fold", width=columns)
     for i, row in enumerate(block.rows):
         grid.add_row(*(_starred(text) if (i, j) in block.bold else Text(text) for j, text in enumerate(row)))
@@ -67,54 +65,6 @@ def _starred(text: str) -> Text:
     """The number in bold with a star, which is still seen where there are no styles; then what follows it."""
     number, semicolon, rest = text.partition(";")
     return Text.assemble((f"{number} *", "bold"), semicolon + rest)
-
-
-def _texts(block: Block, column: int) -> list[str]:
-    return [row[column] + (" *" if (i, column) in block.bold else "") for i, row in enumerate(block.rows)]
-
-
-def _least(block: Block, column: int) -> int:
-    """The width below which a column would break a number: its longest piece that has no break of its own."""
-    texts = _texts(block, column)
-    words = [len(word) for text in (block.header[column], *texts) for word in text.split()]
-    pieces = [len(piece) for text in texts for piece in text.split("; ")] if column in block.tight else []
-    return max(min(20, max(words, default=1)), min(36, max(pieces, default=1)))
-
-
-def _widths(block: Block, width: int) -> list[int]:
-    """The columns' widths on a page: as wide as their texts, or where that is too wide, the widest ones narrowed."""
-    least = [_least(block, column) for column in range(len(block.header))]
-    widths = [max(map(len, (name, *_texts(block, column)))) for column, name in enumerate(block.header)]
-    widths = [max(pair) for pair in zip(widths, least, strict=True)]
-    while sum(widths) + GAP * len(widths) > width and widths != least:
-        spare = [have - need for have, need in zip(widths, least, strict=True)]
-        widths[spare.index(max(spare))] -= 1
-    return widths
-
-
-def _fitting(block: Block, width: int) -> Iterator[Block]:
-    """The block, or where even its narrowest form is too wide, its groups of columns one after another."""
-    least = [_least(block, column) + GAP for column in range(len(block.header))]
-    if len(block.groups) < 2 or sum(least) <= width:
-        yield block
-        return
-    start = 0
-    while start < len(block.groups):
-        stop, used = start, least[0]
-        while stop < len(block.groups):
-            used += sum(least[slice(*block.groups[stop])])
-            if used > width and stop > start:
-                break
-            stop += 1
-        columns = [0, *range(block.groups[start][0], block.groups[stop - 1][1])]
-        yield Block(
-            block.title if start == 0 else f"{block.title} (continued)",
-            tuple(block.header[c] for c in columns),
-            tuple(tuple(row[c] for c in columns) for row in block.rows),
-            frozenset((i, columns.index(j)) for i, j in block.bold if j in columns),
-            tight=frozenset(columns.index(j) for j in block.tight if j in columns),
-        )
-        start = stop
 
 
 def render_markdown(table: Table, decimals: int = 1) -> str:
@@ -153,7 +103,10 @@ def _escape(text: str) -> str:
 
 
 def render_csv(table: Table) -> str:
-    """One line a cell, numbers unrounded and as in the records (fractions); empty where there is nothing to say."""
+    """One line a cell, numbers unrounded and as in the records (fractions); empty where there is nothing to say.
+
+    Published figures are texts, as printed; those that name no cell of ours are in published.csv alone.
+    """
     page = io.StringIO()
     lines = [_csv_line(table, place) for place in table.cells]
     writer = csv.DictWriter(page, fieldnames=list(lines[0]), lineterminator="\n")
@@ -175,6 +128,12 @@ def _csv_line(table: Table, place: tuple[str, str]) -> dict[str, Any]:
         **_csv_contrast("difference", one),
         **_csv_contrast("primary", primary),
         **_csv_sight(cell),
+        "published": " | ".join(map(published, table.beside(place))),
+        "published_elsewhere": " | ".join(
+            f"{published(one.figure)} ({one.differs})"
+            for one in table.published
+            if one.differs and (one.figure.row, one.figure.column) == place
+        ),
     }
 
 

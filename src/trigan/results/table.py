@@ -17,6 +17,7 @@ from trigan.results.contrast import (
     resolved_not_worse,
     unequal_sight,
 )
+from trigan.results.published import Figure, Placed, place
 from trigan.results.record import Record
 from trigan.results.statistics import holm, minimal_detectable_difference, pooled_sd, summarise
 
@@ -92,6 +93,12 @@ class Table:
     best: frozenset[Place] = frozenset()
     not_worse: frozenset[Place] = frozenset()
     detectable: Mapping[str, Detectable] = field(default_factory=dict)
+    published: tuple[Placed, ...] = ()
+
+    def beside(self, place: Place) -> tuple[Figure, ...]:
+        """The published figures that were got under the very conditions of a cell."""
+        figures = (one.figure for one in self.published if not one.differs)
+        return tuple(figure for figure in figures if (figure.row, figure.column) == place)
 
     @property
     def metric(self) -> Metric:
@@ -99,7 +106,7 @@ class Table:
         return METRICS[self.spec.metric]
 
 
-def build_table(records: Mapping[Place, Sequence[Record]], spec: TableSpec) -> Table:
+def build_table(records: Mapping[Place, Sequence[Record]], spec: TableSpec, published: Sequence[Figure] = ()) -> Table:
     """Build a table of the records by (row, column); places outside the spec are an error, missing ones are empty.
 
     Raises:
@@ -124,6 +131,7 @@ def build_table(records: Mapping[Place, Sequence[Record]], spec: TableSpec) -> T
         best,
         frozenset(place for place in cells if _dagger(place, cells, best, spec)),
         MappingProxyType(detectable),
+        place(published, cells),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from trigan.results.cell import Cell, Metric
 from trigan.results.contrast import Contrast
+from trigan.results.published import Figure
 
 _PLAYERS = {"classifier": "C", "discriminator": "D", "generator": "G"}
 
@@ -68,6 +69,14 @@ class Wording:
             return f"{self.signed(one.mean)} ({low} to {high})"
         text = f"{self.signed(one.mean)} [{low}, {high}]"
         return f"{text} p {p_value(one.p)}" if with_p and one.p is not None else text
+
+
+def published(figure: Figure) -> str:
+    """A published figure: ``18.63 ± 2.32 sd; n = 10; [T] 1606.03498``."""
+    kind = {"interval95": "(95 %)"}.get(figure.spread_kind, figure.spread_kind)
+    spread = f" ± {figure.spread} {kind}" if figure.spread else ""
+    draws = f"; n = {figure.draws}" if figure.draws else ""
+    return f"{figure.value}{spread}{draws}; [{figure.tag}] {figure.arxiv}".rstrip()
 
 
 def p_value(p: float | None) -> str:

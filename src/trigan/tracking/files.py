@@ -143,6 +143,9 @@ class CsvTracker:
     def summary(self, values: Mapping[str, Any]) -> None:
         self._replace("summary.csv", [("key", "value"), *((key, str(values[key])) for key in sorted(values))])
 
+    def record(self, path: Path) -> None:
+        """Nothing: it lies in the run's directory already."""
+
     def finish(self, exit_code: int = 0) -> None:
         self._file.close()
 

@@ -48,6 +48,10 @@ class Tracker(Protocol):
         """The run's results (``test/accuracy``, ``cost/flops``): the same keys for every strategy."""
         ...
 
+    def record(self, path: Path) -> None:
+        """The record of a finished run, as it lies on disk: the last that is told before ``finish``."""
+        ...
+
     def finish(self, exit_code: int = 0) -> None:
         """Closes the run; 0 is success. Calling it again does nothing."""
         ...
@@ -82,6 +86,9 @@ class Silence:
         """Nothing."""
 
     def summary(self, values: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def record(self, path: Path) -> None:
         """Nothing."""
 
     def finish(self, exit_code: int = 0) -> None:

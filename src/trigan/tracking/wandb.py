@@ -169,6 +169,28 @@ def _line(error: BaseException) -> str:
     return text.splitlines()[0][:200]
 
 
+def public_api(timeout: int = 30) -> "wandb.Api":
+    """W&B's interface for reading, for the login that is configured; never asks for one.
+
+    Raises:
+        ConfigError: nobody is logged in, or the server doesn't answer.
+    """
+    import wandb
+
+    try:
+        known = _logged_in()
+    except Exception as error:
+        raise ConfigError(f"W&B: {_line(error)}; log in with `wandb login`") from error
+    if not known:
+        raise ConfigError("you are not logged in to W&B: log in with `wandb login`, or set WANDB_API_KEY")
+    try:
+        return wandb.Api(timeout=timeout)
+    except Exception as error:
+        raise ConfigError(
+            f"W&B can't be reached ({_line(error)}); try again later, or take the records on disk"
+        ) from error
+
+
 class WandbTracker:
     """An open W&B run; see :class:`trigan.tracking.tracker.Tracker`. No method raises, the first failure is told."""
 
@@ -225,6 +247,10 @@ class WandbTracker:
             self._run.summary.update(dict(values))
 
         self._attempt(send)
+
+    def record(self, path: Path) -> None:
+        """A copy becomes the W&B run's file of the same name, sent at once; tables are made of it elsewhere."""
+        self._attempt(lambda: self._run.save(str(path), base_path=str(path.parent), policy="now", glob=False))
 
     def finish(self, exit_code: int = 0) -> None:
         if self._finished:

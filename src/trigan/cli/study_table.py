@@ -1,0 +1,89 @@
+"""A study's table: built of the records of its finished jobs and its published figures, and rendered in any format."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from trigan.artifacts.atomic import explained
+from trigan.cli.jobs import Cell
+from trigan.cli.study_file import StudyFile
+from trigan.errors import ArtifactError
+from trigan.results.files import write_atomically
+from trigan.results.published import FILE, read_published
+from trigan.results.record import Record, read_record
+from trigan.results.table import Family, Place, Table, TableSpec, build_table
+
+#: Each format: the end of its file's name, and the function that makes a text of a table.
+FORMATS = {
+    "terminal": ("txt", "trigan.results.render:render_terminal"),
+    "md": ("md", "trigan.results.render:render_markdown"),
+    "csv": ("csv", "trigan.results.render:render_csv"),
+    "latex": ("tex", "trigan.results.latex:render_latex"),
+    "html": ("html", "trigan.results.html:render_html"),
+}
+#: Those that ``trigan study`` writes.
+WRITTEN = ("terminal", "md", "csv", "latex")
+
+
+def study_table(study: StudyFile, cells: Sequence[Cell]) -> Table:
+    """The table of the finished ones of ``cells``, and of the figures published beside the study.
+
+    Raises:
+        TriganError: a record or the published figures are not sound.
+    """
+    records: dict[Place, list[Record]] = {}
+    for cell in cells:
+        if cell.done:
+            records.setdefault((cell.row.name, cell.column.name), []).append(_record(cell))
+    spec = TableSpec(
+        title=study.title,
+        rows=tuple(row.name for row in study.rows),
+        columns=tuple(column.name for column in study.columns),
+        trials=study.trials,
+        reference=study.reading.reference,
+        family=Family(*study.reading.family) if study.reading.family else None,
+        margin=study.reading.margin,
+        metric=study.reading.metric,
+    )
+    published = study.file.parent / FILE
+    figures = read_published(published, *study.names) if published.is_file() else ()
+    mine = [one for one in figures if one.row in ("", *spec.rows) and one.column in ("", *spec.columns)]
+    return build_table(records, spec, mine)
+
+
+def _record(cell: Cell) -> Record:
+    record = read_record(cell.record)
+    if record["run"] != cell.hash:
+        raise ArtifactError(
+            f"{cell.record}: the record of another run, {record['run'][:20]}: move it to its own folder"
+        )
+    return record
+
+
+def rendered(table: Table, name: str) -> str:
+    """The table in one of ``FORMATS``, as it is written to a file."""
+    module, _, function = FORMATS[name][1].partition(":")
+    text: str = getattr(import_module(module), function)(table)
+    return text
+
+
+def write_files(table: Table, folder: Path) -> list[str]:
+    """Write the table as text, Markdown, CSV and LaTeX and as a picture; returns the files' names."""
+    from trigan.results.pictures import comparison  # matplotlib takes its time
+
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    for name in WRITTEN:
+        write_atomically(folder / f"table.{FORMATS[name][0]}", rendered(table, name).encode())
+    comparison(table, folder / "comparison.png")
+    return [*(f"table.{FORMATS[name][0]}" for name in WRITTEN), "comparison.png"]
+
+
+def print_terminal(table: Table) -> None:
+    """The table on standard output, as wide as the terminal and in its colours."""
+    from rich.console import Console
+
+    from trigan.results.render import render_terminal
+
+    console = Console()
+    print(render_terminal(table, width=max(console.width, 80), colour=console.is_terminal))

@@ -1,0 +1,187 @@
+"""`trigan table`: what `trigan study` writes, in every format, from disk and from W&B, without running anything."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from fake_wandb import Api
+from record_makers import make_record
+
+from trigan.cli.compose import Composer
+from trigan.cli.jobs import Cell
+from trigan.cli.main import main
+from trigan.cli.study import Plan
+from trigan.cli.study_command import write_table
+from trigan.cli.study_file import read
+from trigan.results.published import KEYS
+from trigan.results.record import write_record
+
+STUDY: dict[str, Any] = {
+    "title": "A table",
+    "trials": 3,
+    "columns": [{"name": "small", "set": ["data.size=8"]}, {"name": "large", "set": ["data.size=16"]}],
+    "rows": [
+        {"name": "matched", "set": ["strategy=one"], "match": "dearest"},
+        {"name": "bare", "set": ["strategy=one"]},
+        {"name": "two & more", "set": ["strategy=two", "strategy.flag=true"]},
+    ],
+    "reference": "bare",
+    "family": {"rows": ["two & more"], "baselines": ["bare", "matched"]},
+}
+FORMATS = {"md": "md", "csv": "csv", "latex": "tex"}
+
+pytestmark = pytest.mark.usefixtures("small_conf")
+
+
+def finish(cells: Sequence[Cell]) -> Sequence[Cell]:
+    """Gives each job a record, as if it had run."""
+    for cell in cells:
+        value = 0.8 + 0.01 * cell.trial + 0.05 * (cell.row.name != "bare") + 0.02 * (cell.column.name == "large")
+        record = {**make_record(value, cell.trial, cost={"flops": 10**12 + cell.trial}), "run": cell.hash}
+        write_record(cell.record, record)
+    return cells
+
+
+def finish_all(plan: Plan) -> tuple[Cell, ...]:
+    """Gives each job a record, those that are given the compute of others too."""
+    jobs = plan.jobs()
+    finish(jobs.cells)
+    later = plan.with_matched(jobs)
+    finish(later.cells[len(jobs.cells) :])
+    return later.cells
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "table" / "study.yaml"
+    path.parent.mkdir()
+    path.write_text(yaml.safe_dump(STUDY))
+    return path
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> str:
+    return f"paths.outputs={tmp_path}"
+
+
+@pytest.fixture
+def plan(file: Path, own: str, composer: Composer) -> Plan:
+    return Plan(composer, read(file), [own])
+
+
+def test_it_prints_what_the_study_writes(
+    file: Path, own: str, plan: Plan, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = finish_all(plan)
+    assert len(cells) == 18
+    write_table(read(file), cells, tmp_path / "written")
+    shown = capsys.readouterr().out
+    assert "written: " in shown
+    assert "table.tex" in shown
+    for name, end in FORMATS.items():
+        assert main(["table", str(file), own, "--format", name]) == 0
+        captured = capsys.readouterr()
+        assert captured.out.encode() == (tmp_path / "written" / f"table.{end}").read_bytes()
+        assert captured.err == ""
+    assert "two \\& more" in captured.out
+    assert main(["table", str(file), own, "--format", "terminal", "--output", str(tmp_path / "new" / "t.txt")]) == 0
+    assert (tmp_path / "new" / "t.txt").read_bytes() == (tmp_path / "written" / "table.txt").read_bytes()
+    assert capsys.readouterr().err == f"written: {tmp_path}/new/t.txt\n"
+    assert main(["table", str(file), own]) == 0
+    assert capsys.readouterr().out == shown[: shown.index("written: ")]
+
+
+def test_the_same_bytes_from_wandb(
+    file: Path,
+    own: str,
+    plan: Plan,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import trigan.tracking.wandb
+
+    cells = finish_all(plan)
+    missing = next(cell for cell in cells if cell.row.name == "two & more")
+    missing.record.unlink()  # and with it the matched job of its column and trial can't be known
+    held = {cell.hash: {"record.json": cell.record.read_text()} for cell in cells if cell.done}
+    api = Api({"me/trigan": {**held, missing.hash: {"config.yaml": ""}, "another": {"record.json": "{}"}}})
+    monkeypatch.setattr(trigan.tracking.wandb, "public_api", lambda: api)
+    for name in FORMATS:
+        assert main(["table", str(file), own, "--format", name]) == 0
+        there = capsys.readouterr()
+        elsewhere = f"paths.outputs={tmp_path}/elsewhere"
+        assert main(["table", str(file), elsewhere, "--format", name, "--from", "wandb:me/trigan"]) == 0
+        fetched = capsys.readouterr()
+        assert fetched.out == there.out
+        assert "incomplete" in there.out or name == "csv"
+        rest = f"`trigan study {file}` runs the rest\n"
+        assert there.err == f"16 of 18 jobs have a record; {rest}"
+        assert fetched.err == f"16 of 18 jobs have a record in W&B's me/trigan; {rest}"
+    assert not (tmp_path / "elsewhere").exists()
+    assert main(["table", str(file), own, "--from", "wandb:me/other"]) == 2
+    assert capsys.readouterr().err.startswith("trigan: wandb:me/other: Could not find project other; is it")
+
+
+def test_published_figures_and_another_metric(
+    file: Path, own: str, plan: Plan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finish_all(plan)
+    line = dict.fromkeys(KEYS, "") | {"row": "bare", "column": "small", "value": "81.5", "spread_kind": "none"}
+    line |= {"arxiv": "1606.03498", "dataset": "digits", "metric": "accuracy", "split": "official", "tag": "T"}
+    line |= {"labels_training": "100", "labels_selection": "0", "architecture": "small_cnn"}
+    with (file.parent / "published.csv").open("w", newline="") as page:
+        writer = csv.DictWriter(page, KEYS)
+        writer.writeheader()
+        writer.writerows([line, {**line, "tag": "M"}])
+    assert main(["table", str(file), own]) == 2
+    assert "published.csv, line 3: tag is 'M': a figure from memory is never printed" in capsys.readouterr().err
+    text = (file.parent / "published.csv").read_text().splitlines(keepends=True)
+    (file.parent / "published.csv").write_text("".join(text[:2]))
+    assert main(["table", str(file), own, "--format", "md"]) == 0
+    assert "| small (n = 3) | published | small minus bare |" in capsys.readouterr().out
+    assert main(["table", str(file), own, "--format", "md", "--metric", "macro_f1"]) == 0
+    other = capsys.readouterr().out
+    assert other.startswith("## A table: test macro F1, %")
+    assert "| bare | small | 81.5; [T] 1606.03498 | metric: accuracy, ours macro\\_f1 | - |" in other
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--from", "wandb:me"], "--from: wandb:me: expected disk, or wandb:ENTITY/PROJECT"),
+        (["--format", "pdf"], "--format: invalid choice: 'pdf'"),
+        (["--fromat", "md"], "--fromat: no such option; nearest: --format"),
+        (["--scale", "paper"], "--scale paper: no such scale"),
+        (["debug=fast"], "debug runs enter no table: take debug= away"),
+        (["trial=1"], "trial=1: study table sets trial itself"),
+    ],
+)
+def test_mistakes_are_one_line(file: Path, words: list[str], line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["table", str(file), *words]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"trigan: {line}")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.usefixtures("logged_out")
+def test_who_is_not_logged_in_is_told_so(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["table", str(file), "--from", "wandb:me/trigan"]) == 2
+    assert capsys.readouterr().err.startswith("trigan: you are not logged in to W&B")
+
+
+def test_a_record_in_another_runs_folder(file: Path, own: str, plan: Plan, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = finish(plan.jobs().cells)[:2]
+    second.record.write_bytes(first.record.read_bytes())
+    assert main(["table", str(file), own]) == 3
+    assert f"{second.record}: the record of another run, {first.hash}" in capsys.readouterr().err
+
+
+def test_a_table_of_nothing_yet(file: Path, own: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["table", str(file), own]) == 0
+    captured = capsys.readouterr()
+    assert "No run of this table is finished yet." in captured.out
+    assert captured.err.startswith("0 of 18 jobs have a record; ")
