@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from trigan.results.cell import Cell
@@ -87,23 +88,15 @@ def _run(material: Material, cell: Cell, record: Record) -> str:
     score = result["test"].get(cell.metric.key)
     value = material.wording.value(score) if isinstance(score, int | float) else "not defined"
     split: dict[str, Any] = result["split"]  # type: ignore[assignment]
-    parts = {
-        name: part["sha256"] for name, part in sorted(split.items()) if isinstance(part, dict) and "sha256" in part
-    }
+    parts = {name: part["sha256"] for name, part in split.items() if isinstance(part, dict) and "sha256" in part}
     lines = [
         ("trial", f"{labels['trial']}, seed {labels['seed']}: {value}, {result['status']}"),
         ("run", _code(record["run"])),
         ("command", _command(record)),
         ("config", _code(config_digest(record))),
         ("data", _code(split.get("fingerprint", "not in the record"))),
-        (
-            "split",
-            "<br>".join(f"{escape(name)} {_code(digest)}" for name, digest in parts.items()) or "not in the record",
-        ),
-        (
-            "weights",
-            "<br>".join(f"{escape(name)} {_code(digest)}" for name, digest in sorted(result["weights"].items())),
-        ),
+        ("split", _digests(parts)),
+        ("weights", _digests(result["weights"])),
         ("predictions", _code(result["predictions"])),
         ("protocol", escape(result["protocol"])),
         ("files here", escape(_files(material, record))),
@@ -114,6 +107,11 @@ def _run(material: Material, cell: Cell, record: Record) -> str:
 
 def _code(text: str) -> str:
     return f"<code>{escape(text)}</code>"
+
+
+def _digests(found: Mapping[str, str]) -> str:
+    """Digests by name, a line each."""
+    return "<br>".join(f"{escape(name)} {_code(found[name])}" for name in sorted(found)) or "not in the record"
 
 
 def _command(record: Record) -> str:

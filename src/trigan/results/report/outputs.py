@@ -1,4 +1,4 @@
-"""What the classifiers put out for the test images: how sure they were and how right, and which images are alike to them."""
+"""What the classifiers say of the test images: how sure and how right they are, and which images are alike to them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,8 +68,9 @@ def reliability(material: Material) -> Section:
             text += f"<p>No probabilities, or the file is not here: {escape('; '.join(silent))}.</p>"
         parts[column] = text
     words = (
-        f"Test images in {BINS} bins by the probability of the predicted class, all runs of a row together; the larger "
-        "a dot, the more images. On the dashed line a classifier is as often right as it says; below it, it is too sure."
+        f"Test images in {BINS} bins by the probability of the predicted class, all runs of a row together; the "
+        "larger a dot, the more images. On the dashed line a classifier is as often right as it says; below it, it is "
+        "too sure."
     )
     return Section("reliability", "Reliability", f"<p>{words}</p>\n{by_column(material, parts)}")
 
@@ -137,7 +138,7 @@ def _mapped(material: Material, column: str) -> list[str]:
 
 
 def embedding(scores: np.ndarray) -> np.ndarray:
-    """t-SNE (N, 2) in [0, 1] of outputs (N, K): begun from the principal components, on one thread, so always the same."""
+    """t-SNE (N, 2) in [0, 1] of outputs (N, K): from the principal components, on one thread, so always the same."""
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 

@@ -13,10 +13,7 @@ def render_report(material: Material) -> str:
     """The report as one HTML page that fetches nothing: the same bytes for the same records and files."""
     heading, sections = material.heading, list(_sections(material))
     links = "".join(f'<li><a href="#{one.anchor}">{escape(one.title)}</a></li>' for one in sections)
-    body = "\n".join(
-        f'<section aria-labelledby="{one.anchor}">\n<h2 id="{one.anchor}">{escape(one.title)}</h2>\n{one.body}\n</section>'
-        for one in sections
-    )
+    body = "\n".join(_section(one) for one in sections)
     runs = sum(len(cell.records) for cell in material.table.cells.values())
     return document(
         heading.title,
@@ -25,6 +22,11 @@ def render_report(material: Material) -> str:
         f'<main id="main">\n{body}\n</main>\n'
         f"<footer>\n<p>Made by trigan from the records of {runs} runs; nothing on this page is fetched.</p>\n</footer>",
     )
+
+
+def _section(one: Section) -> str:
+    head = f'<h2 id="{one.anchor}">{escape(one.title)}</h2>'
+    return f'<section aria-labelledby="{one.anchor}">\n{head}\n{one.body}\n</section>'
 
 
 def _heading(material: Material) -> str:

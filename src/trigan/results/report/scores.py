@@ -1,4 +1,4 @@
-"""The scores as pictures: every trial a dot, beside the interval that their number allows; over labels where these vary."""
+"""The scores as pictures: every trial a dot, and the interval that n allows; over labels where these vary."""
 
 from collections.abc import Sequence
 
@@ -19,6 +19,7 @@ from trigan.results.report.chart import (
     number,
     panels,
     plain,
+    stroke,
 )
 from trigan.results.report.material import Material, Section, by_column
 from trigan.results.statistics import t_interval
@@ -109,10 +110,9 @@ def _across(axis: Axis, value: float) -> float:
 def _row(material: Material, axis: Axis, top: int, row: str, cell: Cell, colour: int) -> list[str]:
     """The row's name and mean, the line around the mean, and the dots in the order of their trials."""
     scale, middle = _scale(material), top + 26
-    parts = [
-        f'<rect class="paper" x="{_SIDE - 4}" y="{top - 2}" width="{7 * len(row) + 8}" height="15" opacity=".85"/>'
-    ]
-    parts.append(label(_SIDE, top + 10, row))
+    # The name hides the rules behind it.
+    place = f'x="{_SIDE - 4}" y="{top - 2}" width="{7 * len(row) + 8}" height="15"'
+    parts = [f'<rect class="paper" {place} opacity=".85"/>', label(_SIDE, top + 10, row)]
     if cell.summary is not None and cell.n > 2:
         mean = material.wording.value(cell.summary.mean)
         parts.append(label(_WIDTH - _SIDE, top + 10, mean, "title", "end"))
@@ -132,9 +132,7 @@ def _whisker(axis: Axis, scale: float, cell: Cell, y: float, colour: int) -> lis
         return []
     low, high, mean = (number(_across(axis, scale * v)) for v in (*ends, cell.summary.mean))
     path = f"M{low} {number(y)}H{high}M{mean} {number(y - 9)}v18"
-    return [
-        f'<path class="c{colour % 6}" d="{path}" fill="none" stroke="currentColor" stroke-width="2.2" opacity=".6"/>'
-    ]
+    return [stroke(path, colour, opacity=0.6)]
 
 
 def _budgets(material: Material) -> list[list[tuple[str, int]]]:
@@ -205,8 +203,7 @@ def _trials(material: Material, frame: Frame, labels: int, shift: float, index: 
     scale, parts, ends = _scale(material), [], interval(cell)
     if ends is not None:
         (x, low), (_, high) = (frame.at(labels, scale * end) for end in ends)
-        look = f'class="c{index % 6}" fill="none" stroke="currentColor" stroke-width="2" opacity=".6"'
-        parts.append(f'<path {look} d="M{number(x + shift)} {number(low)}V{number(high)}"/>')
+        parts.append(stroke(f"M{number(x + shift)} {number(low)}V{number(high)}", index, opacity=0.6))
     for trial, value in cell.values.items():
         x, y = frame.at(labels, scale * value)
         told = f"{row}, {labels} labels, trial {trial}: {material.wording.value(value)}"

@@ -44,9 +44,9 @@ def curves(material: Material) -> Section:
             text += f"<p>No loss was logged, or the file is not here: {escape('; '.join(silent))}.</p>"
         parts[column] = text
     words = (
-        "One run a row, that of the trial with the median score. Faint: what was logged; a long curve is drawn by means "
-        "of stretches. A cross at the lower edge marks losses that were not finite. Losses of different games have "
-        "different units: compare a player with itself."
+        "One run a row, that of the trial with the median score; a long curve is drawn by the means of "
+        f"{POINTS} stretches. A cross at the lower edge marks losses that were not finite. Losses of different games "
+        "have different units: compare a player with itself."
     )
     return Section("curves", "Learning curves", f"<p>{words}</p>\n{by_column(material, parts)}")
 
