@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from trigan.results.html import escape
 from trigan.results.wording import images
 
-#: Colours of the page's style; lines beyond them differ by their dashes and marks.
+#: Colours of the page's style; lines differ by their dashes and marks as well, for those who tell few colours apart.
 COLOURS = 6
-_DASHES = ("", "7 3", "2 3")
+_DASHES = ("", "7 3", "2 3", "9 3 2 3")
 _MARKS = ("circle", "square", "triangle", "diamond")
 
 
@@ -123,7 +123,7 @@ def stroke(path: str, index: int, width: float = 2.0, opacity: float = 1.0, dash
 def line(points: Sequence[tuple[float, float]], index: int) -> str:
     """A line through places of the drawing, in the look of the ``index``-th series."""
     path = "L".join(f"{number(x)} {number(y)}" for x, y in points)
-    return stroke(f"M{path}", index, 1.8, dash=_DASHES[index // COLOURS % len(_DASHES)])
+    return stroke(f"M{path}", index, 1.8, dash=_DASHES[index % len(_DASHES)])
 
 
 def mark(x: float, y: float, index: int, radius: float = 4.0, hollow: bool = False, title: str = "") -> str:
@@ -159,9 +159,10 @@ def key(entries: Iterable[tuple[str, str]]) -> str:
 
 
 def figure(picture: str, caption: str, title: str = "") -> str:
-    """A picture with its words; ``caption`` is text."""
-    head = f"<strong>{escape(title)}</strong> " if title else ""
-    return f"<figure>\n{picture}\n<figcaption>{head}{escape(caption)}</figcaption>\n</figure>"
+    """A picture under its title, with its words."""
+    head = f'<p class="name">{escape(title)}</p>\n' if title else ""
+    said = f"\n<figcaption>{escape(caption)}</figcaption>" if caption else ""
+    return f"<figure>\n{head}{picture}{said}\n</figure>"
 
 
 def panels(figures: Iterable[str]) -> str:

@@ -45,7 +45,7 @@ def _matrix(row: str, cell: Cell) -> str:
     confused = share - np.diag(np.diag(share))
     worst = np.argsort(-confused, axis=None, kind="stable")[:3]
     pairs = [(int(i), int(j)) for i, j in (divmod(int(one), len(share)) for one in worst) if confused[i, j] > 0]
-    words = ", ".join(f"{names[i]} as {names[j]} {100 * share[i, j]:.0f} %" for i, j in pairs) or "nothing"
+    words = ", ".join(f"{names[i]} as {names[j]} ({100 * share[i, j]:.0f}\u00a0%)" for i, j in pairs) or "nothing"
     alt = f"Confusion matrix of {row}. Most often confused: {words}"
     caption = f"Most often confused: {words}; mean over {len(cell.records)} runs."
     return figure(_numbers(share, names, alt) if len(share) <= NUMBERED else _pixels(share, alt), caption, row)

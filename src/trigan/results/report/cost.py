@@ -26,7 +26,9 @@ def _plot(material: Material, column: str) -> str:
     means = [cell.summary.mean if cell.summary is not None else math.nan for _, cell in cells]
     unit = ", %" if material.table.metric.percent else ""
     axis, nothing = _operations([cell.flops for _, cell in cells])
-    frame = Frame(axis, linear([scale * mean for mean in means], f"test {material.table.metric.label}{unit}"), 520, 330)
+    frame = Frame(
+        axis, linear([scale * mean for mean in means], f"test {material.table.metric.label}{unit}"), 520, 330, right=30
+    )
     places = [frame.at(cell.flops or nothing, scale * mean) for (_, cell), mean in zip(cells, means, strict=True)]
     said = [
         f"{row}: {wording.value(mean)} for {flops(cell.flops)}" for (row, cell), mean in zip(cells, means, strict=True)

@@ -77,6 +77,14 @@ def typical(cell: Cell) -> Record:
     return cell.by_trial[ordered[(len(ordered) - 1) // 2]][0]
 
 
+def which(material: Material, row: str, cell: Cell) -> str:
+    """Which run stands for a cell, in words."""
+    record = typical(cell)
+    trial = record["labels"]["trial"]
+    median = f", {material.table.metric.label} {material.wording.value(cell.values[trial])}" if cell.n > 2 else ""
+    return f"{row}, trial {trial}{median}"
+
+
 def class_names(record: Record) -> list[str]:
     """The names of the classes, or their numbers where the record names none."""
     data: Mapping[str, Any] = record["result"].get("data", {})  # type: ignore[assignment]

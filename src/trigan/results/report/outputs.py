@@ -17,8 +17,8 @@ from trigan.results.report.material import (
     class_names,
     read_predictions,
     typical,
+    which,
 )
-from trigan.results.report.training import which
 
 #: As in `trigan.evaluation.calibration`, whose numbers the records have.
 BINS = 15
@@ -99,7 +99,7 @@ def _diagram(row: str, cell: Cell, found: Sequence[Bin]) -> str:
         place = f'cx="{number(x)}" cy="{number(y)}" r="{radius}"'
         parts.append(f'<circle class="c0 own" {place} opacity=".75"><title>{escape(told)}</title></circle>')
     scores = [record["result"]["test"]["ece"] for record in cell.records if "ece" in record["result"]["test"]]
-    ece = f"expected calibration error {100 * fmean(scores):.1f} % (mean over {len(scores)} runs)"
+    ece = f"Expected calibration error {100 * fmean(scores):.1f}\u00a0% (mean over {len(scores)} runs)"
     low, high = min(found, key=lambda b: b.confidence), max(found, key=lambda b: b.confidence)
     alt = f"Reliability of {row}: {ece}; least sure {low.confidence:.0%} and right {low.accuracy:.0%}, "
     alt += f"most sure {high.confidence:.0%} and right {high.accuracy:.0%}"
