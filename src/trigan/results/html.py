@@ -48,12 +48,13 @@ def grid(block: Block, links: Mapping[tuple[int, int], str] | None = None) -> st
     lines = []
     for i, row in enumerate(block.rows):
         texts = [_text(block, i, j, (links or {}).get((i, j))) for j in range(len(row))]
-        data = "".join(f"<td{_key(row[j])}>{texts[j]}</td>" for j in range(1, len(row)))
+        looks = [' class="tight"' if j in block.tight else "" for j in range(len(row))]
+        data = "".join(f"<td{looks[j]}{_key(row[j])}>{texts[j]}</td>" for j in range(1, len(row)))
         lines.append(f'<tr><th scope="row">{texts[0]}</th>{data}</tr>')
     body = "\n".join(lines)
     return (
         f'<div class="wide" role="region" tabindex="0" aria-label="{escape(block.title)}">\n'
-        f'<table class="sortable">\n<caption>{escape(block.title)}</caption>\n'
+        f'<table class="sortable">\n<caption><span>{escape(block.title)}</span></caption>\n'
         f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>\n</div>"
     )
 
@@ -64,7 +65,8 @@ def _text(block: Block, i: int, j: int, link: str | None) -> str:
     shown = f"<strong>{escape(number)}</strong>" if (i, j) in block.bold else escape(number)
     if link:
         shown = f'<a href="{escape(link)}">{shown}</a>'
-    return shown + escape(semicolon + rest)
+    # A text of a tight column may be broken after a semicolon.
+    return shown + escape(semicolon + rest).replace("; ", ";<wbr> ")
 
 
 def _key(text: str) -> str:

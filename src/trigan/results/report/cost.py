@@ -27,7 +27,7 @@ def _plot(material: Material, column: str) -> str:
     unit = ", %" if material.table.metric.percent else ""
     axis, nothing = _operations([cell.flops for _, cell in cells])
     frame = Frame(
-        axis, linear([scale * mean for mean in means], f"test {material.table.metric.label}{unit}"), 520, 330, right=30
+        axis, linear([scale * mean for mean in means], f"test {material.table.metric.label}{unit}"), 460, 310, right=34
     )
     places = [frame.at(cell.flops or nothing, scale * mean) for (_, cell), mean in zip(cells, means, strict=True)]
     said = [

@@ -25,7 +25,7 @@ from trigan.results.report.material import Material, Section, by_column
 from trigan.results.statistics import t_interval
 from trigan.results.wording import listing, sight
 
-_WIDTH, _LINE, _SIDE = 520, 44, 14
+_WIDTH, _LINE, _SIDE = 440, 44, 12
 #: Pixels between two rows' marks at the same number of labels.
 _APART = 6
 
