@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("trigan.cli.run_command:main", "compose one run (or several with -m), train, evaluate, write the record"),
     "study": ("trigan.cli.study_command:main", "run a whole table of experiments/ and print it"),
     "compare": ("trigan.cli.compare:main", "a table over records that are there already"),
+    "report": ("trigan.cli.report:main", "a study as one HTML page: table, pictures, the runs behind each number"),
     "data": ("trigan.cli.data_check:main", "data check: classes, duplicates, unreadable files, what the regime gives"),
     "artifacts": ("trigan.cli.artifacts:main", "list the stored stages with size, age and users; remove the unused"),
     "predict": ("trigan.cli.predict:main", "classify new images with a finished run, to CSV"),

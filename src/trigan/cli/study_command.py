@@ -4,6 +4,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -16,6 +17,9 @@ from trigan.cli.launchers import Job
 from trigan.cli.study import Cell, Plan
 from trigan.cli.study_file import StudyFile, find, read
 from trigan.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trigan.results.table import Table
 
 
 def main(arguments: list[str]) -> int:
@@ -40,20 +44,28 @@ def main(arguments: list[str]) -> int:
     if base.debug:
         print("debug runs enter no table; their records are under", base.paths.runs)
         return 1 if waiting else code
-    variant = plan.variant()
-    if variant:  # its own table: what is under the study's name is the study as it is written
-        study = replace(study, name=f"{study.name}-{digest(variant, 8)}", title=f"{study.title} (with {variant})")
-    folder = base.paths.outputs / "studies" / study.name / (study.scale or "")
-    write_table(study, [*cells, *matched], folder)
+    study = as_run(study, plan)
+    write_table(study, [*cells, *matched], folder_of(study, base.paths.outputs))
     return 1 if waiting else code
 
 
-def write_table(study: StudyFile, cells: Sequence[Cell], folder: Path) -> None:
-    """Print the table of the finished jobs, and write it as text, Markdown, CSV and a picture."""
-    from trigan.results.files import write_atomically
-    from trigan.results.pictures import comparison
+def as_run(study: StudyFile, plan: Plan) -> StudyFile:
+    """The study under the name and title that its tables have: its own, or those of a variant."""
+    variant = plan.variant()
+    if not variant:
+        return study
+    # Its own table: what is under the study's name is the study as it is written.
+    return replace(study, name=f"{study.name}-{digest(variant, 8)}", title=f"{study.title} (with {variant})")
+
+
+def folder_of(study: StudyFile, outputs: Path) -> Path:
+    """Where a study's tables and pages lie."""
+    return outputs / "studies" / study.name / (study.scale or "")
+
+
+def table_of(study: StudyFile, cells: Sequence[Cell]) -> "Table":
+    """The table of the finished jobs."""
     from trigan.results.record import Record, read_record
-    from trigan.results.render import render_csv, render_markdown, render_terminal
     from trigan.results.table import Family, TableSpec, build_table
 
     records: dict[tuple[str, str], list[Record]] = {}
@@ -70,7 +82,16 @@ def write_table(study: StudyFile, cells: Sequence[Cell], folder: Path) -> None:
         margin=study.margin,
         metric=study.metric,
     )
-    table = build_table(records, spec)
+    return build_table(records, spec)
+
+
+def write_table(study: StudyFile, cells: Sequence[Cell], folder: Path) -> None:
+    """Print the table of the finished jobs, and write it as text, Markdown, CSV and a picture."""
+    from trigan.results.files import write_atomically
+    from trigan.results.pictures import comparison
+    from trigan.results.render import render_csv, render_markdown, render_terminal
+
+    table = table_of(study, cells)
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
     for name, text in (("txt", render_terminal(table)), ("md", render_markdown(table)), ("csv", render_csv(table))):

@@ -79,12 +79,7 @@ def read(path: Path, scale: str | None = None) -> StudyFile:
     Raises:
         ConfigError: one line that names the file and what is wrong with it.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected a mapping with title, columns and rows")
+    content = _content(path)
     for key in content:
         if key not in _KEYS:
             raise ConfigError(f"{path}: {key}: no such key{suffix(str(key), _KEYS)}")
@@ -106,6 +101,22 @@ def read(path: Path, scale: str | None = None) -> StudyFile:
     )
     _check_names(path, study)
     return study
+
+
+def words(path: Path) -> dict[str, str]:
+    """What a study says to people beside its title and claim, by key."""
+    content = _content(path)
+    return {key: str(content[key]) for key in ("question", "command", "cost", "expected") if content.get(key)}
+
+
+def _content(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected a mapping with title, columns and rows")
+    return content
 
 
 def _check_names(path: Path, study: StudyFile) -> None:
