@@ -14,8 +14,8 @@ pytestmark = pytest.mark.usefixtures("small_conf")
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("trigan r", ["run"]),
-        ("trigan ", ["run", "study", "compare", "data", "artifacts", "predict", "sample", "export"]),
+        ("trigan r", ["run", "report"]),
+        ("trigan ", ["run", "study", "compare", "report", "data", "artifacts", "predict", "sample", "export"]),
         ("trigan run arch", ["architecture.", "architecture="]),
         ("trigan run architecture=", ["architecture=large", "architecture=small"]),
         ("trigan run architecture=l", ["architecture=large"]),
