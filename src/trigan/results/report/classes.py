@@ -25,7 +25,8 @@ def confusion(material: Material) -> Section:
     parts = {}
     for column in material.table.spec.columns:
         shown = [_matrix(row, cell) for row, cell in material.cells(column)]
-        parts[column] = panels(shown)
+        if shown:
+            parts[column] = panels(shown)
     words = "<p>Rows are the true class, columns the predicted one: per cent of the true class, mean over runs.</p>"
     return Section("confusion", "Confusion", f"{words}\n{by_column(material, parts)}")
 
@@ -98,8 +99,8 @@ def gains(material: Material) -> Section | None:
             parts[column] = _gain_panels(material, column, found)
     words = (
         f"Recall of a class minus that of {reference} in the same trial, in points. A dot is a trial, the bar their "
+        "mean. Many classes and few trials: some of these differences are chance."
     )
-    words += "mean. Many classes and few trials: some of these differences are chance."
     body = by_column(material, parts) or "<p>No row shares a trial with the reference row.</p>"
     return Section("gains", "Gains by class", f"<p>{escape(words)}</p>\n{body}")
 

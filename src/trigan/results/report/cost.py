@@ -22,20 +22,18 @@ def section(material: Material) -> Section:
 
 def _plot(material: Material, column: str) -> str:
     cells, wording = list(material.cells(column)), material.wording
-    scale = 100.0 if material.table.metric.percent else 1.0
     means = [cell.summary.mean if cell.summary is not None else math.nan for _, cell in cells]
-    unit = ", %" if material.table.metric.percent else ""
     axis, nothing = _operations([cell.flops for _, cell in cells])
-    frame = Frame(
-        axis, linear([scale * mean for mean in means], f"test {material.table.metric.label}{unit}"), 460, 310, right=34
-    )
-    places = [frame.at(cell.flops or nothing, scale * mean) for (_, cell), mean in zip(cells, means, strict=True)]
+    frame = Frame(axis, linear([material.scale * mean for mean in means], material.score), 460, 310, right=34)
+    places = [
+        frame.at(cell.flops or nothing, material.scale * mean) for (_, cell), mean in zip(cells, means, strict=True)
+    ]
     said = [
         f"{row}: {wording.value(mean)} for {flops(cell.flops)}" for (row, cell), mean in zip(cells, means, strict=True)
     ]
     marks = [mark(x, y, 0, 4.5, title=one) for (x, y), one in zip(places, said, strict=True)]
     marks += [label(x, y, str(i + 1), "small") for i, (x, y) in enumerate(_beside(places))]
-    alt = f"Mean test {material.table.metric.label} over counted operations on {column}: {'; '.join(said)}"
+    alt = f"Mean {material.score} over counted operations on {column}: {'; '.join(said)}"
     items = "".join(f"<li>{escape(one)}</li>" for one in said)
     caption = "Mean over runs; operations of all stages that a run stands on, reused or not, drawn in logarithms."
     return f'{figure(chart(frame, marks, alt), caption)}\n<ol class="numbered">{items}</ol>'

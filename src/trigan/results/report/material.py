@@ -42,6 +42,16 @@ class Material:
         """How numbers are written."""
         return Wording(self.table.metric)
 
+    @property
+    def scale(self) -> float:
+        """What a score is multiplied by to be shown."""
+        return 100.0 if self.table.metric.percent else 1.0
+
+    @property
+    def score(self) -> str:
+        """What an axis of scores is called."""
+        return f"test {self.table.metric.label}{', %' if self.table.metric.percent else ''}"
+
     def cells(self, column: str) -> Iterator[tuple[str, Cell]]:
         """The rows of a column that have a value, with their cells."""
         for row in self.table.spec.rows:
@@ -114,6 +124,7 @@ def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
             scores, labels = np.asarray(file["scores"], dtype=np.float64), np.asarray(file["labels"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ArtifactError(f"{path}: cannot be read ({error}): {_MEND}") from error
-    if scores.ndim != 2 or labels.shape != scores.shape[:1] or not len(labels):
+    sound = scores.ndim == 2 and len(labels) > 0 and labels.shape == scores.shape[:1]
+    if not sound or labels.min() < 0 or labels.max() >= scores.shape[1]:
         raise ArtifactError(f"{path}: scores {scores.shape} and labels {labels.shape} do not belong together: {_MEND}")
     return scores, labels

@@ -22,8 +22,8 @@ from trigan.results.report.material import (
 
 #: As in `trigan.evaluation.calibration`, whose numbers the records have.
 BINS = 15
-#: Images on a map, and maps of a column.
-IMAGES, MAPS = 500, 4
+#: Images on a map; maps of a column, and of a page as far as each column has one: a map takes seconds.
+IMAGES, MAPS, MAPS_IN_ALL = 500, 4, 12
 _SIDE, _EDGE = 400, 12
 #: Log-probabilities below this are all alike: never.
 _NEVER = -30.0
@@ -122,7 +122,8 @@ def maps(material: Material) -> Section:
         "t-SNE of the classifier's outputs (the logarithms of its class probabilities), not of its inner features, "
         f"which a run does not keep: test images (at most {IMAGES}, evenly chosen) that it judges alike lie "
         "together. A sign is the true class; a ring means that the image is taken for another one. Distances between "
-        "groups and sizes of groups mean nothing."
+        "groups and sizes of groups mean nothing. Drawn, as far as there is room: the reference row, the best row, and "
+        "those of the primary comparisons, each by the run of the trial with the median score."
     )
     body = by_column(material, parts) if parts else "<p>No predictions are here.</p>"
     return Section("map", "Map of the outputs", f"<p>{words}</p>\n{body}")
@@ -134,7 +135,8 @@ def _mapped(material: Material, column: str) -> list[str]:
     wanted = [table.spec.reference, *(row for row, where in table.best if where == column)]
     wanted += [one.row for one in table.primary if one.column == column]
     wanted += list(there)[:1]
-    return [row for row in dict.fromkeys(wanted) if row is not None and row in there][:MAPS]
+    most = min(MAPS, max(1, MAPS_IN_ALL // len(table.spec.columns)))
+    return [row for row in dict.fromkeys(wanted) if row is not None and row in there][:most]
 
 
 def embedding(scores: np.ndarray) -> np.ndarray:

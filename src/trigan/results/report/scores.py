@@ -66,23 +66,15 @@ def section(material: Material) -> Section:
     return Section("scores", title, "\n".join(parts) or "<p>No run has this score.</p>")
 
 
-def _scale(material: Material) -> float:
-    return 100.0 if material.table.metric.percent else 1.0
-
-
-def _name(material: Material) -> str:
-    return f"test {material.table.metric.label}{', %' if material.table.metric.percent else ''}"
-
-
 def said(material: Material, row: str, cell: Cell) -> str:
     """A cell in words, for those who do not see its dots."""
     return f"{row} {material.wording.cell(cell)}"
 
 
 def _dots(material: Material, column: str) -> str:
-    cells, scale = list(material.cells(column)), _scale(material)
+    cells, scale = list(material.cells(column)), material.scale
     ends = [end for _, cell in cells for end in (interval(cell) or ())]
-    axis = linear([scale * v for _, cell in cells for v in (*cell.values.values(), *ends)], _name(material))
+    axis = linear([scale * v for _, cell in cells for v in (*cell.values.values(), *ends)], material.score)
     height = 14 + _LINE * len(cells) + 40
     kinds = list(dict.fromkeys(sight(cell) for _, cell in cells))
     parts = []
@@ -98,7 +90,7 @@ def _dots(material: Material, column: str) -> str:
         entries.append((cross(9, 6, 0), "a run of the trial diverged"))
     if any(cell.incomplete for _, cell in cells):
         entries.append((mark(9, 6, 0, hollow=True), "trials are missing"))
-    alt = f"{_name(material)} on {column}: " + "; ".join(said(material, row, cell) for row, cell in cells)
+    alt = f"{material.score} on {column}: " + "; ".join(said(material, row, cell) for row, cell in cells)
     caption = meaning([cell for _, cell in cells]) + " Colours tell what a row saw."
     return figure(drawing(_WIDTH, height, parts, alt) + key(entries), caption)
 
@@ -109,7 +101,7 @@ def _across(axis: Axis, value: float) -> float:
 
 def _row(material: Material, axis: Axis, top: int, row: str, cell: Cell, colour: int) -> list[str]:
     """The row's name and mean, the line around the mean, and the dots in the order of their trials."""
-    scale, middle = _scale(material), top + 26
+    scale, middle = material.scale, top + 26
     # The name hides the rules behind it.
     place = f'x="{_SIDE - 4}" y="{top - 2}" width="{7 * len(row) + 8}" height="15"'
     parts = [f'<rect class="paper" {place} opacity=".85"/>', label(_SIDE, top + 10, row)]
@@ -158,14 +150,14 @@ def _curves(material: Material, group: Sequence[tuple[str, int]]) -> str:
             strategies.setdefault(records[0]["labels"]["strategy"], []).append(row)
     cells = [material.table.cells[row, column] for row in spec.rows for column, _ in group]
     cells = [cell for cell in cells if cell.values]
-    scale = _scale(material)
+    scale = material.scale
     ends = [end for cell in cells for end in (interval(cell) or ())]
-    y = linear([scale * v for cell in cells for v in (*cell.values.values(), *ends)], _name(material))
+    y = linear([scale * v for cell in cells for v in (*cell.values.values(), *ends)], material.score)
     frame = Frame(_labels_axis([labels for _, labels in group]), y)
     first = [spec.reference] if spec.reference is not None else []
     shown = [_panel(material, group, frame, name, [*first, *rows]) for name, rows in strategies.items()]
     data = cells[0].records[0]["labels"]["data"]
-    words = f"{data}: {_name(material)} against the number of labels, training and selection together, drawn to scale "
+    words = f"{data}: {material.score} against the number of labels, training and selection together, drawn to scale "
     words += f"in logarithms. {meaning(cells)}"
     if first:
         words += f" The reference row, {first[0]}, stands in every panel."
@@ -187,20 +179,20 @@ def _panel(material: Material, group: Sequence[tuple[str, int]], frame: Frame, n
             if cell.summary is None:
                 continue
             shift = _APART * (index - (len(rows) - 1) / 2)
-            x, y = frame.at(labels, _scale(material) * cell.summary.mean)
+            x, y = frame.at(labels, material.scale * cell.summary.mean)
             points.append((x + shift, y))
             dots += _trials(material, frame, labels, shift, index, row, cell)
             words.append(f"{labels} labels: {said(material, row, cell)}")
         if points:
             parts += [line(points, index), *dots]
             entries.append((line([(0, 6), (18, 6)], index) + mark(9, 6, index), row))
-    alt = f"{_name(material)} against labels, {name}: {'; '.join(words)}"
+    alt = f"{material.score} against labels, {name}: {'; '.join(words)}"
     shown = f"{name}: {listing(rows)}."
     return figure(chart(frame, parts, alt) + key(entries), shown)
 
 
 def _trials(material: Material, frame: Frame, labels: int, shift: float, index: int, row: str, cell: Cell) -> list[str]:
-    scale, parts, ends = _scale(material), [], interval(cell)
+    scale, parts, ends = material.scale, [], interval(cell)
     if ends is not None:
         (x, low), (_, high) = (frame.at(labels, scale * end) for end in ends)
         parts.append(stroke(f"M{number(x + shift)} {number(low)}V{number(high)}", index, opacity=0.6))
