@@ -76,9 +76,9 @@ def behind(material: Material) -> Section:
                 f"</div>\n</details>"
             )
     words = (
-        "The hash of a run is made of the settings that it computes with, its data and the protocol version. "
-        f"Config: SHA-256 of the composed config without {', '.join(_PLACES)}, as JSON with sorted keys and no spaces. Split: SHA-256 of "
-        "each part's sorted indices as little-endian int64. Weights and predictions: SHA-256 as in the record."
+        "The hash of a run is made of the settings that it computes with, its data and the protocol version. Config: "
+        f"SHA-256 of the composed config without {', '.join(_PLACES)}, as JSON with sorted keys and no spaces. Split: "
+        "SHA-256 of each part's sorted indices as little-endian int64. Weights and predictions: as in the record."
     )
     return Section("behind", "Behind each number", f"<p>{words}</p>\n" + "\n".join(parts))
 
