@@ -145,7 +145,7 @@ def test_scores_are_drawn_over_labels_where_columns_differ_in_them(material: Mat
     one = scores.section(small_study(tmp_path, COLUMNS[:1])).body
     assert "against the number of labels" not in one
     assert all(f"<title>joint, trial {trial}: " in one for trial in range(5))
-    assert "a run of the trial diverged" in one
+    assert "a cross is one of which a run diverged; hollow dots are of a row that lacks trials" in one
 
 
 def test_gains_are_differences_within_trials(material: Material) -> None:

@@ -57,7 +57,7 @@ def _numbers(share: np.ndarray, names: Sequence[str], alt: str) -> str:
     size = _SQUARE * len(share)
     parts = []
     for i, j in np.ndindex(share.shape):
-        if (percent := round(100 * share[i, j])) == 0:
+        if (percent := round(100 * float(share[i, j]))) == 0:
             continue
         x, y = left + _SQUARE * j, _SQUARE * i
         place = f'x="{x}" y="{y}" width="{_SQUARE - 1}" height="{_SQUARE - 1}"'

@@ -23,7 +23,7 @@ from trigan.results.report.chart import (
 )
 from trigan.results.report.material import Material, Section, by_column
 from trigan.results.statistics import t_interval
-from trigan.results.wording import listing, sight
+from trigan.results.wording import sight
 
 _WIDTH, _LINE, _SIDE = 440, 44, 12
 #: Pixels between two rows' marks at the same number of labels.
@@ -44,6 +44,10 @@ def meaning(cells: Sequence[Cell]) -> str:
     """What the lines around the means are, in words."""
     kinds = {cell.evidence for cell in cells}
     parts = ["A dot is a trial"]
+    if any(cell.diverged for cell in cells):
+        parts.append("a cross is one of which a run diverged")
+    if any(cell.incomplete for cell in cells):
+        parts.append("hollow dots are of a row that lacks trials")
     if "range" in kinds:
         parts.append("with 3 or 4 trials the line goes from the lowest to the highest and is no interval")
     if kinds & {"exploratory", "headline"}:
@@ -86,10 +90,6 @@ def _dots(material: Material, column: str) -> str:
     for index, (row, cell) in enumerate(cells):
         parts += _row(material, axis, 14 + _LINE * index, row, cell, kinds.index(sight(cell)))
     entries = [(mark(9, 6, index), f"saw {kind}") for index, kind in enumerate(kinds)]
-    if any(cell.diverged for _, cell in cells):
-        entries.append((cross(9, 6, 0), "a run of the trial diverged"))
-    if any(cell.incomplete for _, cell in cells):
-        entries.append((mark(9, 6, 0, hollow=True), "trials are missing"))
     alt = f"{material.score} on {column}: " + "; ".join(said(material, row, cell) for row, cell in cells)
     caption = meaning([cell for _, cell in cells]) + " Colours tell what a row saw."
     return figure(drawing(_WIDTH, height, parts, alt) + key(entries), caption)
@@ -103,8 +103,8 @@ def _row(material: Material, axis: Axis, top: int, row: str, cell: Cell, colour:
     """The row's name and mean, the line around the mean, and the dots in the order of their trials."""
     scale, middle = material.scale, top + 26
     # The name hides the rules behind it.
-    place = f'x="{_SIDE - 4}" y="{top - 2}" width="{7 * len(row) + 8}" height="15"'
-    parts = [f'<rect class="paper" {place} opacity=".85"/>', label(_SIDE, top + 10, row)]
+    box = f'x="{_SIDE - 4}" y="{top - 2}" width="{7 * len(row) + 8}" height="15"'
+    parts = [f'<rect class="paper" {box} opacity=".85"/>', label(_SIDE, top + 10, row)]
     if cell.summary is not None and cell.n > 2:
         mean = material.wording.value(cell.summary.mean)
         parts.append(label(_WIDTH - _SIDE, top + 10, mean, "title", "end"))
@@ -187,8 +187,7 @@ def _panel(material: Material, group: Sequence[tuple[str, int]], frame: Frame, n
             parts += [line(points, index), *dots]
             entries.append((line([(0, 6), (18, 6)], index) + mark(9, 6, index), row))
     alt = f"{material.score} against labels, {name}: {'; '.join(words)}"
-    shown = f"{name}: {listing(rows)}."
-    return figure(chart(frame, parts, alt) + key(entries), shown)
+    return figure(chart(frame, parts, alt) + key(entries), "", name)
 
 
 def _trials(material: Material, frame: Frame, labels: int, shift: float, index: int, row: str, cell: Cell) -> list[str]:
