@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from trigan.cli.completion import candidates
-from trigan.cli.main import main
+from trigan.cli.main import COMMANDS, main
 
 pytestmark = pytest.mark.usefixtures("small_conf")
 
@@ -14,8 +14,8 @@ pytestmark = pytest.mark.usefixtures("small_conf")
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("trigan r", ["run"]),
-        ("trigan ", ["run", "study", "table", "compare", "data", "artifacts", "predict", "sample", "export"]),
+        ("trigan r", ["run", "report"]),
+        ("trigan ", list(COMMANDS)),
         ("trigan run arch", ["architecture.", "architecture="]),
         ("trigan run architecture=", ["architecture=large", "architecture=small"]),
         ("trigan run architecture=l", ["architecture=large"]),

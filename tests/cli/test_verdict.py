@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from record_makers import make_record
 
 from trigan.cli.compose import Composer
 from trigan.cli.crew import Crew
 from trigan.cli.launchers import Job
 from trigan.cli.main import main
 from trigan.cli.pool import Ended
-
-from ..results.conftest import make_record
 
 SCORES = {"baseline: classic": 0.80, "baseline: FixMatch": 0.83, "joint: feature matching": 0.88}
 

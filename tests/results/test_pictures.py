@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from trigan.results import pictures
+from trigan.results.curves import losses
 from trigan.results.record import Record
 from trigan.results.table import Table, TableSpec, build_table
 
@@ -39,7 +40,7 @@ def table(records: Callable[..., list[Record]]) -> Table:
 
 
 def test_losses_are_sorted_into_stages_and_players() -> None:
-    found = pictures._losses(ROWS)
+    found = losses(ROWS)
     assert {stage: list(curves) for stage, curves in found.items()} == {
         "gan": ["generator", "discriminator"],
         "classifier": ["classifier", "classifier, validation"],

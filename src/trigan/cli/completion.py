@@ -43,7 +43,7 @@ def candidates(line: str, shell: str = "bash") -> list[str]:
         plugin = composer.hydra.get_shell_to_plugin_map(composer.loader)[shell][0]
         found: list[str] = plugin._query(CONFIG, " ".join(words[2:]))
         return [word for word in found if not word.startswith("hydra")]
-    if command in ("study", "table") and len(words) == 3:
+    if command in ("study", "table", "report") and len(words) == 3:
         names = sorted(path.parent.name for path in places.experiments().glob("*/study.yaml"))
         return [name for name in names if name.startswith(words[2])]
     return ["check"] if command == "data" and "check".startswith(words[2]) and len(words) == 3 else []

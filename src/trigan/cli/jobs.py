@@ -64,6 +64,10 @@ class Jobs:
     def __len__(self) -> int:
         return len(self.cells) + len(self.waiting)
 
+    def folder(self, study: StudyFile) -> Path:
+        """Where the study's table and pages go."""
+        return self.outputs / "studies" / study.name / (study.scale or "")
+
     def logs(self, study: str) -> Path:
         """Where the jobs' logs are."""
         return self.outputs / "logs" / study

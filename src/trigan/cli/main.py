@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "table": ("trigan.cli.table:main", "the table of a study's finished jobs, in any format, from disk or W&B"),
     "verdict": ("trigan.cli.verdict:main", "does a GAN help on these images? a small fixed study and one page"),
     "compare": ("trigan.cli.compare:main", "a table over records that are there already"),
+    "report": ("trigan.cli.report:main", "a study as one HTML page: table, pictures, the runs behind each number"),
     "data": ("trigan.cli.data_check:main", "data check: classes, duplicates, unreadable files, what the regime gives"),
     "artifacts": ("trigan.cli.artifacts:main", "list the stored stages with size, age and users; remove the unused"),
     "predict": ("trigan.cli.predict:main", "classify new images with a finished run, to CSV"),

@@ -56,7 +56,7 @@ def _run_study(study: StudyFile, shelf: Shelf, options: Any) -> int:
         print("debug runs enter no table; their records are under", jobs.cells[0].record.parents[1])
         return code
     study = named(study, jobs)
-    write_table(study, jobs.cells, jobs.outputs / "studies" / study.name / (study.scale or ""))
+    write_table(study, jobs.cells, jobs.folder(study))
     return code
 
 

@@ -26,10 +26,11 @@ class Line:
 
 @dataclass(frozen=True)
 class About:
-    """What a study says of itself to people: its claim, its question, time and hardware, and what is expected."""
+    """What a study says of itself to people; ``cost`` is time and hardware."""
 
     claim: str
     question: str
+    command: str
     cost: str
     expected: str
 
@@ -125,7 +126,7 @@ def read(path: Path, scale: str | None = None) -> StudyFile:
         file=path,
         name=path.resolve().parent.name,
         title=str(content.get("title", path.resolve().parent.name)),
-        about=About(*(str(merged.get(key, "")) for key in ("claim", "question", "cost", "expected"))),
+        about=About(*(str(merged.get(key, "")) for key in ("claim", "question", "command", "cost", "expected"))),
         trials=_trials(path, merged.get("trials", 3)),
         fixed=(*_overrides(path, "fixed", content.get("fixed")), *_overrides(path, "scales", settings.get("set"))),
         columns=_some(path, "columns", content, settings),

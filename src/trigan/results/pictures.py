@@ -9,19 +9,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from trigan.results.cell import Cell
+from trigan.results.curves import Curve, losses
 from trigan.results.figure import COLOURS, GREY, bare, drawing
-from trigan.results.record import SEES
 from trigan.results.table import Table
-from trigan.results.wording import Wording
+from trigan.results.wording import Wording, sight
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 #: How a mean is written beside its line.
 _BESIDE: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8.5, "annotation_clip": False}
-
-#: One curve: images seen and values, both (N,).
-Curve = tuple[np.ndarray, np.ndarray]
 
 
 def loss_curves(metrics_rows: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -32,7 +29,7 @@ def loss_curves(metrics_rows: Sequence[Mapping[str, Any]], path: Path) -> None:
             Keys that end in ``loss`` are drawn; values that are not finite leave a gap, marked on the axis.
         path: PNG to write. Without any loss the panel says so.
     """
-    stages = _losses(metrics_rows)
+    stages = losses(metrics_rows)
     with drawing(path, 7.5, 2.6 * max(1, len(stages)) + 0.3) as figure:
         panels = figure.subplots(max(1, len(stages)), 1, squeeze=False)[:, 0]
         if not stages:
@@ -46,25 +43,6 @@ def loss_curves(metrics_rows: Sequence[Mapping[str, Any]], path: Path) -> None:
             axes.set_ylabel("loss")
             axes.xaxis.set_major_formatter(_thousands)
             axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-
-
-def _losses(metrics_rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Curve]]:
-    """Curves by stage and by name (``discriminator``, or ``classifier, validation``), in order of first appearance."""
-    points: dict[str, dict[str, list[tuple[float, float]]]] = {}
-    for row in metrics_rows:
-        for key, value in row.items():
-            stage, _, rest = key.partition("/")
-            split, _, quantity = rest.partition("/")
-            if quantity.endswith("loss") and isinstance(value, int | float) and "images" in row:
-                player = quantity.removesuffix("loss").rstrip("_").replace("_", " ") or "loss"
-                name = player if split == "train" else f"{player}, {split}"
-                points.setdefault(stage, {}).setdefault(name, []).append((float(row["images"]), float(value)))
-    return {stage: {name: _curve(found) for name, found in curves.items()} for stage, curves in points.items()}
-
-
-def _curve(points: list[tuple[float, float]]) -> Curve:
-    ordered = np.array(sorted(points, key=lambda point: point[0]))
-    return ordered[:, 0], ordered[:, 1]
 
 
 def _draw_curve(axes: "Axes", name: str, curve: Curve, colour: str) -> None:
@@ -147,8 +125,8 @@ def comparison(table: Table, path: Path) -> None:
     images and labels a row saw; hollow means that the cell is incomplete, and a cross that a run of the trial diverged.
     """
     spec, wording = table.spec, Wording(table.metric)
-    sights = list(dict.fromkeys(_sight(cell) for cell in table.cells.values() if cell.records))
-    palette = {sight: COLOURS[index % len(COLOURS)] for index, sight in enumerate(sights)}
+    sights = list(dict.fromkeys(sight(cell) for cell in table.cells.values() if cell.records))
+    palette = {seen: COLOURS[index % len(COLOURS)] for index, seen in enumerate(sights)}
     width = 2.4 + 0.075 * max(map(len, spec.rows)) + 4.2 * len(spec.columns)
     with drawing(path, width, 1.5 + 0.42 * len(spec.rows)) as figure:
         panels = figure.subplots(1, len(spec.columns), sharey=True, squeeze=False)[0]
@@ -156,7 +134,7 @@ def comparison(table: Table, path: Path) -> None:
             for index, row in enumerate(spec.rows):
                 cell = table.cells[row, column]
                 if cell.values:
-                    _draw_cell(axes, index, cell, palette[_sight(cell)], wording)
+                    _draw_cell(axes, index, cell, palette[sight(cell)], wording)
             axes.set_title(column)
             axes.set_xlabel(f"test {table.metric.label}{' (%)' if table.metric.percent else ''}")
             axes.grid(axis="y", visible=False)
@@ -165,11 +143,6 @@ def comparison(table: Table, path: Path) -> None:
             axes.margins(x=0.12)
             axes.tick_params(axis="y", length=0)
         _legend(panels[-1], palette, list(table.cells.values()))
-
-
-def _sight(cell: Cell) -> str:
-    """Which of L, U, V and X a cell saw any of: ``L + U``."""
-    return " + ".join(key for key in SEES if cell.seen.get(key, (0, 0))[1] > 0) or "nothing"
 
 
 def _draw_cell(axes: "Axes", line: int, cell: Cell, colour: str, wording: Wording) -> None:
@@ -197,7 +170,7 @@ def _legend(axes: "Axes", palette: Mapping[str, str], cells: Sequence[Cell]) -> 
         usual = {"marker": "o", "linestyle": "none", "markersize": 5}
         return Line2D([], [], color=colour, label=label, **{**usual, **style})
 
-    handles = [mark(f"saw {sight}", {"markersize": 7}, colour) for sight, colour in palette.items()]
+    handles = [mark(f"saw {seen}", {"markersize": 7}, colour) for seen, colour in palette.items()]
     handles.append(mark("one trial", {}))
     if any(cell.diverged for cell in cells):
         handles.append(mark("one trial, diverged", {"marker": "x"}))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from trigan.results.cell import Cell, Metric
 from trigan.results.contrast import Contrast
 from trigan.results.published import Figure
+from trigan.results.record import SEES
 
 _PLAYERS = {"classifier": "C", "discriminator": "D", "generator": "G"}
 
@@ -90,6 +91,11 @@ def count(extent: tuple[int, int]) -> str:
     """A count, or its smallest and largest over the trials."""
     low, high = extent
     return f"{low}" if low == high else f"{low} to {high}"
+
+
+def sight(cell: Cell) -> str:
+    """Which of L, U, V and X a cell saw any of: ``L + U``."""
+    return " + ".join(key for key in SEES if cell.seen.get(key, (0, 0))[1] > 0) or "nothing"
 
 
 def flops(operations: float) -> str:
