@@ -84,9 +84,8 @@ class Placed:
     differs: str
 
 
-_OWN = [field.name for field in fields(Figure) if field.name != "conditions"]
 _CONDITIONS = [field.name for field in fields(Conditions)]
-KEYS = (*_OWN, *_CONDITIONS)
+KEYS = (*(field.name for field in fields(Figure) if field.name != "conditions"), *_CONDITIONS)
 
 
 def place(figures: Iterable[Figure], cells: Mapping[tuple[str, str], Cell]) -> tuple[Placed, ...]:
@@ -179,8 +178,16 @@ def _figure(where: str, line: Mapping[str, str], rows: Sequence[str], columns: S
     whole = {key: str(int(line[key])) for key in ("labels_training", "labels_selection", "draws") if line[key]}
     read = {**line, **whole}
     return Figure(
-        *(read[key] for key in _OWN),
-        conditions=Conditions(*(read[key] for key in _CONDITIONS)),
+        row=read["row"],
+        column=read["column"],
+        value=read["value"],
+        spread=read["spread"],
+        spread_kind=read["spread_kind"],
+        arxiv=read["arxiv"],
+        draws=read["draws"],
+        tag=read["tag"],
+        note=read["note"],
+        conditions=Conditions(**{key: read[key] for key in _CONDITIONS}),
     )
 
 
