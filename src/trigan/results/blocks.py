@@ -77,12 +77,12 @@ def _column(table: Table, wording: Wording, column: str) -> Block:
 
 def _elsewhere(table: Table) -> list[Block]:
     """The published figures that stand beside no cell, and what sets them apart."""
-    several = len(table.spec.columns) > 1
+    places = ("row", "column") if len(table.spec.columns) > 1 else ("row",)
     rows = []
-    for figure, differs in ((one.figure, one.differs) for one in table.published if one.differs):
-        names = (figure.row or "-", figure.column or "-") if several else (figure.row or "-",)
-        rows.append((*names, published(figure), differs, figure.note or "-"))
-    header = ("row", *(("column",) if several else ()), "published", "what differs", "note")
+    for one in (one for one in table.published if one.differs):
+        names = tuple(getattr(one.figure, place) or "-" for place in places)
+        rows.append((*names, published(one.figure), one.differs, one.figure.note or "-"))
+    header = (*places, "published", "what differs", "note")
     last = len(header) - 1
     tight = frozenset({last - 2, last - 1})
     groups = ((1, last - 1), (last - 1, last), (last, last + 1))
