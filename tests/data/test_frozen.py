@@ -174,7 +174,7 @@ def test_a_wrong_file_is_refused(name: str, with_test: Source, tmp_path: Path) -
             sealed(found)
 
     regime = export(with_test, draw(with_test, Regime(labels_per_class=3), 0), tmp_path / "s.json", changed)
-    with pytest.raises(DataError, match="s.json") as caught:
+    with pytest.raises(DataError, match=r"s\.json") as caught:
         draw(with_test, regime, 0)
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -203,7 +203,7 @@ def test_equal_pixels_in_two_parts_are_refused(digits: Source, tmp_path: Path) -
         found["unlabelled"]["indices"] = sorted([*found["unlabelled"]["indices"], row])
         sealed(found)
 
-    with pytest.raises(DataError, match="of unlabelled and image .* of test have the same pixels"):
+    with pytest.raises(DataError, match=r"of unlabelled and image .* of test have the same pixels"):
         draw(source, export(source, drawn, tmp_path / "s.json", split_a_pair), 0)
 
 
@@ -228,7 +228,7 @@ def test_another_trial_is_refused(digits: Source, tmp_path: Path) -> None:
 
 
 def test_no_file(digits: Source, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="set regime.split=FILE"):
+    with pytest.raises(ConfigError, match=r"set regime\.split=FILE"):
         draw(digits, Frozen(), 0)
     with pytest.raises(DataError, match="cannot read the split file"):
         draw(digits, Frozen(str(tmp_path / "none.json")), 0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from trigan.cli.arguments import Parser
 from trigan.cli.compose import Composed, Composer
@@ -37,17 +38,16 @@ def _export(arguments: Sequence[str]) -> int:
     composed = Composer(options.config_dir).compose(options.overrides)
     from trigan.artifacts.atomic import write_bytes
     from trigan.data.split_file import as_bytes
+    from trigan.data.splitter import PARTS
 
     found = split_of(composed)
     write_bytes(options.output, as_bytes(found))
-    sizes = ", ".join(
-        f"{len(found[part]['indices'])} {part}" for part in ("labelled", "validation", "unlabelled", "test")
-    )
+    sizes = ", ".join(f"{len(found[part]['indices'])} {part}" for part in PARTS)
     print(f"{options.output}: {found['data']['name']}, trial {found['trial']}: {sizes}; digest {found['digest'][:16]}")
     return 0
 
 
-def split_of(composed: Composed) -> dict[str, object]:
+def split_of(composed: Composed) -> dict[str, Any]:
     """What the split file of a run says.
 
     Raises:
@@ -80,13 +80,14 @@ def _check(arguments: Sequence[str]) -> int:
     composed = Composer(options.config_dir).compose(options.overrides)
     from trigan.data.frozen import take
     from trigan.data.split_file import read
+    from trigan.data.splitter import PARTS
 
     file = read(options.file)
-    facts = take(composed.load_data(), file, file.trial).facts
-    for name in ("labelled", "validation", "unlabelled", "test"):
+    source = composed.load_data()
+    facts = take(source, file, file.trial).facts
+    for name in PARTS:
         part = getattr(facts, name)
         print(f"{name:10}  {part.size:6} images  {part.sha256}")
-    print(
-        f"{options.file}: fits {file.data.get('name')}; a run takes it by regime=frozen regime.split={options.file} trial={file.trial}"
-    )
+    settings = f"regime=frozen regime.split={options.file} trial={file.trial}"
+    print(f"{options.file}: fits {source.name}; a run takes it by {settings}")
     return 0

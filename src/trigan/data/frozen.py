@@ -56,7 +56,7 @@ def take(source: Source, file: SplitFile, trial: int) -> Draw:
     """
     if trial != file.trial:
         raise DataError(
-            f"{file.path} is the split of trial {file.trial}, and this run says trial={trial}; make them agree"
+            f"{file.path} is the split of trial {file.trial}, and this run says trial={trial}; set trial={file.trial}"
         )
     return _Taker(source, file).take()
 
@@ -146,9 +146,8 @@ class _Taker(Splitter):
 
     def _check_labels(self, parts: Parts) -> None:
         names, changed = self.source.class_names, 0
-        for name, rows, seen in zip(
-            split_file.LABELLED, (parts.labelled, parts.validation), self.file.labels, strict=True
-        ):
+        for name, seen in zip(split_file.LABELLED, self.file.labels, strict=True):
+            rows = getattr(parts, name)
             clean = self.labels[rows]
             bare = rows[clean < 0]
             if len(bare):

@@ -11,7 +11,6 @@ from trigan.data.order import HashOrder, duplicate_leaders
 from trigan.data.sealed import SealedTest
 from trigan.data.types import Labelled, Source, TrainingView
 
-
 #: The parts of a split, by name.
 PARTS = ("labelled", "validation", "unlabelled", "test")
 
