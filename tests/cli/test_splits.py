@@ -76,10 +76,9 @@ def test_check(split: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     [
         (["splits", "exprot"], "trigan splits exprot: no such command; nearest: export"),
         (["splits", "export"], "the following arguments are required: --output"),
-        (
-            ["splits", "export", "regime=frozen", "-o", "x.json"],
-            "regime=frozen: the split of this run is a file",
-        ),
+        (["splits", "export", "regime=frozen", "-o", "x.json"], "regime=frozen needs a split file"),
+        (["splits", "export", "--trial", "1", "-o", "x.json"], "--trial: goes with --study; write trial=1"),
+        (["splits", "export", "--study", "demo", "-o", "x.json"], "--trial is not given: study demo has 0, 1, 2"),
         (["splits", "check", "nowhere.json"], "cannot read the split file nowhere.json"),
         (["run", "regime=frozen"], "regime=frozen needs a split file: set regime.split=FILE"),
         (["run", "regime=frozen", "regime.labels_per_class=3"], "regime.labels_per_class: no such setting"),

@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trigan.cli.arguments import Parser
 from trigan.cli.compose import Composed, Composer
 from trigan.cli.nearest import suffix
 from trigan.errors import ConfigError
+
+if TYPE_CHECKING:
+    from trigan.data.splitter import Draw
+    from trigan.data.types import Source
 
 _WORDS = ("export", "check")
 
@@ -33,9 +37,15 @@ def _export(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("overrides", nargs="*", help="settings as for `trigan run`: data=..., regime=..., trial=...")
     parser.add_argument("--output", "-o", type=Path, required=True, metavar="FILE", help="the file to write")
+    parser.add_argument("--study", metavar="NAME", help="the split of a study's rows, instead of a single run's")
+    parser.add_argument("--trial", type=int, metavar="N", help="with --study: the trial")
+    parser.add_argument("--column", metavar="NAME", help="with --study: the column (needed if it has several)")
+    parser.add_argument("--row", metavar="NAME", help="with --study: the row, where rows differ in regime")
+    parser.add_argument("--scale", help="with --study: one of its scales (default: its first)")
     parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
     options = parser.parse_intermixed_args(list(arguments))
-    composed = Composer(options.config_dir).compose(options.overrides)
+    composer = Composer(options.config_dir)
+    composed = _of_study(composer, options) if options.study else _of_run(composer, options)
     from trigan.artifacts.atomic import write_bytes
     from trigan.data.split_file import as_bytes
     from trigan.data.splitter import PARTS
@@ -47,6 +57,39 @@ def _export(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _of_run(composer: Composer, options: Any) -> Composed:
+    for name in ("trial", "column", "row", "scale"):
+        if getattr(options, name) is not None:
+            mend = f"write trial={options.trial}" if name == "trial" else "name one"
+            raise ConfigError(f"--{name}: goes with --study; {mend}")
+    return composer.compose(options.overrides)
+
+
+def _of_study(composer: Composer, options: Any) -> Composed:
+    from trigan.cli.study import Plan
+    from trigan.cli.study_file import find, read
+
+    study = read(find(options.study), options.scale)
+    if options.trial not in study.trials:
+        given = "is not given" if options.trial is None else options.trial
+        raise ConfigError(f"--trial {given}: study {study.name} has {', '.join(map(str, study.trials))}")
+    runs = Plan(composer, study, options.overrides).runs(study.column(options.column), options.trial)
+    if options.row is None:
+        return next(iter(runs.values()))
+    if options.row not in runs:
+        raise ConfigError(f"--row {options.row}: no such row{suffix(options.row, runs)}; rows: {', '.join(runs)}")
+    return runs[options.row]
+
+
+def draw_of(composed: Composed) -> "tuple[Source, Draw]":
+    """The data set of a run, and its split."""
+    from trigan.cli.build import build
+    from trigan.data.split import draw
+
+    source = composed.load_data()
+    return source, draw(source, build({"regime": composed.config["regime"]}).regime, composed.trial)
+
+
 def split_of(composed: Composed) -> dict[str, Any]:
     """What the split file of a run says.
 
@@ -54,16 +97,13 @@ def split_of(composed: Composed) -> dict[str, Any]:
         ConfigError: the run takes its split from a file already.
     """
     from trigan.cli.build import build
-    from trigan.data.frozen import Frozen
-    from trigan.data.split import draw
     from trigan.data.split_file import content
 
-    regime = build({"regime": composed.config["regime"]}).regime
-    if isinstance(regime, Frozen):
+    source, drawn = draw_of(composed)
+    if drawn.file is not None:
         raise ConfigError("regime=frozen: the split of this run is a file already; copy that, or take another regime")
-    source = composed.load_data()
     paths = build({"data": composed.config["data"]}).data.paths()
-    return content(source, draw(source, regime, composed.trial), composed.config["regime"], paths)
+    return content(source, drawn, composed.config["regime"], paths)
 
 
 def _check(arguments: Sequence[str]) -> int:

@@ -44,12 +44,13 @@ def main(arguments: list[str]) -> int:
     if variant:  # its own table: what is under the study's name is the study as it is written
         study = replace(study, name=f"{study.name}-{digest(variant, 8)}", title=f"{study.title} (with {variant})")
     folder = base.paths.outputs / "studies" / study.name / (study.scale or "")
-    write_table(study, [*cells, *matched], folder)
+    write_table(study, [*cells, *matched], folder, base.paths.outputs)
     return 1 if waiting else code
 
 
-def write_table(study: StudyFile, cells: Sequence[Cell], folder: Path) -> None:
-    """Print the table of the finished jobs, and write it as text, Markdown, CSV and a picture."""
+def write_table(study: StudyFile, cells: Sequence[Cell], folder: Path, outputs: Path) -> None:
+    """Print the table of the finished jobs and submitted rows, and write it as text, Markdown, CSV and a picture."""
+    from trigan.results.external import external_rows
     from trigan.results.files import write_atomically
     from trigan.results.pictures import comparison
     from trigan.results.record import Record, read_record
@@ -60,10 +61,13 @@ def write_table(study: StudyFile, cells: Sequence[Cell], folder: Path) -> None:
     for cell in cells:
         if cell.done:
             records.setdefault((cell.row.name, cell.column.name), []).append(read_record(cell.record))
+    columns = tuple(column.name for column in study.columns)
+    submitted = external_rows(outputs, study.name, study.scale, columns)
+    records |= submitted
     spec = TableSpec(
         title=study.title,
-        rows=tuple(row.name for row in study.rows),
-        columns=tuple(column.name for column in study.columns),
+        rows=(*(row.name for row in study.rows), *dict.fromkeys(row for row, _ in submitted)),
+        columns=columns,
         trials=study.trials,
         reference=study.reference,
         family=Family(*study.family) if study.family else None,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from trigan.results.contrast import Contrast
+from trigan.results.record import EXTERNAL
 from trigan.results.table import Table
 from trigan.results.wording import Wording, count, listing
 
@@ -98,6 +99,11 @@ def _origin(table: Table) -> Iterator[str]:
     for (row, _), cell in table.cells.items():
         for stamp in cell.stamps:
             stamped.setdefault(stamp, []).append(row)
+    if stamped.pop(EXTERNAL, None):
+        yield (
+            "external: predictions of a program outside trigan for the same test images, scored here; "
+            "what it saw, how it chose and what it cost are its authors' word."
+        )
     for stamp, rows in sorted(stamped.items()):
         yield f"Stamp {stamp}: {', '.join(dict.fromkeys(rows))}."
 
