@@ -32,9 +32,10 @@ lint: $(DEV) ## formatting and lint
 types: $(DEV) ## static types
 	$(BIN)/mypy
 
-bench: $(DEV) ## step time against a lean loop, loader against PIL; results are kept in benchmarks/results/
+bench: $(DEV) ## step time, loader, calibration of the statistics; results are kept in benchmarks/results/
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/loader.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/calibration.py
 
 wheel: $(DEV) ## build dist/trigan-*.whl, with conf/ and experiments/ inside
 	$(BIN)/python -m build --wheel
