@@ -88,7 +88,7 @@ def test_a_submission_is_scored_and_kept_once(study: Path, tmp_path: Path, capsy
     with np.load(file) as arrays:
         rows, probabilities = arrays["indices"], arrays["probabilities"].astype(float)
         probabilities /= probabilities.sum(axis=1, keepdims=True)
-    result = record["result"]
+    result: Any = record["result"]
     assert result["test"]["accuracy"] == accuracy_score(LABELS[rows], probabilities.argmax(1))
     assert result["test"]["nll"] == pytest.approx(log_loss(LABELS[rows], probabilities, labels=range(10)), rel=1e-5)
     assert result["cost"] == {"flops": None, "images": None}

@@ -82,13 +82,13 @@ class _Taker(Splitter):
         self._check_copies(parts)
         self._check_pool(parts)
         self._check_labels(parts)
-        ordered, labels = [], []
-        for rows, seen in zip((parts.labelled, parts.validation), self.file.labels, strict=True):
-            mixed = self.mixed(rows, "order")
-            ordered.append(mixed)
-            labels.append(seen[np.searchsorted(rows, mixed)])
-        taken = Parts(*ordered, self.mixed(parts.unlabelled, "unlabelled"), parts.test)
-        return self.finish(taken, (labels[0], labels[1]), self.file.stamps, self.file.digest)
+        labelled, validation = self.mixed(parts.labelled, "order"), self.mixed(parts.validation, "order")
+        taken = Parts(labelled, validation, self.mixed(parts.unlabelled, "unlabelled"), parts.test)
+        seen = (
+            self.file.labels[0][np.searchsorted(parts.labelled, labelled)],
+            self.file.labels[1][np.searchsorted(parts.validation, validation)],
+        )
+        return self.finish(taken, seen, self.file.stamps, self.file.digest)
 
     def _refuse(self, what: str, mend: str) -> DataError:
         return DataError(f"{self.file.path}: {what}; {mend}")

@@ -158,7 +158,8 @@ def _fault(found: Any) -> str | None:
 
 
 def _part_fault(name: str, part: dict[str, Any]) -> str | None:
-    rows = part.get("indices")
+    rows: Any = part.get("indices")
+    labels: Any = part.get("labels")
     if not _whole_numbers(rows):
         return f"{name}.indices: expected a list of whole numbers, 0 or more"
     if any(first >= second for first, second in pairwise(rows)):
@@ -166,7 +167,7 @@ def _part_fault(name: str, part: dict[str, Any]) -> str | None:
     if part.get("sha256") != index_digest(np.array(rows, dtype=np.int64)):
         return f"{name}.sha256 is not that of its indices"
     if name in LABELLED:
-        if not _whole_numbers(part.get("labels")) or len(part["labels"]) != len(rows):
+        if not _whole_numbers(labels) or len(labels) != len(rows):
             return f"{name}.labels: expected one class number (0 or more) for each of its {len(rows)} indices"
     elif "labels" in part:
         return f"{name}.labels: these labels are hidden and do not belong into the file"
