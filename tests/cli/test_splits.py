@@ -91,3 +91,15 @@ def test_mistakes(
     monkeypatch.chdir(tmp_path)
     assert line in error_of(arguments, capsys)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_rows_that_differ_in_regime_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine").mkdir()
+    study, split = tmp_path / "mine" / "study.yaml", tmp_path / "split.json"
+    rows = "rows: [{name: few, set: [regime=few]}, {name: plain, set: []}]"
+    study.write_text(f"trials: 1\nfixed: [logger=none]\n{rows}\n")
+    words = ["splits", "export", "--study", str(study), "--trial", "0", "--output", str(split)]
+    assert "--row is not given, and rows of study mine differ in regime: few, plain" in error_of(words, capsys)
+    assert not split.exists()
+    assert main([*words, "--row", "few"]) == 0
+    assert len(json.loads(split.read_text())["labelled"]["indices"]) == 40

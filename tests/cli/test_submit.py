@@ -155,6 +155,7 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any], dict[str, Any]], Any], str]]
     "too many labels": (lambda a, s: s["sees"].update(V=10), "L + V is 40, and the split has 30 labels"),
     "too many images": (lambda a, s: s["sees"].update(U=1500), "above the 1258 training images of the split"),
     "free": (lambda a, s: s.update(cost={"flops": 0}), "cost.flops: 0, expected more; leave it out"),
+    "no player": (lambda a, s: s.update(cost={"images": {}}), "cost.images: no player; leave it out"),
     "rule": (lambda a, s: s.update(rule="val"), "rule: 'val', expected last, or val beside a V above 0"),
     "split": (lambda a, s: s.update(split="0" * 64), "split 0000000000000000 is none of study mine's for column 'few'"),
     "trial": (lambda a, s: s.update(trial=1), "trial 1 is not one of study mine's: 0, 2"),

@@ -75,7 +75,10 @@ def _of_study(composer: Composer, options: Any) -> Composed:
         raise ConfigError(f"--trial {given}: study {study.name} has {', '.join(map(str, study.trials))}")
     runs = Plan(composer, study, options.overrides).runs(study.column(options.column), options.trial)
     if options.row is None:
-        return next(iter(runs.values()))
+        first, *others = runs.values()
+        if any(other.config["regime"] != first.config["regime"] for other in others):
+            raise ConfigError(f"--row is not given, and rows of study {study.name} differ in regime: {', '.join(runs)}")
+        return first
     if options.row not in runs:
         raise ConfigError(f"--row {options.row}: no such row{suffix(options.row, runs)}; rows: {', '.join(runs)}")
     return runs[options.row]

@@ -122,6 +122,8 @@ def _flops(value: Any) -> int | None:
 def _images(value: Any) -> dict[str, int] | None:
     if value is None:
         return None
+    if value == {}:
+        raise _Wrong("cost.images: no player; leave it out, or say null, where it is unknown")
     return {player: _known(f"cost.images.{player}", number) for player, number in _counts("cost.images", value).items()}
 
 
