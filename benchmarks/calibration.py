@@ -248,7 +248,8 @@ def marks(n: int, sd: float, replicates: int, seed: int) -> dict[str, Any]:
 
 NOTES = (
     "n = 3: a table shows no interval; what one would be is given here.",
-    "skewed, one row: a paired t interval of few skewed differences covers less than it says, 87 to 91 % at n = 3 to 10.",
+    "skewed, one row: a paired t interval of few skewed differences covers less than it says, "
+    "87 to 91 % at n = 3 to 10.",
     "heavy tails, and skewed noise in both rows: the t interval is a little cautious.",
     "redrawn test sets: Nadeau and Bengio's factor is right where the same images are hard each time; the more of "
     "the errors change from training to training, the more cautious it is, and the less it finds.",
