@@ -9,7 +9,7 @@ JOBS   ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint types bench wheel clean
+.PHONY: help setup demo test test-all lint types bench calibration wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,9 +32,12 @@ lint: $(DEV) ## formatting and lint
 types: $(DEV) ## static types
 	$(BIN)/mypy
 
-bench: $(DEV) ## step time against a lean loop, loader against PIL; results are kept in benchmarks/results/
+bench: $(DEV) ## step time and loader against lean references; results are kept in benchmarks/results/
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/loader.py
+
+calibration: $(DEV) ## what the tables' statistics claim, held against simulated trials (a quarter of an hour)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/calibration.py
 
 wheel: $(DEV) ## build dist/trigan-*.whl, with conf/ and experiments/ inside
 	$(BIN)/python -m build --wheel

@@ -9,7 +9,8 @@ import torch
 from trigan.artifacts.store import Store
 from trigan.cli import strict
 from trigan.cli.compose import Composed, Composer, unresolved
-from trigan.data.split import Draw, draw
+from trigan.data.split import draw
+from trigan.data.splitter import Draw
 from trigan.data.types import Source
 from trigan.samples.filters import outputs
 from trigan.samples.generate import generate

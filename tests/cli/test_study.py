@@ -147,7 +147,9 @@ def test_command_skips_what_is_done_and_runs_matched_rows_last(
 
     tables: list[tuple[int, Path]] = []
     monkeypatch.setattr(Crew, "run", run_jobs)
-    monkeypatch.setattr(study_command, "write_table", lambda study, cells, folder: tables.append((len(cells), folder)))
+    monkeypatch.setattr(
+        study_command, "write_table", lambda study, jobs: tables.append((len(jobs.cells), jobs.folder(study)))
+    )
     finish(plan.jobs().cells[:1])
     assert main(["study", str(path), own, "--status"]) == 0
     assert "1 of 6 jobs done" in capsys.readouterr().out

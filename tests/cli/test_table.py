@@ -12,7 +12,7 @@ from fake_wandb import Api
 from record_makers import make_record
 
 from trigan.cli.compose import Composer
-from trigan.cli.jobs import Cell
+from trigan.cli.jobs import Cell, Jobs
 from trigan.cli.main import main
 from trigan.cli.study import Plan
 from trigan.cli.study_command import write_table
@@ -77,18 +77,20 @@ def test_it_prints_what_the_study_writes(
 ) -> None:
     cells = finish_all(plan)
     assert len(cells) == 6
-    write_table(read(file), cells, tmp_path / "written")
+    jobs = Jobs(cells, (), tmp_path, "", False)
+    write_table(read(file), jobs)
+    written = jobs.folder(read(file))
     shown = capsys.readouterr().out
     assert "written: " in shown
     assert "table.tex" in shown
     for name, end in (("md", "md"), ("latex", "tex")):
         assert main(["table", str(file), own, "--format", name]) == 0
         captured = capsys.readouterr()
-        assert captured.out.encode() == (tmp_path / "written" / f"table.{end}").read_bytes()
+        assert captured.out.encode() == (written / f"table.{end}").read_bytes()
         assert captured.err == ""
     assert "two \\& more" in captured.out
     assert main(["table", str(file), own, "--format", "terminal", "--output", str(tmp_path / "new" / "t.txt")]) == 0
-    assert (tmp_path / "new" / "t.txt").read_bytes() == (tmp_path / "written" / "table.txt").read_bytes()
+    assert (tmp_path / "new" / "t.txt").read_bytes() == (written / "table.txt").read_bytes()
     assert capsys.readouterr().err == f"written: {tmp_path}/new/t.txt\n"
 
 

@@ -8,6 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from trigan.data.augmentation import Classic, NoAugmentation, Strong
+from trigan.data.frozen import Frozen
 from trigan.data.regime import Regime
 from trigan.data.sources.base import ImageSource
 from trigan.errors import ConfigError
@@ -55,7 +56,7 @@ def test_data(name: str) -> None:
 
 @pytest.mark.parametrize("name", names("regime"))
 def test_regime(name: str) -> None:
-    assert isinstance(instantiate(load("regime", name)), Regime)
+    assert isinstance(instantiate(load("regime", name)), Frozen if name == "frozen" else Regime)
 
 
 @pytest.mark.parametrize("data", names("data"))

@@ -11,7 +11,8 @@ import torch
 from trigan.data.imbalance import Exponential, Step
 from trigan.data.noise import Pair, Symmetric
 from trigan.data.regime import Regime
-from trigan.data.split import Draw, draw
+from trigan.data.split import draw
+from trigan.data.splitter import Draw
 from trigan.data.types import Source
 from trigan.errors import DataError
 

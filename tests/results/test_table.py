@@ -232,3 +232,13 @@ def test_an_incomplete_baseline_is_not_left_out_in_silence(records: MakeAll) -> 
     made = spec("weak", "strong", "gan", family=Family(("gan",), ("weak", "strong")), trials=(0, 1, 2))
     (found,) = build_table(places, made).primary
     assert (found.kind, found.against, found.reason) == ("incomplete", "strong", "strong is incomplete")
+
+
+def test_no_sign_flip_where_trials_redraw_the_test_set(records: MakeAll) -> None:
+    """Their differences are not independent, which the t interval is corrected for and sign flips are not."""
+    split = {"test_redrawn": True, "n_train": 1000, "n_test": 500}
+    values = [0.9, 0.91, 0.92, 0.9, 0.93, 0.9, 0.91, 0.94, 0.9, 0.92]
+    places = {("a", "x"): records([0.9] * 10, split=split), ("b", "x"): records(values, split=split)}
+    found = build_table(places, TableSpec("t", ("a", "b"), ("x",), reference="a")).differences["b", "x"]
+    assert found.p is not None
+    assert found.p_sign_flip is None

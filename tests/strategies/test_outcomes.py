@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from trigan.data.regime import Regime
-from trigan.data.split import Draw, draw
+from trigan.data.split import draw
+from trigan.data.splitter import Draw
 from trigan.modules.fit import TrainerSettings
 from trigan.modules.selection import Selection
 from trigan.samples.filters import outputs

@@ -15,7 +15,7 @@ from trigan.artifacts.atomic import explained, write_bytes
 from trigan.artifacts.identity import digest, tensor_digest, weights_digest
 from trigan.cli.compose import Composed
 from trigan.cli.provenance import provenance
-from trigan.data.split import Draw
+from trigan.data.splitter import Draw
 from trigan.data.types import Labelled, Source
 from trigan.evaluation.classification import classification_metrics
 from trigan.modules import world
@@ -89,7 +89,7 @@ def _result(
         "weights": weights,
         "predictions": tensor_digest(scores),
         "cost": workshop.total().as_dict(),
-        "split": {**facts.as_dict(), "n_test": len(test)},
+        "split": {**facts.as_dict(), "n_test": len(test), **({"file": drawn.file} if drawn.file else {})},
         "stages": [
             {"hash": key, "kind": t.kind, "name": t.name, **t.cost.as_dict()} for key, t in sorted(stages.items())
         ],

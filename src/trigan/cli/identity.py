@@ -17,7 +17,8 @@ def run_hash(config: dict[str, Any], fingerprint: str) -> str:
 
     In it: the resolved config, the fingerprint of the data set, and the protocol version. Not in it: the observers
     (``paths``, ``runtime``, ``logger``, ``callbacks`` and the labels ``study`` and ``row``), where the data lie
-    (``settings.PLACES``), and dataclass fields marked ``metadata={"identity": False}``.
+    (``settings.PLACES``), and dataclass fields marked ``metadata={"identity": False}``. A field marked with a function
+    counts by what that gives for it: a file by its content.
     """
     from trigan.artifacts.identity import digest  # imports torch
 
@@ -30,13 +31,15 @@ def _identity(node: Any, key: str) -> Any:
         return [_identity(item, f"{key}.{index}") for index, item in enumerate(node)]
     if not isinstance(node, dict):
         return node
-    left_out = _observing_fields(node["_target_"]) if "_target_" in node else set()
-    inner = {name: (value, f"{key}.{name}") for name, value in node.items() if name not in left_out}
-    return {name: _identity(value, full) for name, (value, full) in inner.items() if full not in PLACES}
+    rules = _rules(node["_target_"]) if "_target_" in node else {}
+    kept = {name: value for name, value in node.items() if rules.get(name, True) and f"{key}.{name}" not in PLACES}
+    counted = {name: rule(kept[name]) for name, rule in rules.items() if callable(rule) and name in kept}
+    return {name: _identity(value, f"{key}.{name}") for name, value in {**kept, **counted}.items()}
 
 
-def _observing_fields(target: str) -> set[str]:
+def _rules(target: str) -> dict[str, Any]:
+    """How each field of a node's class counts: True, False, or by a function of its value."""
     kind = _locate(target)
     if not dataclasses.is_dataclass(kind):
-        return set()
-    return {f.name for f in dataclasses.fields(kind) if not f.metadata.get("identity", True)}
+        return {}
+    return {f.name: f.metadata.get("identity", True) for f in dataclasses.fields(kind)}

@@ -20,6 +20,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "compare": ("trigan.cli.compare:main", "a table over records that are there already"),
     "report": ("trigan.cli.report:main", "a study as one HTML page: table, pictures, the runs behind each number"),
     "data": ("trigan.cli.data_check:main", "data check: classes, duplicates, unreadable files, what the regime gives"),
+    "splits": ("trigan.cli.splits:main", "write the split of a run as a file for other programs; check such a file"),
+    "submit": ("trigan.cli.submit:main", "take in another program's predictions for a split, as a row of a study"),
     "artifacts": ("trigan.cli.artifacts:main", "list the stored stages with size, age and users; remove the unused"),
     "predict": ("trigan.cli.predict:main", "classify new images with a finished run, to CSV"),
     "sample": ("trigan.cli.sample:main", "draw labelled images from a finished run's generator"),

@@ -26,7 +26,9 @@ def main(arguments: list[str]) -> int:
         mend = f"`trigan study {options.name}` runs it"
         raise ConfigError(f"study {study.name}: no run is finished under {jobs.cells[0].record.parents[1]}; {mend}")
     study = named(study, jobs)
-    material = Material(_heading(study), study_table(study, done), {cell.hash: cell.record.parent for cell in done})
+    material = Material(
+        _heading(study), study_table(study, done, jobs.outputs), {cell.hash: cell.record.parent for cell in done}
+    )
     output = options.output or jobs.folder(study) / NAME
     write_atomically(output, render_report(material).encode())
     print(f"written: {output}")

@@ -58,6 +58,11 @@ class Plan:
         row, column, trial = self._grid()[0]
         return self._compose(row, column, trial, ())
 
+    def runs(self, column: str, trial: int) -> dict[str, Composed]:
+        """The runs of a column and trial by row, without those that wait for another's compute."""
+        rows = [place for place in self._grid() if (place[1].name, place[2]) == (column, trial)]
+        return {place[0].name: self._compose(*place, ()) for place in rows if not place[0].match}
+
     def variant(self) -> str:
         """The overrides if they change what the jobs compute, not only where and how; else an empty text."""
         row, column, trial = self._grid()[0]

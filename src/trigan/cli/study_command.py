@@ -56,7 +56,7 @@ def _run_study(study: StudyFile, shelf: Shelf, options: Any) -> int:
         print("debug runs enter no table; their records are under", jobs.cells[0].record.parents[1])
         return code
     study = named(study, jobs)
-    write_table(study, jobs.cells, jobs.folder(study))
+    write_table(study, jobs)
     return code
 
 
@@ -72,11 +72,11 @@ def run_jobs(crew: "Crew", plan: "Plan", jobs: Jobs, study: str, extra: Sequence
     return later, max(code, _run(crew, fresh, jobs.logs(study), extra))
 
 
-def write_table(study: StudyFile, cells: Sequence[Cell], folder: Path) -> None:
-    """Print the table of the finished jobs, and write it in all formats for files."""
+def write_table(study: StudyFile, jobs: Jobs) -> None:
+    """Print the table of the finished jobs and of submitted rows, and write it in all formats for files."""
     from trigan.cli.study_table import print_terminal, study_table, write_files
 
-    table = study_table(study, cells)
+    table, folder = study_table(study, jobs.cells, jobs.outputs), jobs.folder(study)
     written = write_files(table, folder)
     print_terminal(table)
     print(f"written: {folder}/{', '.join(written)}")

@@ -77,6 +77,20 @@ class StudyFile:
     scale: str | None
     names: tuple[tuple[str, ...], tuple[str, ...]]
 
+    def column(self, wanted: str | None) -> str:
+        """The column of that name; of a study with a single one, that.
+
+        Raises:
+            ConfigError: there is no such column, or none is named and there are several.
+        """
+        names = [column.name for column in self.columns]
+        if wanted is None and len(names) == 1:
+            return names[0]
+        if wanted not in names:
+            given = f"{wanted}: no such column{suffix(wanted, names)}" if wanted else "not given"
+            raise ConfigError(f"--column {given}; columns of study {self.name}: {', '.join(names)}")
+        return wanted
+
 
 _KEYS = {
     *("title", "claim", "question", "trials", "fixed", "columns", "rows", "reference", "family", "margin", "scales"),

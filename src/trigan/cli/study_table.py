@@ -8,6 +8,7 @@ from trigan.artifacts.atomic import explained
 from trigan.cli.jobs import Cell
 from trigan.cli.study_file import StudyFile
 from trigan.errors import ArtifactError
+from trigan.results.external import external_rows
 from trigan.results.files import write_atomically
 from trigan.results.published import FILE, read_published
 from trigan.results.record import Record, read_record
@@ -25,8 +26,8 @@ FORMATS = {
 WRITTEN = ("terminal", "md", "csv", "latex")
 
 
-def study_table(study: StudyFile, cells: Sequence[Cell]) -> Table:
-    """The table of the finished ones of ``cells``, and of the figures published beside the study.
+def study_table(study: StudyFile, cells: Sequence[Cell], outputs: Path) -> Table:
+    """The table of the finished ones of ``cells``, of rows submitted to ``outputs``, and of figures published.
 
     Raises:
         TriganError: a record or the published figures are not sound.
@@ -35,10 +36,12 @@ def study_table(study: StudyFile, cells: Sequence[Cell]) -> Table:
     for cell in cells:
         if cell.done:
             records.setdefault((cell.row.name, cell.column.name), []).append(_record(cell))
+    columns = tuple(column.name for column in study.columns)
+    submitted = external_rows(outputs, study.name, study.scale, columns)
     spec = TableSpec(
         title=study.title,
-        rows=tuple(row.name for row in study.rows),
-        columns=tuple(column.name for column in study.columns),
+        rows=(*(row.name for row in study.rows), *dict.fromkeys(row for row, _ in submitted)),
+        columns=columns,
         trials=study.trials,
         reference=study.reading.reference,
         family=Family(*study.reading.family) if study.reading.family else None,
@@ -48,7 +51,7 @@ def study_table(study: StudyFile, cells: Sequence[Cell]) -> Table:
     published = study.file.parent / FILE
     figures = read_published(published, *study.names) if published.is_file() else ()
     mine = [one for one in figures if one.row in ("", *spec.rows) and one.column in ("", *spec.columns)]
-    return build_table(records, spec, mine)
+    return build_table({**records, **submitted}, spec, mine)
 
 
 def _record(cell: Cell) -> Record:

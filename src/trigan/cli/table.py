@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
         if options.source:
             jobs = _fetched(jobs, study, options, Path(folder))
         reading = replace(study.reading, metric=options.metric or study.reading.metric)
-        table = study_table(replace(named(study, jobs), reading=reading), jobs.cells)
+        table = study_table(replace(named(study, jobs), reading=reading), jobs.cells, jobs.outputs)
         done = sum(cell.done for cell in jobs.cells)
     if done < len(jobs):
         where = f" in W&B's {options.source}" if options.source else ""

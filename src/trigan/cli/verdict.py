@@ -103,7 +103,7 @@ class _Course:
     def write(self, folder: Path, command: str) -> None:
         """The page, its picture, and the page on the terminal."""
         trials, column = tuple(self.done), self.study.columns[0].name
-        table = study_table(replace(self.study, trials=trials), self.cells)
+        table = study_table(replace(self.study, trials=trials), self.cells, self.first.paths.outputs)
         curve = self._curve(table, column) if self.curve.columns else None
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -121,7 +121,7 @@ class _Course:
         print(f"written: {folder}/verdict.md, comparison.png")
 
     def _curve(self, table: Table, column: str) -> Curve:
-        beside = study_table(replace(self.curve, trials=tuple(self.done)), self.curve_cells)
+        beside = study_table(replace(self.curve, trials=tuple(self.done)), self.curve_cells, self.first.paths.outputs)
         row = str(self.study.reading.reference)
         cells = {n: beside.cells[row, f"{n} a class"] for n in self.budgets if n != self.labels}
         return Curve.of({**cells, **({self.labels: table.cells[row, column]} if self.labels else {})})

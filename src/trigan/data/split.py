@@ -1,32 +1,20 @@
 """One draw: which images train, validate, stay unlabelled and test, as a function of (data set, regime, trial)."""
 
-from dataclasses import dataclass
-
 import numpy as np
-import torch
 
-from trigan.data.facts import PartFacts, SplitFacts, index_digest
-from trigan.data.order import HashOrder, cut, duplicate_leaders
+from trigan.data.frozen import Frozen, take
+from trigan.data.order import cut
 from trigan.data.regime import Regime
-from trigan.data.sealed import SealedTest
-from trigan.data.types import Labelled, Source, TrainingView
+from trigan.data.splitter import Draw, Parts, Splitter
+from trigan.data.types import Source
 from trigan.errors import DataError
 
 #: Share of each class that tests, where the source has no official test set.
 TEST_SHARE = 0.3
 
 
-@dataclass(frozen=True, eq=False)
-class Draw:
-    """What a trial gives: a view to train on, a sealed test set, and the facts for the record."""
-
-    view: TrainingView
-    test: SealedTest
-    facts: SplitFacts
-
-
-def draw(source: Source, regime: Regime, trial: int) -> Draw:
-    """Split ``source`` for ``trial`` and apply ``regime``.
+def draw(source: Source, regime: Regime | Frozen, trial: int) -> Draw:
+    """Split ``source`` for ``trial`` and apply ``regime``, or take the split that a frozen regime's file gives.
 
     Rules: the official test set is the test set, and training images with the same pixels as one of its images are
     dropped; else 30 % of each class test, drawn anew in each trial. Equal images never stand in two parts. Of equal
@@ -34,46 +22,33 @@ def draw(source: Source, regime: Regime, trial: int) -> Draw:
     order are its labels (so 10 labels per class are a part of 20 in the same trial), validation comes after them.
 
     Raises:
-        DataError: when a class has fewer labelled images than the regime asks for, or there are too few unlabelled.
+        DataError: when a class has fewer labelled images than the regime asks for, or there are too few unlabelled;
+            when a split file does not fit the data set or the trial.
     """
+    if isinstance(regime, Frozen):
+        return take(source, regime.read(), trial)
     drawer = _Drawer(source, regime, trial)
     train_pool, test = drawer.split()
-    labelled, validation, unlabelled = drawer.divide(train_pool)
-    return drawer.finish(labelled, validation, unlabelled, test)
+    parts = Parts(*drawer.divide(train_pool), test)
+    return drawer.finish(parts, (drawer.seen(parts.labelled), drawer.seen(parts.validation)), regime.stamps)
 
 
-class _Drawer:
-    """The steps of one draw; counts what it drops on the way."""
+class _Drawer(Splitter):
+    """The steps of one draw."""
 
     def __init__(self, source: Source, regime: Regime, trial: int) -> None:
-        self.source, self.regime, self.trial = source, regime, trial
-        self.labels = source.labels.numpy()
-        self.classes = len(source.class_names)
-        self.order = HashOrder(source.fingerprint, trial, source.digests.numpy())
-        self.leaders = duplicate_leaders(source.images)
-        self.dropped_in_test = 0
-        self.dropped_duplicates = 0
-        self.labels_changed = 0
-        self.n_train = 0
+        super().__init__(source, trial)
+        self.regime = regime
 
     def split(self) -> tuple[np.ndarray, np.ndarray]:
         """Source indices of the training pool and of the test set."""
         rows = np.arange(len(self.labels))
         if self.source.official_test is None:
-            return self._redraw(self._agreeing(rows))
+            return self._redraw(self.agreeing(rows))
         official = self.source.official_test.numpy()
         leaked = ~official & np.isin(self.leaders, self.leaders[official])
         self.dropped_in_test = int(leaked.sum())
-        return self._agreeing(rows[~official & ~leaked]), rows[official]
-
-    def _agreeing(self, rows: np.ndarray) -> np.ndarray:
-        """``rows`` without copies whose label differs from the first label that their pixels have."""
-        first = np.full(len(self.labels), -1)
-        known = rows[self.labels[rows] >= 0][::-1]
-        first[self.leaders[known]] = self.labels[known]
-        agree = self.labels[rows] == first[self.leaders[rows]]
-        self.dropped_duplicates += int((~agree).sum())
-        return rows[agree]
+        return self.agreeing(rows[~official & ~leaked]), rows[official]
 
     def _redraw(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         train, test = [rows[self.labels[rows] < 0]], []
@@ -105,7 +80,8 @@ class _Drawer:
             labelled.append(train)
             validation.append(chosen)
             rest.append(other)
-        return self._mixed(labelled, "order"), self._mixed(validation, "order"), self._unlabelled(rest)
+        mixed = self.mixed(np.concatenate(labelled), "order"), self.mixed(np.concatenate(validation), "order")
+        return *mixed, self._unlabelled(np.concatenate(rest))
 
     def _take(self, rows: np.ndarray, size: int, k: int, also: int) -> tuple[np.ndarray, np.ndarray]:
         """The first ``size`` rows and the rest; exact where a number of labels was asked for."""
@@ -115,12 +91,8 @@ class _Drawer:
         self.dropped_duplicates += dropped
         return taken, rest
 
-    def _mixed(self, parts: list[np.ndarray], purpose: str) -> np.ndarray:
-        """The parts together, in an order that does not follow the classes."""
-        return self.order.sort(purpose, np.concatenate(parts), self.leaders)
-
-    def _unlabelled(self, parts: list[np.ndarray]) -> np.ndarray:
-        rows = self._mixed(parts, "unlabelled")
+    def _unlabelled(self, rest: np.ndarray) -> np.ndarray:
+        rows = self.mixed(rest, "unlabelled")
         wanted = self.regime.unlabelled
         if isinstance(wanted, str):
             return rows if wanted == "all" else rows[:0]
@@ -131,48 +103,9 @@ class _Drawer:
             )
         return rows[:wanted]
 
-    def finish(self, labelled: np.ndarray, validation: np.ndarray, unlabelled: np.ndarray, test: np.ndarray) -> Draw:
-        """Copy the parts out of the source, add the regime's noise, write down the facts."""
-        train, choose = self._copy(labelled, noisy=True), self._copy(validation, noisy=True)
-        view = TrainingView(
-            self.source.spec,
-            train,
-            choose if len(choose) else None,
-            self._pixels(unlabelled),
-            self._common_order(np.concatenate([labelled, unlabelled])),
-        )
-        facts = SplitFacts(
-            fingerprint=self.source.fingerprint,
-            trial=self.trial,
-            labelled=self._facts(labelled, train),
-            validation=self._facts(validation, choose),
-            unlabelled=self._facts(unlabelled),
-            test=self._facts(test),
-            test_redrawn=self.source.official_test is None,
-            n_train=self.n_train,
-            dropped_in_test=self.dropped_in_test,
-            dropped_duplicates=self.dropped_duplicates,
-            labels_changed=self.labels_changed,
-            stamps=self.regime.stamps,
-        )
-        return Draw(view, SealedTest(self._copy(test, noisy=False)), facts)
-
-    def _common_order(self, rows: np.ndarray) -> torch.Tensor:
-        """Where the images of ``rows`` stand in it, taken in hash order."""
-        place = np.empty(len(self.labels), dtype=np.int64)
-        place[rows] = np.arange(len(rows))
-        return torch.from_numpy(place[self.order.sort("training images", rows, self.leaders)])
-
-    def _copy(self, rows: np.ndarray, noisy: bool) -> Labelled:
+    def seen(self, rows: np.ndarray) -> np.ndarray:
+        """The labels of ``rows`` under the regime's noise."""
         labels = self.labels[rows]
-        if noisy and self.regime.noise is not None:
-            clean, labels = labels, self.regime.noise(labels, self.order.keys("noise", rows), self.classes)
-            self.labels_changed += int((clean != labels).sum())
-        return Labelled(self._pixels(rows), torch.from_numpy(labels.copy()))
-
-    def _pixels(self, rows: np.ndarray) -> torch.Tensor:
-        return self.source.images.index_select(0, torch.from_numpy(rows))
-
-    def _facts(self, rows: np.ndarray, seen: Labelled | None = None) -> PartFacts:
-        counts = None if seen is None else torch.bincount(seen.labels, minlength=self.classes).tolist()
-        return PartFacts(len(rows), index_digest(rows), counts)
+        if self.regime.noise is None:
+            return labels
+        return self.regime.noise(labels, self.order.keys("noise", rows), self.classes)

@@ -119,14 +119,19 @@ class Cell:
         return tuple(sorted({stamp for record in self.records for stamp in record["result"]["stamps"]}))
 
     @property
-    def flops(self) -> float:
-        """Mean counted operations of a run, every stage it stands on included."""
-        return fmean(record["result"]["cost"]["flops"] for record in self.records)
+    def flops(self) -> float | None:
+        """Mean counted operations of a run, every stage it stands on included; None where a run's are unknown."""
+        counts = [record["result"]["cost"]["flops"] for record in self.records]
+        known = [count for count in counts if count is not None]
+        return fmean(known) if len(known) == len(counts) else None
 
     @property
-    def images(self) -> dict[str, float]:
-        """Mean images of a run, by player."""
-        costs = [record["result"]["cost"]["images"] for record in self.records]
+    def images(self) -> dict[str, float] | None:
+        """Mean images of a run, by player; None where a run's are unknown."""
+        found = [record["result"]["cost"]["images"] for record in self.records]
+        costs = [cost for cost in found if cost is not None]
+        if len(costs) < len(found):
+            return None
         players = sorted({player for cost in costs for player in cost})
         return {player: fmean(cost.get(player, 0) for cost in costs) for player in players}
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from trigan.results.contrast import Contrast
 from trigan.results.published import TAGS
+from trigan.results.record import EXTERNAL
 from trigan.results.table import Table
 from trigan.results.wording import Wording, count, listing
 
@@ -28,14 +29,16 @@ def _numbers(table: Table, wording: Wording) -> Iterator[str]:
         yield "Below 5 trials: mean (lowest to highest), and no interval; below 3, the values."
     if kinds & {"exploratory", "headline"}:
         yield "± is the sample standard deviation over trials."
+    corrected = any(cell.test_over_train is not None for cell in table.cells.values())
     if any(one.kind in ("exploratory", "headline") for one in contrasts):
-        corrected = any(cell.test_over_train is not None for cell in table.cells.values())
         factor = ", with Nadeau and Bengio's factor, as trials redraw the test set" if corrected else ""
         yield f"[a, b] is the 95 % paired t interval of the difference in {wording.unit}{factor}."
     if any(one.kind == "exploratory" for one in contrasts):
         yield "Intervals of fewer than 10 trials are exploratory."
     if any(one.p is not None for one in contrasts):
         yield "p is two-sided, against no difference; Holm's p is adjusted over the primary comparisons."
+        if corrected:
+            yield "No sign-flip p is given where trials redraw the test set: it holds for independent trials alone."
 
 
 def _marks(table: Table, best_mark: str) -> Iterator[str]:
@@ -100,6 +103,11 @@ def _origin(table: Table) -> Iterator[str]:
     for (row, _), cell in table.cells.items():
         for stamp in cell.stamps:
             stamped.setdefault(stamp, []).append(row)
+    if stamped.pop(EXTERNAL, None):
+        yield (
+            "external: predictions of a program outside trigan for the same test images, scored here; "
+            "what it saw, how it chose and what it cost are its authors' word."
+        )
     for stamp, rows in sorted(stamped.items()):
         yield f"Stamp {stamp}: {', '.join(dict.fromkeys(rows))}."
 

@@ -138,7 +138,7 @@ def _dataset(record: Record) -> str:
 
 
 def _architecture(record: Record) -> str:
-    players = set(record["result"]["cost"]["images"])
+    players = set(record["result"]["cost"]["images"] or ())
     labels = record["labels"]
     networks = [labels["architecture"]] if players & {"discriminator", "generator"} else []
     return "+".join([*networks, labels["classifier"]] if "classifier" in players else networks) or "none"

@@ -15,6 +15,9 @@ from trigan.results.files import write_atomically
 SCHEMA_VERSION = 1
 RECORD_NAME = "record.json"
 
+#: The stamp of a record that another program's predictions gave (`trigan submit`); its cost may be unknown (None).
+EXTERNAL = "external"
+
 #: What a row may see: labelled, unlabelled, labels for selection, other data.
 SEES = ("L", "U", "V", "X")
 
@@ -48,10 +51,10 @@ class Labels(TypedDict):
 
 
 class Cost(TypedDict):
-    """Counted cost of all stages that the run stands on, reused or not; ``images`` by player."""
+    """Counted cost of all stages that the run stands on, reused or not; ``images`` by player. None: unknown."""
 
-    flops: int
-    images: dict[str, int]
+    flops: int | None
+    images: dict[str, int] | None
 
 
 class Split(TypedDict):
@@ -128,8 +131,8 @@ _SHAPE: dict[str, tuple[type, ...]] = {
     "result.weights": (dict,),
     "result.predictions": _TEXT,
     "result.cost": (dict,),
-    "result.cost.flops": _COUNT,
-    "result.cost.images": (dict,),
+    "result.cost.flops": (int, type(None)),
+    "result.cost.images": (dict, type(None)),
     "result.split": (dict,),
     "result.split.test_redrawn": (bool,),
     **{f"result.split.{key}": _COUNT for key in ("n_train", "n_test")},
@@ -160,6 +163,8 @@ def fault(record: Any) -> str | None:
     for key, choices in _CHOICES.items():
         if record["result"][key] not in choices:
             return f"result.{key} is {record['result'][key]!r}, should be {' or '.join(choices)}"
+    if None in record["result"]["cost"].values() and EXTERNAL not in record["result"]["stamps"]:
+        return "result.cost is unknown, which only an external record's may be"
     return None
 
 

@@ -166,11 +166,16 @@ def _csv_sight(cell: Cell) -> dict[str, Any]:
     return {
         **{key: _span(numbers[key]) if key in numbers else "" for key in keys},
         "rule": " ".join(cell.rules),
-        "flops": cell.flops if there else "",
-        "images": json.dumps(cell.images, sort_keys=True) if there else "",
+        **(_csv_cost(cell) if there else {"flops": "", "images": ""}),
         "stamps": " ".join(cell.stamps),
         "runs": " ".join(record["run"] for group in cell.by_trial.values() for record in group),
     }
+
+
+def _csv_cost(cell: Cell) -> dict[str, Any]:
+    flops, images = cell.flops, cell.images
+    seen = "unknown" if images is None else json.dumps(images, sort_keys=True)
+    return {"flops": "unknown" if flops is None else flops, "images": seen}
 
 
 def _span(extent: tuple[int, int]) -> str:

@@ -11,7 +11,7 @@ from trigan.results.table import Place
 #: Parts of a config that make no row: they change nothing that a run computes, or show in other settings.
 OUTSIDE = (
     *("paths", "runtime", "logger", "callbacks", "study", "row", "hydra"),
-    *("data.root", "data.source.root", "data.suggested"),
+    *("data.root", "data.source.root", "data.suggested", "regime.split"),
     *("trainer.accelerator", "trainer.devices", "trainer.checkpoint_every"),
 )
 #: What a data set's config proposes for other settings (steps, augmentation), by the end of their keys.
@@ -88,6 +88,7 @@ def rows_from_records(
     for record in ordered:
         mine = {("data", record["labels"]["data"])}, {("strategy", record["labels"]["strategy"])}
         mine[0].add(("data.fingerprint", record["result"]["split"].get("fingerprint", "")[:8]))
+        mine[0].add(("split.sizes", _frozen_sizes(record)))
         for key, value in settings(record, suggestions).items():
             mine[not key.startswith(("data.", "regime."))].add((key, value))
         columns.setdefault(frozenset(mine[0]), []).append(record)
@@ -100,6 +101,13 @@ def rows_from_records(
         for record in group:
             places.setdefault((row_names[config], column_of[record["run"]]), []).append(record)
     return places, tuple(sorted(row_names.values(), key=_row_order)), tuple(sorted(column_names.values(), key=_natural))
+
+
+def _frozen_sizes(record: Record) -> str:
+    """The sizes of a split that came from a file, which no other setting says; nothing for one that was drawn."""
+    split: Any = record["result"]["split"]
+    parts = ("labelled", "validation", "unlabelled") if "file" in split else ()
+    return "/".join(str(split[part]["size"]) for part in parts)
 
 
 def _column(group: Sequence[Record]) -> str:

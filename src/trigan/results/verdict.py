@@ -115,10 +115,16 @@ def findings(
                 more,
                 equivalent(curve, cell.values) if curve is not None else None,
                 _steps(gain.row, column, chains.get(gain.row, ()), table),
-                cell.flops / reference.flops if cell.records and reference.records else math.nan,
+                _ratio(cell, reference),
             )
         )
     return tuple(found)
+
+
+def _ratio(cell: Cell, reference: Cell) -> float:
+    if not cell.records or not reference.records or cell.flops is None or not reference.flops:
+        return math.nan
+    return cell.flops / reference.flops
 
 
 def _steps(row: str, column: str, chain: Sequence[tuple[str, str]], table: Table) -> tuple[Step, ...]:

@@ -98,8 +98,10 @@ def sight(cell: Cell) -> str:
     return " + ".join(key for key in SEES if cell.seen.get(key, (0, 0))[1] > 0) or "nothing"
 
 
-def flops(operations: float) -> str:
-    """Three figures and a unit: ``1.23 PFLOP``."""
+def flops(operations: float | None) -> str:
+    """Three figures and a unit: ``1.23 PFLOP``; ``unknown`` for None."""
+    if operations is None:
+        return "unknown"
     for unit, size in (("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6)):
         if operations >= size:
             return f"{_three_figures(operations / size)} {unit}"
@@ -114,8 +116,10 @@ def images(number: float) -> str:
     return f"{round(number)}"
 
 
-def players(seen: Mapping[str, float]) -> str:
-    """Images by player: ``C:64k, D:128k, G:128k``; unusual players keep their names."""
+def players(seen: Mapping[str, float] | None) -> str:
+    """Images by player: ``C:64k, D:128k, G:128k``; unusual players keep their names; ``unknown`` for None."""
+    if seen is None:
+        return "unknown"
     named = sorted((_PLAYERS.get(player, player), number) for player, number in seen.items())
     return ", ".join(f"{name}:{images(number)}" for name, number in named) or "none"
 

@@ -34,6 +34,10 @@ class ImageSource(ABC):
     def key(self) -> Any:
         """JSON data that change whenever the items could (settings, files with sizes and times)."""
 
+    def paths(self) -> list[str] | None:
+        """The files of the images, relative to the source's folder and in source order; None if they have none each."""
+        return None
+
     def load(self, cache: Path | None = None) -> Source:
         """Read, check and fingerprint the data set; a second call with the same ``cache`` folder reads what was kept.
 

@@ -53,6 +53,10 @@ class Folder(ImageSource):
         parquet = self._parquet()
         return parquet.key() if parquet else file_stamps([path for path, _, _ in self._files()])
 
+    def paths(self) -> list[str] | None:
+        """As :meth:`ImageSource.paths`; None for Parquet files."""
+        return None if self._parquet() else [path.relative_to(self._root()).as_posix() for path, _, _ in self._files()]
+
     def listing(self) -> tuple[Iterator[Item], Sequence[str] | None]:
         parquet = self._parquet()
         if parquet:

@@ -14,19 +14,20 @@ _BESIDE = ((8, 4), (-15, 4), (-4, -8), (-4, 17), (8, -8), (8, 16), (-15, -8), (-
 
 
 def section(material: Material) -> Section:
-    """Mean score over mean cost, a mark a row."""
+    """Mean score over mean cost, a mark a row; a row whose cost nobody knows has none."""
     parts = {c: _plot(material, c) for c in material.table.spec.columns if any(material.cells(c))}
     body = by_column(material, parts) or "<p>No run has this score.</p>"
     return Section("cost", f"Cost and {material.table.metric.label}", body)
 
 
 def _plot(material: Material, column: str) -> str:
-    cells, wording = list(material.cells(column)), material.wording
+    known = [(row, cell, cell.flops) for row, cell in material.cells(column) if cell.flops is not None]
+    cells, wording = [(row, cell) for row, cell, _ in known], material.wording
     means = [cell.summary.mean if cell.summary is not None else math.nan for _, cell in cells]
-    axis, nothing = _operations([cell.flops for _, cell in cells])
+    axis, nothing = _operations([spent for _, _, spent in known])
     frame = Frame(axis, linear([material.scale * mean for mean in means], material.score), 460, 310, right=34)
     places = [
-        frame.at(cell.flops or nothing, material.scale * mean) for (_, cell), mean in zip(cells, means, strict=True)
+        frame.at(spent or nothing, material.scale * mean) for (_, _, spent), mean in zip(known, means, strict=True)
     ]
     said = [
         f"{row}: {wording.value(mean)} for {flops(cell.flops)}" for (row, cell), mean in zip(cells, means, strict=True)

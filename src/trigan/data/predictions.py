@@ -1,0 +1,109 @@
+"""Predictions that another program wrote for the test images of a split; docs/submit.md describes the two formats."""
+
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from trigan.errors import DataError
+
+#: How far the probabilities of an image may be from 1 in sum: rounded or half-precision numbers are.
+TOLERANCE = 1e-3
+#: A probability counts as this at least, so that a certain mistake has a finite likelihood (as scikit-learn clips).
+LEAST = 2.0**-52
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Scores float64 (N, K), rows as the test set's; logarithms of probabilities if ``probabilistic``, else 0 and 1."""
+
+    scores: np.ndarray
+    probabilistic: bool
+
+
+def read_predictions(path: Path, test: np.ndarray, classes: int) -> Predictions:
+    """The predictions of a file, one for each test image.
+
+    Args:
+        test: source indices of the test images, in the order wanted.
+        classes: how many classes there are.
+
+    Raises:
+        DataError: one line, for a file that is unreadable, lacks test images, names others, or holds no predictions.
+    """
+    indices, values, probabilistic = _npz(path) if path.suffix.lower() == ".npz" else _csv(path)
+    _check_images(path, indices, test)
+    values = values[np.argsort(indices)][np.argsort(np.argsort(test))]
+    if probabilistic:
+        return Predictions(_log_probabilities(path, values, test, classes), True)
+    if values.ndim != 1 or values.dtype.kind not in "iu":
+        raise DataError(f"{path}: classes must be whole numbers (N,), not {values.dtype} {values.shape}")
+    if int(values.min()) < 0 or int(values.max()) >= classes:
+        raise DataError(f"{path}: classes lie in {values.min()}..{values.max()}, should be 0..{classes - 1}")
+    return Predictions(np.eye(classes)[values], False)
+
+
+def _npz(path: Path) -> tuple[np.ndarray, np.ndarray, bool]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or 'it is no .npz file'}") from error
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path} is not a readable .npz file of plain arrays; write it with numpy.savez") from error
+    kinds = [name for name in ("classes", "probabilities") if name in arrays]
+    if "indices" not in arrays or len(kinds) != 1:
+        found = ", ".join(sorted(arrays)) or "nothing"
+        raise DataError(f"{path} holds {found}; expected indices, and either classes or probabilities")
+    return arrays["indices"], arrays[kinds[0]], kinds[0] == "probabilities"
+
+
+def _csv(path: Path) -> tuple[np.ndarray, np.ndarray, bool]:
+    import pandas as pd
+
+    try:
+        frame = pd.read_csv(path)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:  # pandas' own errors and wrong encodings are among them
+        raise DataError(f"{path} is not a readable CSV file ({' '.join(str(error).split())})") from error
+    columns = list(frame.columns)
+    if columns == ["index", "class"]:
+        return frame["index"].to_numpy(), frame["class"].to_numpy(), False
+    if len(columns) > 2 and columns == ["index", *(f"p{k}" for k in range(len(columns) - 1))]:
+        return frame["index"].to_numpy(), frame.iloc[:, 1:].to_numpy(), True
+    found = ",".join(map(str, columns[:4])) + (",..." if len(columns) > 4 else "")
+    raise DataError(f"{path} begins with {found}; the first line should be index,class or index,p0,p1,...")
+
+
+def _check_images(path: Path, indices: np.ndarray, test: np.ndarray) -> None:
+    """Every test image once, and no other."""
+    if indices.ndim != 1 or indices.dtype.kind not in "iu":
+        raise DataError(f"{path}: indices must be whole numbers (N,), not {indices.dtype} {indices.shape}")
+    found, counts = np.unique(indices, return_counts=True)
+    strange, missing = np.setdiff1d(found, test), np.setdiff1d(test, found)
+    if len(strange):
+        raise DataError(f"{path}: image {strange[0]} is no test image of this split; give the test images alone")
+    if len(missing):
+        raise DataError(f"{path}: {len(missing)} of {len(test)} test images are missing, {missing[0]} first; give all")
+    if counts.max() > 1:
+        raise DataError(f"{path}: image {found[counts.argmax()]} is there {counts.max()} times; give each once")
+
+
+def _log_probabilities(path: Path, values: np.ndarray, test: np.ndarray, classes: int) -> np.ndarray:
+    if values.shape != (len(test), classes) or values.dtype.kind not in "fiu":
+        raise DataError(
+            f"{path}: probabilities must be numbers ({len(test)}, {classes}), not {values.dtype} {values.shape}"
+        )
+    wide = values.astype(np.float64)
+    sums = wide.sum(axis=1)
+    bad = ~np.isfinite(wide).all(axis=1) | (wide < 0).any(axis=1) | ~(np.abs(sums - 1) <= TOLERANCE)
+    if bad.any():
+        row = int(bad.argmax())
+        raise DataError(
+            f"{path}: the probabilities of {int(bad.sum())} images are not finite, 0 or more and 1 in sum; "
+            f"image {test[row]} has the sum {sums[row]:.6g}"
+        )
+    return np.log(np.maximum(wide / sums[:, None], LEAST))

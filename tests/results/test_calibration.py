@@ -1,0 +1,65 @@
+"""The statistics are what they claim to be, by simulation; the whole of it is benchmarks/calibration.py."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+REPLICATES = 300
+
+
+@pytest.fixture(scope="module")
+def calibration() -> ModuleType:
+    path = Path(__file__).parents[2] / "benchmarks" / "calibration.py"
+    spec = importlib.util.spec_from_file_location("calibration", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def near(calibration: ModuleType, share: float, expected: float, replicates: int = REPLICATES) -> bool:
+    """Within what 99.9 % of such simulations give."""
+    low, high = calibration.binomial(expected, replicates, 0.999)
+    return bool(low <= share <= high)
+
+
+@pytest.mark.parametrize("n", [5, 10])
+@pytest.mark.parametrize("name", ["normal", "redrawn test sets, as assumed", "redrawn, same errors each time"])
+def test_intervals_cover_and_two_names_for_one_strategy_do_not_differ(
+    calibration: ModuleType, name: str, n: int
+) -> None:
+    found = calibration.pair(name, n, 0.0, REPLICATES, seed=1)
+    assert near(calibration, found["coverage"], 0.95)
+    assert near(calibration, found["rejected"], 0.05)
+
+
+@pytest.mark.parametrize(("n", "power"), [(5, 0.401), (10, 0.803)])
+def test_power_is_that_of_the_paired_t_test(calibration: ModuleType, n: int, power: float) -> None:
+    """At a true difference of one sd (noncentral t, tabulated in Cohen 1988)."""
+    assert near(calibration, calibration.pair("normal", n, 1.0, REPLICATES, seed=1)["rejected"], power)
+
+
+def test_without_the_factor_redrawn_test_sets_would_be_far_off(
+    calibration: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So the simulation can fail: the same trials, taken for independent."""
+    monkeypatch.setitem(calibration.PAIRS, "naive", (calibration.equicorrelated, False, False))
+    assert calibration.pair("naive", 10, 0.0, REPLICATES, seed=1)["coverage"] < 0.8
+
+
+def test_a_table_of_equal_rows_claims_a_gain_in_5_percent_at_most(calibration: ModuleType) -> None:
+    tables = 150
+    _, most = calibration.binomial(0.05, tables, 0.999)
+    one = calibration.family_wise("normal", 10, 1, tables, seed=1)
+    assert one["either"] <= most
+    several = calibration.family_wise("normal", 10, 3, tables, seed=1)
+    assert several["gain"] <= one["gain"] <= most
+
+
+def test_a_dagger_beside_the_true_best_is_rarely_false(calibration: ModuleType) -> None:
+    found = calibration.marks(10, calibration.SD / 3, 150, seed=1)
+    _, most = calibration.binomial(0.025, 3 * 150, 0.999)
+    assert 0 < found["false_daggers_a_row_beside_the_true_best"] <= most
