@@ -32,7 +32,8 @@ def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]
             per_class = config["regime"]["labels_per_class"]
             score = SCORES.get(str(config["row"]), 0.7) + 0.001 * config["trial"] + 0.02 * ((per_class or 9) > 5)
             sees = {"L": per_class or 9, "U": 0 if config["row"] in ("baseline: bare", "baseline: classic") else 100}
-            (place / "record.json").write_text(json.dumps(make_record(score, config["trial"], sees=sees)))
+            record = {**make_record(score, config["trial"], sees=sees), "run": place.name}
+            (place / "record.json").write_text(json.dumps(record))
         return [Ended(job, 0, 1.0, tmp_path / "none.log") for job in jobs]
 
     monkeypatch.setattr(Crew, "run", run_jobs)
