@@ -20,6 +20,7 @@ import torch
 from PIL import Image, ImageOps
 from torch.utils.data import DataLoader, Dataset
 
+from trigan.cli.heap import keep_heap
 from trigan.data.augmentation import Classic
 from trigan.data.stream import BatchStream
 from trigan.rng import Draws
@@ -95,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/loader.json"))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    keep_heap()
     sizes = {"28x28 grey": (1, 28, 28), "32x32 colour": (3, 32, 32)}
     found = [
         measure(name, shape, augment, options.rounds) for name, shape in sizes.items() for augment in (False, True)

@@ -23,6 +23,7 @@ import pytorch_lightning as pl
 import torch
 
 from trigan.cli.compose import Composer
+from trigan.cli.heap import keep_heap
 from trigan.data.inputs import Input
 from trigan.data.stream import BatchStream
 from trigan.data.types import DataSpec
@@ -175,6 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/step.json"))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    keep_heap()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     found = [measure(case, options.rounds, options.steps, options.out.parent) for case in CASES]
     (options.out.parent / "metrics.jsonl").unlink(missing_ok=True)

@@ -21,6 +21,7 @@ from trigan.artifacts.atomic import explained, write_text
 from trigan.artifacts.store import Store
 from trigan.cli.compose import Composed
 from trigan.cli.conclude import conclude
+from trigan.cli.heap import keep_heap
 from trigan.data.split import draw
 from trigan.data.types import Source
 from trigan.modules import world
@@ -56,6 +57,7 @@ def run(composed: Composed, force: bool = False) -> Path:
     """
     _speak()
     torch.set_num_threads(composed.runtime.threads)
+    keep_heap()
     with _ranks(composed), _truthful_end():
         built = composed.build()
         _log.info("%s", describe(composed))

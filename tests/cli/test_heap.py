@@ -1,0 +1,34 @@
+"""The heap stays with the process: a second pass over large tensors asks the system for no new pages."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+_PASSES = """
+import resource, sys
+import torch
+from trigan.cli.heap import keep_heap
+torch.set_num_threads(1)
+if sys.argv[1] == "keep":
+    assert keep_heap()
+faults = []
+for _ in range(4):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    kept = [torch.ones(2**24) for _ in range(4)]  # 64 MB each
+    del kept
+    faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+print(faults[-1])
+"""
+
+
+def _faults(way: str) -> int:
+    done = subprocess.run([sys.executable, "-c", _PASSES, way], capture_output=True, text=True, check=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this C library has no such setting")
+def test_freed_memory_stays_with_the_process() -> None:
+    assert _faults("leave") > 10_000
+    assert _faults("keep") < 1_000
