@@ -62,7 +62,7 @@ def test_a_run_leaves_what_is_promised(finished: Path) -> None:
     assert {"versions", "host", "seconds", "commit"} <= set(provenance)
     assert 0 < provenance["seconds_charged"] < provenance["seconds"]
     assert provenance["wandb_id"] is None
-    for name in ("config.yaml", "metrics.jsonl", "predictions.npz", "weights/classifier.safetensors"):
+    for name in ("config.yaml", "metrics.jsonl", "predictions.npz", "features.npz", "weights/classifier.safetensors"):
         assert (finished / name).stat().st_size > 0, name
     names = {path.name for path in (finished / "pictures").iterdir()}
     assert names == {"confusion.png", "losses.png", "samples-joint.png", "samples-joint-over-training.png"}

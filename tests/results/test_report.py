@@ -14,9 +14,9 @@ from test_html import Outline
 from trigan.errors import ArtifactError
 from trigan.evaluation.calibration import reliability
 from trigan.results.cell import Cell
-from trigan.results.report import classes, cost, origin, outputs, samples, scores, training
+from trigan.results.report import classes, cost, feature_map, origin, outputs, samples, scores, training
 from trigan.results.report.chart import Axis, from_zero, linear, number
-from trigan.results.report.material import Material, read_metrics, read_predictions, typical
+from trigan.results.report.material import Material, read_features, read_metrics, read_predictions, typical
 from trigan.results.report.page import render_report
 from trigan.results.statistics import t_interval
 
@@ -112,7 +112,7 @@ def test_a_run_without_files_is_named_and_not_drawn(material: Material) -> None:
     assert "No probabilities, or the file is not here: bare; joint" in outputs.reliability(bare).body
     assert "No loss was logged, or the file is not here: bare; joint" in training.curves(bare).body
     assert "No run left sample sheets" in samples.section(bare).body
-    assert "No predictions are here" in outputs.maps(bare).body
+    assert "No predictions are here" in feature_map.section(bare).body
     assert "<svg" in scores.section(bare).body
 
 
@@ -201,15 +201,31 @@ def test_outputs_that_are_not_finite_are_cut_off() -> None:
     assert found == pytest.approx(np.array([[0.0, -30.0], [-np.log(2)] * 2]))
 
 
-def test_the_map_is_of_outputs_and_says_so(material: Material) -> None:
-    body = outputs.maps(material).body
-    assert "not of its inner features" in body
+def test_the_map_is_of_outputs_where_no_features_were_kept_and_says_so(material: Material) -> None:
+    body = feature_map.section(material).body
+    assert "by the outputs of bare" in body
+    assert "by the features of" not in body
     assert "Signs: 0 zero, 1 one." in body
-    places = outputs.embedding(
-        read_predictions(material.folders[cell(material, "bare").records[0]["run"]] / "predictions.npz")[0]
-    )
-    assert places.min() == 0
-    assert places.max() == 1
+
+
+def test_the_map_is_of_features_where_they_were_kept(tmp_path: Path) -> None:
+    kept = small_study(tmp_path, trials=1)
+    folder = kept.folders[cell(kept, "bare").records[0]["run"]]
+    labels = read_predictions(folder / "predictions.npz")[1]
+    index = np.arange(0, len(labels), 2)
+    spread = np.random.default_rng(0).normal(0, 0.01, (len(index), 3)) + labels[index, None]
+    np.savez(folder / "features.npz", features=spread, index=index)
+    body = feature_map.section(kept).body
+    assert f"Map of {len(index)} test images by the features of bare" in body
+    assert read_features(folder / "features.npz", len(labels))[0].shape == (len(index), 3)
+    np.savez(folder / "features.npz", features=spread, index=index + len(labels))
+    with pytest.raises(ArtifactError, match=r"features\.npz: features .* do not belong to"):
+        feature_map.section(kept)
+
+
+def test_places_on_the_map_fill_it() -> None:
+    places = feature_map.embedding(np.random.default_rng(0).normal(size=(30, 4)))
+    assert (places.min(), places.max()) == (0, 1)
 
 
 def test_curves_are_thinned_and_mark_what_is_not_finite(material: Material) -> None:

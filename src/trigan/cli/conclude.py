@@ -18,8 +18,10 @@ from trigan.cli.provenance import provenance
 from trigan.data.splitter import Draw
 from trigan.data.types import Labelled, Source
 from trigan.evaluation.classification import classification_metrics
+from trigan.evaluation.embedding import evenly_chosen, principal_components
 from trigan.modules import world
 from trigan.modules.observers import METRICS_NAME, SAMPLES_NAME
+from trigan.networks.classifier import Embedding
 from trigan.results import pictures, sheets
 from trigan.results.record import SCHEMA_VERSION, write_record
 from trigan.samples.filters import outputs
@@ -48,6 +50,7 @@ def conclude(
     scores = outputs(outcome.classifier, test.images)
     result = _result(source, drawn, outcome, workshop, weights, scores, test)
     _save_predictions(place.directory / "predictions.npz", scores, test)
+    _save_features(place.directory / "features.npz", outcome, test)
     _save_weights(place.directory / "weights", outcome)
     rows = _gather_metrics(place.directory / METRICS_NAME, workshop)
     _draw_pictures(place.directory / "pictures", source, result, rows, workshop, tracker)
@@ -111,6 +114,14 @@ def _result(
 def _save_predictions(path: Path, scores: Tensor, test: Labelled) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, scores=scores.numpy(), labels=test.labels.numpy())
+    write_bytes(path, buffer.getvalue())
+
+
+def _save_features(path: Path, outcome: Outcome, test: Labelled) -> None:
+    """What the classifier's last layer sees of a few test images, for the report's map."""
+    index, buffer = evenly_chosen(len(test)), io.BytesIO()
+    features = principal_components(outputs(Embedding(outcome.classifier), test.images[index]))
+    np.savez_compressed(buffer, features=features.numpy(), index=index.numpy())
     write_bytes(path, buffer.getvalue())
 
 

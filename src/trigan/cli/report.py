@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from rich.console import Console
+
 from trigan.cli.arguments import Parser
 from trigan.cli.jobs import Shelf, look, named, plan_of
 from trigan.cli.study_file import StudyFile, find, read
@@ -30,7 +32,8 @@ def main(arguments: list[str]) -> int:
         _heading(study), study_table(study, done, jobs.outputs), {cell.hash: cell.record.parent for cell in done}
     )
     output = options.output or jobs.folder(study) / NAME
-    write_atomically(output, render_report(material).encode())
+    with Console(stderr=True).status(f"drawing {len(done)} runs; maps take seconds each"):
+        write_atomically(output, render_report(material).encode())
     print(f"written: {output}")
     return 0
 

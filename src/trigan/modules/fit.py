@@ -169,8 +169,8 @@ def _trainer(settings: TrainerSettings, callbacks: list[pl.Callback]) -> pl.Trai
     """A trainer that does nothing but loop: one device a process, no logger, no bar, no checkpoint of its own."""
     for name in ("utilities.rank_zero", "accelerators.cuda", "trainer.connectors.signal_connector"):
         logging.getLogger(f"pytorch_lightning.{name}").setLevel(logging.WARNING)
-    noise = "does not have many workers|GPU available|in eval mode at the start|LeafSpec"
-    warnings.filterwarnings("ignore", module="pytorch_lightning", message=f".*({noise}).*")
+    noise = "does not have many workers|GPU available|in eval mode at the start|LeafSpec|`srun` command is available"
+    warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric", message=f".*({noise}).*")
     device = settings.device
     return pl.Trainer(
         accelerator="cpu" if device.type == "cpu" else "gpu",

@@ -22,6 +22,18 @@ class Classifier(nn.Module):
         return self.head(self.body(x))
 
 
+class Embedding(nn.Module):
+    """What a classifier's last layer sees, as a network: images (N, C, S, S) -> ``classifier.embed(x)``, (N, F)."""
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, x: Tensor) -> Tensor:
+        features: Tensor = self.classifier.embed(x)  # type: ignore[operator]
+        return features
+
+
 class ClassifierFactory(Protocol):
     """What makes a classifier; any frozen dataclass with this, named by a config, is one."""
 

@@ -211,6 +211,10 @@ class Ensemble(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(members)
 
+    def embed(self, images: Tensor) -> Tensor:
+        """What the members' last layers see, side by side, (N, sum of F)."""
+        return torch.cat([member.embed(images) for member in self.members], dim=1)  # type: ignore[operator]
+
     def forward(self, images: Tensor) -> Tensor:
         logs = torch.stack([member(images).log_softmax(1) for member in self.members])
         return logs.logsumexp(0) - math.log(len(self.members))

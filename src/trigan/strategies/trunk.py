@@ -49,9 +49,12 @@ class ProbedTrunk(nn.Module):
         self.mean: Tensor
         self.scale: Tensor
 
+    def embed(self, images: Tensor) -> Tensor:
+        """The standardised features, (N, F)."""
+        return (self.extractor(images).to(self.mean.dtype) - self.mean) / self.scale
+
     def forward(self, images: Tensor) -> Tensor:
-        features = self.extractor(images).to(self.mean.dtype)
-        logits: Tensor = self.head((features - self.mean) / self.scale)
+        logits: Tensor = self.head(self.embed(images))
         return logits
 
 

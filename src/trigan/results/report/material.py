@@ -16,7 +16,7 @@ from trigan.results.record import Record
 from trigan.results.table import Table
 from trigan.results.wording import Wording
 
-METRICS, PREDICTIONS, PICTURES = "metrics.jsonl", "predictions.npz", "pictures"
+METRICS, PREDICTIONS, FEATURES, PICTURES = "metrics.jsonl", "predictions.npz", "features.npz", "pictures"
 _MEND = "run its command again with --force"
 
 
@@ -128,3 +128,20 @@ def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
     if not sound or labels.min() < 0 or labels.max() >= scores.shape[1]:
         raise ArtifactError(f"{path}: scores {scores.shape} and labels {labels.shape} do not belong together: {_MEND}")
     return scores, labels
+
+
+def read_features(path: Path, images: int) -> tuple[np.ndarray, np.ndarray]:
+    """Features (n, F) of some of the ``images`` test images, and which ones, int (n,).
+
+    Raises:
+        ArtifactError: the file is damaged.
+    """
+    try:
+        with np.load(path) as file:
+            features, index = np.asarray(file["features"], dtype=np.float64), np.asarray(file["index"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ArtifactError(f"{path}: cannot be read ({error}): {_MEND}") from error
+    sound = features.ndim == 2 and len(index) > 0 and index.shape == features.shape[:1]
+    if not sound or index.min() < 0 or index.max() >= images:
+        raise ArtifactError(f"{path}: features {features.shape} do not belong to {images} images: {_MEND}")
+    return features, index

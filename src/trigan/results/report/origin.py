@@ -9,7 +9,7 @@ from typing import Any
 from trigan.results.cell import Cell
 from trigan.results.html import escape
 from trigan.results.record import Record
-from trigan.results.report.material import METRICS, PICTURES, PREDICTIONS, Material, Section
+from trigan.results.report.material import FEATURES, METRICS, PICTURES, PREDICTIONS, Material, Section
 from trigan.results.wording import listing
 
 #: Top-level settings that say where and how a run was done, not what it computes.
@@ -130,5 +130,5 @@ def config_digest(record: Record) -> str:
 
 
 def _files(material: Material, record: Record) -> str:
-    there = [name for name in (METRICS, PREDICTIONS, PICTURES) if material.file(record, name) is not None]
+    there = [name for name in (METRICS, PREDICTIONS, FEATURES, PICTURES) if material.file(record, name) is not None]
     return listing(there) or "none"

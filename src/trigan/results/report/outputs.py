@@ -1,4 +1,4 @@
-"""What the classifiers say of the test images: how sure and how right they are, and which images are alike to them."""
+"""What the classifiers say of the test images: how sure and how right they are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,23 +8,11 @@ import numpy as np
 
 from trigan.results.cell import Cell
 from trigan.results.html import escape
-from trigan.results.report.chart import COLOURS, Axis, Frame, chart, drawing, figure, label, number, panels
-from trigan.results.report.material import (
-    PREDICTIONS,
-    Material,
-    Section,
-    by_column,
-    class_names,
-    read_predictions,
-    typical,
-    which,
-)
+from trigan.results.report.chart import Axis, Frame, chart, figure, number, panels
+from trigan.results.report.material import PREDICTIONS, Material, Section, by_column, read_predictions
 
 #: As in `trigan.evaluation.calibration`, whose numbers the records have.
 BINS = 15
-#: Images on a map; maps of a column, and of a page as far as each column has one: a map takes seconds.
-IMAGES, MAPS, MAPS_IN_ALL = 500, 4, 12
-_SIDE, _EDGE = 400, 12
 #: Log-probabilities below this are all alike: never.
 _NEVER = -30.0
 
@@ -104,71 +92,3 @@ def _diagram(row: str, cell: Cell, found: Sequence[Bin]) -> str:
     alt = f"Reliability of {row}: {ece}; least sure {low.confidence:.0%} and right {low.accuracy:.0%}, "
     alt += f"most sure {high.confidence:.0%} and right {high.accuracy:.0%}"
     return figure(chart(frame, parts, alt), f"{ece}.", row)
-
-
-def maps(material: Material) -> Section:
-    """Maps of the test images by what the classifiers say of them."""
-    parts = {}
-    for column in material.table.spec.columns:
-        shown = []
-        for row in _mapped(material, column):
-            cell = material.table.cells[row, column]
-            path = material.file(typical(cell), PREDICTIONS)
-            if path is not None:
-                shown.append(_map(which(material, row, cell), *read_predictions(path), class_names(cell.records[0])))
-        if shown:
-            parts[column] = panels(shown)
-    words = (
-        "t-SNE of the classifier's outputs (the logarithms of its class probabilities), not of its inner features, "
-        f"which a run does not keep: test images (at most {IMAGES}, evenly chosen) that it judges alike lie "
-        "together. A sign is the true class; a ring means that the image is taken for another one. Distances between "
-        "groups and sizes of groups mean nothing. Drawn, as far as there is room: the reference row, the best row, and "
-        "those of the primary comparisons, each by the run of the trial with the median score."
-    )
-    body = by_column(material, parts) if parts else "<p>No predictions are here.</p>"
-    return Section("map", "Map of the outputs", f"<p>{words}</p>\n{body}")
-
-
-def _mapped(material: Material, column: str) -> list[str]:
-    """The rows that get a map: the reference, the best, and those of the primary comparisons, as far as they go."""
-    table, there = material.table, dict(material.cells(column))
-    wanted = [table.spec.reference, *(row for row, where in table.best if where == column)]
-    wanted += [one.row for one in table.primary if one.column == column]
-    wanted += list(there)[:1]
-    most = min(MAPS, max(1, MAPS_IN_ALL // len(table.spec.columns)))
-    return [row for row in dict.fromkeys(wanted) if row is not None and row in there][:most]
-
-
-def embedding(scores: np.ndarray) -> np.ndarray:
-    """t-SNE (N, 2) in [0, 1] of outputs (N, K): from the principal components, on one thread, so always the same."""
-    from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
-
-    found = log_probabilities(scores)
-    perplexity = min(30.0, (len(found) - 1) / 3)
-    with threadpool_limits(limits=1):
-        places = TSNE(init="pca", perplexity=perplexity, random_state=0, n_jobs=1).fit_transform(found)
-    low, high = places.min(axis=0), places.max(axis=0)
-    return (places - low) / np.maximum(high - low, 1e-9)
-
-
-def _map(run: str, scores: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> str:
-    chosen = np.linspace(0, len(labels) - 1, min(IMAGES, len(labels))).round().astype(int)
-    scores, labels = scores[chosen], labels[chosen]
-    places, wrong = embedding(scores), scores.argmax(axis=1) != labels
-    signs = _signs(names)
-    parts = []
-    for (across, up), true, missed in zip(places, labels, wrong, strict=True):
-        x, y = (_EDGE + share * (_SIDE - 2 * _EDGE) for share in (across, 1 - up))
-        parts.append(label(x, y + 3.5, signs[true], f"small own c{true % COLOURS}", "middle"))
-        if missed:
-            parts.append(f'<circle class="frame" cx="{number(x)}" cy="{number(y)}" r="7"/>')
-    alt = f"Map of {len(labels)} test images by the outputs of {run}: {int(wrong.sum())} are taken for another class"
-    legend = "" if signs == list(names) else " Signs: " + ", ".join(map(" ".join, zip(signs, names, strict=True))) + "."
-    caption = f"{len(labels)} images, {int(wrong.sum())} of them taken for another class.{legend}"
-    return figure(drawing(_SIDE, _SIDE, parts, alt), caption, run)
-
-
-def _signs(names: Sequence[str]) -> list[str]:
-    """One or two letters a class: its name where that is short, else its number."""
-    return list(names) if all(len(name) <= 2 for name in names) else [str(index) for index in range(len(names))]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from trigan.results.blocks import blocks
 from trigan.results.html import document, escape, grid, notes_list
 from trigan.results.notes import paragraph
-from trigan.results.report import classes, cost, origin, outputs, samples, scores, training
+from trigan.results.report import classes, cost, feature_map, origin, outputs, samples, scores, training
 from trigan.results.report.material import Material, Section
 
 
@@ -51,7 +51,7 @@ def _sections(material: Material) -> Iterator[Section]:
     yield classes.confusion(material)
     yield cost.section(material)
     yield outputs.reliability(material)
-    yield outputs.maps(material)
+    yield feature_map.section(material)
     yield training.curves(material)
     yield samples.section(material)
     yield origin.failures(material)
