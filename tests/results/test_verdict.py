@@ -70,7 +70,7 @@ def test_a_clear_gain_is_shown_and_taken_apart(records: Records) -> None:
     assert 13 < one.worth.low < one.worth.labels < one.worth.high < 16
 
 
-def test_a_loss_is_shown_to_hurt(records: Records) -> None:
+def test_a_loss_is_shown(records: Records) -> None:
     (one,) = findings(table(records, gain=-0.05), "all", CHAINS, None)
     assert one.resolved
     assert not one.helps

@@ -49,7 +49,7 @@ def render_verdict(
 
 def _answer(found: Sequence[Finding], trials: int) -> str:
     helps = [one.row for one in found if one.helps]
-    hurts = [one.row for one in found if one.resolved and not one.helps]
+    worse = [one.row for one in found if one.resolved and not one.helps]
     if trials < 5:
         return (
             f"Not decided: with {trials} trial{'s' if trials > 1 else ''} no interval can be given, and it takes five. "
@@ -59,7 +59,7 @@ def _answer(found: Sequence[Finding], trials: int) -> str:
         first = f"Shown to help, over the strongest baseline that saw the same images: {listing(helps)}."
     else:
         first = "No way of using a GAN is shown to help, over the strongest baseline that saw the same images."
-    return first + (f" Shown to hurt: {listing(hurts)}." if hurts else "")
+    return first + (f" Shown to be worse than it: {listing(worse)}." if worse else "")
 
 
 def _gains(found: Sequence[Finding], wording: Wording) -> str:
@@ -98,7 +98,7 @@ def _verdict(one: Finding) -> str:
     if one.gain.reason:
         return f"not compared: {one.gain.reason}"
     if one.resolved:
-        return "helps" if one.helps else "hurts"
+        return "helps" if one.helps else "worse"
     if one.gain.kind not in ("exploratory", "headline"):
         return "not decided: fewer than five trials"
     if one.more:
