@@ -15,6 +15,7 @@ from trigan.cli import run_help
 from trigan.cli.compose import unresolved
 from trigan.cli.study import Plan, given_flops
 from trigan.cli.study_file import read
+from trigan.cli.study_table import published_figures
 from trigan.errors import ConfigError
 
 CONF = Path(__file__).parents[1] / "conf"
@@ -278,3 +279,4 @@ def test_studies_compose(path: Path) -> None:
         for row in study.rows:
             plan._compose(row, study.columns[0], study.trials[0], given_flops(1) if row.match else ())
         assert study.reading.family is not None, "the comparisons that the claim speaks of"
+        published_figures(whole)

@@ -85,6 +85,14 @@ def test_mistakes_in_the_file(tmp_path: Path, changes: dict[str, Any], line: str
     assert "study.yaml" in str(caught.value)
 
 
+def test_a_mistake_in_the_published_figures_is_told_before_anything_runs(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    path.with_name("published.csv").write_text("row,column\n")
+    with pytest.raises(ConfigError, match=r"published\.csv, line 1: value is missing"):
+        study_command.main([str(path), f"paths.outputs={tmp_path / 'outputs'}"])
+    assert not (tmp_path / "outputs").exists()
+
+
 def test_jobs_and_what_they_run(tmp_path: Path, composer: Composer) -> None:
     plan = Plan(composer, read(write(tmp_path)), [f"paths.outputs={tmp_path}"])
     jobs = plan.jobs()

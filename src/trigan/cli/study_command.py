@@ -35,7 +35,9 @@ def main(arguments: list[str]) -> int:
 
 def _run_study(study: StudyFile, shelf: Shelf, options: Any) -> int:
     from trigan.cli.crew import Crew
+    from trigan.cli.study_table import published_figures
 
+    published_figures(study)  # an error in them is better told now than under the finished jobs
     extra = ["--config-dir", str(options.config_dir.absolute())] if options.config_dir else []
     with Crew(options.workers, options.timeout) as crew:
         plan = plan_of(study, options)

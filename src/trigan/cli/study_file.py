@@ -94,7 +94,7 @@ class StudyFile:
 
 _KEYS = {
     *("title", "claim", "question", "trials", "fixed", "columns", "rows", "reference", "family", "margin", "scales"),
-    *("chains", "metric", "command", "cost", "expected", "published"),
+    *("chains", "metric", "command", "cost", "expected"),
 }
 
 

@@ -10,7 +10,7 @@ from trigan.cli.study_file import StudyFile
 from trigan.errors import ArtifactError
 from trigan.results.external import external_rows
 from trigan.results.files import write_atomically
-from trigan.results.published import FILE, read_published
+from trigan.results.published import FILE, Figure, read_published
 from trigan.results.record import Record, read_record
 from trigan.results.table import Family, Place, Table, TableSpec, build_table
 
@@ -48,10 +48,20 @@ def study_table(study: StudyFile, cells: Sequence[Cell], outputs: Path) -> Table
         margin=study.reading.margin,
         metric=study.reading.metric,
     )
-    published = study.file.parent / FILE
-    figures = read_published(published, *study.names) if published.is_file() else ()
-    mine = [one for one in figures if one.row in ("", *spec.rows) and one.column in ("", *spec.columns)]
+    mine = [
+        one for one in published_figures(study) if one.row in ("", *spec.rows) and one.column in ("", *spec.columns)
+    ]
     return build_table({**records, **submitted}, spec, mine)
+
+
+def published_figures(study: StudyFile) -> tuple[Figure, ...]:
+    """What ``published.csv`` beside the study's file holds; nothing where there is none.
+
+    Raises:
+        ConfigError: one line that names the file, the line and the key that is wrong.
+    """
+    path = study.file.parent / FILE
+    return read_published(path, *study.names) if path.is_file() else ()
 
 
 def _record(cell: Cell) -> Record:
