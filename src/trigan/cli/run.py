@@ -77,7 +77,9 @@ def run(composed: Composed, force: bool = False, sealed: bool = False) -> Path:
 def locate(composed: Composed, source: Source, sealed: bool = False) -> Place:
     """The run's place, given its data."""
     key = composed.run_hash(source.fingerprint)
-    return Place(key, sealed_record(composed.paths.outputs, key) if sealed else composed.paths.runs / key / RECORD_NAME, sealed)
+    return Place(
+        key, sealed_record(composed.paths.outputs, key) if sealed else composed.paths.runs / key / RECORD_NAME, sealed
+    )
 
 
 def _go(composed: Composed, built: Any, source: Source, place: Place, force: bool) -> None:
@@ -109,7 +111,6 @@ def _go(composed: Composed, built: Any, source: Source, place: Place, force: boo
         lambda name, directory: [*built.callbacks.observers(name, directory, tracker), *looks(name)],
         lambda trained: _pass_on(trained, tracker),
     )
-
 
     def looks(stage: str) -> list[Looks]:
         return [Looks(stage, place.directory / LOOKS, workshop)] if place.sealed else []

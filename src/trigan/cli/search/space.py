@@ -33,7 +33,9 @@ class Dimension:
         """Whether a value lies in the distribution."""
         if self.kind == "choice":
             return any(_same(value, one) for one in self.values)
-        return _number(value) and self.values[0] <= value <= self.values[1] and ("int" not in self.kind or _whole(value))
+        return (
+            _number(value) and self.values[0] <= value <= self.values[1] and ("int" not in self.kind or _whole(value))
+        )
 
     def word(self, value: Value) -> str:
         """The setting as it is written on a command line."""

@@ -108,11 +108,12 @@ def _validation(composed: Composed) -> tuple[str, int]:
 
 
 def _refuse_clashes(space: Space, settings: Sequence[str]) -> None:
-    own = {one.key.replace("/", ".") for one in space.dimensions} | {_key(word) for word in space.strategy}
+    searched = sorted(one.key.replace("/", ".") for one in space.dimensions)
+    fixed = {_key(word) for word in space.strategy} | {"study", "row", "tuned"}
     for word in settings:
         key = _key(word)
-        clash = next((name for name in sorted(own) if f"{key}.".startswith(f"{name}.") or name == key), None)
-        if clash is not None or key in ("study", "row", "tuned"):
+        clash = next((own for own in searched if f"{key}.".startswith(f"{own}.") or own.startswith(f"{key}.")), None)
+        if clash is not None or key in fixed or key.startswith("tuned."):
             raise ConfigError(f"{word}: space {space.name} sets {clash or key} itself; leave it out, or write a space")
 
 
