@@ -63,7 +63,7 @@ def conclude(
         "config": composed.config,
         "labels": labels(composed),
         "result": result,
-        "provenance": provenance(composed, place.run, workshop, tracker, started),
+        "provenance": provenance(composed, workshop, tracker, started),
     }
     tracker.confusion("final/test/confusion", np.asarray(result["test"]["confusion"]), source.class_names)
     tracker.summary(_summary(result))

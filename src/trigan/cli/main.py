@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "trigan.cli.search.command:main",
         "search good settings of strategies on validation labels, many workers",
     ),
+    "wandb-sweep": ("trigan.cli.wandb_sweep:main", "a search space as a W&B sweep, for agents on many machines"),
     "table": ("trigan.cli.table:main", "the table of a study's finished jobs, in any format, from disk or W&B"),
     "verdict": ("trigan.cli.verdict:main", "does a GAN help on these images? a small fixed study and one page"),
     "compare": ("trigan.cli.compare:main", "a table over records that are there already"),

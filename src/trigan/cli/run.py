@@ -22,7 +22,15 @@ from trigan.artifacts.store import Store
 from trigan.cli.compose import Composed
 from trigan.cli.conclude import conclude
 from trigan.cli.heap import keep_heap
-from trigan.cli.sealed import LOOKS, Looks, conclude_sealed, read_sealed, refuse_without_validation, sealed_record
+from trigan.cli.sealed import (
+    LOOKS,
+    Looks,
+    conclude_sealed,
+    read_sealed,
+    refuse_without_validation,
+    sealed_record,
+    sealed_summary,
+)
 from trigan.data.split import draw
 from trigan.data.types import Source
 from trigan.modules import world
@@ -30,6 +38,7 @@ from trigan.modules.observers import METRICS_NAME
 from trigan.results.record import RECORD_NAME, read_record
 from trigan.strategies.workshop import Trained, Workshop
 from trigan.tracking import MetricsFile, RunInfo, Tracker
+from trigan.tracking.sweep import by_agent
 
 _log = logging.getLogger("trigan")
 
@@ -69,6 +78,8 @@ def run(composed: Composed, force: bool = False, sealed: bool = False) -> Path:
         with _alone(place) if world.rank() == 0 else contextlib.nullcontext():
             if world.broadcast(not force and _finished(place)):
                 _log.info("this run is finished: %s", place.record)
+                if sealed and by_agent():
+                    _tell_again(composed, built, place)
                 return place.directory
             _go(composed, built, source, place, force)
         return place.directory
@@ -149,6 +160,14 @@ def _open_tracker(composed: Composed, built: Any, place: Place) -> Tracker:
     tracking = built.logger if world.rank() == 0 else NoTracking()
     tracker: Tracker = tracking.open(info, config)
     return tracker
+
+
+def _tell_again(composed: Composed, built: Any, place: Place) -> None:
+    """What a finished sealed run came to, told to the sweep that asks for the same point once more."""
+    tracker = _open_tracker(composed, built, place)
+    if world.rank() == 0:
+        tracker.summary(sealed_summary(read_sealed(place.record)["result"]))
+    tracker.finish()
 
 
 def _pass_on(trained: Trained, tracker: Tracker) -> None:

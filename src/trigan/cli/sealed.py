@@ -72,9 +72,9 @@ def conclude_sealed(
         "config": composed.config,
         "labels": labels(composed),
         "result": result,
-        "provenance": provenance(composed, place.run, workshop, tracker, started),
+        "provenance": provenance(composed, workshop, tracker, started),
     }
-    tracker.summary(_summary(result))
+    tracker.summary(sealed_summary(result))
     write_json(place.record, record)
     _log.info("validation accuracy %.2f %%: %s", 100 * result["validation"]["accuracy"], place.record)
 
@@ -97,7 +97,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
     return record
 
 
-def _summary(result: dict[str, Any]) -> dict[str, Any]:
+def sealed_summary(result: dict[str, Any]) -> dict[str, Any]:
     """The same keys for every strategy, as an ordinary run has them, but of the validation labels."""
     scores = result["validation"]
     names = ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")
