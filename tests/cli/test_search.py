@@ -20,13 +20,13 @@ from trigan.cli.search.metric import Metric
 from trigan.cli.search.presence import Presence
 from trigan.cli.search.report import Reporter
 from trigan.cli.search.space import Dimension, Space
-from trigan.cli.search.storage import open_storage, open_study
+from trigan.cli.search.storage import open_storage, open_study, require_optuna
 from trigan.cli.search.target import Target
 from trigan.cli.search.worker import Rules, Worker
 from trigan.cli.settings_file import read, under
 from trigan.errors import ArtifactError, ConfigError
 
-pytest.importorskip("optuna")
+require_optuna()
 ACCURACY = Metric("accuracy", True)
 SPACE = Space(
     "toy",
@@ -144,7 +144,9 @@ def test_the_budget_is_the_searchs_and_the_same_command_goes_on(
 def test_failures_are_trials_and_end_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def play(folder: Path, point: Mapping[str, str]) -> int:
         count = len(list(folder.parent.iterdir()))
-        return {1: 1, 2: -9, 3: 0}.get(count, score(folder, point, "diverged" if count == 4 else "finished"))
+        if count < 4:
+            return (1, -9, 0)[count - 1]
+        return score(folder, point, "diverged" if count == 4 else "finished")
 
     aim = target(tmp_path)
     made(aim, Children(play, tmp_path), Rules(Budget(trials=6), ACCURACY)).run()
@@ -220,8 +222,9 @@ def test_dead_workers_trials_are_begun_anew_and_none_twice(tmp_path: Path) -> No
 def test_a_trial_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
     aim, rules = target(tmp_path), Rules(Budget(trials=1), ACCURACY)
     for _ in range(ledger.ATTEMPTS):
-        with Presence(tmp_path / "search" / "workers") as presence:
+        with pytest.raises(MemoryError), Presence(tmp_path / "search" / "workers") as presence:
             made(aim, Children(lambda folder, point: None, tmp_path), rules, presence)._round()
+            raise MemoryError
     made(aim, Children(score, tmp_path), rules).run()
     assert points(aim) == [("FAIL", None)]
 

@@ -80,7 +80,7 @@ def test_parameters_are_flat_and_null_is_told() -> None:
 @pytest.mark.parametrize("word", ["search=baseline", "+search=baseline", "search.space=1"])
 def test_a_space_is_no_setting_of_a_run(word: str) -> None:
     assert "search" not in composer().groups
-    with pytest.raises(ConfigError, match="search.*: no such setting"):
+    with pytest.raises(ConfigError, match=r"search.*: no such setting"):
         composer().compose([word])
 
 
@@ -113,7 +113,7 @@ def test_own_spaces_come_from_the_folder_of_groups(tmp_path: Path) -> None:
     (tmp_path / "search").mkdir()
     (tmp_path / "search" / "mine.yaml").write_text("strategy: [a=b]\nspace: {n: {default: 1, int: [0, 2]}}\n")
     assert find("mine", tmp_path).dimensions == (Dimension("n", 1, "int", (0, 2)),)
-    with pytest.raises(ConfigError, match="basline: no such search space; there are .*; nearest: baseline"):
+    with pytest.raises(ConfigError, match=r"basline: no such search space; there are .*; nearest: baseline"):
         find("basline")
 
 

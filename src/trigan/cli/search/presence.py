@@ -29,7 +29,8 @@ class Presence:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self._lock.release()
-        self._path(self.name).unlink(missing_ok=True)  # names are not given twice
+        if kind is None:  # else its trials are still at work, in the list: the free lock tells that it is gone
+            self._path(self.name).unlink(missing_ok=True)
 
     def alive(self, worker: str) -> bool | None:
         """Whether a worker holds its lock; None where its file isn't here: it is on a machine that shares no disk."""

@@ -22,7 +22,7 @@ PRUNING_STARTUP = 5
 
 
 def require_optuna() -> None:
-    """Raise a ConfigError where optuna isn't installed; it says nothing of its own otherwise."""
+    """Raise a ConfigError where optuna isn't installed; where it is, make it speak of errors alone."""
     try:
         import optuna
     except ImportError as error:

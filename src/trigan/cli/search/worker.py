@@ -77,11 +77,11 @@ class Worker:
         """
         with catching() as caught:
             while not caught:
-                self._land()
+                landed = self._land()
                 for flight in self.flights.values():
                     self._look(flight)
                 self._beat()
-                if time.monotonic() - self._listed >= _LIST and self._round():
+                if (landed or time.monotonic() - self._listed >= _LIST) and self._round():
                     return
                 time.sleep(_POLL)
             self._end_all(caught)
@@ -170,9 +170,10 @@ class Worker:
     def _name(self, index: int, number: int) -> str:
         return f"{self.books[index][0].space.name} trial {number}"
 
-    def _land(self) -> None:
-        """Tell how the children that have ended ended."""
-        for name, code in self._launcher.ended().items() if self._launcher else ():
+    def _land(self) -> bool:
+        """Tell how the children that have ended ended; whether there were any."""
+        ended = self._launcher.ended() if self._launcher else {}
+        for name, code in ended.items():
             flight = self.flights.pop(name)
             self._look(flight)
             if code == 0 and flight.record is not None and flight.record.exists():
@@ -182,6 +183,7 @@ class Worker:
             else:
                 code = TIMED_OUT if flight.overdue else code
                 self._fail(flight, Ended(flight.job, code, flight.seconds, flight.log).reason)
+        return bool(ended)
 
     def _finish(self, flight: Flight) -> None:
         assert flight.record is not None
