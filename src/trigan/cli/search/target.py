@@ -112,9 +112,10 @@ def _refuse_clashes(space: Space, settings: Sequence[str]) -> None:
     fixed = {_key(word) for word in space.strategy} | {"study", "row", "tuned"}
     for word in settings:
         key = _key(word)
-        clash = next((own for own in searched if f"{key}.".startswith(f"{own}.") or own.startswith(f"{key}.")), None)
-        if clash is not None or key in fixed or key.startswith("tuned."):
-            raise ConfigError(f"{word}: space {space.name} sets {clash or key} itself; leave it out, or write a space")
+        inside = (own for own in searched if f"{key}.".startswith(f"{own}.") or own.startswith(f"{key}."))
+        clash = key if key in fixed or key.startswith("tuned.") else next(inside, None)
+        if clash is not None:
+            raise ConfigError(f"{word}: space {space.name} sets {clash} itself; leave it out, or write a space")
 
 
 def _key(word: str) -> str:
