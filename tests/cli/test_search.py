@@ -19,6 +19,7 @@ from trigan.cli.search.presence import Presence
 from trigan.cli.search.storage import open_storage, require_optuna
 from trigan.cli.search.worker import Rules
 from trigan.cli.settings_file import read, under
+from trigan.data.sealed import SealedTest
 from trigan.errors import ArtifactError, ConfigError
 
 require_optuna()
@@ -269,3 +270,44 @@ def test_a_worker_beats_while_its_children_work(tmp_path: Path, monkeypatch: pyt
         one._beat()
         one._beat()
         assert study_of(aim).trials[0].user_attrs["beat"] == 2
+
+
+def test_a_sealed_run_never_opens_the_test_set(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def opened(self: SealedTest, frozen: str) -> None:
+        raise AssertionError("the seal was broken")
+
+    monkeypatch.setattr(SealedTest, "open", opened)
+    words = [*small(steps=2), "regime.labels_per_class=20", f"paths.outputs={tmp_path}"]
+    assert main(["run", "--sealed", *words]) == 0
+    directory = Path(capsys.readouterr().out.strip())
+    assert directory.parent == tmp_path / "search" / "runs"
+    assert {path.name for path in directory.iterdir()} == {"config.yaml", "looks.jsonl", "validation.json"}
+    (look,) = [json.loads(line) for line in (directory / "looks.jsonl").read_text().splitlines()]
+    sealed = json.loads((directory / "validation.json").read_text())
+    assert look == {
+        "images": 2 * 64,
+        "accuracy": sealed["result"]["validation"]["accuracy"],
+        "flops": sealed["result"]["cost"]["flops"],
+    }
+    (directory / "validation.json").write_text("{")
+    assert main(["run", "--sealed", *words]) == 3
+    assert "validation.json is damaged" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("logged_out")
+def test_a_sweep_that_nobody_is_logged_in_for_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["regime.labels_per_class=20", f"paths.outputs={tmp_path}", "logger.project=mine"]
+    assert main(["wandb-sweep", "features", "--trials", "7", *words]) == 0
+    said = capsys.readouterr().out.splitlines()
+    spec = yaml.safe_load(Path(said[0]).read_text())
+    assert said[1].endswith(f"wandb sweep --project mine {said[0]}")
+    assert (spec["method"], spec["run_cap"], spec["project"], spec["program"]) == ("bayes", 7, "mine", "trigan")
+    assert spec["metric"] == {"name": "final/validation/accuracy", "goal": "maximize"}
+    assert spec["parameters"]["strategy.probe"] == {"values": ["linear_svm", "logistic_regression", "knn"]}
+    assert not any("parameters" in one for one in spec["parameters"].values()), "nested"
+    assert spec["command"][:4] == ["${env}", "${program}", "run", "--sealed"]
+    assert spec["command"][4:] == ["strategy=features", *words, "${args_no_hyphens}"]
+    assert main(["wandb-sweep", "features", "logger=none", *words[:2]]) == 2
+    assert "take logger=wandb, or trigan search" in capsys.readouterr().err
