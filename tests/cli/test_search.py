@@ -284,9 +284,10 @@ def test_a_sealed_run_never_opens_the_test_set(
     directory = Path(capsys.readouterr().out.strip())
     assert directory.parent == tmp_path / "search" / "runs"
     assert {path.name for path in directory.iterdir()} == {"config.yaml", "looks.jsonl", "validation.json"}
-    (look,) = [json.loads(line) for line in (directory / "looks.jsonl").read_text().splitlines()]
+    looks = [json.loads(line) for line in (directory / "looks.jsonl").read_text().splitlines()]
     sealed = json.loads((directory / "validation.json").read_text())
-    assert look == {
+    assert [look["images"] for look in looks] == [64, 128]
+    assert looks[-1] == {
         "images": 2 * 64,
         "accuracy": sealed["result"]["validation"]["accuracy"],
         "flops": sealed["result"]["cost"]["flops"],
