@@ -6,6 +6,7 @@ import sys
 from trigan.cli import places
 from trigan.cli.compose import CONFIG, Composer
 from trigan.cli.main import COMMANDS
+from trigan.cli.search.space import spaces
 from trigan.errors import ConfigError
 
 SHELLS = ("bash", "zsh", "fish")
@@ -46,4 +47,6 @@ def candidates(line: str, shell: str = "bash") -> list[str]:
     if command in ("study", "table", "report") and len(words) == 3:
         names = sorted(path.parent.name for path in places.experiments().glob("*/study.yaml"))
         return [name for name in names if name.startswith(words[2])]
+    if command in ("search", "wandb-sweep") and len(words) == 3:
+        return [name for name in spaces() if name.startswith(words[2])]
     return ["check"] if command == "data" and "check".startswith(words[2]) and len(words) == 3 else []

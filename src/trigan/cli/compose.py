@@ -30,6 +30,8 @@ from trigan.cli.settings import Debug, Paths, Runtime
 from trigan.errors import ConfigError
 
 CONFIG = "config"
+#: Folders beside the groups that no run chooses from: Hydra's own, and the spaces of `trigan search`.
+_NO_GROUPS = ("hydra", "search")
 #: Choices whose config a composer keeps: those of a study's rows and columns, mostly.
 _KEPT = 128
 
@@ -132,7 +134,7 @@ class Composer:
         found = []
         for name in self._options(parent, ObjectType.GROUP):
             full = f"{parent}/{name}" if parent else name
-            if full != "hydra":
+            if full not in _NO_GROUPS:
                 found += [full, *self._group_names(full)]
         return found
 

@@ -48,7 +48,13 @@ def conclude(
     if world.rank() > 0:
         return
     scores = outputs(outcome.classifier, test.images)
-    result = _result(source, drawn, outcome, workshop, weights, scores, test)
+    result = {
+        **account(source, drawn, outcome, workshop, weights),
+        "test": classification_metrics(scores, test.labels, drawn.view.spec.classes, outcome.probabilistic),
+        "predictions": tensor_digest(scores),
+    }
+    if outcome.sees.V:
+        result |= validation_scores(drawn, outcome)
     _save_predictions(place.directory / "predictions.npz", scores, test)
     _save_features(place.directory / "features.npz", outcome, test)
     _save_weights(place.directory / "weights", outcome)
@@ -58,9 +64,9 @@ def conclude(
         "schema_version": SCHEMA_VERSION,
         "run": place.run,
         "config": composed.config,
-        "labels": _labels(composed),
+        "labels": labels(composed),
         "result": result,
-        "provenance": provenance(composed, place.run, workshop, tracker, started),
+        "provenance": provenance(composed, workshop, tracker, started),
     }
     tracker.confusion("final/test/confusion", np.asarray(result["test"]["confusion"]), source.class_names)
     tracker.summary(_summary(result))
@@ -69,30 +75,22 @@ def conclude(
     _log.info("test accuracy %.2f %%: %s", 100 * result["test"]["accuracy"], place.record)
 
 
-def _result(
-    source: Source,
-    drawn: Draw,
-    outcome: Outcome,
-    workshop: Workshop,
-    weights: dict[str, str],
-    scores: Tensor,
-    test: Labelled,
+def account(
+    source: Source, drawn: Draw, outcome: Outcome, workshop: Workshop, weights: dict[str, str]
 ) -> dict[str, Any]:
-    """The canonical part of the record: the same config gives the same bytes."""
+    """The canonical part of the record, but for the scores: the same config gives the same bytes."""
     spec, facts, sees = drawn.view.spec, drawn.facts, outcome.sees
     stages = {t.digest: t for t in workshop.ledger}
-    result = {
+    return {
         "status": outcome.status,
         "protocol": PROTOCOL_VERSION,
         "rule": outcome.rule,
         "sees": {"L": sees.L, "U": sees.U, "V": sees.V, "X": sees.X},
         "labels": {"training": sees.L, "selection": sees.V},
         "selection": {"step": outcome.selected_step},
-        "test": classification_metrics(scores, test.labels, spec.classes, outcome.probabilistic),
         "weights": weights,
-        "predictions": tensor_digest(scores),
         "cost": workshop.total().as_dict(),
-        "split": {**facts.as_dict(), "n_test": len(test), **({"file": drawn.file} if drawn.file else {})},
+        "split": {**facts.as_dict(), "n_test": len(drawn.test), **({"file": drawn.file} if drawn.file else {})},
         "stages": [
             {"hash": key, "kind": t.kind, "name": t.name, **t.cost.as_dict()} for key, t in sorted(stages.items())
         ],
@@ -104,11 +102,15 @@ def _result(
             "spec": {"channels": spec.channels, "size": spec.size, "classes": spec.classes},
         },
     }
-    if sees.V and drawn.view.validation is not None:
-        validation = drawn.view.validation
-        seen = outputs(outcome.classifier, validation.images)
-        result["validation"] = classification_metrics(seen, validation.labels, spec.classes, outcome.probabilistic)
-    return result
+
+
+def validation_scores(drawn: Draw, outcome: Outcome) -> dict[str, Any]:
+    """The scores on the validation labels, under their key; nothing where there are none."""
+    validation = drawn.view.validation
+    if validation is None:
+        return {}
+    seen, classes = outputs(outcome.classifier, validation.images), drawn.view.spec.classes
+    return {"validation": classification_metrics(seen, validation.labels, classes, outcome.probabilistic)}
 
 
 def _save_predictions(path: Path, scores: Tensor, test: Labelled) -> None:
@@ -176,7 +178,8 @@ def _draw_pictures(
         tracker.picture(f"{trained.name}/samples_over_training", over, snapshots[-1][0])
 
 
-def _labels(composed: Composed) -> dict[str, Any]:
+def labels(composed: Composed) -> dict[str, Any]:
+    """The names by which a run is found and grouped."""
     groups = ("data", "regime", "architecture", "loss", "strategy", "classifier")
     names = {group: str(composed.choices[group]) for group in groups}
     observed = {name: composed.config.get(name) for name in ("study", "row")}

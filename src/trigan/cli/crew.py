@@ -41,13 +41,14 @@ class Crew:
         if not jobs:
             return []
         at_once = min(self._workers, cores(), len(jobs))
-        launcher, shown = self._ready(), progress(len(jobs), at_once)
+        launcher, shown = self.launcher(), progress(len(jobs), at_once)
         try:
             return Pool(launcher, at_once, logs, self.seconds).run(jobs, shown)
         finally:
             shown.close()
 
-    def _ready(self) -> Launcher:
+    def launcher(self) -> Launcher:
+        """What starts this command's jobs; waits for the imports that began with the context."""
         if self._launcher is None:
             count = self._forks.threads() if self._forks is not None else 0
             if self._forks is not None and count == 1:

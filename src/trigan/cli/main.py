@@ -15,6 +15,11 @@ from trigan.errors import TriganError
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("trigan.cli.run_command:main", "compose one run (or several with -m), train, evaluate, write the record"),
     "study": ("trigan.cli.study_command:main", "run a whole table of experiments/ and print it"),
+    "search": (
+        "trigan.cli.search.command:main",
+        "search good settings of strategies on validation labels, many workers",
+    ),
+    "wandb-sweep": ("trigan.cli.wandb_sweep:main", "a search space as a W&B sweep, for agents on many machines"),
     "table": ("trigan.cli.table:main", "the table of a study's finished jobs, in any format, from disk or W&B"),
     "verdict": ("trigan.cli.verdict:main", "does a GAN help on these images? a small fixed study and one page"),
     "compare": ("trigan.cli.compare:main", "a table over records that are there already"),

@@ -83,7 +83,7 @@ class Pool:
         with explained(self.logs):
             self.logs.mkdir(parents=True, exist_ok=True)
         state = _State(list(jobs), {}, {}, {})
-        with _catching() as caught:
+        with catching() as caught:
             while state.waiting or state.running:
                 if caught:
                     self._end_all(state, caught)
@@ -153,7 +153,7 @@ class _State:
 
 
 @contextmanager
-def _catching() -> Iterator[list[int]]:
+def catching() -> Iterator[list[int]]:
     """Collects SIGINT and SIGTERM in place of acting on them at once, so that children are ended first."""
     caught: list[int] = []
 

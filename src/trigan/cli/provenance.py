@@ -24,7 +24,7 @@ _PACKAGES = (
 _SOURCES = ("src", "conf", "pyproject.toml")
 
 
-def provenance(composed: Composed, run: str, workshop: Workshop, tracker: Tracker, started: float) -> dict[str, Any]:
+def provenance(composed: Composed, workshop: Workshop, tracker: Tracker, started: float) -> dict[str, Any]:
     """``seconds`` are this process's; ``seconds_charged`` what the training of all stages took, whoever did it."""
     return {
         "seconds": round(time.time() - started, 3),
@@ -35,7 +35,7 @@ def provenance(composed: Composed, run: str, workshop: Workshop, tracker: Tracke
         "versions": {"trigan": __version__, "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in _PACKAGES},
         "commit": commit(Path(__file__).resolve().parents[3]),
-        "wandb_id": run if isinstance(tracker, WandbTracker) else None,
+        "wandb_id": tracker.id if isinstance(tracker, WandbTracker) else None,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "overrides": list(composed.overrides),

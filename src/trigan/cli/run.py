@@ -22,6 +22,15 @@ from trigan.artifacts.store import Store
 from trigan.cli.compose import Composed
 from trigan.cli.conclude import conclude
 from trigan.cli.heap import keep_heap
+from trigan.cli.sealed import (
+    LOOKS,
+    Looks,
+    conclude_sealed,
+    read_sealed,
+    refuse_without_validation,
+    sealed_record,
+    sealed_summary,
+)
 from trigan.data.split import draw
 from trigan.data.types import Source
 from trigan.modules import world
@@ -29,6 +38,7 @@ from trigan.modules.observers import METRICS_NAME
 from trigan.results.record import RECORD_NAME, read_record
 from trigan.strategies.workshop import Trained, Workshop
 from trigan.tracking import MetricsFile, RunInfo, Tracker
+from trigan.tracking.sweep import by_agent
 
 _log = logging.getLogger("trigan")
 
@@ -38,19 +48,21 @@ CURVES = ("metrics.csv", "summary.csv", "wandb/axis.json")
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run lives: its hash and its directory."""
+    """Where a run lives: its hash and its record, which is there exactly if the run is finished."""
 
     run: str
-    directory: Path
+    record: Path
+    sealed: bool = False
 
     @property
-    def record(self) -> Path:
-        """The record, which is there exactly if the run is finished."""
-        return self.directory / RECORD_NAME
+    def directory(self) -> Path:
+        return self.record.parent
 
 
-def run(composed: Composed, force: bool = False) -> Path:
+def run(composed: Composed, force: bool = False, sealed: bool = False) -> Path:
     """Bring the run to its end, unless it is there already; returns its directory.
+
+    A ``sealed`` one ends with its validation scores, and never opens the test set; see :mod:`trigan.cli.sealed`.
 
     Raises:
         TriganError: one line; what was finished stays in the store, and the same command goes on from it.
@@ -62,24 +74,30 @@ def run(composed: Composed, force: bool = False) -> Path:
         built = composed.build()
         _log.info("%s", describe(composed))
         source = composed.load_data()
-        place = locate(composed, source)
+        place = locate(composed, source, sealed)
         with _alone(place) if world.rank() == 0 else contextlib.nullcontext():
             if world.broadcast(not force and _finished(place)):
                 _log.info("this run is finished: %s", place.record)
+                if sealed and by_agent():
+                    _tell_again(composed, built, place)
                 return place.directory
             _go(composed, built, source, place, force)
         return place.directory
 
 
-def locate(composed: Composed, source: Source) -> Place:
+def locate(composed: Composed, source: Source, sealed: bool = False) -> Place:
     """The run's place, given its data."""
     key = composed.run_hash(source.fingerprint)
-    return Place(key, composed.paths.runs / key)
+    return Place(
+        key, sealed_record(composed.paths.outputs, key) if sealed else composed.paths.runs / key / RECORD_NAME, sealed
+    )
 
 
 def _go(composed: Composed, built: Any, source: Source, place: Place, force: bool) -> None:
     started = time.time()
     drawn = draw(source, built.regime, composed.trial)
+    if place.sealed:
+        refuse_without_validation(composed, drawn)
     store = Store(composed.paths.artifacts)
     if world.rank() == 0:
         if force:
@@ -101,13 +119,18 @@ def _go(composed: Composed, built: Any, source: Source, place: Place, force: boo
         composed.seed,
         built.trainer,
         debug.max_steps if debug is not None else None,
-        lambda name, directory: built.callbacks.observers(name, directory, tracker),
+        lambda name, directory: [*built.callbacks.observers(name, directory, tracker), *looks(name)],
         lambda trained: _pass_on(trained, tracker),
     )
+
+    def looks(stage: str) -> list[Looks]:
+        return [Looks(stage, place.directory / LOOKS, workshop)] if place.sealed else []
+
     code = 1
     try:
         outcome = built.strategy.run(drawn.view, workshop)
-        conclude(composed, place, source, drawn, outcome, workshop, tracker, started)
+        end = conclude_sealed if place.sealed else conclude
+        end(composed, place, source, drawn, outcome, workshop, tracker, started)
         code = 0
     finally:
         tracker.finish(code)
@@ -139,6 +162,14 @@ def _open_tracker(composed: Composed, built: Any, place: Place) -> Tracker:
     return tracker
 
 
+def _tell_again(composed: Composed, built: Any, place: Place) -> None:
+    """What a finished sealed run came to, told to the sweep that asks for the same point once more."""
+    tracker = _open_tracker(composed, built, place)
+    if world.rank() == 0:
+        tracker.summary(sealed_summary(read_sealed(place.record)["result"]))
+    tracker.finish()
+
+
 def _pass_on(trained: Trained, tracker: Tracker) -> None:
     """The curves of a stage that another run trained, told where they would have been told had this one."""
     for row in MetricsFile.read(trained.directory / METRICS_NAME) if world.rank() == 0 else ():
@@ -152,7 +183,7 @@ def _finished(place: Place) -> bool:
     Raises:
         ArtifactError: it is, but damaged.
     """
-    return place.record.exists() and bool(read_record(place.record))
+    return place.record.exists() and bool((read_sealed if place.sealed else read_record)(place.record))
 
 
 def _forget(store: Store, place: Place) -> None:

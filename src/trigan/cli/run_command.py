@@ -17,6 +17,10 @@ _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 def main(arguments: list[str]) -> int:
     """Run what the arguments say and give the exit code."""
     options = _parser().parse_intermixed_args(arguments)
+    if options.settings:
+        from trigan.cli.settings_file import under
+
+        options.overrides = under(options.settings, options.overrides)
     composer = Composer(options.config_dir)
     if options.help:
         from trigan.cli.run_help import run_help
@@ -29,6 +33,8 @@ def main(arguments: list[str]) -> int:
         from trigan.cli.multirun import multirun
 
         return multirun(composer, options)
+    if options.sealed and options.multirun:
+        raise ConfigError("--sealed: goes with one run; several at once, and the best of them: trigan search")
     for option in ("workers", "timeout"):
         if getattr(options, option) is not None:
             raise ConfigError(f"--{option}: goes with --multirun; this is one run")
@@ -52,7 +58,7 @@ def run_here(composer: Composer, options: Any) -> int:
     composed = composer.compose(overrides)
     from trigan.cli.run import run
 
-    directory = run(composed, options.force)
+    directory = run(composed, options.force, options.sealed)
     if not ranks.started() or os.environ["RANK"] == "0":
         print(directory)
     return 0
@@ -61,7 +67,8 @@ def run_here(composer: Composer, options: Any) -> int:
 def child_arguments(options: Any) -> list[str]:
     """The options that a job or rank needs from the command that starts it."""
     extra = ["--config-dir", str(options.config_dir.absolute())] if options.config_dir else []
-    return [*extra, *(["--force"] if options.force else [])]
+    flags = [flag for flag in ("force", "sealed") if getattr(options, flag)]
+    return [*extra, *(f"--{flag}" for flag in flags)]
 
 
 def _parser() -> Parser:
@@ -69,6 +76,8 @@ def _parser() -> Parser:
     parser.add_argument("overrides", nargs="*")
     parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("--force", action="store_true")
+    parser.add_argument("--sealed", action="store_true")
+    parser.add_argument("--settings", type=Path)
     parser.add_argument("--multirun", "-m", action="store_true")
     parser.add_argument("--workers", type=at_least_one)
     parser.add_argument("--timeout", type=at_least_one)

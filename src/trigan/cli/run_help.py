@@ -15,6 +15,8 @@ options:
   --workers N            with -m: runs at a time (default: one per core)
   --timeout MINUTES      with -m: end a run that takes longer
   --force                compute again what is finished
+  --sealed               end with the validation scores: the test set stays shut (what trials of a search do)
+  --settings FILE        settings from a file, e.g. a search's best.yaml, below those that are written here
   --config-dir DIR       a folder with groups of your own, e.g. DIR/architecture/mine.yaml
   --traceback            show Python's traceback of an error
 """

@@ -48,18 +48,28 @@ class Debug:
     max_steps: Positive | None = None
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """How labels chose a run's settings: by which search, with how many trials, on how many validation labels."""
+
+    search: str | None = None
+    trials: Natural = 0
+    labels: Natural = 0
+
+
 #: The top-level keys of a config that are no group, with their types.
 TOP_LEVEL: dict[str, object] = {
     "trial": Natural,
     "seed": Natural,
     "study": str | None,
     "row": str | None,
+    "tuned": Tuned,
     "paths": Paths,
     "runtime": Runtime,
     "debug": Debug | None,
 }
 
 #: Top-level keys that only observe: what they say cannot change a result, so they are no part of a run's identity.
-OBSERVERS = ("paths", "runtime", "logger", "callbacks", "study", "row")
+OBSERVERS = ("paths", "runtime", "logger", "callbacks", "study", "row", "tuned")
 #: Inner keys that say where things lie; the data set's content counts by its fingerprint.
 PLACES = ("data.root",)

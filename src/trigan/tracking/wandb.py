@@ -76,7 +76,7 @@ class WandbTracking:
             why = "W&B is set to offline"
         else:
             try:
-                if asked == "online" or _logged_in():
+                if asked == "online" or logged_in():
                     return WandbTracker(self._init(info, config, place, "online"), ImageAxis(place / "axis.json"))
             except Exception as error:
                 wandb.teardown()  # else the half-open run keeps its id
@@ -154,7 +154,7 @@ def _own_temporaries(place: Path) -> None:
         folder.name = str(place / name)
 
 
-def _logged_in() -> bool:
+def logged_in() -> bool:
     """Whether W&B finds a key by itself, without asking the user or the network."""
     import wandb
     from wandb.sdk.lib import wbauth  # W&B has no public way to look without prompting
@@ -178,7 +178,7 @@ def public_api(timeout: int = 30) -> "wandb.Api":
     import wandb
 
     try:
-        known = _logged_in()
+        known = logged_in()
     except Exception as error:
         raise ConfigError(f"W&B: {_line(error)}; log in with `wandb login`") from error
     if not known:
@@ -199,6 +199,11 @@ class WandbTracker:
         self._axis = axis
         self._failed = False
         self._finished = False
+
+    @property
+    def id(self) -> str:
+        """The run's id in W&B: the run hash, unless an agent of a sweep named it."""
+        return str(self._run.id)
 
     def log(self, stage: str, images: int, metrics: Mapping[str, float]) -> None:
         """Keys get ``stage/`` in front; ``images`` is the run's count, ``stage/images`` the stage's own."""
