@@ -17,6 +17,8 @@ def draw_history(
         trials: number, score (None for one that has none) and ``finished``, ``pruned`` or ``failed``, in order.
         higher: whether more of the metric is better.
     """
+    from matplotlib.ticker import MaxNLocator
+
     finished = [(number, value) for number, value, how in trials if how == "finished" and value is not None]
     pruned = [(number, value) for number, value, how in trials if how == "pruned" and value is not None]
     failed = [number for number, _, how in trials if how == "failed"]
@@ -40,7 +42,7 @@ def draw_history(
             axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
         axes.set_xlabel("trial")
         axes.set_ylabel(f"validation {metric}")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def draw_importance(shares: Mapping[str, float], title: str, path: Path) -> None:

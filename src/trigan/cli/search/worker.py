@@ -112,8 +112,8 @@ class Worker:
         """Seconds that the trials at work have taken."""
         from datetime import datetime
 
-        since = [t.datetime_start for book in books for t in book if ledger.state(t) == "RUNNING" and t.datetime_start]
-        return sum(max(0.0, (datetime.now() - start).total_seconds()) for start in since)
+        running = [t for book in books for t in ledger.counted(book) if ledger.state(t) == "RUNNING"]
+        return sum((datetime.now() - t.datetime_start).total_seconds() for t in running if t.datetime_start)
 
     def _rescue(self, books: Sequence[Sequence[Any]]) -> None:
         own = {(flight.book, flight.trial.number) for flight in self.flights.values()}
