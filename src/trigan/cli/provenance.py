@@ -15,7 +15,7 @@ from trigan import __version__
 from trigan.cli.compose import Composed
 from trigan.strategies.workshop import Workshop
 from trigan.tracking import Tracker
-from trigan.tracking.wandb import WandbTracker
+from trigan.tracking.wandb_run import WandbTracker
 
 _PACKAGES = (
     *("torch", "pytorch-lightning", "hydra-core", "omegaconf", "wandb", "torchmetrics", "numpy", "scikit-learn"),
@@ -35,7 +35,7 @@ def provenance(composed: Composed, run: str, workshop: Workshop, tracker: Tracke
         "versions": {"trigan": __version__, "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in _PACKAGES},
         "commit": commit(Path(__file__).resolve().parents[3]),
-        "wandb_id": run if isinstance(tracker, WandbTracker) else None,
+        "wandb_id": tracker.id if isinstance(tracker, WandbTracker) else None,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "overrides": list(composed.overrides),

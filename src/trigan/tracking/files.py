@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from trigan.errors import ArtifactError
-from trigan.tracking.tracker import RunInfo, Tracker
+from trigan.tracking.tracker import Product, RunInfo, Tracker
 
 
 @contextmanager
@@ -142,6 +142,9 @@ class CsvTracker:
 
     def summary(self, values: Mapping[str, Any]) -> None:
         self._replace("summary.csv", [("key", "value"), *((key, str(values[key])) for key in sorted(values))])
+
+    def product(self, product: Product) -> None:
+        """Nothing: it lies in the store already."""
 
     def record(self, path: Path) -> None:
         """Nothing: it lies in the run's directory already."""
