@@ -30,6 +30,6 @@ def wandb_server(logged_out: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     with WandbServer() as server:
         monkeypatch.setenv("WANDB_BASE_URL", server.url)
         monkeypatch.setenv("WANDB_API_KEY", server.key)
-        monkeypatch.setenv("WANDB__FILE_STREAM_TRANSMIT_INTERVAL", "0.1")  # instead of 15 seconds
+        monkeypatch.setenv("WANDB__FILE_STREAM_TRANSMIT_INTERVAL", "1")  # instead of 15 seconds
         yield server
         wandb.teardown()

@@ -90,9 +90,9 @@ def test_an_offline_run_arrives_later_as_it_would_have_online(wandb_server: Wand
     check(wandb_server, wandb_server.runs[ID])
 
 
-def sync(place: Path) -> None:
+def sync(*words: str | Path) -> None:
     """What trigan's line says."""
-    subprocess.run([COMMAND, "sync", place], check=True, capture_output=True, text=True, timeout=60)
+    subprocess.run([COMMAND, "sync", *words], check=True, capture_output=True, text=True, timeout=60)
 
 
 @pytest.mark.parametrize("mode", ["online", pytest.param("offline", marks=pytest.mark.slow)])
@@ -155,8 +155,8 @@ def test_a_server_that_fails_midway_is_one_line(
         conclude(tracker, tmp_path / "run")
     assert time.monotonic() - start < 6
     (line,) = [record.getMessage() for record in caplog.records if record.name.startswith("trigan")]
-    assert "send the rest with: wandb sync " in line
+    assert "send the rest with: wandb sync --include-online " in line
     if how == "refuse":
         wandb_server.mood = "answer"
-        sync(Path(line.rpartition(" ")[2]))
+        sync("--include-online", line.rpartition(" ")[2])
         check(wandb_server, wandb_server.runs[ID])

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+#: Under the run's ``wandb``: how far its curves have been told.
+AXIS = "axis.json"
 _TAG, _GROUP = 64, 128  # the longest that W&B takes
 
 
@@ -89,13 +91,15 @@ class WandbTracking:
         return self._tracker(run, place)
 
     def _tracker(self, run: "wandb.Run", place: Path) -> WandbTracker:
-        return WandbTracker(run, ImageAxis(place / "axis.json"), self.artifacts)
+        return WandbTracker(run, ImageAxis(place / AXIS), self.artifacts)
 
     def _init(
         self, info: RunInfo, config: Mapping[str, Any], place: Path, mode: Literal["online", "offline"]
     ) -> "wandb.Run":
         import wandb
 
+        # a first start replaces what W&B may have under this id (--force; or a part, when the rest is sent later)
+        first = mode == "online" and not (place / AXIS).exists()
         run = wandb.init(
             project=self.project,
             entity=self.entity,
@@ -106,7 +110,7 @@ class WandbTracking:
             tags=[tag[:_TAG] for tag in info.tags if tag],
             config=dict(config),
             dir=place.parent,
-            resume="allow",
+            resume=None if first else "allow",
             settings=_settings(mode, self.timeout),
         )
         # the axis is stated, and curves stay out of the summary, so that every strategy has the same summary keys

@@ -51,7 +51,7 @@ class WandbTracker:
         """Keys get ``stage/`` in front; ``images`` is the run's count, ``stage/images`` the stage's own."""
 
         def send() -> None:
-            total = self._axis.advance(stage, int(images))
+            total = self._axis.advance(stage, int(images), metrics)
             if total is None:
                 return
             named = {key if key.startswith(f"{stage}/") else f"{stage}/{key}": float(metrics[key]) for key in metrics}
@@ -64,7 +64,8 @@ class WandbTracker:
             import wandb
 
             stage = key.split("/")[0]
-            total = self._axis.advance(stage, int(images)) if self._axis.knows(stage) else self._axis.now
+            known = self._axis.knows(stage)
+            total = self._axis.advance(stage, int(images), [key]) if known else self._axis.now
             if total is not None:
                 self._run.log({key: wandb.Image(str(path)), "images": total})
 
@@ -149,7 +150,7 @@ class WandbTracker:
         except Exception as error:
             if self._late or isinstance(error, TimeoutError):
                 directory = self._run.settings.sync_dir
-                self._warn(f"W&B didn't take all in time: send the rest with: wandb sync {directory}")
+                self._warn(f"W&B didn't take all in time: send the rest with: wandb sync --include-online {directory}")
             else:
                 self._warn(f"W&B failed ({first_line(error)}): this run goes on, its own files hold everything")
 
