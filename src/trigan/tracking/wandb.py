@@ -98,7 +98,7 @@ class WandbTracking:
     ) -> "wandb.Run":
         import wandb
 
-        # a first start replaces what W&B may have under this id (--force; or a part, when the rest is sent later)
+        # a first start replaces what W&B may have under this id: of the run before --force, or of another machine
         first = mode == "online" and not (place / AXIS).exists()
         run = wandb.init(
             project=self.project,

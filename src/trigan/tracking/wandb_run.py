@@ -22,7 +22,10 @@ _log = logging.getLogger(__name__)
 #: What of an artifact W&B gets: nothing, its facts, or its files too.
 Artifacts = Literal["none", "facts", "full"]
 
-_CONFUSION, _BARS = "wandb/confusion_matrix/v1", "wandb/bar/v0"
+#: Names of columns, and rows.
+Grid = tuple[Sequence[str], Sequence[Sequence[Any]]]
+
+_CONFUSION = "wandb/confusion_matrix/v1"
 
 
 def first_line(error: BaseException) -> str:
@@ -46,6 +49,11 @@ class WandbTracker:
     def id(self) -> str:
         """The run's id in W&B: the run hash, but for a run of a sweep, which W&B names."""
         return str(self._run.id)
+
+    @property
+    def failed(self) -> bool:
+        """Whether W&B has not got something that it was told."""
+        return self._failed
 
     def log(self, stage: str, images: int, metrics: Mapping[str, float]) -> None:
         """Keys get ``stage/`` in front; ``images`` is the run's count, ``stage/images`` the stage's own."""
@@ -115,6 +123,19 @@ class WandbTracker:
 
         if self._artifacts != "none":
             self._attempt(send)
+
+    def study(self, grid: Grid, page: str, values: Mapping[str, float]) -> None:
+        """A study's table so far: as numbers, as the page that shows it, and its headline cells in the summary."""
+
+        def send() -> None:
+            import wandb
+
+            columns, rows = grid
+            table = wandb.Table(columns=list(columns), data=[list(row) for row in rows])
+            self._run.log({"study/table": table, "study/page": wandb.Html(page, inject=False)})
+            self._run.summary.update({f"study/{key}": value for key, value in values.items()})
+
+        self._attempt(send)
 
     def record(self, path: Path) -> None:
         """A copy becomes the W&B run's file of the same name, sent at once; tables are made of it elsewhere."""
