@@ -61,6 +61,7 @@ def conclude(
         "provenance": provenance(composed, place.run, workshop, tracker, started),
     }
     tracker.confusion("final/test/confusion", np.asarray(result["test"]["confusion"]), source.class_names)
+    tracker.per_class("final/test/per_class", dict(zip(source.class_names, result["test"]["recall"], strict=True)))
     tell_products(outcome, workshop, weights, tracker)
     tracker.summary(_summary(result))
     write_record(place.record, record)

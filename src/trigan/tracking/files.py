@@ -140,6 +140,9 @@ class CsvTracker:
         rows += [(name, *map(str, counts)) for name, counts in zip(class_names, matrix.tolist(), strict=True)]
         self._replace(f"{key.replace('/', '_')}.csv", rows)
 
+    def per_class(self, key: str, values: Mapping[str, float | None]) -> None:
+        """Nothing: the summary has a key a class."""
+
     def summary(self, values: Mapping[str, Any]) -> None:
         self._replace("summary.csv", [("key", "value"), *((key, str(values[key])) for key in sorted(values))])
 

@@ -65,6 +65,10 @@ class Tracker(Protocol):
         """Counts (K, K), rows true and columns predicted classes, with K names."""
         ...
 
+    def per_class(self, key: str, values: Mapping[str, float | None]) -> None:
+        """One number a class, by its name; None where the class has none."""
+        ...
+
     def summary(self, values: Mapping[str, Any]) -> None:
         """The run's results (``test/accuracy``, ``cost/flops``): the same keys for every strategy."""
         ...
@@ -108,6 +112,9 @@ class Silence:
         """Nothing."""
 
     def confusion(self, key: str, matrix: np.ndarray, class_names: Sequence[str]) -> None:
+        """Nothing."""
+
+    def per_class(self, key: str, values: Mapping[str, float | None]) -> None:
         """Nothing."""
 
     def summary(self, values: Mapping[str, Any]) -> None:

@@ -25,7 +25,7 @@ Artifacts = Literal["none", "facts", "full"]
 #: Names of columns, and rows.
 Grid = tuple[Sequence[str], Sequence[Sequence[Any]]]
 
-_CONFUSION = "wandb/confusion_matrix/v1"
+_CONFUSION, _BARS = "wandb/confusion_matrix/v1", "wandb/bar/v0"
 
 
 def first_line(error: BaseException) -> str:
@@ -80,19 +80,24 @@ class WandbTracker:
         self._attempt(send)
 
     def confusion(self, key: str, matrix: np.ndarray, class_names: Sequence[str]) -> None:
-        def send() -> None:
-            import wandb
+        names = [str(name) for name in class_names]
+        rows: list[Iterable[Any]] = [
+            [names[i], names[j], int(matrix[i][j])] for i in range(len(names)) for j in range(len(names))
+        ]
+        self._attempt(lambda: self._chart(_CONFUSION, key, ("Actual", "Predicted", "nPredictions"), rows))
 
-            names = [str(name) for name in class_names]
-            rows: list[Iterable[Any]] = [
-                [names[i], names[j], int(matrix[i][j])] for i in range(len(names)) for j in range(len(names))
-            ]
-            table = wandb.Table(columns=["Actual", "Predicted", "nPredictions"], data=rows)
-            chart = wandb.plot_table(_CONFUSION, table, {str(c): str(c) for c in table.columns}, {"title": key})
-            self._run.log({key: chart, "images": self._axis.now})
-            self._run.summary[f"{key}_table"] = table  # the chart draws from the summary
+    def per_class(self, key: str, values: Mapping[str, float | None]) -> None:
+        rows: list[Iterable[Any]] = [[name, value] for name, value in values.items()]
+        self._attempt(lambda: self._chart(_BARS, key, ("label", "value"), rows))
 
-        self._attempt(send)
+    def _chart(self, preset: str, key: str, columns: Sequence[str], rows: list[Iterable[Any]]) -> None:
+        """One of W&B's charts, which shows itself and draws all chosen runs; it reads its table from the summary."""
+        import wandb
+
+        table = wandb.Table(columns=list(columns), data=rows)
+        chart = wandb.plot_table(preset, table, {name: name for name in columns}, {"title": key})
+        self._run.log({key: chart, "images": self._axis.now})
+        self._run.summary[f"{key}_table"] = table
 
     def summary(self, values: Mapping[str, Any]) -> None:
         """Also logs the numbers once, at the end of the axis: W&B makes panels for what was logged."""
