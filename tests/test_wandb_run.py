@@ -128,7 +128,7 @@ def test_every_strategy_has_the_same_keys_and_a_descent(
 @pytest.mark.slow
 def test_a_run_that_is_stopped_and_goes_on_is_one(tmp_path: Path, wandb_server: WandbServer) -> None:
     """SIGTERM after some steps; nothing twice, and what an undisturbed run says."""
-    steps = ["debug=fast", "debug.max_steps=1000", "trainer.checkpoint_every=50"]
+    steps = ["debug=fast", "debug.max_steps=400", "trainer.checkpoint_every=40", "classifier.width=8"]
 
     def start(outputs: Path) -> subprocess.Popen[bytes]:
         words = ["run", f"paths.outputs={outputs}", "strategy=baseline", "logger=wandb", "callbacks=quiet", *steps]
@@ -139,7 +139,7 @@ def test_a_run_that_is_stopped_and_goes_on_is_one(tmp_path: Path, wandb_server: 
     while not wandb_server.runs and time.monotonic() < until:
         time.sleep(0.02)
     (name,) = wandb_server.runs
-    wandb_server.wait_for(name, 3)
+    wandb_server.wait_for(name, 3, 150)
     process.send_signal(signal.SIGTERM)
     assert process.wait(120) == 143
     told = len(wandb_server.runs[name].history)

@@ -234,6 +234,29 @@ def use(kept: Kept, said: dict[str, Any]) -> dict[str, Any]:
     return {"useArtifact": {"artifact": {"id": artifact.id}}}
 
 
+# reports
+
+
+@answers("GetProjects")
+def projects(kept: Kept, said: dict[str, Any]) -> dict[str, Any]:
+    names = sorted({run.project for run in kept.runs.values()} | {"trigan"})
+    fixed = {"entityName": ENTITY, "createdAt": "2030-01-01T00:00:00", "isBenchmark": False}
+    return {"models": _page([{"__typename": "Project", **_project(name), **fixed} for name in names])}
+
+
+@answers("ProjectInternalId", "GetProject")
+def project(kept: Kept, said: dict[str, Any]) -> dict[str, Any]:
+    return {"project": _project(said.get("projectName") or said["name"])}
+
+
+@answers("upsertView")
+def upsert_view(kept: Kept, said: dict[str, Any]) -> dict[str, Any]:
+    key = said.get("id") or f"view-{kept.number()}"
+    where = {"id": "1", "name": said["projectName"], "entityName": said["entityName"]}
+    kept.reports[key] = {**said, "id": key, "project": where, "updatedAt": "2030-01-01T00:00:00"}
+    return {"upsertView": {"view": kept.reports[key], "inserted": True}}
+
+
 # sweeps: a grid of the listed values, one run at a time
 
 

@@ -117,6 +117,7 @@ class Kept:
         self.runs: dict[str, Run] = {}
         self.artifacts: list[Artifact] = []
         self.sweeps: dict[str, Sweep] = {}
+        self.reports: dict[str, dict[str, Any]] = {}
         self.agents: dict[str, str] = {}
         self.storage: dict[str, bytes] = {}
         self._numbers = itertools.count(1)

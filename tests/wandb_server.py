@@ -12,7 +12,7 @@ What it speaks of the protocol, as wandb 0.31 uses it:
   summary, and the exit code. A line that is sent again lands on its own place, as with the real server.
 - ``PUT /storage/KEY`` and ``GET /storage/KEY``: files of runs and artifacts, at addresses that GraphQL gave out.
 
-Not spoken: multipart uploads, registries, reports, queues, users and teams beyond the one behind the key. Nothing is
+Not spoken: multipart uploads, registries, queues, users and teams beyond the one behind the key. Nothing is
 kept on disk, and any key of 40 letters is let in.
 """
 
