@@ -240,7 +240,7 @@ def use(kept: Kept, said: dict[str, Any]) -> dict[str, Any]:
 @answers("GetProjects")
 def projects(kept: Kept, said: dict[str, Any]) -> dict[str, Any]:
     names = sorted({run.project for run in kept.runs.values()} | {"trigan"})
-    fixed = {"entityName": ENTITY, "createdAt": "2030-01-01T00:00:00", "isBenchmark": False}
+    fixed = {"entityName": ENTITY, "createdAt": "2030-01-01T00:00:00", "isBenchmark": False, "user": None}
     return {"models": _page([{"__typename": "Project", **_project(name), **fixed} for name in names])}
 
 
