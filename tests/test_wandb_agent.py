@@ -1,4 +1,4 @@
-"""`wandb agent` end to end: a sweep registered at the stand-in of the server, and trigan's runs that the agent starts."""
+"""`wandb agent` end to end: a sweep registered at the stand-in of the server, and the runs that the agent starts."""
 
 import json
 import subprocess
@@ -15,6 +15,7 @@ from wandb_server import WandbServer
 def test_an_agent_drives_trigan_run(tmp_path: Path, wandb_server: WandbServer, monkeypatch: pytest.MonkeyPatch) -> None:
     import wandb
 
+    monkeypatch.chdir(tmp_path)  # W&B's command writes where it is
     fixed = ["debug=fast", "debug.max_steps=2", "callbacks=quiet", "logger=wandb", f"paths.outputs={tmp_path}/debug"]
     config = {
         "method": "grid",
@@ -25,8 +26,9 @@ def test_an_agent_drives_trigan_run(tmp_path: Path, wandb_server: WandbServer, m
     for name in ("WANDB_ENTITY", "WANDB_PROJECT", "WANDB_DIR", "WANDB_SWEEP_ID"):
         monkeypatch.delenv(name, raising=False)  # W&B sets the first two for agents of this very process
     sweep = wandb.sweep(config, project="trigan", entity="me")
-    done = subprocess.run([COMMAND, "agent", f"me/trigan/{sweep}"], cwd=tmp_path, timeout=800, check=False)
-    assert done.returncode == 0
+    command = [COMMAND, "agent", f"me/trigan/{sweep}"]
+    done = subprocess.run(command, timeout=800, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     assert wandb_server.unknown == []
     assert [started["trial"] for started in wandb_server.sweeps[sweep].started.values()] == [0, 1, 2, 3, 4]
     assert set(wandb_server.runs) == set(wandb_server.sweeps[sweep].started)

@@ -135,7 +135,7 @@ def test_a_run_that_is_stopped_and_goes_on_is_one(tmp_path: Path, wandb_server: 
         return subprocess.Popen([sys.executable, "-m", "trigan", *words])
 
     process = start(tmp_path / "debug")
-    until = time.monotonic() + 120
+    until = time.monotonic() + 240
     while not wandb_server.runs and time.monotonic() < until:
         time.sleep(0.02)
     (name,) = wandb_server.runs

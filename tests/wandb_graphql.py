@@ -303,4 +303,4 @@ def heartbeat(kept: Kept, said: dict[str, Any]) -> dict[str, Any]:
         else:
             sweep.state = "FINISHED"
             commands = [{"type": "exit"}]
-    return {"agentHeartbeat": {"agent": {"id": said["id"]}, "commands": commands}}
+    return {"agentHeartbeat": {"agent": {"id": said["id"]}, "commands": json.dumps(commands)}}

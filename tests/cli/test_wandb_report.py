@@ -64,6 +64,4 @@ def test_without_the_extra(
 ) -> None:
     monkeypatch.setitem(sys.modules, "wandb_workspaces.reports.v2", None)
     assert main(words) == 2
-    assert capsys.readouterr().err == (
-        "trigan: W&B Reports need wandb-workspaces: pip install 'trigan[reports]'\n"
-    )
+    assert capsys.readouterr().err == ("trigan: W&B Reports need wandb-workspaces: pip install 'trigan[reports]'\n")

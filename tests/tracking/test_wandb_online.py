@@ -76,7 +76,7 @@ def test_an_online_run_arrives_and_can_be_read(wandb_server: WandbServer, tmp_pa
     conclude(tracker, tmp_path / "run")
     check(wandb_server, wandb_server.runs[ID])
     assert "/" not in wandb_server.runs[ID].told["program"], "a path of this machine was sent"
-    assert fetch_records(public_api(), "me/trigan", [ID, "other"], tmp_path / "fetched") == {ID}
+    assert fetch_records(public_api(), "me/trigan", [ID, "other"], tmp_path / "fetched", "record.json") == {ID}
     assert (tmp_path / "fetched" / "runs" / ID / "record.json").read_text() == '{"run": "0123"}\n'
     assert wandb_server.unknown == []
 
@@ -92,7 +92,8 @@ def test_an_offline_run_arrives_later_as_it_would_have_online(wandb_server: Wand
 
 def sync(*words: str | Path) -> None:
     """What trigan's line says."""
-    subprocess.run([COMMAND, "sync", *words], check=True, capture_output=True, text=True, timeout=60)
+    folder = Path(words[-1]).parent  # where the command leaves its log
+    subprocess.run([COMMAND, "sync", *words], check=True, capture_output=True, text=True, timeout=120, cwd=folder)
 
 
 @pytest.mark.parametrize("mode", ["online", pytest.param("offline", marks=pytest.mark.slow)])

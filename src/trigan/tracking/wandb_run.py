@@ -184,4 +184,3 @@ class WandbTracker:
         if not self._failed:
             _log.warning("%s", text)
         self._failed = True
-
