@@ -1,9 +1,11 @@
 """What tests of several rooms share."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from wandb_server import WandbServer
 
 
 @pytest.fixture
@@ -18,3 +20,16 @@ def logged_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
     wandb.teardown()
+
+
+@pytest.fixture
+def wandb_server(logged_out: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[WandbServer]:
+    """The stand-in of W&B's server, with this process and its children logged in to it."""
+    import wandb
+
+    with WandbServer() as server:
+        monkeypatch.setenv("WANDB_BASE_URL", server.url)
+        monkeypatch.setenv("WANDB_API_KEY", server.key)
+        monkeypatch.setenv("WANDB__FILE_STREAM_TRANSMIT_INTERVAL", "1")  # instead of 15 seconds
+        yield server
+        wandb.teardown()

@@ -7,26 +7,32 @@ from trigan.tracking.axis import ImageAxis
 
 def test_stages_add_up(tmp_path: Path) -> None:
     axis = ImageAxis(tmp_path / "axis.json")
-    said = [axis.advance(*point) for point in [("gan", 64), ("gan", 128), ("c", 0), ("c", 10), ("gan", 192), ("c", 20)]]
+    points = [("gan", 64), ("gan", 128), ("c", 0), ("c", 10), ("gan", 192), ("c", 20)]
+    said = [axis.advance(*point, ["loss"]) for point in points]
     assert said == [64, 128, 128, 138, 202, 212]
     assert axis.now == 212
     assert axis.knows("c")
     assert not axis.knows("test")
-    assert axis.advance("gan", 100) == 212  # late, but this process never logged it: kept, at the present
+    assert axis.advance("gan", 100, ["loss"]) == 212  # late, but this process never logged it: kept, at the present
 
 
 def test_a_restart_goes_on_and_knows_what_is_there(tmp_path: Path) -> None:
     first = ImageAxis(tmp_path / "axis.json")
     for stage, images in (("gan", 128), ("c", 10), ("c", 20)):
-        first.advance(stage, images)
+        first.advance(stage, images, ["loss"])
     again = ImageAxis(tmp_path / "axis.json")
     assert again.now == 148
-    assert again.advance("c", 10) is None  # since the last checkpoint: logged by the process that died
-    assert again.advance("c", 20) == 148  # may have been logged in part
-    assert again.advance("c", 30) == 158
+    assert again.advance("c", 10, ["loss"]) is None  # since the last checkpoint: logged by the process that died
+    assert again.advance("c", 20, ["loss"]) is None
+    assert again.advance("c", 20, ["samples"]) == 148  # the process died before it came to that
+    assert again.advance("c", 30, ["loss"]) == 158
+    assert again.advance("c", 30, ["samples"]) == 158
+    third = ImageAxis(tmp_path / "axis.json")
+    assert third.advance("c", 30, ["samples"]) is None
+    assert third.advance("c", 30, ["loss"]) is None
 
 
 def test_a_torn_file_starts_anew(tmp_path: Path) -> None:
-    for text in ("", "[1]", '{"a": null}', '{"a"'):
+    for text in ("", "[1]", '{"a": null}', '{"a": 64}', '{"a"'):
         (tmp_path / "axis.json").write_text(text)
         assert ImageAxis(tmp_path / "axis.json").now == 0

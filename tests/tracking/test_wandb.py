@@ -134,9 +134,13 @@ def test_started_again_it_is_one_run(tmp_path: Path) -> None:
     one, two = runs(directory)
     assert [record["run_id"] for run in (one, two) for record in records(run, "run")] == [ID, ID]
     assert [row["images"] for row in history(one)] == [64, 128, 192]
-    assert [row["images"] for row in history(two)][:3] == [192, 256, 256]
+    assert [row["images"] for row in history(two)][:3] == [256, 256, 288]
     found = subprocess.run(
-        [COMMAND, "sync", "--dry-run", directory / "wandb"], capture_output=True, text=True, check=True
+        [COMMAND, "sync", "--dry-run", directory / "wandb"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=directory,
     )
     assert "Would sync 2 run(s)" in found.stdout + found.stderr
 

@@ -14,6 +14,7 @@ from trigan import PROTOCOL_VERSION
 from trigan.artifacts.atomic import explained, write_bytes
 from trigan.artifacts.identity import digest, tensor_digest, weights_digest
 from trigan.cli.compose import Composed
+from trigan.cli.lineage import tell_products
 from trigan.cli.provenance import provenance
 from trigan.data.splitter import Draw
 from trigan.data.types import Labelled, Source
@@ -69,6 +70,8 @@ def conclude(
         "provenance": provenance(composed, workshop, tracker, started),
     }
     tracker.confusion("final/test/confusion", np.asarray(result["test"]["confusion"]), source.class_names)
+    tracker.per_class("final/test/per_class", dict(zip(source.class_names, result["test"]["recall"], strict=True)))
+    tell_products(outcome, workshop, weights, tracker)
     tracker.summary(_summary(result))
     write_record(place.record, record)
     tracker.record(place.record)

@@ -17,8 +17,6 @@ from trigan.results.files import write_atomically
 if TYPE_CHECKING:
     from trigan.cli.study import Plan
 
-#: A run is done when this is there.
-RECORD = "record.json"
 #: Under ``paths.outputs``: the lists, one file for each (study, overrides, config).
 FOLDER = ("cache", "jobs")
 

@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "verdict": ("trigan.cli.verdict:main", "does a GAN help on these images? a small fixed study and one page"),
     "compare": ("trigan.cli.compare:main", "a table over records that are there already"),
     "report": ("trigan.cli.report:main", "a study as one HTML page: table, pictures, the runs behind each number"),
+    "wandb-report": ("trigan.cli.wandb_report:main", "a study as a W&B Report, over its runs there"),
     "data": ("trigan.cli.data_check:main", "data check: classes, duplicates, unreadable files, what the regime gives"),
     "splits": ("trigan.cli.splits:main", "write the split of a run as a file for other programs; check such a file"),
     "submit": ("trigan.cli.submit:main", "take in another program's predictions for a split, as a row of a study"),

@@ -15,7 +15,7 @@ from trigan import __version__
 from trigan.cli.compose import Composed
 from trigan.strategies.workshop import Workshop
 from trigan.tracking import Tracker
-from trigan.tracking.wandb import WandbTracker
+from trigan.tracking.wandb_run import WandbTracker
 
 _PACKAGES = (
     *("torch", "pytorch-lightning", "hydra-core", "omegaconf", "wandb", "torchmetrics", "numpy", "scikit-learn"),

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from trigan.artifacts.identity import canonical
 from trigan.cli.compose import Composed, Composer
-from trigan.cli.jobs import RECORD, Cell, Jobs, flops, ready
+from trigan.cli.jobs import Cell, Jobs, flops, ready
 from trigan.cli.study_file import Line, StudyFile
 from trigan.errors import ConfigError
+from trigan.results.record import RECORD_NAME
 
 
 class Plan:
@@ -86,7 +87,7 @@ class Plan:
     def _cell(self, row: Line, column: Line, trial: int, more: Sequence[str]) -> Cell:
         composed = self._compose(row, column, trial, more)
         run = composed.run_hash(self._fingerprint(composed))
-        record = composed.paths.runs / run / RECORD
+        record = composed.paths.runs / run / RECORD_NAME
         return Cell(row, column, trial, self._arguments(row, column, trial, more), run, record)
 
     def _fingerprint(self, composed: Composed) -> str:

@@ -13,6 +13,7 @@ from trigan.errors import ConfigError
 if TYPE_CHECKING:
     from trigan.cli.crew import Crew
     from trigan.cli.study import Plan
+    from trigan.results.table import Table
 
 
 def main(arguments: list[str]) -> int:
@@ -58,7 +59,10 @@ def _run_study(study: StudyFile, shelf: Shelf, options: Any) -> int:
         print("debug runs enter no table; their records are under", jobs.cells[0].record.parents[1])
         return code
     study = named(study, jobs)
-    write_table(study, jobs)
+    table = write_table(study, jobs)
+    from trigan.cli.study_wandb import tell_study
+
+    tell_study(study, jobs, table, plan.first())
     return code
 
 
@@ -74,7 +78,7 @@ def run_jobs(crew: "Crew", plan: "Plan", jobs: Jobs, study: str, extra: Sequence
     return later, max(code, _run(crew, fresh, jobs.logs(study), extra))
 
 
-def write_table(study: StudyFile, jobs: Jobs) -> None:
+def write_table(study: StudyFile, jobs: Jobs) -> "Table":
     """Print the table of the finished jobs and of submitted rows, and write it in all formats for files."""
     from trigan.cli.study_table import print_terminal, study_table, write_files
 
@@ -82,6 +86,7 @@ def write_table(study: StudyFile, jobs: Jobs) -> None:
     written = write_files(table, folder)
     print_terminal(table)
     print(f"written: {folder}/{', '.join(written)}")
+    return table
 
 
 def _parser() -> Parser:

@@ -9,12 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from trigan.cli.arguments import Parser
-from trigan.cli.jobs import RECORD, Cell, Jobs, Shelf, look, named, plan_of
+from trigan.cli.jobs import Cell, Jobs, Shelf, look, named, plan_of
 from trigan.cli.study_file import StudyFile, find, read
 from trigan.cli.study_table import FORMATS, print_terminal, rendered, study_table
 from trigan.errors import ConfigError
 from trigan.results.cell import METRICS
 from trigan.results.files import write_atomically
+from trigan.results.record import RECORD_NAME
 
 
 def main(arguments: list[str]) -> int:
@@ -54,8 +55,8 @@ def _fetched(jobs: Jobs, study: StudyFile, options: argparse.Namespace, folder: 
     api = public_api()
 
     def here(cells: Sequence[Cell]) -> tuple[Cell, ...]:
-        fetch_records(api, options.source, [cell.hash for cell in cells], folder)
-        return tuple(replace(cell, record=folder / "runs" / cell.hash / RECORD) for cell in cells)
+        fetch_records(api, options.source, [cell.hash for cell in cells], folder, RECORD_NAME)
+        return tuple(replace(cell, record=folder / "runs" / cell.hash / RECORD_NAME) for cell in cells)
 
     jobs = replace(jobs, cells=here([cell for cell in jobs.cells if not cell.row.match]), waiting=())
     if not any(row.match for row in study.rows):

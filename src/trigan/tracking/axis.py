@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -9,17 +10,21 @@ class ImageAxis:
     """Maps (stage, images the stage has seen) to the run's own count, which never goes back.
 
     The count is the sum over the stages of the most that each has seen, so it goes on where the stage before ended,
-    in whatever order stages talk. It is kept in a file: a run that is started again goes on counting, and what it
-    repeats since its last checkpoint is known to be there already.
+    in whatever order stages talk. It is kept in a file, with the names of what was logged at each stage's end: a run
+    that is started again goes on counting, and what it repeats since its last checkpoint is known to be there already.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._seen: dict[str, int] = {}
+        self._told: dict[str, set[str]] = {}
         try:
-            self._seen = {str(stage): int(images) for stage, images in json.loads(path.read_text()).items()}
+            for stage, (images, names) in json.loads(path.read_text()).items():
+                self._seen[str(stage)], self._told[str(stage)] = int(images), {str(name) for name in names}
         except (OSError, ValueError, AttributeError, TypeError):
-            self._seen = {}  # a first start; or a torn file after a power cut, which costs doubled points only
-        self._before = dict(self._seen)
+            # a first start; or a torn file after a power cut, which costs doubled points only
+            self._seen, self._told = {}, {}
+        self._before = {stage: (self._seen[stage], frozenset(self._told[stage])) for stage in self._seen}
 
     @property
     def now(self) -> int:
@@ -30,13 +35,20 @@ class ImageAxis:
         """Whether the stage has logged before."""
         return stage in self._seen
 
-    def advance(self, stage: str, images: int) -> int | None:
-        """The run's count after ``stage`` has seen ``images``; ``None`` if an earlier process logged that already."""
-        if images < self._before.get(stage, 0):
+    def advance(self, stage: str, images: int, names: Iterable[str]) -> int | None:
+        """The run's count after ``stage`` has seen ``images``; ``None`` if an earlier process logged that already.
+
+        ``names``: what is logged now. At the very point where the earlier process ended, it may have logged a part.
+        """
+        given = set(names)
+        ended, told = self._before.get(stage, (-1, frozenset()))
+        if images < ended or (images == ended and given <= told):
             return None
-        if images > self._seen.get(stage, -1):
+        last = self._seen.get(stage, -1)
+        if images >= last:
             self._seen[stage] = images
+            self._told[stage] = given if images > last else self._told[stage] | given
             temporary = self._path.with_name(f".{self._path.name}.partial")
-            temporary.write_text(json.dumps(self._seen))
+            temporary.write_text(json.dumps({key: [self._seen[key], sorted(self._told[key])] for key in self._seen}))
             os.replace(temporary, self._path)
         return self.now

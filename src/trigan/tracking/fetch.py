@@ -6,16 +6,14 @@ from typing import Any
 
 from trigan.errors import ConfigError
 
-#: The file of a run that is fetched.
-RECORD = "record.json"
 #: Runs that are asked for at once.
 BATCH = 100
 
 
-def fetch_records(api: Any, project: str, runs: Iterable[str], folder: Path) -> set[str]:
+def fetch_records(api: Any, project: str, runs: Iterable[str], folder: Path, file_name: str) -> set[str]:
     """Download the records of those of ``runs`` (run hashes, which are the ids there) that have one.
 
-    They lie as ``<folder>/runs/<hash>/record.json`` then; a run that is not in the project, or is there without a
+    They lie as ``<folder>/runs/<hash>/<file_name>`` then; a run that is not in the project, or is there without a
     record, is not finished and left out.
 
     Args:
@@ -32,7 +30,7 @@ def fetch_records(api: Any, project: str, runs: Iterable[str], folder: Path) -> 
     try:
         for start in range(0, len(wanted), BATCH):
             for run in api.runs(project, filters={"name": {"$in": wanted[start : start + BATCH]}}):
-                for file in run.files([RECORD]):
+                for file in run.files([file_name]):
                     if file.size:  # W&B may name a file that was asked for and never sent
                         file.download(root=str(folder / "runs" / run.id), replace=True).close()
                         found.add(run.id)

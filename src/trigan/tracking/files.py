@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from trigan.errors import ArtifactError
-from trigan.tracking.tracker import RunInfo, Tracker
+from trigan.tracking.tracker import Product, RunInfo, Tracker
 
 
 @contextmanager
@@ -140,8 +140,14 @@ class CsvTracker:
         rows += [(name, *map(str, counts)) for name, counts in zip(class_names, matrix.tolist(), strict=True)]
         self._replace(f"{key.replace('/', '_')}.csv", rows)
 
+    def per_class(self, key: str, values: Mapping[str, float | None]) -> None:
+        """Nothing: the summary has a key a class."""
+
     def summary(self, values: Mapping[str, Any]) -> None:
         self._replace("summary.csv", [("key", "value"), *((key, str(values[key])) for key in sorted(values))])
+
+    def product(self, product: Product) -> None:
+        """Nothing: it lies in the store already."""
 
     def record(self, path: Path) -> None:
         """Nothing: it lies in the run's directory already."""

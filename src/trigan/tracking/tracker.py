@@ -29,6 +29,27 @@ class RunInfo:
     directory: Path
 
 
+@dataclass(frozen=True)
+class Product:
+    """Something that a run made or stands on, known by its content: the same content is the same thing in all runs.
+
+    Attributes:
+        name: kind and digest (``gan-0123456789ab``).
+        kind: ``gan``, ``samples``, ``classifier``, ...
+        facts: a few plain values by which people tell it from others.
+        about: all that is known of it, as plain data that is the same whichever run says it.
+        files: what it consists of, by name; large.
+        used: whether this run went on from it, be it made here or found.
+    """
+
+    name: str
+    kind: str
+    facts: Mapping[str, Any]
+    about: Mapping[str, Any]
+    files: Mapping[str, Path]
+    used: bool
+
+
 class Tracker(Protocol):
     """An open run. Every method only observes; those of a remote service never raise."""
 
@@ -44,8 +65,16 @@ class Tracker(Protocol):
         """Counts (K, K), rows true and columns predicted classes, with K names."""
         ...
 
+    def per_class(self, key: str, values: Mapping[str, float | None]) -> None:
+        """One number a class, by its name; None where the class has none."""
+        ...
+
     def summary(self, values: Mapping[str, Any]) -> None:
         """The run's results (``test/accuracy``, ``cost/flops``): the same keys for every strategy."""
+        ...
+
+    def product(self, product: Product) -> None:
+        """A thing that the run made or used, so that its descent can be followed over runs."""
         ...
 
     def record(self, path: Path) -> None:
@@ -85,7 +114,13 @@ class Silence:
     def confusion(self, key: str, matrix: np.ndarray, class_names: Sequence[str]) -> None:
         """Nothing."""
 
+    def per_class(self, key: str, values: Mapping[str, float | None]) -> None:
+        """Nothing."""
+
     def summary(self, values: Mapping[str, Any]) -> None:
+        """Nothing."""
+
+    def product(self, product: Product) -> None:
         """Nothing."""
 
     def record(self, path: Path) -> None:

@@ -6,25 +6,23 @@ Wherever W&B fails, one warning line is printed and the run goes on: its files h
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
 
 from trigan.errors import ConfigError
 from trigan.tracking.axis import ImageAxis
 from trigan.tracking.tracker import RunInfo, Silence, Tracker
+from trigan.tracking.wandb_run import Artifacts, WandbTracker, first_line
 
 if TYPE_CHECKING:
     import wandb
 
 _log = logging.getLogger(__name__)
 
-_CONFUSION = "wandb/confusion_matrix/v1"
+#: Under the run's ``wandb``: how far its curves have been told.
+AXIS = "axis.json"
 _TAG, _GROUP = 64, 128  # the longest that W&B takes
 
 
@@ -38,12 +36,15 @@ class WandbTracking:
         mode: ``auto`` is ``online`` if a key is configured (environment, netrc, W&B's settings), else ``offline``;
             the environment variable ``WANDB_MODE`` is obeyed in ``auto``.
         timeout: seconds to wait for the server before going offline, and at the end for the rest to be sent.
+        artifacts: what W&B gets of each trained stage and sample set: ``none``; ``facts``, a few kilobytes; or
+            ``full``, the weights too.
     """
 
     project: str = "trigan"
     entity: str | None = None
     mode: Literal["auto", "online", "offline"] = "auto"
     timeout: float = 15.0
+    artifacts: Artifacts = "facts"
 
     def __post_init__(self) -> None:
         if self.mode not in ("auto", "online", "offline"):
@@ -52,6 +53,8 @@ class WandbTracking:
             raise ConfigError(f"logger.project must be a name without / \\ # ? % :, not {self.project!r}")
         if not self.timeout > 0:
             raise ConfigError(f"logger.timeout must be more than 0 seconds, not {self.timeout}")
+        if self.artifacts not in ("none", "facts", "full"):
+            raise ConfigError(f"logger.artifacts must be none, facts or full, not {self.artifacts!r}")
 
     def open(self, info: RunInfo, config: Mapping[str, Any], directory: Path | None = None) -> Tracker:
         """Starts or continues the W&B run ``info.id``; its files lie under ``<directory>/wandb``. Never raises."""
@@ -61,7 +64,7 @@ class WandbTracking:
             _keep_at_home(place)
             return self._open(info, config, place)
         except Exception as error:
-            _log.warning("W&B can't start (%s): this run goes on without it", _line(error))
+            _log.warning("W&B can't start (%s): this run goes on without it", first_line(error))
             return Silence()
 
     def _open(self, info: RunInfo, config: Mapping[str, Any], place: Path) -> Tracker:
@@ -77,19 +80,26 @@ class WandbTracking:
         else:
             try:
                 if asked == "online" or logged_in():
-                    return WandbTracker(self._init(info, config, place, "online"), ImageAxis(place / "axis.json"))
+                    run = self._init(info, config, place, "online")
+                    _never_wait(run)
+                    return self._tracker(run, place)
             except Exception as error:
                 wandb.teardown()  # else the half-open run keeps its id
-                why = f"W&B can't be reached ({_line(error)})"
+                why = f"W&B can't be reached ({first_line(error)})"
         run = self._init(info, config, place, "offline")
         print(f"{why}: curves are kept offline, send them with: wandb sync {place}", file=sys.stderr, flush=True)
-        return WandbTracker(run, ImageAxis(place / "axis.json"))
+        return self._tracker(run, place)
+
+    def _tracker(self, run: "wandb.Run", place: Path) -> WandbTracker:
+        return WandbTracker(run, ImageAxis(place / AXIS), self.artifacts)
 
     def _init(
         self, info: RunInfo, config: Mapping[str, Any], place: Path, mode: Literal["online", "offline"]
     ) -> "wandb.Run":
         import wandb
 
+        # a first start replaces what W&B may have under this id: of the run before --force, or of another machine
+        first = mode == "online" and not (place / AXIS).exists()
         run = wandb.init(
             project=self.project,
             entity=self.entity,
@@ -100,7 +110,7 @@ class WandbTracking:
             tags=[tag[:_TAG] for tag in info.tags if tag],
             config=dict(config),
             dir=place.parent,
-            resume="allow",
+            resume=None if first else "allow",
             settings=_settings(mode, self.timeout),
         )
         # the axis is stated, and curves stay out of the summary, so that every strategy has the same summary keys
@@ -120,8 +130,10 @@ def _settings(mode: Literal["online", "offline"], timeout: float) -> "wandb.Sett
         symlink=False,
         init_timeout=timeout,
         finish_timeout=timeout,
+        finish_timeout_raises=True,
         x_graphql_timeout_seconds=timeout,
         x_transaction_log_flush_interval=1.0,  # the default loses 15 s of an offline run to kill -9
+        program="trigan",  # not the path of this machine
         disable_git=True,
         disable_code=True,
         save_code=False,
@@ -131,6 +143,15 @@ def _settings(mode: Literal["online", "offline"], timeout: float) -> "wandb.Sett
         x_disable_stats=True,
         x_disable_machine_info=True,
     )
+
+
+def _never_wait(run: "wandb.Run") -> None:
+    """With each table and artifact W&B asks the server for its type: were the server gone, 19 seconds each time.
+
+    The question only finds errors early, so it is left out; what is asked once at the first is asked now.
+    """
+    run._public_api()
+    run._assert_can_log_artifact = lambda artifact: None  # type: ignore[method-assign]
 
 
 def _keep_at_home(place: Path) -> None:
@@ -164,11 +185,6 @@ def logged_in() -> bool:
     return found is not None
 
 
-def _line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]
-
-
 def public_api(timeout: int = 30) -> "wandb.Api":
     """W&B's interface for reading, for the login that is configured; never asks for one.
 
@@ -180,98 +196,12 @@ def public_api(timeout: int = 30) -> "wandb.Api":
     try:
         known = logged_in()
     except Exception as error:
-        raise ConfigError(f"W&B: {_line(error)}; log in with `wandb login`") from error
+        raise ConfigError(f"W&B: {first_line(error)}; log in with `wandb login`") from error
     if not known:
         raise ConfigError("you are not logged in to W&B: log in with `wandb login`, or set WANDB_API_KEY")
     try:
         return wandb.Api(timeout=timeout)
     except Exception as error:
         raise ConfigError(
-            f"W&B can't be reached ({_line(error)}); try again later, or take the records on disk"
+            f"W&B can't be reached ({first_line(error)}); try again later, or take the records on disk"
         ) from error
-
-
-class WandbTracker:
-    """An open W&B run; see :class:`trigan.tracking.tracker.Tracker`. No method raises, the first failure is told."""
-
-    def __init__(self, run: "wandb.Run", axis: ImageAxis) -> None:
-        self._run = run
-        self._axis = axis
-        self._failed = False
-        self._finished = False
-
-    @property
-    def id(self) -> str:
-        """The run's id in W&B: the run hash, unless an agent of a sweep named it."""
-        return str(self._run.id)
-
-    def log(self, stage: str, images: int, metrics: Mapping[str, float]) -> None:
-        """Keys get ``stage/`` in front; ``images`` is the run's count, ``stage/images`` the stage's own."""
-
-        def send() -> None:
-            total = self._axis.advance(stage, int(images))
-            if total is None:
-                return
-            named = {key if key.startswith(f"{stage}/") else f"{stage}/{key}": float(metrics[key]) for key in metrics}
-            self._run.log({**named, f"{stage}/images": int(images), "images": total})
-
-        self._attempt(send)
-
-    def picture(self, key: str, path: Path, images: int) -> None:
-        def send() -> None:
-            import wandb
-
-            stage = key.split("/")[0]
-            total = self._axis.advance(stage, int(images)) if self._axis.knows(stage) else self._axis.now
-            if total is not None:
-                self._run.log({key: wandb.Image(str(path)), "images": total})
-
-        self._attempt(send)
-
-    def confusion(self, key: str, matrix: np.ndarray, class_names: Sequence[str]) -> None:
-        def send() -> None:
-            import wandb
-
-            names = [str(name) for name in class_names]
-            rows: list[Iterable[Any]] = [
-                [names[i], names[j], int(matrix[i][j])] for i in range(len(names)) for j in range(len(names))
-            ]
-            table = wandb.Table(columns=["Actual", "Predicted", "nPredictions"], data=rows)
-            chart = wandb.plot_table(_CONFUSION, table, {str(c): str(c) for c in table.columns}, {"title": key})
-            self._run.log({key: chart, "images": self._axis.now})
-            self._run.summary[f"{key}_table"] = table  # the chart draws from the summary
-
-        self._attempt(send)
-
-    def summary(self, values: Mapping[str, Any]) -> None:
-        """Also logs the numbers once, at the end of the axis: W&B makes panels for what was logged."""
-
-        def send() -> None:
-            numbers = {key: float(value) for key, value in values.items() if isinstance(value, Real)}
-            self._run.log({**numbers, "images": self._axis.now})
-            self._run.summary.update(dict(values))
-
-        self._attempt(send)
-
-    def record(self, path: Path) -> None:
-        """A copy becomes the W&B run's file of the same name, sent at once; tables are made of it elsewhere."""
-        self._attempt(lambda: self._run.save(str(path), base_path=str(path.parent), policy="now", glob=False))
-
-    def finish(self, exit_code: int = 0) -> None:
-        if self._finished:
-            return
-        self._finished = True
-        self._attempt(lambda: self._run.finish(exit_code=exit_code))
-        if self._failed:
-            import wandb
-
-            with suppress(Exception):
-                wandb.teardown()  # else W&B's own exit handler prints a traceback
-
-    def _attempt(self, send: Callable[[], object]) -> None:
-        try:
-            send()
-        except Exception as error:
-            if not self._failed:
-                _log.warning("W&B failed (%s): this run goes on, its own files hold everything", _line(error))
-            self._failed = True

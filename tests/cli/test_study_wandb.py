@@ -1,0 +1,72 @@
+"""A study's aggregate run, as W&B's server gets it."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from cli.test_table import STUDY, finish
+from wandb_server import WandbServer
+
+from trigan.cli.compose import Composed, Composer
+from trigan.cli.jobs import Jobs
+from trigan.cli.study import Plan
+from trigan.cli.study_command import write_table
+from trigan.cli.study_file import read
+from trigan.cli.study_wandb import run_id, tell_study
+
+pytestmark = pytest.mark.usefixtures("small_conf")
+
+
+def first(**logger: Any) -> Composed:
+    """A job, as far as its logger goes."""
+    target = {"_target_": "trigan.tracking.wandb.WandbTracking", **logger}
+    return cast(Composed, SimpleNamespace(config={"logger": target}))
+
+
+def test_one_run_holds_the_table_and_goes_on_with_it(
+    wandb_server: WandbServer, tmp_path: Path, composer: Composer, yaml_study: Path
+) -> None:
+    study = read(yaml_study)
+    jobs = Plan(composer, study, [f"paths.outputs={tmp_path}"]).jobs()
+    half = len(jobs.cells) // 2
+    finish(jobs.cells[:half])
+    tell_study(study, jobs, write_table(study, jobs), first())
+    finish(jobs.cells[half:])
+    table = write_table(study, jobs)
+    tell_study(study, jobs, table, first())
+    asked = len(wandb_server.asked)
+    tell_study(study, jobs, table, first())
+    assert len(wandb_server.asked) == asked, "W&B had this very table"
+
+    (run,) = wandb_server.runs.values()
+    assert (run.id, run.state, len(run.history)) == (run_id(study, jobs), "finished", 2)
+    assert (run.told["jobType"], run.told["groupName"], run.told["displayName"]) == ("study", "table", "A table")
+    assert run.config["rows"] == ["matched", "bare", "two & more"]
+    assert {key: value for key, value in run.summary.items() if key.startswith("study/small")} == pytest.approx(
+        {"study/small/bare": 0.805, "study/small/two & more": 0.855}
+    )
+    for row, cells in zip(run.history, (half, len(jobs.cells)), strict=True):
+        shown = json.loads(wandb_server.file(run.id, row["study/table"]["path"]))
+        assert sum(line[shown["columns"].index("n")] for line in shown["data"]) == cells
+        assert all(isinstance(line[shown["columns"].index("mean")], float) for line in shown["data"])
+        assert b"two &amp; more" in wandb_server.file(run.id, row["study/page"]["path"])
+    assert wandb_server.file(run.id, "table.md") == (jobs.folder(study) / "table.md").read_bytes()
+    assert wandb_server.unknown == []
+
+
+def test_another_logger_tells_nothing(tmp_path: Path, composer: Composer, yaml_study: Path) -> None:
+    study = read(yaml_study)
+    jobs = Jobs(Plan(composer, study, [f"paths.outputs={tmp_path}"]).jobs().cells, (), tmp_path, "", False)
+    finish(jobs.cells)
+    tell_study(study, jobs, write_table(study, jobs), first(_target_="trigan.tracking.tracker.NoTracking"))
+    assert not list(tmp_path.rglob("wandb"))
+
+
+@pytest.fixture
+def yaml_study(tmp_path: Path) -> Path:
+    path = tmp_path / "table" / "study.yaml"
+    path.parent.mkdir()
+    path.write_text(json.dumps(STUDY))  # which is YAML
+    return path
