@@ -9,12 +9,12 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from trigan.cli import study_command
+from trigan.cli import failure, study_command
 from trigan.cli.compose import Composer
 from trigan.cli.crew import Crew
 from trigan.cli.launchers import Job
 from trigan.cli.main import main
-from trigan.cli.pool import Ended, log_name
+from trigan.cli.pool import Ended
 from trigan.cli.study import Plan, quoted
 from trigan.cli.study_file import read
 from trigan.cli.study_status import show_plan, show_status, states
@@ -238,21 +238,19 @@ def test_how_jobs_stand(tmp_path: Path, composer: Composer, capsys: pytest.Captu
     finish([done])
     record = {"result": {"cost": {"flops": 2e9}}, "provenance": {"seconds": 90.0}}
     done.record.write_text(json.dumps(record))
-    logs = jobs.logs(study.name)
-    logs.mkdir(parents=True)
-    for cell in (done, running, failed):
-        (logs / log_name(cell.name)).write_text("first line\ntrigan: it broke\n")
+    for cell in (done, running, failed):  # two of the marks are of earlier attempts
+        failure.leave(cell.record.parent, failure.Failure("exit 3", "trigan: it broke"))
     locks = tmp_path / "runs" / ".locks"
     locks.mkdir()
     (locks / f"{failed.hash}.lock").touch()  # left by a process that has ended
     with FileLock(locks / f"{running.hash}.lock"):
-        seen = states(jobs.cells[:4], logs)
-        show_status(jobs, study.name, 1)
+        seen = states(jobs.cells[:4])
+        show_status(jobs, 1)
     assert [one.state for one in seen] == ["done", "running", "failed", "missing"]
-    assert seen[2].said == "trigan: it broke"
+    assert seen[2].said == "exit 3: trigan: it broke"
     assert seen[3].cell is missing
     page = capsys.readouterr().out
-    assert f"failed   {failed.hash}  {failed.name}  (trigan: it broke)" in page
+    assert f"failed   {failed.hash}  {failed.name}  (exit 3: trigan: it broke)" in page
     assert "1 of 12 jobs done, 1 running, 1 failed, 9 missing; about 16 min 30 s left with 1 at a time, rows" in page
     show_plan(jobs, "an hour on 2 cores", 1)
     assert f"done   {done.hash}  {done.name}  (1 min 30 s, 2 GFLOP as its row so far)" in capsys.readouterr().out

@@ -14,6 +14,7 @@ options:
   -m, --multirun         one run for each combination of a=1,2 b=x,y, each a process of its own
   --workers N            with -m: runs at a time (default: one per core)
   --timeout MINUTES      with -m: end a run that takes longer
+  --retry                with -m: run again what failed in an earlier call, too
   --force                compute again what is finished
   --config-dir DIR       a folder with groups of your own, e.g. DIR/architecture/mine.yaml
   --traceback            show Python's traceback of an error
