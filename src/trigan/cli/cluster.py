@@ -1,8 +1,8 @@
 """Jobs on a cluster, through a Hydra launcher that others wrote (submitit's for Slurm, Ray's).
 
-The launcher gets nothing of a job but its number: what Hydra would compose on the node is what was composed, checked
-and listed here. On the node `trigan.cli.node` starts the same ``trigan run`` as a local pool, one task for each job: with
-several devices ``trigan run`` itself starts one process for each, so a task for each would start too many.
+The launcher gets nothing of a job but its number: Hydra composes no run on the node, since each was composed, checked
+and listed here. On the node `trigan.cli.node` starts the same ``trigan run`` as a local pool, one task for each job:
+with several devices ``trigan run`` itself starts a process for each, so a task for each would start too many.
 """
 
 import sys

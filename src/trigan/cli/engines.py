@@ -1,4 +1,4 @@
-"""Where jobs run: this machine's processes, or a cluster through a Hydra launcher, chosen by ``hydra/launcher=NAME``."""
+"""Where jobs run: processes of this machine, or a cluster by a Hydra launcher, chosen with ``hydra/launcher=NAME``."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext

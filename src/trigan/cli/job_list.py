@@ -13,7 +13,7 @@ from trigan.results.files import write_atomically
 def write_job_list(jobs: Jobs, extra: Sequence[str], file: Path, retry: bool) -> None:
     """Write one command a line, each good for any machine that shares this folder, and say how to run them.
 
-    A line is idempotent and goes on from where an earlier attempt was ended, so a queue may run it as often as it likes.
+    A line is idempotent and goes on from where an earlier attempt ended: a queue may run it as often as it likes.
 
     Args:
         extra: what goes before every job's settings.

@@ -21,6 +21,8 @@ from trigan.cli.launchers import SINGLE_THREADED, Job
 from trigan.cli.pool import TIMED_OUT, Ended, log_name
 from trigan.results.files import write_atomically
 
+#: What a job's overrides are put behind.
+COMMAND = (sys.executable, "-m", "trigan", "run")
 _POLL = 0.1
 #: Seconds between SIGTERM and SIGKILL, and seconds that a task stays after its job was ended from outside: the queue
 #: that sent the signal is about to end the task as well, and must find it unfinished, or it would not requeue it.
@@ -69,7 +71,7 @@ class Task:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "trigan", "run", *job.overrides],
+                [*COMMAND, *job.overrides],
                 cwd=self.folder,
                 env={**environment, **SINGLE_THREADED},
                 stdin=subprocess.DEVNULL,

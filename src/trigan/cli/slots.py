@@ -1,4 +1,4 @@
-"""GPUs for jobs that run side by side: each job sees those that the fewest others use, and no more than it asked for."""
+"""GPUs for jobs that run side by side: each job sees those that the fewest others use, and no more than it needs."""
 
 import os
 from collections.abc import Mapping, Sequence
