@@ -5,6 +5,7 @@ and listed here. On the node `trigan.cli.node` starts the same ``trigan run`` as
 with several devices ``trigan run`` itself starts a process for each, so a task for each would start too many.
 """
 
+import secrets
 import sys
 import time
 from collections.abc import Sequence
@@ -27,6 +28,8 @@ from trigan.cli.pool import TIMED_OUT, Ended, log_name
 from trigan.errors import ConfigError, TriganError
 
 _KEY = "hydra.launcher"
+#: Under a study's logs: the engine's own files, a folder for each submission.
+FOLDER = ".engine"
 #: Jobs of one submission: Slurm's arrays end at MaxArraySize, which is 1001 unless the site says otherwise.
 MOST = 1000
 #: How often Slurm may requeue a job that ran into its time limit; submitit's own default is never.
@@ -79,9 +82,9 @@ class Cluster:
         return ended
 
     def _submit(self, jobs: Sequence[Job], logs: Path) -> list[Ended]:
-        folder = logs.parent / "engines" / f"{time.strftime('%Y%m%d-%H%M%S')}-{time.monotonic_ns() % 10**6:06}"
-        task = Task.of(jobs, logs, folder / "jobs.json", self._seconds)
+        folder = logs / FOLDER / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         config = self._compose([*self._choice.settings, *self._resources(jobs), f"hydra.sweep.dir='{folder}'"])
+        task = Task.of(jobs, logs, folder / "jobs.json", self._seconds)
         context = HydraContext(config_loader=self._loader, callbacks=_callbacks(config))
         launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
         print(f"{self._choice.name}: {len(jobs)} jobs; the engine's own files: {folder}", file=sys.stderr)
