@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
@@ -56,11 +57,11 @@ class Pretended(Launcher):
 def pretended(monkeypatch: pytest.MonkeyPatch) -> Choice:
     """An engine `pretended`, whose tasks run the fake jobs."""
     settings = dict.fromkeys(("gpus_per_node", "cpus_per_task", "partition"))
-    target = {"_target_": f"{__name__}.Pretended", "tasks_per_node": 1, "nodes": 1}
+    target = {"_target_": "hydra_plugins.pretended.Pretended", "tasks_per_node": 1, "nodes": 1}
     ConfigStore.instance().store(group="hydra/launcher", name="pretended", node={**target, **settings})
     monkeypatch.setitem(engines.ENGINES, "pretended", ("", ""))
     monkeypatch.setattr(node, "COMMAND", (sys.executable, "-m", "cli.fakes"))
-    monkeypatch.setitem(sys.modules, __name__, sys.modules[Pretended.__module__])
+    monkeypatch.setitem(Plugins.instance().class_name_to_class, str(target["_target_"]), Pretended)
     return Choice("pretended")
 
 

@@ -1,6 +1,9 @@
 """A study: its file, its jobs, what is skipped, and rows that are given the compute of the dearest."""
 
 import json
+import os
+import shlex
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from trigan.cli.crew import Crew
 from trigan.cli.launchers import Job
 from trigan.cli.main import main
 from trigan.cli.pool import Ended
+from trigan.cli.stale import stale
 from trigan.cli.study import Plan, quoted
 from trigan.cli.study_file import read
 from trigan.cli.study_status import show_plan, show_status, states
@@ -261,3 +265,54 @@ def test_an_output_folder_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "file").touch()
     assert main(["study", str(write(tmp_path)), f"paths.outputs={tmp_path / 'file'}"]) == 3
     assert "a part of this path is a file" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("small_conf")
+def test_the_jobs_as_a_list_for_any_queue(
+    tmp_path: Path, composer: Composer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, own, file = write(tmp_path, columns=STUDY["columns"][:1]), f"paths.outputs={tmp_path}", tmp_path / "a b.txt"
+    cells = Plan(composer, read(path), [own]).jobs().cells
+    finish(cells[:1])
+    failure.leave(cells[1].record.parent, failure.Failure("exit 1"))
+    assert main(["study", str(path), own, "--jobs-file", str(file)]) == 0
+    said = capsys.readouterr()
+    lines = [shlex.split(line) for line in file.read_text().splitlines()]
+    start = lines[0].index("run") + 1
+    assert [tuple(line[start:]) for line in lines] == [cell.arguments for cell in cells[2:]]
+    assert subprocess.run([*lines[0][: start - 1], "--version"], check=False).returncode == 0
+    assert said.err.splitlines() == [
+        f"2 of 6 jobs written to {file}, one a line",
+        "left out, having failed before: 1 (--retry lists them, too)",
+        "not in it: 2 jobs that are given the compute of others; once those are done, the same command lists them",
+    ]
+    assert "sbatch --array=1-2 --requeue" in said.out
+    wrapped = shlex.split(next(line for line in said.out.splitlines() if "sbatch" in line), comments=True)
+    script = wrapped[-1].removeprefix("--wrap=").replace("exec ", "echo ")
+    told = subprocess.run(
+        ["sh", "-c", script],
+        env={"SLURM_ARRAY_TASK_ID": "2", "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+    )
+    assert told.stdout.split()[-1] == own, told.stderr
+    assert main(["study", str(path), own, "--jobs-file", str(file), "--retry"]) == 0
+    assert len(file.read_text().splitlines()) == 3
+
+
+def test_records_of_another_protocol_are_counted_and_not_used(tmp_path: Path, composer: Composer) -> None:
+    study = read(write(tmp_path))
+    jobs = Plan(composer, study, [f"paths.outputs={tmp_path}"]).jobs()
+    assert not stale(study, jobs)
+    finish(jobs.cells[:1])
+    for number, (row, trial, protocol) in enumerate(
+        [("baseline", 0, 1), ("baseline", 1, 1), ("baseline", 0, "next"), ("gone", 0, 1), ("baseline", 7, 1)]
+    ):
+        labels = {"study": study.name, "row": row, "trial": trial}
+        place = tmp_path / "runs" / f"old{number}"
+        place.mkdir()
+        (place / "record.json").write_text(json.dumps({"labels": labels, "result": {"protocol": protocol}}))
+    (tmp_path / "runs" / "damaged").mkdir()
+    (tmp_path / "runs" / "damaged" / "record.json").write_text("{")
+    assert stale(study, jobs) == {"1": 2, "next": 1}
+    assert sum(cell.done for cell in jobs.cells) == 1
