@@ -1,6 +1,7 @@
 """Targets, jobs and ranks that stand in for the real ones: nothing here trains."""
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -51,6 +52,8 @@ class Trainer:
     devices: int = field(default=1, metadata={"identity": False})
     precision: Literal["32", "bf16"] = "32"
 
+    def check_here(self) -> None: ...
+
 
 @dataclass(frozen=True)
 class Logger:
@@ -73,9 +76,18 @@ def job(arguments: list[str]) -> int:
         sys.exit(int(arguments[1]))
     if word == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if word == "terminate":
+        os.kill(os.getpid(), signal.SIGTERM)
     if word == "hang":
         Path(arguments[1]).write_text(str(os.getpid()))
         time.sleep(600)
+    if word == "finish":  # with what the pool has given it
+        place = Path(arguments[1])
+        place.mkdir(parents=True)
+        (place / "record.json").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+    if word == "greedy":
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 29, 1 << 29))
+        bytearray(1 << 30)
     if word == "deaf":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         Path(arguments[1]).write_text(str(os.getpid()))

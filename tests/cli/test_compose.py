@@ -41,10 +41,12 @@ LINES = {
     "~logger": "~logger: settings are not removed with ~; give null, or the choice `none` where a group has it",
     "trial=1,2": "trial=1,2: several values need --multirun (-m); a list is written [a,b]",
     "hydra.run.dir=x": (
-        "hydra.run.dir=x: Hydra's own settings have no effect here; trigan runs each job as a process of its own"
+        "hydra.run.dir=x: Hydra's own settings have no effect here, but for hydra/launcher and hydra.launcher.* "
+        "of several jobs (-m, trigan study); each job is a process of its own"
     ),
     "hydra/launcher=joblib": (
-        "hydra/launcher=joblib: Hydra's own settings have no effect here; trigan runs each job as a process of its own"
+        "hydra/launcher=joblib: Hydra's own settings have no effect here, but for hydra/launcher and hydra.launcher.* "
+        "of several jobs (-m, trigan study); each job is a process of its own"
     ),
     "trial": "trial: cannot be read (missing EQUAL at '<EOF>'); settings are written key=value",
     "architecture.widths=[1": (

@@ -1,6 +1,9 @@
 """A study: its file, its jobs, what is skipped, and rows that are given the compute of the dearest."""
 
 import json
+import os
+import shlex
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,12 +12,13 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from trigan.cli import study_command
+from trigan.cli import failure, study_command
 from trigan.cli.compose import Composer
 from trigan.cli.crew import Crew
 from trigan.cli.launchers import Job
 from trigan.cli.main import main
-from trigan.cli.pool import Ended, log_name
+from trigan.cli.pool import Ended
+from trigan.cli.stale import stale
 from trigan.cli.study import Plan, quoted
 from trigan.cli.study_file import read
 from trigan.cli.study_status import show_plan, show_status, states
@@ -246,21 +250,19 @@ def test_how_jobs_stand(tmp_path: Path, composer: Composer, capsys: pytest.Captu
     finish([done])
     record = {"result": {"cost": {"flops": 2e9}}, "provenance": {"seconds": 90.0}}
     done.record.write_text(json.dumps(record))
-    logs = jobs.logs(study.name)
-    logs.mkdir(parents=True)
-    for cell in (done, running, failed):
-        (logs / log_name(cell.name)).write_text("first line\ntrigan: it broke\n")
+    for cell in (done, running, failed):  # two of the marks are of earlier attempts
+        failure.leave(cell.record.parent, failure.Failure("exit 3", "trigan: it broke"))
     locks = tmp_path / "runs" / ".locks"
     locks.mkdir()
     (locks / f"{failed.hash}.lock").touch()  # left by a process that has ended
     with FileLock(locks / f"{running.hash}.lock"):
-        seen = states(jobs.cells[:4], logs)
-        show_status(jobs, study.name, 1)
+        seen = states(jobs.cells[:4])
+        show_status(jobs, 1)
     assert [one.state for one in seen] == ["done", "running", "failed", "missing"]
-    assert seen[2].said == "trigan: it broke"
+    assert seen[2].said == "exit 3: trigan: it broke"
     assert seen[3].cell is missing
     page = capsys.readouterr().out
-    assert f"failed   {failed.hash}  {failed.name}  (trigan: it broke)" in page
+    assert f"failed   {failed.hash}  {failed.name}  (exit 3: trigan: it broke)" in page
     assert "1 of 12 jobs done, 1 running, 1 failed, 9 missing; about 16 min 30 s left with 1 at a time, rows" in page
     show_plan(jobs, "an hour on 2 cores", 1)
     assert f"done   {done.hash}  {done.name}  (1 min 30 s, 2 GFLOP as its row so far)" in capsys.readouterr().out
@@ -271,3 +273,54 @@ def test_an_output_folder_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureF
     (tmp_path / "file").touch()
     assert main(["study", str(write(tmp_path)), f"paths.outputs={tmp_path / 'file'}"]) == 3
     assert "a part of this path is a file" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("small_conf")
+def test_the_jobs_as_a_list_for_any_queue(
+    tmp_path: Path, composer: Composer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, own, file = write(tmp_path, columns=STUDY["columns"][:1]), f"paths.outputs={tmp_path}", tmp_path / "a b.txt"
+    cells = Plan(composer, read(path), [own]).jobs().cells
+    finish(cells[:1])
+    failure.leave(cells[1].record.parent, failure.Failure("exit 1"))
+    assert main(["study", str(path), own, "--jobs-file", str(file)]) == 0
+    said = capsys.readouterr()
+    lines = [shlex.split(line) for line in file.read_text().splitlines()]
+    start = lines[0].index("run") + 1
+    assert [tuple(line[start:]) for line in lines] == [cell.arguments for cell in cells[2:]]
+    assert subprocess.run([*lines[0][: start - 1], "--version"], check=False).returncode == 0
+    assert said.err.splitlines() == [
+        f"2 of 6 jobs written to {file}, one a line",
+        "left out, having failed before: 1 (--retry lists them, too)",
+        "not in it: 2 jobs that are given the compute of others; once those are done, the same command lists them",
+    ]
+    assert "sbatch --array=1-2 --requeue" in said.out
+    wrapped = shlex.split(next(line for line in said.out.splitlines() if "sbatch" in line), comments=True)
+    script = wrapped[-1].removeprefix("--wrap=").replace("exec ", "echo ")
+    told = subprocess.run(
+        ["sh", "-c", script],
+        env={"SLURM_ARRAY_TASK_ID": "2", "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+    )
+    assert told.stdout.split()[-1] == own, told.stderr
+    assert main(["study", str(path), own, "--jobs-file", str(file), "--retry"]) == 0
+    assert len(file.read_text().splitlines()) == 3
+
+
+def test_records_of_another_protocol_are_counted_and_not_used(tmp_path: Path, composer: Composer) -> None:
+    study = read(write(tmp_path))
+    jobs = Plan(composer, study, [f"paths.outputs={tmp_path}"]).jobs()
+    assert not stale(study, jobs)
+    finish(jobs.cells[:1])
+    for number, (row, trial, protocol) in enumerate(
+        [("baseline", 0, 1), ("baseline", 1, 1), ("baseline", 0, "next"), ("gone", 0, 1), ("baseline", 7, 1)]
+    ):
+        labels = {"study": study.name, "row": row, "trial": trial}
+        place = tmp_path / "runs" / f"old{number}"
+        place.mkdir()
+        (place / "record.json").write_text(json.dumps({"labels": labels, "result": {"protocol": protocol}}))
+    (tmp_path / "runs" / "damaged").mkdir()
+    (tmp_path / "runs" / "damaged" / "record.json").write_text("{")
+    assert stale(study, jobs) == {"1": 2, "next": 1}
+    assert sum(cell.done for cell in jobs.cells) == 1

@@ -26,6 +26,7 @@ from trigan.cli.allow import check_names
 from trigan.cli.build import Built, build
 from trigan.cli.identity import run_hash
 from trigan.cli.idle import idle
+from trigan.cli.launchers import Needs
 from trigan.cli.settings import Debug, Paths, Runtime
 from trigan.errors import ConfigError
 
@@ -60,9 +61,9 @@ class Composed:
         """
         return build(self.config)
 
-    def run_hash(self, fingerprint: str) -> str:
+    def run_hash(self, fingerprint: str, protocol: int | None = None) -> str:
         """The run's identity, given the fingerprint of its data set; see :func:`trigan.cli.identity.run_hash`."""
-        return run_hash(self.config, fingerprint)
+        return run_hash(self.config, fingerprint, protocol)
 
     def load_data(self) -> Any:
         """The data set (`trigan.data.types.Source`), from the cache where it has been read before."""
@@ -87,6 +88,12 @@ class Composed:
         return Runtime(**{**node, "allow": tuple(node["allow"])})
 
     @property
+    def needs(self) -> Needs:
+        """What the run computes on."""
+        trainer = self.config["trainer"]
+        return Needs(int(trainer["devices"]), trainer.get("accelerator") == "gpu", self.runtime.threads)
+
+    @property
     def debug(self) -> Debug | None:
         node = self.config.get("debug")
         return Debug(**node) if node else None
@@ -98,9 +105,11 @@ class Composer:
     Args:
         extra: the user's folder (``--config-dir``).
         conf: the folder that holds ``config.yaml``; trigan's own by default.
+        here: whether the runs are for this machine, so that it must have the devices.
     """
 
-    def __init__(self, extra: Path | None = None, conf: Path | None = None) -> None:
+    def __init__(self, extra: Path | None = None, conf: Path | None = None, here: bool = True) -> None:
+        self._here = here
         version.setbase("1.3")
         search = create_config_search_path(str((conf or places.conf()).absolute()))
         if extra is not None:
@@ -154,7 +163,9 @@ class Composer:
         _check_own_modules(own, overrides)
         check_names(config, own)
         schema.check(config, unresolved(self.base(overrides)), own)
-        build(config)
+        built = build(config)
+        if self._here and "trainer" in vars(built):
+            built.trainer.check_here()
         unread = idle(unresolved(cfg), [override.key_or_group for override in overrides])
         composed = Composed(config, choices, tuple(arguments), tuple(unread))
         _ = composed.paths, composed.runtime, composed.debug  # they check themselves, as every built object does

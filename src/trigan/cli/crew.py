@@ -8,6 +8,7 @@ from types import TracebackType
 from trigan.cli.launchers import ExecLauncher, ForkLauncher, Job, Launcher
 from trigan.cli.pool import Ended, Pool, cores
 from trigan.cli.progress import progress
+from trigan.cli.slots import Slots, visible
 
 
 class Crew:
@@ -17,12 +18,13 @@ class Crew:
     don't fork), and where an import has started a thread, each job is a new interpreter.
 
     Args:
-        workers: jobs at once; None: one per core.
+        workers: jobs at once, which may share GPUs; None: one per core that a job needs, or
+            as many as have GPUs of their own.
         minutes: that a job may take; None: as long as it does.
     """
 
     def __init__(self, workers: int | None, minutes: int | None = None) -> None:
-        self._workers = workers or cores()
+        self._workers = workers
         self.seconds = minutes * 60.0 if minutes else None
         self._launcher: Launcher | None = None
 
@@ -40,10 +42,13 @@ class Crew:
         """Run jobs through the pool; see :meth:`trigan.cli.pool.Pool.run`."""
         if not jobs:
             return []
-        at_once = min(self._workers, cores(), len(jobs))
+        slots = Slots(visible() if any(job.needs.gpu for job in jobs) else ())
+        slots.check(jobs)
+        most = max(1, cores() // max(job.needs.cores for job in jobs))  # never more threads than cores
+        at_once = min(self._workers or slots.workers(jobs) or most, most, len(jobs))
         launcher, shown = self.launcher(), progress(len(jobs), at_once)
         try:
-            return Pool(launcher, at_once, logs, self.seconds).run(jobs, shown)
+            return Pool(launcher, at_once, logs, self.seconds, slots=slots).run(jobs, shown)
         finally:
             shown.close()
 
@@ -58,11 +63,3 @@ class Crew:
                     print(f"trigan: an import started {count - 1} threads, so each job imports anew", file=sys.stderr)
                 self._launcher = ExecLauncher()
         return self._launcher
-
-
-def report(ended: Sequence[Ended]) -> int:
-    """Name the failed jobs on standard error; 0 if there are none, else 1."""
-    failed = [one for one in ended if not one.ok]
-    for one in failed:
-        print(f"failed: {one.job.name} ({one.reason}); log: {one.log}", file=sys.stderr)
-    return 1 if failed else 0

@@ -1,6 +1,6 @@
 """A single-threaded process that imports trigan's heavy parts once and forks a job for each line it is sent.
 
-Input lines (JSON): ``{"start": name, "arguments": [...], "log": path}`` and
+Input lines (JSON): ``{"start": name, "arguments": [...], "log": path, "variables": {...}}`` and
 ``{"signal": name, "number": n}``. Output lines: ``{"ended": name, "code": n}``, negative for a signal. The end of
 the input ends the server, and its jobs with it.
 
@@ -138,6 +138,7 @@ def _child(entry: str, message: dict[str, Any], replies: int) -> None:
         die_with_parent()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.close(replies)
+        os.environ.update(message["variables"])  # before anything asks CUDA for its devices
         _redirect(message["log"])
         code = _call(entry, message["arguments"])
     finally:

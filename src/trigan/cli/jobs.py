@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trigan import PROTOCOL_VERSION, __version__
 from trigan.artifacts.atomic import explained
 from trigan.cli import places
+from trigan.cli.launchers import Needs
 from trigan.cli.study_file import Line, StudyFile
 from trigan.errors import ArtifactError
 from trigan.results.files import write_atomically
@@ -23,7 +24,12 @@ FOLDER = ("cache", "jobs")
 
 @dataclass(frozen=True)
 class Cell:
-    """One job of a study. ``arguments``: what follows ``trigan run``."""
+    """One job of a study.
+
+    Attributes:
+        arguments: what follows ``trigan run``.
+        needs: known of a job that was just composed, which is when it may run; a kept list has it not.
+    """
 
     row: Line
     column: Line
@@ -31,6 +37,7 @@ class Cell:
     arguments: tuple[str, ...]
     hash: str
     record: Path
+    needs: Needs = field(default=Needs(), compare=False)
 
     @property
     def name(self) -> str:
@@ -144,11 +151,11 @@ def look(shelf: Shelf, study: StudyFile, plan: Callable[[], "Plan"]) -> Jobs:
 
 
 def plan_of(study: StudyFile, options: Any) -> "Plan":
-    """The study's plan with a command's ``overrides`` and ``config_dir``."""
+    """The study's plan with a command's ``overrides`` and ``config_dir``; ``here``: its jobs run on this machine."""
     from trigan.cli.compose import Composer  # Hydra and torch, which a look at finished jobs can do without
     from trigan.cli.study import Plan
 
-    return Plan(Composer(options.config_dir), study, options.overrides)
+    return Plan(Composer(options.config_dir, here=getattr(options, "here", False)), study, options.overrides)
 
 
 def named(study: StudyFile, jobs: Jobs) -> StudyFile:

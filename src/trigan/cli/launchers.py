@@ -10,7 +10,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from trigan.errors import TriganError
+from trigan.results.record import RECORD_NAME
 
 #: Entry point of a job, and what a fork server imports for it.
 ENTRY = "trigan.cli.main:main"
@@ -28,8 +29,7 @@ PRELOAD = (
 )
 #: One thread per process: with several at work, two torch threads each are 2 to 150 times slower than one.
 SINGLE_THREADED = MappingProxyType({"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
-
-
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 #: What keeps a process that has imported everything fit to be forked.
 _FORKABLE = MappingProxyType(
     {
@@ -42,23 +42,44 @@ _FORKABLE = MappingProxyType(
 
 
 @dataclass(frozen=True)
+class Needs:
+    """What a job computes on: so many processes of so many threads, each on a GPU of its own or on the CPU."""
+
+    processes: int = 1
+    gpu: bool = False
+    threads: int = 1
+
+    @property
+    def cores(self) -> int:
+        return self.processes * self.threads
+
+
+@dataclass(frozen=True)
 class Job:
     """One run for the pool.
 
     Attributes:
         name: unique in the pool, for people.
         overrides: what follows ``trigan run``.
+        place: the run's directory, where its record will be; None for a job that leaves none.
     """
 
     name: str
     overrides: tuple[str, ...]
+    place: Path | None = None
+    needs: Needs = Needs()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the record is there."""
+        return self.place is not None and (self.place / RECORD_NAME).is_file()
 
 
 class Launcher(Protocol):
     """Starts jobs, says which have ended, passes signals on."""
 
-    def start(self, job: Job, log: Path) -> None:
-        """Start a job; its output goes to ``log``."""
+    def start(self, job: Job, log: Path, variables: Mapping[str, str] = NO_VARIABLES) -> None:
+        """Start a job with more environment variables; its output goes to ``log``."""
 
     def ended(self) -> dict[str, int]:
         """Exit codes (negative: a signal) of jobs that ended since the last call, by name."""
@@ -81,8 +102,8 @@ class ExecLauncher:
         self._command = tuple(command)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, job: Job, log: Path) -> None:
-        environment = {**os.environ, **SINGLE_THREADED}
+    def start(self, job: Job, log: Path, variables: Mapping[str, str] = NO_VARIABLES) -> None:
+        environment = {**os.environ, **SINGLE_THREADED, **variables}
         with log.open("ab") as output:
             self._running[job.name] = subprocess.Popen(
                 [*self._command, *job.overrides],
@@ -145,10 +166,10 @@ class ForkLauncher:
         line, _, self._buffer = self._buffer.partition(b"\n")
         return int(json.loads(line)["threads"])
 
-    def start(self, job: Job, log: Path) -> None:
+    def start(self, job: Job, log: Path, variables: Mapping[str, str] = NO_VARIABLES) -> None:
         self._running.add(job.name)
         arguments = [*self._words, *job.overrides]
-        self._send({"start": job.name, "arguments": arguments, "log": str(log)})
+        self._send({"start": job.name, "arguments": arguments, "log": str(log), "variables": dict(variables)})
 
     def ended(self) -> dict[str, int]:
         assert self._server.stdout is not None

@@ -4,6 +4,8 @@ Hydra's own sweep loop runs jobs in one process (a job that exits ends the rest 
 re-run the whole sweep), so only its expansion of the values is used.
 """
 
+import sys
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,10 +13,12 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
+from trigan import PROTOCOL_VERSION
 from trigan.artifacts.identity import canonical
 from trigan.cli import strict
+from trigan.cli.batch import run_batch, tell_stale
 from trigan.cli.compose import Composed, Composer
-from trigan.cli.crew import Crew, report
+from trigan.cli.engines import engine
 from trigan.cli.launchers import Job
 from trigan.cli.run_command import child_arguments
 from trigan.errors import ConfigError
@@ -36,32 +40,56 @@ def expand(composer: Composer, arguments: Sequence[str]) -> list[tuple[str, ...]
 
 
 def multirun(composer: Composer, options: Any) -> int:
-    """Check every job, run them all, print a summary; 1 if any failed."""
+    """Check every job, run what is missing, print results and a summary; 1 if a job has no record."""
     expanded = expand(composer, options.overrides)
-    swept = [position for position in range(len(expanded[0])) if len({job[position] for job in expanded}) > 1]
-    common = child_arguments(options)
-    jobs = [
-        Job(f"{number}_{'_'.join(job[position] for position in swept)}".replace("/", "-"), (*common, *job))
-        for number, job in enumerate(expanded)
-    ]
-    with Crew(options.workers, options.timeout) as crew:
+    with engine(options.engine, options.workers, options.timeout) as chosen:
         composed = [composer.compose(job) for job in expanded]
         outputs = [one.paths.outputs for one in composed]
         if len(set(outputs)) > 1:
             raise ConfigError("paths.outputs: the jobs of one --multirun share it; give each a run of its own")
-        code = report(crew.run(jobs, outputs[0] / "logs"))
-    _print_results(jobs, composed)
-    return code
+        prints = _fingerprints(composed)
+        jobs = _jobs(expanded, composed, prints, child_arguments(options))
+        tell_stale(_stale(composed, prints), PROTOCOL_VERSION)
+        summary = run_batch(chosen, jobs, outputs[0] / "logs", options.retry, options.force)
+    _print_results(jobs)
+    print(summary.line(), file=sys.stderr)
+    return summary.code
 
 
-def _print_results(jobs: Sequence[Job], composed: Sequence[Composed]) -> None:
-    """A line for each finished run: test accuracy, what was swept, and where it lies."""
-    fingerprints: dict[str, str] = {}
-    for job, one in zip(jobs, composed, strict=True):
+def _jobs(
+    expanded: Sequence[tuple[str, ...]], composed: Sequence[Composed], prints: Sequence[str], common: Sequence[str]
+) -> list[Job]:
+    """The jobs, named by their number and what is swept."""
+    swept = [position for position in range(len(expanded[0])) if len({job[position] for job in expanded}) > 1]
+    jobs = []
+    for number, (words, one, fingerprint) in enumerate(zip(expanded, composed, prints, strict=True)):
+        name = f"{number}_{'_'.join(words[position] for position in swept)}".replace("/", "-")
+        jobs.append(Job(name, (*common, *words), one.paths.runs / one.run_hash(fingerprint), one.needs))
+    return jobs
+
+
+def _fingerprints(composed: Sequence[Composed]) -> list[str]:
+    """The fingerprint of each run's data, each data set read once."""
+    known: dict[str, str] = {}
+    for one in composed:
         data = canonical(one.config["data"])
-        if data not in fingerprints:
-            fingerprints[data] = one.load_data().fingerprint
-        record = one.paths.runs / one.run_hash(fingerprints[data]) / RECORD_NAME
-        if record.exists():
-            accuracy = read_record(record)["result"]["test"]["accuracy"]
-            print(f"{100 * accuracy:6.2f} %  {job.name}  {record.parent}")
+        if data not in known:
+            known[data] = one.load_data().fingerprint
+    return [known[canonical(one.config["data"])] for one in composed]
+
+
+def _stale(composed: Sequence[Composed], prints: Sequence[str]) -> Counter[str]:
+    """How many records of these very runs there are under each earlier protocol version."""
+    found: Counter[str] = Counter()
+    for one, fingerprint in zip(composed, prints, strict=True):
+        for version in range(1, PROTOCOL_VERSION):
+            found[str(version)] += (one.paths.runs / one.run_hash(fingerprint, version) / RECORD_NAME).exists()
+    return +found
+
+
+def _print_results(jobs: Sequence[Job]) -> None:
+    """A line for each finished run: test accuracy, what was swept, and where it lies."""
+    for job in jobs:
+        if job.place is not None and job.finished:
+            accuracy = read_record(job.place / RECORD_NAME)["result"]["test"]["accuracy"]
+            print(f"{100 * accuracy:6.2f} %  {job.name}  {job.place}")

@@ -6,13 +6,15 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from trigan.artifacts.atomic import explained
+from trigan.cli import failure
 from trigan.cli.launchers import Job, Launcher
 from trigan.cli.progress import Progress
+from trigan.cli.slots import Slots
 from trigan.errors import TriganError
 
 _POLL = 0.05
@@ -20,32 +22,61 @@ _POLL = 0.05
 _LONGEST = 180
 #: Exit code of a job that ran out of time, as `timeout(1)` gives it.
 TIMED_OUT = 124
+#: Signals by which a person or a queue ends a job: it is no fault of the job's, which is missing then, not failed.
+FROM_OUTSIDE = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
 class Ended:
-    """A job that has ended. ``code``: its exit code, negative for a signal, 124 for a time-out."""
+    """A job that has ended.
+
+    Attributes:
+        code: its exit code, negative for a signal, 124 for a time-out.
+        empty: it left no record, though it should have: an exit code of 0 then says nothing.
+    """
 
     job: Job
     code: int
     seconds: float
     log: Path
+    empty: bool = False
 
     @property
     def ok(self) -> bool:
-        return self.code == 0
+        return self.outcome == "done"
+
+    @property
+    def outcome(self) -> Literal["done", "failed", "stopped"]:
+        """``stopped``: ended from outside, by a signal that asks it to end."""
+        if self.code == 0:
+            return "failed" if self.empty else "done"
+        return "stopped" if self._signal in FROM_OUTSIDE else "failed"
+
+    @property
+    def _signal(self) -> int:
+        """The signal that ended it, or 0; a shell, and a process that catches the signal, give 128 more."""
+        number = -self.code if self.code < 0 else self.code - 128
+        return number if number in set(signal.Signals) else 0
+
+    @property
+    def how(self) -> str:
+        """How it ended, in a few words."""
+        if self.code == TIMED_OUT:
+            return "timed out"
+        if self._signal:
+            return f"killed by {signal.Signals(self._signal).name}"
+        return f"exit {self.code}" if self.code else "exit 0 without a record"
 
     @property
     def reason(self) -> str:
         """Why it failed: how it ended, and the last line of its log."""
-        if self.code == TIMED_OUT:
-            how = "timed out"
-        elif self.code < 0:
-            how = f"killed by {signal.Signals(-self.code).name}"
-        else:
-            how = f"exit {self.code}"
         said = last_line(self.log)
-        return f"{how}: {said}" if said else how
+        return f"{self.how}: {said}" if said else self.how
+
+    def mark(self) -> None:
+        """Leave the mark of a failed job where its record would be."""
+        if self.outcome == "failed" and self.job.place is not None and not self.job.finished:
+            failure.leave(self.job.place, failure.Failure(self.how, last_line(self.log), str(self.log)))
 
 
 class Interrupted(TriganError):
@@ -66,6 +97,7 @@ class Pool:
         logs: folder for one log per job.
         timeout: seconds that a job may take; none by default.
         grace: seconds between SIGTERM and SIGKILL.
+        slots: the GPUs that jobs share.
     """
 
     launcher: Launcher
@@ -73,6 +105,7 @@ class Pool:
     logs: Path
     timeout: float | None = None
     grace: float = 15.0
+    slots: Slots = field(default_factory=lambda: Slots(()))
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> list[Ended]:
         """Run all jobs and give how they ended, in the order of ``jobs``.
@@ -102,16 +135,20 @@ class Pool:
             job = state.waiting.pop(0)
             log = self.logs / log_name(job.name)
             log.unlink(missing_ok=True)
-            self.launcher.start(job, log)
+            self.launcher.start(job, log, self.slots.take(job))
             state.running[job.name] = _Running(job, log, time.monotonic())
             progress.started(job)
 
     def _collect(self, state: "_State", progress: Progress) -> None:
         for name, code in self.launcher.ended().items():
             one = state.running.pop(name)
+            self.slots.give_back(one.job)
             code = TIMED_OUT if name in state.overdue else code
-            state.ended[name] = Ended(one.job, code, time.monotonic() - one.since, one.log)
-            progress.ended(state.ended[name])
+            empty = one.job.place is not None and not one.job.finished
+            ended = Ended(one.job, code, time.monotonic() - one.since, one.log, empty)
+            ended.mark()
+            state.ended[name] = ended
+            progress.ended(ended)
 
     def _enforce(self, state: "_State") -> None:
         """SIGTERM to jobs that are out of time, and SIGKILL to those that stay."""

@@ -67,7 +67,7 @@ class Lines:
 
     def ended(self, ended: "Ended") -> None:
         self._count.end(ended)
-        how = duration(ended.seconds) if ended.ok else f"FAILED ({ended.reason}); log: {ended.log}"
+        how = duration(ended.seconds) if ended.ok else f"{ended.outcome.upper()} ({ended.reason}); log: {ended.log}"
         parts = [f"{self._count}", f"{ended.job.name}: {how}", self._count.left()]
         print("; ".join(part for part in parts if part), file=self._out, flush=True)
 
@@ -96,7 +96,7 @@ class TerminalBar:
         self._count.end(ended)
         self._names.remove(ended.job.name)
         if not ended.ok:
-            text = f"{ended.job.name}: FAILED ({ended.reason}); log: {ended.log}"
+            text = f"{ended.job.name}: {ended.outcome.upper()} ({ended.reason}); log: {ended.log}"
             self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
         self._show()
 

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 
 from trigan.artifacts.atomic import explained, write_text
 from trigan.artifacts.store import Store
+from trigan.cli import failure
 from trigan.cli.compose import Composed
 from trigan.cli.conclude import conclude
 from trigan.cli.heap import keep_heap
@@ -33,6 +34,7 @@ from trigan.cli.sealed import (
 )
 from trigan.data.split import draw
 from trigan.data.types import Source
+from trigan.errors import TriganError
 from trigan.modules import world
 from trigan.modules.observers import METRICS_NAME
 from trigan.results.record import RECORD_NAME, read_record
@@ -104,6 +106,7 @@ def _go(composed: Composed, built: Any, source: Source, place: Place, force: boo
             _forget(store, place)
         with explained(place.directory):
             place.directory.mkdir(parents=True, exist_ok=True)
+        failure.forget(place.directory)  # of an earlier attempt
         write_text(place.directory / "config.yaml", yaml.safe_dump(composed.config, sort_keys=False))
         _log.info("run %s", place.run)
         for key in composed.idle:
@@ -132,8 +135,19 @@ def _go(composed: Composed, built: Any, source: Source, place: Place, force: boo
         end = conclude_sealed if place.sealed else conclude
         end(composed, place, source, drawn, outcome, workshop, tracker, started)
         code = 0
+    except Exception as error:
+        _leave_mark(place, error)
+        raise
     finally:
         tracker.finish(code)
+
+
+def _leave_mark(place: Place, error: Exception) -> None:
+    """Say in the run's directory that it failed; where not even that can be written, the error itself matters more."""
+    if world.rank() == 0:
+        said = " ".join(str(error).split()) or type(error).__name__
+        with contextlib.suppress(TriganError):
+            failure.leave(place.directory, failure.Failure(type(error).__name__, said))
 
 
 def describe(composed: Composed) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from trigan.cli import strict
 from trigan.cli.arguments import Parser, at_least_one
 from trigan.cli.compose import CONFIG, Composer, resolve, unresolved
+from trigan.cli.engines import Choice, split
 from trigan.errors import ConfigError
 
 _INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
@@ -21,7 +22,8 @@ def main(arguments: list[str]) -> int:
         from trigan.cli.settings_file import under
 
         options.overrides = under(options.settings, options.overrides)
-    composer = Composer(options.config_dir)
+    options.engine, options.overrides = split(options.overrides) if options.multirun else (Choice(), options.overrides)
+    composer = Composer(options.config_dir, here=options.engine.here)
     if options.help:
         from trigan.cli.run_help import run_help
 
@@ -38,6 +40,8 @@ def main(arguments: list[str]) -> int:
     for option in ("workers", "timeout"):
         if getattr(options, option) is not None:
             raise ConfigError(f"--{option}: goes with --multirun; this is one run")
+    if options.retry:
+        raise ConfigError("--retry: goes with --multirun; a single run is tried again as often as it is called")
     return run_here(composer, options)
 
 
@@ -78,6 +82,7 @@ def _parser() -> Parser:
     parser.add_argument("--force", action="store_true")
     parser.add_argument("--sealed", action="store_true")
     parser.add_argument("--settings", type=Path)
+    parser.add_argument("--retry", action="store_true")
     parser.add_argument("--multirun", "-m", action="store_true")
     parser.add_argument("--workers", type=at_least_one)
     parser.add_argument("--timeout", type=at_least_one)

@@ -14,6 +14,7 @@ options:
   -m, --multirun         one run for each combination of a=1,2 b=x,y, each a process of its own
   --workers N            with -m: runs at a time (default: one per core)
   --timeout MINUTES      with -m: end a run that takes longer
+  --retry                with -m: run again what failed in an earlier call, too
   --force                compute again what is finished
   --sealed               end with the validation scores: the test set stays shut (what trials of a search do)
   --settings FILE        settings from a file, e.g. a search's best.yaml, below those that are written here

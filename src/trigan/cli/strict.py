@@ -42,7 +42,8 @@ def check_form(overrides: Iterable[Override], groups: Mapping[str, Sequence[str]
             )
         if key.split(".")[0].split("/")[0] == "hydra":
             raise ConfigError(
-                f"{text}: Hydra's own settings have no effect here; trigan runs each job as a process of its own"
+                f"{text}: Hydra's own settings have no effect here, but for hydra/launcher and hydra.launcher.* of "
+                "several jobs (-m, trigan study); each job is a process of its own"
             )
         if override.is_sweep_override():
             if not multirun:

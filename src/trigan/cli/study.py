@@ -88,7 +88,7 @@ class Plan:
         composed = self._compose(row, column, trial, more)
         run = composed.run_hash(self._fingerprint(composed))
         record = composed.paths.runs / run / RECORD_NAME
-        return Cell(row, column, trial, self._arguments(row, column, trial, more), run, record)
+        return Cell(row, column, trial, self._arguments(row, column, trial, more), run, record, composed.needs)
 
     def _fingerprint(self, composed: Composed) -> str:
         key = canonical(composed.config["data"])

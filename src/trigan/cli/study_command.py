@@ -5,47 +5,66 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trigan import PROTOCOL_VERSION
 from trigan.cli.arguments import Parser, at_least_one
+from trigan.cli.engines import split
 from trigan.cli.jobs import Cell, Jobs, Shelf, look, named, plan_of
 from trigan.cli.study_file import StudyFile, find, read
 from trigan.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trigan.cli.crew import Crew
+    from trigan.cli.batch import Engine, Summary
     from trigan.cli.study import Plan
     from trigan.results.table import Table
 
 
 def main(arguments: list[str]) -> int:
-    """Run a study; 0 when its table is complete, 1 when jobs failed."""
+    """Run a study; 0 when its table is complete, 1 when a job has no record."""
     options = _parser().parse_intermixed_args(arguments)
+    options.engine, options.overrides = split(options.overrides)
+    looks = options.status or options.dry_run or options.jobs_file is not None
+    options.here = options.engine.here and not looks
     study = read(find(options.name), options.scale)
     shelf = Shelf.of(study, options.overrides, options.config_dir)
     if options.status:
         from trigan.cli.study_status import show_status
 
-        show_status(look(shelf, study, lambda: plan_of(study, options)), study.name, options.workers)
+        show_status(look(shelf, study, lambda: plan_of(study, options)), options.workers)
         return 0
     if options.dry_run:
         from trigan.cli.study_status import show_plan
 
         show_plan(plan_of(study, options).jobs(), study.about.cost, options.workers)
         return 0
+    if options.jobs_file:
+        from trigan.cli.job_list import write_job_list
+
+        jobs = plan_of(study, options).jobs()
+        shelf.keep(jobs)
+        write_job_list(jobs, _extra(options), options.jobs_file, options.retry)
+        return 0
     return _run_study(study, shelf, options)
 
 
+def _extra(options: Any) -> list[str]:
+    """What goes before every job's settings."""
+    return ["--config-dir", str(options.config_dir.absolute())] if options.config_dir else []
+
+
 def _run_study(study: StudyFile, shelf: Shelf, options: Any) -> int:
-    from trigan.cli.crew import Crew
+    from trigan.cli.batch import tell_stale
+    from trigan.cli.engines import engine
+    from trigan.cli.stale import stale
     from trigan.cli.study_table import published_figures
 
     published_figures(study)  # an error in them is better told now than under the finished jobs
-    extra = ["--config-dir", str(options.config_dir.absolute())] if options.config_dir else []
-    with Crew(options.workers, options.timeout) as crew:
+    with engine(options.engine, options.workers, options.timeout) as chosen:
         plan = plan_of(study, options)
         jobs = plan.jobs()
         shelf.keep(jobs)
         print(f"{study.title}: {len(jobs)} jobs", file=sys.stderr)
-        jobs, code = run_jobs(crew, plan, jobs, study.name, extra)
+        tell_stale(stale(study, jobs), PROTOCOL_VERSION)
+        jobs, summary = run_jobs(chosen, plan, jobs, study.name, _extra(options), options.retry)
         shelf.keep(jobs)
     for row, column, trial in jobs.waiting:
         print(
@@ -53,8 +72,9 @@ def _run_study(study: StudyFile, shelf: Shelf, options: Any) -> int:
             "failed",
             file=sys.stderr,
         )
+    print(summary.line(len(jobs.waiting)), file=sys.stderr)
     _tell_offline(jobs.cells)
-    code = 1 if jobs.waiting else code
+    code = 1 if jobs.waiting else summary.code
     if jobs.debug:
         print("debug runs enter no table; their records are under", jobs.cells[0].record.parents[1])
         return code
@@ -66,16 +86,19 @@ def _run_study(study: StudyFile, shelf: Shelf, options: Any) -> int:
     return code
 
 
-def run_jobs(crew: "Crew", plan: "Plan", jobs: Jobs, study: str, extra: Sequence[str]) -> tuple[Jobs, int]:
-    """Run what has no record yet, and then those that are given the compute of others; 1 where any failed.
+def run_jobs(
+    engine: "Engine", plan: "Plan", jobs: Jobs, study: str, extra: Sequence[str], retry: bool = True
+) -> "tuple[Jobs, Summary]":
+    """Run what has no record yet, and then those that are given the compute of others.
 
     Args:
         extra: what goes before every job's settings.
+        retry: run again what failed in an earlier call.
     """
-    code = _run(crew, jobs.cells, jobs.logs(study), extra)
+    first = _run(engine, jobs.cells, jobs.logs(study), extra, retry)
     later = plan.with_matched(jobs)
     fresh = [cell for cell in later.cells if cell not in jobs.cells]
-    return later, max(code, _run(crew, fresh, jobs.logs(study), extra))
+    return later, first + _run(engine, fresh, jobs.logs(study), extra, retry)
 
 
 def write_table(study: StudyFile, jobs: Jobs) -> "Table":
@@ -93,7 +116,7 @@ def _parser() -> Parser:
     parser = Parser(
         prog="trigan study",
         description="Run the jobs of experiments/NAME/study.yaml that have no record yet, and print their table.",
-        epilog="Each job is a process of its own. The same command again goes on from what is finished.",
+        epilog="Each job is a process of its own. The same command again runs what is missing, --retry what failed.",
         allow_abbrev=False,
     )
     parser.add_argument("name", help="a study of ./experiments or of trigan's own, or a path")
@@ -101,27 +124,29 @@ def _parser() -> Parser:
     parser.add_argument("--scale", help="one of the study's scales (default: its first)")
     parser.add_argument("--workers", type=at_least_one, help="jobs at a time (default: one per core)")
     parser.add_argument("--timeout", type=at_least_one, metavar="MINUTES", help="end a job that takes longer")
+    parser.add_argument("--retry", action="store_true", help="run again what failed in an earlier call, too")
     parser.add_argument(
         "--dry-run", action="store_true", help="list the jobs, what each would run and cost; runs nothing"
     )
     parser.add_argument(
         "--status", action="store_true", help="which jobs are done, running, failed or missing; runs nothing"
     )
+    parser.add_argument(
+        "--jobs-file", type=Path, metavar="FILE", help="write the jobs that are to do, a command a line; runs nothing"
+    )
     parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
     return parser
 
 
-def _run(crew: "Crew", cells: Sequence[Cell], logs: Path, extra: Sequence[str]) -> int:
-    """Run the jobs without a record; those that are the same run are one job."""
-    todo = {cell.hash: cell for cell in cells if not cell.done}
-    names = [cell.name for cell in todo.values()]
-    if len(set(names)) != len(names):
-        raise ConfigError("two jobs of the study have the same row, column and trial")
-    from trigan.cli.crew import report
+def _run(engine: "Engine", cells: Sequence[Cell], logs: Path, extra: Sequence[str], retry: bool) -> "Summary":
+    from trigan.cli.batch import run_batch
     from trigan.cli.launchers import Job
 
-    jobs = [Job(cell.name, (*extra, *cell.arguments)) for cell in todo.values()]
-    return report(crew.run(jobs, logs))
+    names = [cell.name for cell in {cell.hash: cell for cell in cells}.values()]
+    if len(set(names)) != len(names):
+        raise ConfigError("two jobs of the study have the same row, column and trial")
+    jobs = [Job(cell.name, (*extra, *cell.arguments), cell.record.parent, cell.needs) for cell in cells]
+    return run_batch(engine, jobs, logs, retry)
 
 
 def _tell_offline(cells: Sequence[Cell]) -> None:

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from trigan.cli import failure
 from trigan.cli.jobs import Cell, Jobs
-from trigan.cli.pool import cores, last_line, log_name
+from trigan.cli.pool import cores
 from trigan.cli.progress import duration
 from trigan.results.wording import flops
 
@@ -20,7 +21,7 @@ State = Literal["done", "running", "failed", "missing"]
 
 @dataclass(frozen=True)
 class Seen:
-    """A job as it stands. ``said``: the last line of a failed one's log."""
+    """A job as it stands. ``said``: how a failed one ended."""
 
     cell: Cell
     state: State
@@ -35,17 +36,16 @@ class Expense:
     flops: float
 
 
-def states(cells: Sequence[Cell], logs: Path) -> list[Seen]:
-    """Each job as it stands on disk. ``failed`` is one that has left a log, no record, and no process at work."""
+def states(cells: Sequence[Cell]) -> list[Seen]:
+    """Each job as it stands on disk. ``failed`` is one that has left the mark of it, no record, and nobody at work."""
     found = []
     for cell in cells:
-        log = logs / log_name(cell.name)
         if cell.done:
             found.append(Seen(cell, "done"))
         elif _at_work(cell):
             found.append(Seen(cell, "running"))
-        elif log.exists():
-            found.append(Seen(cell, "failed", last_line(log)))
+        elif mark := failure.find(cell.record.parent):
+            found.append(Seen(cell, "failed", str(mark)))
         else:
             found.append(Seen(cell, "missing"))
     return found
@@ -101,9 +101,9 @@ def left(to_do: Sequence[str], spent: dict[str, Expense], workers: int | None) -
     return f"about {duration(seconds / at_once)} left with {at_once} at a time{guess}"
 
 
-def show_status(jobs: Jobs, study: str, workers: int | None) -> None:
+def show_status(jobs: Jobs, workers: int | None) -> None:
     """Print one line a job, and the sum."""
-    seen = states(jobs.cells, jobs.logs(study))
+    seen = states(jobs.cells)
     for one in seen:
         said = f"  ({one.said})" if one.said else ""
         print(f"{one.state:7}  {one.cell.hash}  {one.cell.name}{said}")

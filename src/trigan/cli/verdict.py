@@ -84,9 +84,9 @@ class _Course:
             started = time.monotonic()
             print(f"verdict: trial {trial}, at most {len(trials)}", file=sys.stderr)
             plan = Plan(self.composer, replace(self.study, trials=(trial,)), self.overrides)
-            jobs, failed = run_jobs(crew, plan, plan.jobs(), STUDY, extra)
+            jobs, summary = run_jobs(crew, plan, plan.jobs(), STUDY, extra)
             self.cells += jobs.cells
-            code = max(code, failed, self._run_curve(crew, trial, extra))
+            code = max(code, summary.code, self._run_curve(crew, trial, extra))
             self.done.append(trial)
             self.seconds += time.monotonic() - started
         return code
@@ -96,9 +96,9 @@ class _Course:
             return 0
         others = [text for text in self.overrides if not text.startswith(f"{_LABELS}=")]
         plan = Plan(self.composer, replace(self.curve, trials=(trial,)), others)
-        jobs, failed = run_jobs(crew, plan, plan.jobs(), STUDY, extra)
+        jobs, summary = run_jobs(crew, plan, plan.jobs(), STUDY, extra)
         self.curve_cells += jobs.cells
-        return failed
+        return summary.code
 
     def write(self, folder: Path, command: str) -> None:
         """The page, its picture, and the page on the terminal."""

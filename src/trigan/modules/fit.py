@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from trigan.artifacts.checkpoint import AtomicCheckpointIO, checkpoint_path, load_latest
 from trigan.errors import ConfigError, Diverged
@@ -36,6 +37,13 @@ class TrainerSettings:
         for name in ("accumulate", "devices", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"trainer.{name}: {getattr(self, name)} must be at least 1")
+
+    def check_here(self) -> None:
+        """Refuse a GPU that this machine lacks; a machine that only submits runs to others has no need of one.
+
+        Raises:
+            ConfigError: torch sees no GPU.
+        """
         if self.accelerator == "gpu" and not torch.cuda.is_available():
             raise ConfigError("trainer.accelerator=gpu: torch sees no GPU here; take trainer=cpu")
 
@@ -184,5 +192,6 @@ def _trainer(settings: TrainerSettings, callbacks: list[pl.Callback]) -> pl.Trai
         enable_model_summary=False,
         use_distributed_sampler=False,
         callbacks=callbacks,
-        plugins=[AtomicCheckpointIO()],
+        # named, or Lightning would find Slurm's variables, count its tasks and requeue the job itself
+        plugins=[AtomicCheckpointIO(), LightningEnvironment()],
     )

@@ -1,0 +1,105 @@
+"""The same study by each engine gives the same results; a job that Slurm pre-empts goes on where it was."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from cli import slurm
+
+from trigan.results.record import canonical_result_bytes, read_record
+
+STUDY = {
+    "title": "tiny",
+    "trials": 2,
+    "fixed": [
+        *("regime.labels_per_class=5", "classifier.width=4", "architecture.width=4", "logger=none", "callbacks=quiet"),
+        *("data.suggested.classifier_steps=40", "data.suggested.gan_steps=400", "trainer.checkpoint_every=50"),
+    ],
+    "rows": [{"name": "baseline", "set": ["strategy=baseline"]}, {"name": "augment", "set": ["strategy=augment"]}],
+}
+
+
+def needs(package: str, extra: str) -> pytest.MarkDecorator:
+    found = importlib.util.find_spec(f"hydra_plugins.{package}") is not None
+    return pytest.mark.skipif(not found, reason=f"not installed: pip install 'trigan[{extra}]'")
+
+
+def start(folder: Path, *words: str, **variables: str) -> subprocess.Popen[str]:
+    """``trigan study`` in the background."""
+    path = folder / "tiny" / "study.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump(STUDY))
+    command = [sys.executable, "-m", "trigan", "study", str(path), f"paths.outputs={folder}/outputs", *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(study: subprocess.Popen[str]) -> str:
+    """What it said, once it has ended well."""
+    out, err = study.communicate(timeout=280)
+    assert study.returncode == 0, err
+    return out + err
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    paths = sorted(folder.glob("outputs/runs/*/record.json"))
+    return {path.parent.name: canonical_result_bytes(read_record(path)) for path in paths}
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The results of the study as processes of this machine."""
+    folder = tmp_path_factory.mktemp("local")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    finish(start(folder))
+    found = results(folder)
+    assert len(found) == 4
+    return found
+
+
+@pytest.mark.slow
+@needs("hydra_submitit_launcher", "slurm")
+def test_slurm_with_a_job_that_is_preempted(local: dict[str, bytes], tmp_path: Path) -> None:
+    reason = slurm.missing()
+    if reason:
+        pytest.skip(f"no Slurm: {reason}")
+    try:
+        with slurm.running(tmp_path / "slurm") as variables:
+            study = start(tmp_path, "hydra/launcher=submitit_slurm", **variables)
+            job = _caught_in_the_middle(tmp_path, study, variables)
+            slurm.said(["scancel", "--signal=USR2", job], variables)
+            said = finish(study)
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    assert "4 jobs: 4 done" in said
+    assert results(tmp_path) == local
+    (messages,) = tmp_path.glob(f"outputs/logs/tiny/.engine/*/.submitit/{job}/{job}_0_log.err")
+    assert "Requeued job" in messages.read_text()
+
+
+def _caught_in_the_middle(folder: Path, study: subprocess.Popen[str], variables: dict[str, str]) -> str:
+    """The Slurm job whose GAN has just left a checkpoint."""
+    until = time.monotonic() + 200
+    while time.monotonic() < until and study.poll() is None:
+        if list(folder.glob("outputs/artifacts/**/step-*.ckpt")):
+            lines = slurm.said(["squeue", "-h", "-t", "R", "-o", "%A %F_%K"], variables).split()
+            for name in lines[1::2]:
+                number = int(re.sub(r".*_", "", name))
+                if number >= 2:  # the first two are the baseline's
+                    return name
+        time.sleep(0.05)
+    raise AssertionError(study.communicate()[1] if study.poll() is not None else "no job was seen at work")
+
+
+@pytest.mark.slow
+@needs("hydra_ray_launcher", "ray")
+def test_ray(local: dict[str, bytes], tmp_path: Path) -> None:
+    said = finish(start(tmp_path, "hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2"))
+    assert "4 jobs: 4 done" in said
+    assert results(tmp_path) == local

@@ -1,0 +1,85 @@
+"""GPUs are handed out among jobs that run side by side; no GPU is needed to see that."""
+
+from pathlib import Path
+
+import pytest
+
+from trigan.cli import crew
+from trigan.cli.compose import Composer
+from trigan.cli.crew import Crew
+from trigan.cli.launchers import ExecLauncher, ForkLauncher, Job, Needs
+from trigan.cli.slots import VARIABLE, Slots, visible
+from trigan.errors import ConfigError
+
+
+def job(name: str, gpus: int = 1) -> Job:
+    return Job(name, (), needs=Needs(gpus, gpus > 0))
+
+
+def test_each_job_gets_the_least_used() -> None:
+    slots = Slots(["4", "5", "7"])
+    assert slots.take(job("a")) == {VARIABLE: "4"}
+    assert slots.take(job("b", 2)) == {VARIABLE: "5,7"}
+    assert slots.take(job("on the CPU", 0)) == {}
+    assert slots.take(job("c")) == {VARIABLE: "4"}, "with more workers than GPUs, jobs share them evenly"
+    slots.give_back(job("b", 2))
+    assert slots.take(job("d", 2)) == {VARIABLE: "5,7"}
+    slots.give_back(job("a"))
+    slots.give_back(job("c"))
+    assert slots.take(job("e")) == {VARIABLE: "4"}
+
+
+def test_how_many_fit() -> None:
+    four = Slots("0123")
+    assert four.workers([job("a"), job("b", 2)]) == 2
+    assert four.workers([job("a", 0)]) is None
+    assert Slots(()).take(job("a")) == {}
+    with pytest.raises(ConfigError, match=r"^wide: trainer.devices=5, and 4 GPUs are visible here$"):
+        four.check([job("a"), job("wide", 5)])
+
+
+@pytest.mark.parametrize(
+    ("said", "found"), [("2, 3", ("2", "3")), ("", ()), ("-1", ()), ("MIG-a,GPU-b", ("MIG-a", "GPU-b"))]
+)
+def test_only_what_is_visible_is_handed_out(said: str, found: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, said)
+    assert visible() == found
+
+
+@pytest.mark.parametrize("forks", [True, False])
+def test_jobs_see_their_gpus_alone(forks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "0,6")
+    monkeypatch.setattr(crew, "cores", lambda: 2)
+    monkeypatch.setattr("trigan.cli.pool.cores", lambda: 2)
+    made = ForkLauncher((), "cli.fakes:job", ("cli.fakes",)) if forks else ExecLauncher(("python", "-m", "cli.fakes"))
+    jobs = [Job(name, ("finish", str(tmp_path / name)), tmp_path / name, Needs(1, True)) for name in "abcd"]
+    with Crew(2) as two:
+        two._launcher = made
+        assert all(one.ok for one in two.run(jobs, tmp_path / "logs"))
+    made.close()
+    seen = [(tmp_path / name / "record.json").read_text() for name in "abcd"]
+    assert seen[:2] == ["0", "6"]
+    assert set(seen) == {"0", "6"}
+
+
+def test_never_more_threads_than_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(crew, "cores", lambda: 8)
+    monkeypatch.setattr(crew.Pool, "run", lambda self, jobs, shown: asked.append(self.workers) or [])
+    with Crew(None) as all_cores:
+        all_cores._launcher = ExecLauncher()
+        for needs in (Needs(), Needs(2), Needs(2, threads=2), Needs(16)):
+            all_cores.run([Job(str(n), (), needs=needs) for n in range(9)], tmp_path)
+    with Crew(3) as three:
+        three._launcher = ExecLauncher()
+        three.run([Job(str(n), (), needs=Needs(4)) for n in range(9)], tmp_path)
+    assert asked == [8, 4, 2, 1, 2]
+
+
+def test_a_runs_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Composer().compose(["trainer=ddp_cpu", "runtime.threads=3"]).needs == Needs(2, False, 3)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConfigError, match="torch sees no GPU here; take trainer=cpu"):
+        Composer().compose(["trainer=gpu"])
+    elsewhere = Composer(here=False).compose(["trainer=ddp", "trainer.devices=4"])
+    assert elsewhere.needs == Needs(4, True, 1)
