@@ -1,7 +1,7 @@
 """What a search goes by: a score on the validation labels, and never one on the test set."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from trigan.cli.nearest import suffix
 from trigan.errors import ConfigError
@@ -18,7 +18,7 @@ class Metric:
     higher: bool
 
     @property
-    def direction(self) -> str:
+    def direction(self) -> Literal["maximize", "minimize"]:
         return "maximize" if self.higher else "minimize"
 
     @property
