@@ -11,7 +11,7 @@ from wandb_server import WandbServer
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_an_agent_drives_trigan_run(tmp_path: Path, wandb_server: WandbServer, monkeypatch: pytest.MonkeyPatch) -> None:
     import wandb
 
@@ -26,8 +26,8 @@ def test_an_agent_drives_trigan_run(tmp_path: Path, wandb_server: WandbServer, m
     for name in ("WANDB_ENTITY", "WANDB_PROJECT", "WANDB_DIR", "WANDB_SWEEP_ID"):
         monkeypatch.delenv(name, raising=False)  # W&B sets the first two for agents of this very process
     sweep = wandb.sweep(config, project="trigan", entity="me")
-    command = [COMMAND, "agent", f"me/trigan/{sweep}"]
-    done = subprocess.run(command, timeout=800, check=False, capture_output=True, text=True)
+    command = [str(COMMAND), "agent", f"me/trigan/{sweep}"]
+    done = subprocess.run(command, timeout=1700, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert wandb_server.unknown == []
     assert [started["trial"] for started in wandb_server.sweeps[sweep].started.values()] == [0, 1, 2, 3, 4]

@@ -98,8 +98,6 @@ class WandbTracking:
     ) -> "wandb.Run":
         import wandb
 
-        # a first start replaces what W&B may have under this id: of the run before --force, or of another machine
-        first = mode == "online" and not (place / AXIS).exists()
         run = wandb.init(
             project=self.project,
             entity=self.entity,
@@ -110,7 +108,7 @@ class WandbTracking:
             tags=[tag[:_TAG] for tag in info.tags if tag],
             config=dict(config),
             dir=place.parent,
-            resume=None if first else "allow",
+            resume="allow",
             settings=_settings(mode, self.timeout),
         )
         # the axis is stated, and curves stay out of the summary, so that every strategy has the same summary keys
