@@ -80,7 +80,7 @@ def test_slurm_with_a_job_that_is_preempted(local: dict[str, bytes], tmp_path: P
     assert "4 jobs: 4 done" in said
     assert results(tmp_path) == local
     (messages,) = tmp_path.glob(f"outputs/logs/tiny/.engine/*/.submitit/{job}/{job}_0_log.err")
-    assert "Requeued job" in messages.read_text()
+    assert "DUE TO JOB REQUEUE" in messages.read_text()
 
 
 def _caught_in_the_middle(folder: Path, study: subprocess.Popen[str], variables: dict[str, str]) -> str:

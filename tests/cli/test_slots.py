@@ -1,6 +1,8 @@
 """GPUs are handed out among jobs that run side by side; no GPU is needed to see that."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -65,7 +67,12 @@ def test_jobs_see_their_gpus_alone(forks: bool, tmp_path: Path, monkeypatch: pyt
 def test_never_more_threads_than_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr(crew, "cores", lambda: 8)
-    monkeypatch.setattr(crew.Pool, "run", lambda self, jobs, shown: asked.append(self.workers) or [])
+
+    def note(self: crew.Pool, jobs: Sequence[Job], shown: Any) -> list[Any]:
+        asked.append(self.workers)
+        return []
+
+    monkeypatch.setattr(crew.Pool, "run", note)
     with Crew(None) as all_cores:
         all_cores._launcher = ExecLauncher()
         for needs in (Needs(), Needs(2), Needs(2, threads=2), Needs(16)):
