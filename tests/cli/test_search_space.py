@@ -2,6 +2,7 @@
 
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 from few_steps import composer
@@ -13,11 +14,11 @@ from trigan.errors import ConfigError
 SPACES = sorted(spaces())
 
 
-def ends(one: Dimension) -> tuple[object, ...]:
+def ends(one: Dimension) -> tuple[Any, ...]:
     return one.values if one.kind != "choice" else (one.values[0], one.values[-1])
 
 
-def at(space: Space, end: int) -> dict[str, object]:
+def at(space: Space, end: int) -> dict[str, Any]:
     """The point of all first, or of all last, ends."""
     return {one.key: ends(one)[end] for one in space.dimensions}
 
