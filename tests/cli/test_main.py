@@ -97,7 +97,7 @@ def test_run_hands_over_what_was_composed(capsys: pytest.CaptureFixture[str], mo
     seen: list[tuple[Composed, bool]] = []
     import trigan.cli.run
 
-    def fake(composed: Composed, force: bool = False) -> Path:
+    def fake(composed: Composed, force: bool = False, sealed: bool = False) -> Path:
         seen.append((composed, force))
         return Path("outputs/runs/abc")
 
@@ -113,7 +113,7 @@ def test_run_hands_over_what_was_composed(capsys: pytest.CaptureFixture[str], mo
 def test_ctrl_c_is_one_line_and_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     import trigan.cli.run
 
-    def interrupted(composed: Any, force: bool = False) -> Path:
+    def interrupted(composed: Any, force: bool = False, sealed: bool = False) -> Path:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(trigan.cli.run, "run", interrupted)

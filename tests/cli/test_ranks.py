@@ -104,7 +104,7 @@ def test_run_starts_ranks_only_where_none_are(tmp_path: Path, monkeypatch: pytes
     assert len(calls) == 1
     import trigan.cli.run
 
-    def fake(composed: Any, force: bool = False) -> Path:
+    def fake(composed: Any, force: bool = False, sealed: bool = False) -> Path:
         return tmp_path
 
     monkeypatch.setattr(trigan.cli.run, "run", fake)

@@ -70,7 +70,7 @@ def test_failures_are_trials_and_end_nothing(tmp_path: Path, capsys: pytest.Capt
     made(aim, Children(play, tmp_path), Rules(Budget(trials=6), ACCURACY)).run()
     assert [how for how, _ in points(aim)] == ["FAIL"] * 4 + ["COMPLETE"] * 2
     reasons = [trial.user_attrs.get("reason") for trial in study_of(aim).trials]
-    assert reasons == ["exit 1", "killed by SIGKILL", "exit 0", "diverged", None, None]
+    assert reasons == ["exit 1", "killed by SIGKILL", "exit 0 without a record", "diverged", None, None]
     assert "6/6 done" in capsys.readouterr().err
 
 

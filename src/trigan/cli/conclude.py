@@ -123,7 +123,9 @@ def _save_predictions(path: Path, scores: Tensor, test: Labelled) -> None:
 
 
 def _save_features(path: Path, outcome: Outcome, test: Labelled) -> None:
-    """What the classifier's last layer sees of a few test images, for the report's map."""
+    """What the classifier's last layer sees of a few test images, for the report's map; nothing if it can't say."""
+    if not hasattr(outcome.classifier, "embed"):
+        return
     index, buffer = evenly_chosen(len(test)), io.BytesIO()
     features = principal_components(outputs(Embedding(outcome.classifier), test.images[index]))
     np.savez_compressed(buffer, features=features.numpy(), index=index.numpy())

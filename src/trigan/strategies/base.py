@@ -25,9 +25,9 @@ class Sees:
 class Outcome:
     """A strategy's result, frozen before the test set is opened.
 
-    ``classifier`` maps images, float (N, C, S, S) in [-1, 1], to logits (N, K); its ``embed`` gives what its last layer
-    sees, (N, F). ``probabilistic`` says whether the logits' softmax means anything. ``generator`` is what samples come
-    from, where there is one; ``weights`` are all players.
+    ``classifier`` maps images, float (N, C, S, S) in [-1, 1], to logits (N, K); its ``embed``, if it has one, gives
+    what its last layer sees, (N, F). ``probabilistic`` says whether the logits' softmax means anything. ``generator``
+    is what samples come from, where there is one; ``weights`` are all players.
     """
 
     classifier: nn.Module
