@@ -80,9 +80,7 @@ class WandbTracking:
         else:
             try:
                 if asked == "online" or logged_in():
-                    run = self._init(info, config, place, "online")
-                    _never_wait(run)
-                    return self._tracker(run, place)
+                    return self._tracker(self._init(info, config, place, "online"), place)
             except Exception as error:
                 wandb.teardown()  # else the half-open run keeps its id
                 why = f"W&B can't be reached ({first_line(error)})"
@@ -111,6 +109,8 @@ class WandbTracking:
             resume="allow",
             settings=_settings(mode, self.timeout),
         )
+        if mode == "online":
+            _never_wait(run)
         # the axis is stated, and curves stay out of the summary, so that every strategy has the same summary keys
         run.define_metric("images", summary="none", hidden=True)
         run.define_metric("*", step_metric="images", summary="none")
