@@ -112,8 +112,8 @@ class WandbTracker:
     def product(self, product: Product) -> None:
         """An artifact, named by its content: what another run has logged before is that very version, not a new one.
 
-        W&B's own way to say that a run used an artifact waits for the server and is refused offline, so it is said
-        with the logging.
+        W&B's own way to say that a run used an artifact waits for the server and is refused offline, and what is logged
+        online is not in the log that is sent later; so it is told as offline, use and all, in either case.
         """
 
         def send() -> None:
@@ -124,7 +124,10 @@ class WandbTracker:
                 json.dump(product.about, file, sort_keys=True, indent=1)
             for name, path in sorted(product.files.items()) if self._artifacts == "full" else ():
                 artifact.add_file(str(path), name=name)
-            self._run._log_artifact(artifact, use_after_commit=product.used)
+            ready, aliases = self._run._prepare_artifact(artifact)
+            self._run._interface.publish_artifact(  # type: ignore[union-attr]
+                self._run, ready, aliases, [], finalize=True, use_after_commit=product.used
+            )
 
         if self._artifacts != "none":
             self._attempt(send)
