@@ -119,11 +119,7 @@ def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ArtifactError: the file is damaged.
     """
-    try:
-        with np.load(path) as file:
-            scores, labels = np.asarray(file["scores"], dtype=np.float64), np.asarray(file["labels"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ArtifactError(f"{path}: cannot be read ({error}): {_MEND}") from error
+    scores, labels = _arrays(path, "scores", "labels")
     sound = scores.ndim == 2 and len(labels) > 0 and labels.shape == scores.shape[:1]
     if not sound or labels.min() < 0 or labels.max() >= scores.shape[1]:
         raise ArtifactError(f"{path}: scores {scores.shape} and labels {labels.shape} do not belong together: {_MEND}")
@@ -136,12 +132,17 @@ def read_features(path: Path, images: int) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ArtifactError: the file is damaged.
     """
-    try:
-        with np.load(path) as file:
-            features, index = np.asarray(file["features"], dtype=np.float64), np.asarray(file["index"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ArtifactError(f"{path}: cannot be read ({error}): {_MEND}") from error
+    features, index = _arrays(path, "features", "index")
     sound = features.ndim == 2 and len(index) > 0 and index.shape == features.shape[:1]
     if not sound or index.min() < 0 or index.max() >= images:
         raise ArtifactError(f"{path}: features {features.shape} do not belong to {images} images: {_MEND}")
     return features, index
+
+
+def _arrays(path: Path, values: str, whole: str) -> tuple[np.ndarray, np.ndarray]:
+    """Two arrays of a file: numbers as float64, and whole numbers as they are."""
+    try:
+        with np.load(path) as file:
+            return np.asarray(file[values], dtype=np.float64), np.asarray(file[whole])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ArtifactError(f"{path}: cannot be read ({error}): {_MEND}") from error
