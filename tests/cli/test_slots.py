@@ -1,5 +1,6 @@
 """GPUs are handed out among jobs that run side by side; no GPU is needed to see that."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,11 @@ def test_jobs_see_their_gpus_alone(forks: bool, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv(VARIABLE, "0,6")
     monkeypatch.setattr(crew, "cores", lambda: 2)
     monkeypatch.setattr("trigan.cli.pool.cores", lambda: 2)
-    made = ForkLauncher((), "cli.fakes:job", ("cli.fakes",)) if forks else ExecLauncher(("python", "-m", "cli.fakes"))
+    made = (
+        ForkLauncher((), "cli.fakes:job", ("cli.fakes",))
+        if forks
+        else ExecLauncher((sys.executable, "-m", "cli.fakes"))
+    )
     jobs = [Job(name, ("finish", str(tmp_path / name)), tmp_path / name, Needs(1, True)) for name in "abcd"]
     with Crew(2) as two:
         two._launcher = made

@@ -141,6 +141,10 @@ def test_classes_from_csv_with_a_digest(study: Path, tmp_path: Path, capsys: pyt
 
 MISTAKES: dict[str, tuple[Callable[[dict[str, Any], dict[str, Any]], Any], str]] = {
     "missing image": (lambda a, s: [a.update({k: v[1:] for k, v in a.items()})], "1 of 539 test images are missing"),
+    "more values": (
+        lambda a, s: [a.pop("probabilities"), a.update(classes=np.zeros(542, int))],
+        "539 indices, but predictions (542,); give one for each index",
+    ),
     "strange image": (lambda a, s: a["indices"].__setitem__(0, 9999), "image 9999 is no test image of this split"),
     "not finite": (
         lambda a, s: a["probabilities"].__setitem__((3, 0), np.nan),

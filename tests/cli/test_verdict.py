@@ -68,7 +68,7 @@ def test_a_verdict(told: list[dict[str, Any]], tmp_path: Path, capsys: pytest.Ca
 def test_minutes_end_it_after_the_first_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verdict", f"paths.outputs={tmp_path}", "regime=full", "--minutes", "0.001", "--name", "mine"]) == 0
     out = capsys.readouterr()
-    assert out.err.splitlines()[-1].startswith("1 trials took")
+    assert out.err.splitlines()[-1].startswith("1 trial took")
     page = (tmp_path / "verdicts" / "mine" / "verdict.md").read_text()
     assert page.startswith("# Verdict: digits, all labels\n\n**Not decided: with 1 trial no interval can be given")
     assert "Label-equivalents are not given" in page
@@ -79,6 +79,7 @@ def test_mistakes_are_told_before_any_work(capsys: pytest.CaptureFixture[str]) -
         (["regime.labels_per_class=5000"], "class '0' has"),
         (["debug=fast"], "debug: a verdict on debug runs would mean nothing"),
         (["strategy=joint"], "study verdict sets strategy itself"),
+        (["--minutes", "-2"], "--minutes: -2: expected a number above 0"),
         (["archtecture=dcgan"], "archtecture: no such setting; nearest: architecture"),
     ):
         assert main(["verdict", *words]) != 0

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from trigan.artifacts.atomic import explained
-from trigan.cli.arguments import Parser, at_least_one
+from trigan.cli.arguments import Parser, at_least_one, positive
 from trigan.cli.compose import Composed, Composer
 from trigan.cli.crew import Crew
 from trigan.cli.jobs import Cell
@@ -79,7 +79,8 @@ class _Course:
         code = 0
         for trial in trials:
             if self.done and self.seconds * (len(self.done) + 1) / len(self.done) > 60 * minutes:
-                print(f"{len(self.done)} trials took {self.seconds / 60:.0f} of {minutes:g} minutes", file=sys.stderr)
+                count = f"{len(self.done)} trial{'s' if len(self.done) > 1 else ''}"
+                print(f"{count} took {self.seconds / 60:.0f} of {minutes:g} minutes", file=sys.stderr)
                 break
             started = time.monotonic()
             print(f"verdict: trial {trial}, at most {len(trials)}", file=sys.stderr)
@@ -153,7 +154,10 @@ def _parser() -> Parser:
     )
     parser.add_argument("overrides", nargs="*", help="data and regime, e.g. data=mnist regime.labels_per_class=10")
     parser.add_argument(
-        "--minutes", type=float, default=30.0, help="trials are added while one more fits (default: 30; at least one)"
+        "--minutes",
+        type=positive,
+        default=30.0,
+        help="trials are added while one more fits (default: 30)",
     )
     parser.add_argument("--trials", type=at_least_one, help="at most so many (default: 10; five give intervals)")
     parser.add_argument("--workers", type=at_least_one, help="jobs at a time (default: one per core)")

@@ -35,6 +35,8 @@ def read_predictions(path: Path, test: np.ndarray, classes: int) -> Predictions:
     """
     indices, values, probabilistic = _npz(path) if path.suffix.lower() == ".npz" else _csv(path)
     _check_images(path, indices, test)
+    if values.shape[:1] != indices.shape:
+        raise DataError(f"{path}: {len(indices)} indices, but predictions {values.shape}; give one for each index")
     values = values[np.argsort(indices)][np.argsort(np.argsort(test))]
     if probabilistic:
         return Predictions(_log_probabilities(path, values, test, classes), True)

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from trigan.cli.arguments import Parser, at_least_one
+from trigan.cli.arguments import Parser, at_least_one, positive
 from trigan.cli.search.ledger import DEFAULT, TICKET, Budget
 from trigan.cli.search.metric import METRICS, Metric, metric
 from trigan.errors import ConfigError
@@ -80,17 +80,6 @@ def _budget(options: Any) -> Budget:
     return Budget(options.trials, options.hours, options.flops)
 
 
-def _positive(text: str) -> float:
-    """An argparse type: a number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
-    return value
-
-
 def _whole(text: str) -> int:
     """An argparse type: a whole number, 0 or more."""
     if not text.isdecimal():
@@ -110,8 +99,8 @@ def _parser() -> Parser:
     )
     parser.add_argument("words", nargs="*", metavar="SPACE", help="a space, or a setting for all trials")
     parser.add_argument("--trials", type=at_least_one, metavar="N", help="budget: trials of each strategy")
-    parser.add_argument("--hours", type=_positive, metavar="H", help="budget: hours that all trials take together")
-    parser.add_argument("--flops", type=_positive, metavar="F", help="budget: counted operations of all trials")
+    parser.add_argument("--hours", type=positive, metavar="H", help="budget: hours that all trials take together")
+    parser.add_argument("--flops", type=positive, metavar="F", help="budget: counted operations of all trials")
     parser.add_argument("--workers", type=at_least_one, help="trials at a time, here (default: one per core)")
     parser.add_argument("--timeout", type=at_least_one, metavar="MINUTES", help="end a trial that takes longer")
     parser.add_argument("--sampler", choices=("random", "tpe"), default="tpe")
