@@ -25,6 +25,9 @@ STUDY = {
 }
 
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
 def needs(package: str, extra: str) -> pytest.MarkDecorator:
     found = importlib.util.find_spec(f"hydra_plugins.{package}") is not None
     return pytest.mark.skipif(not found, reason=f"not installed: pip install 'trigan[{extra}]'")
@@ -41,8 +44,12 @@ def start(folder: Path, *words: str, **variables: str) -> subprocess.Popen[str]:
 
 
 def finish(study: subprocess.Popen[str]) -> str:
-    """What it said, once it has ended well."""
-    out, err = study.communicate(timeout=280)
+    """What it said, once it has ended well; one that takes too long is ended."""
+    try:
+        out, err = study.communicate(timeout=800)
+    except subprocess.TimeoutExpired:
+        study.terminate()
+        out, err = study.communicate(timeout=60)
     assert study.returncode == 0, err
     return out + err
 
@@ -63,7 +70,6 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return found
 
 
-@pytest.mark.slow
 @needs("hydra_submitit_launcher", "slurm")
 def test_slurm_with_a_job_that_is_preempted(local: dict[str, bytes], tmp_path: Path) -> None:
     reason = slurm.missing()
@@ -85,7 +91,7 @@ def test_slurm_with_a_job_that_is_preempted(local: dict[str, bytes], tmp_path: P
 
 def _caught_in_the_middle(folder: Path, study: subprocess.Popen[str], variables: dict[str, str]) -> str:
     """The Slurm job whose GAN has just left a checkpoint."""
-    until = time.monotonic() + 200
+    until = time.monotonic() + 600
     while time.monotonic() < until and study.poll() is None:
         if list(folder.glob("outputs/artifacts/**/step-*.ckpt")):
             lines = slurm.said(["squeue", "-h", "-t", "R", "-o", "%A %F_%K"], variables).split()
@@ -97,9 +103,9 @@ def _caught_in_the_middle(folder: Path, study: subprocess.Popen[str], variables:
     raise AssertionError(study.communicate()[1] if study.poll() is not None else "no job was seen at work")
 
 
-@pytest.mark.slow
 @needs("hydra_ray_launcher", "ray")
 def test_ray(local: dict[str, bytes], tmp_path: Path) -> None:
-    said = finish(start(tmp_path, "hydra/launcher=ray", "+hydra.launcher.ray.init.num_cpus=2"))
+    alone = ("+hydra.launcher.ray.init.num_cpus=2", "+hydra.launcher.ray.init.include_dashboard=false")
+    said = finish(start(tmp_path, "hydra/launcher=ray", *alone))
     assert "4 jobs: 4 done" in said
     assert results(tmp_path) == local
