@@ -47,7 +47,7 @@ def find(directory: Path) -> Failure | None:
     try:
         said = json.loads((directory / NAME).read_bytes())
         return Failure(str(said["how"]), str(said["said"]), str(said["log"]), str(said["ended"]))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError):
         return Failure("failed")
