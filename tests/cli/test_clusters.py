@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,8 @@ def start(folder: Path, *words: str, **variables: str) -> subprocess.Popen[str]:
     path.parent.mkdir(exist_ok=True)
     path.write_text(yaml.safe_dump(STUDY))
     command = [sys.executable, "-m", "trigan", "study", str(path), f"paths.outputs={folder}/outputs", *words]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", **variables}
+    found = os.pathsep.join(filter(None, sys.path))  # nodes must find what this process finds
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": found, **variables}
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -63,7 +65,6 @@ def results(folder: Path) -> dict[str, bytes]:
 def local(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """The results of the study as processes of this machine."""
     folder = tmp_path_factory.mktemp("local")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
     finish(start(folder))
     found = results(folder)
     assert len(found) == 4
@@ -75,14 +76,15 @@ def test_slurm_with_a_job_that_is_preempted(local: dict[str, bytes], tmp_path: P
     reason = slurm.missing()
     if reason:
         pytest.skip(f"no Slurm: {reason}")
-    try:
-        with slurm.running(tmp_path / "slurm") as variables:
-            study = start(tmp_path, "hydra/launcher=submitit_slurm", **variables)
-            job = _caught_in_the_middle(tmp_path, study, variables)
-            slurm.said(["scancel", "--signal=USR2", job], variables)
-            said = finish(study)
-    except RuntimeError as error:
-        pytest.skip(str(error))
+    with ExitStack() as stack:
+        try:
+            variables = stack.enter_context(slurm.running(tmp_path / "slurm"))
+        except RuntimeError as error:  # of the start alone: what goes wrong after it is a failure
+            pytest.skip(str(error))
+        study = start(tmp_path, "hydra/launcher=submitit_slurm", **variables)
+        job = _caught_in_the_middle(tmp_path, study, variables)
+        slurm.said(["scancel", "--signal=USR2", job], variables)
+        said = finish(study)
     assert "4 jobs: 4 done" in said
     assert results(tmp_path) == local
     (messages,) = tmp_path.glob(f"outputs/logs/tiny/.engine/*/.submitit/{job}/{job}_0_log.err")

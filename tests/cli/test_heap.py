@@ -30,5 +30,6 @@ def _faults(way: str) -> int:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this C library has no such setting")
 def test_freed_memory_stays_with_the_process() -> None:
-    assert _faults("leave") > 10_000
-    assert _faults("keep") < 1_000
+    left = _faults("leave")  # few where the system hands out huge pages, but never none
+    assert left > 0
+    assert _faults("keep") <= left / 10
