@@ -14,12 +14,12 @@ torch.set_num_threads(1)
 if sys.argv[1] == "keep":
     assert keep_heap()
 faults = []
-for _ in range(4):
+for _ in range(6):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     kept = [torch.ones(2**24) for _ in range(4)]  # 64 MB each
     del kept
     faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-print(faults[-1])
+print(min(faults[1:]))  # a small block in between may cost one pass a tensor of its own
 """
 
 
