@@ -59,8 +59,10 @@ def test_queries(runs: list[Record], queries: list[str], found: str) -> None:
         (["1a"], "'1a' is too short"),
         (["stratgey=joint"], "no run has 'stratgey'; did you mean strategy"),
         (["optimizer=adam"], "did you mean optimizer.nesterov, optimizer.rate"),
-        (["strategy=features"], "no such run has strategy=features; there is baseline, joint"),
-        (["trial=True"], "no such run has trial=True; there is 0, 1, 2"),
+        (["strategy=features"], "no run has strategy=features; there is baseline, joint"),
+        (["strategy=joint,bogus"], "no run has strategy=bogus; there is baseline, joint"),
+        (["trial=True"], "no run has trial=True; there is 0, 1, 2"),
+        (["strategy=joint", "optimizer.nesterov=false"], "that meets the other conditions has optimizer.nesterov=false"),
     ],
 )
 def test_a_query_that_meets_nothing_gets_one_line(runs: list[Record], queries: list[str], words: str) -> None:

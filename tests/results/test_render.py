@@ -74,7 +74,7 @@ where all four are equal.
 (n = 3, sd of paired differences 8.7).
 - Trials: 0, 1, 2.
 - Selection rule: last = weights at the end of training.
-- Stamp val-large: tied.
+- Stamp val-large (a large validation set chose the weights, as in most papers): tied.
 """
 
 TERMINAL_TOP = """\

@@ -14,7 +14,10 @@ def test_trials_are_one_row_and_settings_name_it(record: Make) -> None:
             0.8,
             trial,
             labels={"strategy": "joint", "loss": loss},
-            config={"loss": {"_target_": loss, "weight": w}, "strategy": {"objective": "fm", "inner": {"seed": trial}}},
+            config={
+                "loss": {"_target_": loss, "weight": w},
+                "strategy": {"gan": {"loss": {"_target_": loss, "weight": w}}, "inner": {"seed": trial}},
+            },
         )
         for trial in (0, 1)
         for loss, w in (("hinge", 1.0), ("least_squares", 1.0))
@@ -25,6 +28,23 @@ def test_trials_are_one_row_and_settings_name_it(record: Make) -> None:
     assert {row: {r["labels"]["trial"] for r in places[row, columns[0]]} for row in rows} == {
         row: {0, 1} for row in rows
     }
+
+
+def test_a_player_that_is_not_there_makes_no_row(record: Make) -> None:
+    """Every config holds an architecture; that of a run without G and D is none of its settings."""
+
+    def made(strategy: str, width: int, trial: int) -> Record:
+        node = {"width": width}
+        holds = {"stages": [{"architecture": node}]} if strategy == "joint" else {"steps": 5}
+        return record(
+            0.8,
+            trial,
+            labels={"strategy": strategy, "architecture": f"gan{width}"},
+            config={"architecture": node, "strategy": holds},
+        )
+
+    _, rows, _ = rows_from_records([made(s, w, t) for s in ("baseline", "joint") for w in (8, 16) for t in (0, 1)])
+    assert set(rows) == {"baseline", "joint (architecture=gan8)", "joint (architecture=gan16)"}
 
 
 def test_the_shortest_set_of_settings_is_found(record: Make) -> None:

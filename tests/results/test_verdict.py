@@ -148,3 +148,24 @@ def test_the_page(records: Records) -> None:
         "**No way of using a GAN is shown to help, over the strongest baseline that saw the same images. Shown" in none
     )
     assert "Label-equivalents are not given" in none
+
+
+def test_runs_without_samples_are_said_beside_the_verdict(records: Records) -> None:
+    built = table(records)
+    for record in built.cells["joint", "all"].records[:2]:
+        record["result"]["stamps"] = ["no-samples"]
+    page = render_verdict(
+        Circumstances("digits", 10, 10, 12.3, "c"), built, findings(built, "all", CHAINS, None), None
+    )
+    assert "| helps; in 2 of its runs no sample passed the filters, and C saw real images alone |" in page
+
+
+@pytest.mark.parametrize(
+    ("gain", "said"), [(-0.12, "fewer than any tried"), (0.05, "14"), (-0.035, "7.8"), (0.19, "37"), (0.3, "more than")]
+)
+def test_label_equivalents_have_two_digits(records: Records, gain: float, said: str) -> None:
+    """The curve is .7 at 5 labels and .1 more for each doubling; the row lies at .8 and the gain."""
+    built = table(records, gain=gain, noise=0.0, n=3)
+    found = findings(built, "all", CHAINS, curve(records, 3))
+    page = render_verdict(Circumstances("digits", 10, 3, 12.3, "c"), built, found, curve(records, 3))
+    assert f"| {said}" in page

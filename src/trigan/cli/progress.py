@@ -29,31 +29,31 @@ class Progress(Protocol):
 
 
 class Count:
-    """How many jobs are done, running and failed, and the time left at the pace so far."""
+    """How many jobs are over, running and failed, and the time left at the pace so far."""
 
     def __init__(self, total: int, workers: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.total, self.workers, self.clock = total, max(workers, 1), clock
-        self.done = self.failed = self.running = 0
+        self.over = self.failed = self.running = 0
         self.busy = 0.0
         self.since = clock()
 
     def end(self, ended: "Ended") -> None:
         """Count a job that has ended."""
         self.running -= 1
-        self.done += 1
+        self.over += 1
         self.failed += not ended.ok
         self.busy += ended.seconds
 
     def left(self) -> str:
         """Time left: mean job length times what is to do, over the workers; empty before the first job has ended."""
-        if not self.done or self.done == self.total:
+        if not self.over or self.over == self.total:
             return ""
-        to_do = self.total - self.done - self.running / 2
-        return f"about {duration(self.busy / self.done * to_do / min(self.workers, self.total - self.done))} left"
+        to_do = self.total - self.over - self.running / 2
+        return f"about {duration(self.busy / self.over * to_do / min(self.workers, self.total - self.over))} left"
 
     def __str__(self) -> str:
         failed = f", {self.failed} failed" if self.failed else ""
-        return f"{self.done}/{self.total} done{failed}"
+        return f"{self.over - self.failed}/{self.total} done{failed}"
 
 
 class Lines:
@@ -109,7 +109,7 @@ class TerminalBar:
         failed = f"{self._count.failed} failed" if self._count.failed else ""
         running = f"running {', '.join(self._names)}" if self._names else ""
         text = "  ".join(part for part in (self._count.left(), running) if part)
-        self._bar.update(self._task, completed=self._count.done, description=text, failed=failed)
+        self._bar.update(self._task, completed=self._count.over, description=text, failed=failed)
 
 
 def progress(total: int, workers: int) -> Progress:

@@ -1,5 +1,6 @@
 """A cell: the records behind one number of a table, and what they say together."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -114,9 +115,10 @@ class Cell:
         return tuple(sorted({record["result"]["rule"] for record in self.records}))
 
     @property
-    def stamps(self) -> tuple[str, ...]:
-        """All stamps of the records."""
-        return tuple(sorted({stamp for record in self.records for stamp in record["result"]["stamps"]}))
+    def stamps(self) -> dict[str, int]:
+        """The stamps of the records, and how many have each."""
+        found = Counter(stamp for record in self.records for stamp in record["result"]["stamps"])
+        return dict(sorted(found.items()))
 
     @property
     def flops(self) -> float | None:

@@ -65,15 +65,24 @@ def _meeting(left: Mapping[str, Record], known: Mapping[str, Record], key: str, 
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         raise ConfigError(f"no run has {key!r}{hint}")
     values = [value.strip() for value in wanted.split(",")]
+    there = [one[key] for one in fields.values() if key in one]
+    for value in values:
+        if not any(_same(one, value) for one in there):
+            raise ConfigError(f"no run has {key}={value}; there is {_some(there)}")
     found = {
         run: record
         for run, record in left.items()
         if key in fields[run] and any(_same(fields[run][key], value) for value in values)
     }
     if not found:
-        there = sorted({text(fields[run][key]) for run in left if key in fields[run]})
-        raise ConfigError(f"no such run has {key}={wanted}; there is {', '.join(there[:8]) or 'none with that key'}")
+        rest = _some(fields[run][key] for run in left if key in fields[run]) or "none with that key"
+        raise ConfigError(f"no run that meets the other conditions has {key}={wanted}; there is {rest}")
     return found
+
+
+def _some(values: Iterable[Any]) -> str:
+    """A few of the values, for an error line."""
+    return ", ".join(sorted({text(value) for value in values})[:8])
 
 
 def _same(value: Any, wanted: str) -> bool:

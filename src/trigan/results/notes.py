@@ -8,6 +8,16 @@ from trigan.results.record import EXTERNAL
 from trigan.results.table import Table
 from trigan.results.wording import Wording, count, listing
 
+#: What a run's stamps mean.
+STAMPS = {
+    "matched-ensemble": "the operations it was given went into an ensemble",
+    "matched-longer": "the operations it was given went into longer training",
+    "matched-restarts": "the operations it was given went into restarts, of which validation labels chose one",
+    "no-pseudo-labels": "the teacher was sure of no unlabelled image, so C learnt from the labelled ones alone",
+    "no-samples": "no sample passed the filters, so C learnt from the real images alone",
+    "val-large": "a large validation set chose the weights, as in most papers",
+}
+
 
 def notes(table: Table, wording: Wording, best_mark: str) -> list[str]:
     """The footers, one line each, only those that the table needs. ``best_mark`` says how the best is marked."""
@@ -99,17 +109,26 @@ def _origin(table: Table) -> Iterator[str]:
     rules = sorted({rule for cell in table.cells.values() for rule in cell.rules})
     if rules:
         yield f"Selection rule: {'; '.join(meaning[rule] for rule in rules)}."
-    stamped: dict[str, list[str]] = {}
-    for (row, _), cell in table.cells.items():
-        for stamp in cell.stamps:
-            stamped.setdefault(stamp, []).append(row)
-    if stamped.pop(EXTERNAL, None):
+    if any(EXTERNAL in cell.stamps for cell in table.cells.values()):
         yield (
             "external: predictions of a program outside trigan for the same test images, scored here; "
             "what it saw, how it chose and what it cost are its authors' word."
         )
-    for stamp, rows in sorted(stamped.items()):
-        yield f"Stamp {stamp}: {', '.join(dict.fromkeys(rows))}."
+    yield from _stamps(table)
+
+
+def _stamps(table: Table) -> Iterator[str]:
+    """What each stamp means, and whose it is: of how many of a row's runs, over all columns."""
+    stamps = sorted({stamp for cell in table.cells.values() for stamp in cell.stamps if stamp != EXTERNAL})
+    for stamp in stamps:
+        rows = []
+        for row in table.spec.rows:
+            cells = [table.cells[row, column] for column in table.spec.columns]
+            runs, all_runs = sum(cell.stamps.get(stamp, 0) for cell in cells), sum(len(cell.records) for cell in cells)
+            if runs:
+                rows.append(row if runs == all_runs else f"{row}, {runs} of {all_runs} runs")
+        meaning = STAMPS.get(stamp)
+        yield f"Stamp {stamp}{f' ({meaning})' if meaning else ''}: {'; '.join(rows)}."
 
 
 def _published(table: Table) -> Iterator[str]:

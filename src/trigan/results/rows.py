@@ -1,7 +1,7 @@
 """Rows and columns for records that no study has named: grouped by config, named by what differs."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -20,6 +20,8 @@ _SUGGESTED = "data.suggested."
 REPEATED = ("trial", "seed")
 #: Names that stand for whole subtrees of a config; a row is told from another by these first.
 _LABELS = ("architecture", "loss", "classifier")
+#: Groups that are composed for every run, and count where the strategy holds their object.
+_SHARED = ("architecture", "loss", "optimizer", "classifier", "augmentation", "balance")
 _STRATEGIES = ("baseline", "augment", "features", "joint")
 
 
@@ -46,13 +48,31 @@ def settings(record: Record, suggestions: Collection[str] = ()) -> dict[str, str
     ``suggestions``: those that differ between the data sets at hand, where a row's steps are not one number.
     """
     labels: dict[str, Any] = {key: record["labels"][key] for key in _LABELS}  # type: ignore[literal-required]
-    config = flatten(record["config"])
-    found = {key: text(value) for key, value in {**config, **labels}.items() if _counts(key)}
+    config, idle = flatten(record["config"]), _idle(record["config"])
+    found = {
+        key: text(value)
+        for key, value in {**config, **labels}.items()
+        if _counts(key) and key.partition(".")[0] not in idle
+    }
     for name in suggestions:
         for key, value in found.items():
             if _follows(key, name) and value == text(config.get(_SUGGESTED + name)):
                 found[key] = "suggested"
     return found
+
+
+def _idle(config: Mapping[str, Any]) -> set[str]:
+    """The shared groups that stand nowhere in the strategy: a baseline has no architecture, though one is composed."""
+    played = list(_nodes(config.get("strategy")))
+    return {key for key in _SHARED if key in config and config[key] not in played}
+
+
+def _nodes(node: Any) -> Iterator[Mapping[str, Any]]:
+    """Every mapping inside a nested config, itself included."""
+    if isinstance(node, Mapping):
+        yield node
+    for item in node.values() if isinstance(node, Mapping) else node if isinstance(node, list) else ():
+        yield from _nodes(item)
 
 
 def _follows(key: str, suggestion: str) -> bool:

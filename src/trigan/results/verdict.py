@@ -69,6 +69,7 @@ class Finding:
         worth: in labels of the baseline; None where there is no curve.
         steps: where the gain over the first row of its chain comes from.
         cost: counted operations of a run, over those of the reference's.
+        without_samples: runs in which no sample passed the filters, so that there was nothing of a GAN in them.
     """
 
     row: str
@@ -78,6 +79,7 @@ class Finding:
     worth: Equivalent | None
     steps: tuple[Step, ...]
     cost: float
+    without_samples: int = 0
 
     @property
     def resolved(self) -> bool:
@@ -116,6 +118,7 @@ def findings(
                 equivalent(curve, cell.values) if curve is not None else None,
                 _steps(gain.row, column, chains.get(gain.row, ()), table),
                 _ratio(cell, reference),
+                cell.stamps.get("no-samples", 0),
             )
         )
     return tuple(found)

@@ -72,7 +72,7 @@ def _gains(found: Sequence[Finding], wording: Wording) -> str:
             "-" if one.detectable is None else f"{wording.value(one.detectable)} {wording.unit}",
             _worth(one.worth),
             "-" if math.isnan(one.cost) else f"{one.cost:.1f} x",
-            _verdict(one),
+            _verdict(one) + _caution(one),
         )
         for one in found
     ]
@@ -91,7 +91,10 @@ def _worth(worth: Equivalent | None) -> str:
 def _labels(number: float) -> str:
     if math.isinf(number):
         return "more than all tried"
-    return "fewer than any tried" if number == 0 else f"{number:.3g}"
+    if number == 0:
+        return "fewer than any tried"
+    exponent = math.floor(math.log10(number))
+    return f"{round(number, 1 - exponent):.{max(0, 1 - exponent)}f}"
 
 
 def _verdict(one: Finding) -> str:
@@ -106,13 +109,20 @@ def _verdict(one: Finding) -> str:
     return "not resolved: no practical number of trials would"
 
 
+def _caution(one: Finding) -> str:
+    if not one.without_samples:
+        return ""
+    return f"; in {one.without_samples} of its runs no sample passed the filters, and C saw real images alone"
+
+
 def _explained(found: Sequence[Finding], circumstances: Circumstances) -> Iterator[str]:
     yield "gain: in points, within trials, with its 95 % interval (its range below five trials)."
     yield "seen from: a true gain smaller than this would mostly have gone unseen with these trials."
     if any(one.worth is not None for one in found):
         yield (
             "worth in labels: how many labels per class the classifier with classic augmentation needs to score as "
-            "this row does, read off its curve below; in brackets the 95 % bootstrap interval over trials."
+            "this row does, read off its curve below (two digits; where the curve falls it is taken as level); in "
+            "brackets the 95 % bootstrap interval over trials."
         )
     else:
         yield "Label-equivalents are not given: there are no further labels to give to a baseline."
