@@ -75,7 +75,7 @@ def test_check(split: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     ("arguments", "line"),
     [
         (["splits", "exprot"], "trigan splits exprot: no such command; nearest: export"),
-        (["splits", "export"], "the following arguments are required: --output"),
+        (["splits", "export"], "needed: --output"),
         (["splits", "export", "regime=frozen", "-o", "x.json"], "regime=frozen needs a split file"),
         (["splits", "export", "--trial", "1", "-o", "x.json"], "--trial: goes with --study; write trial=1"),
         (["splits", "export", "--study", "demo", "-o", "x.json"], "--trial is not given: study demo has 0, 1, 2"),

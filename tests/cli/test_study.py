@@ -167,6 +167,9 @@ def test_command_skips_what_is_done_and_runs_matched_rows_last(
     assert "1 of 6 jobs done" in capsys.readouterr().out
     assert main(["study", str(path), own, "--dry-run"]) == 0
     assert "trigan run architecture.width=4" in capsys.readouterr().out
+    (tmp_path / "mine").mkdir()
+    assert main(["study", str(path), own, "--dry-run", "--config-dir", str(tmp_path / "mine")]) == 0
+    assert f"trigan run --config-dir {tmp_path}/mine architecture.width=4" in capsys.readouterr().out
     assert batches == []
     capsys.readouterr()
     (tmp_path / "runs" / plan.jobs().cells[0].hash / "wandb" / "offline-run-1").mkdir(parents=True)
@@ -264,7 +267,7 @@ def test_how_jobs_stand(tmp_path: Path, composer: Composer, capsys: pytest.Captu
     page = capsys.readouterr().out
     assert f"failed   {failed.hash}  {failed.name}  (exit 3: trigan: it broke)" in page
     assert "1 of 12 jobs done, 1 running, 1 failed, 9 missing; about 16 min 30 s left with 1 at a time, rows" in page
-    show_plan(jobs, "an hour on 2 cores", 1)
+    show_plan(jobs, [], "an hour on 2 cores", 1)
     assert f"done   {done.hash}  {done.name}  (1 min 30 s, 2 GFLOP as its row so far)" in capsys.readouterr().out
 
 

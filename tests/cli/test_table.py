@@ -180,8 +180,18 @@ def test_a_record_in_another_runs_folder(file: Path, own: str, plan: Plan, capsy
     assert f"{second.record}: the record of another run, {first.hash}" in capsys.readouterr().err
 
 
-def test_a_table_of_nothing_yet(file: Path, own: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["table", str(file), own]) == 0
-    captured = capsys.readouterr()
-    assert "No run of this table is finished yet." in captured.out
-    assert captured.err.startswith("0 of 6 jobs have a record; ")
+def test_a_study_that_never_ran_has_no_table(
+    file: Path, own: str, plan: Plan, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without any run here the images are not even looked at: they may have to be fetched."""
+    with monkeypatch.context() as patched:
+        patched.setattr("trigan.cli.compose.Composed.load_data", None)
+        assert main(["table", str(file), own]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "study table: no run is finished under" in said.err
+    other = plan.jobs().cells[0].record.parents[1] / "another" / "record.json"
+    other.parent.mkdir(parents=True)
+    other.write_text("{}")
+    assert main(["table", str(file), own]) == 2
+    assert "study table: no run is finished under" in capsys.readouterr().err

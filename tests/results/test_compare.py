@@ -62,7 +62,10 @@ def test_queries(runs: list[Record], queries: list[str], found: str) -> None:
         (["strategy=features"], "no run has strategy=features; there is baseline, joint"),
         (["strategy=joint,bogus"], "no run has strategy=bogus; there is baseline, joint"),
         (["trial=True"], "no run has trial=True; there is 0, 1, 2"),
-        (["strategy=joint", "optimizer.nesterov=false"], "that meets the other conditions has optimizer.nesterov=false"),
+        (
+            ["strategy=joint", "optimizer.nesterov=false"],
+            "that meets the other conditions has optimizer.nesterov=false",
+        ),
     ],
 )
 def test_a_query_that_meets_nothing_gets_one_line(runs: list[Record], queries: list[str], words: str) -> None:

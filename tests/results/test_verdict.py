@@ -154,9 +154,7 @@ def test_runs_without_samples_are_said_beside_the_verdict(records: Records) -> N
     built = table(records)
     for record in built.cells["joint", "all"].records[:2]:
         record["result"]["stamps"] = ["no-samples"]
-    page = render_verdict(
-        Circumstances("digits", 10, 10, 12.3, "c"), built, findings(built, "all", CHAINS, None), None
-    )
+    page = render_verdict(Circumstances("digits", 10, 10, 12.3, "c"), built, findings(built, "all", CHAINS, None), None)
     assert "| helps; in 2 of its runs no sample passed the filters, and C saw real images alone |" in page
 
 

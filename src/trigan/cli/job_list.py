@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trigan.cli import failure
+from trigan.cli.arguments import shell_line
 from trigan.cli.jobs import Cell, Jobs
 from trigan.results.files import write_atomically
 
@@ -38,7 +39,7 @@ def write_job_list(jobs: Jobs, extra: Sequence[str], file: Path, retry: bool) ->
 
 
 def _line(cell: Cell, extra: Sequence[str]) -> str:
-    return shlex.join([*_command(), "run", *extra, *cell.arguments])
+    return shell_line([*_command(), "run", *extra, *cell.arguments])
 
 
 def _command() -> list[str]:

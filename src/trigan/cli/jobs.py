@@ -12,8 +12,10 @@ from trigan.artifacts.atomic import explained
 from trigan.cli import places
 from trigan.cli.launchers import Needs
 from trigan.cli.study_file import Line, StudyFile
-from trigan.errors import ArtifactError
+from trigan.errors import ArtifactError, ConfigError
+from trigan.results.external import FOLDER as EXTERNAL_FOLDER
 from trigan.results.files import write_atomically
+from trigan.results.record import RECORD_NAME
 
 if TYPE_CHECKING:
     from trigan.cli.study import Plan
@@ -68,6 +70,11 @@ class Jobs:
 
     def __len__(self) -> int:
         return len(self.cells) + len(self.waiting)
+
+    @property
+    def runs(self) -> Path:
+        """Where the runs are, each in its own folder."""
+        return self.cells[0].record.parents[1]
 
     def folder(self, study: StudyFile) -> Path:
         """Where the study's table and pages go."""
@@ -133,21 +140,39 @@ def outputs_of(overrides: Sequence[str]) -> Path:
     return Path(given[-1].strip("'\"") if given else "outputs").expanduser().absolute()
 
 
-def look(shelf: Shelf, study: StudyFile, plan: Callable[[], "Plan"]) -> Jobs:
+def look(shelf: Shelf, study: StudyFile, plan: Callable[[], "Plan"], finished: bool = False) -> Jobs:
     """The study's jobs as last composed; composed now where they never were, or where matched ones have become known.
 
+    Args:
+        finished: a study of which nothing is finished is refused, if that can be told without loading its images.
+
     Raises:
-        ConfigError: a job that cannot be composed.
+        ConfigError: a job that cannot be composed, or nothing finished.
     """
     jobs = shelf.find(study)
     if jobs is None:
-        jobs = plan().jobs()
+        planned = plan()
+        if finished:
+            _require_a_record(planned, study)
+        jobs = planned.jobs()
     elif any(ready(jobs.cells, column, trial) for _, column, trial in jobs.waiting):
         jobs = plan().with_matched(replace(jobs, waiting=()))
     else:
         return jobs
     shelf.keep(jobs)
     return jobs
+
+
+def _require_a_record(plan: "Plan", study: StudyFile) -> None:
+    first = plan.first()
+    places = first.paths.runs, first.paths.outputs / EXTERNAL_FOLDER
+    if first.debug is None and not any(path for place in places for path in place.glob(f"*/{RECORD_NAME}")):
+        raise nothing_finished(study, f"under {first.paths.runs}")
+
+
+def nothing_finished(study: StudyFile, where: str) -> ConfigError:
+    """The error of a command that shows what a study has, where it has nothing."""
+    return ConfigError(f"study {study.name}: no run is finished {where}; `trigan study {study.name}` runs it")
 
 
 def plan_of(study: StudyFile, options: Any) -> "Plan":

@@ -5,7 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from trigan.cli.arguments import Parser
-from trigan.cli.jobs import Shelf, look, named, plan_of
+from trigan.cli.jobs import Shelf, look, named, nothing_finished, plan_of
 from trigan.cli.study_file import StudyFile, find, read
 from trigan.cli.study_table import study_table
 from trigan.errors import ConfigError
@@ -20,13 +20,13 @@ def main(arguments: list[str]) -> int:
     """Write the page and print where it is; runs nothing."""
     options = _parser().parse_intermixed_args(arguments)
     study = read(find(options.name), options.scale)
-    jobs = look(Shelf.of(study, options.overrides, options.config_dir), study, lambda: plan_of(study, options))
+    shelf = Shelf.of(study, options.overrides, options.config_dir)
+    jobs = look(shelf, study, lambda: plan_of(study, options), finished=True)
     if jobs.debug:
         raise ConfigError("debug runs enter no table, and so no report; leave debug=... out")
     done = [cell for cell in jobs.cells if cell.done]
     if not done:
-        mend = f"`trigan study {options.name}` runs it"
-        raise ConfigError(f"study {study.name}: no run is finished under {jobs.cells[0].record.parents[1]}; {mend}")
+        raise nothing_finished(study, f"under {jobs.runs}")
     study = named(study, jobs)
     material = Material(
         _heading(study), study_table(study, done, jobs.outputs), {cell.hash: cell.record.parent for cell in done}

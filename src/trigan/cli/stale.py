@@ -19,7 +19,7 @@ def stale(study: StudyFile, jobs: Jobs) -> Counter[str]:
     """
     rows, own = {row.name for row in study.rows}, {cell.hash for cell in jobs.cells}
     found: Counter[str] = Counter()
-    for path in jobs.cells[0].record.parents[1].glob(f"*/{RECORD_NAME}"):
+    for path in jobs.runs.glob(f"*/{RECORD_NAME}"):
         record = {} if path.parent.name in own else _read(path)
         labels = record.get("labels", {})
         mine = labels.get("study") == study.name and labels.get("row") in rows and labels.get("trial") in study.trials

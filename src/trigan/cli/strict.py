@@ -57,7 +57,7 @@ def check_choice(group: str, choice: Any, options: Sequence[str]) -> None:
     if isinstance(choice, list):
         raise ConfigError(f"{group}={','.join(map(str, choice))}: one choice is needed; several runs: -m {group}=A,B")
     if choice is not None and str(choice) not in options:
-        near = suffix(str(choice), options)
+        near = suffix(str(choice), options) or "; choices of your own are found with --config-dir FOLDER"
         raise ConfigError(f"{group}={choice}: no such choice; choices: {', '.join(options)}{near}")
 
 

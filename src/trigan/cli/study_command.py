@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
     if options.dry_run:
         from trigan.cli.study_status import show_plan
 
-        show_plan(plan_of(study, options).jobs(), study.about.cost, options.workers)
+        show_plan(plan_of(study, options).jobs(), _extra(options), study.about.cost, options.workers)
         return 0
     if options.jobs_file:
         from trigan.cli.job_list import write_job_list
@@ -76,7 +76,7 @@ def _run_study(study: StudyFile, shelf: Shelf, options: Any) -> int:
     _tell_offline(jobs.cells)
     code = 1 if jobs.waiting else summary.code
     if jobs.debug:
-        print("debug runs enter no table; their records are under", jobs.cells[0].record.parents[1])
+        print("debug runs enter no table; their records are under", jobs.runs)
         return code
     study = named(study, jobs)
     table = write_table(study, jobs)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from trigan.cli import failure
+from trigan.cli.arguments import shell_line
 from trigan.cli.jobs import Cell, Jobs
 from trigan.cli.pool import cores
 from trigan.cli.progress import duration
@@ -116,15 +117,18 @@ def show_status(jobs: Jobs, workers: int | None) -> None:
     print(f"{', '.join(parts)}; {left(to_do, expenses(jobs.cells), workers)}")
 
 
-def show_plan(jobs: Jobs, cost: str, workers: int | None) -> None:
-    """Print each job, the command of those to do, and what they will cost: as far as finished runs tell."""
-    import shlex
+def show_plan(jobs: Jobs, extra: Sequence[str], cost: str, workers: int | None) -> None:
+    """Print each job, the command of those to do, and what they will cost: as far as finished runs tell.
 
+    Args:
+        extra: what goes before every job's settings.
+        cost: as the study's file states it.
+    """
     spent = expenses(jobs.cells)
     for cell in jobs.cells:
         print(f"{'done' if cell.done else 'to do':5}  {cell.hash}  {cell.name}{_price(cell.row.name, spent)}")
         if not cell.done:
-            print("       trigan run " + " ".join(shlex.quote(argument) for argument in cell.arguments))
+            print("       " + shell_line(["trigan", "run", *extra, *cell.arguments]))
     for row, column, trial in jobs.waiting:
         print(f"to do  {'after the others':20}  {row}, {column}, trial {trial}{_price(row, spent)}")
     to_do = [c.row.name for c in jobs.cells if not c.done] + [row for row, _, _ in jobs.waiting]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from trigan.cli.arguments import Parser
-from trigan.cli.jobs import Cell, Jobs, Shelf, look, named, plan_of
+from trigan.cli.jobs import Cell, Jobs, Shelf, look, named, nothing_finished, plan_of
 from trigan.cli.study_file import StudyFile, find, read
 from trigan.cli.study_table import FORMATS, print_terminal, rendered, study_table
 from trigan.errors import ConfigError
@@ -22,7 +22,8 @@ def main(arguments: list[str]) -> int:
     """Print the table, or write it to a file."""
     options = _parser().parse_intermixed_args(arguments)
     study = read(find(options.name), options.scale)
-    jobs = look(Shelf.of(study, options.overrides, options.config_dir), study, lambda: plan_of(study, options))
+    shelf = Shelf.of(study, options.overrides, options.config_dir)
+    jobs = look(shelf, study, lambda: plan_of(study, options), finished=not options.source)
     if jobs.debug:
         raise ConfigError("debug runs enter no table: take debug= away")
     with tempfile.TemporaryDirectory(prefix="trigan-") as folder:
@@ -31,8 +32,10 @@ def main(arguments: list[str]) -> int:
         reading = replace(study.reading, metric=options.metric or study.reading.metric)
         table = study_table(replace(named(study, jobs), reading=reading), jobs.cells, jobs.outputs)
         done = sum(cell.done for cell in jobs.cells)
+    where = f" in W&B's {options.source}" if options.source else ""
+    if not any(cell.records for cell in table.cells.values()):
+        raise nothing_finished(study, where.strip() or f"under {jobs.runs}")
     if done < len(jobs):
-        where = f" in W&B's {options.source}" if options.source else ""
         print(
             f"{done} of {len(jobs)} jobs have a record{where}; `trigan study {options.name}` runs the rest",
             file=sys.stderr,

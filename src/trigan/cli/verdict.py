@@ -1,5 +1,6 @@
 """``trigan verdict``: a small fixed study on anybody's images, and one page that says whether a GAN helps there."""
 
+import re
 import shlex
 import sys
 import time
@@ -19,6 +20,7 @@ from trigan.cli.study import Plan
 from trigan.cli.study_command import run_jobs
 from trigan.cli.study_file import Line, StudyFile, find, read
 from trigan.cli.study_table import study_table
+from trigan.data.types import Source
 from trigan.errors import ConfigError, DataError
 from trigan.results.files import write_atomically
 from trigan.results.pictures import comparison
@@ -30,6 +32,8 @@ STUDY = "verdict"
 #: Budgets that the baseline is tried with, over the one at hand.
 TIMES = (0.5, 1, 2, 4, 8)
 _LABELS = "regime.labels_per_class"
+#: Data choices that may be any images: what they are called is the images' own name.
+_OWN = ("folder", "hub", "npz")
 
 
 def main(arguments: list[str]) -> int:
@@ -56,7 +60,9 @@ class _Course:
     def __init__(self, composer: Composer, study: StudyFile, overrides: Sequence[str], first: Composed) -> None:
         self.composer, self.overrides, self.first = composer, tuple(overrides), first
         self.labels: int | None = first.config["regime"].get("labels_per_class")
-        budgets = _budgets(first, self.labels) if self.labels else ()
+        self.source = first.load_data()
+        self.data = self.source.name if first.choices["data"] in _OWN else str(first.choices["data"])
+        budgets = _budgets(first, self.source, self.labels) if self.labels else ()
         name = f"{self.labels} a class" if self.labels else "all labels"
         self.study = replace(study, columns=(Line(name, ()),))
         reference = next(row for row in study.rows if row.name == study.reading.reference)
@@ -70,8 +76,9 @@ class _Course:
 
     @property
     def folder(self) -> Path:
-        """Where the page goes: one folder for each data set and budget."""
-        data = str(self.first.choices["data"])
+        """Where the page goes: one folder for each data set and budget, and for own images also for their state."""
+        own = f"-{self.source.fingerprint[:6]}" if self.first.choices["data"] in _OWN else ""
+        data = re.sub(r"[^\w.-]+", "-", self.data) + own
         return self.first.paths.outputs / "verdicts" / f"{data}-{self.study.columns[0].name.replace(' ', '-')}"
 
     def run(self, crew: Crew, trials: Sequence[int], minutes: float, extra: Sequence[str]) -> int:
@@ -109,9 +116,7 @@ class _Course:
         with explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
         comparison(table, folder / "comparison.png")
-        told = Circumstances(
-            str(self.first.choices["data"]), self.labels, len(trials), self.seconds / 60, command, ("comparison.png",)
-        )
+        told = Circumstances(self.data, self.labels, len(trials), self.seconds / 60, command, ("comparison.png",))
         page = render_verdict(told, table, findings(table, column, self.study.reading.chains, curve), curve)
         write_atomically(folder / "verdict.md", page.encode())
         console = Console()
@@ -128,12 +133,11 @@ class _Course:
         return Curve.of({**cells, **({self.labels: table.cells[row, column]} if self.labels else {})})
 
 
-def _budgets(first: Composed, labels: int) -> tuple[int, ...]:
+def _budgets(first: Composed, source: Source, labels: int) -> tuple[int, ...]:
     """Labels per class for the baseline's curve: those of ``TIMES`` that the images can supply."""
     from trigan.data.split import draw
 
-    source, regime = first.load_data(), first.build().regime
-    found = []
+    regime, found = first.build().regime, []
     for n in sorted({round(times * labels) for times in TIMES if round(times * labels) >= 1}):
         try:
             draw(source, replace(regime, labels_per_class=n), first.trial)

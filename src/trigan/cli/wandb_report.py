@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trigan.cli.arguments import Parser
-from trigan.cli.jobs import Cell, Shelf, look, named, plan_of
+from trigan.cli.jobs import Cell, Shelf, look, named, nothing_finished, plan_of
 from trigan.cli.study_file import StudyFile, find, read
 from trigan.cli.study_table import rendered, study_table
 from trigan.errors import ConfigError
@@ -21,12 +21,13 @@ def main(arguments: list[str]) -> int:
     """Save the report, or what is new in it, and print its address."""
     options = _parser().parse_intermixed_args(arguments)
     study = read(find(options.name), options.scale)
-    jobs = look(Shelf.of(study, options.overrides, options.config_dir), study, lambda: plan_of(study, options))
+    shelf = Shelf.of(study, options.overrides, options.config_dir)
+    jobs = look(shelf, study, lambda: plan_of(study, options), finished=True)
     if jobs.debug:
         raise ConfigError("debug runs enter no table, and so no report; leave debug=... out")
     done = [cell for cell in jobs.cells if cell.done]
     if not done:
-        raise ConfigError(f"study {study.name}: no run is finished; `trigan study {options.name}` runs it")
+        raise nothing_finished(study, f"under {jobs.runs}")
     from trigan.tracking.wandb import public_api
 
     entity = options.entity or str(public_api().default_entity)

@@ -41,7 +41,13 @@ def read_predictions(path: Path, test: np.ndarray, classes: int) -> Predictions:
     if probabilistic:
         return Predictions(_log_probabilities(path, values, test, classes), True)
     if values.ndim != 1 or values.dtype.kind not in "iu":
-        raise DataError(f"{path}: classes must be whole numbers (N,), not {values.dtype} {values.shape}")
+        given = (
+            f"{values[0]!r}" if values.ndim == 1 and values.dtype.kind in "OUS" else f"{values.dtype} {values.shape}"
+        )
+        raise DataError(
+            f"{path}: classes must be whole numbers (N,), 0 to {classes - 1} in the order of the split file's class "
+            f"names, not {given}"
+        )
     if int(values.min()) < 0 or int(values.max()) >= classes:
         raise DataError(f"{path}: classes lie in {values.min()}..{values.max()}, should be 0..{classes - 1}")
     return Predictions(np.eye(classes)[values], False)

@@ -1,29 +1,9 @@
 """Published figures: ``published.csv`` of a study, and where in our table a figure may stand.
 
-One figure a line, under a header with all of ``KEYS`` in any order:
-
-- ``row``, ``column``: the place in our table that the figure is about; empty where we have none, and ``note`` says what
-  it is then.
-- ``value``, ``spread``: as they are printed there, in our unit (percent for scores, so an error of 0.93 is 99.07);
-  ``spread_kind``: ``sd``, ``sem``, ``interval95`` (half its width), or ``none`` beside an empty ``spread``.
-- ``arxiv``: the paper's id; empty for a pilot of ours alone. ``draws``: of labels or seeds; empty where not stated.
-- ``dataset``, ``metric``, ``split``, ``labels_training``, ``labels_selection``, ``architecture``: conditions (below).
-- ``tag``: the evidence. ``R``: read in the authors' paper or code; ``T``: read in a transcript of it; ``P``: a pilot of
-  ours. ``M``, from memory, is refused.
-- ``note``: whatever else the reader should know.
-
-A figure stands beside a cell only if it has all conditions of each of the cell's records. A record tells them so:
-
-- data set: ``labels.data``, and after it what was changed: ``mnist, 16 px``, ``mnist, 3 channels``,
-  ``mnist, imbalanced``, ``mnist, noisy labels``.
-- metric: that of the table, by its key (``accuracy``).
-- split: ``official`` if ``result.split.test_redrawn`` is false, else ``hash`` (redrawn in each trial by trigan's own
-  hash); a figure may also have ``other: WORDS``, which matches nothing.
-- labels: ``result.labels.training`` and ``.selection``, over all classes; empty: not stated, which matches nothing.
-- architecture class: the choices that name the networks that the run has, by the players in ``result.cost.images``:
-  ``labels.architecture`` where there is a discriminator or generator, ``labels.classifier`` where there is a
-  classifier, both joined by ``+`` (``small_cnn``, ``dcgan``, ``dcgan+small_cnn``), ``none`` without any. A paper's
-  network of the same class is written by that name, widths aside; any other in words of one's own, or empty.
+Its columns, and when a figure may stand beside a cell, are told in `experiments/README.md`. A cell's conditions are
+read from its records: the data set from ``labels.data`` and what was changed after it, the split from
+``result.split.test_redrawn``, labels from ``result.labels``, the architecture class from the players in
+``result.cost.images``.
 
 What L, U, V and X were is not among them: no figure is tested against ours.
 """

@@ -105,11 +105,12 @@ def drawing(width: int, height: int, parts: Iterable[str], alt: str) -> str:
     )
 
 
-def label(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
-    """A text at a place."""
+def label(x: float, y: float, text: str, kind: str = "", anchor: str = "start", turned: int = 0) -> str:
+    """A text at a place, turned about it by so many degrees."""
     kinds = f' class="{kind}"' if kind else ""
     anchored = f' text-anchor="{anchor}"' if anchor != "start" else ""
-    return f'<text x="{number(x)}" y="{number(y)}"{kinds}{anchored}>{escape(text)}</text>'
+    turn = f' transform="rotate({turned} {number(x)} {number(y)})"' if turned else ""
+    return f'<text x="{number(x)}" y="{number(y)}"{kinds}{anchored}{turn}>{escape(text)}</text>'
 
 
 def stroke(path: str, index: int, width: float = 2.0, opacity: float = 1.0, dash: str = "") -> str:

@@ -18,6 +18,8 @@ NUMBERED = 20
 #: Classes shown by their gains: where there are more, those with the lowest and highest.
 GAINS = 20
 _SQUARE, _LINE = 26, 18
+#: Letters of a class's name beside a matrix.
+_LETTERS = 10
 
 
 def confusion(material: Material) -> Section:
@@ -53,8 +55,9 @@ def _matrix(row: str, cell: Cell) -> str:
 
 
 def _numbers(share: np.ndarray, names: Sequence[str], alt: str) -> str:
-    left = 8 + 7 * min(10, max(map(len, names)))
-    size = _SQUARE * len(share)
+    longest = min(_LETTERS, max(map(len, names)))
+    left, size = 8 + 7 * longest, _SQUARE * len(share)
+    slanted = longest > 3  # as much of a name as beside the rows
     parts = []
     for i, j in np.ndindex(share.shape):
         if (percent := round(100 * float(share[i, j]))) == 0:
@@ -66,10 +69,14 @@ def _numbers(share: np.ndarray, names: Sequence[str], alt: str) -> str:
         parts.append(label(x + _SQUARE / 2, y + 17, str(percent), ink, "middle"))
     for index, name in enumerate(names):
         middle = _SQUARE * index + _SQUARE / 2
-        parts.append(label(left - 5, middle + 4, _short(name, 10), "small", "end"))
-        parts.append(label(left + middle, size + 14, _short(name, 3), "small", "middle"))
+        short = _short(name, _LETTERS)
+        parts.append(label(left - 5, middle + 4, short, "small", "end"))
+        if slanted:
+            parts.append(label(left + middle + 5, size + 12, short, "small", "end", -45))
+        else:
+            parts.append(label(left + middle, size + 14, short, "small", "middle"))
     parts.append(f'<rect class="frame" x="{left}" y="0" width="{size}" height="{size}"/>')
-    return drawing(left + size + 2, size + 20, parts, alt)
+    return drawing(left + size + 2, size + (14 + 5 * longest if slanted else 20), parts, alt)
 
 
 def _short(name: str, limit: int) -> str:
