@@ -25,6 +25,7 @@ def run_hash(composer: Composer, *overrides: str, fingerprint: str = "f") -> str
         "trainer=ddp_cpu",
         "trial=0",
         "seed=0",
+        "tuned.trials=3",
     ],
 )
 def test_observers_and_places_do_not_count(composer: Composer, override: str) -> None:
@@ -42,6 +43,7 @@ def test_observers_and_places_do_not_count(composer: Composer, override: str) ->
         "trainer.precision=bf16",
         "debug=fast",
         "strategy.matched_flops=1",
+        "tuned.search=mine",
     ],
 )
 def test_all_else_counts(composer: Composer, override: str) -> None:

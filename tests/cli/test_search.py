@@ -1,8 +1,12 @@
 """`trigan search`: workers over a shared list of trials, with children that only write what a run would have left."""
 
 import json
+import os
+import signal
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,11 +20,12 @@ from trigan.cli.search import ledger, worker
 from trigan.cli.search.findings import leave
 from trigan.cli.search.ledger import Budget
 from trigan.cli.search.presence import Presence
-from trigan.cli.search.storage import open_storage, require_optuna
+from trigan.cli.search.storage import open_storage, reached, require_optuna
 from trigan.cli.search.worker import Rules
+from trigan.cli.settings import OBSERVERS
 from trigan.cli.settings_file import read, under
 from trigan.data.sealed import SealedTest
-from trigan.errors import ArtifactError, ConfigError
+from trigan.errors import ArtifactError, ConfigError, TriganError
 
 require_optuna()
 
@@ -72,6 +77,30 @@ def test_failures_are_trials_and_end_nothing(tmp_path: Path, capsys: pytest.Capt
     reasons = [trial.user_attrs.get("reason") for trial in study_of(aim).trials]
     assert reasons == ["exit 1", "killed by SIGKILL", "exit 0 without a record", "diverged", None, None]
     assert "6/6 done" in capsys.readouterr().err
+
+
+def test_a_trial_that_takes_too_long_is_ended_and_has_failed(tmp_path: Path) -> None:
+    aim, children = target(tmp_path), Children(lambda folder, point: None, tmp_path)
+    made(aim, children, Rules(Budget(trials=2), ACCURACY, timeout=0.01)).run()
+    assert points(aim) == [("FAIL", None)] * 2
+    assert [trial.user_attrs["reason"] for trial in study_of(aim).trials] == ["timed out"] * 2
+    assert children.signals == [(f"toy trial {n}", signal.SIGTERM) for n in (0, 1)]
+
+
+def test_a_database_that_goes_away_is_told_in_one_line(tmp_path: Path) -> None:
+    file = tmp_path / "trials.db"
+
+    def play(folder: Path, point: Mapping[str, str]) -> int:
+        with sqlite3.connect(file) as base:
+            base.execute("DROP TABLE trial_params")
+        return score(folder, point)
+
+    where = f"sqlite:///{file}"
+    worker = made(target(tmp_path), Children(play, tmp_path), Rules(Budget(trials=2), ACCURACY), where=where)
+    with pytest.raises(TriganError) as caught, reached(where):
+        worker.run()
+    assert str(caught.value).startswith(f"--storage {where}: lost (")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_point_that_makes_no_sense_and_a_point_that_is_known_start_no_child(tmp_path: Path) -> None:
@@ -148,9 +177,6 @@ def test_a_trial_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_search_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-    import signal
-
     def play(folder: Path, point: Mapping[str, str]) -> int | None:
         os.kill(os.getpid(), signal.SIGINT)
         return None
@@ -255,10 +281,15 @@ def test_a_search_over_real_runs(tmp_path: Path, capsys: pytest.CaptureFixture[s
     (path,) = tmp_path.rglob("record.json")
     record = json.loads(path.read_text())
     assert record["config"]["tuned"] == {"search": best.parent.name, "trials": 2, "labels": 40}
-    assert path.parent.name in {one["run"] for one in sealed}, "the note is no part of a run's identity"
-    (same,) = (one for one in sealed if one["run"] == path.parent.name)
+    assert path.parent.name not in {one["run"] for one in sealed}, "what a search has chosen is another run"
+    (same,) = (one for one in sealed if _computed(one) == _computed(record))
     assert record["result"]["validation"] == same["result"]["validation"]
     assert {**record["result"], "test": 0, "predictions": 0} == {**same["result"], "test": 0, "predictions": 0}
+
+
+def _computed(record: dict[str, Any]) -> dict[str, Any]:
+    """The part of a record's config that its result comes from."""
+    return {key: value for key, value in record["config"].items() if key not in OBSERVERS}
 
 
 def test_a_worker_beats_while_its_children_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,6 +323,14 @@ def test_a_sealed_run_never_opens_the_test_set(
         "accuracy": sealed["result"]["validation"]["accuracy"],
         "flops": sealed["result"]["cost"]["flops"],
     }
+    told: list[Any] = []
+    tracker = SimpleNamespace(summary=told.append, finish=lambda: told.append("finished"))
+    with monkeypatch.context() as by_a_sweep:
+        by_a_sweep.setattr("trigan.cli.run.by_agent", lambda: True)
+        by_a_sweep.setattr("trigan.cli.run._open_tracker", lambda *given: tracker)
+        assert main(["run", "--sealed", *words]) == 0
+    assert told[0]["final/validation/accuracy"] == sealed["result"]["validation"]["accuracy"]
+    assert told[1:] == ["finished"], "a sweep that asks for the same point again is told what came of it"
     (directory / "validation.json").write_text("{")
     assert main(["run", "--sealed", *words]) == 3
     assert "validation.json is damaged" in capsys.readouterr().err

@@ -182,3 +182,10 @@ def test_an_empty_table_says_so(records: MakeAll) -> None:
         assert "no run" in text
         assert "No run of this table is finished yet." in text
     assert render_csv(table).count("\n") == 2
+
+
+def test_a_search_that_chose_settings_is_named(records: MakeAll) -> None:
+    tuned = {"tuned": {"search": "joint-3f", "trials": 20, "labels": 40}}
+    places = {("found", "all"): records([0.8, 0.9], config=tuned), ("bare", "all"): records([0.7, 0.8])}
+    text = render_markdown(build_table(places, TableSpec("t", ("found", "bare"), ("all",))))
+    assert "- Settings chosen by the search joint-3f (20 trials on 40 validation labels): found." in text

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def conclude(
         return
     scores = outputs(outcome.classifier, test.images)
     result = {
-        **account(source, drawn, outcome, workshop, weights),
+        **account(composed, source, drawn, outcome, workshop, weights),
         "test": classification_metrics(scores, test.labels, drawn.view.spec.classes, outcome.probabilistic),
         "predictions": tensor_digest(scores),
     }
@@ -61,14 +62,7 @@ def conclude(
     _save_weights(place.directory / "weights", outcome)
     rows = _gather_metrics(place.directory / METRICS_NAME, workshop)
     _draw_pictures(place.directory / "pictures", source, result, rows, workshop, tracker)
-    record = {
-        "schema_version": SCHEMA_VERSION,
-        "run": place.run,
-        "config": composed.config,
-        "labels": labels(composed),
-        "result": result,
-        "provenance": provenance(composed, workshop, tracker, started),
-    }
+    record = recorded(SCHEMA_VERSION, place.run, composed, result, provenance(composed, workshop, tracker, started))
     tracker.confusion("final/test/confusion", np.asarray(result["test"]["confusion"]), source.class_names)
     tracker.per_class("final/test/per_class", dict(zip(source.class_names, result["test"]["recall"], strict=True)))
     tell_products(outcome, workshop, weights, tracker)
@@ -78,17 +72,35 @@ def conclude(
     _log.info("test accuracy %.2f %%: %s", 100 * result["test"]["accuracy"], place.record)
 
 
-def account(
-    source: Source, drawn: Draw, outcome: Outcome, workshop: Workshop, weights: dict[str, str]
+def recorded(
+    version: int, run: str, composed: Composed, result: dict[str, Any], origin: dict[str, Any]
 ) -> dict[str, Any]:
-    """The canonical part of the record, but for the scores: the same config gives the same bytes."""
-    spec, facts, sees = drawn.view.spec, drawn.facts, outcome.sees
+    """A record: what was asked for, what came out, and where that came from."""
+    return {
+        "schema_version": version,
+        "run": run,
+        "config": composed.config,
+        "labels": labels(composed),
+        "result": result,
+        "provenance": origin,
+    }
+
+
+def account(
+    composed: Composed, source: Source, drawn: Draw, outcome: Outcome, workshop: Workshop, weights: dict[str, str]
+) -> dict[str, Any]:
+    """The canonical part of the record, but for the scores: the same config gives the same bytes.
+
+    Validation labels that a search looked at count as labels for selection, whether or not the run itself used them.
+    """
+    spec, facts = drawn.view.spec, drawn.facts
+    sees = replace(outcome.sees, V=max(outcome.sees.V, composed.config["tuned"]["labels"]))
     stages = {t.digest: t for t in workshop.ledger}
     return {
         "status": outcome.status,
         "protocol": PROTOCOL_VERSION,
         "rule": outcome.rule,
-        "sees": {"L": sees.L, "U": sees.U, "V": sees.V, "X": sees.X},
+        "sees": asdict(sees),
         "labels": {"training": sees.L, "selection": sees.V},
         "selection": {"step": outcome.selected_step},
         "weights": weights,

@@ -12,7 +12,7 @@ from typing import Any
 from trigan.artifacts.atomic import explained, write_json
 from trigan.artifacts.identity import weights_digest
 from trigan.cli.compose import Composed
-from trigan.cli.conclude import account, labels, validation_scores
+from trigan.cli.conclude import account, recorded, validation_scores
 from trigan.cli.provenance import provenance
 from trigan.data.splitter import Draw
 from trigan.data.types import Source
@@ -65,17 +65,10 @@ def conclude_sealed(
     weights = {player: weights_digest(network.state_dict()) for player, network in sorted(outcome.weights.items())}
     if world.rank() > 0:
         return
-    result = {**account(source, drawn, outcome, workshop, weights), **validation_scores(drawn, outcome)}
-    record = {
-        "schema_version": SCHEMA_VERSION,
-        "run": place.run,
-        "config": composed.config,
-        "labels": labels(composed),
-        "result": result,
-        "provenance": provenance(composed, workshop, tracker, started),
-    }
+    result = {**account(composed, source, drawn, outcome, workshop, weights), **validation_scores(drawn, outcome)}
+    origin = provenance(composed, workshop, tracker, started)
     tracker.summary(sealed_summary(result))
-    write_json(place.record, record)
+    write_json(place.record, recorded(SCHEMA_VERSION, place.run, composed, result, origin))
     _log.info("validation accuracy %.2f %%: %s", 100 * result["validation"]["accuracy"], place.record)
 
 

@@ -69,7 +69,8 @@ TOP_LEVEL: dict[str, object] = {
     "debug": Debug | None,
 }
 
-#: Top-level keys that only observe: what they say cannot change a result, so they are no part of a run's identity.
+#: Top-level keys that only observe: what they say cannot change a result, so they are no part of a run's identity; but
+#: ``tuned`` is, where a search is named in it.
 OBSERVERS = ("paths", "runtime", "logger", "callbacks", "study", "row", "tuned")
 #: Inner keys that say where things lie; the data set's content counts by its fingerprint.
 PLACES = ("data.root",)

@@ -109,12 +109,27 @@ def _origin(table: Table) -> Iterator[str]:
     rules = sorted({rule for cell in table.cells.values() for rule in cell.rules})
     if rules:
         yield f"Selection rule: {'; '.join(meaning[rule] for rule in rules)}."
+    yield from _searches(table)
     if any(EXTERNAL in cell.stamps for cell in table.cells.values()):
         yield (
             "external: predictions of a program outside trigan for the same test images, scored here; "
             "what it saw, how it chose and what it cost are its authors' word."
         )
     yield from _stamps(table)
+
+
+def _searches(table: Table) -> Iterator[str]:
+    """Which rows' settings a search chose, and what it spent; those labels are in V."""
+    found: dict[str, list[str]] = {}
+    for row in table.spec.rows:
+        for column in table.spec.columns:
+            for record in table.cells[row, column].records:
+                tuned = record["config"].get("tuned") or {}
+                if tuned.get("search") is not None:
+                    spent = f"{tuned['trials']} trials on {tuned['labels']} validation labels"
+                    found.setdefault(f"{tuned['search']} ({spent})", []).append(row)
+    for search, rows in sorted(found.items()):
+        yield f"Settings chosen by the search {search}: {'; '.join(dict.fromkeys(rows))}."
 
 
 def _stamps(table: Table) -> Iterator[str]:

@@ -10,7 +10,7 @@ from trigan.results.table import Place
 
 #: Parts of a config that make no row: they change nothing that a run computes, or show in other settings.
 OUTSIDE = (
-    *("paths", "runtime", "logger", "callbacks", "study", "row", "tuned", "hydra"),
+    *("paths", "runtime", "logger", "callbacks", "study", "row", "hydra"),
     *("data.root", "data.source.root", "data.suggested", "regime.split"),
     *("trainer.accelerator", "trainer.devices", "trainer.checkpoint_every"),
 )

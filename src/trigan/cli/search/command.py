@@ -38,13 +38,14 @@ def _search(found: Sequence[Any], settings: list[str], budget: Budget, chosen: M
     from trigan.cli.search.findings import folder_of, leave
     from trigan.cli.search.presence import Presence
     from trigan.cli.search.report import Reporter
-    from trigan.cli.search.storage import open_storage, open_study
+    from trigan.cli.search.storage import open_storage, open_study, reached
     from trigan.cli.search.target import targets
     from trigan.cli.search.worker import Rules, Worker
 
     slots = min(options.workers or cores(), cores())
     extra = ("--config-dir", str(options.config_dir.absolute())) if options.config_dir else ()
     with ExitStack() as stack:
+        stack.enter_context(reached(options.storage))
         crew = stack.enter_context(Crew(slots, options.timeout))
         aims = targets(Composer(options.config_dir), found, settings, chosen)
         studies = [open_study(open_storage(options.storage, aim.folder), aim.name, chosen) for aim in aims]

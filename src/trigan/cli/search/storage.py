@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -10,7 +12,7 @@ from filelock import FileLock
 from trigan.artifacts.atomic import explained
 from trigan.cli.search.metric import Metric
 from trigan.cli.search.space import Dimension
-from trigan.errors import ArtifactError, ConfigError
+from trigan.errors import ArtifactError, ConfigError, TriganError
 
 if TYPE_CHECKING:
     import optuna
@@ -67,6 +69,23 @@ def _database(url: str) -> "optuna.storages.BaseStorage":
             if attempt == 2:  # two workers that come first at the same time both make the tables
                 raise ConfigError(f"--storage {_hidden(url)}: {_line(error)}") from error
     raise AssertionError
+
+
+@contextmanager
+def reached(where: str | None) -> Iterator[None]:
+    """Tells in one line of a database that goes away in the middle of a search.
+
+    Raises:
+        TriganError: it did.
+    """
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        mend = "when it is back, the same command goes on, and begins the trials at work anew"
+        raise TriganError(f"--storage {_hidden(where or '')}: lost ({_line(error)}); {mend}") from error
 
 
 def open_study(storage: "optuna.storages.BaseStorage", name: str, metric: Metric) -> "optuna.Study":

@@ -13,7 +13,7 @@ from trigan.results.report.material import FEATURES, METRICS, PICTURES, PREDICTI
 from trigan.results.wording import listing
 
 #: Top-level settings that say where and how a run was done, not what it computes.
-_PLACES = ("paths", "runtime", "logger", "callbacks", "study", "row", "tuned")
+_PLACES = ("paths", "runtime", "logger", "callbacks", "study", "row")
 
 
 def missing(material: Material) -> list[str]:
