@@ -99,4 +99,4 @@ def test_two_studies_at_once_train_each_gan_once(tmp_path: Path) -> None:
     assert len(records) == 4
     stages = [stage for record in records for stage in record["result"]["stages"] if stage["kind"] == "gan"]
     assert (len(stages), len({stage["hash"] for stage in stages})) == (4, 2), "each GAN serves two runs"
-    assert len(re.findall("^gan: step 150 of 150", said, re.MULTILINE)) == 2, said
+    assert len(re.findall("gan: step 150 of 150", said)) == 2, said  # whichever strategy trained it
