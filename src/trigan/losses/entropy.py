@@ -1,7 +1,7 @@
 """What C's answers to unlabelled images should be like: sure one by one, and even over the classes on average.
 
-Both are summands of C's loss in the code of Triple-GAN (Li et al. 2017, 1703.02291; after Springenberg 2015, 1511.06390);
-the first one is also in Dai et al. 2017 (1705.09783), eq. 8.
+Both are summands of C's loss in the code of Triple-GAN (Li et al. 2017, 1703.02291; after Springenberg 2015,
+1511.06390); the first one is also in Dai et al. 2017 (1705.09783), eq. 8.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def conditional_entropy(logits: Tensor) -> Tensor:
-    """E H[p(y|x)] = -E sum_k p_k log p_k in nats, p = softmax l (N, K): 0 where C is certain, log K where it knows nothing."""
+    """E H[p(y|x)] = -E sum_k p_k log p_k, p = softmax l (N, K): 0 where C is certain, log K where it knows nothing."""
     log_p = logits.log_softmax(1)
     return -(log_p.exp() * log_p).sum(1).mean()
 

@@ -1,4 +1,7 @@
-"""The pull-away term: G's samples should point apart. Zhao et al. 2017 (1609.03126), eq. 4; in Dai et al. 2017 (1705.09783), sec. 4.2."""
+"""The pull-away term: G's samples should point apart.
+
+Zhao et al. 2017 (1609.03126), section 2.4; as an estimate of G's entropy in Dai et al. 2017 (1705.09783), section 4.2.
+"""
 
 import torch.nn.functional as F
 from torch import Tensor

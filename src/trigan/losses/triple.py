@@ -1,4 +1,4 @@
-"""Triple-GAN's losses on pairs of image and label: Li et al. 2017 (1703.02291), algorithm 1, as in the authors' code."""
+"""Triple-GAN's losses on pairs (image, label): Li et al. 2017 (1703.02291), algorithm 1, as in the authors' code."""
 
 import torch.nn.functional as F
 from torch import Tensor

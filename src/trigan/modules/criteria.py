@@ -153,8 +153,8 @@ class FixMatch:
 class PiModel:
     """The Pi-model (Laine & Aila 2017, arXiv 1610.02242): C should answer alike to two views of an unlabelled image.
 
-    ``weight`` comes in over the first ``ramp_up`` of the fit, by :func:`trigan.losses.pi_model.rise`. The paper's is 100
-    times the share of images that are labelled, and its ramp 80 of 300 epochs.
+    ``weight`` comes in over the first ``ramp_up`` of the fit, by :func:`trigan.losses.pi_model.rise`. The paper's is
+    100 times the share of images that are labelled, and its ramp 80 of 300 epochs.
     """
 
     view: Augmentation

@@ -25,7 +25,6 @@ from trigan.networks.adversaries import Architecture
 from trigan.networks.classifier import ClassifierFactory
 from trigan.networks.two_heads import TwoHeads
 
-
 #: What every game draws its batches from.
 GAMES_STREAMS = ("labelled", "unlabelled")
 
@@ -36,8 +35,8 @@ class JointStage:
 
     ``optimizer`` maps each player to its factory. ``view`` is how every image is shown to whoever tells real from
     generated (Zhao et al. 2020); ``augmentation`` is how C sees labelled images, as in every other strategy.
-    ``consistency`` is one more summand of C's loss, on images of its own stream, drawn from the unlabelled ones. ``ema``
-    averages the weights of G and C; null: the last weights are kept.
+    ``consistency`` is one more summand of C's loss, on a stream of its own of the unlabelled images. ``ema`` averages
+    the weights of G and C; with None the last weights are kept.
     """
 
     architecture: Architecture

@@ -24,12 +24,12 @@ from trigan.networks.batchnorm import frozen_statistics
 class BadGAN:
     """Feature matching's game, with C sure of unlabelled images and G kept from drawing one thing.
 
-    C: CE over the K classes + ``unlabelled_weight`` (true/fake, with the authors' factors of 1/2) + ``entropy`` E H[p(x_u)],
-    eq. 8. G: feature matching (mean of squares) + ``pull_away`` times the pull-away term on C's embedding, sec. 4.2. The
-    defaults are those of the authors' code for SVHN.
+    C (eq. 8): CE over the K classes + ``unlabelled_weight`` times the true/fake terms, with the authors' factors of 1/2
+    + ``entropy`` E H[p(x_u)]. G (section 4.2): feature matching, as a mean of squares where the authors' code has
+    absolute values, + ``pull_away`` times the pull-away term, both on C's embedding. Defaults: the code's for SVHN.
 
     The paper's third term of G, which drives samples to where p(x) is low, is left out: it wants a PixelCNN trained
-    beforehand, and the authors' own SVHN figures are without it.
+    beforehand, and the authors' code for SVHN does without it.
     """
 
     unlabelled_weight: float = 1.0

@@ -1,4 +1,4 @@
-"""What three-player games on pairs of image and label have in common: which pairs D judges, and who is paid for them."""
+"""What three-player games on pairs (image, label) have in common: which pairs D judges, and who is paid for them."""
 
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -20,13 +20,14 @@ from trigan.networks.adversaries import Architecture
 
 @dataclass(frozen=True)
 class TripleGAN:
-    """C labels unlabelled images, G draws images for labels, D tells true pairs from both; defaults: the code's for MNIST.
+    """C labels unlabelled images, G draws images for labels, D tells true pairs from both.
 
-    With l D's logits, p C's probabilities, x_u unlabelled images and c = argmax p(x_u):
+    The defaults are those of the code for MNIST. With l D's logits, p C's probabilities, x_u unlabelled images and
+    c = argmax p(x_u):
 
     - D: softplus(-l) on true pairs + alpha softplus(l(x_u, c)) + (1 - alpha) softplus(l(G(z, y), y)), where
-      ``labelled_share`` of the true pairs are labelled ones and the rest (x_u, c) as well: few labels alone would be learnt
-      by heart. (The code draws the latter anew; here they are the step's unlabelled batch.)
+      ``labelled_share`` of the true pairs are labelled ones and the rest (x_u, c) as well: few labels alone would be
+      learnt by heart. (The code draws the latter anew; here they are the step's unlabelled batch.)
     - G: (1 - alpha) softplus(-l(G(z, y), y)).
     - C: CE on L + ``classifier_weight`` E[max p softplus(-l(x_u, c))] + ``entropy`` E H[p(x_u)]
       + ``average`` CE(uniform, E p(x_u)) + ``head_decay`` |W of the last layer|^2

@@ -21,9 +21,9 @@ from trigan.networks.batchnorm import frozen_statistics
 class ACGAN:
     """AC-GAN (Odena et al. 2017, arXiv 1610.09585, section 3): the judge also names the class, and G draws for a label.
 
-    C and D: L_adv + ``weight`` (CE(c(x), y) [+ CE(c(G(z, y)), y)]); G: L_adv + ``weight`` CE(c(G(z, y)), y). The bracket is
-    in the original, and here with ``on_generated``; without it C learns from true labels alone. L_adv (``loss=``) is on
-    unlabelled images, which the original has none of.
+    C and D: L_adv + ``weight`` (CE(c(x), y) [+ CE(c(G(z, y)), y)]); G: L_adv + ``weight`` CE(c(G(z, y)), y). What is in
+    brackets is in the original, and here with ``on_generated``; without it C learns from true labels alone. L_adv
+    (``loss=``) takes all training images for real ones; the original has labels for all of them.
     """
 
     weight: float = 1.0
@@ -52,8 +52,8 @@ class ACGAN:
 class SharedTrunk:
     """EC-GAN's variant with a shared network (Haque 2020, arXiv 2012.15864).
 
-    C and D: CE(c(x), y) + ``weight`` L_adv, the paper's BCE(D(x), 1) + BCE(D(G(z)), 0) with loss=non_saturating; G: L_adv.
-    L_adv is on unlabelled images.
+    C and D: CE(c(x), y) + ``weight`` L_adv, G: L_adv. With loss=non_saturating L_adv is the paper's
+    BCE(D(x), 1) + BCE(D(G(z)), 0); it takes all training images for real ones.
     """
 
     weight: float = 0.1
