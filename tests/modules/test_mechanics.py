@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from trigan.errors import ConfigError
 from trigan.losses.games import non_saturating, wasserstein
-from trigan.modules.criteria import Extra
+from trigan.modules.criteria import Extra, PiModel
 from trigan.modules.ema import EMA, Average
 from trigan.modules.fit import TrainerSettings, fit
-from trigan.modules.objectives import Conditional, FeatureMatching, PseudoLabel
+from trigan.modules.objectives import ACGAN, BadGAN, Conditional, FeatureMatching, PseudoLabel, SharedTrunk, TripleGAN
 from trigan.modules.objectives.game import Ramp
 from trigan.modules.optimizers import SGD, Adam, Constant, Cosine, LinearTail, Schedule
 from trigan.modules.players import Plan, Player, Update
@@ -67,6 +67,9 @@ def test_images_of_each_player() -> None:
     assert counts["feature_matching"] == {"classifier": 6 * 48, "generator": 6 * 32}
     assert counts["pseudo_label"] == {"discriminator": 6 * 32, "generator": 6 * 16, "classifier": 6 * 32}
     assert counts["conditional"] == {"discriminator": 6 * 48, "generator": 6 * 16, "classifier": 6 * 48}
+    assert counts["triple_gan"] == counts["conditional"]
+    assert counts["bad_gan"] == counts["feature_matching"]
+    assert counts["acgan"] == {"classifier": 6 * 48, "generator": 6 * 16}
 
 
 @pytest.mark.parametrize("name", ["gan", "penalty", "classifier"])
@@ -176,6 +179,16 @@ REFUSED: dict[str, Callable[[], object]] = {
     "alpha: 1.0 must be in (0, 1)": lambda: Conditional(alpha=1.0),
     "pair_weight: -0.1 must be at least 0": lambda: Conditional(pair_weight=-0.1),
     "unlabelled_weight: -1.0 must be at least 0": lambda: FeatureMatching(unlabelled_weight=-1.0),
+    "labelled_share: 0.0 must be in (0, 1]": lambda: TripleGAN(labelled_share=0.0),
+    "pretrain: 1.0 must be in [0, 1)": lambda: TripleGAN(pretrain=1.0),
+    "alpha: 0.0 must be in (0, 1)": lambda: TripleGAN(alpha=0.0),
+    "head_decay: -0.1 must be at least 0": lambda: TripleGAN(head_decay=-0.1),
+    "pull_away: -0.1 must be at least 0": lambda: BadGAN(pull_away=-0.1),
+    "weight: 0.0 must be above 0: it is all that tells G about labels": lambda: ACGAN(weight=0.0),
+    "weight: 0.0 must be above 0, or nobody would judge G": lambda: SharedTrunk(weight=0.0),
+    "consistency.stream: unlabelled must be a name of its own, such as consistency": lambda: joint_stage(
+        FeatureMatching(), consistency=PiModel(TURNED)
+    ),
 }
 
 
