@@ -20,7 +20,7 @@ from trigan.losses.games import wasserstein
 from trigan.modules import world
 from trigan.modules.criteria import Extra, FixMatch, PiModel
 from trigan.modules.fit import TrainerSettings, fit
-from trigan.modules.objectives import ACGAN, BadGAN, Conditional, FeatureMatching, PseudoLabel, TripleGAN
+from trigan.modules.objectives import BadGAN, Conditional, FeatureMatching, PseudoLabel, TripleGAN
 from trigan.modules.observers import SampleSheets
 from trigan.modules.selection import Selection
 from trigan.modules.stage import Stage
@@ -39,7 +39,6 @@ STAGES: dict[str, Callable[[], Stage]] = {
         TripleGAN(ramp=NOW, pretrain=0.3), consistency=PiModel(TURNED, stream="two views")
     ),
     "bad_gan": lambda: joint_stage(BadGAN()),
-    "acgan": lambda: joint_stage(ACGAN(on_generated=True), selection=Selection("val", 3)),
     "classifier": lambda: classifier_stage(terms=TERMS, clip=0.5, selection=Selection("val", 3)),
 }
 DOUBLE, SINGLE = TrainerSettings(precision="64-true"), TrainerSettings()

@@ -1,11 +1,12 @@
 """Tiny stages on real digits: what the tests of modules, samples and strategies are played with."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -114,6 +115,15 @@ OBJECTIVES: dict[str, Callable[[], Stage]] = {
     "bad_gan": lambda: joint_stage(BadGAN()),
     "acgan": lambda: joint_stage(ACGAN(on_generated=True)),
 }
+
+
+#: Games that share their parts with others: what takes several fits is tried with them in the long suite.
+FURTHER = ("triple_gan", "bad_gan", "acgan")
+
+
+def named(cases: Iterable[str], slow: Sequence[str] = FURTHER) -> list[Any]:
+    """The names as parameters of a test, some of them marked slow."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else pytest.param(name) for name in cases]
 
 
 def inputs_for(stage: Stage, seen: TrainingView | None = None) -> Inputs:
