@@ -60,7 +60,7 @@ def test_the_same_seeds_give_the_same_result(
     game = f"strategy/objective={objective}", f"architecture={OBJECTIVES[objective]}", "strategy/consistency=pi_model"
     results = [record(go(tmp_path / name / "debug", *game, capsys=capsys))["result"] for name in ("one", "other")]
     assert results[0] == results[1]
-    assert set(results[0]["weights"]) == {"classifier", "generator"}
+    assert set(results[0]["weights"]) >= {"classifier", "generator"}
     assert all(count > 0 for count in results[0]["cost"]["images"].values())
 
 
