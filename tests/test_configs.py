@@ -26,6 +26,8 @@ FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CON
 NEEDS = {
     "loss/wasserstein": ("architecture.discriminator_norm=none",),
     "strategy/objective/conditional": ("architecture=cgan",),
+    "strategy/objective/triple_gan": ("architecture=cgan",),
+    "strategy/objective/acgan": ("architecture=cgan",),
     "data/hub": ("data.repo=owner/name",),
 }
 #: Under which strategy the choices of a group show, where it isn't the default one.
@@ -140,28 +142,49 @@ def _write(name: str, source: dict[str, Any], root: Path, channels: int) -> list
 # Every architecture with every loss in every strategy that trains a GAN -------------------------------------------
 
 GROUPS = composer().groups
+#: Of these games the code is shared with, and every loss is tried in, another's; their cross products are slow.
+FURTHER = {"triple_gan", "bad_gan", "acgan", "shared_trunk", "ec_gan"}
 GAMES = [("augment", ""), ("features", ""), *(("joint", objective) for objective in GROUPS["strategy/objective"])]
 
 
 def cases() -> Iterator[Any]:
     """The GAN stage of `augment` is that of `features`, so its own column is slow."""
     for architecture, loss, (strategy, objective) in itertools.product(GROUPS["architecture"], GROUPS["loss"], GAMES):
-        slow = [pytest.mark.slow] if strategy == "augment" else []
+        further = objective in FURTHER or (objective == "pseudo_label" and architecture == "cgan")
+        slow = [pytest.mark.slow] if strategy == "augment" or further else []
         for norm in ("batch", "none"):
             if norm == "batch" or loss == "wasserstein":  # only a penalty cares
                 yield pytest.param(architecture, loss, strategy, objective, norm, marks=slow)
 
 
+#: Game -> the architecture that it needs.
+NEEDED = {
+    **dict.fromkeys(("conditional", "triple_gan", "acgan"), "cgan"),
+    **dict.fromkeys(("feature_matching", "bad_gan", "shared_trunk"), "dcgan"),
+}
+#: Games by what they ask of a loss: none but their own; logits; no gradient penalty.
+OWN_LOSS, LOGITS, NO_PENALTY = ("feature_matching", "bad_gan"), ("conditional", "triple_gan"), ("acgan", "shared_trunk")
+
+
+def played(objective: str, architecture: str) -> str:
+    """The game that a choice stands for."""
+    if objective == "auto":
+        return "conditional" if architecture == "cgan" else "feature_matching"
+    return objective
+
+
 def refusal(architecture: str, loss: str, objective: str, norm: str) -> str | None:
     """What a senseless combination is refused with: the settings that clash, and the mend."""
-    if objective == "auto":
-        objective = "conditional" if architecture == "cgan" else "feature_matching"
-    if objective and (architecture == "cgan") != (objective == "conditional"):
-        return f"objective={objective} needs .* architecture={'cgan' if objective == 'conditional' else 'dcgan'}"
-    if objective == "feature_matching" and loss not in ("minimax", "non_saturating"):
-        return "loss: .*feature_matching has losses of its own.*non_saturating"
-    if objective == "conditional" and loss in ("least_squares", "wasserstein"):
-        return "loss: .*conditional .*loss=minimax, non_saturating or hinge"
+    objective = played(objective, architecture)
+    needed = NEEDED.get(objective, architecture)
+    if architecture != needed:
+        return f"objective={objective} needs .* architecture={needed}"
+    if objective in OWN_LOSS and loss not in ("minimax", "non_saturating"):
+        return f"loss: .*{objective} has losses of its own.*non_saturating"
+    if objective in LOGITS and loss in ("least_squares", "wasserstein"):
+        return f"loss: .*{objective} .*loss=minimax, non_saturating or hinge"
+    if objective in NO_PENALTY and loss == "wasserstein":
+        return f"loss: .*{objective} has no gradient penalty"
     if loss == "wasserstein" and norm == "batch":
         return "discriminator_norm=batch: a gradient penalty needs .*discriminator_norm=none or spectral"
     return None
@@ -189,7 +212,7 @@ def test_architecture_loss_strategy(
 
 def factors() -> dict[str, list[str]]:
     """What is crossed: groups with all their choices, strategies with their inner ones, shapes and precision."""
-    inner = {"unlabelled": "baseline", "probe": "features", "objective": "joint"}
+    inner = {"unlabelled": "baseline", "probe": "features", "objective": "joint", "consistency": "joint"}
     variants = [f"{inner[g]} strategy/{g}={name}" for g in inner for name in GROUPS[f"strategy/{g}"]]
     crossed = {g: GROUPS[g] for g in ("architecture", "loss", "optimizer", "classifier", "augmentation", "balance")}
     shapes = {"data.channels": ["1", "3"], "data.image_size": ["8", "13", "16"]}
@@ -231,12 +254,14 @@ def _new(case: dict[str, str], name: str, value: str, names: list[str], missing:
 def sensible(case: dict[str, str]) -> list[str]:
     """The case as overrides, mended where two of its choices exclude each other."""
     given, strategy = dict(case), case["strategy"]
-    if "objective" in strategy:
-        given["architecture"] = "cgan" if "conditional" in strategy else "dcgan"
-    if "feature_matching" in strategy:
-        given["loss"] = "minimax" if case["loss"] == "minimax" else "non_saturating"
-    elif case["loss"] in ("least_squares", "wasserstein") and "conditional" in strategy:
-        given["loss"] = "hinge"
+    if strategy.startswith("joint"):
+        objective = strategy.partition("objective=")[2] or "auto"
+        given["architecture"] = NEEDED.get(objective, case["architecture"])
+        objective = played(objective, given["architecture"])
+        if objective in OWN_LOSS and case["loss"] != "minimax":
+            given["loss"] = "non_saturating"
+        elif refusal(given["architecture"], case["loss"], objective, "none"):
+            given["loss"] = "hinge"
     looks = ("self_training", "fixmatch", "source=unlabelled")
     if any(word in strategy for word in looks) and case["regime"] not in ("default", "few"):
         given["regime"] = "few"  # the others leave nothing unlabelled

@@ -44,6 +44,26 @@ def finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     return go(tmp_path / "debug", capsys=capsys)
 
 
+#: With the architectures that they are played with.
+OBJECTIVES = {
+    **dict.fromkeys(("triple_gan", "acgan", "ec_gan"), "cgan"),
+    **dict.fromkeys(("bad_gan", "shared_trunk"), "dcgan"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_the_same_seeds_give_the_same_result(
+    objective: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two stores that know nothing of each other; the consistency term draws, too."""
+    game = f"strategy/objective={objective}", f"architecture={OBJECTIVES[objective]}", "strategy/consistency=pi_model"
+    results = [record(go(tmp_path / name / "debug", *game, capsys=capsys))["result"] for name in ("one", "other")]
+    assert results[0] == results[1]
+    assert set(results[0]["weights"]) >= {"classifier", "generator"}
+    assert all(count > 0 for count in results[0]["cost"]["images"].values())
+
+
 def test_a_run_leaves_what_is_promised(finished: Path) -> None:
     found = record(finished)
     result = found["result"]

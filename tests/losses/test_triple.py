@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.special import expit, softmax
 
 from trigan.losses import triple
+from trigan.losses.adversarial import hinge_discriminator, minimax_discriminator
 
 JUDGED = torch.tensor([0.5, -1.0, 3.0], dtype=torch.float64)
 LOGITS = torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.2, 0.1]], dtype=torch.float64)
@@ -24,3 +26,14 @@ def test_the_classifier_doubts_labels_that_d_rejects_most() -> None:
     assert judged.grad is None
     assert logits.grad[0, 0] > 0  # the rejected label loses probability
     assert logits.grad[0].abs().sum() > 10 * logits.grad[1].abs().sum()
+
+
+@pytest.mark.parametrize("alpha", [0.5, 0.3])
+def test_d_divides_its_attention_between_false_pairs_and_counts_true_ones_once(alpha: float) -> None:
+    real, by_classifier, by_generator = torch.randn(3, 6, generator=torch.Generator().manual_seed(0)).double()
+    found = triple.pair_discriminator(minimax_discriminator, real, by_classifier, by_generator, alpha)
+    expected = F.softplus(-real).mean() + alpha * F.softplus(by_classifier).mean()
+    torch.testing.assert_close(found, expected + (1 - alpha) * F.softplus(by_generator).mean())
+    found = triple.pair_discriminator(hinge_discriminator, real, by_classifier, by_generator, alpha)
+    expected = F.relu(1 - real).mean() + alpha * F.relu(1 + by_classifier).mean()
+    torch.testing.assert_close(found, expected + (1 - alpha) * F.relu(1 + by_generator).mean())

@@ -18,9 +18,9 @@ from tests.modules.tiny import NOW, TURNED, built, classifier_stage, copied, gan
 from trigan.data.inputs import Input
 from trigan.losses.games import wasserstein
 from trigan.modules import world
-from trigan.modules.criteria import Extra, FixMatch
+from trigan.modules.criteria import Extra, FixMatch, PiModel
 from trigan.modules.fit import TrainerSettings, fit
-from trigan.modules.objectives import Conditional, FeatureMatching, PseudoLabel
+from trigan.modules.objectives import BadGAN, Conditional, FeatureMatching, PseudoLabel, TripleGAN
 from trigan.modules.observers import SampleSheets
 from trigan.modules.selection import Selection
 from trigan.modules.stage import Stage
@@ -35,6 +35,10 @@ STAGES: dict[str, Callable[[], Stage]] = {
     "feature_matching": lambda: joint_stage(FeatureMatching(), selection=Selection("val", 3)),
     "conditional": lambda: joint_stage(Conditional(ramp=NOW)),
     "pseudo_label": lambda: joint_stage(PseudoLabel(threshold=0.0, ramp=NOW)),
+    "triple_gan": lambda: joint_stage(
+        TripleGAN(ramp=NOW, pretrain=0.3), consistency=PiModel(TURNED, stream="two views")
+    ),
+    "bad_gan": lambda: joint_stage(BadGAN()),
     "classifier": lambda: classifier_stage(terms=TERMS, clip=0.5, selection=Selection("val", 3)),
 }
 DOUBLE, SINGLE = TrainerSettings(precision="64-true"), TrainerSettings()

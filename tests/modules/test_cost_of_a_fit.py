@@ -27,12 +27,13 @@ from .tiny import (
     gan_stage,
     inputs_for,
     joint_stage,
+    named,
 )
 
 CRITIC = DCGAN(width=8, latent=8, discriminator_norm="none")
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", named(OBJECTIVES))
 def test_linear_in_steps(name: str) -> None:
     short, long = (fitted(replace(OBJECTIVES[name](), steps=steps))[0].flops for steps in (4, 12))
     assert short > 0
@@ -91,7 +92,7 @@ def test_fixmatch_pays_for_both_views() -> None:
     assert module.flops / bare.flops == pytest.approx((3 + 2 + 6) / 3, rel=0.05)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", named(OBJECTIVES))
 def test_a_resumed_fit_counts_what_an_uninterrupted_one_does(name: str, tmp_path: Path) -> None:
     settings = TrainerSettings(checkpoint_every=1)
     whole, _ = fitted(OBJECTIVES[name](), settings)

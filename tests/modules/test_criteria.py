@@ -1,5 +1,6 @@
 """How labelled images are drawn and weighed, and the terms on further images."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -7,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trigan.data.augmentation import NoAugmentation
+from trigan.data.augmentation import Classic, NoAugmentation
 from trigan.data.inputs import Input
 from trigan.errors import ConfigError
 from trigan.modules.classifier import Supervised
-from trigan.modules.criteria import ClassWeights, Extra, FixMatch, NoBalance, Resampling, Term
+from trigan.modules.criteria import ClassWeights, Extra, FixMatch, NoBalance, PiModel, Resampling, Term
 from trigan.modules.players import PlayersModule
 from trigan.modules.step import Step
 from trigan.rng import Draws
@@ -126,6 +127,32 @@ def test_fixmatch_by_hand(threshold: float) -> None:
     assert sure == 32 if threshold == 0.0 else 0 < sure < 32
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+@torch.no_grad()
+def test_the_pi_model_by_hand(share: float) -> None:
+    """Laine & Aila 2017, algorithm 1 (Pi), the weight half-way up after half of the ramp."""
+    term = PiModel(TURNED, weight=4.0, ramp_up=0.5)
+    stage = classifier_stage(8, classifier=PlainClassifier(), terms=(term,))
+    module = built(stage, {**inputs_for(stage), "unlabelled": Input(_noise(64))})
+    step, network = Step(module, round(share * 4), 0, False), module.networks["classifier"]
+    batch = step.batch("unlabelled")
+    assert len(batch.images) == term.rows(16) == 16
+    views = [TURNED(batch.images, batch.draws, name) for name in ("one", "other")]
+    p, q = (network(view).softmax(1) for view in views)
+    weight = 4.0 * math.exp(-5 * (1 - share) ** 2)
+    expected = weight * (p - q).square().sum() / (16 * 10)
+    assert float(expected) > 0
+    torch.testing.assert_close(term(step, network), expected)
+
+
+def test_the_pi_model_refuses_a_view_that_changes_nothing() -> None:
+    for view in (NoAugmentation(), Classic()):
+        with pytest.raises(ConfigError, match=r"^view: .* must be an augmentation that changes images: two views"):
+            PiModel(view)
+    for view in (Classic(crop=1), Classic(flip=True), Classic(noise=0.1), Classic(cutout=2), Classic(rotate=5)):
+        PiModel(view)
+
+
 def test_extra_images_count_with_their_weight_and_their_own_statistics() -> None:
     labels = torch.arange(64) % 10
     module, step = _with_term(Extra(NoAugmentation(), weight=0.25, ratio=0.5), "extra", _noise(64), labels)
@@ -163,6 +190,9 @@ def test_a_term_of_weight_zero_changes_no_weight() -> None:
         (lambda: FixMatch(TURNED, TURNED, threshold=1.0), "threshold: 1.0 must be in [0, 1)"),
         (lambda: FixMatch(TURNED, TURNED, weight=-1.0), "weight: -1.0 must be at least 0"),
         (lambda: FixMatch(TURNED, TURNED, ratio=0), "ratio: 0 must be at least 1"),
+        (lambda: PiModel(TURNED, weight=-1.0), "weight: -1.0 must be at least 0"),
+        (lambda: PiModel(TURNED, ramp_up=0.0), "ramp_up: 0.0 must be in (0, 1]"),
+        (lambda: PiModel(TURNED, ratio=0), "ratio: 0 must be at least 1"),
     ],
 )
 def test_settings_out_of_range_are_refused(bad: Callable[[], object], line: str) -> None:

@@ -12,7 +12,8 @@ from trigan.data.inputs import Inputs
 from trigan.errors import ConfigError, Diverged
 from trigan.losses.games import wasserstein
 from trigan.modules.fit import Ending, TrainerSettings
-from trigan.modules.objectives import FeatureMatching
+from trigan.modules.objectives import FeatureMatching, TripleGAN
+from trigan.modules.objectives.game import Ramp
 from trigan.modules.observers import MetricsWriter, SampleSheets
 from trigan.modules.players import PlayersModule
 from trigan.modules.selection import Selection
@@ -21,6 +22,7 @@ from trigan.networks.dcgan import DCGAN
 from trigan.tracking.tracker import NoTracking
 
 from .tiny import (
+    FURTHER,
     OBJECTIVES,
     Recorder,
     built,
@@ -30,6 +32,7 @@ from .tiny import (
     gan_stage,
     inputs_for,
     joint_stage,
+    named,
     same,
     view,
 )
@@ -38,6 +41,7 @@ EACH_THIRD = TrainerSettings(checkpoint_every=3)
 CRITIC = DCGAN(width=8, latent=8, discriminator_norm="none")
 RESUMED: dict[str, Callable[[], Stage]] = {
     **OBJECTIVES,
+    "triple_gan": lambda: joint_stage(TripleGAN(pretrain=0.3, ramp=Ramp(0.5, 0.2))),
     "wasserstein": lambda: gan_stage(architecture=CRITIC, loss=wasserstein(discriminator_steps=5)),
     "spectral": lambda: gan_stage(architecture=replace(CRITIC, discriminator_norm="spectral")),
     "classifier": classifier_stage,
@@ -63,7 +67,10 @@ def _stop_at(step: int) -> Recorder:
     return Recorder(stop)
 
 
-@pytest.mark.parametrize(("name", "stop"), [("dcgan", 2), *((name, 8) for name in RESUMED)])
+@pytest.mark.parametrize(
+    ("name", "stop"),
+    [("dcgan", 2), *(pytest.param(*each.values, 8, marks=each.marks) for each in named(RESUMED, FURTHER[1:]))],
+)
 def test_a_stopped_fit_ends_where_an_uninterrupted_one_does(name: str, stop: int, tmp_path: Path) -> None:
     stage = replace(RESUMED[name](), steps=11)  # type: ignore[type-var]
     inputs = _inputs(stage)

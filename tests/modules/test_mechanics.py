@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from trigan.errors import ConfigError
 from trigan.losses.games import non_saturating, wasserstein
-from trigan.modules.criteria import Extra
+from trigan.modules.criteria import Extra, PiModel
 from trigan.modules.ema import EMA, Average
 from trigan.modules.fit import TrainerSettings, fit
-from trigan.modules.objectives import Conditional, FeatureMatching, PseudoLabel
+from trigan.modules.objectives import ACGAN, BadGAN, Conditional, FeatureMatching, PseudoLabel, SharedTrunk, TripleGAN
 from trigan.modules.objectives.game import Ramp
 from trigan.modules.optimizers import SGD, Adam, Constant, Cosine, LinearTail, Schedule
 from trigan.modules.players import Plan, Player, Update
@@ -21,6 +21,7 @@ from trigan.modules.stage import Context, Stage
 
 from .tiny import (
     DESCENT,
+    FURTHER,
     OBJECTIVES,
     SPEC,
     TURNED,
@@ -35,6 +36,7 @@ from .tiny import (
     gan_stage,
     inputs_for,
     joint_stage,
+    named,
 )
 
 DOUBLE = TrainerSettings(precision="64-true")
@@ -62,11 +64,15 @@ def test_due_is_the_last_of_every_so_many() -> None:
 
 
 def test_images_of_each_player() -> None:
-    counts = {name: fitted(stage())[0].images for name, stage in OBJECTIVES.items()}
+    counts = {name: fitted(stage())[0].images for name, stage in OBJECTIVES.items() if name not in FURTHER}
     assert counts["dcgan"] == {"discriminator": 6 * 32, "generator": 6 * 16}
     assert counts["feature_matching"] == {"classifier": 6 * 48, "generator": 6 * 32}
     assert counts["pseudo_label"] == {"discriminator": 6 * 32, "generator": 6 * 16, "classifier": 6 * 32}
     assert counts["conditional"] == {"discriminator": 6 * 48, "generator": 6 * 16, "classifier": 6 * 48}
+    due = {name: {u.player: u.images for u in built(OBJECTIVES[name]()).updates} for name in FURTHER}
+    assert due["triple_gan"] == {"discriminator": 48, "generator": 16, "classifier": 48}
+    assert due["bad_gan"] == {"classifier": 48, "generator": 32}
+    assert due["acgan"] == {"classifier": 48, "generator": 16}
 
 
 @pytest.mark.parametrize("name", ["gan", "penalty", "classifier"])
@@ -176,6 +182,16 @@ REFUSED: dict[str, Callable[[], object]] = {
     "alpha: 1.0 must be in (0, 1)": lambda: Conditional(alpha=1.0),
     "pair_weight: -0.1 must be at least 0": lambda: Conditional(pair_weight=-0.1),
     "unlabelled_weight: -1.0 must be at least 0": lambda: FeatureMatching(unlabelled_weight=-1.0),
+    "labelled_share: 0.0 must be in (0, 1]": lambda: TripleGAN(labelled_share=0.0),
+    "pretrain: 1.0 must be in [0, 1)": lambda: TripleGAN(pretrain=1.0),
+    "alpha: 0.0 must be in (0, 1)": lambda: TripleGAN(alpha=0.0),
+    "head_decay: -0.1 must be at least 0": lambda: TripleGAN(head_decay=-0.1),
+    "pull_away: -0.1 must be at least 0": lambda: BadGAN(pull_away=-0.1),
+    "weight: 0.0 must be above 0: it is all that tells G about labels": lambda: ACGAN(weight=0.0),
+    "weight: 0.0 must be above 0, or nobody would judge G": lambda: SharedTrunk(weight=0.0),
+    "consistency.stream: unlabelled must be a name of its own, such as consistency": lambda: joint_stage(
+        FeatureMatching(), consistency=PiModel(TURNED)
+    ),
 }
 
 
@@ -233,7 +249,7 @@ def test_the_first_average_is_near_the_weights() -> None:
     torch.testing.assert_close(average.network.weight, network.weight, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("name", named(OBJECTIVES))
 @pytest.mark.parametrize(("precision", "dtype"), [("64-true", torch.float64), ("bf16-mixed", torch.float32)])
 def test_precisions_run(name: str, precision: str, dtype: torch.dtype) -> None:
     settings = TrainerSettings(precision=precision)  # type: ignore[arg-type]

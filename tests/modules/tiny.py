@@ -1,11 +1,12 @@
 """Tiny stages on real digits: what the tests of modules, samples and strategies are played with."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +22,7 @@ from trigan.modules.ema import EMA
 from trigan.modules.fit import Ending, Observer, TrainerSettings, fit
 from trigan.modules.gan import GANStage
 from trigan.modules.joint import JointStage
-from trigan.modules.objectives import Conditional, FeatureMatching, PseudoLabel
+from trigan.modules.objectives import ACGAN, BadGAN, Conditional, FeatureMatching, PseudoLabel, TripleGAN
 from trigan.modules.objectives.game import Game, Ramp
 from trigan.modules.optimizers import SGD, Adam, OptimizerFactory
 from trigan.modules.players import PlayersModule
@@ -40,6 +41,8 @@ DCGAN8, CGAN8 = DCGAN(width=8, latent=8), CGAN(width=8, latent=8, label_code=8, 
 CNN8 = SmallCNN(width=8)
 #: Late terms are on from the first step.
 NOW = Ramp(0.0, 0.0)
+#: Games in which G draws for labels.
+CONDITIONAL = (Conditional, TripleGAN, ACGAN)
 TURNED = Classic(rotate=10, noise=0.1)
 
 
@@ -94,11 +97,11 @@ def classifier_stage(steps: int = 6, **changes: Any) -> ClassifierStage:
 
 
 def joint_stage(game: Game, steps: int = 6, **changes: Any) -> JointStage:
-    architecture = CGAN8 if isinstance(game, Conditional) else DCGAN8
+    architecture = CGAN8 if isinstance(game, CONDITIONAL) else DCGAN8
     stage = JointStage(
         architecture, CNN8, non_saturating(), game, adams(), TURNED, steps, batch=16, view=Classic(crop=1)
     )
-    return replace(stage, ema=EMA(64, 0.5), **changes)
+    return replace(stage, **{"ema": EMA(64, 0.5), **changes})
 
 
 #: Every objective, each with every term switched on, and the inputs of its stage.
@@ -108,7 +111,19 @@ OBJECTIVES: dict[str, Callable[[], Stage]] = {
     "feature_matching": lambda: joint_stage(FeatureMatching()),
     "pseudo_label": lambda: joint_stage(PseudoLabel(threshold=0.0, ramp=NOW)),
     "conditional": lambda: joint_stage(Conditional(ramp=NOW)),
+    "triple_gan": lambda: joint_stage(TripleGAN(ramp=NOW, pretrain=0.0, labelled_share=0.2)),
+    "bad_gan": lambda: joint_stage(BadGAN()),
+    "acgan": lambda: joint_stage(ACGAN(on_generated=True)),
 }
+
+
+#: Games that share their parts with others: what takes several fits is tried with them in the long suite.
+FURTHER = ("triple_gan", "bad_gan", "acgan")
+
+
+def named(cases: Iterable[str], slow: Sequence[str] = FURTHER) -> list[Any]:
+    """The names as parameters of a test, some of them marked slow."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else pytest.param(name) for name in cases]
 
 
 def inputs_for(stage: Stage, seen: TrainingView | None = None) -> Inputs:

@@ -12,7 +12,7 @@ from trigan.artifacts.store import Store
 from trigan.data.augmentation import Strong
 from trigan.data.stream import to_float
 from trigan.modules.fit import TrainerSettings
-from trigan.modules.objectives import Conditional, FeatureMatching, PseudoLabel
+from trigan.modules.objectives import ACGAN, Conditional, FeatureMatching, PseudoLabel
 from trigan.samples.filters import Confidence, Realism
 from trigan.strategies.augment import Augment, SampleSettings
 from trigan.strategies.base import Outcome, Strategy
@@ -62,6 +62,7 @@ RECIPES: dict[str, Callable[[], Strategy]] = {
     "joint, feature matching": lambda: Joint(joint_stage(FeatureMatching())),
     "joint, pseudo-label": lambda: Joint(joint_stage(PseudoLabel(threshold=0.0, ramp=NOW))),
     "joint, conditional": lambda: Joint(joint_stage(Conditional(ramp=NOW))),
+    "joint, AC-GAN": lambda: Joint(joint_stage(ACGAN())),
 }
 
 

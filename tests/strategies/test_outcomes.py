@@ -45,6 +45,7 @@ UNLABELLED_SEEN = {
     "joint, feature matching": 200,
     "joint, pseudo-label": 200,
     "joint, conditional": 200,
+    "joint, AC-GAN": 200,
 }
 PROBED = {name for name in RECIPES if name.startswith(("features", "pixels"))} - {"features, fine-tuned"}
 #: Rows whose classifier's stage is not that of another row here.

@@ -1,7 +1,22 @@
-"""C's part of Triple-GAN's base form: Li et al. 2017 (1703.02291), algorithm 1, as in the authors' code."""
+"""Triple-GAN's losses on pairs (image, label): Li et al. 2017 (1703.02291), algorithm 1, as in the authors' code."""
 
 import torch.nn.functional as F
 from torch import Tensor
+
+from trigan.losses.games import DiscriminatorLoss
+
+
+def pair_discriminator(
+    loss: DiscriminatorLoss, real: Tensor, by_classifier: Tensor, by_generator: Tensor, alpha: float = 0.5
+) -> Tensor:
+    """alpha loss(l_r, l_c) + (1 - alpha) loss(l_r, l_g): D's attention to false pairs, divided between C and G.
+
+    Args:
+        loss: a game's loss for D, the sum of a term in real and a term in fake logits.
+        real: D's logits of pairs that pass for true ones, (N,).
+        by_classifier, by_generator: its logits of pairs whose label C gave, and whose image G drew, (N,).
+    """
+    return alpha * loss(real, by_classifier) + (1.0 - alpha) * loss(real, by_generator)
 
 
 def pair_classifier(logits: Tensor, judged: Tensor, alpha: float = 0.5) -> Tensor:

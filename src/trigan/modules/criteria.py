@@ -8,10 +8,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trigan.data.augmentation import Augmentation
+from trigan.losses.pi_model import rise, squared_difference
 from trigan.losses.pseudo_label import consistency
 from trigan.modules.checks import require
 from trigan.modules.step import Step
 from trigan.networks.batchnorm import frozen_statistics
+from trigan.rng import Draws
 
 
 def class_counts(labels: Tensor, classes: int) -> Tensor:
@@ -145,3 +147,44 @@ class FixMatch:
         step.note("train/consistency_loss", loss)
         step.note("train/sure_share", (weak.softmax(1).amax(1) >= self.threshold).float().mean())
         return self.weight * loss
+
+
+@dataclass(frozen=True)
+class PiModel:
+    """The Pi-model (Laine & Aila 2017, arXiv 1610.02242): C should answer alike to two views of an unlabelled image.
+
+    ``weight`` comes in over the first ``ramp_up`` of the fit, by :func:`trigan.losses.pi_model.rise`. The paper's is
+    100 times the share of images that are labelled, and its ramp 80 of 300 epochs.
+    """
+
+    view: Augmentation
+    weight: float = 10.0
+    ramp_up: float = 0.27
+    ratio: int = 1
+    stream: str = "unlabelled"
+
+    def __post_init__(self) -> None:
+        require(self.weight >= 0.0, "weight", self.weight, "at least 0")
+        require(0.0 < self.ramp_up <= 1.0, "ramp_up", self.ramp_up, "in (0, 1]")
+        require(self.ratio >= 1, "ratio", self.ratio, "at least 1")
+        require(_varies(self.view), "view", self.view, "an augmentation that changes images: two views would be one")
+
+    def rows(self, batch: int) -> int:
+        return self.ratio * batch
+
+    def views(self, batch: int) -> int:
+        return 2 * self.ratio * batch
+
+    def __call__(self, step: Step, network: nn.Module) -> Tensor:
+        unlabelled = step.batch(self.stream)
+        one, other = (network(self.view(unlabelled.images, unlabelled.draws, name)) for name in ("one", "other"))
+        loss = squared_difference(one, other)
+        step.note("train/consistency_loss", loss)
+        return self.weight * rise(step.progress / self.ramp_up) * loss
+
+
+def _varies(view: Augmentation) -> bool:
+    """Whether two looks at the same images differ."""
+    images = torch.linspace(-1.0, 1.0, 8 * 64).view(8, 1, 8, 8)
+    draws = Draws(0, 0, 8, 0, 8)
+    return not torch.equal(view(images, draws, "one"), view(images, draws, "other"))

@@ -11,8 +11,10 @@ from trigan.data.types import DataSpec
 from trigan.losses.games import AdversarialLoss
 from trigan.modules.checks import require
 from trigan.modules.classifier import chosen_classifier, watch_validation
+from trigan.modules.criteria import Term
 from trigan.modules.ema import EMA
 from trigan.modules.gan import refuse_penalty_through_batch_norm
+from trigan.modules.objectives.further_term import FurtherTerm
 from trigan.modules.objectives.game import Game, Table
 from trigan.modules.optimizers import OptimizerFactory
 from trigan.modules.players import Player, PlayersModule
@@ -21,6 +23,10 @@ from trigan.modules.settle import settle_discriminator, settle_generator
 from trigan.modules.stage import Context
 from trigan.networks.adversaries import Architecture
 from trigan.networks.classifier import ClassifierFactory
+from trigan.networks.two_heads import TwoHeads
+
+#: What every game draws its batches from.
+GAMES_STREAMS = ("labelled", "unlabelled")
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,8 @@ class JointStage:
 
     ``optimizer`` maps each player to its factory. ``view`` is how every image is shown to whoever tells real from
     generated (Zhao et al. 2020); ``augmentation`` is how C sees labelled images, as in every other strategy.
+    ``consistency`` is one more summand of C's loss, on a stream of its own of the unlabelled images. ``ema`` averages
+    the weights of G and C; with None the last weights are kept.
     """
 
     architecture: Architecture
@@ -42,6 +50,7 @@ class JointStage:
     view: Augmentation = field(default_factory=NoAugmentation)
     ema: EMA | None = field(default_factory=EMA)
     selection: Selection = field(default_factory=Selection)
+    consistency: Term | None = None
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "steps", self.steps, "at least 1")
@@ -49,6 +58,9 @@ class JointStage:
         self.objective.check(self.architecture, self.loss)
         if "discriminator" in self.objective.players:
             refuse_penalty_through_batch_norm(self.architecture, self.loss)
+        if self.consistency is not None:
+            stream = self.consistency.stream
+            require(stream not in GAMES_STREAMS, "consistency.stream", stream, "a name of its own, such as consistency")
 
     @property
     def kind(self) -> str:
@@ -56,21 +68,28 @@ class JointStage:
 
     def build(self, context: Context, inputs: Inputs) -> PlayersModule:
         networks = {
-            name: context.fresh(name, partial(self._network, name, context.spec)) for name in self.objective.players
+            name: context.fresh(name, partial(self._played, name, context.spec)) for name in self.objective.players
         }
         players = {
             name: Player(network, self.optimizer[name], None if name == "discriminator" else self.ema)
             for name, network in networks.items()
         }
-        streams = {name: context.stream(name, inputs[name], self.batch) for name in ("labelled", "unlabelled")}
-        objective = self.objective.start(Table(self.loss, self.augmentation, self.view, self.batch))
+        streams = {name: context.stream(name, inputs[name], self.batch) for name in GAMES_STREAMS}
+        objective = self.objective.start(
+            Table(self.loss, self.augmentation, self.view, self.batch, self.architecture.conditional)
+        )
+        if self.consistency is not None:
+            stream, rows = self.consistency.stream, self.consistency.rows(self.batch)
+            streams[stream] = context.stream(stream, inputs["unlabelled"], rows)
+            objective = FurtherTerm(objective, self.consistency, self.batch)
         module = PlayersModule(players, objective, streams, context.plan(self.steps, self.batch))
         return watch_validation(module, self.selection, inputs)
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
         seed, device, dtype = module.plan.seed, module.device, module.weights_dtype
         networks = {name: module.result(name) for name in self.objective.players}
-        networks["classifier"] = chosen_classifier(module, inputs)
+        chosen = chosen_classifier(module, inputs)
+        networks["classifier"] = chosen.classifier if isinstance(chosen, TwoHeads) else chosen
         settle_generator(networks["generator"], seed, device, dtype)
         if "discriminator" in networks:
             settle_discriminator(networks["discriminator"], inputs["unlabelled"].images, seed, device, dtype)
@@ -78,6 +97,12 @@ class JointStage:
 
     def blank(self, spec: DataSpec) -> dict[str, nn.Module]:
         return {name: self._network(name, spec).eval() for name in self.objective.players}
+
+    def _played(self, player: str, spec: DataSpec) -> nn.Module:
+        """The network that plays; a second head of C is dropped when the game is over."""
+        if player == "classifier" and self.objective.two_heads:
+            return TwoHeads(self.classifier(spec))
+        return self._network(player, spec)
 
     def _network(self, player: str, spec: DataSpec) -> nn.Module:
         makers = {

@@ -40,16 +40,20 @@ class Player:
 
 @dataclass(frozen=True)
 class Update:
-    """Move ``player`` on ``loss`` in every ``every``-th step; ``images``, real and generated, are charged to it."""
+    """Move ``player`` on ``loss`` in every ``every``-th step; ``images``, real and generated, are charged to it.
+
+    ``since``, a share of the fit in [0, 1): before it, the player rests.
+    """
 
     player: str
     loss: Callable[[Step], Tensor]
     images: int
     every: int = 1
+    since: float = 0.0
 
-    def due(self, index: int) -> bool:
-        """Whether the update takes place in step ``index``."""
-        return index % self.every == self.every - 1
+    def due(self, index: int, progress: float = 0.0) -> bool:
+        """Whether the update takes place in step ``index``, before which ``progress`` of the fit lies."""
+        return progress >= self.since and index % self.every == self.every - 1
 
 
 class Objective(Protocol):
@@ -121,8 +125,9 @@ class PlayersModule(pl.LightningModule):
     def training_step(self, batch: int, batch_idx: int) -> None:
         """Step number ``batch``: every update that is due, in order."""
         index = int(batch)
-        due = tuple(update for update in self.updates if update.due(index))
-        pattern = (tuple(update.player for update in due), self.objective.phase(index / self.plan.steps))
+        progress = index / self.plan.steps
+        due = tuple(update for update in self.updates if update.due(index, progress))
+        pattern = (tuple(update.player for update in due), self.objective.phase(progress))
         self._charge(pattern, lambda: self._play(index, due), world.world_size())
         self.done = index + 1
         if self.selector is not None and self.done in self.selector.due:
@@ -171,7 +176,8 @@ class PlayersModule(pl.LightningModule):
         self.images[update.player] += update.images
         if update.player in self._averages:
             batch = self.plan.batch  # the streams move on in every step, the player in every few
-            self._averages[update.player].update((steps[0].index + 1) * batch, update.every * batch)
+            rested = int(update.since * self.plan.steps)
+            self._averages[update.player].update((steps[0].index + 1 - rested) * batch, update.every * batch)
 
     def let_move(self, player: str) -> str:
         """Make ``player`` the only one whose weights take gradients; returns who moved before."""

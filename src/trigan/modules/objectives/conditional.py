@@ -3,21 +3,17 @@
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from trigan.errors import ConfigError
-from trigan.losses.adversarial import hinge_discriminator, minimax_discriminator
 from trigan.losses.games import AdversarialLoss
-from trigan.losses.triple import pair_classifier
+from trigan.losses.triple import pair_discriminator
 from trigan.modules.checks import require
 from trigan.modules.classifier import labelled_loss
 from trigan.modules.objectives.game import Ramp, Table, require_conditional
+from trigan.modules.objectives.pairs import Pairs, require_logits
 from trigan.modules.players import Objective, Update
 from trigan.modules.step import Step
 from trigan.networks.adversaries import Architecture
-from trigan.networks.batchnorm import frozen_statistics
 
 
 @dataclass(frozen=True)
@@ -40,30 +36,29 @@ class Conditional:
     def players(self) -> tuple[str, ...]:
         return ("discriminator", "generator", "classifier")
 
+    @property
+    def two_heads(self) -> bool:
+        return False
+
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         require_conditional(architecture, True, "conditional")
-        if loss.discriminator_loss not in (minimax_discriminator, hinge_discriminator):
-            raise ConfigError(
-                "loss: with strategy.objective=conditional C learns from D's outputs as logits; "
-                "take loss=minimax, non_saturating or hinge"
-            )
-        if loss.gradient_penalty > 0.0:
-            raise ConfigError("loss: strategy.objective=conditional has no gradient penalty; take another loss")
+        require_logits(loss, "conditional")
 
     def start(self, table: Table) -> Objective:
-        return _Play(self, table)
+        return _Play(self, table, Pairs(table, self.alpha))
 
 
 @dataclass(frozen=True)
 class _Play:
     game: Conditional
     table: Table
+    pairs: Pairs
 
     def updates(self) -> tuple[Update, ...]:
         batch, every = self.table.batch, self.table.loss.discriminator_steps
         return (
             Update("discriminator", self.discriminator_loss, images=3 * batch),
-            Update("generator", self.generator_loss, images=batch, every=every),
+            Update("generator", self.pairs.generator_loss, images=batch, every=every),
             Update("classifier", self.classifier_loss, images=3 * batch),
         )
 
@@ -72,45 +67,19 @@ class _Play:
 
     def discriminator_loss(self, step: Step) -> Tensor:
         """Labelled pairs against alpha of C's pairs and 1 - alpha of G's."""
-        judge, classifier, view = step.network("discriminator"), step.network("classifier"), self.table.view
-        labelled, unlabelled, fakes = step.batch("labelled"), step.batch("unlabelled"), step.fakes()
-        with torch.no_grad(), frozen_statistics(classifier):
-            guessed = classifier(unlabelled.images).argmax(1)
-        real = judge(view(labelled.images, labelled.draws, "view"), labelled.labels)
-        with frozen_statistics(judge):
-            by_classifier = judge(view(unlabelled.images, unlabelled.draws, "view"), guessed)
-            by_generator = judge(view(fakes.images.detach(), fakes.draws, "view"), fakes.labels)
-        pair, alpha = self.table.loss.discriminator_loss, self.game.alpha
-        loss = alpha * pair(real, by_classifier) + (1.0 - alpha) * pair(real, by_generator)
+        judged = self.pairs.judged(step)
+        loss = pair_discriminator(self.table.loss.discriminator_loss, *judged, self.game.alpha)
         step.note("train/discriminator_loss", loss)
-        return loss
-
-    def generator_loss(self, step: Step) -> Tensor:
-        """(1 - alpha) times G's adversarial loss."""
-        judge, fakes = step.network("discriminator"), step.fakes()
-        with frozen_statistics(judge):
-            logits = judge(self.table.view(fakes.images, fakes.draws, "view"), fakes.labels)
-        loss = (1.0 - self.game.alpha) * self.table.loss.generator_loss(logits)
-        step.note("train/generator_loss", loss)
         return loss
 
     def classifier_loss(self, step: Step) -> Tensor:
         """Cross-entropy on L, the adversarial loss on U weighted by C's own confidence, and R_P on G's pairs."""
-        network, judge = step.network("classifier"), step.network("discriminator")
+        network = step.network("classifier")
         loss = labelled_loss(step, network, self.table.augmentation)
-        unlabelled = step.batch("unlabelled")
-        logits = network(unlabelled.images)
-        with torch.no_grad(), frozen_statistics(judge):
-            verdict = judge(self.table.view(unlabelled.images, unlabelled.draws, "view"), logits.argmax(1))
-        adversarial = pair_classifier(logits, verdict, self.game.alpha)
-        step.note("train/adversarial_loss", adversarial)
-        loss = loss + adversarial
+        logits = network(step.batch("unlabelled").images)
+        loss = loss + self.pairs.adversarial(step, logits, self.game.alpha)
         weight = self.game.pair_weight * self.game.ramp(step.progress)
         if weight > 0.0:
-            fakes = step.fakes()
-            with frozen_statistics(network):
-                pairs = F.cross_entropy(network(fakes.images.detach()), fakes.known_labels)
-            step.note("train/generated_loss", pairs)
-            loss = loss + weight * pairs
+            loss = loss + weight * self.pairs.generated(step)
         step.note("train/classifier_loss", loss)
         return loss

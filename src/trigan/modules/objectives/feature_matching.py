@@ -37,27 +37,56 @@ class FeatureMatching:
     def players(self) -> tuple[str, ...]:
         return ("classifier", "generator")
 
+    @property
+    def two_heads(self) -> bool:
+        return False
+
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         require_conditional(architecture, False, "feature_matching")
-        if loss.discriminator_loss is not minimax_discriminator or loss.gradient_penalty > 0.0:
-            raise ConfigError(
-                "loss: strategy.objective=feature_matching has losses of its own (K+1 classes, feature matching); "
-                "leave loss=non_saturating"
-            )
-        if loss.discriminator_steps != 1:
-            raise ConfigError(
-                f"loss.discriminator_steps: {loss.discriminator_steps} must be 1 with strategy.objective="
-                "feature_matching, where C and G both move in every step"
-            )
+        require_no_loss(loss, "feature_matching", "K+1 classes, feature matching")
 
     def start(self, table: Table) -> Objective:
-        return _Play(self, table)
+        return _Play(table, KPlusOne(table, self.unlabelled_weight))
+
+
+def require_no_loss(loss: AdversarialLoss, objective: str, own: str) -> None:
+    """Raise a ConfigError for a choice of loss that a game with losses of its ``own`` would ignore."""
+    if loss.discriminator_loss is not minimax_discriminator or loss.gradient_penalty > 0.0:
+        raise ConfigError(
+            f"loss: strategy.objective={objective} has losses of its own ({own}); leave loss=non_saturating"
+        )
+    if loss.discriminator_steps != 1:
+        raise ConfigError(
+            f"loss.discriminator_steps: {loss.discriminator_steps} must be 1 with strategy.objective={objective}, "
+            "where C and G both move in every step"
+        )
+
+
+@dataclass(frozen=True)
+class KPlusOne:
+    """C's side of the game with K + 1 classes."""
+
+    table: Table
+    unlabelled_weight: float
+
+    def classifier_loss(self, step: Step) -> tuple[Tensor, Tensor]:
+        """C's loss, shape (), and its logits of the unlabelled images, (N, K)."""
+        network, unlabelled, fakes = step.network("classifier"), step.batch("unlabelled"), step.fakes()
+        view = self.table.view
+        loss = labelled_loss(step, network, self.table.augmentation)
+        logits = network(view(unlabelled.images, unlabelled.draws, "view"))
+        real = real_unlabelled(logits)
+        with frozen_statistics(network):
+            fake = generated(network(view(fakes.images.detach(), fakes.draws, "view")))
+        step.note("train/real_loss", real)
+        step.note("train/fake_loss", fake)
+        return loss + self.unlabelled_weight * (real + fake), logits
 
 
 @dataclass(frozen=True)
 class _Play:
-    game: FeatureMatching
     table: Table
+    base: KPlusOne
 
     def updates(self) -> tuple[Update, ...]:
         batch = self.table.batch
@@ -70,15 +99,7 @@ class _Play:
         return None
 
     def classifier_loss(self, step: Step) -> Tensor:
-        network, unlabelled, fakes = step.network("classifier"), step.batch("unlabelled"), step.fakes()
-        view = self.table.view
-        loss = labelled_loss(step, network, self.table.augmentation)
-        real = real_unlabelled(network(view(unlabelled.images, unlabelled.draws, "view")))
-        with frozen_statistics(network):
-            fake = generated(network(view(fakes.images.detach(), fakes.draws, "view")))
-        step.note("train/real_loss", real)
-        step.note("train/fake_loss", fake)
-        loss = loss + self.game.unlabelled_weight * (real + fake)
+        loss, _ = self.base.classifier_loss(step)
         step.note("train/classifier_loss", loss)
         return loss
 

@@ -13,12 +13,16 @@ from trigan.networks.adversaries import Architecture
 
 @dataclass(frozen=True)
 class Table:
-    """What a game is played with: ``augmentation`` for labelled images, ``view`` for all that D judges, batch sizes."""
+    """What a game is played with: ``augmentation`` for labelled images, ``view`` for all that D judges, batch sizes.
+
+    ``conditional``: G draws for labels.
+    """
 
     loss: AdversarialLoss
     augmentation: Augmentation
     view: Augmentation
     batch: int
+    conditional: bool
 
 
 class Game(Protocol):
@@ -27,6 +31,11 @@ class Game(Protocol):
     @property
     def players(self) -> tuple[str, ...]:
         """The players that move, of generator, discriminator, classifier."""
+        ...
+
+    @property
+    def two_heads(self) -> bool:
+        """Whether C is played by :class:`trigan.networks.two_heads.TwoHeads`, and so is also D."""
         ...
 
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:

@@ -3,14 +3,14 @@
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from trigan.losses.games import AdversarialLoss
-from trigan.losses.pseudo_label import gated_pseudo_label
+from trigan.losses.pseudo_label import gated_condition, gated_pseudo_label
 from trigan.modules.checks import require
 from trigan.modules.classifier import labelled_loss
 from trigan.modules.gan import Adversarial
-from trigan.modules.objectives.game import Ramp, Table, require_conditional
+from trigan.modules.objectives.game import Ramp, Table
 from trigan.modules.players import Objective, Update
 from trigan.modules.step import Step
 from trigan.networks.adversaries import Architecture
@@ -21,8 +21,9 @@ from trigan.networks.batchnorm import frozen_statistics
 class PseudoLabel:
     """L_C = CE(C(x), y) + weight * CE(C(G(z)), argmax C(G(z))) * 1[max p > threshold]; G and D play as ever.
 
-    The paper has weight .1 and threshold .7 from the first step; here the term comes in by ``ramp``, because early
-    samples mislead C. C's counted images include the generated ones from the first step on.
+    Where G draws for labels, the label takes the place of argmax and its probability that of max p; D's real images are
+    then the labelled ones. The paper has weight .1 and threshold .7 from the first step; here the term comes in by
+    ``ramp``, because early samples mislead C. C's counted images include the generated ones from the first step on.
     """
 
     weight: float = 0.1
@@ -37,8 +38,12 @@ class PseudoLabel:
     def players(self) -> tuple[str, ...]:
         return ("discriminator", "generator", "classifier")
 
+    @property
+    def two_heads(self) -> bool:
+        return False
+
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
-        require_conditional(architecture, False, "pseudo_label")
+        """Any will do."""
 
     def start(self, table: Table) -> Objective:
         return _Play(self, table)
@@ -50,7 +55,8 @@ class _Play:
     table: Table
 
     def updates(self) -> tuple[Update, ...]:
-        adversarial = Adversarial(self.table.loss, self.table.batch, self.table.view, stream="unlabelled")
+        stream = "labelled" if self.table.conditional else "unlabelled"
+        adversarial = Adversarial(self.table.loss, self.table.batch, self.table.view, stream)
         return (*adversarial.updates(), Update("classifier", self.classifier_loss, images=2 * self.table.batch))
 
     def phase(self, progress: float) -> Hashable:
@@ -61,11 +67,19 @@ class _Play:
         loss = labelled_loss(step, network, self.table.augmentation)
         weight = self.game.weight * self.game.ramp(step.progress)
         if weight > 0.0:
-            with frozen_statistics(network):
-                logits = network(step.fakes().images.detach())
-            gated = gated_pseudo_label(logits, self.game.threshold)
-            step.note("train/generated_loss", gated)
-            step.note("train/sure_share", (logits.detach().softmax(1).amax(1) > self.game.threshold).float().mean())
-            loss = loss + weight * gated
+            loss = loss + weight * self._generated(step, network)
         step.note("train/classifier_loss", loss)
         return loss
+
+    def _generated(self, step: Step, network: nn.Module) -> Tensor:
+        fakes, threshold = step.fakes(), self.game.threshold
+        with frozen_statistics(network):
+            logits = network(fakes.images.detach())
+        p = logits.detach().softmax(1)
+        if fakes.labels is None:
+            gated, believed = gated_pseudo_label(logits, threshold), p.amax(1)
+        else:
+            gated, believed = gated_condition(logits, fakes.labels, threshold), p.gather(1, fakes.labels[:, None])
+        step.note("train/generated_loss", gated)
+        step.note("train/sure_share", (believed > threshold).float().mean())
+        return gated

@@ -1,0 +1,97 @@
+"""K+1 classes against a complement generator ("bad GAN": Dai et al. 2017, arXiv 1705.09783)."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trigan.losses.entropy import conditional_entropy
+from trigan.losses.games import AdversarialLoss
+from trigan.losses.pull_away import moments, pull_away
+from trigan.losses.semi_supervised import feature_matching
+from trigan.modules import world
+from trigan.modules.checks import require
+from trigan.modules.objectives.feature_matching import KPlusOne, require_no_loss
+from trigan.modules.objectives.game import Table, require_conditional
+from trigan.modules.players import Objective, Update
+from trigan.modules.step import Step
+from trigan.networks.adversaries import Architecture
+from trigan.networks.batchnorm import frozen_statistics
+
+
+@dataclass(frozen=True)
+class BadGAN:
+    """Feature matching's game, with C sure of unlabelled images and G kept from drawing one thing.
+
+    C (eq. 8): CE over the K classes + ``unlabelled_weight`` times the true/fake terms, with the authors' factors of 1/2
+    + ``entropy`` E H[p(x_u)]. G (section 4.2): feature matching, as a mean of squares where the authors' code has
+    absolute values, + ``pull_away`` times the pull-away term, both on C's embedding. Defaults: the code's for SVHN.
+
+    The paper's third term of G, which drives samples to where p(x) is low, is left out: it wants a PixelCNN trained
+    beforehand, and the authors' code for SVHN does without it.
+    """
+
+    unlabelled_weight: float = 1.0
+    entropy: float = 0.1
+    pull_away: float = 0.8
+
+    def __post_init__(self) -> None:
+        for name in ("unlabelled_weight", "entropy", "pull_away"):
+            require(getattr(self, name) >= 0.0, name, getattr(self, name), "at least 0")
+
+    @property
+    def players(self) -> tuple[str, ...]:
+        return ("classifier", "generator")
+
+    @property
+    def two_heads(self) -> bool:
+        return False
+
+    def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
+        require_conditional(architecture, False, "bad_gan")
+        require_no_loss(loss, "bad_gan", "K+1 classes, feature matching, pull-away")
+
+    def start(self, table: Table) -> Objective:
+        return _Play(self, table, KPlusOne(table, self.unlabelled_weight))
+
+
+@dataclass(frozen=True)
+class _Play:
+    game: BadGAN
+    table: Table
+    base: KPlusOne
+
+    def updates(self) -> tuple[Update, ...]:
+        batch = self.table.batch
+        return (
+            Update("classifier", self.classifier_loss, images=3 * batch),
+            Update("generator", self.generator_loss, images=2 * batch),
+        )
+
+    def phase(self, progress: float) -> Hashable:
+        return None
+
+    def classifier_loss(self, step: Step) -> Tensor:
+        loss, unlabelled = self.base.classifier_loss(step)
+        entropy = conditional_entropy(unlabelled)
+        step.note("train/entropy", entropy)
+        loss = loss + self.game.entropy * entropy
+        step.note("train/classifier_loss", loss)
+        return loss
+
+    def generator_loss(self, step: Step) -> Tensor:
+        network, unlabelled, fakes = step.network("classifier"), step.batch("unlabelled"), step.fakes()
+        view = self.table.view
+        with frozen_statistics(network):
+            with torch.no_grad():
+                wanted = network.embed(view(unlabelled.images, unlabelled.draws, "view")).mean(0)
+            given = network.embed(view(fakes.images, fakes.draws, "view"))
+        matching = feature_matching(world.global_mean(wanted), world.global_mean(given.mean(0)))
+        outer, own = (world.global_mean(moment) for moment in moments(given))
+        apart = pull_away(outer, own, len(given) * world.world_size())
+        step.note("train/feature_matching", matching)
+        step.note("train/pull_away", apart)
+        loss = matching + self.game.pull_away * apart
+        step.note("train/generator_loss", loss)
+        return loss

@@ -1,0 +1,81 @@
+"""What three-player games on pairs (image, label) have in common: which pairs D judges, and who is paid for them."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from trigan.errors import ConfigError
+from trigan.losses.adversarial import hinge_discriminator, minimax_discriminator
+from trigan.losses.games import AdversarialLoss
+from trigan.losses.triple import pair_classifier
+from trigan.modules.objectives.game import Table
+from trigan.modules.step import Step
+from trigan.networks.batchnorm import frozen_statistics
+
+
+class Judged(NamedTuple):
+    """D's logits (N,) of labelled pairs, of unlabelled images with C's labels, and of G's images with theirs."""
+
+    labelled: Tensor
+    by_classifier: Tensor
+    by_generator: Tensor
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The moves on pairs; ``alpha`` divides D's attention between C's pairs and G's."""
+
+    table: Table
+    alpha: float
+
+    def judged(self, step: Step) -> Judged:
+        """What D says of each kind of pair; labelled images alone move its running statistics."""
+        judge, classifier, view = step.network("discriminator"), step.network("classifier"), self.table.view
+        labelled, unlabelled, fakes = step.batch("labelled"), step.batch("unlabelled"), step.fakes()
+        with torch.no_grad(), frozen_statistics(classifier):
+            guessed = classifier(unlabelled.images).argmax(1)
+        real = judge(view(labelled.images, labelled.draws, "view"), labelled.labels)
+        with frozen_statistics(judge):
+            by_classifier = judge(view(unlabelled.images, unlabelled.draws, "view"), guessed)
+            by_generator = judge(view(fakes.images.detach(), fakes.draws, "view"), fakes.labels)
+        return Judged(real, by_classifier, by_generator)
+
+    def generator_loss(self, step: Step) -> Tensor:
+        """(1 - alpha) times G's adversarial loss."""
+        judge, fakes = step.network("discriminator"), step.fakes()
+        with frozen_statistics(judge):
+            logits = judge(self.table.view(fakes.images, fakes.draws, "view"), fakes.labels)
+        loss = (1.0 - self.alpha) * self.table.loss.generator_loss(logits)
+        step.note("train/generator_loss", loss)
+        return loss
+
+    def adversarial(self, step: Step, logits: Tensor, weight: float) -> Tensor:
+        """C's adversarial loss for its ``logits`` of the unlabelled images, weighted by its own confidence."""
+        judge, unlabelled = step.network("discriminator"), step.batch("unlabelled")
+        with torch.no_grad(), frozen_statistics(judge):
+            verdict = judge(self.table.view(unlabelled.images, unlabelled.draws, "view"), logits.argmax(1))
+        adversarial = pair_classifier(logits, verdict, weight)
+        step.note("train/adversarial_loss", adversarial)
+        return adversarial
+
+    def generated(self, step: Step) -> Tensor:
+        """C's cross-entropy on G's pairs: R_P, the paper's pseudo-discriminative loss."""
+        network, fakes = step.network("classifier"), step.fakes()
+        with frozen_statistics(network):
+            pairs = F.cross_entropy(network(fakes.images.detach()), fakes.known_labels)
+        step.note("train/generated_loss", pairs)
+        return pairs
+
+
+def require_logits(loss: AdversarialLoss, objective: str) -> None:
+    """Raise a ConfigError unless D's outputs are logits that C can be paid by, without a gradient penalty."""
+    if loss.discriminator_loss not in (minimax_discriminator, hinge_discriminator):
+        raise ConfigError(
+            f"loss: with strategy.objective={objective} C learns from D's outputs as logits; "
+            "take loss=minimax, non_saturating or hinge"
+        )
+    if loss.gradient_penalty > 0.0:
+        raise ConfigError(f"loss: strategy.objective={objective} has no gradient penalty; take another loss")

@@ -1,0 +1,204 @@
+"""One network for C and D, the complement generator, conditional EC-GAN, consistency: against their closed forms."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trigan.data.augmentation import NoAugmentation
+from trigan.errors import ConfigError
+from trigan.losses.games import hinge, non_saturating, wasserstein
+from trigan.modules.criteria import FixMatch
+from trigan.modules.fit import TrainerSettings
+from trigan.modules.objectives import ACGAN, BadGAN, FeatureMatching, PseudoLabel, SharedTrunk, TripleGAN
+from trigan.modules.objectives.game import Game
+from trigan.modules.players import PlayersModule
+from trigan.modules.selection import Selection
+from trigan.modules.step import Step
+from trigan.networks.classifier import Classifier
+from trigan.networks.two_heads import TwoHeads
+
+from .tiny import CGAN8, DCGAN8, NOW, SPEC, TURNED, built, copied, fitted, inputs_for, joint_stage, same, view
+
+DOUBLE = TrainerSettings(precision="64-true")
+PLAIN = {"view": NoAugmentation(), "augmentation": NoAugmentation()}
+
+
+def _losses(module: PlayersModule, step: Step) -> dict[str, Tensor]:
+    return {update.player: update.loss(step) for update in module.updates}
+
+
+def _at_play(game: Game, **changes: object) -> tuple[PlayersModule, Step]:
+    module = built(joint_stage(game, **PLAIN, **changes), settings=DOUBLE)
+    module.networks.train()
+    return module, Step(module, 0, 0, True)
+
+
+def _judge(network: nn.Module, images: Tensor) -> Tensor:
+    embedded = network.classifier.embed(images)  # type: ignore[union-attr, operator]
+    return (embedded @ network.judge.weight.T + network.judge.bias).squeeze(1)  # type: ignore[union-attr, operator]
+
+
+@pytest.mark.parametrize("on_generated", [False, True])
+def test_acgan_is_that_of_its_paper(on_generated: bool) -> None:
+    """Odena et al. 2017, section 3: L_S + L_C for D, L_C - L_S for G, with the non-saturating L_S."""
+    module, step = _at_play(ACGAN(0.6, on_generated))
+    network = module.networks["classifier"]
+    labelled, real, fakes = step.batch("labelled"), step.batch("unlabelled").images, step.fakes()
+    source = F.softplus(-_judge(network, real)).mean() + F.softplus(_judge(network, fakes.images)).mean()
+    of_real = F.cross_entropy(network.classifier(labelled.images), labelled.known_labels)  # type: ignore[union-attr, operator]
+    of_fake = F.cross_entropy(network.classifier(fakes.images), fakes.known_labels)  # type: ignore[union-attr, operator]
+    found = _losses(module, step)
+    torch.testing.assert_close(found["classifier"], source + 0.6 * of_real + (0.6 * of_fake if on_generated else 0.0))
+    fooled = F.softplus(-_judge(network, fakes.images)).mean()
+    torch.testing.assert_close(found["generator"], fooled + 0.6 * of_fake)
+
+
+def test_a_shared_trunk_is_that_of_its_paper() -> None:
+    """Haque 2020: lambda (BCE(D(G(z)), 0) + BCE(D(x), 1)) + CE(C(x), y); BCE(D(G(z)), 1) for G."""
+    module, step = _at_play(SharedTrunk(0.2))
+    network = module.networks["classifier"]
+    labelled, real, fake = step.batch("labelled"), step.batch("unlabelled").images, step.fakes().images
+    bce = F.binary_cross_entropy_with_logits
+    ones, zeros = torch.ones(16).double(), torch.zeros(16).double()
+    adversarial = bce(_judge(network, fake), zeros) + bce(_judge(network, real), ones)
+    found = _losses(module, step)
+    named = F.cross_entropy(network(labelled.images), labelled.known_labels)
+    torch.testing.assert_close(found["classifier"], 0.2 * adversarial + named)
+    torch.testing.assert_close(found["generator"], bce(_judge(network, fake), ones))
+
+
+def test_both_heads_and_the_trunk_learn_and_g_hears_both() -> None:
+    """Of AC-GAN's G: without the class head's word its gradient is another."""
+    gradients = {}
+    for game in (ACGAN(1.0), ACGAN(1e-9)):
+        module, step = _at_play(game)
+        module.let_move("classifier")
+        module.updates[0].loss(step).backward()
+        network = module.networks["classifier"]
+        if game.weight == 1.0:
+            assert all(float(w.grad.abs().sum()) > 0 for w in network.parameters())  # type: ignore[union-attr]
+        module.let_move("generator")
+        module.updates[1].loss(step).backward()
+        found = [w.grad.flatten() for w in module.networks["generator"].parameters() if w.grad is not None]
+        gradients[game.weight] = torch.cat(found)
+    assert float((gradients[1.0] - gradients[1e-9]).norm()) > 1e-6
+
+
+@pytest.mark.parametrize(("game", "rule"), [(ACGAN(), "last"), (SharedTrunk(), "val")])
+def test_what_is_kept_is_a_classifier_without_its_second_head(game: Game, rule: str) -> None:
+    stage = joint_stage(game, 2, selection=Selection(rule, 2))  # type: ignore[arg-type]
+    inputs = inputs_for(stage, view(validation=True))
+    module, _ = fitted(stage, inputs=inputs)
+    played = module.networks["classifier"]
+    assert isinstance(played, TwoHeads)
+    kept = stage.finish(module, inputs)
+    assert set(kept) == set(module.networks) == {"classifier", "generator"}
+    assert isinstance(kept["classifier"], Classifier)
+    blank = stage.blank(SPEC)
+    for player, network in kept.items():
+        blank[player].load_state_dict(network.state_dict())
+        assert not network.training
+    images = torch.zeros(2, 1, 8, 8)
+    assert torch.equal(blank["classifier"](images), kept["classifier"](images))
+
+
+def test_a_second_head_leaves_the_first_weights_of_c_as_they_are() -> None:
+    two, one = (built(joint_stage(game)).networks["classifier"] for game in (SharedTrunk(), FeatureMatching()))
+    assert isinstance(two, TwoHeads)
+    assert same(copied(two.classifier.state_dict()), copied(one.state_dict()))
+    images = torch.randn(3, 1, 8, 8)
+    two.eval()
+    logits, verdict = two.both(images)
+    assert torch.equal(logits, two(images))
+    assert torch.equal(verdict, two.verdict(images))
+    assert verdict.shape == (3,)
+
+
+def test_bad_gan_is_that_of_its_paper() -> None:
+    """Dai et al. 2017, eq. 8 without the halves of its code, which are Salimans's; feature matching and pull-away."""
+    module, step = _at_play(BadGAN(unlabelled_weight=2.0, entropy=0.3, pull_away=0.7))
+    network = module.networks["classifier"]
+    labelled, real, fake = step.batch("labelled"), step.batch("unlabelled").images, step.fakes().images
+
+    def with_generated(images: Tensor) -> Tensor:
+        logits = network(images)
+        return torch.cat([logits, torch.zeros(16, 1).double()], 1).log_softmax(1)
+
+    p = network(real).softmax(1)
+    true, false = with_generated(real), with_generated(fake)
+    named = F.cross_entropy(network(labelled.images), labelled.known_labels)
+    wanted = named - true[:, :10].logsumexp(1).mean() - false[:, 10].mean() - 0.3 * (p * p.log()).sum(1).mean()
+    found = _losses(module, step)
+    torch.testing.assert_close(found["classifier"], wanted)
+    features = network.embed(fake)  # type: ignore[operator]
+    cosines = F.cosine_similarity(features[:, None], features[None], dim=2)
+    apart = (cosines.square().sum() - cosines.diagonal().square().sum()) / (16 * 15)
+    matching = (features.mean(0) - network.embed(real).mean(0)).square().mean()  # type: ignore[operator]
+    torch.testing.assert_close(found["generator"], matching + 0.7 * apart)
+    assert apart.item() > 0.01
+
+
+def test_without_its_further_terms_bad_gan_is_feature_matching() -> None:
+    one, other = (_losses(*_at_play(game)) for game in (BadGAN(1.0, 0.0, 0.0), FeatureMatching()))
+    torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.1])
+def test_ec_gan_with_a_conditional_g_gates_by_the_label_it_drew_for(threshold: float) -> None:
+    game = PseudoLabel(0.5, threshold, NOW)
+    module, step = _at_play(game, architecture=CGAN8)
+    network, judge = module.networks["classifier"], module.networks["discriminator"]
+    labelled, fakes = step.batch("labelled"), step.fakes()
+    p = network(fakes.images).softmax(1)[torch.arange(16), fakes.known_labels]
+    passed = p > threshold
+    assert bool(passed.all()) if threshold == 0.0 else 0 < int(passed.sum()) < 16
+    found = _losses(module, step)
+    named = F.cross_entropy(network(labelled.images), labelled.known_labels)
+    torch.testing.assert_close(found["classifier"], named - 0.5 * (p.log() * passed).sum() / 16)
+    real, fake = judge(labelled.images, labelled.known_labels), judge(fakes.images, fakes.known_labels)
+    torch.testing.assert_close(found["discriminator"], F.softplus(-real).mean() + F.softplus(fake).mean())
+
+
+GAMES = (TripleGAN(pretrain=0.0), ACGAN(), FeatureMatching(), PseudoLabel())
+
+
+@pytest.mark.parametrize("game", GAMES, ids=lambda game: type(game).__name__)
+def test_consistency_is_one_more_summand_of_cs_loss(game: Game) -> None:
+    term = FixMatch(TURNED, TURNED, threshold=0.0, weight=0.5, stream="consistency")
+    module, step = _at_play(game, consistency=term)
+    bare, bare_step = _at_play(game)
+    update, without = module.updates[-1 if "discriminator" in module.players else 0], _losses(bare, bare_step)
+    added = term(step, module.networks["classifier"])
+    assert added.item() > 0
+    torch.testing.assert_close(update.loss(step), without["classifier"] + added)
+    assert len(step.batch("consistency").images) == 32
+    assert torch.equal(step.batch("unlabelled").images, bare_step.batch("unlabelled").images)
+    charged = {u.player: u.images for u in bare.updates}
+    assert {u.player: u.images for u in module.updates} == {**charged, "classifier": charged["classifier"] + 64}
+
+
+REFUSED = {
+    "objective=bad_gan needs an unconditional G: set architecture=dcgan": (BadGAN(), {"architecture": CGAN8}),
+    "objective=shared_trunk needs an unconditional G": (SharedTrunk(), {"architecture": CGAN8}),
+    "objective=acgan needs a label-conditional G and D: set": (ACGAN(), {"architecture": DCGAN8}),
+    "objective=bad_gan has losses of its own .* leave loss=non_saturating": (BadGAN(), {"loss": hinge()}),
+    "loss.discriminator_steps: 5 must be 1 with .*bad_gan": (
+        BadGAN(),
+        {"loss": non_saturating(discriminator_steps=5)},
+    ),
+    "loss: strategy.objective=acgan has no gradient penalty": (ACGAN(), {"loss": wasserstein()}),
+    "loss: strategy.objective=shared_trunk has no gradient penalty": (SharedTrunk(), {"loss": wasserstein()}),
+}
+
+
+@pytest.mark.parametrize(("line", "bad"), REFUSED.items(), ids=REFUSED)
+def test_what_a_game_cannot_be_played_with_is_refused_in_one_line(
+    line: str, bad: tuple[Game, dict[str, object]]
+) -> None:
+    game, changes = bad
+    with pytest.raises(ConfigError, match=line) as caught:
+        replace(joint_stage(game), **changes)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
