@@ -15,7 +15,7 @@ from trigan.networks.dcgan import DCGAN
 from trigan.networks.small_cnn import SmallCNN
 from trigan.strategies.augment import PerClass
 from trigan.strategies.baseline import Ensemble
-from trigan.strategies.probes import NeighboursHead
+from trigan.strategies.heads import NeighboursHead
 from trigan.strategies.trunk import FeatureExtractor, ProbedTrunk
 
 pytest.importorskip("onnx")

@@ -116,6 +116,7 @@ def account(
             "classes": list(source.class_names),
             "spec": {"channels": spec.channels, "size": spec.size, "classes": spec.classes},
         },
+        **({"external": drawn.external.as_dict()} if drawn.external is not None else {}),
     }
 
 

@@ -49,7 +49,7 @@ def check_form(overrides: Iterable[Override], groups: Mapping[str, Sequence[str]
             if not multirun:
                 raise ConfigError(f"{text}: several values need --multirun (-m); a list is written [a,b]")
         elif key in groups and not _is_added(override) and not isinstance(override.value(), dict):
-            check_choice(key, override.value(), groups[key])
+            check_choice(override.package or key, override.value(), groups[key])
 
 
 def check_choice(group: str, choice: Any, options: Sequence[str]) -> None:
