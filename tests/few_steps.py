@@ -30,7 +30,7 @@ SMALL = {
     "strategy.probe.folds": "2",
     "strategy.probe.penalties": "[0.01]",
     "strategy.probe.hidden": "4",
-    "strategy.probe.epochs": "2",
+    "strategy.probe.steps": "2",
     "strategy.trunk.stage.hidden": "8",
 }
 

@@ -14,7 +14,19 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from tests.modules.tiny import NOW, TURNED, built, classifier_stage, copied, gan_stage, inputs_of, joint_stage, view
+from tests.modules.tiny import (
+    NOW,
+    TURNED,
+    autoencoder_stage,
+    built,
+    classifier_stage,
+    copied,
+    gan_stage,
+    inputs_of,
+    joint_stage,
+    simclr_stage,
+    view,
+)
 from trigan.data.inputs import Input
 from trigan.losses.games import wasserstein
 from trigan.modules import world
@@ -35,6 +47,8 @@ STAGES: dict[str, Callable[[], Stage]] = {
     "feature_matching": lambda: joint_stage(FeatureMatching(), selection=Selection("val", 3)),
     "conditional": lambda: joint_stage(Conditional(ramp=NOW)),
     "pseudo_label": lambda: joint_stage(PseudoLabel(threshold=0.0, ramp=NOW)),
+    "autoencoder": autoencoder_stage,
+    "simclr": simclr_stage,
     "classifier": lambda: classifier_stage(terms=TERMS, clip=0.5, selection=Selection("val", 3)),
 }
 DOUBLE, SINGLE = TrainerSettings(precision="64-true"), TrainerSettings()

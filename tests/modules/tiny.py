@@ -25,6 +25,7 @@ from trigan.modules.objectives import Conditional, FeatureMatching, PseudoLabel
 from trigan.modules.objectives.game import Game, Ramp
 from trigan.modules.optimizers import SGD, Adam, OptimizerFactory
 from trigan.modules.players import PlayersModule
+from trigan.modules.pretext import AutoencoderStage, SimCLRStage
 from trigan.modules.stage import Context, Stage
 from trigan.networks.adversaries import Architecture, Generator
 from trigan.networks.cgan import CGAN
@@ -101,6 +102,14 @@ def joint_stage(game: Game, steps: int = 6, **changes: Any) -> JointStage:
     return replace(stage, ema=EMA(64, 0.5), **changes)
 
 
+def autoencoder_stage(steps: int = 6) -> AutoencoderStage:
+    return AutoencoderStage(DCGAN8, Adam(1e-3, (0.9, 0.999)), steps, batch=16)
+
+
+def simclr_stage(steps: int = 6) -> SimCLRStage:
+    return SimCLRStage(DCGAN8, TURNED, Adam(1e-3, (0.9, 0.999)), steps, batch=16, hidden=8, projection=4)
+
+
 #: Every objective, each with every term switched on, and the inputs of its stage.
 OBJECTIVES: dict[str, Callable[[], Stage]] = {
     "dcgan": gan_stage,
@@ -108,13 +117,15 @@ OBJECTIVES: dict[str, Callable[[], Stage]] = {
     "feature_matching": lambda: joint_stage(FeatureMatching()),
     "pseudo_label": lambda: joint_stage(PseudoLabel(threshold=0.0, ramp=NOW)),
     "conditional": lambda: joint_stage(Conditional(ramp=NOW)),
+    "autoencoder": autoencoder_stage,
+    "simclr": simclr_stage,
 }
 
 
 def inputs_for(stage: Stage, seen: TrainingView | None = None) -> Inputs:
     """The inputs that a stage takes, of the view."""
     seen = seen or view()
-    if isinstance(stage, GANStage):
+    if isinstance(stage, GANStage | AutoencoderStage | SimCLRStage):
         labelled = seen.labelled
         if stage.architecture.conditional:
             return {"real": Input(labelled.images, labelled.labels)}

@@ -139,7 +139,8 @@ class Composer:
             return f"data@{argument}"
         group = key.replace(".", "/")
         known = "." in key and equals and group in self.groups
-        return f"{group}={value}" if known and value in self.groups[group] else argument
+        word = value.isidentifier() and value != "null"  # a wrong one too, so that the error lists the choices
+        return f"{group}={value}" if known and (word or value in self.groups[group]) else argument
 
     @cached_property
     def groups(self) -> dict[str, list[str]]:
@@ -224,7 +225,7 @@ class Composer:
         try:
             return self.loader.load_configuration(CONFIG, choices, run_mode=RunMode.RUN)
         except (HydraException, OmegaConfBaseException) as error:
-            unused = re.match(r"Could not override '(.+?)'.\s*No match in the defaults list", str(error))
+            unused = re.match(r"Could not override '(.+?)'.\s*(No match in the defaults list|Did you mean)", str(error))
             if unused:
                 key = unused[1].rpartition("@")[2]
                 raise ConfigError(f"{key}: has no place beside the other choices of this run") from error

@@ -8,6 +8,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from trigan.cli.nearest import suffix
+from trigan.cli.settings import EXTERNAL
 from trigan.errors import ConfigError
 
 _QUOTES = "quote values with spaces, commas or brackets, within the shell's quotes: \"data.root='my images'\""
@@ -83,6 +84,8 @@ def check_keys(overrides: Iterable[Override], known: Iterable[str], groups: Mapp
 
 
 def _mend(key: str, names: set[str], groups: Mapping[str, Sequence[str]]) -> str:
+    if key.startswith(f"{EXTERNAL}.") and EXTERNAL in names and not any(n.startswith(f"{EXTERNAL}.") for n in names):
+        return f" while {EXTERNAL} is null; choices of {EXTERNAL}: {', '.join(groups['data'])}"
     head, dot, _ = key.partition(".")
     if dot and head in groups and not any(name.startswith(f"{head}.") for name in names):
         return f" while {head} is null; choices of {head}: {', '.join(groups[head])}"

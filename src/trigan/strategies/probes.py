@@ -4,6 +4,7 @@ Hyperparameters and temperatures are chosen on the validation images where a row
 else by cross-validation within the labelled images.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from trigan.errors import ConfigError
 from trigan.evaluation.calibration import fit_temperature
 from trigan.strategies.heads import UNMET, Array, Labels, LinearHead, NeighboursHead, PerceptronHead
 
+#: Images in a batch of the perceptron, at the most.
+_BATCH = 64
 #: Features and labels of the images to choose on.
 Holdout = tuple[Array, Labels]
 
@@ -83,31 +86,39 @@ class LogisticRegression:
 
 @dataclass(frozen=True)
 class Perceptron:
-    """One hidden layer of ``hidden`` ReLU units and a softmax, fitted by scikit-learn with Adam for ``epochs``.
+    """One hidden layer of ``hidden`` ReLU units and a softmax, fitted by scikit-learn: Adam, batches of 64 at the most.
 
-    ``penalties`` are weight decays: a fit's loss is its mean cross-entropy plus penalty / (2 N) of the squared weights.
+    It lasts ``steps`` batches, rounded up to whole epochs, or fewer where the loss has come to rest. ``penalties`` are
+    weight decays: the loss of a batch of B is its mean cross-entropy plus penalty / (2 B) of the squared weights.
     """
 
     hidden: int = 128
     penalties: tuple[float, ...] = (0.1, 1.0, 10.0)
-    epochs: int = 100
+    steps: int = 100
+    learning_rate: float = 3e-3
     folds: int = 5
 
     def __post_init__(self) -> None:
         _check(self.penalties, "penalties", self.folds)
-        for name in ("hidden", "epochs"):
+        for name in ("hidden", "steps"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"strategy.probe.{name}: {getattr(self, name)} must be at least 1")
+        if self.learning_rate <= 0.0:
+            raise ConfigError(f"strategy.probe.learning_rate: {self.learning_rate} must be above 0")
 
     def fit(self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout | None = None) -> Fitted:
+        judge = _Judge(features, labels, self.folds, seed, holdout)
+        batch = min(_BATCH, len(labels))
+        epochs = math.ceil(self.steps / math.ceil(len(labels) / batch))
+
         def make(penalty: float) -> MLPClassifier:
-            given = {"alpha": penalty, "max_iter": self.epochs, "random_state": seed % 2**32}
-            return MLPClassifier((self.hidden,), **given)
+            given = {"batch_size": batch, "max_iter": epochs, "random_state": seed % 2**32}
+            return MLPClassifier((self.hidden,), alpha=penalty, learning_rate_init=self.learning_rate, **given)
 
         model = _Penalised(make, PerceptronHead.of, tuple(sorted(self.penalties)), "predict_log_proba")
-        judge = _Judge(features, labels, self.folds, seed, holdout)
-        with threadpool_limits(limits=1), warnings.catch_warnings():  # so that the sums have one order
-            warnings.simplefilter("ignore", ConvergenceWarning)  # as many epochs as were asked for
+        with threadpool_limits(limits=1), warnings.catch_warnings():  # on one thread, sums have one order
+            warnings.simplefilter("ignore", ConvergenceWarning)  # it ends when its steps are done
+            warnings.filterwarnings("ignore", "Got `batch_size`")  # a fold may have fewer images
             return model.fit(self.penalties, judge, classes)
 
 
