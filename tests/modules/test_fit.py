@@ -22,6 +22,7 @@ from trigan.tracking.tracker import NoTracking
 
 from .tiny import (
     OBJECTIVES,
+    PRETEXTS,
     Recorder,
     built,
     classifier_stage,
@@ -38,6 +39,7 @@ EACH_THIRD = TrainerSettings(checkpoint_every=3)
 CRITIC = DCGAN(width=8, latent=8, discriminator_norm="none")
 RESUMED: dict[str, Callable[[], Stage]] = {
     **OBJECTIVES,
+    **PRETEXTS,
     "wasserstein": lambda: gan_stage(architecture=CRITIC, loss=wasserstein(discriminator_steps=5)),
     "spectral": lambda: gan_stage(architecture=replace(CRITIC, discriminator_norm="spectral")),
     "classifier": classifier_stage,

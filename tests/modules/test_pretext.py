@@ -8,16 +8,18 @@ import torch
 
 from trigan.data.augmentation import NoAugmentation
 from trigan.data.inputs import Input
+from trigan.data.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.losses.contrastive import nt_xent
+from trigan.modules.fit import TrainerSettings
 from trigan.modules.pretext import AutoencoderStage, SimCLRStage
 from trigan.modules.step import Step
 from trigan.networks.cgan import CGAN
 from trigan.networks.dcgan import DCGAN
+from trigan.networks.pretext import Autoencoder, topmost
 
+from .tiny import PRETEXTS as STAGES
 from .tiny import SPEC, autoencoder_stage, built, copied, fitted, gan_stage, inputs_for, simclr_stage, view
-
-STAGES = {"autoencoder": autoencoder_stage, "simclr": simclr_stage}
 
 
 def _discriminator(module: Any) -> Any:
@@ -59,6 +61,15 @@ def test_the_loss_falls(name: str) -> None:
     assert losses[1] < 0.8 * losses[0]
 
 
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
+@pytest.mark.parametrize("name", STAGES)
+def test_precisions_run(name: str, precision: Any) -> None:
+    settings = TrainerSettings(precision=precision)
+    module, ending = fitted(STAGES[name](), settings)
+    assert ending.status == "finished"
+    assert module.weights_dtype == settings.dtype
+
+
 def test_what_denoising_asks_for() -> None:
     """Clean images back from noisy ones: without noise the input is the clean image itself."""
     met: list[torch.Tensor] = []
@@ -95,9 +106,6 @@ def test_contrast_is_between_two_views_of_the_same_images() -> None:
 @pytest.mark.parametrize("architecture", [DCGAN(width=4, latent=6), CGAN(width=4, latent=6, label_code=5)])
 @pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 13)])
 def test_any_architecture_restores_images_of_its_shape(architecture: DCGAN, channels: int, size: int) -> None:
-    from trigan.data.types import DataSpec
-    from trigan.networks.pretext import Autoencoder, topmost
-
     spec = DataSpec(channels, size, 10)
     network = Autoencoder(architecture.discriminator(spec), architecture, spec)
     images = torch.rand(3, channels, size, size) * 2 - 1

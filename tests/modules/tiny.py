@@ -117,9 +117,9 @@ OBJECTIVES: dict[str, Callable[[], Stage]] = {
     "feature_matching": lambda: joint_stage(FeatureMatching()),
     "pseudo_label": lambda: joint_stage(PseudoLabel(threshold=0.0, ramp=NOW)),
     "conditional": lambda: joint_stage(Conditional(ramp=NOW)),
-    "autoencoder": autoencoder_stage,
-    "simclr": simclr_stage,
 }
+#: Stages that train D without a game.
+PRETEXTS: dict[str, Callable[[], Stage]] = {"autoencoder": autoencoder_stage, "simclr": simclr_stage}
 
 
 def inputs_for(stage: Stage, seen: TrainingView | None = None) -> Inputs:

@@ -24,7 +24,7 @@ def node_of(config: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def sources_alone(config: dict[str, Any]) -> dict[str, Any]:
-    """The config with the choice's source in its place: what stands beside it are settings that the source refers to."""
+    """The config with the choice's source in its place; beside it stand only settings that the source refers to."""
     node = node_of(config)
     return config if node is None else _with(config, _PARTS, node["source"])
 

@@ -12,9 +12,7 @@ from trigan.cli.settings import OBSERVERS, PLACES
 LENGTH = 20
 
 
-def run_hash(
-    config: dict[str, Any], fingerprint: str, protocol: int | None = None, external: str | None = None
-) -> str:
+def run_hash(config: dict[str, Any], fingerprint: str, protocol: int | None = None, external: str | None = None) -> str:
     """SHA-256 of what a result depends on, as 20 hexadecimal characters.
 
     In it: the resolved config, the fingerprint of the data set, the protocol version, and the search that chose the
