@@ -84,7 +84,8 @@ def check_keys(overrides: Iterable[Override], known: Iterable[str], groups: Mapp
 
 
 def _mend(key: str, names: set[str], groups: Mapping[str, Sequence[str]]) -> str:
-    if key.startswith(f"{EXTERNAL}.") and EXTERNAL in names and not any(n.startswith(f"{EXTERNAL}.") for n in names):
+    place = EXTERNAL.rpartition(".")[0]
+    if key.startswith(f"{EXTERNAL}.") and place in names and not any(n.startswith(f"{EXTERNAL}.") for n in names):
         return f" while {EXTERNAL} is null; choices of {EXTERNAL}: {', '.join(groups['data'])}"
     head, dot, _ = key.partition(".")
     if dot and head in groups and not any(name.startswith(f"{head}.") for name in names):

@@ -83,7 +83,8 @@ class Contrast:
         views = [self.augmentation(real.images, real.draws, name) for name in ("first view", "second view")]
         # In one pass, so that batch norm takes its statistics over both views of every image.
         projected = step.network(PLAYER)(torch.cat(views))
-        first, second = (world.gathered(part.float()) for part in projected.chunk(2))
+        projected = projected.float() if projected.dtype.itemsize == 2 else projected  # bfloat16 has too few digits
+        first, second = (world.gathered(part) for part in projected.chunk(2))
         start = world.rank() * len(real.images)
         loss = nt_xent(first, second, self.temperature, start, start + len(real.images))
         step.note("train/contrastive_loss", loss)
