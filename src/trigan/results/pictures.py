@@ -122,7 +122,10 @@ def feature_map(features: ArrayLike, labels: ArrayLike, names: Sequence[str], pa
     with drawing(path, 6.2, 4.6) as figure:
         axes = figure.subplots()
         for k in np.unique(classes):
-            look = {"color": COLOURS[k % len(COLOURS)], "marker": _MARKS[k // len(COLOURS) % len(_MARKS)]}
+            look: dict[str, Any] = {
+                "color": COLOURS[k % len(COLOURS)],
+                "marker": _MARKS[k // len(COLOURS) % len(_MARKS)],
+            }
             across, up = points[classes == k, :2].T
             axes.plot(across, up, linestyle="none", markersize=3.5, alpha=0.7, label=_short([names[k]])[0], **look)
         axes.set_title(f"features of {len(points)} test images")
