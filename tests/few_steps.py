@@ -9,6 +9,7 @@ import torch
 from trigan.artifacts.store import Store
 from trigan.cli import strict
 from trigan.cli.compose import Composed, Composer, unresolved
+from trigan.data.external import with_external
 from trigan.data.split import draw
 from trigan.data.splitter import Draw
 from trigan.data.types import Source
@@ -28,6 +29,9 @@ SMALL = {
     "strategy.samples.filters": "[{_target_:trigan.samples.filters.Confidence,threshold:0.0}]",
     "strategy.probe.folds": "2",
     "strategy.probe.penalties": "[0.01]",
+    "strategy.probe.hidden": "4",
+    "strategy.probe.steps": "2",
+    "strategy.trunk.stage.hidden": "8",
 }
 
 
@@ -60,6 +64,8 @@ def run_strategy(composed: Composed, place: Path) -> Done:
     """Draw the data and run the strategy, with its stages stored under ``place``."""
     built, source = composed.build(), composed.load_data()
     drawn = draw(source, built.regime, composed.trial)
+    if (other := composed.load_external()) is not None:
+        drawn = with_external(drawn, source, other)
     debug = composed.debug
     workshop = Workshop(
         Store(place), "0" * 20, drawn.view.spec, composed.seed, built.trainer, debug.max_steps if debug else None

@@ -13,10 +13,13 @@ from few_steps import check, composer, run_strategy, small
 
 from trigan.cli import run_help
 from trigan.cli.compose import unresolved
+from trigan.cli.finished import open_run
+from trigan.cli.run import run
 from trigan.cli.study import Plan, given_flops
 from trigan.cli.study_file import read
 from trigan.cli.study_table import published_figures
 from trigan.errors import ConfigError
+from trigan.results.record import read_record
 
 CONF = Path(__file__).parents[1] / "conf"
 EXPERIMENTS = CONF.parent / "experiments"
@@ -212,7 +215,10 @@ def test_architecture_loss_strategy(
 
 def factors() -> dict[str, list[str]]:
     """What is crossed: groups with all their choices, strategies with their inner ones, shapes and precision."""
-    inner = {"unlabelled": "baseline", "probe": "features", "objective": "joint", "consistency": "joint"}
+    inner = {
+        **{"unlabelled": "baseline", "probe": "features", "trunk": "features"},
+        **{"objective": "joint", "consistency": "joint"},
+    }
     variants = [f"{inner[g]} strategy/{g}={name}" for g in inner for name in GROUPS[f"strategy/{g}"]]
     crossed = {g: GROUPS[g] for g in ("architecture", "loss", "optimizer", "classifier", "augmentation", "balance")}
     shapes = {"data.channels": ["1", "3"], "data.image_size": ["8", "13", "16"]}
@@ -224,7 +230,7 @@ def factors() -> dict[str, list[str]]:
             "augment strategy.source=unlabelled",
         ],
         **crossed,
-        "regime": GROUPS["regime"],
+        "regime": [one for one in GROUPS["regime"] if one != "frozen"],  # it needs a file
         **shapes,
         "trainer.precision": ["32-true", "bf16-mixed", "64-true"],
         "trainer.accumulate": ["1", "2"],
@@ -279,11 +285,28 @@ def test_every_two_choices(case: dict[str, str], tmp_path: Path) -> None:
     check(run_strategy(composed, tmp_path / "store"))
 
 
-@pytest.mark.parametrize("probe", [name for name in GROUPS["strategy/probe"] if name != "fine_tune"])
-def test_pixels_are_a_trunk(probe: str, tmp_path: Path) -> None:
-    """The control without any network: nothing may ask for its parameters."""
-    given = ["strategy=features", "strategy.trunk=pixels", f"strategy/probe={probe}"]
-    check(run_strategy(composer().compose(small(*given)), tmp_path))
+PAIRS = list(itertools.product(GROUPS["strategy/trunk"], GROUPS["strategy/probe"]))
+#: Each probe takes its step with the trained trunk, and each trunk with the first probe, further up.
+PROBED = [
+    pytest.param(*pair, marks=() if "pixels" in pair else pytest.mark.slow) for pair in PAIRS if "trained" not in pair
+]
+
+
+@pytest.mark.parametrize(("trunk", "probe"), PROBED)
+def test_every_trunk_with_every_probe(trunk: str, probe: str, tmp_path: Path) -> None:
+    """From the command to its record; with pixels there is no network, and nothing may ask for its parameters."""
+    given = ["strategy=features", f"strategy.trunk={trunk}", f"strategy.probe={probe}", f"paths.outputs={tmp_path}"]
+    if (trunk, probe) == ("pixels", "fine_tune"):
+        with pytest.raises(ConfigError, match="fine_tune needs a network"):
+            composer().compose(small(*given))
+        return
+    directory = run(composer().compose(small(*given)))
+    result = read_record(directory / "record.json")["result"]
+    assert result["status"] == "finished"
+    assert 0 <= result["test"]["accuracy"] <= 1
+    assert (directory / "features.npz").is_file()
+    finished = open_run(directory)
+    assert set(finished.networks) == {"classifier"}
 
 
 def test_the_examples_of_the_help_compose() -> None:

@@ -85,7 +85,13 @@ def test_a_run_leaves_what_is_promised(finished: Path) -> None:
     for name in ("config.yaml", "metrics.jsonl", "predictions.npz", "features.npz", "weights/classifier.safetensors"):
         assert (finished / name).stat().st_size > 0, name
     names = {path.name for path in (finished / "pictures").iterdir()}
-    assert names == {"confusion.png", "losses.png", "samples-joint.png", "samples-joint-over-training.png"}
+    assert names == {
+        "confusion.png",
+        "features.png",
+        "losses.png",
+        "samples-joint.png",
+        "samples-joint-over-training.png",
+    }
 
 
 def test_the_same_command_again_returns_the_finished_result(

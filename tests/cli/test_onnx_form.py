@@ -15,7 +15,7 @@ from trigan.networks.dcgan import DCGAN
 from trigan.networks.small_cnn import SmallCNN
 from trigan.strategies.augment import PerClass
 from trigan.strategies.baseline import Ensemble
-from trigan.strategies.probes import NeighboursHead
+from trigan.strategies.heads import NeighboursHead, PerceptronHead
 from trigan.strategies.trunk import FeatureExtractor, ProbedTrunk
 
 pytest.importorskip("onnx")
@@ -43,6 +43,14 @@ def probed(layers: tuple[str, ...] = (), norm: str = "spectral") -> nn.Module:
     return ProbedTrunk(extractor, head, kept.shape[1])
 
 
+def perceptron() -> nn.Module:
+    """A hidden layer behind a discriminator's features."""
+    extractor = FeatureExtractor(DCGAN(width=4).discriminator(SPEC), (), 4).eval()
+    with torch.no_grad():
+        width = extractor(torch.zeros(1, 3, 14, 14)).shape[1]
+    return ProbedTrunk(extractor, PerceptronHead(width, 6, 5), width).eval()
+
+
 def generators() -> nn.Module:
     return PerClass([DCGAN(width=4, latent=8).generator(SPEC) for _ in range(5)])
 
@@ -50,6 +58,7 @@ def generators() -> nn.Module:
 IMAGES, LATENTS = classifier_port(3, 14), generator_port(8, 5)
 NETWORKS = {
     "neighbours": (probed, IMAGES),
+    "perceptron": (perceptron, IMAGES),
     "one layer": (lambda: probed(("conv1",), "batch"), IMAGES),
     "ensemble": (lambda: Ensemble([SmallCNN(width=4)(SPEC) for _ in range(3)]), IMAGES),
     "one generator a class": (generators, LATENTS),

@@ -14,7 +14,19 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from tests.modules.tiny import NOW, TURNED, built, classifier_stage, copied, gan_stage, inputs_of, joint_stage, view
+from tests.modules.tiny import (
+    NOW,
+    TURNED,
+    autoencoder_stage,
+    built,
+    classifier_stage,
+    copied,
+    gan_stage,
+    inputs_of,
+    joint_stage,
+    simclr_stage,
+    view,
+)
 from trigan.data.inputs import Input
 from trigan.losses.games import wasserstein
 from trigan.modules import world
@@ -39,6 +51,8 @@ STAGES: dict[str, Callable[[], Stage]] = {
         TripleGAN(ramp=NOW, pretrain=0.3), consistency=PiModel(TURNED, stream="two views")
     ),
     "bad_gan": lambda: joint_stage(BadGAN()),
+    "autoencoder": autoencoder_stage,
+    "simclr": simclr_stage,
     "classifier": lambda: classifier_stage(terms=TERMS, clip=0.5, selection=Selection("val", 3)),
 }
 DOUBLE, SINGLE = TrainerSettings(precision="64-true"), TrainerSettings()

@@ -18,6 +18,7 @@ from trigan.networks.dcgan import DCGAN
 
 from .tiny import (
     OBJECTIVES,
+    PRETEXTS,
     SPEC,
     TURNED,
     Recorder,
@@ -30,12 +31,13 @@ from .tiny import (
     named,
 )
 
+STAGES = {**OBJECTIVES, **PRETEXTS}
 CRITIC = DCGAN(width=8, latent=8, discriminator_norm="none")
 
 
-@pytest.mark.parametrize("name", named(OBJECTIVES))
+@pytest.mark.parametrize("name", named(STAGES))
 def test_linear_in_steps(name: str) -> None:
-    short, long = (fitted(replace(OBJECTIVES[name](), steps=steps))[0].flops for steps in (4, 12))
+    short, long = (fitted(replace(STAGES[name](), steps=steps))[0].flops for steps in (4, 12))
     assert short > 0
     assert long == 3 * short
 
@@ -92,16 +94,16 @@ def test_fixmatch_pays_for_both_views() -> None:
     assert module.flops / bare.flops == pytest.approx((3 + 2 + 6) / 3, rel=0.05)
 
 
-@pytest.mark.parametrize("name", named(OBJECTIVES))
+@pytest.mark.parametrize("name", named(STAGES))
 def test_a_resumed_fit_counts_what_an_uninterrupted_one_does(name: str, tmp_path: Path) -> None:
     settings = TrainerSettings(checkpoint_every=1)
-    whole, _ = fitted(OBJECTIVES[name](), settings)
+    whole, _ = fitted(STAGES[name](), settings)
 
     def stop(module: PlayersModule, metrics: object) -> None:
         if module.done == 4:
             raise RuntimeError("stopped")
 
     with pytest.raises(RuntimeError, match="stopped"):
-        fitted(OBJECTIVES[name](), settings, checkpoints=tmp_path, observers=[Recorder(stop)])
-    resumed, _ = fitted(OBJECTIVES[name](), settings, checkpoints=tmp_path)
+        fitted(STAGES[name](), settings, checkpoints=tmp_path, observers=[Recorder(stop)])
+    resumed, _ = fitted(STAGES[name](), settings, checkpoints=tmp_path)
     assert (resumed.flops, resumed.images) == (whole.flops, whole.images)

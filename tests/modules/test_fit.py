@@ -24,6 +24,7 @@ from trigan.tracking.tracker import NoTracking
 from .tiny import (
     FURTHER,
     OBJECTIVES,
+    PRETEXTS,
     Recorder,
     built,
     classifier_stage,
@@ -42,6 +43,7 @@ CRITIC = DCGAN(width=8, latent=8, discriminator_norm="none")
 RESUMED: dict[str, Callable[[], Stage]] = {
     **OBJECTIVES,
     "triple_gan": lambda: joint_stage(TripleGAN(pretrain=0.3, ramp=Ramp(0.5, 0.2))),
+    **PRETEXTS,
     "wasserstein": lambda: gan_stage(architecture=CRITIC, loss=wasserstein(discriminator_steps=5)),
     "spectral": lambda: gan_stage(architecture=replace(CRITIC, discriminator_norm="spectral")),
     "classifier": classifier_stage,

@@ -26,6 +26,7 @@ from trigan.modules.objectives import ACGAN, BadGAN, Conditional, FeatureMatchin
 from trigan.modules.objectives.game import Game, Ramp
 from trigan.modules.optimizers import SGD, Adam, OptimizerFactory
 from trigan.modules.players import PlayersModule
+from trigan.modules.pretext import AutoencoderStage, SimCLRStage
 from trigan.modules.stage import Context, Stage
 from trigan.networks.adversaries import Architecture, Generator
 from trigan.networks.cgan import CGAN
@@ -104,6 +105,14 @@ def joint_stage(game: Game, steps: int = 6, **changes: Any) -> JointStage:
     return replace(stage, **{"ema": EMA(64, 0.5), **changes})
 
 
+def autoencoder_stage(steps: int = 6) -> AutoencoderStage:
+    return AutoencoderStage(DCGAN8, Adam(1e-3, (0.9, 0.999)), steps, batch=16)
+
+
+def simclr_stage(steps: int = 6) -> SimCLRStage:
+    return SimCLRStage(DCGAN8, TURNED, Adam(1e-3, (0.9, 0.999)), steps, batch=16, hidden=8, projection=4)
+
+
 #: Every objective, each with every term switched on, and the inputs of its stage.
 OBJECTIVES: dict[str, Callable[[], Stage]] = {
     "dcgan": gan_stage,
@@ -115,6 +124,8 @@ OBJECTIVES: dict[str, Callable[[], Stage]] = {
     "bad_gan": lambda: joint_stage(BadGAN()),
     "acgan": lambda: joint_stage(ACGAN(on_generated=True)),
 }
+#: Stages that train D without a game.
+PRETEXTS: dict[str, Callable[[], Stage]] = {"autoencoder": autoencoder_stage, "simclr": simclr_stage}
 
 
 #: Games that share their parts with others: what takes several fits is tried with them in the long suite.
@@ -129,7 +140,7 @@ def named(cases: Iterable[str], slow: Sequence[str] = FURTHER) -> list[Any]:
 def inputs_for(stage: Stage, seen: TrainingView | None = None) -> Inputs:
     """The inputs that a stage takes, of the view."""
     seen = seen or view()
-    if isinstance(stage, GANStage):
+    if isinstance(stage, GANStage | AutoencoderStage | SimCLRStage):
         labelled = seen.labelled
         if stage.architecture.conditional:
             return {"real": Input(labelled.images, labelled.labels)}

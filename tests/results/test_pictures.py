@@ -54,6 +54,7 @@ def test_every_picture_has_the_same_bytes_twice(tmp_path: Path, table: Table) ->
     drawn = {
         "loss": lambda path: pictures.loss_curves(ROWS, path),
         "empty": lambda path: pictures.loss_curves([], path),
+        "features": lambda path: pictures.feature_map(np.eye(24)[:, :3], np.arange(24) % 12, [*"abcdefghijkl"], path),
         "confusion": lambda path: pictures.confusion(np.eye(3, dtype=int), ["a", "b_$", "c"], path),
         "table": lambda path: pictures.comparison(table, path),
     }

@@ -20,10 +20,22 @@ from trigan.strategies.baseline import Baseline, Consistency, SelfTraining
 from trigan.strategies.features import Features
 from trigan.strategies.fine_tune import FineTune
 from trigan.strategies.joint import Joint
-from trigan.strategies.probes import LinearSVM, LogisticRegression, NearestNeighbours
+from trigan.strategies.pretraining import Pixels, SelfSupervised, Supervised, Untrained
+from trigan.strategies.probes import LinearSVM, LogisticRegression, NearestNeighbours, Perceptron
 from trigan.strategies.workshop import Workshop
 
-from ..modules.tiny import CGAN8, NOW, SPEC, TURNED, classifier_stage, gan_stage, joint_stage, view
+from ..modules.tiny import (
+    CGAN8,
+    NOW,
+    SPEC,
+    TURNED,
+    autoencoder_stage,
+    classifier_stage,
+    gan_stage,
+    joint_stage,
+    simclr_stage,
+    view,
+)
 
 SVM = LinearSVM((1e-3, 1e-1), 2)
 NEIGHBOURS = NearestNeighbours((1, 3), 2)
@@ -54,11 +66,16 @@ RECIPES: dict[str, Callable[[], Strategy]] = {
     "augment, noise": lambda: augment(source="noise"),
     "features": features,
     "features of a conditional D": lambda: features(gan=CGAN_STAGE, layers=("conv2",), grid=2),
-    "features, untrained": lambda: features(trunk="untrained", probe=LogisticRegression((1e-2,), 2)),
+    "features, untrained": lambda: features(trunk=Untrained(), probe=LogisticRegression((1e-2,), 2)),
     "features, neighbours": lambda: features(probe=NEIGHBOURS),
-    "pixels": lambda: features(trunk="pixels"),
-    "pixels, neighbours": lambda: features(trunk="pixels", probe=NEIGHBOURS),
+    "pixels": lambda: features(trunk=Pixels()),
+    "pixels, neighbours": lambda: features(trunk=Pixels(), probe=NEIGHBOURS),
+    "features, perceptron": lambda: features(probe=Perceptron(8, (1.0,), 5, folds=2)),
     "features, fine-tuned": lambda: features(probe=FineTune(classifier_stage())),
+    "features, fine-tuned layer by layer": lambda: features(probe=FineTune(classifier_stage(), 0.5)),
+    "features, supervised": lambda: features(trunk=Supervised(classifier_stage()), gan_sees="labelled"),
+    "features, autoencoder": lambda: features(trunk=SelfSupervised(autoencoder_stage())),
+    "features, contrast": lambda: features(trunk=SelfSupervised(simclr_stage()), probe=NEIGHBOURS, gan_sees="labelled"),
     "joint, feature matching": lambda: Joint(joint_stage(FeatureMatching())),
     "joint, pseudo-label": lambda: Joint(joint_stage(PseudoLabel(threshold=0.0, ramp=NOW))),
     "joint, conditional": lambda: Joint(joint_stage(Conditional(ramp=NOW))),

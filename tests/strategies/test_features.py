@@ -13,6 +13,7 @@ from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.dcgan import DCGAN
 from trigan.strategies.fine_tune import FineTune, TunedTrunk
+from trigan.strategies.pretraining import Adversarial, Pixels, Pretraining, Untrained
 from trigan.strategies.probes import LinearSVM
 from trigan.strategies.trunk import FeatureExtractor, ProbedTrunk
 
@@ -43,7 +44,7 @@ def test_the_recipe_by_hand(tmp_path: Path) -> None:
 
 def test_statistics_are_those_of_real_training_images(tmp_path: Path) -> None:
     """D's batch norm is held at the statistics of all training images, for the trained and the untrained one alike."""
-    for trunk in ("trained", "untrained"):
+    for trunk in (Adversarial(), Untrained()):
         outcome = features(trunk=trunk).run(view(), shop(tmp_path))
         assert isinstance(outcome.classifier, ProbedTrunk)
         layer = next(m for m in outcome.classifier.modules() if isinstance(m, BatchNorm2d))
@@ -56,7 +57,7 @@ def test_statistics_are_those_of_real_training_images(tmp_path: Path) -> None:
 
 
 def test_the_untrained_discriminator_has_the_first_weights_of_the_trained_one(tmp_path: Path) -> None:
-    untrained = features(trunk="untrained").run(view(), shop(tmp_path)).classifier
+    untrained = features(trunk=Untrained()).run(view(), shop(tmp_path)).classifier
     trained = features().run(view(), shop(tmp_path)).classifier
     first = built(gan_stage()).networks["discriminator"]
     weights = dict(untrained.extractor.discriminator.named_parameters())
@@ -68,7 +69,7 @@ def test_the_untrained_discriminator_has_the_first_weights_of_the_trained_one(tm
 
 def test_an_untrained_trunk_costs_no_gan_and_shows_no_samples(tmp_path: Path) -> None:
     workshop = shop(tmp_path)
-    outcome = features(trunk="untrained").run(view(), workshop)
+    outcome = features(trunk=Untrained()).run(view(), workshop)
     (stage,) = workshop.ledger
     assert (stage.cost.flops, stage.step) == (0, 0)
     assert outcome.generator is None
@@ -78,7 +79,7 @@ def test_an_untrained_trunk_costs_no_gan_and_shows_no_samples(tmp_path: Path) ->
 
 def test_pixels_train_no_gan(tmp_path: Path) -> None:
     workshop = shop(tmp_path)
-    outcome = features(trunk="pixels").run(view(), workshop)
+    outcome = features(trunk=Pixels()).run(view(), workshop)
     assert workshop.ledger == []
     assert set(outcome.weights) == {"classifier"}
 
@@ -91,8 +92,8 @@ def test_a_conditional_gan_sees_labelled_pairs(tmp_path: Path) -> None:
     assert len({trained.digest for trained in workshop.ledger}) == 1
 
 
-@pytest.mark.parametrize("trunk", ["trained", "untrained"])
-def test_fine_tuning_moves_all_of_the_discriminator(trunk: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("trunk", [Adversarial(), Untrained()], ids=["trained", "untrained"])
+def test_fine_tuning_moves_all_of_the_discriminator(trunk: Pretraining, tmp_path: Path) -> None:
     outcome = features(trunk=trunk, probe=FineTune(classifier_stage())).run(view(), shop(tmp_path))
     tuned = outcome.classifier
     assert isinstance(tuned, TunedTrunk)
@@ -112,7 +113,7 @@ def test_fine_tuning_moves_all_of_the_discriminator(trunk: str, tmp_path: Path) 
 
 def test_another_discriminator_is_another_fine_tuning(tmp_path: Path) -> None:
     workshop = shop(tmp_path)
-    for trunk in ("trained", "untrained", "trained"):
+    for trunk in (Adversarial(), Untrained(), Adversarial()):
         features(trunk=trunk, probe=FineTune(classifier_stage())).run(view(), workshop)
     tunings = [trained.digest for trained in workshop.ledger if trained.kind == "classifier"]
     assert tunings[0] == tunings[2] != tunings[1]
@@ -130,7 +131,7 @@ def test_three_channels() -> None:
     [
         ({"grid": 0}, r"strategy.grid: 0 must be at least 1"),
         ({"gan": CGAN_STAGE, "gan_sees": "all"}, r"strategy.gan_sees=all: a conditional GAN needs labels"),
-        ({"trunk": "pixels", "probe": FineTune(classifier_stage())}, r"strategy.probe=fine_tune needs a network"),
+        ({"trunk": Pixels(), "probe": FineTune(classifier_stage())}, r"strategy.probe=fine_tune needs a network"),
     ],
 )
 def test_combinations_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -140,12 +141,12 @@ def test_combinations_that_make_no_sense_are_refused(changes: dict[str, Any], me
 
 def test_a_layer_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"strategy.layers: 'top' is no layer of D"):
-        features(trunk="untrained", layers=["top"]).run(view(), shop(tmp_path))
+        features(trunk=Untrained(), layers=["top"]).run(view(), shop(tmp_path))
 
 
 def test_a_few_labels_suffice(tmp_path: Path) -> None:
     """One label a class: no cross-validation, so no probabilities, but still an answer."""
     seen = view(labels=1)
-    outcome = features(trunk="untrained", probe=SVM).run(seen, shop(tmp_path))
+    outcome = features(trunk=Untrained(), probe=SVM).run(seen, shop(tmp_path))
     assert not outcome.probabilistic
     assert logits(outcome.classifier, probe_images()).shape == (len(probe_images()), 10)

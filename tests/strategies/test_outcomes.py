@@ -41,13 +41,19 @@ UNLABELLED_SEEN = {
     "features, neighbours": 200,
     "pixels": 200,
     "pixels, neighbours": 200,
+    "features, perceptron": 200,
     "features, fine-tuned": 200,
+    "features, fine-tuned layer by layer": 200,
+    "features, supervised": 0,
+    "features, autoencoder": 200,
+    "features, contrast": 0,
     "joint, feature matching": 200,
     "joint, pseudo-label": 200,
     "joint, conditional": 200,
     "joint, AC-GAN": 200,
 }
-PROBED = {name for name in RECIPES if name.startswith(("features", "pixels"))} - {"features, fine-tuned"}
+TUNED = {"features, fine-tuned", "features, fine-tuned layer by layer"}
+PROBED = {name for name in RECIPES if name.startswith(("features", "pixels"))} - TUNED
 #: Rows whose classifier's stage is not that of another row here.
 CHOSEN = [*sorted({name for name in RECIPES if not name.startswith("augment")}), "augment, noise"]
 #: Rows that say that they don't see the unlabelled images.

@@ -10,16 +10,17 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression as SklearnLogistic
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.svm import LinearSVC
 
 from trigan.errors import ConfigError
+from trigan.strategies.heads import LinearHead, NeighboursHead, PerceptronHead
 from trigan.strategies.probes import (
     Fitted,
-    LinearHead,
     LinearSVM,
     LogisticRegression,
     NearestNeighbours,
-    NeighboursHead,
+    Perceptron,
     Probe,
 )
 
@@ -27,6 +28,7 @@ PROBES: dict[str, Probe] = {
     "svm": LinearSVM((1e-3, 1e-1), 3),
     "logistic": LogisticRegression((1e-2, 1.0), 3),
     "neighbours": NearestNeighbours((1, 3, 5), 3),
+    "perceptron": Perceptron(16, (0.1, 1.0), 60, 1e-2, 3),
 }
 
 
@@ -70,6 +72,18 @@ def test_a_neighbours_head_predicts_as_scikit_learn_does(k: int) -> None:
     assert (found.argmax(1).numpy() == model.predict(others)).all()
     shares = (model.predict_proba(others) * k + 0.05) / (k + 0.5)
     np.testing.assert_allclose(found.softmax(1).numpy(), shares, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10])
+def test_a_perceptron_head_is_scikit_learns_network(classes: int) -> None:
+    features, labels, others, _ = _data(classes)
+    model = MLPClassifier((16,), max_iter=400, tol=1e-2, random_state=0).fit(features, labels)
+    head = PerceptronHead.of(model, classes, 2.5)
+    with torch.no_grad():
+        found = (head(torch.from_numpy(others).float()) * 2.5).softmax(1).numpy()
+    np.testing.assert_allclose(found, model.predict_proba(others), rtol=1e-3, atol=1e-5)
+    assert (found.argmax(1) == model.predict(others)).all()
+    assert not any(weight.requires_grad for weight in head.parameters())
 
 
 @pytest.mark.parametrize("name", PROBES)
@@ -181,6 +195,10 @@ def _negative_log_likelihood(scores: np.ndarray, labels: np.ndarray) -> float:
         lambda: LogisticRegression((1.0,), 1),
         lambda: NearestNeighbours(()),
         lambda: NearestNeighbours((0, 1)),
+        lambda: Perceptron(hidden=0),
+        lambda: Perceptron(steps=0),
+        lambda: Perceptron(learning_rate=0.0),
+        lambda: Perceptron(penalties=(-1.0,)),
     ],
 )
 def test_settings_out_of_range_are_refused(bad: object) -> None:

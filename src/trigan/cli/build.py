@@ -8,6 +8,8 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from trigan.cli.allow import targets
+from trigan.cli.external import renamed, sources_alone
+from trigan.cli.settings import EXTERNAL
 from trigan.cli.strict import first_line
 from trigan.errors import ConfigError, TriganError
 
@@ -22,6 +24,7 @@ def build(config: dict[str, Any]) -> Built:
     Raises:
         ConfigError: one line with the config key, when an object refuses its arguments.
     """
+    config = sources_alone(config)
     built = {key: _build(key, node) for key, node in config.items() if next(targets(node), None)}
     if isinstance(built.get("data"), dict):  # beside the source stand settings that other nodes refer to
         built["data"] = built["data"]["source"]
@@ -43,7 +46,8 @@ def _one_line(key: str, node: Any, error: InstantiationException) -> ConfigError
         cause = deeper
     if not isinstance(cause, TriganError):
         return ConfigError(f"{'.'.join([key, *path])}: {type(cause).__name__}: {first_line(cause)}")
-    return ConfigError(_prefixed([key, *path], _inner_node(node, path), first_line(cause)))
+    said = renamed(first_line(cause)) if ".".join([key, *path]).startswith(EXTERNAL) else first_line(cause)
+    return ConfigError(_prefixed([key, *path], _inner_node(node, path), said))
 
 
 def _inner_node(node: Any, path: list[str]) -> Any:

@@ -21,13 +21,13 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from trigan.cli import places, schema, strict
+from trigan.cli import external, places, schema, strict
 from trigan.cli.allow import check_names
 from trigan.cli.build import Built, build
 from trigan.cli.identity import run_hash
 from trigan.cli.idle import idle
 from trigan.cli.launchers import Needs
-from trigan.cli.settings import Debug, Paths, Runtime
+from trigan.cli.settings import EXTERNAL, Debug, Paths, Runtime
 from trigan.errors import ConfigError
 
 CONFIG = "config"
@@ -63,11 +63,15 @@ class Composed:
 
     def run_hash(self, fingerprint: str, protocol: int | None = None) -> str:
         """The run's identity, given the fingerprint of its data set; see :func:`trigan.cli.identity.run_hash`."""
-        return run_hash(self.config, fingerprint, protocol)
+        return run_hash(self.config, fingerprint, protocol, external.fingerprint(self.config, self.paths.cache))
 
     def load_data(self) -> Any:
         """The data set (`trigan.data.types.Source`), from the cache where it has been read before."""
         return build({"data": self.config["data"]}).data.load(self.paths.cache)
+
+    def load_external(self) -> Any:
+        """The other data set that the strategy trains on, or None."""
+        return external.load(self.config, self.paths.cache)
 
     @property
     def trial(self) -> int:
@@ -124,15 +128,19 @@ class Composer:
     def parse(self, arguments: Sequence[str]) -> list[Override]:
         """The arguments as Hydra's overrides; a choice of an inner group may be written with dots.
 
-        ``strategy.unlabelled=fixmatch`` is ``strategy/unlabelled=fixmatch`` where that group has that choice.
+        ``strategy.unlabelled=fixmatch`` is ``strategy/unlabelled=fixmatch`` where that group has that choice, and
+        ``strategy.pretrain.data=mnist`` a choice of the group ``data`` at another place.
         """
         return strict.parse([self._slashed(argument) for argument in arguments])
 
     def _slashed(self, argument: str) -> str:
         key, equals, value = argument.partition("=")
+        if key == EXTERNAL and equals:
+            return f"data@{argument}"
         group = key.replace(".", "/")
         known = "." in key and equals and group in self.groups
-        return f"{group}={value}" if known and value in self.groups[group] else argument
+        word = value.isidentifier() and value != "null"  # a wrong one too, so that the error lists the choices
+        return f"{group}={value}" if known and (word or value in self.groups[group]) else argument
 
     @cached_property
     def groups(self) -> dict[str, list[str]]:
@@ -208,7 +216,7 @@ class Composer:
         """Whether the override is ``group=null`` where null is the default, as in ``debug=null``."""
         if not self._is_choice(override) or override.value() is not None:
             return False
-        group = override.key_or_group
+        group = override.get_key_element()
         if chosen(self._base(())).get(group) is not None:
             raise ConfigError(f"{group}=null: a choice is needed; choices: {', '.join(self.groups[group])}")
         return True
@@ -217,9 +225,10 @@ class Composer:
         try:
             return self.loader.load_configuration(CONFIG, choices, run_mode=RunMode.RUN)
         except (HydraException, OmegaConfBaseException) as error:
-            unused = re.match(r"Could not override '(.+?)'.\s*No match in the defaults list", str(error))
+            unused = re.match(r"Could not override '(.+?)'.\s*(No match in the defaults list|Did you mean)", str(error))
             if unused:
-                raise ConfigError(f"{unused[1]}: has no place beside the other choices of this run") from error
+                key = unused[1].rpartition("@")[2]
+                raise ConfigError(f"{key}: has no place beside the other choices of this run") from error
             raise ConfigError(_lines(error)) from error
 
 

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def conclude(
     if outcome.sees.V:
         result |= validation_scores(drawn, outcome)
     _save_predictions(place.directory / "predictions.npz", scores, test)
-    _save_features(place.directory / "features.npz", outcome, test)
+    _save_features(place.directory, outcome, test, source.class_names)
     _save_weights(place.directory / "weights", outcome)
     rows = _gather_metrics(place.directory / METRICS_NAME, workshop)
     _draw_pictures(place.directory / "pictures", source, result, rows, workshop, tracker)
@@ -116,6 +117,7 @@ def account(
             "classes": list(source.class_names),
             "spec": {"channels": spec.channels, "size": spec.size, "classes": spec.classes},
         },
+        **({"external": drawn.external.as_dict()} if drawn.external is not None else {}),
     }
 
 
@@ -134,14 +136,18 @@ def _save_predictions(path: Path, scores: Tensor, test: Labelled) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def _save_features(path: Path, outcome: Outcome, test: Labelled) -> None:
-    """What the classifier's last layer sees of a few test images, for the report's map; nothing if it can't say."""
+def _save_features(directory: Path, outcome: Outcome, test: Labelled, names: Sequence[str]) -> None:
+    """What the classifier's last layer sees of a few test images, for the maps; nothing if it can't say."""
     if not hasattr(outcome.classifier, "embed"):
         return
     index, buffer = evenly_chosen(len(test)), io.BytesIO()
     features = principal_components(outputs(Embedding(outcome.classifier), test.images[index]))
     np.savez_compressed(buffer, features=features.numpy(), index=index.numpy())
-    write_bytes(path, buffer.getvalue())
+    write_bytes(directory / "features.npz", buffer.getvalue())
+    with explained(directory / "pictures"):
+        (directory / "pictures").mkdir(parents=True, exist_ok=True)
+    if features.shape[1] > 1:  # one component, where there are two images or one feature, makes no map
+        pictures.feature_map(features.numpy(), test.labels[index].numpy(), names, directory / "pictures/features.png")
 
 
 def _save_weights(directory: Path, outcome: Outcome) -> None:

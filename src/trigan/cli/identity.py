@@ -12,21 +12,23 @@ from trigan.cli.settings import OBSERVERS, PLACES
 LENGTH = 20
 
 
-def run_hash(config: dict[str, Any], fingerprint: str, protocol: int | None = None) -> str:
+def run_hash(config: dict[str, Any], fingerprint: str, protocol: int | None = None, external: str | None = None) -> str:
     """SHA-256 of what a result depends on, as 20 hexadecimal characters.
 
     In it: the resolved config, the fingerprint of the data set, the protocol version, and the search that chose the
     settings, if one did: it has looked at labels. Not in it: the observers (``paths``, ``runtime``, ``logger``,
     ``callbacks`` and the labels ``study`` and ``row``), where the data lie (``settings.PLACES``), and dataclass fields
     marked ``metadata={"identity": False}``. A field marked with a function counts by what that gives for it: a file by
-    its content. ``protocol``: another version than this one.
+    its content. ``protocol``: another version than this one. ``external``: the fingerprint of another data set that the
+    strategy trains on.
     """
     from trigan.artifacts.identity import digest  # imports torch
 
     tuned = (config.get("tuned") or {}).get("search") is not None
     aside = [key for key in OBSERVERS if not (key == "tuned" and tuned)]
     kept = {key: _identity(value, key) for key, value in config.items() if key not in aside}
-    return digest({"config": kept, "data": fingerprint, "protocol": protocol or PROTOCOL_VERSION}, LENGTH)
+    data = {"data": fingerprint, **({"external": external} if external else {})}
+    return digest({"config": kept, **data, "protocol": protocol or PROTOCOL_VERSION}, LENGTH)
 
 
 def _identity(node: Any, key: str) -> Any:

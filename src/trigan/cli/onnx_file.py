@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trigan.cli.onnx_form import onnx_form
 from trigan.errors import ArtifactError, ConfigError
-from trigan.strategies.probes import NeighboursHead
+from trigan.strategies.heads import NeighboursHead
 
 #: Differences to torch that are taken for rounding: as a share of the median output, and whatever the outputs are.
 RELATIVE, ABSOLUTE = 1e-3, 1e-5

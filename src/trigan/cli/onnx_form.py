@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from trigan.networks.spectral import folded
 from trigan.strategies.augment import PerClass
-from trigan.strategies.probes import NeighboursHead
+from trigan.strategies.heads import NeighboursHead
 from trigan.strategies.trunk import FeatureExtractor
 
 

@@ -32,6 +32,7 @@ from trigan.cli.sealed import (
     sealed_record,
     sealed_summary,
 )
+from trigan.data.external import with_external
 from trigan.data.split import draw
 from trigan.data.types import Source
 from trigan.errors import TriganError
@@ -98,6 +99,8 @@ def locate(composed: Composed, source: Source, sealed: bool = False) -> Place:
 def _go(composed: Composed, built: Any, source: Source, place: Place, force: bool) -> None:
     started = time.time()
     drawn = draw(source, built.regime, composed.trial)
+    if (other := composed.load_external()) is not None:
+        drawn = with_external(drawn, source, other)
     if place.sealed:
         refuse_without_validation(composed, drawn)
     store = Store(composed.paths.artifacts)

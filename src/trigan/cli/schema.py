@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from trigan.cli.allow import resolve, targets
+from trigan.cli.external import sources_alone
 from trigan.cli.nearest import suffix
 from trigan.cli.settings import TOP_LEVEL, AtLeast
 from trigan.errors import ConfigError
@@ -27,6 +28,7 @@ def check(config: dict[str, Any], defaults: dict[str, Any], own: Sequence[str] =
     for key, hint in TOP_LEVEL.items():
         if key in config:
             _check_value(key, config[key], hint)
+    config = sources_alone(config)
     for key, node in targets(config):
         _check_target(key, node, resolve(key, node["_target_"], own))
     _check_plain("", config, defaults)

@@ -72,5 +72,7 @@ TOP_LEVEL: dict[str, object] = {
 #: Top-level keys that only observe: what they say cannot change a result, so they are no part of a run's identity; but
 #: ``tuned`` is, where a search is named in it.
 OBSERVERS = ("paths", "runtime", "logger", "callbacks", "study", "row", "tuned")
-#: Inner keys that say where things lie; the data set's content counts by its fingerprint.
-PLACES = ("data.root",)
+#: Where a data choice stands in for another data set that a strategy trains on: the key takes choices as `data` does.
+EXTERNAL = "strategy.pretrain.data"
+#: Inner keys that say where things lie; a data set's content counts by its fingerprint.
+PLACES = ("data.root", f"{EXTERNAL}.root")

@@ -8,6 +8,7 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from trigan.cli.nearest import suffix
+from trigan.cli.settings import EXTERNAL
 from trigan.errors import ConfigError
 
 _QUOTES = "quote values with spaces, commas or brackets, within the shell's quotes: \"data.root='my images'\""
@@ -49,7 +50,7 @@ def check_form(overrides: Iterable[Override], groups: Mapping[str, Sequence[str]
             if not multirun:
                 raise ConfigError(f"{text}: several values need --multirun (-m); a list is written [a,b]")
         elif key in groups and not _is_added(override) and not isinstance(override.value(), dict):
-            check_choice(key, override.value(), groups[key])
+            check_choice(override.package or key, override.value(), groups[key])
 
 
 def check_choice(group: str, choice: Any, options: Sequence[str]) -> None:
@@ -83,6 +84,9 @@ def check_keys(overrides: Iterable[Override], known: Iterable[str], groups: Mapp
 
 
 def _mend(key: str, names: set[str], groups: Mapping[str, Sequence[str]]) -> str:
+    place = EXTERNAL.rpartition(".")[0]
+    if key.startswith(f"{EXTERNAL}.") and place in names and not any(n.startswith(f"{EXTERNAL}.") for n in names):
+        return f" while {EXTERNAL} is null; choices of {EXTERNAL}: {', '.join(groups['data'])}"
     head, dot, _ = key.partition(".")
     if dot and head in groups and not any(name.startswith(f"{head}.") for name in names):
         return f" while {head} is null; choices of {head}: {', '.join(groups[head])}"

@@ -55,6 +55,25 @@ class SplitFacts:
         return {**asdict(self), "stamps": list(self.stamps)}
 
 
+@dataclass(frozen=True)
+class ExternalFacts:
+    """Another data set of which images are seen.
+
+    Attributes:
+        images: how many are seen.
+        dropped_in_test: training images of it that are not, because this data set's test set has the same pixels.
+    """
+
+    name: str
+    fingerprint: str
+    images: int
+    dropped_in_test: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers and texts."""
+        return asdict(self)
+
+
 def index_digest(rows: np.ndarray) -> str:
     """SHA-256 of an index set: sorted, as little-endian int64."""
     return hashlib.sha256(np.sort(rows).astype("<i8").tobytes()).hexdigest()

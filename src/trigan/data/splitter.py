@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from trigan.data.facts import PartFacts, SplitFacts, index_digest
+from trigan.data.facts import ExternalFacts, PartFacts, SplitFacts, index_digest
 from trigan.data.order import HashOrder, duplicate_leaders
 from trigan.data.sealed import SealedTest
 from trigan.data.types import Labelled, Source, TrainingView
@@ -34,7 +34,7 @@ class Draw:
     """What a trial gives: a view to train on, a sealed test set, and the facts for the record.
 
     ``parts`` are the source indices behind them, and ``file`` the digest of the split file that they came from (None:
-    they were drawn).
+    they were drawn). ``external`` are the facts of the other data set whose images the view has, if it has any.
     """
 
     view: TrainingView
@@ -42,6 +42,7 @@ class Draw:
     facts: SplitFacts
     parts: Parts
     file: str | None = None
+    external: ExternalFacts | None = None
 
 
 class Splitter:

@@ -101,6 +101,7 @@ class TrainingView:
         validation: labelled images for selection, or None.
         unlabelled: uint8 (U, C, S, S), maybe with no rows; in an order that says nothing about labels.
         order: int64 (L + U,), rows of labelled and unlabelled images one after the other, in the trial's hash order.
+        external: uint8 (X, C, S, S), training images of another data set, or None; see :mod:`trigan.data.external`.
     """
 
     spec: DataSpec
@@ -108,6 +109,7 @@ class TrainingView:
     validation: Labelled | None
     unlabelled: Tensor
     order: Tensor
+    external: Tensor | None = None
 
     @property
     def training_images(self) -> Tensor:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -48,6 +48,10 @@ class LinearTail:
         return min(1.0, (1.0 - progress) / self.fraction)
 
 
+#: Parameters, or torch's groups of them; a group's ``factor``, 1 if it has none, is on its learning rate.
+Parameters = Iterable[torch.nn.Parameter] | Iterable[dict[str, Any]]
+
+
 class OptimizerFactory(Protocol):
     """Builds an optimizer; ``learning_rate`` is its rate at factor 1."""
 
@@ -55,7 +59,7 @@ class OptimizerFactory(Protocol):
     def learning_rate(self) -> float: ...
     @property
     def schedule(self) -> Schedule: ...
-    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer: ...
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer: ...
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ class Adam:
         if len(self.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in self.betas):
             raise ConfigError(f"betas: {list(self.betas)} must be two numbers in [0, 1)")
 
-    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         return torch.optim.Adam(
             parameters, lr=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay, fused=True
         )
@@ -92,7 +96,7 @@ class SGD:
         _check(self.learning_rate, self.weight_decay)
         require(0.0 <= self.momentum < 1.0, "momentum", self.momentum, "in [0, 1)")
 
-    def build(self, parameters: Iterable[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         return torch.optim.SGD(
             parameters,
             lr=self.learning_rate,
@@ -101,6 +105,34 @@ class SGD:
             weight_decay=self.weight_decay,
             fused=True,
         )
+
+
+@dataclass(frozen=True)
+class LayerWise:
+    """``optimizer``, with a factor of its own on the rate of each parameter, in the network's order.
+
+    Howard & Ruder 2018 (arXiv 1801.06146), section 3.1: lower layers learn more slowly.
+    """
+
+    optimizer: OptimizerFactory
+    factors: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        require(all(factor > 0.0 for factor in self.factors), "factors", list(self.factors), "above 0")
+
+    @property
+    def learning_rate(self) -> float:
+        return self.optimizer.learning_rate
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.optimizer.schedule
+
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
+        groups: dict[float, list[Any]] = {}
+        for parameter, factor in zip(parameters, self.factors, strict=True):
+            groups.setdefault(factor, []).append(parameter)
+        return self.optimizer.build([{"params": members, "factor": factor} for factor, members in groups.items()])
 
 
 def _check(rate: float, decay: float) -> None:

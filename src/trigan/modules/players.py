@@ -170,7 +170,7 @@ class PlayersModule(pl.LightningModule):
         optimizer = self._steppers[update.player]
         rate = player.optimizer.learning_rate * player.optimizer.schedule(steps[0].progress)
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("factor", 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         self.images[update.player] += update.images

@@ -61,3 +61,25 @@ class _GlobalMean(torch.autograd.Function):
 def global_mean(value: Tensor) -> Tensor:
     """Mean over the ranks of a per-rank mean, differentiable: for losses that are not themselves means over rows."""
     return value if world_size() == 1 else _GlobalMean.apply(value)
+
+
+class _Gathered(torch.autograd.Function):
+    """Every rank's loss may depend on every row, so a row's gradient is the sum over the ranks."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        every = rows.new_zeros(world_size(), *rows.shape)
+        every[rank()] = rows
+        dist.all_reduce(every)
+        return every.flatten(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total.unflatten(0, (world_size(), -1))[rank()]
+
+
+def gathered(rows: Tensor) -> Tensor:
+    """All ranks' rows (n, d), n alike on each, one rank after the other: (ranks x n, d), differentiable."""
+    return rows if world_size() == 1 else _Gathered.apply(rows)

@@ -17,6 +17,8 @@ from trigan.results.wording import Wording, sight
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+#: Signs of classes, once the colours are used up.
+_MARKS = "os^Dv"
 #: How a mean is written beside its line.
 _BESIDE: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8.5, "annotation_clip": False}
 
@@ -108,6 +110,29 @@ def confusion(matrix: ArrayLike, names: Sequence[str], path: Path) -> None:
         bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02, format=lambda value, _: f"{value:.0%}")
         bar.outline.set_visible(False)
         bar.set_label("share of the true class")
+
+
+def feature_map(features: ArrayLike, labels: ArrayLike, names: Sequence[str], path: Path) -> None:
+    """Images by the first two principal components of their features (N, at least 2), each in its class's look.
+
+    Args:
+        labels: the true classes (N,), 0..K-1 for the K ``names``.
+    """
+    points, classes = np.asarray(features), np.asarray(labels)
+    with drawing(path, 6.2, 4.6) as figure:
+        axes = figure.subplots()
+        for k in np.unique(classes):
+            look: dict[str, Any] = {
+                "color": COLOURS[k % len(COLOURS)],
+                "marker": _MARKS[k // len(COLOURS) % len(_MARKS)],
+            }
+            across, up = points[classes == k, :2].T
+            axes.plot(across, up, linestyle="none", markersize=3.5, alpha=0.7, label=_short([names[k]])[0], **look)
+        axes.set_title(f"features of {len(points)} test images")
+        axes.set_xlabel("first principal component")
+        axes.set_ylabel("second")
+        if len(names) <= 20:
+            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _ink(share: float) -> str:

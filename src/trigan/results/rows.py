@@ -12,6 +12,7 @@ from trigan.results.table import Place
 OUTSIDE = (
     *("paths", "runtime", "logger", "callbacks", "study", "row", "hydra"),
     *("data.root", "data.source.root", "data.suggested", "regime.split"),
+    *(f"strategy.pretrain.data.{part}" for part in ("root", "source.root", "suggested")),
     *("trainer.accelerator", "trainer.devices", "trainer.checkpoint_every"),
 )
 #: What a data set's config proposes for other settings (steps, augmentation), by the end of their keys.

@@ -1,7 +1,7 @@
 """D as feature extractor: a GAN on all training images, a probe on D's features; and the controls treated alike."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -9,16 +9,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trigan.data.inputs import Input, sample_of
+from trigan.data.external import external_of
+from trigan.data.inputs import Input, Inputs, sample_of
 from trigan.data.types import DataSpec, Labelled, TrainingView
 from trigan.errors import ConfigError
 from trigan.modules.gan import GANStage
 from trigan.modules.selection import Selection
-from trigan.modules.settle import STATISTICS_IMAGES
+from trigan.modules.settle import STATISTICS_IMAGES, settle_discriminator
 from trigan.networks.adversaries import Discriminator
 from trigan.strategies.base import Outcome, Sees, labelled_inputs, overall_status, selection_labels
 from trigan.strategies.fine_tune import FineTune
-from trigan.strategies.probes import Fitted, LinearHead, NeighboursHead, Probe
+from trigan.strategies.heads import blank as blank_head
+from trigan.strategies.pretraining import Adversarial, Ground, Pretraining
+from trigan.strategies.probes import Fitted, Probe
 from trigan.strategies.trunk import FeatureExtractor, ProbedTrunk, extract
 from trigan.strategies.workshop import Workshop
 
@@ -27,20 +30,22 @@ from trigan.strategies.workshop import Workshop
 class Features:
     """Fit ``probe`` on features of a discriminator, standardised over all training images that the GAN may see.
 
-    ``trunk``: ``trained`` by the GAN stage, ``untrained`` (the same D with its first weights), or ``pixels``.
+    ``trunk`` says how D comes by its features: through the GAN stage, or as one of the controls beside it.
     ``layers`` are names of D's layers, none for all; ``grid`` is the side that maps are max-pooled to.
     ``selection``: probes choose on the validation images under the rule ``val``, else within the labelled images.
     ``gan_sees``: ``all`` training images (L and U), ``labelled`` ones, or ``auto``: labelled for a conditional GAN, all
-    for an unconditional one.
+    for an unconditional one. ``pretrain``: with another data set, D is trained on the view's external images (X) alone;
+    what the GAN might have seen then settles D's batch norm and standardises the features.
     """
 
     gan: GANStage
     probe: Probe | FineTune
-    trunk: Literal["trained", "untrained", "pixels"] = "trained"
+    trunk: Pretraining = field(default_factory=Adversarial)
     layers: tuple[str, ...] = ()
     grid: int = 4
     gan_sees: Literal["auto", "labelled", "all"] = "auto"
     selection: Selection = field(default_factory=Selection)
+    pretrain: Ground = field(default_factory=Ground)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
@@ -51,15 +56,29 @@ class Features:
                 "strategy.gan_sees=all: a conditional GAN needs labels, which unlabelled images have not; set "
                 "architecture=dcgan or strategy.gan_sees=labelled"
             )
-        if self.trunk == "pixels" and isinstance(self.probe, FineTune):
+        if not self.trunk.has_network and isinstance(self.probe, FineTune):
             raise ConfigError("strategy.probe=fine_tune needs a network: set strategy.trunk=trained or untrained")
+        if self.pretrain.data is not None:
+            self._check_transfer()
+
+    def _check_transfer(self) -> None:
+        if not self.trunk.blind:
+            raise ConfigError(
+                "strategy.pretrain.data: nothing is trained on another data set's images with this strategy.trunk; set "
+                "strategy.trunk=trained, autoencoder or simclr, or strategy.pretrain.data=null"
+            )
+        if self.trunk.draws and self.gan.architecture.conditional:
+            raise ConfigError(
+                "strategy.pretrain.data: a conditional GAN needs this data set's labels, which another's images have "
+                "not; set architecture=dcgan"
+            )
 
     def run(self, view: TrainingView, workshop: Workshop) -> Outcome:
         inputs = labelled_inputs(view)
         rule = self.selection.resolve("validation" in inputs)
         self._refuse_unknown_layers(view.spec)
-        adversaries = self._adversaries(view, workshop)
-        discriminator = adversaries.get("discriminator")
+        players = self._pretrained(view, workshop, inputs)
+        discriminator = players.get("discriminator")
         if isinstance(self.probe, FineTune) and discriminator is not None:
             if self._sees_all():
                 inputs["statistics"] = Input(view.training_images)
@@ -69,39 +88,37 @@ class Features:
             holdout = view.validation if rule == "val" else None
             classifier, fitted = self._probed(discriminator, view, holdout, workshop)
             step = 0
-        seen = len(view.unlabelled) if self._sees_all() else 0
         networks: dict[str, nn.Module] = {"classifier": classifier}
-        if self.trunk == "trained":
-            networks.update(adversaries)
+        if self.trunk.draws:
+            networks.update(players)
         return Outcome(
             classifier,
             networks,
-            Sees(len(view.labelled.labels), seen, selection_labels(inputs, rule)),
+            Sees(
+                len(view.labelled.labels),
+                len(view.unlabelled) if self._sees_all() else 0,
+                selection_labels(inputs, rule),
+                0 if self.pretrain.data is None else len(external_of(view)),
+            ),
             rule,
             step,
             overall_status(workshop),
             probabilistic=fitted is None or fitted.probabilistic,
-            generator=adversaries.get("generator") if self.trunk == "trained" else None,
+            generator=players.get("generator") if self.trunk.draws else None,
             notes={} if fitted is None else {"probe": fitted.chosen},
         )
 
     def blank(self, spec: DataSpec, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> dict[str, nn.Module]:
         saved = shapes["classifier"]
-        discriminator = None if self.trunk == "pixels" else self.gan.architecture.discriminator(spec)
+        discriminator = self.gan.architecture.discriminator(spec) if self.trunk.has_network else None
         classifier: nn.Module
         if isinstance(self.probe, FineTune) and discriminator is not None:
             classifier = self.probe.blank(self.gan.architecture, self.layers, self.grid, spec)
         else:
-            extractor = self._extractor(discriminator)
-            head: nn.Module
-            if "head.kept" in saved:
-                kept, width = saved["head.kept"]
-                head = NeighboursHead(kept, width, spec.classes)
-            else:
-                head = LinearHead(saved["mean"][0], spec.classes)
-            classifier = ProbedTrunk(extractor, head, saved["mean"][0])
+            head = blank_head(saved, spec.classes)
+            classifier = ProbedTrunk(self._extractor(discriminator), head, saved["mean"][0])
         networks = {"classifier": classifier}
-        if self.trunk == "trained":
+        if self.trunk.draws:
             networks["generator"] = self.gan.architecture.generator(spec)
         return networks
 
@@ -110,7 +127,7 @@ class Features:
 
     def _refuse_unknown_layers(self, spec: DataSpec) -> None:
         """Before a GAN is trained for them."""
-        if self.layers and self.trunk != "pixels":
+        if self.layers and self.trunk.has_network:
             blank = self._extractor(self.gan.architecture.discriminator(spec)).eval()
             blank(torch.zeros(1, spec.channels, spec.size, spec.size))
 
@@ -123,13 +140,17 @@ class Features:
         """The training images that may be looked at without their labels."""
         return view.training_images if self._sees_all() else view.labelled.images
 
-    def _adversaries(self, view: TrainingView, workshop: Workshop) -> dict[str, Any]:
-        if self.trunk == "pixels":
-            return {}
-        labels = view.labelled.labels if self.gan.architecture.conditional else None
-        stage = self.gan if self.trunk == "trained" else replace(self.gan, steps=0)
-        inputs = {"real": Input(self._pool(view), labels)}
-        return dict(workshop.train(f"{self.trunk}-gan", stage, inputs).networks)
+    def _pretrained(self, view: TrainingView, workshop: Workshop, inputs: Inputs) -> Mapping[str, Any]:
+        """D, and G where one is left, as the trunk makes them; after a transfer D is settled on this data set."""
+        pool = self._pool(view)
+        seen = {**inputs, "statistics": Input(pool)} if self._sees_all() else inputs
+        if self.pretrain.data is None:
+            labels = view.labelled.labels if self.gan.architecture.conditional else None
+            return self.trunk.networks(self.gan, Input(pool, labels), seen, workshop)
+        players = self.trunk.networks(self.gan, Input(external_of(view)), seen, workshop)
+        settings = workshop.settings
+        settle_discriminator(players["discriminator"], pool, workshop.seed, settings.device, settings.dtype)
+        return players
 
     def _probed(
         self, discriminator: Discriminator | None, view: TrainingView, holdout: Labelled | None, workshop: Workshop

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from trigan.artifacts.identity import weights_digest
 from trigan.data.inputs import Inputs
 from trigan.data.types import DataSpec
+from trigan.errors import ConfigError
 from trigan.modules.classifier import ClassifierStage
+from trigan.modules.optimizers import LayerWise
 from trigan.networks.adversaries import Architecture, Discriminator
 from trigan.networks.classifier import Classifier
 from trigan.networks.shapes import Shapes
@@ -24,6 +26,12 @@ class TunedTrunk(Classifier):
         with torch.no_grad():
             features = extractor.eval()(torch.zeros(1, spec.channels, spec.size, spec.size)).shape[1]
         super().__init__(extractor, nn.Linear(features, spec.classes))
+
+    @property
+    def discriminator(self) -> Discriminator:
+        """The trunk."""
+        found: Discriminator = self.body.discriminator  # type: ignore[assignment]
+        return found
 
 
 @dataclass(frozen=True)
@@ -45,9 +53,18 @@ class PretrainedTrunk:
 
 @dataclass(frozen=True)
 class FineTune:
-    """A probe that moves D itself; ``classifier`` gives length, augmentation and optimizer, but not the network."""
+    """A probe that moves D itself; ``classifier`` gives length, augmentation and optimizer, but not the network.
+
+    Each of D's layers has ``layer_decay`` times the learning rate of what lies above it, the next layer or the head; 1:
+    one rate for all.
+    """
 
     classifier: ClassifierStage
+    layer_decay: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.layer_decay <= 1.0:
+            raise ConfigError(f"strategy.probe.layer_decay: {self.layer_decay} must lie in (0, 1]")
 
     def train(
         self,
@@ -61,11 +78,31 @@ class FineTune:
         """The fine-tuned network, from the discriminator's present weights."""
         state = {name: value.detach().cpu() for name, value in discriminator.state_dict().items()}
         factory = PretrainedTrunk(architecture, layers, grid, weights_digest(state), state)
-        return workshop.train("classifier", self._stage(factory), inputs)
+        return workshop.train("classifier", self._stage(factory, workshop.spec), inputs)
 
     def blank(self, architecture: Architecture, layers: tuple[str, ...], grid: int, spec: DataSpec) -> nn.Module:
         """A network of the same shapes."""
         return PretrainedTrunk(architecture, layers, grid)(spec)
 
-    def _stage(self, factory: PretrainedTrunk) -> ClassifierStage:
-        return replace(self.classifier, classifier=factory)
+    def _stage(self, factory: PretrainedTrunk, spec: Shapes) -> ClassifierStage:
+        stage = replace(self.classifier, classifier=factory)
+        if self.layer_decay == 1.0:
+            return stage
+        factors = tuple(self.layer_decay**depth for depth in depths(factory(spec), spec))
+        return replace(stage, optimizer=LayerWise(stage.optimizer, factors))
+
+
+def depths(network: TunedTrunk, spec: Shapes) -> list[int]:
+    """How far below the head each parameter lies, in the network's order: 1 in D's last layer, 2 in the one before.
+
+    A parameter belongs to the first feature map that it has a part in; those of the head, and of what no map depends
+    on, have depth 0.
+    """
+    parameters = list(network.parameters())
+    images = torch.zeros(1, spec.channels, spec.size, spec.size)
+    maps = list(network.eval().discriminator.features(images).values())
+    found = [0] * len(parameters)
+    for depth, feature in enumerate(reversed(maps), start=1):
+        slopes = torch.autograd.grad(feature.sum(), parameters, retain_graph=True, allow_unused=True)
+        found = [depth if slope is not None else before for slope, before in zip(slopes, found, strict=True)]
+    return found

@@ -4,24 +4,29 @@ Hyperparameters and temperatures are chosen on the validation images where a row
 else by cross-validation within the labelled images.
 """
 
+import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression as SklearnLogistic
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
 from sklearn.svm import LinearSVC
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from trigan.errors import ConfigError
 from trigan.evaluation.calibration import fit_temperature
+from trigan.strategies.heads import UNMET, Array, Labels, LinearHead, NeighboursHead, PerceptronHead
 
-Array = NDArray[np.float64]
-Labels = NDArray[np.int64]
+#: Images in a batch of the perceptron, at the most.
+_BATCH = 64
 #: Features and labels of the images to choose on.
 Holdout = tuple[Array, Labels]
 
@@ -57,7 +62,8 @@ class LinearSVM:
         def make(penalty: float) -> LinearSVC:
             return LinearSVC(C=penalty, dual=True, random_state=seed % 2**32, max_iter=5000)
 
-        return _fit_linear(make, self.penalties, _Judge(features, labels, self.folds, seed, holdout), classes)
+        model = _Penalised(make, LinearHead.of, _falling(self.penalties))
+        return model.fit(self.penalties, _Judge(features, labels, self.folds, seed, holdout), classes)
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,46 @@ class LogisticRegression:
         def make(penalty: float) -> SklearnLogistic:
             return SklearnLogistic(C=penalty, max_iter=500)
 
-        return _fit_linear(make, self.penalties, _Judge(features, labels, self.folds, seed, holdout), classes)
+        model = _Penalised(make, LinearHead.of, _falling(self.penalties))
+        return model.fit(self.penalties, _Judge(features, labels, self.folds, seed, holdout), classes)
+
+
+@dataclass(frozen=True)
+class Perceptron:
+    """One hidden layer of ``hidden`` ReLU units and a softmax, fitted by scikit-learn: Adam, batches of 64 at the most.
+
+    It lasts ``steps`` batches, rounded up to whole epochs, or fewer where the loss has come to rest. ``penalties`` are
+    weight decays: the loss of a batch of B is its mean cross-entropy plus penalty / (2 B) of the squared weights.
+    """
+
+    hidden: int = 128
+    penalties: tuple[float, ...] = (0.1, 1.0, 10.0)
+    steps: int = 100
+    learning_rate: float = 3e-3
+    folds: int = 5
+
+    def __post_init__(self) -> None:
+        _check(self.penalties, "penalties", self.folds)
+        for name in ("hidden", "steps"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"strategy.probe.{name}: {getattr(self, name)} must be at least 1")
+        if self.learning_rate <= 0.0:
+            raise ConfigError(f"strategy.probe.learning_rate: {self.learning_rate} must be above 0")
+
+    def fit(self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout | None = None) -> Fitted:
+        judge = _Judge(features, labels, self.folds, seed, holdout)
+        batch = min(_BATCH, len(labels))
+        epochs = math.ceil(self.steps / math.ceil(len(labels) / batch))
+
+        def make(penalty: float) -> MLPClassifier:
+            given = {"batch_size": batch, "max_iter": epochs, "random_state": seed % 2**32}
+            return MLPClassifier((self.hidden,), alpha=penalty, learning_rate_init=self.learning_rate, **given)
+
+        model = _Penalised(make, PerceptronHead.of, tuple(sorted(self.penalties)), "predict_log_proba")
+        with threadpool_limits(limits=1), warnings.catch_warnings():  # on one thread, sums have one order
+            warnings.simplefilter("ignore", ConvergenceWarning)  # it ends when its steps are done
+            warnings.filterwarnings("ignore", "Got `batch_size`")  # a fold may have fewer images
+            return model.fit(self.penalties, judge, classes)
 
 
 @dataclass(frozen=True)
@@ -102,6 +147,11 @@ class NearestNeighbours:
         temperature = fit_temperature(_spread(votes, labels, classes, best), torch.from_numpy(truth))
         head.temperature.fill_(temperature)
         return Fitted(head, True, {"k": best, "temperature": temperature})
+
+
+def _falling(penalties: tuple[float, ...]) -> tuple[float, ...]:
+    """scikit-learn's C is the inverse of a penalty: the smallest is the strictest."""
+    return tuple(sorted(penalties, reverse=True))
 
 
 def _check(values: Sequence[float], name: str, folds: int) -> None:
@@ -138,23 +188,36 @@ class _Judge:
         return cross_val_predict(model, self.features, self.labels, cv=self._folds, method=method), self.labels
 
 
-def _fit_linear(make: Callable[[float], Any], penalties: tuple[float, ...], judge: _Judge, classes: int) -> Fitted:
-    features, labels = judge.features, judge.labels
-    if not judge.can_choose:
-        middle = penalties[len(penalties) // 2]
-        return Fitted(LinearHead.of(make(middle).fit(features, labels), classes, 1.0), False, {"penalty": middle})
-    scores = {}
-    for penalty in penalties:
-        decisions, truth = judge.outputs(make(penalty), "decision_function")
-        decisions = _two_sided(decisions)
-        scores[penalty] = (_accuracy(decisions, truth, labels), decisions, truth)
-    best = max(scores, key=lambda penalty: (scores[penalty][0], -penalty))
-    _, decisions, truth = scores[best]
-    logits = np.full((len(truth), classes), -1e4)
-    logits[:, np.unique(labels)] = decisions
-    temperature = fit_temperature(torch.from_numpy(logits), torch.from_numpy(truth))
-    head = LinearHead.of(make(best).fit(features, labels), classes, temperature)
-    return Fitted(head, True, {"penalty": best, "temperature": temperature})
+@dataclass(frozen=True)
+class _Penalised:
+    """A scikit-learn model with a penalty: its ``outputs`` for unseen images, and the head that it becomes.
+
+    ``order`` are the penalties from the mildest model to the strictest, which is taken where scores are equal.
+    """
+
+    make: Callable[[float], Any]
+    head: Callable[[Any, int, float], nn.Module]
+    order: tuple[float, ...]
+    outputs: str = "decision_function"
+
+    def fit(self, penalties: tuple[float, ...], judge: "_Judge", classes: int) -> Fitted:
+        """Fitted to all labelled images, with the penalty that does best on those that the judge holds back."""
+        features, labels = judge.features, judge.labels
+        if not judge.can_choose:
+            middle = penalties[len(penalties) // 2]
+            return Fitted(self.head(self.make(middle).fit(features, labels), classes, 1.0), False, {"penalty": middle})
+        scores = {}
+        for penalty in penalties:
+            decisions, truth = judge.outputs(self.make(penalty), self.outputs)
+            decisions = _two_sided(decisions)
+            scores[penalty] = (_accuracy(decisions, truth, labels), decisions, truth)
+        best = max(scores, key=lambda penalty: (scores[penalty][0], self.order.index(penalty)))
+        _, decisions, truth = scores[best]
+        logits = np.full((len(truth), classes), UNMET)
+        logits[:, np.unique(labels)] = decisions
+        temperature = fit_temperature(torch.from_numpy(logits), torch.from_numpy(truth))
+        head = self.head(self.make(best).fit(features, labels), classes, temperature)
+        return Fitted(head, True, {"penalty": best, "temperature": temperature})
 
 
 def _accuracy(outputs: Array, truth: Labels, fitted: Labels) -> float:
@@ -179,61 +242,3 @@ def _spread(votes: Array, labels: Labels, classes: int, k: int) -> Tensor:
     full = np.zeros((len(votes), classes))
     full[:, np.unique(labels)] = votes
     return torch.from_numpy(np.log((full * k + 0.5 / classes) / (k + 0.5)))
-
-
-class LinearHead(nn.Module):
-    """features (N, F) -> (features W' + b) / T."""
-
-    def __init__(self, features: int, classes: int) -> None:
-        super().__init__()
-        self.linear = nn.Linear(features, classes)
-        self.register_buffer("temperature", torch.ones(()))
-        self.temperature: Tensor
-
-    @classmethod
-    def of(cls, model: Any, classes: int, temperature: float) -> "LinearHead":
-        """From a fitted scikit-learn linear model; classes that it has not met get very small logits."""
-        coefficients, intercepts = np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)
-        if len(model.classes_) == 2 and len(coefficients) == 1:
-            coefficients = np.concatenate([-coefficients, coefficients])
-            intercepts = np.concatenate([-intercepts, intercepts])
-        head = cls(coefficients.shape[1], classes)
-        with torch.no_grad():
-            head.linear.weight.zero_()
-            head.linear.bias.fill_(-1e4)
-            head.linear.weight[model.classes_] = torch.from_numpy(coefficients).float()
-            head.linear.bias[model.classes_] = torch.from_numpy(intercepts).float()
-        head.temperature.fill_(temperature)
-        return head.requires_grad_(False)
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.linear(features) / self.temperature
-
-
-class NeighboursHead(nn.Module):
-    """features (N, F) -> log vote shares of the nearest kept features, over the temperature."""
-
-    def __init__(self, kept: int, features: int, classes: int) -> None:
-        super().__init__()
-        self.register_buffer("kept", torch.zeros(kept, features))
-        self.register_buffer("votes", torch.zeros(kept, classes))
-        self.register_buffer("k", torch.tensor(1))
-        self.register_buffer("temperature", torch.ones(()))
-        self.kept: Tensor
-        self.votes: Tensor
-        self.k: Tensor
-        self.temperature: Tensor
-
-    @classmethod
-    def of(cls, features: Array, labels: Labels, classes: int, k: int) -> "NeighboursHead":
-        head = cls(len(features), features.shape[1], classes)
-        head.kept.copy_(torch.from_numpy(features).float())
-        head.votes.copy_(nn.functional.one_hot(torch.from_numpy(labels), classes).float())
-        head.k.fill_(k)
-        return head
-
-    def forward(self, features: Tensor) -> Tensor:
-        k, classes = int(self.k), self.votes.shape[1]
-        nearest = torch.cdist(features, self.kept).topk(k, largest=False).indices
-        shares = (self.votes[nearest].sum(1) + 0.5 / classes) / (k + 0.5)
-        return shares.log() / self.temperature

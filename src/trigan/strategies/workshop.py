@@ -103,10 +103,17 @@ class Workshop:
 
     def flops_per_step(self, stage: Stage, inputs: Inputs) -> tuple[int, int]:
         """What one step of the stage costs, and one look at the validation images; measured once, nothing is kept."""
-        context = replace(self._context(self.seed), max_steps=1)
-        module = stage.build(context, inputs)
-        fit(module, self.settings)
+        module = self._tried(stage, inputs, 1)
         return module.flops - module.flops_of_a_choice, module.flops_of_a_choice
+
+    def flops_of_steps(self, stage: Stage, inputs: Inputs, steps: int) -> int:
+        """What the first ``steps`` steps of the stage cost; they are taken, and nothing is kept."""
+        return self._tried(stage, inputs, steps).flops
+
+    def _tried(self, stage: Stage, inputs: Inputs, steps: int) -> PlayersModule:
+        module = stage.build(replace(self._context(self.seed), max_steps=steps), inputs)
+        fit(module, self.settings)
+        return module
 
     def total(self) -> Cost:
         """The cost of all stages and all further work."""

@@ -1,0 +1,64 @@
+"""NT-Xent against its formula in NumPy, written out view by view."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from trigan.losses.contrastive import nt_xent
+
+
+def views(count: int = 5, width: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    first, second = torch.randn(2, count, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return first, second
+
+
+def by_formula(first: np.ndarray, second: np.ndarray, temperature: float) -> np.ndarray:
+    """Eq. 1 of the paper for every view (2N,), those of the first kind first, by its sums and its indicator."""
+    both = np.concatenate([first, second])
+    count = len(both)
+    losses = np.zeros(count)
+    for i in range(count):
+        j = (i + count // 2) % count
+        s = [both[i] @ both[k] / (np.linalg.norm(both[i]) * np.linalg.norm(both[k])) for k in range(count)]
+        below = sum(math.exp(s[k] / temperature) for k in range(count) if k != i)
+        losses[i] = -math.log(math.exp(s[j] / temperature) / below)
+    return losses
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5, 2.0])
+def test_the_formula(temperature: float) -> None:
+    first, second = views()
+    wanted = by_formula(first.numpy(), second.numpy(), temperature)
+    assert nt_xent(first, second, temperature).item() == pytest.approx(wanted.mean(), rel=1e-10)
+    part = np.concatenate([wanted[1:3], wanted[6:8]]).mean()
+    assert nt_xent(first, second, temperature, 1, 3).item() == pytest.approx(part, rel=1e-10)
+
+
+def test_shares_of_the_anchors_make_up_the_whole() -> None:
+    first, second = views(6)
+    shares = [nt_xent(first, second, 0.5, start, start + 2) for start in (0, 2, 4)]
+    assert torch.stack(shares).mean().item() == pytest.approx(nt_xent(first, second).item())
+
+
+def test_its_ends() -> None:
+    """Views that are alike and unlike all others: log(1 + 2 (N - 1) e^-1/t); views that are all one: log(2N - 1)."""
+    basis = torch.eye(4, dtype=torch.float64)
+    assert nt_xent(3 * basis, basis, 0.5).item() == pytest.approx(math.log(1 + 6 * math.exp(-2)))
+    assert nt_xent(basis[[0, 0, 0, 0]], basis[[0, 0, 0, 0]]).item() == pytest.approx(math.log(7))
+    swapped = basis[[1, 0, 3, 2]]
+    assert nt_xent(basis, swapped).item() > nt_xent(basis, basis).item() + 1
+
+
+def test_the_gradient_pulls_partners_together_and_both_views_have_one() -> None:
+    first, second = (view.requires_grad_() for view in views())
+    before = nt_xent(first, second)
+    before.backward()
+    assert first.grad is not None
+    assert second.grad is not None
+    assert bool((first.grad.norm(dim=1) > 0).all())
+    assert bool((second.grad.norm(dim=1) > 0).all())
+    with torch.no_grad():
+        after = nt_xent(first - 0.1 * first.grad, second - 0.1 * second.grad)
+    assert after < before
