@@ -263,24 +263,27 @@ def test_a_storage_that_is_none_is_refused(tmp_path: Path) -> None:
         open_storage("nosuch://me:secret@host/x", tmp_path)
 
 
-def test_a_search_over_real_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
-    """Two strategies, two trials each, a few steps; then the best settings are run, and its record says so."""
+@pytest.mark.parametrize("trials", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_search_over_real_runs(
+    trials: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    """Two strategies, as many trials each, a few steps; then the best settings are run, and its record says so."""
     tiny = [word for word in small(steps=2) if not word.startswith(("strategy", "logger", "classifier.dropout"))]
     words = [*tiny, "regime.labels_per_class=20", f"paths.outputs={tmp_path}"]
-    assert main(["search", "baseline", "joint", "--trials", "2", "--workers", "2", *words]) == 0
+    assert main(["search", "baseline", "joint", "--trials", str(trials), "--workers", "2", *words]) == 0
     said = capsys.readouterr()
     assert "every strategy gets the same number of trials" in said.err
-    assert "4/4 done" in said.err
+    assert f"{2 * trials}/{2 * trials} done" in said.err
     assert not list(tmp_path.rglob("record.json")), "a trial left a record"
     sealed = [json.loads(path.read_text()) for path in tmp_path.rglob("validation.json")]
-    assert len(sealed) == 4
+    assert len(sealed) == 2 * trials
     assert not any({"test", "predictions"} & set(record["result"]) for record in sealed)
     assert not list((tmp_path / "search" / "runs").rglob("predictions.npz"))
     (best,) = tmp_path.glob("search/baseline-*/best.yaml")
     assert main(["run", "--settings", str(best), f"paths.outputs={tmp_path}", "logger=none"]) == 0
     (path,) = tmp_path.rglob("record.json")
     record = json.loads(path.read_text())
-    assert record["config"]["tuned"] == {"search": best.parent.name, "trials": 2, "labels": 40}
+    assert record["config"]["tuned"] == {"search": best.parent.name, "trials": trials, "labels": 40}
     assert path.parent.name not in {one["run"] for one in sealed}, "what a search has chosen is another run"
     (same,) = (one for one in sealed if _computed(one) == _computed(record))
     assert record["result"]["validation"] == same["result"]["validation"]

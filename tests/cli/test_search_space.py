@@ -53,7 +53,9 @@ def test_corners_and_choices_compose(name: str) -> None:
         composer().compose([*space.strategy, *space.words({**space.default, **point})])
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize(
+    "name", [name if name == "features" else pytest.param(name, marks=pytest.mark.slow) for name in SPACES]
+)
 def test_what_an_agent_writes_composes(name: str) -> None:
     """Each value of each parameter, through W&B's own making of a command, is the setting it was drawn for."""
     utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")

@@ -37,6 +37,8 @@ from trigan.modules.observers import SampleSheets
 from trigan.modules.selection import Selection
 from trigan.modules.stage import Stage
 from trigan.networks.dcgan import DCGAN
+from trigan.networks.mlp import MLP
+from trigan.networks.wide_resnet import WideResNet
 
 CRITIC = DCGAN(width=8, latent=8, discriminator_norm="none")
 TERMS = (Extra(TURNED, ratio=0.5), FixMatch(TURNED, TURNED, threshold=0.1))
@@ -54,12 +56,15 @@ STAGES: dict[str, Callable[[], Stage]] = {
     "autoencoder": autoencoder_stage,
     "simclr": simclr_stage,
     "classifier": lambda: classifier_stage(terms=TERMS, clip=0.5, selection=Selection("val", 3)),
+    "noise": lambda: joint_stage(FeatureMatching(), classifier=MLP((16, 8))),
+    "dropout": lambda: classifier_stage(classifier=WideResNet(10, 1, 2, dropout=0.3)),
 }
 DOUBLE, SINGLE = TrainerSettings(precision="64-true"), TrainerSettings()
 #: Case -> (stage, settings): everything in double precision, some in single, and one in micro-batches.
 CASES: dict[str, tuple[Callable[[], Stage], TrainerSettings]] = {
-    **{f"{name}-64": (stage, DOUBLE) for name, stage in STAGES.items()},
+    **{f"{name}-64": (stage, DOUBLE) for name, stage in STAGES.items() if name != "dropout"},
     **{f"{name}-32": (STAGES[name], SINGLE) for name in ("dcgan", "feature_matching", "conditional", "classifier")},
+    "dropout-accumulated-64": (STAGES["dropout"], replace(DOUBLE, accumulate=2)),
     "penalty-accumulated-64": (STAGES["penalty"], replace(DOUBLE, accumulate=2)),
 }
 

@@ -19,6 +19,8 @@ from trigan.modules.players import PlayersModule
 from trigan.modules.selection import Selection
 from trigan.modules.stage import Stage
 from trigan.networks.dcgan import DCGAN
+from trigan.networks.mlp import MLP
+from trigan.networks.wide_resnet import WideResNet
 from trigan.tracking.tracker import NoTracking
 
 from .tiny import (
@@ -49,6 +51,8 @@ RESUMED: dict[str, Callable[[], Stage]] = {
     "classifier": classifier_stage,
     "chosen classifier": lambda: classifier_stage(selection=Selection("val", 4)),
     "chosen joint": lambda: joint_stage(FeatureMatching(), selection=Selection("val", 4)),
+    "noise": lambda: joint_stage(FeatureMatching(), classifier=MLP((16, 8))),
+    "dropout": lambda: classifier_stage(classifier=WideResNet(10, 1, 2, dropout=0.3)),
 }
 
 

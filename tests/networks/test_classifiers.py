@@ -1,3 +1,4 @@
+import itertools
 from dataclasses import dataclass
 
 import pytest
@@ -9,8 +10,10 @@ from torch import nn
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.classifier import ClassifierFactory
+from trigan.networks.mlp import MLP, WeightNormLinear
 from trigan.networks.resnet import ResNet18
 from trigan.networks.small_cnn import SmallCNN
+from trigan.networks.wide_resnet import PreActivatedBlock, WideResNet
 
 torch.set_num_threads(1)
 
@@ -22,12 +25,19 @@ class Spec:
     classes: int = 10
 
 
-FACTORIES = [SmallCNN(width=4), SmallCNN(width=4, dropout=0.5), ResNet18(width=4)]
+FACTORIES: dict[str, ClassifierFactory] = {
+    "small": SmallCNN(width=4),
+    "dropout": SmallCNN(width=4, dropout=0.5),
+    "resnet18": ResNet18(width=4),
+    "wide_resnet": WideResNet(depth=10, width=4, dropout=0.3),
+    "mlp": MLP(widths=(12, 8)),
+}
+each = pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTORIES)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [8, 9, 13, 28, 32, 64, 100, 128])
-@pytest.mark.parametrize("factory", FACTORIES, ids=["small", "dropout", "resnet18"])
+@each
 def test_logits_are_the_head_of_the_embedding(factory: ClassifierFactory, size: int, channels: int) -> None:
     network = factory(Spec(channels, size, 7)).eval()
     x = torch.randn(3, channels, size, size)
@@ -36,18 +46,33 @@ def test_logits_are_the_head_of_the_embedding(factory: ClassifierFactory, size: 
     assert network(x).shape == (3, 7)
     assert torch.equal(network(x), network.head(embedded))
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
-    assert any(isinstance(module, BatchNorm2d) for module in network.modules())
+    assert any(isinstance(module, BatchNorm2d | WeightNormLinear) for module in network.modules())
+
+
+def count(network: nn.Module) -> int:
+    return sum(weight.numel() for weight in network.parameters())
 
 
 def test_sizes_are_the_published_ones() -> None:
-    def count(network: nn.Module) -> int:
-        return sum(weight.numel() for weight in network.parameters())
+    with torch.device("meta"):  # shapes without values
+        _check_sizes()
 
+
+def _check_sizes() -> None:
     # the CIFAR ResNet-18 of 11,173,962 parameters that kuangliu's and others' code has
     assert count(ResNet18()(Spec(3, 32))) == 11_173_962
     # torchvision's resnet18 for 1000 classes
     assert count(ResNet18()(Spec(3, 64, 1000))) == 11_689_512
     assert 100_000 < count(SmallCNN()(Spec(1, 28))) < 300_000
+    # EC-GAN's ResNet-18 with 16/32/64/128 channels: .70 M
+    assert count(ResNet18(width=16)(Spec(3, 32))) == 701_466
+    # 1.47 M: what TorchSSL's and others' WRN-28-2 count; 36.48 M is WRN-28-10's in the paper's table 4 (36.5 M)
+    assert count(WideResNet()(Spec(3, 32))) == 1_467_610
+    assert count(WideResNet(widening=10)(Spec(3, 32))) == 36_479_194
+    # 784-1000-500-250-250-250-10: weights and biases, and a scale for each hidden value
+    widths = (784, 1000, 500, 250, 250, 250, 10)
+    dense = sum((before + 1) * after for before, after in itertools.pairwise(widths))
+    assert count(MLP()(Spec(1, 28))) == dense + sum(widths[1:-1]) == 1_541_010
 
 
 def test_the_small_cnns_cost_grows_slower_than_the_image() -> None:
@@ -62,12 +87,19 @@ def test_the_small_cnns_cost_grows_slower_than_the_image() -> None:
     assert flops(128) < 5 * flops(32)  # of 16 times the pixels
 
 
-@pytest.mark.parametrize("factory", FACTORIES[:2], ids=["small", "dropout"])
+LEARNERS: dict[str, ClassifierFactory] = {
+    "small": SmallCNN(width=8),
+    "dropout": SmallCNN(width=8, dropout=0.5),
+    "mlp": MLP(widths=(200, 100), hidden_noise=0.3),
+}
+
+
+@pytest.mark.parametrize("factory", LEARNERS.values(), ids=LEARNERS)
 def test_it_learns_digits(factory: ClassifierFactory) -> None:
     digits = load_digits()
     images, labels = torch.tensor(digits.images)[:, None].float() / 8 - 1, torch.tensor(digits.target)
     torch.manual_seed(0)
-    network = SmallCNN(width=8, dropout=factory.dropout)(Spec())
+    network = factory(Spec())
     optimizer = torch.optim.Adam(network.parameters(), 3e-3)
     for _ in range(120):
         rows = torch.randint(1000, (64,))
@@ -79,7 +111,7 @@ def test_it_learns_digits(factory: ClassifierFactory) -> None:
         assert (network(images[1000:]).argmax(1) == labels[1000:]).float().mean() > 0.9
 
 
-@pytest.mark.parametrize("factory", FACTORIES, ids=["small", "dropout", "resnet18"])
+@each
 def test_initialization_is_the_callers_seed_alone(factory: ClassifierFactory) -> None:
     def first(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)
@@ -89,13 +121,20 @@ def test_initialization_is_the_callers_seed_alone(factory: ClassifierFactory) ->
     assert not torch.equal(first(1), first(2))
 
 
-@pytest.mark.parametrize("width", [2, 4, 7, 16])
-def test_narrow_networks_learn_with_channels_last(width: int) -> None:
+NARROW: dict[str, ClassifierFactory] = {
+    **{f"resnet18-{width}": ResNet18(width) for width in (2, 4, 7, 16)},
+    **{f"wide_resnet-{width}": WideResNet(10, 1, width) for width in (2, 4, 7, 16)},
+    "mlp": MLP((12, 8), 0.0, 0.0),
+}
+
+
+@pytest.mark.parametrize("factory", NARROW.values(), ids=NARROW)
+def test_narrow_networks_learn_with_channels_last(factory: ClassifierFactory) -> None:
     """Players keep channels last. The backward pass of a strided 1x1 convolution destroys the heap there."""
 
     def gradient(memory_format: torch.memory_format) -> torch.Tensor:
         torch.manual_seed(0)
-        network = ResNet18(width)(Spec(size=16)).to(memory_format=memory_format)  # type: ignore[call-overload]
+        network = factory(Spec(size=16)).to(memory_format=memory_format)  # type: ignore[call-overload]
         images = torch.randn(32, 1, 16, 16).contiguous(memory_format=memory_format)
         network(images).logsumexp(1).mean().backward()
         return torch.cat([weight.grad.flatten() for weight in network.parameters()])
@@ -111,5 +150,70 @@ def test_settings_out_of_range_are_named() -> None:
         SmallCNN(dropout=1.0)
     with pytest.raises(ConfigError, match=r"classifier\.width=0"):
         ResNet18(width=0)
+    with pytest.raises(ConfigError, match=r"classifier\.depth=27: give 6 n \+ 4"):
+        WideResNet(depth=27)
+    with pytest.raises(ConfigError, match=r"classifier\.dropout=-0.1"):
+        WideResNet(dropout=-0.1)
+    with pytest.raises(ConfigError, match=r"classifier\.widths=\[\]"):
+        MLP(widths=())
+    with pytest.raises(ConfigError, match=r"classifier\.widths=0"):
+        MLP(widths=(5, 0))
+    with pytest.raises(ConfigError, match=r"classifier\.hidden_noise=-1"):
+        MLP(hidden_noise=-1)
+    with pytest.raises(ConfigError, match=r"classifier\.input_noise=nan"):
+        MLP(input_noise=float("nan"))
     with pytest.raises(ConfigError, match=r"data\.image_size=6"):
         SmallCNN()(Spec(size=6))
+
+
+def test_weight_norm_is_torchs() -> None:
+    """Salimans & Kingma 2016, eq. 2: the same outputs and gradients as torch's own parametrisation."""
+    from torch.nn.utils.parametrizations import weight_norm
+
+    torch.manual_seed(0)
+    ours, theirs = WeightNormLinear(5, 3), weight_norm(nn.Linear(5, 3))
+    with torch.no_grad():
+        theirs.parametrizations.weight.original0.copy_(ours.scale)
+        theirs.parametrizations.weight.original1.copy_(ours.direction)
+        theirs.bias.copy_(ours.bias)
+    x = torch.randn(7, 5)
+    torch.testing.assert_close(ours(x), theirs(x))
+    ours(x).square().sum().backward()
+    theirs(x).square().sum().backward()
+    torch.testing.assert_close(ours.direction.grad, theirs.parametrizations.weight.original1.grad)
+    torch.testing.assert_close(ours.scale.grad, theirs.parametrizations.weight.original0.grad)
+
+
+def test_the_mlp_embeds_before_the_last_noise_and_classifies_behind_it() -> None:
+    torch.manual_seed(0)
+    network, x = MLP((12, 8), input_noise=0.0, hidden_noise=0.0)(Spec()), torch.randn(4, 1, 8, 8)
+    assert torch.equal(network.embed(x), network.eval().embed(x))
+    noisy = MLP((12,), input_noise=0.0, hidden_noise=0.5)(Spec())
+    embedded = noisy.embed(x)
+    assert torch.equal(embedded, noisy.embed(x))  # one hidden layer: no noise before it
+    assert not torch.equal(noisy.head(embedded), noisy.head(embedded))
+
+
+def test_the_first_weights_of_a_deep_mlp_keep_the_size_of_values() -> None:
+    torch.manual_seed(0)
+    network = MLP(input_noise=0.0)(Spec(1, 28)).eval()
+    size = network.embed(torch.randn(256, 1, 28, 28)).square().mean().item()
+    assert 0.3 < size < 3.0
+
+
+def test_a_block_of_a_wide_resnet_is_the_papers() -> None:
+    """Written out with torch's own layers: pre-activation, and a projected shortcut of the activated input."""
+    torch.manual_seed(0)
+    block = PreActivatedBlock(4, 6, 2, 0.0).eval()
+    for norm in (block.norm1, block.norm2):
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2.0)
+    x = torch.randn(3, 4, 8, 8)
+    one = F.relu(F.batch_norm(x, block.norm1.running_mean, block.norm1.running_var))
+    two = F.conv2d(one, block.conv1.weight, stride=2, padding=1)
+    two = F.relu(F.batch_norm(two, block.norm2.running_mean, block.norm2.running_var))
+    expected = F.conv2d(two, block.conv2.weight, padding=1) + F.conv2d(one, block.shortcut.weight, stride=2)
+    torch.testing.assert_close(block(x), expected)
+    same = PreActivatedBlock(4, 4, 1, 0.0).eval()
+    torch.nn.init.zeros_(same.conv2.weight)
+    torch.testing.assert_close(same(x), x)  # the raw input where the shape stays

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 from trigan.networks.cgan import CGAN
 from trigan.networks.dcgan import DCGAN
+from trigan.networks.mlp import MLP
 from trigan.networks.resnet import ResNet18
 from trigan.networks.small_cnn import SmallCNN
 from trigan.networks.spectral import folded
+from trigan.networks.wide_resnet import WideResNet
 
 pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -41,6 +43,8 @@ def labelled_latent(n: int) -> tuple[Tensor, ...]:
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], tuple[Tensor, ...]]]] = {
     "small_cnn": (lambda: SmallCNN(width=4, dropout=0.2)(Spec()), image),
     "resnet18": (lambda: ResNet18(width=4)(Spec()), image),
+    "wide_resnet": (lambda: WideResNet(depth=10, width=4, dropout=0.2)(Spec()), image),
+    "mlp": (lambda: MLP(widths=(12, 8))(Spec()), image),
     "trunk": (lambda: DCGAN(width=4, latent=8).discriminator(Spec()).trunk, image),
     "spectral": (lambda: folded(DCGAN(width=4, discriminator_norm="spectral").discriminator(Spec())), image),
     "generator": (lambda: DCGAN(width=4, latent=8).generator(Spec()), latent),

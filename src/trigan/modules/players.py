@@ -22,6 +22,7 @@ from trigan.modules.notes import Notes
 from trigan.modules.optimizers import OptimizerFactory
 from trigan.modules.selection import Selector
 from trigan.modules.step import Step
+from trigan.networks.noise import drawing, random_layers
 from trigan.rng import hash64
 
 
@@ -102,6 +103,7 @@ class PlayersModule(pl.LightningModule):
         self._flops_of: dict[Hashable, int] = {}
         self._weights = {name: list(network.parameters()) for name, network in self.networks.items()}
         self._stream_seeds: dict[str, int] = {}
+        self._random = random_layers(dict(self.networks.items()))
         self._mover = ""
         for network in self.networks.values():
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter faster on the CPU, the same numbers to rounding
@@ -162,7 +164,8 @@ class PlayersModule(pl.LightningModule):
     def _move(self, update: Update, steps: list[Step]) -> None:
         self.let_move(update.player)
         for step in steps:
-            self.manual_backward(update.loss(step) / len(steps))
+            with drawing(self._random, step.layer_draws):
+                self.manual_backward(update.loss(step) / len(steps))
         player, parameters = self.players[update.player], self._weights[update.player]
         world.average_gradients(parameters)
         if player.clip is not None:
@@ -205,12 +208,17 @@ class PlayersModule(pl.LightningModule):
 
     # What a step needs to know ----------------------------------------------------------------------------------
 
+    @property
+    def shares(self) -> int:
+        """Into how many micro-batches, of all ranks together, a global batch is divided."""
+        return world.world_size() * self.plan.accumulate
+
     def rows(self, total: int, part: int) -> tuple[int, int]:
         """Rows of a global batch of ``total`` that micro-batch ``part`` of this rank takes.
 
         All ranks' rows of a micro-batch lie side by side, so that batch norm over ranks sees what one process would.
         """
-        share = total // (world.world_size() * self.plan.accumulate)
+        share = total // self.shares
         start = (part * world.world_size() + world.rank()) * share
         return start, start + share
 

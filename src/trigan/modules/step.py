@@ -1,5 +1,6 @@
 """One training step as an objective sees it: named batches, the random numbers that go with them, and the fakes."""
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -39,6 +40,7 @@ class Step:
         self._part = part
         self._generator_due = generator_due
         self._batches: dict[str, Batch] = {}
+        self._passes: Counter[str] = Counter()
 
     def network(self, player: str) -> Any:
         """The network of a player."""
@@ -77,6 +79,15 @@ class Step:
         """Random numbers for this rank's rows of a global batch of ``total`` rows; each stream has its own."""
         start, stop = self._module.rows(total, self._part)
         return Draws(self._module.stream_seed(stream), self.index, total, start, stop, self._module.device)
+
+    def layer_draws(self, layer: str, rows: int) -> Draws:
+        """Random numbers for a layer's next pass over ``rows`` rows of this step, such as those that dropout needs.
+
+        Passes are counted, because all players' passes of a step come in the same order on every rank and in every
+        micro-batch; rows lie in the global batch as :meth:`batch` has them.
+        """
+        self._passes[layer] += 1
+        return self.draws(f"layer/{layer}/{self._passes[layer]}", rows * self._module.shares)
 
     def note(self, name: str, value: Tensor) -> None:
         """Remember a scalar for the log, as a mean over the steps until the next line of it."""

@@ -35,7 +35,8 @@ class SmallCNN:
 
     Attributes:
         width: channels of the first block, >= 1.
-        dropout: probability of dropping an embedded value in training, in [0, 1).
+        dropout: probability of dropping an embedded value in training, in [0, 1); torch's own, whose numbers depend on
+            where a fit was resumed and not on the rank.
     """
 
     width: int = 32

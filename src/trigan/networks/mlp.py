@@ -1,0 +1,80 @@
+"""A multilayer perceptron with Gaussian noise: the MNIST classifier of Salimans et al. 2016 (1606.03498).
+
+Widths, ReLU, weight norm and noise are those of the paper's released code. Its scales begin where a first batch puts
+them; ours where He et al. 2015 would, so that the weights are the seed's alone.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trigan.errors import ConfigError
+from trigan.networks.checks import require_at_least
+from trigan.networks.classifier import Classifier
+from trigan.networks.noise import GaussianNoise, NoisyLinear
+from trigan.networks.shapes import Shapes, require_supported
+
+
+class WeightNormLinear(nn.Module):
+    """A linear layer whose weight rows are ``scale * direction / |direction|``: Salimans & Kingma 2016 (1602.07868).
+
+    (N, in) -> (N, out). Directions begin at random, scales at sqrt(2): after a ReLU the values keep their size.
+    """
+
+    def __init__(self, features_in: int, features_out: int) -> None:
+        super().__init__()
+        self.direction = nn.Parameter(torch.randn(features_out, features_in))
+        self.scale = nn.Parameter(torch.full((features_out, 1), math.sqrt(2.0)))
+        self.bias = nn.Parameter(torch.zeros(features_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        length = self.direction.square().sum(1, keepdim=True).sqrt()
+        return F.linear(x, self.direction * (self.scale / length), self.bias)
+
+    def extra_repr(self) -> str:
+        return f"{self.direction.shape[1]}, {self.direction.shape[0]}"
+
+
+@dataclass(frozen=True)
+class MLP:
+    """Pixels -> hidden layers with ReLU -> logits; ``embed`` is the last hidden layer, before its noise.
+
+    Attributes:
+        widths: of the hidden layers, input side first, each >= 1.
+        input_noise: standard deviation of the noise on the pixels in training, >= 0; 0.6 on [-1, 1] is what the code's
+            0.3 is on [0, 1].
+        hidden_noise: the same behind each hidden layer.
+    """
+
+    widths: Sequence[int] = (1000, 500, 250, 250, 250)
+    input_noise: float = 0.6
+    hidden_noise: float = 0.5
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(self.widths))
+        if not self.widths:
+            raise ConfigError("classifier.widths=[]: give the width of one hidden layer or more")
+        for width in self.widths:
+            require_at_least("classifier.widths", width, 1)
+        for name in ("input_noise", "hidden_noise"):
+            if not 0 <= (value := getattr(self, name)) < float("inf"):
+                raise ConfigError(f"classifier.{name}={value}: give a standard deviation of at least 0")
+
+    def __call__(self, spec: Shapes) -> Classifier:
+        """A new network, drawn from torch's global random numbers; 1.54 M parameters on 28x28 grey images."""
+        require_supported(spec)
+        layers: list[nn.Module] = [nn.Flatten(), GaussianNoise(self.input_noise)]
+        width = spec.channels * spec.size**2
+        for number, wider in enumerate(self.widths):
+            if number:
+                layers.append(GaussianNoise(self.hidden_noise))
+            layers += [WeightNormLinear(width, wider), nn.ReLU()]
+            width = wider
+        head = NoisyLinear(width, spec.classes, self.hidden_noise)
+        nn.init.normal_(head.weight, 0.0, 0.01)
+        nn.init.zeros_(head.bias)
+        return Classifier(nn.Sequential(*layers), head)
