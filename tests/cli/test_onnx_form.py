@@ -12,8 +12,8 @@ from trigan.cli.onnx_file import Port, classifier_port, generator_port, write_on
 from trigan.cli.onnx_form import max_pooled, onnx_form
 from trigan.data.types import DataSpec
 from trigan.networks.dcgan import DCGAN
+from trigan.networks.several import PerClass
 from trigan.networks.small_cnn import SmallCNN
-from trigan.strategies.augment import PerClass
 from trigan.strategies.baseline import Ensemble
 from trigan.strategies.probes import NeighboursHead
 from trigan.strategies.trunk import FeatureExtractor, ProbedTrunk

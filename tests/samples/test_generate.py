@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from trigan.networks.several import PerClass
 from trigan.rng import generator
 from trigan.samples.generate import BLOCK, Samples, generate, latents
-from trigan.strategies.augment import PerClass
 
 from ..modules.tiny import CGAN8, DCGAN8, SPEC
 

@@ -5,8 +5,10 @@ from functools import partial
 
 from torch import nn
 
+from trigan.artifacts.identity import IF_SET
 from trigan.data.augmentation import Augmentation, NoAugmentation
 from trigan.data.inputs import Inputs
+from trigan.data.mixing import Mix
 from trigan.data.types import DataSpec
 from trigan.losses.games import AdversarialLoss
 from trigan.modules.checks import require
@@ -28,7 +30,8 @@ class JointStage:
     """Play ``objective``; inputs are ``labelled``, ``unlabelled`` (all training images) and ``validation`` if any.
 
     ``optimizer`` maps each player to its factory. ``view`` is how every image is shown to whoever tells real from
-    generated (Zhao et al. 2020); ``augmentation`` is how C sees labelled images, as in every other strategy.
+    generated (Zhao et al. 2020); ``augmentation`` is how C sees labelled images, as in every other strategy, and
+    ``mix`` mixes them.
     """
 
     architecture: Architecture
@@ -42,6 +45,7 @@ class JointStage:
     view: Augmentation = field(default_factory=NoAugmentation)
     ema: EMA | None = field(default_factory=EMA)
     selection: Selection = field(default_factory=Selection)
+    mix: Mix | None = field(default=None, metadata=IF_SET)
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "steps", self.steps, "at least 1")
@@ -63,7 +67,7 @@ class JointStage:
             for name, network in networks.items()
         }
         streams = {name: context.stream(name, inputs[name], self.batch) for name in ("labelled", "unlabelled")}
-        objective = self.objective.start(Table(self.loss, self.augmentation, self.view, self.batch))
+        objective = self.objective.start(Table(self.loss, self.augmentation, self.view, self.batch, self.mix))
         module = PlayersModule(players, objective, streams, context.plan(self.steps, self.batch))
         return watch_validation(module, self.selection, inputs)
 

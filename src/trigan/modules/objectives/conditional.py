@@ -97,7 +97,7 @@ class _Play:
     def classifier_loss(self, step: Step) -> Tensor:
         """Cross-entropy on L, the adversarial loss on U weighted by C's own confidence, and R_P on G's pairs."""
         network, judge = step.network("classifier"), step.network("discriminator")
-        loss = labelled_loss(step, network, self.table.augmentation)
+        loss = labelled_loss(step, network, self.table.augmentation, mix=self.table.mix)
         unlabelled = step.batch("unlabelled")
         logits = network(unlabelled.images)
         with torch.no_grad(), frozen_statistics(judge):

@@ -72,7 +72,7 @@ class _Play:
     def classifier_loss(self, step: Step) -> Tensor:
         network, unlabelled, fakes = step.network("classifier"), step.batch("unlabelled"), step.fakes()
         view = self.table.view
-        loss = labelled_loss(step, network, self.table.augmentation)
+        loss = labelled_loss(step, network, self.table.augmentation, mix=self.table.mix)
         real = real_unlabelled(network(view(unlabelled.images, unlabelled.draws, "view")))
         with frozen_statistics(network):
             fake = generated(network(view(fakes.images.detach(), fakes.draws, "view")))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from trigan.data.augmentation import Augmentation
+from trigan.data.mixing import Mix
 from trigan.errors import ConfigError
 from trigan.losses.games import AdversarialLoss
 from trigan.modules.checks import require
@@ -13,12 +14,16 @@ from trigan.networks.adversaries import Architecture
 
 @dataclass(frozen=True)
 class Table:
-    """What a game is played with: ``augmentation`` for labelled images, ``view`` for all that D judges, batch sizes."""
+    """What a game is played with: ``augmentation`` for labelled images, ``view`` for all that D judges, batch sizes.
+
+    ``mix``, where there is one, mixes labelled images in C's loss on them.
+    """
 
     loss: AdversarialLoss
     augmentation: Augmentation
     view: Augmentation
     batch: int
+    mix: Mix | None = None
 
 
 class Game(Protocol):
