@@ -16,6 +16,7 @@ import torch.distributed as dist
 
 from tests.modules.tiny import NOW, TURNED, built, classifier_stage, copied, gan_stage, inputs_of, joint_stage, view
 from trigan.data.inputs import Input
+from trigan.data.mixing import CutMix, MixUp
 from trigan.losses.games import wasserstein
 from trigan.modules import world
 from trigan.modules.criteria import Extra, FixMatch
@@ -36,12 +37,15 @@ STAGES: dict[str, Callable[[], Stage]] = {
     "conditional": lambda: joint_stage(Conditional(ramp=NOW)),
     "pseudo_label": lambda: joint_stage(PseudoLabel(threshold=0.0, ramp=NOW)),
     "classifier": lambda: classifier_stage(terms=TERMS, clip=0.5, selection=Selection("val", 3)),
+    "mixup": lambda: classifier_stage(4, mix=MixUp(0.5)),
+    "cutmix": lambda: classifier_stage(4, mix=CutMix()),
 }
 DOUBLE, SINGLE = TrainerSettings(precision="64-true"), TrainerSettings()
 #: Case -> (stage, settings): everything in double precision, some in single, and one in micro-batches.
 CASES: dict[str, tuple[Callable[[], Stage], TrainerSettings]] = {
     **{f"{name}-64": (stage, DOUBLE) for name, stage in STAGES.items()},
     **{f"{name}-32": (STAGES[name], SINGLE) for name in ("dcgan", "feature_matching", "conditional", "classifier")},
+    "cutmix-accumulated-64": (STAGES["cutmix"], replace(DOUBLE, accumulate=2)),
     "penalty-accumulated-64": (STAGES["penalty"], replace(DOUBLE, accumulate=2)),
 }
 

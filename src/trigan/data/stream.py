@@ -23,8 +23,8 @@ class BatchStream:
 
     Row r of batch t is at position p = t * batch + r of the stream. Without weights, position p shows image
     ``permutation(N, seed, p // N)[p % N]``, so each epoch shows each image once, and a batch may be larger than the
-    data set. With ``parts``, sets that lie one after the other are shuffled each for itself, so that an epoch shows them
-    in turn. With weights, each row is drawn with replacement, image i with probability weights[i] / sum(weights).
+    data set. With ``parts``, sets that lie one after the other are shuffled each for itself, so an epoch shows them in
+    turn. With weights, each row is drawn with replacement, image i with probability weights[i] / sum(weights).
 
     Args:
         images: uint8 (N, C, S, S).

@@ -59,7 +59,7 @@ def labelled_loss(
     class_weights: Tensor | None = None,
     mix: Mix | None = None,
 ) -> Tensor:
-    """Mean over the labelled batch of (weighted) cross-entropy; with ``mix``, of images mixed of two, for both labels."""
+    """Mean over the labelled batch of (weighted) cross-entropy; with ``mix``, of mixed images, for both labels."""
     labelled = step.batch("labelled")
     labels = labelled.known_labels
     images = augmentation(labelled.images, labelled.draws, "augment")

@@ -27,7 +27,7 @@ class Density:
 
     def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
         found, (real, of) = judges.embed(images), judges.real
-        scores = torch.full((len(images),), -torch.inf)
+        scores = torch.full((len(images),), -torch.inf, dtype=torch.float64)
         for label in labels.unique().tolist():
             rows, members = labels == label, real[of == label]
             if len(members):

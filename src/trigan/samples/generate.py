@@ -31,7 +31,7 @@ class Spread:
     """How far from the middle latents are drawn: truncated to |z_i| <= ``truncation``, then times ``factor``.
 
     Truncation is that of Brock et al. 2019 (arXiv 1809.11096, section 3.1), where numbers outside are drawn again until
-    they lie inside. The law is the same, but sample i stays a function of its own z: the number of rank Phi(z) in N(0, 1)
+    they lie inside. The law is the same, but sample i stays a function of its own z: a number of rank Phi(z) in N(0, 1)
     becomes that of the same rank in the truncated normal, sqrt(2) erfinv(erf(t / sqrt 2) erf(z / sqrt 2)). What it does
     to a classifier is measured by Ravuri & Vinyals 2019 (arXiv 1905.10887). None and 1: z as it is.
     """
