@@ -53,19 +53,36 @@ class Inside:
     def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
         found, (real, of) = judges.embed(images), judges.real
         kept = torch.zeros(len(images), dtype=torch.bool)
+        radii = judges.once(self, lambda: _radii(real, of, self.neighbours)) * (1.0 + 1e-6)  # closed, for all rounding
         for label in labels.unique().tolist():
-            rows, members = labels == label, real[of == label]
-            if len(members) > 1:
-                # the nearest of all is the image itself, at distance 0
-                reach = min(self.neighbours, len(members) - 1) + 1
-                radii = _distances(members, members).kthvalue(reach, dim=1).values
-                kept[rows] = (_distances(found[rows], members) <= radii).any(1)
+            rows, members = labels == label, of == label
+            kept[rows] = (_distances(found[rows], real[members]) <= radii[members]).any(1)
         return kept
 
 
+def _radii(real: Tensor, of: Tensor, neighbours: int) -> Tensor:
+    """How far the ball of each real image reaches, (N,); less than nothing where it is the only one of its class."""
+    radii = torch.full((len(real),), -1.0, dtype=torch.float64)
+    for label in of.unique().tolist():
+        members = of == label
+        others = int(members.sum()) - 1
+        if others:
+            # the nearest of all is the image itself
+            far = _distances(real[members], real[members])
+            radii[members] = far.kthvalue(min(neighbours, others) + 1, dim=1).values
+    return radii
+
+
 def _distances(one: Tensor, other: Tensor) -> Tensor:
-    """Euclidean distances (N, M) of rows (N, F) and (M, F), in double precision, without the square's cancellation."""
-    return torch.cdist(one.double(), other.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    """Euclidean distances (N, M) of rows (N, F) and (M, F), by |a - b|^2 = |a|^2 - 2ab + |b|^2.
+
+    In double precision, and about the middle of the second, so that what cancels is small. As a matrix product it is
+    fast, and counted.
+    """
+    middle = other.double().mean(0)
+    a, b = one.double() - middle, other.double() - middle
+    squares = a.square().sum(1)[:, None] - 2.0 * a @ b.T + b.square().sum(1)
+    return squares.clamp(min=0.0).sqrt()
 
 
 def _require_neighbours(neighbours: int) -> None:

@@ -1,6 +1,6 @@
 """Filters: which candidates of a sample set are kept, in the order in which they come."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -40,6 +40,16 @@ class Judges:
         if self.labelled is None:
             raise ValueError("these judges know no labelled images")
         return self.embed(self.labelled.images), self.labelled.known_labels
+
+    @cached_property
+    def _known(self) -> dict[object, Tensor]:
+        return {}
+
+    def once(self, asker: object, work: Callable[[], Tensor]) -> Tensor:
+        """What ``work`` gives, done for the first of equal askers and kept: candidates come in many portions."""
+        if asker not in self._known:
+            self._known[asker] = work()
+        return self._known[asker]
 
     def embed(self, images: Tensor) -> Tensor:
         """What C's last layer sees of uint8 images, float (N, F)."""

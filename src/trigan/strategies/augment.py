@@ -36,7 +36,8 @@ class SampleSettings:
 
     ``sets``: so many sets of ``ratio`` are drawn, of different candidates, and C's passes over the samples show one
     after the other; after the last comes the first again. With as many sets as passes no sample is seen twice, which is
-    what papers do that draw anew in every epoch; one set is the fixed sample set of the others.
+    what papers do that draw anew in every epoch; one set is the fixed sample set of the others. The generator stays as
+    it is, so E sets show what a ratio E times as large would show, in another order, and keep each class's share of it.
 
     ``truncation`` and ``spread`` are those of the generator's latents (:class:`trigan.samples.generate.Spread`).
     """
