@@ -47,6 +47,7 @@ def small(*words: str, steps: int = 2) -> list[str]:
     parsed = composer().parse(chosen)
     known = strict.dotted_keys(unresolved(composer().base(parsed)))  # kept, and needed again when it is composed
     given = {override.key_or_group for override in parsed}
+    given |= {"strategy.samples.filters"} if "strategy/filter" in given else set()
     return [*chosen, *(f"{key}={value}" for key, value in SMALL.items() if key in known and key not in given)]
 
 

@@ -219,19 +219,20 @@ def test_architecture_loss_strategy(
 def factors() -> dict[str, list[str]]:
     """What is crossed: groups with all their choices, strategies with their inner ones, shapes and precision."""
     inner = {
-        **{"unlabelled": "baseline", "probe": "features", "trunk": "features"},
-        **{"objective": "joint", "consistency": "joint"},
+        **{"unlabelled": "baseline", "filter": "augment", "schedule": "augment"},
+        **{"probe": "features", "trunk": "features", "objective": "joint", "consistency": "joint"},
     }
     variants = [f"{inner[g]} strategy/{g}={name}" for g in inner for name in GROUPS[f"strategy/{g}"]]
-    crossed = {g: GROUPS[g] for g in ("architecture", "loss", "optimizer", "classifier", "augmentation", "balance")}
+    groups = ("architecture", "loss", "optimizer", "classifier", "augmentation", "mix", "balance")
+    crossed = {group: GROUPS[group] for group in groups}
     crossed["classifier"] = [name for name in crossed["classifier"] if f"classifier/{name}" not in NEEDS_PACKAGE]
     shapes = {"data.channels": ["1", "3"], "data.image_size": ["8", "13", "16"]}
     return {
         "strategy": [
             *variants,
-            "augment",
             "augment strategy.samples.fill=deficit",
             "augment strategy.source=unlabelled",
+            "augment strategy.generators=2 strategy.samples.sets=2 strategy.samples.truncation=1",
         ],
         **crossed,
         "regime": [one for one in GROUPS["regime"] if one != "frozen"],  # it needs a file
@@ -311,6 +312,45 @@ def test_every_trunk_with_every_probe(trunk: str, probe: str, tmp_path: Path) ->
     assert (directory / "features.npz").is_file()
     finished = open_run(directory)
     assert set(finished.networks) == {"classifier"}
+
+
+#: What a sample set of `augment` is made of, and how C takes it in.
+SAMPLES = {
+    "strategy.source": ["generator", "unlabelled", "labelled", "noise"],
+    "strategy/filter": GROUPS["strategy/filter"],
+    "strategy/schedule": GROUPS["strategy/schedule"],
+    "mix": GROUPS["mix"],
+    "architecture": GROUPS["architecture"],
+    "strategy.generators": ["1", "2"],
+    "strategy.samples.sets": ["1", "2"],
+    "strategy.samples.spread": ["1", "1.5"],
+    "strategy.samples.fill": ["balanced", "deficit"],
+}
+#: Settings that a generator alone has.
+OF_A_GENERATOR = {"strategy.generators": "1", "strategy.samples.spread": "1"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", every_two(SAMPLES), ids=lambda case: "-".join(case.values()))
+def test_every_two_settings_of_samples(case: dict[str, str], tmp_path: Path) -> None:
+    """They compose, train, and are evaluated; a control refuses the settings of the generator that it hasn't."""
+    given = {**case, "regime": "few"}
+    if case["strategy.source"] != "generator":
+        for setting, plain in OF_A_GENERATOR.items():
+            if case[setting] != plain:
+                with pytest.raises(ConfigError, match=f"{setting}=.*: a setting of a generator"):
+                    composer().compose(["strategy=augment", *(f"{key}={value}" for key, value in given.items())])
+                break
+        given |= OF_A_GENERATOR
+    words = ["strategy=augment", *(f"{key}={value}" for key, value in given.items())]
+    check(run_strategy(composer().compose(small(*words)), tmp_path))
+
+
+@pytest.mark.parametrize("probe", [name for name in GROUPS["strategy/probe"] if name != "fine_tune"])
+def test_pixels_are_a_trunk(probe: str, tmp_path: Path) -> None:
+    """The control without any network: nothing may ask for its parameters."""
+    given = ["strategy=features", "strategy.trunk=pixels", f"strategy/probe={probe}"]
+    check(run_strategy(composer().compose(small(*given)), tmp_path))
 
 
 def test_the_examples_of_the_help_compose() -> None:

@@ -52,6 +52,14 @@ def test_ranks_draw_what_one_process_would(kind: str) -> None:
     assert torch.equal(torch.cat(micro), whole[2:8])
 
 
+def test_a_permutation_of_the_global_batch_is_shared_by_its_processes() -> None:
+    whole = draws().permutation("partners")
+    assert whole.sort().values.tolist() == list(range(8))
+    assert torch.equal(torch.cat([draws(0, 3).permutation("partners"), draws(3, 8).permutation("partners")]), whole)
+    assert torch.equal(draws(2, 8).rows(1, 4).permutation("partners"), whole[3:6])
+    assert not torch.equal(draws(step=6).permutation("partners"), whole)
+
+
 @pytest.mark.parametrize("kind", SHAPES)
 def test_seed_step_and_stream_all_count(kind: str) -> None:
     same = draw(draws(), kind)

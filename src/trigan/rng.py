@@ -65,6 +65,11 @@ class Draws:
         rows = torch.randint(high, (self.total, *shape), generator=self._generator(stream), device=self.device)
         return rows[self.start : self.stop]
 
+    def permutation(self, stream: str) -> Tensor:
+        """A permutation of the global batch's rows: where in it each of this process's rows leads, int64."""
+        rows = torch.randperm(self.total, generator=self._generator(stream), device=self.device)
+        return rows[self.start : self.stop]
+
     def rows(self, start: int, stop: int) -> "Draws":
         """The same step's numbers for rows ``start..stop`` of this process's own rows (a micro-batch)."""
         if not 0 <= start <= stop <= self.stop - self.start:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from trigan.artifacts.identity import canonical, describe, digest, tensor_digest, weights_digest
+from trigan.artifacts.identity import IF_SET, canonical, describe, digest, tensor_digest, weights_digest
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,12 @@ class Loss:
 @dataclass(frozen=True)
 class Penalty(Loss):
     pass
+
+
+@dataclass(frozen=True)
+class Later(Loss):
+    mix: str | None = field(default=None, metadata=IF_SET)
+    clip: float | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,14 @@ class Parent:
 
 class Child(Parent):
     pass
+
+
+def test_a_field_that_came_later_counts_where_it_is_set() -> None:
+    known = describe(Later())
+    assert "mix" not in known
+    assert known["clip"] is None
+    assert describe(Later(mix="x"))["mix"] == "x"
+    assert describe(Later(mix=""))["mix"] == ""
 
 
 def test_canonical_text() -> None:

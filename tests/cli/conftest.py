@@ -50,6 +50,14 @@ def small_conf(monkeypatch: pytest.MonkeyPatch) -> None:
 RUNS = {
     "joint": ["strategy=joint"],
     "conditional": ["strategy=augment", "architecture=cgan"],
+    "several": [
+        "strategy=augment",
+        "architecture=cgan",
+        "strategy.generators=2",
+        "strategy/filter=none",
+        "strategy/schedule=pretrain",
+        "strategy.samples.ratio=1",
+    ],
     "spectral": [
         "strategy=features",
         "strategy.probe=knn",

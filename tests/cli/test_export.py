@@ -54,7 +54,7 @@ def test_files_give_the_runs_numbers(name: str, runs: Runs, outputs: Path, tmp_p
         found = run_file(place / "classifier.onnx", images=to_float(images[:count].clone()))
         torch.testing.assert_close(found, outputs_of(finished.classifier, images[:count]), rtol=1e-4, atol=1e-4)
     if "generator" in players:
-        inputs: dict[str, Tensor] = {"z": latents(1, 0, 9, 64)}
+        inputs: dict[str, Tensor] = {"z": latents(1, 0, 9, finished.generator.latent)}
         if finished.generator.classes:
             inputs["y"] = torch.arange(9)
         with torch.no_grad():

@@ -12,8 +12,8 @@ from trigan.cli.onnx_file import Port, classifier_port, generator_port, write_on
 from trigan.cli.onnx_form import max_pooled, onnx_form
 from trigan.data.types import DataSpec
 from trigan.networks.dcgan import DCGAN
+from trigan.networks.several import Mixture, PerClass
 from trigan.networks.small_cnn import SmallCNN
-from trigan.strategies.augment import PerClass
 from trigan.strategies.baseline import Ensemble
 from trigan.strategies.heads import NeighboursHead, PerceptronHead
 from trigan.strategies.trunk import FeatureExtractor, ProbedTrunk
@@ -55,6 +55,10 @@ def generators() -> nn.Module:
     return PerClass([DCGAN(width=4, latent=8).generator(SPEC) for _ in range(5)])
 
 
+def mixture() -> nn.Module:
+    return Mixture([DCGAN(width=4, latent=8).generator(SPEC) for _ in range(3)])
+
+
 IMAGES, LATENTS = classifier_port(3, 14), generator_port(8, 5)
 NETWORKS = {
     "neighbours": (probed, IMAGES),
@@ -62,6 +66,8 @@ NETWORKS = {
     "one layer": (lambda: probed(("conv1",), "batch"), IMAGES),
     "ensemble": (lambda: Ensemble([SmallCNN(width=4)(SPEC) for _ in range(3)]), IMAGES),
     "one generator a class": (generators, LATENTS),
+    "several generators": (mixture, generator_port(9, 0)),
+    "several a class": (lambda: Mixture([generators() for _ in range(2)]), generator_port(9, 5)),
     "double precision": (lambda: SmallCNN(width=4)(SPEC).double(), IMAGES),
 }
 

@@ -33,17 +33,25 @@ def read_back(data: str, root: Path, cache: Path) -> Source:
     return source
 
 
-@pytest.mark.parametrize(("form", "data"), [("folder", "folder"), ("parquet", "folder"), ("parquet", "hub")])
+@pytest.mark.parametrize(
+    ("run", "form", "data"),
+    [
+        ("conditional", "folder", "folder"),
+        ("conditional", "parquet", "folder"),
+        ("conditional", "parquet", "hub"),
+        ("several", "folder", "folder"),
+    ],
+)
 def test_a_conditional_generators_samples_are_read_back_as_data(
-    form: str, data: str, runs: Runs, tmp_path: Path, capsys: Capture
+    run: str, form: str, data: str, runs: Runs, tmp_path: Path, capsys: Capture
 ) -> None:
     root = tmp_path / "samples"
-    drawn(runs["conditional"], "--per-class", 7, "--out", root, "--format", form, "--seed", 3)
+    drawn(runs[run], "--per-class", 7, "--out", root, "--format", form, "--seed", 3)
     assert capsys.readouterr().out == f"{root}\n"
     source = read_back(data, root, tmp_path / "cache")
     assert source.class_names == tuple("0123456789")
     assert source.official_test is None
-    finished = open_run(runs["conditional"])
+    finished = open_run(runs[run])
     labels = torch.arange(70) % 10
     expected = generate(finished.generator, 3, 70, labels).images
     for label in range(10):  # sample i of the seed has label i % K

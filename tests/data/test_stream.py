@@ -80,3 +80,34 @@ def test_bad_streams_are_refused(change: dict[str, object], message: str) -> Non
 def test_rows_outside_the_batch_are_refused() -> None:
     with pytest.raises(ValueError, match="not inside"):
         BatchStream(IMAGES, LABELS, 4, 0).at(0, 2, 5)
+
+
+def test_parts_are_shown_one_after_the_other() -> None:
+    """Each is shuffled for itself, in another order in every epoch; the first as it would be alone."""
+    stream = BatchStream(IMAGES, LABELS, 5, seed=2, parts=(3, 1, 6))
+    epochs = [torch.cat([stream.at(2 * e)[1], stream.at(2 * e + 1)[1]]).tolist() for e in range(4)]
+    for epoch in epochs:
+        assert sorted(epoch[:3]) == [0, 1, 2]
+        assert epoch[3] == 3
+        assert sorted(epoch[4:]) == [4, 5, 6, 7, 8, 9]
+    assert len({tuple(epoch) for epoch in epochs}) > 2
+    assert epochs[1][:3] == rng.permutation(3, "batches", 2, 1).tolist()
+    one = BatchStream(IMAGES, LABELS, 5, seed=2, parts=(10,))
+    assert torch.equal(one.at(3)[1], BatchStream(IMAGES, LABELS, 5, seed=2).at(3)[1])
+
+
+@pytest.mark.parametrize("parts", [(3, 6), (3, 0, 7), (11, -1)])
+def test_parts_that_do_not_add_up_are_refused(parts: tuple[int, ...]) -> None:
+    with pytest.raises(DataError, match="must be sizes that add up to 10"):
+        BatchStream(IMAGES, LABELS, 5, 0, parts=parts)
+    with pytest.raises(DataError, match="go without weights"):
+        BatchStream(IMAGES, LABELS, 5, 0, torch.ones(10), parts=(4, 6))
+
+
+@pytest.mark.parametrize("weights", [None, torch.arange(10.0)])
+def test_any_rows_of_a_batch_can_be_picked(weights: torch.Tensor | None) -> None:
+    stream = BatchStream(IMAGES, LABELS, 8, 3, weights)
+    whole, rows = stream.at(4), torch.tensor([7, 0, 0, 3])
+    picked = stream.pick(4, rows)
+    assert torch.equal(picked[0], whole[0][rows])
+    assert torch.equal(picked[1], whole[1][rows])

@@ -28,6 +28,7 @@ from tests.modules.tiny import (
     view,
 )
 from trigan.data.inputs import Input
+from trigan.data.mixing import CutMix, MixUp
 from trigan.losses.games import wasserstein
 from trigan.modules import world
 from trigan.modules.criteria import Extra, FixMatch, PiModel
@@ -58,6 +59,8 @@ STAGES: dict[str, Callable[[], Stage]] = {
     "classifier": lambda: classifier_stage(terms=TERMS, clip=0.5, selection=Selection("val", 3)),
     "noise": lambda: joint_stage(FeatureMatching(), classifier=MLP((16, 8))),
     "dropout": lambda: classifier_stage(classifier=WideResNet(10, 1, 2, dropout=0.3)),
+    "mixup": lambda: classifier_stage(4, mix=MixUp(0.5)),
+    "cutmix": lambda: classifier_stage(4, mix=CutMix()),
 }
 DOUBLE, SINGLE = TrainerSettings(precision="64-true"), TrainerSettings()
 #: Case -> (stage, settings): everything in double precision, some in single, and one in micro-batches.
@@ -65,6 +68,7 @@ CASES: dict[str, tuple[Callable[[], Stage], TrainerSettings]] = {
     **{f"{name}-64": (stage, DOUBLE) for name, stage in STAGES.items() if name != "dropout"},
     **{f"{name}-32": (STAGES[name], SINGLE) for name in ("dcgan", "feature_matching", "conditional", "classifier")},
     "dropout-accumulated-64": (STAGES["dropout"], replace(DOUBLE, accumulate=2)),
+    "cutmix-accumulated-64": (STAGES["cutmix"], replace(DOUBLE, accumulate=2)),
     "penalty-accumulated-64": (STAGES["penalty"], replace(DOUBLE, accumulate=2)),
 }
 

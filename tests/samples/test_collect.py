@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from trigan.errors import ConfigError
-from trigan.samples.collect import CANDIDATES_PER_IMAGE, collect, wanted_counts
-from trigan.samples.filters import Confidence, Filter, Judges, Realism, outputs
+from trigan.samples.collect import CANDIDATES_PER_IMAGE, collect, collect_sets, wanted_counts
+from trigan.samples.filters import Agreement, Confidence, Filter, Judges, Realism, outputs
 from trigan.samples.generate import Samples
 from trigan.samples.sources import CandidateSource, FromGenerator, FromLabelled, FromNoise, FromUnlabelled
 
@@ -211,3 +211,58 @@ def test_every_source_gives_the_same_count(name: str) -> None:
     assert found.data.images.shape == (42, 1, 8, 8)
     again = collect(_sources()[name], wanted, (), judges, 0.9)
     assert torch.equal(found.data.images, again.data.images)
+
+
+class _Upside(_ByBrightness):
+    """Agrees with :class:`_ByBrightness` on the classes below its last."""
+
+    def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
+        logits = super().forward(images, labels)
+        return logits.roll(1, 1) if bool((logits.argmax(1) == self.classes - 1).all()) else logits
+
+
+def test_agreement_asks_two_classifiers_and_the_label() -> None:
+    pairs, labels = [(0, 0), (1, 0), (0, 50), (1, 3)], torch.tensor([0, 0, 0, 1])
+    images = torch.stack([_image(*pair) for pair in pairs])
+    twice = Judges(_ByBrightness(), second=_ByBrightness())
+    assert Agreement().keep(images, labels, twice).tolist() == [True, False, True, True]
+    last = torch.stack([_image(2, 0)] * 2)
+    assert Agreement().keep(last, torch.tensor([2, 0]), twice).tolist() == [True, False]
+    torn = Judges(_ByBrightness(), second=_Upside())
+    assert Agreement().keep(last, torch.tensor([2, 0]), torn).tolist() == [False, False]
+    with pytest.raises(ValueError, match="second classifier"):
+        Agreement().keep(images, labels, Judges(_ByBrightness()))
+
+
+@pytest.mark.parametrize("name", _sources())
+def test_sets_are_of_candidates_that_no_earlier_set_looked_at(name: str) -> None:
+    wanted, judges, source = torch.tensor([2, 1, 0, 1, 1, 1, 1, 1, 1, 1]), Judges(_Spread()), _sources()[name]
+    found = collect_sets(source, wanted, (), judges, 0.9, 3)
+    assert found.data.parts == (10, 10, 10)
+    start, first = 0, 0
+    for size in found.data.parts:
+        one = collect(source, wanted, (), judges, 0.9, start)
+        assert torch.equal(found.data.images[first : first + size], one.data.images)
+        assert torch.equal(found.data.known_labels[first : first + size], one.data.known_labels)
+        start, first = start + one.looked_at, first + size
+    assert found.looked_at == start
+    if name in ("conditional", "unconditional", "unlabelled", "noise"):
+        assert len(found.data.images.unique(dim=0)) == 30, "no image comes twice"
+
+
+def test_one_set_is_the_set() -> None:
+    wanted, judges = torch.tensor([7, 3, 0, 5, 5, 5, 5, 5, 5, 2]), Judges(_Spread())
+    alone, found = (
+        f(_sources()["conditional"], wanted, (), judges, 0.9, n) for f, n in ((collect, 0), (collect_sets, 1))
+    )
+    assert torch.equal(alone.data.images, found.data.images)
+    assert found.data.parts == alone.data.parts == ()
+    assert (alone.looked_at, alone.short) == (found.looked_at, found.short)
+
+
+def test_a_source_at_its_end_leaves_later_sets_out() -> None:
+    pairs = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2)]
+    found = collect_sets(_listed(pairs), torch.tensor([1, 1]), (), Judges(_ByBrightness(2)), 0.5, 4)
+    assert found.data.known_labels.tolist() == [0, 1, 0]
+    assert found.data.parts == (2, 1)
+    assert (found.looked_at, found.short) == (5, 5)

@@ -2,7 +2,7 @@
 
 import torch
 
-from trigan.samples.generate import generate
+from trigan.samples.generate import Spread, generate
 from trigan.samples.sources import CandidateSource, FromGenerator, FromLabelled, FromNoise, FromUnlabelled
 
 from ..modules.tiny import CGAN8, DCGAN8, SPEC, view
@@ -16,6 +16,9 @@ def test_a_generator_is_asked_for_labels_if_it_takes_them() -> None:
     source = FromGenerator(conditional, 5)
     assert source.chooses_labels
     assert torch.equal(source.draw(10, WANTED).images, generate(conditional, 5, 6, WANTED, 10).images)
+    narrow = FromGenerator(conditional, 5, Spread(0.5)).draw(10, WANTED).images
+    assert torch.equal(narrow, generate(conditional, 5, 6, WANTED, 10, Spread(0.5)).images)
+    assert not torch.equal(narrow, source.draw(10, WANTED).images)
     source = FromGenerator(plain, 5)
     assert not source.chooses_labels
     assert source.draw(10, WANTED).labels is None

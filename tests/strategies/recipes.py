@@ -13,6 +13,7 @@ from trigan.data.augmentation import Strong
 from trigan.data.stream import to_float
 from trigan.modules.fit import TrainerSettings
 from trigan.modules.objectives import ACGAN, Conditional, FeatureMatching, PseudoLabel
+from trigan.samples.density import Density
 from trigan.samples.filters import Confidence, Realism
 from trigan.strategies.augment import Augment, SampleSettings
 from trigan.strategies.base import Outcome, Strategy
@@ -22,6 +23,7 @@ from trigan.strategies.fine_tune import FineTune
 from trigan.strategies.joint import Joint
 from trigan.strategies.pretraining import Pixels, SelfSupervised, Supervised, Untrained
 from trigan.strategies.probes import LinearSVM, LogisticRegression, NearestNeighbours, Perceptron
+from trigan.strategies.schedules import Pretrain
 from trigan.strategies.workshop import Workshop
 
 from ..modules.tiny import (
@@ -64,6 +66,10 @@ RECIPES: dict[str, Callable[[], Strategy]] = {
     "augment, unlabelled": lambda: augment(source="unlabelled"),
     "augment, labelled": lambda: augment(source="labelled"),
     "augment, noise": lambda: augment(source="noise"),
+    "augment, two GANs and sets": lambda: augment(
+        gan=CGAN_STAGE, generators=2, samples=replace(SAMPLES, filters=(Realism(), Density()), sets=2, truncation=1.0)
+    ),
+    "augment, samples first": lambda: augment(source="noise", schedule=Pretrain()),
     "features": features,
     "features of a conditional D": lambda: features(gan=CGAN_STAGE, layers=("conv2",), grid=2),
     "features, untrained": lambda: features(trunk=Untrained(), probe=LogisticRegression((1e-2,), 2)),

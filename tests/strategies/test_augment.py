@@ -11,14 +11,18 @@ import torch
 from trigan.data.inputs import Input
 from trigan.data.types import Labelled
 from trigan.errors import ConfigError
-from trigan.modules.criteria import Extra, class_counts
+from trigan.modules.criteria import Extra, Resampling, class_counts
+from trigan.modules.optimizers import Adam
 from trigan.modules.stage import Stage
+from trigan.networks.several import Mixture, Panel, PerClass
 from trigan.rng import hash64
 from trigan.samples.collect import wanted_counts
-from trigan.samples.filters import Confidence, Realism
-from trigan.samples.generate import generate
-from trigan.strategies.augment import PerClass, SampleSettings
+from trigan.samples.density import Inside
+from trigan.samples.filters import Agreement, Confidence, Realism
+from trigan.samples.generate import Spread, generate
+from trigan.strategies.augment import SampleSettings
 from trigan.strategies.baseline import Baseline
+from trigan.strategies.schedules import Pretrain
 from trigan.strategies.workshop import Trained, Workshop
 
 from ..modules.tiny import TURNED, classifier_stage, gan_stage, same, view
@@ -31,13 +35,16 @@ class _Stages:
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.workshop = shop(root)
         self.asked: dict[str, tuple[Any, dict[str, Input]]] = {}
+        self.seeds: dict[str, int | None] = {}
+        self.trained: dict[str, Trained] = {}
         train = Workshop.train
 
         def listening(
             workshop: Workshop, name: str, stage: Stage, inputs: dict[str, Input], seed: int | None = None
         ) -> Trained:
-            self.asked[name] = (stage, inputs)
-            return train(workshop, name, stage, inputs, seed)
+            self.asked[name], self.seeds[name] = (stage, inputs), seed
+            self.trained[name] = train(workshop, name, stage, inputs, seed)
+            return self.trained[name]
 
         monkeypatch.setattr(Workshop, "train", listening)
 
@@ -148,6 +155,153 @@ def test_sampling_is_charged(stages: _Stages) -> None:
     assert stages.workshop.work["sampling"].flops > 0
     spent = sum(trained.cost.flops for trained in stages.workshop.ledger)
     assert stages.workshop.total().flops == spent + stages.workshop.work["sampling"].flops
+
+
+def test_several_gans_of_different_seeds_make_one_generator(stages: _Stages, tmp_path: Path) -> None:
+    """The first of them is the only GAN of a run that has one; each sample is one member's, and D is all their Ds."""
+    filters = (Realism(0.5),)
+    samples = SampleSettings(ratio=1.0, filters=filters)
+    single = augment(gan=CGAN_STAGE, samples=samples).run(view(), stages.workshop)
+    outcome = augment(gan=CGAN_STAGE, samples=samples, generators=2).run(view(), stages.workshop)
+    assert {name for name in stages.asked if name.startswith("gan")} == {"gan", "gan-seed1"}
+    assert stages.seeds["gan"] == stages.workshop.seed
+    assert stages.seeds["gan-seed1"] == hash64(stages.workshop.seed, "gan", 1)
+    generator, panel = outcome.generator, outcome.weights["discriminator"]
+    assert isinstance(generator, Mixture)
+    assert isinstance(panel, Panel)
+    assert single.generator is not None
+    assert same(generator.members[0].state_dict(), single.generator.state_dict())
+    assert not same(generator.members[1].state_dict(), single.generator.state_dict())
+    assert len(panel.members) == 2
+    drawn = generate(generator, hash64(0, "samples"), 80, torch.arange(10).repeat_interleave(8))
+    rows = {image.numpy().tobytes() for image in drawn.images}
+    assert {image.numpy().tobytes() for image in stages.asked["classifier"][1]["extra"].images} <= rows
+    assert [t.name for t in stages.workshop.ledger if t.kind == "gan"] == ["gan", "gan", "gan-seed1"]
+    blank = augment(gan=CGAN_STAGE, generators=2).blank(view().spec, {})
+    blank["generator"].load_state_dict(generator.state_dict())
+
+
+@pytest.mark.slow
+def test_several_gans_a_class(stages: _Stages) -> None:
+    recipe = augment(gan=gan_stage(2), labels="per_class", generators=2)
+    generator = recipe.run(view(), stages.workshop).generator
+    assert isinstance(generator, Mixture)
+    assert all(isinstance(member, PerClass) for member in generator.members)
+    seeds = [seed for name, seed in stages.seeds.items() if name.startswith("gan")]
+    assert len(set(seeds)) == len(seeds) == 20
+    assert seeds[3] == hash64(stages.workshop.seed, "class", 3), "as where there is one GAN a class"
+    recipe.blank(view().spec, {})["generator"].load_state_dict(generator.state_dict())
+
+
+def test_sets_are_shown_one_after_the_other(stages: _Stages) -> None:
+    """Candidates go on where the last set's ended; the first set is the one of a run with one set."""
+    settings = SampleSettings(ratio=1.0, sets=3)
+    outcome = augment(gan=CGAN_STAGE, samples=settings).run(view(), stages.workshop)
+    extra = stages.asked["classifier"][1]["extra"]
+    assert extra.parts == (40, 40, 40)
+    assert outcome.notes["samples"]["sets"] == [40, 40, 40]
+    assert outcome.notes["samples"]["looked_at"] == 3 * 80
+    assert torch.bincount(extra.known_labels).tolist() == [12] * 10
+    augment(gan=CGAN_STAGE, samples=replace(settings, sets=1)).run(view(), stages.workshop)
+    one = stages.asked["classifier"][1]["extra"]
+    assert one.parts == ()
+    assert torch.equal(one.images, extra.images[:40])
+    assert torch.equal(one.known_labels, extra.known_labels[:40])
+
+
+def test_latents_are_narrowed_and_spread(stages: _Stages) -> None:
+    wanted = torch.arange(10).repeat_interleave(8)
+    for samples in (SampleSettings(ratio=1.0, truncation=0.5), SampleSettings(ratio=1.0, spread=2.0)):
+        outcome = augment(gan=CGAN_STAGE, samples=samples).run(view(), stages.workshop)
+        spread = Spread(samples.truncation, samples.spread)
+        assert outcome.generator is not None
+        redrawn = generate(outcome.generator, hash64(0, "samples"), 80, wanted, spread=spread).images
+        kept = redrawn.view(10, 8, 1, 8, 8)[:, :4].reshape(40, 1, 8, 8)
+        assert torch.equal(stages.asked["classifier"][1]["extra"].images, kept)
+
+
+def test_agreement_has_a_second_teacher(stages: _Stages) -> None:
+    """Trained as the first, from another seed, and charged."""
+    augment(gan=CGAN_STAGE, samples=replace(SAMPLES, filters=(Agreement(),))).run(view(), stages.workshop)
+    (stage, inputs), (other, seen) = stages.asked["teacher"], stages.asked["teacher-second"]
+    assert stage == other
+    assert inputs.keys() == seen.keys() == {"labelled"}
+    assert stages.seeds["teacher-second"] == hash64(stages.workshop.seed, "second teacher")
+    one, two = (fitted(stages.trained[name].networks["classifier"]) for name in ("teacher", "teacher-second"))
+    assert not same(one, two)
+    assert "teacher-second" in {trained.name for trained in stages.workshop.ledger}
+
+
+@pytest.mark.parametrize("one", [Agreement(), Inside(1)])
+def test_every_source_passes_through_every_filter(one: Any, stages: _Stages) -> None:
+    for source in ("generator", "unlabelled", "labelled", "noise"):
+        recipe = augment(gan=gan_stage(1), classifier=classifier_stage(1), source=source)
+        outcome = replace(recipe, samples=replace(SAMPLES, filters=(one,), sets=2)).run(view(), stages.workshop)
+        kept = outcome.notes["samples"]["kept"]
+        assert ("no-samples" in outcome.stamps) == (kept == 0)
+        if source == "labelled":
+            assert kept == 80 if isinstance(one, Inside) else kept < 80, "a real image lies in its own ball"
+
+
+def test_samples_first_and_real_images_after(stages: _Stages) -> None:
+    """In as many steps together as side by side; the second part begins with what the first one kept."""
+    plain = augment(gan=CGAN_STAGE, samples=replace(SAMPLES, filters=()))
+    recipe = replace(plain, schedule=Pretrain(share=0.7, rate=0.25))
+    outcome = recipe.run(view(), stages.workshop)
+    (first, samples), (second, real) = stages.asked["classifier-synthetic"], stages.asked["classifier"]
+    assert (first.steps, second.steps) == (4, 2)
+    assert recipe.classifier.steps == 6 == outcome.selected_step
+    assert first.terms == second.terms == ()
+    assert set(real) == {"labelled"}
+    assert torch.equal(real["labelled"].images, view().labelled.images)
+    assert torch.equal(samples["statistics"].images, view().labelled.images)
+    plain.run(view(), stages.workshop)
+    assert torch.equal(samples["labelled"].images, stages.asked["classifier"][1]["extra"].images)
+    assert first.optimizer == recipe.classifier.optimizer
+    assert second.optimizer == replace(Adam(1e-2, (0.9, 0.999)), learning_rate=0.25 * 1e-2)
+    kept = stages.trained["classifier-synthetic"].networks["classifier"].state_dict()
+    assert same(second.classifier(view().spec).state_dict(), kept)
+    assert not same(fitted(outcome.classifier), dict(kept))
+
+
+def test_a_fit_of_one_step_has_no_two_parts(stages: _Stages) -> None:
+    recipe = augment(source="noise", classifier=classifier_stage(1), schedule=Pretrain())
+    with pytest.raises(ConfigError, match=r"strategy.classifier.steps: 1 must be 2 or more"):
+        recipe.run(view(), stages.workshop)
+    assert [Pretrain(share).first(10) for share in (0.01, 0.5, 0.99)] == [1, 5, 9]
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        (lambda: SampleSettings(sets=0), "strategy.samples.sets: 0 must be 1 or more"),
+        (lambda: SampleSettings(truncation=0.0), "strategy.samples.truncation: 0.0 must be above 0, or null"),
+        (lambda: SampleSettings(spread=0.0), "strategy.samples.spread: 0.0 must be above 0"),
+        (lambda: Pretrain(share=1.0), "strategy.schedule.share=1.0: must lie between 0 and 1"),
+        (lambda: Pretrain(rate=0.0), "strategy.schedule.rate=0.0: must be above 0"),
+        (lambda: augment(generators=0), "strategy.generators: 0 must be 1 or more"),
+        (
+            lambda: augment(generators=2, source="noise"),
+            "strategy.generators=2: a setting of a generator, and strategy.source=noise has none; leave it at 1",
+        ),
+        (
+            lambda: augment(source="labelled", samples=SampleSettings(truncation=1.0)),
+            "strategy.samples.truncation=1.0: a setting of a generator, and strategy.source=labelled has none; leave "
+            "it at null",
+        ),
+        (
+            lambda: augment(
+                schedule=Pretrain(), samples=SampleSettings(sets=2), classifier=classifier_stage(balance=Resampling())
+            ),
+            "strategy.samples.sets=2: strategy.schedule=pretrain with balance=resampling draws samples at random, not "
+            "set by set; set strategy.samples.sets=1 or another balance",
+        ),
+    ],
+)
+def test_settings_out_of_range_are_one_line(make: Any, line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        make()
+    assert str(caught.value) == line
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+#: For a dataclass field that came later: at None it is left out, so that what went without it keeps its hash.
+IF_SET = {"identity": "if set"}
+
 
 def describe(value: Any) -> Any:
     """``value`` as plain JSON data: dataclasses, ``functools.partial`` and functions by qualified name and arguments.
 
-    Dataclass fields with ``metadata={"identity": False}`` (devices, worker counts) are left out.
+    Dataclass fields with ``metadata={"identity": False}`` (devices, worker counts) are left out, and those with
+    ``metadata=IF_SET`` where they are None.
 
     Raises:
         TypeError: for an object that has no canonical form; nothing is described by its memory address.
@@ -32,8 +36,10 @@ def describe(value: Any) -> Any:
             return {"float": repr(value)}
         return int(value) if value.is_integer() and abs(value) < 2**53 else value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = [f for f in dataclasses.fields(value) if f.metadata.get("identity", True)]
-        return _tagged("type", _name(type(value)), {f.name: describe(getattr(value, f.name)) for f in fields})
+        rules = {f.name: f.metadata.get("identity", True) for f in dataclasses.fields(value)}
+        counted = {name: getattr(value, name) for name, rule in rules.items() if rule}
+        kept = {name: item for name, item in counted.items() if item is not None or rules[name] != IF_SET["identity"]}
+        return _tagged("type", _name(type(value)), {name: describe(item) for name, item in kept.items()})
     if isinstance(value, functools.partial):
         arguments = _tagged("args", describe(list(value.args)), describe(value.keywords))
         return _tagged("call", _name(value.func), arguments)

@@ -5,7 +5,17 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 #: Where such settings lie: groups that strategies take what they need from.
-SHARED = ("architecture", "loss", "optimizer", "classifier", "augmentation", "balance", "selection", "data.suggested")
+SHARED = (
+    "architecture",
+    "loss",
+    "optimizer",
+    "classifier",
+    "augmentation",
+    "mix",
+    "balance",
+    "selection",
+    "data.suggested",
+)
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from trigan.networks.several import Mixture, PerClass
 from trigan.networks.spectral import folded
-from trigan.strategies.augment import PerClass
 from trigan.strategies.heads import NeighboursHead
 from trigan.strategies.trunk import FeatureExtractor
 
@@ -30,6 +30,8 @@ def _replaced(module: nn.Module) -> nn.Module:
         return _FixedNeighbours(module)
     if isinstance(module, PerClass):
         return _AllClasses(module)
+    if isinstance(module, Mixture):
+        return _AllMembers(module)
     return module
 
 
@@ -92,4 +94,22 @@ class _AllClasses(nn.Module):
         images: Tensor = first(z)
         for label, network in enumerate(others, 1):
             images = torch.where((y == label)[:, None, None, None], network(z), images)
+        return images
+
+
+class _AllMembers(nn.Module):
+    """A mixture of generators: each paints every row, and the row's last number chooses."""
+
+    def __init__(self, mixture: Mixture) -> None:
+        super().__init__()
+        self.mixture, self.latent, self.classes = mixture, mixture.latent, mixture.classes
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        chosen, painted = self.mixture.chosen(z)[:, None, None, None], z[:, :-1]
+        images: Tensor | None = None
+        for index, network in enumerate(self.mixture.members):
+            drawn: Tensor = network(painted) if y is None else network(painted, y)
+            images = drawn if images is None else torch.where(chosen == index, drawn, images)
+        if images is None:
+            raise ValueError("a mixture of no generators")
         return images

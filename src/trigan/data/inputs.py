@@ -15,10 +15,14 @@ EVALUATION_BATCH = 256
 
 @dataclass(frozen=True)
 class Input:
-    """What a stage may see under one name: ``images`` uint8 (N, C, S, S), ``labels`` int64 (N,) or None."""
+    """What a stage may see under one name: ``images`` uint8 (N, C, S, S), ``labels`` int64 (N,) or None.
+
+    ``parts``, where given, are the sizes of sets that lie one after the other; each epoch shows them in this order.
+    """
 
     images: Tensor
     labels: Tensor | None = None
+    parts: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)

@@ -23,7 +23,8 @@ class BatchStream:
 
     Row r of batch t is at position p = t * batch + r of the stream. Without weights, position p shows image
     ``permutation(N, seed, p // N)[p % N]``, so each epoch shows each image once, and a batch may be larger than the
-    data set. With weights, each row is drawn with replacement, image i with probability weights[i] / sum(weights).
+    data set. With ``parts``, sets that lie one after the other are shuffled each for itself, so an epoch shows them in
+    turn. With weights, each row is drawn with replacement, image i with probability weights[i] / sum(weights).
 
     Args:
         images: uint8 (N, C, S, S).
@@ -32,9 +33,10 @@ class BatchStream:
         seed: of the order.
         weights: float (N,), not negative, or None.
         device: where images and labels are kept.
+        parts: sizes that add up to N, or () for one set; not together with weights.
 
     Raises:
-        DataError: for no images, no rows, or weights that are no weights.
+        DataError: for no images, no rows, weights that are no weights, or parts that don't add up.
     """
 
     def __init__(
@@ -45,11 +47,15 @@ class BatchStream:
         seed: int,
         weights: Tensor | None = None,
         device: torch.device | str = "cpu",
+        parts: tuple[int, ...] = (),
     ) -> None:
         if not len(images) or batch < 1:
             raise DataError(f"cannot draw batches of {batch} from {len(images)} images; both must be 1 or more")
         if labels is not None and len(labels) != len(images):
             raise DataError(f"{len(images)} images but {len(labels)} labels")
+        if parts and (sum(parts) != len(images) or min(parts) < 1 or weights is not None):
+            raise DataError(f"parts {list(parts)} must be sizes that add up to {len(images)}, and go without weights")
+        self._parts = parts or (len(images),)
         self.batch, self.seed, self.device = batch, seed, torch.device(device)
         self.images = images.to(self.device)
         self.labels = None if labels is None else labels.to(self.device)
@@ -62,9 +68,15 @@ class BatchStream:
 
     def at(self, step: int, start: int = 0, stop: int | None = None) -> tuple[Tensor, Tensor | None]:
         """Rows ``start..stop`` of global batch ``step``: float32 (stop - start, C, S, S) in [-1, 1], labels or None."""
-        rows = self.indices(step, start, stop)
-        labels = None if self.labels is None else self.labels.index_select(0, rows)
-        return to_float(self.images.index_select(0, rows)), labels
+        return self._shown(self.indices(step, start, stop))
+
+    def pick(self, step: int, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """As :meth:`at`, for any ``rows`` (n,) of the global batch."""
+        return self._shown(self.indices(step).index_select(0, rows.to(self.device)))
+
+    def _shown(self, chosen: Tensor) -> tuple[Tensor, Tensor | None]:
+        labels = None if self.labels is None else self.labels.index_select(0, chosen)
+        return to_float(self.images.index_select(0, chosen)), labels
 
     def indices(self, step: int, start: int = 0, stop: int | None = None) -> Tensor:
         """Which images those rows are, int64 (stop - start,) on the device."""
@@ -89,10 +101,18 @@ class BatchStream:
     def _order(self, epoch: int) -> Tensor:
         order = self._orders.get(epoch)
         if order is None:
-            order = rng.permutation(len(self), "batches", self.seed, epoch).to(self.device)
+            order = self._shuffled(epoch).to(self.device)
             self._orders = {kept: self._orders[kept] for kept in (epoch - 1,) if kept in self._orders}
             self._orders[epoch] = order
         return order
+
+    def _shuffled(self, epoch: int) -> Tensor:
+        pieces, first = [], 0
+        for index, size in enumerate(self._parts):
+            key = ("batches", self.seed, epoch, *((index,) if index else ()))
+            pieces.append(first + rng.permutation(size, *key))
+            first += size
+        return torch.cat(pieces)
 
     def _resampled(self, cumulative: Tensor, step: int, start: int, stop: int) -> Tensor:
         # Drawn on the CPU, so that every device shows the same images.

@@ -3,12 +3,16 @@
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trigan.artifacts.identity import IF_SET
 from trigan.data.augmentation import Augmentation
 from trigan.data.inputs import Inputs
+from trigan.data.mixing import Mix
 from trigan.data.types import DataSpec
+from trigan.losses.mixed import mixed_cross_entropy
 from trigan.modules.checks import require, require_clip
 from trigan.modules.criteria import Balance, NoBalance, Term
 from trigan.modules.ema import EMA
@@ -29,6 +33,7 @@ class Supervised:
     batch: int
     class_weights: Tensor | None = None
     terms: tuple[Term, ...] = ()
+    mix: Mix | None = None
 
     def updates(self) -> tuple[Update, ...]:
         images = self.batch + sum(term.views(self.batch) for term in self.terms)
@@ -40,7 +45,7 @@ class Supervised:
     def loss(self, step: Step) -> Tensor:
         """C's loss, shape ()."""
         network = step.network("classifier")
-        loss = labelled_loss(step, network, self.augmentation, self.class_weights)
+        loss = labelled_loss(step, network, self.augmentation, self.class_weights, self.mix)
         for term in self.terms:
             loss = loss + term(step, network)
         step.note("train/classifier_loss", loss)
@@ -48,12 +53,19 @@ class Supervised:
 
 
 def labelled_loss(
-    step: Step, network: nn.Module, augmentation: Augmentation, class_weights: Tensor | None = None
+    step: Step,
+    network: nn.Module,
+    augmentation: Augmentation,
+    class_weights: Tensor | None = None,
+    mix: Mix | None = None,
 ) -> Tensor:
-    """Mean over the labelled batch of (weighted) cross-entropy."""
+    """Mean over the labelled batch of (weighted) cross-entropy; with ``mix``, of mixed images, for both labels."""
     labelled = step.batch("labelled")
     labels = labelled.known_labels
-    logits = network(augmentation(labelled.images, labelled.draws, "augment"))
+    images = augmentation(labelled.images, labelled.draws, "augment")
+    if mix is not None:
+        return _mixed_loss(step, network, mix, augmentation, images, class_weights)
+    logits = network(images)
     errors = F.cross_entropy(logits, labels, reduction="none")
     loss = (errors if class_weights is None else errors * class_weights[labels]).mean()
     step.note("train/labelled_loss", loss)
@@ -61,11 +73,28 @@ def labelled_loss(
     return loss
 
 
+def _mixed_loss(
+    step: Step, network: nn.Module, mix: Mix, augmentation: Augmentation, images: Tensor, class_weights: Tensor | None
+) -> Tensor:
+    """The loss of augmented ``images`` mixed with partners, which are augmented by draws of their own."""
+    labels, partners = step.batch("labelled").known_labels, step.partners("labelled")
+    others = augmentation(partners.images, partners.draws, "partner")
+    mixed, share = mix(images, others, partners.draws)
+    logits = network(mixed)
+    weights = logits.new_ones(logits.shape[1]) if class_weights is None else class_weights
+    loss = mixed_cross_entropy(logits, labels, partners.known_labels, share, weights).mean()
+    step.note("train/labelled_loss", loss)
+    right = torch.where(logits.argmax(1) == labels, share, 0.0)
+    right = right + torch.where(logits.argmax(1) == partners.known_labels, 1.0 - share, 0.0)
+    step.note("train/labelled_accuracy", right.mean())
+    return loss
+
+
 @dataclass(frozen=True)
 class ClassifierStage:
     """Train a classifier; it is kept as its running average, settled on real training images.
 
-    Inputs: ``labelled``, ``validation`` (if any), and one for each term's stream.
+    Inputs: ``labelled``, ``validation`` (if any), and one for each term's stream. ``mix`` is for the labelled images.
     """
 
     classifier: ClassifierFactory
@@ -78,6 +107,7 @@ class ClassifierStage:
     terms: tuple[Term, ...] = ()
     selection: Selection = field(default_factory=Selection)
     clip: float | None = None
+    mix: Mix | None = field(default=None, metadata=IF_SET)
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "steps", self.steps, "at least 1")
@@ -101,9 +131,8 @@ class ClassifierStage:
         streams = {"labelled": context.stream("labelled", labelled, self.batch, rows)}
         for term in self.terms:
             streams[term.stream] = context.stream(term.stream, inputs[term.stream], term.rows(self.batch))
-        objective = Supervised(
-            self.augmentation, self.batch, None if weights is None else weights.to(context.device), self.terms
-        )
+        weights = None if weights is None else weights.to(context.device)
+        objective = Supervised(self.augmentation, self.batch, weights, self.terms, self.mix)
         plan = context.plan(self.steps, self.batch)
         player = Player(network, self.optimizer, self.ema, self.clip)
         module = PlayersModule({"classifier": player}, objective, streams, plan)

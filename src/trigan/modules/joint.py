@@ -5,8 +5,10 @@ from functools import partial
 
 from torch import nn
 
+from trigan.artifacts.identity import IF_SET
 from trigan.data.augmentation import Augmentation, NoAugmentation
 from trigan.data.inputs import Inputs
+from trigan.data.mixing import Mix
 from trigan.data.types import DataSpec
 from trigan.losses.games import AdversarialLoss
 from trigan.modules.checks import require
@@ -34,9 +36,9 @@ class JointStage:
     """Play ``objective``; inputs are ``labelled``, ``unlabelled`` (all training images) and ``validation`` if any.
 
     ``optimizer`` maps each player to its factory. ``view`` is how every image is shown to whoever tells real from
-    generated (Zhao et al. 2020); ``augmentation`` is how C sees labelled images, as in every other strategy.
-    ``consistency`` is one more summand of C's loss, on a stream of its own of the unlabelled images. ``ema`` averages
-    the weights of G and C; with None the last weights are kept.
+    generated (Zhao et al. 2020); ``augmentation`` is how C sees labelled images, as in every other strategy, and
+    ``mix`` mixes them. ``consistency`` is one more summand of C's loss, on a stream of its own of the unlabelled
+    images. ``ema`` averages the weights of G and C; with None the last weights are kept.
     """
 
     architecture: Architecture
@@ -50,7 +52,8 @@ class JointStage:
     view: Augmentation = field(default_factory=NoAugmentation)
     ema: EMA | None = field(default_factory=EMA)
     selection: Selection = field(default_factory=Selection)
-    consistency: Term | None = None
+    consistency: Term | None = field(default=None, metadata=IF_SET)
+    mix: Mix | None = field(default=None, metadata=IF_SET)
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "steps", self.steps, "at least 1")
@@ -76,7 +79,7 @@ class JointStage:
         }
         streams = {name: context.stream(name, inputs[name], self.batch) for name in GAMES_STREAMS}
         objective = self.objective.start(
-            Table(self.loss, self.augmentation, self.view, self.batch, self.architecture.conditional)
+            Table(self.loss, self.augmentation, self.view, self.batch, self.architecture.conditional, self.mix)
         )
         if self.consistency is not None:
             stream, rows = self.consistency.stream, self.consistency.rows(self.batch)

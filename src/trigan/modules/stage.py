@@ -50,7 +50,8 @@ class Context:
             ConfigError: if the batch cannot be shared evenly by ranks and micro-batches, two images or more to each.
         """
         self._share_evenly(f"batch of {name} images", batch)
-        return BatchStream(data.images, data.labels, batch, hash64(self.seed, name), weights, self.device)
+        seed = hash64(self.seed, name)
+        return BatchStream(data.images, data.labels, batch, seed, weights, self.device, data.parts)
 
     def _share_evenly(self, what: str, batch: int) -> None:
         shares = world.world_size() * self.settings.accumulate

@@ -56,6 +56,16 @@ class Step:
             self._batches[stream] = Batch(images, labels, self.draws(stream, source.batch))
         return self._batches[stream]
 
+    def partners(self, stream: str) -> Batch:
+        """For each row of :meth:`batch` another of the same global batch, by a permutation of its rows.
+
+        It may lie with another rank or in another micro-batch. ``draws`` are those of the rows that it is a partner to.
+        """
+        source = self._module.streams[stream]
+        draws = self.draws(stream, source.batch)
+        images, labels = source.pick(self.index, draws.permutation("partners"))
+        return Batch(self._module.in_flight(images), labels, draws)
+
     def fakes(self) -> Batch:
         """One batch from G, drawn once a step and shared by all players.
 

@@ -47,10 +47,11 @@ def collect(
     filters: Sequence[Filter],
     judges: Judges | None,
     label_threshold: float,
+    start: int = 0,
 ) -> Collected:
     """Draw candidates until each class has its ``wanted`` (K,) number, or the source or the patience is at an end.
 
-    The set may be smaller than wanted, and empty if nothing passed.
+    The set may be smaller than wanted, and empty if nothing passed. The first candidate is number ``start``.
 
     A source that doesn't choose labels has them found by the judges' classifier, which must be sure of them with
     probability ``label_threshold``. Every candidate passes through every filter. ``judges`` are needed for either.
@@ -61,7 +62,7 @@ def collect(
     looked_at, limit = 0, CANDIDATES_PER_IMAGE * int(wanted.sum())
     while int(missing.sum()) and looked_at < limit:
         asked = torch.repeat_interleave(torch.arange(len(wanted)), _next_portion(missing))
-        candidates = source.draw(looked_at, asked)
+        candidates = source.draw(start + looked_at, asked)
         looked_at += len(candidates)
         images, labels = candidates.images, candidates.labels
         if len(candidates) == 0:
@@ -85,6 +86,31 @@ def collect(
         missing -= torch.bincount(labels[chosen], minlength=len(wanted))
     images, labels = torch.cat(kept_images), torch.cat(kept_labels)
     return Collected(Input(images, labels), looked_at, int(missing.sum()))
+
+
+def collect_sets(
+    source: CandidateSource,
+    wanted: Tensor,
+    filters: Sequence[Filter],
+    judges: Judges | None,
+    label_threshold: float,
+    sets: int,
+) -> Collected:
+    """So many sets of ``wanted`` (K,) images, one after the other, of candidates that no earlier set has looked at.
+
+    ``data.parts`` are their sizes, without those that are empty; of one set it is (), as of any other input.
+    """
+    found: list[Collected] = []
+    for _ in range(sets):
+        start = sum(one.looked_at for one in found)
+        found.append(collect(source, wanted, filters, judges, label_threshold, start))
+    parts = tuple(len(one.data) for one in found if len(one.data))
+    data = Input(
+        torch.cat([one.data.images for one in found]),
+        torch.cat([one.data.known_labels for one in found]),
+        parts if len(parts) > 1 else (),
+    )
+    return Collected(data, sum(one.looked_at for one in found), sum(one.short for one in found))
 
 
 def _next_portion(missing: Tensor) -> Tensor:

@@ -1,14 +1,17 @@
 """Filters: which candidates of a sample set are kept, in the order in which they come."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from trigan.data.inputs import image_batches
+from trigan.data.inputs import Input, image_batches
 from trigan.errors import ConfigError
+from trigan.networks.classifier import Embedding
 
 
 class Filter(Protocol):
@@ -21,10 +24,36 @@ class Filter(Protocol):
 
 @dataclass(frozen=True)
 class Judges:
-    """The networks that a filter may ask, in evaluation mode: C trained on L; D, where there is one."""
+    """Whom a filter may ask: C trained on L; D, where there is one; a second C of another seed; and L itself.
+
+    Networks are in evaluation mode. The last two are there if a filter among those that are used asks for them.
+    """
 
     classifier: nn.Module
     discriminator: nn.Module | None = None
+    second: nn.Module | None = None
+    labelled: Input | None = None
+
+    @cached_property
+    def real(self) -> tuple[Tensor, Tensor]:
+        """What C's last layer sees of the labelled images, float (N, F), and their labels (N,)."""
+        if self.labelled is None:
+            raise ValueError("these judges know no labelled images")
+        return self.embed(self.labelled.images), self.labelled.known_labels
+
+    @cached_property
+    def _known(self) -> dict[object, Tensor]:
+        return {}
+
+    def once(self, asker: object, work: Callable[[], Tensor]) -> Tensor:
+        """What ``work`` gives, done for the first of equal askers and kept: candidates come in many portions."""
+        if asker not in self._known:
+            self._known[asker] = work()
+        return self._known[asker]
+
+    def embed(self, images: Tensor) -> Tensor:
+        """What C's last layer sees of uint8 images, float (N, F)."""
+        return outputs(Embedding(self.classifier), images)
 
 
 @dataclass(frozen=True)
@@ -55,13 +84,33 @@ class Realism:
     def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
         if judges.discriminator is None:
             return torch.ones(len(images), dtype=torch.bool)
-        logits = outputs(judges.discriminator, images, labels)
-        kept = torch.zeros(len(images), dtype=torch.bool)
-        for label in labels.unique().tolist():
-            rows = (labels == label).nonzero().squeeze(1)
-            best = logits[rows].argsort(descending=True, stable=True)[: max(1, round(self.share * len(rows)))]
-            kept[rows[best]] = True
-        return kept
+        return best_of_each(outputs(judges.discriminator, images, labels), labels, self.share)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Keep what two classifiers, trained on L from different seeds, both take for the sample's label."""
+
+    def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
+        if judges.second is None:
+            raise ValueError("agreement needs a second classifier among the judges")
+        first, second = (outputs(network, images).argmax(1) for network in (judges.classifier, judges.second))
+        return (first == labels) & (second == labels)
+
+
+def asks_second(filters: Sequence[Filter]) -> bool:
+    """Whether one of the filters asks a second classifier, which must be trained for it."""
+    return any(isinstance(one, Agreement) for one in filters)
+
+
+def best_of_each(scores: Tensor, labels: Tensor, share: float) -> Tensor:
+    """Bool (N,): of each label's rows the ``share`` of highest score, one at least; of equal ones, the earlier."""
+    kept = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique().tolist():
+        rows = (labels == label).nonzero().squeeze(1)
+        best = scores[rows].argsort(descending=True, stable=True)[: max(1, round(share * len(rows)))]
+        kept[rows[best]] = True
+    return kept
 
 
 @torch.no_grad()

@@ -1,11 +1,13 @@
 """Sample sets: sample number i is a function of (generator, seed, i), in whatever portions it is drawn."""
 
+import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from trigan.data.stream import to_uint8
+from trigan.errors import ConfigError
 from trigan.networks.adversaries import Generates
 from trigan.rng import generator
 
@@ -24,6 +26,38 @@ class Samples:
         return len(self.images)
 
 
+@dataclass(frozen=True)
+class Spread:
+    """How far from the middle latents are drawn: truncated to |z_i| <= ``truncation``, then times ``factor``.
+
+    Truncation is that of Brock et al. 2019 (arXiv 1809.11096, section 3.1), where numbers outside are drawn again until
+    they lie inside. The law is the same, but sample i stays a function of its own z: a number of rank Phi(z) in N(0, 1)
+    becomes that of the same rank in the truncated normal, sqrt(2) erfinv(erf(t / sqrt 2) erf(z / sqrt 2)). What it does
+    to a classifier is measured by Ravuri & Vinyals 2019 (arXiv 1905.10887). None and 1: z as it is.
+    """
+
+    truncation: float | None = None
+    factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.truncation is not None and not self.truncation > 0.0:
+            raise ConfigError(f"truncation: {self.truncation} must be above 0, or null")
+        if not 0.0 <= self.factor < math.inf:
+            raise ConfigError(f"factor: {self.factor} must be 0 or more")
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """Latents (N, d) ~ N(0, 1) -> the same shape; the order of the numbers stays."""
+        if self.truncation is not None:
+            bound, root = self.truncation, math.sqrt(2.0)
+            inner = torch.erf(z.double() / root) * math.erf(bound / root)  # in single precision tails would be lost
+            z = (torch.erfinv(inner) * root).clamp(-bound, bound).to(z.dtype)
+        return z if self.factor == 1.0 else z * self.factor
+
+
+#: Latents as the generator was trained on them.
+PLAIN = Spread()
+
+
 def latents(seed: int, start: int, stop: int, size: int) -> Tensor:
     """Latents number ``start..stop`` of the seed, N(0, 1), float32 (stop - start, size), on the CPU."""
     first, last = start // BLOCK, -(-stop // BLOCK)
@@ -32,7 +66,9 @@ def latents(seed: int, start: int, stop: int, size: int) -> Tensor:
 
 
 @torch.no_grad()
-def generate(network: Generates, seed: int, count: int, labels: Tensor | None = None, start: int = 0) -> Samples:
+def generate(
+    network: Generates, seed: int, count: int, labels: Tensor | None = None, start: int = 0, spread: Spread = PLAIN
+) -> Samples:
     """Samples number ``start`` to ``start + count`` from a generator in evaluation mode.
 
     ``labels`` (count,) are the conditions, needed exactly if the generator is label-conditional.
@@ -43,7 +79,14 @@ def generate(network: Generates, seed: int, count: int, labels: Tensor | None = 
     images = []
     for begin in range(start, start + count, BLOCK):
         stop = min(begin + BLOCK, start + count)
-        z = latents(seed, begin, stop, network.latent).to(parameter.device, parameter.dtype)
+        z = _spread(network, latents(seed, begin, stop, network.latent), spread)
+        z = z.to(parameter.device, parameter.dtype)
         y = None if labels is None else labels[begin - start : stop - start].to(parameter.device)
         images.append(to_uint8(network(z, y)).cpu())
     return Samples(torch.cat(images), labels)
+
+
+def _spread(network: Generates, z: Tensor, spread: Spread) -> Tensor:
+    """Latents spread, but for the numbers at the end that choose one of several generators."""
+    painting = network.latent - getattr(network, "choosing", 0)
+    return torch.cat([spread(z[:, :painting]), z[:, painting:]], dim=1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from trigan.networks.adversaries import Generates
 from trigan.rng import generator as random_generator
 from trigan.rng import permutation
-from trigan.samples.generate import Samples, generate
+from trigan.samples.generate import PLAIN, Samples, Spread, generate
 
 
 class CandidateSource(Protocol):
@@ -32,13 +32,15 @@ class FromGenerator:
 
     network: Generates
     seed: int
+    spread: Spread = PLAIN
 
     @property
     def chooses_labels(self) -> bool:
         return bool(self.network.classes)
 
     def draw(self, start: int, wanted: Tensor) -> Samples:
-        return generate(self.network, self.seed, len(wanted), wanted if self.chooses_labels else None, start)
+        labels = wanted if self.chooses_labels else None
+        return generate(self.network, self.seed, len(wanted), labels, start, self.spread)
 
 
 @dataclass(frozen=True)

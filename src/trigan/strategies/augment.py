@@ -2,24 +2,26 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from trigan.data.inputs import Input
 from trigan.data.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.modules.classifier import ClassifierStage
-from trigan.modules.criteria import Extra, class_counts
+from trigan.modules.criteria import Extra, Resampling, class_counts
 from trigan.modules.gan import GANStage
-from trigan.networks.adversaries import Generator
 from trigan.rng import hash64
-from trigan.samples.collect import collect, wanted_counts
-from trigan.samples.filters import Filter, Judges, Realism
+from trigan.samples.collect import Collected, collect_sets, wanted_counts
+from trigan.samples.filters import Filter, Judges, Realism, asks_second
+from trigan.samples.generate import PLAIN, Spread
 from trigan.samples.sources import CandidateSource, FromGenerator, FromLabelled, FromNoise, FromUnlabelled
+from trigan.strategies.adversaries import Adversaries
 from trigan.strategies.base import Outcome, Sees, labelled_inputs, overall_status, selection_labels
 from trigan.strategies.baseline import require_unlabelled
+from trigan.strategies.schedules import Mixed, Pretrain, SampleSchedule
 from trigan.strategies.workshop import Workshop
 
 _log = logging.getLogger(__name__)
@@ -31,6 +33,13 @@ class SampleSettings:
 
     ``fill`` divides them among classes: ``balanced``, or ``deficit`` (small classes first). Each of C's steps shows
     ``per_step`` of them for each labelled image.
+
+    ``sets``: so many sets of ``ratio`` are drawn, of different candidates, and C's passes over the samples show one
+    after the other; after the last comes the first again. With as many sets as passes no sample is seen twice, which is
+    what papers do that draw anew in every epoch; one set is the fixed sample set of the others. The generator stays as
+    it is, so E sets show what a ratio E times as large would show, in another order, and keep each class's share of it.
+
+    ``truncation`` and ``spread`` are those of the generator's latents (:class:`trigan.samples.generate.Spread`).
     """
 
     ratio: float = 10.0
@@ -38,6 +47,9 @@ class SampleSettings:
     weight: float = 0.5
     per_step: float = 1.0
     filters: tuple[Filter, ...] = ()
+    sets: int = 1
+    truncation: float | None = None
+    spread: float = 1.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "filters", tuple(self.filters))
@@ -47,15 +59,27 @@ class SampleSettings:
             raise ConfigError(f"strategy.samples.weight: {self.weight} must be 0 or more")
         if self.per_step <= 0.0:
             raise ConfigError(f"strategy.samples.per_step: {self.per_step} must be above 0")
+        if self.sets < 1:
+            raise ConfigError(f"strategy.samples.sets: {self.sets} must be 1 or more")
+        if self.truncation is not None and not self.truncation > 0.0:
+            raise ConfigError(f"strategy.samples.truncation: {self.truncation} must be above 0, or null")
+        if not self.spread > 0.0:
+            raise ConfigError(f"strategy.samples.spread: {self.spread} must be above 0")
+
+    @property
+    def latents(self) -> Spread:
+        """How far from the middle latents are drawn."""
+        return Spread(self.truncation, self.spread)
 
 
 @dataclass(frozen=True)
 class Augment:
-    """Train a GAN, draw labelled samples, train C on both.
+    """Train a GAN, draw labelled samples, train C on both, as ``schedule`` says.
 
     ``labels`` of samples: ``condition`` (a conditional G is told), ``classifier`` (C trained on L, where it is sure),
     ``per_class`` (one unconditional GAN a class), or ``auto``: condition if the architecture is conditional, else
     classifier. ``source``: the generator, or real images or noise in its place, through the same filters.
+    ``generators``: so many GANs of different seeds are trained, and each sample is drawn from one of them.
     """
 
     gan: GANStage
@@ -65,6 +89,8 @@ class Augment:
     source: Literal["generator", "unlabelled", "labelled", "noise"] = "generator"
     label_threshold: float = 0.95
     gan_sees: Literal["auto", "labelled", "all"] = "auto"
+    generators: int = 1
+    schedule: SampleSchedule = field(default_factory=Mixed)
 
     def __post_init__(self) -> None:
         conditional = self.gan.architecture.conditional
@@ -81,9 +107,33 @@ class Augment:
                 f"strategy.gan_sees=all: a GAN with strategy.labels={self.label_source} needs labels, which unlabelled "
                 "images have not; set strategy.gan_sees=labelled"
             )
+        if self.generators < 1:
+            raise ConfigError(f"strategy.generators: {self.generators} must be 1 or more")
+        if self.source != "generator":
+            self._refuse_settings_of_a_generator()
+        balanced = isinstance(self.classifier.balance, Resampling)
+        if self.samples.sets > 1 and balanced and isinstance(self.schedule, Pretrain):
+            raise ConfigError(
+                f"strategy.samples.sets={self.samples.sets}: strategy.schedule=pretrain with balance=resampling draws "
+                "samples at random, not set by set; set strategy.samples.sets=1 or another balance"
+            )
+
+    def _refuse_settings_of_a_generator(self) -> None:
+        latents = self.samples.latents
+        given = {
+            "strategy.generators": (self.generators, 1),
+            "strategy.samples.truncation": (latents.truncation, PLAIN.truncation),
+            "strategy.samples.spread": (latents.factor, PLAIN.factor),
+        }
+        for setting, (value, plain) in given.items():
+            if value != plain:
+                raise ConfigError(
+                    f"{setting}={value}: a setting of a generator, and strategy.source={self.source} has none; leave "
+                    f"it at {'null' if plain is None else plain}"
+                )
 
     @property
-    def label_source(self) -> str:
+    def label_source(self) -> Literal["condition", "classifier", "per_class"]:
         """``labels`` with auto resolved."""
         if self.labels != "auto":
             return self.labels
@@ -96,133 +146,91 @@ class Augment:
             return self.gan_sees
         return "all" if self.label_source == "classifier" else "labelled"
 
+    @property
+    def adversaries(self) -> Adversaries:
+        """The GANs, as they are trained."""
+        return Adversaries(self.gan, self.label_source, self.pool == "all", self.generators)
+
     def run(self, view: TrainingView, workshop: Workshop) -> Outcome:
         inputs = labelled_inputs(view)
         rule = self.classifier.selection.resolve("validation" in inputs)
-        recipe = _Recipe(self, view, workshop)
-        labels = view.labelled.labels
-        wanted = wanted_counts(
-            class_counts(labels, view.spec.classes),
-            max(view.spec.classes, round(self.samples.ratio * len(labels))),
-            self.samples.fill == "deficit",
-        )
-        source, filters = recipe.source(), self.samples.filters
-        judges = recipe.judges() if filters or not source.chooses_labels else None
-        collected = workshop.count("sampling", lambda: collect(source, wanted, filters, judges, self.label_threshold))
-        stage = self.classifier
-        stamps: tuple[str, ...] = ("no-samples",)
+        looks = self._sees_unlabelled(view)
+        networks = self.adversaries.train(view, workshop) if self.source == "generator" else {}
+        collected = self._collect(view, networks, workshop)
+        if looks:
+            inputs = {**inputs, "statistics": Input(view.training_images)}
+        stamps: tuple[str, ...] = ()
         if len(collected.data):
             extra = Extra(self.classifier.augmentation, self.samples.weight, self.samples.per_step)
-            stage, inputs, stamps = replace(stage, terms=(*stage.terms, extra)), {**inputs, "extra": collected.data}, ()
+            classifier, step = self.schedule.train(self.classifier, inputs, collected.data, extra, workshop)
         else:
             _log.warning(
                 "none of %d candidates passed the filters: C is trained on the real images alone (see "
                 "strategy.label_threshold, strategy.samples.filters, strategy.gan.steps)",
                 collected.looked_at,
             )
-        if recipe.unlabelled_seen:
-            inputs = {**inputs, "statistics": Input(view.training_images)}
-        trained = workshop.train("classifier", stage, inputs)
-        networks = {"classifier": trained.networks["classifier"], **recipe.adversaries}
+            trained = workshop.train("classifier", self.classifier, inputs)
+            classifier, step, stamps = trained.networks["classifier"], trained.step, ("no-samples",)
         return Outcome(
-            networks["classifier"],
-            networks,
-            Sees(len(labels), recipe.unlabelled_seen, selection_labels(inputs, rule)),
+            classifier,
+            {"classifier": classifier, **networks},
+            Sees(len(view.labelled.labels), len(view.unlabelled) if looks else 0, selection_labels(inputs, rule)),
             rule,
-            trained.step,
+            step,
             overall_status(workshop),
             stamps=stamps,
-            generator=recipe.adversaries.get("generator"),
-            notes=_notes(collected.data, collected.looked_at, collected.short, view.spec.classes),
+            generator=networks.get("generator"),
+            notes=_notes(collected, view.spec.classes),
         )
 
     def blank(self, spec: DataSpec, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> dict[str, nn.Module]:
         networks: dict[str, nn.Module] = {"classifier": self.classifier.classifier(spec)}
         if self.source == "generator":
-            generator = self.gan.architecture.generator
-            if self.label_source == "per_class":
-                networks["generator"] = PerClass([generator(spec) for _ in range(spec.classes)])
-            else:
-                networks["generator"] = generator(spec)
+            networks["generator"] = self.adversaries.blank(spec)
         return networks
 
-
-def _notes(data: Input, looked_at: int, short: int, classes: int) -> dict[str, Any]:
-    counts = class_counts(data.known_labels, classes).tolist()
-    return {"samples": {"kept": len(data), "per_class": counts, "looked_at": looked_at, "short": short}}
-
-
-class _Recipe:
-    """The stages of one run, each done when something first asks for it."""
-
-    def __init__(self, settings: Augment, view: TrainingView, workshop: Workshop) -> None:
-        self.settings, self.view, self.workshop = settings, view, workshop
-        self.adversaries: dict[str, Any] = {}
-        self.unlabelled_seen = 0
-
-    def source(self) -> CandidateSource:
-        """Where candidates come from, trained if need be."""
-        view, seed = self.view, hash64(self.workshop.seed, "samples")
-        if self.settings.source == "unlabelled":
+    def _sees_unlabelled(self, view: TrainingView) -> bool:
+        if self.source == "unlabelled":
             require_unlabelled(view, "strategy.source=unlabelled")
-            self.unlabelled_seen = len(view.unlabelled)
+            return True
+        return self.source == "generator" and self.pool == "all" and len(view.unlabelled) > 0
+
+    def _collect(self, view: TrainingView, networks: Mapping[str, nn.Module], workshop: Workshop) -> Collected:
+        samples, labels = self.samples, view.labelled.labels
+        wanted = wanted_counts(
+            class_counts(labels, view.spec.classes),
+            max(view.spec.classes, round(samples.ratio * len(labels))),
+            samples.fill == "deficit",
+        )
+        source = self._source(view, networks, hash64(workshop.seed, "samples"))
+        judges = self._judges(view, networks, workshop) if samples.filters or not source.chooses_labels else None
+
+        def draw() -> Collected:
+            return collect_sets(source, wanted, samples.filters, judges, self.label_threshold, samples.sets)
+
+        return workshop.count("sampling", draw)
+
+    def _source(self, view: TrainingView, networks: Mapping[str, Any], seed: int) -> CandidateSource:
+        if self.source == "unlabelled":
             return FromUnlabelled(view.unlabelled, seed)
-        if self.settings.source == "labelled":
+        if self.source == "labelled":
             return FromLabelled(view.labelled.images, view.labelled.labels, seed)
-        if self.settings.source == "noise":
+        if self.source == "noise":
             return FromNoise((view.spec.channels, view.spec.size, view.spec.size), seed)
-        self._train_gan()
-        return FromGenerator(self.adversaries["generator"], seed)
+        return FromGenerator(networks["generator"], seed, self.samples.latents)
 
-    def judges(self) -> Judges:
-        """C trained on the labelled images alone, with D where there is one."""
-        teacher = self.workshop.train("teacher", self.settings.classifier, labelled_inputs(self.view))
-        return Judges(teacher.networks["classifier"], self.adversaries.get("discriminator"))
-
-    def _train_gan(self) -> None:
-        labelled, stage = self.view.labelled, self.settings.gan
-        if self.settings.label_source == "per_class":
-            self.adversaries = {"generator": self._one_gan_a_class()}
-            return
-        if self.settings.label_source == "condition":
-            data = Input(labelled.images, labelled.labels)
-        elif self.settings.pool == "all":
-            self.unlabelled_seen = len(self.view.unlabelled)
-            data = Input(self.view.training_images)
-        else:
-            data = Input(labelled.images)
-        self.adversaries = dict(self.workshop.train("gan", stage, {"real": data}).networks)
-
-    def _one_gan_a_class(self) -> nn.Module:
-        labelled = self.view.labelled
-        generators = []
-        for label in range(self.view.spec.classes):
-            data = Input(labelled.images[labelled.labels == label])
-            seed = hash64(self.workshop.seed, "class", label)
-            trained = self.workshop.train(f"gan-{label}", self.settings.gan, {"real": data}, seed)
-            generators.append(trained.networks["generator"])
-        return PerClass(generators).eval()
+    def _judges(self, view: TrainingView, networks: Mapping[str, nn.Module], workshop: Workshop) -> Judges:
+        """C trained on the labelled images alone, another one if it is asked, and D where there is one."""
+        inputs, second = labelled_inputs(view), None
+        teacher = workshop.train("teacher", self.classifier, inputs).networks["classifier"]
+        if asks_second(self.samples.filters):
+            seed = hash64(workshop.seed, "second teacher")
+            second = workshop.train("teacher-second", self.classifier, inputs, seed).networks["classifier"]
+        return Judges(teacher, networks.get("discriminator"), second, inputs["labelled"])
 
 
-class PerClass(nn.Module):
-    """One unconditional generator a class, as one conditional generator: (z, y) -> images."""
-
-    def __init__(self, generators: list[Generator]) -> None:
-        super().__init__()
-        self.generators = nn.ModuleList(generators)
-        self.latent: int = generators[0].latent
-        self.classes: int = len(generators)
-
-    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        if y is None:
-            raise ValueError("one generator a class needs labels")
-        images: Tensor | None = None
-        for label, network in enumerate(self.generators):
-            rows = y == label
-            if bool(rows.any()):
-                drawn = network(z[rows])
-                images = drawn.new_empty(len(z), *drawn.shape[1:]) if images is None else images
-                images[rows] = drawn
-        if images is None:
-            raise ValueError("no rows")
-        return images
+def _notes(collected: Collected, classes: int) -> dict[str, Any]:
+    data = collected.data
+    counts = class_counts(data.known_labels, classes).tolist()
+    notes = {"kept": len(data), "per_class": counts, "looked_at": collected.looked_at, "short": collected.short}
+    return {"samples": {**notes, "sets": list(data.parts)} if data.parts else notes}

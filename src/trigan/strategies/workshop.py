@@ -16,7 +16,7 @@ from trigan.artifacts.atomic import write_bytes, write_text
 from trigan.artifacts.identity import describe, digest, tensor_digest
 from trigan.artifacts.store import Slot, Store
 from trigan.cost import Cost, count_flops
-from trigan.data.inputs import Inputs
+from trigan.data.inputs import Input, Inputs
 from trigan.data.types import DataSpec
 from trigan.errors import TriganError
 from trigan.modules import world
@@ -130,7 +130,7 @@ class Workshop:
             "settings": describe(self.settings),
             "max_steps": self.max_steps,
             "seed": context.seed,
-            "inputs": {name: tensor_digest(data.images, data.labels) for name, data in sorted(inputs.items())},
+            "inputs": {name: _input_digest(data) for name, data in sorted(inputs.items())},
             "protocol": PROTOCOL_VERSION,
         }
 
@@ -178,6 +178,11 @@ class Workshop:
             directory = slot.directory
         directory = world.broadcast(directory)
         return Trained(name, stage.kind, key, networks, cost, ending.status, step, directory, False, seconds)
+
+
+def _input_digest(data: Input) -> str:
+    plain = tensor_digest(data.images, data.labels)
+    return digest([plain, data.parts]) if data.parts else plain
 
 
 def _earlier_seconds(checkpoints: Path) -> float:

@@ -75,7 +75,7 @@ class _Play:
     def classifier_loss(self, step: Step) -> Tensor:
         """Cross-entropy on L, the adversarial loss on U weighted by C's own confidence, and R_P on G's pairs."""
         network = step.network("classifier")
-        loss = labelled_loss(step, network, self.table.augmentation)
+        loss = labelled_loss(step, network, self.table.augmentation, mix=self.table.mix)
         logits = network(step.batch("unlabelled").images)
         loss = loss + self.pairs.adversarial(step, logits, self.game.alpha)
         weight = self.game.pair_weight * self.game.ramp(step.progress)

@@ -73,7 +73,7 @@ class KPlusOne:
         """C's loss, shape (), and its logits of the unlabelled images, (N, K)."""
         network, unlabelled, fakes = step.network("classifier"), step.batch("unlabelled"), step.fakes()
         view = self.table.view
-        loss = labelled_loss(step, network, self.table.augmentation)
+        loss = labelled_loss(step, network, self.table.augmentation, mix=self.table.mix)
         logits = network(view(unlabelled.images, unlabelled.draws, "view"))
         real = real_unlabelled(logits)
         with frozen_statistics(network):

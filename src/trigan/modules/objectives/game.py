@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from trigan.data.augmentation import Augmentation
+from trigan.data.mixing import Mix
 from trigan.errors import ConfigError
 from trigan.losses.games import AdversarialLoss
 from trigan.modules.checks import require
@@ -15,7 +16,7 @@ from trigan.networks.adversaries import Architecture
 class Table:
     """What a game is played with: ``augmentation`` for labelled images, ``view`` for all that D judges, batch sizes.
 
-    ``conditional``: G draws for labels.
+    ``conditional``: G draws for labels. ``mix``, where there is one, mixes labelled images in C's loss on them.
     """
 
     loss: AdversarialLoss
@@ -23,6 +24,7 @@ class Table:
     view: Augmentation
     batch: int
     conditional: bool
+    mix: Mix | None = None
 
 
 class Game(Protocol):

@@ -64,7 +64,7 @@ class _Play:
 
     def classifier_loss(self, step: Step) -> Tensor:
         network = step.network("classifier")
-        loss = labelled_loss(step, network, self.table.augmentation)
+        loss = labelled_loss(step, network, self.table.augmentation, mix=self.table.mix)
         weight = self.game.weight * self.game.ramp(step.progress)
         if weight > 0.0:
             loss = loss + weight * self._generated(step, network)

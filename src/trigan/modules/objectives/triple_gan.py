@@ -105,7 +105,7 @@ class _Play:
     def classifier_loss(self, step: Step) -> Tensor:
         """All of C's terms; without those of D and G as long as C moves alone."""
         network, game, alone = step.network("classifier"), self.game, self._alone(step.progress)
-        loss = labelled_loss(step, network, self.table.augmentation)
+        loss = labelled_loss(step, network, self.table.augmentation, mix=self.table.mix)
         logits = network(step.batch("unlabelled").images)
         entropy = conditional_entropy(logits)
         average = uneven_average(world.global_mean(logits.softmax(1).mean(0)))

@@ -114,7 +114,7 @@ class _Play:
         """Both heads' loss: labels on L, real or generated on U and G's images."""
         network, unlabelled, fakes = step.network("classifier"), step.batch("unlabelled"), step.fakes()
         view, weights = self.table.view, self.weights
-        loss = weights.labelled * labelled_loss(step, network, self.table.augmentation)
+        loss = weights.labelled * labelled_loss(step, network, self.table.augmentation, mix=self.table.mix)
         real = network.verdict(view(unlabelled.images, unlabelled.draws, "view"))
         with frozen_statistics(network):
             classes, fake = network.both(view(fakes.images.detach(), fakes.draws, "view"))

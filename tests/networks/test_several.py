@@ -1,0 +1,87 @@
+"""Several generators or judges as one."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trigan.networks.several import Mixture, Panel, PerClass
+from trigan.samples.generate import Spread, generate, latents
+
+from ..modules.tiny import CGAN8, DCGAN8, SPEC
+
+
+def _members(count: int, conditional: bool = False) -> list[nn.Module]:
+    torch.manual_seed(0)
+    return [(CGAN8 if conditional else DCGAN8).generator(SPEC).eval() for _ in range(count)]
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+@pytest.mark.parametrize("count", [2, 3])
+def test_each_sample_is_one_members(conditional: bool, count: int) -> None:
+    members = _members(count, conditional)
+    joined = Mixture(members).eval()
+    assert (joined.latent, joined.classes) == (9, 10 if conditional else 0)
+    z, y = latents(0, 0, 60, 9), torch.arange(60) % 10 if conditional else None
+    chosen = joined.chosen(z)
+    normal = torch.distributions.Normal(0.0, 1.0)
+    assert torch.equal(chosen, (normal.cdf(z[:, 8]) * count).floor().long())
+    with torch.no_grad():
+        images = joined(z, y)
+        for index, member in enumerate(members):
+            rows = chosen == index
+            assert 60 / count / 2 < int(rows.sum()) < 60 / count * 2
+            own = member(z[rows, :8], None if y is None else y[rows])
+            torch.testing.assert_close(images[rows], own, rtol=1e-5, atol=1e-6)
+
+
+def test_members_are_drawn_equally_often() -> None:
+    counts = torch.bincount(Mixture(_members(3)).chosen(latents(0, 0, 6000, 9)))
+    assert (counts.double() / 2000 - 1).abs().max() < 0.07
+
+
+def test_extremes_have_a_member() -> None:
+    z = torch.zeros(4, 9)
+    z[:, 8] = torch.tensor([-30.0, 30.0, -torch.inf, torch.inf])
+    assert Mixture(_members(3)).chosen(z).tolist() == [0, 2, 0, 2]
+
+
+def test_one_member_is_itself() -> None:
+    (member,) = members = _members(1)
+    z = latents(0, 0, 20, 9)
+    with torch.no_grad():
+        torch.testing.assert_close(Mixture(members).eval()(z), member(z[:, :8]), rtol=0, atol=0)
+
+
+def test_spreading_latents_leaves_the_choice_alone() -> None:
+    """With all latents at 0 each sample is its member's middle image, and every member has its share."""
+    members = _members(2)
+    joined = Mixture(members).eval()
+    images = generate(joined, 0, 40, spread=Spread(factor=0.0)).images
+    middles = [generate(member, 0, 1, spread=Spread(factor=0.0)).images[0] for member in members]  # type: ignore[arg-type]
+    chosen = joined.chosen(latents(0, 0, 40, 9)).tolist()
+    assert set(chosen) == {0, 1}
+    for image, member in zip(images, chosen, strict=True):
+        assert int((image.int() - middles[member].int()).abs().max()) <= 1
+
+
+def test_a_mixture_of_one_generator_a_class() -> None:
+    joined = Mixture([PerClass(_members(10)), PerClass(_members(10))]).eval()
+    assert (joined.latent, joined.classes) == (9, 10)
+    assert generate(joined, 0, 30, torch.arange(30) % 10).images.shape == (30, 1, 8, 8)
+    with pytest.raises(ValueError, match="needs labels"):
+        joined(latents(0, 0, 4, 9))
+
+
+def test_a_panel_is_the_mean_of_its_logits() -> None:
+    class Judge(nn.Module):
+        def __init__(self, factor: float) -> None:
+            super().__init__()
+            self.factor = factor
+
+        def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+            return x.flatten(1).sum(1) * self.factor + (0 if y is None else y)
+
+    images, labels = torch.rand(5, 1, 2, 2), torch.arange(5)
+    panel = Panel([Judge(1.0), Judge(3.0)])
+    torch.testing.assert_close(panel(images), 2 * images.flatten(1).sum(1))
+    torch.testing.assert_close(panel(images, labels), 2 * images.flatten(1).sum(1) + labels)
