@@ -20,7 +20,7 @@ from trigan.modules.selection import Selection
 from trigan.modules.stage import Stage
 from trigan.networks.dcgan import DCGAN
 from trigan.networks.mlp import MLP
-from trigan.networks.wide_resnet import WideResNet
+from trigan.networks.small_cnn import SmallCNN
 from trigan.tracking.tracker import NoTracking
 
 from .tiny import (
@@ -52,7 +52,7 @@ RESUMED: dict[str, Callable[[], Stage]] = {
     "chosen classifier": lambda: classifier_stage(selection=Selection("val", 4)),
     "chosen joint": lambda: joint_stage(FeatureMatching(), selection=Selection("val", 4)),
     "noise": lambda: joint_stage(FeatureMatching(), classifier=MLP((16, 8))),
-    "dropout": lambda: classifier_stage(classifier=WideResNet(10, 1, 2, dropout=0.3)),
+    "dropout": lambda: classifier_stage(classifier=SmallCNN(4, dropout=0.5)),
 }
 
 

@@ -9,6 +9,7 @@ from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.checks import require_at_least
 from trigan.networks.classifier import Classifier
 from trigan.networks.initialization import initialize_rectified
+from trigan.networks.noise import Dropout
 from trigan.networks.shapes import Shapes, require_supported
 
 _LARGEST_MAP = 16
@@ -35,8 +36,7 @@ class SmallCNN:
 
     Attributes:
         width: channels of the first block, >= 1.
-        dropout: probability of dropping an embedded value in training, in [0, 1); torch's own, whose numbers depend on
-            where a fit was resumed and not on the rank.
+        dropout: probability of dropping an embedded value in training, in [0, 1).
     """
 
     width: int = 32
@@ -61,7 +61,7 @@ class SmallCNN:
             *_convolution(2 * w, 4 * w),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
-            *([nn.Dropout(self.dropout)] if self.dropout else []),
+            *([Dropout(self.dropout)] if self.dropout else []),
         )
         network = Classifier(body, nn.Linear(4 * w, spec.classes))
         initialize_rectified(network)
