@@ -291,9 +291,11 @@ def test_every_two_choices(case: dict[str, str], tmp_path: Path) -> None:
 
 
 PAIRS = list(itertools.product(GROUPS["strategy/trunk"], GROUPS["strategy/probe"]))
-#: Each probe takes its step with the trained trunk, and each trunk with the first probe, further up.
+#: Each probe takes its step with the trained trunk and with pixels, and each trunk with the first probe, further up.
 PROBED = [
-    pytest.param(*pair, marks=() if "pixels" in pair else pytest.mark.slow) for pair in PAIRS if "trained" not in pair
+    pytest.param(*pair, marks=() if pair == ("pixels", "knn") else pytest.mark.slow)
+    for pair in PAIRS
+    if "trained" not in pair
 ]
 
 
@@ -361,15 +363,19 @@ def test_the_examples_of_the_help_compose() -> None:
             composer().compose([word for word in words if "=" in word])
 
 
+@pytest.mark.parametrize("full", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["", "full"])
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*/study.yaml")), ids=lambda path: path.parent.name)
-def test_studies_compose(path: Path) -> None:
-    """Every row of every scale, in one trial of one column; those of a matched row too."""
+def test_studies_compose(path: Path, full: bool) -> None:
+    """Every row, matched ones too, in one trial of one column; in full at every scale, else at the first with it."""
     raw = yaml.safe_load(path.read_text())
+    seen: set[str] = set()
     for scale in raw.get("scales") or [None]:
         whole = read(path, scale)
         study = replace(whole, trials=whole.trials[:1], columns=whole.columns[:1])
         plan = Plan(composer(), study)
         for row in study.rows:
-            plan._compose(row, study.columns[0], study.trials[0], given_flops(1) if row.match else ())
+            if full or row.name not in seen or row is study.rows[0]:
+                plan._compose(row, study.columns[0], study.trials[0], given_flops(1) if row.match else ())
+            seen.add(row.name)
         assert study.reading.family is not None, "the comparisons that the claim speaks of"
         published_figures(whole)

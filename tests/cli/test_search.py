@@ -348,7 +348,7 @@ def test_a_sweep_that_nobody_is_logged_in_for_is_written(tmp_path: Path, capsys:
     assert said[1].endswith(f"wandb sweep --project mine {said[0]}")
     assert (spec["method"], spec["run_cap"], spec["project"], spec["program"]) == ("bayes", 7, "mine", "trigan")
     assert spec["metric"] == {"name": "final/validation/accuracy", "goal": "maximize"}
-    assert spec["parameters"]["strategy.probe"] == {"values": ["linear_svm", "logistic_regression", "knn"]}
+    assert spec["parameters"]["strategy.probe"] == {"values": ["linear_svm", "logistic_regression", "knn", "mlp"]}
     assert not any("parameters" in one for one in spec["parameters"].values()), "nested"
     assert spec["command"][:4] == ["${env}", "${program}", "run", "--sealed"]
     assert spec["command"][4:] == ["strategy=features", *words, "${args_no_hyphens}"]

@@ -45,7 +45,13 @@ TRUNKS: dict[str, Pretraining] = {
 }
 
 
-@pytest.mark.parametrize(("name", "gan"), [*((name, gan_stage(13)) for name in TRUNKS), ("simclr", CRITIC)])
+#: The first in every run of the tests, the others in the longer ones: they train twice each.
+COUNTED = [*((name, gan_stage(13)) for name in TRUNKS), ("simclr", CRITIC)]
+
+
+@pytest.mark.parametrize(
+    ("name", "gan"), [COUNTED[0], *(pytest.param(*one, marks=pytest.mark.slow) for one in COUNTED[1:])]
+)
 def test_equal_operations(name: str, gan: GANStage, tmp_path: Path) -> None:
     """What the pretext stage is charged is within a step (half a step, by rounding) of what the GAN is charged."""
     seen = view(validation="V" in name)
