@@ -12,6 +12,8 @@ import torch
 
 from . import ranks
 
+#: All in one of the suite's workers: two ranks play all cases once.
+pytestmark = pytest.mark.xdist_group("two ranks")
 ROOT = Path(__file__).resolve().parents[2]
 
 

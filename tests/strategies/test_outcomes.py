@@ -54,6 +54,8 @@ UNLABELLED_SEEN = {
     "joint, conditional": 200,
     "joint, AC-GAN": 200,
 }
+#: All in one of the suite's workers: each recipe runs once.
+pytestmark = pytest.mark.xdist_group("outcomes")
 TUNED = {"features, fine-tuned", "features, fine-tuned layer by layer"}
 PROBED = {name for name in RECIPES if name.startswith(("features", "pixels"))} - TUNED
 #: Rows whose classifier's stage is not that of another row here.
@@ -66,11 +68,33 @@ CHOSEN = [
 BLIND = sorted({name for name in RECIPES if not UNLABELLED_SEEN[name]} - {"augment, one GAN a class"})
 
 
+#: Recipes that share their parts with others: a second fit of them is for the long suite.
+FURTHER = {
+    *("augment, two GANs and sets", "augment, samples first", "features, perceptron"),
+    *("features, fine-tuned layer by layer", "features, autoencoder", "features, contrast", "joint, AC-GAN"),
+}
+
+
+def named(names: Iterable[str]) -> list[Any]:
+    """The names as parameters of a test, the further ones marked slow."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name in FURTHER else name for name in names]
+
+
+class _Outcomes(dict[str, Outcome]):
+    """Each recipe's outcome, run when it is first asked for; they share one store, as the rows of a study do."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self._root = root
+
+    def __missing__(self, name: str) -> Outcome:
+        self[name] = RECIPES[name]().run(view(), shop(self._root))
+        return self[name]
+
+
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
-    """Every recipe, run once; they share one store, as the rows of a study do."""
-    root = tmp_path_factory.mktemp("store")
-    return {name: make().run(view(), shop(root)) for name, make in RECIPES.items()}
+    return _Outcomes(tmp_path_factory.mktemp("store"))
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -107,7 +131,7 @@ def test_what_a_row_saw_is_declared(name: str, outcomes: dict[str, Outcome]) -> 
     assert outcomes[name].sees == Sees(L=40, U=UNLABELLED_SEEN[name], V=0, X=0)
 
 
-@pytest.mark.parametrize("name", CHOSEN)
+@pytest.mark.parametrize("name", named(CHOSEN))
 def test_validation_labels_are_counted_where_they_choose(name: str, tmp_path: Path) -> None:
     outcome = RECIPES[name]().run(view(validation=True), shop(tmp_path))
     seen = view(validation=True)
@@ -138,7 +162,7 @@ def with_rule(strategy: Any, selection: Selection) -> Any:
     return replace(strategy, selection=selection)
 
 
-@pytest.mark.parametrize("name", BLIND)
+@pytest.mark.parametrize("name", named(BLIND))
 def test_images_that_a_row_says_it_did_not_see_change_nothing(name: str, tmp_path: Path) -> None:
     """U = 0 means that the unlabelled images could be any others."""
     other = replace(view(), unlabelled=255 - view().unlabelled)
