@@ -9,18 +9,28 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 
 from . import ranks
 
-#: All in one of the suite's workers: two ranks play all cases once.
-pytestmark = pytest.mark.xdist_group("two ranks")
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where two ranks have played every case."""
-    folder = tmp_path_factory.mktemp("ranks")
+    """Where two ranks have played every case: once, whichever of the suite's workers comes first."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "ranks"
+    with FileLock(f"{folder}.lock"):
+        if not folder.is_dir():
+            started = folder.with_name("ranks-started")
+            started.mkdir()  # twice is an error: the first attempt has failed
+            _play_all(started)
+            started.rename(folder)
+    return folder
+
+
+def _play_all(folder: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -34,7 +44,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for worker in workers:
             worker.kill()
     assert codes == [0, 0]
-    return folder
 
 
 def _of_rank(folder: Path, case: str, rank: int) -> dict[str, Any]:

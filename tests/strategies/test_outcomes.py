@@ -54,8 +54,6 @@ UNLABELLED_SEEN = {
     "joint, conditional": 200,
     "joint, AC-GAN": 200,
 }
-#: All in one of the suite's workers: each recipe runs once.
-pytestmark = pytest.mark.xdist_group("outcomes")
 TUNED = {"features, fine-tuned", "features, fine-tuned layer by layer"}
 PROBED = {name for name in RECIPES if name.startswith(("features", "pixels"))} - TUNED
 #: Rows whose classifier's stage is not that of another row here.
