@@ -155,6 +155,10 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any], dict[str, Any]], Any], str]]
     "columns": (lambda a, s: a.update(probabilities=a["probabilities"][:, :9]), "must be numbers (539, 10)"),
     "class": (lambda a, s: [a.pop("probabilities"), a.update(classes=np.full(539, 10))], "classes lie in 10..10"),
     "kind": (lambda a, s: [a.pop("probabilities"), a.update(classes=np.ones(539))], "classes must be whole numbers"),
+    "names": (
+        lambda a, s: [a.pop("probabilities"), a.update(classes=np.full(539, "cat"))],
+        "0 to 9 in the order of the split file's class names, not 'cat'",
+    ),
     "both": (lambda a, s: a.update(classes=np.ones(539, int)), "either classes or probabilities"),
     "key": (lambda a, s: s.update(sees_x=1), "sees_x: no such key; nearest: sees"),
     "sees": (lambda a, s: s["sees"].pop("X"), "sees: expected counts of images for L, U, V, X"),

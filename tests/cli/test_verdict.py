@@ -1,11 +1,14 @@
 """`trigan verdict`: its trials, its budgets of labels, where the page goes; the jobs themselves are stood in for."""
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from record_makers import make_record
 
 from trigan.cli.compose import Composer
@@ -72,6 +75,34 @@ def test_minutes_end_it_after_the_first_trial(tmp_path: Path, capsys: pytest.Cap
     page = (tmp_path / "verdicts" / "mine" / "verdict.md").read_text()
     assert page.startswith("# Verdict: digits, all labels\n\n**Not decided: with 1 trial no interval can be given")
     assert "Label-equivalents are not given" in page
+
+
+@pytest.mark.usefixtures("told")
+def test_pages_of_own_images_lie_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two folders of one name, and one of them after an image more, have pages of their own, headed by that name."""
+    roots = [tmp_path / place / "shapes" for place in ("mine", "yours")]
+    for number, root in enumerate(roots):
+        for label in ("a", "b"):
+            for i in range(8):
+                save(root / "train" / label, i, number)
+                save(root / "test" / label, i + 8, number)
+    words = ["verdict", "data=folder", "regime=full", f"paths.outputs={tmp_path}/out", "--trials", "1"]
+    for root in roots:
+        assert main([*words, f"data.root={root}"]) == 0
+    save(roots[0] / "train" / "a", 99, 0)
+    assert main([*words, f"data.root={roots[0]}"]) == 0
+    capsys.readouterr()
+    pages = sorted((tmp_path / "out" / "verdicts").glob("*/verdict.md"))
+    assert len(pages) == 3
+    assert all(re.fullmatch(r"shapes-[0-9a-f]{6}-all-labels", page.parent.name) for page in pages)
+    assert all(page.read_text().startswith("# Verdict: shapes, all labels") for page in pages)
+
+
+def save(folder: Path, number: int, of: int) -> None:
+    """An image that no other number has."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.Generator(np.random.PCG64([number, of, len(folder.name)])).integers(0, 256, (8, 8))
+    Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
 
 
 def test_mistakes_are_told_before_any_work(capsys: pytest.CaptureFixture[str]) -> None:

@@ -172,6 +172,13 @@ def test_confusion_is_the_mean_share_over_runs(material: Material) -> None:
     assert "Most often confused: zero as one (12\u00a0%), one as zero (10\u00a0%)" in classes.confusion(material).body
 
 
+@pytest.mark.parametrize(("names", "slanted"), [(["cat", "dog"], False), (["airplane", "automobile"], True)])
+def test_names_under_a_matrix_are_as_long_as_those_beside_it(names: list[str], slanted: bool) -> None:
+    drawn = classes._numbers(np.eye(2), names, "a matrix")
+    assert [drawn.count(f">{name}</text>") for name in names] == [2, 2]
+    assert ("rotate(-45" in drawn) == slanted
+
+
 def test_many_classes_become_a_picture_of_pixels(material: Material) -> None:
     many = {"confusion": np.eye(30, dtype=int).tolist(), "recall": [1.0] * 30}
     bare = cell(material, "bare")

@@ -41,9 +41,8 @@ def read_predictions(path: Path, test: np.ndarray, classes: int) -> Predictions:
     if probabilistic:
         return Predictions(_log_probabilities(path, values, test, classes), True)
     if values.ndim != 1 or values.dtype.kind not in "iu":
-        given = (
-            f"{values[0]!r}" if values.ndim == 1 and values.dtype.kind in "OUS" else f"{values.dtype} {values.shape}"
-        )
+        words = values.ndim == 1 and values.dtype.kind in "OUS"
+        given = repr(str(values[0])) if words else f"{values.dtype} {values.shape}"
         raise DataError(
             f"{path}: classes must be whole numbers (N,), 0 to {classes - 1} in the order of the split file's class "
             f"names, not {given}"
