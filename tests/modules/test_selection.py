@@ -124,7 +124,7 @@ def test_candidates_are_charged_and_looked_at_in_full_precision(precision: str) 
         network.register_forward_hook(lambda *given: dtypes.append(given[2].dtype))
         _settle(module, network, inputs)
 
-    module.watch(module.selector, look)
+    module.watch(look, module.selector)
     fit(bare, settings)
     fit(module, settings)
     assert set(dtypes) == {torch.float32}

@@ -18,12 +18,14 @@ from trigan.artifacts.identity import digest, tensor_digest, weights_digest
 from trigan.cli.compose import Composed
 from trigan.cli.lineage import tell_products
 from trigan.cli.provenance import provenance
+from trigan.data.inputs import Input
 from trigan.data.splitter import Draw
 from trigan.data.types import Labelled, Source
 from trigan.evaluation.classification import classification_metrics
 from trigan.evaluation.embedding import evenly_chosen, principal_components
 from trigan.modules import world
 from trigan.modules.observers import METRICS_NAME, SAMPLES_NAME
+from trigan.modules.selection import accuracy
 from trigan.networks.classifier import Embedding
 from trigan.results import pictures, sheets
 from trigan.results.record import SCHEMA_VERSION, write_record
@@ -47,7 +49,8 @@ def conclude(
 ) -> None:
     """Evaluate a frozen outcome and write everything that the run leaves; rank 0 alone writes."""
     weights = {player: weights_digest(network.state_dict()) for player, network in sorted(outcome.weights.items())}
-    test = drawn.test.open(digest(weights))
+    earlier = {str(images): weights_digest(network.state_dict()) for images, network in outcome.earlier.items()}
+    test = drawn.test.open(digest([weights, earlier] if earlier else weights))
     if world.rank() > 0:
         return
     scores = outputs(outcome.classifier, test.images)
@@ -58,6 +61,15 @@ def conclude(
     }
     if outcome.sees.V:
         result |= validation_scores(drawn, outcome)
+    if outcome.earlier:
+        result["curve"] = [
+            {
+                "images": images,
+                "accuracy": accuracy(network, Input(test.images, test.labels)),
+                "weights": earlier[str(images)],
+            }
+            for images, network in sorted(outcome.earlier.items())
+        ]
     _save_predictions(place.directory / "predictions.npz", scores, test)
     _save_features(place.directory, outcome, test, source.class_names)
     _save_weights(place.directory / "weights", outcome)

@@ -1,7 +1,7 @@
 """A study: ``experiments/NAME/study.yaml``, one table's claim, grid and scales."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -52,6 +52,17 @@ class Reading:
     margin: float
     metric: str
     chains: Mapping[str, tuple[tuple[str, str], ...]]
+
+    def of(self, rows: Collection[str]) -> "Reading":
+        """What of it holds for a scale with these rows: comparisons and chains that are still whole."""
+        family, chains = self.family, self.chains
+        if family is not None:
+            first, second = (tuple(name for name in names if name in rows) for names in family)
+            family = (first, second) if first and second else None
+        whole = {
+            row: steps for row, steps in chains.items() if all(name in rows for name in (row, *(s for _, s in steps)))
+        }
+        return dataclasses.replace(self, family=family, chains=whole)
 
 
 @dataclass(frozen=True)
@@ -156,15 +167,14 @@ def read(path: Path, scale: str | None = None) -> StudyFile:
         names=(_names(path, "rows", content), _names(path, "columns", content)),
     )
     _check_names(path, study)
-    return study
+    return dataclasses.replace(study, reading=study.reading.of([row.name for row in study.rows]))
 
 
 def _check_names(path: Path, study: StudyFile) -> None:
-    rows = [row.name for row in study.rows]
-    for kind, names in (("rows", rows), ("columns", [column.name for column in study.columns])):
+    rows, reading = study.names[0], study.reading
+    for kind, names in (("rows", rows), ("columns", study.names[1])):
         if len(set(names)) != len(names):
             raise ConfigError(f"{path}: {kind}: two have the same name")
-    reading = study.reading
     named = (
         *((reading.reference,) if reading.reference else ()),
         *(reading.family[0] + reading.family[1] if reading.family else ()),
@@ -173,6 +183,8 @@ def _check_names(path: Path, study: StudyFile) -> None:
     for name in named:
         if name not in rows:
             raise ConfigError(f"{path}: {name!r} is no row{suffix(name, rows)}")
+    if reading.reference and reading.reference not in [row.name for row in study.rows]:
+        raise ConfigError(f"{path}: scales.{study.scale}.rows: lacks the reference, {reading.reference!r}")
     if all(row.match for row in study.rows):
         raise ConfigError(f"{path}: every row has match, so there is no row to match")
 

@@ -1,6 +1,6 @@
 """The classifier stage: C on labelled images, with further terms on unlabelled or extra images."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -20,6 +20,7 @@ from trigan.modules.optimizers import OptimizerFactory
 from trigan.modules.players import Player, PlayersModule, Update
 from trigan.modules.selection import Selection, Selector
 from trigan.modules.settle import settle_classifier
+from trigan.modules.snapshots import Snapshots
 from trigan.modules.stage import Context
 from trigan.modules.step import Step
 from trigan.networks.classifier import ClassifierFactory
@@ -136,21 +137,41 @@ class ClassifierStage:
         plan = context.plan(self.steps, self.batch)
         player = Player(network, self.optimizer, self.ema, self.clip)
         module = PlayersModule({"classifier": player}, objective, streams, plan)
-        return watch_validation(module, self.selection, inputs)
+        return watch_classifier(module, self.selection, inputs)
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
-        return {"classifier": chosen_classifier(module, inputs)}
+        return kept_classifiers(module, inputs)
 
     def blank(self, spec: DataSpec) -> dict[str, nn.Module]:
-        return {"classifier": self.classifier(spec).eval()}
+        return blank_classifiers(self.selection, lambda: self.classifier(spec).eval())
 
 
-def watch_validation(module: PlayersModule, selection: Selection, inputs: Inputs) -> PlayersModule:
-    """Give ``module`` a selector where the rule asks for one; returns the module."""
+def watch_classifier(module: PlayersModule, selection: Selection, inputs: Inputs) -> PlayersModule:
+    """Give ``module`` a selector where the rule asks for one, and snapshots where they are asked for; returns it."""
+    network, steps = module.result("classifier"), module.plan.steps
+    selector = snapshots = None
     if selection.resolve("validation" in inputs) == "val":
-        selector = Selector(module.result("classifier"), inputs["validation"], module.plan.steps, selection.candidates)
-        module.watch(selector, lambda network: _settle(module, network, inputs))
+        selector = Selector(network, inputs["validation"], steps, selection.candidates)
+    if selection.snapshots is not None:
+        snapshots = Snapshots.along(network, selection.snapshots, steps, module.plan.batch)
+    module.watch(lambda network: _settle(module, network, inputs), selector, snapshots)
     return module
+
+
+def kept_classifiers(module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
+    """``classifier``, the one that the selection rule takes, and ``snapshots`` where there are any."""
+    kept: dict[str, nn.Module] = {"classifier": chosen_classifier(module, inputs)}
+    if module.snapshots is not None:
+        kept["snapshots"] = module.snapshots
+    return kept
+
+
+def blank_classifiers(selection: Selection, build: Callable[[], nn.Module]) -> dict[str, nn.Module]:
+    """Networks to load what :func:`kept_classifiers` gave into, each as ``build`` makes it."""
+    kept = {"classifier": build()}
+    if selection.snapshots is not None:
+        kept["snapshots"] = Snapshots([build() for _ in range(selection.snapshots)])
+    return kept
 
 
 def chosen_classifier(module: PlayersModule, inputs: Inputs) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -12,7 +13,7 @@ from trigan.data.mixing import Mix
 from trigan.data.types import DataSpec
 from trigan.losses.games import AdversarialLoss
 from trigan.modules.checks import require
-from trigan.modules.classifier import chosen_classifier, watch_validation
+from trigan.modules.classifier import blank_classifiers, kept_classifiers, watch_classifier
 from trigan.modules.criteria import Term
 from trigan.modules.ema import EMA
 from trigan.modules.gan import refuse_penalty_through_batch_norm
@@ -86,20 +87,24 @@ class JointStage:
             streams[stream] = context.stream(stream, inputs["unlabelled"], rows)
             objective = FurtherTerm(objective, self.consistency, self.batch)
         module = PlayersModule(players, objective, streams, context.plan(self.steps, self.batch))
-        return watch_validation(module, self.selection, inputs)
+        return watch_classifier(module, self.selection, inputs)
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
         seed, device, dtype = module.plan.seed, module.device, module.weights_dtype
-        networks = {name: module.result(name) for name in self.objective.players}
-        chosen = chosen_classifier(module, inputs)
-        networks["classifier"] = chosen.classifier if isinstance(chosen, TwoHeads) else chosen
+        networks: dict[str, Any] = {name: module.result(name) for name in self.objective.players}
+        networks |= kept_classifiers(module, inputs)
+        if self.objective.two_heads:
+            networks["classifier"] = networks["classifier"].classifier
+            if module.snapshots is not None:
+                networks["snapshots"] = module.snapshots.parts(lambda network: network.classifier)
         settle_generator(networks["generator"], seed, device, dtype)
         if "discriminator" in networks:
             settle_discriminator(networks["discriminator"], inputs["unlabelled"].images, seed, device, dtype)
         return networks
 
     def blank(self, spec: DataSpec) -> dict[str, nn.Module]:
-        return {name: self._network(name, spec).eval() for name in self.objective.players}
+        networks = {name: self._network(name, spec).eval() for name in self.objective.players}
+        return networks | blank_classifiers(self.selection, lambda: self.classifier(spec).eval())
 
     def _played(self, player: str, spec: DataSpec) -> nn.Module:
         """The network that plays; a second head of C is dropped when the game is over."""

@@ -6,6 +6,7 @@ sums gradients over micro-batches, averages them over ranks, clips, steps, and m
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import pytorch_lightning as pl
@@ -20,7 +21,8 @@ from trigan.modules.checks import require_clip
 from trigan.modules.ema import EMA, Average
 from trigan.modules.notes import Notes
 from trigan.modules.optimizers import OptimizerFactory
-from trigan.modules.selection import Selector
+from trigan.modules.selection import Selector, Settle
+from trigan.modules.snapshots import Snapshots
 from trigan.modules.step import Step
 from trigan.networks.noise import drawing, random_layers
 from trigan.rng import hash64
@@ -108,7 +110,8 @@ class PlayersModule(pl.LightningModule):
         for network in self.networks.values():
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter faster on the CPU, the same numbers to rounding
         self.selector: Selector | None = None
-        self._settle: Callable[[nn.Module], None] | None = None
+        self.snapshots: Snapshots | None = None
+        self._settle: Settle = nn.Module.eval
 
     # Lightning's side -------------------------------------------------------------------------------------------
 
@@ -133,7 +136,10 @@ class PlayersModule(pl.LightningModule):
         self._charge(pattern, lambda: self._play(index, due), world.world_size())
         self.done = index + 1
         if self.selector is not None and self.done in self.selector.due:
-            self._charge("choice", self._choose, 1)  # every rank looks at all images; what one does is charged
+            choose = partial(self._show, self.selector.consider)
+            self._charge("choice", choose, 1)  # every rank looks at all images; what one does is charged
+        if self.snapshots is not None and self.done in self.snapshots.due:
+            self._show(self.snapshots.take)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Counters travel with the weights: primitives only."""
@@ -191,15 +197,14 @@ class PlayersModule(pl.LightningModule):
                     parameter.requires_grad_(name == player)
         return mover
 
-    def watch(self, selector: Selector, settle: Callable[[nn.Module], None]) -> None:
-        """Let ``selector`` consider the classifier along the way, made ready for evaluation by ``settle``."""
-        self.selector, self._settle = selector, settle
+    def watch(self, settle: Settle, selector: Selector | None, snapshots: Snapshots | None = None) -> None:
+        """Show the classifier along the way to those who are there; ``settle`` makes it ready for evaluation."""
+        self.selector, self.snapshots, self._settle = selector, snapshots, settle
 
-    def _choose(self) -> None:
-        """Let the selector look, in the precision of the weights: statistics are not settled in bfloat16."""
-        if self.selector is not None and self._settle is not None:
-            with torch.autocast(self.device.type, enabled=False):
-                self.selector.consider(self.result("classifier"), self._settle, self.done)
+    def _show(self, look: Callable[[nn.Module, Settle, int], None]) -> None:
+        """Show the classifier in the precision of the weights: statistics are not settled in bfloat16."""
+        with torch.autocast(self.device.type, enabled=False):
+            look(self.result("classifier"), self._settle, self.done)
 
     @property
     def flops_of_a_choice(self) -> int:

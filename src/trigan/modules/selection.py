@@ -2,26 +2,36 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from trigan.artifacts.identity import IF_SET
 from trigan.data.inputs import Input, image_batches
 from trigan.errors import ConfigError
 from trigan.modules.checks import require
 
+#: Makes a network ready for evaluation.
+Settle = Callable[[nn.Module], object]
+
 
 @dataclass(frozen=True)
 class Selection:
-    """``rule``: ``last``, ``val`` (best of ``candidates`` evenly spaced ones), or ``auto``: val where there is V."""
+    """``rule``: ``last``, ``val`` (best of ``candidates`` evenly spaced ones), or ``auto``: val where there is V.
+
+    ``snapshots`` (1 or more, or None) of C are kept beside the one that is taken, for a curve of test error; nothing
+    chooses among them.
+    """
 
     rule: Literal["auto", "last", "val"] = "auto"
     candidates: int = 10
+    snapshots: int | None = field(default=None, metadata=IF_SET)
 
     def __post_init__(self) -> None:
         require(self.candidates >= 1, "candidates", self.candidates, "at least 1")
+        require(self.snapshots is None or self.snapshots >= 1, "snapshots", self.snapshots, "at least 1, or null")
 
     def resolve(self, validation: bool) -> Literal["last", "val"]:
         """The rule that holds, given whether there are validation labels."""
@@ -48,7 +58,7 @@ class Selector(nn.Module):
         self._validation = validation
 
     @torch.no_grad()
-    def consider(self, network: nn.Module, settle: Callable[[nn.Module], None], step: int) -> None:
+    def consider(self, network: nn.Module, settle: Settle, step: int) -> None:
         """Take ``network``, settled for evaluation, if it is as accurate on V as the best so far."""
         candidate = copy.deepcopy(network)
         settle(candidate)

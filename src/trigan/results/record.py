@@ -78,6 +78,14 @@ class Stage(TypedDict):
     images: dict[str, int]
 
 
+class Point(TypedDict):
+    """One point of a curve of test accuracy: of C after so many images of its last fit."""
+
+    images: int
+    accuracy: float
+    weights: str
+
+
 class Result(TypedDict):
     """The canonical part: metrics, what was seen, hashes, counted cost."""
 
@@ -88,6 +96,7 @@ class Result(TypedDict):
     labels: dict[str, int]
     test: Scores
     validation: NotRequired[Scores]
+    curve: NotRequired[list[Point]]
     selection: NotRequired[Any]
     weights: dict[str, str]
     predictions: str

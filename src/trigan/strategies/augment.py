@@ -162,25 +162,26 @@ class Augment:
         stamps: tuple[str, ...] = ()
         if len(collected.data):
             extra = Extra(self.classifier.augmentation, self.samples.weight, self.samples.per_step)
-            classifier, step = self.schedule.train(self.classifier, inputs, collected.data, extra, workshop)
+            trained = self.schedule.train(self.classifier, inputs, collected.data, extra, workshop)
         else:
             _log.warning(
                 "none of %d candidates passed the filters: C is trained on the real images alone (see "
                 "strategy.label_threshold, strategy.samples.filters, strategy.gan.steps)",
                 collected.looked_at,
             )
-            trained = workshop.train("classifier", self.classifier, inputs)
-            classifier, step, stamps = trained.networks["classifier"], trained.step, ("no-samples",)
+            trained, stamps = workshop.train("classifier", self.classifier, inputs), ("no-samples",)
+        classifier = trained.networks["classifier"]
         return Outcome(
             classifier,
             {"classifier": classifier, **networks},
             Sees(len(view.labelled.labels), len(view.unlabelled) if looks else 0, selection_labels(inputs, rule)),
             rule,
-            step,
+            trained.step,
             overall_status(workshop),
             stamps=stamps,
             generator=networks.get("generator"),
             notes=_notes(collected, view.spec.classes),
+            earlier=trained.earlier,
         )
 
     def blank(self, spec: DataSpec, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> dict[str, nn.Module]:

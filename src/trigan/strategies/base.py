@@ -27,7 +27,8 @@ class Outcome:
 
     ``classifier`` maps images, float (N, C, S, S) in [-1, 1], to logits (N, K); its ``embed``, if it has one, gives
     what its last layer sees, (N, F). ``probabilistic`` says whether the logits' softmax means anything. ``generator``
-    is what samples come from, where there is one; ``weights`` are all players.
+    is what samples come from, where there is one; ``weights`` are all players. ``earlier``: the
+    classifier along its last fit, by images seen, where ``selection.snapshots`` asks for it; for a curve of test error.
     """
 
     classifier: nn.Module
@@ -40,6 +41,7 @@ class Outcome:
     generator: nn.Module | None = None
     stamps: tuple[str, ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
+    earlier: Mapping[int, nn.Module] = field(default_factory=dict)
 
     def classify(self, images: Tensor) -> Tensor:
         """Logits (N, K) for images float (N, C, S, S) in [-1, 1]."""

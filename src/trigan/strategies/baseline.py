@@ -143,6 +143,11 @@ class Baseline:
             raise ConfigError(
                 "strategy.matched_flops goes with strategy.unlabelled=none or fixmatch, not self_training"
             )
+        if self.spend != "longer" and self.classifier.selection.snapshots is not None:
+            raise ConfigError(
+                f"selection.snapshots: strategy.spend={self.spend} has several fits, and a curve is one fit's; take "
+                "strategy.spend=longer or selection.snapshots=null"
+            )
 
     def run(self, view: TrainingView, workshop: Workshop) -> Outcome:
         if self.matched_flops is not None and self.spend == "restarts" and view.validation is None:
@@ -180,6 +185,7 @@ class Baseline:
             overall_status(workshop),
             stamps=stamps,
             notes=notes,
+            earlier=members[0].earlier,
         )
 
     def blank(self, spec: DataSpec, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> dict[str, nn.Module]:

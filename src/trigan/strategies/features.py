@@ -58,6 +58,11 @@ class Features:
             )
         if not self.trunk.has_network and isinstance(self.probe, FineTune):
             raise ConfigError("strategy.probe=fine_tune needs a network: set strategy.trunk=trained or untrained")
+        if self.selection.snapshots is not None:
+            raise ConfigError(
+                f"selection.snapshots={self.selection.snapshots}: strategy=features fits no classifier on images over "
+                "time; leave it at null"
+            )
         if self.pretrain.data is not None:
             self._check_transfer()
 

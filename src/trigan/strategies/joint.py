@@ -24,7 +24,7 @@ class Joint:
         trained = workshop.train("joint", self.joint, inputs)
         rule = self.joint.selection.resolve("validation" in inputs)
         sees = Sees(len(view.labelled.labels), len(view.unlabelled), selection_labels(inputs, rule))
-        networks = trained.networks
+        networks = {name: network for name, network in trained.networks.items() if name != "snapshots"}
         return Outcome(
             networks["classifier"],
             networks,
@@ -34,6 +34,7 @@ class Joint:
             overall_status(workshop),
             generator=networks["generator"],
             notes={"objective": type(self.joint.objective).__name__},
+            earlier=trained.earlier,
         )
 
     def blank(self, spec: DataSpec, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> dict[str, nn.Module]:

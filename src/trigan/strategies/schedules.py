@@ -4,15 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from torch import nn
-
 from trigan.data.inputs import Input
 from trigan.errors import ConfigError
 from trigan.modules.classifier import ClassifierStage
 from trigan.modules.criteria import Extra
 from trigan.modules.selection import Selection
 from trigan.strategies.pretrained import Pretrained
-from trigan.strategies.workshop import Workshop
+from trigan.strategies.workshop import Trained, Workshop
 
 
 class SampleSchedule(Protocol):
@@ -20,8 +18,8 @@ class SampleSchedule(Protocol):
 
     def train(
         self, stage: ClassifierStage, inputs: Mapping[str, Input], samples: Input, extra: Extra, workshop: Workshop
-    ) -> tuple[nn.Module, int]:
-        """C, and the step that the selection rule took; ``extra`` is how samples count beside real images."""
+    ) -> Trained:
+        """C, with the step that the selection rule took; ``extra`` is how samples count beside real images."""
         ...
 
 
@@ -31,10 +29,9 @@ class Mixed:
 
     def train(
         self, stage: ClassifierStage, inputs: Mapping[str, Input], samples: Input, extra: Extra, workshop: Workshop
-    ) -> tuple[nn.Module, int]:
+    ) -> Trained:
         whole = replace(stage, terms=(*stage.terms, extra))
-        trained = workshop.train("classifier", whole, {**inputs, "extra": samples})
-        return trained.networks["classifier"], trained.step
+        return workshop.train("classifier", whole, {**inputs, "extra": samples})
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ class Pretrain:
 
     def train(
         self, stage: ClassifierStage, inputs: Mapping[str, Input], samples: Input, extra: Extra, workshop: Workshop
-    ) -> tuple[nn.Module, int]:
+    ) -> Trained:
         first = self.first(stage.steps)
         # A network that saw samples is settled on real images, also where nothing but the next part looks at it.
         real = inputs.get("statistics", Input(inputs["labelled"].images))
@@ -70,7 +67,7 @@ class Pretrain:
             optimizer=replace(optimizer, learning_rate=self.rate * optimizer.learning_rate),
         )
         trained = workshop.train("classifier", after, inputs)
-        return trained.networks["classifier"], begun.step + trained.step
+        return replace(trained, step=begun.step + trained.step)
 
     def first(self, steps: int) -> int:
         """How many of the steps are on samples; each part has one at least."""

@@ -53,6 +53,11 @@ class Trained:
     reused: bool
     seconds: float | None = None
 
+    @property
+    def earlier(self) -> dict[int, Any]:
+        """The classifier along the fit, by images seen; empty where ``selection.snapshots`` asked for none."""
+        return self.networks["snapshots"].taken() if "snapshots" in self.networks else {}
+
 
 @dataclass
 class Workshop:
