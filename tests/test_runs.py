@@ -175,6 +175,39 @@ def test_the_seal_is_broken_once_and_last(
     assert record(directory)["result"]["status"] == "finished"
 
 
+@pytest.mark.parametrize("strategy", ["baseline", "augment", "joint"])
+def test_snapshots_give_a_curve_that_ends_at_the_score(
+    strategy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They change nothing else in the result, and are frozen before the seal is broken."""
+    source = ("strategy.source=labelled", "strategy.label_threshold=0") if strategy == "augment" else ()
+    chosen = ["run", *small(f"strategy={strategy}", *source, f"paths.outputs={tmp_path}")]
+    assert main(chosen) == 0
+    without = record(Path(capsys.readouterr().out.strip()))["result"]
+    for _ in range(2):  # the second time, the stages come from the store
+        assert main([*chosen, "selection.snapshots=2"]) == 0
+        directory = Path(capsys.readouterr().out.strip())
+        result = record(directory)["result"]
+        curve = result.pop("curve")
+        shutil.rmtree(directory)
+        assert [point["images"] for point in curve] == [64, 128]
+        assert curve[-1]["accuracy"] == result["test"]["accuracy"]
+        assert curve[-1]["weights"] == result["weights"]["classifier"] != curve[0]["weights"]
+        assert without == {**result, "stages": without["stages"]}
+
+
+def test_what_has_no_single_fit_takes_no_snapshots(capsys: pytest.CaptureFixture[str]) -> None:
+    for chosen, said in (
+        (["strategy=features"], "selection.snapshots=2: strategy=features fits no classifier on images over time"),
+        (
+            ["strategy=baseline", "strategy.matched_flops=1e9", "strategy.spend=ensemble"],
+            "selection.snapshots: strategy.spend=ensemble has several fits",
+        ),
+    ):
+        assert main(["run", *small(*chosen), "selection.snapshots=2"]) == 2
+        assert said in capsys.readouterr().err
+
+
 def test_a_debug_run_is_kept_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "work").mkdir()
     place = os.getcwd()

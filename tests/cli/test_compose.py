@@ -11,7 +11,10 @@ from trigan.errors import ConfigError
 LINES = {
     "arch=dcgan": "arch: no such setting; nearest: architecture",
     "architecture=lage": "architecture=lage: no such choice; choices: large, small; nearest: large",
-    "architecture=mine": "architecture=mine: no such choice; choices: large, small; choices of your own are found with --config-dir FOLDER",
+    "architecture=mine": (
+        "architecture=mine: no such choice; choices: large, small; "
+        "choices of your own are found with --config-dir FOLDER"
+    ),
     "architecture.widht=3": "architecture.widht: no such setting; nearest: architecture.width",
     "width=3": "width: no such setting; nearest: architecture.width",
     "strategy={stepz:3}": "strategy.stepz: no such setting; nearest: strategy.steps",

@@ -203,6 +203,18 @@ def test_what_tells_jobs_apart_is_not_overridden(composer: Composer, tmp_path: P
         Plan(composer, study, [override])
 
 
+def test_below_a_choice_that_all_jobs_share_a_study_takes_settings(composer: Composer, tmp_path: Path) -> None:
+    """``data.root=FOLDER`` is needed wherever the columns of a scale choose the same data; where they differ, not."""
+    columns = [{"name": str(size), "set": ["data=plain", f"data.size={size}"]} for size in (8, 16)]
+    study = read(write(tmp_path, columns=columns))
+    assert Plan(composer, study, ["data.fingerprint=x"]).variant() == "data.fingerprint=x"
+    with pytest.raises(ConfigError, match=r"data.size=4: study table sets data.size itself, job by job"):
+        Plan(composer, study, ["data.size=4"])
+    two = [{"name": name, "set": [f"data={name}"]} for name in ("plain", "rooted")]
+    with pytest.raises(ConfigError, match=r"data.fingerprint=x: study table sets data itself, job by job"):
+        Plan(composer, read(write(tmp_path, columns=two)), ["data.fingerprint=x"])
+
+
 def test_settings_that_change_results_make_a_table_of_their_own(composer: Composer, tmp_path: Path) -> None:
     study = read(write(tmp_path))
     assert Plan(composer, study, ["trainer.devices=2", f"paths.outputs={tmp_path}"]).variant() == ""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from trigan.errors import ConfigError
 from trigan.results.record import Record
 from trigan.results.render import render_csv, render_markdown, render_terminal
 from trigan.results.table import Family, Table, TableSpec, build_table
@@ -189,3 +190,38 @@ def test_a_search_that_chose_settings_is_named(records: MakeAll) -> None:
     places = {("found", "all"): records([0.8, 0.9], config=tuned), ("bare", "all"): records([0.7, 0.8])}
     text = render_markdown(build_table(places, TableSpec("t", ("found", "bare"), ("all",))))
     assert "- Settings chosen by the search joint-3f (20 trials on 40 validation labels): found." in text
+
+
+def test_a_gain_is_taken_apart_step_by_step(records: MakeAll) -> None:
+    seen = {"L": 100, "U": 900, "V": 0, "X": 0}
+    places = {
+        ("bare", "x"): records([0.70, 0.72, 0.74]),
+        ("classic", "x"): records([0.80, 0.83, 0.83]),
+        ("game", "x"): records([0.81, 0.83, 0.82], sees=seen),
+    }
+    chains = {"game": (("augmentation", "bare"), ("the game, and U", "classic"))}
+    table = build_table(places, TableSpec("t", ("bare", "classic", "game"), ("x",), reference="bare", chains=chains))
+    text = render_markdown(table)
+    assert "| game | augmentation | classic minus bare | +10.0 (+9.0 to +11.0) |" in text
+    assert "| game | the game, and U | game minus classic | 0.0 (-1.0 to +1.0) |" in text, "a step may add sight"
+    total = sum(step.difference.mean for step in table.steps["game", "x"])  # type: ignore[misc]
+    assert total == pytest.approx(0.82 - 0.72)
+    with pytest.raises(ConfigError, match="'other' is no row"):
+        TableSpec("t", ("a",), ("x",), chains={"a": (("all", "other"),)})
+
+
+def test_curves_of_test_error_stand_beside_the_images(records: MakeAll, record: Callable[..., Record]) -> None:
+    def point(images: int, accuracy: float) -> dict[str, object]:
+        return {"images": images, "accuracy": accuracy, "weights": "ab"}
+
+    found = [record(0.9 + t / 100, t, curve=[point(64, 0.5 + t / 10), point(1280, 0.9 + t / 100)]) for t in range(3)]
+    found.append(record(0.96, 1, seed=9, curve=[point(64, 0.4), point(1280, 0.96)]))
+    table = build_table({("a", "x"): found, ("b", "x"): records([0.5] * 3)}, TableSpec("t", ("a", "b"), ("x",)))
+    assert table.cells["a", "x"].curve == {
+        64: pytest.approx([0.5, 0.5, 0.3]),
+        1280: pytest.approx([0.1, 0.065, 0.08]),
+    }
+    text = render_markdown(table)
+    assert "| a | 64: 43.3 (30.0 to 50.0); 1.28k: 8.2 (6.5 to 10.0) |" in text
+    other = build_table({("a", "x"): found}, TableSpec("t", ("a",), ("x",), metric="macro_f1"))
+    assert "by images seen" not in render_markdown(other)

@@ -14,11 +14,13 @@ from test_html import Outline
 from trigan.errors import ArtifactError
 from trigan.evaluation.calibration import reliability
 from trigan.results.cell import Cell
+from trigan.results.record import Record
 from trigan.results.report import classes, cost, feature_map, origin, outputs, samples, scores, training
 from trigan.results.report.chart import Axis, from_zero, linear, number
 from trigan.results.report.material import Material, read_features, read_metrics, read_predictions, typical
 from trigan.results.report.page import render_report
 from trigan.results.statistics import t_interval
+from trigan.results.table import build_table
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +172,28 @@ def test_confusion_is_the_mean_share_over_runs(material: Material) -> None:
     assert share.sum(axis=1) == pytest.approx([1.0, 1.0])
     assert share[0, 0] == pytest.approx(np.mean([0.8, 0.9, 1.0, 0.8, 0.9]))
     assert "Most often confused: zero as one (12\u00a0%), one as zero (10\u00a0%)" in classes.confusion(material).body
+
+
+def test_test_error_while_training_is_drawn_where_there_are_snapshots(tmp_path: Path) -> None:
+    material = small_study(tmp_path)
+    assert training.errors(material) is None
+    for record in cell(material, "joint").records:
+        final = record["result"]["test"]["accuracy"]
+        record["result"]["curve"] = [
+            {"images": 640, "accuracy": 0.25, "weights": "a"},
+            {"images": 6400, "accuracy": final, "weights": "b"},
+        ]
+    material = Material(material.heading, build_table(places(material), material.table.spec), material.folders)
+    section = training.errors(material)
+    assert section is not None
+    last = 100 - 100 * np.mean([record["result"]["test"]["accuracy"] for record in cell(material, "joint").records])
+    assert f"joint from 75 after 640 images to {last:.2g} after 6400" in section.body
+    assert section.body.count("<svg") == 2, "a chart and its key's line"
+    assert "Test error while training" in render_report(material)
+
+
+def places(material: Material) -> dict[tuple[str, str], list[Record]]:
+    return {place: list(cell.records) for place, cell in material.table.cells.items() if cell.records}
 
 
 @pytest.mark.parametrize(("names", "slanted"), [(["cat", "dog"], False), (["airplane", "automobile"], True)])

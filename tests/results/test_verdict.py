@@ -34,7 +34,14 @@ def table(records: Records, gain: float = 0.05, noise: float = 0.002, n: int = 1
     }
     family = Family(("joint",), ("bare", "classic", "FixMatch"))
     spec = TableSpec(
-        "t", ("bare", "classic", "FixMatch", "joint"), ("all",), tuple(range(n)), "accuracy", "classic", family
+        "t",
+        ("bare", "classic", "FixMatch", "joint"),
+        ("all",),
+        tuple(range(n)),
+        "accuracy",
+        "classic",
+        family,
+        chains=CHAINS,
     )
     return build_table(places, spec)
 
@@ -51,7 +58,7 @@ def curve(records: Records, n: int = 10, slope: float = 0.1) -> Curve:
 
 
 def test_a_clear_gain_is_shown_and_taken_apart(records: Records) -> None:
-    (one,) = findings(table(records), "all", CHAINS, curve(records))
+    (one,) = findings(table(records), "all", curve(records))
     assert one.gain.against == "FixMatch"
     assert one.resolved
     assert one.helps
@@ -71,14 +78,14 @@ def test_a_clear_gain_is_shown_and_taken_apart(records: Records) -> None:
 
 
 def test_a_loss_is_shown(records: Records) -> None:
-    (one,) = findings(table(records, gain=-0.05), "all", CHAINS, None)
+    (one,) = findings(table(records, gain=-0.05), "all", None)
     assert one.resolved
     assert not one.helps
     assert one.worth is None
 
 
 def test_what_is_not_resolved_says_how_many_trials_would(records: Records) -> None:
-    (one,) = findings(table(records, gain=0.004, noise=0.02), "all", CHAINS, None)
+    (one,) = findings(table(records, gain=0.004, noise=0.02), "all", None)
     assert not one.resolved
     assert one.detectable is not None
     assert one.more is not None
@@ -92,7 +99,7 @@ def test_what_is_not_resolved_says_how_many_trials_would(records: Records) -> No
 def test_no_number_of_trials_resolves_a_small_gain_on_redrawn_test_sets(records: Records) -> None:
     """Trials that redraw the test set overlap, so more of them bring less and less (Nadeau and Bengio)."""
     built = table(records, gain=0.004, noise=0.02, redrawn=True)
-    (one,) = findings(built, "all", CHAINS, None)
+    (one,) = findings(built, "all", None)
     assert not one.resolved
     assert one.more is None
     page = render_verdict(Circumstances("digits", 10, 10, 1.0, "x"), built, [one], None)
@@ -100,7 +107,7 @@ def test_no_number_of_trials_resolves_a_small_gain_on_redrawn_test_sets(records:
 
 
 def test_few_trials_decide_nothing(records: Records) -> None:
-    found = findings(table(records, n=3), "all", CHAINS, curve(records, 3))
+    found = findings(table(records, n=3), "all", curve(records, 3))
     assert not found[0].resolved
     assert found[0].worth is not None
     assert found[0].worth.low is None
@@ -130,7 +137,7 @@ def test_trials_that_the_curve_lacks_are_left_out(records: Records) -> None:
 
 def test_the_page(records: Records) -> None:
     built = table(records)
-    found = findings(built, "all", CHAINS, curve(records))
+    found = findings(built, "all", curve(records))
     told = Circumstances("digits", 10, 10, 12.3, "trigan verdict data=digits", ("comparison.png",))
     page = render_verdict(told, built, found, curve(records))
     assert page.startswith("# Verdict: digits, 10 labels per class\n\n**Shown to help, over the strongest baseline")
@@ -143,7 +150,7 @@ def test_the_page(records: Records) -> None:
     assert "![Scores of all rows, every trial a dot](comparison.png)" in page
     assert "`trigan verdict data=digits`: 10 trials in 12 minutes." in page
     assert "### t: test accuracy, %" in page
-    none = render_verdict(told, table(records, gain=-0.05), findings(table(records, gain=-0.05), "all", {}, None), None)
+    none = render_verdict(told, table(records, gain=-0.05), findings(table(records, gain=-0.05), "all", None), None)
     assert (
         "**No way of using a GAN is shown to help, over the strongest baseline that saw the same images. Shown" in none
     )
@@ -154,7 +161,7 @@ def test_runs_without_samples_are_said_beside_the_verdict(records: Records) -> N
     built = table(records)
     for record in built.cells["joint", "all"].records[:2]:
         record["result"]["stamps"] = ["no-samples"]
-    page = render_verdict(Circumstances("digits", 10, 10, 12.3, "c"), built, findings(built, "all", CHAINS, None), None)
+    page = render_verdict(Circumstances("digits", 10, 10, 12.3, "c"), built, findings(built, "all", None), None)
     assert "| helps; in 2 of its runs no sample passed the filters, and C saw real images alone |" in page
 
 
@@ -164,6 +171,6 @@ def test_runs_without_samples_are_said_beside_the_verdict(records: Records) -> N
 def test_label_equivalents_have_two_digits(records: Records, gain: float, said: str) -> None:
     """The curve is .7 at 5 labels and .1 more for each doubling; the row lies at .8 and the gain."""
     built = table(records, gain=gain, noise=0.0, n=3)
-    found = findings(built, "all", CHAINS, curve(records, 3))
+    found = findings(built, "all", curve(records, 3))
     page = render_verdict(Circumstances("digits", 10, 3, 12.3, "c"), built, found, curve(records, 3))
     assert f"| {said}" in page

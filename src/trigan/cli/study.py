@@ -99,12 +99,15 @@ class Plan:
 
 def _refuse_clashes(study: StudyFile, overrides: Sequence[str]) -> None:
     lines = [setting for line in (*study.rows, *study.columns) for setting in line.set]
-    own = {setting.partition("=")[0] for setting in lines} | {"trial", "study", "row"}
+    values: dict[str, set[str]] = {"trial": set(), "study": set(), "row": set()}
+    for setting in lines:
+        name, _, value = setting.partition("=")
+        values.setdefault(name, set()).add(value)
     for override in overrides:
         key = override.partition("=")[0]
-        clash = next(
-            (name for name in sorted(own) if f"{key}.".startswith(f"{name}.") or name.startswith(f"{key}.")), None
-        )
+        # Below a choice that is the same wherever it is made, such as data=mnist, there is no job by job: data.root.
+        below = [name for name in values if key.startswith(f"{name}.") and len(values[name]) > 1]
+        clash = min([*below, *(name for name in values if f"{name}.".startswith(f"{key}."))], default=None)
         if clash is not None:
             raise ConfigError(
                 f"{override}: study {study.name} sets {clash} itself, job by job; edit a copy of its study.yaml, "

@@ -47,6 +47,7 @@ def study_table(study: StudyFile, cells: Sequence[Cell], outputs: Path) -> Table
         family=Family(*study.reading.family) if study.reading.family else None,
         margin=study.reading.margin,
         metric=study.reading.metric,
+        chains=study.reading.chains,
     )
     mine = [
         one for one in published_figures(study) if one.row in ("", *spec.rows) and one.column in ("", *spec.columns)

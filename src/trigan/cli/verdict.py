@@ -67,7 +67,7 @@ class _Course:
         self.study = replace(study, columns=(Line(name, ()),))
         reference = next(row for row in study.rows if row.name == study.reading.reference)
         columns = tuple(Line(f"{n} a class", (f"{_LABELS}={n}",)) for n in budgets if n != self.labels)
-        self.curve = replace(study, rows=(reference,), columns=columns, reading=replace(study.reading, family=None))
+        self.curve = replace(study, rows=(reference,), columns=columns, reading=study.reading.of([reference.name]))
         self.budgets = budgets
         self.done: list[int] = []
         self.cells: list[Cell] = []
@@ -117,7 +117,7 @@ class _Course:
             folder.mkdir(parents=True, exist_ok=True)
         comparison(table, folder / "comparison.png")
         told = Circumstances(self.data, self.labels, len(trials), self.seconds / 60, command, ("comparison.png",))
-        page = render_verdict(told, table, findings(table, column, self.study.reading.chains, curve), curve)
+        page = render_verdict(told, table, findings(table, column, curve), curve)
         write_atomically(folder / "verdict.md", page.encode())
         console = Console()
         if console.is_terminal:

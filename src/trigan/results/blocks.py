@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from trigan.results.record import SEES
 from trigan.results.table import Table
-from trigan.results.wording import Wording, count, flops, p_value, players, published
+from trigan.results.wording import Wording, count, flops, images, p_value, players, published
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,8 @@ class Block:
 
 
 def blocks(table: Table, wording: Wording) -> list[Block]:
-    """Results of all columns; for each column the primary comparisons, sight and cost, and every trial; other figures.
+    """Results of all columns; for each column the primary comparisons, attributions, curves, sight and cost, and every
+    trial; other figures.
 
     A column of results has one of published figures beside it where there are any from the same conditions; those from
     other conditions make the last block.
@@ -33,6 +34,8 @@ def blocks(table: Table, wording: Wording) -> list[Block]:
     for column in table.spec.columns:
         where = f" on {column}" if len(table.spec.columns) > 1 else ""
         found += _primary(table, wording, column, where)
+        found += _attribution(table, wording, column, where)
+        found += _curves(table, wording, column, where)
         found += _sight(table, column, where)
         found += _trials(table, wording, column, where)
     return found + _elsewhere(table)
@@ -104,6 +107,32 @@ def _primary(table: Table, wording: Wording, column: str, where: str) -> list[Bl
     header = ("row", "strongest baseline", "difference", "n", *names)
     groups = ((1, 4), (4, 7)) if with_p else ()
     return [Block(f"Primary comparisons{where}", header, tuple(rows), groups=groups, tight=frozenset(range(2, 7)))]
+
+
+def _attribution(table: Table, wording: Wording, column: str, where: str) -> list[Block]:
+    """Each chain, step by step, whatever its rows saw: that is what a step may add."""
+    rows = [
+        (row, step.adds, f"{one.row} minus {one.against}", wording.difference(one, with_p=False))
+        for row in table.spec.chains
+        for step in table.steps[row, column]
+        for one in (step.difference,)
+    ]
+    header = ("row", "step", "of", "difference")
+    groups = ((1, 2), (2, 4))
+    title = f"Where a gain comes from{where}"
+    return [Block(title, header, tuple(rows), groups=groups, tight=frozenset({3}))] if rows else []
+
+
+def _curves(table: Table, wording: Wording, column: str, where: str) -> list[Block]:
+    """Test error along C's last fit; for accuracy alone, which is all that snapshots are asked for."""
+    rows = []
+    for row in table.spec.rows if table.spec.metric == "accuracy" else ():
+        points = table.cells[row, column].curve
+        if points:
+            text = "; ".join(f"{images(seen)}: {wording.spread(errors)}" for seen, errors in points.items())
+            rows.append((row, text))
+    title = f"Test error in % by images seen{where}"
+    return [Block(title, ("row", "images of C's last fit: error"), tuple(rows), tight=frozenset({1}))] if rows else []
 
 
 def _sight(table: Table, column: str, where: str) -> list[Block]:

@@ -63,6 +63,19 @@ class Cell:
                 found[trial] = fmean(numbers)
         return found
 
+    @cached_property
+    def curve(self) -> dict[int, list[float]]:
+        """Test error along C's last fit: by images seen, that of each trial which was asked at that moment."""
+        found: dict[int, list[float]] = {}
+        for group in self.by_trial.values():
+            errors: dict[int, list[float]] = {}
+            for record in group:
+                for point in record["result"].get("curve", ()):
+                    errors.setdefault(point["images"], []).append(1.0 - point["accuracy"])
+            for images, seeds in errors.items():
+                found.setdefault(images, []).append(fmean(seeds))
+        return dict(sorted(found.items()))
+
     @property
     def n(self) -> int:
         """How many trials have a value."""

@@ -8,6 +8,7 @@ from statistics import fmean
 from types import MappingProxyType
 
 from trigan.errors import ConfigError
+from trigan.results.attribution import Chain, Step, steps
 from trigan.results.cell import METRICS, Cell, Metric
 from trigan.results.contrast import (
     Contrast,
@@ -48,6 +49,7 @@ class TableSpec:
         reference: the row that differences are taken to; None for no differences.
         family: primary comparisons, or None.
         margin: the dagger's margin, in points (percent scores alone have daggers).
+        chains: of rows whose gain is divided among steps.
     """
 
     title: str
@@ -58,6 +60,7 @@ class TableSpec:
     reference: str | None = None
     family: Family | None = None
     margin: float = 0.5
+    chains: Mapping[str, Chain] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
@@ -66,7 +69,8 @@ class TableSpec:
             if not names or len(set(names)) != len(names):
                 raise ConfigError(f"table: {kind} should be one or more different names, got {list(names)}")
         family = () if self.family is None else (*self.family.rows, *self.family.baselines)
-        for name in (*family, *(() if self.reference is None else (self.reference,))):
+        chained = (name for row, chain in self.chains.items() for name in (row, *(start for _, start in chain)))
+        for name in (*family, *chained, *(() if self.reference is None else (self.reference,))):
             if name not in self.rows:
                 raise ConfigError(f"table: {name!r} is no row; rows are {', '.join(self.rows)}")
         if self.margin <= 0:
@@ -94,6 +98,7 @@ class Table:
     not_worse: frozenset[Place] = frozenset()
     detectable: Mapping[str, Detectable] = field(default_factory=dict)
     published: tuple[Placed, ...] = ()
+    steps: Mapping[Place, tuple[Step, ...]] = field(default_factory=dict)
 
     def beside(self, place: Place) -> tuple[Figure, ...]:
         """The published figures that were got under the very conditions of a cell."""
@@ -132,6 +137,13 @@ def build_table(records: Mapping[Place, Sequence[Record]], spec: TableSpec, publ
         frozenset(place for place in cells if _dagger(place, cells, best, spec)),
         MappingProxyType(detectable),
         place(published, cells),
+        MappingProxyType(
+            {
+                (row, column): steps(row, column, chain, cells)
+                for row, chain in spec.chains.items()
+                for column in spec.columns
+            }
+        ),
     )
 
 

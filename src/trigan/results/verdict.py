@@ -7,8 +7,9 @@ from statistics import fmean
 
 import numpy as np
 
+from trigan.results.attribution import Step
 from trigan.results.cell import Cell
-from trigan.results.contrast import Contrast, correction, measured
+from trigan.results.contrast import Contrast, correction
 from trigan.results.statistics import minimal_detectable_difference, summarise
 from trigan.results.table import Table
 
@@ -16,14 +17,6 @@ from trigan.results.table import Table
 MOST_TRIALS = 200
 #: Resamples of the trials behind an interval of label-equivalents, and their seed.
 RESAMPLES, SEED = 2_000, 0
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of an attribution: what it adds, and the difference between the rows with and without it."""
-
-    adds: str
-    difference: Contrast
 
 
 @dataclass(frozen=True)
@@ -93,14 +86,8 @@ class Finding:
         return self.resolved and (self.gain.mean or 0.0) > 0
 
 
-def findings(
-    table: Table, column: str, chains: Mapping[str, Sequence[tuple[str, str]]], curve: Curve | None
-) -> tuple[Finding, ...]:
-    """One finding for each primary comparison of the column.
-
-    Args:
-        chains: for a row, (what is added, the row that the step starts from), first step first.
-    """
+def findings(table: Table, column: str, curve: Curve | None) -> tuple[Finding, ...]:
+    """One finding for each primary comparison of the column."""
     found = []
     reference = table.cells[str(table.spec.reference), column]
     for gain in table.primary:
@@ -116,7 +103,7 @@ def findings(
                 detectable,
                 more,
                 equivalent(curve, cell.values) if curve is not None else None,
-                _steps(gain.row, column, chains.get(gain.row, ()), table),
+                table.steps.get((gain.row, column), ()),
                 _ratio(cell, reference),
                 cell.stamps.get("no-samples", 0),
             )
@@ -128,14 +115,6 @@ def _ratio(cell: Cell, reference: Cell) -> float:
     if not cell.records or not reference.records or cell.flops is None or not reference.flops:
         return math.nan
     return cell.flops / reference.flops
-
-
-def _steps(row: str, column: str, chain: Sequence[tuple[str, str]], table: Table) -> tuple[Step, ...]:
-    ends = [start for _, start in chain[1:]] + [row] * bool(chain)
-    return tuple(
-        Step(adds, measured(end, start, column, table.cells[end, column], table.cells[start, column]))
-        for (adds, start), end in zip(chain, ends, strict=True)
-    )
 
 
 def _trials_needed(gain: Contrast, cell: Cell, against: Cell) -> tuple[float | None, int | None]:

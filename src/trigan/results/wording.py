@@ -1,12 +1,13 @@
 """Numbers as text: one place for decimals, units and the words in a table's cells."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trigan.results.cell import Cell, Metric
 from trigan.results.contrast import Contrast
 from trigan.results.published import Figure
 from trigan.results.record import SEES
+from trigan.results.statistics import evidence, summarise
 
 _PLAYERS = {"classifier": "C", "discriminator": "D", "generator": "G"}
 
@@ -50,10 +51,14 @@ class Wording:
         return "; ".join(parts)
 
     def _summary(self, cell: Cell) -> str:
-        summary = cell.summary
-        if summary is None or cell.evidence == "values":
-            return ", ".join(self.value(value) for value in cell.values.values())
-        if cell.evidence == "range" or summary.sd is None:
+        return self.spread(list(cell.values.values()))
+
+    def spread(self, values: Sequence[float]) -> str:
+        """One value a trial, by what their number allows: all of them, mean and range, or mean and deviation."""
+        if evidence(len(values)) == "values":
+            return ", ".join(self.value(value) for value in values)
+        summary = summarise(values)
+        if evidence(len(values)) == "range" or summary.sd is None:
             return f"{self.value(summary.mean)} ({self.value(summary.low)} to {self.value(summary.high)})"
         return f"{self.value(summary.mean)} ± {self.value(summary.sd)}"
 

@@ -52,6 +52,9 @@ def _sections(material: Material) -> Iterator[Section]:
     yield cost.section(material)
     yield outputs.reliability(material)
     yield feature_map.section(material)
+    along = training.errors(material)
+    if along is not None:
+        yield along
     yield training.curves(material)
     yield samples.section(material)
     yield origin.failures(material)

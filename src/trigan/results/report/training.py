@@ -1,16 +1,69 @@
-"""How the runs trained: losses of each player over images seen."""
+"""How the runs trained: test error and losses of each player over images seen."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 
 import numpy as np
 
 from trigan.results.curves import Curve, losses
 from trigan.results.html import escape
-from trigan.results.report.chart import Frame, chart, cross, figure, from_zero, key, line, linear, panels
+from trigan.results.report.chart import (
+    Axis,
+    Frame,
+    chart,
+    cross,
+    figure,
+    from_zero,
+    key,
+    line,
+    linear,
+    mark,
+    panels,
+    plain,
+)
 from trigan.results.report.material import METRICS, Material, Section, by_column, read_metrics, typical, which
 
+#: Errors in % that an axis may have ticks at.
+_ERRORS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
 #: Points of one curve on the page; a longer one is drawn by the means of that many stretches.
 POINTS = 120
+
+
+def errors(material: Material) -> Section | None:
+    """Test error along C's last fit, a line a row; None where no run kept snapshots."""
+    found = {
+        column: {row: cell.curve for row, cell in material.cells(column) if cell.curve}
+        for column in material.table.spec.columns
+    }
+    parts = {column: _errors(column, rows) for column, rows in found.items() if rows}
+    if not parts:
+        return None
+    words = (
+        "The classifier at evenly spaced moments of its last fit (<code>selection.snapshots</code>), asked when all "
+        "was over; nothing was chosen by these numbers. A line is the mean over trials, a dot a trial; errors are "
+        "drawn in logarithms."
+    )
+    return Section("errors", "Test error while training", f"<p>{words}</p>\n{by_column(material, parts)}")
+
+
+def _errors(column: str, rows: Mapping[str, Mapping[int, Sequence[float]]]) -> str:
+    percent = [100 * error for points in rows.values() for errors in points.values() for error in errors]
+    low = max((tick for tick in _ERRORS if tick <= min(percent)), default=_ERRORS[0])
+    high = min((tick for tick in _ERRORS if tick > max(percent)), default=_ERRORS[-1])
+    ticks = tuple((tick, plain(tick)) for tick in _ERRORS if low <= tick <= high)
+    y = Axis(low, high, ticks, "test error, %", log=True)
+    frame = Frame(from_zero(max(max(points) for points in rows.values()), "images seen"), y, 560, 320)
+    marks, entries, said = [], [], []
+    for index, (row, points) in enumerate(rows.items()):
+        means = {seen: 100 * fmean(errors) for seen, errors in points.items()}
+        marks.append(line([frame.at(seen, max(mean, low)) for seen, mean in means.items()], index))
+        dots = [frame.at(seen, max(100 * error, low)) for seen, errors in points.items() for error in errors]
+        marks += [mark(x, y, index, 2.0) for x, y in dots]
+        entries.append((line([(0, 6), (18, 6)], index), row))
+        first, last = min(means), max(means)
+        said.append(f"{row} from {means[first]:.2g} after {first} images to {means[last]:.2g} after {last}")
+    alt = f"Test error in % over images seen on {column}: {'; '.join(said)}"
+    return figure(chart(frame, marks, alt) + key(entries), "")
 
 
 def curves(material: Material) -> Section:
