@@ -14,7 +14,7 @@ from trigan.cli.finished import open_run
 from trigan.cli.main import main
 from trigan.data.types import Source
 from trigan.samples.filters import outputs as outputs_of
-from trigan.samples.generate import generate
+from trigan.samples.generate import Spread, generate
 
 torch.set_num_threads(1)
 
@@ -58,6 +58,21 @@ def test_a_conditional_generators_samples_are_read_back_as_data(
         assert torch.equal(source.images[source.labels == label], expected[labels == label])
     said = json.loads((root / "trigan.json").read_text())
     assert (said["run"], said["labels"], said["per_class"]["4"]) == (finished.run, "condition", 7)
+
+
+def test_latents_are_drawn_as_wide_as_asked_for(runs: Runs, tmp_path: Path, capsys: Capture) -> None:
+    root = tmp_path / "samples"
+    drawn(runs["conditional"], "--per-class", 5, "--out", root, "--truncation", 0.5, "--spread", 1.2)
+    finished = open_run(runs["conditional"])
+    expected = generate(finished.generator, 0, 50, torch.arange(50) % 10, spread=Spread(0.5, 1.2)).images
+    assert not torch.equal(expected, generate(finished.generator, 0, 50, torch.arange(50) % 10).images)
+    source = read_back("folder", root, tmp_path / "cache")
+    assert torch.equal(source.images[source.labels == 3], expected[torch.arange(50) % 10 == 3])
+    said = json.loads((root / "trigan.json").read_text())
+    assert (said["truncation"], said["spread"]) == (0.5, 1.2)
+    for option, value in (("--truncation", "0"), ("--spread", "nan"), ("--spread", "wide")):
+        drawn(runs["conditional"], "--per-class", 1, option, value, code=2)
+        assert f"{value}: expected a number above 0" in capsys.readouterr().err
 
 
 def test_a_larger_number_begins_with_a_smaller_one(runs: Runs, tmp_path: Path) -> None:

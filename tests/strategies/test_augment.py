@@ -22,7 +22,7 @@ from trigan.samples.filters import Agreement, Confidence, Realism
 from trigan.samples.generate import Spread, generate
 from trigan.strategies.augment import SampleSettings
 from trigan.strategies.baseline import Baseline
-from trigan.strategies.schedules import Pretrain
+from trigan.strategies.schedules import Mixed, Pretrain, SampleSchedule
 from trigan.strategies.workshop import Trained, Workshop
 
 from ..modules.tiny import TURNED, classifier_stage, gan_stage, same, view
@@ -269,6 +269,18 @@ def test_a_fit_of_one_step_has_no_two_parts(stages: _Stages) -> None:
     with pytest.raises(ConfigError, match=r"strategy.classifier.steps: 1 must be 2 or more"):
         recipe.run(view(), stages.workshop)
     assert [Pretrain(share).first(10) for share in (0.01, 0.5, 0.99)] == [1, 5, 9]
+
+
+@pytest.mark.parametrize("schedule", [Mixed(), Pretrain()])
+def test_what_the_schedule_does_not_read_is_told(
+    schedule: SampleSchedule, stages: _Stages, caplog: pytest.LogCaptureFixture
+) -> None:
+    """``trigan search augment`` draws weight and per_step whatever the schedule is, so they are no error."""
+    samples = SampleSettings(ratio=1, weight=0.7)
+    augment(source="noise", label_threshold=0.0, samples=samples, schedule=schedule).run(view(), stages.workshop)
+    line = "strategy.samples.weight=0.7 has no effect with strategy.schedule=pretrain"
+    assert (line in caplog.messages) == isinstance(schedule, Pretrain)
+    assert not any("per_step" in message for message in caplog.messages)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """``trigan sample``: labelled images from a finished run's generator, as a folder or a Parquet file."""
 
 import argparse
+import math
 from pathlib import Path
 
 from trigan.artifacts.atomic import write_json
@@ -10,6 +11,7 @@ from trigan.cli.finished import Finished, add_run_arguments, opened
 from trigan.cli.whole import MARK, check_place, whole_folder
 from trigan.errors import ArtifactError, ConfigError
 from trigan.samples.files import FolderWriter, ParquetWriter, Writer
+from trigan.samples.generate import Spread
 from trigan.samples.labelled import Quota, labelled_samples
 
 #: Exit code where fewer images were found than asked for.
@@ -69,6 +71,15 @@ def _parser() -> Parser:
         help=f"the probability that the run's classifier must give the label (default: {THRESHOLD} where it labels; "
         "a conditional generator's samples are not asked about unless this is given)",
     )
+    parser.add_argument(
+        "--truncation",
+        type=_above_zero,
+        metavar="T",
+        help="draw latents within -T..T: fewer bad samples, less variety (default: no bound)",
+    )
+    parser.add_argument(
+        "--spread", type=_above_zero, default=1.0, metavar="S", help="latents times S (default: 1, as in training)"
+    )
     parser.add_argument("--force", action="store_true", help="replace a folder that an earlier call wrote")
     return parser
 
@@ -89,7 +100,8 @@ def _write(
 ) -> None:
     kinds: dict[str, type[FolderWriter] | type[ParquetWriter]] = {"folder": FolderWriter, "parquet": ParquetWriter}
     writer: Writer = kinds[options.format](folder, finished.classes)
-    samples = labelled_samples(finished.generator, finished.classifier, options.seed, quota, threshold)
+    spread = Spread(options.truncation, options.spread)
+    samples = labelled_samples(finished.generator, finished.classifier, options.seed, quota, threshold, spread)
     with writer, Bar("sampling", options.per_class * quota.classes) as bar:
         for images, labels in samples:
             writer.write(images, labels)
@@ -102,6 +114,8 @@ def _write(
             "what": "samples",
             "run": finished.run,
             "seed": options.seed,
+            "truncation": options.truncation,
+            "spread": options.spread,
             "threshold": threshold,
             "labels": "condition" if finished.generator.classes else "classifier",
             "per_class": dict(zip(finished.classes, quota.taken.tolist(), strict=True)),
@@ -127,6 +141,16 @@ def _natural(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text}: expected an int >= 0")
     return int(text)
+
+
+def _above_zero(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
+    return value
 
 
 def _share(text: str) -> float:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from trigan.networks.adversaries import Generates
 from trigan.samples.collect import CANDIDATES_PER_IMAGE
 from trigan.samples.filters import outputs
-from trigan.samples.generate import BLOCK, generate
+from trigan.samples.generate import BLOCK, PLAIN, Spread, generate
 
 #: Candidates that are drawn and judged at once.
 _PORTION = 4 * BLOCK
@@ -43,14 +43,19 @@ class Quota:
 
 
 def labelled_samples(
-    generator: Generates, classifier: nn.Module, seed: int, quota: Quota, threshold: float | None
+    generator: Generates,
+    classifier: nn.Module,
+    seed: int,
+    quota: Quota,
+    threshold: float | None,
+    spread: Spread = PLAIN,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Images uint8 (n, C, S, S) and labels int64 (n,), until the quota is full or the patience is at an end.
 
-    Candidate i is a function of (generator, seed, i) alone. A conditional generator is told the label ``i % K``, and
-    its candidate counts if the classifier gives that label a probability of ``threshold`` (None: always). The
-    candidate of an unconditional one gets the classifier's label, and counts if its probability is ``threshold``.
-    About ``CANDIDATES_PER_IMAGE`` candidates are looked at for each image wanted, at the most.
+    Candidate i is a function of (generator, seed, spread, i) alone. A conditional generator is told the label
+    ``i % K``, and its candidate counts if the classifier gives that label a probability of ``threshold`` (None:
+    always). The candidate of an unconditional one gets the classifier's label, and counts if its probability is
+    ``threshold``. About ``CANDIDATES_PER_IMAGE`` candidates are looked at for each image wanted, at the most.
     """
     conditional = bool(generator.classes)
     wanted = quota.per_class * quota.classes
@@ -60,7 +65,7 @@ def labelled_samples(
         start = quota.looked_at
         count = min(_PORTION, limit - start)
         labels = torch.arange(start, start + count) % quota.classes if conditional else None
-        images = generate(generator, seed, count, labels, start).images
+        images = generate(generator, seed, count, labels, start, spread).images
         quota.looked_at += count
         if threshold is not None or labels is None:
             probabilities = outputs(classifier, images).softmax(1)

@@ -132,6 +132,13 @@ class Augment:
                     f"it at {'null' if plain is None else plain}"
                 )
 
+    def _warn_of_settings_of_mixed(self) -> None:
+        """A warning, not a refusal: a search draws them whatever the schedule is."""
+        for name in ("weight", "per_step") if isinstance(self.schedule, Pretrain) else ():
+            value = getattr(self.samples, name)
+            if value != getattr(SampleSettings, name):
+                _log.warning("strategy.samples.%s=%s has no effect with strategy.schedule=pretrain", name, value)
+
     @property
     def label_source(self) -> Literal["condition", "classifier", "per_class"]:
         """``labels`` with auto resolved."""
@@ -152,6 +159,7 @@ class Augment:
         return Adversaries(self.gan, self.label_source, self.pool == "all", self.generators)
 
     def run(self, view: TrainingView, workshop: Workshop) -> Outcome:
+        self._warn_of_settings_of_mixed()
         inputs = labelled_inputs(view)
         rule = self.classifier.selection.resolve("validation" in inputs)
         looks = self._sees_unlabelled(view)
