@@ -1,5 +1,6 @@
 """Building the objects that a checked config describes, and finding the one line of an error inside Hydra's chain."""
 
+import json
 import re
 from types import SimpleNamespace
 from typing import Any
@@ -18,14 +19,25 @@ class Built(SimpleNamespace):
     """The built top-level nodes by name; those without a ``_target_`` are absent, and ``data`` is the source itself."""
 
 
-def build(config: dict[str, Any]) -> Built:
+def build(config: dict[str, Any], known: dict[str, Any] | None = None) -> Built:
     """Instantiate every top-level node that holds a ``_target_``; lists become lists, mappings plain dicts.
+
+    Args:
+        known: objects of equal nodes that were built before, and where this call's are kept: Hydra takes its time, and
+            the jobs of a study differ in few nodes.
 
     Raises:
         ConfigError: one line with the config key, when an object refuses its arguments.
     """
     config = sources_alone(config)
-    built = {key: _build(key, node) for key, node in config.items() if next(targets(node), None)}
+    known = {} if known is None else known
+    built = {}
+    for key, node in config.items():
+        if next(targets(node), None):
+            text = json.dumps([key, node], sort_keys=True)
+            if text not in known:
+                known[text] = _build(key, node)
+            built[key] = known[text]
     if isinstance(built.get("data"), dict):  # beside the source stand settings that other nodes refer to
         built["data"] = built["data"]["source"]
     return Built(**built)

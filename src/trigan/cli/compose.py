@@ -124,6 +124,7 @@ class Composer:
         self.loader = ConfigLoaderImpl(config_search_path=search)
         self.hydra = Hydra(task_name="trigan", config_loader=self.loader)
         self._bases: dict[tuple[str, ...], DictConfig] = {}
+        self._built: dict[str, Any] = {}
 
     def parse(self, arguments: Sequence[str]) -> list[Override]:
         """The arguments as Hydra's overrides; a choice of an inner group may be written with dots.
@@ -171,7 +172,7 @@ class Composer:
         _check_own_modules(own, overrides)
         check_names(config, own)
         schema.check(config, unresolved(self.base(overrides)), own)
-        built = build(config)
+        built = build(config, self._built)
         if self._here and "trainer" in vars(built):
             built.trainer.check_here()
         unread = idle(unresolved(cfg), [override.key_or_group for override in overrides])
@@ -254,9 +255,7 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
     missing = _missing(unresolved(cfg))
     if missing:
         raise ConfigError(f"{missing[0]}: has no default and was not given; add {missing[0]}=VALUE")
-    own = copy.deepcopy(cfg)
-    OmegaConf.set_struct(own, False)
-    own.pop("hydra", None)
+    own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     try:
         plain = OmegaConf.to_container(own, resolve=True)
     except OmegaConfBaseException as error:
