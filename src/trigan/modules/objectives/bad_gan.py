@@ -3,7 +3,6 @@
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from trigan.losses.entropy import conditional_entropy
@@ -17,7 +16,6 @@ from trigan.modules.objectives.game import Table, require_conditional
 from trigan.modules.players import Objective, Update
 from trigan.modules.step import Step
 from trigan.networks.adversaries import Architecture
-from trigan.networks.batchnorm import frozen_statistics
 
 
 @dataclass(frozen=True)
@@ -81,12 +79,7 @@ class _Play:
         return loss
 
     def generator_loss(self, step: Step) -> Tensor:
-        network, unlabelled, fakes = step.network("classifier"), step.batch("unlabelled"), step.fakes()
-        view = self.table.view
-        with frozen_statistics(network):
-            with torch.no_grad():
-                wanted = network.embed(view(unlabelled.images, unlabelled.draws, "view")).mean(0)
-            given = network.embed(view(fakes.images, fakes.draws, "view"))
+        wanted, given = self.base.embedded(step)
         matching = feature_matching(world.global_mean(wanted), world.global_mean(given.mean(0)))
         outer, own = (world.global_mean(moment) for moment in moments(given))
         apart = pull_away(outer, own, len(given) * world.world_size())

@@ -64,7 +64,7 @@ def require_no_loss(loss: AdversarialLoss, objective: str, own: str) -> None:
 
 @dataclass(frozen=True)
 class KPlusOne:
-    """C's side of the game with K + 1 classes."""
+    """What the games with K + 1 classes share: C's loss, and what G sees of C."""
 
     table: Table
     unlabelled_weight: float
@@ -81,6 +81,15 @@ class KPlusOne:
         step.note("train/real_loss", real)
         step.note("train/fake_loss", fake)
         return loss + self.unlabelled_weight * (real + fake), logits
+
+    def embedded(self, step: Step) -> tuple[Tensor, Tensor]:
+        """What G's side sees: C's mean embedding of unlabelled images, (F,), a constant, and that of G's, (N, F)."""
+        network, unlabelled, fakes = step.network("classifier"), step.batch("unlabelled"), step.fakes()
+        view = self.table.view
+        with frozen_statistics(network):
+            with torch.no_grad():
+                wanted = network.embed(view(unlabelled.images, unlabelled.draws, "view")).mean(0)
+            return wanted, network.embed(view(fakes.images, fakes.draws, "view"))
 
 
 @dataclass(frozen=True)
@@ -104,12 +113,7 @@ class _Play:
         return loss
 
     def generator_loss(self, step: Step) -> Tensor:
-        network, unlabelled, fakes = step.network("classifier"), step.batch("unlabelled"), step.fakes()
-        view = self.table.view
-        with frozen_statistics(network):
-            with torch.no_grad():
-                wanted = network.embed(view(unlabelled.images, unlabelled.draws, "view")).mean(0)
-            given = network.embed(view(fakes.images, fakes.draws, "view")).mean(0)
-        loss = feature_matching(world.global_mean(wanted), world.global_mean(given))
+        wanted, given = self.base.embedded(step)
+        loss = feature_matching(world.global_mean(wanted), world.global_mean(given.mean(0)))
         step.note("train/generator_loss", loss)
         return loss
