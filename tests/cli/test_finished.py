@@ -128,6 +128,18 @@ def test_a_spoilt_run_is_one_line(
     assert not (tmp_path / "hacked").exists()
 
 
+def test_settings_of_another_commit_say_whose_they_are(runs: Runs, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(runs["joint"], run)
+    edit(run, misspelt)
+    with pytest.raises(TriganError) as caught:
+        open_run(run)
+    assert "made it" not in str(caught.value)
+    edit(run, lambda record: record["provenance"].update(commit="0123456789abcdef"))
+    with pytest.raises(TriganError, match=r"nearest: batch \(commit 0123456789ab made it, this is .*, or run it again"):
+        open_run(run)
+
+
 def test_a_module_of_ones_own_must_be_allowed_by_the_user(runs: Runs, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(runs["joint"], run)

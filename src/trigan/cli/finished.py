@@ -19,6 +19,7 @@ from trigan.cli.arguments import Parser
 from trigan.cli.bar import warn
 from trigan.cli.build import build
 from trigan.cli.nearest import suffix
+from trigan.cli.provenance import own_commit
 from trigan.data.types import DataSpec
 from trigan.errors import ArtifactError, ConfigError, TriganError
 from trigan.results.compare import PREFIX
@@ -173,8 +174,18 @@ def _strategy(record: Record, own: Sequence[str]) -> Any:
         schema.check(config, {}, own)
     except ConfigError as error:
         fault = str(error).replace("'runtime.allow=[module]'", "--allow MODULE")
-        raise ConfigError(f"run {record['run'][:12]}: {fault}") from error
+        raise ConfigError(f"run {record['run'][:12]}: {fault}{_of_another_commit(record)}") from error
     return build(config).strategy
+
+
+def _of_another_commit(record: Record) -> str:
+    """What may be the cause where a record's settings are refused, and the mend; nothing if this source made it."""
+    theirs, ours = record["provenance"].get("commit"), own_commit()
+    if theirs is None or theirs == ours:
+        return ""
+    return (
+        f" (commit {theirs[:12]} made it, this is {(ours or 'another')[:12]}: open it with that one, or run it again)"
+    )
 
 
 def _state(path: Path) -> dict[str, Tensor]:

@@ -34,7 +34,7 @@ def provenance(composed: Composed, workshop: Workshop, tracker: Tracker, started
         "host": platform.node(),
         "versions": {"trigan": __version__, "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "commit": commit(Path(__file__).resolve().parents[3]),
+        "commit": own_commit(),
         "wandb_id": tracker.id if isinstance(tracker, WandbTracker) else None,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -53,6 +53,11 @@ def peak_memory() -> int:
     """The most bytes that this process has held."""
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
+
+
+def own_commit() -> str | None:
+    """The commit of the source that runs."""
+    return commit(Path(__file__).resolve().parents[3])
 
 
 def commit(root: Path) -> str | None:
