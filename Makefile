@@ -19,7 +19,7 @@ setup: $(SETUP) ## virtual environment with the pinned dependencies and trigan (
 demo: setup ## all four strategies on the embedded digits, 10 labels per class (about 5 minutes on 2 cores)
 	$(BIN)/trigan study demo
 
-test: $(DEV) ## the test suite (under 8 minutes on 2 cores)
+test: $(DEV) ## the test suite (about 10 minutes on 2 cores)
 	$(PYTEST) -m "not slow"
 
 test-all: $(DEV) ## the test suite with its longer cross products
