@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import wandb
 from wandb_server import WandbServer
 
 
 @pytest.fixture
 def logged_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No key, no settings, an empty home; and what W&B is told through the environment is undone."""
-    wandb = pytest.importorskip("wandb")
     home = tmp_path / "home"
     home.mkdir()
     ours = ["WANDB_DATA_DIR", "WANDB_CACHE_DIR", "WANDB_ERROR_REPORTING", "NETRC"]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -20,8 +21,6 @@ from trigan.samples.generate import latents
 
 from .conftest import RUNS, run_words
 
-pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
 torch.set_num_threads(1)
 
 Runs = dict[str, Path]

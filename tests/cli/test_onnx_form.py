@@ -18,8 +18,6 @@ from trigan.strategies.baseline import Ensemble
 from trigan.strategies.heads import NeighboursHead, PerceptronHead
 from trigan.strategies.trunk import FeatureExtractor, ProbedTrunk
 
-pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
 torch.set_num_threads(1)
 
 SPEC = DataSpec(3, 14, 5)

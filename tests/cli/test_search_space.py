@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from few_steps import composer
+from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
 from trigan.cli.search.space import Dimension, Space, check_defaults, find, read, spaces
 from trigan.cli.wandb_sweep import command, dotted, parameter
@@ -58,12 +59,11 @@ def test_corners_and_choices_compose(name: str) -> None:
 )
 def test_what_an_agent_writes_composes(name: str) -> None:
     """Each value of each parameter, through W&B's own making of a command, is the setting it was drawn for."""
-    utils = pytest.importorskip("wandb.sdk.launch.sweeps.utils")
     space = find(name)
     template = command([*space.strategy, "logger=none"])
     point = at(space, -1)
     args = {dotted(one): {"value": point[one.key]} for one in space.dimensions}
-    variables = utils.create_sweep_command_args({"args": args})
+    variables = create_sweep_command_args({"args": args})
     words = template[:-1] + variables["args_no_hyphens"]
     assert words[:4] == ["${env}", "${program}", "run", "--sealed"]
     ours = composer().compose([*space.strategy, *space.words(point)])

@@ -32,7 +32,6 @@ def words(tmp_path: Path, composer: Composer) -> list[str]:
 def test_a_report_is_saved_and_replaced(
     words: list[str], wandb_server: WandbServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("wandb_workspaces")
     assert main(words) == 0
     first = capsys.readouterr().out
     assert main(words) == 0

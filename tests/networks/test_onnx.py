@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -16,8 +17,6 @@ from trigan.networks.small_cnn import SmallCNN
 from trigan.networks.spectral import folded
 from trigan.networks.wide_resnet import WideResNet
 
-pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
 torch.set_num_threads(1)
 
 

@@ -1,7 +1,9 @@
 import io
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -12,8 +14,6 @@ from trigan.data.sources.folder import Folder
 from trigan.data.sources.hub import Hub, Splits
 from trigan.data.types import Source
 from trigan.errors import ConfigError, DataError
-
-datasets = pytest.importorskip("datasets")
 
 
 def encoded(digits: Source, rows: slice) -> dict[str, list[Any]]:
@@ -183,6 +183,13 @@ def test_an_unreachable_hub_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None
     with pytest.raises(DataError, match=r"owner/things from the hub: .*set data.root=FOLDER") as error:
         Hub(repo="owner/things").load()
     assert "\n" not in str(error.value)
+
+
+def test_real_mnist_has_both_of_its_splits(real_data: Path) -> None:
+    """Its 70,000 rows are read, and not decoded: that takes a minute of a busy machine, and is the next test's."""
+    items, names = Hub(repo="ylecun/mnist", root=str(real_data / "mnist")).listing()
+    assert names == [str(digit) for digit in range(10)]
+    assert Counter(item.part for item in items) == {"train": 60000, "test": 10000}
 
 
 @pytest.mark.slow
