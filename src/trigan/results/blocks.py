@@ -34,7 +34,7 @@ def blocks(table: Table, wording: Wording) -> list[Block]:
     for column in table.spec.columns:
         where = f" on {column}" if len(table.spec.columns) > 1 else ""
         found += _primary(table, wording, column, where)
-        found += _attribution(table, wording, column, where)
+        found += attribution(table, wording, column, where)
         found += _curves(table, wording, column, where)
         found += _sight(table, column, where)
         found += _trials(table, wording, column, where)
@@ -109,7 +109,7 @@ def _primary(table: Table, wording: Wording, column: str, where: str) -> list[Bl
     return [Block(f"Primary comparisons{where}", header, tuple(rows), groups=groups, tight=frozenset(range(2, 7)))]
 
 
-def _attribution(table: Table, wording: Wording, column: str, where: str) -> list[Block]:
+def attribution(table: Table, wording: Wording, column: str, where: str) -> list[Block]:
     """Each chain, step by step, whatever its rows saw: that is what a step may add."""
     rows = [
         (row, step.adds, f"{one.row} minus {one.against}", wording.difference(one, with_p=False))

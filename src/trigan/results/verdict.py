@@ -7,7 +7,6 @@ from statistics import fmean
 
 import numpy as np
 
-from trigan.results.attribution import Step
 from trigan.results.cell import Cell
 from trigan.results.contrast import Contrast, correction
 from trigan.results.statistics import minimal_detectable_difference, summarise
@@ -60,7 +59,6 @@ class Finding:
         detectable: the smallest true gain that these trials would mostly have seen; None below three.
         more: how many more trials would resolve a gain as large as the one seen; None: no practical number.
         worth: in labels of the baseline; None where there is no curve.
-        steps: where the gain over the first row of its chain comes from.
         cost: counted operations of a run, over those of the reference's.
         without_samples: runs in which no sample passed the filters, so that there was nothing of a GAN in them.
     """
@@ -70,7 +68,6 @@ class Finding:
     detectable: float | None
     more: int | None
     worth: Equivalent | None
-    steps: tuple[Step, ...]
     cost: float
     without_samples: int = 0
 
@@ -103,7 +100,6 @@ def findings(table: Table, column: str, curve: Curve | None) -> tuple[Finding, .
                 detectable,
                 more,
                 equivalent(curve, cell.values) if curve is not None else None,
-                table.steps.get((gain.row, column), ()),
                 _ratio(cell, reference),
                 cell.stamps.get("no-samples", 0),
             )

@@ -2,9 +2,9 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from trigan.results.contrast import Contrast
+from trigan.results.blocks import attribution
 from trigan.results.render import markdown_grid, render_markdown
 from trigan.results.table import Table
 from trigan.results.verdict import Curve, Equivalent, Finding
@@ -38,11 +38,11 @@ def render_verdict(
         "## Where it comes from",
         "Each step is the difference between two rows, the one with and the one without what it adds; rows that see "
         "unlabelled images are compared with rows that do not, since that is the question here.",
-        _attribution(found, wording),
+        *(markdown_grid(block.header, block.rows) for block in attribution(table, wording, table.spec.columns[0], "")),
         *_curve(curve, wording),
         "## What was run",
         _circumstances(circumstances),
-        render_markdown(table, decimals).replace("## ", "### ", 1),
+        render_markdown(replace(table, spec=replace(table.spec, chains={})), decimals).replace("## ", "### ", 1),
     ]
     return "\n\n".join(part for part in parts if part).rstrip() + "\n"
 
@@ -132,19 +132,6 @@ def _explained(found: Sequence[Finding], circumstances: Circumstances) -> Iterat
 def _pictures(circumstances: Circumstances) -> Iterator[tuple[str, str]]:
     for name in circumstances.pictures:
         yield name, "Scores of all rows, every trial a dot"
-
-
-def _attribution(found: Sequence[Finding], wording: Wording) -> str:
-    rows = [
-        (one.row, step.adds, f"{step.difference.row} minus {step.difference.against}", _step(step.difference, wording))
-        for one in found
-        for step in one.steps
-    ]
-    return markdown_grid(("strategy", "what is added", "measured as", "difference"), rows) if rows else ""
-
-
-def _step(one: Contrast, wording: Wording) -> str:
-    return wording.difference(one, with_p=False)
 
 
 def _curve(curve: Curve | None, wording: Wording) -> Iterator[str]:
