@@ -104,6 +104,9 @@ def test_labels_out_of_range(wrong: int, expected: str, tmp_path: Path, capsys: 
     assert expected in line
 
 
+CONFIDENCE = "{_target_: trigan.samples.filters.Confidence}"
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -122,6 +125,14 @@ def test_labels_out_of_range(wrong: int, expected: str, tmp_path: Path, capsys: 
         (
             ["strategy=features", "loss=wasserstein"],
             "architecture.discriminator_norm=none",
+        ),
+        (
+            ["strategy=augment", "strategy.samples.ratio=inf"],
+            "strategy.samples.ratio: expected a finite number, got inf",
+        ),
+        (
+            ["strategy=augment", f"strategy.samples.filters=[{CONFIDENCE}, {CONFIDENCE[:-1]}, threshold: 1.5}}]"],
+            "strategy.samples.filters.1.threshold: 1.5 must be in [0, 1]",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -11,6 +11,7 @@ from trigan.errors import ConfigError
 LINES = {
     "arch=dcgan": "arch: no such setting; nearest: architecture",
     "architecture=lage": "architecture=lage: no such choice; choices: large, small; nearest: large",
+    "architecture=lar-ge": "architecture=lar-ge: no such choice; choices: large, small; nearest: large",
     "architecture=mine": (
         "architecture=mine: no such choice; choices: large, small; "
         "choices of your own are found with --config-dir FOLDER"
@@ -35,6 +36,8 @@ LINES = {
     "strategy=[one,two]": "strategy=one,two: one choice is needed; several runs: -m strategy=A,B",
     "strategy.flag=1": "strategy.flag=1: expected true or false",
     "strategy.steps=1e3": "strategy.steps=1000.0: expected an int",
+    "strategy.matched_flops=inf": "strategy.matched_flops: expected a finite number, got inf",
+    "architecture.slope=nan": "architecture.slope: expected a finite number, got nan",
     "strategy.steps=${nope}": "strategy.steps: Interpolation key 'nope' not found",
     "strategy.network=3": "strategy.network=3: expected a node whose _target_ builds a Network",
     "data=rooted": "data.root: has no default and was not given; add data.root=VALUE",
@@ -143,7 +146,7 @@ def test_missing_and_misspelt_arguments_in_a_users_file(tmp_path: Path) -> None:
     for choice, line in {
         "bare": "architecture.width: not given, and cli.fakes.Network has no default for it",
         "typo": "architecture.slpoe: cli.fakes.Network has no such argument; nearest: slope",
-        "gone": "architecture._target_=cli.fakes.Netwerk: cannot be found",
+        "gone": "architecture._target_=cli.fakes.Netwerk: cannot be found; nearest: cli.fakes.Network",
     }.items():
         with pytest.raises(ConfigError) as caught:
             own.compose([f"architecture={choice}"])

@@ -16,6 +16,18 @@ from few_steps import composer
         (["strategy=features", "data.suggested.width=16", "loss=hinge"], ()),  # through the architecture
         (["strategy=features", "classifier=resnet18"], ("classifier",)),
         (["strategy=features", "strategy.probe=fine_tune", "balance=resampling"], ()),
+        (["strategy=augment", "strategy.source=unlabelled", "strategy.label_threshold=0.5", "loss=hinge"], ("loss",)),
+        (
+            ["strategy=augment", "strategy.source=noise", "strategy.gan.batch=8", "strategy.samples.weight=1"],
+            ("strategy.gan.batch",),
+        ),
+        (["strategy=augment", "architecture=cgan", "strategy.label_threshold=0.5"], ("strategy.label_threshold",)),
+        (["strategy=augment", "strategy.label_threshold=0.5", "strategy.gan.batch=8", "loss=hinge"], ()),
+        (
+            ["strategy=features", "strategy.trunk=pixels", "strategy.layers=[none]", "loss=hinge"],
+            ("strategy.layers", "loss"),
+        ),
+        (["strategy=features", "strategy.trunk=pixels", "architecture=cgan"], ()),  # says what the GAN may see
     ],
     ids=lambda value: " ".join(value) or "none",
 )

@@ -94,10 +94,12 @@ def test_the_first_sure_ones_of_each_class_are_taken_in_order() -> None:
     assert (found.looked_at, found.short) == (10, 0)
 
 
-def test_what_is_not_found_is_counted_short() -> None:
-    found = collect(_listed([(0, 0), (0, 1), (1, 50)]), torch.tensor([1, 1, 1]), (), JUDGES, 0.9)
-    assert found.data.known_labels.tolist() == [0]
-    assert (found.looked_at, found.short) == (3, 2)
+@pytest.mark.parametrize(("wanted", "short", "lacking"), [([1, 1, 1], 2, [1, 2]), ([3, 0, 1], 2, [2])])
+def test_what_is_not_found_is_counted_short(wanted: list[int], short: int, lacking: list[int]) -> None:
+    """A class of which some are there, or none was wanted, is not lacking."""
+    found = collect(_listed([(0, 0), (0, 1), (1, 50)]), torch.tensor(wanted), (), JUDGES, 0.9)
+    assert found.data.known_labels.tolist() == [0, 0][: wanted[0]]
+    assert (found.looked_at, found.short, found.lacking) == (3, short, lacking)
 
 
 def test_nothing_that_passes_is_an_empty_set_of_images() -> None:

@@ -95,9 +95,9 @@ def test_without_labelled_images_nobody_can_judge() -> None:
 @pytest.mark.parametrize(
     ("bad", "line"),
     [
-        (lambda: Density(0), "filter neighbours 0 must be at least 1"),
-        (lambda: Inside(0), "filter neighbours 0 must be at least 1"),
-        (lambda: Density(share=0.0), "filter share 0.0 must be in (0, 1]"),
+        (lambda: Density(0), "neighbours: 0 must be at least 1"),
+        (lambda: Inside(0), "neighbours: 0 must be at least 1"),
+        (lambda: Density(share=0.0), "share: 0.0 must be in (0, 1]"),
     ],
 )
 def test_settings_out_of_range_are_refused(bad: Callable[[], object], line: str) -> None:

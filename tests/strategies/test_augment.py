@@ -1,12 +1,13 @@
 """A GAN's samples beside the real images, and the controls that stand in their place."""
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from trigan.data.inputs import Input
 from trigan.data.types import Labelled
@@ -18,7 +19,7 @@ from trigan.networks.several import Mixture, Panel, PerClass
 from trigan.rng import hash64
 from trigan.samples.collect import wanted_counts
 from trigan.samples.density import Inside
-from trigan.samples.filters import Agreement, Confidence, Realism
+from trigan.samples.filters import Agreement, Confidence, Judges, Realism
 from trigan.samples.generate import Spread, generate
 from trigan.strategies.augment import SampleSettings
 from trigan.strategies.baseline import Baseline
@@ -138,6 +139,38 @@ def test_no_sample_passed(stages: _Stages, caplog: pytest.LogCaptureFixture, tmp
     assert "none of 800 candidates passed the filters" in caplog.text
     bare = Baseline(classifier_stage()).run(view(), shop(tmp_path))
     assert same(fitted(outcome.classifier), fitted(bare.classifier))
+
+
+def test_too_few_samples_are_told(stages: _Stages, caplog: pytest.LogCaptureFixture) -> None:
+    """How many, and which classes have none."""
+    filters = (*SAMPLES.filters, _Only((2, 5)))
+    outcome = augment(gan=CGAN_STAGE, samples=replace(SAMPLES, filters=filters)).run(view(), stages.workshop)
+    counts = [4 if label in (2, 5) else 0 for label in range(10)]
+    assert outcome.notes["samples"]["per_class"] == counts
+    assert outcome.stamps == ("missing-classes",)
+    told = "only 8 of 40 samples wanted passed the filters, and none of classes 0, 1, 3, 4, 6, 7, 8, 9 ("
+    assert caplog.messages[-1].startswith(told)
+
+
+@dataclass(frozen=True)
+class _Only:
+    """A filter that knows some classes only."""
+
+    classes: tuple[int, ...]
+
+    def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
+        return torch.isin(labels, torch.tensor(self.classes))
+
+
+def test_realism_without_a_discriminator_is_told(stages: _Stages, caplog: pytest.LogCaptureFixture) -> None:
+    samples = replace(SAMPLES, filters=(Realism(0.5),))
+    for source, told in (("noise", True), ("generator", False)):
+        caplog.clear()
+        augment(gan=CGAN_STAGE, source=source, samples=samples).run(view(), stages.workshop)
+        line = (
+            "strategy.samples.filters: Realism asks a GAN's D; strategy.source=noise has none, so it keeps everything"
+        )
+        assert (line in caplog.messages) == told
 
 
 def test_realism_asks_the_discriminator(stages: _Stages) -> None:

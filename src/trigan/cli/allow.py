@@ -5,11 +5,13 @@ files that strangers share.
 """
 
 import inspect
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from hydra._internal.utils import _locate
 
+from trigan.cli.nearest import suffix
 from trigan.errors import ConfigError
 
 ALLOWED = ("trigan", "torch.nn", "torch.optim", "pytorch_lightning", "torchmetrics")
@@ -61,7 +63,7 @@ def resolve(key: str, name: str, own: Sequence[str] = ()) -> Any:
     except Exception as error:
         cause = error.__cause__ or error
         reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
-        raise ConfigError(f"{key}._target_={name}: cannot be found ({reason})") from error
+        raise ConfigError(f"{key}._target_={name}: cannot be found{_nearest(name) or f' ({reason})'}") from error
     home = getattr(found, "__module__", None)
     plain_function = inspect.isfunction(found) and "." not in found.__qualname__
     if not isinstance(home, str) or not (inspect.isclass(found) or plain_function):
@@ -70,6 +72,14 @@ def resolve(key: str, name: str, own: Sequence[str] = ()) -> Any:
     if not _inside(home, allowed) or _inside(home, CLOSED):
         raise _refusal(key, name, own)
     return found
+
+
+def _nearest(name: str) -> str:
+    """``"; nearest: X"``, of what the module of ``name``, imported by now, has of its own; or nothing."""
+    home = name.rpartition(".")[0]
+    known = vars(sys.modules[home]) if home in sys.modules else {}
+    own = [word for word, one in known.items() if _inside(str(getattr(one, "__module__", "")), [home])]
+    return suffix(name, [f"{home}.{word}" for word in own])
 
 
 def _plain(name: str) -> bool:

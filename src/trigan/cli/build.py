@@ -52,7 +52,7 @@ def _build(key: str, node: Any) -> Any:
 
 def _one_line(key: str, node: Any, error: InstantiationException) -> ConfigError:
     inner = [line.partition(":")[2].strip() for line in str(error).splitlines() if line.strip().startswith("full_key:")]
-    path = inner[-1].split(".") if inner and inner[-1] else []
+    path = _path(node, inner[-1]) if inner else []
     cause: BaseException = error
     while not isinstance(cause, TriganError) and (deeper := cause.__cause__ or cause.__context__) is not None:
         cause = deeper
@@ -60,6 +60,16 @@ def _one_line(key: str, node: Any, error: InstantiationException) -> ConfigError
         return ConfigError(f"{'.'.join([key, *path])}: {type(cause).__name__}: {first_line(cause)}")
     said = renamed(first_line(cause)) if ".".join([key, *path]).startswith(EXTERNAL) else first_line(cause)
     return ConfigError(_prefixed([key, *path], _inner_node(node, path), said))
+
+
+def _path(node: Any, key: str) -> list[str]:
+    """The names that lead to ``key``; Hydra writes a place in a list onto its name, as in ``samples.filters0``."""
+    path: list[str] = []
+    for name in key.split(".") if key else []:
+        inside = _inner_node(node, path)
+        place = re.fullmatch(r"(.*?)(\d+)", name)
+        path += place.groups() if place and isinstance(inside, dict) and name not in inside else [name]
+    return path
 
 
 def _inner_node(node: Any, path: list[str]) -> Any:

@@ -140,7 +140,7 @@ class Composer:
             return f"data@{argument}"
         group = key.replace(".", "/")
         known = "." in key and equals and group in self.groups
-        word = value.isidentifier() and value != "null"  # a wrong one too, so that the error lists the choices
+        word = re.fullmatch(r"[\w-]+", value) and value != "null"  # a wrong one too: the error lists the choices
         return f"{group}={value}" if known and (word or value in self.groups[group]) else argument
 
     @cached_property
@@ -175,8 +175,9 @@ class Composer:
         built = build(config, self._built)
         if self._here and "trainer" in vars(built):
             built.trainer.check_here()
-        unread = idle(unresolved(cfg), [override.key_or_group for override in overrides])
-        composed = Composed(config, choices, tuple(arguments), tuple(unread))
+        given = [override.key_or_group for override in overrides]
+        unread = getattr(vars(built).get("strategy"), "unread", ())
+        composed = Composed(config, choices, tuple(arguments), tuple(idle(unresolved(cfg), given, unread)))
         _ = composed.paths, composed.runtime, composed.debug  # they check themselves, as every built object does
         return composed
 

@@ -19,16 +19,31 @@ SHARED = (
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
-def idle(config: dict[str, Any], given: Iterable[str]) -> list[str]:
+def idle(config: dict[str, Any], given: Iterable[str], unread: Iterable[str] = ()) -> list[str]:
     """Those of the keys in ``given`` that have no effect.
 
     Args:
         config: plain values with interpolations as they stand.
         given: dotted keys, or names of groups, that the user wrote.
+        unread: settings of the strategy itself that it does not read as it is set, by their names below ``strategy``.
     """
-    read = _reached(config, config.get("strategy"), set())
-    shared = [key for key in given if any(_within(key, place) for place in SHARED)]
-    return [key for key in shared if not any(_within(key, other) or _within(other, key) for other in read)]
+    own = {f"strategy.{name}" for name in unread}
+    read = _reached(config, _without(config.get("strategy"), "strategy", own), set())
+    return [key for key in given if _is_idle(key, read, own)]
+
+
+def _is_idle(key: str, read: set[str], unread: set[str]) -> bool:
+    if any(_within(key, place) for place in unread):
+        return True
+    shared = any(_within(key, place) for place in SHARED)
+    return shared and not any(_within(key, other) or _within(other, key) for other in read)
+
+
+def _without(node: Any, key: str, unread: set[str]) -> Any:
+    if not isinstance(node, dict):
+        return node
+    below = {name: f"{key}.{name}" for name in node}
+    return {name: _without(item, below[name], unread) for name, item in node.items() if below[name] not in unread}
 
 
 def _within(key: str, place: str) -> bool:

@@ -113,7 +113,7 @@ def _go(composed: Composed, built: Any, source: Source, place: Place, force: boo
         write_text(place.directory / "config.yaml", yaml.safe_dump(composed.config, sort_keys=False))
         _log.info("run %s", place.run)
         for key in composed.idle:
-            _log.warning("%s has no effect with strategy=%s", key, composed.choices.get("strategy"))
+            _log.warning("%s has no effect with strategy=%s as it is set", key, composed.choices.get("strategy"))
         if built.trainer.emulated:
             _log.warning("trainer.precision=bf16-mixed: this CPU lacks bfloat16, 32-true is many times faster here")
     tracker = _open_tracker(composed, built, place)

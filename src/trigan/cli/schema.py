@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import math
 import types
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ def check(config: dict[str, Any], defaults: dict[str, Any], own: Sequence[str] =
         defaults: the same choices without the user's values, unresolved: a plain leaf keeps the type of its default.
         own: modules that the user named in ``runtime.allow``.
     """
+    _check_finite("", config)
     for key, hint in TOP_LEVEL.items():
         if key in config:
             _check_value(key, config[key], hint)
@@ -32,6 +34,15 @@ def check(config: dict[str, Any], defaults: dict[str, Any], own: Sequence[str] =
     for key, node in targets(config):
         _check_target(key, node, resolve(key, node["_target_"], own))
     _check_plain("", config, defaults)
+
+
+def _check_finite(key: str, value: Any) -> None:
+    """No setting may be inf or nan: no range means them, and a record, which is JSON, cannot hold them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{key}: expected a finite number, got {value}")
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, item in items:
+        _check_finite(f"{key}.{name}" if key else str(name), item)
 
 
 def _check_target(key: str, node: dict[str, Any], target: Callable[..., Any]) -> None:

@@ -13,6 +13,7 @@ STAMPS = {
     "matched-ensemble": "the operations it was given went into an ensemble",
     "matched-longer": "the operations it was given went into longer training",
     "matched-restarts": "the operations it was given went into restarts, of which validation labels chose one",
+    "missing-classes": "no sample of some classes passed the filters",
     "no-pseudo-labels": "the teacher was sure of no unlabelled image, so C learnt from the labelled ones alone",
     "no-samples": "no sample passed the filters, so C learnt from the real images alone",
     "val-large": "a large validation set chose the weights, as in most papers",

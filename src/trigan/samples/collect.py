@@ -18,11 +18,22 @@ PORTION = 20_000
 
 @dataclass(frozen=True)
 class Collected:
-    """``data``: the set; ``looked_at`` candidates were drawn; ``short`` images of the wanted number were not found."""
+    """``data``: the set, of ``looked_at`` candidates; ``missing`` (K,): images of each class that were not found."""
 
     data: Input
     looked_at: int
-    short: int
+    missing: Tensor
+
+    @property
+    def short(self) -> int:
+        """How many images are missing, of all classes."""
+        return int(self.missing.sum())
+
+    @property
+    def lacking(self) -> list[int]:
+        """Classes of which some images were wanted and none was found."""
+        found = torch.bincount(self.data.known_labels, minlength=len(self.missing))
+        return ((found == 0) & (self.missing > 0)).nonzero().squeeze(1).tolist()
 
 
 def wanted_counts(counts: Tensor, total: int, fill_deficit: bool) -> Tensor:
@@ -85,7 +96,7 @@ def collect(
         kept_labels.append(labels[chosen])
         missing -= torch.bincount(labels[chosen], minlength=len(wanted))
     images, labels = torch.cat(kept_images), torch.cat(kept_labels)
-    return Collected(Input(images, labels), looked_at, int(missing.sum()))
+    return Collected(Input(images, labels), looked_at, missing)
 
 
 def collect_sets(
@@ -110,7 +121,7 @@ def collect_sets(
         torch.cat([one.data.known_labels for one in found]),
         parts if len(parts) > 1 else (),
     )
-    return Collected(data, sum(one.looked_at for one in found), sum(one.short for one in found))
+    return Collected(data, sum(one.looked_at for one in found), torch.stack([one.missing for one in found]).sum(0))
 
 
 def _next_portion(missing: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ class Density:
     def __post_init__(self) -> None:
         _require_neighbours(self.neighbours)
         if not 0.0 < self.share <= 1.0:
-            raise ConfigError(f"filter share {self.share} must be in (0, 1]")
+            raise ConfigError(f"share: {self.share} must be in (0, 1]")
 
     def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
         found, (real, of) = judges.embed(images), judges.real
@@ -87,4 +87,4 @@ def _distances(one: Tensor, other: Tensor) -> Tensor:
 
 def _require_neighbours(neighbours: int) -> None:
     if neighbours < 1:
-        raise ConfigError(f"filter neighbours {neighbours} must be at least 1")
+        raise ConfigError(f"neighbours: {neighbours} must be at least 1")

@@ -64,7 +64,7 @@ class Confidence:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold <= 1.0:
-            raise ConfigError(f"filter threshold {self.threshold} must be in [0, 1]")
+            raise ConfigError(f"threshold: {self.threshold} must be in [0, 1]")
 
     def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
         probabilities = outputs(judges.classifier, images).softmax(1)
@@ -79,7 +79,7 @@ class Realism:
 
     def __post_init__(self) -> None:
         if not 0.0 < self.share <= 1.0:
-            raise ConfigError(f"filter share {self.share} must be in (0, 1]")
+            raise ConfigError(f"share: {self.share} must be in (0, 1]")
 
     def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
         if judges.discriminator is None:

@@ -139,6 +139,21 @@ class Augment:
             if value != getattr(SampleSettings, name):
                 _log.warning("strategy.samples.%s=%s has no effect with strategy.schedule=pretrain", name, value)
 
+    def _warn_of_filters_without_a_gan(self) -> None:
+        """A warning, not a refusal: a study puts its controls through the filters of the row that they control."""
+        if self.source != "generator" and any(isinstance(one, Realism) for one in self.samples.filters):
+            _log.warning(
+                "strategy.samples.filters: Realism asks a GAN's D; strategy.source=%s has none, so it keeps everything",
+                self.source,
+            )
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Settings that have no effect beside the others: those of a GAN that is not trained, labels nobody guesses."""
+        guessed = self.source == "unlabelled" or (self.source == "generator" and self.label_source == "classifier")
+        labels = () if guessed else ("label_threshold",)
+        return labels if self.source == "generator" else ("gan", "gan_sees", "labels", *labels)
+
     @property
     def label_source(self) -> Literal["condition", "classifier", "per_class"]:
         """``labels`` with auto resolved."""
@@ -160,6 +175,7 @@ class Augment:
 
     def run(self, view: TrainingView, workshop: Workshop) -> Outcome:
         self._warn_of_settings_of_mixed()
+        self._warn_of_filters_without_a_gan()
         inputs = labelled_inputs(view)
         rule = self.classifier.selection.resolve("validation" in inputs)
         looks = self._sees_unlabelled(view)
@@ -169,13 +185,18 @@ class Augment:
             inputs = {**inputs, "statistics": Input(view.training_images)}
         stamps: tuple[str, ...] = ()
         if len(collected.data):
+            if collected.short:
+                _warn_of_shortage(collected)
+            if collected.lacking:
+                stamps = ("missing-classes",)
             extra = Extra(self.classifier.augmentation, self.samples.weight, self.samples.per_step)
             trained = self.schedule.train(self.classifier, inputs, collected.data, extra, workshop)
         else:
             _log.warning(
                 "none of %d candidates passed the filters: C is trained on the real images alone (see "
-                "strategy.label_threshold, strategy.samples.filters, strategy.gan.steps)",
+                "strategy.label_threshold, strategy.samples.filters%s)",
                 collected.looked_at,
+                ", strategy.gan.steps" if self.source == "generator" else "",
             )
             trained, stamps = workshop.train("classifier", self.classifier, inputs), ("no-samples",)
         classifier = trained.networks["classifier"]
@@ -236,6 +257,16 @@ class Augment:
             seed = hash64(workshop.seed, "second teacher")
             second = workshop.train("teacher-second", self.classifier, inputs, seed).networks["classifier"]
         return Judges(teacher, networks.get("discriminator"), second, inputs["labelled"])
+
+
+def _warn_of_shortage(collected: Collected) -> None:
+    kept = len(collected.data)
+    _log.warning(
+        "only %d of %d samples wanted passed the filters%s (strategy.samples.filters, strategy.label_threshold)",
+        kept,
+        kept + collected.short,
+        f", and none of classes {', '.join(map(str, collected.lacking))}" if collected.lacking else "",
+    )
 
 
 def _notes(collected: Collected, classes: int) -> dict[str, Any]:

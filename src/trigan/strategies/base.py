@@ -50,7 +50,10 @@ class Outcome:
 
 
 class Strategy(Protocol):
-    """A recipe of stages, as a frozen dataclass."""
+    """A recipe of stages, as a frozen dataclass.
+
+    It may have ``unread``: names of those of its settings that have no effect beside the others. A run warns of them.
+    """
 
     def run(self, view: TrainingView, workshop: Workshop) -> Outcome:
         """Do the recipe on what may be seen; the test set is out of reach."""

@@ -1,7 +1,7 @@
 """D as feature extractor: a GAN on all training images, a probe on D's features; and the controls treated alike."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 import numpy as np
@@ -57,7 +57,7 @@ class Features:
                 "architecture=dcgan or strategy.gan_sees=labelled"
             )
         if not self.trunk.has_network and isinstance(self.probe, FineTune):
-            raise ConfigError("strategy.probe=fine_tune needs a network: set strategy.trunk=trained or untrained")
+            raise ConfigError("strategy.probe=fine_tune needs a network: set another strategy.trunk, such as trained")
         if self.selection.snapshots is not None:
             raise ConfigError(
                 f"selection.snapshots={self.selection.snapshots}: strategy=features fits no classifier on images over "
@@ -65,6 +65,13 @@ class Features:
             )
         if self.pretrain.data is not None:
             self._check_transfer()
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Settings that have no effect beside the others: pixels need no layers, and no GAN but for what it may see."""
+        if self.trunk.has_network:
+            return ()
+        return ("layers", "grid", *(f"gan.{one.name}" for one in fields(self.gan) if one.name != "architecture"))
 
     def _check_transfer(self) -> None:
         if not self.trunk.blind:
