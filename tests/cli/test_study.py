@@ -215,6 +215,20 @@ def test_below_a_choice_that_all_jobs_share_a_study_takes_settings(composer: Com
         Plan(composer, read(write(tmp_path, columns=two)), ["data.fingerprint=x"])
 
 
+def test_below_a_choice_that_some_rows_make_a_setting_is_theirs(composer: Composer, tmp_path: Path) -> None:
+    """As ``strategy.pretrain.data.root=FOLDER``, which a row without that choice has no place for."""
+    rows = [*STUDY["rows"], {"name": "large", "set": ["strategy=one", "architecture=large"]}]
+    given = f"paths.outputs={tmp_path}"
+    plan = Plan(composer, read(write(tmp_path, rows=rows)), ["architecture.slope=0.1", given])
+    taken = {cell.row.name: cell.arguments[-2:] for cell in plan.jobs().cells}
+    assert taken["large"] == ("architecture.slope=0.1", given)
+    assert taken["baseline"] == ("row='baseline'", given)
+    assert plan.variant() == f"architecture.slope=0.1 {given}"
+    other = {"name": "small", "set": ["strategy=one", "architecture=small"]}
+    with pytest.raises(ConfigError, match=r"architecture.slope=0.1: study table sets architecture itself, job by job"):
+        Plan(composer, read(write(tmp_path, rows=[*rows, other])), ["architecture.slope=0.1"])
+
+
 def test_settings_that_change_results_make_a_table_of_their_own(composer: Composer, tmp_path: Path) -> None:
     study = read(write(tmp_path))
     assert Plan(composer, study, ["trainer.devices=2", f"paths.outputs={tmp_path}"]).variant() == ""

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from trigan.artifacts.identity import canonical
 from trigan.cli.compose import Composed, Composer
+from trigan.cli.identity import run_hash
 from trigan.cli.jobs import Cell, Jobs, flops, ready
 from trigan.cli.study_file import Line, StudyFile
 from trigan.errors import ConfigError
@@ -16,14 +17,14 @@ class Plan:
     """Composes the jobs of a study, strictly, all of them before the first one runs.
 
     Args:
-        overrides: the user's own, on top of every job's.
+        overrides: the user's own, on top of every job's; one below a choice that some jobs make, on top of theirs.
 
     Raises:
         ConfigError: an override takes from a job what makes it this row, column or trial.
     """
 
     def __init__(self, composer: Composer, study: StudyFile, overrides: Sequence[str] = ()) -> None:
-        _refuse_clashes(study, overrides)
+        self._below = _refuse_clashes(study, overrides)
         self._composer, self._study, self._overrides = composer, study, tuple(overrides)
         self._fingerprints: dict[str, str] = {}
 
@@ -66,9 +67,12 @@ class Plan:
 
     def variant(self) -> str:
         """The overrides if they change what the jobs compute, not only where and how; else an empty text."""
-        row, column, trial = self._grid()[0]
-        plain = Plan(self._composer, self._study)._compose(row, column, trial, ())
-        return "" if plain.run_hash("") == self.first().run_hash("") else " ".join(self._overrides)
+        bare = Plan(self._composer, self._study)
+        for place in {self._taken(row, column): (row, column, trial) for row, column, trial in self._grid()}.values():
+            plain, given = (run_hash(plan._compose(*place, ()).config, "") for plan in (bare, self))
+            if plain != given:
+                return " ".join(self._overrides)
+        return ""
 
     def _grid(self) -> list[tuple[Line, Line, int]]:
         study = self._study
@@ -82,7 +86,12 @@ class Plan:
 
     def _arguments(self, row: Line, column: Line, trial: int, more: Sequence[str]) -> tuple[str, ...]:
         labels = (f"trial={trial}", f"study={quoted(self._study.name)}", f"row={quoted(row.name)}")
-        return (*self._study.fixed, *column.set, *row.set, *more, *labels, *self._overrides)
+        return (*self._study.fixed, *column.set, *row.set, *more, *labels, *self._taken(row, column))
+
+    def _taken(self, row: Line, column: Line) -> tuple[str, ...]:
+        """The user's overrides, without those below a choice that this row and column don't make."""
+        made = {setting.partition("=")[0] for setting in (*row.set, *column.set)}
+        return tuple(one for one in self._overrides if self._below.get(one) in (None, *made))
 
     def _cell(self, row: Line, column: Line, trial: int, more: Sequence[str]) -> Cell:
         composed = self._compose(row, column, trial, more)
@@ -97,22 +106,32 @@ class Plan:
         return self._fingerprints[key]
 
 
-def _refuse_clashes(study: StudyFile, overrides: Sequence[str]) -> None:
+def _refuse_clashes(study: StudyFile, overrides: Sequence[str]) -> dict[str, str]:
+    """Override -> the row's or column's choice that it is below: data.root below data=mnist, if there is one.
+
+    Raises:
+        ConfigError: an override changes a choice, or is below one that is not the same wherever it is made.
+    """
     lines = [setting for line in (*study.rows, *study.columns) for setting in line.set]
     values: dict[str, set[str]] = {"trial": set(), "study": set(), "row": set()}
     for setting in lines:
         name, _, value = setting.partition("=")
         values.setdefault(name, set()).add(value)
+    below = {}
     for override in overrides:
         key = override.partition("=")[0]
-        # Below a choice that is the same wherever it is made, such as data=mnist, there is no job by job: data.root.
-        below = [name for name in values if key.startswith(f"{name}.") and len(values[name]) > 1]
-        clash = min([*below, *(name for name in values if f"{name}.".startswith(f"{key}."))], default=None)
+        above = max((name for name in values if key.startswith(f"{name}.")), key=len, default=None)
+        clash = min((name for name in values if f"{name}.".startswith(f"{key}.")), default=None)
+        if clash is None and above is not None and len(values[above]) > 1:
+            clash = above
         if clash is not None:
             raise ConfigError(
                 f"{override}: study {study.name} sets {clash} itself, job by job; edit a copy of its study.yaml, "
                 f"or use `trigan run`"
             )
+        if above is not None:
+            below[override] = above
+    return below
 
 
 def quoted(text: str) -> str:
