@@ -34,17 +34,12 @@ class BadGAN:
     entropy: float = 0.1
     pull_away: float = 0.8
 
+    players = ("classifier", "generator")
+    two_heads = False
+
     def __post_init__(self) -> None:
         for name in ("unlabelled_weight", "entropy", "pull_away"):
             require(getattr(self, name) >= 0.0, name, getattr(self, name), "at least 0")
-
-    @property
-    def players(self) -> tuple[str, ...]:
-        return ("classifier", "generator")
-
-    @property
-    def two_heads(self) -> bool:
-        return False
 
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         require_conditional(architecture, False, "bad_gan")

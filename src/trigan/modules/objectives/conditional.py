@@ -28,17 +28,12 @@ class Conditional:
     pair_weight: float = 0.1
     ramp: Ramp = field(default_factory=Ramp)
 
+    players = ("discriminator", "generator", "classifier")
+    two_heads = False
+
     def __post_init__(self) -> None:
         require(0.0 < self.alpha < 1.0, "alpha", self.alpha, "in (0, 1)")
         require(self.pair_weight >= 0.0, "pair_weight", self.pair_weight, "at least 0")
-
-    @property
-    def players(self) -> tuple[str, ...]:
-        return ("discriminator", "generator", "classifier")
-
-    @property
-    def two_heads(self) -> bool:
-        return False
 
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         require_conditional(architecture, True, "conditional")
@@ -55,12 +50,7 @@ class _Play:
     pairs: Pairs
 
     def updates(self) -> tuple[Update, ...]:
-        batch, every = self.table.batch, self.table.loss.discriminator_steps
-        return (
-            Update("discriminator", self.discriminator_loss, images=3 * batch),
-            Update("generator", self.pairs.generator_loss, images=batch, every=every),
-            Update("classifier", self.classifier_loss, images=3 * batch),
-        )
+        return self.pairs.updates(self.discriminator_loss, self.classifier_loss)
 
     def phase(self, progress: float) -> Hashable:
         return self.game.ramp(progress) > 0.0

@@ -30,16 +30,11 @@ class FeatureMatching:
 
     unlabelled_weight: float = 1.0
 
+    players = ("classifier", "generator")
+    two_heads = False
+
     def __post_init__(self) -> None:
         require(self.unlabelled_weight >= 0.0, "unlabelled_weight", self.unlabelled_weight, "at least 0")
-
-    @property
-    def players(self) -> tuple[str, ...]:
-        return ("classifier", "generator")
-
-    @property
-    def two_heads(self) -> bool:
-        return False
 
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         require_conditional(architecture, False, "feature_matching")

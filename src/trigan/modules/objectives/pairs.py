@@ -1,5 +1,6 @@
 """What three-player games on pairs (image, label) have in common: which pairs D judges, and who is paid for them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from trigan.losses.adversarial import hinge_discriminator, minimax_discriminator
 from trigan.losses.games import AdversarialLoss
 from trigan.losses.triple import pair_classifier
 from trigan.modules.objectives.game import Table
+from trigan.modules.players import Update
 from trigan.modules.step import Step
 from trigan.networks.batchnorm import frozen_statistics
 
@@ -30,6 +32,20 @@ class Pairs:
 
     table: Table
     alpha: float
+
+    def updates(
+        self,
+        discriminator_loss: Callable[[Step], Tensor],
+        classifier_loss: Callable[[Step], Tensor],
+        since: float = 0.0,
+    ) -> tuple[Update, ...]:
+        """D, G and C in turn; D and G move from the share ``since`` of the fit on."""
+        batch, every = self.table.batch, self.table.loss.discriminator_steps
+        return (
+            Update("discriminator", discriminator_loss, images=3 * batch, since=since),
+            Update("generator", self.generator_loss, images=batch, every=every, since=since),
+            Update("classifier", classifier_loss, images=3 * batch),
+        )
 
     def judged(self, step: Step) -> Judged:
         """What D says of each kind of pair; labelled images alone move its running statistics."""

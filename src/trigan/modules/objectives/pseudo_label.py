@@ -30,17 +30,12 @@ class PseudoLabel:
     threshold: float = 0.95
     ramp: Ramp = field(default_factory=Ramp)
 
+    players = ("discriminator", "generator", "classifier")
+    two_heads = False
+
     def __post_init__(self) -> None:
         require(self.weight >= 0.0, "weight", self.weight, "at least 0")
         require(0.0 <= self.threshold < 1.0, "threshold", self.threshold, "in [0, 1)")
-
-    @property
-    def players(self) -> tuple[str, ...]:
-        return ("discriminator", "generator", "classifier")
-
-    @property
-    def two_heads(self) -> bool:
-        return False
 
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         """Any will do."""

@@ -49,20 +49,15 @@ class TripleGAN:
     pretrain: float = 0.03
     pretrain_average: float = 0.3
 
+    players = ("discriminator", "generator", "classifier")
+    two_heads = False
+
     def __post_init__(self) -> None:
         require(0.0 < self.alpha < 1.0, "alpha", self.alpha, "in (0, 1)")
         require(0.0 < self.labelled_share <= 1.0, "labelled_share", self.labelled_share, "in (0, 1]")
         require(0.0 <= self.pretrain < 1.0, "pretrain", self.pretrain, "in [0, 1)")
         for name in ("classifier_weight", "entropy", "average", "head_decay", "pair_weight", "pretrain_average"):
             require(getattr(self, name) >= 0.0, name, getattr(self, name), "at least 0")
-
-    @property
-    def players(self) -> tuple[str, ...]:
-        return ("discriminator", "generator", "classifier")
-
-    @property
-    def two_heads(self) -> bool:
-        return False
 
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         require_conditional(architecture, True, "triple_gan")
@@ -79,12 +74,7 @@ class _Play:
     pairs: Pairs
 
     def updates(self) -> tuple[Update, ...]:
-        batch, every, since = self.table.batch, self.table.loss.discriminator_steps, self.game.pretrain
-        return (
-            Update("discriminator", self.discriminator_loss, images=3 * batch, since=since),
-            Update("generator", self.pairs.generator_loss, images=batch, every=every, since=since),
-            Update("classifier", self.classifier_loss, images=3 * batch),
-        )
+        return self.pairs.updates(self.discriminator_loss, self.classifier_loss, since=self.game.pretrain)
 
     def phase(self, progress: float) -> Hashable:
         return self._alone(progress), self.game.ramp(progress) > 0.0

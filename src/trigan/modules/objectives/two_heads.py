@@ -29,16 +29,11 @@ class ACGAN:
     weight: float = 1.0
     on_generated: bool = False
 
+    players = ("classifier", "generator")
+    two_heads = True
+
     def __post_init__(self) -> None:
         require(self.weight > 0.0, "weight", self.weight, "above 0: it is all that tells G about labels")
-
-    @property
-    def players(self) -> tuple[str, ...]:
-        return ("classifier", "generator")
-
-    @property
-    def two_heads(self) -> bool:
-        return True
 
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         require_conditional(architecture, True, "acgan")
@@ -58,16 +53,11 @@ class SharedTrunk:
 
     weight: float = 0.1
 
+    players = ("classifier", "generator")
+    two_heads = True
+
     def __post_init__(self) -> None:
         require(self.weight > 0.0, "weight", self.weight, "above 0, or nobody would judge G")
-
-    @property
-    def players(self) -> tuple[str, ...]:
-        return ("classifier", "generator")
-
-    @property
-    def two_heads(self) -> bool:
-        return True
 
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         require_conditional(architecture, False, "shared_trunk")
