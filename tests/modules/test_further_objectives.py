@@ -1,6 +1,7 @@
 """One network for C and D, the complement generator, conditional EC-GAN, consistency: against their closed forms."""
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from trigan.errors import ConfigError
 from trigan.losses.games import hinge, non_saturating, wasserstein
 from trigan.modules.criteria import FixMatch
 from trigan.modules.fit import TrainerSettings
-from trigan.modules.objectives import ACGAN, BadGAN, FeatureMatching, PseudoLabel, SharedTrunk, TripleGAN
+from trigan.modules.objectives import ACGAN, BadGAN, Conditional, FeatureMatching, PseudoLabel, SharedTrunk, TripleGAN
 from trigan.modules.objectives.game import Game
 from trigan.modules.players import PlayersModule
 from trigan.modules.selection import Selection
@@ -117,9 +118,10 @@ def test_a_second_head_leaves_the_first_weights_of_c_as_they_are() -> None:
     assert verdict.shape == (3,)
 
 
-def test_bad_gan_is_that_of_its_paper() -> None:
+@pytest.mark.parametrize("matching", ["absolute", "squares"])
+def test_bad_gan_is_that_of_its_paper(matching: Literal["absolute", "squares"]) -> None:
     """Dai et al. 2017, eq. 8 without the halves of its code, which are Salimans's; feature matching and pull-away."""
-    module, step = _at_play(BadGAN(unlabelled_weight=2.0, entropy=0.3, pull_away=0.7))
+    module, step = _at_play(BadGAN(unlabelled_weight=2.0, entropy=0.3, pull_away=0.7, matching=matching))
     network = module.networks["classifier"]
     labelled, real, fake = step.batch("labelled"), step.batch("unlabelled").images, step.fakes().images
 
@@ -136,13 +138,14 @@ def test_bad_gan_is_that_of_its_paper() -> None:
     features = network.embed(fake)  # type: ignore[operator]
     cosines = F.cosine_similarity(features[:, None], features[None], dim=2)
     apart = (cosines.square().sum() - cosines.diagonal().square().sum()) / (16 * 15)
-    matching = (features.mean(0) - network.embed(real).mean(0)).square().mean()  # type: ignore[operator]
-    torch.testing.assert_close(found["generator"], matching + 0.7 * apart)
+    apart_means = (features.mean(0) - network.embed(real).mean(0)).abs()  # type: ignore[operator]
+    matched = (apart_means if matching == "absolute" else apart_means.square()).mean()
+    torch.testing.assert_close(found["generator"], matched + 0.7 * apart)
     assert apart.item() > 0.01
 
 
 def test_without_its_further_terms_bad_gan_is_feature_matching() -> None:
-    one, other = (_losses(*_at_play(game)) for game in (BadGAN(1.0, 0.0, 0.0), FeatureMatching()))
+    one, other = (_losses(*_at_play(game)) for game in (BadGAN(1.0, 0.0, 0.0, "squares"), FeatureMatching()))
     torch.testing.assert_close(one, other)
 
 
@@ -160,6 +163,49 @@ def test_ec_gan_with_a_conditional_g_gates_by_the_label_it_drew_for(threshold: f
     torch.testing.assert_close(found["classifier"], named - 0.5 * (p.log() * passed).sum() / 16)
     real, fake = judge(labelled.images, labelled.known_labels), judge(fakes.images, fakes.known_labels)
     torch.testing.assert_close(found["discriminator"], F.softplus(-real).mean() + F.softplus(fake).mean())
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.105])
+def test_ec_gan_gates_by_the_likeliest_label(threshold: float) -> None:
+    """Haque 2020: lambda CE(C(G(z)), argmax C(G(z))) where max p, a probability, is above the threshold."""
+    module, step = _at_play(PseudoLabel(0.5, threshold, NOW))
+    network = module.networks["classifier"]
+    labelled, fakes = step.batch("labelled"), step.fakes()
+    p = network(fakes.images).softmax(1).amax(1)
+    passed = p > threshold
+    assert bool(passed.all()) if threshold == 0.0 else 0 < int(passed.sum()) < 16
+    named = F.cross_entropy(network(labelled.images), labelled.known_labels)
+    torch.testing.assert_close(_losses(module, step)["classifier"], named - 0.5 * (p.log() * passed).sum() / 16)
+
+
+class _Marked:
+    """A view that nothing else could be mistaken for: pixels far outside [-1, 1]."""
+
+    def __call__(self, images: Tensor, draws: object, stream: str) -> Tensor:
+        return images + 10.0
+
+
+JUDGED_BY_D = (TripleGAN(pretrain=0.0), Conditional(), PseudoLabel(ramp=NOW))
+JUDGED_BY_C = (FeatureMatching(), BadGAN(), ACGAN(on_generated=True), SharedTrunk())
+
+
+@pytest.mark.parametrize("game", [*JUDGED_BY_D, *JUDGED_BY_C], ids=lambda game: type(game).__name__)
+def test_real_and_generated_images_are_judged_in_the_same_view(game: Game) -> None:
+    """A view of real images alone would tell D which are real (Zhao et al. 2020, section 3.1)."""
+    module = built(joint_stage(game, view=_Marked(), augmentation=NoAugmentation()))
+    module.networks.train()
+    step = Step(module, 0, 0, True)
+    apart = "discriminator" in game.players
+    judge = module.networks["discriminator" if apart else "classifier"]
+    body = judge.trunk if apart else getattr(judge, "classifier", judge).body  # type: ignore[union-attr]
+    bare: list[bool] = []
+    body.register_forward_pre_hook(lambda _, given: bare.append(bool((given[0] < 5.0).any())))  # type: ignore[union-attr, operator]
+    for update in module.updates:
+        bare.clear()
+        update.loss(step)
+        labelled = 0 if apart or update.player == "generator" else 1  # C learns names from images as they are
+        assert bare.count(True) == labelled
+        assert len(bare) > labelled or (apart and update.player == "classifier")
 
 
 GAMES = (TripleGAN(pretrain=0.0), ACGAN(), FeatureMatching(), PseudoLabel())

@@ -10,15 +10,17 @@ from trigan.errors import ConfigError
 from trigan.losses.games import AdversarialLoss, hinge, least_squares, minimax, non_saturating, wasserstein
 from trigan.modules.fit import TrainerSettings
 from trigan.modules.objectives import Conditional, FeatureMatching
+from trigan.modules.objectives.game import Ramp
+from trigan.modules.objectives.pairs import PaidLabels
 from trigan.modules.step import Step
 
 from .tiny import CGAN8, NOW, built, joint_stage
 
 
-@pytest.mark.parametrize("alpha", [0.5, 0.3])
-def test_the_conditional_game_is_that_of_its_paper(alpha: float) -> None:
+@pytest.mark.parametrize(("alpha", "paid"), [(0.5, "all"), (0.3, "all"), (0.3, "likeliest")])
+def test_the_conditional_game_is_that_of_its_paper(alpha: float, paid: PaidLabels) -> None:
     """Li et al. 2017, algorithm 1: alpha of C's pairs against 1 - alpha of G's, G paid for its share alone."""
-    stage = joint_stage(Conditional(alpha=alpha, pair_weight=0.2, ramp=NOW), view=NoAugmentation())
+    stage = joint_stage(Conditional(alpha=alpha, pair_weight=0.2, ramp=NOW, labels=paid), view=NoAugmentation())
     module = built(stage, settings=TrainerSettings(precision="64-true"))
     module.networks.train()
     step = Step(module, 0, 0, True)
@@ -29,14 +31,16 @@ def test_the_conditional_game_is_that_of_its_paper(alpha: float) -> None:
         return F.softplus(sign * judge(images, labels)).mean()
 
     logits = classifier(unlabelled.images)
-    guessed, given = logits.argmax(1), fakes.known_labels
+    p, guessed, given = logits.softmax(1), logits.argmax(1), fakes.known_labels
+    every = [F.softplus(-judge(unlabelled.images, torch.full_like(guessed, label))) for label in range(10)]
+    of_all, of_one = torch.stack(every, 1), F.softplus(-judge(unlabelled.images, guessed))
+    paid_by_d = (p * of_all).sum(1) if paid == "all" else p.amax(1) * of_one
     wanted = {
         "discriminator": softplus(-1, labelled.images, labelled.known_labels)
         + alpha * softplus(1, unlabelled.images, guessed)
         + (1 - alpha) * softplus(1, fakes.images, given),
         "generator": (1 - alpha) * softplus(-1, fakes.images, given),
-        "classifier": alpha * (logits.softmax(1).amax(1) * F.softplus(-judge(unlabelled.images, guessed))).mean()
-        + 0.2 * F.cross_entropy(classifier(fakes.images), given),
+        "classifier": alpha * paid_by_d.mean() + 0.2 * F.cross_entropy(classifier(fakes.images), given),
     }
     for update in module.updates:
         loss = update.loss(step)
@@ -44,6 +48,13 @@ def test_the_conditional_game_is_that_of_its_paper(alpha: float) -> None:
             augmented = stage.augmentation(labelled.images, labelled.draws, "augment")
             loss = loss - F.cross_entropy(classifier(augmented), labelled.known_labels)
         torch.testing.assert_close(loss, wanted[update.player])
+
+
+def test_a_ramp_rises_over_its_length() -> None:
+    assert [Ramp(0.3, 0.2)(progress) for progress in (0.0, 0.29, 0.3, 0.4, 0.5, 0.9)] == pytest.approx(
+        [0, 0, 0, 0.5, 1, 1]
+    )
+    assert [Ramp(0.3, 0.0)(progress) for progress in (0.29, 0.3)] == [0.0, 1.0]
 
 
 @pytest.mark.parametrize("loss", [minimax(), non_saturating(), hinge()])

@@ -63,7 +63,7 @@ def test_it_is_that_of_its_paper_and_code() -> None:
 def test_without_its_further_terms_it_is_the_base_form(loss: object) -> None:
     bare = TripleGAN(0.3, 1.0, 0.3, 0.0, 0.0, 0.0, 0.2, NOW, pretrain=0.0)
     losses = []
-    for game in (bare, Conditional(0.3, 0.2, NOW)):
+    for game in (bare, Conditional(0.3, 0.2, NOW, "likeliest")):
         module = built(joint_stage(game, loss=loss), settings=DOUBLE)
         step = _step(module)
         losses.append([update.loss(step) for update in module.updates])

@@ -171,7 +171,7 @@ def test_weight_norm_is_torchs() -> None:
     from torch.nn.utils.parametrizations import weight_norm
 
     torch.manual_seed(0)
-    ours, theirs = WeightNormLinear(5, 3), weight_norm(nn.Linear(5, 3))
+    ours, theirs = WeightNormLinear(5, 3, 0.1), weight_norm(nn.Linear(5, 3))
     with torch.no_grad():
         theirs.parametrizations.weight.original0.copy_(ours.scale)
         theirs.parametrizations.weight.original1.copy_(ours.direction)
@@ -182,6 +182,23 @@ def test_weight_norm_is_torchs() -> None:
     theirs(x).square().sum().backward()
     torch.testing.assert_close(ours.direction.grad, theirs.parametrizations.weight.original1.grad)
     torch.testing.assert_close(ours.scale.grad, theirs.parametrizations.weight.original0.grad)
+
+
+def test_a_step_of_adam_turns_short_directions_faster() -> None:
+    """Salimans et al.'s code begins with 0.1; the outputs of the first weights are the same for every length."""
+    turned = {}
+    for std in (1.0, 0.1):
+        torch.manual_seed(0)
+        layer, x = WeightNormLinear(20, 3, std), torch.randn(7, 20)
+        before = layer.direction.detach().clone()
+        optimizer = torch.optim.Adam([layer.direction], lr=1e-3)
+        outputs = layer(x)
+        outputs.square().sum().backward()
+        optimizer.step()
+        cosine = F.cosine_similarity(before.double(), layer.direction.detach().double()).mean()
+        turned[std] = outputs.detach(), float(torch.arccos(cosine))
+    torch.testing.assert_close(turned[1.0][0], turned[0.1][0])
+    assert turned[0.1][1] == pytest.approx(10 * turned[1.0][1], rel=0.05)
 
 
 def test_the_mlp_embeds_before_the_last_noise_and_classifies_behind_it() -> None:

@@ -19,6 +19,11 @@ def generated(logits: Tensor) -> Tensor:
     return 0.5 * F.softplus(logits.logsumexp(1)).mean()
 
 
+def absolute_feature_matching(real_mean: Tensor, fake_mean: Tensor) -> Tensor:
+    """mean_i |E f_i(x) - E f_i(G(z))|: the form of Dai et al. 2017's code for SVHN; arguments as below."""
+    return (real_mean.detach() - fake_mean).abs().mean()
+
+
 def feature_matching(real_mean: Tensor, fake_mean: Tensor) -> Tensor:
     """mean_i (E f_i(x) - E f_i(G(z)))^2, G's loss (section 3.1, as in the authors' code).
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from trigan.networks.convolutional import Trunk, Upsampler
@@ -70,6 +71,12 @@ class Discriminator(nn.Module):
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         return self.judge(self.trunk(x).flatten(1), y).squeeze(1)
+
+    def of_every_label(self, x: Tensor, classes: int) -> Tensor:
+        """Logits (N, classes) of each image with every label; the trunk sees each image once."""
+        top = self.trunk(x).flatten(1)
+        labels = torch.arange(classes, device=x.device)[:, None].expand(classes, len(x))
+        return torch.cat([self.judge(top, y) for y in labels], dim=1)
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
         """Maps after each activation, (N, C_i, S_i, S_i), input side first; labels play no part in them."""

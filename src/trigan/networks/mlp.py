@@ -1,7 +1,8 @@
 """A multilayer perceptron with Gaussian noise: the MNIST classifier of Salimans et al. 2016 (1606.03498).
 
-Widths, ReLU, weight norm and noise are those of the paper's released code. Its scales begin where a first batch puts
-them; ours where He et al. 2015 would, so that the weights are the seed's alone.
+Widths, ReLU, noise and the weight norm of the hidden layers are those of the paper's released code. There scales and
+biases begin where a first batch puts them, and the hidden ones stay; here they begin where He et al. 2015 would have
+them, so that the first weights are the seed's alone, and move; the last layer has no weight norm.
 """
 
 import math
@@ -22,12 +23,13 @@ from trigan.networks.shapes import Shapes, require_supported
 class WeightNormLinear(nn.Module):
     """A linear layer whose weight rows are ``scale * direction / |direction|``: Salimans & Kingma 2016 (1602.07868).
 
-    (N, in) -> (N, out). Directions begin at random, scales at sqrt(2): after a ReLU the values keep their size.
+    (N, in) -> (N, out). Directions begin at N(0, ``std``), scales at sqrt(2): after a ReLU the values keep their size.
+    What ``std`` decides is how fast Adam turns a direction: a step of its rate turns a long one less.
     """
 
-    def __init__(self, features_in: int, features_out: int) -> None:
+    def __init__(self, features_in: int, features_out: int, std: float) -> None:
         super().__init__()
-        self.direction = nn.Parameter(torch.randn(features_out, features_in))
+        self.direction = nn.Parameter(std * torch.randn(features_out, features_in))
         self.scale = nn.Parameter(torch.full((features_out, 1), math.sqrt(2.0)))
         self.bias = nn.Parameter(torch.zeros(features_out))
 
@@ -48,11 +50,13 @@ class MLP:
         input_noise: standard deviation of the noise on the pixels in training, >= 0; 0.6 on [-1, 1] is what the code's
             0.3 is on [0, 1].
         hidden_noise: the same behind each hidden layer.
+        direction_std: that the weights' directions begin with, > 0; 0.1 in the code.
     """
 
     widths: Sequence[int] = (1000, 500, 250, 250, 250)
     input_noise: float = 0.6
     hidden_noise: float = 0.5
+    direction_std: float = 0.1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
@@ -63,6 +67,8 @@ class MLP:
         for name in ("input_noise", "hidden_noise"):
             if not 0 <= (value := getattr(self, name)) < float("inf"):
                 raise ConfigError(f"classifier.{name}={value}: give a standard deviation of at least 0")
+        if not 0 < self.direction_std < float("inf"):
+            raise ConfigError(f"classifier.direction_std={self.direction_std}: give a standard deviation above 0")
 
     def __call__(self, spec: Shapes) -> Classifier:
         """A new network, drawn from torch's global random numbers; 1.54 M parameters on 28x28 grey images."""
@@ -72,7 +78,7 @@ class MLP:
         for number, wider in enumerate(self.widths):
             if number:
                 layers.append(GaussianNoise(self.hidden_noise))
-            layers += [WeightNormLinear(width, wider), nn.ReLU()]
+            layers += [WeightNormLinear(width, wider, self.direction_std), nn.ReLU()]
             width = wider
         head = NoisyLinear(width, spec.classes, self.hidden_noise)
         nn.init.normal_(head.weight, 0.0, 0.01)

@@ -2,17 +2,18 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Literal
 
 from torch import Tensor
 
 from trigan.losses.entropy import conditional_entropy
 from trigan.losses.games import AdversarialLoss
 from trigan.losses.pull_away import moments, pull_away
-from trigan.losses.semi_supervised import feature_matching
+from trigan.losses.semi_supervised import absolute_feature_matching, feature_matching
 from trigan.modules import world
 from trigan.modules.checks import require
-from trigan.modules.objectives.feature_matching import KPlusOne, require_no_loss
 from trigan.modules.objectives.game import Table, require_conditional
+from trigan.modules.objectives.k_plus_one import KPlusOne, require_no_loss
 from trigan.modules.players import Objective, Update
 from trigan.modules.step import Step
 from trigan.networks.adversaries import Architecture
@@ -23,8 +24,9 @@ class BadGAN:
     """Feature matching's game, with C sure of unlabelled images and G kept from drawing one thing.
 
     C (eq. 8): CE over the K classes + ``unlabelled_weight`` times the true/fake terms, with the authors' factors of 1/2
-    + ``entropy`` E H[p(x_u)]. G (section 4.2): feature matching, as a mean of squares where the authors' code has
-    absolute values, + ``pull_away`` times the pull-away term, both on C's embedding. Defaults: the code's for SVHN.
+    + ``entropy`` E H[p(x_u)]. G (section 4.2): feature matching + ``pull_away`` times the pull-away term, both on C's
+    embedding; ``matching`` is of ``absolute`` differences of means, or of their ``squares``, beside which a pull-away
+    term of this weight is all that G hears. Defaults: the authors' code for SVHN.
 
     The paper's third term of G, which drives samples to where p(x) is low, is left out: it wants a PixelCNN trained
     beforehand, and the authors' code for SVHN does without it.
@@ -33,6 +35,7 @@ class BadGAN:
     unlabelled_weight: float = 1.0
     entropy: float = 0.1
     pull_away: float = 0.8
+    matching: Literal["absolute", "squares"] = "absolute"
 
     players = ("classifier", "generator")
     two_heads = False
@@ -40,6 +43,7 @@ class BadGAN:
     def __post_init__(self) -> None:
         for name in ("unlabelled_weight", "entropy", "pull_away"):
             require(getattr(self, name) >= 0.0, name, getattr(self, name), "at least 0")
+        require(self.matching in ("absolute", "squares"), "matching", self.matching, "absolute or squares")
 
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         require_conditional(architecture, False, "bad_gan")
@@ -75,7 +79,8 @@ class _Play:
 
     def generator_loss(self, step: Step) -> Tensor:
         wanted, given = self.base.embedded(step)
-        matching = feature_matching(world.global_mean(wanted), world.global_mean(given.mean(0)))
+        match = absolute_feature_matching if self.game.matching == "absolute" else feature_matching
+        matching = match(world.global_mean(wanted), world.global_mean(given.mean(0)))
         outer, own = (world.global_mean(moment) for moment in moments(given))
         apart = pull_away(outer, own, len(given) * world.world_size())
         step.note("train/feature_matching", matching)

@@ -10,7 +10,7 @@ from trigan.losses.triple import pair_discriminator
 from trigan.modules.checks import require
 from trigan.modules.classifier import labelled_loss
 from trigan.modules.objectives.game import Ramp, Table, require_conditional
-from trigan.modules.objectives.pairs import Pairs, require_logits
+from trigan.modules.objectives.pairs import PaidLabels, Pairs, require_labels, require_logits
 from trigan.modules.players import Objective, Update
 from trigan.modules.step import Step
 from trigan.networks.adversaries import Architecture
@@ -22,11 +22,14 @@ class Conditional:
 
     ``alpha`` divides D's attention between C's pairs and G's (1/2 in the official code); ``pair_weight`` is that of C's
     cross-entropy on G's pairs (R_P), which comes in by ``ramp``. C's counted images include G's from the first step on.
+    ``labels``: C is paid by D for ``all`` its labels of an unlabelled image, each by its probability, or for the
+    ``likeliest``, which without a further term only makes it unsure.
     """
 
     alpha: float = 0.5
     pair_weight: float = 0.1
     ramp: Ramp = field(default_factory=Ramp)
+    labels: PaidLabels = "all"
 
     players = ("discriminator", "generator", "classifier")
     two_heads = False
@@ -34,6 +37,7 @@ class Conditional:
     def __post_init__(self) -> None:
         require(0.0 < self.alpha < 1.0, "alpha", self.alpha, "in (0, 1)")
         require(self.pair_weight >= 0.0, "pair_weight", self.pair_weight, "at least 0")
+        require_labels(self.labels)
 
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         require_conditional(architecture, True, "conditional")
@@ -63,11 +67,11 @@ class _Play:
         return loss
 
     def classifier_loss(self, step: Step) -> Tensor:
-        """Cross-entropy on L, the adversarial loss on U weighted by C's own confidence, and R_P on G's pairs."""
+        """Cross-entropy on L, the adversarial loss on U, and R_P on G's pairs."""
         network = step.network("classifier")
         loss = labelled_loss(step, network, self.table.augmentation, mix=self.table.mix)
         logits = network(step.batch("unlabelled").images)
-        loss = loss + self.pairs.adversarial(step, logits, self.game.alpha)
+        loss = loss + self.pairs.adversarial(step, logits, self.game.alpha, self.game.labels)
         weight = self.game.pair_weight * self.game.ramp(step.progress)
         if weight > 0.0:
             loss = loss + weight * self.pairs.generated(step)

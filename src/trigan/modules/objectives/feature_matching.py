@@ -3,21 +3,17 @@
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from trigan.errors import ConfigError
-from trigan.losses.adversarial import minimax_discriminator
 from trigan.losses.games import AdversarialLoss
-from trigan.losses.semi_supervised import feature_matching, generated, real_unlabelled
+from trigan.losses.semi_supervised import feature_matching
 from trigan.modules import world
 from trigan.modules.checks import require
-from trigan.modules.classifier import labelled_loss
 from trigan.modules.objectives.game import Table, require_conditional
+from trigan.modules.objectives.k_plus_one import KPlusOne, require_no_loss
 from trigan.modules.players import Objective, Update
 from trigan.modules.step import Step
 from trigan.networks.adversaries import Architecture
-from trigan.networks.batchnorm import frozen_statistics
 
 
 @dataclass(frozen=True)
@@ -42,49 +38,6 @@ class FeatureMatching:
 
     def start(self, table: Table) -> Objective:
         return _Play(table, KPlusOne(table, self.unlabelled_weight))
-
-
-def require_no_loss(loss: AdversarialLoss, objective: str, own: str) -> None:
-    """Raise a ConfigError for a choice of loss that a game with losses of its ``own`` would ignore."""
-    if loss.discriminator_loss is not minimax_discriminator or loss.gradient_penalty > 0.0:
-        raise ConfigError(
-            f"loss: strategy.objective={objective} has losses of its own ({own}); leave loss=non_saturating"
-        )
-    if loss.discriminator_steps != 1:
-        raise ConfigError(
-            f"loss.discriminator_steps: {loss.discriminator_steps} must be 1 with strategy.objective={objective}, "
-            "where C and G both move in every step"
-        )
-
-
-@dataclass(frozen=True)
-class KPlusOne:
-    """What the games with K + 1 classes share: C's loss, and what G sees of C."""
-
-    table: Table
-    unlabelled_weight: float
-
-    def classifier_loss(self, step: Step) -> tuple[Tensor, Tensor]:
-        """C's loss, shape (), and its logits of the unlabelled images, (N, K)."""
-        network, unlabelled, fakes = step.network("classifier"), step.batch("unlabelled"), step.fakes()
-        view = self.table.view
-        loss = labelled_loss(step, network, self.table.augmentation, mix=self.table.mix)
-        logits = network(view(unlabelled.images, unlabelled.draws, "view"))
-        real = real_unlabelled(logits)
-        with frozen_statistics(network):
-            fake = generated(network(view(fakes.images.detach(), fakes.draws, "view")))
-        step.note("train/real_loss", real)
-        step.note("train/fake_loss", fake)
-        return loss + self.unlabelled_weight * (real + fake), logits
-
-    def embedded(self, step: Step) -> tuple[Tensor, Tensor]:
-        """What G's side sees: C's mean embedding of unlabelled images, (F,), a constant, and that of G's, (N, F)."""
-        network, unlabelled, fakes = step.network("classifier"), step.batch("unlabelled"), step.fakes()
-        view = self.table.view
-        with frozen_statistics(network):
-            with torch.no_grad():
-                wanted = network.embed(view(unlabelled.images, unlabelled.draws, "view")).mean(0)
-            return wanted, network.embed(view(fakes.images, fakes.draws, "view"))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
@@ -11,11 +11,15 @@ from torch.nn import functional as F
 from trigan.errors import ConfigError
 from trigan.losses.adversarial import hinge_discriminator, minimax_discriminator
 from trigan.losses.games import AdversarialLoss
-from trigan.losses.triple import pair_classifier
+from trigan.losses.triple import likeliest_pair_classifier, pair_classifier
+from trigan.modules.checks import require
 from trigan.modules.objectives.game import Table
 from trigan.modules.players import Update
 from trigan.modules.step import Step
 from trigan.networks.batchnorm import frozen_statistics
+
+#: Which of C's labels for an unlabelled image it is paid by D for.
+PaidLabels = Literal["all", "likeliest"]
 
 
 class Judged(NamedTuple):
@@ -68,12 +72,14 @@ class Pairs:
         step.note("train/generator_loss", loss)
         return loss
 
-    def adversarial(self, step: Step, logits: Tensor, weight: float) -> Tensor:
-        """C's adversarial loss for its ``logits`` of the unlabelled images, weighted by its own confidence."""
+    def adversarial(self, step: Step, logits: Tensor, weight: float, labels: PaidLabels) -> Tensor:
+        """C's adversarial loss for its ``logits`` of the unlabelled images: all of its labels, or the likeliest."""
         judge, unlabelled = step.network("discriminator"), step.batch("unlabelled")
         with torch.no_grad(), frozen_statistics(judge):
-            verdict = judge(self.table.view(unlabelled.images, unlabelled.draws, "view"), logits.argmax(1))
-        adversarial = pair_classifier(logits, verdict, weight)
+            images = self.table.view(unlabelled.images, unlabelled.draws, "view")
+            every = labels == "all"
+            judged = judge.of_every_label(images, logits.shape[1]) if every else judge(images, logits.argmax(1))
+        adversarial = (pair_classifier if every else likeliest_pair_classifier)(logits, judged, weight)
         step.note("train/adversarial_loss", adversarial)
         return adversarial
 
@@ -84,6 +90,11 @@ class Pairs:
             pairs = F.cross_entropy(network(fakes.images.detach()), fakes.known_labels)
         step.note("train/generated_loss", pairs)
         return pairs
+
+
+def require_labels(labels: str) -> None:
+    """Raise a ConfigError unless it is one of :data:`PaidLabels`."""
+    require(labels in get_args(PaidLabels), "labels", labels, "all or likeliest")
 
 
 def require_logits(loss: AdversarialLoss, objective: str) -> None:

@@ -12,7 +12,7 @@ from trigan.modules import world
 from trigan.modules.checks import require
 from trigan.modules.classifier import labelled_loss
 from trigan.modules.objectives.game import Ramp, Table, require_conditional
-from trigan.modules.objectives.pairs import Pairs, require_logits
+from trigan.modules.objectives.pairs import PaidLabels, Pairs, require_labels, require_logits
 from trigan.modules.players import Objective, Update
 from trigan.modules.step import Step
 from trigan.networks.adversaries import Architecture
@@ -48,6 +48,7 @@ class TripleGAN:
     ramp: Ramp = field(default_factory=lambda: Ramp(0.3, 0.0))
     pretrain: float = 0.03
     pretrain_average: float = 0.3
+    labels: PaidLabels = "likeliest"
 
     players = ("discriminator", "generator", "classifier")
     two_heads = False
@@ -58,6 +59,7 @@ class TripleGAN:
         require(0.0 <= self.pretrain < 1.0, "pretrain", self.pretrain, "in [0, 1)")
         for name in ("classifier_weight", "entropy", "average", "head_decay", "pair_weight", "pretrain_average"):
             require(getattr(self, name) >= 0.0, name, getattr(self, name), "at least 0")
+        require_labels(self.labels)
 
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         require_conditional(architecture, True, "triple_gan")
@@ -104,7 +106,7 @@ class _Play:
         loss = loss + game.entropy * entropy + (game.pretrain_average if alone else game.average) * average
         loss = loss + game.head_decay * network.head.weight.square().sum()
         if not alone:
-            loss = loss + self.pairs.adversarial(step, logits, game.classifier_weight)
+            loss = loss + self.pairs.adversarial(step, logits, game.classifier_weight, game.labels)
         weight = 0.0 if alone else game.pair_weight * game.ramp(step.progress)
         if weight > 0.0:
             loss = loss + weight * self.pairs.generated(step)
