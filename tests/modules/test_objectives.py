@@ -6,15 +6,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trigan.data.augmentation import NoAugmentation
+from trigan.data.stream import to_float
 from trigan.errors import ConfigError
 from trigan.losses.games import AdversarialLoss, hinge, least_squares, minimax, non_saturating, wasserstein
+from trigan.losses.semi_supervised import feature_matching
 from trigan.modules.fit import TrainerSettings
 from trigan.modules.objectives import Conditional, FeatureMatching
 from trigan.modules.objectives.game import Ramp
 from trigan.modules.objectives.pairs import PaidLabels
 from trigan.modules.step import Step
+from trigan.networks.classifier import ClassifierFactory
+from trigan.networks.mlp import MLP
+from trigan.networks.small_cnn import SmallCNN
 
-from .tiny import CGAN8, NOW, built, joint_stage
+from .tiny import CGAN8, NOW, SPEC, built, joint_stage, view
 
 
 @pytest.mark.parametrize(("alpha", "paid"), [(0.5, "all"), (0.3, "all"), (0.3, "likeliest")])
@@ -55,6 +60,19 @@ def test_a_ramp_rises_over_its_length() -> None:
         [0, 0, 0, 0.5, 1, 1]
     )
     assert [Ramp(0.3, 0.0)(progress) for progress in (0.29, 0.3)] == [0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("classifier", "sees"), [(SmallCNN(8), False), (MLP((64, 32), 0.0, 0.0), True)], ids=["cnn", "mlp"]
+)
+def test_batch_norm_hides_contrast_from_feature_matching(classifier: ClassifierFactory, sees: bool) -> None:
+    """docs/joint.md says so: to a C with batch norm paler images are no further off than other real ones."""
+    torch.manual_seed(0)
+    network, images = classifier(SPEC).train(), to_float(view(labels=4).training_images)
+    first, second = images[:64], images[64:128]
+    wanted, other, paler = (network.embed(x).mean(0).detach() for x in (first, second, 0.3 * first))
+    ratio = float(feature_matching(wanted, paler) / feature_matching(wanted, other))
+    assert ratio > 5.0 if sees else ratio < 1.0
 
 
 @pytest.mark.parametrize("loss", [minimax(), non_saturating(), hinge()])
