@@ -56,12 +56,12 @@ def test_a_verdict(told: list[dict[str, Any]], tmp_path: Path, capsys: pytest.Ca
     # 0.88 is more than the baseline reaches with the most labels (0.82).
     assert "| joint: feature matching | +5.0 | baseline: FixMatch | - | more than all tried | 1.0 x |" in page
     assert "| 2 | 5 | 10 | 20 | 40 |" in page
-    assert [config["regime"]["labels_per_class"] for config in told[10:]] == [2, 10, 20, 40]
-    assert {config["regime"]["labels_per_class"] for config in told[:10]} == {5}
+    assert [config["regime"]["labels_per_class"] for config in told[12:]] == [2, 10, 20, 40]
+    assert {config["regime"]["labels_per_class"] for config in told[:12]} == {5}
     assert all(config["strategy"]["gan"]["steps"] == 7 for config in told if config["row"] == "augment: DCGAN")
-    assert [config["row"] for config in told[10:]] == ["baseline: classic"] * 4
-    assert told[9]["row"] == "baseline: FixMatch, matched compute"
-    assert told[9]["strategy"]["matched_flops"] == 1_500_000_000_000
+    assert [config["row"] for config in told[12:]] == ["baseline: classic"] * 4
+    assert told[11]["row"] == "baseline: FixMatch, matched compute"
+    assert told[11]["strategy"]["matched_flops"] == 1_500_000_000_000
     told.clear()
     assert main([*line, "--trials", "1"]) == 0
     assert told == [], "what has a record is not run again"

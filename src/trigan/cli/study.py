@@ -68,7 +68,8 @@ class Plan:
     def variant(self) -> str:
         """The overrides if they change what the jobs compute, not only where and how; else an empty text."""
         bare = Plan(self._composer, self._study)
-        for place in {self._taken(row, column): (row, column, trial) for row, column, trial in self._grid()}.values():
+        first = {self._taken(row, column): (row, column, trial) for row, column, trial in reversed(self._grid())}
+        for place in first.values():
             plain, given = (run_hash(plan._compose(*place, ()).config, "") for plan in (bare, self))
             if plain != given:
                 return " ".join(self._overrides)
