@@ -231,12 +231,15 @@ def test_an_interrupted_run_goes_on_from_what_was_finished(
     stage: str, number: int, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["run", f"paths.outputs={tmp_path}", *small(*STAGES[stage], steps=20)]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C
     with monkeypatch.context() as patch:
         interrupt(patch, stage, number)
         try:
             code = main(words)
         except SystemExit as stopped:  # SIGTERM ends the process
             code = int(stopped.code or 0)
+        finally:
+            signal.signal(signal.SIGINT, before)
     assert code == 128 + number
     said = capsys.readouterr()
     assert said.out == ""
