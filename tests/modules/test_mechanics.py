@@ -63,6 +63,14 @@ def test_due_is_the_last_of_every_so_many() -> None:
     assert [update.due(index) for index in range(7)] == [False, False, True, False, False, True, False]
 
 
+@pytest.mark.parametrize("since", [0.0, 0.03, 0.07, 0.1, 0.25, 1 / 3, 0.99, 0.999])
+@pytest.mark.parametrize("steps", [1, 7, 10, 100, 500])
+def test_the_first_step_is_the_first_that_is_due(since: float, steps: int) -> None:
+    update = Update("generator", lambda step: torch.zeros(()), 1, since=since)
+    due = [index for index in range(steps) if update.due(index, index / steps)]
+    assert update.first(steps) == (due[0] if due else steps)
+
+
 def test_images_of_each_player() -> None:
     counts = {name: fitted(stage())[0].images for name, stage in OBJECTIVES.items() if name not in FURTHER}
     assert counts["dcgan"] == {"discriminator": 6 * 32, "generator": 6 * 16}

@@ -15,6 +15,7 @@ from trigan.modules.objectives import Conditional, FeatureMatching
 from trigan.modules.objectives.game import Ramp
 from trigan.modules.objectives.pairs import PaidLabels
 from trigan.modules.step import Step
+from trigan.networks.all_cnn import AllCNN
 from trigan.networks.classifier import ClassifierFactory
 from trigan.networks.mlp import MLP
 from trigan.networks.small_cnn import SmallCNN
@@ -63,7 +64,9 @@ def test_a_ramp_rises_over_its_length() -> None:
 
 
 @pytest.mark.parametrize(
-    ("classifier", "sees"), [(SmallCNN(8), False), (MLP((64, 32), 0.0, 0.0), True)], ids=["cnn", "mlp"]
+    ("classifier", "sees"),
+    [(SmallCNN(8), False), (MLP((64, 32), 0.0, 0.0), True), (AllCNN(8, 0.0, 0.0), True)],
+    ids=["cnn", "mlp", "all_cnn"],
 )
 def test_batch_norm_hides_contrast_from_feature_matching(classifier: ClassifierFactory, sees: bool) -> None:
     """docs/joint.md says so: to a C with batch norm paler images are no further off than other real ones."""

@@ -8,11 +8,13 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from trigan.errors import ConfigError
+from trigan.networks.all_cnn import AllCNN
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.classifier import ClassifierFactory
-from trigan.networks.mlp import MLP, WeightNormLinear
+from trigan.networks.mlp import MLP
 from trigan.networks.resnet import ResNet18
 from trigan.networks.small_cnn import SmallCNN
+from trigan.networks.weight_norm import WeightNormConv2d, WeightNormLinear
 from trigan.networks.wide_resnet import PreActivatedBlock, WideResNet
 
 torch.set_num_threads(1)
@@ -31,6 +33,7 @@ FACTORIES: dict[str, ClassifierFactory] = {
     "resnet18": ResNet18(width=4),
     "wide_resnet": WideResNet(depth=10, width=4, dropout=0.3),
     "mlp": MLP(widths=(12, 8)),
+    "all_cnn": AllCNN(width=4),
 }
 each = pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTORIES)
 
@@ -46,7 +49,8 @@ def test_logits_are_the_head_of_the_embedding(factory: ClassifierFactory, size: 
     assert network(x).shape == (3, 7)
     assert torch.equal(network(x), network.head(embedded))
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
-    assert any(isinstance(module, BatchNorm2d | WeightNormLinear) for module in network.modules())
+    norms = BatchNorm2d | WeightNormLinear | WeightNormConv2d
+    assert any(isinstance(module, norms) for module in network.modules())
 
 
 def count(network: nn.Module) -> int:
@@ -73,6 +77,10 @@ def _check_sizes() -> None:
     widths = (784, 1000, 500, 250, 250, 250, 10)
     dense = sum((before + 1) * after for before, after in itertools.pairwise(widths))
     assert count(MLP()(Spec(1, 28))) == dense + sum(widths[1:-1]) == 1_541_010
+    # 96-96-96-192-192-192-192 by 3x3, 192-192 by 1x1, 10: weights and biases, and a scale for each channel
+    channels = (3, 96, 96, 96, 192, 192, 192, 192)
+    maps = sum((9 * before + 2) * after for before, after in itertools.pairwise(channels))
+    assert count(AllCNN()(Spec(3, 32))) == maps + 2 * (192 + 2) * 192 + (192 + 1) * 10 == 1_408_234
 
 
 def test_the_small_cnns_cost_grows_slower_than_the_image() -> None:
@@ -91,6 +99,7 @@ LEARNERS: dict[str, ClassifierFactory] = {
     "small": SmallCNN(width=8),
     "dropout": SmallCNN(width=8, dropout=0.5),
     "mlp": MLP(widths=(200, 100), hidden_noise=0.3),
+    "all_cnn": AllCNN(width=16, dropout=0.2),
 }
 
 
@@ -125,6 +134,7 @@ NARROW: dict[str, ClassifierFactory] = {
     **{f"resnet18-{width}": ResNet18(width) for width in (2, 4, 7, 16)},
     **{f"wide_resnet-{width}": WideResNet(10, 1, width) for width in (2, 4, 7, 16)},
     "mlp": MLP((12, 8), 0.0, 0.0),
+    "all_cnn": AllCNN(6, 0.0, 0.0),
 }
 
 
@@ -162,21 +172,32 @@ def test_settings_out_of_range_are_named() -> None:
         MLP(hidden_noise=-1)
     with pytest.raises(ConfigError, match=r"classifier\.input_noise=nan"):
         MLP(input_noise=float("nan"))
+    with pytest.raises(ConfigError, match=r"classifier\.direction_std=0: give a standard deviation above 0"):
+        MLP(direction_std=0)
+    with pytest.raises(ConfigError, match=r"classifier\.input_dropout=1"):
+        AllCNN(input_dropout=1.0)
     with pytest.raises(ConfigError, match=r"data\.image_size=6"):
         SmallCNN()(Spec(size=6))
 
 
-def test_weight_norm_is_torchs() -> None:
+@pytest.mark.parametrize(
+    ("ours", "plain", "shape"),
+    [
+        (WeightNormLinear(5, 3, 0.1), nn.Linear(5, 3), (7, 5)),
+        (WeightNormConv2d(2, 3, 3, 0.1, stride=2, padding=1), nn.Conv2d(2, 3, 3, 2, 1), (7, 2, 9, 9)),
+    ],
+    ids=["linear", "convolution"],
+)
+def test_weight_norm_is_torchs(ours: nn.Module, plain: nn.Module, shape: tuple[int, ...]) -> None:
     """Salimans & Kingma 2016, eq. 2: the same outputs and gradients as torch's own parametrisation."""
     from torch.nn.utils.parametrizations import weight_norm
 
-    torch.manual_seed(0)
-    ours, theirs = WeightNormLinear(5, 3, 0.1), weight_norm(nn.Linear(5, 3))
+    ours, theirs = ours.double(), weight_norm(plain.double())
     with torch.no_grad():
         theirs.parametrizations.weight.original0.copy_(ours.scale)
         theirs.parametrizations.weight.original1.copy_(ours.direction)
         theirs.bias.copy_(ours.bias)
-    x = torch.randn(7, 5)
+    x = torch.randn(*shape, dtype=torch.float64)
     torch.testing.assert_close(ours(x), theirs(x))
     ours(x).square().sum().backward()
     theirs(x).square().sum().backward()
@@ -211,11 +232,18 @@ def test_the_mlp_embeds_before_the_last_noise_and_classifies_behind_it() -> None
     assert not torch.equal(noisy.head(embedded), noisy.head(embedded))
 
 
-def test_the_first_weights_of_a_deep_mlp_keep_the_size_of_values() -> None:
+@pytest.mark.parametrize(
+    ("factory", "spec"), [(MLP(input_noise=0.0), Spec(1, 28)), (AllCNN(width=32), Spec(3, 32))], ids=["mlp", "all_cnn"]
+)
+def test_first_weights_keep_the_size_of_values(factory: ClassifierFactory, spec: Spec) -> None:
     torch.manual_seed(0)
-    network = MLP(input_noise=0.0)(Spec(1, 28)).eval()
-    size = network.embed(torch.randn(256, 1, 28, 28)).square().mean().item()
-    assert 0.3 < size < 3.0
+    sizes = []
+    for _ in range(4):
+        network, images = factory(spec).eval(), torch.randn(32, spec.channels, spec.size, spec.size)
+        before_the_mean = [layer for layer in network.body if not isinstance(layer, nn.AdaptiveAvgPool2d)]
+        with torch.no_grad():
+            sizes.append(nn.Sequential(*before_the_mean)(images).square().mean().item())
+    assert 0.3 < sum(sizes) / len(sizes) < 3.0
 
 
 def test_a_block_of_a_wide_resnet_is_the_papers() -> None:

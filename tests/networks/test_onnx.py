@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from trigan.networks.all_cnn import AllCNN
 from trigan.networks.cgan import CGAN
 from trigan.networks.dcgan import DCGAN
 from trigan.networks.mlp import MLP
@@ -43,6 +44,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], tuple[Tensor,
     "small_cnn": (lambda: SmallCNN(width=4, dropout=0.2)(Spec()), image),
     "resnet18": (lambda: ResNet18(width=4)(Spec()), image),
     "wide_resnet": (lambda: WideResNet(depth=10, width=4, dropout=0.2)(Spec()), image),
+    "all_cnn": (lambda: AllCNN(width=4)(Spec()), image),
     "mlp": (lambda: MLP(widths=(12, 8))(Spec()), image),
     "trunk": (lambda: DCGAN(width=4, latent=8).discriminator(Spec()).trunk, image),
     "spectral": (lambda: folded(DCGAN(width=4, discriminator_norm="spectral").discriminator(Spec())), image),

@@ -4,6 +4,7 @@ An objective is an ordered list of updates; in each step every update that is du
 sums gradients over micro-batches, averages them over ranks, clips, steps, and moves the average weights.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -57,6 +58,10 @@ class Update:
     def due(self, index: int, progress: float = 0.0) -> bool:
         """Whether the update takes place in step ``index``, before which ``progress`` of the fit lies."""
         return progress >= self.since and index % self.every == self.every - 1
+
+    def first(self, steps: int) -> int:
+        """The first of ``steps`` in which the player does not rest any more."""
+        return bisect_left(range(steps), self.since, key=lambda index: index / steps)
 
 
 class Objective(Protocol):
@@ -185,8 +190,8 @@ class PlayersModule(pl.LightningModule):
         self.images[update.player] += update.images
         if update.player in self._averages:
             batch = self.plan.batch  # the streams move on in every step, the player in every few
-            rested = int(update.since * self.plan.steps)
-            self._averages[update.player].update((steps[0].index + 1 - rested) * batch, update.every * batch)
+            awake = steps[0].index + 1 - update.first(self.plan.steps)
+            self._averages[update.player].update(awake * batch, update.every * batch)
 
     def let_move(self, player: str) -> str:
         """Make ``player`` the only one whose weights take gradients; returns who moved before."""

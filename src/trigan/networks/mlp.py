@@ -5,40 +5,17 @@ biases begin where a first batch puts them, and the hidden ones stay; here they 
 them, so that the first weights are the seed's alone, and move; the last layer has no weight norm.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from trigan.errors import ConfigError
 from trigan.networks.checks import require_at_least
 from trigan.networks.classifier import Classifier
 from trigan.networks.noise import GaussianNoise, NoisyLinear
 from trigan.networks.shapes import Shapes, require_supported
-
-
-class WeightNormLinear(nn.Module):
-    """A linear layer whose weight rows are ``scale * direction / |direction|``: Salimans & Kingma 2016 (1602.07868).
-
-    (N, in) -> (N, out). Directions begin at N(0, ``std``), scales at sqrt(2): after a ReLU the values keep their size.
-    What ``std`` decides is how fast Adam turns a direction: a step of its rate turns a long one less.
-    """
-
-    def __init__(self, features_in: int, features_out: int, std: float) -> None:
-        super().__init__()
-        self.direction = nn.Parameter(std * torch.randn(features_out, features_in))
-        self.scale = nn.Parameter(torch.full((features_out, 1), math.sqrt(2.0)))
-        self.bias = nn.Parameter(torch.zeros(features_out))
-
-    def forward(self, x: Tensor) -> Tensor:
-        length = self.direction.square().sum(1, keepdim=True).sqrt()
-        return F.linear(x, self.direction * (self.scale / length), self.bias)
-
-    def extra_repr(self) -> str:
-        return f"{self.direction.shape[1]}, {self.direction.shape[0]}"
+from trigan.networks.weight_norm import WeightNormLinear, require_std
 
 
 @dataclass(frozen=True)
@@ -67,8 +44,7 @@ class MLP:
         for name in ("input_noise", "hidden_noise"):
             if not 0 <= (value := getattr(self, name)) < float("inf"):
                 raise ConfigError(f"classifier.{name}={value}: give a standard deviation of at least 0")
-        if not 0 < self.direction_std < float("inf"):
-            raise ConfigError(f"classifier.direction_std={self.direction_std}: give a standard deviation above 0")
+        require_std("classifier.direction_std", self.direction_std)
 
     def __call__(self, spec: Shapes) -> Classifier:
         """A new network, drawn from torch's global random numbers; 1.54 M parameters on 28x28 grey images."""
