@@ -58,6 +58,19 @@ def test_separable_labels_get_a_small_temperature_within_bounds() -> None:
     assert negative_log_likelihood(torch.eye(3) / found, torch.arange(3)) < 1e-12
 
 
+@pytest.mark.parametrize("scale", [1e-4, 1e-2, 1e3])
+def test_scores_of_any_size_have_their_temperature(scale: float) -> None:
+    """An SVM's decision values are tiny under a strict penalty."""
+    logits, labels = overconfident()
+    assert fit_temperature(scale * logits.double(), labels) == pytest.approx(
+        scale * fit_temperature(logits, labels), rel=1e-4
+    )
+
+
+def test_scores_without_a_lead_have_temperature_1() -> None:
+    assert fit_temperature(torch.zeros(5, 3), torch.tensor([0, 1, 2, 0, 1])) == 1.0
+
+
 def test_ece_equals_the_published_loop() -> None:
     logits, labels = overconfident()
     probabilities = logits.double().softmax(dim=1)

@@ -88,6 +88,14 @@ def test_what_denoising_asks_for() -> None:
     assert float(met[2].abs().max()) <= 1.0
 
 
+def test_what_is_shown_is_counted() -> None:
+    """SimCLR's images in both of their views."""
+    assert {name: fitted(stage())[0].images["discriminator"] for name, stage in STAGES.items()} == {
+        "autoencoder": 6 * 16,
+        "simclr": 6 * 32,
+    }
+
+
 def test_contrast_is_between_two_views_of_the_same_images() -> None:
     module = built(simclr_stage())
     step = Step(module, 0, 0, False)

@@ -135,6 +135,8 @@ def test_filters_come_one_after_the_other() -> None:
     class _Even:
         name: str
         pixel: int
+        among: int = 1
+        asks_classifier: bool = False
 
         def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
             judged.append((self.name, len(images)))
@@ -154,6 +156,24 @@ def test_confidence_asks_for_the_samples_own_label() -> None:
     assert Confidence(0.0).keep(images, labels, JUDGES).tolist() == [True, True, True]
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_a_share_is_one_of_rare_classes_too(share: float) -> None:
+    """Portions shrink as the set fills up; of one or two candidates of a class, the best would pass whatever it is."""
+
+    @dataclass(frozen=True)
+    class _OneInFifty:
+        chooses_labels: bool = False
+
+        def draw(self, start: int, wanted: Tensor) -> Samples:
+            rows = range(start, start + len(wanted))
+            return Samples(torch.stack([_image(int(row % 50 == 0), row * 37 % 101) for row in rows]), None)
+
+    found = collect(_OneInFifty(), torch.tensor([60, 60]), (Realism(share),), JUDGES, 0.0)
+    rare = int((found.data.known_labels == 1).sum())
+    assert rare > 0
+    assert rare <= 1.25 * share * found.looked_at / 50
+
+
 @pytest.mark.parametrize(("share", "kept"), [(0.5, [1, 3, 4]), (1.0, list(range(6))), (0.01, [1, 4])])
 def test_realism_keeps_the_most_real_of_each_class(share: float, kept: list[int]) -> None:
     images = torch.stack([_image(0, doubt) for doubt in (3, 9, 1, 8, 5, 4)])
@@ -167,6 +187,26 @@ def test_filters_out_of_range_are_refused() -> None:
     for bad in (lambda: Confidence(1.1), lambda: Confidence(-0.1), lambda: Realism(0.0), lambda: Realism(1.1)):
         with pytest.raises(ConfigError, match="must be in"):
             bad()
+    with pytest.raises(ConfigError, match="among: 0 must be 1 or more"):
+        Realism(among=0)
+
+
+class _Pairs(nn.Module):
+    """How far an image's first pixel is from its label."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        return self.scale * (((images[:, 0, 0, 0] + 1) * 127.5).round() - labels)
+
+
+def test_each_image_is_shown_with_its_own_label() -> None:
+    """Also where there are more than one batch holds."""
+    labels = torch.arange(600) % 7
+    images = torch.stack([_image(int(label), 0) for label in labels])
+    torch.testing.assert_close(outputs(_Pairs(), images, labels), torch.zeros(600))
 
 
 def test_outputs_are_those_of_the_network_in_batches_of_any_size() -> None:

@@ -14,6 +14,7 @@ from trigan.data.types import Labelled
 from trigan.errors import ConfigError
 from trigan.modules.criteria import Extra, Resampling, class_counts
 from trigan.modules.optimizers import Adam
+from trigan.modules.selection import Selection
 from trigan.modules.stage import Stage
 from trigan.networks.several import Mixture, Panel, PerClass
 from trigan.rng import hash64
@@ -156,6 +157,8 @@ def test_too_few_samples_are_told(stages: _Stages, caplog: pytest.LogCaptureFixt
 class _Only:
     """A filter that knows some classes only."""
 
+    among, asks_classifier = 1, False
+
     classes: tuple[int, ...]
 
     def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
@@ -183,6 +186,21 @@ def test_realism_asks_the_discriminator(stages: _Stages) -> None:
     assert not torch.equal(kept, stages.asked["classifier"][1]["extra"].images)
 
 
+@pytest.mark.parametrize(
+    ("source", "filters", "trained"),
+    [
+        ("generator", (Realism(0.5),), False),
+        ("labelled", (Realism(0.5),), False),
+        ("generator", (Realism(0.5), Confidence(0.0)), True),
+    ],
+)
+def test_a_teacher_is_trained_where_somebody_asks_it(
+    source: Any, filters: tuple[Any, ...], trained: bool, stages: _Stages
+) -> None:
+    augment(gan=CGAN_STAGE, source=source, samples=replace(SAMPLES, filters=filters)).run(view(), stages.workshop)
+    assert ("teacher" in stages.asked) == trained
+
+
 def test_sampling_is_charged(stages: _Stages) -> None:
     augment(gan=CGAN_STAGE, samples=SAMPLES).run(view(), stages.workshop)
     assert stages.workshop.work["sampling"].flops > 0
@@ -192,7 +210,7 @@ def test_sampling_is_charged(stages: _Stages) -> None:
 
 def test_several_gans_of_different_seeds_make_one_generator(stages: _Stages, tmp_path: Path) -> None:
     """The first of them is the only GAN of a run that has one; each sample is one member's, and D is all their Ds."""
-    filters = (Realism(0.5),)
+    filters = (Realism(0.5, among=1),)
     samples = SampleSettings(ratio=1.0, filters=filters)
     single = augment(gan=CGAN_STAGE, samples=samples).run(view(), stages.workshop)
     outcome = augment(gan=CGAN_STAGE, samples=samples, generators=2).run(view(), stages.workshop)
@@ -295,6 +313,24 @@ def test_samples_first_and_real_images_after(stages: _Stages) -> None:
     kept = stages.trained["classifier-synthetic"].networks["classifier"].state_dict()
     assert same(second.classifier(view().spec).state_dict(), kept)
     assert not same(fitted(outcome.classifier), dict(kept))
+
+
+def test_the_curve_of_a_fit_in_two_parts_counts_the_images_of_both(stages: _Stages) -> None:
+    stage = replace(classifier_stage(), selection=Selection("auto", snapshots=2))
+    mixed, parted = (
+        augment(source="noise", classifier=stage, schedule=schedule).run(view(), stages.workshop)
+        for schedule in (Mixed(), Pretrain(0.5))
+    )
+    assert max(mixed.earlier) == max(parted.earlier) == 6 * 16
+    assert min(parted.earlier) > 3 * 16
+
+
+def test_only_the_second_part_looks_at_validation_images(stages: _Stages) -> None:
+    stage = replace(classifier_stage(), selection=Selection("val"))
+    augment(source="noise", classifier=stage, schedule=Pretrain()).run(view(validation=True), stages.workshop)
+    (first, shown), (second, real) = stages.asked["classifier-synthetic"], stages.asked["classifier"]
+    assert (first.selection.rule, second.selection.rule) == ("last", "val")
+    assert ("validation" in shown, "validation" in real) == (False, True)
 
 
 def test_a_fit_of_one_step_has_no_two_parts(stages: _Stages) -> None:

@@ -8,16 +8,17 @@ import pytest
 import torch
 from sklearn.svm import LinearSVC
 
+from trigan.data.sources.digits import Digits
 from trigan.data.stream import to_float
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.dcgan import DCGAN
 from trigan.strategies.fine_tune import FineTune, TunedTrunk
-from trigan.strategies.pretraining import Adversarial, Pixels, Pretraining, Untrained
+from trigan.strategies.pretraining import Adversarial, Ground, Pixels, Pretraining, SelfSupervised, Untrained
 from trigan.strategies.probes import LinearSVM
 from trigan.strategies.trunk import FeatureExtractor, ProbedTrunk
 
-from ..modules.tiny import SPEC, built, classifier_stage, gan_stage, view
+from ..modules.tiny import SPEC, built, classifier_stage, gan_stage, simclr_stage, view
 from .recipes import CGAN_STAGE, SVM, features, logits, probe_images, shop
 
 
@@ -84,6 +85,19 @@ def test_pixels_train_no_gan(tmp_path: Path) -> None:
     assert set(outcome.weights) == {"classifier"}
 
 
+@pytest.mark.parametrize("trunk", [Pixels(), Pixels(per_feature=True), Untrained()], ids=["pixels", "each", "D"])
+def test_pixels_have_one_unit_and_features_their_own(trunk: Pretraining, tmp_path: Path) -> None:
+    network = features(trunk=trunk).run(view(), shop(tmp_path)).classifier
+    assert isinstance(network, ProbedTrunk)
+    seen = network.extractor(to_float(_pool())).detach()
+    torch.testing.assert_close(network.mean, seen.mean(0))
+    if trunk.per_feature:
+        own = seen.std(0)
+        torch.testing.assert_close(network.scale, torch.where(own > 1e-6, own, torch.ones_like(own)))
+    else:
+        torch.testing.assert_close(network.scale, (seen - seen.mean(0)).square().mean().sqrt().expand(seen.shape[1]))
+
+
 def test_a_conditional_gan_sees_labelled_pairs(tmp_path: Path) -> None:
     workshop = shop(tmp_path)
     outcome = features(gan=CGAN_STAGE).run(view(), workshop)
@@ -131,6 +145,14 @@ def test_three_channels() -> None:
     [
         ({"grid": 0}, r"strategy.grid: 0 must be at least 1"),
         ({"gan": CGAN_STAGE, "gan_sees": "all"}, r"strategy.gan_sees=all: a conditional GAN needs labels"),
+        (
+            {"gan": CGAN_STAGE, "pretrain": Ground(Digits())},
+            r"strategy.pretrain.data: a conditional GAN needs this data set's",
+        ),
+        (
+            {"gan": CGAN_STAGE, "pretrain": Ground(Digits()), "trunk": SelfSupervised(simclr_stage())},
+            r"strategy.pretrain.data: a conditional GAN needs this data set's labels.* set architecture=dcgan",
+        ),
         ({"trunk": Pixels(), "probe": FineTune(classifier_stage())}, r"strategy.probe=fine_tune needs a network"),
     ],
 )

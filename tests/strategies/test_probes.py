@@ -131,6 +131,26 @@ def test_the_temperature_never_changes_the_answer(name: str) -> None:
     assert (raw.argmax(1) == found.argmax(1)).all()
 
 
+@pytest.mark.parametrize(("name", "strictest"), [("svm", 1e-3), ("logistic", 1e-2), ("perceptron", 1.0)])
+def test_of_equal_scores_the_strictest_is_taken(name: str, strictest: float) -> None:
+    """Two classes far apart, which every penalty tells from each other; scikit-learn's C is a penalty's inverse."""
+    features = np.repeat([[-3.0, 0.0], [3.0, 0.0]], 12, axis=0) + np.linspace(-0.1, 0.1, 24)[:, None]
+    fitted = PROBES[name].fit(features, np.repeat([0, 1], 12), 2, 0)
+    assert fitted.chosen["penalty"] == strictest
+
+
+def test_a_perceptron_lasts_so_many_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """150 images are 3 batches an epoch: 7 batches are rounded up to 3 epochs."""
+    lengths: list[int] = []
+    fit = MLPClassifier.fit
+    monkeypatch.setattr(
+        MLPClassifier, "fit", lambda model, *given: lengths.append(model.max_iter) or fit(model, *given)
+    )
+    images, labels = load_digits(return_X_y=True)
+    Perceptron(4, (1.0,), 7, folds=2).fit(images[:150] / 8 - 1, labels[:150].astype(np.int64), 10, 0)
+    assert lengths[-1] == 3
+
+
 def test_the_svm_is_scikit_learns_at_the_chosen_penalty() -> None:
     features, labels, others, _ = _data()
     fitted = PROBES["svm"].fit(features, labels, 10, 0)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 #: Guo et al. 2017 (arXiv 1706.04599) use 15 bins.
 BINS = 15
-#: The temperature is sought between 1/LIMIT and LIMIT.
+#: The temperature is sought between 1/LIMIT and LIMIT times the mean lead of the best score over the second.
 LIMIT = 100.0
 
 
@@ -66,18 +66,23 @@ def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """The T > 0 that minimises the negative log-likelihood of softmax(logits / T) (Guo et al. 2017, section 4.2).
 
-    A bounded scalar search over log T in [log 1/100, log 100]; deterministic, and it never changes which class is
-    on top. Where every label is on top the likelihood grows without end as T falls, and a small T is returned, at which
-    it is 1 to the last digit.
+    A bounded scalar search over log T, from a hundredth to a hundred times the best score's mean lead over the second,
+    since an SVM's scores may be of any size; deterministic, and it never changes which class is on top. Where every
+    label is on top the likelihood grows without end as T falls, and a small T is returned, at which it is 1 to the last
+    digit. Without any lead it is 1.
 
     Args:
         logits: (N, K) scores of held-out or cross-validated images, N >= 1; scores of an SVM will do.
         labels: (N,) int64.
     """
     scores, targets = logits.detach().cpu().double(), labels.cpu()
+    best, second = scores.topk(2, dim=1).values.mean(0).tolist()
+    lead = best - second
+    if lead <= 0.0:
+        return 1.0
     found = minimize_scalar(
         lambda log_t: negative_log_likelihood(scores / math.exp(log_t), targets),
-        bounds=(-math.log(LIMIT), math.log(LIMIT)),
+        bounds=(math.log(lead / LIMIT), math.log(lead * LIMIT)),
         method="bounded",
         options={"xatol": 1e-7},
     )

@@ -71,8 +71,10 @@ def collect(
     kept_images: list[Tensor] = []
     kept_labels: list[Tensor] = []
     looked_at, limit = 0, CANDIDATES_PER_IMAGE * int(wanted.sum())
+    among = max((criterion.among for criterion in filters), default=1)
     while int(missing.sum()) and looked_at < limit:
-        asked = torch.repeat_interleave(torch.arange(len(wanted)), _next_portion(missing))
+        portion = _next_portion(missing, min(among, limit - looked_at))
+        asked = torch.repeat_interleave(torch.arange(len(wanted)), portion)
         candidates = source.draw(start + looked_at, asked)
         looked_at += len(candidates)
         images, labels = candidates.images, candidates.labels
@@ -81,7 +83,7 @@ def collect(
             kept_labels.append(torch.empty(0, dtype=torch.int64))
             break
         if labels is None and judges is not None:
-            sure, labels = outputs(judges.classifier, images).softmax(1).max(1)
+            sure, labels = outputs(judges.first, images).softmax(1).max(1)
             images, labels = images[sure >= label_threshold], labels[sure >= label_threshold]
         if labels is None:
             raise ValueError("candidates without labels need judges")
@@ -124,10 +126,15 @@ def collect_sets(
     return Collected(data, sum(one.looked_at for one in found), torch.stack([one.missing for one in found]).sum(0))
 
 
-def _next_portion(missing: Tensor) -> Tensor:
-    """How many candidates of each class to ask for: twice what is missing, or as much of it as memory should hold."""
+def _next_portion(missing: Tensor, least: int) -> Tensor:
+    """How many candidates of each class to ask for: twice what is missing, or as much of it as memory should hold.
+
+    There are ``least`` of them, of all classes, or more.
+    """
     asked = missing.clamp(min=0) * 2
-    return asked if int(asked.sum()) <= PORTION else (asked * PORTION / asked.sum()).ceil().long()
+    total = int(asked.sum())
+    size = min(max(total, least), PORTION)
+    return asked if size == total else (asked * size / total).ceil().long()
 
 
 def _first_of_each(labels: Tensor, missing: Tensor) -> Tensor:

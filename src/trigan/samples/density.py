@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from trigan.errors import ConfigError
-from trigan.samples.filters import Judges, best_of_each
+from trigan.samples.filters import Judges, best_of_each, require_share_among
 
 
 @dataclass(frozen=True)
@@ -14,16 +14,19 @@ class Density:
     """Keep the ``share`` of the candidates of each class that lie where its real images are densest.
 
     The k-nearest-neighbour density (Loftsgaarden & Quesenberry 1965): the nearer the k-th nearest of the real images,
-    the denser. A class of fewer than ``neighbours`` real images counts with all that it has.
+    the denser. A class of fewer than ``neighbours`` real images counts with all that it has. ``among``: of so many
+    candidates, of all classes, at least; a share of a few would be one of each class.
     """
 
     neighbours: int = 5
     share: float = 0.5
+    among: int = 1000
+
+    asks_classifier = True
 
     def __post_init__(self) -> None:
         _require_neighbours(self.neighbours)
-        if not 0.0 < self.share <= 1.0:
-            raise ConfigError(f"share: {self.share} must be in (0, 1]")
+        require_share_among(self.share, self.among)
 
     def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
         found, (real, of) = judges.embed(images), judges.real
@@ -46,6 +49,8 @@ class Inside:
     """
 
     neighbours: int = 5
+
+    among, asks_classifier = 1, True
 
     def __post_init__(self) -> None:
         _require_neighbours(self.neighbours)

@@ -15,7 +15,16 @@ from trigan.networks.classifier import Embedding
 
 
 class Filter(Protocol):
-    """Says of each candidate whether it is kept."""
+    """Says of each candidate whether it is kept, from a portion of ``among`` candidates or more, if there are so many.
+
+    ``asks_classifier``: it needs the judges' classifier.
+    """
+
+    @property
+    def among(self) -> int: ...
+
+    @property
+    def asks_classifier(self) -> bool: ...
 
     def keep(self, images: Tensor, labels: Tensor, judges: "Judges") -> Tensor:
         """Bool (N,) for uint8 ``images`` (N, C, S, S) with ``labels`` (N,)."""
@@ -26,13 +35,20 @@ class Filter(Protocol):
 class Judges:
     """Whom a filter may ask: C trained on L; D, where there is one; a second C of another seed; and L itself.
 
-    Networks are in evaluation mode. The last two are there if a filter among those that are used asks for them.
+    Networks are in evaluation mode. All but D are there if somebody asks for them.
     """
 
-    classifier: nn.Module
+    classifier: nn.Module | None = None
     discriminator: nn.Module | None = None
     second: nn.Module | None = None
     labelled: Input | None = None
+
+    @property
+    def first(self) -> nn.Module:
+        """The classifier trained on L."""
+        if self.classifier is None:
+            raise ValueError("these judges have no classifier")
+        return self.classifier
 
     @cached_property
     def real(self) -> tuple[Tensor, Tensor]:
@@ -53,7 +69,7 @@ class Judges:
 
     def embed(self, images: Tensor) -> Tensor:
         """What C's last layer sees of uint8 images, float (N, F)."""
-        return outputs(Embedding(self.classifier), images)
+        return outputs(Embedding(self.first), images)
 
 
 @dataclass(frozen=True)
@@ -62,24 +78,31 @@ class Confidence:
 
     threshold: float = 0.8
 
+    among, asks_classifier = 1, True
+
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold <= 1.0:
             raise ConfigError(f"threshold: {self.threshold} must be in [0, 1]")
 
     def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
-        probabilities = outputs(judges.classifier, images).softmax(1)
+        probabilities = outputs(judges.first, images).softmax(1)
         return probabilities.gather(1, labels[:, None]).squeeze(1) >= self.threshold
 
 
 @dataclass(frozen=True)
 class Realism:
-    """Keep the ``share`` of the candidates of each class whose D logit is highest (no D: everything)."""
+    """Keep the ``share`` of the candidates of each class whose D logit is highest (no D: everything).
+
+    ``among``: of so many candidates, of all classes, at least; a share of a few would be one of each class.
+    """
 
     share: float = 0.5
+    among: int = 1000
+
+    asks_classifier = False
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.share <= 1.0:
-            raise ConfigError(f"share: {self.share} must be in (0, 1]")
+        require_share_among(self.share, self.among)
 
     def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
         if judges.discriminator is None:
@@ -91,11 +114,21 @@ class Realism:
 class Agreement:
     """Keep what two classifiers, trained on L from different seeds, both take for the sample's label."""
 
+    among, asks_classifier = 1, True
+
     def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
         if judges.second is None:
             raise ValueError("agreement needs a second classifier among the judges")
-        first, second = (outputs(network, images).argmax(1) for network in (judges.classifier, judges.second))
+        first, second = (outputs(network, images).argmax(1) for network in (judges.first, judges.second))
         return (first == labels) & (second == labels)
+
+
+def require_share_among(share: float, among: int) -> None:
+    """Raise a :class:`ConfigError` unless ``share`` is one that may be kept, of ``among`` candidates."""
+    if not 0.0 < share <= 1.0:
+        raise ConfigError(f"share: {share} must be in (0, 1]")
+    if among < 1:
+        raise ConfigError(f"among: {among} must be 1 or more")
 
 
 def asks_second(filters: Sequence[Filter]) -> bool:

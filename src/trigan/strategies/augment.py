@@ -233,7 +233,8 @@ class Augment:
             samples.fill == "deficit",
         )
         source = self._source(view, networks, hash64(workshop.seed, "samples"))
-        judges = self._judges(view, networks, workshop) if samples.filters or not source.chooses_labels else None
+        guesses = not source.chooses_labels
+        judges = self._judges(view, networks, workshop, guesses) if samples.filters or guesses else None
 
         def draw() -> Collected:
             return collect_sets(source, wanted, samples.filters, judges, self.label_threshold, samples.sets)
@@ -249,10 +250,13 @@ class Augment:
             return FromNoise((view.spec.channels, view.spec.size, view.spec.size), seed)
         return FromGenerator(networks["generator"], seed, self.samples.latents)
 
-    def _judges(self, view: TrainingView, networks: Mapping[str, nn.Module], workshop: Workshop) -> Judges:
-        """C trained on the labelled images alone, another one if it is asked, and D where there is one."""
-        inputs, second = labelled_inputs(view), None
-        teacher = workshop.train("teacher", self.classifier, inputs).networks["classifier"]
+    def _judges(
+        self, view: TrainingView, networks: Mapping[str, nn.Module], workshop: Workshop, guesses: bool
+    ) -> Judges:
+        """C trained on the labelled images alone and another one, each if it is asked, and D where there is one."""
+        inputs, teacher, second = labelled_inputs(view), None, None
+        if guesses or any(one.asks_classifier for one in self.samples.filters):
+            teacher = workshop.train("teacher", self.classifier, inputs).networks["classifier"]
         if asks_second(self.samples.filters):
             seed = hash64(workshop.seed, "second teacher")
             second = workshop.train("teacher-second", self.classifier, inputs, seed).networks["classifier"]

@@ -28,7 +28,7 @@ from trigan.strategies.workshop import Workshop
 
 @dataclass(frozen=True)
 class Features:
-    """Fit ``probe`` on features of a discriminator, standardised over all training images that the GAN may see.
+    """Fit ``probe`` on features of a discriminator, standardised over training images that the GAN may see.
 
     ``trunk`` says how D comes by its features: through the GAN stage, or as one of the controls beside it.
     ``layers`` are names of D's layers, none for all; ``grid`` is the side that maps are max-pooled to.
@@ -79,7 +79,7 @@ class Features:
                 "strategy.pretrain.data: nothing is trained on another data set's images with this strategy.trunk; set "
                 "strategy.trunk=trained, autoencoder or simclr, or strategy.pretrain.data=null"
             )
-        if self.trunk.draws and self.gan.architecture.conditional:
+        if self.gan.architecture.conditional:
             raise ConfigError(
                 "strategy.pretrain.data: a conditional GAN needs this data set's labels, which another's images have "
                 "not; set architecture=dcgan"
@@ -177,7 +177,8 @@ class Features:
             return workshop.count("features", lambda: extract(extractor, images, device))
 
         features, seen = of(view.labelled.images), of(pool)
-        mean, scale = seen.mean(0), seen.std(0)
+        mean = seen.mean(0)
+        scale = seen.std(0) if self.trunk.per_feature else (seen - mean).square().mean().sqrt().expand_as(mean)
         scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))
 
         def standardised(raw: Tensor) -> NDArray[np.float64]:

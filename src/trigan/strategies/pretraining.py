@@ -22,7 +22,8 @@ class Pretraining(Protocol):
     """A frozen dataclass that brings D's feature maps to where the probe finds them.
 
     ``has_network``: there is a D at all. ``draws``: a generator is left, too. ``blind``: it is trained on images alone,
-    so that those of another data set will do.
+    so that those of another data set will do. ``per_feature``: each feature is divided by a standard deviation of its
+    own, else all by that of all of them.
     """
 
     @property
@@ -33,6 +34,9 @@ class Pretraining(Protocol):
 
     @property
     def blind(self) -> bool: ...
+
+    @property
+    def per_feature(self) -> bool: ...
 
     def networks(self, gan: GANStage, real: Input, inputs: Inputs, workshop: Workshop) -> Mapping[str, Any]:
         """``discriminator`` and ``generator``, as far as there are any, in evaluation mode.
@@ -56,7 +60,7 @@ class Ground:
 class Adversarial:
     """Trained against a generator: the strategy's own way."""
 
-    has_network = draws = blind = True
+    has_network = draws = blind = per_feature = True
 
     def networks(self, gan: GANStage, real: Input, inputs: Inputs, workshop: Workshop) -> Mapping[str, Any]:
         return workshop.train("trained-gan", gan, {"real": real}).networks
@@ -66,7 +70,7 @@ class Adversarial:
 class Untrained:
     """The same D with its first weights: what its architecture gives."""
 
-    has_network, draws, blind = True, False, False
+    has_network, draws, blind, per_feature = True, False, False, True
 
     def networks(self, gan: GANStage, real: Input, inputs: Inputs, workshop: Workshop) -> Mapping[str, Any]:
         found = workshop.train("untrained-gan", replace(gan, steps=0), {"real": real}).networks
@@ -75,7 +79,12 @@ class Untrained:
 
 @dataclass(frozen=True)
 class Pixels:
-    """No network: the features are the pixels."""
+    """No network: the features are the pixels, which have one unit, so that one standard deviation does for all.
+
+    With one each, the few values of a nearly constant border weigh as much as the middle, at a cost of some points.
+    """
+
+    per_feature: bool = False
 
     has_network = draws = blind = False
 
@@ -94,7 +103,7 @@ class Supervised:
     classifier: ClassifierStage
     matched: bool = True
 
-    has_network, draws, blind = True, False, False
+    has_network, draws, blind, per_feature = True, False, False, True
 
     def networks(self, gan: GANStage, real: Input, inputs: Inputs, workshop: Workshop) -> Mapping[str, Any]:
         first = Untrained().networks(gan, real, inputs, workshop)["discriminator"]
@@ -120,7 +129,7 @@ class SelfSupervised:
     stage: PretextStage
     matched: bool = True
 
-    has_network, draws, blind = True, False, True
+    has_network, draws, blind, per_feature = True, False, True, True
 
     def networks(self, gan: GANStage, real: Input, inputs: Inputs, workshop: Workshop) -> Mapping[str, Any]:
         stage, seen = self.stage, {"real": Input(real.images)}

@@ -67,7 +67,7 @@ class Pretrain:
             optimizer=replace(optimizer, learning_rate=self.rate * optimizer.learning_rate),
         )
         trained = workshop.train("classifier", after, inputs)
-        return replace(trained, step=begun.step + trained.step)
+        return replace(trained, step=begun.step + trained.step, shown_before=begun.step * stage.batch)
 
     def first(self, steps: int) -> int:
         """How many of the steps are on samples; each part has one at least."""

@@ -39,7 +39,8 @@ class Trained:
     """A finished stage: its networks in evaluation mode, what it cost, and where its files lie.
 
     ``name`` is what this run calls it; ``reused``: it was in the store already, maybe under another run's name for it.
-    ``seconds``: what its training took, over all attempts; None where that was not kept.
+    ``seconds``: what its training took, over all attempts; None where that was not kept. ``shown_before``: images that
+    another stage had shown the classifier when this one began.
     """
 
     name: str
@@ -52,11 +53,13 @@ class Trained:
     directory: Path
     reused: bool
     seconds: float | None = None
+    shown_before: int = 0
 
     @property
     def earlier(self) -> dict[int, Any]:
         """The classifier along the fit, by images seen; empty where ``selection.snapshots`` asked for none."""
-        return self.networks["snapshots"].taken() if "snapshots" in self.networks else {}
+        taken = self.networks["snapshots"].taken() if "snapshots" in self.networks else {}
+        return {self.shown_before + images: network for images, network in taken.items()}
 
 
 @dataclass
