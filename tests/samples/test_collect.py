@@ -136,7 +136,7 @@ def test_filters_come_one_after_the_other() -> None:
         name: str
         pixel: int
         among: int = 1
-        asks_classifier: bool = False
+        asks: tuple[str, ...] = ()
 
         def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
             judged.append((self.name, len(images)))
@@ -157,7 +157,7 @@ def test_confidence_asks_for_the_samples_own_label() -> None:
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
-def test_a_share_is_one_of_rare_classes_too(share: float) -> None:
+def test_a_share_is_kept_of_rare_classes_too(share: float) -> None:
     """Portions shrink as the set fills up; of one or two candidates of a class, the best would pass whatever it is."""
 
     @dataclass(frozen=True)

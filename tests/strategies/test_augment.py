@@ -157,7 +157,7 @@ def test_too_few_samples_are_told(stages: _Stages, caplog: pytest.LogCaptureFixt
 class _Only:
     """A filter that knows some classes only."""
 
-    among, asks_classifier = 1, False
+    among, asks = 1, ()
 
     classes: tuple[int, ...]
 

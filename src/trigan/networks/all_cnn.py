@@ -1,8 +1,8 @@
 """Convolutions with weight norm and dropout: the CIFAR-10 and SVHN classifier of Salimans et al. 2016 (1606.03498).
 
 Its form is the All-CNN-C of Springenberg et al. 2014 (1412.6806) with a linear layer behind the mean over the map.
-Widths, dropout, leaky ReLU and weight norm are those of the paper's released code; where weights begin, and what has no
-weight norm here, is told in :mod:`trigan.networks.weight_norm` and :mod:`trigan.networks.mlp`.
+Widths, dropout, leaky ReLU and weight norm are those of the paper's released code. The last layer has no weight norm
+here, and lengths begin as :mod:`trigan.networks.weight_norm` says.
 """
 
 from dataclasses import dataclass

@@ -16,6 +16,12 @@ from trigan.errors import ConfigError
 AFTER_RELU, AFTER_LEAKY_RELU = math.sqrt(2.0), math.sqrt(2.0 / (1.0 + 0.2**2))
 
 
+def _weight(direction: Tensor, scale: Tensor) -> Tensor:
+    """Eq. 2 for each row: ``scale * direction / |direction|``, the length taken over all dimensions but the first."""
+    length = direction.square().sum(tuple(range(1, direction.ndim)), keepdim=True).sqrt()
+    return direction * (scale / length)
+
+
 class WeightNormLinear(nn.Module):
     """A linear layer whose weight rows are ``scale * direction / |direction|``.
 
@@ -30,8 +36,7 @@ class WeightNormLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(features_out))
 
     def forward(self, x: Tensor) -> Tensor:
-        length = self.direction.square().sum(1, keepdim=True).sqrt()
-        return F.linear(x, self.direction * (self.scale / length), self.bias)
+        return F.linear(x, _weight(self.direction, self.scale), self.bias)
 
     def extra_repr(self) -> str:
         return f"{self.direction.shape[1]}, {self.direction.shape[0]}"
@@ -53,8 +58,7 @@ class WeightNormConv2d(nn.Module):
         self.stride, self.padding = stride, padding
 
     def forward(self, x: Tensor) -> Tensor:
-        length = self.direction.square().sum((1, 2, 3), keepdim=True).sqrt()
-        return F.conv2d(x, self.direction * (self.scale / length), self.bias, self.stride, self.padding)
+        return F.conv2d(x, _weight(self.direction, self.scale), self.bias, self.stride, self.padding)
 
     def extra_repr(self) -> str:
         channels_out, channels_in, kernel, _ = self.direction.shape

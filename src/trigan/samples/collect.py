@@ -83,7 +83,7 @@ def collect(
             kept_labels.append(torch.empty(0, dtype=torch.int64))
             break
         if labels is None and judges is not None:
-            sure, labels = outputs(judges.first, images).softmax(1).max(1)
+            sure, labels = outputs(judges.teacher, images).softmax(1).max(1)
             images, labels = images[sure >= label_threshold], labels[sure >= label_threshold]
         if labels is None:
             raise ValueError("candidates without labels need judges")

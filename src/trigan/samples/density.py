@@ -22,7 +22,7 @@ class Density:
     share: float = 0.5
     among: int = 1000
 
-    asks_classifier = True
+    asks = ("classifier",)
 
     def __post_init__(self) -> None:
         _require_neighbours(self.neighbours)
@@ -50,7 +50,7 @@ class Inside:
 
     neighbours: int = 5
 
-    among, asks_classifier = 1, True
+    among, asks = 1, ("classifier",)
 
     def __post_init__(self) -> None:
         _require_neighbours(self.neighbours)

@@ -17,14 +17,14 @@ from trigan.networks.classifier import Embedding
 class Filter(Protocol):
     """Says of each candidate whether it is kept, from a portion of ``among`` candidates or more, if there are so many.
 
-    ``asks_classifier``: it needs the judges' classifier.
+    ``asks``: the networks among its judges that it needs, by their names.
     """
 
     @property
     def among(self) -> int: ...
 
     @property
-    def asks_classifier(self) -> bool: ...
+    def asks(self) -> tuple[str, ...]: ...
 
     def keep(self, images: Tensor, labels: Tensor, judges: "Judges") -> Tensor:
         """Bool (N,) for uint8 ``images`` (N, C, S, S) with ``labels`` (N,)."""
@@ -44,7 +44,7 @@ class Judges:
     labelled: Input | None = None
 
     @property
-    def first(self) -> nn.Module:
+    def teacher(self) -> nn.Module:
         """The classifier trained on L."""
         if self.classifier is None:
             raise ValueError("these judges have no classifier")
@@ -69,7 +69,7 @@ class Judges:
 
     def embed(self, images: Tensor) -> Tensor:
         """What C's last layer sees of uint8 images, float (N, F)."""
-        return outputs(Embedding(self.first), images)
+        return outputs(Embedding(self.teacher), images)
 
 
 @dataclass(frozen=True)
@@ -78,14 +78,14 @@ class Confidence:
 
     threshold: float = 0.8
 
-    among, asks_classifier = 1, True
+    among, asks = 1, ("classifier",)
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold <= 1.0:
             raise ConfigError(f"threshold: {self.threshold} must be in [0, 1]")
 
     def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
-        probabilities = outputs(judges.first, images).softmax(1)
+        probabilities = outputs(judges.teacher, images).softmax(1)
         return probabilities.gather(1, labels[:, None]).squeeze(1) >= self.threshold
 
 
@@ -99,7 +99,7 @@ class Realism:
     share: float = 0.5
     among: int = 1000
 
-    asks_classifier = False
+    asks = ("discriminator",)
 
     def __post_init__(self) -> None:
         require_share_among(self.share, self.among)
@@ -114,12 +114,12 @@ class Realism:
 class Agreement:
     """Keep what two classifiers, trained on L from different seeds, both take for the sample's label."""
 
-    among, asks_classifier = 1, True
+    among, asks = 1, ("classifier", "second")
 
     def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
         if judges.second is None:
             raise ValueError("agreement needs a second classifier among the judges")
-        first, second = (outputs(network, images).argmax(1) for network in (judges.first, judges.second))
+        first, second = (outputs(network, images).argmax(1) for network in (judges.teacher, judges.second))
         return (first == labels) & (second == labels)
 
 
@@ -131,9 +131,9 @@ def require_share_among(share: float, among: int) -> None:
         raise ConfigError(f"among: {among} must be 1 or more")
 
 
-def asks_second(filters: Sequence[Filter]) -> bool:
-    """Whether one of the filters asks a second classifier, which must be trained for it."""
-    return any(isinstance(one, Agreement) for one in filters)
+def asked(filters: Sequence[Filter]) -> frozenset[str]:
+    """The networks that one filter or more asks, by their names among the judges."""
+    return frozenset(name for one in filters for name in one.asks)
 
 
 def best_of_each(scores: Tensor, labels: Tensor, share: float) -> Tensor:

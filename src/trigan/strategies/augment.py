@@ -15,7 +15,7 @@ from trigan.modules.criteria import Extra, Resampling, class_counts
 from trigan.modules.gan import GANStage
 from trigan.rng import hash64
 from trigan.samples.collect import Collected, collect_sets, wanted_counts
-from trigan.samples.filters import Filter, Judges, Realism, asks_second
+from trigan.samples.filters import Filter, Judges, asked
 from trigan.samples.generate import PLAIN, Spread
 from trigan.samples.sources import CandidateSource, FromGenerator, FromLabelled, FromNoise, FromUnlabelled
 from trigan.strategies.adversaries import Adversaries
@@ -96,7 +96,7 @@ class Augment:
         conditional = self.gan.architecture.conditional
         if not 0.0 <= self.label_threshold <= 1.0:
             raise ConfigError(f"strategy.label_threshold={self.label_threshold}: a probability in [0, 1] is expected")
-        if self.labels == "per_class" and any(isinstance(one, Realism) for one in self.samples.filters):
+        if self.labels == "per_class" and "discriminator" in asked(self.samples.filters):
             raise ConfigError("strategy.samples.filters: Realism asks one D, and strategy.labels=per_class has many")
         if self.labels == "condition" and not conditional:
             raise ConfigError("strategy.labels=condition needs a label-conditional G: set architecture=cgan")
@@ -141,7 +141,7 @@ class Augment:
 
     def _warn_of_filters_without_a_gan(self) -> None:
         """A warning, not a refusal: a study puts its controls through the filters of the row that they control."""
-        if self.source != "generator" and any(isinstance(one, Realism) for one in self.samples.filters):
+        if self.source != "generator" and "discriminator" in asked(self.samples.filters):
             _log.warning(
                 "strategy.samples.filters: Realism asks a GAN's D; strategy.source=%s has none, so it keeps everything",
                 self.source,
@@ -255,9 +255,10 @@ class Augment:
     ) -> Judges:
         """C trained on the labelled images alone and another one, each if it is asked, and D where there is one."""
         inputs, teacher, second = labelled_inputs(view), None, None
-        if guesses or any(one.asks_classifier for one in self.samples.filters):
+        asks = asked(self.samples.filters)
+        if guesses or "classifier" in asks:
             teacher = workshop.train("teacher", self.classifier, inputs).networks["classifier"]
-        if asks_second(self.samples.filters):
+        if "second" in asks:
             seed = hash64(workshop.seed, "second teacher")
             second = workshop.train("teacher-second", self.classifier, inputs, seed).networks["classifier"]
         return Judges(teacher, networks.get("discriminator"), second, inputs["labelled"])
