@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom
 
-from trigan.results.cell import METRICS, Cell
-from trigan.results.contrast import contrast, correction, paired_differences
-from trigan.results.record import Record
-from trigan.results.statistics import evidence, sign_flip_p, t_interval
-from trigan.results.table import Family, Table, TableSpec, build_table
+from trigan.records.record import Record
+from trigan.tables.cell import METRICS, Cell
+from trigan.tables.contrast import contrast, correction, paired_differences
+from trigan.tables.statistics import evidence, sign_flip_p, t_interval
+from trigan.tables.table import Family, Table, TableSpec, build_table
 
 #: Standard deviation of a paired difference, as a share of the test set: one point.
 SD = 0.01

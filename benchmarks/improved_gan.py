@@ -20,8 +20,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trigan.cli.compose import Composer
-from trigan.data.split import draw
+from trigan.config.compose import Composer
+from trigan.data.splits.draw import draw
 from trigan.data.types import Labelled
 
 BATCH, LATENT, PIXELS = 100, 100, 784

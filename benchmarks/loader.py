@@ -20,10 +20,10 @@ import torch
 from PIL import Image, ImageOps
 from torch.utils.data import DataLoader, Dataset
 
-from trigan.cli.heap import keep_heap
 from trigan.data.augmentation import Classic
 from trigan.data.stream import BatchStream
 from trigan.rng import Draws
+from trigan.runs.malloc import keep_heap
 
 BATCH, COUNT = 64, 6400
 AIMS = {"plain": 40, "crop and flip": 10}

@@ -22,18 +22,18 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from trigan.cli.compose import Composer
-from trigan.cli.heap import keep_heap
+from trigan.config.compose import Composer
 from trigan.data.inputs import Input
 from trigan.data.stream import BatchStream
 from trigan.data.types import DataSpec
 from trigan.losses.adversarial import minimax_discriminator, non_saturating_generator
-from trigan.modules.fit import TrainerSettings, fit
-from trigan.modules.gan import GANStage
-from trigan.modules.observers import MetricsWriter
-from trigan.modules.stage import Context
 from trigan.networks.batchnorm import frozen_statistics
+from trigan.runs.malloc import keep_heap
 from trigan.tracking.tracker import Silence
+from trigan.training.fit import TrainerSettings, fit
+from trigan.training.observers import MetricsWriter
+from trigan.training.stage import Context
+from trigan.training.stages.gan_stage import GANStage
 
 BATCH = 64
 

@@ -7,16 +7,16 @@ from pathlib import Path
 import torch
 
 from trigan.artifacts.store import Store
-from trigan.cli import strict
-from trigan.cli.compose import Composed, Composer, unresolved
-from trigan.data.external import with_external
-from trigan.data.split import draw
-from trigan.data.splitter import Draw
+from trigan.config import override_rules
+from trigan.config.compose import Composed, Composer, unresolved
+from trigan.data.splits.draw import draw
+from trigan.data.splits.external_data import with_external
+from trigan.data.splits.splitter import Draw
 from trigan.data.types import Source
 from trigan.samples.filters import outputs
 from trigan.samples.generate import generate
-from trigan.strategies.base import Outcome
-from trigan.strategies.workshop import Workshop
+from trigan.strategies.stage_runner import Workshop
+from trigan.strategies.strategy import Outcome
 
 torch.set_num_threads(1)
 
@@ -45,7 +45,9 @@ def small(*words: str, steps: int = 2) -> list[str]:
     """``words``, and after them what makes the run small and keeps it to files."""
     chosen = ["debug=fast", f"debug.max_steps={steps}", "logger=none", "callbacks=quiet", *words]
     parsed = composer().parse(chosen)
-    known = strict.dotted_keys(unresolved(composer().base(parsed)))  # kept, and needed again when it is composed
+    known = override_rules.dotted_keys(
+        unresolved(composer().base(parsed))
+    )  # kept, and needed again when it is composed
     given = {override.key_or_group for override in parsed}
     given |= {"strategy.samples.filters"} if "strategy/filter" in given else set()
     return [*chosen, *(f"{key}={value}" for key, value in SMALL.items() if key in known and key not in given)]

@@ -14,11 +14,11 @@ import pytest
 import tiny_data
 from few_steps import small
 
-from trigan.cli.main import main
-from trigan.modules.fit import Observer
-from trigan.modules.observers import Watch
-from trigan.modules.players import PlayersModule
+from trigan.commands.main import main
 from trigan.tracking import Tracker
+from trigan.training.fit import Observer
+from trigan.training.observers import Watch
+from trigan.training.players import PlayersModule
 
 
 def refusal(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:

@@ -11,15 +11,15 @@ import tiny_data
 import yaml
 from few_steps import check, composer, run_strategy, small
 
-from trigan.cli import run_help
-from trigan.cli.compose import unresolved
-from trigan.cli.finished import open_run
-from trigan.cli.run import run
-from trigan.cli.study import Plan, given_flops
-from trigan.cli.study_file import read
-from trigan.cli.study_table import published_figures
+from trigan.config import help
+from trigan.config.compose import unresolved
 from trigan.errors import ConfigError
-from trigan.results.record import read_record
+from trigan.records.record import read_record
+from trigan.runs.finished import open_run
+from trigan.runs.run import run
+from trigan.studies.plan import Plan, given_flops
+from trigan.studies.study_file import read
+from trigan.studies.study_table import published_figures
 
 CONF = Path(__file__).parents[1] / "conf"
 EXPERIMENTS = CONF.parent / "experiments"
@@ -356,7 +356,7 @@ def test_pixels_are_a_trunk(probe: str, tmp_path: Path) -> None:
 
 
 def test_the_examples_of_the_help_compose() -> None:
-    lines = [line.split("  ")[1].split()[2:] for line in run_help._EXAMPLES.splitlines()[1:]]
+    lines = [line.split("  ")[1].split()[2:] for line in help._EXAMPLES.splitlines()[1:]]
     assert len(lines) > 4
     for words in lines:
         if "-m" not in words:

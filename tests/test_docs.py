@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trigan.cli import verdict
-from trigan.cli.compose import Composer
-from trigan.cli.main import main
-from trigan.cli.study import Plan
-from trigan.cli.study_file import find, read
+from trigan.commands import verdict
+from trigan.commands.main import main
+from trigan.config.compose import Composer
+from trigan.studies.plan import Plan
+from trigan.studies.study_file import find, read
 
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -12,9 +12,9 @@ import pytest
 from few_steps import small
 
 from trigan.artifacts.store import Store
-from trigan.cli import run as room
-from trigan.cli.main import main
-from trigan.data.sealed import SealedTest
+from trigan.commands.main import main
+from trigan.data.splits.sealed_test import SealedTest
+from trigan.runs import run as room
 
 JOINT = [word for word in small("strategy=joint", "regime.validation=large") if word != "callbacks=quiet"]
 

@@ -14,7 +14,7 @@ from offline import history, inspect, records, runs
 from wandb_kept import Run
 from wandb_server import WandbServer
 
-from trigan.cli.main import main
+from trigan.commands.main import main
 
 pytestmark = pytest.mark.usefixtures("logged_out")
 

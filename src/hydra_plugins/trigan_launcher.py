@@ -34,7 +34,7 @@ class TriganLauncher(Launcher):
         self.hydra_context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from trigan.cli.application import launch
+        from trigan.execution.hydra_jobs import launch
 
         assert self.hydra_context is not None
         assert self.config is not None

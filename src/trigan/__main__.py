@@ -2,7 +2,7 @@
 
 import sys
 
-from trigan.cli.main import main
+from trigan.commands.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

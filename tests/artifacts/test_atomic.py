@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from trigan.artifacts.atomic import atomic_write, sweep, write_bytes, write_json, write_text
+from trigan.atomic import atomic_write, sweep, write_bytes, write_json, write_text
 from trigan.errors import ArtifactError
 
 
@@ -95,7 +95,7 @@ def test_a_real_write_beyond_the_limit(tmp_path: Path) -> None:
     code = f"""
         import resource
         from pathlib import Path
-        from trigan.artifacts.atomic import write_bytes
+        from trigan.atomic import write_bytes
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
         write_bytes(Path({str(tmp_path / "a")!r}), b"x" * 100_000)
     """

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from trigan.artifacts.identity import IF_SET, canonical, describe, digest, tensor_digest, weights_digest
+from trigan.identity import IF_SET, canonical, describe, digest, tensor_digest, weights_digest
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def test_local_functions_are_refused() -> None:
 
 def test_the_same_in_another_process() -> None:
     code = (
-        "import torch, functools; from trigan.artifacts.identity import digest;"
+        "import torch, functools; from trigan.identity import digest;"
         "print(digest({'x': functools.partial(torch.nn.Linear, 2, bias=False), 'y': torch.relu}))"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from trigan.cli import allow, crew, places
-from trigan.cli.compose import Composer
+from trigan.config import allow_list, locations
+from trigan.config.compose import Composer
+from trigan.execution import workers
 
 HERE = Path(__file__).parent
 
@@ -12,9 +13,11 @@ HERE = Path(__file__).parent
 @pytest.fixture(autouse=True)
 def _fakes_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The fake targets pass as trigan's own, and subprocesses find them."""
-    monkeypatch.setattr(allow, "ALLOWED", (*allow.ALLOWED, "cli.fakes"))
-    monkeypatch.setattr(allow, "FUNCTIONS", (*allow.FUNCTIONS, "cli.fakes"))
-    found = os.pathsep.join([str(Path(allow.__file__).parents[2]), str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setattr(allow_list, "ALLOWED", (*allow_list.ALLOWED, "cli.fakes"))
+    monkeypatch.setattr(allow_list, "FUNCTIONS", (*allow_list.FUNCTIONS, "cli.fakes"))
+    found = os.pathsep.join(
+        [str(Path(allow_list.__file__).parents[2]), str(HERE.parent), os.environ.get("PYTHONPATH", "")]
+    )
     monkeypatch.setenv("PYTHONPATH", found)
     for name in ("RANK", "WORLD_SIZE", "TRIGAN_TRACEBACK"):
         monkeypatch.delenv(name, raising=False)
@@ -31,7 +34,7 @@ class _NoServer:
 
 @pytest.fixture
 def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(crew, "ForkLauncher", _NoServer)
+    monkeypatch.setattr(workers, "ForkLauncher", _NoServer)
 
 
 @pytest.fixture
@@ -42,8 +45,8 @@ def composer() -> Composer:
 @pytest.fixture
 def small_conf(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole command line, over the small config of the tests."""
-    monkeypatch.setattr(places, "conf", lambda: HERE / "conf")
-    monkeypatch.setattr(places, "experiments", lambda: HERE / "experiments")
+    monkeypatch.setattr(locations, "conf", lambda: HERE / "conf")
+    monkeypatch.setattr(locations, "experiments", lambda: HERE / "experiments")
 
 
 #: Finished debug runs that are used: each kind of classifier, with and without a generator, 1 and 3 channels.
@@ -86,7 +89,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def runs(outputs: Path) -> dict[str, Path]:
     """Directories of the runs in ``RUNS``; one worker makes each, the others find it finished."""
-    from trigan.cli.compose import compose
-    from trigan.cli.run import run
+    from trigan.config.compose import compose
+    from trigan.runs.run import run
 
     return {name: run(compose(run_words(name, outputs))) for name in RUNS}

@@ -6,17 +6,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from trigan.cli.launchers import Job
-from trigan.cli.search import ledger
-from trigan.cli.search.ledger import DEFAULT, TICKET
-from trigan.cli.search.metric import Metric
-from trigan.cli.search.presence import Presence
-from trigan.cli.search.report import Reporter
-from trigan.cli.search.space import Dimension, Space
-from trigan.cli.search.storage import open_storage, open_study
-from trigan.cli.search.target import Target
-from trigan.cli.search.worker import Rules, Worker
 from trigan.errors import ConfigError
+from trigan.execution.launchers import Job
+from trigan.search import trial_accounting
+from trigan.search.heartbeat import Presence
+from trigan.search.metric import Metric
+from trigan.search.space import Dimension, Space
+from trigan.search.storage import open_storage, open_study
+from trigan.search.target import Target
+from trigan.search.trial_accounting import DEFAULT, TICKET
+from trigan.search.trial_progress import Reporter
+from trigan.search.worker import Rules, Worker
 
 ACCURACY = Metric("accuracy", True)
 SPACE = Space(
@@ -97,4 +97,4 @@ def made(
 
 
 def points(aim: Target, where: str | None = None) -> list[tuple[str, float | None]]:
-    return [(trial.state.name, trial.value) for trial in ledger.counted(study_of(aim, where).trials)]
+    return [(trial.state.name, trial.value) for trial in trial_accounting.counted(study_of(aim, where).trials)]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from trigan.cli.allow import check_names, resolve
-from trigan.cli.compose import Composer
+from trigan.config.allow_list import check_names, resolve
+from trigan.config.compose import Composer
 from trigan.errors import ConfigError
 
 ATTACKS = [
@@ -17,12 +17,12 @@ ATTACKS = [
     "hydra.utils.get_object",
     "triganevil.y",
     "torch.nnevil.y",
-    "trigan.cli.main.os.system",
-    "trigan.cli.pool.Pool",
+    "trigan.commands.main.os.system",
+    "trigan.execution.pool.Pool",
     "trigan.rng.hashlib.new",
     "trigan.rng.permutation",
-    "trigan.artifacts.atomic.write_bytes",
-    "trigan.results.files.write_atomically",
+    "trigan.atomic.write_bytes",
+    "trigan.atomic.write_bytes",
     "trigan.rng.torch.load",
     "trigan.errors.__loader__.exec_module",
     "trigan..errors",
@@ -51,7 +51,13 @@ def _pass(config: dict[str, object]) -> object:
 
 @pytest.mark.parametrize(
     "target",
-    ["trigan.rng.Draws", "trigan.losses.games.hinge", "torch.nn.ReLU", "torch.nn.functional.relu", "torch.optim.Adam"],
+    [
+        "trigan.rng.Draws",
+        "trigan.losses.gan_losses.hinge",
+        "torch.nn.ReLU",
+        "torch.nn.functional.relu",
+        "torch.optim.Adam",
+    ],
 )
 def test_what_configs_need_is_allowed(target: str) -> None:
     assert callable(_pass({"node": {"_target_": target}}))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from trigan.artifacts.store import Store
-from trigan.cli.main import main
+from trigan.commands.main import main
 
 NEEDED, UNUSED, HELD = "aaaa0000", "bbbb0000", "cccc0000"
 

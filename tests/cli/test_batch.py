@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from trigan import PROTOCOL_VERSION
-from trigan.cli import failure
-from trigan.cli.batch import Summary, run_batch
-from trigan.cli.compose import Composer
-from trigan.cli.crew import Crew
-from trigan.cli.failure import Failure
-from trigan.cli.launchers import ForkLauncher, Job
-from trigan.cli.main import main
-from trigan.cli.pool import TIMED_OUT, Ended, Pool
-from trigan.cli.progress import Count, Lines
+from trigan.commands.main import main
+from trigan.config.compose import Composer
+from trigan.execution.batch import Summary, run_batch
+from trigan.execution.launchers import ForkLauncher, Job
+from trigan.execution.pool import TIMED_OUT, Ended, Pool
+from trigan.execution.progress import Count, Lines
+from trigan.execution.workers import Crew
+from trigan.records import failure
+from trigan.records.failure import Failure
 
 
 @dataclass
@@ -128,8 +128,8 @@ def test_a_mark(tmp_path: Path) -> None:
 def test_a_run_marks_itself_and_the_next_attempt_takes_the_mark_away(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trigan.cli import run as course
-    from trigan.cli.compose import compose
+    from trigan.config.compose import compose
+    from trigan.runs import run as course
 
     words = ["debug=fast", "debug.max_steps=2", f"paths.outputs={tmp_path}", "logger=none", "callbacks=quiet"]
     composed = compose(words)
@@ -162,7 +162,7 @@ def test_multirun_finds_what_is_finished_and_names_what_is_stale(
 
     monkeypatch.setattr(Crew, "run", run_jobs)
     record = {"result": {"test": {"accuracy": 0.5}, "cost": {"flops": 1}, "protocol": 1}, "labels": {}}
-    monkeypatch.setattr("trigan.cli.multirun.read_record", lambda path: json.loads(path.read_text()))
+    monkeypatch.setattr("trigan.studies.multirun.read_record", lambda path: json.loads(path.read_text()))
     for protocol in (None, 1):
         place = tmp_path / "runs" / first.run_hash("abc", protocol)
         place.mkdir(parents=True)

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from cli import slurm
 
-from trigan.results.record import canonical_result_bytes, read_record
+from trigan.records.record import canonical_result_bytes, read_record
 
 STUDY = {
     "title": "tiny",

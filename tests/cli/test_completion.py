@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from trigan.cli.completion import candidates
-from trigan.cli.main import COMMANDS, main
+from trigan.commands.completion import candidates
+from trigan.commands.main import COMMANDS, main
 
 pytestmark = pytest.mark.usefixtures("small_conf")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from trigan.cli.compose import Composer
+from trigan.config.compose import Composer
 from trigan.errors import ConfigError
 
 LINES = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trigan.cli.main import main
+from trigan.commands.main import main
 
 
 @pytest.mark.parametrize(

@@ -17,13 +17,15 @@ from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 
-from trigan.cli import engines, failure, node
-from trigan.cli.crew import Crew
-from trigan.cli.engines import Choice, engine, split
-from trigan.cli.launchers import Job, Needs
-from trigan.cli.main import main
-from trigan.cli.node import Task
+from trigan.commands.main import main
+from trigan.config.settings import Needs
 from trigan.errors import ConfigError, TriganError
+from trigan.execution import backends, cluster_node
+from trigan.execution.backends import Choice, engine, split
+from trigan.execution.cluster_node import Task
+from trigan.execution.launchers import Job
+from trigan.execution.workers import Crew
+from trigan.records import failure
 
 
 class Pretended(Launcher):
@@ -59,8 +61,8 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> Choice:
     settings = dict.fromkeys(("gpus_per_node", "cpus_per_task", "partition"))
     target = {"_target_": "hydra_plugins.pretended.Pretended", "tasks_per_node": 1, "nodes": 1}
     ConfigStore.instance().store(group="hydra/launcher", name="pretended", node={**target, **settings})
-    monkeypatch.setitem(engines.ENGINES, "pretended", ("", ""))
-    monkeypatch.setattr(node, "COMMAND", (sys.executable, "-m", "cli.fakes"))
+    monkeypatch.setitem(backends.ENGINES, "pretended", ("", ""))
+    monkeypatch.setattr(cluster_node, "COMMAND", (sys.executable, "-m", "cli.fakes"))
     monkeypatch.setitem(Plugins.instance().class_name_to_class, str(target["_target_"]), Pretended)
     return Choice("pretended")
 
@@ -101,7 +103,7 @@ def test_a_line_names_its_engine() -> None:
 def test_what_would_be_wrong_is_one_line(
     words: list[str], line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setitem(engines.ENGINES, "absent", ("hydra_plugins.no_such_launcher", "absent"))
+    monkeypatch.setitem(backends.ENGINES, "absent", ("hydra_plugins.no_such_launcher", "absent"))
     assert main(["run", "-m", "trial=0,1", f"paths.outputs={tmp_path}", *words]) == 2
     (said,) = capsys.readouterr().err.splitlines()
     assert line in said
@@ -168,7 +170,7 @@ def test_a_task_that_is_ended_ends_its_job(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("pretended")
 def test_a_task_keeps_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node, "GRACE", 0.2)
+    monkeypatch.setattr(cluster_node, "GRACE", 0.2)
     job = Job("a", ("deaf", str(tmp_path / "pid")), tmp_path / "run")
     assert task(tmp_path, job, 1.0)(SimpleNamespace(job=0)) == 124
     assert str(failure.find(tmp_path / "run")) == "timed out"
@@ -179,9 +181,9 @@ def test_a_task_stays_until_slurm_ends_it(tmp_path: Path, monkeypatch: pytest.Mo
     waited: list[float] = []
     monkeypatch.setenv("SLURM_JOB_ID", "1")
     sleep = time.sleep
-    monkeypatch.setattr(node.time, "sleep", lambda seconds: waited.append(seconds) or sleep(0.01))
+    monkeypatch.setattr(cluster_node.time, "sleep", lambda seconds: waited.append(seconds) or sleep(0.01))
     assert task(tmp_path, Job("a", ("terminate",), tmp_path / "run"))(SimpleNamespace(job=0)) == -signal.SIGTERM
-    assert waited[-1] == node.PATIENCE
+    assert waited[-1] == cluster_node.PATIENCE
 
 
 APPLICATION = """

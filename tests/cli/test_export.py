@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trigan.cli import onnx_file
-from trigan.cli.compose import compose
-from trigan.cli.finished import open_run
-from trigan.cli.main import main
+from trigan.commands.main import main
+from trigan.config.compose import compose
 from trigan.data.stream import to_float
+from trigan.interop import onnx_file
+from trigan.runs.finished import open_run
 from trigan.samples.filters import outputs as outputs_of
 from trigan.samples.generate import latents
 

@@ -8,10 +8,10 @@ import pytest
 import tiny_data
 from few_steps import composer, small
 
-from trigan.cli.compose import Composed
-from trigan.cli.finished import open_run
-from trigan.cli.run import run
+from trigan.config.compose import Composed
 from trigan.errors import ConfigError, TriganError
+from trigan.runs.finished import open_run
+from trigan.runs.run import run
 
 KEY = "strategy.pretrain.data"
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from trigan.cli.finished import find_run, open_run
-from trigan.cli.main import main
+from trigan.commands.main import main
 from trigan.data.types import DataSpec
 from trigan.errors import TriganError
+from trigan.runs.finished import find_run, open_run
 
 torch.set_num_threads(1)
 

@@ -9,7 +9,7 @@ import pytest
 _PASSES = """
 import resource, sys
 import torch
-from trigan.cli.heap import keep_heap
+from trigan.runs.malloc import keep_heap
 torch.set_num_threads(1)
 if sys.argv[1] == "keep":
     assert keep_heap()

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from trigan.cli import identity
-from trigan.cli.compose import Composer
+from trigan.config import run_hash as run_hash_file
+from trigan.config.compose import Composer
 
 
 def run_hash(composer: Composer, *overrides: str, fingerprint: str = "f") -> str:
@@ -53,7 +53,7 @@ def test_all_else_counts(composer: Composer, override: str) -> None:
 def test_data_and_protocol_count(composer: Composer, monkeypatch: pytest.MonkeyPatch) -> None:
     before = run_hash(composer)
     assert run_hash(composer, fingerprint="other") != before
-    monkeypatch.setattr(identity, "PROTOCOL_VERSION", -1)
+    monkeypatch.setattr(run_hash_file, "PROTOCOL_VERSION", -1)
     assert run_hash(composer) != before
 
 

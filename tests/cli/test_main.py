@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from trigan.cli import main as room
-from trigan.cli.compose import Composed
-from trigan.cli.main import COMMANDS, main
+from trigan.commands import main as room
+from trigan.commands.main import COMMANDS, main
+from trigan.config.compose import Composed
 
 pytestmark = pytest.mark.usefixtures("small_conf")
 
@@ -24,10 +24,8 @@ def error_line(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_help_is_light_and_lists_the_commands() -> None:
-    code = (
-        "import sys; from trigan.cli.main import main; main(['--help']); print(sorted(m for m in sys.modules if m in "
-    )
-    code += "('torch', 'hydra', 'pytorch_lightning', 'numpy', 'rich')))"
+    code = "import sys; from trigan.commands.main import main; main(['--help'])\n"
+    code += "print(sorted(m for m in sys.modules if m in ('torch', 'hydra', 'pytorch_lightning', 'numpy', 'rich')))"
     started = time.monotonic()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert time.monotonic() - started < 2  # 0.05 s on an idle machine
@@ -95,13 +93,13 @@ def test_traceback_on_request(capsys: pytest.CaptureFixture[str], monkeypatch: p
 
 def test_run_hands_over_what_was_composed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[Composed, bool]] = []
-    import trigan.cli.run
+    import trigan.runs.run
 
     def fake(composed: Composed, force: bool = False, sealed: bool = False) -> Path:
         seen.append((composed, force))
         return Path("outputs/runs/abc")
 
-    monkeypatch.setattr(trigan.cli.run, "run", fake)
+    monkeypatch.setattr(trigan.runs.run, "run", fake)
     assert main(["run", "trial=3", "--force", "architecture=large"]) == 0
     assert capsys.readouterr().out == "outputs/runs/abc\n"
     ((composed, force),) = seen
@@ -111,12 +109,12 @@ def test_run_hands_over_what_was_composed(capsys: pytest.CaptureFixture[str], mo
 
 
 def test_ctrl_c_is_one_line_and_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    import trigan.cli.run
+    import trigan.runs.run
 
     def interrupted(composed: Any, force: bool = False, sealed: bool = False) -> Path:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(trigan.cli.run, "run", interrupted)
+    monkeypatch.setattr(trigan.runs.run, "run", interrupted)
     assert main(["run"]) == 130
     assert "the same command goes on" in error_line(capsys)
 

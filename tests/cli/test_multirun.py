@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from trigan.cli.compose import Composer
-from trigan.cli.crew import Crew
-from trigan.cli.launchers import Job
-from trigan.cli.main import main
-from trigan.cli.multirun import expand
-from trigan.cli.pool import Ended
+from trigan.commands.main import main
+from trigan.config.compose import Composer
 from trigan.errors import ConfigError
+from trigan.execution.launchers import Job
+from trigan.execution.pool import Ended
+from trigan.execution.workers import Crew
+from trigan.studies.multirun import expand
 
 
 def test_product_in_the_order_written(composer: Composer) -> None:

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trigan.cli.onnx_file import Port, classifier_port, generator_port, write_onnx
-from trigan.cli.onnx_form import max_pooled, onnx_form
 from trigan.data.types import DataSpec
-from trigan.networks.dcgan import DCGAN
-from trigan.networks.several import Mixture, PerClass
-from trigan.networks.small_cnn import SmallCNN
+from trigan.interop.onnx_file import Port, classifier_port, generator_port, write_onnx
+from trigan.interop.onnx_graph import max_pooled, onnx_form
+from trigan.networks.classifiers.small_cnn import SmallCNN
+from trigan.networks.gans.dcgan import DCGAN
+from trigan.networks.gans.gan_ensembles import Mixture, PerClass
+from trigan.strategies.backbone import FeatureExtractor, ProbedTrunk
 from trigan.strategies.baseline import Ensemble
 from trigan.strategies.heads import NeighboursHead, PerceptronHead
-from trigan.strategies.trunk import FeatureExtractor, ProbedTrunk
 
 torch.set_num_threads(1)
 

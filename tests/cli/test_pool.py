@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from trigan.cli.launchers import ExecLauncher, ForkLauncher, Job, Launcher
-from trigan.cli.pool import Ended, Interrupted, Pool, cores, log_name
-from trigan.cli.progress import Count, Lines, TerminalBar, duration
 from trigan.errors import TriganError
+from trigan.execution.launchers import ExecLauncher, ForkLauncher, Job, Launcher
+from trigan.execution.pool import Ended, Interrupted, Pool, cores, log_name
+from trigan.execution.progress import Count, Lines, TerminalBar, duration
 
 
 def forked() -> Launcher:
@@ -96,7 +96,8 @@ def test_a_signal_ends_the_children_first(launcher: Launcher, tmp_path: Path, nu
 def test_jobs_end_with_a_pool_that_is_killed(tmp_path: Path) -> None:
     code = (
         "import io, sys; from pathlib import Path\n"
-        "from trigan.cli.launchers import *; from trigan.cli.pool import *; from trigan.cli.progress import *\n"
+        "from trigan.execution.launchers import *; from trigan.execution.pool import *\n"
+        "from trigan.execution.progress import *\n"
         "fork = ForkLauncher((), 'cli.fakes:job', ('cli.fakes',))\n"
         f"job = Job('a', ('hang', {str(tmp_path / 'pid')!r}))\n"
         f"Pool(fork, 1, Path({str(tmp_path)!r})).run([job], Lines(Count(1, 1)))\n"

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from trigan.cli.compose import compose
-from trigan.cli.finished import open_run
-from trigan.cli.main import main
+from trigan.commands.main import main
+from trigan.config.compose import compose
 from trigan.data.sources.folder import Folder
-from trigan.data.split import draw
+from trigan.data.splits.draw import draw
 from trigan.data.types import Labelled
+from trigan.runs.finished import open_run
 from trigan.samples.filters import outputs as outputs_of
 
 from .conftest import RUNS, run_words

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from trigan.cli.provenance import commit, peak_memory
+from trigan.runs.provenance import commit, peak_memory
 
 
 def git(root: Path, *words: str) -> str:

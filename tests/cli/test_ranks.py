@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from trigan.cli import ranks
-from trigan.cli.main import main
+from trigan.commands.main import main
+from trigan.execution import ranks
 
 SAY = """
 import json, os, sys
@@ -102,12 +102,12 @@ def test_run_starts_ranks_only_where_none_are(tmp_path: Path, monkeypatch: pytes
     assert calls == [(["run", "--force", "trainer=ddp_cpu", "trial=1"], 2)]
     assert main(["run", "trainer=ddp_cpu", "trail=1"]) == 2  # a mistake is told once, before any rank
     assert len(calls) == 1
-    import trigan.cli.run
+    import trigan.runs.run
 
     def fake(composed: Any, force: bool = False, sealed: bool = False) -> Path:
         return tmp_path
 
-    monkeypatch.setattr(trigan.cli.run, "run", fake)
+    monkeypatch.setattr(trigan.runs.run, "run", fake)
     monkeypatch.setenv("RANK", "1")
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(["run", "trainer=ddp_cpu"]) == 0

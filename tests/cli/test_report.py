@@ -9,11 +9,11 @@ import pytest
 import yaml
 from record_makers import make_record
 
-from trigan.cli.compose import Composer
-from trigan.cli.jobs import Cell
-from trigan.cli.main import main
-from trigan.cli.study import Plan
-from trigan.cli.study_file import read
+from trigan.commands.main import main
+from trigan.config.compose import Composer
+from trigan.studies.jobs import Cell
+from trigan.studies.plan import Plan
+from trigan.studies.study_file import read
 
 STUDY: dict[str, Any] = {
     "title": "A table",

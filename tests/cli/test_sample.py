@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from trigan.cli import sample as command
-from trigan.cli.compose import compose
-from trigan.cli.finished import open_run
-from trigan.cli.main import main
+from trigan.commands import sample as command
+from trigan.commands.main import main
+from trigan.config.compose import compose
 from trigan.data.types import Source
+from trigan.runs.finished import open_run
 from trigan.samples.filters import outputs as outputs_of
 from trigan.samples.generate import Spread, generate
 

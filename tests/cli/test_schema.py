@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Protocol
 
 import pytest
 
-from trigan.cli.schema import _matches, expected
-from trigan.cli.settings import AtLeast
+from trigan.config.schema import _matches, expected
+from trigan.config.settings import AtLeast
 
 
 class Speaks(Protocol):

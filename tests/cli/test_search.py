@@ -14,18 +14,18 @@ import yaml
 from cli.search_toys import ACCURACY, Children, made, points, score, study_of, target
 from few_steps import small
 
-from trigan.cli.main import main
-from trigan.cli.pool import Interrupted
-from trigan.cli.search import ledger, worker
-from trigan.cli.search.findings import leave
-from trigan.cli.search.ledger import Budget
-from trigan.cli.search.presence import Presence
-from trigan.cli.search.storage import open_storage, reached, require_optuna
-from trigan.cli.search.worker import Rules
-from trigan.cli.settings import OBSERVERS
-from trigan.cli.settings_file import read, under
-from trigan.data.sealed import SealedTest
+from trigan.commands.main import main
+from trigan.config.settings import OBSERVERS
+from trigan.config.settings_file import read, under
+from trigan.data.splits.sealed_test import SealedTest
 from trigan.errors import ArtifactError, ConfigError, TriganError
+from trigan.execution.pool import Interrupted
+from trigan.search import trial_accounting, worker
+from trigan.search.findings import leave
+from trigan.search.heartbeat import Presence
+from trigan.search.storage import open_storage, reached, require_optuna
+from trigan.search.trial_accounting import Budget
+from trigan.search.worker import Rules
 
 require_optuna()
 
@@ -168,7 +168,7 @@ def test_dead_workers_trials_are_begun_anew_and_none_twice(tmp_path: Path) -> No
 
 def test_a_trial_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:
     aim, rules = target(tmp_path), Rules(Budget(trials=1), ACCURACY)
-    for _ in range(ledger.ATTEMPTS):
+    for _ in range(trial_accounting.ATTEMPTS):
         presence = Presence(tmp_path / "search" / "workers").__enter__()
         made(aim, Children(lambda folder, point: None, tmp_path), rules, presence)._round()
         presence._lock.release()  # kill -9
@@ -329,8 +329,8 @@ def test_a_sealed_run_never_opens_the_test_set(
     told: list[Any] = []
     tracker = SimpleNamespace(summary=told.append, finish=lambda: told.append("finished"))
     with monkeypatch.context() as by_a_sweep:
-        by_a_sweep.setattr("trigan.cli.run.by_agent", lambda: True)
-        by_a_sweep.setattr("trigan.cli.run._open_tracker", lambda *given: tracker)
+        by_a_sweep.setattr("trigan.runs.run.by_agent", lambda: True)
+        by_a_sweep.setattr("trigan.runs.run._open_tracker", lambda *given: tracker)
         assert main(["run", "--sealed", *words]) == 0
     assert told[0]["final/validation/accuracy"] == sealed["result"]["validation"]["accuracy"]
     assert told[1:] == ["finished"], "a sweep that asks for the same point again is told what came of it"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from trigan.cli.search.ledger import Budget, Watch, again, counted, surplus
+from trigan.search.trial_accounting import Budget, Watch, again, counted, surplus
 
 
 def trial(number: int, state: str = "COMPLETE", **attributes: Any) -> Any:

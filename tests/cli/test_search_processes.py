@@ -14,11 +14,10 @@ import pytest
 from cli.search_toys import ACCURACY, Children, made, points, score, study_of, target
 from few_steps import small
 
-from trigan.cli.search import ledger
-from trigan.cli.search.ledger import Budget
-from trigan.cli.search.presence import Presence
-from trigan.cli.search.storage import open_storage, open_study
-from trigan.cli.search.worker import Rules
+from trigan.search.heartbeat import Presence
+from trigan.search.storage import open_storage, open_study
+from trigan.search.trial_accounting import Budget
+from trigan.search.worker import Rules
 
 pytestmark = pytest.mark.slow
 TRIALS = 4
@@ -51,9 +50,9 @@ def test_one_of_two_workers_is_killed_in_the_middle_of_a_trial(tmp_path: Path) -
     assert workers[1].wait(timeout=until - time.monotonic()) == 0, (tmp_path / "said").read_text()
     (folder,) = tmp_path.glob("search/baseline-*")
     trials = open_study(open_storage(None, folder), folder.name, ACCURACY).trials
-    done = ledger.counted(trials)
+    done = trials.counted(trials)
     assert [t.state.name for t in done] == ["COMPLETE"] * TRIALS
-    assert ledger.again(running[0]) in [t.user_attrs.get("ticket") for t in done]
+    assert trials.again(running[0]) in [t.user_attrs.get("ticket") for t in done]
     runs = [t.user_attrs["run"] for t in done]
     assert len(set(runs)) == TRIALS, "doubled"
     assert {trials[number].user_attrs["run"] for number in running} <= set(runs), "lost"

@@ -8,9 +8,9 @@ import pytest
 from few_steps import composer
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
-from trigan.cli.search.space import Dimension, Space, check_defaults, find, read, spaces
-from trigan.cli.wandb_sweep import command, dotted, parameter
+from trigan.commands.wandb_sweep import command, dotted, parameter
 from trigan.errors import ConfigError
+from trigan.search.space import Dimension, Space, check_defaults, find, read, spaces
 
 SPACES = sorted(spaces())
 

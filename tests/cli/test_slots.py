@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from trigan.cli import crew
-from trigan.cli.compose import Composer
-from trigan.cli.crew import Crew
-from trigan.cli.launchers import ExecLauncher, ForkLauncher, Job, Needs
-from trigan.cli.slots import VARIABLE, Slots, visible
+from trigan.config.compose import Composer
+from trigan.config.settings import Needs
 from trigan.errors import ConfigError
+from trigan.execution import workers
+from trigan.execution.gpus import VARIABLE, Slots, visible
+from trigan.execution.launchers import ExecLauncher, ForkLauncher, Job
+from trigan.execution.workers import Crew
 
 
 def job(name: str, gpus: int = 1) -> Job:
@@ -52,8 +53,8 @@ def test_only_what_is_visible_is_handed_out(said: str, found: tuple[str, ...], m
 @pytest.mark.parametrize("forks", [True, False])
 def test_jobs_see_their_gpus_alone(forks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "0,6")
-    monkeypatch.setattr(crew, "cores", lambda: 2)
-    monkeypatch.setattr("trigan.cli.pool.cores", lambda: 2)
+    monkeypatch.setattr(workers, "cores", lambda: 2)
+    monkeypatch.setattr("trigan.execution.pool.cores", lambda: 2)
     made = (
         ForkLauncher((), "cli.fakes:job", ("cli.fakes",))
         if forks
@@ -71,13 +72,13 @@ def test_jobs_see_their_gpus_alone(forks: bool, tmp_path: Path, monkeypatch: pyt
 
 def test_never_more_threads_than_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(crew, "cores", lambda: 8)
+    monkeypatch.setattr(workers, "cores", lambda: 8)
 
-    def note(self: crew.Pool, jobs: Sequence[Job], shown: Any) -> list[Any]:
+    def note(self: workers.Pool, jobs: Sequence[Job], shown: Any) -> list[Any]:
         asked.append(self.workers)
         return []
 
-    monkeypatch.setattr(crew.Pool, "run", note)
+    monkeypatch.setattr(workers.Pool, "run", note)
     with Crew(None) as all_cores:
         all_cores._launcher = ExecLauncher()
         for needs in (Needs(), Needs(2), Needs(2, threads=2), Needs(16)):

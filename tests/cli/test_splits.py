@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from few_steps import small
 
-from trigan.cli.compose import compose
-from trigan.cli.main import main
-from trigan.results.compare import compare
-from trigan.results.record import read_record
+from trigan.commands.main import main
+from trigan.config.compose import compose
+from trigan.records.record import read_record
+from trigan.tables.compare import compare
 
 REGIME = ("regime.labels_per_class=20", "trial=2")
 

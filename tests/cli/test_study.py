@@ -12,17 +12,18 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from trigan.cli import failure, study_command
-from trigan.cli.compose import Composer
-from trigan.cli.crew import Crew
-from trigan.cli.launchers import Job
-from trigan.cli.main import main
-from trigan.cli.pool import Ended
-from trigan.cli.stale import stale
-from trigan.cli.study import Plan, quoted
-from trigan.cli.study_file import read
-from trigan.cli.study_status import show_plan, show_status, states
+from trigan.commands import study as study_command
+from trigan.commands.main import main
+from trigan.config.compose import Composer
 from trigan.errors import ConfigError
+from trigan.execution.launchers import Job
+from trigan.execution.pool import Ended
+from trigan.execution.workers import Crew
+from trigan.records import failure
+from trigan.studies.plan import Plan, quoted
+from trigan.studies.stale_records import stale
+from trigan.studies.study_file import read
+from trigan.studies.study_status import show_plan, show_status, states
 
 STUDY: dict[str, Any] = {
     "title": "A table",

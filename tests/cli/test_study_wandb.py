@@ -9,19 +9,19 @@ import pytest
 from cli.test_table import STUDY, finish
 from wandb_server import WandbServer
 
-from trigan.cli.compose import Composed, Composer
-from trigan.cli.jobs import Jobs
-from trigan.cli.study import Plan
-from trigan.cli.study_command import write_table
-from trigan.cli.study_file import read
-from trigan.cli.study_wandb import run_id, tell_study
+from trigan.commands.study import write_table
+from trigan.config.compose import Composed, Composer
+from trigan.studies.jobs import Jobs
+from trigan.studies.plan import Plan
+from trigan.studies.study_file import read
+from trigan.studies.study_wandb import run_id, tell_study
 
 pytestmark = pytest.mark.usefixtures("small_conf")
 
 
 def first(**logger: Any) -> Composed:
     """A job, as far as its logger goes."""
-    target = {"_target_": "trigan.tracking.wandb.WandbTracking", **logger}
+    target = {"_target_": "trigan.tracking.wandb_tracking.WandbTracking", **logger}
     return cast(Composed, SimpleNamespace(config={"logger": target}))
 
 

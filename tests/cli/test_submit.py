@@ -11,12 +11,12 @@ import pytest
 import yaml
 from sklearn.metrics import accuracy_score, log_loss
 
-from trigan.cli.jobs import Jobs
-from trigan.cli.main import main
-from trigan.cli.study_command import write_table
-from trigan.cli.study_file import read
+from trigan.commands.main import main
+from trigan.commands.study import write_table
 from trigan.data.sources.digits import Digits
-from trigan.results.record import read_record
+from trigan.records.record import read_record
+from trigan.studies.jobs import Jobs
+from trigan.studies.study_file import read
 
 STUDY = {
     "trials": [0, 2],

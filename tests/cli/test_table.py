@@ -11,13 +11,13 @@ import yaml
 from fake_wandb import Api
 from record_makers import make_record
 
-from trigan.cli.compose import Composer
-from trigan.cli.jobs import Cell, Jobs
-from trigan.cli.main import main
-from trigan.cli.study import Plan
-from trigan.cli.study_command import write_table
-from trigan.cli.study_file import read
-from trigan.results.published import KEYS
+from trigan.commands.main import main
+from trigan.commands.study import write_table
+from trigan.config.compose import Composer
+from trigan.studies.jobs import Cell, Jobs
+from trigan.studies.plan import Plan
+from trigan.studies.study_file import read
+from trigan.tables.published import KEYS
 
 STUDY: dict[str, Any] = {
     "title": "A table",
@@ -102,14 +102,14 @@ def test_the_same_bytes_from_wandb(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    import trigan.tracking.wandb
+    import trigan.tracking.wandb_tracking
 
     cells = finish_all(plan)
     missing = next(cell for cell in cells if cell.row.name == "two & more")
     missing.record.unlink()  # and with it the matched job of its column and trial can't be known
     held = {cell.hash: {"record.json": cell.record.read_text()} for cell in cells if cell.done}
     api = Api({"me/trigan": {**held, missing.hash: {"config.yaml": ""}, "another": {"record.json": "{}"}}})
-    monkeypatch.setattr(trigan.tracking.wandb, "public_api", lambda: api)
+    monkeypatch.setattr(trigan.tracking.wandb_tracking, "public_api", lambda: api)
     assert main(["table", str(file), own, "--format", "md"]) == 0
     there = capsys.readouterr()
     elsewhere = f"paths.outputs={tmp_path}/elsewhere"
@@ -185,7 +185,7 @@ def test_a_study_that_never_ran_has_no_table(
 ) -> None:
     """Without any run here the images are not even looked at: they may have to be fetched."""
     with monkeypatch.context() as patched:
-        patched.setattr("trigan.cli.compose.Composed.load_data", None)
+        patched.setattr("trigan.config.compose.Composed.load_data", None)
         assert main(["table", str(file), own]) == 2
     said = capsys.readouterr()
     assert said.out == ""

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 from record_makers import make_record
 
-from trigan.cli.compose import Composer
-from trigan.cli.crew import Crew
-from trigan.cli.launchers import Job
-from trigan.cli.main import main
-from trigan.cli.pool import Ended
+from trigan.commands.main import main
+from trigan.config.compose import Composer
+from trigan.execution.launchers import Job
+from trigan.execution.pool import Ended
+from trigan.execution.workers import Crew
 
 SCORES = {"baseline: classic": 0.80, "baseline: FixMatch": 0.83, "joint: feature matching": 0.88}
 

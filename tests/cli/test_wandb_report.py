@@ -8,10 +8,10 @@ import pytest
 from cli.test_table import STUDY, finish
 from wandb_server import WandbServer
 
-from trigan.cli.compose import Composer
-from trigan.cli.main import main
-from trigan.cli.study import Plan
-from trigan.cli.study_file import read
+from trigan.commands.main import main
+from trigan.config.compose import Composer
+from trigan.studies.plan import Plan
+from trigan.studies.study_file import read
 
 pytestmark = pytest.mark.usefixtures("small_conf")
 

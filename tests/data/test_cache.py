@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from trigan.data import cache as room
-from trigan.data.cache import cached
+from trigan.data.sources import cache as room
+from trigan.data.sources.cache import cached
 from trigan.data.types import Source
 from trigan.errors import DataError
 
@@ -111,7 +111,7 @@ def test_an_impossible_folder_is_one_line(tmp_path: Path, digits: Source) -> Non
 def test_two_processes_build_once(tmp_path: Path) -> None:
     script = f"""
 import pathlib, time
-from trigan.data.cache import cached
+from trigan.data.sources.cache import cached
 from trigan.data.sources.digits import Digits
 def build():
     (pathlib.Path({str(tmp_path)!r}) / f"built-{{time.time_ns()}}").touch()

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trigan.data.check import Report, check
+from trigan.data.data_check import Report, check
 from trigan.data.sources.digits import Digits
 from trigan.data.sources.folder import Folder
 

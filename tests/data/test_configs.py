@@ -8,9 +8,9 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from trigan.data.augmentation import Classic, NoAugmentation, Strong
-from trigan.data.frozen import Frozen
-from trigan.data.regime import Regime
-from trigan.data.sources.base import ImageSource
+from trigan.data.sources.image_source import ImageSource
+from trigan.data.splits.regime import Regime
+from trigan.data.splits.split_from_file import Frozen
 from trigan.errors import ConfigError
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trigan.data.decode import Geometry, decode
+from trigan.data.sources.decode import Geometry, decode
 from trigan.errors import ConfigError, DataError
 
 RNG = np.random.default_rng(0)

@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from trigan.data.external import external_of, fitted, with_external
-from trigan.data.regime import Regime
 from trigan.data.sources.digits import Digits
-from trigan.data.split import draw
+from trigan.data.splits.draw import draw
+from trigan.data.splits.external_data import external_of, fitted, with_external
+from trigan.data.splits.regime import Regime
 from trigan.data.types import DataSpec, Source
 from trigan.errors import DataError
 

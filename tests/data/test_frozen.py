@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from trigan.data.facts import index_digest
-from trigan.data.frozen import Frozen, content_digest
-from trigan.data.noise import Symmetric
-from trigan.data.regime import Regime
 from trigan.data.sources.folder import Folder
-from trigan.data.split import draw
-from trigan.data.split_file import as_bytes, content, split_digest
-from trigan.data.splitter import Draw
+from trigan.data.splits.draw import draw
+from trigan.data.splits.label_noise import Symmetric
+from trigan.data.splits.regime import Regime
+from trigan.data.splits.split_file import as_bytes, content, split_digest
+from trigan.data.splits.split_from_file import Frozen, content_digest
+from trigan.data.splits.split_info import index_digest
+from trigan.data.splits.splitter import Draw
 from trigan.data.types import Source
 from trigan.errors import ConfigError, DataError
 

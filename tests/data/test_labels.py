@@ -1,6 +1,6 @@
 import pytest
 
-from trigan.data.labels import number_classes
+from trigan.data.sources.label_names import number_classes
 from trigan.errors import DataError
 
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from trigan.data.imbalance import Exponential, Step
-from trigan.data.noise import Pair, Symmetric
-from trigan.data.regime import Regime
+from trigan.data.splits.imbalance import Exponential, Step
+from trigan.data.splits.label_noise import Pair, Symmetric
+from trigan.data.splits.regime import Regime
 from trigan.errors import ConfigError
 
 POOL = np.full(10, 1000)

@@ -5,7 +5,7 @@ import pickle
 import pytest
 import torch
 
-from trigan.data.sealed import SealedTest
+from trigan.data.splits.sealed_test import SealedTest
 from trigan.data.types import Labelled
 from trigan.errors import SealedError
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from trigan.data.imbalance import Exponential, Step
-from trigan.data.noise import Pair, Symmetric
-from trigan.data.regime import Regime
-from trigan.data.split import draw
-from trigan.data.splitter import Draw
+from trigan.data.splits.draw import draw
+from trigan.data.splits.imbalance import Exponential, Step
+from trigan.data.splits.label_noise import Pair, Symmetric
+from trigan.data.splits.regime import Regime
+from trigan.data.splits.splitter import Draw
 from trigan.data.types import Source
 from trigan.errors import DataError
 

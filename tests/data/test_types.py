@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from trigan.data.fingerprint import digests_of
+from trigan.data.sources.fingerprint import digests_of
 from trigan.data.types import DataSpec, Source
 from trigan.errors import DataError
 

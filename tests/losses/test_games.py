@@ -2,33 +2,39 @@ import dataclasses
 
 import pytest
 
-from trigan.artifacts.identity import canonical
 from trigan.errors import ConfigError
-from trigan.losses import adversarial, games
+from trigan.identity import canonical
+from trigan.losses import adversarial, gan_losses
 
-GAMES = [games.minimax, games.non_saturating, games.least_squares, games.hinge, games.wasserstein]
+GAMES = [
+    gan_losses.minimax,
+    gan_losses.non_saturating,
+    gan_losses.least_squares,
+    gan_losses.hinge,
+    gan_losses.wasserstein,
+]
 
 
 def test_every_game_has_an_identity_of_its_own() -> None:
     assert len({canonical(game()) for game in GAMES}) == len(GAMES)
-    assert canonical(games.hinge(betas=[0.0, 0.9])) == canonical(games.hinge())
-    assert "trigan.losses.adversarial.hinge_generator" in canonical(games.hinge())
+    assert canonical(gan_losses.hinge(betas=[0.0, 0.9])) == canonical(gan_losses.hinge())
+    assert "trigan.losses.adversarial.hinge_generator" in canonical(gan_losses.hinge())
 
 
 def test_minimax_and_non_saturating_differ_in_the_generator_alone() -> None:
-    changed = dataclasses.replace(games.minimax(), generator_loss=adversarial.non_saturating_generator)
-    assert changed == games.non_saturating()
-    assert changed != games.minimax()
+    changed = dataclasses.replace(gan_losses.minimax(), generator_loss=adversarial.non_saturating_generator)
+    assert changed == gan_losses.non_saturating()
+    assert changed != gan_losses.minimax()
 
 
 def test_defaults_are_those_of_the_papers() -> None:
-    assert (games.non_saturating().learning_rate, games.non_saturating().betas) == (2e-4, (0.5, 0.999))
-    assert (games.hinge().learning_rate, games.hinge().betas, games.hinge().discriminator_steps) == (
+    assert (gan_losses.non_saturating().learning_rate, gan_losses.non_saturating().betas) == (2e-4, (0.5, 0.999))
+    assert (gan_losses.hinge().learning_rate, gan_losses.hinge().betas, gan_losses.hinge().discriminator_steps) == (
         2e-4,
         (0.0, 0.9),
         5,
     )
-    wgan = games.wasserstein()
+    wgan = gan_losses.wasserstein()
     assert (wgan.gradient_penalty, wgan.discriminator_steps, wgan.learning_rate) == (10.0, 5, 1e-4)
     assert [game().gradient_penalty for game in GAMES[:-1]] == [0.0] * 4
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trigan.losses.mixed import mixed_cross_entropy
+from trigan.losses.mixed_labels import mixed_cross_entropy
 
 SOURCE = torch.Generator().manual_seed(0)
 LOGITS = torch.randn(12, 5, generator=SOURCE, dtype=torch.float64)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from scipy.special import expit, softmax
 
-from trigan.losses import triple
+from trigan.losses import triple_gan_losses
 from trigan.losses.adversarial import hinge_discriminator, minimax_discriminator
 
 JUDGED = torch.tensor([0.5, -1.0, 3.0], dtype=torch.float64)
@@ -19,21 +19,21 @@ OF_ALL = torch.tensor([[0.5, 2.0], [3.0, -1.0], [3.0, 0.0]], dtype=torch.float64
 def test_closed_form(alpha: float) -> None:
     p = softmax(LOGITS.numpy(), axis=1)
     expected = -alpha * (p.max(1) * np.log(expit(JUDGED.numpy()))).mean()
-    assert triple.likeliest_pair_classifier(LOGITS, JUDGED, alpha).item() == pytest.approx(expected)
+    assert triple_gan_losses.likeliest_pair_classifier(LOGITS, JUDGED, alpha).item() == pytest.approx(expected)
     expected = -alpha * (p * np.log(expit(OF_ALL.numpy()))).sum(1).mean()
-    assert triple.pair_classifier(LOGITS, OF_ALL, alpha).item() == pytest.approx(expected)
+    assert triple_gan_losses.pair_classifier(LOGITS, OF_ALL, alpha).item() == pytest.approx(expected)
 
 
 def test_the_classifier_moves_to_the_label_that_d_believes() -> None:
     """Whether C took it for the likeliest (row 1) or not (row 0); the likeliest alone can only lose probability."""
     logits = torch.tensor([[2.0, 0.0], [0.0, 1.0]], dtype=torch.float64, requires_grad=True)
     judged = torch.tensor([[-3.0, 3.0], [-3.0, 3.0]], dtype=torch.float64, requires_grad=True)
-    triple.pair_classifier(logits, judged).backward()
+    triple_gan_losses.pair_classifier(logits, judged).backward()
     assert judged.grad is None
     assert (logits.grad[:, 1] < 0).all()  # descent raises it
     for believed in (-5.0, 0.0, 5.0):
         logits.grad = None
-        triple.likeliest_pair_classifier(logits, torch.full((2,), believed, dtype=torch.float64)).backward()
+        triple_gan_losses.likeliest_pair_classifier(logits, torch.full((2,), believed, dtype=torch.float64)).backward()
         assert (logits.grad.gather(1, logits.argmax(1, keepdim=True)) > 0).all()
 
 
@@ -42,7 +42,7 @@ def test_the_classifier_doubts_labels_that_d_rejects_most() -> None:
         LOGITS.clone().requires_grad_(),
         torch.tensor([-5.0, 5.0, 0.0], dtype=torch.float64, requires_grad=True),
     )
-    triple.likeliest_pair_classifier(logits, judged).backward()
+    triple_gan_losses.likeliest_pair_classifier(logits, judged).backward()
     assert judged.grad is None
     assert logits.grad[0, 0] > 0  # the rejected label loses probability
     assert logits.grad[0].abs().sum() > 10 * logits.grad[1].abs().sum()
@@ -51,9 +51,9 @@ def test_the_classifier_doubts_labels_that_d_rejects_most() -> None:
 @pytest.mark.parametrize("alpha", [0.5, 0.3])
 def test_d_divides_its_attention_between_false_pairs_and_counts_true_ones_once(alpha: float) -> None:
     real, by_classifier, by_generator = torch.randn(3, 6, generator=torch.Generator().manual_seed(0)).double()
-    found = triple.pair_discriminator(minimax_discriminator, real, by_classifier, by_generator, alpha)
+    found = triple_gan_losses.pair_discriminator(minimax_discriminator, real, by_classifier, by_generator, alpha)
     expected = F.softplus(-real).mean() + alpha * F.softplus(by_classifier).mean()
     torch.testing.assert_close(found, expected + (1 - alpha) * F.softplus(by_generator).mean())
-    found = triple.pair_discriminator(hinge_discriminator, real, by_classifier, by_generator, alpha)
+    found = triple_gan_losses.pair_discriminator(hinge_discriminator, real, by_classifier, by_generator, alpha)
     expected = F.relu(1 - real).mean() + alpha * F.relu(1 + by_classifier).mean()
     torch.testing.assert_close(found, expected + (1 - alpha) * F.relu(1 + by_generator).mean())

@@ -29,17 +29,17 @@ from tests.modules.tiny import (
 )
 from trigan.data.inputs import Input
 from trigan.data.mixing import CutMix, MixUp
-from trigan.losses.games import wasserstein
-from trigan.modules import world
-from trigan.modules.criteria import Extra, FixMatch, PiModel
-from trigan.modules.fit import TrainerSettings, fit
-from trigan.modules.objectives import BadGAN, Conditional, FeatureMatching, PseudoLabel, TripleGAN
-from trigan.modules.observers import SampleSheets
-from trigan.modules.selection import Selection
-from trigan.modules.stage import Stage
-from trigan.networks.dcgan import DCGAN
-from trigan.networks.mlp import MLP
-from trigan.networks.wide_resnet import WideResNet
+from trigan.losses.gan_losses import wasserstein
+from trigan.networks.classifiers.mlp import MLP
+from trigan.networks.classifiers.wide_resnet import WideResNet
+from trigan.networks.gans.dcgan import DCGAN
+from trigan.training import distributed
+from trigan.training.fit import TrainerSettings, fit
+from trigan.training.objectives import BadGAN, Conditional, FeatureMatching, PseudoLabel, TripleGAN
+from trigan.training.observers import SampleSheets
+from trigan.training.selection import Selection
+from trigan.training.stage import Stage
+from trigan.training.stages.criteria import Extra, FixMatch, PiModel
 
 CRITIC = DCGAN(width=8, latent=8, discriminator_norm="none")
 TERMS = (Extra(TURNED, ratio=0.5), FixMatch(TURNED, TURNED, threshold=0.1))
@@ -82,7 +82,7 @@ def play(case: str, folder: Path) -> dict[str, Any]:
     inputs["real"] = inputs["unlabelled"]
     module = built(stage, inputs, settings)
     # Rank 0 alone watches: a picture of samples may not make it wait for the others.
-    observers = [SampleSheets(folder / f"{case}-sheets", 2, 2)] if world.rank() == 0 else []
+    observers = [SampleSheets(folder / f"{case}-sheets", 2, 2)] if distributed.rank() == 0 else []
     ending = fit(module, settings, None, observers)
     kept = {name: copied(network.state_dict()) for name, network in stage.finish(module, inputs).items()}
     account = {"step": ending.step, "images": module.images, "flops": module.flops}

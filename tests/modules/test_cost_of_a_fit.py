@@ -8,13 +8,13 @@ import torch
 
 from trigan.cost import count_flops
 from trigan.data.inputs import Input
-from trigan.losses.games import non_saturating, wasserstein
-from trigan.modules.criteria import FixMatch
-from trigan.modules.fit import TrainerSettings
-from trigan.modules.objectives import Conditional
-from trigan.modules.objectives.game import Ramp
-from trigan.modules.players import PlayersModule
-from trigan.networks.dcgan import DCGAN
+from trigan.losses.gan_losses import non_saturating, wasserstein
+from trigan.networks.gans.dcgan import DCGAN
+from trigan.training.fit import TrainerSettings
+from trigan.training.objectives import Conditional
+from trigan.training.objectives.objective import Ramp
+from trigan.training.players import PlayersModule
+from trigan.training.stages.criteria import FixMatch
 
 from .tiny import (
     OBJECTIVES,

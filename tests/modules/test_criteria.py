@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from trigan.data.augmentation import Classic, NoAugmentation
 from trigan.data.inputs import Input
 from trigan.errors import ConfigError
-from trigan.modules.classifier import Supervised
-from trigan.modules.criteria import ClassWeights, Extra, FixMatch, NoBalance, PiModel, Resampling, Term
-from trigan.modules.players import PlayersModule
-from trigan.modules.step import Step
 from trigan.rng import Draws
+from trigan.training.players import PlayersModule
+from trigan.training.stages.classifier_stage import Supervised
+from trigan.training.stages.criteria import ClassWeights, Extra, FixMatch, NoBalance, PiModel, Resampling, Term
+from trigan.training.step import Step
 
 from .tiny import TURNED, PlainClassifier, built, classifier_stage, fitted, inputs_for
 

@@ -10,18 +10,18 @@ import torch
 from trigan.artifacts.checkpoint import checkpoint_path
 from trigan.data.inputs import Inputs
 from trigan.errors import ConfigError, Diverged
-from trigan.losses.games import wasserstein
-from trigan.modules.fit import Ending, TrainerSettings
-from trigan.modules.objectives import FeatureMatching, TripleGAN
-from trigan.modules.objectives.game import Ramp
-from trigan.modules.observers import MetricsWriter, SampleSheets
-from trigan.modules.players import PlayersModule
-from trigan.modules.selection import Selection
-from trigan.modules.stage import Stage
-from trigan.networks.dcgan import DCGAN
-from trigan.networks.mlp import MLP
-from trigan.networks.small_cnn import SmallCNN
+from trigan.losses.gan_losses import wasserstein
+from trigan.networks.classifiers.mlp import MLP
+from trigan.networks.classifiers.small_cnn import SmallCNN
+from trigan.networks.gans.dcgan import DCGAN
 from trigan.tracking.tracker import NoTracking
+from trigan.training.fit import Ending, TrainerSettings
+from trigan.training.objectives import FeatureMatching, TripleGAN
+from trigan.training.objectives.objective import Ramp
+from trigan.training.observers import MetricsWriter, SampleSheets
+from trigan.training.players import PlayersModule
+from trigan.training.selection import Selection
+from trigan.training.stage import Stage
 
 from .tiny import (
     FURTHER,

@@ -10,16 +10,16 @@ from torch import Tensor, nn
 
 from trigan.data.augmentation import NoAugmentation
 from trigan.errors import ConfigError
-from trigan.losses.games import hinge, non_saturating, wasserstein
-from trigan.modules.criteria import FixMatch
-from trigan.modules.fit import TrainerSettings
-from trigan.modules.objectives import ACGAN, BadGAN, Conditional, FeatureMatching, PseudoLabel, SharedTrunk, TripleGAN
-from trigan.modules.objectives.game import Game
-from trigan.modules.players import PlayersModule
-from trigan.modules.selection import Selection
-from trigan.modules.step import Step
-from trigan.networks.classifier import Classifier
-from trigan.networks.two_heads import TwoHeads
+from trigan.losses.gan_losses import hinge, non_saturating, wasserstein
+from trigan.networks.classifiers.classifier import Classifier
+from trigan.networks.classifiers.two_heads import TwoHeads
+from trigan.training.fit import TrainerSettings
+from trigan.training.objectives import ACGAN, BadGAN, Conditional, FeatureMatching, PseudoLabel, SharedTrunk, TripleGAN
+from trigan.training.objectives.objective import Game
+from trigan.training.players import PlayersModule
+from trigan.training.selection import Selection
+from trigan.training.stages.criteria import FixMatch
+from trigan.training.step import Step
 
 from .tiny import CGAN8, DCGAN8, NOW, SPEC, TURNED, built, copied, fitted, inputs_for, joint_stage, same, view
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import torch
 
-from trigan.modules.fit import TrainerSettings
-from trigan.modules.step import Step
-from trigan.networks.mlp import MLP
+from trigan.networks.classifiers.mlp import MLP
+from trigan.training.fit import TrainerSettings
+from trigan.training.step import Step
 
 from .tiny import DESCENT, built, classifier_stage, copied, fitted, same
 

@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from trigan.errors import ConfigError
-from trigan.losses.games import non_saturating, wasserstein
-from trigan.modules.criteria import Extra, PiModel
-from trigan.modules.ema import EMA, Average
-from trigan.modules.fit import TrainerSettings, fit
-from trigan.modules.objectives import ACGAN, BadGAN, Conditional, FeatureMatching, PseudoLabel, SharedTrunk, TripleGAN
-from trigan.modules.objectives.game import Ramp
-from trigan.modules.optimizers import SGD, Adam, Constant, Cosine, LinearTail, Schedule
-from trigan.modules.players import Plan, Player, Update
-from trigan.modules.stage import Context, Stage
+from trigan.losses.gan_losses import non_saturating, wasserstein
+from trigan.training.ema import EMA, Average
+from trigan.training.fit import TrainerSettings, fit
+from trigan.training.objectives import ACGAN, BadGAN, Conditional, FeatureMatching, PseudoLabel, SharedTrunk, TripleGAN
+from trigan.training.objectives.objective import Ramp
+from trigan.training.optimizers import SGD, Adam, Constant, Cosine, LinearTail, Schedule
+from trigan.training.players import Plan, Player, Update
+from trigan.training.stage import Context, Stage
+from trigan.training.stages.criteria import Extra, PiModel
 
 from .tiny import (
     DESCENT,

@@ -8,10 +8,10 @@ from torch.nn import functional as F
 
 from trigan.data.augmentation import NoAugmentation
 from trigan.data.mixing import CutMix, Mix, MixUp
-from trigan.modules.criteria import ClassWeights
-from trigan.modules.fit import TrainerSettings
-from trigan.modules.objectives import Conditional, FeatureMatching, PseudoLabel
-from trigan.modules.step import Step
+from trigan.training.fit import TrainerSettings
+from trigan.training.objectives import Conditional, FeatureMatching, PseudoLabel
+from trigan.training.stages.criteria import ClassWeights
+from trigan.training.step import Step
 
 from .tiny import DESCENT, NOW, TURNED, PlainClassifier, built, classifier_stage, copied, fitted, joint_stage, same
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from trigan.modules.players import PlayersModule, Update
-from trigan.modules.step import Step
+from trigan.training import distributed
+from trigan.training.players import PlayersModule, Update
+from trigan.training.step import Step
 
 from .tiny import OBJECTIVES, built, copied, fitted, gan_stage, same
 
@@ -67,8 +68,6 @@ def test_only_the_named_player_moves(name: str, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_frozen_player_is_given_no_gradient_to_begin_with(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Frozen means that autograd doesn't compute the gradient, not that it is thrown away after."""
-    from trigan.modules import world
-
     owners: list[set[str]] = []
     modules: list[PlayersModule] = []
 
@@ -81,7 +80,7 @@ def test_a_frozen_player_is_given_no_gradient_to_begin_with(name: str, monkeypat
         owners.append({name for name in networks if any(p.grad is not None for p in networks[name].parameters())})
 
     _watch_updates(monkeypatch, look)
-    monkeypatch.setattr(world, "average_gradients", between)
+    monkeypatch.setattr(distributed, "average_gradients", between)
     module, _ = fitted(OBJECTIVES[name]())
     assert owners == [{update.player} for _ in range(module.plan.steps) for update in module.updates]
 

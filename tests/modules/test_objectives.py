@@ -8,17 +8,17 @@ from torch import Tensor
 from trigan.data.augmentation import NoAugmentation
 from trigan.data.stream import to_float
 from trigan.errors import ConfigError
-from trigan.losses.games import AdversarialLoss, hinge, least_squares, minimax, non_saturating, wasserstein
+from trigan.losses.gan_losses import AdversarialLoss, hinge, least_squares, minimax, non_saturating, wasserstein
 from trigan.losses.semi_supervised import feature_matching
-from trigan.modules.fit import TrainerSettings
-from trigan.modules.objectives import Conditional, FeatureMatching
-from trigan.modules.objectives.game import Ramp
-from trigan.modules.objectives.pairs import PaidLabels
-from trigan.modules.step import Step
-from trigan.networks.all_cnn import AllCNN
-from trigan.networks.classifier import ClassifierFactory
-from trigan.networks.mlp import MLP
-from trigan.networks.small_cnn import SmallCNN
+from trigan.networks.classifiers.all_cnn import AllCNN
+from trigan.networks.classifiers.classifier import ClassifierFactory
+from trigan.networks.classifiers.mlp import MLP
+from trigan.networks.classifiers.small_cnn import SmallCNN
+from trigan.training.fit import TrainerSettings
+from trigan.training.objectives import Conditional, FeatureMatching
+from trigan.training.objectives.objective import Ramp
+from trigan.training.objectives.pair_losses import PaidLabels
+from trigan.training.step import Step
 
 from .tiny import CGAN8, NOW, SPEC, built, joint_stage, view
 

@@ -11,12 +11,12 @@ from trigan.data.inputs import Input
 from trigan.data.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.losses.contrastive import nt_xent
-from trigan.modules.fit import TrainerSettings
-from trigan.modules.pretext import AutoencoderStage, SimCLRStage
-from trigan.modules.step import Step
-from trigan.networks.cgan import CGAN
-from trigan.networks.dcgan import DCGAN
-from trigan.networks.pretext import Autoencoder, topmost
+from trigan.networks.gans.cgan import CGAN
+from trigan.networks.gans.dcgan import DCGAN
+from trigan.networks.pretext_heads import Autoencoder, topmost
+from trigan.training.fit import TrainerSettings
+from trigan.training.stages.pretext_stages import AutoencoderStage, SimCLRStage
+from trigan.training.step import Step
 
 from .tiny import PRETEXTS as STAGES
 from .tiny import SPEC, autoencoder_stage, built, copied, fitted, gan_stage, inputs_for, simclr_stage, view

@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trigan.data.stream import BatchStream, to_float
-from trigan.losses.games import non_saturating, wasserstein
-from trigan.modules.fit import TrainerSettings
+from trigan.losses.gan_losses import non_saturating, wasserstein
 from trigan.rng import Draws, hash64
+from trigan.training.fit import TrainerSettings
 
 from .tiny import DCGAN8, Plain, Recorder, adams, built, fitted, gan_stage, inputs_for
 

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from trigan.cost import count_flops
 from trigan.data.inputs import Input
 from trigan.errors import ConfigError
-from trigan.modules.classifier import _settle
-from trigan.modules.fit import TrainerSettings, fit
-from trigan.modules.objectives import Conditional, FeatureMatching, PseudoLabel
-from trigan.modules.selection import Selection, Selector, accuracy
-from trigan.modules.stage import Stage
+from trigan.training.fit import TrainerSettings, fit
+from trigan.training.objectives import Conditional, FeatureMatching, PseudoLabel
+from trigan.training.selection import Selection, Selector, accuracy
+from trigan.training.stage import Stage
+from trigan.training.stages.classifier_stage import _settle
 
 from .tiny import Recorder, built, classifier_stage, copied, inputs_for, joint_stage, same, view
 

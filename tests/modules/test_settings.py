@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from trigan.modules.fit import TrainerSettings
+from trigan.training.fit import TrainerSettings
 
 
 @pytest.mark.parametrize(

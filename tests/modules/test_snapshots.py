@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from trigan.errors import ConfigError
-from trigan.modules.classifier import _settle
-from trigan.modules.fit import TrainerSettings, fit
-from trigan.modules.objectives import FeatureMatching, SharedTrunk
-from trigan.modules.selection import Selection
-from trigan.modules.snapshots import Snapshots
-from trigan.modules.stage import Stage
+from trigan.training.fit import TrainerSettings, fit
+from trigan.training.objectives import FeatureMatching, SharedTrunk
+from trigan.training.selection import Selection
+from trigan.training.snapshots import Snapshots
+from trigan.training.stage import Stage
+from trigan.training.stages.classifier_stage import _settle
 
 from .tiny import SPEC, Recorder, built, classifier_stage, copied, inputs_for, joint_stage, same
 

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from trigan.data.augmentation import NoAugmentation
 from trigan.data.inputs import Input
 from trigan.data.stream import to_float
-from trigan.modules.criteria import Extra, FixMatch
-from trigan.modules.fit import TrainerSettings, fit
-from trigan.modules.joint import JointStage
-from trigan.modules.players import PlayersModule
-from trigan.modules.selection import Selection
-from trigan.modules.stage import Stage
-from trigan.modules.step import Step
 from trigan.networks.batchnorm import BatchNorm2d
+from trigan.training.fit import TrainerSettings, fit
+from trigan.training.players import PlayersModule
+from trigan.training.selection import Selection
+from trigan.training.stage import Stage
+from trigan.training.stages.criteria import Extra, FixMatch
+from trigan.training.stages.joint_stage import JointStage
+from trigan.training.step import Step
 
 from .tiny import OBJECTIVES, TURNED, built, classifier_stage, copied, fitted, inputs_for, view
 

@@ -4,17 +4,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from trigan.modules import world
-from trigan.modules.fit import TrainerSettings
-from trigan.modules.players import PlayersModule
-from trigan.modules.step import Step
+from trigan.training import distributed
+from trigan.training.fit import TrainerSettings
+from trigan.training.players import PlayersModule
+from trigan.training.step import Step
 
 from .tiny import CGAN8, OBJECTIVES, built, gan_stage
 
 
 def _as_rank(monkeypatch: pytest.MonkeyPatch, rank: int, size: int) -> None:
-    monkeypatch.setattr(world, "rank", lambda: rank)
-    monkeypatch.setattr(world, "world_size", lambda: size)
+    monkeypatch.setattr(distributed, "rank", lambda: rank)
+    monkeypatch.setattr(distributed, "world_size", lambda: size)
 
 
 def _drawn(step: Step, stream: str, total: int) -> dict[str, Tensor]:

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from trigan.data.augmentation import NoAugmentation
 from trigan.errors import ConfigError
-from trigan.losses.games import hinge, least_squares, minimax, wasserstein
-from trigan.modules.ema import EMA
-from trigan.modules.fit import TrainerSettings
-from trigan.modules.objectives import Conditional, TripleGAN
-from trigan.modules.objectives.game import Ramp
-from trigan.modules.players import PlayersModule
-from trigan.modules.step import Step
+from trigan.losses.gan_losses import hinge, least_squares, minimax, wasserstein
+from trigan.training.ema import EMA
+from trigan.training.fit import TrainerSettings
+from trigan.training.objectives import Conditional, TripleGAN
+from trigan.training.objectives.objective import Ramp
+from trigan.training.players import PlayersModule
+from trigan.training.step import Step
 
 from .tiny import DCGAN8, NOW, Recorder, built, copied, fitted, joint_stage, same
 

@@ -12,28 +12,28 @@ from torch import Tensor, nn
 
 from trigan.data.augmentation import Augmentation, Classic, NoAugmentation
 from trigan.data.inputs import Input, Inputs
-from trigan.data.regime import Regime
 from trigan.data.sources.digits import Digits
-from trigan.data.split import draw
+from trigan.data.splits.draw import draw
+from trigan.data.splits.regime import Regime
 from trigan.data.types import DataSpec, Source, TrainingView
-from trigan.losses.games import AdversarialLoss, non_saturating
-from trigan.modules.classifier import ClassifierStage
-from trigan.modules.ema import EMA
-from trigan.modules.fit import Ending, Observer, TrainerSettings, fit
-from trigan.modules.gan import GANStage
-from trigan.modules.joint import JointStage
-from trigan.modules.objectives import ACGAN, BadGAN, Conditional, FeatureMatching, PseudoLabel, TripleGAN
-from trigan.modules.objectives.game import Game, Ramp
-from trigan.modules.optimizers import SGD, Adam, OptimizerFactory
-from trigan.modules.players import PlayersModule
-from trigan.modules.pretext import AutoencoderStage, SimCLRStage
-from trigan.modules.stage import Context, Stage
-from trigan.networks.adversaries import Architecture, Generator
-from trigan.networks.cgan import CGAN
-from trigan.networks.classifier import Classifier
-from trigan.networks.dcgan import DCGAN
+from trigan.losses.gan_losses import AdversarialLoss, non_saturating
+from trigan.networks.classifiers.classifier import Classifier
+from trigan.networks.classifiers.small_cnn import SmallCNN
+from trigan.networks.gans.cgan import CGAN
+from trigan.networks.gans.dcgan import DCGAN
+from trigan.networks.gans.gan import Architecture, Generator
 from trigan.networks.shapes import Shapes
-from trigan.networks.small_cnn import SmallCNN
+from trigan.training.ema import EMA
+from trigan.training.fit import Ending, Observer, TrainerSettings, fit
+from trigan.training.objectives import ACGAN, BadGAN, Conditional, FeatureMatching, PseudoLabel, TripleGAN
+from trigan.training.objectives.objective import Game, Ramp
+from trigan.training.optimizers import SGD, Adam, OptimizerFactory
+from trigan.training.players import PlayersModule
+from trigan.training.stage import Context, Stage
+from trigan.training.stages.classifier_stage import ClassifierStage
+from trigan.training.stages.gan_stage import GANStage
+from trigan.training.stages.joint_stage import JointStage
+from trigan.training.stages.pretext_stages import AutoencoderStage, SimCLRStage
 
 torch.set_num_threads(1)
 

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
-from trigan.networks.cgan import CGAN
-from trigan.networks.dcgan import DCGAN
+from trigan.networks.gans.cgan import CGAN
+from trigan.networks.gans.dcgan import DCGAN
 from trigan.networks.shapes import halvings
-from trigan.networks.spectral import folded
+from trigan.networks.spectral_norm import folded
 
 torch.set_num_threads(1)
 

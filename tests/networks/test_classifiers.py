@@ -8,14 +8,14 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from trigan.errors import ConfigError
-from trigan.networks.all_cnn import AllCNN
 from trigan.networks.batchnorm import BatchNorm2d
-from trigan.networks.classifier import ClassifierFactory
-from trigan.networks.mlp import MLP
-from trigan.networks.resnet import ResNet18
-from trigan.networks.small_cnn import SmallCNN
+from trigan.networks.classifiers.all_cnn import AllCNN
+from trigan.networks.classifiers.classifier import ClassifierFactory
+from trigan.networks.classifiers.mlp import MLP
+from trigan.networks.classifiers.resnet import ResNet18
+from trigan.networks.classifiers.small_cnn import SmallCNN
+from trigan.networks.classifiers.wide_resnet import PreActivatedBlock, WideResNet
 from trigan.networks.weight_norm import WeightNormConv2d, WeightNormLinear
-from trigan.networks.wide_resnet import PreActivatedBlock, WideResNet
 
 torch.set_num_threads(1)
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from trigan.networks.noise import Dropout, GaussianNoise, NoisyLinear, RandomLayer, drawing, random_layers
+from trigan.networks.random_layers import Dropout, GaussianNoise, NoisyLinear, RandomLayer, drawing, random_layers
 from trigan.rng import Draws
 
 torch.set_num_threads(1)

@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trigan.networks.all_cnn import AllCNN
-from trigan.networks.cgan import CGAN
-from trigan.networks.dcgan import DCGAN
-from trigan.networks.mlp import MLP
-from trigan.networks.resnet import ResNet18
-from trigan.networks.small_cnn import SmallCNN
-from trigan.networks.spectral import folded
-from trigan.networks.wide_resnet import WideResNet
+from trigan.networks.classifiers.all_cnn import AllCNN
+from trigan.networks.classifiers.mlp import MLP
+from trigan.networks.classifiers.resnet import ResNet18
+from trigan.networks.classifiers.small_cnn import SmallCNN
+from trigan.networks.classifiers.wide_resnet import WideResNet
+from trigan.networks.gans.cgan import CGAN
+from trigan.networks.gans.dcgan import DCGAN
+from trigan.networks.spectral_norm import folded
 
 torch.set_num_threads(1)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trigan.networks.several import Mixture, Panel, PerClass
+from trigan.networks.gans.gan_ensembles import Mixture, Panel, PerClass
 from trigan.samples.generate import Spread, generate, latents
 
 from ..modules.tiny import CGAN8, DCGAN8, SPEC

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from trigan.errors import ConfigError
-from trigan.networks.convolutional import KERNEL, PADDING, doubling
+from trigan.networks.gans.convolutional import KERNEL, PADDING, doubling
 from trigan.networks.shapes import halvings, multiplied_widths, require_supported
 
 

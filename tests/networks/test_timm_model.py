@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d, reestimate_statistics
-from trigan.networks.timm_model import TimmModel, _with_our_batch_norm
+from trigan.networks.classifiers.timm_model import TimmModel, _with_our_batch_norm
 
 torch.set_num_threads(1)
 

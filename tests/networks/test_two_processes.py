@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from trigan.losses.penalty import gradient_penalty
 from trigan.networks.batchnorm import frozen_statistics, reestimate_statistics
-from trigan.networks.dcgan import DCGAN
-from trigan.networks.small_cnn import SmallCNN
+from trigan.networks.classifiers.small_cnn import SmallCNN
+from trigan.networks.gans.dcgan import DCGAN
 
 torch.set_num_threads(1)
 ROWS = 10

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from record_makers import make_record, make_records
 
-from trigan.results.record import Record
+from trigan.records.record import Record
 
 
 @pytest.fixture

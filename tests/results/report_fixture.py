@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 from results.conftest import make_record
 
-from trigan.results.record import Record
-from trigan.results.report.material import Heading, Material
-from trigan.results.table import Family, TableSpec, build_table
+from trigan.records.record import Record
+from trigan.reports.material import Heading, Material
+from trigan.tables.table import Family, TableSpec, build_table
 
 ROWS = ("bare", "joint", "<b>short</b> & co")
 COLUMNS = ("5 labels", "20 labels")

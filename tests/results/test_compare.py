@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from trigan.cli.main import main
+from trigan.commands.main import main
 from trigan.errors import ConfigError
-from trigan.results.compare import compare, select
-from trigan.results.record import Record, write_record
+from trigan.records.record import Record, write_record
+from trigan.tables.compare import compare, select
 
 Make = Callable[..., Record]
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from trigan.errors import ArtifactError, ConfigError
-from trigan.results.external import external_rows
-from trigan.results.record import Record, read_record, write_record
-from trigan.results.render import render_csv, render_terminal
-from trigan.results.table import TableSpec, build_table
+from trigan.records.record import Record, read_record, write_record
+from trigan.tables.external_records import external_rows
+from trigan.tables.layout.text import render_csv, render_terminal
+from trigan.tables.table import TableSpec, build_table
 
 Make = Callable[..., Record]
 

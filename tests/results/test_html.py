@@ -5,10 +5,10 @@ from html.parser import HTMLParser
 
 import pytest
 
-from trigan.results.blocks import Block
-from trigan.results.html import document, escape, grid, render_html
-from trigan.results.record import Record
-from trigan.results.table import Table, TableSpec, build_table
+from trigan.records.record import Record
+from trigan.tables.layout.blocks import Block
+from trigan.tables.layout.html import document, escape, grid, render_html
+from trigan.tables.table import Table, TableSpec, build_table
 
 MakeAll = Callable[..., list[Record]]
 

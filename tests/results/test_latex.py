@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from trigan.results.latex import WAITING, escape, render_latex
-from trigan.results.record import Record
-from trigan.results.table import Family, Table, TableSpec, build_table
+from trigan.records.record import Record
+from trigan.tables.layout.latex import WAITING, escape, render_latex
+from trigan.tables.table import Family, Table, TableSpec, build_table
 
 MakeAll = Callable[..., list[Record]]
 ODD = "[x] & % $ # _ { } ~ ^ \\ < > | \" ` ' * -- † ± \u2212 é ł 中"

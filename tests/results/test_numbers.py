@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from trigan.results.numbers import COLUMNS, headline, numbers
-from trigan.results.record import Record
-from trigan.results.table import Family, TableSpec, build_table
+from trigan.records.record import Record
+from trigan.tables.numeric import COLUMNS, headline, numbers
+from trigan.tables.table import Family, TableSpec, build_table
 
 MakeAll = Callable[..., list[Record]]
 

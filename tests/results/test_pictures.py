@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trigan.results import pictures
-from trigan.results.curves import losses
-from trigan.results.record import Record
-from trigan.results.table import Table, TableSpec, build_table
+from trigan.plots import run_plots
+from trigan.plots.curves import losses
+from trigan.records.record import Record
+from trigan.tables.table import Table, TableSpec, build_table
 
 ROWS = [
     {"stage": "gan", "images": 640 * i, "gan/train/generator_loss": 1.0 + i, "gan/train/discriminator_loss": 0.5}
@@ -52,11 +52,11 @@ def test_losses_are_sorted_into_stages_and_players() -> None:
 
 def test_every_picture_has_the_same_bytes_twice(tmp_path: Path, table: Table) -> None:
     drawn = {
-        "loss": lambda path: pictures.loss_curves(ROWS, path),
-        "empty": lambda path: pictures.loss_curves([], path),
-        "features": lambda path: pictures.feature_map(np.eye(24)[:, :3], np.arange(24) % 12, [*"abcdefghijkl"], path),
-        "confusion": lambda path: pictures.confusion(np.eye(3, dtype=int), ["a", "b_$", "c"], path),
-        "table": lambda path: pictures.comparison(table, path),
+        "loss": lambda path: run_plots.loss_curves(ROWS, path),
+        "empty": lambda path: run_plots.loss_curves([], path),
+        "features": lambda path: run_plots.feature_map(np.eye(24)[:, :3], np.arange(24) % 12, [*"abcdefghijkl"], path),
+        "confusion": lambda path: run_plots.confusion(np.eye(3, dtype=int), ["a", "b_$", "c"], path),
+        "table": lambda path: run_plots.comparison(table, path),
     }
     for name, draw in drawn.items():
         first, second = tmp_path / f"{name}1.png", tmp_path / f"{name}2.png"
@@ -69,7 +69,7 @@ def test_every_picture_has_the_same_bytes_twice(tmp_path: Path, table: Table) ->
 
 def test_the_confusion_matrix_is_coloured_by_share(tmp_path: Path) -> None:
     """An absent class stays pale, a class that is always right is darkest whatever its size."""
-    pictures.confusion([[1, 0, 0], [0, 1000, 0], [0, 0, 0]], ["a", "b", "c"], tmp_path / "a.png")
+    run_plots.confusion([[1, 0, 0], [0, 1000, 0], [0, 0, 0]], ["a", "b", "c"], tmp_path / "a.png")
     pixels = np.asarray(Image.open(tmp_path / "a.png").convert("RGB")).reshape(-1, 3)
     darkest, palest = (8, 48, 107), (247, 251, 255)
     assert (pixels == darkest).all(axis=1).sum() * 3 < (pixels == palest).all(axis=1).sum()
@@ -77,7 +77,7 @@ def test_the_confusion_matrix_is_coloured_by_share(tmp_path: Path) -> None:
 
 def test_importing_the_room_brings_no_torch_and_no_matplotlib() -> None:
     code = (
-        "import sys, trigan.results.pictures, trigan.results.sheets, trigan.results.compare, trigan.results.render\n"
+        "import sys, trigan.plots.run_plots, trigan.plots.sheets, trigan.tables.compare, trigan.tables.layout.text\n"
         "print([name for name in ('torch', 'matplotlib', 'pandas', 'scipy.stats') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from trigan.errors import ConfigError
-from trigan.results.latex import render_latex
-from trigan.results.published import KEYS, Conditions, Figure, conditions, read_published
-from trigan.results.record import Record
-from trigan.results.render import render_csv, render_markdown, render_terminal
-from trigan.results.table import Table, TableSpec, build_table
+from trigan.records.record import Record
+from trigan.tables.layout.latex import render_latex
+from trigan.tables.layout.text import render_csv, render_markdown, render_terminal
+from trigan.tables.published import KEYS, Conditions, Figure, conditions, read_published
+from trigan.tables.table import Table, TableSpec, build_table
 
 MakeAll = Callable[..., list[Record]]
 ROWS, COLUMNS = ("bare", "joint"), ("digits", "mnist")

@@ -7,9 +7,9 @@ import pytest
 from recompute import recompute
 from record_makers import make_record
 
-from trigan.results.record import find_records, write_record
-from trigan.results.render import render_markdown
-from trigan.results.table import Family, TableSpec, build_table
+from trigan.records.record import find_records, write_record
+from trigan.tables.layout.text import render_markdown
+from trigan.tables.table import Family, TableSpec, build_table
 
 ROWS = ("bare", "classic", "augment", "features", "joint")
 

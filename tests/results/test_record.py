@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from trigan.errors import ArtifactError
-from trigan.results import files
-from trigan.results.record import Record, canonical_result_bytes, find_records, read_record, write_record
+from trigan.records import files
+from trigan.records.record import Record, canonical_result_bytes, find_records, read_record, write_record
 
 Make = Callable[..., Record]
 

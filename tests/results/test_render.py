@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from trigan.errors import ConfigError
-from trigan.results.record import Record
-from trigan.results.render import render_csv, render_markdown, render_terminal
-from trigan.results.table import Family, Table, TableSpec, build_table
+from trigan.records.record import Record
+from trigan.tables.layout.text import render_csv, render_markdown, render_terminal
+from trigan.tables.table import Family, Table, TableSpec, build_table
 
 MakeAll = Callable[..., list[Record]]
 UNLABELLED = {

@@ -13,14 +13,23 @@ from test_html import Outline
 
 from trigan.errors import ArtifactError
 from trigan.evaluation.calibration import reliability
-from trigan.results.cell import Cell
-from trigan.results.record import Record
-from trigan.results.report import classes, cost, feature_map, origin, outputs, samples, scores, training
-from trigan.results.report.chart import Axis, from_zero, linear, number
-from trigan.results.report.material import Material, read_features, read_metrics, read_predictions, typical
-from trigan.results.report.page import render_report
-from trigan.results.statistics import t_interval
-from trigan.results.table import build_table
+from trigan.records.record import Record
+from trigan.reports import (
+    class_section,
+    cost_section,
+    feature_map,
+    origin,
+    output_section,
+    sample_section,
+    score_section,
+    training_section,
+)
+from trigan.reports.chart import Axis, from_zero, linear, number
+from trigan.reports.material import Material, read_features, read_metrics, read_predictions, typical
+from trigan.reports.report_page import render_report
+from trigan.tables.cell import Cell
+from trigan.tables.statistics import t_interval
+from trigan.tables.table import build_table
 
 
 @pytest.fixture(scope="module")
@@ -111,11 +120,11 @@ def test_failures_are_listed(material: Material) -> None:
 def test_a_run_without_files_is_named_and_not_drawn(material: Material) -> None:
     bare = Material(material.heading, material.table, {})
     assert cell(material, "bare").records[0]["run"] in origin.failures(bare).body
-    assert "No probabilities, or the file is not here: bare; joint" in outputs.reliability(bare).body
-    assert "No loss was logged, or the file is not here: bare; joint" in training.curves(bare).body
-    assert "No run left sample sheets" in samples.section(bare).body
+    assert "No probabilities, or the file is not here: bare; joint" in output_section.reliability(bare).body
+    assert "No loss was logged, or the file is not here: bare; joint" in training_section.curves(bare).body
+    assert "No run left sample sheets" in sample_section.section(bare).body
     assert "No predictions are here" in feature_map.section(bare).body
-    assert "<svg" in scores.section(bare).body
+    assert "<svg" in score_section.section(bare).body
 
 
 def test_the_median_trial_stands_for_a_cell(material: Material) -> None:
@@ -129,32 +138,32 @@ def test_the_median_trial_stands_for_a_cell(material: Material) -> None:
 def test_intervals_are_those_that_n_allows(material: Material, tmp_path: Path) -> None:
     bare = cell(material, "bare")
     found = t_interval(list(bare.values.values()))
-    assert scores.interval(bare) == (found.low, found.high)
-    assert scores.interval(cell(material, ROWS[2])) is None
+    assert score_section.interval(bare) == (found.low, found.high)
+    assert score_section.interval(cell(material, ROWS[2])) is None
     three = cell(small_study(tmp_path, trials=3), "bare")
-    assert scores.interval(three) == (min(three.values.values()), max(three.values.values()))
-    assert "is no interval" in scores.meaning([three])
-    assert "95 % t interval" in scores.meaning([bare])
+    assert score_section.interval(three) == (min(three.values.values()), max(three.values.values()))
+    assert "is no interval" in score_section.meaning([three])
+    assert "95 % t interval" in score_section.meaning([bare])
 
 
 def test_scores_are_drawn_over_labels_where_columns_differ_in_them(material: Material, tmp_path: Path) -> None:
-    body = scores.section(material).body
+    body = score_section.section(material).body
     assert "against the number of labels" in body
     for row in ROWS[:2]:
         for budget in (10, 40):
             for trial in range(5):
                 assert f"<title>{row}, {budget} labels, trial {trial}: " in body
-    one = scores.section(small_study(tmp_path, COLUMNS[:1])).body
+    one = score_section.section(small_study(tmp_path, COLUMNS[:1])).body
     assert "against the number of labels" not in one
     assert all(f"<title>joint, trial {trial}: " in one for trial in range(5))
     assert "a cross is one of which a run diverged; hollow dots are of a row that lacks trials" in one
 
 
 def test_gains_are_differences_within_trials(material: Material) -> None:
-    found = classes.recall_gains(cell(material, "joint"), cell(material, "bare"))
+    found = class_section.recall_gains(cell(material, "joint"), cell(material, "bare"))
     assert found[0] == pytest.approx([0.0] * 5)
     assert found[1] == pytest.approx([-20.0] * 5)
-    body = classes.gains(material)
+    body = class_section.gains(material)
     assert body is not None
     assert "zero +0.0, one -20.0" in body.body
 
@@ -164,19 +173,22 @@ def test_a_class_without_images_has_no_gain(material: Material) -> None:
     record = {**bare.records[0], "result": {**bare.records[0]["result"], "test": {**bare.records[0]["result"]["test"]}}}
     record["result"]["test"]["recall"] = [None, 0.5]  # type: ignore[index]
     lame = Cell((record,), (0,), bare.metric)  # type: ignore[arg-type]
-    assert list(classes.recall_gains(lame, bare)) == [1]
+    assert list(class_section.recall_gains(lame, bare)) == [1]
 
 
 def test_confusion_is_the_mean_share_over_runs(material: Material) -> None:
-    share = classes.shares(cell(material, "bare"))
+    share = class_section.shares(cell(material, "bare"))
     assert share.sum(axis=1) == pytest.approx([1.0, 1.0])
     assert share[0, 0] == pytest.approx(np.mean([0.8, 0.9, 1.0, 0.8, 0.9]))
-    assert "Most often confused: zero as one (12\u00a0%), one as zero (10\u00a0%)" in classes.confusion(material).body
+    assert (
+        "Most often confused: zero as one (12\u00a0%), one as zero (10\u00a0%)"
+        in class_section.confusion(material).body
+    )
 
 
 def test_test_error_while_training_is_drawn_where_there_are_snapshots(tmp_path: Path) -> None:
     material = small_study(tmp_path)
-    assert training.errors(material) is None
+    assert training_section.errors(material) is None
     for record in cell(material, "joint").records:
         final = record["result"]["test"]["accuracy"]
         record["result"]["curve"] = [
@@ -184,7 +196,7 @@ def test_test_error_while_training_is_drawn_where_there_are_snapshots(tmp_path: 
             {"images": 6400, "accuracy": final, "weights": "b"},
         ]
     material = Material(material.heading, build_table(places(material), material.table.spec), material.folders)
-    section = training.errors(material)
+    section = training_section.errors(material)
     assert section is not None
     last = 100 - 100 * np.mean([record["result"]["test"]["accuracy"] for record in cell(material, "joint").records])
     assert f"joint from 75 after 640 images to {last:.2g} after 6400" in section.body
@@ -198,7 +210,7 @@ def places(material: Material) -> dict[tuple[str, str], list[Record]]:
 
 @pytest.mark.parametrize(("names", "slanted"), [(["cat", "dog"], False), (["airplane", "automobile"], True)])
 def test_names_under_a_matrix_are_as_long_as_those_beside_it(names: list[str], slanted: bool) -> None:
-    drawn = classes._numbers(np.eye(2), names, "a matrix")
+    drawn = class_section._numbers(np.eye(2), names, "a matrix")
     assert [drawn.count(f">{name}</text>") for name in names] == [2, 2]
     assert ("rotate(-45" in drawn) == slanted
 
@@ -211,7 +223,7 @@ def test_many_classes_become_a_picture_of_pixels(material: Material) -> None:
         result = {**record["result"], "test": {**record["result"]["test"], **many}, "data": {}}
         records.append({**record, "result": result})
     lame = Cell(tuple(records), (0,), bare.metric)  # type: ignore[arg-type]
-    drawn = classes._matrix("row", lame)
+    drawn = class_section._matrix("row", lame)
     assert "<img" in drawn
     assert "nothing" in drawn
 
@@ -220,7 +232,7 @@ def test_bins_are_those_of_the_evaluation() -> None:
     random = np.random.default_rng(0)
     values, labels = random.normal(size=(200, 4)) * 2, random.integers(0, 4, 200)
     expected = reliability(torch.softmax(torch.from_numpy(values), dim=1), torch.from_numpy(labels))
-    found = outputs.bins(values, labels)
+    found = output_section.bins(values, labels)
     full = [i for i, count in enumerate(expected.counts) if count]
     assert [one.count for one in found] == [expected.counts[i] for i in full]
     assert [one.confidence for one in found] == pytest.approx([expected.confidence[i] for i in full])
@@ -228,7 +240,7 @@ def test_bins_are_those_of_the_evaluation() -> None:
 
 
 def test_outputs_that_are_not_finite_are_cut_off() -> None:
-    found = outputs.log_probabilities(np.array([[0.0, -np.inf], [1.0, 1.0]]))
+    found = output_section.log_probabilities(np.array([[0.0, -np.inf], [1.0, 1.0]]))
     assert found == pytest.approx(np.array([[0.0, -30.0], [-np.log(2)] * 2]))
 
 
@@ -260,37 +272,37 @@ def test_places_on_the_map_fill_it() -> None:
 
 
 def test_curves_are_thinned_and_mark_what_is_not_finite(material: Material) -> None:
-    body = training.curves(material).body
+    body = training_section.curves(material).body
     assert "generator: 1 values not finite" in body
     assert "One run a row" in body
     longest = max(len(path.split("L")) for path in re.findall(r' d="(M[^"]*)"', body))
-    assert longest == training.POINTS
+    assert longest == training_section.POINTS
 
 
 def test_sheets_are_shown_once_and_only_as_far_as_there_is_room(
     material: Material, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    body = samples.section(material).body
+    body = sample_section.section(material).body
     # every run has the same pictures, and each column shows them once
     assert body.count("data:image/jpeg") == body.count("data:image/png") == 2
     assert "joint, trial" in body
-    monkeypatch.setattr(samples, "ROOM", 10)
-    full = samples.section(material).body
+    monkeypatch.setattr(sample_section, "ROOM", 10)
+    full = sample_section.section(material).body
     assert "<img" not in full
     assert "Left out, so that the page stays small" in full
 
 
 def test_cost_has_a_place_for_nothing(material: Material) -> None:
-    body = cost.section(material).body
+    body = cost_section.section(material).body
     assert "for 0 FLOP" in body
     assert "for 10 GFLOP" in body
 
 
 def test_numbers_beside_points_do_not_hide_each_other() -> None:
     places = [(100.0, 100.0), (104.0, 100.0), (100.0, 104.0), (300.0, 50.0)]
-    found = cost._beside(places)
+    found = cost_section._beside(places)
     boxes = [(x, y - 9, x + 7, y) for x, y in found]
-    assert not any(cost._overlap(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+    assert not any(cost_section._overlap(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
 
 
 @pytest.mark.parametrize("values", [[0.0], [0.5, 0.5], [90.1, 97.4], [-3e-7, 2e-7], [1.0, 1e6]])
@@ -320,10 +332,10 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         read_predictions(tmp_path / "odd.npz")
     (tmp_path / "samples-a.png").write_bytes(b"no picture")
     with pytest.raises(ArtifactError, match=r"samples-a\.png: cannot be read"):
-        samples.encoded(tmp_path / "samples-a.png")
+        sample_section.encoded(tmp_path / "samples-a.png")
 
 
 def test_names_of_classes(material: Material) -> None:
-    from trigan.results.report.material import class_names
+    from trigan.reports.material import class_names
 
     assert class_names(cell(material, "bare").records[0]) == NAMES

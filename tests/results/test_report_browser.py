@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from report_fixture import COLUMNS, small_study
 
-from trigan.results.html import document, render_html
-from trigan.results.report.page import render_report
+from trigan.reports.report_page import render_report
+from trigan.tables.layout.html import document, render_html
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""

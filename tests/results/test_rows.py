@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from trigan.results.record import Record
-from trigan.results.rows import rows_from_records
+from trigan.records.record import Record
+from trigan.tables.rows import rows_from_records
 
 Make = Callable[..., Record]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from trigan.results.search import draw_history, draw_importance
+from trigan.plots.search_plots import draw_history, draw_importance
 
 
 def test_history_shows_every_kind_of_trial(tmp_path: Path) -> None:

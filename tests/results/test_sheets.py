@@ -8,7 +8,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from trigan.errors import DataError
-from trigan.results.sheets import sample_sheet, samples_over_training
+from trigan.plots.sheets import sample_sheet, samples_over_training
 
 
 def digits(columns: int = 4) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from trigan.results import statistics as ours
+from trigan.tables import statistics as ours
 
 
 def sample(n: int, seed: int = 0) -> list[float]:

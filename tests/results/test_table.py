@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from trigan.errors import ConfigError
-from trigan.results.record import Record
-from trigan.results.table import Family, Table, TableSpec, build_table
+from trigan.records.record import Record
+from trigan.tables.table import Family, Table, TableSpec, build_table
 
 MakeAll = Callable[..., list[Record]]
 BASE = [0.80, 0.82, 0.81, 0.79, 0.83]

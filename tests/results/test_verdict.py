@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trigan.results.cell import METRICS, Cell
-from trigan.results.statistics import minimal_detectable_difference
-from trigan.results.table import Family, Table, TableSpec, build_table
-from trigan.results.verdict import Curve, equivalent, findings
-from trigan.results.verdict_page import Circumstances, render_verdict
+from trigan.reports.verdict_page import Circumstances, render_verdict
+from trigan.tables.cell import METRICS, Cell
+from trigan.tables.statistics import minimal_detectable_difference
+from trigan.tables.table import Family, Table, TableSpec, build_table
+from trigan.tables.verdict_findings import Curve, equivalent, findings
 
 Records = Callable[..., Any]
 L, LU = {"L": 100, "U": 0, "V": 0, "X": 0}, {"L": 100, "U": 900, "V": 0, "X": 0}

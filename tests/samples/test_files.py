@@ -6,7 +6,7 @@ import torch
 
 from trigan.data.sources.folder import Folder
 from trigan.data.sources.hub import Hub
-from trigan.samples.files import FolderWriter, ParquetWriter, folder_names
+from trigan.samples.sample_files import FolderWriter, ParquetWriter, folder_names
 
 torch.set_num_threads(1)
 

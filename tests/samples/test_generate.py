@@ -9,7 +9,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from trigan.errors import ConfigError
-from trigan.networks.several import PerClass
+from trigan.networks.gans.gan_ensembles import PerClass
 from trigan.rng import generator
 from trigan.samples.generate import BLOCK, PLAIN, Samples, Spread, generate, latents
 

@@ -11,12 +11,9 @@ from torch import Tensor, nn
 from trigan.artifacts.store import Store
 from trigan.data.augmentation import Strong
 from trigan.data.stream import to_float
-from trigan.modules.fit import TrainerSettings
-from trigan.modules.objectives import ACGAN, Conditional, FeatureMatching, PseudoLabel
 from trigan.samples.density import Density
 from trigan.samples.filters import Confidence, Realism
 from trigan.strategies.augment import Augment, SampleSettings
-from trigan.strategies.base import Outcome, Strategy
 from trigan.strategies.baseline import Baseline, Consistency, SelfTraining
 from trigan.strategies.features import Features
 from trigan.strategies.fine_tune import FineTune
@@ -24,7 +21,10 @@ from trigan.strategies.joint import Joint
 from trigan.strategies.pretraining import Pixels, SelfSupervised, Supervised, Untrained
 from trigan.strategies.probes import LinearSVM, LogisticRegression, NearestNeighbours, Perceptron
 from trigan.strategies.schedules import Pretrain
-from trigan.strategies.workshop import Workshop
+from trigan.strategies.stage_runner import Workshop
+from trigan.strategies.strategy import Outcome, Strategy
+from trigan.training.fit import TrainerSettings
+from trigan.training.objectives import ACGAN, Conditional, FeatureMatching, PseudoLabel
 
 from ..modules.tiny import (
     CGAN8,

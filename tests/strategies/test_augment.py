@@ -12,11 +12,7 @@ from torch import Tensor
 from trigan.data.inputs import Input
 from trigan.data.types import Labelled
 from trigan.errors import ConfigError
-from trigan.modules.criteria import Extra, Resampling, class_counts
-from trigan.modules.optimizers import Adam
-from trigan.modules.selection import Selection
-from trigan.modules.stage import Stage
-from trigan.networks.several import Mixture, Panel, PerClass
+from trigan.networks.gans.gan_ensembles import Mixture, Panel, PerClass
 from trigan.rng import hash64
 from trigan.samples.collect import wanted_counts
 from trigan.samples.density import Inside
@@ -25,7 +21,11 @@ from trigan.samples.generate import Spread, generate
 from trigan.strategies.augment import SampleSettings
 from trigan.strategies.baseline import Baseline
 from trigan.strategies.schedules import Mixed, Pretrain, SampleSchedule
-from trigan.strategies.workshop import Trained, Workshop
+from trigan.strategies.stage_runner import Trained, Workshop
+from trigan.training.optimizers import Adam
+from trigan.training.selection import Selection
+from trigan.training.stage import Stage
+from trigan.training.stages.criteria import Extra, Resampling, class_counts
 
 from ..modules.tiny import TURNED, classifier_stage, gan_stage, same, view
 from .recipes import CGAN_STAGE, SAMPLES, augment, fitted, shop

@@ -11,14 +11,14 @@ from torch import nn
 from trigan.data.augmentation import Strong
 from trigan.data.types import TrainingView
 from trigan.errors import ConfigError
-from trigan.modules import classifier as classifier_room
-from trigan.modules.criteria import Extra, FixMatch
-from trigan.modules.optimizers import SGD
-from trigan.modules.selection import Selection, accuracy
 from trigan.samples.filters import outputs
-from trigan.strategies.base import labelled_inputs
 from trigan.strategies.baseline import Baseline, Consistency, Ensemble, SelfTraining
 from trigan.strategies.fine_tune import FineTune
+from trigan.strategies.strategy import labelled_inputs
+from trigan.training.optimizers import SGD
+from trigan.training.selection import Selection, accuracy
+from trigan.training.stages import classifier_stage as classifier_room
+from trigan.training.stages.criteria import Extra, FixMatch
 
 from ..modules.tiny import SPEC, TURNED, classifier_stage, same, view
 from .recipes import augment, features, fitted, logits, probe_images, shop

@@ -12,11 +12,11 @@ from trigan.data.sources.digits import Digits
 from trigan.data.stream import to_float
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
-from trigan.networks.dcgan import DCGAN
+from trigan.networks.gans.dcgan import DCGAN
+from trigan.strategies.backbone import FeatureExtractor, ProbedTrunk
 from trigan.strategies.fine_tune import FineTune, TunedTrunk
 from trigan.strategies.pretraining import Adversarial, Ground, Pixels, Pretraining, SelfSupervised, Untrained
 from trigan.strategies.probes import LinearSVM
-from trigan.strategies.trunk import FeatureExtractor, ProbedTrunk
 
 from ..modules.tiny import SPEC, built, classifier_stage, gan_stage, simclr_stage, view
 from .recipes import CGAN_STAGE, SVM, features, logits, probe_images, shop

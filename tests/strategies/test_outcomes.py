@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import torch
 
-from trigan.data.regime import Regime
-from trigan.data.split import draw
-from trigan.data.splitter import Draw
-from trigan.modules.fit import TrainerSettings
-from trigan.modules.selection import Selection
+from trigan.data.splits.draw import draw
+from trigan.data.splits.regime import Regime
+from trigan.data.splits.splitter import Draw
 from trigan.samples.filters import outputs
 from trigan.samples.generate import generate
-from trigan.strategies.base import Outcome, Sees
+from trigan.strategies.strategy import Outcome, Sees
+from trigan.training.fit import TrainerSettings
+from trigan.training.selection import Selection
 
 from ..modules.tiny import digits, view
 from .recipes import RECIPES, logits, probe_images, reloaded, saved, shop

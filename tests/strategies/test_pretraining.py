@@ -7,20 +7,18 @@ from typing import Any
 import pytest
 import torch
 
-from trigan.data.external import with_external
 from trigan.data.inputs import Input
-from trigan.data.regime import Regime
 from trigan.data.sources.digits import Digits
-from trigan.data.split import draw
+from trigan.data.splits.draw import draw
+from trigan.data.splits.external_data import with_external
+from trigan.data.splits.regime import Regime
 from trigan.data.stream import to_float
 from trigan.data.types import DataSpec, Source, TrainingView
 from trigan.errors import ConfigError, DataError
-from trigan.losses.games import wasserstein
-from trigan.modules.gan import GANStage
-from trigan.modules.selection import Selection
+from trigan.losses.gan_losses import wasserstein
 from trigan.networks.batchnorm import BatchNorm2d
-from trigan.networks.dcgan import DCGAN
-from trigan.strategies.base import labelled_inputs
+from trigan.networks.gans.dcgan import DCGAN
+from trigan.strategies.backbone import FeatureExtractor
 from trigan.strategies.fine_tune import FineTune, PretrainedTrunk, depths
 from trigan.strategies.pretraining import (
     Ground,
@@ -31,7 +29,9 @@ from trigan.strategies.pretraining import (
     Untrained,
     gan_flops,
 )
-from trigan.strategies.trunk import FeatureExtractor
+from trigan.strategies.strategy import labelled_inputs
+from trigan.training.selection import Selection
+from trigan.training.stages.gan_stage import GANStage
 
 from ..modules.tiny import SPEC, autoencoder_stage, classifier_stage, digits, gan_stage, simclr_stage, view
 from .recipes import CGAN_STAGE, features, logits, shop

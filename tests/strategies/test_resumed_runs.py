@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
-from trigan.cli import conclude
-from trigan.cli.compose import compose
-from trigan.cli.run import run
-from trigan.modules.fit import Observer
-from trigan.modules.observers import Watch
-from trigan.modules.players import PlayersModule
-from trigan.results.record import read_record
+from trigan.config.compose import compose
+from trigan.records.record import read_record
+from trigan.runs import finish
+from trigan.runs.run import run
 from trigan.tracking import Tracker
+from trigan.training.fit import Observer
+from trigan.training.observers import Watch
+from trigan.training.players import PlayersModule
 
 from ..modules.tiny import Recorder
 
@@ -51,7 +51,7 @@ ROWS = {
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are drawn from what is compared here, and take half of a run's time."""
-    monkeypatch.setattr(conclude, "_draw_pictures", lambda *given: None)
+    monkeypatch.setattr(finish, "_draw_pictures", lambda *given: None)
 
 
 def _words(name: str, root: Path, *more: str) -> list[str]:

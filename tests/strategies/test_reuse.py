@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from trigan.data.inputs import Input
-from trigan.data.regime import Regime
-from trigan.data.split import draw
-from trigan.modules.fit import TrainerSettings
-from trigan.modules.objectives import FeatureMatching
-from trigan.modules.players import PlayersModule
-from trigan.modules.stage import Stage
-from trigan.strategies import workshop as room
+from trigan.data.splits.draw import draw
+from trigan.data.splits.regime import Regime
+from trigan.strategies import stage_runner as room
 from trigan.strategies.baseline import Baseline
 from trigan.strategies.joint import Joint
-from trigan.strategies.workshop import Trained, Workshop
+from trigan.strategies.stage_runner import Trained, Workshop
+from trigan.training.fit import TrainerSettings
+from trigan.training.objectives import FeatureMatching
+from trigan.training.players import PlayersModule
+from trigan.training.stage import Stage
 
 from ..modules.tiny import Recorder, classifier_stage, copied, digits, gan_stage, inputs_for, joint_stage, same, view
 from .recipes import augment, features, logits, probe_images, shop

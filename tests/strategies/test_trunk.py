@@ -6,9 +6,9 @@ import torch.nn.functional as F
 
 from trigan.data.types import DataSpec
 from trigan.errors import ConfigError
-from trigan.networks.cgan import CGAN
-from trigan.networks.dcgan import DCGAN
-from trigan.strategies.trunk import FeatureExtractor, ProbedTrunk, extract
+from trigan.networks.gans.cgan import CGAN
+from trigan.networks.gans.dcgan import DCGAN
+from trigan.strategies.backbone import FeatureExtractor, ProbedTrunk, extract
 
 CPU = torch.device("cpu")
 

@@ -14,7 +14,7 @@ import pytest
 
 from trigan.errors import ArtifactError
 from trigan.tracking import MetricsFile, RunInfo
-from trigan.tracking.files import CsvTracking
+from trigan.tracking.curve_files import CsvTracking
 from trigan.tracking.tracker import NoTracking
 
 

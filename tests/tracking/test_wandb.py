@@ -20,7 +20,7 @@ from PIL import Image
 
 from trigan.errors import ConfigError
 from trigan.tracking import RunInfo
-from trigan.tracking.wandb import WandbTracker, WandbTracking, public_api
+from trigan.tracking.wandb_tracking import WandbTracker, WandbTracking, public_api
 
 ID = "0123456789abcdef" * 4
 
@@ -150,7 +150,7 @@ def test_kill_9_loses_about_a_second(tmp_path: Path) -> None:
         import os, time
         from pathlib import Path
         from trigan.tracking import RunInfo
-        from trigan.tracking.wandb import WandbTracking
+        from trigan.tracking.wandb_tracking import WandbTracking
         directory = Path({str(tmp_path)!r})
         tracker = WandbTracking().open(RunInfo("{ID}", "n", "g", "j", (), directory), {{}})
         end = time.time() + 2.2
@@ -190,7 +190,7 @@ def test_a_dead_service_is_one_line(tmp_path: Path) -> None:
         import os, subprocess, time
         from pathlib import Path
         from trigan.tracking import RunInfo
-        from trigan.tracking.wandb import WandbTracking
+        from trigan.tracking.wandb_tracking import WandbTracking
         tracker = WandbTracking().open(RunInfo("{ID}", "n", "g", "j", (), Path({str(tmp_path)!r})), {{}})
         for line in Path("/proc").glob("[0-9]*/stat"):
             name, rest = line.read_text().rsplit(")", 1)
@@ -293,9 +293,9 @@ def test_forked_jobs_do_not_take_each_others_files(tmp_path: Path) -> None:
         import os, sys
         from pathlib import Path
         import numpy, wandb
-        from trigan.cli.forkserver import _run_exit_handlers
+        from trigan.execution.forkserver import _run_exit_handlers
         from trigan.tracking import RunInfo
-        from trigan.tracking.wandb import WandbTracking
+        from trigan.tracking.wandb_tracking import WandbTracking
         for name in ("one", "two"):
             child = os.fork()
             if child == 0:

@@ -14,8 +14,8 @@ from wandb_kept import Run
 from wandb_server import WandbServer
 
 from trigan.tracking import Product, RunInfo, Tracker
-from trigan.tracking.fetch import fetch_records
-from trigan.tracking.wandb import WandbTracking, public_api
+from trigan.tracking.wandb_fetch import fetch_records
+from trigan.tracking.wandb_tracking import WandbTracking, public_api
 
 ID = "0123456789abcdef" * 4
 CONFIG = {"data": {"name": "digits"}, "trial": 3}

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
-from trigan.artifacts.atomic import explained, write_bytes, write_text
+from trigan.atomic import explained, write_bytes, write_text
 from trigan.errors import ArtifactError, ConfigError
 
 _log = logging.getLogger(__name__)

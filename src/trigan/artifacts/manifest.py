@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from trigan.artifacts.atomic import explained, write_json
+from trigan.atomic import explained, write_json
 from trigan.errors import ArtifactError
 
 NAME = "manifest.json"

@@ -20,8 +20,8 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from trigan.artifacts import manifest as manifests
-from trigan.artifacts.atomic import explained, sweep, sync_directory
 from trigan.artifacts.manifest import DamagedError, Manifest
+from trigan.atomic import explained, sweep, sync_directory
 from trigan.errors import ArtifactError
 
 _log = logging.getLogger(__name__)

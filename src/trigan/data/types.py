@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trigan.data.fingerprint import digests_of, fingerprint_of
+from trigan.data.sources.fingerprint import digests_of, fingerprint_of
 from trigan.errors import DataError
 
 #: Sides of the square images that the networks are built for.
@@ -41,7 +41,7 @@ class Source:
         images: uint8 (N, C, S, S), in source order (training images, then unlabelled ones, then the official test set).
         labels: int64 (N,), 0..K-1, or -1 for an image without a label.
         class_names: K names, in label order.
-        fingerprint: SHA-256 of decoded pixels and labels, see :mod:`trigan.data.fingerprint`.
+        fingerprint: SHA-256 of decoded pixels and labels, see :mod:`trigan.data.sources.fingerprint`.
         digests: uint8 (N, 32), the SHA-256 of each image's decoded pixels before resizing.
         official_test: bool (N,), true where the source's own test set is; None if it has none.
 
@@ -101,7 +101,7 @@ class TrainingView:
         validation: labelled images for selection, or None.
         unlabelled: uint8 (U, C, S, S), maybe with no rows; in an order that says nothing about labels.
         order: int64 (L + U,), rows of labelled and unlabelled images one after the other, in the trial's hash order.
-        external: uint8 (X, C, S, S), training images of another data set, or None; see :mod:`trigan.data.external`.
+        external: uint8 (X, C, S, S), training images of another data set, or None.
     """
 
     spec: DataSpec

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trigan.data.decode import Geometry, decode
 from trigan.data.sources.columns import Columns, Found, image_column
+from trigan.data.sources.decode import Geometry, decode
 from trigan.data.sources.folder import SUFFIXES
 from trigan.errors import DataError
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from trigan.data.inputs import Input, image_batches
 from trigan.errors import ConfigError
-from trigan.networks.classifier import Embedding
+from trigan.networks.classifiers.classifier import Embedding
 
 
 class Filter(Protocol):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from trigan.data.stream import to_uint8
 from trigan.errors import ConfigError
-from trigan.networks.adversaries import Generates
+from trigan.networks.gans.gan import Generates
 from trigan.rng import generator
 
 #: Latents are drawn in blocks of this many, each with a seed of its own.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from trigan.networks.adversaries import Generates
+from trigan.networks.gans.gan import Generates
 from trigan.samples.collect import CANDIDATES_PER_IMAGE
 from trigan.samples.filters import outputs
 from trigan.samples.generate import BLOCK, PLAIN, Spread, generate

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from trigan.networks.adversaries import Generates
+from trigan.networks.gans.gan import Generates
 from trigan.rng import generator as random_generator
 from trigan.rng import permutation
 from trigan.samples.generate import PLAIN, Samples, Spread, generate

@@ -10,19 +10,19 @@ from torch import nn
 from trigan.data.inputs import Input
 from trigan.data.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
-from trigan.modules.classifier import ClassifierStage
-from trigan.modules.criteria import Extra, Resampling, class_counts
-from trigan.modules.gan import GANStage
 from trigan.rng import hash64
 from trigan.samples.collect import Collected, collect_sets, wanted_counts
 from trigan.samples.filters import Filter, Judges, asked
 from trigan.samples.generate import PLAIN, Spread
 from trigan.samples.sources import CandidateSource, FromGenerator, FromLabelled, FromNoise, FromUnlabelled
-from trigan.strategies.adversaries import Adversaries
-from trigan.strategies.base import Outcome, Sees, labelled_inputs, overall_status, selection_labels
 from trigan.strategies.baseline import require_unlabelled
+from trigan.strategies.gan_sets import Adversaries
 from trigan.strategies.schedules import Mixed, Pretrain, SampleSchedule
-from trigan.strategies.workshop import Workshop
+from trigan.strategies.stage_runner import Workshop
+from trigan.strategies.strategy import Outcome, Sees, labelled_inputs, overall_status, selection_labels
+from trigan.training.stages.classifier_stage import ClassifierStage
+from trigan.training.stages.criteria import Extra, Resampling, class_counts
+from trigan.training.stages.gan_stage import GANStage
 
 _log = logging.getLogger(__name__)
 

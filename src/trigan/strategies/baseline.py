@@ -13,13 +13,13 @@ from trigan.data.augmentation import Augmentation
 from trigan.data.inputs import Input, Inputs
 from trigan.data.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
-from trigan.modules.classifier import ClassifierStage
-from trigan.modules.criteria import Extra, FixMatch
-from trigan.modules.selection import accuracy
 from trigan.rng import hash64
 from trigan.samples.filters import outputs
-from trigan.strategies.base import Outcome, Sees, labelled_inputs, overall_status, selection_labels
-from trigan.strategies.workshop import Trained, Workshop
+from trigan.strategies.stage_runner import Trained, Workshop
+from trigan.strategies.strategy import Outcome, Sees, labelled_inputs, overall_status, selection_labels
+from trigan.training.selection import accuracy
+from trigan.training.stages.classifier_stage import ClassifierStage
+from trigan.training.stages.criteria import Extra, FixMatch
 
 _log = logging.getLogger(__name__)
 

@@ -9,21 +9,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from trigan.data.external import external_of
 from trigan.data.inputs import Input, Inputs, sample_of
+from trigan.data.splits.external_data import external_of
 from trigan.data.types import DataSpec, Labelled, TrainingView
 from trigan.errors import ConfigError
-from trigan.modules.gan import GANStage
-from trigan.modules.selection import Selection
-from trigan.modules.settle import STATISTICS_IMAGES, settle_discriminator
-from trigan.networks.adversaries import Discriminator
-from trigan.strategies.base import Outcome, Sees, labelled_inputs, overall_status, selection_labels
+from trigan.networks.gans.gan import Discriminator
+from trigan.strategies.backbone import FeatureExtractor, ProbedTrunk, extract
 from trigan.strategies.fine_tune import FineTune
 from trigan.strategies.heads import blank as blank_head
 from trigan.strategies.pretraining import Adversarial, Ground, Pretraining
 from trigan.strategies.probes import Fitted, Probe
-from trigan.strategies.trunk import FeatureExtractor, ProbedTrunk, extract
-from trigan.strategies.workshop import Workshop
+from trigan.strategies.stage_runner import Workshop
+from trigan.strategies.strategy import Outcome, Sees, labelled_inputs, overall_status, selection_labels
+from trigan.training.recalibration import STATISTICS_IMAGES, settle_discriminator
+from trigan.training.selection import Selection
+from trigan.training.stages.gan_stage import GANStage
 
 
 @dataclass(frozen=True)

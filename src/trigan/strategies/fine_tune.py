@@ -6,17 +6,17 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from trigan.artifacts.identity import weights_digest
 from trigan.data.inputs import Inputs
 from trigan.data.types import DataSpec
 from trigan.errors import ConfigError
-from trigan.modules.classifier import ClassifierStage
-from trigan.modules.optimizers import LayerWise
-from trigan.networks.adversaries import Architecture, Discriminator
-from trigan.networks.classifier import Classifier
+from trigan.identity import weights_digest
+from trigan.networks.classifiers.classifier import Classifier
+from trigan.networks.gans.gan import Architecture, Discriminator
 from trigan.networks.shapes import Shapes
-from trigan.strategies.trunk import FeatureExtractor
-from trigan.strategies.workshop import Trained, Workshop
+from trigan.strategies.backbone import FeatureExtractor
+from trigan.strategies.stage_runner import Trained, Workshop
+from trigan.training.optimizers import LayerWise
+from trigan.training.stages.classifier_stage import ClassifierStage
 
 
 class TunedTrunk(Classifier):

@@ -7,9 +7,9 @@ from torch import nn
 
 from trigan.data.inputs import Input
 from trigan.data.types import DataSpec, TrainingView
-from trigan.modules.joint import JointStage
-from trigan.strategies.base import Outcome, Sees, labelled_inputs, overall_status, selection_labels
-from trigan.strategies.workshop import Workshop
+from trigan.strategies.stage_runner import Workshop
+from trigan.strategies.strategy import Outcome, Sees, labelled_inputs, overall_status, selection_labels
+from trigan.training.stages.joint_stage import JointStage
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from trigan.artifacts.identity import weights_digest
-from trigan.networks.classifier import Classifier, ClassifierFactory
+from trigan.identity import weights_digest
+from trigan.networks.classifiers.classifier import Classifier, ClassifierFactory
 from trigan.networks.shapes import Shapes
 
 

@@ -7,15 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from trigan.artifacts.identity import weights_digest
 from trigan.data.inputs import Input, Inputs
-from trigan.data.sources.base import ImageSource
-from trigan.modules.classifier import ClassifierStage
-from trigan.modules.gan import GANStage
-from trigan.modules.pretext import PretextStage
-from trigan.networks.pretext import topmost
+from trigan.data.sources.image_source import ImageSource
+from trigan.identity import weights_digest
+from trigan.networks.pretext_heads import topmost
 from trigan.strategies.fine_tune import PretrainedTrunk
-from trigan.strategies.workshop import Workshop
+from trigan.strategies.stage_runner import Workshop
+from trigan.training.stages.classifier_stage import ClassifierStage
+from trigan.training.stages.gan_stage import GANStage
+from trigan.training.stages.pretext_stages import PretextStage
 
 
 class Pretraining(Protocol):

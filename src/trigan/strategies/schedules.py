@@ -6,11 +6,11 @@ from typing import Any, Protocol
 
 from trigan.data.inputs import Input
 from trigan.errors import ConfigError
-from trigan.modules.classifier import ClassifierStage
-from trigan.modules.criteria import Extra
-from trigan.modules.selection import Selection
 from trigan.strategies.pretrained import Pretrained
-from trigan.strategies.workshop import Trained, Workshop
+from trigan.strategies.stage_runner import Trained, Workshop
+from trigan.training.selection import Selection
+from trigan.training.stages.classifier_stage import ClassifierStage
+from trigan.training.stages.criteria import Extra
 
 
 class SampleSchedule(Protocol):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from trigan.tracking.axis import ImageAxis
+from trigan.tracking.image_axis import ImageAxis
 from trigan.tracking.tracker import Product
 
 if TYPE_CHECKING:

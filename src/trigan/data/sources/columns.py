@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trigan.data.labels import Label
+from trigan.data.sources.label_names import Label
 from trigan.errors import DataError
 
 _ROWS_AT_ONCE = 1000

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_digits
 
-from trigan.data.assemble import Census, Item
-from trigan.data.sources.base import ImageSource
+from trigan.data.sources.assemble import Census, Item
+from trigan.data.sources.image_source import ImageSource
 from trigan.data.types import Source
 
 

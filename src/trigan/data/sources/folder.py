@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trigan.data.assemble import Item, Part
-from trigan.data.sources.base import ImageSource, existing_folder, file_stamps
+from trigan.data.sources.assemble import Item, Part
 from trigan.data.sources.hub import Hub, Splits
+from trigan.data.sources.image_source import ImageSource, existing_folder, file_stamps
 from trigan.errors import DataError
 
 #: Files that count as images; others are left alone.

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trigan.data.assemble import Item, Part
-from trigan.data.sources.base import ImageSource, existing_folder, file_stamps
+from trigan.data.sources.assemble import Item, Part
 from trigan.data.sources.columns import Columns, Found, find_columns
+from trigan.data.sources.image_source import ImageSource, existing_folder, file_stamps
 from trigan.errors import ConfigError, DataError
 
 if TYPE_CHECKING:

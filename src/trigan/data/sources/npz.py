@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from trigan.data.assemble import Item, Part
-from trigan.data.sources.base import ImageSource, file_stamps
+from trigan.data.sources.assemble import Item, Part
+from trigan.data.sources.image_source import ImageSource, file_stamps
 from trigan.errors import DataError
 
 

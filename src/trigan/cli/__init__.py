@@ -1,1 +1,0 @@
-"""The command line; the only room that knows Hydra."""

@@ -1,0 +1,295 @@
+"""From the words of a command line to a checked, resolved, frozen config. The only file that composes with Hydra."""
+
+import copy
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathElement
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from trigan.config import locations, override_rules, pretraining_data, schema
+from trigan.config.allow_list import check_names
+from trigan.config.build import Built, build
+from trigan.config.run_hash import run_hash
+from trigan.config.settings import EXTERNAL, Debug, Needs, Paths, Runtime
+from trigan.config.unused_settings import idle
+from trigan.errors import ConfigError
+
+CONFIG = "config"
+#: Folders beside the groups that no run chooses from: Hydra's own, and the spaces of `trigan search`.
+_NO_GROUPS = ("hydra", "search")
+#: Choices whose config a composer keeps: those of a study's rows and columns, mostly.
+_KEPT = 128
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A run, wholly described: nothing changes it after composition.
+
+    Attributes:
+        config: plain and resolved.
+        choices: chosen option by group.
+        overrides: what the user wrote.
+        idle: what the user set and the chosen strategy doesn't read.
+    """
+
+    config: dict[str, Any] = field(repr=False)
+    choices: dict[str, str | None]
+    overrides: tuple[str, ...]
+    idle: tuple[str, ...] = ()
+
+    def build(self) -> Built:
+        """The objects that the config describes, built anew.
+
+        Raises:
+            ConfigError: one line with the config key, when an object refuses its arguments.
+        """
+        return build(self.config)
+
+    def run_hash(self, fingerprint: str, protocol: int | None = None) -> str:
+        """The run's identity, given the fingerprint of its data set; see :func:`trigan.config.run_hash.run_hash`."""
+        return run_hash(self.config, fingerprint, protocol, pretraining_data.fingerprint(self.config, self.paths.cache))
+
+    def load_data(self) -> Any:
+        """The data set (`trigan.data.types.Source`), from the cache where it has been read before."""
+        return build({"data": self.config["data"]}).data.load(self.paths.cache)
+
+    def load_external(self) -> Any:
+        """The other data set that the strategy trains on, or None."""
+        return pretraining_data.load(self.config, self.paths.cache)
+
+    @property
+    def trial(self) -> int:
+        return int(self.config["trial"])
+
+    @property
+    def seed(self) -> int:
+        return int(self.config["seed"])
+
+    @property
+    def paths(self) -> Paths:
+        """Absolute paths, so that a later change of directory changes nothing."""
+        return Paths(**{name: Path(value).expanduser().absolute() for name, value in self.config["paths"].items()})
+
+    @property
+    def runtime(self) -> Runtime:
+        node = self.config["runtime"]
+        return Runtime(**{**node, "allow": tuple(node["allow"])})
+
+    @property
+    def needs(self) -> Needs:
+        """What the run computes on."""
+        trainer = self.config["trainer"]
+        return Needs(int(trainer["devices"]), trainer.get("accelerator") == "gpu", self.runtime.threads)
+
+    @property
+    def debug(self) -> Debug | None:
+        node = self.config.get("debug")
+        return Debug(**node) if node else None
+
+
+class Composer:
+    """Composes runs over trigan's ``conf/`` and, after it, the user's own folder of groups.
+
+    Args:
+        extra: the user's folder (``--config-dir``).
+        conf: the folder that holds ``config.yaml``; trigan's own by default.
+        here: whether the runs are for this machine, so that it must have the devices.
+    """
+
+    def __init__(self, extra: Path | None = None, conf: Path | None = None, here: bool = True) -> None:
+        self._here = here
+        version.setbase("1.3")
+        search = create_config_search_path(str((conf or locations.conf()).absolute()))
+        if extra is not None:
+            if not extra.is_dir():
+                raise ConfigError(f"--config-dir {extra}: no such folder")
+            own = SearchPathElement("command-line", f"file://{extra.absolute()}")
+            search.get_path().insert(-1, own)  # the last one is Hydra's own, for structured configs
+        self.loader = ConfigLoaderImpl(config_search_path=search)
+        self.hydra = Hydra(task_name="trigan", config_loader=self.loader)
+        self._bases: dict[tuple[str, ...], DictConfig] = {}
+        self._built: dict[str, Any] = {}
+
+    def parse(self, arguments: Sequence[str]) -> list[Override]:
+        """The arguments as Hydra's overrides; a choice of an inner group may be written with dots.
+
+        ``strategy.unlabelled=fixmatch`` is ``strategy/unlabelled=fixmatch`` where that group has that choice, and
+        ``strategy.pretrain.data=mnist`` a choice of the group ``data`` at another place.
+        """
+        return override_rules.parse([self._slashed(argument) for argument in arguments])
+
+    def _slashed(self, argument: str) -> str:
+        key, equals, value = argument.partition("=")
+        if key == EXTERNAL and equals:
+            return f"data@{argument}"
+        group = key.replace(".", "/")
+        known = "." in key and equals and group in self.groups
+        word = re.fullmatch(r"[\w-]+", value) and value != "null"  # a wrong one too: the error lists the choices
+        return f"{group}={value}" if known and (word or value in self.groups[group]) else argument
+
+    @cached_property
+    def groups(self) -> dict[str, list[str]]:
+        """Every group with its choices, sorted."""
+        return {name: choices for name in self._group_names("") if (choices := self._options(name, ObjectType.CONFIG))}
+
+    def _group_names(self, parent: str) -> list[str]:
+        found = []
+        for name in self._options(parent, ObjectType.GROUP):
+            full = f"{parent}/{name}" if parent else name
+            if full not in _NO_GROUPS:
+                found += [full, *self._group_names(full)]
+        return found
+
+    def _options(self, group: str, kind: ObjectType) -> list[str]:
+        return sorted(set(self.loader.repository.get_group_options(group, kind)))
+
+    def compose(self, arguments: Sequence[str]) -> Composed:
+        """Check, compose, resolve, type-check and build once (the objects check their ranges and each other).
+
+        Raises:
+            ConfigError: one line that names the key, what is allowed and the nearest match.
+        """
+        overrides = self.parse(arguments)
+        cfg = self.load(overrides)
+        config, choices = resolve(cfg), chosen(cfg)
+        own = config["runtime"]["allow"] if isinstance(config.get("runtime"), dict) else []
+        _check_own_modules(own, overrides)
+        check_names(config, own)
+        schema.check(config, unresolved(self.base(overrides)), own)
+        built = build(config, self._built)
+        if self._here and "trainer" in vars(built):
+            built.trainer.check_here()
+        given = [override.key_or_group for override in overrides]
+        unread = getattr(vars(built).get("strategy"), "unread", ())
+        composed = Composed(config, choices, tuple(arguments), tuple(idle(unresolved(cfg), given, unread)))
+        _ = composed.paths, composed.runtime, composed.debug  # they check themselves, as every built object does
+        return composed
+
+    def load(self, overrides: Sequence[Override]) -> DictConfig:
+        """The composed config with Hydra's own node, its keys and choices checked, unresolved. Imports no target."""
+        base = self.base(overrides)
+        override_rules.check_keys(overrides, override_rules.dotted_keys(unresolved(base)), self.groups)
+        cfg = copy.deepcopy(base)
+        try:
+            ConfigLoaderImpl._apply_overrides_to_config([o for o in overrides if not self._is_choice(o)], cfg)
+        except (HydraException, OmegaConfBaseException) as error:
+            raise ConfigError(_lines(error)) from error
+        return cfg
+
+    def words(self, overrides: Sequence[Override]) -> list[str]:
+        """The overrides as Hydra takes them: without ``group=null`` where null is the default."""
+        return [str(o.input_line) for o in overrides if not self._is_no_choice(o)]
+
+    def base(self, overrides: Sequence[Override]) -> DictConfig:
+        """The config with the user's choices and no other value of theirs; the overrides' form is checked first."""
+        override_rules.check_form(overrides, self.groups)
+        return self._base(
+            tuple(str(o.input_line) for o in overrides if self._is_choice(o) and not self._is_no_choice(o))
+        )
+
+    def _base(self, choices: tuple[str, ...]) -> DictConfig:
+        """What Hydra makes of the choices; nobody changes it, so the last ones are kept: composing takes its time."""
+        if choices not in self._bases:
+            while len(self._bases) >= _KEPT:
+                del self._bases[next(iter(self._bases))]
+            self._bases[choices] = self._load(list(choices))
+        return self._bases[choices]
+
+    def _is_choice(self, override: Override) -> bool:
+        return override.key_or_group in self.groups and not isinstance(override.value(), dict)
+
+    def _is_no_choice(self, override: Override) -> bool:
+        """Whether the override is ``group=null`` where null is the default, as in ``debug=null``."""
+        if not self._is_choice(override) or override.value() is not None:
+            return False
+        group = override.get_key_element()
+        if chosen(self._base(())).get(group) is not None:
+            raise ConfigError(f"{group}=null: a choice is needed; choices: {', '.join(self.groups[group])}")
+        return True
+
+    def _load(self, choices: list[str]) -> DictConfig:
+        try:
+            return self.loader.load_configuration(CONFIG, choices, run_mode=RunMode.RUN)
+        except (HydraException, OmegaConfBaseException) as error:
+            unused = re.match(r"Could not override '(.+?)'.\s*(No match in the defaults list|Did you mean)", str(error))
+            if unused:
+                key = unused[1].rpartition("@")[2]
+                raise ConfigError(f"{key}: has no place beside the other choices of this run") from error
+            raise ConfigError(_lines(error)) from error
+
+
+def compose(arguments: Sequence[str], extra: Path | None = None, conf: Path | None = None) -> Composed:
+    """One run; see :class:`Composer`."""
+    return Composer(extra, conf).compose(arguments)
+
+
+def chosen(cfg: DictConfig) -> dict[str, str | None]:
+    """The chosen option of every group of a config that :meth:`Composer.load` gave."""
+    choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
+    assert isinstance(choices, dict)
+    return {str(group): option for group, option in sorted(choices.items()) if not str(group).startswith("hydra/")}
+
+
+def resolve(cfg: DictConfig) -> dict[str, Any]:
+    """The config as plain values, without Hydra's own node.
+
+    Raises:
+        ConfigError: a mandatory value (``???``) is not given, or an interpolation leads nowhere.
+    """
+    HydraConfig.instance().set_config(cfg)
+    missing = _missing(unresolved(cfg))
+    if missing:
+        raise ConfigError(f"{missing[0]}: has no default and was not given; add {missing[0]}=VALUE")
+    own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
+    try:
+        plain = OmegaConf.to_container(own, resolve=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_lines(error)) from error
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def unresolved(cfg: DictConfig) -> dict[str, Any]:
+    """The config as plain values with its interpolations and ``???`` as they stand, without Hydra's own node."""
+    plain = OmegaConf.to_container(cfg, resolve=False)
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items() if key != "hydra"}
+
+
+def _missing(node: Any, key: str = "") -> list[str]:
+    if isinstance(node, dict):
+        return [found for name, item in node.items() for found in _missing(item, f"{key}.{name}" if key else str(name))]
+    return [key] if node == "???" else []
+
+
+def _check_own_modules(own: Sequence[str], overrides: Sequence[Override]) -> None:
+    """A file may not widen the allow-list: only the user's own command line does."""
+    if own and not any(override.key_or_group == "runtime.allow" for override in overrides):
+        raise ConfigError(f"runtime.allow={list(own)}: may be given on the command line only, not in a file")
+
+
+def _lines(error: Exception) -> str:
+    """One line of a Hydra or OmegaConf error, led by the key it speaks of."""
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    text = " ".join(
+        line.strip()
+        for line in str(error).strip().splitlines()
+        if not line.strip().startswith(("full_key", "object_type", "See http"))
+    )
+    key = getattr(cause, "full_key", None)
+    return f"{key}: {text}" if key else text

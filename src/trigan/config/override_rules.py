@@ -1,0 +1,117 @@
+"""What a user may write after ``trigan run``: checked against the groups and settings that exist, before composing."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+
+from trigan.config.settings import EXTERNAL
+from trigan.config.suggest import suffix
+from trigan.errors import ConfigError
+
+_QUOTES = "quote values with spaces, commas or brackets, within the shell's quotes: \"data.root='my images'\""
+
+
+def parse(arguments: Sequence[str]) -> list[Override]:
+    """The arguments as Hydra's overrides, one at a time, so that an error names the one that is wrong."""
+    parser = OverridesParser.create()
+    parsed = []
+    for argument in arguments:
+        if argument.startswith("-"):
+            raise ConfigError(f"{argument}: no such option; `trigan run --help` lists them")
+        try:
+            parsed += parser.parse_overrides([argument])
+        except HydraException as error:
+            mend = "settings are written key=value" if "=" not in argument else _QUOTES
+            raise ConfigError(f"{argument}: cannot be read ({first_line(error)}); {mend}") from error
+    return parsed
+
+
+def check_form(overrides: Iterable[Override], groups: Mapping[str, Sequence[str]], multirun: bool = False) -> None:
+    """Refuse ``~key``, ``hydra.*``, sweeps outside ``-m``, and choices that do not exist.
+
+    Args:
+        groups: every group with its choices.
+    """
+    for override in overrides:
+        key, text = override.key_or_group, str(override.input_line)
+        if override.is_delete():
+            raise ConfigError(
+                f"{text}: settings are not removed with ~; give null, or the choice `none` where a group has it"
+            )
+        if key.split(".")[0].split("/")[0] == "hydra":
+            raise ConfigError(
+                f"{text}: Hydra's own settings have no effect here, but for hydra/launcher and hydra.launcher.* of "
+                "several jobs (-m, trigan study); each job is a process of its own"
+            )
+        if override.is_sweep_override():
+            if not multirun:
+                raise ConfigError(f"{text}: several values need --multirun (-m); a list is written [a,b]")
+        elif key in groups and not _is_added(override) and not isinstance(override.value(), dict):
+            check_choice(override.package or key, override.value(), groups[key])
+
+
+def check_choice(group: str, choice: Any, options: Sequence[str]) -> None:
+    """Refuse a choice that a group doesn't have."""
+    if isinstance(choice, list):
+        raise ConfigError(f"{group}={','.join(map(str, choice))}: one choice is needed; several runs: -m {group}=A,B")
+    if choice is not None and str(choice) not in options:
+        near = suffix(str(choice), options) or "; choices of your own are found with --config-dir FOLDER"
+        raise ConfigError(f"{group}={choice}: no such choice; choices: {', '.join(options)}{near}")
+
+
+def check_keys(overrides: Iterable[Override], known: Iterable[str], groups: Mapping[str, Sequence[str]]) -> None:
+    """Refuse settings that do not exist, and ``+key`` for those that do.
+
+    Args:
+        known: every dotted key of the composed config.
+    """
+    names = set(known)
+    for override in overrides:
+        key, value = override.key_or_group, override.value()
+        if key in groups and not isinstance(value, dict):
+            missing = []
+        else:
+            missing = [name for name in (key, *dotted_keys(value, key)) if name not in names]
+        if missing:
+            plus = " (and + adds none)" if _is_added(override) else ""
+            raise ConfigError(f"{missing[0]}: no such setting{plus}{_mend(missing[0], names, groups)}")
+        if _is_added(override):
+            text = str(override.input_line)
+            raise ConfigError(f"{text}: the setting exists, so nothing is added with +; write {text.lstrip('+')}")
+
+
+def _mend(key: str, names: set[str], groups: Mapping[str, Sequence[str]]) -> str:
+    place = EXTERNAL.rpartition(".")[0]
+    if key.startswith(f"{EXTERNAL}.") and place in names and not any(n.startswith(f"{EXTERNAL}.") for n in names):
+        return f" while {EXTERNAL} is null; choices of {EXTERNAL}: {', '.join(groups['data'])}"
+    head, dot, _ = key.partition(".")
+    if dot and head in groups and not any(name.startswith(f"{head}.") for name in names):
+        return f" while {head} is null; choices of {head}: {', '.join(groups[head])}"
+    return suffix(key, names | set(groups))
+
+
+def _is_added(override: Override) -> bool:
+    return bool(override.is_add() or override.is_force_add())
+
+
+def dotted_keys(node: Any, prefix: str = "") -> list[str]:
+    """Every key of a plain config, inner nodes included, as dotted paths."""
+    if not isinstance(node, dict):
+        return []
+    keys = []
+    for name, value in node.items():
+        key = f"{prefix}.{name}" if prefix else str(name)
+        keys += [key, *dotted_keys(value, key)]
+    return keys
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type when it has none."""
+    text = str(error).strip()
+    if text.startswith("LexerNoViableAltException"):
+        return "no key=value"
+    lines = [line for line in text.splitlines() if not line.startswith("Error parsing override")]
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -1,0 +1,202 @@
+"""Types of a config: each ``_target_`` node against its signature, each plain leaf against its default."""
+
+import dataclasses
+import inspect
+import math
+import types
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from trigan.config.allow_list import resolve, targets
+from trigan.config.pretraining_data import sources_alone
+from trigan.config.settings import TOP_LEVEL, AtLeast
+from trigan.config.suggest import suffix
+from trigan.errors import ConfigError
+
+#: Hydra's own words inside a ``_target_`` node.
+RESERVED = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
+
+
+def check(config: dict[str, Any], defaults: dict[str, Any], own: Sequence[str] = ()) -> None:
+    """Refuse a config with an unknown argument, a missing one, or a value of the wrong type.
+
+    Args:
+        config: plain and resolved; its targets have passed :func:`trigan.config.allow_list.check_names`.
+        defaults: the same choices without the user's values, unresolved: a plain leaf keeps the type of its default.
+        own: modules that the user named in ``runtime.allow``.
+    """
+    _check_finite("", config)
+    for key, hint in TOP_LEVEL.items():
+        if key in config:
+            _check_value(key, config[key], hint)
+    config = sources_alone(config)
+    for key, node in targets(config):
+        _check_target(key, node, resolve(key, node["_target_"], own))
+    _check_plain("", config, defaults)
+
+
+def _check_finite(key: str, value: Any) -> None:
+    """No setting may be inf or nan: no range means them, and a record, which is JSON, cannot hold them."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(f"{key}: expected a finite number, got {value}")
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, item in items:
+        _check_finite(f"{key}.{name}" if key else str(name), item)
+
+
+def _check_target(key: str, node: dict[str, Any], target: Callable[..., Any]) -> None:
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):
+        return
+    hints = _hints(target)
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    named = {n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    for name, value in node.items():
+        if name in RESERVED:
+            continue
+        full = f"{key}.{name}"
+        if name in named:
+            _check_value(full, value, hints.get(name, Any))
+        elif not open_ended:
+            raise ConfigError(f"{full}: {node['_target_']} has no such argument{suffix(name, named)}")
+    if not node.get("_partial_") and "_args_" not in node:
+        for name in sorted(named - node.keys()):
+            if parameters[name].default is inspect.Parameter.empty:
+                raise ConfigError(f"{key}.{name}: not given, and {node['_target_']} has no default for it")
+
+
+def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+    source = target
+    if inspect.isclass(target) and not dataclasses.is_dataclass(target):
+        source = target.__init__
+    try:
+        return get_type_hints(source, include_extras=True)
+    except (
+        Exception
+    ):  # annotations under TYPE_CHECKING, or of a library's own making: names are checked, values are not
+        return {}
+
+
+def _check_plain(key: str, value: Any, default: Any) -> None:
+    """A leaf outside every ``_target_`` node keeps the type of its default; null allows any plain value."""
+    if isinstance(value, dict):
+        if "_target_" in value or key in TOP_LEVEL:
+            return
+        if isinstance(default, dict):
+            for name, item in value.items():
+                _check_plain(f"{key}.{name}" if key else str(name), item, default.get(name))
+            return
+    interpolated = isinstance(default, str) and ("${" in default or default == "???")
+    if default is None or value is None or interpolated or key in TOP_LEVEL:
+        return
+    expected = list if isinstance(default, list) else type(default)
+    if not _matches(value, expected):
+        raise _wrong(key, value, expected)
+
+
+def _check_value(key: str, value: Any, hint: Any) -> None:
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict) and "_target_" not in value and key in TOP_LEVEL:
+        _check_fields(key, value, hint)
+    elif key in TOP_LEVEL and isinstance(value, dict):
+        inner = [option for option in get_args(hint) if dataclasses.is_dataclass(option)]
+        if not inner:
+            raise _wrong(key, value, hint)
+        _check_fields(key, value, inner[0])
+    elif not _matches(value, hint):
+        raise _wrong(key, value, hint)
+
+
+def _check_fields(key: str, value: dict[str, Any], kind: Any) -> None:
+    hints = get_type_hints(kind, include_extras=True)
+    for name, item in value.items():
+        if name not in hints:
+            raise ConfigError(f"{key}.{name}: no such setting{suffix(name, hints)}")
+        _check_value(f"{key}.{name}", item, hints[name])
+
+
+def _matches(value: Any, hint: Any) -> bool:
+    if isinstance(value, dict) and "_target_" in value:
+        return True  # an object that another node builds; that node is checked by itself
+    if hint is None or hint is type(None):
+        return value is None
+    origin, args = get_origin(hint), get_args(hint)
+    if hint in (Any, object, inspect.Parameter.empty) or isinstance(hint, TypeVar):
+        return True
+    if origin is Annotated:
+        limits = [mark.low for mark in args[1:] if isinstance(mark, AtLeast)]
+        return _matches(value, args[0]) and all(value >= low for low in limits)
+    if origin in (Union, types.UnionType):
+        return any(_matches(value, option) for option in args)
+    if origin is Literal:
+        return any(value == option and type(value) is type(option) for option in args)
+    if hint is bool or hint is str:
+        return isinstance(value, hint)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is Path:
+        return isinstance(value, str)
+    return _matches_container(value, origin or hint, args)
+
+
+def _matches_container(value: Any, kind: Any, args: tuple[Any, ...]) -> bool:
+    if not inspect.isclass(kind):
+        return True  # NewType, ParamSpec and the like say nothing about plain values
+    if getattr(kind, "_is_protocol", False):
+        return False  # only a node with a `_target_` gives an object with its methods
+    if issubclass(kind, Mapping):
+        return isinstance(value, dict) and (not args or all(_matches(item, args[1]) for item in value.values()))
+    if kind is tuple and args and args[-1] is not Ellipsis:
+        return isinstance(value, list) and len(value) == len(args) and all(map(_matches, value, args))
+    if issubclass(list, kind) or issubclass(kind, tuple | list | set | frozenset):
+        return isinstance(value, list) and (not args or all(_matches(item, args[0]) for item in value))
+    return isinstance(value, kind)  # an object of a class: only a node with a `_target_` gives one
+
+
+def expected(hint: Any) -> str:
+    """What a hint allows, in words: ``an int >= 0``, ``one of a, b``, ``a list of numbers or null``."""
+    origin, args = get_origin(hint), get_args(hint)
+    words = {
+        int: "an int",
+        float: "a number",
+        bool: "true or false",
+        str: "a string",
+        Path: "a path",
+        list: "a list",
+        tuple: "a list",
+    }
+    if hint is None or hint is type(None):
+        return "null"
+    if origin is Annotated:
+        limits = [f">= {mark.low}" for mark in args[1:] if isinstance(mark, AtLeast)]
+        return " ".join([expected(args[0]), *limits])
+    if origin in (Union, types.UnionType):
+        return " or ".join(expected(option) for option in args)
+    if origin is Literal:
+        return "one of " + ", ".join(str(option) for option in args)
+    if origin is tuple and args and args[-1] is not Ellipsis:
+        return f"a list of {len(args)} values ({', '.join(expected(option) for option in args)})"
+    if origin in (list, tuple, Sequence) and args:
+        return f"a list, each {expected(args[0])}"
+    if hint in words:
+        return words[hint]
+    if inspect.isclass(origin or hint) and issubclass(origin or hint, Mapping):
+        return "a mapping"
+    return f"a node whose _target_ builds a {getattr(hint, '__name__', hint)}"
+
+
+def show(value: Any) -> str:
+    """A value as a user types it."""
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _wrong(key: str, value: Any, hint: Any) -> ConfigError:
+    near = ""
+    if get_origin(hint) is Literal and isinstance(value, str):
+        near = suffix(value, [str(option) for option in get_args(hint)])
+    return ConfigError(f"{key}={show(value)}: expected {expected(hint)}{near}")

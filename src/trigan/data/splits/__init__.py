@@ -1,0 +1,1 @@
+"""Splits and regimes: which images train, validate, stay unlabelled and test."""

@@ -1,0 +1,107 @@
+"""Several runs as one piece of work: what is finished is found, what failed before is left out, the rest is run."""
+
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from trigan.execution.launchers import Job
+from trigan.execution.pool import Ended
+from trigan.records import failure
+from trigan.records.failure import Failure
+
+#: Jobs that a line names before it only counts them.
+_NAMED = 5
+
+
+class Engine(Protocol):
+    """What runs jobs: processes of this machine (`trigan.execution.workers.Crew`), or a cluster."""
+
+    def run(self, jobs: Sequence[Job], logs: Path) -> list[Ended]:
+        """Run all jobs, one log each, and give how they ended, in their order."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What became of the jobs.
+
+    Attributes:
+        found: those whose record was there.
+        ended: those that ran.
+        left_out: those that failed in an earlier call, with how.
+    """
+
+    found: int = 0
+    ended: tuple[Ended, ...] = ()
+    left_out: tuple[tuple[Job, Failure], ...] = ()
+
+    def __add__(self, other: "Summary") -> "Summary":
+        return Summary(self.found + other.found, self.ended + other.ended, self.left_out + other.left_out)
+
+    @property
+    def code(self) -> int:
+        """0 if every job has its record, else 1."""
+        return int(bool(self.left_out) or not all(one.ok for one in self.ended))
+
+    def line(self, waiting: int = 0) -> str:
+        """All of it in one line. ``waiting``: jobs that need others' results first."""
+        failed, stopped = [[e for e in self.ended if e.outcome == kind] for kind in ("failed", "stopped")]
+        how = Counter(one.how for one in failed)
+        parts = [
+            f"{len(self.ended) - len(failed) - len(stopped)} done",
+            f"{self.found} found finished" if self.found else "",
+            f"{len(failed)} failed ({', '.join(f'{n} {how}' for how, n in how.most_common())})" if failed else "",
+            f"{len(stopped)} stopped from outside (the same command runs them again)" if stopped else "",
+            f"{len(self.left_out)} left out, having failed before (--retry runs them again)" if self.left_out else "",
+            f"{waiting} not run, needing the compute of others" if waiting else "",
+        ]
+        total = self.found + len(self.ended) + len(self.left_out) + waiting
+        return f"{total} jobs: {', '.join(part for part in parts if part)}"
+
+
+def run_batch(engine: Engine, jobs: Sequence[Job], logs: Path, retry: bool, force: bool = False) -> Summary:
+    """Run the jobs that have no record, and name on standard error those that fail.
+
+    Args:
+        jobs: each with its place; those of one place are one run, and one job.
+        retry: run again what failed before.
+        force: run everything.
+    """
+    unique = list({job.place or job.name: job for job in jobs}.values())
+    to_do, left_out = [], []
+    for job in unique:
+        if not force and job.finished:
+            continue
+        mark = failure.find(job.place) if job.place else None
+        if mark is not None and not (retry or force):
+            left_out.append((job, mark))
+            continue
+        if mark is not None and job.place:
+            failure.forget(job.place)  # from now on it is missing, should this call be killed before it runs
+        to_do.append(job)
+    if left_out:
+        print(f"left out, having failed before (--retry runs them again): {_names(left_out)}", file=sys.stderr)
+    ended = engine.run(to_do, logs)
+    for one in ended:
+        if not one.ok:
+            print(f"{one.outcome}: {one.job.name} ({one.reason}); log: {one.log}", file=sys.stderr)
+    return Summary(len(unique) - len(to_do) - len(left_out), tuple(ended), tuple(left_out))
+
+
+def _names(left_out: Sequence[tuple[Job, Failure]]) -> str:
+    named = "; ".join(f"{job.name} ({mark})" for job, mark in left_out[:_NAMED])
+    more = len(left_out) - _NAMED
+    return f"{named}; and {more} more" if more > 0 else named
+
+
+def tell_stale(versions: Mapping[str, int], current: int | str) -> None:
+    """Name records that an older or newer trigan has left of these very jobs: they are not used."""
+    if versions:
+        said = ", ".join(f"{count} of version {version}" for version, count in sorted(versions.items()))
+        print(
+            f"not used: records of these jobs under another protocol version ({said}; this is {current}); "
+            "the jobs run anew, and the old records stay where they are",
+            file=sys.stderr,
+        )

@@ -1,0 +1,62 @@
+"""GPUs for jobs that run side by side: each job sees those that the fewest others use, and no more than it needs."""
+
+import os
+from collections.abc import Mapping, Sequence
+
+from trigan.errors import ConfigError
+from trigan.execution.launchers import Job
+
+VARIABLE = "CUDA_VISIBLE_DEVICES"
+
+
+class Slots:
+    """The GPUs of this machine and the jobs on them. Without GPUs every job gets what its environment says.
+
+    Args:
+        devices: their names, as ``CUDA_VISIBLE_DEVICES`` takes them.
+    """
+
+    def __init__(self, devices: Sequence[str]) -> None:
+        self._users: dict[str, set[str]] = {device: set() for device in devices}
+
+    def workers(self, jobs: Sequence[Job]) -> int | None:
+        """Jobs at once with no GPU shared; None where no job needs one."""
+        most = max((job.needs.processes for job in jobs if job.needs.gpu), default=0)
+        return len(self._users) // most if most and self._users else None
+
+    def check(self, jobs: Sequence[Job]) -> None:
+        """Refuse jobs that need more GPUs than there are.
+
+        Raises:
+            ConfigError: one does.
+        """
+        for job in jobs:
+            if self._users and job.needs.gpu and job.needs.processes > len(self._users):
+                raise ConfigError(
+                    f"{job.name}: trainer.devices={job.needs.processes}, and {len(self._users)} GPUs are visible here"
+                )
+
+    def take(self, job: Job) -> Mapping[str, str]:
+        """The variables of a job that starts: the GPUs with the fewest users, the first of these."""
+        if not job.needs.gpu or not self._users:
+            return {}
+        order = sorted(self._users, key=lambda device: len(self._users[device]))  # stable: the first of equals
+        chosen = sorted(order[: job.needs.processes], key=list(self._users).index)
+        for device in chosen:
+            self._users[device].add(job.name)
+        return {VARIABLE: ",".join(chosen)}
+
+    def give_back(self, job: Job) -> None:
+        """The job has ended."""
+        for users in self._users.values():
+            users.discard(job.name)
+
+
+def visible() -> tuple[str, ...]:
+    """The GPUs that this process may use; torch is asked only where the environment doesn't say."""
+    said = os.environ.get(VARIABLE)
+    if said is not None:
+        return tuple(name.strip() for name in said.split(",") if name.strip() not in ("", "-1"))
+    import torch
+
+    return tuple(map(str, range(torch.cuda.device_count())))

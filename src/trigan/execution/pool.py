@@ -1,0 +1,227 @@
+"""The pool: so many jobs at once, each a process; one that fails, hangs or is killed never ends the others."""
+
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from trigan.atomic import explained
+from trigan.errors import TriganError
+from trigan.execution.gpus import Slots
+from trigan.execution.launchers import Job, Launcher
+from trigan.execution.progress import Progress
+from trigan.records import failure
+
+_POLL = 0.05
+#: Bytes of a job's name in the name of its log; file systems take 255 for all of it.
+_LONGEST = 180
+#: Exit code of a job that ran out of time, as `timeout(1)` gives it.
+TIMED_OUT = 124
+#: Signals by which a person or a queue ends a job: it is no fault of the job's, which is missing then, not failed.
+FROM_OUTSIDE = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job that has ended.
+
+    Attributes:
+        code: its exit code, negative for a signal, 124 for a time-out.
+        empty: it left no record, though it should have: an exit code of 0 then says nothing.
+    """
+
+    job: Job
+    code: int
+    seconds: float
+    log: Path
+    empty: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome == "done"
+
+    @property
+    def outcome(self) -> Literal["done", "failed", "stopped"]:
+        """``stopped``: ended from outside, by a signal that asks it to end."""
+        if self.code == 0:
+            return "failed" if self.empty else "done"
+        return "stopped" if self._signal in FROM_OUTSIDE else "failed"
+
+    @property
+    def _signal(self) -> int:
+        """The signal that ended it, or 0; a shell, and a process that catches the signal, give 128 more."""
+        number = -self.code if self.code < 0 else self.code - 128
+        return number if number in set(signal.Signals) else 0
+
+    @property
+    def how(self) -> str:
+        """How it ended, in a few words."""
+        if self.code == TIMED_OUT:
+            return "timed out"
+        if self._signal:
+            return f"killed by {signal.Signals(self._signal).name}"
+        return f"exit {self.code}" if self.code else "exit 0 without a record"
+
+    @property
+    def reason(self) -> str:
+        """Why it failed: how it ended, and the last line of its log."""
+        said = last_line(self.log)
+        return f"{self.how}: {said}" if said else self.how
+
+    def mark(self) -> None:
+        """Leave the mark of a failed job where its record would be."""
+        if self.outcome == "failed" and self.job.place is not None and not self.job.finished:
+            failure.leave(self.job.place, failure.Failure(self.how, last_line(self.log), str(self.log)))
+
+
+class Interrupted(TriganError):
+    """Ctrl-C or SIGTERM reached the pool; its jobs have been ended."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + number
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Runs jobs, ``workers`` at a time.
+
+    Args:
+        launcher: how a job's process is started.
+        workers: jobs at once; more than there are cores are not used.
+        logs: folder for one log per job.
+        timeout: seconds that a job may take; none by default.
+        grace: seconds between SIGTERM and SIGKILL.
+        slots: the GPUs that jobs share.
+    """
+
+    launcher: Launcher
+    workers: int
+    logs: Path
+    timeout: float | None = None
+    grace: float = 15.0
+    slots: Slots = field(default_factory=lambda: Slots(()))
+
+    def run(self, jobs: Sequence[Job], progress: Progress) -> list[Ended]:
+        """Run all jobs and give how they ended, in the order of ``jobs``.
+
+        Raises:
+            Interrupted: Ctrl-C or SIGTERM; by then every job has been ended, and finished ones keep their results.
+        """
+        with explained(self.logs):
+            self.logs.mkdir(parents=True, exist_ok=True)
+        state = _State(list(jobs), {}, {}, {})
+        with catching() as caught:
+            while state.waiting or state.running:
+                if caught:
+                    self._end_all(state, caught)
+                    done = sum(e.ok for e in state.ended.values())
+                    raise Interrupted(
+                        f"stopped with {done} of {len(jobs)} done; the same command goes on from there", caught[0]
+                    )
+                self._start(state, progress)
+                self._collect(state, progress)
+                self._enforce(state)
+                time.sleep(_POLL)
+        return [state.ended[job.name] for job in jobs]
+
+    def _start(self, state: "_State", progress: Progress) -> None:
+        while state.waiting and len(state.running) < min(self.workers, cores()):
+            job = state.waiting.pop(0)
+            log = self.logs / log_name(job.name)
+            log.unlink(missing_ok=True)
+            self.launcher.start(job, log, self.slots.take(job))
+            state.running[job.name] = _Running(job, log, time.monotonic())
+            progress.started(job)
+
+    def _collect(self, state: "_State", progress: Progress) -> None:
+        for name, code in self.launcher.ended().items():
+            one = state.running.pop(name)
+            self.slots.give_back(one.job)
+            code = TIMED_OUT if name in state.overdue else code
+            empty = one.job.place is not None and not one.job.finished
+            ended = Ended(one.job, code, time.monotonic() - one.since, one.log, empty)
+            ended.mark()
+            state.ended[name] = ended
+            progress.ended(ended)
+
+    def _enforce(self, state: "_State") -> None:
+        """SIGTERM to jobs that are out of time, and SIGKILL to those that stay."""
+        now = time.monotonic()
+        for name, one in state.running.items():
+            if name in state.overdue:
+                if now - state.overdue[name] > self.grace:
+                    self.launcher.signal(name, signal.SIGKILL)
+            elif self.timeout is not None and now - one.since > self.timeout:
+                state.overdue[name] = now
+                self.launcher.signal(name, signal.SIGTERM)
+
+    def _end_all(self, state: "_State", caught: list[int]) -> None:
+        """SIGTERM, a wait, SIGKILL; a second Ctrl-C shortens the wait."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            signals = len(caught)
+            for name in state.running:
+                self.launcher.signal(name, number)
+            until = time.monotonic() + self.grace
+            while state.running and time.monotonic() < until and len(caught) == signals:
+                for name in self.launcher.ended():
+                    state.running.pop(name, None)
+                time.sleep(_POLL)
+
+
+@dataclass
+class _Running:
+    job: Job
+    log: Path
+    since: float
+
+
+@dataclass
+class _State:
+    waiting: list[Job]
+    running: dict[str, _Running]
+    ended: dict[str, Ended]
+    overdue: dict[str, float]
+
+
+@contextmanager
+def catching() -> Iterator[list[int]]:
+    """Collects SIGINT and SIGTERM in place of acting on them at once, so that children are ended first."""
+    caught: list[int] = []
+
+    def catch(number: int, frame: Any) -> None:
+        caught.append(number)
+
+    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def log_name(name: str) -> str:
+    """The file name of a job's log; a name that cannot be one is changed, and a hash of all of it put behind."""
+    stem = name.replace("/", "_").encode(errors="replace")[:_LONGEST].decode(errors="ignore")
+    if stem != name:
+        stem += f"-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
+    return f"{stem}.log"
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that is not blank."""
+    try:
+        lines = log.read_text(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

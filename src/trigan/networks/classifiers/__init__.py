@@ -1,0 +1,1 @@
+"""Classifiers: a body that embeds images and a linear head."""

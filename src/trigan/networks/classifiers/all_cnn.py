@@ -1,0 +1,72 @@
+"""Convolutions with weight norm and dropout: the CIFAR-10 and SVHN classifier of Salimans et al. 2016 (1606.03498).
+
+Its form is the All-CNN-C of Springenberg et al. 2014 (1412.6806) with a linear layer behind the mean over the map.
+Widths, dropout, leaky ReLU and weight norm are those of the paper's released code. The last layer has no weight norm
+here, and lengths begin as :mod:`trigan.networks.weight_norm` says.
+"""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from trigan.networks.classifiers.classifier import Classifier
+from trigan.networks.initialization import initialize_rectified
+from trigan.networks.random_layers import Dropout, require_share
+from trigan.networks.setting_checks import require_at_least
+from trigan.networks.shapes import Shapes, require_supported
+from trigan.networks.weight_norm import WeightNormConv2d, require_std
+
+
+@dataclass(frozen=True)
+class AllCNN:
+    """Three convolutions, three of twice the width, each third with stride 2; one more, two of 1x1, mean over the map.
+
+    No layer knows of the other images of its batch.
+
+    Attributes:
+        width: channels of the first three, >= 1; 96 is the code's for CIFAR-10, 64 for SVHN.
+        input_dropout: probability of dropping a pixel's channel in training, in [0, 1).
+        dropout: the same for values behind the third and the sixth convolution.
+        direction_std: that the weights' directions begin with, > 0; 0.05 in the code.
+    """
+
+    width: int = 96
+    input_dropout: float = 0.2
+    dropout: float = 0.5
+    direction_std: float = 0.05
+
+    def __post_init__(self) -> None:
+        require_at_least("classifier.width", self.width, 1)
+        require_share("classifier.input_dropout", self.input_dropout)
+        require_share("classifier.dropout", self.dropout)
+        require_std("classifier.direction_std", self.direction_std)
+
+    def __call__(self, spec: Shapes) -> Classifier:
+        """A new network, drawn from torch's global random numbers; 1.41 M parameters by default on colour images."""
+        require_supported(spec)
+        w, map_size = self.width, -(-spec.size // 4)
+        body = nn.Sequential(
+            Dropout(self.input_dropout),
+            *self._convolution(spec.channels, w, padding=1),
+            *self._convolution(w, w, padding=1),
+            *self._convolution(w, w, stride=2, padding=1),
+            Dropout(self.dropout),
+            *self._convolution(w, 2 * w, padding=1),
+            *self._convolution(2 * w, 2 * w, padding=1),
+            *self._convolution(2 * w, 2 * w, stride=2, padding=1),
+            Dropout(self.dropout),
+            *self._convolution(2 * w, 2 * w, padding=0 if map_size >= 3 else 1),
+            *self._convolution(2 * w, 2 * w, kernel=1),
+            *self._convolution(2 * w, 2 * w, kernel=1),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+        )
+        network = Classifier(body, nn.Linear(2 * w, spec.classes))
+        initialize_rectified(network)
+        return network
+
+    def _convolution(
+        self, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1, padding: int = 0
+    ) -> list[nn.Module]:
+        conv = WeightNormConv2d(channels_in, channels_out, kernel, self.direction_std, stride, padding)
+        return [conv, nn.LeakyReLU(0.2, inplace=True)]

@@ -1,0 +1,62 @@
+"""A multilayer perceptron with Gaussian noise: the MNIST classifier of Salimans et al. 2016 (1606.03498).
+
+Widths, ReLU, noise and the weight norm of the hidden layers are those of the paper's released code. There scales and
+biases begin where a first batch puts them, and the hidden ones stay; here they begin where He et al. 2015 would have
+them, so that the first weights are the seed's alone, and move; the last layer has no weight norm.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from trigan.errors import ConfigError
+from trigan.networks.classifiers.classifier import Classifier
+from trigan.networks.random_layers import GaussianNoise, NoisyLinear
+from trigan.networks.setting_checks import require_at_least
+from trigan.networks.shapes import Shapes, require_supported
+from trigan.networks.weight_norm import WeightNormLinear, require_std
+
+
+@dataclass(frozen=True)
+class MLP:
+    """Pixels -> hidden layers with ReLU -> logits; ``embed`` is the last hidden layer, before its noise.
+
+    Attributes:
+        widths: of the hidden layers, input side first, each >= 1.
+        input_noise: standard deviation of the noise on the pixels in training, >= 0; 0.6 on [-1, 1] is what the code's
+            0.3 is on [0, 1].
+        hidden_noise: the same behind each hidden layer.
+        direction_std: that the weights' directions begin with, > 0; 0.1 in the code.
+    """
+
+    widths: Sequence[int] = (1000, 500, 250, 250, 250)
+    input_noise: float = 0.6
+    hidden_noise: float = 0.5
+    direction_std: float = 0.1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(self.widths))
+        if not self.widths:
+            raise ConfigError("classifier.widths=[]: give the width of one hidden layer or more")
+        for width in self.widths:
+            require_at_least("classifier.widths", width, 1)
+        for name in ("input_noise", "hidden_noise"):
+            if not 0 <= (value := getattr(self, name)) < float("inf"):
+                raise ConfigError(f"classifier.{name}={value}: give a standard deviation of at least 0")
+        require_std("classifier.direction_std", self.direction_std)
+
+    def __call__(self, spec: Shapes) -> Classifier:
+        """A new network, drawn from torch's global random numbers; 1.54 M parameters on 28x28 grey images."""
+        require_supported(spec)
+        layers: list[nn.Module] = [nn.Flatten(), GaussianNoise(self.input_noise)]
+        width = spec.channels * spec.size**2
+        for number, wider in enumerate(self.widths):
+            if number:
+                layers.append(GaussianNoise(self.hidden_noise))
+            layers += [WeightNormLinear(width, wider, self.direction_std), nn.ReLU()]
+            width = wider
+        head = NoisyLinear(width, spec.classes, self.hidden_noise)
+        nn.init.normal_(head.weight, 0.0, 0.01)
+        nn.init.zeros_(head.bias)
+        return Classifier(nn.Sequential(*layers), head)

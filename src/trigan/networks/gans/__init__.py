@@ -1,0 +1,1 @@
+"""Generators and discriminators, and several of them as one."""

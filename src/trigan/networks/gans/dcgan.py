@@ -1,0 +1,88 @@
+"""DCGAN: Radford, Metz & Chintala 2015 (1511.06434), for every image size from 8 to 128 by construction."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor, nn
+
+from trigan.networks.gans.convolutional import Trunk, Upsampler
+from trigan.networks.gans.gan import Discriminator, Generator
+from trigan.networks.initialization import initialize_normal
+from trigan.networks.setting_checks import require_at_least, require_choice
+from trigan.networks.shapes import Shapes, require_supported
+from trigan.networks.spectral_norm import normalize_spectrally
+
+DiscriminatorNorm = Literal["batch", "none", "spectral"]
+
+
+class LatentAlone(nn.Module):
+    """The entrance of an unconditional generator: z as it is; labels are not looked at."""
+
+    def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
+        return z
+
+
+class LinearJudge(nn.Module):
+    """The judge of an unconditional discriminator: one linear unit; labels are not looked at."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.logit = nn.Linear(features, 1)
+
+    def forward(self, features: Tensor, y: Tensor | None) -> Tensor:
+        return self.logit(features)
+
+
+@dataclass(frozen=True)
+class DCGAN:
+    """Strided and transposed convolutions, batch norm, ReLU in G, LeakyReLU(0.2) in D, tanh, weights N(0, 0.02).
+
+    The map is halved at least twice, odd sizes rounding up, and until it is at most 4 pixels wide (8, 4, 2; 28, 14, 7,
+    4); channels double from ``width`` on.
+
+    Attributes:
+        width: channels of the level next to the image, >= 1.
+        latent: length of z, >= 1.
+        max_multiplier: channels stop growing at ``width * max_multiplier``, >= 1.
+        discriminator_norm: ``batch`` (all of D's layers but the first), ``none`` (as a gradient penalty needs), or
+            ``spectral`` (Miyato et al. 2018, 1802.05957: every weight of D over its largest singular value).
+    """
+
+    width: int = 32
+    latent: int = 64
+    max_multiplier: int = 8
+    discriminator_norm: DiscriminatorNorm = "batch"
+
+    conditional: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        for name in ("width", "latent", "max_multiplier"):
+            require_at_least(f"architecture.{name}", getattr(self, name), 1)
+        require_choice("architecture.discriminator_norm", self.discriminator_norm, ("batch", "none", "spectral"))
+
+    def generator(self, spec: Shapes) -> Generator:
+        """A new generator of ``spec``'s images, drawn from torch's global random numbers."""
+        require_supported(spec)
+        entrance, hidden = self._entrance(spec)
+        body = Upsampler(spec, hidden, self.width, self.max_multiplier)
+        network = Generator(entrance, body, self.latent, spec.classes if self.conditional else 0)
+        initialize_normal(network)
+        return network
+
+    def discriminator(self, spec: Shapes) -> Discriminator:
+        """A new discriminator of ``spec``'s images, drawn from torch's global random numbers."""
+        require_supported(spec)
+        trunk = Trunk(spec, self.width, self.max_multiplier, batch_norm=self.discriminator_norm == "batch")
+        network = Discriminator(trunk, self._judge(spec, trunk.flat))
+        initialize_normal(network)
+        if self.discriminator_norm == "spectral":
+            normalize_spectrally(network)
+        return network
+
+    def _entrance(self, spec: Shapes) -> tuple[nn.Module, int]:
+        """The generator's first part, and the length of the hidden vector that it gives."""
+        return LatentAlone(), self.latent
+
+    def _judge(self, spec: Shapes, features: int) -> nn.Module:
+        """The discriminator's last part, on ``features`` values."""
+        return LinearJudge(features)

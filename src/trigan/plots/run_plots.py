@@ -1,0 +1,207 @@
+"""Plots of a run and of a table: loss curves, confusion matrix, comparison of rows. Pure functions of numbers."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from trigan.plots.curves import Curve, losses
+from trigan.plots.plot_style import COLOURS, GREY, bare, drawing
+from trigan.tables.cell import Cell
+from trigan.tables.layout.wording import Wording, sight
+from trigan.tables.table import Table
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+#: Signs of classes, once the colours are used up.
+_MARKS = "os^Dv"
+#: How a mean is written beside its line.
+_BESIDE: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8.5, "annotation_clip": False}
+
+
+def loss_curves(metrics_rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Training losses over images seen, one panel a stage, one line a loss; dashed: losses on other splits.
+
+    Args:
+        metrics_rows: lines of ``metrics.jsonl``: ``{"stage": "gan", "images": 640, "gan/train/generator_loss": 0.7}``.
+            Keys that end in ``loss`` are drawn; values that are not finite leave a gap, marked on the axis.
+        path: PNG to write. Without any loss the panel says so.
+    """
+    stages = losses(metrics_rows)
+    with drawing(path, 7.5, 2.6 * max(1, len(stages)) + 0.3) as figure:
+        panels = figure.subplots(max(1, len(stages)), 1, squeeze=False)[:, 0]
+        if not stages:
+            panels[0].text(0.5, 0.5, "no loss was logged", ha="center", color=GREY)
+            panels[0].set_axis_off()
+        for axes, (stage, curves) in zip(panels, stages.items(), strict=False):
+            axes.set_title(stage)
+            for index, (name, curve) in enumerate(curves.items()):
+                _draw_curve(axes, name, curve, COLOURS[index % len(COLOURS)])
+            axes.set_xlabel("images seen")
+            axes.set_ylabel("loss")
+            axes.xaxis.set_major_formatter(_thousands)
+            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _draw_curve(axes: "Axes", name: str, curve: Curve, colour: str) -> None:
+    """The curve; a long noisy one as a faint line under its running mean."""
+    images, values = curve
+    dashed = "--" if ", " in name else "-"
+    window = len(values) // 25
+    if window >= 3 and np.isfinite(values).all():
+        axes.plot(images, values, color=colour, alpha=0.25, linewidth=0.8)
+        kernel = np.ones(window)
+        weights = np.convolve(np.ones(len(values)), kernel, mode="same")
+        axes.plot(images, np.convolve(values, kernel, mode="same") / weights, dashed, color=colour, label=name)
+    else:
+        mark = "o" if len(values) == 1 else None
+        axes.plot(images, np.where(np.isfinite(values), values, np.nan), dashed, marker=mark, color=colour, label=name)
+    lost = images[~np.isfinite(values)]
+    if len(lost):
+        transform = axes.get_xaxis_transform()
+        axes.plot(
+            lost,
+            np.zeros(len(lost)),
+            "x",
+            color=colour,
+            transform=transform,
+            clip_on=False,
+            markersize=5,
+            label=f"{name}: not finite",
+        )
+
+
+def _thousands(value: float, _: int | None = None) -> str:
+    """``640``, ``64k``, ``1.2M`` on an axis."""
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if abs(value) >= size:
+            return f"{value / size:g}{unit}"
+    return f"{value:g}"
+
+
+def confusion(matrix: ArrayLike, names: Sequence[str], path: Path) -> None:
+    """A confusion matrix of counts (K, K), rows true, coloured by share of the true class; counts up to 20 classes."""
+    counts = np.asarray(matrix, dtype=np.int64)
+    totals = counts.sum(axis=1, keepdims=True)
+    share = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
+    size = min(12.0, max(3.6, 0.46 * len(counts) + 1.6))
+    with drawing(path, size + 0.7, size) as figure:
+        axes = figure.subplots()
+        image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+        bare(axes, *axes.spines)
+        labels = _short(names)
+        step = math.ceil(len(counts) / 40)
+        long = max(map(len, labels), default=0) > 3
+        ticks = range(0, len(counts), step)
+        axes.set_xticks(ticks, labels[::step], rotation=45 if long else 0, ha="right" if long else "center")
+        axes.set_yticks(ticks, labels[::step])
+        axes.tick_params(length=0)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("true")
+        axes.set_title(f"{np.trace(counts)} of {counts.sum()} right ({np.trace(counts) / max(1, counts.sum()):.1%})")
+        if len(counts) <= 20:
+            for (i, j), n in np.ndenumerate(counts):
+                if n:
+                    axes.text(j, i, str(n), ha="center", va="center", fontsize=8, color=_ink(share[i, j]))
+        bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02, format=lambda value, _: f"{value:.0%}")
+        bar.outline.set_visible(False)
+        bar.set_label("share of the true class")
+
+
+def feature_map(features: ArrayLike, labels: ArrayLike, names: Sequence[str], path: Path) -> None:
+    """Images by the first two principal components of their features (N, at least 2), each in its class's look.
+
+    Args:
+        labels: the true classes (N,), 0..K-1 for the K ``names``.
+    """
+    points, classes = np.asarray(features), np.asarray(labels)
+    with drawing(path, 6.2, 4.6) as figure:
+        axes = figure.subplots()
+        for k in np.unique(classes):
+            look: dict[str, Any] = {
+                "color": COLOURS[k % len(COLOURS)],
+                "marker": _MARKS[k // len(COLOURS) % len(_MARKS)],
+            }
+            across, up = points[classes == k, :2].T
+            axes.plot(across, up, linestyle="none", markersize=3.5, alpha=0.7, label=_short([names[k]])[0], **look)
+        axes.set_title(f"features of {len(points)} test images")
+        axes.set_xlabel("first principal component")
+        axes.set_ylabel("second")
+        if len(names) <= 20:
+            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def _ink(share: float) -> str:
+    return "white" if share > 0.55 else "black"
+
+
+def _short(names: Sequence[str], limit: int = 14) -> list[str]:
+    return [name if len(name) <= limit else f"{name[: limit - 1]}…" for name in names]
+
+
+def comparison(table: Table, path: Path) -> None:
+    """A dot plot of a table: a panel a column, a line a row; each dot is a trial, the bar their mean.
+
+    A trial has the same height within every line, so that pairs can be followed by eye. Colours tell which kinds of
+    images and labels a row saw; hollow means that the cell is incomplete, and a cross that a run of the trial diverged.
+    """
+    spec, wording = table.spec, Wording(table.metric)
+    sights = list(dict.fromkeys(sight(cell) for cell in table.cells.values() if cell.records))
+    palette = {seen: COLOURS[index % len(COLOURS)] for index, seen in enumerate(sights)}
+    width = 2.4 + 0.075 * max(map(len, spec.rows)) + 4.2 * len(spec.columns)
+    with drawing(path, width, 1.5 + 0.42 * len(spec.rows)) as figure:
+        panels = figure.subplots(1, len(spec.columns), sharey=True, squeeze=False)[0]
+        for axes, column in zip(panels, spec.columns, strict=True):
+            for index, row in enumerate(spec.rows):
+                cell = table.cells[row, column]
+                if cell.values:
+                    _draw_cell(axes, index, cell, palette[sight(cell)], wording)
+            axes.set_title(column)
+            axes.set_xlabel(f"test {table.metric.label}{' (%)' if table.metric.percent else ''}")
+            axes.grid(axis="y", visible=False)
+            axes.set_yticks(range(len(spec.rows)), spec.rows)
+            axes.set_ylim(len(spec.rows) - 0.4, -0.6)
+            axes.margins(x=0.12)
+            axes.tick_params(axis="y", length=0)
+        _legend(panels[-1], palette, list(table.cells.values()))
+
+
+def _draw_cell(axes: "Axes", line: int, cell: Cell, colour: str, wording: Wording) -> None:
+    scale = 100 if cell.metric.percent else 1
+    spread = np.linspace(-0.2, 0.2, len(cell.expected)) if len(cell.expected) > 1 else np.zeros(1)
+    height = dict(zip(cell.expected, line + spread, strict=True))
+    fill = "none" if cell.incomplete else colour
+    for trial, value in cell.values.items():
+        diverged = any(record["result"]["status"] == "diverged" for record in cell.by_trial[trial])
+        mark: dict[str, Any] = {"marker": "x"} if diverged else {"marker": "o", "markerfacecolor": fill}
+        axes.plot(scale * value, height[trial], color=colour, markersize=4.5, alpha=0.75, linestyle="none", **mark)
+    if cell.summary is not None and cell.n > 2:
+        mean = scale * cell.summary.mean
+        # Under the dots, so that it hides none of them.
+        axes.plot([mean, mean], [line - 0.3, line + 0.3], color=colour, linewidth=2.5, alpha=0.55, zorder=1)
+        place = (1.0, line)
+        axes.annotate(wording.value(cell.summary.mean), place, (6, 0), xycoords=axes.get_yaxis_transform(), **_BESIDE)
+
+
+def _legend(axes: "Axes", palette: Mapping[str, str], cells: Sequence[Cell]) -> None:
+    """Colours, and the marks that the plot has."""
+    from matplotlib.lines import Line2D
+
+    def mark(label: str, style: Mapping[str, Any], colour: str = GREY) -> Line2D:
+        usual = {"marker": "o", "linestyle": "none", "markersize": 5}
+        return Line2D([], [], color=colour, label=label, **{**usual, **style})
+
+    handles = [mark(f"saw {seen}", {"markersize": 7}, colour) for seen, colour in palette.items()]
+    handles.append(mark("one trial", {}))
+    if any(cell.diverged for cell in cells):
+        handles.append(mark("one trial, diverged", {"marker": "x"}))
+    if any(cell.values and cell.incomplete for cell in cells):
+        handles.append(mark("trials are missing", {"markerfacecolor": "none"}))
+    if any(cell.n > 2 for cell in cells):
+        bar = {"marker": "|", "markersize": 13, "markeredgewidth": 2.5}
+        handles.append(mark("mean (number at the right)", bar))
+    axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.09, 0.5))

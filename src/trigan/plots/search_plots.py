@@ -1,0 +1,57 @@
+"""Plots of a search: its scores in the order of the trials, and what each setting had to do with them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from trigan.plots.plot_style import COLOURS, GREY, drawing
+
+
+def draw_history(
+    trials: Sequence[tuple[int, float | None, str]], metric: str, higher: bool, title: str, path: Path
+) -> None:
+    """Score by number of the trial, and the best so far as a line.
+
+    Args:
+        trials: number, score (None for one that has none) and ``finished``, ``pruned`` or ``failed``, in order.
+        higher: whether more of the metric is better.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    finished = [(number, value) for number, value, how in trials if how == "finished" and value is not None]
+    pruned = [(number, value) for number, value, how in trials if how == "pruned" and value is not None]
+    failed = [number for number, _, how in trials if how == "failed"]
+    with drawing(path, 7.5, 3.4) as figure:
+        axes = figure.subplots()
+        axes.set_title(title)
+        if finished:
+            numbers, values = np.array([n for n, _ in finished]), np.array([v for _, v in finished])
+            best = np.maximum.accumulate(values) if higher else np.minimum.accumulate(values)
+            axes.step(numbers, best, where="post", color=COLOURS[0], label="best so far")
+            axes.plot(numbers, values, "o", color=COLOURS[0], markersize=4.5, label="finished")
+        if pruned:
+            where, at = zip(*pruned, strict=True)
+            axes.plot(where, at, "v", color=COLOURS[1], markersize=4.5, label="pruned, at its last look")
+        if failed:
+            bottom = axes.get_xaxis_transform()
+            axes.plot(failed, np.zeros(len(failed)), "x", color=GREY, transform=bottom, clip_on=False, label="failed")
+        if not trials:
+            axes.text(0.5, 0.5, "no trial has ended", ha="center", color=GREY, transform=axes.transAxes)
+        else:
+            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        axes.set_xlabel("trial")
+        axes.set_ylabel(f"validation {metric}")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def draw_importance(shares: Mapping[str, float], title: str, path: Path) -> None:
+    """A bar a setting, the weightiest on top; ``shares`` sum to 1."""
+    ordered = sorted(shares.items(), key=lambda item: item[1])
+    with drawing(path, 7.5, 0.34 * len(ordered) + 1.0) as figure:
+        axes = figure.subplots()
+        axes.set_title(title)
+        axes.barh([name for name, _ in ordered], [share for _, share in ordered], color=COLOURS[0], height=0.6)
+        axes.grid(False, axis="y")
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("share in what sets the good trials apart (PED-ANOVA)")

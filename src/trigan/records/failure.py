@@ -1,0 +1,58 @@
+"""The mark of a failed run: a file in its directory that says how it ended, so that the next call can leave it out.
+
+A run that raises leaves it itself, whoever started it; one that could not (it was killed, ran out of time, or ended
+without a record) is marked by the pool or the node that started it. A run that was stopped from outside leaves none:
+it is missing, as one that never began.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from trigan.atomic import explained, write_bytes
+
+NAME = "failure.json"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """How a run failed.
+
+    Attributes:
+        how: as in ``exit 1``, ``killed by SIGKILL``, ``timed out``.
+        said: the last line of what it said.
+        log: where all of that is; empty where nobody kept it.
+        ended: when, in ISO 8601.
+    """
+
+    how: str
+    said: str = ""
+    log: str = ""
+    ended: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.how}: {self.said}" if self.said else self.how
+
+
+def leave(directory: Path, failure: Failure) -> None:
+    """Mark the run of a directory as failed, now."""
+    stamped = asdict(failure) | {"ended": datetime.now(UTC).isoformat(timespec="seconds")}
+    write_bytes(directory / NAME, (json.dumps(stamped, indent=1) + "\n").encode())
+
+
+def find(directory: Path) -> Failure | None:
+    """The mark of a run, if it has one; one that cannot be read still says that the run failed."""
+    try:
+        said = json.loads((directory / NAME).read_bytes())
+        return Failure(str(said["how"]), str(said["said"]), str(said["log"]), str(said["ended"]))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return Failure("failed")
+
+
+def forget(directory: Path) -> None:
+    """Take the mark away: the run is tried again."""
+    with explained(directory / NAME, "remove"):
+        (directory / NAME).unlink(missing_ok=True)

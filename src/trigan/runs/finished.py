@@ -1,0 +1,236 @@
+"""A finished run, opened for use: found by path or hash, its strategy rebuilt from its record, its weights loaded."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor, nn
+
+from trigan.atomic import explained
+from trigan.commands.arguments import Parser
+from trigan.config import schema
+from trigan.config.allow_list import check_names, targets
+from trigan.config.build import build
+from trigan.config.suggest import suffix
+from trigan.data.types import DataSpec
+from trigan.errors import ArtifactError, ConfigError, TriganError
+from trigan.execution.bar import warn
+from trigan.identity import weights_digest
+from trigan.records.record import RECORD_NAME, Record, read_record
+from trigan.runs.provenance import own_commit
+from trigan.tables.compare import PREFIX
+
+#: Where runs lie under the folder of outputs.
+_RUNS = ("runs", "debug/runs")
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """What a run left, ready for use.
+
+    Attributes:
+        directory: of the run.
+        record: its record.
+        spec: shapes of its images and labels.
+        classes: K names, in label order.
+        networks: ``classifier`` and maybe ``generator``, in evaluation mode, on one device.
+    """
+
+    directory: Path
+    record: Record
+    spec: DataSpec
+    classes: tuple[str, ...]
+    networks: dict[str, nn.Module]
+
+    @property
+    def run(self) -> str:
+        return self.record["run"]
+
+    @property
+    def probabilistic(self) -> bool:
+        """Whether the softmax of the classifier's outputs means anything: the record has a likelihood then."""
+        return "nll" in self.record["result"]["test"]
+
+    @property
+    def classifier(self) -> nn.Module:
+        return self.networks["classifier"]
+
+    @property
+    def generator(self) -> Any:
+        """The run's generator.
+
+        Raises:
+            ConfigError: it has none.
+        """
+        if "generator" not in self.networks:
+            strategy = self.record["labels"]["strategy"]
+            raise ConfigError(
+                f"run {self.run[:12]} ({strategy}) has no generator; take a run of strategy=joint, or of augment or "
+                "features with a GAN that they trained"
+            )
+        return self.networks["generator"]
+
+
+def add_run_arguments(parser: Parser) -> None:
+    """The arguments that name a run: RUN, --outputs, --device, --allow."""
+    parser.add_argument("run", metavar="RUN", help="a run's directory, or the first characters of its hash")
+    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="the folder of runs (default: outputs)")
+    parser.add_argument("--device", default="cpu", help="where to compute: cpu (default), cuda, cuda:1")
+    parser.add_argument(
+        "--allow", metavar="MODULE", action="append", default=[], help="a module of your own that the run is built from"
+    )
+
+
+def opened(options: argparse.Namespace) -> Finished:
+    """The run that the arguments of :func:`add_run_arguments` name; says so on standard error if it diverged.
+
+    Raises:
+        ConfigError: no such run, or its config names what is not on the allow-list.
+        ArtifactError: it isn't finished, or its files are damaged.
+    """
+    device = _device(options.device)
+    finished = open_run(find_run(options.run, options.outputs), options.allow, device)
+    if finished.record["result"]["status"] == "diverged":
+        warn(f"run {finished.run[:12]} diverged in training; what it has are the last healthy weights")
+    return finished
+
+
+def find_run(named: str, outputs: Path) -> Path:
+    """The directory of the run that ``named`` (a path, or the start of a hash) means.
+
+    Raises:
+        ConfigError: none or several.
+    """
+    path = Path(named).expanduser()
+    if path.name == RECORD_NAME and path.is_file():
+        return path.parent
+    if named and path.is_dir():
+        return path
+    runs = {found.name: found for place in _RUNS for found in (outputs / place).glob("[0-9a-f]*") if found.is_dir()}
+    where = " or ".join(str(outputs / place) for place in _RUNS)
+    if "/" in named or not named:
+        raise ConfigError(f"RUN={named}: no such directory; give a run's directory or the start of its hash")
+    chosen = sorted(run for run in runs if run.startswith(named))
+    if chosen and len(named) < PREFIX:
+        raise ConfigError(f"RUN={named}: too short; give at least {PREFIX} characters of the hash")
+    if not chosen:
+        there = suffix(named, runs) if runs else "; there are no runs"
+        raise ConfigError(f"RUN={named}: no run under {where} starts so{there}")
+    if len(chosen) > 1:
+        raise ConfigError(f"RUN={named}: {len(chosen)} runs start so: {', '.join(run[:12] for run in chosen[:4])}")
+    return runs[chosen[0]]
+
+
+def open_run(directory: Path, own: Sequence[str] = (), device: torch.device | None = None) -> Finished:
+    """The run of a directory; ``own`` are modules of the user's that its config may name."""
+    if not (directory / RECORD_NAME).is_file():
+        raise ArtifactError(f"{directory} holds no finished run (no {RECORD_NAME}); the `trigan run` of it goes on")
+    record = read_record(directory / RECORD_NAME)
+    data: Any = record["result"].get("data")
+    try:
+        spec, classes = DataSpec(**data["spec"]), tuple(str(name) for name in data["classes"])
+    except (KeyError, TypeError) as error:
+        raise ArtifactError(f"{directory / RECORD_NAME}: result.data is missing or damaged: run it again") from error
+    states = {path.stem: _state(path) for path in sorted((directory / "weights").glob("*.safetensors"))}
+    networks = _networks(_strategy(record, own), spec, states, directory)
+    for player, network in networks.items():
+        _load(network, states[player], directory, player, record["result"]["weights"].get(player))
+        network.to(device or torch.device("cpu"))
+    return Finished(directory, record, spec, classes, networks)
+
+
+def image_column_of(record: Record) -> str:
+    """The name of the image column of the run's data, ``image`` where its source has no columns."""
+    node: Any = record["config"].get("data")
+    for key in ("source", "columns", "image"):
+        node = node.get(key) if isinstance(node, dict) else None
+    return node if isinstance(node, str) else "image"
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"--device {name}: no such device; give cpu, cuda or cuda:1") from error
+    if device.type not in ("cpu", "cuda") or (
+        device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()
+    ):
+        raise ConfigError(f"--device {name}: torch sees no such device here; take cpu")
+    return device
+
+
+def _strategy(record: Record, own: Sequence[str]) -> Any:
+    """The record's strategy, built after the checks that a command line's config passes: it comes from a file."""
+    config = {"strategy": record["config"].get("strategy")}
+    if next(targets(config), None) is None:
+        raise ArtifactError(f"run {record['run'][:12]}: its record names no strategy: run it again")
+    try:
+        check_names(config, own)
+        schema.check(config, {}, own)
+    except ConfigError as error:
+        fault = str(error).replace("'runtime.allow=[module]'", "--allow MODULE")
+        raise ConfigError(f"run {record['run'][:12]}: {fault}{_of_another_commit(record)}") from error
+    return build(config).strategy
+
+
+def _of_another_commit(record: Record) -> str:
+    """What may be the cause where a record's settings are refused, and the mend; nothing if this source made it."""
+    theirs, ours = record["provenance"].get("commit"), own_commit()
+    if theirs is None or theirs == ours:
+        return ""
+    return (
+        f" (commit {theirs[:12]} made it, this is {(ours or 'another')[:12]}: open it with that one, or run it again)"
+    )
+
+
+def _state(path: Path) -> dict[str, Tensor]:
+    with explained(path, "read"):
+        data = path.read_bytes()
+    try:
+        return load(data)
+    except SafetensorError as error:
+        raise ArtifactError(f"{path} is damaged ({error}): run the same command again with --force") from error
+
+
+def _networks(
+    strategy: Any, spec: DataSpec, states: dict[str, dict[str, Tensor]], directory: Path
+) -> dict[str, nn.Module]:
+    if "classifier" not in states:
+        raise ArtifactError(f"{directory}/weights has no classifier.safetensors: run the same command with --force")
+    shapes = {player: {name: tuple(t.shape) for name, t in state.items()} for player, state in states.items()}
+    try:
+        networks: dict[str, nn.Module] = strategy.blank(spec, shapes)
+    except TriganError:
+        raise
+    except Exception as error:  # whatever the classes that a record names make of its weights and settings
+        raise _misfit(directory, "classifier") from error
+    missing = sorted(set(networks) - set(states))
+    if missing:
+        raise ArtifactError(f"{directory}/weights has no {missing[0]}.safetensors: run the same command with --force")
+    return networks
+
+
+def _load(network: nn.Module, state: dict[str, Tensor], directory: Path, player: str, expected: str | None) -> None:
+    if weights_digest(state) != expected:
+        raise ArtifactError(
+            f"{directory}/weights/{player}.safetensors is not what the run wrote (its digest differs from the "
+            "record's): run the same command with --force"
+        )
+    wide = next((value.dtype for value in state.values() if value.is_floating_point()), torch.float32)
+    try:
+        network.to(wide).load_state_dict(state)
+    except RuntimeError as error:
+        raise _misfit(directory, player) from error
+    network.eval().requires_grad_(False)
+
+
+def _misfit(directory: Path, player: str) -> ArtifactError:
+    return ArtifactError(
+        f"{directory}/weights/{player}.safetensors does not fit the network that the record describes; it was written "
+        "by another version of the code: run the same command with --force"
+    )

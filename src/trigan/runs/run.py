@@ -1,0 +1,276 @@
+"""One run: composed -> data drawn -> strategy -> seal opened -> record. Idempotent, resumable, the record last."""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import yaml
+from filelock import FileLock, Timeout
+
+from trigan.artifacts.store import Store
+from trigan.atomic import explained, write_text
+from trigan.config.compose import Composed
+from trigan.data.splits.draw import draw
+from trigan.data.splits.external_data import with_external
+from trigan.data.types import Source
+from trigan.errors import TriganError
+from trigan.records import failure
+from trigan.records.record import RECORD_NAME, read_record
+from trigan.runs.finish import conclude
+from trigan.runs.malloc import keep_heap
+from trigan.runs.validation_run import (
+    LOOKS,
+    Looks,
+    conclude_sealed,
+    read_sealed,
+    refuse_without_validation,
+    sealed_record,
+    sealed_summary,
+)
+from trigan.strategies.stage_runner import Trained, Workshop
+from trigan.tracking import MetricsFile, RunInfo, Tracker
+from trigan.tracking.wandb_sweeps import by_agent
+from trigan.training import distributed
+from trigan.training.observers import METRICS_NAME
+
+_log = logging.getLogger("trigan")
+
+#: What trackers keep in a run's directory so that a run that goes on says nothing twice.
+CURVES = ("metrics.csv", "summary.csv", "wandb/axis.json")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run lives: its hash and its record, which is there exactly if the run is finished."""
+
+    run: str
+    record: Path
+    sealed: bool = False
+
+    @property
+    def directory(self) -> Path:
+        return self.record.parent
+
+
+def run(composed: Composed, force: bool = False, sealed: bool = False) -> Path:
+    """Bring the run to its end, unless it is there already; returns its directory.
+
+    A ``sealed`` one ends with its validation scores, and never opens the test set (:mod:`trigan.runs.validation_run`).
+
+    Raises:
+        TriganError: one line; what was finished stays in the store, and the same command goes on from it.
+    """
+    _speak()
+    torch.set_num_threads(composed.runtime.threads)
+    keep_heap()
+    with _ranks(composed), _truthful_end():
+        built = composed.build()
+        _log.info("%s", describe(composed))
+        source = composed.load_data()
+        place = locate(composed, source, sealed)
+        with _alone(place) if distributed.rank() == 0 else contextlib.nullcontext():
+            if distributed.broadcast(not force and _finished(place)):
+                _log.info("this run is finished: %s", place.record)
+                if sealed and by_agent():
+                    _tell_again(composed, built, place)
+                return place.directory
+            _go(composed, built, source, place, force)
+        return place.directory
+
+
+def locate(composed: Composed, source: Source, sealed: bool = False) -> Place:
+    """The run's place, given its data."""
+    key = composed.run_hash(source.fingerprint)
+    return Place(
+        key, sealed_record(composed.paths.outputs, key) if sealed else composed.paths.runs / key / RECORD_NAME, sealed
+    )
+
+
+def _go(composed: Composed, built: Any, source: Source, place: Place, force: bool) -> None:
+    started = time.time()
+    drawn = draw(source, built.regime, composed.trial)
+    if (other := composed.load_external()) is not None:
+        drawn = with_external(drawn, source, other)
+    if place.sealed:
+        refuse_without_validation(composed, drawn)
+    store = Store(composed.paths.artifacts)
+    if distributed.rank() == 0:
+        if force:
+            _forget(store, place)
+        with explained(place.directory):
+            place.directory.mkdir(parents=True, exist_ok=True)
+        failure.forget(place.directory)  # of an earlier attempt
+        write_text(place.directory / "config.yaml", yaml.safe_dump(composed.config, sort_keys=False))
+        _log.info("run %s", place.run)
+        for key in composed.idle:
+            _log.warning("%s has no effect with strategy=%s as it is set", key, composed.choices.get("strategy"))
+        if built.trainer.emulated:
+            _log.warning("trainer.precision=bf16-mixed: this CPU lacks bfloat16, 32-true is many times faster here")
+    tracker = _open_tracker(composed, built, place)
+    debug = composed.debug
+    workshop = Workshop(
+        store,
+        place.run,
+        drawn.view.spec,
+        composed.seed,
+        built.trainer,
+        debug.max_steps if debug is not None else None,
+        lambda name, directory: [*built.callbacks.observers(name, directory, tracker), *looks(name)],
+        lambda trained: _pass_on(trained, tracker),
+    )
+
+    def looks(stage: str) -> list[Looks]:
+        return [Looks(stage, place.directory / LOOKS, workshop)] if place.sealed else []
+
+    code = 1
+    try:
+        outcome = built.strategy.run(drawn.view, workshop)
+        end = conclude_sealed if place.sealed else conclude
+        end(composed, place, source, drawn, outcome, workshop, tracker, started)
+        code = 0
+    except Exception as error:
+        _leave_mark(place, error)
+        raise
+    finally:
+        tracker.finish(code)
+
+
+def _leave_mark(place: Place, error: Exception) -> None:
+    """Say in the run's directory that it failed; where not even that can be written, the error itself matters more."""
+    if distributed.rank() == 0:
+        said = " ".join(str(error).split()) or type(error).__name__
+        with contextlib.suppress(TriganError):
+            failure.leave(place.directory, failure.Failure(type(error).__name__, said))
+
+
+def describe(composed: Composed) -> str:
+    """The run in a few words."""
+    choices = composed.choices
+    names = [str(choices.get(group)) for group in ("strategy", "architecture", "data", "regime")]
+    return f"{names[0]} ({names[1]}) on {names[2]}, regime {names[3]}, trial {composed.trial}"
+
+
+def _open_tracker(composed: Composed, built: Any, place: Place) -> Tracker:
+    from trigan.tracking.tracker import NoTracking
+
+    choices, config = composed.choices, composed.config
+    group = config.get("study") or f"{choices.get('data')}-{choices.get('regime')}"
+    name = config.get("row") or choices.get("strategy")
+    info = RunInfo(
+        id=place.run,
+        name=f"{name} #{composed.trial}",
+        group=str(group),
+        job_type=str(choices.get("strategy")),
+        tags=(f"architecture:{choices.get('architecture')}", f"loss:{choices.get('loss')}", f"trial:{composed.trial}"),
+        directory=place.directory,
+    )
+    tracking = built.logger if distributed.rank() == 0 else NoTracking()
+    tracker: Tracker = tracking.open(info, config)
+    return tracker
+
+
+def _tell_again(composed: Composed, built: Any, place: Place) -> None:
+    """What a finished sealed run came to, told to the sweep that asks for the same point once more."""
+    tracker = _open_tracker(composed, built, place)
+    if distributed.rank() == 0:
+        tracker.summary(sealed_summary(read_sealed(place.record)["result"]))
+    tracker.finish()
+
+
+def _pass_on(trained: Trained, tracker: Tracker) -> None:
+    """The curves of a stage that another run trained, told where they would have been told had this one."""
+    for row in MetricsFile.read(trained.directory / METRICS_NAME) if distributed.rank() == 0 else ():
+        metrics = {key: value for key, value in row.items() if key not in ("stage", "images")}
+        tracker.log(trained.name, row["images"], metrics)
+
+
+def _finished(place: Place) -> bool:
+    """Whether the record is there.
+
+    Raises:
+        ArtifactError: it is, but damaged.
+    """
+    return place.record.exists() and bool((read_sealed if place.sealed else read_record)(place.record))
+
+
+def _forget(store: Store, place: Place) -> None:
+    """--force: the record goes, sound or not, and so do the stages that it stood on and the curves that it drew.
+
+    Without a record an attempt was broken off, and the next goes on from it, forced or not.
+    """
+    if not place.record.exists():
+        return
+    for stage in store.used_by(place.run):
+        store.forget(stage, lambda: _log.info("--force: another process is using a stage of this run; waiting for it"))
+    for name in CURVES:
+        with explained(place.directory / name, "remove"):
+            (place.directory / name).unlink(missing_ok=True)
+    with explained(place.record, "remove"):
+        place.record.unlink()
+
+
+@contextlib.contextmanager
+def _alone(place: Place) -> Iterator[None]:
+    """One process at a time works on a run; a second one waits, and then finds it finished."""
+    path = place.directory.parent / ".locks" / f"{place.run}.lock"
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            _log.info("another process is at this very run; waiting for it")
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _ranks(composed: Composed) -> Iterator[None]:
+    """Join the process group that torchrun's variables describe, if they do."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield
+        return
+    gpu = composed.config["trainer"]["accelerator"] == "gpu"
+    if gpu:
+        torch.cuda.set_device(int(os.environ["RANK"]) % torch.cuda.device_count())
+    dist.init_process_group("nccl" if gpu else "gloo")
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def _truthful_end() -> Iterator[None]:
+    """SIGTERM ends the process with 143: Lightning, left to itself, makes it 0."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        _log.warning("stopped by SIGTERM; the same command goes on from the last checkpoint")
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _speak() -> None:
+    """What trigan says goes to stderr as plain lines; a rank other than 0 says only what goes wrong."""
+    quiet = int(os.environ.get("RANK", "0")) > 0
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    _log.setLevel(logging.WARNING if quiet else logging.INFO)

@@ -1,0 +1,154 @@
+"""Where a search's trials are kept, shared by all its workers: a journal in a file, or a database."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from filelock import FileLock
+
+from trigan.atomic import explained
+from trigan.errors import ArtifactError, ConfigError, TriganError
+from trigan.search.metric import Metric
+from trigan.search.space import Dimension
+
+if TYPE_CHECKING:
+    import optuna
+
+JOURNAL = "journal.log"
+#: Trials drawn at random before TPE trusts what it has seen, and before a trial is pruned.
+STARTUP = 10
+PRUNING_STARTUP = 5
+
+
+def require_optuna() -> None:
+    """Raise a ConfigError where optuna isn't installed; where it is, make it speak of errors alone."""
+    try:
+        import optuna
+    except ImportError as error:
+        raise ConfigError("trigan search needs optuna: pip install 'trigan[search]'") from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def open_storage(where: str | None, folder: Path) -> "optuna.storages.BaseStorage":
+    """The storage at a URL, in a file, or by default in the search's own folder.
+
+    Raises:
+        ConfigError: it cannot be reached, or its driver is not installed.
+        ArtifactError: the file is no journal.
+    """
+    if where is not None and "://" in where:
+        return _database(where)
+    path = Path(where).expanduser() if where is not None else folder / JOURNAL
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock: Any = _JournalLock(path)
+        try:
+            return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
+        except (ValueError, KeyError, AssertionError) as error:
+            raise ArtifactError(f"{path}: not a journal of a search; name another file with --storage") from error
+
+
+def _database(url: str) -> "optuna.storages.BaseStorage":
+    from optuna.storages import RDBStorage
+    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+    for attempt in range(3):
+        try:
+            return RDBStorage(url)
+        except (ImportError, ArgumentError) as error:
+            raise ConfigError(
+                f"--storage {_hidden(url)}: {_line(error)}; e.g. postgresql+psycopg://USER@HOST/NAME"
+            ) from error
+        except SQLAlchemyError as error:
+            if attempt == 2:  # two workers that come first at the same time both make the tables
+                raise ConfigError(f"--storage {_hidden(url)}: {_line(error)}") from error
+    raise AssertionError
+
+
+@contextmanager
+def reached(where: str | None) -> Iterator[None]:
+    """Tells in one line of a database that goes away in the middle of a search.
+
+    Raises:
+        TriganError: it did.
+    """
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (StorageInternalError, SQLAlchemyError) as error:
+        mend = "when it is back, the same command goes on, and begins the trials at work anew"
+        raise TriganError(f"--storage {_hidden(where or '')}: lost ({_line(error)}); {mend}") from error
+
+
+def open_study(storage: "optuna.storages.BaseStorage", name: str, metric: Metric) -> "optuna.Study":
+    """The study of a name, made if it is not there."""
+    import optuna
+
+    return optuna.create_study(storage=storage, study_name=name, direction=metric.direction, load_if_exists=True)
+
+
+def sampler(kind: Literal["random", "tpe"], seed: int, number: int) -> "optuna.samplers.BaseSampler":
+    """The sampler of trial ``number``: what it draws depends on no worker's past but on the seed, and the trials."""
+    import optuna
+
+    own = int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:4], "big")
+    if kind == "random":
+        return optuna.samplers.RandomSampler(seed=own)
+    return optuna.samplers.TPESampler(seed=own, n_startup_trials=STARTUP, multivariate=False, constant_liar=True)
+
+
+def pruner() -> "optuna.pruners.BasePruner":
+    """Ends a trial that, at the same number of images, is below the median of those that went before."""
+    import optuna
+
+    return optuna.pruners.MedianPruner(n_startup_trials=PRUNING_STARTUP, n_warmup_steps=0)
+
+
+def suggest(trial: "optuna.Trial", one: Dimension) -> Any:
+    """The trial's value of a dimension."""
+    if one.kind == "choice":
+        return trial.suggest_categorical(one.key, list(one.values))
+    low, high = one.values
+    log = one.kind.startswith("log")
+    if "int" in one.kind:
+        return trial.suggest_int(one.key, low, high, log=log)
+    return trial.suggest_float(one.key, low, high, log=log)
+
+
+class _JournalLock:
+    """The journal's lock, given back by the system when its holder is killed; a line that he left half is cut off."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._lock = path, FileLock(path.with_name(f"{path.name}.lock"))
+
+    def acquire(self) -> bool:
+        self._lock.acquire()
+        with self._path.open("rb+") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 1))
+            if size and file.read(1) != b"\n":
+                file.seek(0)
+                file.truncate(file.read().rfind(b"\n") + 1)
+        return True
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def _hidden(url: str) -> str:
+    """A URL without its password."""
+    head, at, tail = url.rpartition("@")
+    scheme, _, user = head.partition("://")
+    return f"{scheme}://{user.partition(':')[0]}@{tail}" if at else url

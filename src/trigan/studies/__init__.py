@@ -1,0 +1,1 @@
+"""Many runs as one table: a study file, its jobs, their state, and the verdict."""

@@ -1,0 +1,1 @@
+"""Records in, numbers out: cells, paired comparisons, tables. Imports no torch."""

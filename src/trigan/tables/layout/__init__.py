@@ -1,0 +1,1 @@
+"""Numbers in, text out: a table as terminal text, Markdown, CSV, LaTeX and HTML."""

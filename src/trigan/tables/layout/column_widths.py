@@ -1,0 +1,61 @@
+"""Grids on a page of so many characters: how wide each column may be, and where a grid is too wide, its parts."""
+
+from collections.abc import Iterator
+
+from trigan.tables.layout.blocks import Block
+
+#: Characters that stand between two columns of a grid.
+GAP = 2
+
+
+def fitting(block: Block, width: int) -> Iterator[Block]:
+    """The block, or where even its narrowest form is too wide, its groups of columns one after another."""
+    least = [_least(block, column) + GAP for column in range(len(block.header))]
+    if len(block.groups) < 2 or sum(least) <= width:
+        yield block
+        return
+    start = 0
+    while start < len(block.groups):
+        stop, used = start, least[0]
+        while stop < len(block.groups):
+            used += sum(least[slice(*block.groups[stop])])
+            if used > width and stop > start:
+                break
+            stop += 1
+        columns = [0, *range(block.groups[start][0], block.groups[stop - 1][1])]
+        yield Block(
+            block.title if start == 0 else f"{block.title} (continued)",
+            tuple(block.header[c] for c in columns),
+            tuple(tuple(row[c] for c in columns) for row in block.rows),
+            frozenset((i, columns.index(j)) for i, j in block.bold if j in columns),
+            tight=frozenset(columns.index(j) for j in block.tight if j in columns),
+        )
+        start = stop
+
+
+def widths(block: Block, width: int) -> list[int]:
+    """The columns' widths on a page: as wide as their texts, or where that is too wide, the widest ones narrowed."""
+    least = [_least(block, column) for column in range(len(block.header))]
+    found = [max(pair) for pair in zip(natural(block), least, strict=True)]
+    while sum(found) + GAP * len(found) > width and found != least:
+        spare = [have - need for have, need in zip(found, least, strict=True)]
+        found[spare.index(max(spare))] -= 1
+    return found
+
+
+def natural(block: Block) -> list[int]:
+    """The columns' widths where there is room for all."""
+    return [max(map(len, (name, *_texts(block, column)))) for column, name in enumerate(block.header)]
+
+
+def _texts(block: Block, column: int) -> list[str]:
+    """A column's texts; bold ones with room for the star that marks them in a terminal."""
+    return [row[column] + (" *" if (i, column) in block.bold else "") for i, row in enumerate(block.rows)]
+
+
+def _least(block: Block, column: int) -> int:
+    """The width below which a column would break a number: its longest piece that has no break of its own."""
+    texts = _texts(block, column)
+    words = [len(word) for text in (block.header[column], *texts) for word in text.split()]
+    pieces = [len(piece) for text in texts for piece in text.split("; ")] if column in block.tight else []
+    return max(min(20, max(words, default=1)), min(36, max(pieces, default=1)))

@@ -1,0 +1,155 @@
+"""A table as LaTeX: a fragment of booktabs tables that compiles in any article, with nothing but that package."""
+
+import re
+import textwrap
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import replace
+
+from trigan.tables.layout.blocks import Block, blocks
+from trigan.tables.layout.column_widths import fitting, natural, widths
+from trigan.tables.layout.footnotes import notes, paragraph
+from trigan.tables.layout.wording import Wording
+from trigan.tables.table import Table
+
+#: Characters that a line of an article's text takes in \footnotesize, and lines that a page of it takes.
+PAGE, LINES = 80, 45
+#: LaTeX refuses more tables than this that wait for a page.
+WAITING = 16
+
+_MARKS = {
+    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
+    **{mark: f"${mark}$" for mark in "<>|"},
+    # in braces: at the end of a row a bracket would be its argument, and a star its variant
+    **{mark: f"{{{mark}}}" for mark in "[]*"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "`": r"{\`{}}",
+}
+#: The minus sign, and the quotes that open and close.
+_MINUS, _OPEN, _CLOSE = "\u2212", "\u201c", "\u201d"
+_SYMBOLS = {
+    **{_MINUS: "$-$", _OPEN: "``", _CLOSE: "''", "\u2018": "`", "\u2019": "'"},
+    **{"±": r"$\pm$", "†": r"$\dagger$", "\u00d7": r"$\times$", "·": r"$\cdot$", "°": r"$^\circ$", "µ": r"$\mu$"},
+    **{"≤": r"$\leq$", "≥": r"$\geq$", "≈": r"$\approx$", "≠": r"$\neq$", "→": r"$\rightarrow$", "∞": r"$\infty$"},
+    **{"\u2013": r"\textendash{}", "\u2014": r"\textemdash{}", "…": r"\ldots{}", "\u00a0": "~"},
+    **{"ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}", "œ": r"\oe{}", "ø": r"\o{}", "Ø": r"\O{}", "ł": r"\l{}"},
+    **{
+        unicodedata.lookup(f"GREEK SMALL LETTER {name}"): f"$\\{name}$"
+        for name in ("alpha", "beta", "gamma", "delta", "epsilon", "theta", "mu", "pi", "sigma", "tau")
+    },
+    "λ": r"$\lambda$",
+}
+#: Combining marks by LaTeX's command for the accent.
+_ACCENTS = {
+    **{"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0304": "=", "\u0306": "u", "\u0307": "."},
+    **{"\u0308": '"', "\u030a": "r", "\u030b": "H", "\u030c": "v", "\u0327": "c"},
+}
+#: A hyphen that is a sign: before a digit, and not inside a word or a date.
+_SIGN = re.compile(r"(?<![\w.-])-(?=\d)")
+#: A quote that opens: before a word.
+_OPENING = re.compile(r'(?<![^\s(\[])"(?=\S)')
+
+
+def render_latex(table: Table, decimals: int = 1) -> str:
+    """The table's blocks as ``table`` environments, then the paragraph in plain words and the notes as a list.
+
+    A block that is too wide or too long for a page is printed in parts, one after another.
+    """
+    wording = Wording(table.metric, decimals)
+    parts = [page for block in blocks(table, wording) for part in fitting(block, PAGE) for page in _pages(part, LINES)]
+    lines = ["% Written by trigan. In the preamble: \\usepackage{booktabs}"]
+    for number, part in enumerate(parts):
+        if number and number % WAITING == 0:
+            lines.append("\\clearpage % LaTeX keeps only so many tables waiting")
+        lines.append(_environment(part))
+    lines += ["\\par\\medskip\\noindent{\\sloppy", escape(paragraph(table, wording)), "\\par}"]
+    lines.append("\\begin{itemize}\\footnotesize\\sloppy")
+    lines += [f"\\item {escape(note)}" for note in notes(table, wording, best_mark="bold")]
+    lines.append("\\end{itemize}")
+    return "\n".join(lines) + "\n"
+
+
+def _pages(block: Block, most: int) -> Iterator[Block]:
+    """The block, or where its rows take more than ``most`` lines, parts of it that don't."""
+    columns = widths(block, PAGE)
+    start, used = 0, 0
+    for index, row in enumerate(block.rows):
+        lines = max(len(textwrap.wrap(text, width)) for text, width in zip(row, columns, strict=True))
+        if used + lines > most and index > start:
+            yield _rows(block, start, index)
+            start, used = index, 0
+        used += lines
+    yield _rows(block, start, len(block.rows))
+
+
+def _rows(block: Block, start: int, stop: int) -> Block:
+    bold = frozenset((i - start, j) for i, j in block.bold if start <= i < stop)
+    title = block.title if start == 0 else f"{block.title.removesuffix(' (continued)')} (continued)"
+    return replace(block, title=title, rows=block.rows[start:stop], bold=bold)
+
+
+def _environment(block: Block) -> str:
+    columns = widths(block, PAGE)
+    wrapped = [width < wish for width, wish in zip(columns, natural(block), strict=True)]
+    # half an em is the width of a digit
+    kinds = "".join(f"p{{{width / 2:g}em}}" if wrap else "l" for width, wrap in zip(columns, wrapped, strict=True))
+
+    def line(texts: tuple[str, ...], row: int | None = None) -> str:
+        cells = []
+        for j, text in enumerate(texts):
+            width = columns[j] if wrapped[j] and j in block.tight else None
+            made = _strong(text, width) if (row, j) in block.bold else _tied(text, width)
+            cells.append(f"\\raggedright {made}" if wrapped[j] else made)
+        return " & ".join(cells) + r" \tabularnewline"  # \raggedright gives \\ another meaning
+
+    return "\n".join(
+        [
+            r"\begin{table}[!htbp]",
+            r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+            f"\\caption{{{escape(block.title)}}}",
+            f"\\begin{{tabular}}{{@{{}}{kinds}@{{}}}}",
+            r"\toprule",
+            line(block.header),
+            r"\midrule",
+            *(line(row, i) for i, row in enumerate(block.rows)),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    )
+
+
+def _strong(text: str, width: int | None) -> str:
+    """The number in bold, and what follows it as it is."""
+    number, semicolon, rest = text.partition("; ")
+    return f"\\textbf{{{_tied(number, width)}}}{semicolon}{_tied(rest, width)}"
+
+
+def _tied(text: str, width: int | None) -> str:
+    """The text escaped; with the ``width`` of its column, broken at semicolons alone where its pieces are shorter."""
+    if width is None:
+        return escape(text)
+    pieces = [escape(piece).replace(" ", "~" if len(piece) <= width else " ") for piece in text.split("; ")]
+    return "; ".join(pieces)
+
+
+def escape(text: str) -> str:
+    """Any text as LaTeX that prints it with every engine and encoding; a letter unknown here becomes its code point."""
+    text = unicodedata.normalize("NFC", text)
+    text = _OPENING.sub(_OPEN, _SIGN.sub(_MINUS, text)).replace('"', _CLOSE)
+    letters = "".join(_letter(found) for found in text)
+    return re.sub("-(?=-)", "-{}", letters)  # two hyphens would become a dash
+
+
+def _letter(letter: str) -> str:
+    known = _MARKS.get(letter) or _SYMBOLS.get(letter)
+    if known:
+        return known
+    if letter.isascii():
+        return letter if letter.isprintable() else " "
+    parts = unicodedata.normalize("NFD", letter)
+    if len(parts) == 2 and parts[0].isascii() and parts[1] in _ACCENTS:
+        return f"\\{_ACCENTS[parts[1]]}{{{parts[0]}}}"
+    return f"{{\\ttfamily U+{ord(letter):04X}}}"

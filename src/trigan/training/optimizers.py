@@ -1,0 +1,140 @@
+"""Optimizers and learning-rate schedules as values: a schedule is a function of progress, so it needs no state."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+
+from trigan.errors import ConfigError
+from trigan.training.range_checks import require
+
+
+class Schedule(Protocol):
+    """A factor on the learning rate."""
+
+    def __call__(self, progress: float) -> float:
+        """Factor at ``progress`` in [0, 1) of the fit."""
+        ...
+
+
+@dataclass(frozen=True)
+class Constant:
+    """Factor 1 throughout."""
+
+    def __call__(self, progress: float) -> float:
+        return 1.0
+
+
+@dataclass(frozen=True)
+class Cosine:
+    """Half a cosine from 1 to 0 (Loshchilov & Hutter 2017, arXiv 1608.03983, eq. 5 without restarts)."""
+
+    def __call__(self, progress: float) -> float:
+        return 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+@dataclass(frozen=True)
+class LinearTail:
+    """Factor 1, then linearly to 0 over the last ``fraction`` of the fit."""
+
+    fraction: float = 0.2
+
+    def __post_init__(self) -> None:
+        require(0.0 < self.fraction <= 1.0, "fraction", self.fraction, "in (0, 1]")
+
+    def __call__(self, progress: float) -> float:
+        return min(1.0, (1.0 - progress) / self.fraction)
+
+
+#: Parameters, or torch's groups of them; a group's ``factor``, 1 if it has none, is on its learning rate.
+Parameters = Iterable[torch.nn.Parameter] | Iterable[dict[str, Any]]
+
+
+class OptimizerFactory(Protocol):
+    """Builds an optimizer; ``learning_rate`` is its rate at factor 1."""
+
+    @property
+    def learning_rate(self) -> float: ...
+    @property
+    def schedule(self) -> Schedule: ...
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer: ...
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma & Ba 2015, arXiv 1412.6980), fused."""
+
+    learning_rate: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    weight_decay: float = 0.0
+    schedule: Schedule = field(default_factory=Constant)
+
+    def __post_init__(self) -> None:
+        _check(self.learning_rate, self.weight_decay)
+        object.__setattr__(self, "betas", tuple(self.betas))
+        if len(self.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in self.betas):
+            raise ConfigError(f"betas: {list(self.betas)} must be two numbers in [0, 1)")
+
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
+        return torch.optim.Adam(
+            parameters, lr=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay, fused=True
+        )
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent with Nesterov momentum."""
+
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    schedule: Schedule = field(default_factory=Cosine)
+
+    def __post_init__(self) -> None:
+        _check(self.learning_rate, self.weight_decay)
+        require(0.0 <= self.momentum < 1.0, "momentum", self.momentum, "in [0, 1)")
+
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
+        return torch.optim.SGD(
+            parameters,
+            lr=self.learning_rate,
+            momentum=self.momentum,
+            nesterov=self.momentum > 0.0,
+            weight_decay=self.weight_decay,
+            fused=True,
+        )
+
+
+@dataclass(frozen=True)
+class LayerWise:
+    """``optimizer``, with a factor of its own on the rate of each parameter, in the network's order.
+
+    Howard & Ruder 2018 (arXiv 1801.06146), section 3.1: lower layers learn more slowly.
+    """
+
+    optimizer: OptimizerFactory
+    factors: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        require(all(factor > 0.0 for factor in self.factors), "factors", list(self.factors), "above 0")
+
+    @property
+    def learning_rate(self) -> float:
+        return self.optimizer.learning_rate
+
+    @property
+    def schedule(self) -> Schedule:
+        return self.optimizer.schedule
+
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
+        groups: dict[float, list[Any]] = {}
+        for parameter, factor in zip(parameters, self.factors, strict=True):
+            groups.setdefault(factor, []).append(parameter)
+        return self.optimizer.build([{"params": members, "factor": factor} for factor, members in groups.items()])
+
+
+def _check(rate: float, decay: float) -> None:
+    require(rate > 0.0, "learning_rate", rate, "above 0")
+    require(decay >= 0.0, "weight_decay", decay, "at least 0")

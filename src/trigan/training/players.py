@@ -1,0 +1,266 @@
+"""The mechanics of manual optimization, once: who moves, on which loss, how often.
+
+An objective is an ordered list of updates; in each step every update that is due freezes all players but its own,
+sums gradients over micro-batches, averages them over ranks, clips, steps, and moves the average weights.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from trigan.cost import count_flops
+from trigan.data.stream import BatchStream
+from trigan.errors import Diverged
+from trigan.networks.random_layers import drawing, random_layers
+from trigan.rng import hash64
+from trigan.training import distributed
+from trigan.training.ema import EMA, Average
+from trigan.training.optimizers import OptimizerFactory
+from trigan.training.range_checks import require_clip
+from trigan.training.scalars import Notes
+from trigan.training.selection import Selector, Settle
+from trigan.training.snapshots import Snapshots
+from trigan.training.step import Step
+
+
+@dataclass(frozen=True)
+class Player:
+    """A network with the settings by which it moves; ``clip`` (above 0, or None) bounds the norm of its gradient."""
+
+    network: nn.Module
+    optimizer: OptimizerFactory
+    ema: EMA | None = None
+    clip: float | None = None
+
+    def __post_init__(self) -> None:
+        require_clip(self.clip)
+
+
+@dataclass(frozen=True)
+class Update:
+    """Move ``player`` on ``loss`` in every ``every``-th step; ``images``, real and generated, are charged to it.
+
+    ``since``, a share of the fit in [0, 1): before it, the player rests.
+    """
+
+    player: str
+    loss: Callable[[Step], Tensor]
+    images: int
+    every: int = 1
+    since: float = 0.0
+
+    def due(self, index: int, progress: float = 0.0) -> bool:
+        """Whether the update takes place in step ``index``, before which ``progress`` of the fit lies."""
+        return progress >= self.since and index % self.every == self.every - 1
+
+    def first(self, steps: int) -> int:
+        """The first of ``steps`` in which the player does not rest any more."""
+        return bisect_left(range(steps), self.since, key=lambda index: index / steps)
+
+
+class Objective(Protocol):
+    """What the players play."""
+
+    def updates(self) -> tuple[Update, ...]:
+        """The updates, in the order in which they take place within a step."""
+        ...
+
+    def phase(self, progress: float) -> Hashable:
+        """Names which terms are switched on at ``progress``: steps of one phase cost the same."""
+        ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long a fit lasts: ``steps`` global batches of ``batch`` images, each in ``accumulate`` micro-batches."""
+
+    steps: int
+    batch: int
+    accumulate: int = 1
+    flush_every: int = 100
+    seed: int = 0
+
+
+class PlayersModule(pl.LightningModule):
+    """Players, an objective, and the streams that feed them; ``training_step`` takes the number of the step."""
+
+    def __init__(
+        self, players: Mapping[str, Player], objective: Objective, streams: Mapping[str, BatchStream], plan: Plan
+    ) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.players = dict(players)
+        self.networks = nn.ModuleDict({name: player.network for name, player in players.items()})
+        self._averages = {name: Average(p.network, p.ema) for name, p in players.items() if p.ema is not None}
+        self.averages = nn.ModuleDict({name: average.network for name, average in self._averages.items()})
+        self.objective = objective
+        self.updates = objective.updates()
+        self.streams = dict(streams)
+        self.plan = plan
+        self.notes = Notes()
+        self.done = 0
+        self.images = dict.fromkeys(self.players, 0)
+        self.flops = 0
+        self._flops_of: dict[Hashable, int] = {}
+        self._weights = {name: list(network.parameters()) for name, network in self.networks.items()}
+        self._stream_seeds: dict[str, int] = {}
+        self._random = random_layers(dict(self.networks.items()))
+        self._mover = ""
+        for network in self.networks.values():
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter faster on the CPU, the same numbers to rounding
+        self.selector: Selector | None = None
+        self.snapshots: Snapshots | None = None
+        self._settle: Settle = nn.Module.eval
+
+    # Lightning's side -------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        """One optimizer a player, in the players' order."""
+        return [player.optimizer.build(self._weights[name]) for name, player in self.players.items()]
+
+    def on_train_start(self) -> None:
+        """Take the optimizers as they are: precision and devices are settled, so no wrapper is needed per step."""
+        optimizers = self.optimizers(use_pl_optimizer=False)
+        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
+        self._steppers = dict(zip(self.players, optimizers, strict=True))
+        self.networks.train()
+        self.averages.eval()
+
+    def training_step(self, batch: int, batch_idx: int) -> None:
+        """Step number ``batch``: every update that is due, in order."""
+        index = int(batch)
+        progress = index / self.plan.steps
+        due = tuple(update for update in self.updates if update.due(index, progress))
+        pattern = (tuple(update.player for update in due), self.objective.phase(progress))
+        self._charge(pattern, lambda: self._play(index, due), distributed.world_size())
+        self.done = index + 1
+        if self.selector is not None and self.done in self.selector.due:
+            choose = partial(self._show, self.selector.consider)
+            self._charge("choice", choose, 1)  # every rank looks at all images; what one does is charged
+        if self.snapshots is not None and self.done in self.snapshots.due:
+            self._show(self.snapshots.take)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Counters travel with the weights: primitives only."""
+        checkpoint["counters"] = {"done": self.done, "images": dict(self.images), "flops": self.flops}
+
+    def restore(self, checkpoint: Mapping[str, Any]) -> None:
+        """Take weights and counters from a checkpoint; the fit restores the optimizers once they exist."""
+        self.load_state_dict(checkpoint["state_dict"])
+        counters = checkpoint["counters"]
+        self.done, self.images, self.flops = counters["done"], dict(counters["images"]), counters["flops"]
+
+    def _charge(self, kind: Hashable, work: Callable[[], None], ranks: int) -> None:
+        """Do ``work`` and add its operations, counted the first time and remembered by ``kind``."""
+        if kind in self._flops_of:
+            work()
+        else:
+            self._flops_of[kind] = count_flops(work) * ranks
+        self.flops += self._flops_of[kind]
+
+    # The game ---------------------------------------------------------------------------------------------------
+
+    def _play(self, index: int, due: tuple[Update, ...]) -> None:
+        generator_due = any(update.player == "generator" for update in due)
+        steps = [Step(self, index, part, generator_due) for part in range(self.plan.accumulate)]
+        for update in due:
+            self._move(update, steps)
+
+    def _move(self, update: Update, steps: list[Step]) -> None:
+        self.let_move(update.player)
+        for step in steps:
+            with drawing(self._random, step.layer_draws):
+                self.manual_backward(update.loss(step) / len(steps))
+        player, parameters = self.players[update.player], self._weights[update.player]
+        distributed.average_gradients(parameters)
+        if player.clip is not None:
+            nn.utils.clip_grad_norm_(parameters, player.clip)
+        optimizer = self._steppers[update.player]
+        rate = player.optimizer.learning_rate * player.optimizer.schedule(steps[0].progress)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group.get("factor", 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        self.images[update.player] += update.images
+        if update.player in self._averages:
+            batch = self.plan.batch  # the streams move on in every step, the player in every few
+            awake = steps[0].index + 1 - update.first(self.plan.steps)
+            self._averages[update.player].update(awake * batch, update.every * batch)
+
+    def let_move(self, player: str) -> str:
+        """Make ``player`` the only one whose weights take gradients; returns who moved before."""
+        mover, self._mover = self._mover, player
+        if player != mover:
+            for name, parameters in self._weights.items():
+                for parameter in parameters:
+                    parameter.requires_grad_(name == player)
+        return mover
+
+    def watch(self, settle: Settle, selector: Selector | None, snapshots: Snapshots | None = None) -> None:
+        """Show the classifier along the way to those who are there; ``settle`` makes it ready for evaluation."""
+        self.selector, self.snapshots, self._settle = selector, snapshots, settle
+
+    def _show(self, look: Callable[[nn.Module, Settle, int], None]) -> None:
+        """Show the classifier in the precision of the weights: statistics are not settled in bfloat16."""
+        with torch.autocast(self.device.type, enabled=False):
+            look(self.result("classifier"), self._settle, self.done)
+
+    @property
+    def flops_of_a_choice(self) -> int:
+        """Operations of one look at the validation images; 0 as long as there was none in this process."""
+        return self._flops_of.get("choice", 0)
+
+    # What a step needs to know ----------------------------------------------------------------------------------
+
+    @property
+    def shares(self) -> int:
+        """Into how many micro-batches, of all ranks together, a global batch is divided."""
+        return distributed.world_size() * self.plan.accumulate
+
+    def rows(self, total: int, part: int) -> tuple[int, int]:
+        """Rows of a global batch of ``total`` that micro-batch ``part`` of this rank takes.
+
+        All ranks' rows of a micro-batch lie side by side, so that batch norm over ranks sees what one process would.
+        """
+        share = total // self.shares
+        start = (part * distributed.world_size() + distributed.rank()) * share
+        return start, start + share
+
+    @property
+    def weights_dtype(self) -> torch.dtype:
+        """Of the weights, hence of everything that passes through them."""
+        return next(iter(self._weights.values()))[0].dtype
+
+    def in_flight(self, images: Tensor) -> Tensor:
+        """Images in the precision of the weights."""
+        return images if images.dtype == self.weights_dtype else images.to(self.weights_dtype)
+
+    def stream_seed(self, stream: str) -> int:
+        """The seed of a stream's random numbers."""
+        if stream not in self._stream_seeds:
+            self._stream_seeds[stream] = hash64(self.plan.seed, stream)
+        return self._stream_seeds[stream]
+
+    def flush(self) -> dict[str, float]:
+        """Means of what was noted since the last flush.
+
+        Raises:
+            Diverged: if one of them, or a player's weight, is not finite.
+        """
+        means = self.notes.flush()
+        healthy = all(torch.isfinite(p).all() for parameters in self._weights.values() for p in parameters)
+        bad = [name for name, mean in means.items() if not abs(mean) < float("inf")]
+        if bad or not healthy:
+            what = f"{bad[0]} is {means[bad[0]]}" if bad else "a player's weights are not finite"
+            raise Diverged(f"diverged by step {self.done}: {what}", self.done)
+        return means
+
+    def result(self, player: str) -> Any:
+        """The network to evaluate: its average where it has one, else itself."""
+        return self.averages[player] if player in self.averages else self.networks[player]

@@ -1,0 +1,92 @@
+"""A stage: one fit, described by a frozen dataclass, from named inputs to networks that can be evaluated."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from trigan.data.inputs import Input, Inputs
+from trigan.data.stream import BatchStream
+from trigan.data.types import DataSpec
+from trigan.errors import ConfigError
+from trigan.rng import hash64
+from trigan.training import distributed
+from trigan.training.fit import TrainerSettings
+from trigan.training.players import Plan, PlayersModule
+
+N = TypeVar("N", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a stage is built with besides its own settings."""
+
+    spec: DataSpec
+    seed: int
+    settings: TrainerSettings
+    device: torch.device
+    max_steps: int | None = None
+
+    def steps(self, steps: int) -> int:
+        """``steps``, or the debug run's shorter number."""
+        return steps if self.max_steps is None else min(steps, self.max_steps)
+
+    def plan(self, steps: int, batch: int) -> Plan:
+        """The length of a fit.
+
+        Raises:
+            ConfigError: if the batch cannot be shared evenly by ranks and micro-batches, two images or more to each.
+        """
+        self._share_evenly("batch", batch)
+        steps = self.steps(steps)
+        return Plan(steps, batch, self.settings.accumulate, flush_every=min(100, max(1, steps // 20)), seed=self.seed)
+
+    def stream(self, name: str, data: Input, batch: int, weights: Tensor | None = None) -> BatchStream:
+        """An endless stream of batches of ``data``, in an order that depends on the seed and the stream's name.
+
+        Raises:
+            ConfigError: if the batch cannot be shared evenly by ranks and micro-batches, two images or more to each.
+        """
+        self._share_evenly(f"batch of {name} images", batch)
+        seed = hash64(self.seed, name)
+        return BatchStream(data.images, data.labels, batch, seed, weights, self.device, data.parts)
+
+    def _share_evenly(self, what: str, batch: int) -> None:
+        shares = distributed.world_size() * self.settings.accumulate
+        among = f"{distributed.world_size()} processes x trainer.accumulate={self.settings.accumulate} micro-batches"
+        if batch % shares:
+            raise ConfigError(f"{what}: {batch} cannot be split evenly into {among}; take a multiple of {shares}")
+        if batch < 2 * shares:
+            raise ConfigError(
+                f"{what}: {batch} leaves {among} one image each, and batch norm needs two; take at least {2 * shares}"
+            )
+
+    def fresh(self, name: str, build: Callable[[], N]) -> N:
+        """``build()`` with initial weights that depend on the seed and the player's name alone."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(hash64(self.seed, "weights", name))
+            network = build()
+        return network.to(self.device, self.settings.dtype)
+
+
+class Stage(Protocol):
+    """A frozen dataclass that knows how to be fitted."""
+
+    @property
+    def kind(self) -> str:
+        """A word for logs and manifests: gan, joint, classifier."""
+        ...
+
+    def build(self, context: Context, inputs: Inputs) -> PlayersModule:
+        """The module to fit, at its first step."""
+        ...
+
+    def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
+        """The networks to keep, in evaluation mode, their batch-norm statistics those of real training images."""
+        ...
+
+    def blank(self, spec: DataSpec) -> dict[str, nn.Module]:
+        """Networks of the same shapes as those that :meth:`finish` returns, to load weights into."""
+        ...

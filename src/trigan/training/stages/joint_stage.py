@@ -1,0 +1,121 @@
+"""The joint stage: G, C and, where the game has one, D, trained together."""
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from trigan.data.augmentation import Augmentation, NoAugmentation
+from trigan.data.inputs import Inputs
+from trigan.data.mixing import Mix
+from trigan.data.types import DataSpec
+from trigan.identity import IF_SET
+from trigan.losses.gan_losses import AdversarialLoss
+from trigan.networks.classifiers.classifier import ClassifierFactory
+from trigan.networks.classifiers.two_heads import TwoHeads
+from trigan.networks.gans.gan import Architecture
+from trigan.training.ema import EMA
+from trigan.training.objectives.further_term import FurtherTerm
+from trigan.training.objectives.objective import Game, Table
+from trigan.training.optimizers import OptimizerFactory
+from trigan.training.players import Player, PlayersModule
+from trigan.training.range_checks import require
+from trigan.training.recalibration import settle_discriminator, settle_generator
+from trigan.training.selection import Selection
+from trigan.training.stage import Context
+from trigan.training.stages.classifier_stage import blank_classifiers, kept_classifiers, watch_classifier
+from trigan.training.stages.criteria import Term
+from trigan.training.stages.gan_stage import refuse_penalty_through_batch_norm
+
+#: What every game draws its batches from.
+GAMES_STREAMS = ("labelled", "unlabelled")
+
+
+@dataclass(frozen=True)
+class JointStage:
+    """Play ``objective``; inputs are ``labelled``, ``unlabelled`` (all training images) and ``validation`` if any.
+
+    ``optimizer`` maps each player to its factory. ``view`` is how every image is shown to whoever tells real from
+    generated (Zhao et al. 2020); ``augmentation`` is how C sees labelled images, as in every other strategy, and
+    ``mix`` mixes them. ``consistency`` is one more summand of C's loss, on a stream of its own of the unlabelled
+    images. ``ema`` averages the weights of G and C; with None the last weights are kept.
+    """
+
+    architecture: Architecture
+    classifier: ClassifierFactory
+    loss: AdversarialLoss
+    objective: Game
+    optimizer: dict[str, OptimizerFactory]
+    augmentation: Augmentation
+    steps: int
+    batch: int = 64
+    view: Augmentation = field(default_factory=NoAugmentation)
+    ema: EMA | None = field(default_factory=EMA)
+    selection: Selection = field(default_factory=Selection)
+    consistency: Term | None = field(default=None, metadata=IF_SET)
+    mix: Mix | None = field(default=None, metadata=IF_SET)
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 1, "steps", self.steps, "at least 1")
+        require(self.batch >= 2, "batch", self.batch, "at least 2")
+        self.objective.check(self.architecture, self.loss)
+        if "discriminator" in self.objective.players:
+            refuse_penalty_through_batch_norm(self.architecture, self.loss)
+        if self.consistency is not None:
+            stream = self.consistency.stream
+            require(stream not in GAMES_STREAMS, "consistency.stream", stream, "a name of its own, such as consistency")
+
+    @property
+    def kind(self) -> str:
+        return "joint"
+
+    def build(self, context: Context, inputs: Inputs) -> PlayersModule:
+        networks = {
+            name: context.fresh(name, partial(self._played, name, context.spec)) for name in self.objective.players
+        }
+        players = {
+            name: Player(network, self.optimizer[name], None if name == "discriminator" else self.ema)
+            for name, network in networks.items()
+        }
+        streams = {name: context.stream(name, inputs[name], self.batch) for name in GAMES_STREAMS}
+        objective = self.objective.start(
+            Table(self.loss, self.augmentation, self.view, self.batch, self.architecture.conditional, self.mix)
+        )
+        if self.consistency is not None:
+            stream, rows = self.consistency.stream, self.consistency.rows(self.batch)
+            streams[stream] = context.stream(stream, inputs["unlabelled"], rows)
+            objective = FurtherTerm(objective, self.consistency, self.batch)
+        module = PlayersModule(players, objective, streams, context.plan(self.steps, self.batch))
+        return watch_classifier(module, self.selection, inputs)
+
+    def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
+        seed, device, dtype = module.plan.seed, module.device, module.weights_dtype
+        networks: dict[str, Any] = {name: module.result(name) for name in self.objective.players}
+        networks |= kept_classifiers(module, inputs)
+        if self.objective.two_heads:
+            networks["classifier"] = networks["classifier"].classifier
+            if module.snapshots is not None:
+                networks["snapshots"] = module.snapshots.parts(lambda network: network.classifier)
+        settle_generator(networks["generator"], seed, device, dtype)
+        if "discriminator" in networks:
+            settle_discriminator(networks["discriminator"], inputs["unlabelled"].images, seed, device, dtype)
+        return networks
+
+    def blank(self, spec: DataSpec) -> dict[str, nn.Module]:
+        networks = {name: self._network(name, spec).eval() for name in self.objective.players}
+        return networks | blank_classifiers(self.selection, lambda: self.classifier(spec).eval())
+
+    def _played(self, player: str, spec: DataSpec) -> nn.Module:
+        """The network that plays; a second head of C is dropped when the game is over."""
+        if player == "classifier" and self.objective.two_heads:
+            return TwoHeads(self.classifier(spec))
+        return self._network(player, spec)
+
+    def _network(self, player: str, spec: DataSpec) -> nn.Module:
+        makers = {
+            "generator": self.architecture.generator,
+            "discriminator": self.architecture.discriminator,
+            "classifier": self.classifier,
+        }
+        return makers[player](spec)
