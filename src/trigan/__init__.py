@@ -3,4 +3,4 @@
 __version__ = "0.1.0"
 
 #: Moves whenever the same config would give other numbers; part of every run and stage hash.
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from trigan.identity import IF_SET, canonical, describe, digest, tensor_digest, weights_digest
+from trigan.components import component
+from trigan.identity import canonical, describe, digest, tensor_digest, weights_digest
 
 
+@component("test/loss@1")
 @dataclass(frozen=True)
 class Loss:
     weight: float = 1.0
@@ -21,20 +23,30 @@ class Loss:
     workers: int = field(default=0, metadata={"identity": False})
 
 
+@component("test/penalty@1")
 @dataclass(frozen=True)
 class Penalty(Loss):
     pass
 
 
+def content(path: str) -> str:
+    return path.upper()
+
+
+@component("test/reader@1")
 @dataclass(frozen=True)
-class Later(Loss):
-    mix: str | None = field(default=None, metadata=IF_SET)
-    clip: float | None = None
+class Reader:
+    file: str = field(default="a", metadata={"identity": content})
+    loss: Loss = field(default_factory=Loss)
 
 
 @dataclass(frozen=True)
 class Confusing:
-    type: str = "x"
+    type: str
+
+
+class Plain(Loss):
+    pass
 
 
 class Parent:
@@ -48,19 +60,29 @@ class Child(Parent):
     pass
 
 
-def test_a_field_that_came_later_counts_where_it_is_set() -> None:
-    known = describe(Later())
-    assert "mix" not in known
-    assert known["clip"] is None
-    assert describe(Later(mix="x"))["mix"] == "x"
-    assert describe(Later(mix=""))["mix"] == ""
+def test_what_equals_a_default_is_left_out() -> None:
+    assert describe(Loss()) == {"type": "test/loss@1"}
+    assert describe(Loss(weight=2, betas=(0.5, 0.999))) == {"type": "test/loss@1", "weight": 2}
+    assert describe(Reader(loss=Loss(2))) == {
+        "type": "test/reader@1",
+        "file": "A",
+        "loss": {"type": "test/loss@1", "weight": 2},
+    }
+
+
+def test_a_config_node_counts_as_the_object_that_it_builds() -> None:
+    node = {"_target_": f"{__name__}.Reader", "loss": {"_target_": f"{__name__}.Loss", "workers": 3, "weight": 1.0}}
+    assert describe(node) == {"type": "test/reader@1"}
+    assert describe({**node, "file": "b"}) == describe(Reader("b")) == {"type": "test/reader@1", "file": "B"}
+
+
+def test_a_base_classs_identifier_does_not_count() -> None:
+    assert describe(Plain())["type"]["path"] == f"{__name__}.Plain"
 
 
 def test_canonical_text() -> None:
-    value = {"b": [1, 2.5, None, True], "a": Path("x/y"), "loss": Loss()}
-    assert canonical(value) == (
-        f'{{"a":"x/y","b":[1,2.5,null,true],"loss":{{"betas":[0.5,0.999],"type":"{__name__}.Loss","weight":1}}}}'
-    )
+    value = {"b": [1, 2.5, None, True], "a": Path("x/y"), "loss": Loss(2)}
+    assert canonical(value) == ('{"a":"x/y","b":[1,2.5,null,true],"loss":{"type":"test/loss@1","weight":2}}')
     assert digest({"a": 1}) == "015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862"  # by sha256sum
     assert digest({"a": 1}, 8) == "015abd7f"
 
@@ -119,7 +141,7 @@ def test_different(one: Any, two: Any) -> None:
         functools.partial(torch.nn.ReLU()),
         {1: "a", "1": "b"},
         {(1, 2): "a"},
-        Confusing(),
+        Confusing("x"),
         functools.partial(dict, call=1),
         functools.partial(dict, args=1),
     ],

@@ -77,7 +77,7 @@ def test_a_killed_rank_gives_128_and_its_signal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_are_passed_on(tmp_path: Path, number: int, code: int) -> None:
     parent = (
-        "import sys; from pathlib import Path; from trigan.cli import ranks\n"
+        "import sys; from pathlib import Path; from trigan.execution import ranks\n"
         f"sys.exit(ranks.start([{str(tmp_path)!r}], 2, Path({str(tmp_path / 'logs')!r}), {command(WAIT)!r}))"
     )
     process = subprocess.Popen([sys.executable, "-c", parent])

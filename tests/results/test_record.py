@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from trigan.errors import ArtifactError
-from trigan.records import files
+from trigan import atomic
 from trigan.records.record import Record, canonical_result_bytes, find_records, read_record, write_record
 
 Make = Callable[..., Record]
@@ -93,7 +93,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, record: Make, m
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(atomic.os, "fsync", full)
     with pytest.raises(ArtifactError, match="No space left on device"):
         write_record(tmp_path / "record.json", record(0.5))
     assert list(tmp_path.iterdir()) == []

@@ -87,5 +87,3 @@ TOP_LEVEL: dict[str, object] = {
 OBSERVERS = ("paths", "runtime", "logger", "callbacks", "study", "row", "tuned")
 #: Where a data choice stands in for another data set that a strategy trains on: the key takes choices as `data` does.
 EXTERNAL = "strategy.pretrain.data"
-#: Inner keys that say where things lie; a data set's content counts by its fingerprint.
-PLACES = ("data.root", f"{EXTERNAL}.root")

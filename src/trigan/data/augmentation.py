@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.rng import Draws
 
@@ -23,6 +24,7 @@ class Augmentation(Protocol):
     def __call__(self, images: Tensor, draws: Draws, stream: str) -> Tensor: ...
 
 
+@component("augmentation/none@1")
 @dataclass(frozen=True)
 class NoAugmentation:
     """The images as they are."""
@@ -31,6 +33,7 @@ class NoAugmentation:
         return images
 
 
+@component("augmentation/classic@1")
 @dataclass(frozen=True)
 class Classic:
     """Affine, then crop and flip, then cutout, then noise; a strength of 0 leaves its part out.
@@ -74,6 +77,7 @@ class Classic:
         return images
 
 
+@component("augmentation/strong@1")
 @dataclass(frozen=True)
 class Strong:
     """The stronger view of FixMatch's kind (Sohn et al. 2020, arXiv 2001.07685): the classic one, turned up.

@@ -11,6 +11,7 @@ import torch
 from scipy.special import betaincinv
 from torch import Tensor
 
+from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.rng import Draws
 
@@ -23,6 +24,7 @@ class Mix(Protocol):
         ...
 
 
+@component("mix/mixup@1")
 @dataclass(frozen=True)
 class MixUp:
     """lam x_i + (1 - lam) x_j, lam ~ Beta(alpha, alpha): Zhang et al. 2018 (arXiv 1710.09412).
@@ -42,6 +44,7 @@ class MixUp:
         return own * images + (1.0 - own) * partners, share
 
 
+@component("mix/cutmix@1")
 @dataclass(frozen=True)
 class CutMix:
     """A rectangle of the image is the partner's: Yun et al. 2019 (arXiv 1905.04899), eq. 1 and 2.

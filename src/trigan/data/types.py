@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trigan.components import component
 from trigan.data.sources.fingerprint import digests_of, fingerprint_of
 from trigan.errors import DataError
 
@@ -12,6 +13,7 @@ from trigan.errors import DataError
 SMALLEST, LARGEST = 8, 128
 
 
+@component("data/spec@1")
 @dataclass(frozen=True)
 class DataSpec:
     """The one source of shapes: images are (channels, size, size), labels 0..classes-1."""

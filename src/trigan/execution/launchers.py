@@ -12,7 +12,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
@@ -55,7 +55,7 @@ class Job:
     name: str
     overrides: tuple[str, ...]
     place: Path | None = None
-    needs: Needs = Needs()
+    needs: Needs = field(default_factory=Needs)
 
     @property
     def finished(self) -> bool:

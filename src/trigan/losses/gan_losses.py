@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.losses import adversarial
 
@@ -12,6 +13,7 @@ DiscriminatorLoss = Callable[[Tensor, Tensor], Tensor]
 GeneratorLoss = Callable[[Tensor], Tensor]
 
 
+@component("loss/adversarial@1")
 @dataclass(frozen=True)
 class AdversarialLoss:
     """A game between D and G.
@@ -46,6 +48,7 @@ class AdversarialLoss:
             raise ConfigError(f"loss.betas={list(self.betas)}: give two numbers in [0, 1), such as [0.5, 0.999]")
 
 
+@component("loss/minimax@1")
 def minimax(
     gradient_penalty: float = 0.0,
     discriminator_steps: int = 1,
@@ -57,6 +60,7 @@ def minimax(
     return AdversarialLoss(*pair, gradient_penalty, discriminator_steps, learning_rate, betas)
 
 
+@component("loss/non_saturating@1")
 def non_saturating(
     gradient_penalty: float = 0.0,
     discriminator_steps: int = 1,
@@ -68,6 +72,7 @@ def non_saturating(
     return AdversarialLoss(*pair, gradient_penalty, discriminator_steps, learning_rate, betas)
 
 
+@component("loss/least_squares@1")
 def least_squares(
     gradient_penalty: float = 0.0,
     discriminator_steps: int = 1,
@@ -79,6 +84,7 @@ def least_squares(
     return AdversarialLoss(*pair, gradient_penalty, discriminator_steps, learning_rate, betas)
 
 
+@component("loss/hinge@1")
 def hinge(
     gradient_penalty: float = 0.0,
     discriminator_steps: int = 5,
@@ -90,6 +96,7 @@ def hinge(
     return AdversarialLoss(*pair, gradient_penalty, discriminator_steps, learning_rate, betas)
 
 
+@component("loss/wasserstein@1")
 def wasserstein(
     gradient_penalty: float = 10.0,
     discriminator_steps: int = 5,

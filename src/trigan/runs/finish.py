@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from trigan import PROTOCOL_VERSION
 from trigan.atomic import explained, write_bytes
+from trigan.components import with_identifiers
 from trigan.config.compose import Composed
 from trigan.data.inputs import Input
 from trigan.data.splits.splitter import Draw
@@ -92,7 +93,7 @@ def recorded(
     return {
         "schema_version": version,
         "run": run,
-        "config": composed.config,
+        "config": with_identifiers(composed.config),
         "labels": labels(composed),
         "result": result,
         "provenance": origin,

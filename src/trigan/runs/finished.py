@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from trigan.atomic import explained
 from trigan.commands.arguments import Parser
+from trigan.components import with_targets
 from trigan.config import schema
 from trigan.config.allow_list import check_names, targets
 from trigan.config.build import build
@@ -166,7 +167,7 @@ def _device(name: str) -> torch.device:
 
 def _strategy(record: Record, own: Sequence[str]) -> Any:
     """The record's strategy, built after the checks that a command line's config passes: it comes from a file."""
-    config = {"strategy": record["config"].get("strategy")}
+    config = _config(record)
     if next(targets(config), None) is None:
         raise ArtifactError(f"run {record['run'][:12]}: its record names no strategy: run it again")
     try:
@@ -176,6 +177,13 @@ def _strategy(record: Record, own: Sequence[str]) -> Any:
         fault = str(error).replace("'runtime.allow=[module]'", "--allow MODULE")
         raise ConfigError(f"run {record['run'][:12]}: {fault}{_of_another_commit(record)}") from error
     return build(config).strategy
+
+
+def _config(record: Record) -> dict[str, Any]:
+    try:
+        return {"strategy": with_targets(record["config"].get("strategy"))}
+    except ConfigError as error:
+        raise ConfigError(f"run {record['run'][:12]}: {error}{_of_another_commit(record)}") from error
 
 
 def _of_another_commit(record: Record) -> str:

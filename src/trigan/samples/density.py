@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.samples.filters import Judges, best_of_each, require_share_among
 
 
+@component("filter/density@1")
 @dataclass(frozen=True)
 class Density:
     """Keep the ``share`` of the candidates of each class that lie where its real images are densest.
@@ -39,6 +41,7 @@ class Density:
         return best_of_each(scores, labels, self.share) & (scores > -torch.inf)
 
 
+@component("filter/inside@1")
 @dataclass(frozen=True)
 class Inside:
     """Keep what lies in the ball of at least one real image of its class.

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from trigan.components import component
 from trigan.data.inputs import Input, image_batches
 from trigan.errors import ConfigError
 from trigan.networks.classifiers.classifier import Embedding
@@ -72,6 +73,7 @@ class Judges:
         return outputs(Embedding(self.teacher), images)
 
 
+@component("filter/confidence@1")
 @dataclass(frozen=True)
 class Confidence:
     """Keep what C, trained on L, takes for the sample's label with a probability of at least ``threshold``."""
@@ -89,6 +91,7 @@ class Confidence:
         return probabilities.gather(1, labels[:, None]).squeeze(1) >= self.threshold
 
 
+@component("filter/realism@1")
 @dataclass(frozen=True)
 class Realism:
     """Keep the ``share`` of the candidates of each class whose D logit is highest (no D: everything).
@@ -110,6 +113,7 @@ class Realism:
         return best_of_each(outputs(judges.discriminator, images, labels), labels, self.share)
 
 
+@component("filter/agreement@1")
 @dataclass(frozen=True)
 class Agreement:
     """Keep what two classifiers, trained on L from different seeds, both take for the sample's label."""

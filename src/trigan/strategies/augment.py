@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from trigan.components import component
 from trigan.data.inputs import Input
 from trigan.data.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
@@ -27,6 +28,7 @@ from trigan.training.stages.gan_stage import GANStage
 _log = logging.getLogger(__name__)
 
 
+@component("strategy/samples@1")
 @dataclass(frozen=True)
 class SampleSettings:
     """Which samples C gets: ``ratio`` per labelled image, with ``weight`` in C's loss, through ``filters`` in turn.
@@ -72,6 +74,7 @@ class SampleSettings:
         return Spread(self.truncation, self.spread)
 
 
+@component("strategy/augment@1")
 @dataclass(frozen=True)
 class Augment:
     """Train a GAN, draw labelled samples, train C on both, as ``schedule`` says.

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from trigan.components import component
 from trigan.data.augmentation import Augmentation
 from trigan.data.inputs import Input, Inputs
 from trigan.data.types import DataSpec, TrainingView
@@ -37,6 +38,7 @@ class Unlabelled(Protocol):
         ...
 
 
+@component("baseline/labelled_only@1")
 @dataclass(frozen=True)
 class LabelledOnly:
     """Nothing: C sees labelled images alone."""
@@ -51,6 +53,7 @@ class LabelledOnly:
         return stage, inputs
 
 
+@component("baseline/self_training@1")
 @dataclass(frozen=True)
 class SelfTraining:
     """Pseudo-labels (Lee 2013): a teacher trained on L labels what it is sure of in U; C is trained on both."""
@@ -93,6 +96,7 @@ class SelfTraining:
         return replace(stage, terms=terms), {**inputs, "extra": extra}
 
 
+@component("baseline/consistency@1")
 @dataclass(frozen=True)
 class Consistency:
     """FixMatch on U, in the small: C's own classifier architecture, length and optimizer."""
@@ -123,6 +127,7 @@ class Consistency:
         return replace(stage, terms=(*stage.terms, term)), {**inputs, "unlabelled": pool}
 
 
+@component("strategy/baseline@1")
 @dataclass(frozen=True)
 class Baseline:
     """A classifier on labelled images; with ``unlabelled`` it sees U too.

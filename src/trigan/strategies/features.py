@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from trigan.components import component
 from trigan.data.inputs import Input, Inputs, sample_of
 from trigan.data.splits.external_data import external_of
 from trigan.data.types import DataSpec, Labelled, TrainingView
@@ -26,6 +27,7 @@ from trigan.training.selection import Selection
 from trigan.training.stages.gan_stage import GANStage
 
 
+@component("strategy/features@1")
 @dataclass(frozen=True)
 class Features:
     """Fit ``probe`` on features of a discriminator, standardised over training images that the GAN may see.

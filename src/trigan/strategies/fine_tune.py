@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from trigan.components import component
 from trigan.data.inputs import Inputs
 from trigan.data.types import DataSpec
 from trigan.errors import ConfigError
@@ -34,6 +35,7 @@ class TunedTrunk(Classifier):
         return found
 
 
+@component("classifier/pretrained_backbone@1")
 @dataclass(frozen=True)
 class PretrainedTrunk:
     """Classifier factory: D's trunk with given weights and a new head; identified by the weights' digest."""
@@ -51,6 +53,7 @@ class PretrainedTrunk:
         return TunedTrunk(FeatureExtractor(discriminator, self.layers, self.grid), spec)
 
 
+@component("probe/fine_tune@1")
 @dataclass(frozen=True)
 class FineTune:
     """A probe that moves D itself; ``classifier`` gives length, augmentation and optimizer, but not the network.

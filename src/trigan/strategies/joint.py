@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from trigan.components import component
 from trigan.data.inputs import Input
 from trigan.data.types import DataSpec, TrainingView
 from trigan.strategies.stage_runner import Workshop
@@ -12,6 +13,7 @@ from trigan.strategies.strategy import Outcome, Sees, labelled_inputs, overall_s
 from trigan.training.stages.joint_stage import JointStage
 
 
+@component("strategy/joint@1")
 @dataclass(frozen=True)
 class Joint:
     """One stage with all players; all training images serve as unlabelled ones, the labelled included."""

@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from trigan.components import component
 from trigan.identity import weights_digest
 from trigan.networks.classifiers.classifier import Classifier, ClassifierFactory
 from trigan.networks.shapes import Shapes
 
 
+@component("classifier/pretrained@1")
 @dataclass(frozen=True)
 class Pretrained:
     """Classifier factory: ``factory``'s network with the weights of ``state``; identified by their digest."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from trigan.components import component
 from trigan.data.inputs import Input, Inputs
 from trigan.data.sources.image_source import ImageSource
 from trigan.identity import weights_digest
@@ -49,6 +50,7 @@ class Pretraining(Protocol):
         ...
 
 
+@component("pretraining/images@1")
 @dataclass(frozen=True)
 class Ground:
     """What D is trained on: the run's own images, or those of another data set, ``data`` (the view's external ones)."""
@@ -56,6 +58,7 @@ class Ground:
     data: ImageSource | None = None
 
 
+@component("pretraining/gan@1")
 @dataclass(frozen=True)
 class Adversarial:
     """Trained against a generator: the strategy's own way."""
@@ -66,6 +69,7 @@ class Adversarial:
         return workshop.train("trained-gan", gan, {"real": real}).networks
 
 
+@component("pretraining/none@1")
 @dataclass(frozen=True)
 class Untrained:
     """The same D with its first weights: what its architecture gives."""
@@ -77,6 +81,7 @@ class Untrained:
         return {"discriminator": found["discriminator"]}
 
 
+@component("pretraining/pixels@1")
 @dataclass(frozen=True)
 class Pixels:
     """No network: the features are the pixels, which have one unit, so that one standard deviation does for all.
@@ -92,6 +97,7 @@ class Pixels:
         return {}
 
 
+@component("pretraining/supervised@1")
 @dataclass(frozen=True)
 class Supervised:
     """The same D as a classifier of the labelled images: its topmost map and a linear head, trained from first weights.
@@ -119,6 +125,7 @@ class Supervised:
         return {"discriminator": trained.networks["classifier"].discriminator}
 
 
+@component("pretraining/self_supervised@1")
 @dataclass(frozen=True)
 class SelfSupervised:
     """Trained on the GAN's images by a stage of another kind: a denoising autoencoder, or SimCLR's contrast.

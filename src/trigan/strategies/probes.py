@@ -21,6 +21,7 @@ from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.evaluation.calibration import fit_temperature
 from trigan.strategies.heads import UNMET, Array, Labels, LinearHead, NeighboursHead, PerceptronHead
@@ -48,6 +49,7 @@ class Probe(Protocol):
     ) -> Fitted: ...
 
 
+@component("probe/svm@1")
 @dataclass(frozen=True)
 class LinearSVM:
     """L2-regularised linear SVM (squared hinge, one class against the rest), as in Radford et al. 2015, section 5."""
@@ -66,6 +68,7 @@ class LinearSVM:
         return model.fit(self.penalties, _Judge(features, labels, self.folds, seed, holdout), classes)
 
 
+@component("probe/logistic_regression@1")
 @dataclass(frozen=True)
 class LogisticRegression:
     """L2-regularised multinomial logistic regression."""
@@ -84,6 +87,7 @@ class LogisticRegression:
         return model.fit(self.penalties, _Judge(features, labels, self.folds, seed, holdout), classes)
 
 
+@component("probe/mlp@1")
 @dataclass(frozen=True)
 class Perceptron:
     """One hidden layer of ``hidden`` ReLU units and a softmax, fitted by scikit-learn: Adam, batches of 64 at the most.
@@ -122,6 +126,7 @@ class Perceptron:
             return model.fit(self.penalties, judge, classes)
 
 
+@component("probe/nearest_neighbours@1")
 @dataclass(frozen=True)
 class NearestNeighbours:
     """k nearest neighbours, Euclidean; logits are logarithms of vote shares, half a vote spread over all."""

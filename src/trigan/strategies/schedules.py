@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from trigan.components import component
 from trigan.data.inputs import Input
 from trigan.errors import ConfigError
 from trigan.strategies.pretrained import Pretrained
@@ -23,6 +24,7 @@ class SampleSchedule(Protocol):
         ...
 
 
+@component("sample_schedule/mixed@1")
 @dataclass(frozen=True)
 class Mixed:
     """Each step shows real images and samples."""
@@ -34,6 +36,7 @@ class Mixed:
         return workshop.train("classifier", whole, {**inputs, "extra": samples})
 
 
+@component("sample_schedule/pretrain@1")
 @dataclass(frozen=True)
 class Pretrain:
     """First the samples alone, for ``share`` of the steps, then the real images, at ``rate`` times the learning rate.

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from trigan.components import component
 from trigan.errors import ArtifactError
 from trigan.tracking.tracker import Product, RunInfo, Tracker
 
@@ -103,6 +104,7 @@ class MetricsFile:
         return [json.loads(line) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
 
 
+@component("logger/csv@1")
 @dataclass(frozen=True)
 class CsvTracking:
     """``logger=csv``: ``metrics.csv`` (stage, images, key, value), ``summary.csv`` and one CSV per confusion matrix."""

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from trigan.components import component
+
 
 @dataclass(frozen=True)
 class RunInfo:
@@ -94,6 +96,7 @@ class Tracking(Protocol):
         ...
 
 
+@component("logger/none@1")
 @dataclass(frozen=True)
 class NoTracking:
     """``logger=none``: nothing but the run's own files."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.tracking.image_axis import ImageAxis
 from trigan.tracking.tracker import RunInfo, Silence, Tracker
@@ -26,6 +27,7 @@ AXIS = "axis.json"
 _TAG, _GROUP = 64, 128  # the longest that W&B takes
 
 
+@component("logger/wandb@1")
 @dataclass(frozen=True)
 class WandbTracking:
     """``logger=wandb``.

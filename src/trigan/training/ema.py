@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from trigan.components import component
 from trigan.training.range_checks import require
 
 
+@component("average/ema@1")
 @dataclass(frozen=True)
 class EMA:
     """Half-life of the average: ``min(half_life, ramp * images seen)`` images.

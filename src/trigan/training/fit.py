@@ -14,11 +14,13 @@ import torch
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from trigan.artifacts.checkpoint import AtomicCheckpointIO, checkpoint_path, load_latest
+from trigan.components import component
 from trigan.errors import ConfigError, Diverged
 from trigan.training import distributed
 from trigan.training.players import PlayersModule
 
 
+@component("trainer/settings@1")
 @dataclass(frozen=True)
 class TrainerSettings:
     """How a fit is computed: ``precision`` and ``accumulate`` (micro-batches a rank) are part of a run's identity.

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 
 from trigan.atomic import write_bytes
+from trigan.components import component
 from trigan.data.stream import to_uint8
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import frozen_statistics, own_statistics
@@ -29,6 +30,7 @@ _log = logging.getLogger(__name__)
 METRICS_NAME, SAMPLES_NAME = "metrics.jsonl", "samples"
 
 
+@component("callbacks/watch@1")
 @dataclass(frozen=True)
 class Watch:
     """What is watched: ``progress`` shows a bar (or lines in a log), ``sheets`` grids of samples are kept over a fit.

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import torch
 
+from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.training.range_checks import require
 
@@ -19,6 +20,7 @@ class Schedule(Protocol):
         ...
 
 
+@component("schedule/constant@1")
 @dataclass(frozen=True)
 class Constant:
     """Factor 1 throughout."""
@@ -27,6 +29,7 @@ class Constant:
         return 1.0
 
 
+@component("schedule/cosine@1")
 @dataclass(frozen=True)
 class Cosine:
     """Half a cosine from 1 to 0 (Loshchilov & Hutter 2017, arXiv 1608.03983, eq. 5 without restarts)."""
@@ -35,6 +38,7 @@ class Cosine:
         return 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
+@component("schedule/linear_tail@1")
 @dataclass(frozen=True)
 class LinearTail:
     """Factor 1, then linearly to 0 over the last ``fraction`` of the fit."""
@@ -62,6 +66,7 @@ class OptimizerFactory(Protocol):
     def build(self, parameters: Parameters) -> torch.optim.Optimizer: ...
 
 
+@component("optimizer/adam@1")
 @dataclass(frozen=True)
 class Adam:
     """Adam (Kingma & Ba 2015, arXiv 1412.6980), fused."""
@@ -83,6 +88,7 @@ class Adam:
         )
 
 
+@component("optimizer/sgd@1")
 @dataclass(frozen=True)
 class SGD:
     """Stochastic gradient descent with Nesterov momentum."""
@@ -107,6 +113,7 @@ class SGD:
         )
 
 
+@component("optimizer/layer_wise@1")
 @dataclass(frozen=True)
 class LayerWise:
     """``optimizer``, with a factor of its own on the rate of each parameter, in the network's order.

@@ -2,21 +2,22 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from trigan.components import component
 from trigan.data.inputs import Input, image_batches
 from trigan.errors import ConfigError
-from trigan.identity import IF_SET
 from trigan.training.range_checks import require
 
 #: Makes a network ready for evaluation.
 Settle = Callable[[nn.Module], object]
 
 
+@component("selection/candidates@1")
 @dataclass(frozen=True)
 class Selection:
     """``rule``: ``last``, ``val`` (best of ``candidates`` evenly spaced ones), or ``auto``: val where there is V.
@@ -27,7 +28,7 @@ class Selection:
 
     rule: Literal["auto", "last", "val"] = "auto"
     candidates: int = 10
-    snapshots: int | None = field(default=None, metadata=IF_SET)
+    snapshots: int | None = None
 
     def __post_init__(self) -> None:
         require(self.candidates >= 1, "candidates", self.candidates, "at least 1")

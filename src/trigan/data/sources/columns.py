@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from trigan.components import component
 from trigan.data.sources.label_names import Label
 from trigan.errors import DataError
 
 _ROWS_AT_ONCE = 1000
 
 
+@component("data/columns@1")
 @dataclass(frozen=True)
 class Columns:
     """Names of the image and the label column; if one is absent, the only column of its kind is taken."""

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from sklearn.datasets import load_digits
 
+from trigan.components import component
 from trigan.data.sources.assemble import Census, Item
 from trigan.data.sources.image_source import ImageSource
 from trigan.data.types import Source
 
 
+@component("data/digits@1")
 @dataclass(frozen=True)
 class Digits(ImageSource):
     """Handwritten digits (Alpaydin & Kaynak 1998), grey values 0..16 -> round(v * 255 / 16); no official test set.

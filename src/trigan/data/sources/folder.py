@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trigan.components import component
 from trigan.data.sources.assemble import Item, Part
 from trigan.data.sources.hub import Hub, Splits
 from trigan.data.sources.image_source import ImageSource, existing_folder, file_stamps
@@ -24,6 +25,7 @@ _PARTS: dict[str, Part] = {
 }
 
 
+@component("data/folder@1")
 @dataclass(frozen=True)
 class Folder(ImageSource):
     """Images under ``root``, in one of three layouts.

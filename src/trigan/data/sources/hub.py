@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trigan.components import component
 from trigan.data.sources.assemble import Item, Part
 from trigan.data.sources.columns import Columns, Found, find_columns
 from trigan.data.sources.image_source import ImageSource, existing_folder, file_stamps
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
 
 
+@component("data/splits@1")
 @dataclass(frozen=True)
 class Splits:
     """Names of a data set's splits; None: it has none of that kind.
@@ -33,6 +35,7 @@ class Splits:
         return {part: name for part, name in parts.items() if name is not None}
 
 
+@component("data/hub@1")
 @dataclass(frozen=True)
 class Hub(ImageSource):
     """A data set with an image and a label column, read through Hugging Face ``datasets``.

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from trigan.components import component
 from trigan.data.sources.assemble import Item, Part
 from trigan.data.sources.image_source import ImageSource, file_stamps
 from trigan.errors import DataError
 
 
+@component("data/npz@1")
 @dataclass(frozen=True)
 class Npz(ImageSource):
     """One ``.npz`` file (MedMNIST: Yang et al. 2023, arXiv 2110.14795).

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trigan.components import component
 from trigan.errors import ConfigError
 
 
+@component("imbalance/exponential@1")
 @dataclass(frozen=True)
 class Exponential:
     """Exponential imbalance.
@@ -29,6 +31,7 @@ class Exponential:
         return self.ratio ** (-np.arange(classes) / max(1, classes - 1))
 
 
+@component("imbalance/step@1")
 @dataclass(frozen=True)
 class Step:
     """Step imbalance.

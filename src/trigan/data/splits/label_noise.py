@@ -4,9 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trigan.components import component
 from trigan.errors import ConfigError
 
 
+@component("label_noise/symmetric@1")
 @dataclass(frozen=True)
 class Symmetric:
     """A changed label becomes any of the other K - 1 classes, each with the same chance.
@@ -29,6 +31,7 @@ class Symmetric:
         return noisy
 
 
+@component("label_noise/pair@1")
 @dataclass(frozen=True)
 class Pair:
     """A changed label becomes the next class, k -> k + 1 mod K (Han et al. 2018, co-teaching, arXiv 1804.06872).

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from trigan.components import component
 from trigan.data.splits.imbalance import Exponential, Step
 from trigan.data.splits.label_noise import Pair, Symmetric
 from trigan.errors import ConfigError, DataError
@@ -15,6 +16,7 @@ WITHIN_SHARE, LARGE_SHARE = 0.2, 1 / 6
 TOO_FEW_TO_VALIDATE = 10
 
 
+@component("regime/drawn@1")
 @dataclass(frozen=True)
 class Regime:
     """The label regime of a run; it applies to everything but the test set.

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from trigan.components import component
 from trigan.data.splits import split_file
 from trigan.data.splits.split_file import SplitFile
 from trigan.data.splits.splitter import Draw, Parts, Splitter
@@ -30,6 +31,7 @@ def content_digest(split: str | None) -> str:
     return read_split(split).digest
 
 
+@component("regime/from_file@1")
 @dataclass(frozen=True)
 class Frozen:
     """The regime of a split file: which images train, validate, stay unlabelled and test, and with which labels.

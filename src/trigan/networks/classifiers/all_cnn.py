@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from trigan.components import component
 from trigan.networks.classifiers.classifier import Classifier
 from trigan.networks.initialization import initialize_rectified
 from trigan.networks.random_layers import Dropout, require_share
@@ -17,6 +18,7 @@ from trigan.networks.shapes import Shapes, require_supported
 from trigan.networks.weight_norm import WeightNormConv2d, require_std
 
 
+@component("classifier/all_cnn@1")
 @dataclass(frozen=True)
 class AllCNN:
     """Three convolutions, three of twice the width, each third with stride 2; one more, two of 1x1, mean over the map.

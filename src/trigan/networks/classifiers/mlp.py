@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.networks.classifiers.classifier import Classifier
 from trigan.networks.random_layers import GaussianNoise, NoisyLinear
@@ -18,6 +19,7 @@ from trigan.networks.shapes import Shapes, require_supported
 from trigan.networks.weight_norm import WeightNormLinear, require_std
 
 
+@component("classifier/mlp@1")
 @dataclass(frozen=True)
 class MLP:
     """Pixels -> hidden layers with ReLU -> logits; ``embed`` is the last hidden layer, before its noise.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trigan.components import component
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.classifiers.classifier import Classifier
 from trigan.networks.initialization import initialize_rectified
@@ -45,6 +46,7 @@ def _stem(channels: int, width: int, size: int) -> list[nn.Module]:
     return [conv, BatchNorm2d(width), nn.ReLU(inplace=True), nn.MaxPool2d(3, stride=2, padding=1)]
 
 
+@component("classifier/resnet18@1")
 @dataclass(frozen=True)
 class ResNet18:
     """Four pairs of basic blocks of ``width``, 2x, 4x and 8x ``width``, then the mean over the map.

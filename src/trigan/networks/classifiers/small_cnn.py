@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.classifiers.classifier import Classifier
@@ -30,6 +31,7 @@ def _stem(channels: int, width: int, size: int) -> list[nn.Module]:
     return layers
 
 
+@component("classifier/small_cnn@1")
 @dataclass(frozen=True)
 class SmallCNN:
     """3x3 convolutions with batch norm and ReLU: stem, blocks of ``width``, 2x and 4x ``width``, mean over the map.

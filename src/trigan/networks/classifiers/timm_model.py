@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d, frozen_statistics, own_statistics
 from trigan.networks.classifiers.classifier import Classifier
@@ -49,6 +50,7 @@ def _with_our_batch_norm(setting: str, module: nn.Module) -> nn.Module:
     return nn.Sequential(ours, *after) if after else ours
 
 
+@component("classifier/timm@1")
 @dataclass(frozen=True)
 class TimmModel:
     """timm's network ``name``, without its own last layer; the one behind it is ours.

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.classifiers.classifier import Classifier
@@ -51,6 +52,7 @@ class _Activated(nn.Module):
         return F.relu(self.norm(x), inplace=True)
 
 
+@component("classifier/wide_resnet@1")
 @dataclass(frozen=True)
 class WideResNet:
     """WRN-depth-widening: three groups of blocks at full, half and a quarter of the size, then the mean over the map.

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.networks.gans.dcgan import DCGAN
 from trigan.networks.gans.gan import Generator
@@ -56,6 +57,7 @@ class JointJudge(nn.Module):
         return self.logit(pieces.view(len(pieces), -1, PIECES).amax(2))
 
 
+@component("architecture/cgan@1")
 @dataclass(frozen=True)
 class CGAN(DCGAN):
     """DCGAN whose G draws an image for a label, and whose D judges the pair of image and label.

@@ -5,6 +5,7 @@ from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
+from trigan.components import component
 from trigan.networks.gans.convolutional import Trunk, Upsampler
 from trigan.networks.gans.gan import Discriminator, Generator
 from trigan.networks.initialization import initialize_normal
@@ -33,6 +34,7 @@ class LinearJudge(nn.Module):
         return self.logit(features)
 
 
+@component("architecture/dcgan@1")
 @dataclass(frozen=True)
 class DCGAN:
     """Strided and transposed convolutions, batch norm, ReLU in G, LeakyReLU(0.2) in D, tanh, weights N(0, 0.02).

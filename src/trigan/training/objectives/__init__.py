@@ -1,5 +1,6 @@
 """The games that G, D and C can play together; one file each."""
 
+from trigan.components import component
 from trigan.networks.gans.gan import Architecture
 from trigan.training.objectives.bad_gan import BadGAN
 from trigan.training.objectives.conditional import Conditional
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 
+@component("objective/auto@1")
 def base_form(architecture: Architecture) -> Game:
     """The game that fits: three players on pairs where G and D take labels, K+1 with feature matching elsewhere."""
     return Conditional() if architecture.conditional else FeatureMatching()

@@ -6,6 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
+from trigan.components import component
 from trigan.losses.entropy import conditional_entropy
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.losses.pull_away import moments, pull_away
@@ -19,6 +20,7 @@ from trigan.training.range_checks import require
 from trigan.training.step import Step
 
 
+@component("objective/bad_gan@1")
 @dataclass(frozen=True)
 class BadGAN:
     """Feature matching's game, with C sure of unlabelled images and G kept from drawing one thing.

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from trigan.components import component
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.losses.triple_gan_losses import pair_discriminator
 from trigan.networks.gans.gan import Architecture
@@ -16,6 +17,7 @@ from trigan.training.stages.classifier_stage import labelled_loss
 from trigan.training.step import Step
 
 
+@component("objective/conditional@1")
 @dataclass(frozen=True)
 class Conditional:
     """C labels unlabelled images, G draws images for labels, D tells labelled pairs from both.

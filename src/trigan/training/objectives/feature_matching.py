@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from trigan.components import component
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.losses.semi_supervised import feature_matching
 from trigan.networks.gans.gan import Architecture
@@ -16,6 +17,7 @@ from trigan.training.range_checks import require
 from trigan.training.step import Step
 
 
+@component("objective/feature_matching@1")
 @dataclass(frozen=True)
 class FeatureMatching:
     """C is also D: an image is real with probability Z / (Z + 1), Z = sum of exp of its K logits.

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from trigan.components import component
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.losses.pseudo_label import gated_condition, gated_pseudo_label
 from trigan.networks.batchnorm import frozen_statistics
@@ -17,6 +18,7 @@ from trigan.training.stages.gan_stage import Adversarial
 from trigan.training.step import Step
 
 
+@component("objective/ec_gan@1")
 @dataclass(frozen=True)
 class PseudoLabel:
     """L_C = CE(C(x), y) + weight * CE(C(G(z)), argmax C(G(z))) * 1[max p > threshold]; G and D play as ever.

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from trigan.components import component
 from trigan.data.augmentation import Augmentation
 from trigan.data.mixing import Mix
 from trigan.errors import ConfigError
@@ -49,6 +50,7 @@ class Game(Protocol):
         ...
 
 
+@component("schedule/ramp@1")
 @dataclass(frozen=True)
 class Ramp:
     """A term's weight over a fit: 0 until ``start``, then linearly to 1 over ``length`` (both shares of the fit)."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
+from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.networks.batchnorm import frozen_statistics
@@ -17,6 +18,7 @@ from trigan.training.stages.classifier_stage import labelled_loss
 from trigan.training.step import Step
 
 
+@component("objective/acgan@1")
 @dataclass(frozen=True)
 class ACGAN:
     """AC-GAN (Odena et al. 2017, arXiv 1610.09585, section 3): the judge also names the class, and G draws for a label.
@@ -43,6 +45,7 @@ class ACGAN:
         return _Play(table, Weights(1.0, self.weight, self.weight if self.on_generated else 0.0, self.weight))
 
 
+@component("objective/shared_network@1")
 @dataclass(frozen=True)
 class SharedTrunk:
     """EC-GAN's variant with a shared network (Haque 2020, arXiv 2012.15864).

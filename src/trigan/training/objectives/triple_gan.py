@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from trigan.components import component
 from trigan.losses.entropy import conditional_entropy, uneven_average
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.losses.triple_gan_losses import pair_discriminator
@@ -18,6 +19,7 @@ from trigan.training.stages.classifier_stage import labelled_loss
 from trigan.training.step import Step
 
 
+@component("objective/triple_gan@1")
 @dataclass(frozen=True)
 class TripleGAN:
     """C labels unlabelled images, G draws images for labels, D tells true pairs from both.

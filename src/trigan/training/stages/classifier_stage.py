@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trigan.components import component
 from trigan.data.augmentation import Augmentation
 from trigan.data.inputs import Inputs
 from trigan.data.mixing import Mix
 from trigan.data.types import DataSpec
-from trigan.identity import IF_SET
 from trigan.losses.mixed_labels import mixed_cross_entropy
 from trigan.networks.classifiers.classifier import ClassifierFactory
 from trigan.training.ema import EMA
@@ -26,6 +26,7 @@ from trigan.training.stages.criteria import Balance, NoBalance, Term
 from trigan.training.step import Step
 
 
+@component("criterion/supervised@1")
 @dataclass(frozen=True)
 class Supervised:
     """Objective: cross-entropy on labelled images, as C sees them through the augmentation, plus the terms."""
@@ -91,6 +92,7 @@ def _mixed_loss(
     return loss
 
 
+@component("stage/classifier@1")
 @dataclass(frozen=True)
 class ClassifierStage:
     """Train a classifier; it is kept as its running average, settled on real training images.
@@ -108,7 +110,7 @@ class ClassifierStage:
     terms: tuple[Term, ...] = ()
     selection: Selection = field(default_factory=Selection)
     clip: float | None = None
-    mix: Mix | None = field(default=None, metadata=IF_SET)
+    mix: Mix | None = None
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "steps", self.steps, "at least 1")

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trigan.components import component
 from trigan.data.augmentation import Augmentation
 from trigan.losses.pi_model import rise, squared_difference
 from trigan.losses.pseudo_label import consistency
@@ -33,6 +34,7 @@ class Balance(Protocol):
         ...
 
 
+@component("balance/none@1")
 @dataclass(frozen=True)
 class NoBalance:
     """Images as they come, every error alike."""
@@ -44,6 +46,7 @@ class NoBalance:
         return None
 
 
+@component("balance/class_weights@1")
 @dataclass(frozen=True)
 class ClassWeights:
     """Each class's errors count in inverse proportion to its size: N / (K n_k)."""
@@ -56,6 +59,7 @@ class ClassWeights:
         return len(labels) / (classes * counts.float())
 
 
+@component("balance/resampling@1")
 @dataclass(frozen=True)
 class Resampling:
     """Random oversampling: classes are drawn equally often, images within a class likewise."""
@@ -84,6 +88,7 @@ class Term(Protocol):
     def __call__(self, step: Step, network: nn.Module) -> Tensor: ...
 
 
+@component("criterion/extra_images@1")
 @dataclass(frozen=True)
 class Extra:
     """Cross-entropy on extra labelled images (synthetic or pseudo-labelled), times ``weight``.
@@ -116,6 +121,7 @@ class Extra:
         return self.weight * loss
 
 
+@component("criterion/fixmatch@1")
 @dataclass(frozen=True)
 class FixMatch:
     """FixMatch (Sohn et al. 2020, arXiv 2001.07685, eq. 4): a weak view's label, where sure, for a strong view."""
@@ -149,6 +155,7 @@ class FixMatch:
         return self.weight * loss
 
 
+@component("criterion/pi_model@1")
 @dataclass(frozen=True)
 class PiModel:
     """The Pi-model (Laine & Aila 2017, arXiv 1610.02242): C should answer alike to two views of an unlabelled image.

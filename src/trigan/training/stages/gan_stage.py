@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from trigan.components import component
 from trigan.data.augmentation import Augmentation, NoAugmentation
 from trigan.data.inputs import Inputs
 from trigan.data.types import DataSpec
@@ -22,6 +23,7 @@ from trigan.training.stage import Context
 from trigan.training.step import Batch, Step
 
 
+@component("stage/gan_settings@1")
 @dataclass(frozen=True)
 class Adversarial:
     """Objective: D tells real from fake, G makes D err; ``loss.discriminator_steps`` D updates for one of G.
@@ -92,6 +94,7 @@ def refuse_penalty_through_batch_norm(architecture: Architecture, loss: Adversar
         )
 
 
+@component("stage/gan@1")
 @dataclass(frozen=True)
 class GANStage:
     """Train a GAN: unconditional on images, or label-conditional on labelled images.

@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import nn
 
+from trigan.components import component
 from trigan.data.augmentation import Augmentation, NoAugmentation
 from trigan.data.inputs import Inputs
 from trigan.data.mixing import Mix
 from trigan.data.types import DataSpec
-from trigan.identity import IF_SET
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.networks.classifiers.classifier import ClassifierFactory
 from trigan.networks.classifiers.two_heads import TwoHeads
@@ -32,6 +32,7 @@ from trigan.training.stages.gan_stage import refuse_penalty_through_batch_norm
 GAMES_STREAMS = ("labelled", "unlabelled")
 
 
+@component("stage/joint@1")
 @dataclass(frozen=True)
 class JointStage:
     """Play ``objective``; inputs are ``labelled``, ``unlabelled`` (all training images) and ``validation`` if any.
@@ -53,8 +54,8 @@ class JointStage:
     view: Augmentation = field(default_factory=NoAugmentation)
     ema: EMA | None = field(default_factory=EMA)
     selection: Selection = field(default_factory=Selection)
-    consistency: Term | None = field(default=None, metadata=IF_SET)
-    mix: Mix | None = field(default=None, metadata=IF_SET)
+    consistency: Term | None = None
+    mix: Mix | None = None
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, "steps", self.steps, "at least 1")

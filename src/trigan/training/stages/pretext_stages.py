@@ -10,6 +10,7 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from trigan.components import component
 from trigan.data.augmentation import Augmentation
 from trigan.data.inputs import Inputs
 from trigan.data.types import DataSpec
@@ -40,6 +41,7 @@ class PretextStage(Stage, Protocol):
         ...
 
 
+@component("pretext/denoising@1")
 @dataclass(frozen=True)
 class Denoising:
     """Objective: the clean image from one with Gaussian noise of standard deviation ``noise``, cut off at [-1, 1]."""
@@ -63,6 +65,7 @@ class Denoising:
         return loss
 
 
+@component("pretext/contrast@1")
 @dataclass(frozen=True)
 class Contrast:
     """Objective: of all views in the batch, an image's two views are each other's nearest (NT-Xent)."""
@@ -91,6 +94,7 @@ class Contrast:
         return loss
 
 
+@component("stage/autoencoder@1")
 @dataclass(frozen=True)
 class AutoencoderStage:
     """Train a denoising autoencoder: D's maps encode, the body of the architecture's G decodes.
@@ -129,6 +133,7 @@ class AutoencoderStage:
         return {PLAYER: self.architecture.discriminator(spec).eval()}
 
 
+@component("stage/simclr@1")
 @dataclass(frozen=True)
 class SimCLRStage:
     """Train D's maps by SimCLR (Chen et al. 2020, arXiv 2002.05709): two views, a head of two layers, NT-Xent.

@@ -1,0 +1,158 @@
+"""Stable identifiers: a class that moves or gets a further argument keeps every hash; a changed default is noticed."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trigan.components import component, identifier_of, index, located, with_identifiers, with_targets
+from trigan.errors import ConfigError
+from trigan.identity import defaults_of, describe
+
+ROOT = Path(__file__).parents[1]
+FIELDS = Path(__file__).with_name("component_fields.json")
+
+#: Prints run hashes and stage hashes of a few runs that name many components.
+HASHES = """
+import json
+from trigan.config.compose import compose
+from trigan.identity import digest
+runs = [["strategy=joint"], ["strategy=augment", "architecture=cgan"], ["strategy=features"], ["strategy=baseline"]]
+composed = [compose(words) for words in runs]
+print(json.dumps([[one.run_hash("f"), digest(one.build().strategy)] for one in composed]))
+"""
+
+
+def hashes(tree: Path) -> list[list[str]]:
+    environment = {**os.environ, "PYTHONPATH": str(tree / "src"), "OMP_NUM_THREADS": "1"}
+    said = subprocess.run(
+        [sys.executable, "-P", "-c", HASHES], capture_output=True, text=True, check=True, env=environment, cwd=tree
+    )
+    found: list[list[str]] = json.loads(said.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def before() -> list[list[str]]:
+    return hashes(ROOT)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of the source that a test may change."""
+    for name in ("src", "conf"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    return tmp_path
+
+
+def replace(tree: Path, pattern: str, replacement: str) -> None:
+    """Replace a pattern in every file of the copy; at least one must have it."""
+    changed = 0
+    for path in [*tree.rglob("*.py"), *tree.rglob("*.yaml")]:
+        text, count = re.subn(pattern, replacement, path.read_text())
+        if count:
+            path.write_text(text)
+            changed += count
+    assert changed
+
+
+def test_a_class_that_is_moved_and_renamed_keeps_all_hashes(tree: Path, before: list[list[str]]) -> None:
+    gans = tree / "src/trigan/networks/gans"
+    (gans / "dcgan.py").rename(tree / "src/trigan/networks/deep.py")
+    replace(tree, r"trigan\.networks\.gans\.dcgan\b", "trigan.networks.deep")
+    replace(tree, r"\bDCGAN\b", "DeepGAN")
+    replace(tree, r"\bFeatureMatching\b", "MatchedFeatures")
+    assert hashes(tree) == before
+
+
+def test_a_further_field_with_a_default_keeps_all_hashes(tree: Path, before: list[list[str]]) -> None:
+    replace(tree, r"(class DCGAN:\n(?:.*\n)*?)(    width: int)", r"\1    further: float = 1.5\n\2")
+    replace(tree, r"(class Adam(?:.*\n)*?)(    betas: )", r"\1    further: float = 1.5\n\2")
+    assert hashes(tree) == before
+
+
+def test_another_version_of_a_component_is_another_run(tree: Path, before: list[list[str]]) -> None:
+    replace(tree, r'"classifier/small_cnn@1"', '"classifier/small_cnn@2"')
+    assert not {run for run, _ in hashes(tree)} & {run for run, _ in before}
+
+
+def test_every_identifier_names_what_carries_it() -> None:
+    assert len(index()) > 100
+    assert {identifier: identifier_of(located(path)) for identifier, path in index().items()} == {
+        identifier: identifier for identifier in index()
+    }
+
+
+def test_every_target_of_the_configs_has_an_identifier() -> None:
+    words = [path.read_text() for path in (ROOT / "conf").rglob("*.yaml")]
+    targets = {target for text in words for target in re.findall(r"_target_: (trigan\.[\w.]+)", text)}
+    assert len(targets) > 80
+    assert not [target for target in targets if identifier_of(located(target)) is None]
+
+
+def test_no_default_changes_without_a_version() -> None:
+    """Hashes leave out what equals a default, so another default must come with another version of the component.
+
+    New components and new fields are added to the file with ``python tests/test_components.py``.
+    """
+    known, found = json.loads(FIELDS.read_text()), fields()
+    for identifier, defaults in known.items():
+        if identifier in found:
+            now = found[identifier]
+            changed = {name: now.get(name) for name, value in defaults.items() if now.get(name, "absent") != value}
+            assert not changed, f"{identifier}: {changed}; give it the next version, or leave the defaults"
+    assert found == known, "run python tests/test_components.py"
+
+
+def fields() -> dict[str, dict[str, object]]:
+    return {identifier: defaults_of(located(path)) for identifier, path in sorted(index().items())}
+
+
+def test_a_record_names_components_and_is_built_again() -> None:
+    config = {"a": [{"_target_": "trigan.networks.gans.dcgan.DCGAN", "width": 8}], "b": {"_target_": "torch.nn.ReLU"}}
+    stored = with_identifiers(config)
+    assert stored == {"a": [{"_id_": "architecture/dcgan@1", "width": 8}], "b": {"_target_": "torch.nn.ReLU"}}
+    assert with_targets(stored) == config
+
+
+def test_a_record_of_another_version_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match=r"architecture/dcgan@9: this trigan has architecture/dcgan@1"):
+        with_targets({"_id_": "architecture/dcgan@9"})
+    with pytest.raises(ConfigError, match="no component"):
+        with_targets({"_id_": "architecture/unheard_of@1"})
+
+
+@pytest.mark.parametrize("identifier", ["dcgan@1", "architecture/dcgan", "architecture/dcgan@0", "a b/c@1", ""])
+def test_identifiers_have_one_form(identifier: str) -> None:
+    with pytest.raises(ValueError, match="form"):
+        component(identifier)
+
+
+def test_a_module_of_the_users_own_counts_by_its_source(tmp_path: Path) -> None:
+    code = "import functools, sys; sys.path.insert(0, '.'); from own import net; from trigan.identity import digest\n"
+    code += "print(digest(functools.partial(net.Net, 1)))"
+    found = []
+    for text in ("class Net: ...\n", "class Net:\n    pass\n", "class Net: ...\n"):
+        (tmp_path / "own").mkdir(exist_ok=True)
+        (tmp_path / "own" / "net.py").write_text(text)
+        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+        found.append(said.stdout)
+    assert found[0] != found[1]
+    assert found[0] == found[2]
+
+
+def test_a_class_of_ours_without_an_identifier_is_refused() -> None:
+    from trigan.data.splits.splitter import Parts
+
+    with pytest.raises(TypeError, match="no @component identifier"):
+        describe({"part": Parts})
+
+
+if __name__ == "__main__":
+    FIELDS.write_text(json.dumps(fields(), indent=1, sort_keys=True) + "\n")
