@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from trigan.errors import ConfigError
-from trigan.execution.launchers import Job
+from trigan.execution.job import Job
 from trigan.search import trial_accounting
 from trigan.search.heartbeat import Presence
 from trigan.search.metric import Metric

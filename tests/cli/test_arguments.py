@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from trigan.commands.arguments import shell_line
+from trigan.execution.shell import shell_line
 
 WORDS = [
     "plain",

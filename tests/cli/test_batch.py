@@ -14,8 +14,9 @@ from trigan import PROTOCOL_VERSION
 from trigan.commands.main import main
 from trigan.config.compose import Composer
 from trigan.execution.batch import Summary, run_batch
-from trigan.execution.launchers import ForkLauncher, Job
-from trigan.execution.pool import TIMED_OUT, Ended, Pool
+from trigan.execution.job import TIMED_OUT, Ended, Job
+from trigan.execution.launchers import ForkLauncher
+from trigan.execution.pool import Pool
 from trigan.execution.progress import Count, Lines
 from trigan.execution.workers import Crew
 from trigan.records import failure

@@ -21,9 +21,10 @@ from trigan.commands.main import main
 from trigan.config.settings import Needs
 from trigan.errors import ConfigError, TriganError
 from trigan.execution import backends, cluster_node
-from trigan.execution.backends import Choice, engine, split
+from trigan.execution.backends import Choice, split
+from trigan.execution.batch import engine
 from trigan.execution.cluster_node import Task
-from trigan.execution.launchers import Job
+from trigan.execution.job import Job
 from trigan.execution.workers import Crew
 from trigan.records import failure
 

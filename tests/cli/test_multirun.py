@@ -8,8 +8,7 @@ import pytest
 from trigan.commands.main import main
 from trigan.config.compose import Composer
 from trigan.errors import ConfigError
-from trigan.execution.launchers import Job
-from trigan.execution.pool import Ended
+from trigan.execution.job import Ended, Job
 from trigan.execution.workers import Crew
 from trigan.studies.multirun import expand
 

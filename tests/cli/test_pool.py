@@ -14,8 +14,9 @@ import pytest
 from rich.console import Console
 
 from trigan.errors import TriganError
-from trigan.execution.launchers import ExecLauncher, ForkLauncher, Job, Launcher
-from trigan.execution.pool import Ended, Interrupted, Pool, cores, log_name
+from trigan.execution.job import Ended, Job, log_name
+from trigan.execution.launchers import ExecLauncher, ForkLauncher, Launcher
+from trigan.execution.pool import Interrupted, Pool, cores
 from trigan.execution.progress import Count, Lines, TerminalBar, duration
 
 

@@ -12,7 +12,8 @@ from trigan.config.settings import Needs
 from trigan.errors import ConfigError
 from trigan.execution import workers
 from trigan.execution.gpus import VARIABLE, Slots, visible
-from trigan.execution.launchers import ExecLauncher, ForkLauncher, Job
+from trigan.execution.job import Job
+from trigan.execution.launchers import ExecLauncher, ForkLauncher
 from trigan.execution.workers import Crew
 
 

@@ -16,8 +16,7 @@ from trigan.commands import study as study_command
 from trigan.commands.main import main
 from trigan.config.compose import Composer
 from trigan.errors import ConfigError
-from trigan.execution.launchers import Job
-from trigan.execution.pool import Ended
+from trigan.execution.job import Ended, Job
 from trigan.execution.workers import Crew
 from trigan.records import failure
 from trigan.studies.plan import Plan, quoted

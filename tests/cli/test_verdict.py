@@ -13,8 +13,7 @@ from record_makers import make_record
 
 from trigan.commands.main import main
 from trigan.config.compose import Composer
-from trigan.execution.launchers import Job
-from trigan.execution.pool import Ended
+from trigan.execution.job import Ended, Job
 from trigan.execution.workers import Crew
 
 SCORES = {"baseline: classic": 0.80, "baseline: FixMatch": 0.83, "joint: feature matching": 0.88}

@@ -63,7 +63,7 @@ def test_the_stage_weighs_its_errors() -> None:
     """The loss by hand, one image after the other."""
     stage = classifier_stage(classifier=PlainClassifier(), augmentation=NoAugmentation(), balance=ClassWeights())
     module = built(stage, _lopsided())
-    step = Step(module, 0, 0, False)
+    step = Step(module.step_context, 0, 0, False)
     loss = module.objective.loss(step)  # type: ignore[attr-defined]
     batch = step.batch("labelled")
     logits = module.networks["classifier"](batch.images)
@@ -78,7 +78,7 @@ def _with_term(term: Term, stream: str, images: Tensor, labels: Tensor | None = 
     stage = classifier_stage(terms=(term,))
     module = built(stage, {**inputs_for(stage), stream: Input(images, labels)})
     module.networks.train()
-    return module, Step(module, 0, 0, False)
+    return module, Step(module.step_context, 0, 0, False)
 
 
 def _noise(count: int) -> Tensor:
@@ -112,7 +112,7 @@ def test_fixmatch_by_hand(threshold: float) -> None:
     term = FixMatch(NoAugmentation(), TURNED, threshold, weight=0.5)
     stage = classifier_stage(classifier=PlainClassifier(), terms=(term,))
     module = built(stage, {**inputs_for(stage), "unlabelled": Input(_noise(64))})
-    step, network = Step(module, 0, 0, False), module.networks["classifier"]
+    step, network = Step(module.step_context, 0, 0, False), module.networks["classifier"]
     loss = term(step, network)
     batch = step.batch("unlabelled")
     assert len(batch.images) == term.rows(16) == 32
@@ -134,7 +134,7 @@ def test_the_pi_model_by_hand(share: float) -> None:
     term = PiModel(TURNED, weight=4.0, ramp_up=0.5)
     stage = classifier_stage(8, classifier=PlainClassifier(), terms=(term,))
     module = built(stage, {**inputs_for(stage), "unlabelled": Input(_noise(64))})
-    step, network = Step(module, round(share * 4), 0, False), module.networks["classifier"]
+    step, network = Step(module.step_context, round(share * 4), 0, False), module.networks["classifier"]
     batch = step.batch("unlabelled")
     assert len(batch.images) == term.rows(16) == 16
     views = [TURNED(batch.images, batch.draws, name) for name in ("one", "other")]

@@ -34,7 +34,7 @@ def _losses(module: PlayersModule, step: Step) -> dict[str, Tensor]:
 def _at_play(game: Game, **changes: object) -> tuple[PlayersModule, Step]:
     module = built(joint_stage(game, **PLAIN, **changes), settings=DOUBLE)
     module.networks.train()
-    return module, Step(module, 0, 0, True)
+    return module, Step(module.step_context, 0, 0, True)
 
 
 def _judge(network: nn.Module, images: Tensor) -> Tensor:
@@ -76,12 +76,12 @@ def test_both_heads_and_the_trunk_learn_and_g_hears_both() -> None:
     gradients = {}
     for game in (ACGAN(1.0), ACGAN(1e-9)):
         module, step = _at_play(game)
-        module.let_move("classifier")
+        module.step_context.trainable.switch_to("classifier")
         module.updates[0].loss(step).backward()
         network = module.networks["classifier"]
         if game.weight == 1.0:
             assert all(float(w.grad.abs().sum()) > 0 for w in network.parameters())  # type: ignore[union-attr]
-        module.let_move("generator")
+        module.step_context.trainable.switch_to("generator")
         module.updates[1].loss(step).backward()
         found = [w.grad.flatten() for w in module.networks["generator"].parameters() if w.grad is not None]
         gradients[game.weight] = torch.cat(found)
@@ -194,7 +194,7 @@ def test_real_and_generated_images_are_judged_in_the_same_view(game: Game) -> No
     """A view of real images alone would tell D which are real (Zhao et al. 2020, section 3.1)."""
     module = built(joint_stage(game, view=_Marked(), augmentation=NoAugmentation()))
     module.networks.train()
-    step = Step(module, 0, 0, True)
+    step = Step(module.step_context, 0, 0, True)
     apart = "discriminator" in game.players
     judge = module.networks["discriminator" if apart else "classifier"]
     body = judge.trunk if apart else getattr(judge, "classifier", judge).body  # type: ignore[union-attr]

@@ -42,8 +42,8 @@ def test_each_pass_layer_and_step_has_numbers_of_its_own() -> None:
     def numbers(step: Step, layer: str = "classifier.a") -> torch.Tensor:
         return step.layer_draws(layer, 16).normal("layer", 5)
 
-    step = Step(module, 0, 0, False)
+    step = Step(module.step_context, 0, 0, False)
     first, second, other = numbers(step), numbers(step), numbers(step, "classifier.b")
-    later = numbers(Step(module, 1, 0, False))
+    later = numbers(Step(module.step_context, 1, 0, False))
     assert len({tuple(draw.flatten().tolist()) for draw in (first, second, other, later)}) == 4
-    assert torch.equal(numbers(Step(module, 0, 0, False)), first)
+    assert torch.equal(numbers(Step(module.step_context, 0, 0, False)), first)

@@ -23,7 +23,7 @@ def test_the_loss_by_hand(name: str) -> None:
     """One image after the other: the row, its partner, their shares and their classes' weights."""
     stage = classifier_stage(classifier=PlainClassifier(), mix=MIXES[name], balance=ClassWeights())
     module = built(stage)
-    step = Step(module, 2, 0, False)
+    step = Step(module.step_context, 2, 0, False)
     loss = module.objective.loss(step)  # type: ignore[attr-defined]
     stream, network = module.streams["labelled"], module.networks["classifier"]
     images, labels = stream.at(2)
@@ -70,5 +70,5 @@ def test_every_game_mixes_its_labelled_images(game: FeatureMatching | PseudoLabe
         module = built(joint_stage(game, augmentation=NoAugmentation(), mix=mix))
         update = next(one for one in module.updates if one.player == "classifier")
         torch.manual_seed(0)
-        losses.append(update.loss(Step(module, 0, 0, False)).detach())
+        losses.append(update.loss(Step(module.step_context, 0, 0, False)).detach())
     assert not torch.equal(*losses)

@@ -29,7 +29,7 @@ def test_the_conditional_game_is_that_of_its_paper(alpha: float, paid: PaidLabel
     stage = joint_stage(Conditional(alpha=alpha, pair_weight=0.2, ramp=NOW, labels=paid), view=NoAugmentation())
     module = built(stage, settings=TrainerSettings(precision="64-true"))
     module.networks.train()
-    step = Step(module, 0, 0, True)
+    step = Step(module.step_context, 0, 0, True)
     judge, classifier = module.networks["discriminator"], module.networks["classifier"]
     labelled, unlabelled, fakes = step.batch("labelled"), step.batch("unlabelled"), step.fakes()
 

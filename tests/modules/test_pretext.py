@@ -54,10 +54,10 @@ def test_the_loss_falls(name: str) -> None:
     stage = STAGES[name](40)
     inputs = {"real": Input(view().training_images[:16])}
     module = built(stage, inputs)
-    losses = [float(module.objective.loss(Step(module, 0, 0, False)).detach())]
+    losses = [float(module.objective.loss(Step(module.step_context, 0, 0, False)).detach())]
     after, _ = fitted(stage, inputs=inputs)
     after.networks.train()
-    losses.append(float(after.objective.loss(Step(after, 0, 0, False)).detach()))
+    losses.append(float(after.objective.loss(Step(after.step_context, 0, 0, False)).detach()))
     assert losses[1] < 0.8 * losses[0]
 
 
@@ -75,7 +75,7 @@ def test_what_denoising_asks_for() -> None:
     met: list[torch.Tensor] = []
     for noise in (0.0, 0.5):
         module = built(replace(autoencoder_stage(), noise=noise))
-        step = Step(module, 0, 0, False)
+        step = Step(module.step_context, 0, 0, False)
         network = step.network("discriminator")
         network.register_forward_pre_hook(lambda _, given: met.append(given[0]))
         loss = module.objective.loss(step)
@@ -98,7 +98,7 @@ def test_what_is_shown_is_counted() -> None:
 
 def test_contrast_is_between_two_views_of_the_same_images() -> None:
     module = built(simclr_stage())
-    step = Step(module, 0, 0, False)
+    step = Step(module.step_context, 0, 0, False)
     network, real = step.network("discriminator"), step.batch("real")
     turned = simclr_stage().augmentation
     first, second = (turned(real.images, real.draws, f"{name} view") for name in ("first", "second"))
@@ -108,7 +108,7 @@ def test_contrast_is_between_two_views_of_the_same_images() -> None:
     wanted = nt_xent(projected[:16], projected[16:], 0.5)
     assert float(module.objective.loss(step).detach()) == pytest.approx(float(wanted))
     plain = built(replace(simclr_stage(), augmentation=NoAugmentation()))
-    assert float(plain.objective.loss(Step(plain, 0, 0, False)).detach()) < float(wanted)
+    assert float(plain.objective.loss(Step(plain.step_context, 0, 0, False)).detach()) < float(wanted)
 
 
 @pytest.mark.parametrize("architecture", [DCGAN(width=4, latent=6), CGAN(width=4, latent=6, label_code=5)])

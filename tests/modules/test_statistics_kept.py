@@ -89,7 +89,7 @@ def test_further_images_move_no_statistics_of_the_classifier(term: str) -> None:
         classifier_stage(terms=(FixMatch(NoAugmentation(), TURNED),)), {**inputs, "unlabelled": Input(noise)}
     )
     network, ledger = module.networks["classifier"], _Ledger(module.networks["classifier"])
-    step = Step(module, 0, 0, False)
+    step = Step(module.step_context, 0, 0, False)
     with ledger.open():
         module.objective.terms[0](step, network)  # type: ignore[attr-defined]
     weak = [moved for images, moved in ledger.seen if torch.equal(images, step.batch("unlabelled").images)]

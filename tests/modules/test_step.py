@@ -30,13 +30,13 @@ def _drawn(step: Step, stream: str, total: int) -> dict[str, Tensor]:
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_draws_of_all_ranks_are_those_of_one(monkeypatch: pytest.MonkeyPatch, size: int, accumulate: int) -> None:
     module = built(gan_stage())
-    whole = _drawn(Step(module, 3, 0, False), "real", 16)
+    whole = _drawn(Step(module.step_context, 3, 0, False), "real", 16)
     shares: list[dict[str, Tensor]] = []
     for part in range(accumulate):  # a micro-batch is the same rows, however many ranks share it
         for rank in range(size):
             _as_rank(monkeypatch, rank, size)
             module = built(gan_stage(), settings=TrainerSettings(accumulate=accumulate))
-            shares.append(_drawn(Step(module, 3, part, False), "real", 16))
+            shares.append(_drawn(Step(module.step_context, 3, part, False), "real", 16))
     assert len(shares) == size * accumulate
     for kind, value in whole.items():
         assert torch.equal(torch.cat([share[kind] for share in shares]), value)
@@ -46,11 +46,11 @@ def test_batches_of_two_ranks_are_those_of_one(monkeypatch: pytest.MonkeyPatch) 
     for name, stage in OBJECTIVES.items():
         module = built(stage())
         for stream in module.streams:
-            whole = Step(module, 7, 0, False).batch(stream)
+            whole = Step(module.step_context, 7, 0, False).batch(stream)
             halves = []
             for rank in (0, 1):
                 _as_rank(monkeypatch, rank, 2)
-                halves.append(Step(built(stage()), 7, 0, False).batch(stream))
+                halves.append(Step(built(stage()).step_context, 7, 0, False).batch(stream))
             monkeypatch.undo()
             assert torch.equal(torch.cat([half.images for half in halves]), whole.images), (name, stream)
             if whole.labels is not None:
@@ -62,11 +62,11 @@ def test_batches_of_two_ranks_are_those_of_one(monkeypatch: pytest.MonkeyPatch) 
 def test_streams_and_steps_and_seeds_differ() -> None:
     module = built(gan_stage())
     seen = [
-        Step(module, 3, 0, False).draws("real", 16).normal("z", 3),
-        Step(module, 4, 0, False).draws("real", 16).normal("z", 3),
-        Step(module, 3, 0, False).draws("fakes", 16).normal("z", 3),
-        Step(module, 3, 0, False).draws("real", 16).normal("other", 3),
-        Step(built(gan_stage(), seed=1), 3, 0, False).draws("real", 16).normal("z", 3),
+        Step(module.step_context, 3, 0, False).draws("real", 16).normal("z", 3),
+        Step(module.step_context, 4, 0, False).draws("real", 16).normal("z", 3),
+        Step(module.step_context, 3, 0, False).draws("fakes", 16).normal("z", 3),
+        Step(module.step_context, 3, 0, False).draws("real", 16).normal("other", 3),
+        Step(built(gan_stage(), seed=1).step_context, 3, 0, False).draws("real", 16).normal("z", 3),
     ]
     assert all(not torch.equal(a, b) for i, a in enumerate(seen) for b in seen[:i])
 
@@ -80,8 +80,8 @@ def _module(conditional: bool) -> PlayersModule:
 @pytest.mark.parametrize("conditional", [False, True])
 def test_fakes_are_drawn_once_and_carry_a_graph_only_if_the_generator_moves(conditional: bool) -> None:
     module = _module(conditional)
-    module.let_move("discriminator")
-    step, still = Step(module, 0, 0, True), Step(module, 0, 0, False)
+    module.step_context.trainable.switch_to("discriminator")
+    step, still = Step(module.step_context, 0, 0, True), Step(module.step_context, 0, 0, False)
     assert step.fakes() is step.fakes()
     assert step.fakes().images.requires_grad
     assert not still.fakes().images.requires_grad
@@ -93,4 +93,4 @@ def test_fakes_are_drawn_once_and_carry_a_graph_only_if_the_generator_moves(cond
 
 def test_a_batch_without_labels_says_so() -> None:
     with pytest.raises(ValueError, match="no labels"):
-        _ = Step(_module(False), 0, 0, False).batch("real").known_labels
+        _ = Step(_module(False).step_context, 0, 0, False).batch("real").known_labels

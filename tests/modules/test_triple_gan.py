@@ -26,7 +26,7 @@ FULL = TripleGAN(0.3, 0.2, 0.7, 0.25, 0.15, 0.05, 0.2, NOW, pretrain=0.0, pretra
 
 def _step(module: PlayersModule, index: int = 0) -> Step:
     module.networks.train()
-    return Step(module, index, 0, True)
+    return Step(module.step_context, index, 0, True)
 
 
 def test_it_is_that_of_its_paper_and_code() -> None:
@@ -77,7 +77,7 @@ def test_every_term_of_c_has_a_gradient_of_its_own(setting: str) -> None:
     gradients = []
     for game in (FULL, replace(FULL, **{setting: 0.0})):
         module = built(joint_stage(game), settings=DOUBLE)
-        module.let_move("classifier")
+        module.step_context.trainable.switch_to("classifier")
         module.updates[-1].loss(_step(module)).backward()
         for player in ("generator", "discriminator"):
             assert all(weight.grad is None for weight in module.networks[player].parameters())

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from trigan.errors import ArtifactError
 from trigan import atomic
+from trigan.errors import ArtifactError
 from trigan.records.record import Record, canonical_result_bytes, find_records, read_record, write_record
 
 Make = Callable[..., Record]

@@ -2,8 +2,6 @@
 
 import argparse
 import re
-import shlex
-from collections.abc import Sequence
 from typing import NoReturn
 
 from trigan.config.suggest import suffix
@@ -22,16 +20,6 @@ class Parser(argparse.ArgumentParser):
             )
         message = message.replace("the following arguments are required: ", "needed: ").replace(", overrides", "")
         raise ConfigError(f"{message.removeprefix('argument ')}; see `{self.prog} --help`")
-
-
-def shell_line(arguments: Sequence[str]) -> str:
-    """Arguments as one line for a POSIX shell; in double quotes where single ones are inside, for the eye."""
-    return " ".join(_quoted(argument) for argument in arguments)
-
-
-def _quoted(argument: str) -> str:
-    plain = "'" in argument and not set(argument) & set('"$`\\!')
-    return f'"{argument}"' if plain else shlex.quote(argument)
 
 
 def at_least_one(text: str) -> int:

@@ -9,8 +9,9 @@ from typing import Any
 from trigan.atomic import write_json, write_text
 from trigan.atomic_folder import MARK, check_place, whole_folder
 from trigan.commands.arguments import Parser
+from trigan.commands.run_argument import add_run_arguments, opened
 from trigan.interop.onnx_file import Port, classifier_port, generator_port, require_onnx, write_onnx
-from trigan.runs.finished import Finished, add_run_arguments, opened
+from trigan.runs.finished import Finished
 
 _DESCRIPTION = """\
 Write a finished run's networks for use elsewhere: classifier.safetensors and classifier.onnx (images -> logits), the

@@ -15,12 +15,13 @@ import torch
 
 from trigan.atomic import atomic_write
 from trigan.commands.arguments import Parser, at_least_one
+from trigan.commands.run_argument import add_run_arguments, opened
 from trigan.data.inputs import EVALUATION_BATCH
 from trigan.data.sources.columns import Columns
 from trigan.data.sources.decode import Geometry
 from trigan.data.unseen import Unseen, count_images, find_files, unseen_images
 from trigan.execution.bar import Bar, warn
-from trigan.runs.finished import Finished, add_run_arguments, image_column_of, opened
+from trigan.runs.finished import Finished, image_column_of
 from trigan.samples.filters import outputs
 
 #: Exit code where some images could not be read and the others were classified.

@@ -9,7 +9,7 @@ from trigan.commands.arguments import Parser
 from trigan.errors import ConfigError
 from trigan.reports.material import Heading, Material
 from trigan.reports.report_page import render_report
-from trigan.studies.jobs import Shelf, look, named, nothing_finished, plan_of
+from trigan.studies.job_cache import Shelf, look, named, nothing_finished, plan_of
 from trigan.studies.study_file import StudyFile, find, read
 from trigan.studies.study_table import study_table
 

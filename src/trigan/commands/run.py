@@ -31,12 +31,12 @@ def main(arguments: list[str]) -> int:
         return 0
     if options.cfg or options.info:
         return _show(composer, options)
+    if options.sealed and options.multirun:
+        raise ConfigError("--sealed: goes with one run; several at once, and the best of them: trigan search")
     if options.multirun:
         from trigan.studies.multirun import multirun
 
-        return multirun(composer, options)
-    if options.sealed and options.multirun:
-        raise ConfigError("--sealed: goes with one run; several at once, and the best of them: trigan search")
+        return multirun(composer, options, child_arguments(options))
     for option in ("workers", "timeout"):
         if getattr(options, option) is not None:
             raise ConfigError(f"--{option}: goes with --multirun; this is one run")

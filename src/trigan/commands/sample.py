@@ -7,9 +7,10 @@ from pathlib import Path
 from trigan.atomic import write_json
 from trigan.atomic_folder import MARK, check_place, whole_folder
 from trigan.commands.arguments import Parser, at_least_one
+from trigan.commands.run_argument import add_run_arguments, opened
 from trigan.errors import ArtifactError, ConfigError
 from trigan.execution.bar import Bar, warn
-from trigan.runs.finished import Finished, add_run_arguments, opened
+from trigan.runs.finished import Finished
 from trigan.samples.generate import Spread
 from trigan.samples.labelled import Quota, labelled_samples
 from trigan.samples.sample_files import FolderWriter, ParquetWriter, Writer

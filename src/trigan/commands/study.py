@@ -9,7 +9,8 @@ from trigan import PROTOCOL_VERSION
 from trigan.commands.arguments import Parser, at_least_one
 from trigan.errors import ConfigError
 from trigan.execution.backends import split
-from trigan.studies.jobs import Cell, Jobs, Shelf, look, named, plan_of
+from trigan.studies.job_cache import Shelf, look, named, plan_of
+from trigan.studies.jobs import Cell, Jobs
 from trigan.studies.study_file import StudyFile, find, read
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ def _extra(options: Any) -> list[str]:
 
 
 def _run_study(study: StudyFile, shelf: Shelf, options: Any) -> int:
-    from trigan.execution.backends import engine
-    from trigan.execution.batch import tell_stale
+    from trigan.execution.batch import engine, tell_stale
     from trigan.studies.stale_records import stale
     from trigan.studies.study_table import published_figures
 
@@ -140,7 +140,7 @@ def _parser() -> Parser:
 
 def _run(engine: "Engine", cells: Sequence[Cell], logs: Path, extra: Sequence[str], retry: bool) -> "Summary":
     from trigan.execution.batch import run_batch
-    from trigan.execution.launchers import Job
+    from trigan.execution.job import Job
 
     names = [cell.name for cell in {cell.hash: cell for cell in cells}.values()]
     if len(set(names)) != len(names):

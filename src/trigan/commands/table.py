@@ -12,7 +12,8 @@ from trigan.atomic import write_bytes
 from trigan.commands.arguments import Parser
 from trigan.errors import ConfigError
 from trigan.records.record import RECORD_NAME
-from trigan.studies.jobs import Cell, Jobs, Shelf, look, named, nothing_finished, plan_of
+from trigan.studies.job_cache import Shelf, look, named, nothing_finished, plan_of
+from trigan.studies.jobs import Cell, Jobs
 from trigan.studies.study_file import StudyFile, find, read
 from trigan.studies.study_table import FORMATS, print_terminal, rendered, study_table
 from trigan.tables.cell import METRICS

@@ -6,7 +6,8 @@ from pathlib import Path
 from trigan.atomic import write_bytes
 from trigan.commands.arguments import Parser
 from trigan.errors import ConfigError
-from trigan.studies.jobs import Cell, Shelf, look, named, nothing_finished, plan_of
+from trigan.studies.job_cache import Shelf, look, named, nothing_finished, plan_of
+from trigan.studies.jobs import Cell
 from trigan.studies.study_file import StudyFile, find, read
 from trigan.studies.study_table import rendered, study_table
 from trigan.tables.table import Table

@@ -1,16 +1,11 @@
 """Where jobs run: processes of this machine, or a cluster by a Hydra launcher, chosen with ``hydra/launcher=NAME``."""
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 from trigan.config.suggest import suffix
 from trigan.errors import ConfigError
-
-if TYPE_CHECKING:
-    from trigan.execution.batch import Engine
 
 LOCAL = "trigan"
 _KEY, _SETTINGS = "hydra/launcher", "hydra.launcher"
@@ -67,22 +62,3 @@ def _installed(package: str) -> bool:
         return find_spec(package) is not None
     except ModuleNotFoundError:
         return False
-
-
-def engine(choice: Choice, workers: int | None, minutes: int | None) -> "AbstractContextManager[Engine]":
-    """The engine, ready to run jobs inside the context.
-
-    Raises:
-        ConfigError: a setting that the engine doesn't have, or that its jobs would not bear.
-    """
-    if choice.name == LOCAL:
-        from trigan.execution.workers import Crew
-
-        return Crew(workers, minutes)
-    if workers is not None:
-        mend = {"ray": "+hydra.launcher.ray.init.num_cpus=N", "submitit_slurm": "hydra.launcher.array_parallelism=N"}
-        limit = f"; it has {mend[choice.name]}" if choice.name in mend else ""
-        raise ConfigError(f"--workers: how many jobs run at a time is up to {choice.name}{limit}")
-    from trigan.execution.cluster import Cluster
-
-    return nullcontext(Cluster(choice, minutes))

@@ -3,12 +3,14 @@
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from trigan.execution.launchers import Job
-from trigan.execution.pool import Ended
+from trigan.errors import ConfigError
+from trigan.execution.backends import LOCAL, Choice
+from trigan.execution.job import Ended, Job
 from trigan.records import failure
 from trigan.records.failure import Failure
 
@@ -105,3 +107,22 @@ def tell_stale(versions: Mapping[str, int], current: int | str) -> None:
             "the jobs run anew, and the old records stay where they are",
             file=sys.stderr,
         )
+
+
+def engine(choice: Choice, workers: int | None, minutes: int | None) -> AbstractContextManager[Engine]:
+    """The engine, ready to run jobs inside the context.
+
+    Raises:
+        ConfigError: a setting that the engine doesn't have, or that its jobs would not bear.
+    """
+    if choice.name == LOCAL:
+        from trigan.execution.workers import Crew
+
+        return Crew(workers, minutes)
+    if workers is not None:
+        mend = {"ray": "+hydra.launcher.ray.init.num_cpus=N", "submitit_slurm": "hydra.launcher.array_parallelism=N"}
+        limit = f"; it has {mend[choice.name]}" if choice.name in mend else ""
+        raise ConfigError(f"--workers: how many jobs run at a time is up to {choice.name}{limit}")
+    from trigan.execution.cluster import Cluster
+
+    return nullcontext(Cluster(choice, minutes))

@@ -25,8 +25,7 @@ from trigan.config import override_rules
 from trigan.errors import ConfigError, TriganError
 from trigan.execution.backends import Choice
 from trigan.execution.cluster_node import Task
-from trigan.execution.launchers import Job
-from trigan.execution.pool import TIMED_OUT, Ended, log_name
+from trigan.execution.job import TIMED_OUT, Ended, Job, log_name
 from trigan.records import failure
 
 _KEY = "hydra.launcher"

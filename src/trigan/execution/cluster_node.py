@@ -17,8 +17,8 @@ from typing import Any
 
 from trigan.atomic import explained, write_bytes
 from trigan.execution.forkserver import die_with_parent
-from trigan.execution.launchers import SINGLE_THREADED, Job
-from trigan.execution.pool import TIMED_OUT, Ended, log_name
+from trigan.execution.job import TIMED_OUT, Ended, Job, log_name
+from trigan.execution.launchers import SINGLE_THREADED
 
 #: What a job's overrides are put behind.
 COMMAND = (sys.executable, "-m", "trigan", "run")

@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from trigan.errors import ConfigError
-from trigan.execution.launchers import Job
+from trigan.execution.job import Job
 
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 

@@ -10,8 +10,9 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, open_dict
 
-from trigan.execution.launchers import ExecLauncher, Job
-from trigan.execution.pool import Ended, Pool, cores
+from trigan.execution.job import Ended, Job
+from trigan.execution.launchers import ExecLauncher
+from trigan.execution.pool import Pool, cores
 from trigan.execution.progress import progress
 
 #: Settings of Hydra that belong to the sweep, not to its jobs.

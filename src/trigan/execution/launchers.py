@@ -12,14 +12,12 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
-from trigan.config.settings import Needs
 from trigan.errors import TriganError
-from trigan.records.record import RECORD_NAME
+from trigan.execution.job import Job
 
 #: Entry point of a job, and what a fork server imports for it.
 ENTRY = "trigan.commands.main:main"
@@ -40,27 +38,6 @@ _FORKABLE = MappingProxyType(
         "JE_ARROW_MALLOC_CONF": "background_thread:false",
     }
 )
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run for the pool.
-
-    Attributes:
-        name: unique in the pool, for people.
-        overrides: what follows ``trigan run``.
-        place: the run's directory, where its record will be; None for a job that leaves none.
-    """
-
-    name: str
-    overrides: tuple[str, ...]
-    place: Path | None = None
-    needs: Needs = field(default_factory=Needs)
-
-    @property
-    def finished(self) -> bool:
-        """Whether the record is there."""
-        return self.place is not None and (self.place / RECORD_NAME).is_file()
 
 
 class Launcher(Protocol):

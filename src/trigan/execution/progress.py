@@ -3,16 +3,13 @@
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from trigan.execution.launchers import Job
-
-if TYPE_CHECKING:
-    from trigan.execution.pool import Ended
+from trigan.execution.job import Ended, Job
 
 
 class Progress(Protocol):
@@ -21,7 +18,7 @@ class Progress(Protocol):
     def started(self, job: Job) -> None:
         """A job has started."""
 
-    def ended(self, ended: "Ended") -> None:
+    def ended(self, ended: Ended) -> None:
         """A job has ended."""
 
     def close(self) -> None:
@@ -37,7 +34,7 @@ class Count:
         self.busy = 0.0
         self.since = clock()
 
-    def end(self, ended: "Ended") -> None:
+    def end(self, ended: Ended) -> None:
         """Count a job that has ended."""
         self.running -= 1
         self.over += 1
@@ -65,7 +62,7 @@ class Lines:
     def started(self, job: Job) -> None:
         self._count.running += 1
 
-    def ended(self, ended: "Ended") -> None:
+    def ended(self, ended: Ended) -> None:
         self._count.end(ended)
         how = duration(ended.seconds) if ended.ok else f"{ended.outcome.upper()} ({ended.reason}); log: {ended.log}"
         parts = [f"{self._count}", f"{ended.job.name}: {how}", self._count.left()]
@@ -92,7 +89,7 @@ class TerminalBar:
         self._names.append(job.name)
         self._show()
 
-    def ended(self, ended: "Ended") -> None:
+    def ended(self, ended: Ended) -> None:
         self._count.end(ended)
         self._names.remove(ended.job.name)
         if not ended.ok:

@@ -6,8 +6,9 @@ from pathlib import Path
 from types import TracebackType
 
 from trigan.execution.gpus import Slots, visible
-from trigan.execution.launchers import ExecLauncher, ForkLauncher, Job, Launcher
-from trigan.execution.pool import Ended, Pool, cores
+from trigan.execution.job import Ended, Job
+from trigan.execution.launchers import ExecLauncher, ForkLauncher, Launcher
+from trigan.execution.pool import Pool, cores
 from trigan.execution.progress import progress
 
 

@@ -14,6 +14,8 @@ from trigan.errors import ArtifactError
 
 SCHEMA_VERSION = 1
 RECORD_NAME = "record.json"
+#: The shortest start of a run hash that is taken for one.
+PREFIX = 4
 
 #: The stamp of a record that another program's predictions gave (`trigan submit`); its cost may be unknown (None).
 EXTERNAL = "external"

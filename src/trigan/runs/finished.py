@@ -1,6 +1,5 @@
 """A finished run, opened for use: found by path or hash, its strategy rebuilt from its record, its weights loaded."""
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from trigan.atomic import explained
-from trigan.commands.arguments import Parser
 from trigan.components import with_targets
 from trigan.config import schema
 from trigan.config.allow_list import check_names, targets
@@ -20,11 +18,9 @@ from trigan.config.build import build
 from trigan.config.suggest import suffix
 from trigan.data.types import DataSpec
 from trigan.errors import ArtifactError, ConfigError, TriganError
-from trigan.execution.bar import warn
 from trigan.identity import weights_digest
-from trigan.records.record import RECORD_NAME, Record, read_record
+from trigan.records.record import PREFIX, RECORD_NAME, Record, read_record
 from trigan.runs.provenance import own_commit
-from trigan.tables.compare import PREFIX
 
 #: Where runs lie under the folder of outputs.
 _RUNS = ("runs", "debug/runs")
@@ -77,30 +73,6 @@ class Finished:
         return self.networks["generator"]
 
 
-def add_run_arguments(parser: Parser) -> None:
-    """The arguments that name a run: RUN, --outputs, --device, --allow."""
-    parser.add_argument("run", metavar="RUN", help="a run's directory, or the first characters of its hash")
-    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="the folder of runs (default: outputs)")
-    parser.add_argument("--device", default="cpu", help="where to compute: cpu (default), cuda, cuda:1")
-    parser.add_argument(
-        "--allow", metavar="MODULE", action="append", default=[], help="a module of your own that the run is built from"
-    )
-
-
-def opened(options: argparse.Namespace) -> Finished:
-    """The run that the arguments of :func:`add_run_arguments` name; says so on standard error if it diverged.
-
-    Raises:
-        ConfigError: no such run, or its config names what is not on the allow-list.
-        ArtifactError: it isn't finished, or its files are damaged.
-    """
-    device = _device(options.device)
-    finished = open_run(find_run(options.run, options.outputs), options.allow, device)
-    if finished.record["result"]["status"] == "diverged":
-        warn(f"run {finished.run[:12]} diverged in training; what it has are the last healthy weights")
-    return finished
-
-
 def find_run(named: str, outputs: Path) -> Path:
     """The directory of the run that ``named`` (a path, or the start of a hash) means.
 
@@ -151,18 +123,6 @@ def image_column_of(record: Record) -> str:
     for key in ("source", "columns", "image"):
         node = node.get(key) if isinstance(node, dict) else None
     return node if isinstance(node, str) else "image"
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"--device {name}: no such device; give cpu, cuda or cuda:1") from error
-    if device.type not in ("cpu", "cuda") or (
-        device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()
-    ):
-        raise ConfigError(f"--device {name}: torch sees no such device here; take cpu")
-    return device
 
 
 def _strategy(record: Record, own: Sequence[str]) -> Any:

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trigan.execution.launchers import Job
-from trigan.execution.pool import log_name
+from trigan.execution.job import Job, log_name
 
 if TYPE_CHECKING:
     import optuna

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from trigan.errors import ConfigError, TriganError
-from trigan.execution.launchers import Job, Launcher
-from trigan.execution.pool import TIMED_OUT, Ended, Interrupted, catching
+from trigan.execution.job import TIMED_OUT, Ended, Job
+from trigan.execution.launchers import Launcher
+from trigan.execution.pool import Interrupted, catching
 from trigan.runs.validation_run import read_sealed
 from trigan.search import trial_accounting
 from trigan.search.heartbeat import Presence

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trigan.atomic import write_bytes
-from trigan.commands.arguments import shell_line
+from trigan.execution.shell import shell_line
 from trigan.records import failure
 from trigan.studies.jobs import Cell, Jobs
 

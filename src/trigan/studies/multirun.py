@@ -14,13 +14,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from trigan import PROTOCOL_VERSION
-from trigan.commands.run import child_arguments
 from trigan.config import override_rules
 from trigan.config.compose import Composed, Composer
 from trigan.errors import ConfigError
-from trigan.execution.backends import engine
-from trigan.execution.batch import run_batch, tell_stale
-from trigan.execution.launchers import Job
+from trigan.execution.batch import engine, run_batch, tell_stale
+from trigan.execution.job import Job
 from trigan.identity import canonical
 from trigan.records.record import RECORD_NAME, read_record
 
@@ -41,8 +39,12 @@ def expand(composer: Composer, arguments: Sequence[str]) -> list[tuple[str, ...]
     return [tuple(job) for job in jobs]
 
 
-def multirun(composer: Composer, options: Any) -> int:
-    """Check every job, run what is missing, print results and a summary; 1 if a job has no record."""
+def multirun(composer: Composer, options: Any, common: Sequence[str]) -> int:
+    """Check every job, run what is missing, print results and a summary; 1 if a job has no record.
+
+    Args:
+        common: arguments of ``trigan run`` for every job.
+    """
     expanded = expand(composer, options.overrides)
     with engine(options.engine, options.workers, options.timeout) as chosen:
         composed = [composer.compose(job) for job in expanded]
@@ -50,7 +52,7 @@ def multirun(composer: Composer, options: Any) -> int:
         if len(set(outputs)) > 1:
             raise ConfigError("paths.outputs: the jobs of one --multirun share it; give each a run of its own")
         prints = _fingerprints(composed)
-        jobs = _jobs(expanded, composed, prints, child_arguments(options))
+        jobs = _jobs(expanded, composed, prints, common)
         tell_stale(_stale(composed, prints), PROTOCOL_VERSION)
         summary = run_batch(chosen, jobs, outputs[0] / "logs", options.retry, options.force)
     _print_results(jobs)

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from trigan.commands.arguments import shell_line
 from trigan.execution.pool import cores
 from trigan.execution.progress import duration
+from trigan.execution.shell import shell_line
 from trigan.records import failure
 from trigan.studies.jobs import Cell, Jobs
 from trigan.tables.layout.wording import flops

@@ -6,12 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from trigan.errors import ConfigError
-from trigan.records.record import Record
+from trigan.records.record import PREFIX, Record
 from trigan.tables.rows import flatten, rows_from_records, text
 from trigan.tables.table import Table, TableSpec, build_table
-
-#: The shortest start of a run hash that is taken for one.
-PREFIX = 4
 
 
 def select(records: Iterable[Record], queries: Sequence[str]) -> list[Record]:

@@ -18,7 +18,6 @@ from trigan.cost import count_flops
 from trigan.data.stream import BatchStream
 from trigan.errors import Diverged
 from trigan.networks.random_layers import drawing, random_layers
-from trigan.rng import hash64
 from trigan.training import distributed
 from trigan.training.ema import EMA, Average
 from trigan.training.optimizers import OptimizerFactory
@@ -26,7 +25,7 @@ from trigan.training.range_checks import require_clip
 from trigan.training.scalars import Notes
 from trigan.training.selection import Selector, Settle
 from trigan.training.snapshots import Snapshots
-from trigan.training.step import Step
+from trigan.training.step import Plan, Step, StepContext, TrainablePlayer
 
 
 @dataclass(frozen=True)
@@ -76,17 +75,6 @@ class Objective(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How long a fit lasts: ``steps`` global batches of ``batch`` images, each in ``accumulate`` micro-batches."""
-
-    steps: int
-    batch: int
-    accumulate: int = 1
-    flush_every: int = 100
-    seed: int = 0
-
-
 class PlayersModule(pl.LightningModule):
     """Players, an objective, and the streams that feed them; ``training_step`` takes the number of the step."""
 
@@ -109,9 +97,9 @@ class PlayersModule(pl.LightningModule):
         self.flops = 0
         self._flops_of: dict[Hashable, int] = {}
         self._weights = {name: list(network.parameters()) for name, network in self.networks.items()}
-        self._stream_seeds: dict[str, int] = {}
         self._random = random_layers(dict(self.networks.items()))
-        self._mover = ""
+        trainable = TrainablePlayer(self._weights)
+        self.step_context = StepContext(self.networks, self._weights, self.streams, plan, trainable, self.notes)
         for network in self.networks.values():
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter faster on the CPU, the same numbers to rounding
         self.selector: Selector | None = None
@@ -168,12 +156,12 @@ class PlayersModule(pl.LightningModule):
 
     def _play(self, index: int, due: tuple[Update, ...]) -> None:
         generator_due = any(update.player == "generator" for update in due)
-        steps = [Step(self, index, part, generator_due) for part in range(self.plan.accumulate)]
+        steps = [Step(self.step_context, index, part, generator_due) for part in range(self.plan.accumulate)]
         for update in due:
             self._move(update, steps)
 
     def _move(self, update: Update, steps: list[Step]) -> None:
-        self.let_move(update.player)
+        self.step_context.trainable.switch_to(update.player)
         for step in steps:
             with drawing(self._random, step.layer_draws):
                 self.manual_backward(update.loss(step) / len(steps))
@@ -193,15 +181,6 @@ class PlayersModule(pl.LightningModule):
             awake = steps[0].index + 1 - update.first(self.plan.steps)
             self._averages[update.player].update(awake * batch, update.every * batch)
 
-    def let_move(self, player: str) -> str:
-        """Make ``player`` the only one whose weights take gradients; returns who moved before."""
-        mover, self._mover = self._mover, player
-        if player != mover:
-            for name, parameters in self._weights.items():
-                for parameter in parameters:
-                    parameter.requires_grad_(name == player)
-        return mover
-
     def watch(self, settle: Settle, selector: Selector | None, snapshots: Snapshots | None = None) -> None:
         """Show the classifier along the way to those who are there; ``settle`` makes it ready for evaluation."""
         self.selector, self.snapshots, self._settle = selector, snapshots, settle
@@ -216,36 +195,10 @@ class PlayersModule(pl.LightningModule):
         """Operations of one look at the validation images; 0 as long as there was none in this process."""
         return self._flops_of.get("choice", 0)
 
-    # What a step needs to know ----------------------------------------------------------------------------------
-
-    @property
-    def shares(self) -> int:
-        """Into how many micro-batches, of all ranks together, a global batch is divided."""
-        return distributed.world_size() * self.plan.accumulate
-
-    def rows(self, total: int, part: int) -> tuple[int, int]:
-        """Rows of a global batch of ``total`` that micro-batch ``part`` of this rank takes.
-
-        All ranks' rows of a micro-batch lie side by side, so that batch norm over ranks sees what one process would.
-        """
-        share = total // self.shares
-        start = (part * distributed.world_size() + distributed.rank()) * share
-        return start, start + share
-
     @property
     def weights_dtype(self) -> torch.dtype:
         """Of the weights, hence of everything that passes through them."""
-        return next(iter(self._weights.values()))[0].dtype
-
-    def in_flight(self, images: Tensor) -> Tensor:
-        """Images in the precision of the weights."""
-        return images if images.dtype == self.weights_dtype else images.to(self.weights_dtype)
-
-    def stream_seed(self, stream: str) -> int:
-        """The seed of a stream's random numbers."""
-        if stream not in self._stream_seeds:
-            self._stream_seeds[stream] = hash64(self.plan.seed, stream)
-        return self._stream_seeds[stream]
+        return self.step_context.dtype
 
     def flush(self) -> dict[str, float]:
         """Means of what was noted since the last flush.

@@ -1,15 +1,49 @@
 """One training step as an objective sees it: named batches, the random numbers that go with them, and the fakes."""
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from trigan.rng import Draws
+from trigan.data.stream import BatchStream
+from trigan.rng import Draws, hash64
+from trigan.training import distributed
+from trigan.training.scalars import Notes
 
-if TYPE_CHECKING:
-    from trigan.training.players import PlayersModule
+
+@dataclass(frozen=True)
+class Plan:
+    """How long a fit lasts: ``steps`` global batches of ``batch`` images, each in ``accumulate`` micro-batches."""
+
+    steps: int
+    batch: int
+    accumulate: int = 1
+    flush_every: int = 100
+    seed: int = 0
+
+
+class TrainablePlayer:
+    """Which player's weights take gradients: exactly one player's at a time.
+
+    Args:
+        weights: the parameters of each player.
+    """
+
+    def __init__(self, weights: Mapping[str, list[nn.Parameter]]) -> None:
+        self._weights = weights
+        self._player = ""
+
+    def switch_to(self, player: str) -> str:
+        """Make ``player`` the only one whose weights take gradients; returns the one before."""
+        before, self._player = self._player, player
+        if player != before:
+            for name, parameters in self._weights.items():
+                for parameter in parameters:
+                    parameter.requires_grad_(name == player)
+        return before
 
 
 class Batch(NamedTuple):
@@ -27,16 +61,63 @@ class Batch(NamedTuple):
         return self.labels
 
 
+@dataclass(frozen=True)
+class StepContext:
+    """What all steps of a fit share.
+
+    Attributes:
+        networks: one per player.
+        weights: the parameters of each player; never empty.
+        streams: the batches that feed the objective, by name.
+        scalars: what the objective records for the log.
+    """
+
+    networks: nn.ModuleDict
+    weights: Mapping[str, list[nn.Parameter]]
+    streams: Mapping[str, BatchStream]
+    plan: Plan
+    trainable: TrainablePlayer
+    scalars: Notes
+
+    @property
+    def device(self) -> torch.device:
+        """Of the weights."""
+        return next(iter(self.weights.values()))[0].device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, hence of everything that passes through them."""
+        return next(iter(self.weights.values()))[0].dtype
+
+    @property
+    def shares(self) -> int:
+        """Into how many micro-batches, of all ranks together, a global batch is divided."""
+        return distributed.world_size() * self.plan.accumulate
+
+    def rows(self, total: int, part: int) -> tuple[int, int]:
+        """Rows of a global batch of ``total`` that micro-batch ``part`` of this rank takes.
+
+        All ranks' rows of a micro-batch lie side by side, so that batch norm over ranks sees what one process would.
+        """
+        share = total // self.shares
+        start = (part * distributed.world_size() + distributed.rank()) * share
+        return start, start + share
+
+    def in_dtype(self, images: Tensor) -> Tensor:
+        """Images in the precision of the weights."""
+        return images if images.dtype == self.dtype else images.to(self.dtype)
+
+
 class Step:
     """A micro-batch of training step ``index``; rows are this rank's share of each global batch.
 
     ``progress`` is the share of the fit that lies behind, in [0, 1). Batches and fakes are made when first asked for.
     """
 
-    def __init__(self, module: "PlayersModule", index: int, part: int, generator_due: bool) -> None:
+    def __init__(self, context: StepContext, index: int, part: int, generator_due: bool) -> None:
         self.index = index
-        self.progress = index / module.plan.steps
-        self._module = module
+        self.progress = index / context.plan.steps
+        self._context = context
         self._part = part
         self._generator_due = generator_due
         self._batches: dict[str, Batch] = {}
@@ -44,15 +125,15 @@ class Step:
 
     def network(self, player: str) -> Any:
         """The network of a player."""
-        return self._module.networks[player]
+        return self._context.networks[player]
 
     def batch(self, stream: str) -> Batch:
         """This micro-batch of a stream that the stage feeds."""
         if stream not in self._batches:
-            source = self._module.streams[stream]
-            start, stop = self._module.rows(source.batch, self._part)
+            source = self._context.streams[stream]
+            start, stop = self._context.rows(source.batch, self._part)
             images, labels = source.at(self.index, start, stop)
-            images = self._module.in_flight(images)
+            images = self._context.in_dtype(images)
             self._batches[stream] = Batch(images, labels, self.draws(stream, source.batch))
         return self._batches[stream]
 
@@ -61,10 +142,10 @@ class Step:
 
         It may lie with another rank or in another micro-batch. ``draws`` are those of the rows that it is a partner to.
         """
-        source = self._module.streams[stream]
+        source = self._context.streams[stream]
         draws = self.draws(stream, source.batch)
         images, labels = source.pick(self.index, draws.permutation("partners"))
-        return Batch(self._module.in_flight(images), labels, draws)
+        return Batch(self._context.in_dtype(images), labels, draws)
 
     def fakes(self) -> Batch:
         """One batch from G, drawn once a step and shared by all players.
@@ -72,23 +153,23 @@ class Step:
         It carries G's graph when G moves in this step, and none otherwise; other players take ``images.detach()``.
         """
         if "fakes" not in self._batches:
-            module, generator = self._module, self.network("generator")
-            draws = self.draws("fakes", module.plan.batch)
-            z = draws.normal("z", generator.latent).to(module.weights_dtype)
+            context, generator = self._context, self.network("generator")
+            draws = self.draws("fakes", context.plan.batch)
+            z = draws.normal("z", generator.latent).to(context.dtype)
             classes = generator.classes
             labels = draws.integers("y", classes) if classes else None
-            mover = module.let_move("generator") if self._generator_due else None
+            before = context.trainable.switch_to("generator") if self._generator_due else None
             with torch.set_grad_enabled(self._generator_due):
                 images = generator(z, labels)
-            if mover is not None:
-                module.let_move(mover)
+            if before is not None:
+                context.trainable.switch_to(before)
             self._batches["fakes"] = Batch(images, labels, draws)
         return self._batches["fakes"]
 
     def draws(self, stream: str, total: int) -> Draws:
         """Random numbers for this rank's rows of a global batch of ``total`` rows; each stream has its own."""
-        start, stop = self._module.rows(total, self._part)
-        return Draws(self._module.stream_seed(stream), self.index, total, start, stop, self._module.device)
+        start, stop = self._context.rows(total, self._part)
+        return Draws(hash64(self._context.plan.seed, stream), self.index, total, start, stop, self._context.device)
 
     def layer_draws(self, layer: str, rows: int) -> Draws:
         """Random numbers for a layer's next pass over ``rows`` rows of this step, such as those that dropout needs.
@@ -97,8 +178,8 @@ class Step:
         micro-batch; rows lie in the global batch as :meth:`batch` has them.
         """
         self._passes[layer] += 1
-        return self.draws(f"layer/{layer}/{self._passes[layer]}", rows * self._module.shares)
+        return self.draws(f"layer/{layer}/{self._passes[layer]}", rows * self._context.shares)
 
     def note(self, name: str, value: Tensor) -> None:
         """Remember a scalar for the log, as a mean over the steps until the next line of it."""
-        self._module.notes.add(name, value)
+        self._context.scalars.add(name, value)

@@ -1,0 +1,109 @@
+"""A job: one ``trigan run`` as a process of its own, and how it ended."""
+
+import hashlib
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from trigan.config.settings import Needs
+from trigan.records import failure
+from trigan.records.record import RECORD_NAME
+
+#: Bytes of a job's name in the name of its log; file systems take 255 for all of it.
+_LONGEST = 180
+#: Exit code of a job that ran out of time, as `timeout(1)` gives it.
+TIMED_OUT = 124
+#: Signals by which a person or a queue ends a job: it is no fault of the job's, which is missing then, not failed.
+FROM_OUTSIDE = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run for the pool.
+
+    Attributes:
+        name: unique in the pool, for people.
+        overrides: what follows ``trigan run``.
+        place: the run's directory, where its record will be; None for a job that leaves none.
+    """
+
+    name: str
+    overrides: tuple[str, ...]
+    place: Path | None = None
+    needs: Needs = field(default_factory=Needs)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the record is there."""
+        return self.place is not None and (self.place / RECORD_NAME).is_file()
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job that has ended.
+
+    Attributes:
+        code: its exit code, negative for a signal, 124 for a time-out.
+        empty: it left no record, though it should have: an exit code of 0 then says nothing.
+    """
+
+    job: Job
+    code: int
+    seconds: float
+    log: Path
+    empty: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return self.outcome == "done"
+
+    @property
+    def outcome(self) -> Literal["done", "failed", "stopped"]:
+        """``stopped``: ended from outside, by a signal that asks it to end."""
+        if self.code == 0:
+            return "failed" if self.empty else "done"
+        return "stopped" if self._signal in FROM_OUTSIDE else "failed"
+
+    @property
+    def _signal(self) -> int:
+        """The signal that ended it, or 0; a shell, and a process that catches the signal, give 128 more."""
+        number = -self.code if self.code < 0 else self.code - 128
+        return number if number in set(signal.Signals) else 0
+
+    @property
+    def how(self) -> str:
+        """How it ended, in a few words."""
+        if self.code == TIMED_OUT:
+            return "timed out"
+        if self._signal:
+            return f"killed by {signal.Signals(self._signal).name}"
+        return f"exit {self.code}" if self.code else "exit 0 without a record"
+
+    @property
+    def reason(self) -> str:
+        """Why it failed: how it ended, and the last line of its log."""
+        said = last_line(self.log)
+        return f"{self.how}: {said}" if said else self.how
+
+    def mark(self) -> None:
+        """Leave the mark of a failed job where its record would be."""
+        if self.outcome == "failed" and self.job.place is not None and not self.job.finished:
+            failure.leave(self.job.place, failure.Failure(self.how, last_line(self.log), str(self.log)))
+
+
+def log_name(name: str) -> str:
+    """The file name of a job's log; a name that cannot be one is changed, and a hash of all of it put behind."""
+    stem = name.replace("/", "_").encode(errors="replace")[:_LONGEST].decode(errors="ignore")
+    if stem != name:
+        stem += f"-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
+    return f"{stem}.log"
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that is not blank."""
+    try:
+        lines = log.read_text(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
