@@ -21,7 +21,7 @@ from scipy.stats import binom
 
 from trigan.records.record import Record
 from trigan.tables.cell import METRICS, Cell
-from trigan.tables.contrast import contrast, correction, paired_differences
+from trigan.tables.paired_comparison import compare_cells, correction, paired_differences
 from trigan.tables.statistics import evidence, sign_flip_p, t_interval
 from trigan.tables.table import Family, Table, TableSpec, build_table
 
@@ -42,14 +42,14 @@ def record(value: float, trial: int, redrawn: bool = False) -> Record:
         "status": "finished",
         "protocol": 2,
         "rule": "last",
-        "sees": {"L": 100, "U": 0, "V": 0, "X": 0},
+        "data_used": {"L": 100, "U": 0, "V": 0, "X": 0},
         "labels": {"training": 100, "selection": 0},
         "test": {"accuracy": float(value)},
         "cost": {"flops": 1, "images": {}},
         "split": {"test_redrawn": redrawn, "n_train": N_TRAIN, "n_test": N_TEST},
         "stamps": [],
     }
-    made: Any = {"run": str(trial), "config": {}, "labels": {"trial": trial, "seed": trial}, "result": result}
+    made: Any = {"run": str(trial), "config": {}, "tags": {"trial": trial, "seed": trial}, "result": result}
     return made
 
 
@@ -149,7 +149,7 @@ def pair(name: str, n: int, effect: float, replicates: int, seed: int) -> dict[s
     for _ in range(replicates):
         values = draw(rng, n, effect * SD)
         one, other = cell(values[0].tolist(), redrawn), cell(values[1].tolist(), redrawn)
-        found = contrast("row", "baseline", "column", one, other)
+        found = compare_cells("row", "baseline", "column", one, other)
         low, high = found.low, found.high
         if evidence(n) in ("values", "range"):  # a table shows no interval: this is what one would be
             interval = t_interval(paired_differences(one, other), correction(one, other))

@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trigan.config.compose import Composer
-from trigan.data.splits.draw import draw
-from trigan.data.types import Labelled
+from trigan.data.splits.make_split import make_split
+from trigan.data.types import LabelledImages
 
 BATCH, LATENT, PIXELS = 100, 100, 784
 HIDDEN = (1000, 500, 250, 250, 250)
@@ -101,7 +101,9 @@ def error(state: dict[str, Tensor], pixels: Tensor, labels: Tensor) -> float:
     return round(100.0 * (network(pixels)[0].argmax(1) != labels).float().mean().item(), 2)
 
 
-def train(labelled: Labelled, unlabelled: Tensor, test: Labelled, steps: int, seed: int) -> list[dict[str, float]]:
+def train(
+    labelled: LabelledImages, unlabelled: Tensor, test: LabelledImages, steps: int, seed: int
+) -> list[dict[str, float]]:
     """The curve: images seen (labelled ones, as trigan counts them) and test errors in percent."""
     torch.manual_seed(seed)
     x, y, u, t = flat(labelled.images), labelled.labels, flat(unlabelled), flat(test.images)
@@ -154,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     settings = ["data=mnist", f"data.root={given.root}", "regime.labels_per_class=10", "regime.validation=none"]
     composed = Composer().compose([*settings, "logger=none", f"trial={given.trial}"])
-    drawn = draw(composed.load_data(), composed.build().regime, given.trial)
+    drawn = make_split(composed.load_data(), composed.build().regime, given.trial)
     view, test = drawn.view, drawn.test.open("no candidates: a yardstick beside the table")
     curve = train(view.labelled, view.training_images, test, given.steps, given.trial)
     command = f"python benchmarks/improved_gan.py FOLDER --trial {given.trial} --steps {given.steps}"

@@ -20,10 +20,10 @@ import torch
 from PIL import Image, ImageOps
 from torch.utils.data import DataLoader, Dataset
 
-from trigan.data.augmentation import Classic
+from trigan.data.augmentation import ClassicAugmentation
 from trigan.data.stream import BatchStream
 from trigan.rng import Draws
-from trigan.runs.malloc import keep_heap
+from trigan.runs.malloc import keep_freed_memory
 
 BATCH, COUNT = 64, 6400
 AIMS = {"plain": 40, "crop and flip": 10}
@@ -63,7 +63,7 @@ def pil(images: torch.Tensor, augment: bool) -> float:
 def resident(images: torch.Tensor, augment: bool) -> float:
     """Seconds a batch of the resident loader, with its stateless randomness."""
     stream = BatchStream(images, torch.zeros(len(images), dtype=torch.int64), BATCH, 0)
-    crop_flip = Classic(rotate=0, translate=0, scale=0, crop=4, flip=True, cutout=0, noise=0)
+    crop_flip = ClassicAugmentation(rotate=0, translate=0, scale=0, crop=4, flip=True, cutout=0, noise=0)
     batches = 5 * len(images) // BATCH
     started = time.perf_counter()
     for step in range(batches):
@@ -96,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/loader.json"))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    keep_heap()
+    keep_freed_memory()
     sizes = {"28x28 grey": (1, 28, 28), "32x32 colour": (3, 32, 32)}
     found = [
         measure(name, shape, augment, options.rounds) for name, shape in sizes.items() for augment in (False, True)

@@ -28,11 +28,11 @@ from trigan.data.stream import BatchStream
 from trigan.data.types import DataSpec
 from trigan.losses.adversarial import minimax_discriminator, non_saturating_generator
 from trigan.networks.batchnorm import frozen_statistics
-from trigan.runs.malloc import keep_heap
-from trigan.tracking.tracker import Silence
+from trigan.runs.malloc import keep_freed_memory
+from trigan.tracking.tracker import NullTracker
+from trigan.training.callbacks import MetricsWriter
 from trigan.training.fit import TrainerSettings, fit
-from trigan.training.observers import MetricsWriter
-from trigan.training.stage import Context
+from trigan.training.stage import StageContext
 from trigan.training.stages.gan_stage import GANStage
 
 BATCH = 64
@@ -77,15 +77,15 @@ class _Clock(pl.Callback):
 
 def framework(case: Case, images: torch.Tensor, steps: int, directory: Path) -> float:
     """Seconds per step of the framework, metrics file included."""
-    context = Context(case.spec, 0, TrainerSettings(), torch.device("cpu"))
+    context = StageContext(case.spec, 0, TrainerSettings(), torch.device("cpu"))
     module = stage_for(steps).build(context, {"real": Input(images)})
-    module.plan = replace(module.plan, flush_every=context.plan(default_stage().steps, BATCH).flush_every)
+    module.plan = replace(module.plan, log_every=context.plan(default_stage().steps, BATCH).log_every)
     clock = _Clock()
     original = module.configure_callbacks
     module.configure_callbacks = lambda: [*original(), clock]  # type: ignore[method-assign,list-item]
     file = directory / "metrics.jsonl"
     file.unlink(missing_ok=True)
-    fit(module, TrainerSettings(), None, [MetricsWriter("gan", file, Silence())])
+    fit(module, TrainerSettings(), None, [MetricsWriter("gan", file, NullTracker())])
     return clock.per_step()
 
 
@@ -176,7 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/step.json"))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    keep_heap()
+    keep_freed_memory()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     found = [measure(case, options.rounds, options.steps, options.out.parent) for case in CASES]
     (options.out.parent / "metrics.jsonl").unlink(missing_ok=True)

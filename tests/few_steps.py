@@ -8,14 +8,14 @@ import torch
 
 from trigan.artifacts.store import Store
 from trigan.config import override_rules
-from trigan.config.compose import Composed, Composer, unresolved
-from trigan.data.splits.draw import draw
+from trigan.config.compose import Composer, RunConfig, unresolved
 from trigan.data.splits.external_data import with_external
-from trigan.data.splits.splitter import Draw
-from trigan.data.types import Source
+from trigan.data.splits.make_split import make_split
+from trigan.data.splits.splitter import DataSplit
+from trigan.data.types import ImageDataset
 from trigan.samples.filters import outputs
 from trigan.samples.generate import generate
-from trigan.strategies.stage_runner import Workshop
+from trigan.strategies.stage_runner import StageRunner
 from trigan.strategies.strategy import Outcome
 
 torch.set_num_threads(1)
@@ -26,12 +26,12 @@ SMALL = {
     "classifier.width": "8",
     "strategy.samples.ratio": "1",
     "strategy.label_threshold": "0",
-    "strategy.samples.filters": "[{_target_:trigan.samples.filters.Confidence,threshold:0.0}]",
+    "strategy.samples.filters": "[{_target_:trigan.samples.filters.ConfidenceFilter,threshold:0.0}]",
     "strategy.probe.folds": "2",
     "strategy.probe.penalties": "[0.01]",
     "strategy.probe.hidden": "4",
     "strategy.probe.steps": "2",
-    "strategy.trunk.stage.hidden": "8",
+    "strategy.backbone.stage.hidden": "8",
 }
 
 
@@ -57,23 +57,23 @@ def small(*words: str, steps: int = 2) -> list[str]:
 class Done:
     """A strategy's work, before anything is evaluated."""
 
-    source: Source
-    drawn: Draw
-    workshop: Workshop
+    source: ImageDataset
+    drawn: DataSplit
+    runner: StageRunner
     outcome: Outcome
 
 
-def run_strategy(composed: Composed, place: Path) -> Done:
+def run_strategy(composed: RunConfig, place: Path) -> Done:
     """Draw the data and run the strategy, with its stages stored under ``place``."""
     built, source = composed.build(), composed.load_data()
-    drawn = draw(source, built.regime, composed.trial)
+    drawn = make_split(source, built.regime, composed.trial)
     if (other := composed.load_external()) is not None:
         drawn = with_external(drawn, source, other)
     debug = composed.debug
-    workshop = Workshop(
+    runner = StageRunner(
         Store(place), "0" * 20, drawn.view.spec, composed.seed, built.trainer, debug.max_steps if debug else None
     )
-    return Done(source, drawn, workshop, built.strategy.run(drawn.view, workshop))
+    return Done(source, drawn, runner, built.strategy.run(drawn.view, runner))
 
 
 def check(done: Done) -> None:
@@ -83,7 +83,7 @@ def check(done: Done) -> None:
     assert logits.shape == (3, spec.classes)
     assert torch.isfinite(logits).all()
     assert outcome.status == "finished"
-    for trained in done.workshop.ledger:
+    for trained in done.runner.trained_stages:
         assert all(not network.training for network in trained.networks.values())
         if not trained.name.startswith("untrained"):
             assert all(count > 0 for count in trained.cost.images.values()), f"{trained.name}: {trained.cost.images}"

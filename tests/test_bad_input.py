@@ -16,8 +16,8 @@ from few_steps import small
 
 from trigan.commands.main import main
 from trigan.tracking import Tracker
-from trigan.training.fit import Observer
-from trigan.training.observers import Watch
+from trigan.training.callbacks import CallbackSettings
+from trigan.training.fit import FitCallback
 from trigan.training.players import PlayersModule
 
 
@@ -104,7 +104,7 @@ def test_labels_out_of_range(wrong: int, expected: str, tmp_path: Path, capsys: 
     assert expected in line
 
 
-CONFIDENCE = "{_target_: trigan.samples.filters.Confidence}"
+CONFIDENCE = "{_target_: trigan.samples.filters.ConfidenceFilter}"
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ CONFIDENCE = "{_target_: trigan.samples.filters.Confidence}"
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_settings(words: list[str], line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The whole config, as opposed to the small one of ``tests/cli``: refused before any work."""
+    """The whole config, as opposed to the small one of ``tests/small_conf``: refused before any work."""
     code, said = refusal([f"paths.outputs={tmp_path / 'out'}", *words], capsys)
     assert code == 2
     assert line in said
@@ -187,29 +187,29 @@ def test_a_disk_that_fills_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 def interrupt(monkeypatch: pytest.MonkeyPatch, stage: str, number: int) -> None:
     """Send this process a signal in the middle of a stage, as Ctrl-C does."""
-    watching = Watch.observers
+    watching = CallbackSettings.build
 
     class Bell:
-        def begins(self, module: PlayersModule) -> None: ...
+        def on_fit_start(self, module: PlayersModule) -> None: ...
 
-        def flushed(self, module: PlayersModule, metrics: dict[str, float]) -> None:
-            if module.done == module.plan.steps // 2:
+        def on_metrics(self, module: PlayersModule, metrics: dict[str, float]) -> None:
+            if module.completed_steps == module.plan.steps // 2:
                 signal.raise_signal(number)
 
-        def ended(self) -> None: ...
+        def on_fit_end(self) -> None: ...
 
-    def observers(watch: Watch, name: str, directory: Path, tracker: Tracker) -> Sequence[Observer]:
+    def callbacks(watch: CallbackSettings, name: str, directory: Path, tracker: Tracker) -> Sequence[FitCallback]:
         found = list(watching(watch, name, directory, tracker))
         return [*found, Bell()] if name == stage else found
 
-    monkeypatch.setattr(Watch, "observers", observers)
+    monkeypatch.setattr(CallbackSettings, "build", callbacks)
 
 
 STAGES = {
     "teacher": ["strategy=augment"],
     "gan": ["strategy=augment"],
     "classifier": ["strategy=augment"],
-    "trained-gan": ["strategy=features"],
+    "features' gan": ["strategy=features"],
     "joint": ["strategy=joint"],
 }
 
@@ -233,7 +233,7 @@ def test_an_interrupted_run_goes_on_from_what_was_finished(
     words = ["run", f"paths.outputs={tmp_path}", *small(*STAGES[stage], steps=20)]
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores Ctrl-C
     with monkeypatch.context() as patch:
-        interrupt(patch, stage, number)
+        interrupt(patch, stage.split()[-1], number)
         try:
             code = main(words)
         except SystemExit as stopped:  # SIGTERM ends the process

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from trigan.components import component, identifier_of, index, located, with_identifiers, with_targets
+from trigan.components import component, identifier_of, identifier_paths, import_object, with_identifiers, with_targets
 from trigan.errors import ConfigError
-from trigan.identity import defaults_of, describe
+from trigan.identity import canonical_form, defaults_of
 
 ROOT = Path(__file__).parents[1]
 FIELDS = Path(__file__).with_name("component_fields.json")
@@ -83,9 +83,9 @@ def test_another_version_of_a_component_is_another_run(tree: Path, before: list[
 
 
 def test_every_identifier_names_what_carries_it() -> None:
-    assert len(index()) > 100
-    assert {identifier: identifier_of(located(path)) for identifier, path in index().items()} == {
-        identifier: identifier for identifier in index()
+    assert len(identifier_paths()) > 100
+    assert {identifier: identifier_of(import_object(path)) for identifier, path in identifier_paths().items()} == {
+        identifier: identifier for identifier in identifier_paths()
     }
 
 
@@ -93,7 +93,7 @@ def test_every_target_of_the_configs_has_an_identifier() -> None:
     words = [path.read_text() for path in (ROOT / "conf").rglob("*.yaml")]
     targets = {target for text in words for target in re.findall(r"_target_: (trigan\.[\w.]+)", text)}
     assert len(targets) > 80
-    assert not [target for target in targets if identifier_of(located(target)) is None]
+    assert not [target for target in targets if identifier_of(import_object(target)) is None]
 
 
 def test_no_default_changes_without_a_version() -> None:
@@ -111,7 +111,7 @@ def test_no_default_changes_without_a_version() -> None:
 
 
 def fields() -> dict[str, dict[str, object]]:
-    return {identifier: defaults_of(located(path)) for identifier, path in sorted(index().items())}
+    return {identifier: defaults_of(import_object(path)) for identifier, path in sorted(identifier_paths().items())}
 
 
 def test_a_record_names_components_and_is_built_again() -> None:
@@ -151,7 +151,7 @@ def test_a_class_of_ours_without_an_identifier_is_refused() -> None:
     from trigan.data.splits.splitter import Parts
 
     with pytest.raises(TypeError, match="no @component identifier"):
-        describe({"part": Parts})
+        canonical_form({"part": Parts})
 
 
 if __name__ == "__main__":

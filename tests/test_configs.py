@@ -15,11 +15,11 @@ from trigan.config import help
 from trigan.config.compose import unresolved
 from trigan.errors import ConfigError
 from trigan.records.record import read_record
-from trigan.runs.finished import open_run
+from trigan.runs.finished_run import open_run
 from trigan.runs.run import run
-from trigan.studies.plan import Plan, given_flops
-from trigan.studies.study_file import read
-from trigan.studies.study_table import published_figures
+from trigan.studies.plan import StudyPlan, matched_flops_override
+from trigan.studies.study_file import read_study
+from trigan.studies.study_table import published_results
 
 CONF = Path(__file__).parents[1] / "conf"
 EXPERIMENTS = CONF.parent / "experiments"
@@ -69,13 +69,13 @@ NO_STEP = {
     file
     for file in CHOICES
     if file.split("/")[0] in ("data", "architecture", "loss", "trainer", "logger", "callbacks", "debug")
-} | {"regime/frozen"}  # needs a file, which tests/cli/test_splits.py gives it
+} | {"regime/from_file"}  # needs a file, which tests/commands/test_splits.py gives it
 
 
 def test_every_yaml_is_a_choice_or_part_of_one() -> None:
     """What isn't chosen by itself is in the defaults of something that is."""
     included = "".join(path.read_text() for path in CONF.rglob("*.yaml"))
-    spaces = {file for file in FILES if file.startswith("search/")}  # tests/cli/test_search_space.py
+    spaces = {file for file in FILES if file.startswith("search/")}  # tests/search/test_space.py
     for file in set(FILES) - set(CHOICES) - {"config"} - spaces:
         assert f"/{file}@" in included, f"conf/{file}.yaml is reached by nothing"
 
@@ -149,7 +149,7 @@ def _write(name: str, source: dict[str, Any], root: Path, channels: int) -> list
 
 GROUPS = composer().groups
 #: Of these games the code is shared with, and every loss is tried in, another's; their cross products are slow.
-FURTHER = {"triple_gan", "bad_gan", "acgan", "shared_trunk", "ec_gan"}
+FURTHER = {"triple_gan", "bad_gan", "acgan", "shared_network", "ec_gan"}
 GAMES = [("augment", ""), ("features", ""), *(("joint", objective) for objective in GROUPS["strategy/objective"])]
 
 
@@ -163,13 +163,17 @@ def cases() -> Iterator[Any]:
                 yield pytest.param(architecture, loss, strategy, objective, norm, marks=slow)
 
 
-#: Game -> the architecture that it needs.
+#: ObjectiveFactory -> the architecture that it needs.
 NEEDED = {
     **dict.fromkeys(("conditional", "triple_gan", "acgan"), "cgan"),
-    **dict.fromkeys(("feature_matching", "bad_gan", "shared_trunk"), "dcgan"),
+    **dict.fromkeys(("feature_matching", "bad_gan", "shared_network"), "dcgan"),
 }
 #: Games by what they ask of a loss: none but their own; logits; no gradient penalty.
-OWN_LOSS, LOGITS, NO_PENALTY = ("feature_matching", "bad_gan"), ("conditional", "triple_gan"), ("acgan", "shared_trunk")
+OWN_LOSS, LOGITS, NO_PENALTY = (
+    ("feature_matching", "bad_gan"),
+    ("conditional", "triple_gan"),
+    ("acgan", "shared_network"),
+)
 
 
 def played(objective: str, architecture: str) -> str:
@@ -220,7 +224,7 @@ def factors() -> dict[str, list[str]]:
     """What is crossed: groups with all their choices, strategies with their inner ones, shapes and precision."""
     inner = {
         **{"unlabelled": "baseline", "filter": "augment", "schedule": "augment"},
-        **{"probe": "features", "trunk": "features", "objective": "joint", "consistency": "joint"},
+        **{"probe": "features", "backbone": "features", "objective": "joint", "consistency": "joint"},
     }
     variants = [f"{inner[g]} strategy/{g}={name}" for g in inner for name in GROUPS[f"strategy/{g}"]]
     groups = ("architecture", "loss", "optimizer", "classifier", "augmentation", "mix", "balance")
@@ -290,7 +294,7 @@ def test_every_two_choices(case: dict[str, str], tmp_path: Path) -> None:
     check(run_strategy(composed, tmp_path / "store"))
 
 
-PAIRS = list(itertools.product(GROUPS["strategy/trunk"], GROUPS["strategy/probe"]))
+PAIRS = list(itertools.product(GROUPS["strategy/backbone"], GROUPS["strategy/probe"]))
 #: Each probe takes its step with the trained trunk and with pixels, and each trunk with the first probe, further up.
 PROBED = [
     pytest.param(*pair, marks=() if pair == ("pixels", "knn") else pytest.mark.slow)
@@ -302,7 +306,7 @@ PROBED = [
 @pytest.mark.parametrize(("trunk", "probe"), PROBED)
 def test_every_trunk_with_every_probe(trunk: str, probe: str, tmp_path: Path) -> None:
     """From the command to its record; with pixels there is no network, and nothing may ask for its parameters."""
-    given = ["strategy=features", f"strategy.trunk={trunk}", f"strategy.probe={probe}", f"paths.outputs={tmp_path}"]
+    given = ["strategy=features", f"strategy.backbone={trunk}", f"strategy.probe={probe}", f"paths.outputs={tmp_path}"]
     if (trunk, probe) == ("pixels", "fine_tune"):
         with pytest.raises(ConfigError, match="fine_tune needs a network"):
             composer().compose(small(*given))
@@ -325,11 +329,11 @@ SAMPLES = {
     "architecture": GROUPS["architecture"],
     "strategy.generators": ["1", "2"],
     "strategy.samples.sets": ["1", "2"],
-    "strategy.samples.spread": ["1", "1.5"],
+    "strategy.samples.latent_scale": ["1", "1.5"],
     "strategy.samples.fill": ["balanced", "deficit"],
 }
 #: Settings that a generator alone has.
-OF_A_GENERATOR = {"strategy.generators": "1", "strategy.samples.spread": "1"}
+OF_A_GENERATOR = {"strategy.generators": "1", "strategy.samples.latent_scale": "1"}
 
 
 @pytest.mark.slow
@@ -351,7 +355,7 @@ def test_every_two_settings_of_samples(case: dict[str, str], tmp_path: Path) -> 
 @pytest.mark.parametrize("probe", [name for name in GROUPS["strategy/probe"] if name != "fine_tune"])
 def test_pixels_are_a_trunk(probe: str, tmp_path: Path) -> None:
     """The control without any network: nothing may ask for its parameters."""
-    given = ["strategy=features", "strategy.trunk=pixels", f"strategy/probe={probe}"]
+    given = ["strategy=features", "strategy.backbone=pixels", f"strategy/probe={probe}"]
     check(run_strategy(composer().compose(small(*given)), tmp_path))
 
 
@@ -370,12 +374,12 @@ def test_studies_compose(path: Path, full: bool) -> None:
     raw = yaml.safe_load(path.read_text())
     seen: set[str] = set()
     for scale in raw.get("scales") or [None]:
-        whole = read(path, scale)
+        whole = read_study(path, scale)
         study = replace(whole, trials=whole.trials[:1], columns=whole.columns[:1])
-        plan = Plan(composer(), study)
+        plan = StudyPlan(composer(), study)
         for row in study.rows:
             if full or row.name not in seen or row is study.rows[0]:
-                plan._compose(row, study.columns[0], study.trials[0], given_flops(1) if row.match else ())
+                plan._compose(row, study.columns[0], study.trials[0], matched_flops_override(1) if row.match else ())
             seen.add(row.name)
-        assert study.reading.family is not None, "the comparisons that the claim speaks of"
-        published_figures(whole)
+        assert study.analysis.family is not None, "the comparisons that the claim speaks of"
+        published_results(whole)

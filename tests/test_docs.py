@@ -12,8 +12,8 @@ from PIL import Image
 from trigan.commands import verdict
 from trigan.commands.main import main
 from trigan.config.compose import Composer
-from trigan.studies.plan import Plan
-from trigan.studies.study_file import find, read
+from trigan.studies.plan import StudyPlan
+from trigan.studies.study_file import find_study, read_study
 
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -70,7 +70,7 @@ def test_the_commands_of_the_tutorial(place: Path, capsys: pytest.CaptureFixture
         if words[0] == "verdict":  # as far as its first job: the rest is a study's
             options = verdict._parser().parse_intermixed_args(words[1:])
             assert options.minutes == 60
-            Plan(Composer(), read(find("verdict")), options.overrides).first()
+            StudyPlan(Composer(), read_study(find_study("verdict")), options.overrides).first()
             continue
         more = ["debug=fast"] if words[0] == "run" else []
         assert main([*words, *more]) == 0, capsys.readouterr().err

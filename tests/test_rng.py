@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from trigan.rng import Draws, generator, hash64, permutation
+from trigan.rng import Draws, hash64, permutation, torch_generator
 
 SHAPES = {"normal": (3, 2), "uniform": (3, 2), "integers": (10, 3)}
 
@@ -31,8 +31,12 @@ def test_hash64() -> None:
 
 
 def test_generator_and_permutation() -> None:
-    assert torch.equal(torch.rand(5, generator=generator(1, "a")), torch.rand(5, generator=generator(1, "a")))
-    assert not torch.equal(torch.rand(5, generator=generator(1, "a")), torch.rand(5, generator=generator(1, "b")))
+    assert torch.equal(
+        torch.rand(5, generator=torch_generator(1, "a")), torch.rand(5, generator=torch_generator(1, "a"))
+    )
+    assert not torch.equal(
+        torch.rand(5, generator=torch_generator(1, "a")), torch.rand(5, generator=torch_generator(1, "b"))
+    )
     order = permutation(100, 3, "split")
     assert order.dtype == torch.int64
     assert order.sort().values.tolist() == list(range(100))

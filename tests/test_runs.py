@@ -47,7 +47,7 @@ def finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 #: With the architectures that they are played with.
 OBJECTIVES = {
     **dict.fromkeys(("triple_gan", "acgan", "ec_gan"), "cgan"),
-    **dict.fromkeys(("bad_gan", "shared_trunk"), "dcgan"),
+    **dict.fromkeys(("bad_gan", "shared_network"), "dcgan"),
 }
 
 
@@ -75,12 +75,12 @@ def test_a_run_leaves_what_is_promised(finished: Path) -> None:
         assert 0 <= result[part]["accuracy"] <= 1
         assert {"balanced_accuracy", "macro_f1", "recall", "nll", "ece", "confusion"} <= set(result[part])
     assert sum(map(sum, result["test"]["confusion"])) == result["split"]["n_test"]
-    assert all(result["sees"][part] > 0 for part in "LUV")
+    assert all(result["data_used"][part] > 0 for part in "LUV")
     assert result["cost"]["flops"] > 0
     assert set(result["cost"]["images"]) == {"classifier", "generator"}
     provenance = found["provenance"]
     assert {"versions", "host", "seconds", "commit"} <= set(provenance)
-    assert 0 < provenance["seconds_charged"] < provenance["seconds"]
+    assert 0 < provenance["training_seconds"] < provenance["seconds"]
     assert provenance["wandb_id"] is None
     for name in ("config.yaml", "metrics.jsonl", "predictions.npz", "features.npz", "weights/classifier.safetensors"):
         assert (finished / name).stat().st_size > 0, name
@@ -144,7 +144,7 @@ def test_curves_are_told_in_order_whoever_trained_the_stage(tmp_path: Path, caps
     directory = Path(capsys.readouterr().out.strip())
     curves = (directory / "metrics.csv").read_bytes()
     (last,) = (one["hash"] for one in record(directory)["result"]["stages"] if one["name"] == "classifier")
-    Store(tmp_path / "artifacts").forget(last)
+    Store(tmp_path / "artifacts").discard(last)
     shutil.rmtree(directory)
     assert main(chosen) == 0
     assert (directory / "metrics.csv").read_bytes() == curves
@@ -200,8 +200,8 @@ def test_what_has_no_single_fit_takes_no_snapshots(capsys: pytest.CaptureFixture
     for chosen, said in (
         (["strategy=features"], "selection.snapshots=2: strategy=features fits no classifier on images over time"),
         (
-            ["strategy=baseline", "strategy.matched_flops=1e9", "strategy.spend=ensemble"],
-            "selection.snapshots: strategy.spend=ensemble has several fits",
+            ["strategy=baseline", "strategy.matched_flops=1e9", "strategy.matched_by=ensemble"],
+            "selection.snapshots: strategy.matched_by=ensemble has several fits",
         ),
     ):
         assert main(["run", *small(*chosen), "selection.snapshots=2"]) == 2

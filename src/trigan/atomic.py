@@ -27,7 +27,7 @@ _MENDS = {
 
 
 @contextlib.contextmanager
-def explained(path: Path, action: str = "write") -> Iterator[None]:
+def wrap_os_errors(path: Path, action: str = "write") -> Iterator[None]:
     """Turns an ``OSError`` of the body into an :class:`ArtifactError` of one line that names the path and the mend."""
     try:
         yield
@@ -45,7 +45,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     Raises:
         ArtifactError: if the disk refuses (full, read-only, no permission), in one line.
     """
-    with explained(path):
+    with wrap_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.parent / f"{_PREFIX}{path.name}.{secrets.token_hex(4)}{_SUFFIX}"
         try:
@@ -91,7 +91,7 @@ def sync_directory(path: Path) -> None:
         os.close(handle)
 
 
-def sweep(directory: Path) -> None:
+def remove_partial_files(directory: Path) -> None:
     """Removes temporary files that a killed process left under ``directory``; only for the one who holds its lock."""
     for path in directory.rglob(f"{_PREFIX}*{_SUFFIX}"):
         if path.is_file():

@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from trigan.atomic import explained, sync_directory
+from trigan.atomic import sync_directory, wrap_os_errors
 from trigan.errors import ConfigError
 
 #: The file by which a folder is known as one that trigan wrote, so that --force never removes anything else.
-MARK = "trigan.json"
+MARKER_FILE = "trigan.json"
 
 
-def check_place(place: Path, force: bool) -> None:
+def check_output_folder(place: Path, force: bool) -> None:
     """Refuse a place that is taken; ``force`` may replace a folder that trigan wrote.
 
     Raises:
@@ -28,27 +28,29 @@ def check_place(place: Path, force: bool) -> None:
         return
     if not force:
         raise ConfigError(f"--out {place}: exists already; choose another folder, or add --force to replace it")
-    if place.is_symlink() or not (place / MARK).is_file():
-        raise ConfigError(f"--out {place}: was not written by trigan (no {MARK} in it), so --force does not replace it")
+    if place.is_symlink() or not (place / MARKER_FILE).is_file():
+        raise ConfigError(
+            f"--out {place}: was not written by trigan (no {MARKER_FILE} in it), so --force does not replace it"
+        )
 
 
 @contextmanager
-def whole_folder(place: Path, force: bool) -> Iterator[Path]:
+def atomic_folder(place: Path, force: bool) -> Iterator[Path]:
     """An empty folder that becomes ``place`` when the body ends well, and leaves no trace when it doesn't.
 
     Raises:
-        ConfigError: as :func:`check_place`.
+        ConfigError: as :func:`check_output_folder`.
         ArtifactError: the disk refuses.
     """
     place = place.expanduser().absolute()
-    check_place(place, force)
+    check_output_folder(place, force)
     temporary = place.parent / f".{place.name}.{secrets.token_hex(4)}.partial"
-    with explained(place), _sigterm_raises():
+    with wrap_os_errors(place), _sigterm_raises():
         try:
             temporary.mkdir(parents=True)
             yield temporary
-            if not (temporary / MARK).is_file():
-                raise ValueError(f"a folder without {MARK}")
+            if not (temporary / MARKER_FILE).is_file():
+                raise ValueError(f"a folder without {MARKER_FILE}")
             _put(temporary, place)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -23,7 +23,7 @@ _ATTRIBUTE = "__component__"
 _FORM = re.compile(r"[a-z0-9_]+/[a-z0-9_]+@[1-9][0-9]*")
 _DECLARATION = re.compile(r'^@component\("([^"]+)"\)\n(?:@.*\n)*(?:class|def) (\w+)', re.MULTILINE)
 #: Key of a node in a record that names its component, in the place of ``_target_``.
-KEY = "_id_"
+IDENTIFIER_KEY = "_id_"
 
 
 def component(identifier: str) -> Callable[[T], T]:
@@ -49,7 +49,7 @@ def identifier_of(target: Any) -> str | None:
 
 
 @functools.cache
-def index() -> Mapping[str, str]:
+def identifier_paths() -> Mapping[str, str]:
     """Every identifier of the package with the import path of what it names, read from the source files."""
     root = Path(__file__).parent
     found: dict[str, str] = {}
@@ -71,8 +71,8 @@ def with_identifiers(node: Any) -> Any:
     plain = {key: with_identifiers(item) for key, item in node.items() if key != "_target_"}
     if "_target_" not in node:
         return plain
-    found = identifier_of(located(node["_target_"]))
-    return {"_target_": node["_target_"], **plain} if found is None else {KEY: found, **plain}
+    found = identifier_of(import_object(node["_target_"]))
+    return {"_target_": node["_target_"], **plain} if found is None else {IDENTIFIER_KEY: found, **plain}
 
 
 def with_targets(node: Any) -> Any:
@@ -85,27 +85,27 @@ def with_targets(node: Any) -> Any:
         return [with_targets(item) for item in node]
     if not isinstance(node, dict):
         return node
-    plain = {key: with_targets(item) for key, item in node.items() if key != KEY}
-    return {"_target_": _path_of(node[KEY]), **plain} if KEY in node else plain
+    plain = {key: with_targets(item) for key, item in node.items() if key != IDENTIFIER_KEY}
+    return {"_target_": _path_of(node[IDENTIFIER_KEY]), **plain} if IDENTIFIER_KEY in node else plain
 
 
 def _path_of(identifier: object) -> str:
-    if isinstance(identifier, str) and identifier in index():
-        return index()[identifier]
+    if isinstance(identifier, str) and identifier in identifier_paths():
+        return identifier_paths()[identifier]
     name = str(identifier).partition("@")[0]
-    others = [known for known in index() if known.partition("@")[0] == name]
+    others = [known for known in identifier_paths() if known.partition("@")[0] == name]
     if others:
         raise ConfigError(f"{identifier}: this trigan has {others[0]}, whose settings or numbers differ")
     raise ConfigError(f"{identifier}: no component of this trigan has that identifier")
 
 
-def located(path: str) -> Any:
+def import_object(path: str) -> Any:
     """The class or function of an import path that has passed the allow-list."""
     module, _, name = path.rpartition(".")
     try:
         return getattr(import_module(module), name)
     except ModuleNotFoundError:  # a class method: the last two parts are names
-        return getattr(located(module), name)
+        return getattr(import_object(module), name)
 
 
 @functools.cache

@@ -28,7 +28,7 @@ class SealedError(TriganError):
     exit_code = 4
 
 
-class Diverged(TriganError):
+class DivergedError(TriganError):
     """A player's loss or weights stopped being finite."""
 
     exit_code = 5

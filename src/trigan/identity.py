@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trigan.components import identifier_of, located, source_digest
+from trigan.components import identifier_of, import_object, source_digest
 
 #: Top-level packages whose classes and functions count by their import path alone.
 LIBRARIES = ("builtins", "torch", "pytorch_lightning", "torchmetrics")
@@ -26,7 +26,7 @@ LIBRARIES = ("builtins", "torch", "pytorch_lightning", "torchmetrics")
 _HYDRA = ("_target_", "_convert_", "_recursive_")
 
 
-def describe(value: Any) -> Any:
+def canonical_form(value: Any) -> Any:
     """``value`` as plain JSON data.
 
     Dataclasses, ``functools.partial``, functions and config nodes with a ``_target_`` are told by identifier and by the
@@ -46,16 +46,20 @@ def describe(value: Any) -> Any:
         fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
         return _tagged("type", type(value), _arguments(type(value), fields))
     if isinstance(value, functools.partial):
-        arguments = {"args": describe(list(value.args)), **describe(value.keywords)}
+        arguments = {"args": canonical_form(list(value.args)), **canonical_form(value.keywords)}
         if "args" in value.keywords:
             raise TypeError(f"an argument named 'args' has no canonical form beside {value.func!r}: name it otherwise")
         return _tagged("call", value.func, arguments)
     if isinstance(value, Mapping):
         if any(not isinstance(key, str | int) for key in value) or len({str(key) for key in value}) < len(value):
             raise TypeError("a mapping has a canonical form only if its keys are distinct texts or integers")
-        return _describe_node(value) if "_target_" in value else {str(k): describe(item) for k, item in value.items()}
+        return (
+            _describe_node(value)
+            if "_target_" in value
+            else {str(k): canonical_form(item) for k, item in value.items()}
+        )
     if isinstance(value, list | tuple):
-        return [describe(item) for item in value]
+        return [canonical_form(item) for item in value]
     if isinstance(value, Path):
         return str(value)
     if callable(value):
@@ -65,7 +69,7 @@ def describe(value: Any) -> Any:
 
 def _describe_node(node: Mapping[Any, Any]) -> dict[str, Any]:
     """A config node as the object that it builds."""
-    target = located(str(node["_target_"]))
+    target = import_object(str(node["_target_"]))
     return _tagged("type", target, _arguments(target, {k: v for k, v in node.items() if k not in _HYDRA}))
 
 
@@ -77,7 +81,7 @@ def _arguments(target: Callable[..., Any], given: Mapping[str, Any]) -> dict[str
         rule = rules.get(name, True)
         if rule is False:
             continue
-        text = describe(rule(value) if callable(rule) else value)
+        text = canonical_form(rule(value) if callable(rule) else value)
         if name not in defaults or callable(rule) or text != defaults[name]:
             kept[name] = text
     return kept
@@ -107,7 +111,7 @@ def defaults_of(target: Any) -> dict[str, Any]:
     described = {}
     for name, default in found.items():
         try:
-            described[name] = describe(default)
+            described[name] = canonical_form(default)
         except TypeError:  # a library's default that is an object: an equal value is then simply written out
             continue
     return described
@@ -145,14 +149,14 @@ def _import_path(thing: Any) -> str:
     return f"{module}.{name}"
 
 
-def canonical(value: Any) -> str:
-    """The one JSON text of ``describe(value)``: sorted keys, no spaces."""
-    return json.dumps(describe(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+def canonical_json(value: Any) -> str:
+    """The one JSON text of ``canonical_form(value)``: sorted keys, no spaces."""
+    return json.dumps(canonical_form(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def digest(value: Any, length: int = 64) -> str:
-    """SHA-256 of :func:`canonical`, as ``length`` hexadecimal characters."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
+    """SHA-256 of :func:`canonical_json`, as ``length`` hexadecimal characters."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
 
 
 def tensor_digest(*tensors: Tensor | None) -> str:

@@ -18,14 +18,14 @@ def hash64(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
-def generator(*parts: object, device: torch.device | str = "cpu") -> torch.Generator:
+def torch_generator(*parts: object, device: torch.device | str = "cpu") -> torch.Generator:
     """A torch generator seeded with :func:`hash64` of the parts."""
     return torch.Generator(device=device).manual_seed(hash64(*parts))
 
 
 def permutation(n: int, *parts: object) -> Tensor:
     """A permutation of 0..n-1, int64 on the CPU, as a function of the parts alone."""
-    return torch.randperm(n, generator=generator("permutation", *parts))
+    return torch.randperm(n, generator=torch_generator("permutation", *parts))
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Draws:
             raise ValueError(f"rows {self.start}..{self.stop} don't lie in a global batch of {self.total} rows")
 
     def _generator(self, stream: str) -> torch.Generator:
-        return generator(self.seed, stream, self.step, device=self.device)
+        return torch_generator(self.seed, stream, self.step, device=self.device)
 
     def normal(self, stream: str, *shape: int) -> Tensor:
         """N(0, 1) numbers, shape (stop - start, *shape)."""

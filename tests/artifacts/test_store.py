@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from trigan.artifacts.store import InUseError, Slot, Store
+from trigan.artifacts.store import InUseError, StageHandle, Store
 from trigan.errors import ArtifactError
 
 DIGEST = "0123456789abcdef"
@@ -31,7 +31,7 @@ def fill(store: Store, digest: str = DIGEST, text: str = "weights") -> Path:
         return slot.directory
 
 
-def reopen(store: Store, digest: str = DIGEST) -> Slot:
+def reopen(store: Store, digest: str = DIGEST) -> StageHandle:
     with store.stage(digest, {"loss": "hinge"}, "gan") as slot:
         return slot
 
@@ -125,11 +125,11 @@ def test_a_crash_between_sealing_and_renaming_is_finished_next_time(
 ) -> None:
     store = Store(tmp_path)
 
-    def crash(self: Slot) -> None:
+    def crash(self: StageHandle) -> None:
         raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(Slot, "_finish", crash)
+        patch.setattr(StageHandle, "_finish", crash)
         with pytest.raises(MemoryError):
             fill(store)
     assert (tmp_path / ".partial" / DIGEST / "manifest.json").exists()
@@ -170,11 +170,11 @@ def test_entries_users_and_removal(tmp_path: Path) -> None:
     assert first.bytes == sum(path.stat().st_size for path in (tmp_path / DIGEST).rglob("*") if path.is_file())
     assert abs(first.created - time.time()) < 60
     assert second.digest == OTHER
-    assert store.used_by("run3") == (OTHER,)
+    assert store.stages_used_by("run3") == (OTHER,)
     assert [entry.digest for entry in store.unused({"run2"})] == [OTHER]
     assert [entry.digest for entry in store.unused(set())] == [DIGEST, OTHER]
-    store.forget(DIGEST)
-    store.forget(DIGEST)
+    store.discard(DIGEST)
+    store.discard(DIGEST)
     assert not reopen(store).ready
     assert store.users(DIGEST) == ("run1", "run2")
     store.remove(OTHER)
@@ -243,7 +243,7 @@ def test_what_is_to_be_forgotten_is_waited_for(tmp_path: Path) -> None:
         waits.append(1)
         holder.kill()
 
-    store.forget(DIGEST, on_wait)
+    store.discard(DIGEST, on_wait)
     holder.communicate()
     assert waits == [1]
     assert store.entries() == []

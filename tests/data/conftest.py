@@ -9,25 +9,25 @@ import torch
 from PIL import Image
 
 from trigan.data.sources.digits import Digits
-from trigan.data.types import Source
+from trigan.data.types import ImageDataset
 
 torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
-def digits() -> Source:
+def digits() -> ImageDataset:
     return Digits().load()
 
 
 @pytest.fixture(scope="session")
-def with_test(digits: Source) -> Source:
+def with_test(digits: ImageDataset) -> ImageDataset:
     """The digits, their last 500 marked as an official test set."""
     marks = torch.arange(len(digits.labels)) >= len(digits.labels) - 500
-    return Source.of("digits-official", digits.images, digits.labels, marks)
+    return ImageDataset.from_tensors("digits-official", digits.images, digits.labels, marks)
 
 
 @pytest.fixture
-def folder(tmp_path: Path, digits: Source) -> Path:
+def folder(tmp_path: Path, digits: ImageDataset) -> Path:
     """root/CLASS/*.png: 6 images of each of three digits."""
     root = tmp_path / "images"
     for k in range(3):

@@ -5,14 +5,21 @@ import pytest
 import torch
 from scipy import ndimage
 
-from trigan.data.augmentation import Classic, NoAugmentation, Strong, affine, crop_flip, cut_out
+from trigan.data.augmentation import ClassicAugmentation, NoAugmentation, StrongAugmentation, affine, crop_flip, cut_out
 from trigan.data.stream import to_float
-from trigan.data.types import Source
+from trigan.data.types import ImageDataset
 from trigan.errors import ConfigError
 from trigan.rng import Draws
 
-EVERYTHING = Classic(rotate=20, translate=1.5, scale=0.2, crop=2, flip=True, cutout=3, noise=0.1)
-ALL = [NoAugmentation(), EVERYTHING, Classic(crop=1), Classic(flip=True), Strong(EVERYTHING), Strong(Classic())]
+EVERYTHING = ClassicAugmentation(rotate=20, translate=1.5, scale=0.2, crop=2, flip=True, cutout=3, noise=0.1)
+ALL = [
+    NoAugmentation(),
+    EVERYTHING,
+    ClassicAugmentation(crop=1),
+    ClassicAugmentation(flip=True),
+    StrongAugmentation(EVERYTHING),
+    StrongAugmentation(ClassicAugmentation()),
+]
 
 
 def draws(start: int = 0, stop: int = 32, step: int = 4) -> Draws:
@@ -20,13 +27,13 @@ def draws(start: int = 0, stop: int = 32, step: int = 4) -> Draws:
 
 
 @pytest.fixture(scope="module")
-def images(digits: Source) -> torch.Tensor:
+def images(digits: ImageDataset) -> torch.Tensor:
     grey = to_float(digits.images[:32])
     return torch.cat([grey, grey.flip(0), -grey], 1)
 
 
 @pytest.mark.parametrize("augmentation", ALL)
-def test_shape_range_and_repetition(augmentation: Classic, images: torch.Tensor) -> None:
+def test_shape_range_and_repetition(augmentation: ClassicAugmentation, images: torch.Tensor) -> None:
     before = images.clone()
     out = augmentation(images, draws(), "real")
     assert torch.equal(images, before)
@@ -41,7 +48,7 @@ def test_shape_range_and_repetition(augmentation: Classic, images: torch.Tensor)
 
 
 @pytest.mark.parametrize("augmentation", ALL)
-def test_two_ranks_equal_one_process(augmentation: Classic, images: torch.Tensor) -> None:
+def test_two_ranks_equal_one_process(augmentation: ClassicAugmentation, images: torch.Tensor) -> None:
     whole = augmentation(images, draws(), "real")
     halves = [
         augmentation(images[rows], draws(rows.start, rows.stop), "real") for rows in (slice(0, 16), slice(16, 32))
@@ -80,9 +87,9 @@ def test_crop_reaches_every_shift_and_flips_half() -> None:
     image = torch.full((4000, 1, 8, 8), -1.0)
     image[:, 0, 4, 1] = 1.0
     many = Draws(0, 0, 4000, 0, 4000)
-    ones = torch.nonzero(Classic(crop=1)(image, many, "x")[:, 0] == 1)
+    ones = torch.nonzero(ClassicAugmentation(crop=1)(image, many, "x")[:, 0] == 1)
     assert set(map(tuple, ones[:, 1:].tolist())) == {(r, c) for r in (3, 4, 5) for c in (0, 1, 2)}
-    flipped = (Classic(flip=True)(image, many, "x")[:, 0, 4, 6] == 1).float().mean()
+    flipped = (ClassicAugmentation(flip=True)(image, many, "x")[:, 0, 4, 6] == 1).float().mean()
     assert float(flipped) == pytest.approx(0.5, abs=0.03)
 
 
@@ -98,14 +105,16 @@ def test_cutout_replaces_a_square_by_the_mean(images: torch.Tensor) -> None:
 
 def test_noise_has_its_standard_deviation() -> None:
     grey = torch.zeros(64, 1, 16, 16)
-    out = Classic(noise=0.1)(grey, Draws(0, 0, 64, 0, 64), "x")
+    out = ClassicAugmentation(noise=0.1)(grey, Draws(0, 0, 64, 0, 64), "x")
     assert float(out.std()) == pytest.approx(0.1, rel=0.03)
 
 
 def test_strong_keeps_what_the_data_set_forbids(images: torch.Tensor) -> None:
-    flat = Strong(Classic(), rotate=0, scale=0, cutout=0, contrast=0, brightness=0)
+    flat = StrongAugmentation(ClassicAugmentation(), rotate=0, scale=0, cutout=0, contrast=0, brightness=0)
     assert torch.allclose(flat(images, draws(), "x"), images, atol=1e-6)
-    light = Strong(Classic(), rotate=0, scale=0, cutout=0, contrast=0, brightness=0.3)(images * 0.5, draws(), "x")
+    light = StrongAugmentation(ClassicAugmentation(), rotate=0, scale=0, cutout=0, contrast=0, brightness=0.3)(
+        images * 0.5, draws(), "x"
+    )
     change = light - images * 0.5
     assert torch.allclose(change, change.mean((1, 2, 3), keepdim=True).expand_as(change), atol=1e-6)
     assert float(change.abs().max()) <= 0.3
@@ -114,6 +123,6 @@ def test_strong_keeps_what_the_data_set_forbids(images: torch.Tensor) -> None:
 @pytest.mark.parametrize("name", ["rotate", "translate", "scale", "crop", "cutout", "noise"])
 def test_impossible_strengths_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=f"augmentation.{name}=-1"):
-        Classic(**{name: -1})
+        ClassicAugmentation(**{name: -1})
     with pytest.raises(ConfigError, match=r"augmentation.contrast"):
-        Strong(Classic(), contrast=1.0)
+        StrongAugmentation(ClassicAugmentation(), contrast=1.0)

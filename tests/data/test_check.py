@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trigan.data.data_check import Report, check
+from trigan.data.data_check import DataReport, check_data
 from trigan.data.sources.digits import Digits
 from trigan.data.sources.folder import Folder
 
@@ -12,12 +12,12 @@ from .conftest import save
 GREY = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
 
 
-def texts(report: Report, level: str) -> str:
+def texts(report: DataReport, level: str) -> str:
     return "\n".join(finding.text for finding in report.findings if finding.level == level)
 
 
 def test_a_sound_data_set() -> None:
-    report = check(Digits())
+    report = check_data(Digits())
     assert report.level == "ok"
     assert report.class_counts["train"]["0"] == 178
     assert "174 to 183 images in each class" in texts(report, "ok")
@@ -29,7 +29,7 @@ def test_a_sound_data_set() -> None:
 def test_all_unreadable_files_are_listed(folder: Path) -> None:
     for name in ("digit0/x.png", "digit2/y.png"):
         (folder / name).write_bytes(b"nothing")
-    report = check(Folder(root=str(folder)))
+    report = check_data(Folder(root=str(folder)))
     assert report.level == "error"
     assert len(report.unreadable) == 2
     assert all(any(name in line for line in report.lines()) for name in ("digit0/x.png", "digit2/y.png"))
@@ -47,7 +47,7 @@ def test_classes_values_and_copies(folder: Path) -> None:
     save(root, "test/digit1/other.png", GREY + 1)
     save(root, "train/digit1/other.png", GREY + 2)
     save(root, "train/digit1/same.png", GREY + 2)
-    report = check(Folder(root=str(root)))
+    report = check_data(Folder(root=str(root)))
     warned = texts(report, "warning")
     assert report.level == "warning"
     assert "train: a single image of alone" in warned
@@ -64,13 +64,13 @@ def test_classes_values_and_copies(folder: Path) -> None:
 
 def test_mixed_sizes_and_one_class_are_findings(folder: Path, tmp_path: Path) -> None:
     save(folder, "digit0/z.png", np.tile(GREY, (2, 3)))
-    report = check(Folder(root=str(folder)))
+    report = check_data(Folder(root=str(folder)))
     assert "data.image_size=" in texts(report, "error")
     assert "2 image sizes (8x8: 18, 24x16: 1)" in texts(report, "warning")
     assert "not square" in texts(report, "warning")
     save(tmp_path / "one", "only/a.png", GREY)
-    assert "only one class" in texts(check(Folder(root=str(tmp_path / "one"))), "error")
-    assert "does not exist" in texts(check(Folder(root=str(tmp_path / "no"))), "error")
+    assert "only one class" in texts(check_data(Folder(root=str(tmp_path / "one"))), "error")
+    assert "does not exist" in texts(check_data(Folder(root=str(tmp_path / "no"))), "error")
 
 
 @pytest.mark.parametrize("low", [True, False])
@@ -78,4 +78,4 @@ def test_value_range(tmp_path: Path, low: bool) -> None:
     for k in range(2):
         for i in range(3):
             save(tmp_path, f"{k}/{i}.png", (GREY + i + 3 * k) // (8 if low else 1))
-    assert ("small part of 0..255" in texts(check(Folder(root=str(tmp_path))), "warning")) == low
+    assert ("small part of 0..255" in texts(check_data(Folder(root=str(tmp_path))), "warning")) == low

@@ -7,10 +7,10 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from trigan.data.augmentation import Classic, NoAugmentation, Strong
+from trigan.data.augmentation import ClassicAugmentation, NoAugmentation, StrongAugmentation
 from trigan.data.sources.image_source import ImageSource
 from trigan.data.splits.regime import Regime
-from trigan.data.splits.split_from_file import Frozen
+from trigan.data.splits.split_from_file import RegimeFromFile
 from trigan.errors import ConfigError
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -56,17 +56,19 @@ def test_data(name: str) -> None:
 
 @pytest.mark.parametrize("name", names("regime"))
 def test_regime(name: str) -> None:
-    assert isinstance(instantiate(load("regime", name)), Frozen if name == "frozen" else Regime)
+    assert isinstance(instantiate(load("regime", name)), RegimeFromFile if name == "from_file" else Regime)
 
 
 @pytest.mark.parametrize("data", names("data"))
-@pytest.mark.parametrize(("name", "kind"), [("none", NoAugmentation), ("classic", Classic), ("strong", Strong)])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("none", NoAugmentation), ("classic", ClassicAugmentation), ("strong", StrongAugmentation)]
+)
 def test_augmentation(name: str, kind: type, data: str) -> None:
     whole = OmegaConf.create({"data": load("data", data), "augmentation": load("augmentation", name)})
     built = instantiate(whole.augmentation)
     assert isinstance(built, kind)
-    if isinstance(built, Classic):
-        assert built == Classic(**whole.data.suggested.augmentation)
+    if isinstance(built, ClassicAugmentation):
+        assert built == ClassicAugmentation(**whole.data.suggested.augmentation)
         assert built.flip == (data in {"cifar10", "cifar100", "stl10", "fashion_mnist"})
 
 

@@ -6,29 +6,29 @@ import torch
 from PIL import Image
 
 from trigan.data.sources.digits import Digits
-from trigan.data.splits.draw import draw
-from trigan.data.splits.external_data import external_of, fitted, with_external
+from trigan.data.splits.external_data import external_images, resize_to_spec, with_external
+from trigan.data.splits.make_split import make_split
 from trigan.data.splits.regime import Regime
-from trigan.data.types import DataSpec, Source
+from trigan.data.types import DataSpec, ImageDataset
 from trigan.errors import DataError
 
 REGIME = Regime(labels_per_class=4)
 
 
-def noise(count: int, channels: int, size: int, official: bool = True) -> Source:
+def noise(count: int, channels: int, size: int, official: bool = True) -> ImageDataset:
     images = torch.randint(0, 256, (count, channels, size, size), generator=torch.Generator().manual_seed(count))
     tests = torch.arange(count) % 4 == 0 if official else None
-    return Source.of("noise", images.to(torch.uint8), torch.arange(count) % 2, tests)
+    return ImageDataset.from_tensors("noise", images.to(torch.uint8), torch.arange(count) % 2, tests)
 
 
 def test_grey_becomes_colour_by_repetition_and_colour_grey_by_its_luma() -> None:
     grey = noise(3, 1, 8).images
-    assert torch.equal(fitted(grey, DataSpec(3, 8, 2)), grey.expand(-1, 3, -1, -1))
+    assert torch.equal(resize_to_spec(grey, DataSpec(3, 8, 2)), grey.expand(-1, 3, -1, -1))
     colour = noise(3, 3, 8).images
     weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]
     luma = (colour.float() * weights).sum(1, keepdim=True)
-    assert float((fitted(colour, DataSpec(1, 8, 2)).float() - luma).abs().max()) <= 1.0
-    assert fitted(grey, DataSpec(1, 8, 2)) is grey
+    assert float((resize_to_spec(colour, DataSpec(1, 8, 2)).float() - luma).abs().max()) <= 1.0
+    assert resize_to_spec(grey, DataSpec(1, 8, 2)) is grey
 
 
 @pytest.mark.parametrize(("size", "wanted"), [(8, 13), (28, 8)])
@@ -38,15 +38,15 @@ def test_sizes_are_changed_as_those_of_a_source(size: int, wanted: int) -> None:
         Image.fromarray(image[0].numpy()).resize((wanted, wanted), Image.Resampling.BILINEAR) for image in images
     ]
     assert np.array_equal(
-        fitted(images, DataSpec(1, wanted, 2))[:, 0].numpy(), np.stack([np.asarray(i) for i in by_hand])
+        resize_to_spec(images, DataSpec(1, wanted, 2))[:, 0].numpy(), np.stack([np.asarray(i) for i in by_hand])
     )
 
 
 def test_the_other_test_set_is_never_seen() -> None:
     source, other = Digits().load(), noise(40, 1, 8)
-    drawn = with_external(draw(source, REGIME, 0), source, other)
+    drawn = with_external(make_split(source, REGIME, 0), source, other)
     assert other.official_test is not None
-    assert torch.equal(external_of(drawn.view), other.images[~other.official_test])
+    assert torch.equal(external_images(drawn.view), other.images[~other.official_test])
     assert drawn.external is not None
     assert drawn.external.as_dict() == {
         "name": "noise",
@@ -61,11 +61,13 @@ def test_this_runs_test_images_are_never_seen_though_they_lie_there_too(channels
     """The other data set holds all of ours, and strangers: of ours, those that test are left out, in colour as well."""
     source, strangers = Digits().load(), noise(20, channels, 8, official=False)
     ours = source.images.expand(-1, channels, -1, -1)
-    both = Source.of("both", torch.cat([ours, strangers.images]), torch.zeros(len(ours) + 20, dtype=torch.int64) + 1)
-    drawn = draw(source, REGIME, 0)
+    both = ImageDataset.from_tensors(
+        "both", torch.cat([ours, strangers.images]), torch.zeros(len(ours) + 20, dtype=torch.int64) + 1
+    )
+    drawn = make_split(source, REGIME, 0)
     found = with_external(drawn, source, both)
     tests = {source.images[i].numpy().tobytes() for i in drawn.parts.test}
-    seen = external_of(found.view)
+    seen = external_images(found.view)
     assert not any(image.numpy().tobytes() in tests for image in seen)
     assert found.external is not None
     assert found.external.dropped_in_test == len(drawn.parts.test)
@@ -75,7 +77,7 @@ def test_this_runs_test_images_are_never_seen_though_they_lie_there_too(channels
 
 def test_nothing_left_is_one_line() -> None:
     source = Digits().load()
-    drawn = draw(source, REGIME, 0)
+    drawn = make_split(source, REGIME, 0)
     mine = source.images[torch.from_numpy(drawn.parts.test)]
     with pytest.raises(DataError, match=r"strategy.pretrain.data: same has no image outside its test set"):
-        with_external(drawn, source, Source.of("same", mine, torch.arange(len(mine)) % 2))
+        with_external(drawn, source, ImageDataset.from_tensors("same", mine, torch.arange(len(mine)) % 2))

@@ -11,27 +11,27 @@ import pytest
 import torch
 
 from trigan.data.sources.folder import Folder
-from trigan.data.splits.draw import draw
-from trigan.data.splits.label_noise import Symmetric
+from trigan.data.splits.label_noise import SymmetricNoise
+from trigan.data.splits.make_split import make_split
 from trigan.data.splits.regime import Regime
-from trigan.data.splits.split_file import as_bytes, content, split_digest
-from trigan.data.splits.split_from_file import Frozen, content_digest
+from trigan.data.splits.split_file import split_digest, split_file_bytes, split_file_content
+from trigan.data.splits.split_from_file import RegimeFromFile, content_digest
 from trigan.data.splits.split_info import index_digest
-from trigan.data.splits.splitter import Draw
-from trigan.data.types import Source
+from trigan.data.splits.splitter import DataSplit
+from trigan.data.types import ImageDataset
 from trigan.errors import ConfigError, DataError
 
 PARTS = ("labelled", "validation", "unlabelled", "test")
 Change = Callable[[dict[str, Any]], None]
 
 
-def export(source: Source, drawn: Draw, path: Path, change: Change | None = None) -> Frozen:
+def export(source: ImageDataset, drawn: DataSplit, path: Path, change: Change | None = None) -> RegimeFromFile:
     """The draw as a file, maybe changed, with digests that are right again unless the change was to them."""
-    found = content(source, drawn, {"labels_per_class": 3}, None)
+    found = split_file_content(source, drawn, {"labels_per_class": 3}, None)
     if change is not None:
         change(found)
-    path.write_bytes(as_bytes(found))
-    return Frozen(str(path))
+    path.write_bytes(split_file_bytes(found))
+    return RegimeFromFile(str(path))
 
 
 def sealed(found: dict[str, Any]) -> None:
@@ -40,31 +40,35 @@ def sealed(found: dict[str, Any]) -> None:
     found["digest"] = split_digest(found)
 
 
-def with_copies(digits: Source) -> Source:
+def with_copies(digits: ImageDataset) -> ImageDataset:
     """Digits with copies of some images, a few of them under another label or none."""
     copies = torch.arange(0, 600, 2)
     labels = digits.labels[copies].clone()
     labels[:4] = (labels[:4] + 1) % 10
     labels[4:8] = -1
-    return Source.of("copies", torch.cat([digits.images, digits.images[copies]]), torch.cat([digits.labels, labels]))
+    return ImageDataset.from_tensors(
+        "copies", torch.cat([digits.images, digits.images[copies]]), torch.cat([digits.labels, labels])
+    )
 
 
 @pytest.mark.parametrize(
     "regime",
     [
         Regime(labels_per_class=10),
-        Regime(labels_per_class=20, noise=Symmetric(0.4)),
+        Regime(labels_per_class=20, noise=SymmetricNoise(0.4)),
         Regime(labels_per_class=5, validation="large"),
         Regime(fraction=0.5, unlabelled="none"),
     ],
     ids=["few", "noise", "val-large", "half"],
 )
 @pytest.mark.parametrize("kind", ["redrawn", "official", "copies"])
-def test_a_draw_comes_back_whole(digits: Source, with_test: Source, regime: Regime, kind: str, tmp_path: Path) -> None:
+def test_a_draw_comes_back_whole(
+    digits: ImageDataset, with_test: ImageDataset, regime: Regime, kind: str, tmp_path: Path
+) -> None:
     source = {"redrawn": digits, "official": with_test, "copies": with_copies(digits)}[kind]
-    drawn = draw(source, regime, 2)
-    again = draw(source, export(source, drawn, tmp_path / "split.json"), 2)
-    assert again.facts == drawn.facts
+    drawn = make_split(source, regime, 2)
+    again = make_split(source, export(source, drawn, tmp_path / "split.json"), 2)
+    assert again.info == drawn.info
     assert torch.equal(again.view.training_images, drawn.view.training_images)
     for one, other in ((again.view.labelled, drawn.view.labelled), (again.view.validation, drawn.view.validation)):
         if other is None:
@@ -77,13 +81,13 @@ def test_a_draw_comes_back_whole(digits: Source, with_test: Source, regime: Regi
     test, original = again.test.open("x"), drawn.test.open("x")
     assert torch.equal(test.images, original.images)
     assert torch.equal(test.labels, original.labels)
-    assert (drawn.file, again.file) == (None, content_digest(str(tmp_path / "split.json")))
+    assert (drawn.split_file_digest, again.split_file_digest) == (None, content_digest(str(tmp_path / "split.json")))
 
 
-def test_the_file_tells_no_hidden_label(digits: Source) -> None:
+def test_the_file_tells_no_hidden_label(digits: ImageDataset) -> None:
     """Whatever the labels of test and unlabelled images are, the file is the same but for the data set's mark."""
-    drawn = draw(digits, Regime(labels_per_class=3), 0)
-    found = content(digits, drawn, {}, [f"{k}/{i}.png" for i, k in enumerate(digits.labels.tolist())])
+    drawn = make_split(digits, Regime(labels_per_class=3), 0)
+    found = split_file_content(digits, drawn, {}, [f"{k}/{i}.png" for i, k in enumerate(digits.labels.tolist())])
     for part in ("unlabelled", "test"):
         assert set(found[part]) == {"sha256", "indices"}
         assert found[part]["indices"] == sorted(found[part]["indices"])
@@ -93,15 +97,15 @@ def test_the_file_tells_no_hidden_label(digits: Source) -> None:
     hidden = digits.labels.clone()
     secret = np.concatenate([drawn.parts.unlabelled, drawn.parts.test])
     hidden[secret] = (hidden[secret] + 1) % 10
-    other = content(replace(digits, labels=hidden), drawn, {}, None)
+    other = split_file_content(replace(digits, labels=hidden), drawn, {}, None)
     for part in PARTS:
         assert {**other[part], "paths": 0} == {**found[part], "paths": 0}
 
 
-def test_the_digest_is_the_documented_one(digits: Source) -> None:
+def test_the_digest_is_the_documented_one(digits: ImageDataset) -> None:
     import hashlib
 
-    found = content(digits, draw(digits, Regime(labels_per_class=2), 4), {}, None)
+    found = split_file_content(digits, make_split(digits, Regime(labels_per_class=2), 4), {}, None)
     labels = json.dumps(found["labelled"]["labels"]).replace(" ", "")
     parts = {part: found[part]["sha256"] for part in PARTS}
     text = (
@@ -165,7 +169,7 @@ WRONG: dict[str, tuple[Change, str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_file_is_refused(name: str, with_test: Source, tmp_path: Path) -> None:
+def test_a_wrong_file_is_refused(name: str, with_test: ImageDataset, tmp_path: Path) -> None:
     change, line = WRONG[name]
 
     def changed(found: dict[str, Any]) -> None:
@@ -173,9 +177,9 @@ def test_a_wrong_file_is_refused(name: str, with_test: Source, tmp_path: Path) -
         if name not in ("numbers", "missing", "hidden"):
             sealed(found)
 
-    regime = export(with_test, draw(with_test, Regime(labels_per_class=3), 0), tmp_path / "s.json", changed)
+    regime = export(with_test, make_split(with_test, Regime(labels_per_class=3), 0), tmp_path / "s.json", changed)
     with pytest.raises(DataError, match=r"s\.json") as caught:
-        draw(with_test, regime, 0)
+        make_split(with_test, regime, 0)
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -187,15 +191,17 @@ def test_a_wrong_file_is_refused(name: str, with_test: Source, tmp_path: Path) -
         (lambda found: found.update(stamps=["none"]), "digest is not that of the content"),
     ],
 )
-def test_a_digest_that_does_not_match_is_refused(change: Change, line: str, digits: Source, tmp_path: Path) -> None:
-    regime = export(digits, draw(digits, Regime(labels_per_class=3), 0), tmp_path / "s.json", change)
+def test_a_digest_that_does_not_match_is_refused(
+    change: Change, line: str, digits: ImageDataset, tmp_path: Path
+) -> None:
+    regime = export(digits, make_split(digits, Regime(labels_per_class=3), 0), tmp_path / "s.json", change)
     with pytest.raises(DataError, match=line):
-        draw(digits, regime, 0)
+        make_split(digits, regime, 0)
 
 
-def test_equal_pixels_in_two_parts_are_refused(digits: Source, tmp_path: Path) -> None:
-    source = Source.of("twice", torch.cat([digits.images] * 2), torch.cat([digits.labels] * 2))
-    drawn, first = draw(source, Regime(labels_per_class=3), 0), len(digits.labels)
+def test_equal_pixels_in_two_parts_are_refused(digits: ImageDataset, tmp_path: Path) -> None:
+    source = ImageDataset.from_tensors("twice", torch.cat([digits.images] * 2), torch.cat([digits.labels] * 2))
+    drawn, first = make_split(source, Regime(labels_per_class=3), 0), len(digits.labels)
 
     def split_a_pair(found: dict[str, Any]) -> None:
         row = next(row for row in found["test"]["indices"] if row >= first)
@@ -204,12 +210,12 @@ def test_equal_pixels_in_two_parts_are_refused(digits: Source, tmp_path: Path) -
         sealed(found)
 
     with pytest.raises(DataError, match=r"of unlabelled and image .* of test have the same pixels"):
-        draw(source, export(source, drawn, tmp_path / "s.json", split_a_pair), 0)
+        make_split(source, export(source, drawn, tmp_path / "s.json", split_a_pair), 0)
 
 
-def test_a_copy_under_another_label_does_not_train(digits: Source, tmp_path: Path) -> None:
+def test_a_copy_under_another_label_does_not_train(digits: ImageDataset, tmp_path: Path) -> None:
     source = with_copies(digits)
-    drawn = draw(source, Regime(labels_per_class=3), 0)
+    drawn = make_split(source, Regime(labels_per_class=3), 0)
     unlabelled = set(drawn.parts.unlabelled.tolist())
     odd = next(len(digits.labels) + i for i in range(8) if 2 * i in unlabelled)
 
@@ -218,20 +224,20 @@ def test_a_copy_under_another_label_does_not_train(digits: Source, tmp_path: Pat
         sealed(found)
 
     with pytest.raises(DataError, match=f"image {odd} of unlabelled has the same pixels as an earlier image"):
-        draw(source, export(source, drawn, tmp_path / "s.json", add), 0)
+        make_split(source, export(source, drawn, tmp_path / "s.json", add), 0)
 
 
-def test_another_trial_is_refused(digits: Source, tmp_path: Path) -> None:
-    regime = export(digits, draw(digits, Regime(labels_per_class=3), 1), tmp_path / "s.json")
+def test_another_trial_is_refused(digits: ImageDataset, tmp_path: Path) -> None:
+    regime = export(digits, make_split(digits, Regime(labels_per_class=3), 1), tmp_path / "s.json")
     with pytest.raises(DataError, match="is the split of trial 1, and this run says trial=0"):
-        draw(digits, regime, 0)
+        make_split(digits, regime, 0)
 
 
-def test_no_file(digits: Source, tmp_path: Path) -> None:
+def test_no_file(digits: ImageDataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"set regime\.split=FILE"):
-        draw(digits, Frozen(), 0)
+        make_split(digits, RegimeFromFile(), 0)
     with pytest.raises(DataError, match="cannot read the split file"):
-        draw(digits, Frozen(str(tmp_path / "none.json")), 0)
+        make_split(digits, RegimeFromFile(str(tmp_path / "none.json")), 0)
     (tmp_path / "text").write_text("{")
     with pytest.raises(DataError, match="is not JSON"):
-        draw(digits, Frozen(str(tmp_path / "text")), 0)
+        make_split(digits, RegimeFromFile(str(tmp_path / "text")), 0)

@@ -1,20 +1,20 @@
 import pytest
 
-from trigan.data.sources.label_names import number_classes
+from trigan.data.sources.label_encoding import encode_labels
 from trigan.errors import DataError
 
 
 def test_texts_are_sorted_and_numbers_close_their_gaps() -> None:
-    coded, names = number_classes(["dog", "cat", None, "dog"], None, "x")
+    coded, names = encode_labels(["dog", "cat", None, "dog"], None, "x")
     assert coded.tolist() == [1, 0, -1, 1]
     assert names == ("cat", "dog")
-    coded, names = number_classes([10, 2, -1, 7], None, "x")
+    coded, names = encode_labels([10, 2, -1, 7], None, "x")
     assert coded.tolist() == [2, 0, -1, 1]
     assert names == ("2", "7", "10")
 
 
 def test_names_of_numbers_and_names_without_images() -> None:
-    coded, names = number_classes([2, 0, 2], ["a", "b", "c"], "x")
+    coded, names = encode_labels([2, 0, 2], ["a", "b", "c"], "x")
     assert coded.tolist() == [1, 0, 1]
     assert names == ("a", "c")
 
@@ -31,4 +31,4 @@ def test_names_of_numbers_and_names_without_images() -> None:
 )
 def test_bad_labels(labels: list, names: list | None, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        number_classes(labels, names, "x")
+        encode_labels(labels, names, "x")

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from trigan.data.mixing import CutMix, Mix, MixUp, box, shares
+from trigan.data.mixing import CutMix, Mix, MixUp, cutmix_mask, mixing_coefficients
 from trigan.errors import ConfigError
 from trigan.rng import Draws
 
@@ -26,7 +26,7 @@ def _images(count: int, size: int = 8, seed: int = 0) -> Tensor:
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 4.0])
 def test_shares_are_of_the_beta_distribution(alpha: float) -> None:
-    found = shares(_draws(4000), alpha, 1.0)
+    found = mixing_coefficients(_draws(4000), alpha, 1.0)
     assert found.dtype == torch.float64
     assert stats.kstest(found.numpy(), stats.beta(alpha, alpha).cdf).pvalue > 0.01
     uniform = _draws(4000).uniform("mix/share").double()
@@ -34,14 +34,14 @@ def test_shares_are_of_the_beta_distribution(alpha: float) -> None:
 
 
 def test_chance_is_how_many_are_mixed() -> None:
-    found = shares(_draws(4000), 1.0, 0.25)
+    found = mixing_coefficients(_draws(4000), 1.0, 0.25)
     assert float((found < 1.0).double().mean()) == pytest.approx(0.25, abs=0.03)
-    assert torch.equal(shares(_draws(50), 0.4, 0.0), torch.ones(50).double())
+    assert torch.equal(mixing_coefficients(_draws(50), 0.4, 0.0), torch.ones(50).double())
 
 
 @pytest.mark.parametrize("name", MIXES)
 def test_a_row_is_mixed_alike_whoever_mixes_it(name: str) -> None:
-    images, partners, mix = _images(16), _images(16, seed=1), MIXES[name](alpha=0.7, chance=0.8)
+    images, partners, mix = _images(16), _images(16, seed=1), MIXES[name](alpha=0.7, probability=0.8)
     whole, share = mix(images, partners, _draws(16))
     for start, stop in ((0, 8), (8, 16), (3, 4)):
         part, own = mix(images[start:stop], partners[start:stop], _draws(16, start, stop))
@@ -55,7 +55,7 @@ def test_a_row_is_mixed_alike_whoever_mixes_it(name: str) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_share_of_one_is_the_image_itself(name: str, dtype: torch.dtype) -> None:
     images = _images(9).to(dtype)
-    mixed, share = MIXES[name](chance=0.0)(images, images.flip(0), _draws(9))
+    mixed, share = MIXES[name](probability=0.0)(images, images.flip(0), _draws(9))
     assert torch.equal(mixed, images)
     assert torch.equal(share, torch.ones(9, dtype=dtype))
 
@@ -64,7 +64,7 @@ def test_mixup_is_its_formula() -> None:
     images, partners = _images(20), _images(20, seed=1)
     mixed, share = MixUp(alpha=0.5)(images, partners, _draws(20))
     for row in range(20):
-        lam = np.float32(shares(_draws(20), 0.5, 1.0)[row])
+        lam = np.float32(mixing_coefficients(_draws(20), 0.5, 1.0)[row])
         expected = lam * images[row].numpy() + (1 - lam) * partners[row].numpy()
         np.testing.assert_allclose(mixed[row].numpy(), expected, rtol=0, atol=1e-6)
         assert float(share[row]) == lam
@@ -81,8 +81,8 @@ def _square(lam: float, row: float, column: float, size: int) -> set[tuple[int, 
 @pytest.mark.parametrize("size", [7, 8])
 def test_cutmix_cuts_a_rectangle_and_shares_by_its_area(size: int) -> None:
     images, partners, count = _images(60, size), _images(60, size, seed=1), 60
-    mixed, share = CutMix(alpha=1.0, chance=0.8)(images, partners, _draws(count))
-    lam, centre = shares(_draws(count), 1.0, 0.8), _draws(count).uniform("mix/centre", 2).double()
+    mixed, share = CutMix(alpha=1.0, probability=0.8)(images, partners, _draws(count))
+    lam, centre = mixing_coefficients(_draws(count), 1.0, 0.8), _draws(count).uniform("mix/centre", 2).double()
     clipped = 0
     for row in range(count):
         cut = _square(float(lam[row]), *centre[row].tolist(), size)
@@ -97,8 +97,8 @@ def test_cutmix_cuts_a_rectangle_and_shares_by_its_area(size: int) -> None:
 
 def test_a_box_is_none_of_the_image_or_all_of_it() -> None:
     middle = torch.full((1, 2), 0.5).double()
-    assert not box(torch.ones(1).double(), middle, 8).any()
-    assert box(torch.zeros(1).double(), middle, 8).all()
+    assert not cutmix_mask(torch.ones(1).double(), middle, 8).any()
+    assert cutmix_mask(torch.zeros(1).double(), middle, 8).all()
 
 
 @pytest.mark.parametrize("name", MIXES)
@@ -107,7 +107,7 @@ def test_a_box_is_none_of_the_image_or_all_of_it() -> None:
     [
         ({"alpha": 0.0}, "mix.alpha=0.0: must be above 0"),
         ({"alpha": math.inf}, "mix.alpha=inf: must be above 0"),
-        ({"chance": 1.5}, "mix.chance=1.5: must lie in 0..1"),
+        ({"probability": 1.5}, "mix.probability=1.5: must lie in 0..1"),
     ],
 )
 def test_settings_out_of_range_are_refused(name: str, given: dict[str, float], line: str) -> None:

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from trigan.data.splits.sealed_test import SealedTest
-from trigan.data.types import Labelled
+from trigan.data.types import LabelledImages
 from trigan.errors import SealedError
 
 
 @pytest.fixture
 def test_set() -> SealedTest:
-    return SealedTest(Labelled(torch.zeros(7, 1, 8, 8, dtype=torch.uint8), torch.arange(7)))
+    return SealedTest(LabelledImages(torch.zeros(7, 1, 8, 8, dtype=torch.uint8), torch.arange(7)))
 
 
 def test_opens_once_and_says_for_what(test_set: SealedTest) -> None:
@@ -65,7 +65,7 @@ def test_torch_cannot_save_it(test_set: SealedTest, tmp_path: object) -> None:
 
 def test_nothing_is_kept_after_opening() -> None:
     images = torch.zeros(3, 1, 8, 8, dtype=torch.uint8)
-    sealed = SealedTest(Labelled(images, torch.arange(3)))
+    sealed = SealedTest(LabelledImages(images, torch.arange(3)))
     opened = sealed.open("abc")
     held = [o for o in gc.get_referrers(opened) if isinstance(o, list)]
     assert not held

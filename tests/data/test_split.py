@@ -8,24 +8,24 @@ import numpy as np
 import pytest
 import torch
 
-from trigan.data.splits.draw import draw
-from trigan.data.splits.imbalance import Exponential, Step
-from trigan.data.splits.label_noise import Pair, Symmetric
+from trigan.data.splits.imbalance import ExponentialImbalance, StepImbalance
+from trigan.data.splits.label_noise import PairNoise, SymmetricNoise
+from trigan.data.splits.make_split import make_split
 from trigan.data.splits.regime import Regime
-from trigan.data.splits.splitter import Draw
-from trigan.data.types import Source
+from trigan.data.splits.splitter import DataSplit
+from trigan.data.types import ImageDataset
 from trigan.errors import DataError
 
 FULL = Regime(validation="none")
 
 
-def rows_of(source: Source, images: torch.Tensor) -> set[int]:
+def rows_of(source: ImageDataset, images: torch.Tensor) -> set[int]:
     """Source indices of images (the digits have no duplicates)."""
     index = {image.numpy().tobytes(): i for i, image in enumerate(source.images)}
     return {index[image.numpy().tobytes()] for image in images}
 
 
-def parts(source: Source, drawn: Draw) -> dict[str, set[int]]:
+def parts(source: ImageDataset, drawn: DataSplit) -> dict[str, set[int]]:
     view = drawn.view
     return {
         "labelled": rows_of(source, view.labelled.images),
@@ -35,27 +35,27 @@ def parts(source: Source, drawn: Draw) -> dict[str, set[int]]:
     }
 
 
-def test_parts_are_disjoint_and_complete(digits: Source) -> None:
-    found = parts(digits, draw(digits, Regime(labels_per_class=20), 0))
+def test_parts_are_disjoint_and_complete(digits: ImageDataset) -> None:
+    found = parts(digits, make_split(digits, Regime(labels_per_class=20), 0))
     assert set.union(*found.values()) == set(range(len(digits.labels)))
     assert sum(len(part) for part in found.values()) == len(digits.labels)
 
 
-def test_equal_fingerprint_and_trial_give_equal_splits(digits: Source) -> None:
+def test_equal_fingerprint_and_trial_give_equal_splits(digits: ImageDataset) -> None:
     regime = Regime(labels_per_class=5)
-    first, again, other = draw(digits, regime, 0), draw(digits, regime, 0), draw(digits, regime, 1)
-    assert first.facts == again.facts
+    first, again, other = make_split(digits, regime, 0), make_split(digits, regime, 0), make_split(digits, regime, 1)
+    assert first.info == again.info
     assert torch.equal(first.view.labelled.images, again.view.labelled.images)
     assert torch.equal(first.view.unlabelled, again.view.unlabelled)
-    assert first.facts.labelled.sha256 != other.facts.labelled.sha256
-    assert first.facts.test.sha256 != other.facts.test.sha256
+    assert first.info.labelled.sha256 != other.info.labelled.sha256
+    assert first.info.test.sha256 != other.info.test.sha256
 
 
-def test_the_hash_is_the_documented_one(digits: Source) -> None:
+def test_the_hash_is_the_documented_one(digits: ImageDataset) -> None:
     """The labelled image of a class with one label is the one with the smallest SHA-256, by its documented recipe."""
     import hashlib
 
-    drawn = draw(digits, Regime(labels_per_class=1), 3)
+    drawn = make_split(digits, Regime(labels_per_class=1), 3)
     pool = sorted(set(range(len(digits.labels))) - rows_of(digits, drawn.test.open("x").images))
 
     def key(i: int) -> bytes:
@@ -65,72 +65,72 @@ def test_the_hash_is_the_documented_one(digits: Source) -> None:
     assert rows_of(digits, drawn.view.labelled.images) == expected
 
 
-def test_redrawn_test_set_is_a_stratified_30_percent(digits: Source) -> None:
-    drawn = draw(digits, FULL, 0)
+def test_redrawn_test_set_is_a_stratified_30_percent(digits: ImageDataset) -> None:
+    drawn = make_split(digits, FULL, 0)
     counts = torch.bincount(drawn.test.open("x").labels).tolist()
     assert counts == [round(0.3 * n) for n in torch.bincount(digits.labels).tolist()]
-    assert drawn.facts.test_redrawn
+    assert drawn.info.test_redrawn
 
 
-def test_official_test_set_stays(with_test: Source) -> None:
-    facts = [draw(with_test, Regime(labels_per_class=5), trial).facts for trial in (0, 1)]
+def test_official_test_set_stays(with_test: ImageDataset) -> None:
+    facts = [make_split(with_test, Regime(labels_per_class=5), trial).info for trial in (0, 1)]
     assert facts[0].test.sha256 == facts[1].test.sha256
     assert facts[0].labelled.sha256 != facts[1].labelled.sha256
     assert facts[0].test.size == 500
     assert not facts[0].test_redrawn
-    test = draw(with_test, FULL, 0).test.open("x")
+    test = make_split(with_test, FULL, 0).test.open("x")
     assert torch.equal(test.images, with_test.images[-500:])
     assert torch.equal(test.labels, with_test.labels[-500:])
 
 
-def test_training_copies_of_test_images_are_dropped(with_test: Source) -> None:
+def test_training_copies_of_test_images_are_dropped(with_test: ImageDataset) -> None:
     images = torch.cat([with_test.images[-3:], with_test.images])
     labels = torch.cat([with_test.labels[-3:], with_test.labels])
     marks = torch.cat([torch.zeros(3, dtype=torch.bool), with_test.official_test])
-    drawn = draw(Source.of("leaky", images, labels, marks), FULL, 0)
-    assert drawn.facts.dropped_in_test == 3
-    assert drawn.facts.n_train == len(with_test.labels) - 500
+    drawn = make_split(ImageDataset.from_tensors("leaky", images, labels, marks), FULL, 0)
+    assert drawn.info.dropped_in_test == 3
+    assert drawn.info.n_train == len(with_test.labels) - 500
     pixels = {image.numpy().tobytes() for image in drawn.view.labelled.images}
     assert not pixels & {image.numpy().tobytes() for image in with_test.images[-3:]}
 
 
 @pytest.mark.parametrize("regime", [Regime(labels_per_class=15), Regime(fraction=0.5), FULL, Regime()])
 @pytest.mark.parametrize("trial", range(4))
-def test_duplicates_never_straddle(digits: Source, regime: Regime, trial: int) -> None:
+def test_duplicates_never_straddle(digits: ImageDataset, regime: Regime, trial: int) -> None:
     copies = torch.arange(600).repeat_interleave(3)
-    source = Source.of("copies", digits.images[copies], digits.labels[copies])
-    drawn = draw(source, regime, trial)
+    source = ImageDataset.from_tensors("copies", digits.images[copies], digits.labels[copies])
+    drawn = make_split(source, regime, trial)
     view, test = drawn.view, drawn.test.open("x")
     found = [view.labelled.images, view.unlabelled, test.images]
     found += [view.validation.images] if view.validation else []
     pixels = [{image.numpy().tobytes() for image in part} for part in found]
     assert sum(len(part) for part in pixels) == len(set.union(*pixels))
     kept = sum(len(part) for part in found)
-    assert kept + drawn.facts.dropped_duplicates == len(copies)
+    assert kept + drawn.info.dropped_duplicates == len(copies)
     if regime.labels_per_class:
-        assert drawn.facts.labelled.class_counts == [12] * 10
-        assert drawn.facts.validation.class_counts == [3] * 10
+        assert drawn.info.labelled.class_counts == [12] * 10
+        assert drawn.info.validation.class_counts == [3] * 10
 
 
-def test_copies_with_other_labels_are_dropped(digits: Source) -> None:
+def test_copies_with_other_labels_are_dropped(digits: ImageDataset) -> None:
     images = torch.cat([digits.images, digits.images[:5]])
     labels = torch.cat([digits.labels, (digits.labels[:5] + 1) % 10])
-    drawn = draw(Source.of("conflicts", images, labels), FULL, 0)
-    assert drawn.facts.dropped_duplicates == 5
-    assert drawn.facts.labelled.size + drawn.facts.test.size == len(digits.labels)
+    drawn = make_split(ImageDataset.from_tensors("conflicts", images, labels), FULL, 0)
+    assert drawn.info.dropped_duplicates == 5
+    assert drawn.info.labelled.size + drawn.info.test.size == len(digits.labels)
 
 
-def test_budgets_are_exact_and_nested(digits: Source) -> None:
-    ten, twenty = (draw(digits, Regime(labels_per_class=n, validation="none"), 0) for n in (10, 20))
-    assert ten.facts.labelled.class_counts == [10] * 10
+def test_budgets_are_exact_and_nested(digits: ImageDataset) -> None:
+    ten, twenty = (make_split(digits, Regime(labels_per_class=n, validation="none"), 0) for n in (10, 20))
+    assert ten.info.labelled.class_counts == [10] * 10
     assert ten.view.validation is None
-    assert twenty.facts.labelled.class_counts == [20] * 10
+    assert twenty.info.labelled.class_counts == [20] * 10
     assert rows_of(digits, ten.view.labelled.images) < rows_of(digits, twenty.view.labelled.images)
 
 
-def test_training_images_do_not_depend_on_the_budget(digits: Source) -> None:
+def test_training_images_do_not_depend_on_the_budget(digits: ImageDataset) -> None:
     ten, twenty, other = (
-        draw(digits, Regime(labels_per_class=n, validation="none"), trial).view
+        make_split(digits, Regime(labels_per_class=n, validation="none"), trial).view
         for n, trial in ((10, 0), (20, 0), (10, 1))
     )
     assert len(ten.training_images) == 100 + len(ten.unlabelled)
@@ -141,56 +141,57 @@ def test_training_images_do_not_depend_on_the_budget(digits: Source) -> None:
     )
 
 
-def test_large_validation_lies_beside_the_labels(digits: Source) -> None:
-    plain = draw(digits, Regime(labels_per_class=10), 0)
-    large = draw(digits, Regime(labels_per_class=10, validation="large"), 0)
+def test_large_validation_lies_beside_the_labels(digits: ImageDataset) -> None:
+    plain = make_split(digits, Regime(labels_per_class=10), 0)
+    large = make_split(digits, Regime(labels_per_class=10, validation="large"), 0)
     assert rows_of(digits, plain.view.labelled.images) == rows_of(digits, large.view.labelled.images)
     pool = torch.bincount(digits.labels) - torch.bincount(plain.test.open("x").labels)
-    assert large.facts.validation.class_counts == [round(n / 6) for n in pool.tolist()]
-    assert large.facts.stamps == ("val-large",)
-    assert plain.facts.stamps == ()
+    assert large.info.validation.class_counts == [round(n / 6) for n in pool.tolist()]
+    assert large.info.stamps == ("val-large",)
+    assert plain.info.stamps == ()
 
 
-def test_fewer_labels_than_asked_for(digits: Source) -> None:
+def test_fewer_labels_than_asked_for(digits: ImageDataset) -> None:
     with pytest.raises(DataError, match=r"class '8' has 122 labelled training images, but regime.labels_per_class=123"):
-        draw(digits, Regime(labels_per_class=123), 0)
+        make_split(digits, Regime(labels_per_class=123), 0)
     with pytest.raises(DataError, match=r"regime.unlabelled=5000"):
-        draw(digits, Regime(labels_per_class=2, unlabelled=5000), 0)
+        make_split(digits, Regime(labels_per_class=2, unlabelled=5000), 0)
 
 
-def test_unlabelled_choices(digits: Source) -> None:
+def test_unlabelled_choices(digits: ImageDataset) -> None:
     sizes = [
-        draw(digits, Regime(labels_per_class=10, unlabelled=u), 0).facts.unlabelled.size for u in ("none", 77, "all")
+        make_split(digits, Regime(labels_per_class=10, unlabelled=u), 0).info.unlabelled.size
+        for u in ("none", 77, "all")
     ]
     assert sizes == [0, 77, 1258 - 100]
 
 
-def test_imbalance_thins_labelled_and_unlabelled(digits: Source) -> None:
-    regime = Regime(labels_per_class=50, imbalance=Exponential(10), validation="none")
-    drawn = draw(digits, regime, 0)
-    assert drawn.facts.labelled.class_counts == [round(50 * 0.1 ** (k / 9)) for k in range(10)]
+def test_imbalance_thins_labelled_and_unlabelled(digits: ImageDataset) -> None:
+    regime = Regime(labels_per_class=50, imbalance=ExponentialImbalance(10), validation="none")
+    drawn = make_split(digits, regime, 0)
+    assert drawn.info.labelled.class_counts == [round(50 * 0.1 ** (k / 9)) for k in range(10)]
     hidden = digits.labels[sorted(rows_of(digits, drawn.view.unlabelled))]
-    pool = torch.bincount(hidden, minlength=10) + torch.tensor(drawn.facts.labelled.class_counts)
+    pool = torch.bincount(hidden, minlength=10) + torch.tensor(drawn.info.labelled.class_counts)
     assert pool[0] / pool[9] == pytest.approx(10, rel=0.06)
-    step = draw(digits, Regime(imbalance=Step(4), validation="none"), 0).facts.labelled.class_counts
+    step = make_split(digits, Regime(imbalance=StepImbalance(4), validation="none"), 0).info.labelled.class_counts
     assert len(set(step[:5])) == len(set(step[5:])) == 1
     assert step[0] / step[9] == pytest.approx(4, rel=0.02)
 
 
-@pytest.mark.parametrize("noise", [Symmetric(0.4), Pair(0.25)])
-def test_noise_has_its_rate_in_training_and_validation(digits: Source, noise: Any) -> None:
-    clean = draw(digits, Regime(), 0).view
-    drawn = draw(digits, Regime(noise=noise), 0)
+@pytest.mark.parametrize("noise", [SymmetricNoise(0.4), PairNoise(0.25)])
+def test_noise_has_its_rate_in_training_and_validation(digits: ImageDataset, noise: Any) -> None:
+    clean = make_split(digits, Regime(), 0).view
+    drawn = make_split(digits, Regime(noise=noise), 0)
     changed = 0
     for before, after in ((clean.labelled, drawn.view.labelled), (clean.validation, drawn.view.validation)):
         assert torch.equal(before.images, after.images)
         moved = before.labels != after.labels
         assert int(moved.sum()) == round(noise.rate * len(before.labels))
         steps = (after.labels - before.labels)[moved] % 10
-        assert set(steps.tolist()) == ({1} if isinstance(noise, Pair) else set(range(1, 10)))
+        assert set(steps.tolist()) == ({1} if isinstance(noise, PairNoise) else set(range(1, 10)))
         changed += int(moved.sum())
-    assert drawn.facts.labels_changed == changed
-    assert torch.equal(drawn.test.open("x").labels, draw(digits, Regime(), 0).test.open("x").labels)
+    assert drawn.info.labels_changed == changed
+    assert torch.equal(drawn.test.open("x").labels, make_split(digits, Regime(), 0).test.open("x").labels)
 
 
 def reachable(start: object) -> list[object]:
@@ -206,8 +207,8 @@ def reachable(start: object) -> list[object]:
     return list(seen.values())
 
 
-def test_no_hidden_label_or_test_pixel_is_in_reach_of_the_view(digits: Source) -> None:
-    drawn = draw(digits, Regime(labels_per_class=20), 0)
+def test_no_hidden_label_or_test_pixel_is_in_reach_of_the_view(digits: ImageDataset) -> None:
+    drawn = make_split(digits, Regime(labels_per_class=20), 0)
     view = drawn.view
     tensors = [thing for thing in reachable(view) if isinstance(thing, torch.Tensor)]
     allowed = [view.labelled, view.validation]
@@ -233,26 +234,26 @@ def test_no_hidden_label_or_test_pixel_is_in_reach_of_the_view(digits: Source) -
         assert not test & {image.numpy().tobytes() for image in images}
 
 
-def test_the_order_of_unlabelled_images_says_nothing_about_labels(digits: Source) -> None:
+def test_the_order_of_unlabelled_images_says_nothing_about_labels(digits: ImageDataset) -> None:
     order = torch.argsort(digits.labels, stable=True)
-    source = Source.of("by class", digits.images[order], digits.labels[order])
-    view = draw(source, Regime(labels_per_class=5), 0).view
+    source = ImageDataset.from_tensors("by class", digits.images[order], digits.labels[order])
+    view = make_split(source, Regime(labels_per_class=5), 0).view
     index = {image.numpy().tobytes(): int(label) for image, label in zip(source.images, source.labels, strict=True)}
     hidden = np.array([index[image.numpy().tobytes()] for image in view.unlabelled])
     assert abs(np.corrcoef(np.arange(len(hidden)), hidden)[0, 1]) < 0.1
 
 
-def test_images_without_labels_are_only_ever_unlabelled(digits: Source) -> None:
+def test_images_without_labels_are_only_ever_unlabelled(digits: ImageDataset) -> None:
     labels = digits.labels.clone()
     labels[::2] = -1
-    drawn = draw(Source.of("half", digits.images, labels), Regime(), 0)
-    assert drawn.facts.unlabelled.size == int((labels < 0).sum())
+    drawn = make_split(ImageDataset.from_tensors("half", digits.images, labels), Regime(), 0)
+    assert drawn.info.unlabelled.size == int((labels < 0).sum())
     assert int(drawn.test.open("x").labels.min()) == 0
     assert int(drawn.view.labelled.labels.min()) == 0
 
 
-def test_facts_are_plain_json(digits: Source) -> None:
-    facts = draw(digits, Regime(labels_per_class=20), 0).facts
+def test_facts_are_plain_json(digits: ImageDataset) -> None:
+    facts = make_split(digits, Regime(labels_per_class=20), 0).info
     data = json.loads(json.dumps(facts.as_dict()))
     assert data["fingerprint"] == digits.fingerprint
     assert data["labelled"]["size"] == 160
@@ -260,24 +261,27 @@ def test_facts_are_plain_json(digits: Source) -> None:
     assert data["test"]["class_counts"] is None
 
 
-def test_splits_are_the_same_at_every_image_size(digits: Source) -> None:
+def test_splits_are_the_same_at_every_image_size(digits: ImageDataset) -> None:
     from trigan.data.sources.digits import Digits
 
     regime = Regime(labels_per_class=10)
-    small, large = draw(digits, regime, 0).facts, draw(Digits(image_size=16, channels=3).load(), regime, 0).facts
+    small, large = (
+        make_split(digits, regime, 0).info,
+        make_split(Digits(image_size=16, channels=3).load(), regime, 0).info,
+    )
     assert small == large
 
 
-def test_a_class_that_only_tests_is_refused(with_test: Source) -> None:
+def test_a_class_that_only_tests_is_refused(with_test: ImageDataset) -> None:
     labels = with_test.labels.clone()
     assert with_test.official_test is not None
     labels[(labels == 9) & ~with_test.official_test] = -1
     for regime in (Regime(), Regime(fraction=0.5), Regime(labels_per_class=3)):
         with pytest.raises(DataError, match="class '9' has no labelled training image"):
-            draw(replace(with_test, labels=labels), regime, 0)
+            make_split(replace(with_test, labels=labels), regime, 0)
 
 
-def test_the_training_pool_counts_whole_whatever_the_regime_leaves_out(digits: Source) -> None:
-    plain = draw(digits, Regime(), 0).facts.n_train
-    for regime in (Regime(unlabelled="none"), Regime(imbalance=Exponential(100)), Regime(labels_per_class=2)):
-        assert draw(digits, regime, 0).facts.n_train == plain
+def test_the_training_pool_counts_whole_whatever_the_regime_leaves_out(digits: ImageDataset) -> None:
+    plain = make_split(digits, Regime(), 0).info.n_train
+    for regime in (Regime(unlabelled="none"), Regime(imbalance=ExponentialImbalance(100)), Regime(labels_per_class=2)):
+        assert make_split(digits, regime, 0).info.n_train == plain

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from trigan.data.sources.fingerprint import digests_of
-from trigan.data.types import DataSpec, Source
+from trigan.data.types import DataSpec, ImageDataset
 from trigan.errors import DataError
 
 IMAGES = torch.randint(256, (6, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -10,7 +10,7 @@ LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
 
 
 def test_spec_and_names() -> None:
-    source = Source.of("x", IMAGES, LABELS)
+    source = ImageDataset.from_tensors("x", IMAGES, LABELS)
     assert source.spec == DataSpec(channels=1, size=8, classes=3)
     assert source.class_names == ("0", "1", "2")
 
@@ -21,14 +21,14 @@ def test_fingerprint_covers_pixels_labels_order_and_test_marks() -> None:
     changed[5, 0, 7, 7] ^= 1
     swapped = torch.tensor([1, 0, 2, 3, 4, 5])
     variants = [
-        Source.of("x", IMAGES, LABELS),
-        Source.of("x", changed, LABELS),
-        Source.of("x", IMAGES, torch.tensor([0, 1, 2, 0, 1, 1])),
-        Source.of("x", IMAGES[swapped], LABELS[swapped]),
-        Source.of("x", IMAGES, LABELS, marks),
+        ImageDataset.from_tensors("x", IMAGES, LABELS),
+        ImageDataset.from_tensors("x", changed, LABELS),
+        ImageDataset.from_tensors("x", IMAGES, torch.tensor([0, 1, 2, 0, 1, 1])),
+        ImageDataset.from_tensors("x", IMAGES[swapped], LABELS[swapped]),
+        ImageDataset.from_tensors("x", IMAGES, LABELS, marks),
     ]
     assert len({source.fingerprint for source in variants}) == len(variants)
-    assert Source.of("other name", IMAGES, LABELS).fingerprint == variants[0].fingerprint
+    assert ImageDataset.from_tensors("other name", IMAGES, LABELS).fingerprint == variants[0].fingerprint
 
 
 def test_a_grey_image_counts_as_its_rgb_copy() -> None:
@@ -51,9 +51,9 @@ def test_a_grey_image_counts_as_its_rgb_copy() -> None:
 )
 def test_useless_sources_are_refused(images: torch.Tensor, labels: torch.Tensor, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        Source.of("x", images, labels)
+        ImageDataset.from_tensors("x", images, labels)
 
 
 def test_a_test_image_needs_a_label() -> None:
     with pytest.raises(DataError, match="test set has no label"):
-        Source.of("x", IMAGES, torch.tensor([0, 1, 2, 0, 1, -1]), torch.tensor([False] * 5 + [True]))
+        ImageDataset.from_tensors("x", IMAGES, torch.tensor([0, 1, 2, 0, 1, -1]), torch.tensor([False] * 5 + [True]))

@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from sklearn.decomposition import PCA
 
-from trigan.evaluation.embedding import evenly_chosen, principal_components
+from trigan.evaluation.embedding import evenly_spaced_indices, principal_components
 
 
 def test_images_are_evenly_chosen() -> None:
-    assert evenly_chosen(5, 10).tolist() == [0, 1, 2, 3, 4]
-    assert evenly_chosen(1001, 11).tolist() == list(range(0, 1001, 100))
+    assert evenly_spaced_indices(5, 10).tolist() == [0, 1, 2, 3, 4]
+    assert evenly_spaced_indices(1001, 11).tolist() == list(range(0, 1001, 100))
 
 
 def test_principal_components_are_those_of_scikit_learn() -> None:

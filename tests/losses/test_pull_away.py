@@ -3,13 +3,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from trigan.losses.pull_away import moments, pull_away
+from trigan.losses.pull_away import pull_away, pull_away_moments
 
 FEATURES = torch.randn(6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
 def of(features: Tensor) -> Tensor:
-    return pull_away(*moments(features), len(features))
+    return pull_away(*pull_away_moments(features), len(features))
 
 
 def pair_by_pair(features: np.ndarray) -> float:
@@ -44,7 +44,7 @@ def test_a_row_of_zeros_is_at_right_angles_to_all_and_breaks_nothing() -> None:
 
 
 def test_moments_of_two_halves_average() -> None:
-    whole, halves = moments(FEATURES), [moments(part) for part in FEATURES.split(3)]
+    whole, halves = pull_away_moments(FEATURES), [pull_away_moments(part) for part in FEATURES.split(3)]
     for both, one, other in zip(whole, *halves, strict=True):
         torch.testing.assert_close((one + other) / 2, both)
 

@@ -15,14 +15,14 @@ def with_generated() -> np.ndarray:
 
 def test_k_plus_one_losses_are_those_of_a_softmax_with_one_more_class() -> None:
     p = with_generated()
-    assert semi_supervised.real_unlabelled(LOGITS).item() == pytest.approx(-0.5 * np.log(1 - p[:, -1]).mean())
-    assert semi_supervised.generated(LOGITS).item() == pytest.approx(-0.5 * np.log(p[:, -1]).mean())
+    assert semi_supervised.k_plus_one_real(LOGITS).item() == pytest.approx(-0.5 * np.log(1 - p[:, -1]).mean())
+    assert semi_supervised.k_plus_one_generated(LOGITS).item() == pytest.approx(-0.5 * np.log(p[:, -1]).mean())
 
 
 def test_they_pull_the_logits_in_opposite_directions() -> None:
     logits = LOGITS.clone().requires_grad_()
-    (real,) = torch.autograd.grad(semi_supervised.real_unlabelled(logits), logits)
-    (fake,) = torch.autograd.grad(semi_supervised.generated(logits), logits)
+    (real,) = torch.autograd.grad(semi_supervised.k_plus_one_real(logits), logits)
+    (fake,) = torch.autograd.grad(semi_supervised.k_plus_one_generated(logits), logits)
     assert (real < 0).all()
     assert (fake > 0).all()
 
@@ -30,8 +30,8 @@ def test_they_pull_the_logits_in_opposite_directions() -> None:
 def test_they_stay_finite_at_extreme_logits() -> None:
     for value in (-500.0, 500.0):
         logits = torch.full((2, 3), value)
-        assert semi_supervised.real_unlabelled(logits).isfinite()
-        assert semi_supervised.generated(logits).isfinite()
+        assert semi_supervised.k_plus_one_real(logits).isfinite()
+        assert semi_supervised.k_plus_one_generated(logits).isfinite()
 
 
 def test_feature_matching_is_a_mean_of_squares_that_moves_the_fake_alone() -> None:

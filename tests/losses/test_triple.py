@@ -19,7 +19,7 @@ OF_ALL = torch.tensor([[0.5, 2.0], [3.0, -1.0], [3.0, 0.0]], dtype=torch.float64
 def test_closed_form(alpha: float) -> None:
     p = softmax(LOGITS.numpy(), axis=1)
     expected = -alpha * (p.max(1) * np.log(expit(JUDGED.numpy()))).mean()
-    assert triple_gan_losses.likeliest_pair_classifier(LOGITS, JUDGED, alpha).item() == pytest.approx(expected)
+    assert triple_gan_losses.argmax_pair_classifier(LOGITS, JUDGED, alpha).item() == pytest.approx(expected)
     expected = -alpha * (p * np.log(expit(OF_ALL.numpy()))).sum(1).mean()
     assert triple_gan_losses.pair_classifier(LOGITS, OF_ALL, alpha).item() == pytest.approx(expected)
 
@@ -33,7 +33,7 @@ def test_the_classifier_moves_to_the_label_that_d_believes() -> None:
     assert (logits.grad[:, 1] < 0).all()  # descent raises it
     for believed in (-5.0, 0.0, 5.0):
         logits.grad = None
-        triple_gan_losses.likeliest_pair_classifier(logits, torch.full((2,), believed, dtype=torch.float64)).backward()
+        triple_gan_losses.argmax_pair_classifier(logits, torch.full((2,), believed, dtype=torch.float64)).backward()
         assert (logits.grad.gather(1, logits.argmax(1, keepdim=True)) > 0).all()
 
 
@@ -42,7 +42,7 @@ def test_the_classifier_doubts_labels_that_d_rejects_most() -> None:
         LOGITS.clone().requires_grad_(),
         torch.tensor([-5.0, 5.0, 0.0], dtype=torch.float64, requires_grad=True),
     )
-    triple_gan_losses.likeliest_pair_classifier(logits, judged).backward()
+    triple_gan_losses.argmax_pair_classifier(logits, judged).backward()
     assert judged.grad is None
     assert logits.grad[0, 0] > 0  # the rejected label loses probability
     assert logits.grad[0].abs().sum() > 10 * logits.grad[1].abs().sum()

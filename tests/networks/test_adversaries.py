@@ -10,12 +10,12 @@ from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.gans.cgan import CGAN
 from trigan.networks.gans.dcgan import DCGAN
-from trigan.networks.shapes import halvings
-from trigan.networks.spectral_norm import folded
+from trigan.networks.shapes import map_sizes
+from trigan.networks.spectral_norm import fold_spectral_norm
 
 torch.set_num_threads(1)
 
-SMALL = [DCGAN(width=4, latent=8), CGAN(width=4, latent=8, label_code=4, joint=8)]
+SMALL = [DCGAN(width=4, latent=8), CGAN(width=4, latent=8, label_embedding_dim=4, joint_units=8)]
 SIZES = [8, 9, 13, 28, 32, 64, 100, 128]
 
 
@@ -42,7 +42,7 @@ def test_shapes_ranges_and_features(architecture: DCGAN, size: int, channels: in
     assert images.abs().max() <= 1
     assert discriminator(images, y).shape == (3,)
     features = discriminator.features(images)
-    chain = halvings(size)
+    chain = map_sizes(size)
     assert list(features) == [f"conv{level}" for level in range(1, len(chain))]
     assert [tuple(f.shape[2:]) for f in features.values()] == [(s, s) for s in chain[1:]]
     assert [f.shape[1] for f in features.values()] == [4 * min(2**level, 8) for level in range(len(chain) - 1)]
@@ -87,13 +87,13 @@ def test_weights_begin_as_radford_et_al_say() -> None:
 def test_label_and_latent_begin_with_an_equal_say() -> None:
     torch.manual_seed(0)
     generator = CGAN().generator(Spec(1, 8, 10))
-    hidden = generator.entrance(torch.randn(1000, 64), torch.arange(1000) % 10)
+    hidden = generator.input_layer(torch.randn(1000, 64), torch.arange(1000) % 10)
     by_latent, by_label = hidden.var(0)[:64].mean(), hidden.var(0)[64:].mean()
     assert 0.5 < by_latent / by_label < 2
 
 
 def test_the_joint_layer_is_a_maxout_of_image_and_label() -> None:
-    judge = CGAN(width=4, joint=3).discriminator(Spec()).judge.double()
+    judge = CGAN(width=4, joint_units=3).discriminator(Spec()).head.double()
     features, y = torch.randn(2, 32, dtype=torch.float64), torch.tensor([4, 0])
     one_hot = torch.nn.functional.one_hot(y, 5).double()
     joined = torch.cat([features, one_hot], 1) @ torch.cat([judge.map_x.weight.T, judge.map_y.weight])
@@ -110,14 +110,14 @@ def test_parameter_counts_by_hand() -> None:
     assert count(architecture.discriminator(Spec())) == (25 * 32 + 32) + (32 * 64 * 25 + 2 * 64) + (4 * 64 + 1)
     # projection and its batch norm, one doubling, the image
     assert count(architecture.generator(Spec())) == 64 * 256 + 2 * 64 + (64 * 32 * 25 + 2 * 32) + (32 * 25 + 1)
-    conditional = CGAN(width=32, latent=64, label_code=16, joint=24)
+    conditional = CGAN(width=32, latent=64, label_embedding_dim=16, joint_units=24)
     joint = (256 + 5) * 4 * 24 + 4 * 24 + 24 + 1
     assert count(conditional.discriminator(Spec())) == (25 * 32 + 32) + (32 * 64 * 25 + 2 * 64) + joint
 
 
 def test_batch_norm_is_where_the_paper_puts_it() -> None:
     spec = Spec(size=32)
-    trunk = DCGAN(width=4).discriminator(spec).trunk
+    trunk = DCGAN(width=4).discriminator(spec).backbone
     assert [stage.norm is not None for stage in trunk.stages] == [False, True, True]
     for norm in ("none", "spectral"):
         discriminator = DCGAN(width=4, discriminator_norm=norm).discriminator(spec)
@@ -135,7 +135,7 @@ def test_spectral_norm_bounds_every_weight_of_d(architecture: DCGAN) -> None:
         discriminator(torch.randn(4, 1, 16, 16), y)
     discriminator.eval()
     x = torch.randn(4, 1, 16, 16)
-    torch.testing.assert_close(folded(discriminator)(x, y), discriminator(x, y))
+    torch.testing.assert_close(fold_spectral_norm(discriminator)(x, y), discriminator(x, y))
     weights = [m.weight for m in discriminator.modules() if isinstance(m, nn.Conv2d | nn.Linear | nn.Embedding)]
     assert len(weights) == (5 if architecture.conditional else 3)
     for weight in weights:
@@ -151,7 +151,7 @@ def test_labels_change_images_and_judgement_but_not_features() -> None:
     assert not torch.allclose(generator(z, zeros), generator(z, ones))
     images = generator(z, zeros).detach()
     maps: list[list[Tensor]] = []
-    for stage in discriminator.trunk.stages:
+    for stage in discriminator.backbone.stages:
         stage.register_forward_hook(lambda *given: maps[-1].append(given[2]))
     logits = []
     for y in (zeros, ones):
@@ -190,5 +190,5 @@ def test_a_conditional_pair_without_labels_says_so() -> None:
 def test_settings_out_of_range_are_named(setting: str, value: object) -> None:
     with pytest.raises(ConfigError, match=rf"architecture\.{setting}="):
         DCGAN(**{setting: value})
-    with pytest.raises(ConfigError, match=r"architecture\.joint=0"):
-        CGAN(joint=0)
+    with pytest.raises(ConfigError, match=r"architecture\.joint_units=0"):
+        CGAN(joint_units=0)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from trigan.errors import DataError
-from trigan.networks.batchnorm import BatchNorm2d, frozen_statistics, reestimate_statistics
+from trigan.networks.batchnorm import BatchNorm2d, frozen_statistics, recalibrate_batch_norm
 
 torch.set_num_threads(1)
 
@@ -52,7 +52,7 @@ def test_reestimated_statistics_are_pooled_over_uneven_batches() -> None:
     layer = BatchNorm2d(3)
     layer.running_mean += 100
     batches = [images(4), images(9) * 5, images(2) - 7]
-    reestimate_statistics(layer, iter(batches))
+    recalibrate_batch_norm(layer, iter(batches))
     rows = torch.cat(batches).double().numpy()
     np.testing.assert_allclose(layer.running_mean, rows.mean((0, 2, 3)), rtol=1e-6)
     np.testing.assert_allclose(layer.running_var, rows.var((0, 2, 3), ddof=1), rtol=1e-6)
@@ -63,7 +63,7 @@ def test_reestimation_normalises_by_the_batch_on_the_way_and_leaves_all_else_in_
     torch.manual_seed(0)
     network = nn.Sequential(BatchNorm2d(3), nn.Dropout(0.9), nn.Conv2d(3, 2, 1), BatchNorm2d(2))
     network[0].running_var += 50  # must not play a part
-    reestimate_statistics(network, [images()], network)
+    recalibrate_batch_norm(network, [images()], network)
     x = images()
     normalized = (x - x.mean((0, 2, 3), keepdim=True)) / (x.var((0, 2, 3), keepdim=True, correction=0) + 1e-5).sqrt()
     second = network[2](normalized)
@@ -78,8 +78,8 @@ def test_reestimation_normalises_by_the_batch_on_the_way_and_leaves_all_else_in_
 
 def test_reestimation_takes_a_part_of_the_network_and_needs_an_image() -> None:
     network = nn.ModuleDict({"used": BatchNorm2d(3), "unused": BatchNorm2d(3)})
-    reestimate_statistics(network, [images()], lambda x: network["used"](x))
+    recalibrate_batch_norm(network, [images()], lambda x: network["used"](x))
     assert network["used"].running_mean.any()
     assert not network["unused"].running_mean.any()
     with pytest.raises(DataError, match="no images"):
-        reestimate_statistics(network, [])
+        recalibrate_batch_norm(network, [])

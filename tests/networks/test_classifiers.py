@@ -14,7 +14,7 @@ from trigan.networks.classifiers.classifier import ClassifierFactory
 from trigan.networks.classifiers.mlp import MLP
 from trigan.networks.classifiers.resnet import ResNet18
 from trigan.networks.classifiers.small_cnn import SmallCNN
-from trigan.networks.classifiers.wide_resnet import PreActivatedBlock, WideResNet
+from trigan.networks.classifiers.wide_resnet import PreActivationBlock, WideResNet
 from trigan.networks.weight_norm import WeightNormConv2d, WeightNormLinear
 
 torch.set_num_threads(1)
@@ -249,7 +249,7 @@ def test_first_weights_keep_the_size_of_values(factory: ClassifierFactory, spec:
 def test_a_block_of_a_wide_resnet_is_the_papers() -> None:
     """Written out with torch's own layers: pre-activation, and a projected shortcut of the activated input."""
     torch.manual_seed(0)
-    block = PreActivatedBlock(4, 6, 2, 0.0).eval()
+    block = PreActivationBlock(4, 6, 2, 0.0).eval()
     for norm in (block.norm1, block.norm2):
         norm.running_mean.normal_()
         norm.running_var.uniform_(0.5, 2.0)
@@ -259,6 +259,6 @@ def test_a_block_of_a_wide_resnet_is_the_papers() -> None:
     two = F.relu(F.batch_norm(two, block.norm2.running_mean, block.norm2.running_var))
     expected = F.conv2d(two, block.conv2.weight, padding=1) + F.conv2d(one, block.shortcut.weight, stride=2)
     torch.testing.assert_close(block(x), expected)
-    same = PreActivatedBlock(4, 4, 1, 0.0).eval()
+    same = PreActivationBlock(4, 4, 1, 0.0).eval()
     torch.nn.init.zeros_(same.conv2.weight)
     torch.testing.assert_close(same(x), x)  # the raw input where the shape stays

@@ -6,7 +6,14 @@ import pytest
 import torch
 from torch import nn
 
-from trigan.networks.random_layers import Dropout, GaussianNoise, NoisyLinear, RandomLayer, drawing, random_layers
+from trigan.networks.random_layers import (
+    Dropout,
+    GaussianNoise,
+    NoisyLinear,
+    RandomLayer,
+    random_layers,
+    use_random_source,
+)
 from trigan.rng import Draws
 
 torch.set_num_threads(1)
@@ -18,7 +25,7 @@ def draws(start: int = 0, stop: int = 8, step: int = 0) -> Draws:
 
 
 def numbers(layer: RandomLayer, rows: slice = slice(0, 8), step: int = 0) -> torch.Tensor:
-    with drawing({"c.layer": layer}, lambda name, n: draws(rows.start, rows.stop, step)):
+    with use_random_source({"c.layer": layer}, lambda name, n: draws(rows.start, rows.stop, step)):
         return layer(ROWS[rows])
 
 
@@ -63,7 +70,7 @@ def test_evaluation_and_nothing_of_it_are_free_of_noise(layer: nn.Module) -> Non
 
 def test_the_noise_of_a_linear_layer_is_on_its_input() -> None:
     layer = NoisyLinear(3, 2, 0.5)
-    with drawing(random_layers({"c": layer}), lambda name, n: draws()):
+    with use_random_source(random_layers({"c": layer}), lambda name, n: draws()):
         torch.testing.assert_close(layer(ROWS), (ROWS + 0.5 * draws().normal("layer", 3)) @ layer.weight.T + layer.bias)
 
 
@@ -77,7 +84,7 @@ def test_layers_have_names_and_lose_their_source_after_an_error() -> None:
         asked.append((name, rows))
         return draws()
 
-    with pytest.raises(RuntimeError, match="shape"), drawing(layers, source):
+    with pytest.raises(RuntimeError, match="shape"), use_random_source(layers, source):
         nn.Sequential(network, nn.Linear(5, 1))(ROWS)
     assert asked == [("classifier.0", 8), ("classifier.1.0", 8)]
     assert all(layer.source is None for layer in layers.values())

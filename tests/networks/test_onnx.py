@@ -16,7 +16,7 @@ from trigan.networks.classifiers.small_cnn import SmallCNN
 from trigan.networks.classifiers.wide_resnet import WideResNet
 from trigan.networks.gans.cgan import CGAN
 from trigan.networks.gans.dcgan import DCGAN
-from trigan.networks.spectral_norm import folded
+from trigan.networks.spectral_norm import fold_spectral_norm
 
 torch.set_num_threads(1)
 
@@ -46,8 +46,11 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], tuple[Tensor,
     "wide_resnet": (lambda: WideResNet(depth=10, width=4, dropout=0.2)(Spec()), image),
     "all_cnn": (lambda: AllCNN(width=4)(Spec()), image),
     "mlp": (lambda: MLP(widths=(12, 8))(Spec()), image),
-    "trunk": (lambda: DCGAN(width=4, latent=8).discriminator(Spec()).trunk, image),
-    "spectral": (lambda: folded(DCGAN(width=4, discriminator_norm="spectral").discriminator(Spec())), image),
+    "trunk": (lambda: DCGAN(width=4, latent=8).discriminator(Spec()).backbone, image),
+    "spectral": (
+        lambda: fold_spectral_norm(DCGAN(width=4, discriminator_norm="spectral").discriminator(Spec())),
+        image,
+    ),
     "generator": (lambda: DCGAN(width=4, latent=8).generator(Spec()), latent),
     "conditional": (lambda: CGAN(width=4, latent=8).generator(Spec()), labelled_latent),
 }

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trigan.networks.gans.gan_ensembles import Mixture, Panel, PerClass
-from trigan.samples.generate import Spread, generate, latents
+from trigan.networks.gans.gan_ensembles import DiscriminatorEnsemble, GeneratorMixture, PerClassGenerators
+from trigan.samples.generate import LatentTransform, generate, latents
 
 from ..modules.tiny import CGAN8, DCGAN8, SPEC
 
@@ -19,10 +19,10 @@ def _members(count: int, conditional: bool = False) -> list[nn.Module]:
 @pytest.mark.parametrize("count", [2, 3])
 def test_each_sample_is_one_members(conditional: bool, count: int) -> None:
     members = _members(count, conditional)
-    joined = Mixture(members).eval()
+    joined = GeneratorMixture(members).eval()
     assert (joined.latent, joined.classes) == (9, 10 if conditional else 0)
     z, y = latents(0, 0, 60, 9), torch.arange(60) % 10 if conditional else None
-    chosen = joined.chosen(z)
+    chosen = joined.member_index(z)
     normal = torch.distributions.Normal(0.0, 1.0)
     assert torch.equal(chosen, (normal.cdf(z[:, 8]) * count).floor().long())
     with torch.no_grad():
@@ -35,37 +35,37 @@ def test_each_sample_is_one_members(conditional: bool, count: int) -> None:
 
 
 def test_members_are_drawn_equally_often() -> None:
-    counts = torch.bincount(Mixture(_members(3)).chosen(latents(0, 0, 6000, 9)))
+    counts = torch.bincount(GeneratorMixture(_members(3)).member_index(latents(0, 0, 6000, 9)))
     assert (counts.double() / 2000 - 1).abs().max() < 0.07
 
 
 def test_extremes_have_a_member() -> None:
     z = torch.zeros(4, 9)
     z[:, 8] = torch.tensor([-30.0, 30.0, -torch.inf, torch.inf])
-    assert Mixture(_members(3)).chosen(z).tolist() == [0, 2, 0, 2]
+    assert GeneratorMixture(_members(3)).member_index(z).tolist() == [0, 2, 0, 2]
 
 
 def test_one_member_is_itself() -> None:
     (member,) = members = _members(1)
     z = latents(0, 0, 20, 9)
     with torch.no_grad():
-        torch.testing.assert_close(Mixture(members).eval()(z), member(z[:, :8]), rtol=0, atol=0)
+        torch.testing.assert_close(GeneratorMixture(members).eval()(z), member(z[:, :8]), rtol=0, atol=0)
 
 
 def test_spreading_latents_leaves_the_choice_alone() -> None:
     """With all latents at 0 each sample is its member's middle image, and every member has its share."""
     members = _members(2)
-    joined = Mixture(members).eval()
-    images = generate(joined, 0, 40, spread=Spread(factor=0.0)).images
-    middles = [generate(member, 0, 1, spread=Spread(factor=0.0)).images[0] for member in members]  # type: ignore[arg-type]
-    chosen = joined.chosen(latents(0, 0, 40, 9)).tolist()
+    joined = GeneratorMixture(members).eval()
+    images = generate(joined, 0, 40, latent_transform=LatentTransform(scale=0.0)).images
+    middles = [generate(member, 0, 1, latent_transform=LatentTransform(scale=0.0)).images[0] for member in members]  # type: ignore[arg-type]
+    chosen = joined.member_index(latents(0, 0, 40, 9)).tolist()
     assert set(chosen) == {0, 1}
     for image, member in zip(images, chosen, strict=True):
         assert int((image.int() - middles[member].int()).abs().max()) <= 1
 
 
 def test_a_mixture_of_one_generator_a_class() -> None:
-    joined = Mixture([PerClass(_members(10)), PerClass(_members(10))]).eval()
+    joined = GeneratorMixture([PerClassGenerators(_members(10)), PerClassGenerators(_members(10))]).eval()
     assert (joined.latent, joined.classes) == (9, 10)
     assert generate(joined, 0, 30, torch.arange(30) % 10).images.shape == (30, 1, 8, 8)
     with pytest.raises(ValueError, match="needs labels"):
@@ -82,6 +82,6 @@ def test_a_panel_is_the_mean_of_its_logits() -> None:
             return x.flatten(1).sum(1) * self.factor + (0 if y is None else y)
 
     images, labels = torch.rand(5, 1, 2, 2), torch.arange(5)
-    panel = Panel([Judge(1.0), Judge(3.0)])
+    panel = DiscriminatorEnsemble([Judge(1.0), Judge(3.0)])
     torch.testing.assert_close(panel(images), 2 * images.flatten(1).sum(1))
     torch.testing.assert_close(panel(images, labels), 2 * images.flatten(1).sum(1) + labels)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from trigan.errors import ConfigError
-from trigan.networks.gans.convolutional import KERNEL, PADDING, doubling
-from trigan.networks.shapes import halvings, multiplied_widths, require_supported
+from trigan.networks.gans.convolutional import KERNEL_SIZE, PADDING, upsampling_conv
+from trigan.networks.shapes import channels_per_level, map_sizes, require_supported
 
 
 @dataclass(frozen=True)
@@ -18,23 +18,23 @@ class Spec:
 
 @pytest.mark.parametrize("size", range(8, 129))
 def test_every_size_halves_to_a_small_map_and_back(size: int) -> None:
-    chain = halvings(size)
+    chain = map_sizes(size)
     assert chain[0] == size
     assert 2 <= chain[-1] <= 4
     assert len(chain) >= 3
     for large, small in pairwise(chain):
-        assert (large + 2 * PADDING - KERNEL) // 2 + 1 == small  # torch's Conv2d formula
-        assert doubling(1, 1, large, bias=False)(torch.zeros(1, 1, small, small)).shape[-1] == large
+        assert (large + 2 * PADDING - KERNEL_SIZE) // 2 + 1 == small  # torch's Conv2d formula
+        assert upsampling_conv(1, 1, large, bias=False)(torch.zeros(1, 1, small, small)).shape[-1] == large
 
 
 def test_the_chains_that_the_docs_promise() -> None:
-    assert halvings(8) == (8, 4, 2)
-    assert halvings(28) == (28, 14, 7, 4)
-    assert halvings(64) == (64, 32, 16, 8, 4)
+    assert map_sizes(8) == (8, 4, 2)
+    assert map_sizes(28) == (28, 14, 7, 4)
+    assert map_sizes(64) == (64, 32, 16, 8, 4)
 
 
 def test_widths_double_up_to_the_cap() -> None:
-    assert multiplied_widths(32, 5, 8) == (32, 64, 128, 256, 256)
+    assert channels_per_level(32, 5, 8) == (32, 64, 128, 256, 256)
 
 
 @pytest.mark.parametrize("size", [1, 7, 129])

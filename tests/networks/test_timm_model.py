@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trigan.errors import ConfigError
-from trigan.networks.batchnorm import BatchNorm2d, reestimate_statistics
+from trigan.networks.batchnorm import BatchNorm2d, recalibrate_batch_norm
 from trigan.networks.classifiers.timm_model import TimmModel, _with_our_batch_norm
 
 torch.set_num_threads(1)
@@ -73,7 +73,7 @@ def test_batch_norms_become_ours_with_the_weights_that_they_had(monkeypatch: pyt
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
     assert torch.equal(network.body.norm.running_mean, torch.zeros(4))  # trying it out left no trace
     assert torch.equal(network(x), network.head(network.embed(x)))
-    reestimate_statistics(network, [x])
+    recalibrate_batch_norm(network, [x])
     assert network.body.norm.running_mean.any()
 
 
@@ -124,7 +124,7 @@ def test_timms_networks_are_classifiers(name: str, size: int) -> None:
     x = torch.randn(4, 1, size, size)
     network(x).logsumexp(1).mean().backward()
     assert all(weight.grad is not None for weight in network.parameters())
-    reestimate_statistics(network, [x])
+    recalibrate_batch_norm(network, [x])
     assert network(x).shape == (4, 7)
     assert torch.equal(network(x), network.head(network.embed(x)))
     assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from trigan.losses.penalty import gradient_penalty
-from trigan.networks.batchnorm import frozen_statistics, reestimate_statistics
+from trigan.networks.batchnorm import frozen_statistics, recalibrate_batch_norm
 from trigan.networks.classifiers.small_cnn import SmallCNN
 from trigan.networks.gans.dcgan import DCGAN
 
@@ -79,7 +79,7 @@ def work(rank: int, port: str, folder: Path, split: int) -> None:
         dist.all_reduce(gradient)
     buffers = {name: value.clone() for name, value in players.named_buffers()}
     if rank == 0:  # one rank alone may re-estimate: no collective is called
-        reestimate_statistics(players["classifier"], [inputs()[1]])
+        recalibrate_batch_norm(players["classifier"], [inputs()[1]])
     torch.save({"outputs": outputs, "gradients": gradients, "buffers": buffers}, folder / f"{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()

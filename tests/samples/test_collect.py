@@ -7,10 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from trigan.errors import ConfigError
-from trigan.samples.collect import CANDIDATES_PER_IMAGE, collect, collect_sets, wanted_counts
-from trigan.samples.filters import Agreement, Confidence, Filter, Judges, Realism, outputs
+from trigan.samples.candidate_sources import CandidateSource, FromGenerator, FromLabelled, FromNoise, FromUnlabelled
+from trigan.samples.collect import MAX_CANDIDATES_PER_IMAGE, collect, collect_sets, wanted_counts
+from trigan.samples.filters import (
+    AgreementFilter,
+    ConfidenceFilter,
+    DiscriminatorFilter,
+    Filter,
+    ScoringModels,
+    outputs,
+)
 from trigan.samples.generate import Samples
-from trigan.samples.sources import CandidateSource, FromGenerator, FromLabelled, FromNoise, FromUnlabelled
 
 from ..modules.tiny import CGAN8, DCGAN8, SPEC, view
 
@@ -65,18 +72,18 @@ class _Listed:
     """Candidates from a list, each once, with the label that is drawn on them or with the one asked for."""
 
     images: Tensor
-    chooses_labels: bool
+    label_conditional: bool
 
     def draw(self, start: int, wanted: Tensor) -> Samples:
         images = self.images[start : start + len(wanted)]
-        return Samples(images, wanted[: len(images)] if self.chooses_labels else None)
+        return Samples(images, wanted[: len(images)] if self.label_conditional else None)
 
 
 def _listed(pairs: list[tuple[int, int]], chooses: bool = False) -> _Listed:
     return _Listed(torch.stack([_image(*pair) for pair in pairs]), chooses)
 
 
-JUDGES = Judges(_ByBrightness(), _ByBrightness())
+JUDGES = ScoringModels(_ByBrightness(), _ByBrightness())
 
 
 def test_the_first_sure_ones_of_each_class_are_taken_in_order() -> None:
@@ -91,7 +98,7 @@ def test_the_first_sure_ones_of_each_class_are_taken_in_order() -> None:
         (2, 1),
     ]
     assert found.data.known_labels.tolist() == [0, 0, 2, 1, 2]
-    assert (found.looked_at, found.short) == (10, 0)
+    assert (found.n_candidates, found.n_missing) == (10, 0)
 
 
 @pytest.mark.parametrize(("wanted", "short", "lacking"), [([1, 1, 1], 2, [1, 2]), ([3, 0, 1], 2, [2])])
@@ -99,7 +106,7 @@ def test_what_is_not_found_is_counted_short(wanted: list[int], short: int, lacki
     """A class of which some are there, or none was wanted, is not lacking."""
     found = collect(_listed([(0, 0), (0, 1), (1, 50)]), torch.tensor(wanted), (), JUDGES, 0.9)
     assert found.data.known_labels.tolist() == [0, 0][: wanted[0]]
-    assert (found.looked_at, found.short, found.lacking) == (3, short, lacking)
+    assert (found.n_candidates, found.n_missing, found.empty_classes) == (3, short, lacking)
 
 
 def test_nothing_that_passes_is_an_empty_set_of_images() -> None:
@@ -108,7 +115,7 @@ def test_nothing_that_passes_is_an_empty_set_of_images() -> None:
         found = collect(source, torch.tensor([1, 1, 1]), (), JUDGES, 0.9)
         assert found.data.images.shape == (0, 1, 8, 8)
         assert found.data.known_labels.shape == (0,)
-        assert found.short == 3
+        assert found.n_missing == 3
 
 
 def test_patience_ends() -> None:
@@ -116,16 +123,16 @@ def test_patience_ends() -> None:
     asked: list[int] = []
 
     class _Endless:
-        chooses_labels = True
+        label_conditional = True
 
         def draw(self, start: int, wanted: Tensor) -> Samples:
             asked.append(len(wanted))
             return Samples(torch.stack([_image(int(label), 200) for label in wanted]), wanted)
 
-    found = collect(_Endless(), torch.tensor([5, 5, 5]), (Confidence(0.99),), JUDGES, 0.0)
+    found = collect(_Endless(), torch.tensor([5, 5, 5]), (ConfidenceFilter(0.99),), JUDGES, 0.0)
     assert len(found.data) == 0
-    assert found.short == 15
-    assert found.looked_at == sum(asked) == CANDIDATES_PER_IMAGE * 15
+    assert found.n_missing == 15
+    assert found.n_candidates == sum(asked) == MAX_CANDIDATES_PER_IMAGE * 15
 
 
 def test_filters_come_one_after_the_other() -> None:
@@ -135,10 +142,10 @@ def test_filters_come_one_after_the_other() -> None:
     class _Even:
         name: str
         pixel: int
-        among: int = 1
-        asks: tuple[str, ...] = ()
+        min_candidates: int = 1
+        required_networks: tuple[str, ...] = ()
 
-        def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
+        def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
             judged.append((self.name, len(images)))
             return images.flatten(1)[:, self.pixel] % 2 == 0
 
@@ -152,8 +159,8 @@ def test_filters_come_one_after_the_other() -> None:
 def test_confidence_asks_for_the_samples_own_label() -> None:
     images = torch.stack([_image(0, 0), _image(1, 0), _image(1, 50)])
     labels = torch.tensor([0, 0, 1])
-    assert Confidence(0.9).keep(images, labels, JUDGES).tolist() == [True, False, False]
-    assert Confidence(0.0).keep(images, labels, JUDGES).tolist() == [True, True, True]
+    assert ConfidenceFilter(0.9).keep(images, labels, JUDGES).tolist() == [True, False, False]
+    assert ConfidenceFilter(0.0).keep(images, labels, JUDGES).tolist() == [True, True, True]
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
@@ -162,33 +169,38 @@ def test_a_share_is_kept_of_rare_classes_too(share: float) -> None:
 
     @dataclass(frozen=True)
     class _OneInFifty:
-        chooses_labels: bool = False
+        label_conditional: bool = False
 
         def draw(self, start: int, wanted: Tensor) -> Samples:
             rows = range(start, start + len(wanted))
             return Samples(torch.stack([_image(int(row % 50 == 0), row * 37 % 101) for row in rows]), None)
 
-    found = collect(_OneInFifty(), torch.tensor([60, 60]), (Realism(share),), JUDGES, 0.0)
+    found = collect(_OneInFifty(), torch.tensor([60, 60]), (DiscriminatorFilter(share),), JUDGES, 0.0)
     rare = int((found.data.known_labels == 1).sum())
     assert rare > 0
-    assert rare <= 1.25 * share * found.looked_at / 50
+    assert rare <= 1.25 * share * found.n_candidates / 50
 
 
 @pytest.mark.parametrize(("share", "kept"), [(0.5, [1, 3, 4]), (1.0, list(range(6))), (0.01, [1, 4])])
 def test_realism_keeps_the_most_real_of_each_class(share: float, kept: list[int]) -> None:
     images = torch.stack([_image(0, doubt) for doubt in (3, 9, 1, 8, 5, 4)])
     labels = torch.tensor([0, 0, 0, 0, 1, 1])
-    found = Realism(share).keep(images, labels, JUDGES).nonzero().squeeze(1).tolist()
+    found = DiscriminatorFilter(share).keep(images, labels, JUDGES).nonzero().squeeze(1).tolist()
     assert found == kept
-    assert Realism(share).keep(images, labels, Judges(_ByBrightness())).all()
+    assert DiscriminatorFilter(share).keep(images, labels, ScoringModels(_ByBrightness())).all()
 
 
 def test_filters_out_of_range_are_refused() -> None:
-    for bad in (lambda: Confidence(1.1), lambda: Confidence(-0.1), lambda: Realism(0.0), lambda: Realism(1.1)):
+    for bad in (
+        lambda: ConfidenceFilter(1.1),
+        lambda: ConfidenceFilter(-0.1),
+        lambda: DiscriminatorFilter(0.0),
+        lambda: DiscriminatorFilter(1.1),
+    ):
         with pytest.raises(ConfigError, match="must be in"):
             bad()
-    with pytest.raises(ConfigError, match="among: 0 must be 1 or more"):
-        Realism(among=0)
+    with pytest.raises(ConfigError, match="min_candidates: 0 must be 1 or more"):
+        DiscriminatorFilter(min_candidates=0)
 
 
 class _Pairs(nn.Module):
@@ -246,12 +258,12 @@ class _Spread(nn.Module):
 @pytest.mark.parametrize("name", _sources())
 def test_every_source_gives_the_same_count(name: str) -> None:
     wanted = torch.tensor([7, 3, 0, 5, 5, 5, 5, 5, 5, 2])
-    judges = Judges(_Spread())
-    found = collect(_sources()[name], wanted, (), judges, 0.9)
+    scoring_models = ScoringModels(_Spread())
+    found = collect(_sources()[name], wanted, (), scoring_models, 0.9)
     assert torch.equal(torch.bincount(found.data.known_labels, minlength=10), wanted)
-    assert found.short == 0
+    assert found.n_missing == 0
     assert found.data.images.shape == (42, 1, 8, 8)
-    again = collect(_sources()[name], wanted, (), judges, 0.9)
+    again = collect(_sources()[name], wanted, (), scoring_models, 0.9)
     assert torch.equal(found.data.images, again.data.images)
 
 
@@ -266,45 +278,49 @@ class _Upside(_ByBrightness):
 def test_agreement_asks_two_classifiers_and_the_label() -> None:
     pairs, labels = [(0, 0), (1, 0), (0, 50), (1, 3)], torch.tensor([0, 0, 0, 1])
     images = torch.stack([_image(*pair) for pair in pairs])
-    twice = Judges(_ByBrightness(), second=_ByBrightness())
-    assert Agreement().keep(images, labels, twice).tolist() == [True, False, True, True]
+    twice = ScoringModels(_ByBrightness(), second=_ByBrightness())
+    assert AgreementFilter().keep(images, labels, twice).tolist() == [True, False, True, True]
     last = torch.stack([_image(2, 0)] * 2)
-    assert Agreement().keep(last, torch.tensor([2, 0]), twice).tolist() == [True, False]
-    torn = Judges(_ByBrightness(), second=_Upside())
-    assert Agreement().keep(last, torch.tensor([2, 0]), torn).tolist() == [False, False]
+    assert AgreementFilter().keep(last, torch.tensor([2, 0]), twice).tolist() == [True, False]
+    torn = ScoringModels(_ByBrightness(), second=_Upside())
+    assert AgreementFilter().keep(last, torch.tensor([2, 0]), torn).tolist() == [False, False]
     with pytest.raises(ValueError, match="second classifier"):
-        Agreement().keep(images, labels, Judges(_ByBrightness()))
+        AgreementFilter().keep(images, labels, ScoringModels(_ByBrightness()))
 
 
 @pytest.mark.parametrize("name", _sources())
 def test_sets_are_of_candidates_that_no_earlier_set_looked_at(name: str) -> None:
-    wanted, judges, source = torch.tensor([2, 1, 0, 1, 1, 1, 1, 1, 1, 1]), Judges(_Spread()), _sources()[name]
-    found = collect_sets(source, wanted, (), judges, 0.9, 3)
+    wanted, scoring_models, source = (
+        torch.tensor([2, 1, 0, 1, 1, 1, 1, 1, 1, 1]),
+        ScoringModels(_Spread()),
+        _sources()[name],
+    )
+    found = collect_sets(source, wanted, (), scoring_models, 0.9, 3)
     assert found.data.parts == (10, 10, 10)
     start, first = 0, 0
     for size in found.data.parts:
-        one = collect(source, wanted, (), judges, 0.9, start)
+        one = collect(source, wanted, (), scoring_models, 0.9, start)
         assert torch.equal(found.data.images[first : first + size], one.data.images)
         assert torch.equal(found.data.known_labels[first : first + size], one.data.known_labels)
-        start, first = start + one.looked_at, first + size
-    assert found.looked_at == start
+        start, first = start + one.n_candidates, first + size
+    assert found.n_candidates == start
     if name in ("conditional", "unconditional", "unlabelled", "noise"):
         assert len(found.data.images.unique(dim=0)) == 30, "no image comes twice"
 
 
 def test_one_set_is_the_set() -> None:
-    wanted, judges = torch.tensor([7, 3, 0, 5, 5, 5, 5, 5, 5, 2]), Judges(_Spread())
+    wanted, scoring_models = torch.tensor([7, 3, 0, 5, 5, 5, 5, 5, 5, 2]), ScoringModels(_Spread())
     alone, found = (
-        f(_sources()["conditional"], wanted, (), judges, 0.9, n) for f, n in ((collect, 0), (collect_sets, 1))
+        f(_sources()["conditional"], wanted, (), scoring_models, 0.9, n) for f, n in ((collect, 0), (collect_sets, 1))
     )
     assert torch.equal(alone.data.images, found.data.images)
     assert found.data.parts == alone.data.parts == ()
-    assert (alone.looked_at, alone.short) == (found.looked_at, found.short)
+    assert (alone.n_candidates, alone.n_missing) == (found.n_candidates, found.n_missing)
 
 
 def test_a_source_at_its_end_leaves_later_sets_out() -> None:
     pairs = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2)]
-    found = collect_sets(_listed(pairs), torch.tensor([1, 1]), (), Judges(_ByBrightness(2)), 0.5, 4)
+    found = collect_sets(_listed(pairs), torch.tensor([1, 1]), (), ScoringModels(_ByBrightness(2)), 0.5, 4)
     assert found.data.known_labels.tolist() == [0, 1, 0]
     assert found.data.parts == (2, 1)
-    assert (found.looked_at, found.short) == (5, 5)
+    assert (found.n_candidates, found.n_missing) == (5, 5)

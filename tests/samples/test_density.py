@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from trigan.data.inputs import Input
 from trigan.errors import ConfigError
-from trigan.samples.density import Density, Inside
-from trigan.samples.filters import Judges
+from trigan.samples.filters import ScoringModels
+from trigan.samples.neighbour_filters import DensityFilter, ManifoldFilter
 
 SOURCE = torch.Generator().manual_seed(4)
 
@@ -32,7 +32,7 @@ def _images(count: int, low: int = 0, high: int = 40) -> Tensor:
 
 REAL, OF = _images(30), torch.tensor([0] * 12 + [1] * 12 + [2] * 5 + [3])
 FOUND, LABELS = torch.cat([_images(60), _images(20, 30, 90)]), torch.arange(80) % 4
-JUDGES = Judges(_Pixels(), labelled=Input(REAL, OF))
+JUDGES = ScoringModels(_Pixels(), labelled=Input(REAL, OF))
 
 
 def _seen(images: Tensor) -> np.ndarray:
@@ -55,21 +55,21 @@ def test_inside_is_within_the_ball_of_one_real_image(neighbours: int) -> None:
             if len(others):
                 inside |= bool(_far(image, centre[None])[0] <= others[min(neighbours, len(others)) - 1] + 1e-7)
         expected.append(inside)
-    kept = Inside(neighbours).keep(FOUND, LABELS, JUDGES)
+    kept = ManifoldFilter(neighbours).keep(FOUND, LABELS, JUDGES)
     assert kept.tolist() == expected
     assert 0 < int(kept.sum()) < 60
     assert not kept[LABELS == 3].any(), "one real image has no ball"
 
 
 def test_a_real_image_lies_inside() -> None:
-    assert Inside(1).keep(REAL, OF, JUDGES).tolist() == [label != 3 for label in OF.tolist()]
+    assert ManifoldFilter(1).keep(REAL, OF, JUDGES).tolist() == [label != 3 for label in OF.tolist()]
 
 
 @pytest.mark.parametrize("neighbours", [1, 3, 8])
 @pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
 def test_density_keeps_the_densest_share_of_each_class(neighbours: int, share: float) -> None:
     real, found = _seen(REAL), _seen(FOUND)
-    kept = set(Density(neighbours, share).keep(FOUND, LABELS, JUDGES).nonzero().squeeze(1).tolist())
+    kept = set(DensityFilter(neighbours, share).keep(FOUND, LABELS, JUDGES).nonzero().squeeze(1).tolist())
     for label in range(4):
         members, rows = real[OF.numpy() == label], np.flatnonzero(LABELS.numpy() == label)
         reach = np.array([np.sort(_far(found[row], members))[min(neighbours, len(members)) - 1] for row in rows])
@@ -80,24 +80,24 @@ def test_density_keeps_the_densest_share_of_each_class(neighbours: int, share: f
 
 
 def test_a_class_without_real_images_keeps_nothing() -> None:
-    judges = Judges(_Pixels(), labelled=Input(REAL[OF != 1], OF[OF != 1]))
-    for one in (Density(), Inside()):
-        kept = one.keep(FOUND, LABELS, judges)
+    scoring_models = ScoringModels(_Pixels(), labelled=Input(REAL[OF != 1], OF[OF != 1]))
+    for one in (DensityFilter(), ManifoldFilter()):
+        kept = one.keep(FOUND, LABELS, scoring_models)
         assert not kept[LABELS == 1].any()
         assert kept[LABELS == 0].any()
 
 
 def test_without_labelled_images_nobody_can_judge() -> None:
     with pytest.raises(ValueError, match="no labelled images"):
-        Inside().keep(FOUND, LABELS, Judges(_Pixels()))
+        ManifoldFilter().keep(FOUND, LABELS, ScoringModels(_Pixels()))
 
 
 @pytest.mark.parametrize(
     ("bad", "line"),
     [
-        (lambda: Density(0), "neighbours: 0 must be at least 1"),
-        (lambda: Inside(0), "neighbours: 0 must be at least 1"),
-        (lambda: Density(share=0.0), "share: 0.0 must be in (0, 1]"),
+        (lambda: DensityFilter(0), "neighbours: 0 must be at least 1"),
+        (lambda: ManifoldFilter(0), "neighbours: 0 must be at least 1"),
+        (lambda: DensityFilter(keep_fraction=0.0), "keep_fraction: 0.0 must be in (0, 1]"),
     ],
 )
 def test_settings_out_of_range_are_refused(bad: Callable[[], object], line: str) -> None:

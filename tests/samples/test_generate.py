@@ -9,9 +9,9 @@ from scipy import stats
 from torch import Tensor, nn
 
 from trigan.errors import ConfigError
-from trigan.networks.gans.gan_ensembles import PerClass
-from trigan.rng import generator
-from trigan.samples.generate import BLOCK, PLAIN, Samples, Spread, generate, latents
+from trigan.networks.gans.gan_ensembles import PerClassGenerators
+from trigan.rng import torch_generator
+from trigan.samples.generate import BLOCK, UNCHANGED_LATENTS, LatentTransform, Samples, generate, latents
 
 from ..modules.tiny import CGAN8, DCGAN8, SPEC
 
@@ -51,7 +51,7 @@ def test_latents_are_the_same_bits_in_any_portion() -> None:
         assert torch.equal(latents(3, start, stop, 5), whole[start:stop])
     assert latents(3, 4, 4, 5).shape == (0, 5)
     assert not torch.equal(latents(4, 0, 10, 5), whole[:10])
-    first = torch.randn(BLOCK, 5, generator=generator(3, "latents", 1))
+    first = torch.randn(BLOCK, 5, generator=torch_generator(3, "latents", 1))
     assert torch.equal(whole[BLOCK : 2 * BLOCK], first)
     assert abs(float(whole.mean())) < 0.05
     assert abs(float(whole.std()) - 1) < 0.05
@@ -77,7 +77,7 @@ def test_the_label_is_what_a_conditional_sample_is_drawn_for() -> None:
 
 def test_one_generator_a_class_is_one_conditional_generator() -> None:
     members = [_network(False, seed) for seed in range(3)]
-    joined = PerClass(members).eval()
+    joined = PerClassGenerators(members).eval()
     assert (joined.latent, joined.classes) == (8, 3)
     y = torch.tensor([2, 0, 2, 1, 0])
     z = latents(0, 0, 5, 8)
@@ -93,41 +93,41 @@ def test_one_generator_a_class_is_one_conditional_generator() -> None:
 @pytest.mark.parametrize("bound", [0.2, 1.0, 2.0])
 def test_truncated_latents_have_the_law_of_drawing_again(bound: float) -> None:
     z = latents(0, 0, 2000, 5)
-    narrow = Spread(bound)(z)
+    narrow = LatentTransform(bound)(z)
     assert narrow.dtype == torch.float32
     assert float(narrow.abs().max()) <= bound
     assert stats.kstest(narrow.flatten().numpy(), stats.truncnorm(-bound, bound).cdf).pvalue > 0.01
-    again = torch.randn(40_000, generator=generator("rejection"))
+    again = torch.randn(40_000, generator=torch_generator("rejection"))
     again = again[again.abs() <= bound]
     assert stats.ks_2samp(narrow.flatten().numpy(), again.numpy()).pvalue > 0.01
     assert torch.equal(narrow.flatten().argsort(stable=True), z.flatten().argsort(stable=True)), "the order stays"
-    torch.testing.assert_close(Spread(bound)(-z), -narrow)
+    torch.testing.assert_close(LatentTransform(bound)(-z), -narrow)
 
 
 def test_no_truncation_and_no_spread_are_the_latents_as_they_are() -> None:
     z = latents(0, 0, 2000, 5)
-    assert PLAIN(z) is z
-    torch.testing.assert_close(Spread(30.0)(z), z, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(Spread(math.inf)(z), z, rtol=1e-6, atol=1e-6)
-    assert torch.equal(Spread(factor=1.5)(z), 1.5 * z)
-    assert torch.equal(Spread(1.0, 0.5)(z), 0.5 * Spread(1.0)(z)), "first narrow, then spread"
+    assert UNCHANGED_LATENTS(z) is z
+    torch.testing.assert_close(LatentTransform(30.0)(z), z, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(LatentTransform(math.inf)(z), z, rtol=1e-6, atol=1e-6)
+    assert torch.equal(LatentTransform(scale=1.5)(z), 1.5 * z)
+    assert torch.equal(LatentTransform(1.0, 0.5)(z), 0.5 * LatentTransform(1.0)(z)), "first narrow, then spread"
 
 
 @pytest.mark.parametrize("conditional", [False, True])
 def test_samples_of_spread_latents(conditional: bool) -> None:
     network, labels = _network(conditional), torch.arange(20) % 10 if conditional else None
-    spread = Spread(0.5, 2.0)
-    drawn = generate(network, 3, 20, labels, spread=spread).images  # type: ignore[arg-type]
+    spread = LatentTransform(0.5, 2.0)
+    drawn = generate(network, 3, 20, labels, latent_transform=spread).images  # type: ignore[arg-type]
     with torch.no_grad():
         expected = network(spread(latents(3, 0, 20, 8)), labels)
     assert int((drawn.float() - (expected + 1) * 127.5).abs().max()) <= 1
     plain = generate(network, 3, 20, labels).images  # type: ignore[arg-type]
     assert not torch.equal(drawn, plain)
-    assert torch.equal(generate(network, 3, 20, labels, spread=PLAIN).images, plain)  # type: ignore[arg-type]
+    assert torch.equal(generate(network, 3, 20, labels, latent_transform=UNCHANGED_LATENTS).images, plain)  # type: ignore[arg-type]
 
 
 def test_spreads_out_of_range_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"^truncation: 0.0 must be above 0, or null$"):
-        Spread(0.0)
-    with pytest.raises(ConfigError, match=r"^factor: -1.0 must be 0 or more$"):
-        Spread(factor=-1.0)
+        LatentTransform(0.0)
+    with pytest.raises(ConfigError, match=r"^scale: -1.0 must be 0 or more$"):
+        LatentTransform(scale=-1.0)

@@ -2,8 +2,8 @@
 
 import torch
 
-from trigan.samples.generate import Spread, generate
-from trigan.samples.sources import CandidateSource, FromGenerator, FromLabelled, FromNoise, FromUnlabelled
+from trigan.samples.candidate_sources import CandidateSource, FromGenerator, FromLabelled, FromNoise, FromUnlabelled
+from trigan.samples.generate import LatentTransform, generate
 
 from ..modules.tiny import CGAN8, DCGAN8, SPEC, view
 
@@ -14,13 +14,13 @@ def test_a_generator_is_asked_for_labels_if_it_takes_them() -> None:
     torch.manual_seed(0)
     conditional, plain = CGAN8.generator(SPEC).eval(), DCGAN8.generator(SPEC).eval()
     source = FromGenerator(conditional, 5)
-    assert source.chooses_labels
+    assert source.label_conditional
     assert torch.equal(source.draw(10, WANTED).images, generate(conditional, 5, 6, WANTED, 10).images)
-    narrow = FromGenerator(conditional, 5, Spread(0.5)).draw(10, WANTED).images
-    assert torch.equal(narrow, generate(conditional, 5, 6, WANTED, 10, Spread(0.5)).images)
+    narrow = FromGenerator(conditional, 5, LatentTransform(0.5)).draw(10, WANTED).images
+    assert torch.equal(narrow, generate(conditional, 5, 6, WANTED, 10, LatentTransform(0.5)).images)
     assert not torch.equal(narrow, source.draw(10, WANTED).images)
     source = FromGenerator(plain, 5)
-    assert not source.chooses_labels
+    assert not source.label_conditional
     assert source.draw(10, WANTED).labels is None
     assert torch.equal(source.draw(10, WANTED).images, generate(plain, 5, 6, start=10).images)
 
@@ -28,7 +28,7 @@ def test_a_generator_is_asked_for_labels_if_it_takes_them() -> None:
 def test_unlabelled_images_come_once_each_and_without_labels() -> None:
     pool = view().unlabelled
     source = FromUnlabelled(pool, 3)
-    assert not source.chooses_labels
+    assert not source.label_conditional
     portions = [source.draw(start, torch.zeros(90)) for start in (0, 90, 180, 270)]
     assert [len(portion) for portion in portions] == [90, 90, 20, 0]
     assert all(portion.labels is None for portion in portions)
@@ -42,7 +42,7 @@ def test_unlabelled_images_come_once_each_and_without_labels() -> None:
 def test_labelled_images_come_again_under_the_label_asked_for() -> None:
     labelled = view().labelled
     source: CandidateSource = FromLabelled(labelled.images, labelled.labels, 3)
-    assert source.chooses_labels
+    assert source.label_conditional
     wanted = torch.arange(10).repeat_interleave(50)
     drawn = source.draw(0, wanted)
     assert drawn.labels is not None
@@ -58,7 +58,7 @@ def test_labelled_images_come_again_under_the_label_asked_for() -> None:
 def test_noise_is_noise_under_the_label_asked_for() -> None:
     source: CandidateSource = FromNoise((1, 8, 8), 3)
     drawn = source.draw(0, WANTED.repeat(100))
-    assert source.chooses_labels
+    assert source.label_conditional
     assert drawn.labels is not None
     assert torch.equal(drawn.labels, WANTED.repeat(100))
     assert drawn.images.shape == (600, 1, 8, 8)

@@ -9,22 +9,22 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from trigan.artifacts.store import Store
-from trigan.data.augmentation import Strong
+from trigan.data.augmentation import StrongAugmentation
 from trigan.data.stream import to_float
-from trigan.samples.density import Density
-from trigan.samples.filters import Confidence, Realism
+from trigan.samples.filters import ConfidenceFilter, DiscriminatorFilter
+from trigan.samples.neighbour_filters import DensityFilter
 from trigan.strategies.augment import Augment, SampleSettings
-from trigan.strategies.baseline import Baseline, Consistency, SelfTraining
+from trigan.strategies.baseline import Baseline, FixMatchTraining, SelfTraining
 from trigan.strategies.features import Features
 from trigan.strategies.fine_tune import FineTune
 from trigan.strategies.joint import Joint
-from trigan.strategies.pretraining import Pixels, SelfSupervised, Supervised, Untrained
-from trigan.strategies.probes import LinearSVM, LogisticRegression, NearestNeighbours, Perceptron
-from trigan.strategies.schedules import Pretrain
-from trigan.strategies.stage_runner import Workshop
+from trigan.strategies.pretraining import Pixels, SelfSupervisedPretraining, SupervisedPretraining, Untrained
+from trigan.strategies.probes import LinearSVM, LogisticRegression, MLPProbe, NearestNeighbours
+from trigan.strategies.sample_schedules import PretrainSchedule
+from trigan.strategies.stage_runner import StageRunner
 from trigan.strategies.strategy import Outcome, Strategy
 from trigan.training.fit import TrainerSettings
-from trigan.training.objectives import ACGAN, Conditional, FeatureMatching, PseudoLabel
+from trigan.training.objectives import ACGAN, Conditional, FeatureMatching, GeneratedPseudoLabels
 
 from ..modules.tiny import (
     CGAN8,
@@ -41,7 +41,7 @@ from ..modules.tiny import (
 
 SVM = LinearSVM((1e-3, 1e-1), 2)
 NEIGHBOURS = NearestNeighbours((1, 3), 2)
-SAMPLES = SampleSettings(ratio=1.0, filters=(Confidence(0.0),))
+SAMPLES = SampleSettings(ratio=1.0, filters=(ConfidenceFilter(0.0),))
 CGAN_STAGE = gan_stage(architecture=CGAN8)
 
 
@@ -57,41 +57,47 @@ def features(**changes: object) -> Features:
 RECIPES: dict[str, Callable[[], Strategy]] = {
     "baseline": lambda: Baseline(classifier_stage()),
     "self-training": lambda: Baseline(classifier_stage(), SelfTraining(threshold=0.0)),
-    "fixmatch": lambda: Baseline(classifier_stage(), Consistency(Strong(TURNED), threshold=0.1)),
-    "ensemble": lambda: Baseline(classifier_stage(), matched_flops=2 * 6 * 9.2e6, spend="ensemble"),
+    "fixmatch": lambda: Baseline(classifier_stage(), FixMatchTraining(StrongAugmentation(TURNED), threshold=0.1)),
+    "ensemble": lambda: Baseline(classifier_stage(), matched_flops=2 * 6 * 9.2e6, matched_by="ensemble"),
     "augment, labels by classifier": augment,
-    "augment, labels by condition": lambda: augment(gan=CGAN_STAGE, samples=replace(SAMPLES, filters=(Realism(0.5),))),
+    "augment, labels by condition": lambda: augment(
+        gan=CGAN_STAGE, samples=replace(SAMPLES, filters=(DiscriminatorFilter(0.5),))
+    ),
     "augment, one GAN a class": lambda: augment(labels="per_class"),
-    "augment, GAN of labelled images": lambda: augment(gan_sees="labelled"),
+    "augment, GAN of labelled images": lambda: augment(gan_images="labelled"),
     "augment, unlabelled": lambda: augment(source="unlabelled"),
     "augment, labelled": lambda: augment(source="labelled"),
     "augment, noise": lambda: augment(source="noise"),
     "augment, two GANs and sets": lambda: augment(
-        gan=CGAN_STAGE, generators=2, samples=replace(SAMPLES, filters=(Realism(), Density()), sets=2, truncation=1.0)
+        gan=CGAN_STAGE,
+        generators=2,
+        samples=replace(SAMPLES, filters=(DiscriminatorFilter(), DensityFilter()), sets=2, truncation=1.0),
     ),
-    "augment, samples first": lambda: augment(source="noise", schedule=Pretrain()),
+    "augment, samples first": lambda: augment(source="noise", schedule=PretrainSchedule()),
     "features": features,
     "features of a conditional D": lambda: features(gan=CGAN_STAGE, layers=("conv2",), grid=2),
-    "features, untrained": lambda: features(trunk=Untrained(), probe=LogisticRegression((1e-2,), 2)),
+    "features, untrained": lambda: features(backbone=Untrained(), probe=LogisticRegression((1e-2,), 2)),
     "features, neighbours": lambda: features(probe=NEIGHBOURS),
-    "pixels": lambda: features(trunk=Pixels()),
-    "pixels, neighbours": lambda: features(trunk=Pixels(), probe=NEIGHBOURS),
-    "features, perceptron": lambda: features(probe=Perceptron(8, (1.0,), 5, folds=2)),
+    "pixels": lambda: features(backbone=Pixels()),
+    "pixels, neighbours": lambda: features(backbone=Pixels(), probe=NEIGHBOURS),
+    "features, perceptron": lambda: features(probe=MLPProbe(8, (1.0,), 5, folds=2)),
     "features, fine-tuned": lambda: features(probe=FineTune(classifier_stage())),
     "features, fine-tuned layer by layer": lambda: features(probe=FineTune(classifier_stage(), 0.5)),
-    "features, supervised": lambda: features(trunk=Supervised(classifier_stage()), gan_sees="labelled"),
-    "features, autoencoder": lambda: features(trunk=SelfSupervised(autoencoder_stage())),
-    "features, contrast": lambda: features(trunk=SelfSupervised(simclr_stage()), probe=NEIGHBOURS, gan_sees="labelled"),
+    "features, supervised": lambda: features(backbone=SupervisedPretraining(classifier_stage()), gan_images="labelled"),
+    "features, autoencoder": lambda: features(backbone=SelfSupervisedPretraining(autoencoder_stage())),
+    "features, contrast": lambda: features(
+        backbone=SelfSupervisedPretraining(simclr_stage()), probe=NEIGHBOURS, gan_images="labelled"
+    ),
     "joint, feature matching": lambda: Joint(joint_stage(FeatureMatching())),
-    "joint, pseudo-label": lambda: Joint(joint_stage(PseudoLabel(threshold=0.0, ramp=NOW))),
+    "joint, pseudo-label": lambda: Joint(joint_stage(GeneratedPseudoLabels(threshold=0.0, ramp=NOW))),
     "joint, conditional": lambda: Joint(joint_stage(Conditional(ramp=NOW))),
     "joint, AC-GAN": lambda: Joint(joint_stage(ACGAN())),
 }
 
 
-def shop(root: Path, settings: TrainerSettings | None = None, run: str = "run") -> Workshop:
-    """A workshop over a store of its own."""
-    return Workshop(Store(root / "artifacts"), run, SPEC, 0, settings or TrainerSettings())
+def shop(root: Path, settings: TrainerSettings | None = None, run: str = "run") -> StageRunner:
+    """A runner over a store of its own."""
+    return StageRunner(Store(root / "artifacts"), run, SPEC, 0, settings or TrainerSettings())
 
 
 def saved(outcome: Outcome) -> dict[str, bytes]:
@@ -110,7 +116,7 @@ def reloaded(strategy: Strategy, files: dict[str, bytes]) -> dict[str, nn.Module
     """Networks with the saved weights, from the strategy's description alone."""
     states = {player: load(data) for player, data in files.items()}
     shapes = {player: {name: tuple(value.shape) for name, value in state.items()} for player, state in states.items()}
-    networks = strategy.blank(SPEC, shapes)
+    networks = strategy.skeleton(SPEC, shapes)
     for player, state in states.items():
         networks[player].load_state_dict(state)
         networks[player].eval()

@@ -10,45 +10,45 @@ import torch
 from torch import Tensor
 
 from trigan.data.inputs import Input
-from trigan.data.types import Labelled
+from trigan.data.types import LabelledImages
 from trigan.errors import ConfigError
-from trigan.networks.gans.gan_ensembles import Mixture, Panel, PerClass
+from trigan.networks.gans.gan_ensembles import DiscriminatorEnsemble, GeneratorMixture, PerClassGenerators
 from trigan.rng import hash64
 from trigan.samples.collect import wanted_counts
-from trigan.samples.density import Inside
-from trigan.samples.filters import Agreement, Confidence, Judges, Realism
-from trigan.samples.generate import Spread, generate
+from trigan.samples.filters import AgreementFilter, ConfidenceFilter, DiscriminatorFilter, ScoringModels
+from trigan.samples.generate import LatentTransform, generate
+from trigan.samples.neighbour_filters import ManifoldFilter
 from trigan.strategies.augment import SampleSettings
 from trigan.strategies.baseline import Baseline
-from trigan.strategies.schedules import Mixed, Pretrain, SampleSchedule
-from trigan.strategies.stage_runner import Trained, Workshop
+from trigan.strategies.sample_schedules import MixedSchedule, PretrainSchedule, SampleSchedule
+from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.training.optimizers import Adam
 from trigan.training.selection import Selection
 from trigan.training.stage import Stage
-from trigan.training.stages.criteria import Extra, Resampling, class_counts
+from trigan.training.stages.criteria import ExtraImages, Resampling, class_counts
 
 from ..modules.tiny import TURNED, classifier_stage, gan_stage, same, view
 from .recipes import CGAN_STAGE, SAMPLES, augment, fitted, shop
 
 
 class _Stages:
-    """A workshop that keeps what it was asked to train."""
+    """A runner that keeps what it was asked to train."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.workshop = shop(root)
+        self.runner = shop(root)
         self.asked: dict[str, tuple[Any, dict[str, Input]]] = {}
         self.seeds: dict[str, int | None] = {}
-        self.trained: dict[str, Trained] = {}
-        train = Workshop.train
+        self.trained: dict[str, TrainedStage] = {}
+        train = StageRunner.train
 
         def listening(
-            workshop: Workshop, name: str, stage: Stage, inputs: dict[str, Input], seed: int | None = None
-        ) -> Trained:
+            runner: StageRunner, name: str, stage: Stage, inputs: dict[str, Input], seed: int | None = None
+        ) -> TrainedStage:
             self.asked[name], self.seeds[name] = (stage, inputs), seed
-            self.trained[name] = train(workshop, name, stage, inputs, seed)
+            self.trained[name] = train(runner, name, stage, inputs, seed)
             return self.trained[name]
 
-        monkeypatch.setattr(Workshop, "train", listening)
+        monkeypatch.setattr(StageRunner, "train", listening)
 
 
 @pytest.fixture
@@ -58,16 +58,16 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Stages:
 
 def test_a_conditional_gan_learns_and_gives_labels(stages: _Stages) -> None:
     recipe = augment(gan=CGAN_STAGE, samples=SampleSettings(ratio=2.5, weight=0.25, per_step=0.5))
-    outcome = recipe.run(view(), stages.workshop)
+    outcome = recipe.run(view(), stages.runner)
     labelled = view().labelled
     _, inputs = stages.asked["gan"]
     assert torch.equal(inputs["real"].images, labelled.images)
     assert torch.equal(inputs["real"].known_labels, labelled.labels)
     stage, inputs = stages.asked["classifier"]
-    assert stage.terms == (Extra(TURNED, 0.25, 0.5),)
+    assert stage.terms == (ExtraImages(TURNED, 0.25, 0.5),)
     assert torch.bincount(inputs["extra"].known_labels).tolist() == [10] * 10
     assert outcome.notes["samples"]["kept"] == 100
-    assert outcome.notes["samples"]["looked_at"] == 200
+    assert outcome.notes["samples"]["n_candidates"] == 200
     assert "teacher" not in stages.asked, "nothing asked for a judge"
     assert outcome.generator is not None
     redrawn = generate(outcome.generator, hash64(0, "samples"), 200, torch.arange(10).repeat_interleave(20)).images
@@ -75,7 +75,7 @@ def test_a_conditional_gan_learns_and_gives_labels(stages: _Stages) -> None:
 
 
 def test_an_unconditional_gan_sees_all_images_and_a_classifier_labels_its_samples(stages: _Stages) -> None:
-    augment(samples=replace(SAMPLES, filters=())).run(view(), stages.workshop)
+    augment(samples=replace(SAMPLES, filters=())).run(view(), stages.runner)
     _, inputs = stages.asked["gan"]
     assert torch.equal(inputs["real"].images, view().training_images)
     assert inputs["real"].labels is None
@@ -84,13 +84,13 @@ def test_an_unconditional_gan_sees_all_images_and_a_classifier_labels_its_sample
 
 
 def test_one_gan_a_class_sees_one_class_each(stages: _Stages) -> None:
-    outcome = augment(labels="per_class").run(view(), stages.workshop)
+    outcome = augment(labels="per_class").run(view(), stages.runner)
     labelled = view().labelled
     for label in range(10):
         _, inputs = stages.asked[f"gan-{label}"]
         assert torch.equal(inputs["real"].images, labelled.images[labelled.labels == label])
     generator = outcome.generator
-    assert isinstance(generator, PerClass)
+    assert isinstance(generator, PerClassGenerators)
     first, second = (member.state_dict()["body.image.weight"] for member in list(generator.generators)[:2])
     assert not torch.equal(first, second)
 
@@ -98,7 +98,7 @@ def test_one_gan_a_class_sees_one_class_each(stages: _Stages) -> None:
 @pytest.mark.parametrize("source", ["generator", "unlabelled", "labelled", "noise"])
 def test_controls_have_the_count_of_what_they_control(source: str, stages: _Stages) -> None:
     gan = CGAN_STAGE if source == "generator" else gan_stage()
-    augment(gan=gan, source=source).run(view(), stages.workshop)
+    augment(gan=gan, source=source).run(view(), stages.runner)
     _, inputs = stages.asked["classifier"]
     counts = torch.bincount(inputs["extra"].known_labels, minlength=10)
     if source != "unlabelled":
@@ -112,7 +112,9 @@ def test_controls_have_the_count_of_what_they_control(source: str, stages: _Stag
 
 @pytest.mark.parametrize("source", ["unlabelled", "labelled", "noise"])
 def test_controls_pass_through_the_same_filters(source: str, stages: _Stages) -> None:
-    outcome = augment(source=source, samples=replace(SAMPLES, filters=(Confidence(1.0),))).run(view(), stages.workshop)
+    outcome = augment(source=source, samples=replace(SAMPLES, filters=(ConfidenceFilter(1.0),))).run(
+        view(), stages.runner
+    )
     assert outcome.stamps == ("no-samples",)
     assert "gan" not in stages.asked
 
@@ -120,9 +122,9 @@ def test_controls_pass_through_the_same_filters(source: str, stages: _Stages) ->
 def test_deficits_are_filled(stages: _Stages) -> None:
     labelled = view().labelled
     keep = torch.cat([(labelled.labels == k).nonzero().squeeze(1)[: 1 + k % 4] for k in range(10)])
-    seen = replace(view(), labelled=Labelled(labelled.images[keep], labelled.labels[keep]))
+    seen = replace(view(), labelled=LabelledImages(labelled.images[keep], labelled.labels[keep]))
     samples = SampleSettings(ratio=1.0, fill="deficit")
-    augment(gan=CGAN_STAGE, samples=samples).run(seen, stages.workshop)
+    augment(gan=CGAN_STAGE, samples=samples).run(seen, stages.runner)
     _, inputs = stages.asked["classifier"]
     counts = class_counts(seen.labelled.labels, 10)
     expected = wanted_counts(counts, len(keep), True)
@@ -134,9 +136,9 @@ def test_deficits_are_filled(stages: _Stages) -> None:
 def test_no_sample_passed(stages: _Stages, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     """The row stands, stamped, and is C on the real images alone, but for statistics over the U that the GAN saw."""
     with caplog.at_level(logging.WARNING):
-        outcome = augment(label_threshold=1.0).run(view(), stages.workshop)
+        outcome = augment(label_threshold=1.0).run(view(), stages.runner)
     assert outcome.stamps == ("no-samples",)
-    assert outcome.notes["samples"] == {"kept": 0, "per_class": [0] * 10, "looked_at": 800, "short": 40}
+    assert outcome.notes["samples"] == {"kept": 0, "per_class": [0] * 10, "n_candidates": 800, "n_missing": 40}
     assert "none of 800 candidates passed the filters" in caplog.text
     bare = Baseline(classifier_stage()).run(view(), shop(tmp_path))
     assert same(fitted(outcome.classifier), fitted(bare.classifier))
@@ -145,7 +147,7 @@ def test_no_sample_passed(stages: _Stages, caplog: pytest.LogCaptureFixture, tmp
 def test_too_few_samples_are_told(stages: _Stages, caplog: pytest.LogCaptureFixture) -> None:
     """How many, and which classes have none."""
     filters = (*SAMPLES.filters, _Only((2, 5)))
-    outcome = augment(gan=CGAN_STAGE, samples=replace(SAMPLES, filters=filters)).run(view(), stages.workshop)
+    outcome = augment(gan=CGAN_STAGE, samples=replace(SAMPLES, filters=filters)).run(view(), stages.runner)
     counts = [4 if label in (2, 5) else 0 for label in range(10)]
     assert outcome.notes["samples"]["per_class"] == counts
     assert outcome.stamps == ("missing-classes",)
@@ -157,69 +159,67 @@ def test_too_few_samples_are_told(stages: _Stages, caplog: pytest.LogCaptureFixt
 class _Only:
     """A filter that knows some classes only."""
 
-    among, asks = 1, ()
+    min_candidates, required_networks = 1, ()
 
     classes: tuple[int, ...]
 
-    def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
+    def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
         return torch.isin(labels, torch.tensor(self.classes))
 
 
 def test_realism_without_a_discriminator_is_told(stages: _Stages, caplog: pytest.LogCaptureFixture) -> None:
-    samples = replace(SAMPLES, filters=(Realism(0.5),))
+    samples = replace(SAMPLES, filters=(DiscriminatorFilter(0.5),))
     for source, told in (("noise", True), ("generator", False)):
         caplog.clear()
-        augment(gan=CGAN_STAGE, source=source, samples=samples).run(view(), stages.workshop)
-        line = (
-            "strategy.samples.filters: Realism asks a GAN's D; strategy.source=noise has none, so it keeps everything"
-        )
+        augment(gan=CGAN_STAGE, source=source, samples=samples).run(view(), stages.runner)
+        line = "strategy.samples.filters: DiscriminatorFilter needs D; strategy.source=noise has none: it keeps all"
         assert (line in caplog.messages) == told
 
 
 def test_realism_asks_the_discriminator(stages: _Stages) -> None:
-    filters = (Realism(0.5),)
-    with_filter = augment(gan=CGAN_STAGE, samples=replace(SAMPLES, filters=filters)).run(view(), stages.workshop)
+    filters = (DiscriminatorFilter(0.5),)
+    with_filter = augment(gan=CGAN_STAGE, samples=replace(SAMPLES, filters=filters)).run(view(), stages.runner)
     assert "discriminator" in with_filter.weights
     assert with_filter.notes["samples"]["kept"] == 40
     kept = stages.asked["classifier"][1]["extra"].images
-    augment(gan=CGAN_STAGE, samples=replace(SAMPLES, filters=())).run(view(), stages.workshop)
+    augment(gan=CGAN_STAGE, samples=replace(SAMPLES, filters=())).run(view(), stages.runner)
     assert not torch.equal(kept, stages.asked["classifier"][1]["extra"].images)
 
 
 @pytest.mark.parametrize(
     ("source", "filters", "trained"),
     [
-        ("generator", (Realism(0.5),), False),
-        ("labelled", (Realism(0.5),), False),
-        ("generator", (Realism(0.5), Confidence(0.0)), True),
+        ("generator", (DiscriminatorFilter(0.5),), False),
+        ("labelled", (DiscriminatorFilter(0.5),), False),
+        ("generator", (DiscriminatorFilter(0.5), ConfidenceFilter(0.0)), True),
     ],
 )
 def test_a_teacher_is_trained_where_somebody_asks_it(
     source: Any, filters: tuple[Any, ...], trained: bool, stages: _Stages
 ) -> None:
-    augment(gan=CGAN_STAGE, source=source, samples=replace(SAMPLES, filters=filters)).run(view(), stages.workshop)
+    augment(gan=CGAN_STAGE, source=source, samples=replace(SAMPLES, filters=filters)).run(view(), stages.runner)
     assert ("teacher" in stages.asked) == trained
 
 
 def test_sampling_is_charged(stages: _Stages) -> None:
-    augment(gan=CGAN_STAGE, samples=SAMPLES).run(view(), stages.workshop)
-    assert stages.workshop.work["sampling"].flops > 0
-    spent = sum(trained.cost.flops for trained in stages.workshop.ledger)
-    assert stages.workshop.total().flops == spent + stages.workshop.work["sampling"].flops
+    augment(gan=CGAN_STAGE, samples=SAMPLES).run(view(), stages.runner)
+    assert stages.runner.task_costs["sampling"].flops > 0
+    spent = sum(trained.cost.flops for trained in stages.runner.trained_stages)
+    assert stages.runner.total_cost().flops == spent + stages.runner.task_costs["sampling"].flops
 
 
 def test_several_gans_of_different_seeds_make_one_generator(stages: _Stages, tmp_path: Path) -> None:
     """The first of them is the only GAN of a run that has one; each sample is one member's, and D is all their Ds."""
-    filters = (Realism(0.5, among=1),)
+    filters = (DiscriminatorFilter(0.5, min_candidates=1),)
     samples = SampleSettings(ratio=1.0, filters=filters)
-    single = augment(gan=CGAN_STAGE, samples=samples).run(view(), stages.workshop)
-    outcome = augment(gan=CGAN_STAGE, samples=samples, generators=2).run(view(), stages.workshop)
+    single = augment(gan=CGAN_STAGE, samples=samples).run(view(), stages.runner)
+    outcome = augment(gan=CGAN_STAGE, samples=samples, generators=2).run(view(), stages.runner)
     assert {name for name in stages.asked if name.startswith("gan")} == {"gan", "gan-seed1"}
-    assert stages.seeds["gan"] == stages.workshop.seed
-    assert stages.seeds["gan-seed1"] == hash64(stages.workshop.seed, "gan", 1)
+    assert stages.seeds["gan"] == stages.runner.seed
+    assert stages.seeds["gan-seed1"] == hash64(stages.runner.seed, "gan", 1)
     generator, panel = outcome.generator, outcome.weights["discriminator"]
-    assert isinstance(generator, Mixture)
-    assert isinstance(panel, Panel)
+    assert isinstance(generator, GeneratorMixture)
+    assert isinstance(panel, DiscriminatorEnsemble)
     assert single.generator is not None
     assert same(generator.members[0].state_dict(), single.generator.state_dict())
     assert not same(generator.members[1].state_dict(), single.generator.state_dict())
@@ -227,33 +227,33 @@ def test_several_gans_of_different_seeds_make_one_generator(stages: _Stages, tmp
     drawn = generate(generator, hash64(0, "samples"), 80, torch.arange(10).repeat_interleave(8))
     rows = {image.numpy().tobytes() for image in drawn.images}
     assert {image.numpy().tobytes() for image in stages.asked["classifier"][1]["extra"].images} <= rows
-    assert [t.name for t in stages.workshop.ledger if t.kind == "gan"] == ["gan", "gan", "gan-seed1"]
-    blank = augment(gan=CGAN_STAGE, generators=2).blank(view().spec, {})
+    assert [t.name for t in stages.runner.trained_stages if t.kind == "gan"] == ["gan", "gan", "gan-seed1"]
+    blank = augment(gan=CGAN_STAGE, generators=2).skeleton(view().spec, {})
     blank["generator"].load_state_dict(generator.state_dict())
 
 
 @pytest.mark.slow
 def test_several_gans_a_class(stages: _Stages) -> None:
     recipe = augment(gan=gan_stage(2), labels="per_class", generators=2)
-    generator = recipe.run(view(), stages.workshop).generator
-    assert isinstance(generator, Mixture)
-    assert all(isinstance(member, PerClass) for member in generator.members)
+    generator = recipe.run(view(), stages.runner).generator
+    assert isinstance(generator, GeneratorMixture)
+    assert all(isinstance(member, PerClassGenerators) for member in generator.members)
     seeds = [seed for name, seed in stages.seeds.items() if name.startswith("gan")]
     assert len(set(seeds)) == len(seeds) == 20
-    assert seeds[3] == hash64(stages.workshop.seed, "class", 3), "as where there is one GAN a class"
-    recipe.blank(view().spec, {})["generator"].load_state_dict(generator.state_dict())
+    assert seeds[3] == hash64(stages.runner.seed, "class", 3), "as where there is one GAN a class"
+    recipe.skeleton(view().spec, {})["generator"].load_state_dict(generator.state_dict())
 
 
 def test_sets_are_shown_one_after_the_other(stages: _Stages) -> None:
     """Candidates go on where the last set's ended; the first set is the one of a run with one set."""
     settings = SampleSettings(ratio=1.0, sets=3)
-    outcome = augment(gan=CGAN_STAGE, samples=settings).run(view(), stages.workshop)
+    outcome = augment(gan=CGAN_STAGE, samples=settings).run(view(), stages.runner)
     extra = stages.asked["classifier"][1]["extra"]
     assert extra.parts == (40, 40, 40)
     assert outcome.notes["samples"]["sets"] == [40, 40, 40]
-    assert outcome.notes["samples"]["looked_at"] == 3 * 80
+    assert outcome.notes["samples"]["n_candidates"] == 3 * 80
     assert torch.bincount(extra.known_labels).tolist() == [12] * 10
-    augment(gan=CGAN_STAGE, samples=replace(settings, sets=1)).run(view(), stages.workshop)
+    augment(gan=CGAN_STAGE, samples=replace(settings, sets=1)).run(view(), stages.runner)
     one = stages.asked["classifier"][1]["extra"]
     assert one.parts == ()
     assert torch.equal(one.images, extra.images[:40])
@@ -262,43 +262,43 @@ def test_sets_are_shown_one_after_the_other(stages: _Stages) -> None:
 
 def test_latents_are_narrowed_and_spread(stages: _Stages) -> None:
     wanted = torch.arange(10).repeat_interleave(8)
-    for samples in (SampleSettings(ratio=1.0, truncation=0.5), SampleSettings(ratio=1.0, spread=2.0)):
-        outcome = augment(gan=CGAN_STAGE, samples=samples).run(view(), stages.workshop)
-        spread = Spread(samples.truncation, samples.spread)
+    for samples in (SampleSettings(ratio=1.0, truncation=0.5), SampleSettings(ratio=1.0, latent_scale=2.0)):
+        outcome = augment(gan=CGAN_STAGE, samples=samples).run(view(), stages.runner)
+        spread = LatentTransform(samples.truncation, samples.latent_scale)
         assert outcome.generator is not None
-        redrawn = generate(outcome.generator, hash64(0, "samples"), 80, wanted, spread=spread).images
+        redrawn = generate(outcome.generator, hash64(0, "samples"), 80, wanted, latent_transform=spread).images
         kept = redrawn.view(10, 8, 1, 8, 8)[:, :4].reshape(40, 1, 8, 8)
         assert torch.equal(stages.asked["classifier"][1]["extra"].images, kept)
 
 
 def test_agreement_has_a_second_teacher(stages: _Stages) -> None:
     """Trained as the first, from another seed, and charged."""
-    augment(gan=CGAN_STAGE, samples=replace(SAMPLES, filters=(Agreement(),))).run(view(), stages.workshop)
+    augment(gan=CGAN_STAGE, samples=replace(SAMPLES, filters=(AgreementFilter(),))).run(view(), stages.runner)
     (stage, inputs), (other, seen) = stages.asked["teacher"], stages.asked["teacher-second"]
     assert stage == other
     assert inputs.keys() == seen.keys() == {"labelled"}
-    assert stages.seeds["teacher-second"] == hash64(stages.workshop.seed, "second teacher")
+    assert stages.seeds["teacher-second"] == hash64(stages.runner.seed, "second teacher")
     one, two = (fitted(stages.trained[name].networks["classifier"]) for name in ("teacher", "teacher-second"))
     assert not same(one, two)
-    assert "teacher-second" in {trained.name for trained in stages.workshop.ledger}
+    assert "teacher-second" in {trained.name for trained in stages.runner.trained_stages}
 
 
-@pytest.mark.parametrize("one", [Agreement(), Inside(1)])
+@pytest.mark.parametrize("one", [AgreementFilter(), ManifoldFilter(1)])
 def test_every_source_passes_through_every_filter(one: Any, stages: _Stages) -> None:
     for source in ("generator", "unlabelled", "labelled", "noise"):
         recipe = augment(gan=gan_stage(1), classifier=classifier_stage(1), source=source)
-        outcome = replace(recipe, samples=replace(SAMPLES, filters=(one,), sets=2)).run(view(), stages.workshop)
+        outcome = replace(recipe, samples=replace(SAMPLES, filters=(one,), sets=2)).run(view(), stages.runner)
         kept = outcome.notes["samples"]["kept"]
         assert ("no-samples" in outcome.stamps) == (kept == 0)
         if source == "labelled":
-            assert kept == 80 if isinstance(one, Inside) else kept < 80, "a real image lies in its own ball"
+            assert kept == 80 if isinstance(one, ManifoldFilter) else kept < 80, "a real image lies in its own ball"
 
 
 def test_samples_first_and_real_images_after(stages: _Stages) -> None:
     """In as many steps together as side by side; the second part begins with what the first one kept."""
     plain = augment(gan=CGAN_STAGE, samples=replace(SAMPLES, filters=()))
-    recipe = replace(plain, schedule=Pretrain(share=0.7, rate=0.25))
-    outcome = recipe.run(view(), stages.workshop)
+    recipe = replace(plain, schedule=PretrainSchedule(share=0.7, learning_rate_factor=0.25))
+    outcome = recipe.run(view(), stages.runner)
     (first, samples), (second, real) = stages.asked["classifier-synthetic"], stages.asked["classifier"]
     assert (first.steps, second.steps) == (4, 2)
     assert recipe.classifier.steps == 6 == outcome.selected_step
@@ -306,7 +306,7 @@ def test_samples_first_and_real_images_after(stages: _Stages) -> None:
     assert set(real) == {"labelled"}
     assert torch.equal(real["labelled"].images, view().labelled.images)
     assert torch.equal(samples["statistics"].images, view().labelled.images)
-    plain.run(view(), stages.workshop)
+    plain.run(view(), stages.runner)
     assert torch.equal(samples["labelled"].images, stages.asked["classifier"][1]["extra"].images)
     assert first.optimizer == recipe.classifier.optimizer
     assert second.optimizer == replace(Adam(1e-2, (0.9, 0.999)), learning_rate=0.25 * 1e-2)
@@ -318,37 +318,37 @@ def test_samples_first_and_real_images_after(stages: _Stages) -> None:
 def test_the_curve_of_a_fit_in_two_parts_counts_the_images_of_both(stages: _Stages) -> None:
     stage = replace(classifier_stage(), selection=Selection("auto", snapshots=2))
     mixed, parted = (
-        augment(source="noise", classifier=stage, schedule=schedule).run(view(), stages.workshop)
-        for schedule in (Mixed(), Pretrain(0.5))
+        augment(source="noise", classifier=stage, schedule=schedule).run(view(), stages.runner)
+        for schedule in (MixedSchedule(), PretrainSchedule(0.5))
     )
-    assert max(mixed.earlier) == max(parted.earlier) == 6 * 16
-    assert min(parted.earlier) > 3 * 16
+    assert max(mixed.snapshots) == max(parted.snapshots) == 6 * 16
+    assert min(parted.snapshots) > 3 * 16
 
 
 def test_only_the_second_part_looks_at_validation_images(stages: _Stages) -> None:
     stage = replace(classifier_stage(), selection=Selection("val"))
-    augment(source="noise", classifier=stage, schedule=Pretrain()).run(view(validation=True), stages.workshop)
+    augment(source="noise", classifier=stage, schedule=PretrainSchedule()).run(view(validation=True), stages.runner)
     (first, shown), (second, real) = stages.asked["classifier-synthetic"], stages.asked["classifier"]
     assert (first.selection.rule, second.selection.rule) == ("last", "val")
     assert ("validation" in shown, "validation" in real) == (False, True)
 
 
 def test_a_fit_of_one_step_has_no_two_parts(stages: _Stages) -> None:
-    recipe = augment(source="noise", classifier=classifier_stage(1), schedule=Pretrain())
+    recipe = augment(source="noise", classifier=classifier_stage(1), schedule=PretrainSchedule())
     with pytest.raises(ConfigError, match=r"strategy.classifier.steps: 1 must be 2 or more"):
-        recipe.run(view(), stages.workshop)
-    assert [Pretrain(share).first(10) for share in (0.01, 0.5, 0.99)] == [1, 5, 9]
+        recipe.run(view(), stages.runner)
+    assert [PretrainSchedule(share).steps_on_samples(10) for share in (0.01, 0.5, 0.99)] == [1, 5, 9]
 
 
-@pytest.mark.parametrize("schedule", [Mixed(), Pretrain()])
+@pytest.mark.parametrize("schedule", [MixedSchedule(), PretrainSchedule()])
 def test_what_the_schedule_does_not_read_is_told(
     schedule: SampleSchedule, stages: _Stages, caplog: pytest.LogCaptureFixture
 ) -> None:
     """``trigan search augment`` draws weight and per_step whatever the schedule is, so they are no error."""
     samples = SampleSettings(ratio=1, weight=0.7)
-    augment(source="noise", label_threshold=0.0, samples=samples, schedule=schedule).run(view(), stages.workshop)
+    augment(source="noise", label_threshold=0.0, samples=samples, schedule=schedule).run(view(), stages.runner)
     line = "strategy.samples.weight=0.7 has no effect with strategy.schedule=pretrain"
-    assert (line in caplog.messages) == isinstance(schedule, Pretrain)
+    assert (line in caplog.messages) == isinstance(schedule, PretrainSchedule)
     assert not any("per_step" in message for message in caplog.messages)
 
 
@@ -357,9 +357,12 @@ def test_what_the_schedule_does_not_read_is_told(
     [
         (lambda: SampleSettings(sets=0), "strategy.samples.sets: 0 must be 1 or more"),
         (lambda: SampleSettings(truncation=0.0), "strategy.samples.truncation: 0.0 must be above 0, or null"),
-        (lambda: SampleSettings(spread=0.0), "strategy.samples.spread: 0.0 must be above 0"),
-        (lambda: Pretrain(share=1.0), "strategy.schedule.share=1.0: must lie between 0 and 1"),
-        (lambda: Pretrain(rate=0.0), "strategy.schedule.rate=0.0: must be above 0"),
+        (lambda: SampleSettings(latent_scale=0.0), "strategy.samples.latent_scale: 0.0 must be above 0"),
+        (lambda: PretrainSchedule(share=1.0), "strategy.schedule.share=1.0: must lie between 0 and 1"),
+        (
+            lambda: PretrainSchedule(learning_rate_factor=0.0),
+            "strategy.schedule.learning_rate_factor=0.0: must be above 0",
+        ),
         (lambda: augment(generators=0), "strategy.generators: 0 must be 1 or more"),
         (
             lambda: augment(generators=2, source="noise"),
@@ -372,7 +375,9 @@ def test_what_the_schedule_does_not_read_is_told(
         ),
         (
             lambda: augment(
-                schedule=Pretrain(), samples=SampleSettings(sets=2), classifier=classifier_stage(balance=Resampling())
+                schedule=PretrainSchedule(),
+                samples=SampleSettings(sets=2),
+                classifier=classifier_stage(balance=Resampling()),
             ),
             "strategy.samples.sets=2: strategy.schedule=pretrain with balance=resampling draws samples at random, not "
             "set by set; set strategy.samples.sets=1 or another balance",
@@ -391,8 +396,8 @@ def test_settings_out_of_range_are_one_line(make: Any, line: str) -> None:
         ({"labels": "condition"}, r"strategy.labels=condition .*architecture=cgan"),
         ({"gan": CGAN_STAGE, "labels": "classifier"}, r"strategy.labels=classifier .*architecture=dcgan"),
         ({"gan": CGAN_STAGE, "labels": "per_class"}, r"strategy.labels=per_class .*architecture=dcgan"),
-        ({"gan": CGAN_STAGE, "gan_sees": "all"}, r"strategy.gan_sees=all.*strategy.gan_sees=labelled"),
-        ({"labels": "per_class", "gan_sees": "all"}, r"strategy.gan_sees=all.*strategy.gan_sees=labelled"),
+        ({"gan": CGAN_STAGE, "gan_images": "all"}, r"strategy.gan_images=all.*strategy.gan_images=labelled"),
+        ({"labels": "per_class", "gan_images": "all"}, r"strategy.gan_images=all.*strategy.gan_images=labelled"),
     ],
 )
 def test_combinations_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:

@@ -8,17 +8,17 @@ import pytest
 import torch
 from torch import nn
 
-from trigan.data.augmentation import Strong
+from trigan.data.augmentation import StrongAugmentation
 from trigan.data.types import TrainingView
 from trigan.errors import ConfigError
 from trigan.samples.filters import outputs
-from trigan.strategies.baseline import Baseline, Consistency, Ensemble, SelfTraining
+from trigan.strategies.baseline import Baseline, Ensemble, FixMatchTraining, SelfTraining
 from trigan.strategies.fine_tune import FineTune
 from trigan.strategies.strategy import labelled_inputs
 from trigan.training.optimizers import SGD
 from trigan.training.selection import Selection, accuracy
 from trigan.training.stages import classifier_stage as classifier_room
-from trigan.training.stages.criteria import Extra, FixMatch
+from trigan.training.stages.criteria import ExtraImages, FixMatch
 
 from ..modules.tiny import SPEC, TURNED, classifier_stage, same, view
 from .recipes import augment, features, fitted, logits, probe_images, shop
@@ -28,22 +28,22 @@ BARE = Baseline(classifier_stage())
 
 def _cost(root: Path) -> int:
     """Operations of one default-length fit."""
-    workshop = shop(root)
-    BARE.run(view(), workshop)
-    return workshop.total().flops
+    runner = shop(root)
+    BARE.run(view(), runner)
+    return runner.total_cost().flops
 
 
 def test_a_step_costs_what_it_costs(tmp_path: Path) -> None:
-    workshop = shop(tmp_path)
-    per_step, per_look = workshop.flops_per_step(classifier_stage(), labelled_inputs(view()))
+    runner = shop(tmp_path)
+    per_step, per_look = runner.flops_per_step(classifier_stage(), labelled_inputs(view()))
     assert (per_step * 6, per_look) == (_cost(tmp_path), 0)
     seen = view(validation=True)
     stage = classifier_stage(selection=Selection("val", 3))
-    found = workshop.flops_per_step(stage, labelled_inputs(seen))
+    found = runner.flops_per_step(stage, labelled_inputs(seen))
     assert found == (per_step, found[1])
-    assert workshop.total().flops == 0, "measuring is not charged"
-    Baseline(stage).run(seen, workshop)
-    assert workshop.total().flops == per_step * 6 + found[1] * 3
+    assert runner.total_cost().flops == 0, "measuring is not charged"
+    Baseline(stage).run(seen, runner)
+    assert runner.total_cost().flops == per_step * 6 + found[1] * 3
     assert found[1] > 0
 
 
@@ -53,16 +53,16 @@ def test_matched_compute_is_met(spend: str, factor: float, tmp_path: Path) -> No
     """Within 10 % (DESIGN 2.9), whatever multiple of the default length is to be spent."""
     stage = classifier_stage(20, selection=Selection("last"))
     budget = factor * _cost(tmp_path) * 20 / 6
-    workshop = shop(tmp_path)
+    runner = shop(tmp_path)
     seen = view(validation=True)
-    outcome = Baseline(stage, matched_flops=budget, spend=spend).run(seen, workshop)  # type: ignore[arg-type]
-    assert workshop.total().flops == pytest.approx(budget, rel=0.1)
+    outcome = Baseline(stage, matched_flops=budget, matched_by=spend).run(seen, runner)  # type: ignore[arg-type]
+    assert runner.total_cost().flops == pytest.approx(budget, rel=0.1)
     fits = {"longer": 1, "ensemble": max(1, round(factor)), "restarts": max(1, round(factor))}
-    assert len(workshop.ledger) == fits[spend]
+    assert len(runner.trained_stages) == fits[spend]
     assert outcome.stamps == (f"matched-{spend}",)
     weights = [
         tuple(trained.networks["classifier"].state_dict()["head.weight"].flatten().tolist())
-        for trained in workshop.ledger
+        for trained in runner.trained_stages
     ]
     assert len(set(weights)) == len(weights), "members start alike"
     if spend == "longer":
@@ -74,29 +74,29 @@ def test_matched_compute_is_met_with_looks_at_validation_images(spend: str, tmp_
     stage, seen = classifier_stage(50, selection=Selection("val", 2)), view(validation=True)
     once, twice = shop(tmp_path / "once"), shop(tmp_path / "twice")
     Baseline(stage).run(seen, once)
-    Baseline(stage, matched_flops=2.0 * once.total().flops, spend=spend).run(seen, twice)  # type: ignore[arg-type]
-    assert twice.total().flops == pytest.approx(2 * once.total().flops, rel=0.02)
-    assert len(twice.ledger) == (1 if spend == "longer" else 2)
+    Baseline(stage, matched_flops=2.0 * once.total_cost().flops, matched_by=spend).run(seen, twice)  # type: ignore[arg-type]
+    assert twice.total_cost().flops == pytest.approx(2 * once.total_cost().flops, rel=0.02)
+    assert len(twice.trained_stages) == (1 if spend == "longer" else 2)
 
 
 def test_restarts_take_the_best_on_validation_labels(tmp_path: Path) -> None:
-    workshop, seen = shop(tmp_path), view(validation=True)
+    runner, seen = shop(tmp_path), view(validation=True)
     stage = classifier_stage(selection=Selection("last"))
-    outcome = Baseline(stage, matched_flops=4 * _cost(tmp_path), spend="restarts").run(seen, workshop)
+    outcome = Baseline(stage, matched_flops=4 * _cost(tmp_path), matched_by="restarts").run(seen, runner)
     validation = labelled_inputs(seen)["validation"]
-    scores = [accuracy(trained.networks["classifier"], validation) for trained in workshop.ledger]
+    scores = [accuracy(trained.networks["classifier"], validation) for trained in runner.trained_stages]
     assert len(scores) == 4
     assert len(set(scores)) > 1
     assert accuracy(outcome.classifier, validation) == max(scores)
     assert outcome.rule == "val"
-    assert len(validation) == outcome.sees.V
+    assert len(validation) == outcome.data_used.V
 
 
 def test_restarts_without_validation_labels_are_refused_before_any_work(tmp_path: Path) -> None:
-    workshop = shop(tmp_path)
-    with pytest.raises(ConfigError, match=r"strategy.spend=restarts chooses on validation labels"):
-        Baseline(classifier_stage(), matched_flops=1e9, spend="restarts").run(view(), workshop)
-    assert not workshop.ledger
+    runner = shop(tmp_path)
+    with pytest.raises(ConfigError, match=r"strategy.matched_by=restarts chooses on validation labels"):
+        Baseline(classifier_stage(), matched_flops=1e9, matched_by="restarts").run(view(), runner)
+    assert not runner.trained_stages
     assert not (tmp_path / "artifacts").exists()
 
 
@@ -128,34 +128,34 @@ def test_self_training_teaches_what_the_teacher_is_sure_of(tmp_path: Path) -> No
     seen = view()
     sure = _teacher_labels(seen, tmp_path).softmax(1).amax(1)
     threshold = float(sure.median())
-    workshop = shop(tmp_path)
+    runner = shop(tmp_path)
     stage, inputs = SelfTraining(threshold, weight=0.5, ratio=2.0).prepare(
-        classifier_stage(), labelled_inputs(seen), seen, workshop
+        classifier_stage(), labelled_inputs(seen), seen, runner
     )
     kept = sure >= threshold
     assert 0 < int(kept.sum()) < len(sure)
     assert torch.equal(inputs["extra"].images, seen.unlabelled[kept])
     assert torch.equal(inputs["extra"].known_labels, _teacher_labels(seen, tmp_path)[kept].argmax(1))
-    assert stage.terms == (Extra(TURNED, 0.5, 2.0),)
+    assert stage.terms == (ExtraImages(TURNED, 0.5, 2.0),)
     outcome = Baseline(classifier_stage(), SelfTraining(threshold)).run(seen, shop(tmp_path))
     assert outcome.notes == {"pseudo_labelled": int(kept.sum())}
 
 
 def test_self_training_with_nothing_sure_is_the_bare_baseline(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    workshop = shop(tmp_path)
-    outcome = Baseline(classifier_stage(), SelfTraining(threshold=1.0)).run(view(), workshop)
+    runner = shop(tmp_path)
+    outcome = Baseline(classifier_stage(), SelfTraining(threshold=1.0)).run(view(), runner)
     bare = BARE.run(view(), shop(tmp_path))
     assert same(fitted(outcome.classifier), fitted(bare.classifier))
     assert outcome.notes == {"pseudo_labelled": 0}
     assert outcome.stamps == ("no-pseudo-labels",)
     assert "sure of none of 200 unlabelled images" in caplog.text
-    assert outcome.sees.U == 200, "the teacher looked at them"
+    assert outcome.data_used.U == 200, "the teacher looked at them"
 
 
 def test_fixmatch_looks_at_labelled_and_unlabelled_images(tmp_path: Path) -> None:
     seen = view()
-    strong = Strong(TURNED)
-    stage, inputs = Consistency(strong, 0.5, 2.0, 3).prepare(
+    strong = StrongAugmentation(TURNED)
+    stage, inputs = FixMatchTraining(strong, 0.5, 2.0, 3).prepare(
         classifier_stage(), labelled_inputs(seen), seen, shop(tmp_path)
     )
     assert stage.terms == (FixMatch(TURNED, strong, 0.5, 2.0, 3),)
@@ -163,7 +163,7 @@ def test_fixmatch_looks_at_labelled_and_unlabelled_images(tmp_path: Path) -> Non
     assert inputs["unlabelled"].labels is None
 
 
-@pytest.mark.parametrize("unlabelled", [SelfTraining(), Consistency(Strong(TURNED))])
+@pytest.mark.parametrize("unlabelled", [SelfTraining(), FixMatchTraining(StrongAugmentation(TURNED))])
 def test_without_unlabelled_images_it_is_refused(unlabelled: object, tmp_path: Path) -> None:
     seen = view()
     bare = replace(seen, unlabelled=seen.unlabelled[:0])
@@ -191,8 +191,8 @@ def _settled_over(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         seen.append(len(images))
         settle(network, images, *given)  # type: ignore[arg-type]
 
-    settle = classifier_room.settle_classifier
-    monkeypatch.setattr(classifier_room, "settle_classifier", counted)
+    settle = classifier_room.recalibrate_classifier
+    monkeypatch.setattr(classifier_room, "recalibrate_classifier", counted)
     return seen
 
 

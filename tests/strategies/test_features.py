@@ -13,9 +13,16 @@ from trigan.data.stream import to_float
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.gans.dcgan import DCGAN
-from trigan.strategies.backbone import FeatureExtractor, ProbedTrunk
-from trigan.strategies.fine_tune import FineTune, TunedTrunk
-from trigan.strategies.pretraining import Adversarial, Ground, Pixels, Pretraining, SelfSupervised, Untrained
+from trigan.strategies.feature_extraction import FeatureExtractor, ProbedBackbone
+from trigan.strategies.fine_tune import FineTune, FineTunedBackbone
+from trigan.strategies.pretraining import (
+    GANPretraining,
+    Pixels,
+    Pretraining,
+    PretrainingData,
+    SelfSupervisedPretraining,
+    Untrained,
+)
 from trigan.strategies.probes import LinearSVM
 
 from ..modules.tiny import SPEC, built, classifier_stage, gan_stage, simclr_stage, view
@@ -45,9 +52,9 @@ def test_the_recipe_by_hand(tmp_path: Path) -> None:
 
 def test_statistics_are_those_of_real_training_images(tmp_path: Path) -> None:
     """D's batch norm is held at the statistics of all training images, for the trained and the untrained one alike."""
-    for trunk in (Adversarial(), Untrained()):
-        outcome = features(trunk=trunk).run(view(), shop(tmp_path))
-        assert isinstance(outcome.classifier, ProbedTrunk)
+    for trunk in (GANPretraining(), Untrained()):
+        outcome = features(backbone=trunk).run(view(), shop(tmp_path))
+        assert isinstance(outcome.classifier, ProbedBackbone)
         layer = next(m for m in outcome.classifier.modules() if isinstance(m, BatchNorm2d))
         met: list[torch.Tensor] = []
         hook = layer.register_forward_pre_hook(lambda _, given, met=met: met.append(given[0]))
@@ -58,7 +65,7 @@ def test_statistics_are_those_of_real_training_images(tmp_path: Path) -> None:
 
 
 def test_the_untrained_discriminator_has_the_first_weights_of_the_trained_one(tmp_path: Path) -> None:
-    untrained = features(trunk=Untrained()).run(view(), shop(tmp_path)).classifier
+    untrained = features(backbone=Untrained()).run(view(), shop(tmp_path)).classifier
     trained = features().run(view(), shop(tmp_path)).classifier
     first = built(gan_stage()).networks["discriminator"]
     weights = dict(untrained.extractor.discriminator.named_parameters())
@@ -69,29 +76,29 @@ def test_the_untrained_discriminator_has_the_first_weights_of_the_trained_one(tm
 
 
 def test_an_untrained_trunk_costs_no_gan_and_shows_no_samples(tmp_path: Path) -> None:
-    workshop = shop(tmp_path)
-    outcome = features(trunk=Untrained()).run(view(), workshop)
-    (stage,) = workshop.ledger
+    runner = shop(tmp_path)
+    outcome = features(backbone=Untrained()).run(view(), runner)
+    (stage,) = runner.trained_stages
     assert (stage.cost.flops, stage.step) == (0, 0)
     assert outcome.generator is None
     assert set(outcome.weights) == {"classifier"}
-    assert workshop.total().flops == workshop.work["features"].flops > 0
+    assert runner.total_cost().flops == runner.task_costs["features"].flops > 0
 
 
 def test_pixels_train_no_gan(tmp_path: Path) -> None:
-    workshop = shop(tmp_path)
-    outcome = features(trunk=Pixels()).run(view(), workshop)
-    assert workshop.ledger == []
+    runner = shop(tmp_path)
+    outcome = features(backbone=Pixels()).run(view(), runner)
+    assert runner.trained_stages == []
     assert set(outcome.weights) == {"classifier"}
 
 
-@pytest.mark.parametrize("trunk", [Pixels(), Pixels(per_feature=True), Untrained()], ids=["pixels", "each", "D"])
+@pytest.mark.parametrize("trunk", [Pixels(), Pixels(per_feature_scale=True), Untrained()], ids=["pixels", "each", "D"])
 def test_pixels_have_one_unit_and_features_their_own(trunk: Pretraining, tmp_path: Path) -> None:
-    network = features(trunk=trunk).run(view(), shop(tmp_path)).classifier
-    assert isinstance(network, ProbedTrunk)
+    network = features(backbone=trunk).run(view(), shop(tmp_path)).classifier
+    assert isinstance(network, ProbedBackbone)
     seen = network.extractor(to_float(_pool())).detach()
     torch.testing.assert_close(network.mean, seen.mean(0))
-    if trunk.per_feature:
+    if trunk.per_feature_scale:
         own = seen.std(0)
         torch.testing.assert_close(network.scale, torch.where(own > 1e-6, own, torch.ones_like(own)))
     else:
@@ -99,22 +106,22 @@ def test_pixels_have_one_unit_and_features_their_own(trunk: Pretraining, tmp_pat
 
 
 def test_a_conditional_gan_sees_labelled_pairs(tmp_path: Path) -> None:
-    workshop = shop(tmp_path)
-    outcome = features(gan=CGAN_STAGE).run(view(), workshop)
-    assert outcome.sees.U == 0
-    assert features(gan=CGAN_STAGE, gan_sees="labelled").run(view(), workshop).sees.U == 0
-    assert len({trained.digest for trained in workshop.ledger}) == 1
+    runner = shop(tmp_path)
+    outcome = features(gan=CGAN_STAGE).run(view(), runner)
+    assert outcome.data_used.U == 0
+    assert features(gan=CGAN_STAGE, gan_images="labelled").run(view(), runner).data_used.U == 0
+    assert len({trained.digest for trained in runner.trained_stages}) == 1
 
 
-@pytest.mark.parametrize("trunk", [Adversarial(), Untrained()], ids=["trained", "untrained"])
+@pytest.mark.parametrize("trunk", [GANPretraining(), Untrained()], ids=["trained", "untrained"])
 def test_fine_tuning_moves_all_of_the_discriminator(trunk: Pretraining, tmp_path: Path) -> None:
-    outcome = features(trunk=trunk, probe=FineTune(classifier_stage())).run(view(), shop(tmp_path))
+    outcome = features(backbone=trunk, probe=FineTune(classifier_stage())).run(view(), shop(tmp_path))
     tuned = outcome.classifier
-    assert isinstance(tuned, TunedTrunk)
-    start = features(trunk=trunk).run(view(), shop(tmp_path)).classifier.extractor.discriminator
+    assert isinstance(tuned, FineTunedBackbone)
+    start = features(backbone=trunk).run(view(), shop(tmp_path)).classifier.extractor.discriminator
     moved = dict(tuned.body.discriminator.named_parameters())
     for name, value in start.named_parameters():
-        if name.startswith("trunk"):  # the judge of real and generated plays no part
+        if name.startswith("backbone"):  # the judge of real and generated plays no part
             assert not torch.equal(moved[name], value), name
             assert float((moved[name] - value).detach().norm()) < 2 * float(value.detach().norm()) + 1.0, (
                 "it began somewhere else"
@@ -126,10 +133,10 @@ def test_fine_tuning_moves_all_of_the_discriminator(trunk: Pretraining, tmp_path
 
 
 def test_another_discriminator_is_another_fine_tuning(tmp_path: Path) -> None:
-    workshop = shop(tmp_path)
-    for trunk in (Adversarial(), Untrained(), Adversarial()):
-        features(trunk=trunk, probe=FineTune(classifier_stage())).run(view(), workshop)
-    tunings = [trained.digest for trained in workshop.ledger if trained.kind == "classifier"]
+    runner = shop(tmp_path)
+    for trunk in (GANPretraining(), Untrained(), GANPretraining()):
+        features(backbone=trunk, probe=FineTune(classifier_stage())).run(view(), runner)
+    tunings = [trained.digest for trained in runner.trained_stages if trained.kind == "classifier"]
     assert tunings[0] == tunings[2] != tunings[1]
 
 
@@ -144,16 +151,20 @@ def test_three_channels() -> None:
     ("changes", "message"),
     [
         ({"grid": 0}, r"strategy.grid: 0 must be at least 1"),
-        ({"gan": CGAN_STAGE, "gan_sees": "all"}, r"strategy.gan_sees=all: a conditional GAN needs labels"),
+        ({"gan": CGAN_STAGE, "gan_images": "all"}, r"strategy.gan_images=all: a conditional GAN needs labels"),
         (
-            {"gan": CGAN_STAGE, "pretrain": Ground(Digits())},
+            {"gan": CGAN_STAGE, "pretrain": PretrainingData(Digits())},
             r"strategy.pretrain.data: a conditional GAN needs this data set's",
         ),
         (
-            {"gan": CGAN_STAGE, "pretrain": Ground(Digits()), "trunk": SelfSupervised(simclr_stage())},
+            {
+                "gan": CGAN_STAGE,
+                "pretrain": PretrainingData(Digits()),
+                "backbone": SelfSupervisedPretraining(simclr_stage()),
+            },
             r"strategy.pretrain.data: a conditional GAN needs this data set's labels.* set architecture=dcgan",
         ),
-        ({"trunk": Pixels(), "probe": FineTune(classifier_stage())}, r"strategy.probe=fine_tune needs a network"),
+        ({"backbone": Pixels(), "probe": FineTune(classifier_stage())}, r"strategy.probe=fine_tune needs a network"),
     ],
 )
 def test_combinations_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -163,12 +174,12 @@ def test_combinations_that_make_no_sense_are_refused(changes: dict[str, Any], me
 
 def test_a_layer_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"strategy.layers: 'top' is no layer of D"):
-        features(trunk=Untrained(), layers=["top"]).run(view(), shop(tmp_path))
+        features(backbone=Untrained(), layers=["top"]).run(view(), shop(tmp_path))
 
 
 def test_a_few_labels_suffice(tmp_path: Path) -> None:
     """One label a class: no cross-validation, so no probabilities, but still an answer."""
     seen = view(labels=1)
-    outcome = features(trunk=Untrained(), probe=SVM).run(seen, shop(tmp_path))
+    outcome = features(backbone=Untrained(), probe=SVM).run(seen, shop(tmp_path))
     assert not outcome.probabilistic
     assert logits(outcome.classifier, probe_images()).shape == (len(probe_images()), 10)

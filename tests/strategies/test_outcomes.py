@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from trigan.data.splits.draw import draw
+from trigan.data.splits.make_split import make_split
 from trigan.data.splits.regime import Regime
-from trigan.data.splits.splitter import Draw
+from trigan.data.splits.splitter import DataSplit
 from trigan.samples.filters import outputs
 from trigan.samples.generate import generate
-from trigan.strategies.strategy import Outcome, Sees
+from trigan.strategies.strategy import DataUsed, Outcome
 from trigan.training.fit import TrainerSettings
 from trigan.training.selection import Selection
 
@@ -126,7 +126,7 @@ def test_saved_weights_say_all(name: str, outcomes: dict[str, Outcome]) -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_what_a_row_saw_is_declared(name: str, outcomes: dict[str, Outcome]) -> None:
-    assert outcomes[name].sees == Sees(L=40, U=UNLABELLED_SEEN[name], V=0, X=0)
+    assert outcomes[name].data_used == DataUsed(L=40, U=UNLABELLED_SEEN[name], V=0, X=0)
 
 
 @pytest.mark.parametrize("name", named(CHOSEN))
@@ -134,7 +134,7 @@ def test_validation_labels_are_counted_where_they_choose(name: str, tmp_path: Pa
     outcome = RECIPES[name]().run(view(validation=True), shop(tmp_path))
     seen = view(validation=True)
     assert seen.validation is not None
-    assert (outcome.rule, outcome.sees.V, outcome.sees.L) == ("val", len(seen.validation), 40)
+    assert (outcome.rule, outcome.data_used.V, outcome.data_used.L) == ("val", len(seen.validation), 40)
     assert (outcome.selected_step > 0) == (name not in PROBED)
 
 
@@ -147,7 +147,7 @@ def test_the_rule_last_leaves_the_validation_images_alone(name: str, tmp_path: P
     found = []
     for each in (seen, turned):
         outcome = with_rule(RECIPES[name](), Selection("last")).run(each, shop(tmp_path))
-        assert (outcome.rule, outcome.sees.V) == ("last", 0)
+        assert (outcome.rule, outcome.data_used.V) == ("last", 0)
         found.append(logits(outcome.classifier, probe_images()))
     assert torch.equal(*found)
 
@@ -200,17 +200,17 @@ def _rows(images: torch.Tensor) -> set[bytes]:
 
 
 @pytest.fixture(scope="module")
-def drawn() -> Draw:
-    return draw(digits(), Regime(labels_per_class=4, unlabelled=200, validation="large"), 0)
+def drawn() -> DataSplit:
+    return make_split(digits(), Regime(labels_per_class=4, unlabelled=200, validation="large"), 0)
 
 
 @pytest.mark.parametrize("name", ["self-training", "augment, labels by classifier", "features, fine-tuned"])
 def test_nothing_that_a_strategy_holds_leads_to_hidden_labels_or_test_images(
-    name: str, drawn: Draw, tmp_path: Path
+    name: str, drawn: DataSplit, tmp_path: Path
 ) -> None:
-    workshop, strategy = shop(tmp_path), RECIPES[name]()
-    outcome = strategy.run(drawn.view, workshop)
-    tensors = _reachable([drawn.view, workshop, strategy, outcome])
+    runner, strategy = shop(tmp_path), RECIPES[name]()
+    outcome = strategy.run(drawn.view, runner)
+    tensors = _reachable([drawn.view, runner, strategy, outcome])
     assert any(tensor is drawn.view.unlabelled for tensor in tensors)
     source = digits()
     of_source = {source.images.untyped_storage().data_ptr(), source.labels.untyped_storage().data_ptr()}

@@ -9,23 +9,23 @@ import torch
 
 from trigan.data.inputs import Input
 from trigan.data.sources.digits import Digits
-from trigan.data.splits.draw import draw
 from trigan.data.splits.external_data import with_external
+from trigan.data.splits.make_split import make_split
 from trigan.data.splits.regime import Regime
 from trigan.data.stream import to_float
-from trigan.data.types import DataSpec, Source, TrainingView
+from trigan.data.types import DataSpec, ImageDataset, TrainingView
 from trigan.errors import ConfigError, DataError
 from trigan.losses.gan_losses import wasserstein
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.gans.dcgan import DCGAN
-from trigan.strategies.backbone import FeatureExtractor
-from trigan.strategies.fine_tune import FineTune, PretrainedTrunk, depths
+from trigan.strategies.feature_extraction import FeatureExtractor
+from trigan.strategies.fine_tune import FineTune, PretrainedBackbone, layer_depths
 from trigan.strategies.pretraining import (
-    Ground,
     Pixels,
     Pretraining,
-    SelfSupervised,
-    Supervised,
+    PretrainingData,
+    SelfSupervisedPretraining,
+    SupervisedPretraining,
     Untrained,
     gan_flops,
 )
@@ -38,10 +38,10 @@ from .recipes import CGAN_STAGE, features, logits, shop
 
 CRITIC = gan_stage(13, DCGAN(width=8, latent=8, discriminator_norm="none"), wasserstein(discriminator_steps=5))
 TRUNKS: dict[str, Pretraining] = {
-    "supervised": Supervised(classifier_stage()),
-    "supervised, chosen on V": Supervised(classifier_stage(selection=Selection("val", 3))),
-    "autoencoder": SelfSupervised(autoencoder_stage()),
-    "simclr": SelfSupervised(simclr_stage()),
+    "supervised": SupervisedPretraining(classifier_stage()),
+    "supervised, chosen on V": SupervisedPretraining(classifier_stage(selection=Selection("val", 3))),
+    "autoencoder": SelfSupervisedPretraining(autoencoder_stage()),
+    "simclr": SelfSupervisedPretraining(simclr_stage()),
 }
 
 
@@ -55,31 +55,31 @@ COUNTED = [*((name, gan_stage(13)) for name in TRUNKS), ("simclr", CRITIC)]
 def test_equal_operations(name: str, gan: GANStage, tmp_path: Path) -> None:
     """What the pretext stage is charged is within a step (half a step, by rounding) of what the GAN is charged."""
     seen = view(validation="V" in name)
-    whole, workshop = shop(tmp_path / "gan"), shop(tmp_path)
+    whole, runner = shop(tmp_path / "gan"), shop(tmp_path)
     budget = whole.train("gan", gan, {"real": Input(seen.training_images)}).cost.flops
-    assert gan_flops(gan, Input(seen.training_images), workshop) == budget
-    TRUNKS[name].networks(gan, Input(seen.training_images), labelled_inputs(seen), workshop)
-    trained = workshop.ledger[-1]
+    assert gan_flops(gan, Input(seen.training_images), runner) == budget
+    TRUNKS[name].networks(gan, Input(seen.training_images), labelled_inputs(seen), runner)
+    trained = runner.trained_stages[-1]
     assert trained.kind != "gan"
     assert abs(trained.cost.flops - budget) <= trained.cost.flops / trained.step
 
 
 @pytest.mark.parametrize("name", ["supervised", "autoencoder", "simclr"])
 def test_without_matching_a_stage_has_its_own_length(name: str, tmp_path: Path) -> None:
-    workshop = shop(tmp_path)
-    features(trunk=replace(TRUNKS[name], matched=False)).run(view(), workshop)  # type: ignore[type-var]
-    assert workshop.ledger[-1].step == 6
+    runner = shop(tmp_path)
+    features(backbone=replace(TRUNKS[name], match_gan_flops=False)).run(view(), runner)  # type: ignore[type-var]
+    assert runner.trained_stages[-1].step == 6
 
 
 @pytest.mark.parametrize("name", ["supervised", "autoencoder", "simclr"])
 def test_what_is_probed_is_the_trained_trunk(name: str, tmp_path: Path) -> None:
     """Not the untrained one, and with statistics of real training images; no generator is left."""
-    workshop = shop(tmp_path)
-    outcome = features(trunk=TRUNKS[name]).run(view(), workshop)
-    first = features(trunk=Untrained()).run(view(), shop(tmp_path)).classifier.extractor.discriminator
+    runner = shop(tmp_path)
+    outcome = features(backbone=TRUNKS[name]).run(view(), runner)
+    first = features(backbone=Untrained()).run(view(), shop(tmp_path)).classifier.extractor.discriminator
     probed = dict(outcome.classifier.extractor.discriminator.named_parameters())
     moved = {key for key, value in first.named_parameters() if not torch.equal(value, probed[key])}
-    assert moved == {key for key in probed if key.startswith("trunk")}
+    assert moved == {key for key in probed if key.startswith("backbone")}
     layer = next(m for m in outcome.classifier.modules() if isinstance(m, BatchNorm2d))
     met: list[torch.Tensor] = []
     hook = layer.register_forward_pre_hook(lambda _, given: met.append(given[0]))
@@ -88,20 +88,20 @@ def test_what_is_probed_is_the_trained_trunk(name: str, tmp_path: Path) -> None:
     torch.testing.assert_close(layer.running_mean, met[0].mean((0, 2, 3)), rtol=1e-5, atol=1e-6)
     assert set(outcome.weights) == {"classifier"}
     assert outcome.generator is None
-    assert (outcome.sees.L, outcome.sees.U, outcome.sees.X) == (40, 200, 0)
-    assert workshop.total().flops > gan_flops(gan_stage(), Input(view().training_images), workshop) * 0.9
+    assert (outcome.data_used.L, outcome.data_used.U, outcome.data_used.X) == (40, 200, 0)
+    assert runner.total_cost().flops > gan_flops(gan_stage(), Input(view().training_images), runner) * 0.9
 
 
 def test_embedded_features_are_those_that_are_probed(tmp_path: Path) -> None:
     """What a run keeps for its map: standardised over the training images, for the controls too."""
     images = to_float(view().training_images)
     for trunk in (Untrained(), Pixels(), TRUNKS["simclr"]):
-        classifier = features(trunk=trunk).run(view(), shop(tmp_path)).classifier
+        classifier = features(backbone=trunk).run(view(), shop(tmp_path)).classifier
         with torch.no_grad():
             found = classifier.embed(images)
             assert torch.equal(classifier.head(found), classifier(images))
         assert float(found.mean(0).abs().max()) < 1e-4
-        if trunk.per_feature:
+        if trunk.per_feature_scale:
             varied = found.std(0) > 0
             torch.testing.assert_close(found.std(0)[varied], torch.ones(int(varied.sum())), rtol=1e-3, atol=0)
         else:
@@ -114,8 +114,8 @@ def test_embedded_features_are_those_that_are_probed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("norm", ["batch", "spectral"])
 def test_depths(norm: Any) -> None:
     spec = DataSpec(1, 16, 10)
-    network = PretrainedTrunk(DCGAN(width=4, discriminator_norm=norm), (), 4)(spec)
-    found = dict(zip((name for name, _ in network.named_parameters()), depths(network, spec), strict=True))
+    network = PretrainedBackbone(DCGAN(width=4, discriminator_norm=norm), (), 4)(spec)
+    found = dict(zip((name for name, _ in network.named_parameters()), layer_depths(network, spec), strict=True))
     for name, depth in found.items():
         stage = name.split("stages.")[1][0] if "stages." in name else None
         assert depth == {None: 0, "0": 2, "1": 1}[stage], name
@@ -124,7 +124,7 @@ def test_depths(norm: Any) -> None:
 
 def test_lower_layers_move_less(tmp_path: Path) -> None:
     """Adam's first step moves every weight by its rate: by the factor of its layer, that is."""
-    network = features(trunk=Untrained()).run(view(), shop(tmp_path)).classifier.extractor.discriminator
+    network = features(backbone=Untrained()).run(view(), shop(tmp_path)).classifier.extractor.discriminator
     stage = classifier_stage(1, ema=None)
     inputs = labelled_inputs(view())
     moved = {}
@@ -135,7 +135,7 @@ def test_lower_layers_move_less(tmp_path: Path) -> None:
         moved[decay] = {name: float((after[name] - value).detach().abs().max()) for name, value in first.items()}
     for name, plain in moved[1.0].items():
         factor = 0.01 if "stages.0" in name else 0.1
-        if "trunk" in name:
+        if "backbone" in name:
             assert plain == pytest.approx(1e-2, rel=0.02), name
             assert moved[0.1][name] == pytest.approx(factor * 1e-2, rel=0.05), name
         else:
@@ -143,7 +143,7 @@ def test_lower_layers_move_less(tmp_path: Path) -> None:
 
 
 def test_without_decay_the_stage_is_as_it_was() -> None:
-    factory = PretrainedTrunk(gan_stage().architecture, (), 4)
+    factory = PretrainedBackbone(gan_stage().architecture, (), 4)
     assert FineTune(classifier_stage())._stage(factory, SPEC) == classifier_stage(classifier=factory)
     for decay in (0.0, 1.5):
         with pytest.raises(ConfigError, match=rf"strategy.probe.layer_decay: {decay} must lie in \(0, 1\]"):
@@ -153,34 +153,34 @@ def test_without_decay_the_stage_is_as_it_was() -> None:
 # Transfer ----------------------------------------------------------------------------------------------------------
 
 
-def other(size: int = 12, channels: int = 3, count: int = 90) -> Source:
+def other(size: int = 12, channels: int = 3, count: int = 90) -> ImageDataset:
     """Coloured noise, a third of it an official test set."""
     images = torch.randint(0, 256, (count, channels, size, size), generator=torch.Generator().manual_seed(1))
     labels = torch.arange(count) % 3
-    return Source.of("noise", images.to(torch.uint8), labels, torch.arange(count) >= 2 * count // 3)
+    return ImageDataset.from_tensors("noise", images.to(torch.uint8), labels, torch.arange(count) >= 2 * count // 3)
 
 
 def transferred() -> TrainingView:
     regime = Regime(labels_per_class=4, unlabelled=200, validation="none")
-    return with_external(draw(digits(), regime, 0), digits(), other()).view
+    return with_external(make_split(digits(), regime, 0), digits(), other()).view
 
 
 def test_a_transfer_trains_on_the_other_images_alone(tmp_path: Path) -> None:
-    seen, workshop = transferred(), shop(tmp_path)
+    seen, runner = transferred(), shop(tmp_path)
     assert seen.external is not None
     assert tuple(seen.external.shape) == (60, 1, 8, 8)
-    outcome = features(pretrain=Ground(Digits())).run(seen, workshop)
-    (gan,) = workshop.ledger
+    outcome = features(pretrain=PretrainingData(Digits())).run(seen, runner)
+    (gan,) = runner.trained_stages
     alone = shop(tmp_path / "alone").train("gan", gan_stage(), {"real": Input(seen.external)})
     assert gan.digest == alone.digest
-    assert outcome.sees.X == 60
-    assert (outcome.sees.L, outcome.sees.U) == (40, 200)
+    assert outcome.data_used.X == 60
+    assert (outcome.data_used.L, outcome.data_used.U) == (40, 200)
     first = dict(alone.networks["discriminator"].named_parameters())
     assert all(torch.equal(first[k], v) for k, v in outcome.classifier.extractor.discriminator.named_parameters())
 
 
 def test_after_a_transfer_statistics_are_of_this_data_set(tmp_path: Path) -> None:
-    classifier = features(pretrain=Ground(Digits())).run(transferred(), shop(tmp_path)).classifier
+    classifier = features(pretrain=PretrainingData(Digits())).run(transferred(), shop(tmp_path)).classifier
     layer = next(m for m in classifier.modules() if isinstance(m, BatchNorm2d))
     met: list[torch.Tensor] = []
     hook = layer.register_forward_pre_hook(lambda _, given: met.append(given[0]))
@@ -193,27 +193,32 @@ def test_after_a_transfer_statistics_are_of_this_data_set(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("trunk", [TRUNKS["autoencoder"], TRUNKS["simclr"]], ids=["autoencoder", "simclr"])
 def test_pretexts_transfer_too(trunk: Pretraining, tmp_path: Path) -> None:
-    workshop = shop(tmp_path)
-    outcome = features(trunk=trunk, pretrain=Ground(Digits()), gan_sees="labelled").run(transferred(), workshop)
-    assert (outcome.sees.U, outcome.sees.X) == (0, 60)
+    runner = shop(tmp_path)
+    outcome = features(backbone=trunk, pretrain=PretrainingData(Digits()), gan_images="labelled").run(
+        transferred(), runner
+    )
+    assert (outcome.data_used.U, outcome.data_used.X) == (0, 60)
     elsewhere = shop(tmp_path)
-    assert features(trunk=trunk).run(view(), elsewhere).sees.X == 0
-    assert workshop.ledger[0].digest != elsewhere.ledger[0].digest
+    assert features(backbone=trunk).run(view(), elsewhere).data_used.X == 0
+    assert runner.trained_stages[0].digest != elsewhere.trained_stages[0].digest
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"trunk": Pixels()}, "nothing is trained on another data set's images with this strategy.trunk"),
-        ({"trunk": Supervised(classifier_stage())}, "set strategy.trunk=trained, autoencoder or simclr"),
+        ({"backbone": Pixels()}, "nothing is trained on another data set's images with this strategy.backbone"),
+        (
+            {"backbone": SupervisedPretraining(classifier_stage())},
+            "set strategy.backbone=trained, autoencoder or simclr",
+        ),
         ({"gan": CGAN_STAGE}, "a conditional GAN needs this data set's labels"),
     ],
 )
 def test_transfers_that_make_no_sense_are_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        features(pretrain=Ground(Digits()), **changes)
+        features(pretrain=PretrainingData(Digits()), **changes)
 
 
 def test_a_view_without_the_other_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no images of another data set"):
-        features(pretrain=Ground(Digits())).run(view(), shop(tmp_path))
+        features(pretrain=PretrainingData(Digits())).run(view(), shop(tmp_path))

@@ -14,13 +14,13 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import LinearSVC
 
 from trigan.errors import ConfigError
-from trigan.strategies.heads import LinearHead, NeighboursHead, PerceptronHead
+from trigan.strategies.heads import LinearHead, MLPHead, NearestNeighboursHead
 from trigan.strategies.probes import (
-    Fitted,
+    FittedProbe,
     LinearSVM,
     LogisticRegression,
+    MLPProbe,
     NearestNeighbours,
-    Perceptron,
     Probe,
 )
 
@@ -28,7 +28,7 @@ PROBES: dict[str, Probe] = {
     "svm": LinearSVM((1e-3, 1e-1), 3),
     "logistic": LogisticRegression((1e-2, 1.0), 3),
     "neighbours": NearestNeighbours((1, 3, 5), 3),
-    "perceptron": Perceptron(16, (0.1, 1.0), 60, 1e-2, 3),
+    "perceptron": MLPProbe(16, (0.1, 1.0), 60, 1e-2, 3),
 }
 
 
@@ -41,7 +41,7 @@ def _data(classes: int = 10, per_class: int = 8) -> tuple[np.ndarray, np.ndarray
     return images[chosen], labels[chosen].astype(np.int64), images[rest], labels[rest].astype(np.int64)
 
 
-def _logits(fitted: Fitted, features: np.ndarray) -> np.ndarray:
+def _logits(fitted: FittedProbe, features: np.ndarray) -> np.ndarray:
     with torch.no_grad():
         return fitted.head(torch.from_numpy(features).float()).double().numpy()
 
@@ -65,7 +65,7 @@ def test_a_linear_head_is_the_decision_function(kind: str, classes: int) -> None
 @pytest.mark.parametrize("k", [1, 3, 5, 9])
 def test_a_neighbours_head_predicts_as_scikit_learn_does(k: int) -> None:
     features, labels, others, _ = _data()
-    head = NeighboursHead.of(features, labels, 10, k)
+    head = NearestNeighboursHead.of(features, labels, 10, k)
     with torch.no_grad():
         found = head(torch.from_numpy(others).float())
     model = KNeighborsClassifier(k).fit(features, labels)
@@ -78,7 +78,7 @@ def test_a_neighbours_head_predicts_as_scikit_learn_does(k: int) -> None:
 def test_a_perceptron_head_is_scikit_learns_network(classes: int) -> None:
     features, labels, others, _ = _data(classes)
     model = MLPClassifier((16,), max_iter=400, tol=1e-2, random_state=0).fit(features, labels)
-    head = PerceptronHead.of(model, classes, 2.5)
+    head = MLPHead.of(model, classes, 2.5)
     with torch.no_grad():
         found = (head(torch.from_numpy(others).float()) * 2.5).softmax(1).numpy()
     np.testing.assert_allclose(found, model.predict_proba(others), rtol=1e-3, atol=1e-5)
@@ -95,9 +95,9 @@ def test_fitting_chooses_by_cross_validation_and_calibrates(name: str, classes: 
     assert fitted.probabilistic
     assert found.shape == (len(others), classes)
     assert (found.argmax(1) == truth).mean() > (0.95 if classes == 2 else 0.75)
-    assert fitted.chosen["temperature"] > 0
+    assert fitted.hyperparameters["temperature"] > 0
     again = PROBES[name].fit(features, labels, classes, 0)
-    assert again.chosen == fitted.chosen
+    assert again.hyperparameters == fitted.hyperparameters
     np.testing.assert_array_equal(_logits(again, others), found)
 
 
@@ -113,7 +113,7 @@ def test_a_holdout_chooses_where_there_is_one(name: str) -> None:
     }
     scores = {value: float((found == truth).mean()) for value, found in alone.items()}
     best = next(value for value in scores if scores[value] == max(scores.values()))
-    assert fitted.chosen[key] == best
+    assert fitted.hyperparameters[key] == best
     assert fitted.probabilistic
     assert (_logits(fitted, others).argmax(1) == alone[best]).all()
 
@@ -124,7 +124,7 @@ def test_the_temperature_never_changes_the_answer(name: str) -> None:
     fitted = PROBES[name].fit(features, labels, 10, 0)
     found = _logits(fitted, others)
     temperature = float(fitted.head.temperature)
-    assert temperature == pytest.approx(fitted.chosen["temperature"])
+    assert temperature == pytest.approx(fitted.hyperparameters["temperature"])
     fitted.head.temperature.fill_(1.0)
     raw = _logits(fitted, others)
     np.testing.assert_allclose(raw, found * temperature, rtol=1e-4, atol=1e-5)
@@ -136,7 +136,7 @@ def test_of_equal_scores_the_strictest_is_taken(name: str, strictest: float) -> 
     """Two classes far apart, which every penalty tells from each other; scikit-learn's C is a penalty's inverse."""
     features = np.repeat([[-3.0, 0.0], [3.0, 0.0]], 12, axis=0) + np.linspace(-0.1, 0.1, 24)[:, None]
     fitted = PROBES[name].fit(features, np.repeat([0, 1], 12), 2, 0)
-    assert fitted.chosen["penalty"] == strictest
+    assert fitted.hyperparameters["penalty"] == strictest
 
 
 def test_a_perceptron_lasts_so_many_batches(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,14 +147,16 @@ def test_a_perceptron_lasts_so_many_batches(monkeypatch: pytest.MonkeyPatch) -> 
         MLPClassifier, "fit", lambda model, *given: lengths.append(model.max_iter) or fit(model, *given)
     )
     images, labels = load_digits(return_X_y=True)
-    Perceptron(4, (1.0,), 7, folds=2).fit(images[:150] / 8 - 1, labels[:150].astype(np.int64), 10, 0)
+    MLPProbe(4, (1.0,), 7, folds=2).fit(images[:150] / 8 - 1, labels[:150].astype(np.int64), 10, 0)
     assert lengths[-1] == 3
 
 
 def test_the_svm_is_scikit_learns_at_the_chosen_penalty() -> None:
     features, labels, others, _ = _data()
     fitted = PROBES["svm"].fit(features, labels, 10, 0)
-    model = LinearSVC(C=fitted.chosen["penalty"], dual=True, random_state=0, max_iter=5000).fit(features, labels)
+    model = LinearSVC(C=fitted.hyperparameters["penalty"], dual=True, random_state=0, max_iter=5000).fit(
+        features, labels
+    )
     assert (_logits(fitted, others).argmax(1) == model.predict(others)).all()
 
 
@@ -165,7 +167,7 @@ def test_a_class_with_one_image(name: str) -> None:
     keep = np.concatenate([np.flatnonzero(labels == 0)[:1], np.flatnonzero(labels > 0)])
     fitted = PROBES[name].fit(features[keep], labels[keep], 3, 0)
     assert not fitted.probabilistic
-    assert "temperature" not in fitted.chosen
+    assert "temperature" not in fitted.hyperparameters
     assert (_logits(fitted, others).argmax(1) == truth).mean() > 0.6
 
 
@@ -185,7 +187,7 @@ def test_neighbours_that_are_too_many_are_fewer() -> None:
     for smallest in (2, 1):  # with and without cross-validation
         keep = np.concatenate([np.flatnonzero(labels == 0)[:smallest], np.flatnonzero(labels == 1)])
         fitted = NearestNeighbours((50,), 5).fit(features[keep], labels[keep], 2, 0)
-        assert 1 <= fitted.chosen["k"] <= len(keep)
+        assert 1 <= fitted.hyperparameters["k"] <= len(keep)
         assert _logits(fitted, others).shape == (len(others), 2)
 
 
@@ -199,7 +201,7 @@ def test_the_cross_validated_likelihood_is_best_at_the_temperature() -> None:
     )
     grid = [math.exp(t) for t in np.linspace(-4, 4, 801)]
     best = min(grid, key=lambda t: _negative_log_likelihood(scores / t, labels))
-    assert fitted.chosen["temperature"] == pytest.approx(best, rel=0.02)
+    assert fitted.hyperparameters["temperature"] == pytest.approx(best, rel=0.02)
 
 
 def _negative_log_likelihood(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -215,10 +217,10 @@ def _negative_log_likelihood(scores: np.ndarray, labels: np.ndarray) -> float:
         lambda: LogisticRegression((1.0,), 1),
         lambda: NearestNeighbours(()),
         lambda: NearestNeighbours((0, 1)),
-        lambda: Perceptron(hidden=0),
-        lambda: Perceptron(steps=0),
-        lambda: Perceptron(learning_rate=0.0),
-        lambda: Perceptron(penalties=(-1.0,)),
+        lambda: MLPProbe(hidden=0),
+        lambda: MLPProbe(steps=0),
+        lambda: MLPProbe(learning_rate=0.0),
+        lambda: MLPProbe(penalties=(-1.0,)),
     ],
 )
 def test_settings_out_of_range_are_refused(bad: object) -> None:

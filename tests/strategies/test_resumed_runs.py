@@ -14,11 +14,11 @@ import pytest
 
 from trigan.config.compose import compose
 from trigan.records.record import read_record
-from trigan.runs import finish
+from trigan.runs import final_evaluation
 from trigan.runs.run import run
 from trigan.tracking import Tracker
-from trigan.training.fit import Observer
-from trigan.training.observers import Watch
+from trigan.training.callbacks import CallbackSettings
+from trigan.training.fit import FitCallback
 from trigan.training.players import PlayersModule
 
 from ..modules.tiny import Recorder
@@ -35,7 +35,7 @@ SMALL = [
 ]
 ROWS = {
     "gan, in augment": (["strategy=augment", "strategy.label_threshold=0.0", "strategy.samples.filters=[]"], "gan"),
-    "gan, in features": (["strategy=features", "strategy.probe.penalties=[0.01]"], "trained-gan"),
+    "gan, in features": (["strategy=features", "strategy.probe.penalties=[0.01]"], "gan"),
     "joint": (["strategy=joint"], "joint"),
     "joint, chosen": (["strategy=joint", "regime.validation=large"], "joint"),
     "joint of three": (["strategy=joint", "strategy.objective=conditional", "architecture=cgan"], "joint"),
@@ -51,7 +51,7 @@ ROWS = {
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They are drawn from what is compared here, and take half of a run's time."""
-    monkeypatch.setattr(finish, "_draw_pictures", lambda *given: None)
+    monkeypatch.setattr(final_evaluation, "_draw_pictures", lambda *given: None)
 
 
 def _words(name: str, root: Path, *more: str) -> list[str]:
@@ -68,15 +68,15 @@ def _bomb(monkeypatch: pytest.MonkeyPatch, stage: str, step: int) -> None:
     """Raise in the middle of a stage, as a power cut would."""
 
     def explode(module: PlayersModule, metrics: dict[str, float]) -> None:
-        if module.done == step:
+        if module.completed_steps == step:
             raise RuntimeError("power cut")
 
-    def observers(watch: Watch, name: str, directory: Path, tracker: Tracker) -> Sequence[Observer]:
+    def callbacks(watch: CallbackSettings, name: str, directory: Path, tracker: Tracker) -> Sequence[FitCallback]:
         found = list(watching(watch, name, directory, tracker))
         return [*found, Recorder(explode)] if name == stage else found
 
-    watching = Watch.observers
-    monkeypatch.setattr(Watch, "observers", observers)
+    watching = CallbackSettings.build
+    monkeypatch.setattr(CallbackSettings, "build", callbacks)
 
 
 #: One of each kind of stage in `make test`, the others in `make test-all`.

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from trigan.data.inputs import Input
-from trigan.data.splits.draw import draw
+from trigan.data.splits.make_split import make_split
 from trigan.data.splits.regime import Regime
 from trigan.strategies import stage_runner as room
 from trigan.strategies.baseline import Baseline
 from trigan.strategies.joint import Joint
-from trigan.strategies.stage_runner import Trained, Workshop
+from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.training.fit import TrainerSettings
 from trigan.training.objectives import FeatureMatching
 from trigan.training.players import PlayersModule
@@ -39,15 +39,15 @@ def no_training() -> Iterator[None]:
         yield
 
 
-def _train(workshop: Workshop, stage: Stage) -> Trained:
-    return workshop.train("stage", stage, inputs_for(stage))
+def _train(runner: StageRunner, stage: Stage) -> TrainedStage:
+    return runner.train("stage", stage, inputs_for(stage))
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_the_second_run_trains_nothing_and_is_charged_everything(name: str, tmp_path: Path) -> None:
     first_shop, second_shop = shop(tmp_path, run="one"), shop(tmp_path, run="two")
     first = _train(first_shop, STAGES[name]())
-    told: list[Trained] = []
+    told: list[TrainedStage] = []
     second_shop.on_reuse = told.append
     with no_training():
         second = _train(second_shop, STAGES[name]())
@@ -56,7 +56,7 @@ def test_the_second_run_trains_nothing_and_is_charged_everything(name: str, tmp_
     assert first.cost.flops > 0
     assert second.seconds == first.seconds
     assert second.cost == first.cost
-    assert second_shop.total() == first_shop.total() == first.cost
+    assert second_shop.total_cost() == first_shop.total_cost() == first.cost
     assert (second.digest, second.status, second.step, second.directory) == (
         first.digest,
         first.status,
@@ -70,11 +70,11 @@ def test_the_second_run_trains_nothing_and_is_charged_everything(name: str, tmp_
 
 
 def test_a_stage_that_a_run_needs_twice_is_charged_once(tmp_path: Path) -> None:
-    workshop = shop(tmp_path)
-    _train(workshop, gan_stage())
-    cost = workshop.total()
-    _train(workshop, gan_stage())
-    assert workshop.total() == cost
+    runner = shop(tmp_path)
+    _train(runner, gan_stage())
+    cost = runner.total_cost()
+    _train(runner, gan_stage())
+    assert runner.total_cost() == cost
 
 
 def test_augment_and_features_share_the_gan(tmp_path: Path) -> None:
@@ -84,67 +84,67 @@ def test_augment_and_features_share_the_gan(tmp_path: Path) -> None:
     with no_training():
         features().run(view(), two)
         Baseline(classifier_stage()).run(view(), three)
-    by_name = {trained.name: trained for trained in one.ledger}
-    assert two.ledger[0].digest == by_name["gan"].digest
-    assert three.ledger[0].digest == by_name["teacher"].digest
-    assert two.total().flops > by_name["gan"].cost.flops
+    by_name = {trained.name: trained for trained in one.trained_stages}
+    assert two.trained_stages[0].digest == by_name["gan"].digest
+    assert three.trained_stages[0].digest == by_name["teacher"].digest
+    assert two.total_cost().flops > by_name["gan"].cost.flops
 
 
 def test_one_gan_serves_every_label_budget(tmp_path: Path) -> None:
     """The GAN sees no label, so it does not matter which images have one."""
-    few, more = (draw(digits(), Regime(labels_per_class=n, validation="none"), 0).view for n in (2, 4))
+    few, more = (make_split(digits(), Regime(labels_per_class=n, validation="none"), 0).view for n in (2, 4))
     one, two = (shop(tmp_path, run=run) for run in ("two labels a class", "four"))
     features().run(few, one)
     with no_training():
         features().run(more, two)
     assert len(more.labelled.labels) == 2 * len(few.labelled.labels)
-    assert one.ledger[0].digest == two.ledger[0].digest
+    assert one.trained_stages[0].digest == two.trained_stages[0].digest
 
 
 def test_a_different_stage_is_trained(tmp_path: Path) -> None:
     """Settings, images, labels, seed, precision and a debug run's length are all part of what a stage is."""
-    workshop, stage = shop(tmp_path), classifier_stage()
+    runner, stage = shop(tmp_path), classifier_stage()
     inputs = dict(inputs_for(stage))
     labelled = inputs["labelled"]
     other_image, other_label = labelled.images.clone(), labelled.known_labels.clone()
     other_image[0, 0, 0, 0] += 1
     other_label[0] = (other_label[0] + 1) % 10
     digests = [
-        workshop.train("stage", stage, inputs).digest,
-        workshop.train("stage", replace(stage, batch=8), inputs).digest,
-        workshop.train("stage", stage, {"labelled": Input(other_image, labelled.labels)}).digest,
-        workshop.train("stage", stage, {"labelled": Input(labelled.images, other_label)}).digest,
-        workshop.train("stage", stage, inputs, seed=1).digest,
-        replace_settings(workshop, TrainerSettings(precision="64-true")).train("stage", stage, inputs).digest,
-        Workshop(workshop.store, "run", workshop.spec, 0, workshop.settings, 3).train("stage", stage, inputs).digest,
+        runner.train("stage", stage, inputs).digest,
+        runner.train("stage", replace(stage, batch=8), inputs).digest,
+        runner.train("stage", stage, {"labelled": Input(other_image, labelled.labels)}).digest,
+        runner.train("stage", stage, {"labelled": Input(labelled.images, other_label)}).digest,
+        runner.train("stage", stage, inputs, seed=1).digest,
+        replace_settings(runner, TrainerSettings(precision="64-true")).train("stage", stage, inputs).digest,
+        StageRunner(runner.store, "run", runner.spec, 0, runner.settings, 3).train("stage", stage, inputs).digest,
     ]
     assert len(set(digests)) == len(digests)
-    quicker = replace_settings(workshop, TrainerSettings(checkpoint_every=1, devices=1))
+    quicker = replace_settings(runner, TrainerSettings(checkpoint_every=1, devices=1))
     with no_training():
         assert quicker.train("another name", stage, inputs).digest == digests[0]
 
 
-def replace_settings(workshop: Workshop, settings: TrainerSettings) -> Workshop:
-    return Workshop(workshop.store, "run", workshop.spec, 0, settings)
+def replace_settings(runner: StageRunner, settings: TrainerSettings) -> StageRunner:
+    return StageRunner(runner.store, "run", runner.spec, 0, settings)
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_that_was_stopped_goes_on_from_its_checkpoint(name: str, tmp_path: Path) -> None:
     def stop(module: PlayersModule, metrics: dict[str, float]) -> None:
-        if module.done == 5:
+        if module.completed_steps == 5:
             raise RuntimeError("power cut")
 
     settings, stage = TrainerSettings(checkpoint_every=2), STAGES[name]()
     whole = _train(shop(tmp_path / "whole", settings), stage)
     interrupted = shop(tmp_path, settings)
-    interrupted.observers = lambda stage_name, directory: [Recorder(stop)]
+    interrupted.callbacks = lambda stage_name, directory: [Recorder(stop)]
     with pytest.raises(RuntimeError, match="power cut"):
         _train(interrupted, stage)
     (unfinished,) = interrupted.store.entries()
     assert (unfinished.state, unfinished.users) == ("unfinished", ("run",))
     seconds = float(next(tmp_path.rglob("seconds")).read_text())
     recorder, again = Recorder(), shop(tmp_path, settings)
-    again.observers = lambda stage_name, directory: [recorder]
+    again.callbacks = lambda stage_name, directory: [recorder]
     resumed = _train(again, stage)
     assert recorder.began == [4]
     assert resumed.seconds is not None
@@ -174,11 +174,11 @@ def test_the_manifest_says_what_the_stage_is(tmp_path: Path) -> None:
 
 
 def test_a_joint_row_keeps_all_its_players(tmp_path: Path) -> None:
-    workshop = shop(tmp_path)
-    outcome = Joint(joint_stage(FeatureMatching())).run(view(), workshop)
+    runner = shop(tmp_path)
+    outcome = Joint(joint_stage(FeatureMatching())).run(view(), runner)
     assert set(outcome.weights) == {"classifier", "generator"}
     with no_training():
         again = Joint(joint_stage(FeatureMatching())).run(view(), shop(tmp_path))
     assert torch.equal(logits(again.classifier, probe_images()), logits(outcome.classifier, probe_images()))
-    (trained,) = workshop.ledger
+    (trained,) = runner.trained_stages
     assert outcome.weights.keys() == trained.networks.keys()

@@ -11,8 +11,8 @@ def test_stages_add_up(tmp_path: Path) -> None:
     said = [axis.advance(*point, ["loss"]) for point in points]
     assert said == [64, 128, 128, 138, 202, 212]
     assert axis.now == 212
-    assert axis.knows("c")
-    assert not axis.knows("test")
+    assert axis.has_logged("c")
+    assert not axis.has_logged("test")
     assert axis.advance("gan", 100, ["loss"]) == 212  # late, but this process never logged it: kept, at the present
 
 

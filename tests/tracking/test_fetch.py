@@ -25,7 +25,7 @@ def test_records_lie_as_on_disk(tmp_path: Path) -> None:
 
 
 def test_many_runs_are_asked_for_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wandb_fetch, "BATCH", 2)
+    monkeypatch.setattr(wandb_fetch, "RUNS_PER_REQUEST", 2)
     api = Api({"me/trigan": {name: {"record.json": name} for name in "abcde"}})
     assert fetch_records(api, "me/trigan", "abcde", tmp_path, "record.json") == set("abcde")
     assert api.asked == [2, 2, 1]

@@ -121,9 +121,9 @@ def test_csv_started_again_gives_the_same_file(tmp_path: Path) -> None:
         tracker = CsvTracking().open(info(tmp_path), {})
         for images in logged:
             tracker.log("gan", images, {"gan/train/loss": images / 3, "gan/train/other": 1})
-        tracker.picture("gan/samples", tmp_path / "absent.png", 3)
-        tracker.confusion("test/confusion", np.array([[3, 1], [0, 4]]), ["cat", "dog, small"])
-        tracker.summary({"test/accuracy": 0.875, "cost/flops": 10**12, "status": "finished"})
+        tracker.log_image("gan/samples", tmp_path / "absent.png", 3)
+        tracker.log_confusion_matrix("test/confusion", np.array([[3, 1], [0, 4]]), ["cat", "dog, small"])
+        tracker.log_summary({"test/accuracy": 0.875, "cost/flops": 10**12, "status": "finished"})
         tracker.finish()
         tracker.finish()
 
@@ -142,8 +142,8 @@ def test_csv_started_again_gives_the_same_file(tmp_path: Path) -> None:
 def test_none_writes_nothing(tmp_path: Path) -> None:
     tracker = NoTracking().open(info(tmp_path), json.loads("{}"), tmp_path)
     tracker.log("gan", 1, {"x": 1})
-    tracker.picture("a", tmp_path / "a.png", 1)
-    tracker.confusion("c", np.eye(2), ["a", "b"])
-    tracker.summary({"a": 1})
+    tracker.log_image("a", tmp_path / "a.png", 1)
+    tracker.log_confusion_matrix("c", np.eye(2), ["a", "b"])
+    tracker.log_summary({"a": 1})
     tracker.finish(1)
     assert list(tmp_path.iterdir()) == []

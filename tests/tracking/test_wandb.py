@@ -38,10 +38,10 @@ def talk(directory: Path, start: int = 1) -> None:
     for step in range(start, 5):
         tracker.log("gan", 64 * step, {"gan/train/discriminator_loss": 1 / step, "train/generator_loss": step})
     Image.new("L", (8, 8)).save(directory / "grid.png")
-    tracker.picture("gan/samples", directory / "grid.png", 256)
+    tracker.log_image("gan/samples", directory / "grid.png", 256)
     tracker.log("classifier", 32, {"classifier/train/loss": 0.5})
-    tracker.confusion("test/confusion", np.array([[5, 1], [2, 7]]), ["zero", "one"])
-    tracker.summary({"test/accuracy": 0.8, "cost/flops": 10**12, "status": "finished"})
+    tracker.log_confusion_matrix("test/confusion", np.array([[5, 1], [2, 7]]), ["zero", "one"])
+    tracker.log_summary({"test/accuracy": 0.8, "cost/flops": 10**12, "status": "finished"})
     tracker.finish()
     tracker.finish()
 
@@ -96,8 +96,8 @@ def test_an_offline_run_holds_what_is_promised(tmp_path: Path, capfd: pytest.Cap
 def test_the_record_is_a_file_of_the_run(tmp_path: Path) -> None:
     (tmp_path / "record.json").write_text('{"run": "0123"}\n')
     tracker = WandbTracking(mode="offline").open(info(tmp_path), {})
-    tracker.summary({"test/accuracy": 0.8})
-    tracker.record(tmp_path / "record.json")
+    tracker.log_summary({"test/accuracy": 0.8})
+    tracker.log_record(tmp_path / "record.json")
     tracker.finish()
     (run,) = runs(tmp_path)
     assert records(run, "files") == [{"files": [{"path": "record.json"}]}]
@@ -175,8 +175,8 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_a_bad_picture_is_one_line_and_the_rest_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tracker = WandbTracking().open(info(tmp_path), {})
     tracker.log("gan", 1, {"x": 1})
-    tracker.picture("gan/samples", tmp_path / "absent.png", 1)
-    tracker.picture("gan/samples", tmp_path / "absent.png", 1)
+    tracker.log_image("gan/samples", tmp_path / "absent.png", 1)
+    tracker.log_image("gan/samples", tmp_path / "absent.png", 1)
     tracker.log("gan", 2, {"x": 2})
     tracker.finish()
     assert len(warnings(caplog)) == 1
@@ -199,7 +199,7 @@ def test_a_dead_service_is_one_line(tmp_path: Path) -> None:
         time.sleep(0.3)
         for step in range(3):
             tracker.log("gan", step, {{"x": 1}})
-        tracker.summary({{"a": 1}})
+        tracker.log_summary({{"a": 1}})
         tracker.finish()
         print("reached the end")
     """
@@ -302,7 +302,7 @@ def test_forked_jobs_do_not_take_each_others_files(tmp_path: Path) -> None:
                 directory = Path({str(tmp_path)!r}) / name
                 directory.mkdir()
                 tracker = WandbTracking(mode="offline").open(RunInfo(name, "n", "g", "j", (), directory), {{}})
-                tracker.confusion("test/confusion", numpy.eye(2), ["a", "b"])
+                tracker.log_confusion_matrix("test/confusion", numpy.eye(2), ["a", "b"])
                 tracker.finish()
                 _run_exit_handlers()
                 os._exit(0)

@@ -13,7 +13,7 @@ from offline import COMMAND, runs
 from wandb_kept import Run
 from wandb_server import WandbServer
 
-from trigan.tracking import Product, RunInfo, Tracker
+from trigan.tracking import RunInfo, TrackedArtifact, Tracker
 from trigan.tracking.wandb_fetch import fetch_records
 from trigan.tracking.wandb_tracking import WandbTracking, public_api
 
@@ -33,14 +33,14 @@ def talk(tracker: Tracker, steps: range = range(1, 5)) -> None:
 
 
 def conclude(tracker: Tracker, directory: Path) -> None:
-    tracker.confusion("test/confusion", np.array([[5, 1], [2, 7]]), ["zero", "one"])
+    tracker.log_confusion_matrix("test/confusion", np.array([[5, 1], [2, 7]]), ["zero", "one"])
     (directory / "gan.safetensors").write_bytes(b"weights")
     files = {"gan.safetensors": directory / "gan.safetensors"}
-    tracker.product(Product("gan-0123", "gan", {"step": 4}, {"digest": "0123"}, files, used=True))
-    tracker.product(Product("classifier-45", "classifier", {}, {"digest": "45"}, {}, used=False))
-    tracker.summary({"test/accuracy": 0.8, "status": "finished"})
+    tracker.log_artifact(TrackedArtifact("gan-0123", "gan", {"step": 4}, {"digest": "0123"}, files, used=True))
+    tracker.log_artifact(TrackedArtifact("classifier-45", "classifier", {}, {"digest": "45"}, {}, used=False))
+    tracker.log_summary({"test/accuracy": 0.8, "status": "finished"})
     (directory / "record.json").write_text('{"run": "0123"}\n')
-    tracker.record(directory / "record.json")
+    tracker.log_record(directory / "record.json")
     tracker.finish()
 
 
@@ -65,8 +65,8 @@ def check(server: WandbServer, run: Run) -> None:
     (gan,), (classifier,) = server.named("gan-0123"), server.named("classifier-45")
     assert (gan.created_by, gan.used_by, gan.metadata) == (run.id, [run.id], {"step": 4})
     assert (classifier.created_by, classifier.used_by) == (run.id, [])
-    assert set(gan.files) == {"about.json"}
-    assert json.loads(server.storage[gan.files["about.json"]]) == {"digest": "0123"}
+    assert set(gan.files) == {"description.json"}
+    assert json.loads(server.storage[gan.files["description.json"]]) == {"digest": "0123"}
     assert server.unknown == []
 
 
@@ -117,13 +117,13 @@ def test_interrupted_and_resumed_it_is_one_run(wandb_server: WandbServer, tmp_pa
 def test_what_another_run_made_is_used_not_logged_anew(wandb_server: WandbServer, tmp_path: Path) -> None:
     for run in ("first", "second"):
         tracker = begin(tmp_path / run, run=run)
-        tracker.product(Product("gan-0123", "gan", {}, {"digest": "0123"}, {}, used=True))
+        tracker.log_artifact(TrackedArtifact("gan-0123", "gan", {}, {"digest": "0123"}, {}, used=True))
         tracker.finish()
     (gan,) = wandb_server.named("gan-0123")
     assert (gan.created_by, gan.used_by) == ("first", ["first", "second"])
 
 
-@pytest.mark.parametrize(("artifacts", "files"), [("none", None), ("full", {"about.json", "gan.safetensors"})])
+@pytest.mark.parametrize(("artifacts", "files"), [("none", None), ("full", {"description.json", "gan.safetensors"})])
 def test_weights_are_sent_where_asked_for(
     wandb_server: WandbServer, tmp_path: Path, artifacts: Any, files: set[str] | None
 ) -> None:
@@ -131,7 +131,7 @@ def test_weights_are_sent_where_asked_for(
     tracker = WandbTracking(artifacts=artifacts).open(info, {})
     (tmp_path / "gan.safetensors").write_bytes(b"weights")
     facts = {"gan.safetensors": tmp_path / "gan.safetensors"}
-    tracker.product(Product("gan-0123", "gan", {}, {"digest": "0123"}, facts, used=True))
+    tracker.log_artifact(TrackedArtifact("gan-0123", "gan", {}, {"digest": "0123"}, facts, used=True))
     tracker.finish()
     found = wandb_server.named("gan-0123")
     assert [set(one.files) for one in found] == ([] if files is None else [files])

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
-from trigan.atomic import explained, write_bytes, write_text
+from trigan.atomic import wrap_os_errors, write_bytes, write_text
 from trigan.errors import ArtifactError, ConfigError
 
 _log = logging.getLogger(__name__)
@@ -62,9 +62,9 @@ class AtomicCheckpointIO(CheckpointIO):
             ArtifactError: if it is missing, unreadable, or not the bytes that were written.
         """
         path = Path(path)
-        with explained(path, "read"):
+        with wrap_os_errors(path, "read"):
             data = path.read_bytes()
-        with explained(_sidecar(path), "read"):
+        with wrap_os_errors(_sidecar(path), "read"):
             wanted = _sidecar(path).read_text().strip()
         if hashlib.sha256(data).hexdigest() != wanted:
             raise ArtifactError(f"cannot use {path}: its bytes don't match its checksum; delete it and train again")
@@ -75,7 +75,7 @@ class AtomicCheckpointIO(CheckpointIO):
     def remove_checkpoint(self, path: Any) -> None:
         """Removes a checkpoint and its checksum, where they exist."""
         path = Path(path)
-        with explained(path, "remove"):
+        with wrap_os_errors(path, "remove"):
             path.unlink(missing_ok=True)
             _sidecar(path).unlink(missing_ok=True)
 

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from trigan.atomic import explained, write_json
+from trigan.atomic import wrap_os_errors, write_json
 from trigan.errors import ArtifactError
 
-NAME = "manifest.json"
+MANIFEST_NAME = "manifest.json"
 CHECKPOINTS = "checkpoints"
 _SCHEMA = 1
 
@@ -43,7 +43,7 @@ class Manifest:
     def write(self, directory: Path) -> None:
         """Writes ``manifest.json`` atomically, sealed with a checksum of its own."""
         body = json.loads(json.dumps({"schema": _SCHEMA, **asdict(self)}))  # seal what a reader will get: text keys
-        write_json(directory / NAME, {**body, "seal": _seal(body)})
+        write_json(directory / MANIFEST_NAME, {**body, "checksum": _seal(body)})
 
     @staticmethod
     def read(directory: Path) -> "Manifest":
@@ -53,16 +53,16 @@ class Manifest:
             DamagedError: if it is missing, cut off, edited, or of another schema.
             ArtifactError: if it is there and can't be read (permissions), which says nothing about its soundness.
         """
-        path = directory / NAME
+        path = directory / MANIFEST_NAME
         if not path.is_file():
             raise DamagedError(f"{path} is missing")
-        with explained(path, "read"):
+        with wrap_os_errors(path, "read"):
             text = path.read_bytes()
         try:
             body = json.loads(text)
-            seal = body.pop("seal")
+            seal = body.pop("checksum")
             if body.pop("schema") != _SCHEMA or seal != _seal({"schema": _SCHEMA, **body}):
-                raise ValueError("seal or schema differs")
+                raise ValueError("checksum or schema differs")
             body["files"] = {name: (int(size), sha) for name, (size, sha) in body["files"].items()}
             return Manifest(**body)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -84,12 +84,14 @@ class Manifest:
                 raise DamagedError(f"{directory / name} is not what was written: its checksum differs")
 
 
-def take(directory: Path, digest: str, kind: str, description: dict[str, Any], content: dict[str, Any]) -> Manifest:
+def create_manifest(
+    directory: Path, digest: str, kind: str, description: dict[str, Any], content: dict[str, Any]
+) -> Manifest:
     """The manifest of what lies in ``directory`` now, checkpoints left out; every file is flushed to the disk."""
     files = {}
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory)
-        if path.is_file() and name.parts[0] not in (NAME, CHECKPOINTS):
+        if path.is_file() and name.parts[0] not in (MANIFEST_NAME, CHECKPOINTS):
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
             files[name.as_posix()] = (path.stat().st_size, file_digest(path))
@@ -102,7 +104,7 @@ def file_digest(path: Path) -> str:
     Raises:
         ArtifactError: if it can't be read.
     """
-    with explained(path, "read"), open(path, "rb") as file:
+    with wrap_os_errors(path, "read"), open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 
 from trigan.artifacts import manifest as manifests
 from trigan.artifacts.manifest import DamagedError, Manifest
-from trigan.atomic import explained, sweep, sync_directory
+from trigan.atomic import remove_partial_files, sync_directory, wrap_os_errors
 from trigan.errors import ArtifactError
 
 _log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class InUseError(ArtifactError):
 
 
 @dataclass(frozen=True)
-class Entry:
+class StoreEntry:
     """One line of ``trigan artifacts``. ``created`` is in seconds since 1970; ``users`` are run hashes."""
 
     digest: str
@@ -45,7 +45,7 @@ class Entry:
 
 
 @dataclass
-class Slot:
+class StageHandle:
     """A stage's place in the store while its lock is held.
 
     ``ready``: ``directory`` is the finished stage, to be read only, and ``manifest`` is what :meth:`commit` got.
@@ -76,15 +76,17 @@ class Slot:
         """
         if self.ready:
             raise RuntimeError(f"stage {self.digest} is committed already")
-        with explained(self.directory):
-            sweep(self.directory)
-            manifests.take(self.directory, self.digest, self.kind, self.description, manifest).write(self.directory)
+        with wrap_os_errors(self.directory):
+            remove_partial_files(self.directory)
+            manifests.create_manifest(self.directory, self.digest, self.kind, self.description, manifest).write(
+                self.directory
+            )
         self._finish()
 
     def _finish(self) -> None:
         """Promotes a partial directory with a written manifest, and reads back what the next user will see."""
         final = self.store.root / self.digest
-        with explained(final):
+        with wrap_os_errors(final):
             shutil.rmtree(self.checkpoints, ignore_errors=True)
             for path in [self.directory, *self.directory.rglob("*")]:
                 if path.is_dir():
@@ -106,7 +108,7 @@ class Store:
     @contextmanager
     def stage(
         self, digest: str, description: dict[str, Any], kind: str, on_wait: Callable[[], None] | None = None
-    ) -> Iterator[Slot]:
+    ) -> Iterator[StageHandle]:
         """Holds the stage's lock, and gives its slot: ready, or to be trained and committed.
 
         The lock is held until the body ends, so that nobody removes the files that it reads: load and leave, don't
@@ -119,12 +121,12 @@ class Store:
             on_wait: called once if another process holds the lock.
         """
         with self._locked(digest, on_wait):
-            slot = Slot(self, digest, kind, description, self.root / ".partial" / digest)
+            slot = StageHandle(self, digest, kind, description, self.root / ".partial" / digest)
             if not self._take_final(slot):
                 self._prepare(slot)
             yield slot
 
-    def _take_final(self, slot: Slot) -> bool:
+    def _take_final(self, slot: StageHandle) -> bool:
         """Makes the slot ready if the finished stage is there and sound; a damaged one is removed with a warning."""
         final = self.root / slot.digest
         if not final.exists():
@@ -134,23 +136,23 @@ class Store:
             found.verify(final)
         except DamagedError as error:
             _log.warning("%s; the stage %s is made anew", error, slot.digest)
-            with explained(final, "remove"):
+            with wrap_os_errors(final, "remove"):
                 _remove_tree(final)
             return False
         slot._use(final, found)
         return True
 
-    def _prepare(self, slot: Slot) -> None:
+    def _prepare(self, slot: StageHandle) -> None:
         """Readies the partial directory; one that was sealed just before a crash is made final at once."""
-        with explained(slot.directory):
+        with wrap_os_errors(slot.directory):
             slot.directory.mkdir(parents=True, exist_ok=True)
-            sweep(slot.directory)
-        if not (slot.directory / manifests.NAME).exists():
+            remove_partial_files(slot.directory)
+        if not (slot.directory / manifests.MANIFEST_NAME).exists():
             return
         try:
             Manifest.read(slot.directory).verify(slot.directory)
         except DamagedError:
-            (slot.directory / manifests.NAME).unlink()
+            (slot.directory / manifests.MANIFEST_NAME).unlink()
             return
         slot._finish()
 
@@ -159,7 +161,7 @@ class Store:
         if not re.fullmatch(r"[0-9a-f]{8,64}", digest):
             raise ArtifactError(f"{digest!r} is no stage's hash: 8 to 64 characters 0-9 and a-f are expected")
         path = self.root / ".locks" / f"{digest}.lock"
-        with explained(path):
+        with wrap_os_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             lock = FileLock(path)
             try:
@@ -178,11 +180,11 @@ class Store:
     def add_user(self, digest: str, run: str) -> None:
         """Notes that the run with hash ``run`` needs this stage; repeating it changes nothing."""
         place = self.root / ".users" / digest / run
-        with explained(place):
+        with wrap_os_errors(place):
             place.parent.mkdir(parents=True, exist_ok=True)
             place.touch()
 
-    def used_by(self, run: str) -> tuple[str, ...]:
+    def stages_used_by(self, run: str) -> tuple[str, ...]:
         """The hashes of the stages that the run needs, as far as it has come, sorted."""
         return tuple(sorted(path.parent.name for path in self.root.glob(f".users/*/{run}")))
 
@@ -191,24 +193,24 @@ class Store:
         place = self.root / ".users" / digest
         return tuple(sorted(path.name for path in place.iterdir())) if place.is_dir() else ()
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[StoreEntry]:
         """All stages, finished or not, oldest first. Files aren't verified here, only their manifests are."""
         found = [self._entry(path) for path in _directories(self.root) if not path.name.startswith(".")]
         found += [self._entry(path, unfinished=True) for path in _directories(self.root / ".partial")]
         return sorted(found, key=lambda entry: (entry.created, entry.digest))
 
-    def _entry(self, directory: Path, unfinished: bool = False) -> Entry:
+    def _entry(self, directory: Path, unfinished: bool = False) -> StoreEntry:
         size, changed = _size_and_age(directory)
         users = self.users(directory.name)
         if unfinished:
-            return Entry(directory.name, "", size, changed, users, "unfinished")
+            return StoreEntry(directory.name, "", size, changed, users, "unfinished")
         try:
             found = Manifest.read(directory)
         except ArtifactError:
-            return Entry(directory.name, "", size, changed, users, "damaged")
-        return Entry(directory.name, found.kind, size, found.created, users)
+            return StoreEntry(directory.name, "", size, changed, users, "damaged")
+        return StoreEntry(directory.name, found.kind, size, found.created, users)
 
-    def unused(self, runs: Set[str]) -> list[Entry]:
+    def unused(self, runs: Set[str]) -> list[StoreEntry]:
         """The stages that none of the existing ``runs`` (their hashes) needs."""
         return [entry for entry in self.entries() if not set(entry.users) & runs]
 
@@ -223,10 +225,10 @@ class Store:
             if not any(path.exists() for path in self._places(digest)):
                 raise ArtifactError(f"there is no stage {digest} in {self.root}")
             self._drop(digest)
-            with explained(self.root, "clean"):
+            with wrap_os_errors(self.root, "clean"):
                 shutil.rmtree(self.root / ".users" / digest, ignore_errors=True)
 
-    def forget(self, digest: str, on_wait: Callable[[], None] | None = None) -> None:
+    def discard(self, digest: str, on_wait: Callable[[], None] | None = None) -> None:
         """Makes the next :meth:`stage` start from nothing (``--force``); its users stay noted, absence is fine.
 
         Waits for a process that is using it; ``on_wait`` is called once before.
@@ -239,7 +241,7 @@ class Store:
 
     def _drop(self, digest: str) -> None:
         for path in self._places(digest):
-            with explained(path, "remove"):
+            with wrap_os_errors(path, "remove"):
                 if path.exists():
                     _remove_tree(path)
 
@@ -264,5 +266,5 @@ def _remove_tree(directory: Path) -> None:
     if not directory.is_dir():
         directory.unlink()
         return
-    (directory / manifests.NAME).unlink(missing_ok=True)
+    (directory / manifests.MANIFEST_NAME).unlink(missing_ok=True)
     shutil.rmtree(directory)

@@ -4,7 +4,7 @@ import argparse
 import re
 from typing import NoReturn
 
-from trigan.config.suggest import suffix
+from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 
 
@@ -16,20 +16,20 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             options = [option for action in self._actions for option in action.option_strings]
             raise ConfigError(
-                f"{unknown[1]}: no such option{suffix(unknown[1], options)}; `{self.prog} --help` lists them"
+                f"{unknown[1]}: no such option{nearest_hint(unknown[1], options)}; `{self.prog} --help` lists them"
             )
         message = message.replace("the following arguments are required: ", "needed: ").replace(", overrides", "")
         raise ConfigError(f"{message.removeprefix('argument ')}; see `{self.prog} --help`")
 
 
-def at_least_one(text: str) -> int:
+def positive_int(text: str) -> int:
     """An argparse type: a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text}: expected an int >= 1")
     return int(text)
 
 
-def positive(text: str) -> float:
+def positive_float(text: str) -> float:
     """An argparse type: a number above 0."""
     try:
         value = float(text)

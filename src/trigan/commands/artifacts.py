@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from trigan.artifacts.store import Entry, InUseError, Store
+from trigan.artifacts.store import InUseError, Store, StoreEntry
 from trigan.commands.arguments import Parser
 from trigan.errors import ConfigError
 
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _table(entries: list[Entry], runs: set[str], now: float) -> Table:
+def _table(entries: list[StoreEntry], runs: set[str], now: float) -> Table:
     table = Table("hash", "kind", "size", "age", "users", box=None, pad_edge=False)
     for entry in entries:
         users = [user for user in entry.users if user in runs]
@@ -49,7 +49,7 @@ def _table(entries: list[Entry], runs: set[str], now: float) -> Table:
     return table
 
 
-def _named(prefix: str, entries: list[Entry]) -> Entry:
+def _named(prefix: str, entries: list[StoreEntry]) -> StoreEntry:
     found = [entry for entry in entries if entry.digest.startswith(prefix)]
     if len(found) != 1:
         what = "no artifact" if not found else f"{len(found)} artifacts"
@@ -57,7 +57,7 @@ def _named(prefix: str, entries: list[Entry]) -> Entry:
     return found[0]
 
 
-def _remove(store: Store, entries: list[Entry]) -> set[str]:
+def _remove(store: Store, entries: list[StoreEntry]) -> set[str]:
     """Remove what no process holds, say so, and give the hashes of what was kept."""
     kept = set()
     for entry in entries:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from trigan.atomic import explained, write_bytes
+from trigan.atomic import wrap_os_errors, write_bytes
 from trigan.commands.arguments import Parser
 from trigan.errors import ConfigError
 from trigan.records.record import find_records
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _write(table: Table, folder: Path) -> None:
-    with explained(folder):
+    with wrap_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     for name, text in (("txt", render_terminal(table)), ("md", render_markdown(table)), ("csv", render_csv(table))):
         write_bytes(folder / f"table.{name}", text.encode())

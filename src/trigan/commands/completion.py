@@ -5,9 +5,9 @@ import sys
 
 from trigan.commands.main import COMMANDS
 from trigan.config import locations
-from trigan.config.compose import CONFIG, Composer
+from trigan.config.compose import CONFIG_NAME, Composer
 from trigan.errors import ConfigError
-from trigan.search.space import spaces
+from trigan.search.space import list_spaces
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
         )
     if verb != "query":
         sys.argv[0] = "trigan"  # the scripts that Hydra writes name the command by it
-        Composer().hydra.shell_completion(CONFIG, [f"{verb}={shell}"])
+        Composer().hydra.shell_completion(CONFIG_NAME, [f"{verb}={shell}"])
         return 0
     separator = "\n" if shell == "fish" else " "
     print(separator.join(candidates(os.environ.get("COMP_LINE", ""), shell)))
@@ -42,11 +42,11 @@ def candidates(line: str, shell: str = "bash") -> list[str]:
     if command == "run":
         composer = Composer()
         plugin = composer.hydra.get_shell_to_plugin_map(composer.loader)[shell][0]
-        found: list[str] = plugin._query(CONFIG, " ".join(words[2:]))
+        found: list[str] = plugin._query(CONFIG_NAME, " ".join(words[2:]))
         return [word for word in found if not word.startswith("hydra")]
     if command in ("study", "table", "report") and len(words) == 3:
         names = sorted(path.parent.name for path in locations.experiments().glob("*/study.yaml"))
         return [name for name in names if name.startswith(words[2])]
     if command in ("search", "wandb-sweep") and len(words) == 3:
-        return [name for name in spaces() if name.startswith(words[2])]
+        return [name for name in list_spaces() if name.startswith(words[2])]
     return ["check"] if command == "data" and "check".startswith(words[2]) and len(words) == 3 else []

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from trigan.commands.arguments import Parser
 from trigan.config.build import build
-from trigan.config.compose import Composed, Composer
-from trigan.data.splits.split_info import PartFacts
+from trigan.config.compose import Composer, RunConfig
+from trigan.data.splits.split_info import PartInfo
 from trigan.errors import ConfigError
 
 
@@ -26,9 +26,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
     options = parser.parse_intermixed_args(arguments[1:])
     composed = Composer(options.config_dir).compose(options.overrides)
-    from trigan.data.data_check import check
+    from trigan.data.data_check import check_data
 
-    found = check(build({"data": composed.config["data"]}).data)
+    found = check_data(build({"data": composed.config["data"]}).data)
     print("\n".join(found.lines()))
     if found.level == "error":
         return 1
@@ -36,15 +36,15 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _given(composed: Composed) -> str:
+def _given(composed: RunConfig) -> str:
     """What the regime makes of the data set in one trial.
 
     Raises:
         TriganError: one line, where the regime asks for more than there is.
     """
-    from trigan.data.splits.draw import draw
+    from trigan.data.splits.make_split import make_split
 
-    facts = draw(composed.load_data(), build({"regime": composed.config["regime"]}).regime, composed.trial).facts
+    facts = make_split(composed.load_data(), build({"regime": composed.config["regime"]}).regime, composed.trial).info
     parts = [
         f"{part.size} {name}{_each(part)}"
         for name, part in (
@@ -57,7 +57,7 @@ def _given(composed: Composed) -> str:
     return f"regime {composed.choices['regime']}, trial {composed.trial}: {', '.join(parts)}"
 
 
-def _each(part: PartFacts) -> str:
+def _each(part: PartInfo) -> str:
     """How many of each class, where their labels may be seen."""
     if not part.size or part.class_counts is None:
         return ""

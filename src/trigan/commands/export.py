@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from trigan.atomic import write_json, write_text
-from trigan.atomic_folder import MARK, check_place, whole_folder
+from trigan.atomic_folder import MARKER_FILE, atomic_folder, check_output_folder
 from trigan.commands.arguments import Parser
-from trigan.commands.run_argument import add_run_arguments, opened
-from trigan.interop.onnx_file import Port, classifier_port, generator_port, require_onnx, write_onnx
-from trigan.runs.finished import Finished
+from trigan.commands.run_argument import add_run_arguments, open_from_arguments
+from trigan.interop.onnx_file import OnnxSignature, classifier_signature, generator_signature, require_onnx, write_onnx
+from trigan.runs.finished_run import FinishedRun
 
 _DESCRIPTION = """\
 Write a finished run's networks for use elsewhere: classifier.safetensors and classifier.onnx (images -> logits), the
@@ -28,16 +28,16 @@ def main(arguments: list[str]) -> int:
     """Write the files."""
     options = _parser().parse_intermixed_args(arguments)
     if options.out is not None:
-        check_place(options.out, options.force)
+        check_output_folder(options.out, options.force)
     if options.onnx:
         require_onnx()
-    finished = opened(options)
+    finished = open_from_arguments(options)
     place = options.out or options.outputs / "exports" / finished.run[:12]
-    with whole_folder(place, options.force) as folder:
+    with atomic_folder(place, options.force) as folder:
         for player in finished.networks:
             shutil.copyfile(finished.directory / "weights" / f"{player}.safetensors", folder / f"{player}.safetensors")
         checked = _write_onnx(finished, folder) if options.onnx else {}
-        write_json(folder / MARK, describe(finished, checked))
+        write_json(folder / MARKER_FILE, export_description(finished, checked))
         write_text(folder / "README.txt", readme(finished, options.onnx))
     for name, difference in checked.items():
         known = (
@@ -65,30 +65,30 @@ def _parser() -> Parser:
     return parser
 
 
-def ports(finished: Finished) -> dict[str, Port]:
+def onnx_signatures(finished: FinishedRun) -> dict[str, OnnxSignature]:
     """By player, the names and shapes of inputs and output."""
     spec = finished.spec
-    found = {"classifier": classifier_port(spec.channels, spec.size)}
+    found = {"classifier": classifier_signature(spec.channels, spec.size)}
     if "generator" in finished.networks:
         generator: Any = finished.generator
-        found["generator"] = generator_port(int(generator.latent), int(generator.classes))
+        found["generator"] = generator_signature(int(generator.latent), int(generator.classes))
     return found
 
 
-def _write_onnx(finished: Finished, folder: Path) -> dict[str, float | None]:
+def _write_onnx(finished: FinishedRun, folder: Path) -> dict[str, float | None]:
     return {
         f"{player}.onnx": write_onnx(finished.networks[player], port, folder / f"{player}.onnx")
-        for player, port in ports(finished).items()
+        for player, port in onnx_signatures(finished).items()
     }
 
 
-def describe(finished: Finished, checked: dict[str, float | None]) -> dict[str, Any]:
+def export_description(finished: FinishedRun, checked: dict[str, float | None]) -> dict[str, Any]:
     """What a program must know to use the files: the content of ``trigan.json``."""
     spec, result = finished.spec, finished.record["result"]
     return {
         "what": "export",
         "run": finished.run,
-        "strategy": finished.record["labels"]["strategy"],
+        "strategy": finished.record["tags"]["strategy"],
         "classes": list(finished.classes),
         "image": {
             "channels": spec.channels,
@@ -99,7 +99,7 @@ def describe(finished: Finished, checked: dict[str, float | None]) -> dict[str, 
         },
         "networks": {
             player: {"inputs": list(port.inputs), "output": port.output, "weights": result["weights"][player]}
-            for player, port in ports(finished).items()
+            for player, port in onnx_signatures(finished).items()
         },
         "latent": int(getattr(finished.networks.get("generator"), "latent", 0)) or None,
         "probabilities": "softmax of the logits" if finished.probabilistic else None,
@@ -109,13 +109,13 @@ def describe(finished: Finished, checked: dict[str, float | None]) -> dict[str, 
     }
 
 
-def readme(finished: Finished, onnx: bool) -> str:
+def readme(finished: FinishedRun, onnx: bool) -> str:
     """The content of ``README.txt``."""
     spec = finished.spec
     shape = f"(N, {spec.channels}, {spec.size}, {spec.size})"
     scores = "their softmax are probabilities" if finished.probabilistic else "only their order means anything"
     parts = [
-        f"Networks of run {finished.run} ({finished.record['labels']['strategy']}), written by trigan.",
+        f"Networks of run {finished.run} ({finished.record['tags']['strategy']}), written by trigan.",
         f"classifier: images float32 {shape} in [-1, 1] -> logits (N, {spec.classes}); {scores}. Classes in the order "
         "of the logits: " + ", ".join(finished.classes) + ".",
         "An image is cut to its centre square, resized (bilinear, antialiased), made "

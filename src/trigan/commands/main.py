@@ -8,7 +8,7 @@ from importlib import import_module
 from io import TextIOWrapper
 
 from trigan import __version__
-from trigan.config.suggest import suffix
+from trigan.config.suggest import nearest_hint
 from trigan.errors import TriganError
 
 #: Each command: the function that takes its arguments and gives the exit code, and its line in the help.
@@ -109,7 +109,7 @@ def _dispatch(words: list[str]) -> int:
         return _command("trigan.commands.completion:main")(rest)
     if name not in COMMANDS:
         mend = f"settings follow a command: trigan run {name}" if "=" in name else f"commands: {', '.join(COMMANDS)}"
-        raise TriganError(f"{name}: no such command{suffix(name, COMMANDS)}; {mend}")
+        raise TriganError(f"{name}: no such command{nearest_hint(name, COMMANDS)}; {mend}")
     return _command(COMMANDS[name][0])(rest)
 
 

@@ -14,14 +14,14 @@ import numpy as np
 import torch
 
 from trigan.atomic import atomic_write
-from trigan.commands.arguments import Parser, at_least_one
-from trigan.commands.run_argument import add_run_arguments, opened
+from trigan.commands.arguments import Parser, positive_int
+from trigan.commands.run_argument import add_run_arguments, open_from_arguments
+from trigan.data.image_files import DecodedImage, count_images, find_files, read_images
 from trigan.data.inputs import EVALUATION_BATCH
 from trigan.data.sources.columns import Columns
 from trigan.data.sources.decode import Geometry
-from trigan.data.unseen import Unseen, count_images, find_files, unseen_images
-from trigan.execution.bar import Bar, warn
-from trigan.runs.finished import Finished, image_column_of
+from trigan.execution.progress_bar import ProgressBar, warn
+from trigan.runs.finished_run import FinishedRun, image_column_of
 from trigan.samples.filters import outputs
 
 #: Exit code where some images could not be read and the others were classified.
@@ -55,24 +55,26 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--out", default="-", metavar="FILE", help="where the CSV goes (default: -, standard output)")
     parser.add_argument(
-        "--batch", type=at_least_one, default=EVALUATION_BATCH, metavar="N", help="images in memory at once"
+        "--batch", type=positive_int, default=EVALUATION_BATCH, metavar="N", help="images in memory at once"
     )
     options = parser.parse_intermixed_args(arguments)
     files = find_files(options.path)
-    finished = opened(options)
+    finished = open_from_arguments(options)
     if not finished.probabilistic:
         warn(f"scores of run {finished.run[:12]} are no probabilities: the CSV has path and prediction alone")
     geometry = Geometry(finished.spec.size, finished.spec.channels)
-    images = unseen_images(files, geometry, Columns(image=image_column_of(finished.record)))
+    images = read_images(files, geometry, Columns(image=image_column_of(finished.record)))
     quiet = options.out == "-" and sys.stdout.isatty()
-    with _written(options.out) as write, Bar("classifying", count_images(files), quiet) as bar:
+    with _written(options.out) as write, ProgressBar("classifying", count_images(files), quiet) as bar:
         unreadable = _classify(finished, images, options.batch, write, bar)
     if unreadable:
         warn(f"{unreadable} images could not be read and have no row")
     return INCOMPLETE if unreadable else 0
 
 
-def _classify(finished: Finished, images: Iterator[Unseen], batch: int, write: Callable[[str], None], bar: Bar) -> int:
+def _classify(
+    finished: FinishedRun, images: Iterator[DecodedImage], batch: int, write: Callable[[str], None], bar: ProgressBar
+) -> int:
     """Write header and rows; returns how many images could not be read."""
     unreadable = 0
     write(_lines([_header(finished)]))
@@ -88,17 +90,17 @@ def _classify(finished: Finished, images: Iterator[Unseen], batch: int, write: C
     return unreadable
 
 
-def _header(finished: Finished) -> list[str]:
+def _header(finished: FinishedRun) -> list[str]:
     if not finished.probabilistic:
         return ["path", "prediction"]
     return ["path", "prediction", "confidence", *(f"p_{name}" for name in finished.classes)]
 
 
-def _rows(finished: Finished, images: list[Unseen]) -> list[list[str]]:
+def _rows(finished: FinishedRun, images: list[DecodedImage]) -> list[list[str]]:
     pixels = torch.from_numpy(np.stack([image.pixels for image in images if image.pixels is not None]))
     scores = outputs(finished.classifier, pixels)
     names = [finished.classes[k] for k in scores.argmax(1).tolist()]
-    rows = [[image.where, name] for image, name in zip(images, names, strict=True)]
+    rows = [[image.location, name] for image, name in zip(images, names, strict=True)]
     if finished.probabilistic:
         probabilities = scores.double().softmax(1)
         for row, values in zip(rows, probabilities.tolist(), strict=True):

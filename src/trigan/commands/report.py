@@ -7,38 +7,38 @@ from rich.console import Console
 from trigan.atomic import write_bytes
 from trigan.commands.arguments import Parser
 from trigan.errors import ConfigError
-from trigan.reports.material import Heading, Material
+from trigan.reports.report_data import ReportData, ReportHeading
 from trigan.reports.report_page import render_report
-from trigan.studies.job_cache import Shelf, look, named, nothing_finished, plan_of
-from trigan.studies.study_file import StudyFile, find, read
+from trigan.studies.job_cache import JobCache, load_jobs, make_plan, no_finished_runs, with_variant_name
+from trigan.studies.study_file import StudyFile, find_study, read_study
 from trigan.studies.study_table import study_table
 
-NAME = "report.html"
+PAGE_FILE = "report.html"
 
 
 def main(arguments: list[str]) -> int:
     """Write the page and print where it is; runs nothing."""
     options = _parser().parse_intermixed_args(arguments)
-    study = read(find(options.name), options.scale)
-    shelf = Shelf.of(study, options.overrides, options.config_dir)
-    jobs = look(shelf, study, lambda: plan_of(study, options), finished=True)
+    study = read_study(find_study(options.name), options.scale)
+    job_cache = JobCache.for_study(study, options.overrides, options.config_dir)
+    jobs = load_jobs(job_cache, study, lambda: make_plan(study, options), finished=True)
     if jobs.debug:
         raise ConfigError("debug runs enter no table, and so no report; leave debug=... out")
-    done = [cell for cell in jobs.cells if cell.done]
+    done = [cell for cell in jobs.runnable if cell.done]
     if not done:
-        raise nothing_finished(study, f"under {jobs.runs}")
-    study = named(study, jobs)
-    material = Material(
-        _heading(study), study_table(study, done, jobs.outputs), {cell.hash: cell.record.parent for cell in done}
+        raise no_finished_runs(study, f"under {jobs.runs}")
+    study = with_variant_name(study, jobs)
+    material = ReportData(
+        _heading(study), study_table(study, done, jobs.outputs), {cell.hash: cell.record_path.parent for cell in done}
     )
-    output = options.output or jobs.folder(study) / NAME
+    output = options.output or jobs.folder(study) / PAGE_FILE
     with Console(stderr=True).status(f"drawing {len(done)} runs; maps take seconds each"):
         write_bytes(output, render_report(material).encode())
     print(f"written: {output}")
     return 0
 
 
-def _heading(study: StudyFile) -> Heading:
+def _heading(study: StudyFile) -> ReportHeading:
     about = study.about
     words = (
         ("Question", about.question),
@@ -46,7 +46,7 @@ def _heading(study: StudyFile) -> Heading:
         ("Cost", about.cost),
         ("Expected", about.expected),
     )
-    return Heading(study.title, about.claim, tuple((name, text) for name, text in words if text))
+    return ReportHeading(study.title, about.claim, tuple((name, text) for name, text in words if text))
 
 
 def _parser() -> Parser:
@@ -59,6 +59,8 @@ def _parser() -> Parser:
     parser.add_argument("name", help="a study of ./experiments or of trigan's own, or a path")
     parser.add_argument("overrides", nargs="*", help="the settings that the study was run with, e.g. paths.outputs=DIR")
     parser.add_argument("--scale", help="one of the study's scales (default: its first)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help=f"default: outputs/studies/NAME/[SCALE/]{NAME}")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help=f"default: outputs/studies/NAME/[SCALE/]{PAGE_FILE}"
+    )
     parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
     return parser

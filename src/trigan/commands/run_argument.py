@@ -7,8 +7,8 @@ import torch
 
 from trigan.commands.arguments import Parser
 from trigan.errors import ConfigError
-from trigan.execution.bar import warn
-from trigan.runs.finished import Finished, find_run, open_run
+from trigan.execution.progress_bar import warn
+from trigan.runs.finished_run import FinishedRun, find_run, open_run
 
 
 def add_run_arguments(parser: Parser) -> None:
@@ -21,7 +21,7 @@ def add_run_arguments(parser: Parser) -> None:
     )
 
 
-def opened(options: argparse.Namespace) -> Finished:
+def open_from_arguments(options: argparse.Namespace) -> FinishedRun:
     """The run that the arguments of :func:`add_run_arguments` name; says so on standard error if it diverged.
 
     Raises:

@@ -5,14 +5,14 @@ import math
 from pathlib import Path
 
 from trigan.atomic import write_json
-from trigan.atomic_folder import MARK, check_place, whole_folder
-from trigan.commands.arguments import Parser, at_least_one
-from trigan.commands.run_argument import add_run_arguments, opened
+from trigan.atomic_folder import MARKER_FILE, atomic_folder, check_output_folder
+from trigan.commands.arguments import Parser, positive_int
+from trigan.commands.run_argument import add_run_arguments, open_from_arguments
 from trigan.errors import ArtifactError, ConfigError
-from trigan.execution.bar import Bar, warn
-from trigan.runs.finished import Finished
-from trigan.samples.generate import Spread
-from trigan.samples.labelled import Quota, labelled_samples
+from trigan.execution.progress_bar import ProgressBar, warn
+from trigan.runs.finished_run import FinishedRun
+from trigan.samples.generate import LatentTransform
+from trigan.samples.labelled_samples import Quota, labelled_samples
 from trigan.samples.sample_files import FolderWriter, ParquetWriter, Writer
 
 #: Exit code where fewer images were found than asked for.
@@ -37,12 +37,12 @@ def main(arguments: list[str]) -> int:
     """Write the samples; 3 if some are missing."""
     options = _parser().parse_intermixed_args(arguments)
     if options.out is not None:
-        check_place(options.out, options.force)
-    finished = opened(options)
+        check_output_folder(options.out, options.force)
+    finished = open_from_arguments(options)
     threshold = _threshold(finished, options.threshold)
     place = options.out or options.outputs / "samples" / finished.run[:12]
     quota = Quota(options.per_class, finished.spec.classes)
-    with whole_folder(place, options.force) as folder:
+    with atomic_folder(place, options.force) as folder:
         _write(finished, options, folder, quota, threshold)
     missing = _missing(finished, quota)
     if missing:
@@ -61,7 +61,7 @@ def _parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_run_arguments(parser)
-    parser.add_argument("--per-class", type=at_least_one, required=True, metavar="N", help="images of each class")
+    parser.add_argument("--per-class", type=positive_int, required=True, metavar="N", help="images of each class")
     parser.add_argument("--out", type=Path, metavar="DIR", help="a new folder (default: OUTPUTS/samples/HASH)")
     parser.add_argument("--format", choices=("folder", "parquet"), default="folder")
     parser.add_argument("--seed", type=_natural, default=0, metavar="S", help="of the latents (default: 0)")
@@ -79,13 +79,17 @@ def _parser() -> Parser:
         help="draw latents within -T..T: fewer bad samples, less variety (default: no bound)",
     )
     parser.add_argument(
-        "--spread", type=_above_zero, default=1.0, metavar="S", help="latents times S (default: 1, as in training)"
+        "--latent-scale",
+        type=_above_zero,
+        default=1.0,
+        metavar="S",
+        help="latents times S (default: 1, as in training)",
     )
     parser.add_argument("--force", action="store_true", help="replace a folder that an earlier call wrote")
     return parser
 
 
-def _threshold(finished: Finished, given: float | None) -> float | None:
+def _threshold(finished: FinishedRun, given: float | None) -> float | None:
     conditional = bool(finished.generator.classes)
     threshold = THRESHOLD if given is None and not conditional else given
     if threshold and not finished.probabilistic:
@@ -97,44 +101,44 @@ def _threshold(finished: Finished, given: float | None) -> float | None:
 
 
 def _write(
-    finished: Finished, options: argparse.Namespace, folder: Path, quota: Quota, threshold: float | None
+    finished: FinishedRun, options: argparse.Namespace, folder: Path, quota: Quota, threshold: float | None
 ) -> None:
     kinds: dict[str, type[FolderWriter] | type[ParquetWriter]] = {"folder": FolderWriter, "parquet": ParquetWriter}
     writer: Writer = kinds[options.format](folder, finished.classes)
-    spread = Spread(options.truncation, options.spread)
+    spread = LatentTransform(options.truncation, options.latent_scale)
     samples = labelled_samples(finished.generator, finished.classifier, options.seed, quota, threshold, spread)
-    with writer, Bar("sampling", options.per_class * quota.classes) as bar:
+    with writer, ProgressBar("sampling", options.per_class * quota.classes) as bar:
         for images, labels in samples:
             writer.write(images, labels)
             bar.advance(len(labels))
     if not int(quota.taken.sum()):
         raise ArtifactError(f"not one image was written: {_mend(quota, threshold)}")
     write_json(
-        folder / MARK,
+        folder / MARKER_FILE,
         {
             "what": "samples",
             "run": finished.run,
             "seed": options.seed,
             "truncation": options.truncation,
-            "spread": options.spread,
+            "latent_scale": options.latent_scale,
             "threshold": threshold,
             "labels": "condition" if finished.generator.classes else "classifier",
             "per_class": dict(zip(finished.classes, quota.taken.tolist(), strict=True)),
-            "looked_at": quota.looked_at,
+            "n_candidates": quota.n_candidates,
         },
     )
 
 
-def _missing(finished: Finished, quota: Quota) -> str:
+def _missing(finished: FinishedRun, quota: Quota) -> str:
     return ", ".join(f"{name}: {n}" for name, n in zip(finished.classes, quota.missing, strict=True) if n)
 
 
 def _mend(quota: Quota, threshold: float | None) -> str:
     if not threshold:
-        return f"the run's classifier sees no more in {quota.looked_at} samples; take a run that was trained longer"
+        return f"the run's classifier sees no more in {quota.n_candidates} samples; take a run that was trained longer"
     return (
-        f"the run's classifier is sure of no more in {quota.looked_at} samples; lower --threshold (now {threshold:g}), "
-        "or take a run that was trained longer"
+        f"the run's classifier is sure of no more in {quota.n_candidates} samples; "
+        f"lower --threshold (now {threshold:g}), or take a run that was trained longer"
     )
 
 

@@ -6,10 +6,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from trigan.commands.arguments import Parser, at_least_one, positive
+from trigan.commands.arguments import Parser, positive_float, positive_int
 from trigan.errors import ConfigError
-from trigan.search.metric import METRICS, Metric, metric
-from trigan.search.trial_accounting import DEFAULT, TICKET, Budget
+from trigan.search.metric import VALIDATION_METRICS, ValidationMetric, parse_metric
+from trigan.search.trial_accounting import DEFAULT, ENQUEUED_AS, Budget
 
 
 def main(arguments: list[str]) -> int:
@@ -17,58 +17,58 @@ def main(arguments: list[str]) -> int:
     options = _parser().parse_intermixed_args(arguments)
     names = [word for word in options.words if "=" not in word]
     settings = [word for word in options.words if "=" in word]
-    budget, chosen = _budget(options), metric(options.metric)
-    if options.prune and not chosen.looked_at:
+    budget, chosen = _budget(options), parse_metric(options.metric)
+    if options.prune and not chosen.has_validation_curve:
         raise ConfigError(f"--prune: a run's looks along the way tell the accuracy, not {chosen.name}")
-    from trigan.search.space import find, spaces
+    from trigan.search.space import find_space, list_spaces
     from trigan.search.storage import require_optuna
 
     if not names:
-        raise ConfigError(f"SPACE is missing; there are {', '.join(spaces(options.config_dir))}")
+        raise ConfigError(f"SPACE is missing; there are {', '.join(list_spaces(options.config_dir))}")
     if len(set(names)) < len(names):
         raise ConfigError(f"{' '.join(names)}: a space is named twice")
     require_optuna()
-    return _search([find(name, options.config_dir) for name in names], settings, budget, chosen, options)
+    return _search([find_space(name, options.config_dir) for name in names], settings, budget, chosen, options)
 
 
-def _search(found: Sequence[Any], settings: list[str], budget: Budget, chosen: Metric, options: Any) -> int:
+def _search(found: Sequence[Any], settings: list[str], budget: Budget, chosen: ValidationMetric, options: Any) -> int:
     from trigan.config.compose import Composer
+    from trigan.execution.local_engine import LocalEngine
     from trigan.execution.pool import cores
-    from trigan.execution.workers import Crew
-    from trigan.search.findings import folder_of, leave
-    from trigan.search.heartbeat import Presence
-    from trigan.search.storage import open_storage, open_study, reached
-    from trigan.search.target import targets
-    from trigan.search.trial_progress import Reporter
-    from trigan.search.worker import Rules, Worker
+    from trigan.search.search_results import worker_lock_folder, write_search_results
+    from trigan.search.storage import explain_storage_loss, open_storage, open_study
+    from trigan.search.strategy_search import strategy_searches
+    from trigan.search.trial_progress import SearchReporter
+    from trigan.search.worker import SearchSettings, Worker
+    from trigan.search.worker_lock import WorkerLock
 
     slots = min(options.workers or cores(), cores())
     extra = ("--config-dir", str(options.config_dir.absolute())) if options.config_dir else ()
     with ExitStack() as stack:
-        stack.enter_context(reached(options.storage))
-        crew = stack.enter_context(Crew(slots, options.timeout))
-        aims = targets(Composer(options.config_dir), found, settings, chosen)
+        stack.enter_context(explain_storage_loss(options.storage))
+        engine = stack.enter_context(LocalEngine(slots, options.timeout))
+        aims = strategy_searches(Composer(options.config_dir), found, settings, chosen)
         studies = [open_study(open_storage(options.storage, aim.folder), aim.name, chosen) for aim in aims]
         for aim, study in zip(aims, studies, strict=True):
             if not study.get_trials(deepcopy=False):
-                study.enqueue_trial(aim.space.default, user_attrs={TICKET: DEFAULT})
-        prune = chosen.looked_at if options.prune is None else options.prune
-        rules = Rules(budget, chosen, options.sampler, options.seed, prune, slots, crew.seconds, extra)
-        reporter = Reporter(budget, chosen)
-        reporter.say(_opening(aims, budget, chosen, slots))
-        presence = stack.enter_context(Presence(folder_of(aims)))
+                study.enqueue_trial(aim.space.default_point, user_attrs={ENQUEUED_AS: DEFAULT})
+        prune = chosen.has_validation_curve if options.prune is None else options.prune
+        rules = SearchSettings(budget, chosen, options.sampler, options.seed, prune, slots, engine.seconds, extra)
+        reporter = SearchReporter(budget, chosen)
+        reporter.log(_opening(aims, budget, chosen, slots))
+        worker_lock = stack.enter_context(WorkerLock(worker_lock_folder(aims)))
         books = list(zip(aims, studies, strict=True))
         try:
-            Worker(books, rules, crew.launcher, reporter, presence).run()
+            Worker(books, rules, engine.launcher, reporter, worker_lock).run()
         finally:
-            complete = [leave(aim, study, chosen, options.sampler) for aim, study in books]
+            complete = [write_search_results(aim, study, chosen, options.sampler) for aim, study in books]
     return 0 if all(complete) else 1
 
 
-def _opening(aims: Sequence[Any], budget: Budget, chosen: Metric, slots: int) -> str:
+def _opening(aims: Sequence[Any], budget: Budget, chosen: ValidationMetric, slots: int) -> str:
     names = ", ".join(aim.name for aim in aims)
     same = "; every strategy gets the same number of trials" if len(aims) > 1 else ""
-    labels = " and ".join(sorted({str(aim.labels) for aim in aims}))
+    labels = " and ".join(sorted({str(aim.validation_labels) for aim in aims}))
     return (
         f"search {names}: {budget}, by {chosen.name} on {labels} validation labels{same}; {slots} at a time here; "
         "the test set stays sealed"
@@ -99,17 +99,17 @@ def _parser() -> Parser:
         allow_abbrev=False,
     )
     parser.add_argument("words", nargs="*", metavar="SPACE", help="a space, or a setting for all trials")
-    parser.add_argument("--trials", type=at_least_one, metavar="N", help="budget: trials of each strategy")
-    parser.add_argument("--hours", type=positive, metavar="H", help="budget: hours that all trials take together")
-    parser.add_argument("--flops", type=positive, metavar="F", help="budget: counted operations of all trials")
-    parser.add_argument("--workers", type=at_least_one, help="trials at a time, here (default: one per core)")
-    parser.add_argument("--timeout", type=at_least_one, metavar="MINUTES", help="end a trial that takes longer")
+    parser.add_argument("--trials", type=positive_int, metavar="N", help="budget: trials of each strategy")
+    parser.add_argument("--hours", type=positive_float, metavar="H", help="budget: hours that all trials take together")
+    parser.add_argument("--flops", type=positive_float, metavar="F", help="budget: counted operations of all trials")
+    parser.add_argument("--workers", type=positive_int, help="trials at a time, here (default: one per core)")
+    parser.add_argument("--timeout", type=positive_int, metavar="MINUTES", help="end a trial that takes longer")
     parser.add_argument("--sampler", choices=("random", "tpe"), default="tpe")
     parser.add_argument("--seed", type=_whole, default=0, help="of the sampler (default: 0)")
     parser.add_argument(
         "--prune", action=argparse.BooleanOptionalAction, help="end hopeless trials early (default: with accuracy)"
     )
-    parser.add_argument("--metric", default="accuracy", help=f"a validation score: {', '.join(METRICS)}")
+    parser.add_argument("--metric", default="accuracy", help=f"a validation score: {', '.join(VALIDATION_METRICS)}")
     parser.add_argument(
         "--storage", metavar="FILE|URL", help="a journal, or a database as postgresql+psycopg://USER@HOST/NAME"
     )

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trigan.commands.arguments import Parser
-from trigan.config.compose import Composed, Composer
-from trigan.config.suggest import suffix
+from trigan.config.compose import Composer, RunConfig
+from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 
 if TYPE_CHECKING:
-    from trigan.data.splits.splitter import Draw
-    from trigan.data.types import Source
+    from trigan.data.splits.splitter import DataSplit
+    from trigan.data.types import ImageDataset
 
 _WORDS = ("export", "check")
 
@@ -21,10 +21,12 @@ def main(arguments: list[str]) -> int:
     word = arguments[0] if arguments else ""
     if word in ("-h", "--help"):
         print("usage: trigan splits export [settings] --output FILE\n       trigan splits check FILE [settings]\n")
-        print("A run takes a file by regime=frozen regime.split=FILE. The format: docs/submit.md")
+        print("A run takes a file by regime=from_file regime.split=FILE. The format: docs/submit.md")
         return 0
     if word not in _WORDS:
-        raise ConfigError(f"trigan splits {word}: no such command{suffix(word, _WORDS)}; commands: {', '.join(_WORDS)}")
+        raise ConfigError(
+            f"trigan splits {word}: no such command{nearest_hint(word, _WORDS)}; commands: {', '.join(_WORDS)}"
+        )
     return (_export if word == "export" else _check)(arguments[1:])
 
 
@@ -47,17 +49,17 @@ def _export(arguments: Sequence[str]) -> int:
     composer = Composer(options.config_dir)
     composed = _of_study(composer, options) if options.study else _of_run(composer, options)
     from trigan.atomic import write_bytes
-    from trigan.data.splits.split_file import as_bytes
+    from trigan.data.splits.split_file import split_file_bytes
     from trigan.data.splits.splitter import PARTS
 
-    found = split_of(composed)
-    write_bytes(options.output, as_bytes(found))
+    found = run_split_content(composed)
+    write_bytes(options.output, split_file_bytes(found))
     sizes = ", ".join(f"{len(found[part]['indices'])} {part}" for part in PARTS)
     print(f"{options.output}: {found['data']['name']}, trial {found['trial']}: {sizes}; digest {found['digest'][:16]}")
     return 0
 
 
-def _of_run(composer: Composer, options: Any) -> Composed:
+def _of_run(composer: Composer, options: Any) -> RunConfig:
     for name in ("trial", "column", "row", "scale"):
         if getattr(options, name) is not None:
             mend = f"write trial={options.trial}" if name == "trial" else "name one"
@@ -65,48 +67,50 @@ def _of_run(composer: Composer, options: Any) -> Composed:
     return composer.compose(options.overrides)
 
 
-def _of_study(composer: Composer, options: Any) -> Composed:
-    from trigan.studies.plan import Plan
-    from trigan.studies.study_file import find, read
+def _of_study(composer: Composer, options: Any) -> RunConfig:
+    from trigan.studies.plan import StudyPlan
+    from trigan.studies.study_file import find_study, read_study
 
-    study = read(find(options.study), options.scale)
+    study = read_study(find_study(options.study), options.scale)
     if options.trial not in study.trials:
         given = "is not given" if options.trial is None else options.trial
         raise ConfigError(f"--trial {given}: study {study.name} has {', '.join(map(str, study.trials))}")
-    runs = Plan(composer, study, options.overrides).runs(study.column(options.column), options.trial)
+    runs = StudyPlan(composer, study, options.overrides).runs(study.column(options.column), options.trial)
     if options.row is None:
         first, *others = runs.values()
         if any(other.config["regime"] != first.config["regime"] for other in others):
             raise ConfigError(f"--row is not given, and rows of study {study.name} differ in regime: {', '.join(runs)}")
         return first
     if options.row not in runs:
-        raise ConfigError(f"--row {options.row}: no such row{suffix(options.row, runs)}; rows: {', '.join(runs)}")
+        raise ConfigError(f"--row {options.row}: no such row{nearest_hint(options.row, runs)}; rows: {', '.join(runs)}")
     return runs[options.row]
 
 
-def draw_of(composed: Composed) -> "tuple[Source, Draw]":
+def data_and_split(composed: RunConfig) -> "tuple[ImageDataset, DataSplit]":
     """The data set of a run, and its split."""
     from trigan.config.build import build
-    from trigan.data.splits.draw import draw
+    from trigan.data.splits.make_split import make_split
 
     source = composed.load_data()
-    return source, draw(source, build({"regime": composed.config["regime"]}).regime, composed.trial)
+    return source, make_split(source, build({"regime": composed.config["regime"]}).regime, composed.trial)
 
 
-def split_of(composed: Composed) -> dict[str, Any]:
+def run_split_content(composed: RunConfig) -> dict[str, Any]:
     """What the split file of a run says.
 
     Raises:
         ConfigError: the run takes its split from a file already.
     """
     from trigan.config.build import build
-    from trigan.data.splits.split_file import content
+    from trigan.data.splits.split_file import split_file_content
 
-    source, drawn = draw_of(composed)
-    if drawn.file is not None:
-        raise ConfigError("regime=frozen: the split of this run is a file already; copy that, or take another regime")
+    source, drawn = data_and_split(composed)
+    if drawn.split_file_digest is not None:
+        raise ConfigError(
+            "regime=from_file: the split of this run is a file already; copy that, or take another regime"
+        )
     paths = build({"data": composed.config["data"]}).data.paths()
-    return content(source, drawn, composed.config["regime"], paths)
+    return split_file_content(source, drawn, composed.config["regime"], paths)
 
 
 def _check(arguments: Sequence[str]) -> int:
@@ -121,16 +125,16 @@ def _check(arguments: Sequence[str]) -> int:
     parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
     options = parser.parse_intermixed_args(list(arguments))
     composed = Composer(options.config_dir).compose(options.overrides)
-    from trigan.data.splits.split_file import read
-    from trigan.data.splits.split_from_file import take
+    from trigan.data.splits.split_file import read_split_file
+    from trigan.data.splits.split_from_file import split_from_file
     from trigan.data.splits.splitter import PARTS
 
-    file = read(options.file)
+    file = read_split_file(options.file)
     source = composed.load_data()
-    facts = take(source, file, file.trial).facts
+    facts = split_from_file(source, file, file.trial).info
     for name in PARTS:
         part = getattr(facts, name)
         print(f"{name:10}  {part.size:6} images  {part.sha256}")
-    settings = f"regime=frozen regime.split={options.file} trial={file.trial}"
+    settings = f"regime=from_file regime.split={options.file} trial={file.trial}"
     print(f"{options.file}: fits {source.name}; a run takes it by {settings}")
     return 0

@@ -11,35 +11,35 @@ import numpy as np
 
 from trigan import PROTOCOL_VERSION, __version__
 from trigan.commands.arguments import Parser
-from trigan.commands.splits import draw_of
-from trigan.config.compose import Composed, Composer
+from trigan.commands.splits import data_and_split
+from trigan.config.compose import Composer, RunConfig
 from trigan.errors import ConfigError
 from trigan.interop.submission import Submission, read_submission
 from trigan.records.record import EXTERNAL, RECORD_NAME, SCHEMA_VERSION, Record, write_record
-from trigan.studies.plan import Plan
-from trigan.studies.study_file import StudyFile, find, read
-from trigan.tables.external_records import FOLDER, external_records, place_of
+from trigan.studies.plan import StudyPlan
+from trigan.studies.study_file import StudyFile, find_study, read_study
+from trigan.tables.external_records import EXTERNAL_FOLDER, external_records, submission_key
 
 if TYPE_CHECKING:
-    from trigan.data.splits.splitter import Draw
-    from trigan.data.types import Source
+    from trigan.data.splits.splitter import DataSplit
+    from trigan.data.types import ImageDataset
 
 
 def main(arguments: list[str]) -> int:
     """Check, score and keep one submission; the study's table shows it from then on."""
     options = _parser().parse_intermixed_args(arguments)
-    study = read(find(options.study), options.scale)
-    plan = Plan(Composer(options.config_dir), study, options.overrides)
+    study = read_study(find_study(options.study), options.scale)
+    plan = StudyPlan(Composer(options.config_dir), study, options.overrides)
     if plan.variant():
         raise ConfigError(f"{plan.variant()}: makes another table of study {study.name}; submit to the study as it is")
-    said = read_submission(options.about or options.file.with_suffix(".json"))
+    said = read_submission(options.metadata or options.file.with_suffix(".json"))
     column = study.column(options.column)
     _check_place(study, options.row, said)
     composed, source, drawn = _find_split(plan, study, column, said)
     _check_sight(said, drawn)
     label = {"study": study.name, "scale": study.scale, "row": options.row, "column": column}
     made, predictions = _record(options.file, said, label, composed, source, drawn)
-    folder = composed.paths.outputs / FOLDER / made["run"]
+    folder = composed.paths.outputs / EXTERNAL_FOLDER / made["run"]
     if (folder / RECORD_NAME).is_file():
         print(f"submitted already: {folder / RECORD_NAME}")
         return 0
@@ -67,7 +67,9 @@ def _parser() -> Parser:
     parser.add_argument("--row", required=True, metavar="NAME", help="the row's name, the same in all its trials")
     parser.add_argument("--column", metavar="NAME", help="the study's column (needed if it has several)")
     parser.add_argument("--scale", help="one of the study's scales (default: its first)")
-    parser.add_argument("--about", type=Path, metavar="FILE", help="what the method saw (default: beside FILE, .json)")
+    parser.add_argument(
+        "--metadata", type=Path, metavar="FILE", help="what the method saw (default: beside FILE, .json)"
+    )
     parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
     return parser
 
@@ -82,18 +84,21 @@ def _check_place(study: StudyFile, row: str, said: Submission) -> None:
         raise ConfigError(f"trial {said.trial} is not one of study {study.name}'s: {known}")
 
 
-def _find_split(plan: Plan, study: StudyFile, column: str, said: Submission) -> "tuple[Composed, Source, Draw]":
+def _find_split(
+    plan: StudyPlan, study: StudyFile, column: str, said: Submission
+) -> "tuple[RunConfig, ImageDataset, DataSplit]":
     """The study's own split that the submission names: the test set, the labels and the rest as its rows see them."""
-    from trigan.data.splits.split_file import content
-    from trigan.identity import canonical
+    from trigan.data.splits.split_file import split_file_content
+    from trigan.identity import canonical_json
 
     runs = {
-        canonical([run.config["data"], run.config["regime"]]): run for run in plan.runs(column, said.trial).values()
+        canonical_json([run.config["data"], run.config["regime"]]): run
+        for run in plan.runs(column, said.trial).values()
     }
     known = []
     for composed in runs.values():
-        source, drawn = draw_of(composed)
-        known.append(drawn.file or content(source, drawn, {}, None)["digest"])
+        source, drawn = data_and_split(composed)
+        known.append(drawn.split_file_digest or split_file_content(source, drawn, {}, None)["digest"])
         if known[-1] == said.split:
             return composed, source, drawn
     raise ConfigError(
@@ -102,19 +107,21 @@ def _find_split(plan: Plan, study: StudyFile, column: str, said: Submission) -> 
     )
 
 
-def _check_sight(said: Submission, drawn: "Draw") -> None:
+def _check_sight(said: Submission, drawn: "DataSplit") -> None:
     """What is said to be seen is in the split: all else is other data, X."""
-    sees, sizes = said.sees, {name: len(rows) for name, rows in drawn.parts.items()}
+    data_used, sizes = said.data_used, {name: len(rows) for name, rows in drawn.parts.items()}
     labels = sizes["labelled"] + sizes["validation"]
     images = labels + sizes["unlabelled"]
-    if sees["L"] + sees["V"] > labels:
-        raise ConfigError(f"sees: L + V is {sees['L'] + sees['V']}, and the split has {labels} labels; more would be X")
-    if sees["L"] + sees["V"] + sees["U"] > images:
-        raise ConfigError(f"sees: L + V + U is above the {images} training images of the split; more would be X")
+    if data_used["L"] + data_used["V"] > labels:
+        raise ConfigError(
+            f"data_used: L + V is {data_used['L'] + data_used['V']}, and the split has {labels} labels; more would be X"
+        )
+    if data_used["L"] + data_used["V"] + data_used["U"] > images:
+        raise ConfigError(f"data_used: L + V + U is above the {images} training images of the split; more would be X")
 
 
 def _record(
-    file: Path, said: Submission, label: dict[str, Any], composed: Composed, source: "Source", drawn: "Draw"
+    file: Path, said: Submission, label: dict[str, Any], composed: RunConfig, source: "ImageDataset", drawn: "DataSplit"
 ) -> tuple[Record, bytes]:
     """The record, and the predictions as a run keeps them."""
     import torch
@@ -133,15 +140,15 @@ def _record(
         "status": "finished",
         "protocol": PROTOCOL_VERSION,
         "rule": said.rule,
-        "sees": said.sees,
-        "labels": {"training": said.sees["L"], "selection": said.sees["V"]},
+        "data_used": said.data_used,
+        "labels": {"training": said.data_used["L"], "selection": said.data_used["V"]},
         "test": classification_metrics(scores, test.labels, spec.classes, found.probabilistic),
         "weights": {},
         "predictions": seal,
         "cost": {"flops": said.flops, "images": said.images},
-        "split": {**drawn.facts.as_dict(), "n_test": len(test), "file": said.split},
+        "split": {**drawn.info.as_dict(), "n_test": len(test), "file": said.split},
         "stages": [],
-        "stamps": sorted({*drawn.facts.stamps, EXTERNAL}),
+        "stamps": sorted({*drawn.info.stamps, EXTERNAL}),
         "notes": {},
         "data": {"fingerprint": source.fingerprint, "classes": list(source.class_names), "spec": asdict(spec)},
     }
@@ -151,7 +158,7 @@ def _record(
         "schema_version": SCHEMA_VERSION,
         "run": run,
         "config": {EXTERNAL: about, **{key: composed.config[key] for key in ("data", "regime")}, **repeat},
-        "labels": {**{key: str(composed.choices[key]) for key in ("data", "regime")}, **groups, **repeat},
+        "tags": {**{key: str(composed.choices[key]) for key in ("data", "regime")}, **groups, **repeat},
         "result": result,
         "provenance": _provenance(file),
     }
@@ -174,7 +181,7 @@ def _provenance(file: Path) -> dict[str, Any]:
 def _refuse_second(outputs: Path, made: Record) -> None:
     """One value a place: a second one would be averaged with the first, or chosen from."""
     for path, record in external_records(outputs):
-        if place_of(record) == place_of(made):
+        if submission_key(record) == submission_key(made):
             raise ConfigError(
                 f"{path.parent} has other predictions for this row, column, trial and seed already; "
                 "remove that folder first, or give another seed if it is another training"

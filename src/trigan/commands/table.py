@@ -12,61 +12,61 @@ from trigan.atomic import write_bytes
 from trigan.commands.arguments import Parser
 from trigan.errors import ConfigError
 from trigan.records.record import RECORD_NAME
-from trigan.studies.job_cache import Shelf, look, named, nothing_finished, plan_of
-from trigan.studies.jobs import Cell, Jobs
-from trigan.studies.study_file import StudyFile, find, read
-from trigan.studies.study_table import FORMATS, print_terminal, rendered, study_table
+from trigan.studies.job_cache import JobCache, load_jobs, make_plan, no_finished_runs, with_variant_name
+from trigan.studies.jobs import StudyJob, StudyJobs
+from trigan.studies.study_file import StudyFile, find_study, read_study
+from trigan.studies.study_table import FORMATS, print_table, render_table, study_table
 from trigan.tables.cell import METRICS
 
 
 def main(arguments: list[str]) -> int:
     """Print the table, or write it to a file."""
     options = _parser().parse_intermixed_args(arguments)
-    study = read(find(options.name), options.scale)
-    shelf = Shelf.of(study, options.overrides, options.config_dir)
-    jobs = look(shelf, study, lambda: plan_of(study, options), finished=not options.source)
+    study = read_study(find_study(options.name), options.scale)
+    job_cache = JobCache.for_study(study, options.overrides, options.config_dir)
+    jobs = load_jobs(job_cache, study, lambda: make_plan(study, options), finished=not options.source)
     if jobs.debug:
         raise ConfigError("debug runs enter no table: take debug= away")
     with tempfile.TemporaryDirectory(prefix="trigan-") as folder:
         if options.source:
             jobs = _fetched(jobs, study, options, Path(folder))
-        reading = replace(study.reading, metric=options.metric or study.reading.metric)
-        table = study_table(replace(named(study, jobs), reading=reading), jobs.cells, jobs.outputs)
-        done = sum(cell.done for cell in jobs.cells)
+        analysis = replace(study.analysis, metric=options.metric or study.analysis.metric)
+        table = study_table(replace(with_variant_name(study, jobs), analysis=analysis), jobs.runnable, jobs.outputs)
+        done = sum(cell.done for cell in jobs.runnable)
     where = f" in W&B's {options.source}" if options.source else ""
     if not any(cell.records for cell in table.cells.values()):
-        raise nothing_finished(study, where.strip() or f"under {jobs.runs}")
+        raise no_finished_runs(study, where.strip() or f"under {jobs.runs}")
     if done < len(jobs):
         print(
             f"{done} of {len(jobs)} jobs have a record{where}; `trigan study {options.name}` runs the rest",
             file=sys.stderr,
         )
     if options.output:
-        write_bytes(options.output, rendered(table, options.format).encode())
+        write_bytes(options.output, render_table(table, options.format).encode())
         print(f"written: {options.output}", file=sys.stderr)
     elif options.format == "terminal":
-        print_terminal(table)
+        print_table(table)
     else:
-        print(rendered(table, options.format), end="")
+        print(render_table(table, options.format), end="")
     return 0
 
 
-def _fetched(jobs: Jobs, study: StudyFile, options: argparse.Namespace, folder: Path) -> Jobs:
+def _fetched(jobs: StudyJobs, study: StudyFile, options: argparse.Namespace, folder: Path) -> StudyJobs:
     """The jobs with their records from a W&B project, where a run's id is its hash, in ``folder``."""
     from trigan.tracking.wandb_fetch import fetch_records
     from trigan.tracking.wandb_tracking import public_api
 
     api = public_api()
 
-    def here(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    def here(cells: Sequence[StudyJob]) -> tuple[StudyJob, ...]:
         fetch_records(api, options.source, [cell.hash for cell in cells], folder, RECORD_NAME)
-        return tuple(replace(cell, record=folder / "runs" / cell.hash / RECORD_NAME) for cell in cells)
+        return tuple(replace(cell, record_path=folder / "runs" / cell.hash / RECORD_NAME) for cell in cells)
 
-    jobs = replace(jobs, cells=here([cell for cell in jobs.cells if not cell.row.match]), waiting=())
+    jobs = replace(jobs, runnable=here([cell for cell in jobs.runnable if not cell.row.match]), waiting=())
     if not any(row.match for row in study.rows):
         return jobs
-    later = plan_of(study, options).with_matched(jobs)
-    return replace(later, cells=jobs.cells + here([cell for cell in later.cells if cell.row.match]))
+    later = make_plan(study, options).with_matched(jobs)
+    return replace(later, runnable=jobs.runnable + here([cell for cell in later.runnable if cell.row.match]))
 
 
 def _source(text: str) -> str:

@@ -6,10 +6,10 @@ from pathlib import Path
 from trigan.atomic import write_bytes
 from trigan.commands.arguments import Parser
 from trigan.errors import ConfigError
-from trigan.studies.job_cache import Shelf, look, named, nothing_finished, plan_of
-from trigan.studies.jobs import Cell
-from trigan.studies.study_file import StudyFile, find, read
-from trigan.studies.study_table import rendered, study_table
+from trigan.studies.job_cache import JobCache, load_jobs, make_plan, no_finished_runs, with_variant_name
+from trigan.studies.jobs import StudyJob
+from trigan.studies.study_file import StudyFile, find_study, read_study
+from trigan.studies.study_table import render_table, study_table
 from trigan.tables.table import Table
 from trigan.tracking.curve_files import MetricsFile
 from trigan.tracking.wandb_report import ReportText, save_report
@@ -21,18 +21,18 @@ _SAVED = "report"
 def main(arguments: list[str]) -> int:
     """Save the report, or what is new in it, and print its address."""
     options = _parser().parse_intermixed_args(arguments)
-    study = read(find(options.name), options.scale)
-    shelf = Shelf.of(study, options.overrides, options.config_dir)
-    jobs = look(shelf, study, lambda: plan_of(study, options), finished=True)
+    study = read_study(find_study(options.name), options.scale)
+    job_cache = JobCache.for_study(study, options.overrides, options.config_dir)
+    jobs = load_jobs(job_cache, study, lambda: make_plan(study, options), finished=True)
     if jobs.debug:
         raise ConfigError("debug runs enter no table, and so no report; leave debug=... out")
-    done = [cell for cell in jobs.cells if cell.done]
+    done = [cell for cell in jobs.runnable if cell.done]
     if not done:
-        raise nothing_finished(study, f"under {jobs.runs}")
+        raise no_finished_runs(study, f"under {jobs.runs}")
     from trigan.tracking.wandb_tracking import public_api
 
     entity = options.entity or str(public_api().default_entity)
-    study = named(study, jobs)
+    study = with_variant_name(study, jobs)
     text = _text(study, study_table(study, done, jobs.outputs), done)
     saved = jobs.folder(study) / "wandb" / _SAVED
     key = f"{entity}/{options.project}"
@@ -43,23 +43,23 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _text(study: StudyFile, table: Table, done: Sequence[Cell]) -> ReportText:
+def _text(study: StudyFile, table: Table, done: Sequence[StudyJob]) -> ReportText:
     about = study.about
     words = {
         "Question": about.question,
-        "What came out": rendered(table, "md"),
+        "What came out": render_table(table, "md"),
         "Command": f"`{about.command}`" if about.command else "",
         "Cost": about.cost,
         "Expected": about.expected,
     }
     paragraphs = {heading: text for heading, text in words.items() if text}
-    metric = f"final/test/{study.reading.metric}"
+    metric = f"final/test/{study.analysis.metric}"
     return ReportText(study.title, about.claim, paragraphs, study.name, metric, _curves(done))
 
 
-def _curves(done: Sequence[Cell]) -> list[str]:
+def _curves(done: Sequence[StudyJob]) -> list[str]:
     """The losses that any of the runs has drawn."""
-    files = (cell.record.parent / "metrics.jsonl" for cell in done)
+    files = (cell.record_path.parent / "metrics.jsonl" for cell in done)
     keys = {key for file in files for row in MetricsFile.read(file) for key in row}
     return sorted(key for key in keys if key.endswith("loss"))
 

@@ -1,4 +1,4 @@
-"""``trigan wandb-sweep SPACE``: a search space as a W&B sweep, whose agents run `trigan run --sealed` anywhere."""
+"""``trigan wandb-sweep SPACE``: a search space as a W&B sweep; its agents run `trigan run --validation-only`."""
 
 import math
 import shlex
@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from trigan.atomic import write_bytes
-from trigan.commands.arguments import Parser, at_least_one
+from trigan.commands.arguments import Parser, positive_int
 from trigan.errors import ConfigError
-from trigan.search.metric import METRICS, Metric, metric
-from trigan.search.space import Dimension, find
+from trigan.search.metric import VALIDATION_METRICS, ValidationMetric, parse_metric
+from trigan.search.space import Dimension, find_space
 
 #: Values of a range that a grid takes beside its default.
 _STEPS = 4
@@ -26,11 +26,11 @@ def main(arguments: list[str]) -> int:
     if len(names) != 1:
         raise ConfigError(f"{' '.join(names) or 'SPACE is missing'}: one space is one sweep; settings are key=value")
     settings = [word for word in options.words if "=" in word]
-    space, chosen = find(names[0], options.config_dir), metric(options.metric)
+    space, chosen = find_space(names[0], options.config_dir), parse_metric(options.metric)
     from trigan.config.compose import Composer
-    from trigan.search.target import targets
+    from trigan.search.strategy_search import strategy_searches
 
-    (target,) = targets(Composer(options.config_dir), [space], settings, chosen)
+    (target,) = strategy_searches(Composer(options.config_dir), [space], settings, chosen)
     logger = target.composer.compose([*space.strategy, *settings]).config["logger"]
     if not str(logger.get("_target_", "")).endswith(".WandbTracking"):
         raise ConfigError("logger: the runs of a sweep tell W&B how they did; take logger=wandb, or trigan search")
@@ -43,8 +43,8 @@ def main(arguments: list[str]) -> int:
         "method": options.method,
         "metric": sweep_metric(chosen),
         **({"run_cap": options.trials} if options.trials else {}),
-        "parameters": {dotted(one): parameter(one, options.method == "grid") for one in space.dimensions},
-        "command": command([*extra, *space.strategy, *settings]),
+        "parameters": {parameter_name(one): sweep_parameter(one, options.method == "grid") for one in space.dimensions},
+        "command": agent_command([*extra, *space.strategy, *settings]),
     }
     path = target.folder / "sweep.yaml"
     write_bytes(path, yaml.safe_dump(spec, sort_keys=False).encode())
@@ -52,22 +52,22 @@ def main(arguments: list[str]) -> int:
     return _register(spec, path)
 
 
-def sweep_metric(chosen: Metric) -> dict[str, str]:
-    """What the sweep goes by, under the key that a sealed run's summary has for it."""
+def sweep_metric(chosen: ValidationMetric) -> dict[str, str]:
+    """What the sweep goes by, under the key that a validation-only run's summary has for it."""
     return {"name": f"final/validation/{chosen.name}", "goal": chosen.direction}
 
 
-def command(words: Sequence[str]) -> list[str]:
-    """What an agent runs: sealed, so that no test score of settings that were only tried is ever seen."""
-    return ["${env}", "${program}", "run", "--sealed", *words, "${args_no_hyphens}"]
+def agent_command(words: Sequence[str]) -> list[str]:
+    """What an agent runs: validation-only, so that no test score of settings that were only tried is ever seen."""
+    return ["${env}", "${program}", "run", "--validation-only", *words, "${args_no_hyphens}"]
 
 
-def dotted(one: Dimension) -> str:
+def parameter_name(one: Dimension) -> str:
     """The parameter's name: dots in place of the slashes of an inner group, which `trigan run` takes alike."""
     return one.key.replace("/", ".")
 
 
-def parameter(one: Dimension, grid: bool) -> dict[str, Any]:
+def sweep_parameter(one: Dimension, grid: bool) -> dict[str, Any]:
     """A dimension as W&B has it: flat, never nested; a grid has values alone, and so has what W&B cannot draw."""
     if one.kind == "choice":
         # an agent writes None as `None`, which Hydra reads as a text
@@ -91,9 +91,9 @@ def _spread(one: Dimension) -> list[Any]:
 
 
 def _register(spec: dict[str, Any], path: Path) -> int:
-    from trigan.tracking.wandb_sweeps import register
+    from trigan.tracking.wandb_sweeps import register_sweep
 
-    place = register(spec)
+    place = register_sweep(spec)
     if place is not None:
         print(f"on every machine that is to take part: wandb agent {place}")
         return 0
@@ -113,7 +113,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("words", nargs="*", metavar="SPACE", help="a space of conf/search, and settings for all runs")
     parser.add_argument("--method", choices=("bayes", "random", "grid"), default="bayes")
-    parser.add_argument("--metric", default="accuracy", help=f"a validation score: {', '.join(METRICS)}")
-    parser.add_argument("--trials", type=at_least_one, metavar="N", help="runs after which the sweep ends")
+    parser.add_argument("--metric", default="accuracy", help=f"a validation score: {', '.join(VALIDATION_METRICS)}")
+    parser.add_argument("--trials", type=positive_int, metavar="N", help="runs after which the sweep ends")
     parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own, and search/NAME.yaml")
     return parser

@@ -11,12 +11,12 @@ from typing import Any
 
 from hydra._internal.utils import _locate
 
-from trigan.config.suggest import suffix
+from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 
-ALLOWED = ("trigan", "torch.nn", "torch.optim", "pytorch_lightning", "torchmetrics")
+ALLOWED_MODULES = ("trigan", "torch.nn", "torch.optim", "pytorch_lightning", "torchmetrics")
 #: Rooms of our own that start processes or write files, and that no config builds anything from.
-CLOSED = (
+FORBIDDEN_MODULES = (
     "trigan.commands",
     "trigan.config",
     "trigan.execution",
@@ -33,7 +33,7 @@ CLOSED = (
     "trigan.atomic_folder",
 )
 #: Where plain functions may be named; elsewhere only classes (other functions read files, write them, unpickle).
-FUNCTIONS = ("trigan.losses", "trigan.networks", "trigan.training.objectives", "torch.nn")
+FUNCTION_MODULES = ("trigan.losses", "trigan.networks", "trigan.training.objectives", "torch.nn")
 
 
 def targets(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -50,7 +50,7 @@ def targets(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
         yield from targets(item, f"{key}.{name}" if key else str(name))
 
 
-def check_names(config: dict[str, Any], own: Sequence[str] = ()) -> None:
+def check_targets(config: dict[str, Any], own: Sequence[str] = ()) -> None:
     """Refuse, without importing anything, every ``_target_`` in ``config`` that lies outside the allow-list.
 
     Args:
@@ -61,14 +61,14 @@ def check_names(config: dict[str, Any], own: Sequence[str] = ()) -> None:
         if (
             not isinstance(name, str)
             or not _plain(name)
-            or not _inside(name, (*ALLOWED, *own))
-            or _inside(name, CLOSED)
+            or not _inside(name, (*ALLOWED_MODULES, *own))
+            or _inside(name, FORBIDDEN_MODULES)
         ):
             raise _refusal(key, name, own)
 
 
-def resolve(key: str, name: str, own: Sequence[str] = ()) -> Any:
-    """The class or function that ``name`` stands for; ``name`` has passed :func:`check_names`.
+def import_target(key: str, name: str, own: Sequence[str] = ()) -> Any:
+    """The class or function that ``name`` stands for; ``name`` has passed :func:`check_targets`.
 
     A path can lead out of an allowed module (``trigan.rng.hashlib.new``), so the found object's own module is
     checked too.
@@ -83,8 +83,8 @@ def resolve(key: str, name: str, own: Sequence[str] = ()) -> Any:
     plain_function = inspect.isfunction(found) and "." not in found.__qualname__
     if not isinstance(home, str) or not (inspect.isclass(found) or plain_function):
         raise ConfigError(f"{key}._target_={name}: expected a class or a function")
-    allowed = (*ALLOWED, *own) if inspect.isclass(found) else (*FUNCTIONS, *own)
-    if not _inside(home, allowed) or _inside(home, CLOSED):
+    allowed = (*ALLOWED_MODULES, *own) if inspect.isclass(found) else (*FUNCTION_MODULES, *own)
+    if not _inside(home, allowed) or _inside(home, FORBIDDEN_MODULES):
         raise _refusal(key, name, own)
     return found
 
@@ -94,7 +94,7 @@ def _nearest(name: str) -> str:
     home = name.rpartition(".")[0]
     known = vars(sys.modules[home]) if home in sys.modules else {}
     own = [word for word, one in known.items() if _inside(str(getattr(one, "__module__", "")), [home])]
-    return suffix(name, [f"{home}.{word}" for word in own])
+    return nearest_hint(name, [f"{home}.{word}" for word in own])
 
 
 def _plain(name: str) -> bool:
@@ -106,7 +106,7 @@ def _inside(name: str, modules: Iterable[str]) -> bool:
 
 
 def _refusal(key: str, name: object, own: Sequence[str]) -> ConfigError:
-    allowed = ", ".join(f"{module}.*" for module in (*ALLOWED, *own))
+    allowed = ", ".join(f"{module}.*" for module in (*ALLOWED_MODULES, *own))
     return ConfigError(
         f"{key}._target_={name}: not on the allow-list ({allowed}); "
         "name a module of your own with 'runtime.allow=[module]'"

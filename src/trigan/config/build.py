@@ -10,8 +10,8 @@ from hydra.utils import instantiate
 
 from trigan.config.allow_list import targets
 from trigan.config.override_rules import first_line
-from trigan.config.pretraining_data import renamed, sources_alone
-from trigan.config.settings import EXTERNAL
+from trigan.config.pretraining_data import unwrap_pretraining_source, with_pretraining_keys
+from trigan.config.settings import PRETRAINING_DATA_KEY
 from trigan.errors import ConfigError, TriganError
 
 
@@ -29,7 +29,7 @@ def build(config: dict[str, Any], known: dict[str, Any] | None = None) -> Built:
     Raises:
         ConfigError: one line with the config key, when an object refuses its arguments.
     """
-    config = sources_alone(config)
+    config = unwrap_pretraining_source(config)
     known = {} if known is None else known
     built = {}
     for key, node in config.items():
@@ -58,7 +58,11 @@ def _one_line(key: str, node: Any, error: InstantiationException) -> ConfigError
         cause = deeper
     if not isinstance(cause, TriganError):
         return ConfigError(f"{'.'.join([key, *path])}: {type(cause).__name__}: {first_line(cause)}")
-    said = renamed(first_line(cause)) if ".".join([key, *path]).startswith(EXTERNAL) else first_line(cause)
+    said = (
+        with_pretraining_keys(first_line(cause))
+        if ".".join([key, *path]).startswith(PRETRAINING_DATA_KEY)
+        else first_line(cause)
+    )
     return ConfigError(_prefixed([key, *path], _inner_node(node, path), said))
 
 

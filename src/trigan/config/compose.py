@@ -22,14 +22,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from trigan.config import locations, override_rules, pretraining_data, schema
-from trigan.config.allow_list import check_names
+from trigan.config.allow_list import check_targets
 from trigan.config.build import Built, build
 from trigan.config.run_hash import run_hash
-from trigan.config.settings import EXTERNAL, Debug, Needs, Paths, Runtime
-from trigan.config.unused_settings import idle
+from trigan.config.settings import PRETRAINING_DATA_KEY, Debug, Paths, Resources, Runtime
+from trigan.config.unused_settings import find_unused_settings
 from trigan.errors import ConfigError
 
-CONFIG = "config"
+CONFIG_NAME = "config"
 #: Folders beside the groups that no run chooses from: Hydra's own, and the spaces of `trigan search`.
 _NO_GROUPS = ("hydra", "search")
 #: Choices whose config a composer keeps: those of a study's rows and columns, mostly.
@@ -37,20 +37,20 @@ _KEPT = 128
 
 
 @dataclass(frozen=True)
-class Composed:
+class RunConfig:
     """A run, wholly described: nothing changes it after composition.
 
     Attributes:
         config: plain and resolved.
         choices: chosen option by group.
         overrides: what the user wrote.
-        idle: what the user set and the chosen strategy doesn't read.
+        unused: what the user set and the chosen strategy doesn't read.
     """
 
     config: dict[str, Any] = field(repr=False)
     choices: dict[str, str | None]
     overrides: tuple[str, ...]
-    idle: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
     def build(self) -> Built:
         """The objects that the config describes, built anew.
@@ -65,7 +65,7 @@ class Composed:
         return run_hash(self.config, fingerprint, protocol, pretraining_data.fingerprint(self.config, self.paths.cache))
 
     def load_data(self) -> Any:
-        """The data set (`trigan.data.types.Source`), from the cache where it has been read before."""
+        """The data set (`trigan.data.types.ImageDataset`), from the cache where it has been read before."""
         return build({"data": self.config["data"]}).data.load(self.paths.cache)
 
     def load_external(self) -> Any:
@@ -91,10 +91,10 @@ class Composed:
         return Runtime(**{**node, "allow": tuple(node["allow"])})
 
     @property
-    def needs(self) -> Needs:
+    def resources(self) -> Resources:
         """What the run computes on."""
         trainer = self.config["trainer"]
-        return Needs(int(trainer["devices"]), trainer.get("accelerator") == "gpu", self.runtime.threads)
+        return Resources(int(trainer["devices"]), trainer.get("accelerator") == "gpu", self.runtime.threads)
 
     @property
     def debug(self) -> Debug | None:
@@ -106,19 +106,19 @@ class Composer:
     """Composes runs over trigan's ``conf/`` and, after it, the user's own folder of groups.
 
     Args:
-        extra: the user's folder (``--config-dir``).
+        config_dir: the user's folder (``--config-dir``).
         conf: the folder that holds ``config.yaml``; trigan's own by default.
-        here: whether the runs are for this machine, so that it must have the devices.
+        check_devices: whether the runs are for this machine, so that it must have the devices.
     """
 
-    def __init__(self, extra: Path | None = None, conf: Path | None = None, here: bool = True) -> None:
-        self._here = here
+    def __init__(self, config_dir: Path | None = None, conf: Path | None = None, check_devices: bool = True) -> None:
+        self._check_devices = check_devices
         version.setbase("1.3")
         search = create_config_search_path(str((conf or locations.conf()).absolute()))
-        if extra is not None:
-            if not extra.is_dir():
-                raise ConfigError(f"--config-dir {extra}: no such folder")
-            own = SearchPathElement("command-line", f"file://{extra.absolute()}")
+        if config_dir is not None:
+            if not config_dir.is_dir():
+                raise ConfigError(f"--config-dir {config_dir}: no such folder")
+            own = SearchPathElement("command-line", f"file://{config_dir.absolute()}")
             search.get_path().insert(-1, own)  # the last one is Hydra's own, for structured configs
         self.loader = ConfigLoaderImpl(config_search_path=search)
         self.hydra = Hydra(task_name="trigan", config_loader=self.loader)
@@ -135,7 +135,7 @@ class Composer:
 
     def _slashed(self, argument: str) -> str:
         key, equals, value = argument.partition("=")
-        if key == EXTERNAL and equals:
+        if key == PRETRAINING_DATA_KEY and equals:
             return f"data@{argument}"
         group = key.replace(".", "/")
         known = "." in key and equals and group in self.groups
@@ -158,7 +158,7 @@ class Composer:
     def _options(self, group: str, kind: ObjectType) -> list[str]:
         return sorted(set(self.loader.repository.get_group_options(group, kind)))
 
-    def compose(self, arguments: Sequence[str]) -> Composed:
+    def compose(self, arguments: Sequence[str]) -> RunConfig:
         """Check, compose, resolve, type-check and build once (the objects check their ranges and each other).
 
         Raises:
@@ -169,14 +169,16 @@ class Composer:
         config, choices = resolve(cfg), chosen(cfg)
         own = config["runtime"]["allow"] if isinstance(config.get("runtime"), dict) else []
         _check_own_modules(own, overrides)
-        check_names(config, own)
+        check_targets(config, own)
         schema.check(config, unresolved(self.base(overrides)), own)
         built = build(config, self._built)
-        if self._here and "trainer" in vars(built):
-            built.trainer.check_here()
+        if self._check_devices and "trainer" in vars(built):
+            built.trainer.check_available()
         given = [override.key_or_group for override in overrides]
-        unread = getattr(vars(built).get("strategy"), "unread", ())
-        composed = Composed(config, choices, tuple(arguments), tuple(idle(unresolved(cfg), given, unread)))
+        unused_settings = getattr(vars(built).get("strategy"), "unused_settings", ())
+        composed = RunConfig(
+            config, choices, tuple(arguments), tuple(find_unused_settings(unresolved(cfg), given, unused_settings))
+        )
         _ = composed.paths, composed.runtime, composed.debug  # they check themselves, as every built object does
         return composed
 
@@ -224,7 +226,7 @@ class Composer:
 
     def _load(self, choices: list[str]) -> DictConfig:
         try:
-            return self.loader.load_configuration(CONFIG, choices, run_mode=RunMode.RUN)
+            return self.loader.load_configuration(CONFIG_NAME, choices, run_mode=RunMode.RUN)
         except (HydraException, OmegaConfBaseException) as error:
             unused = re.match(r"Could not override '(.+?)'.\s*(No match in the defaults list|Did you mean)", str(error))
             if unused:
@@ -233,9 +235,9 @@ class Composer:
             raise ConfigError(_lines(error)) from error
 
 
-def compose(arguments: Sequence[str], extra: Path | None = None, conf: Path | None = None) -> Composed:
+def compose(arguments: Sequence[str], config_dir: Path | None = None, conf: Path | None = None) -> RunConfig:
     """One run; see :class:`Composer`."""
-    return Composer(extra, conf).compose(arguments)
+    return Composer(config_dir, conf).compose(arguments)
 
 
 def chosen(cfg: DictConfig) -> dict[str, str | None]:

@@ -16,7 +16,7 @@ options:
   --timeout MINUTES      with -m: end a run that takes longer
   --retry                with -m: run again what failed in an earlier call, too
   --force                compute again what is finished
-  --sealed               end with the validation scores: the test set stays shut (what trials of a search do)
+  --validation-only      end with the validation scores and never open the test set (as the trials of a search do)
   --settings FILE        settings from a file, e.g. a search's best.yaml, below those that are written here
   --config-dir DIR       a folder with groups of your own, e.g. DIR/architecture/mine.yaml
   --traceback            show Python's traceback of an error
@@ -33,7 +33,7 @@ examples:
 """
 
 #: Shown with their defaults where the composed config has them.
-COMMON = (
+COMMON_SETTINGS = (
     ("trial", "which draw of split and labels"),
     ("seed", "weights, order and noise; the trial's number by default"),
     ("data.root", "where the images lie"),
@@ -78,7 +78,7 @@ def run_help(composer: Composer) -> str:
 def _common(plain: dict[str, Any]) -> list[str]:
     config, missing = OmegaConf.create(plain), object()
     rows = []
-    for key, text in COMMON:
+    for key, text in COMMON_SETTINGS:
         value = OmegaConf.select(OmegaConf.create(plain), key, default=missing) if key != "seed" else "${trial}"
         if value is not missing and OmegaConf.select(config, key.rpartition(".")[0] or key, default=None) is not None:
             rows.append((f"{key}={show(value)}", text))

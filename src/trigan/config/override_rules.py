@@ -7,8 +7,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
-from trigan.config.settings import EXTERNAL
-from trigan.config.suggest import suffix
+from trigan.config.settings import PRETRAINING_DATA_KEY
+from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 
 _QUOTES = "quote values with spaces, commas or brackets, within the shell's quotes: \"data.root='my images'\""
@@ -58,7 +58,7 @@ def check_choice(group: str, choice: Any, options: Sequence[str]) -> None:
     if isinstance(choice, list):
         raise ConfigError(f"{group}={','.join(map(str, choice))}: one choice is needed; several runs: -m {group}=A,B")
     if choice is not None and str(choice) not in options:
-        near = suffix(str(choice), options) or "; choices of your own are found with --config-dir FOLDER"
+        near = nearest_hint(str(choice), options) or "; choices of your own are found with --config-dir FOLDER"
         raise ConfigError(f"{group}={choice}: no such choice; choices: {', '.join(options)}{near}")
 
 
@@ -84,13 +84,17 @@ def check_keys(overrides: Iterable[Override], known: Iterable[str], groups: Mapp
 
 
 def _mend(key: str, names: set[str], groups: Mapping[str, Sequence[str]]) -> str:
-    place = EXTERNAL.rpartition(".")[0]
-    if key.startswith(f"{EXTERNAL}.") and place in names and not any(n.startswith(f"{EXTERNAL}.") for n in names):
-        return f" while {EXTERNAL} is null; choices of {EXTERNAL}: {', '.join(groups['data'])}"
+    place = PRETRAINING_DATA_KEY.rpartition(".")[0]
+    if (
+        key.startswith(f"{PRETRAINING_DATA_KEY}.")
+        and place in names
+        and not any(n.startswith(f"{PRETRAINING_DATA_KEY}.") for n in names)
+    ):
+        return f" while {PRETRAINING_DATA_KEY} is null; choices of {PRETRAINING_DATA_KEY}: {', '.join(groups['data'])}"
     head, dot, _ = key.partition(".")
     if dot and head in groups and not any(name.startswith(f"{head}.") for name in names):
         return f" while {head} is null; choices of {head}: {', '.join(groups[head])}"
-    return suffix(key, names | set(groups))
+    return nearest_hint(key, names | set(groups))
 
 
 def _is_added(override: Override) -> bool:

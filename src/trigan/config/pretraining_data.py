@@ -9,13 +9,13 @@ from typing import Any
 
 from hydra.utils import instantiate
 
-from trigan.config.settings import EXTERNAL
+from trigan.config.settings import PRETRAINING_DATA_KEY
 from trigan.errors import TriganError
 
-_PARTS = EXTERNAL.split(".")
+_PARTS = PRETRAINING_DATA_KEY.split(".")
 
 
-def node_of(config: Mapping[str, Any]) -> dict[str, Any] | None:
+def pretraining_node(config: Mapping[str, Any]) -> dict[str, Any] | None:
     """The data choice of a plain config, or None if there is none."""
     node: Any = config
     for part in _PARTS:
@@ -23,9 +23,9 @@ def node_of(config: Mapping[str, Any]) -> dict[str, Any] | None:
     return node if isinstance(node, dict) and "source" in node else None
 
 
-def sources_alone(config: dict[str, Any]) -> dict[str, Any]:
+def unwrap_pretraining_source(config: dict[str, Any]) -> dict[str, Any]:
     """The config with the choice's source in its place; beside it stand only settings that the source refers to."""
-    node = node_of(config)
+    node = pretraining_node(config)
     return config if node is None else _with(config, _PARTS, node["source"])
 
 
@@ -35,23 +35,23 @@ def _with(node: dict[str, Any], path: list[str], value: Any) -> dict[str, Any]:
 
 
 def load(config: Mapping[str, Any], cache: Path) -> Any:
-    """The data set (`trigan.data.types.Source`) of the choice, from the cache where it has been read before, or None.
+    """The data set (`trigan.data.types.ImageDataset`) of the choice, cached where it was read before, or None.
 
     Raises:
         TriganError: as its source does, with the settings' names as they are here.
     """
-    node = node_of(config)
+    node = pretraining_node(config)
     if node is None:
         return None
     try:
         return instantiate(node["source"], _convert_="all").load(cache)
     except TriganError as error:
-        raise type(error)(renamed(str(error))) from error
+        raise type(error)(with_pretraining_keys(str(error))) from error
 
 
 def fingerprint(config: Mapping[str, Any], cache: Path) -> str | None:
     """The fingerprint of the choice's data set, each read once in a process; None if there is none."""
-    node = node_of(config)
+    node = pretraining_node(config)
     return None if node is None else _fingerprint(json.dumps(node, sort_keys=True), cache)
 
 
@@ -63,6 +63,6 @@ def _fingerprint(node: str, cache: Path) -> str:
     return str(load(config, cache).fingerprint)
 
 
-def renamed(text: str) -> str:
+def with_pretraining_keys(text: str) -> str:
     """What a source says of its settings, ``data.root`` and the like, in terms of this place."""
-    return re.sub(r"(?<![\w./])data(?=[.=])", EXTERNAL, text)
+    return re.sub(r"(?<![\w./])data(?=[.=])", PRETRAINING_DATA_KEY, text)

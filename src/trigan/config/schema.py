@@ -8,21 +8,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from trigan.config.allow_list import resolve, targets
-from trigan.config.pretraining_data import sources_alone
+from trigan.config.allow_list import import_target, targets
+from trigan.config.pretraining_data import unwrap_pretraining_source
 from trigan.config.settings import TOP_LEVEL, AtLeast
-from trigan.config.suggest import suffix
+from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 
 #: Hydra's own words inside a ``_target_`` node.
-RESERVED = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
+HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
 
 
 def check(config: dict[str, Any], defaults: dict[str, Any], own: Sequence[str] = ()) -> None:
     """Refuse a config with an unknown argument, a missing one, or a value of the wrong type.
 
     Args:
-        config: plain and resolved; its targets have passed :func:`trigan.config.allow_list.check_names`.
+        config: plain and resolved; its targets have passed :func:`trigan.config.allow_list.check_targets`.
         defaults: the same choices without the user's values, unresolved: a plain leaf keeps the type of its default.
         own: modules that the user named in ``runtime.allow``.
     """
@@ -30,9 +30,9 @@ def check(config: dict[str, Any], defaults: dict[str, Any], own: Sequence[str] =
     for key, hint in TOP_LEVEL.items():
         if key in config:
             _check_value(key, config[key], hint)
-    config = sources_alone(config)
+    config = unwrap_pretraining_source(config)
     for key, node in targets(config):
-        _check_target(key, node, resolve(key, node["_target_"], own))
+        _check_target(key, node, import_target(key, node["_target_"], own))
     _check_plain("", config, defaults)
 
 
@@ -54,13 +54,13 @@ def _check_target(key: str, node: dict[str, Any], target: Callable[..., Any]) ->
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     named = {n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
     for name, value in node.items():
-        if name in RESERVED:
+        if name in HYDRA_KEYS:
             continue
         full = f"{key}.{name}"
         if name in named:
             _check_value(full, value, hints.get(name, Any))
         elif not open_ended:
-            raise ConfigError(f"{full}: {node['_target_']} has no such argument{suffix(name, named)}")
+            raise ConfigError(f"{full}: {node['_target_']} has no such argument{nearest_hint(name, named)}")
     if not node.get("_partial_") and "_args_" not in node:
         for name in sorted(named - node.keys()):
             if parameters[name].default is inspect.Parameter.empty:
@@ -112,7 +112,7 @@ def _check_fields(key: str, value: dict[str, Any], kind: Any) -> None:
     hints = get_type_hints(kind, include_extras=True)
     for name, item in value.items():
         if name not in hints:
-            raise ConfigError(f"{key}.{name}: no such setting{suffix(name, hints)}")
+            raise ConfigError(f"{key}.{name}: no such setting{nearest_hint(name, hints)}")
         _check_value(f"{key}.{name}", item, hints[name])
 
 
@@ -198,5 +198,5 @@ def show(value: Any) -> str:
 def _wrong(key: str, value: Any, hint: Any) -> ConfigError:
     near = ""
     if get_origin(hint) is Literal and isinstance(value, str):
-        near = suffix(value, [str(option) for option in get_args(hint)])
+        near = nearest_hint(value, [str(option) for option in get_args(hint)])
     return ConfigError(f"{key}={show(value)}: expected {expected(hint)}{near}")

@@ -14,8 +14,8 @@ class AtLeast:
     low: int
 
 
-Natural = Annotated[int, AtLeast(0)]
-Positive = Annotated[int, AtLeast(1)]
+NonNegativeInt = Annotated[int, AtLeast(0)]
+PositiveInt = Annotated[int, AtLeast(1)]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Paths:
 class Runtime:
     """How the process runs; no part of a run's identity. ``threads``: of torch; ``allow``: the user's own modules."""
 
-    threads: Positive = 1
+    threads: PositiveInt = 1
     allow: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -45,20 +45,20 @@ class Runtime:
 class Debug:
     """A run that is cut short and kept apart; ``max_steps`` caps every stage."""
 
-    max_steps: Positive | None = None
+    max_steps: PositiveInt | None = None
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TuningInfo:
     """How labels chose a run's settings: by which search, with how many trials, on how many validation labels."""
 
     search: str | None = None
-    trials: Natural = 0
-    labels: Natural = 0
+    trials: NonNegativeInt = 0
+    labels: NonNegativeInt = 0
 
 
 @dataclass(frozen=True)
-class Needs:
+class Resources:
     """What a job computes on: so many processes of so many threads, each on a GPU of its own or on the CPU."""
 
     processes: int = 1
@@ -72,11 +72,11 @@ class Needs:
 
 #: The top-level keys of a config that are no group, with their types.
 TOP_LEVEL: dict[str, object] = {
-    "trial": Natural,
-    "seed": Natural,
+    "trial": NonNegativeInt,
+    "seed": NonNegativeInt,
     "study": str | None,
     "row": str | None,
-    "tuned": Tuned,
+    "tuned": TuningInfo,
     "paths": Paths,
     "runtime": Runtime,
     "debug": Debug | None,
@@ -84,6 +84,6 @@ TOP_LEVEL: dict[str, object] = {
 
 #: Top-level keys that only observe: what they say cannot change a result, so they are no part of a run's identity; but
 #: ``tuned`` is, where a search is named in it.
-OBSERVERS = ("paths", "runtime", "logger", "callbacks", "study", "row", "tuned")
+UNHASHED_KEYS = ("paths", "runtime", "logger", "callbacks", "study", "row", "tuned")
 #: Where a data choice stands in for another data set that a strategy trains on: the key takes choices as `data` does.
-EXTERNAL = "strategy.pretrain.data"
+PRETRAINING_DATA_KEY = "strategy.pretrain.data"

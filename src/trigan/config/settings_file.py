@@ -6,11 +6,11 @@ from typing import Any
 
 import yaml
 
-from trigan.atomic import explained
+from trigan.atomic import wrap_os_errors
 from trigan.errors import ConfigError
 
 
-def under(path: Path, given: Sequence[str]) -> list[str]:
+def merge_settings(path: Path, given: Sequence[str]) -> list[str]:
     """The settings of the file and, on top of them, ``given``: what is given there replaces what the file says.
 
     Raises:
@@ -24,7 +24,7 @@ def read(path: Path) -> list[str]:
     """The settings of the file, each as it is written on a command line."""
     if not path.is_file():
         raise ConfigError(f"--settings {path}: no such file; `trigan search` leaves one, best.yaml")
-    with explained(path, "read"):
+    with wrap_os_errors(path, "read"):
         text = path.read_text(errors="replace")
     try:
         content = yaml.safe_load(text)
@@ -36,7 +36,7 @@ def read(path: Path) -> list[str]:
     return words
 
 
-def written(words: Sequence[str], about: Mapping[str, Any], heading: str) -> bytes:
+def settings_yaml(words: Sequence[str], about: Mapping[str, Any], heading: str) -> bytes:
     """Such a file: ``about`` says where the settings come from, ``heading`` stands above them as a comment."""
     lines = "".join(f"# {line}\n" for line in heading.splitlines())
     return (lines + yaml.safe_dump({"settings": list(words), "about": dict(about)}, sort_keys=False)).encode()

@@ -24,7 +24,7 @@ def nearest(word: str, options: Iterable[str]) -> str | None:
     return by_tail[tail[0]] if tail else None
 
 
-def suffix(word: str, options: Iterable[str]) -> str:
+def nearest_hint(word: str, options: Iterable[str]) -> str:
     """``"; nearest: X"``, or nothing when no option is close."""
     found = nearest(word, options)
     return f"; nearest: {found}" if found else ""

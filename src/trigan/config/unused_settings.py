@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 #: Where such settings lie: groups that strategies take what they need from.
-SHARED = (
+SHARED_GROUPS = (
     "architecture",
     "loss",
     "optimizer",
@@ -19,31 +19,37 @@ SHARED = (
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 
 
-def idle(config: dict[str, Any], given: Iterable[str], unread: Iterable[str] = ()) -> list[str]:
+def find_unused_settings(
+    config: dict[str, Any], given: Iterable[str], unused_settings: Iterable[str] = ()
+) -> list[str]:
     """Those of the keys in ``given`` that have no effect.
 
     Args:
         config: plain values with interpolations as they stand.
         given: dotted keys, or names of groups, that the user wrote.
-        unread: settings of the strategy itself that it does not read as it is set, by their names below ``strategy``.
+        unused_settings: settings of the strategy itself that it does not read as it is set, by their names below ``strategy``.
     """
-    own = {f"strategy.{name}" for name in unread}
+    own = {f"strategy.{name}" for name in unused_settings}
     read = _reached(config, _without(config.get("strategy"), "strategy", own), set())
     return [key for key in given if _is_idle(key, read, own)]
 
 
-def _is_idle(key: str, read: set[str], unread: set[str]) -> bool:
-    if any(_within(key, place) for place in unread):
+def _is_idle(key: str, read: set[str], unused_settings: set[str]) -> bool:
+    if any(_within(key, place) for place in unused_settings):
         return True
-    shared = any(_within(key, place) for place in SHARED)
+    shared = any(_within(key, place) for place in SHARED_GROUPS)
     return shared and not any(_within(key, other) or _within(other, key) for other in read)
 
 
-def _without(node: Any, key: str, unread: set[str]) -> Any:
+def _without(node: Any, key: str, unused_settings: set[str]) -> Any:
     if not isinstance(node, dict):
         return node
     below = {name: f"{key}.{name}" for name in node}
-    return {name: _without(item, below[name], unread) for name, item in node.items() if below[name] not in unread}
+    return {
+        name: _without(item, below[name], unused_settings)
+        for name, item in node.items()
+        if below[name] not in unused_settings
+    }
 
 
 def _within(key: str, place: str) -> bool:

@@ -35,7 +35,7 @@ class NoAugmentation:
 
 @component("augmentation/classic@1")
 @dataclass(frozen=True)
-class Classic:
+class ClassicAugmentation:
     """Affine, then crop and flip, then cutout, then noise; a strength of 0 leaves its part out.
 
     Attributes:
@@ -79,7 +79,7 @@ class Classic:
 
 @component("augmentation/strong@1")
 @dataclass(frozen=True)
-class Strong:
+class StrongAugmentation:
     """The stronger view of FixMatch's kind (Sohn et al. 2020, arXiv 2001.07685): the classic one, turned up.
 
     Its strengths come on top of the classic ones, so what a data set forbids there (flips, shifts) stays forbidden.
@@ -93,7 +93,7 @@ class Strong:
         brightness: a shift uniform in +-brightness, in units of [-1, 1].
     """
 
-    classic: Classic
+    classic: ClassicAugmentation
     rotate: float = 15.0
     scale: float = 0.15
     cutout: float = 0.4

@@ -8,22 +8,22 @@ from typing import Literal
 import numpy as np
 import torch
 
-from trigan.data.sources.assemble import Census
+from trigan.data.sources.assemble import ItemDecoder
 from trigan.data.sources.image_source import ImageSource
-from trigan.data.splits.hash_order import duplicate_leaders
-from trigan.data.types import Source
+from trigan.data.splits.hash_order import find_first_copies
+from trigan.data.types import ImageDataset
 from trigan.errors import TriganError
 
 Level = Literal["ok", "warning", "error"]
 
 #: A class with fewer training labels than this is called tiny.
-TINY = 10
+MIN_IMAGES_PER_CLASS = 10
 #: So many examples are named in a line.
 _SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Finding:
+class DataFinding:
     """One line of a report."""
 
     level: Level
@@ -31,7 +31,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Report:
+class DataReport:
     """Everything that was found.
 
     Attributes:
@@ -44,7 +44,7 @@ class Report:
     """
 
     name: str
-    findings: tuple[Finding, ...]
+    findings: tuple[DataFinding, ...]
     class_counts: dict[str, dict[str, int]]
     unlabelled: int
     unreadable: tuple[str, ...]
@@ -67,24 +67,30 @@ class Report:
         return [f"{self.name}, fingerprint {self.fingerprint or 'unknown'}", *counts, *more, *marks, *self.unreadable]
 
 
-def check(source: ImageSource) -> Report:
+def check_data(source: ImageSource) -> DataReport:
     """Decode every image anew and look at labels, classes, values, sizes and duplicates.
 
     What stops a run (an unreadable image, a single class, mixed sizes) is a finding here; nothing is raised for it.
     """
-    census = Census(tolerant=True)
+    decoder = ItemDecoder(tolerant=True)
     try:
-        loaded = source.read(census)
+        loaded = source.read(decoder)
         name = loaded.name
     except TriganError as error:
-        found = (Finding("error", str(error)), *_files(census), *_sizes(census))
-        return Report(type(source).__name__, found, {}, 0, tuple(census.unreadable), None)
-    findings = (*_files(census), *_sizes(census), *_classes(loaded), *_values(loaded, census), *_copies(loaded, census))
+        found = (DataFinding("error", str(error)), *_files(decoder), *_sizes(decoder))
+        return DataReport(type(source).__name__, found, {}, 0, tuple(decoder.unreadable), None)
+    findings = (
+        *_files(decoder),
+        *_sizes(decoder),
+        *_classes(loaded),
+        *_values(loaded, decoder),
+        *_copies(loaded, decoder),
+    )
     unlabelled = int((loaded.labels < 0).sum())
-    return Report(name, findings, _counts(loaded), unlabelled, tuple(census.unreadable), loaded.fingerprint)
+    return DataReport(name, findings, _counts(loaded), unlabelled, tuple(decoder.unreadable), loaded.fingerprint)
 
 
-def _counts(source: Source) -> dict[str, dict[str, int]]:
+def _counts(source: ImageDataset) -> dict[str, dict[str, int]]:
     test = (
         source.official_test if source.official_test is not None else torch.zeros_like(source.labels, dtype=torch.bool)
     )
@@ -96,73 +102,79 @@ def _counts(source: Source) -> dict[str, dict[str, int]]:
     }
 
 
-def _per_class(source: Source, rows: torch.Tensor) -> list[int]:
+def _per_class(source: ImageDataset, rows: torch.Tensor) -> list[int]:
     return torch.bincount(source.labels[rows], minlength=len(source.class_names)).tolist()
 
 
-def _files(census: Census) -> Iterator[Finding]:
-    if census.unreadable:
-        yield Finding("error", f"{len(census.unreadable)} images cannot be used; repair or remove them (listed below)")
-    elif census.sizes:
-        yield Finding("ok", f"all {sum(census.sizes.values())} images can be read")
+def _files(decoder: ItemDecoder) -> Iterator[DataFinding]:
+    if decoder.unreadable:
+        yield DataFinding(
+            "error", f"{len(decoder.unreadable)} images cannot be used; repair or remove them (listed below)"
+        )
+    elif decoder.sizes:
+        yield DataFinding("ok", f"all {sum(decoder.sizes.values())} images can be read")
 
 
-def _sizes(census: Census) -> Iterator[Finding]:
-    common = ", ".join(f"{width}x{height}: {n}" for (width, height), n in census.sizes.most_common(5))
-    if len(census.sizes) > 1:
-        yield Finding("warning", f"{len(census.sizes)} image sizes ({common}); data.image_size= brings them to one")
-    elif census.sizes:
-        yield Finding("ok", f"one image size ({common})")
-    if any(width != height for width, height in census.sizes):
-        yield Finding("warning", "images that are not square lose the ends of their longer side")
+def _sizes(decoder: ItemDecoder) -> Iterator[DataFinding]:
+    common = ", ".join(f"{width}x{height}: {n}" for (width, height), n in decoder.sizes.most_common(5))
+    if len(decoder.sizes) > 1:
+        yield DataFinding(
+            "warning", f"{len(decoder.sizes)} image sizes ({common}); data.image_size= brings them to one"
+        )
+    elif decoder.sizes:
+        yield DataFinding("ok", f"one image size ({common})")
+    if any(width != height for width, height in decoder.sizes):
+        yield DataFinding("warning", "images that are not square lose the ends of their longer side")
 
 
-def _classes(source: Source) -> Iterator[Finding]:
+def _classes(source: ImageDataset) -> Iterator[DataFinding]:
     for part, counts in _counts(source).items():
         empty = [name for name, n in counts.items() if n == 0]
         single = [name for name, n in counts.items() if n == 1]
-        tiny = [f"{name} ({n})" for name, n in counts.items() if 1 < n < TINY]
+        tiny = [f"{name} ({n})" for name, n in counts.items() if 1 < n < MIN_IMAGES_PER_CLASS]
         if len(counts) - len(empty) < 2:
-            yield Finding("error", f"{part}: only one label occurs; two classes or more are needed")
+            yield DataFinding("error", f"{part}: only one label occurs; two classes or more are needed")
         elif empty:
-            yield Finding("error" if part == "train" else "warning", f"{part}: no image of {_some(empty)}")
+            yield DataFinding("error" if part == "train" else "warning", f"{part}: no image of {_some(empty)}")
         if single:
             mend = "it cannot train and be tested" if source.official_test is None else "that is very little"
-            yield Finding("warning", f"{part}: a single image of {_some(single)}; {mend}")
+            yield DataFinding("warning", f"{part}: a single image of {_some(single)}; {mend}")
         if tiny:
-            yield Finding("warning", f"{part}: fewer than {TINY} images of {_some(tiny)}")
+            yield DataFinding("warning", f"{part}: fewer than {MIN_IMAGES_PER_CLASS} images of {_some(tiny)}")
         if not (empty or single or tiny):
-            yield Finding("ok", f"{part}: {min(counts.values())} to {max(counts.values())} images in each class")
+            yield DataFinding("ok", f"{part}: {min(counts.values())} to {max(counts.values())} images in each class")
     if source.official_test is None:
-        yield Finding("ok", "no official test set: each trial draws its own, 30 % of each class")
+        yield DataFinding("ok", "no official test set: each trial draws its own, 30 % of each class")
 
 
-def _values(source: Source, census: Census) -> Iterator[Finding]:
+def _values(source: ImageDataset, decoder: ItemDecoder) -> Iterator[DataFinding]:
     flat = source.images.flatten(1)
     low, high = flat.amin(1), flat.amax(1)
     constant = torch.nonzero(low == high).flatten().tolist()
     black = [row for row in constant if int(high[row]) == 0]
     if black:
-        yield Finding("warning", f"{len(black)} images are all black: {_some([census.wheres[row] for row in black])}")
+        yield DataFinding(
+            "warning", f"{len(black)} images are all black: {_some([decoder.locations[row] for row in black])}"
+        )
     if len(constant) > len(black):
-        rest = [census.wheres[row] for row in constant if int(high[row]) != 0]
-        yield Finding("warning", f"{len(rest)} images are of one colour: {_some(rest)}")
+        rest = [decoder.locations[row] for row in constant if int(high[row]) != 0]
+        yield DataFinding("warning", f"{len(rest)} images are of one colour: {_some(rest)}")
     least, most = int(low.min()), int(high.max())
     narrow = most - least < 64
     hint = "; that is a small part of 0..255" if narrow else ""
-    yield Finding("warning" if narrow else "ok", f"values lie in {least}..{most}{hint}")
+    yield DataFinding("warning" if narrow else "ok", f"values lie in {least}..{most}{hint}")
 
 
-def _copies(source: Source, census: Census) -> Iterator[Finding]:
-    leaders = duplicate_leaders(source.images)
-    repeats = np.flatnonzero(leaders != np.arange(len(leaders)))
+def _copies(source: ImageDataset, decoder: ItemDecoder) -> Iterator[DataFinding]:
+    first_copies = find_first_copies(source.images)
+    repeats = np.flatnonzero(first_copies != np.arange(len(first_copies)))
     if not len(repeats):
-        yield Finding("ok", "no image occurs twice")
+        yield DataFinding("ok", "no image occurs twice")
         return
     groups: dict[int, list[int]] = defaultdict(list)
     for row in repeats.tolist():
-        groups[int(leaders[row])].append(row)
-    test = source.official_test.tolist() if source.official_test is not None else [False] * len(leaders)
+        groups[int(first_copies[row])].append(row)
+    test = source.official_test.tolist() if source.official_test is not None else [False] * len(first_copies)
     kinds: Counter[str] = Counter()
     clashes = []
     for first, others in groups.items():
@@ -172,14 +184,14 @@ def _copies(source: Source, census: Census) -> Iterator[Finding]:
         known = {int(source.labels[row]) for row in rows} - {-1}
         if len(known) > 1:
             names = " and ".join(source.class_names[k] for k in sorted(known))
-            clashes.append(f"{census.wheres[first]} = {census.wheres[others[0]]} ({names})")
+            clashes.append(f"{decoder.locations[first]} = {decoder.locations[others[0]]} ({names})")
     if kinds["train"] or kinds["test"]:
         inside = f"{kinds['train']} among the training images, {kinds['test']} among the test images"
-        yield Finding("warning", f"pictures that occur more than once: {inside}; copies stay in one part")
+        yield DataFinding("warning", f"pictures that occur more than once: {inside}; copies stay in one part")
     if kinds["across"]:
-        yield Finding("warning", f"{kinds['across']} pictures stand in training and test; training drops them")
+        yield DataFinding("warning", f"{kinds['across']} pictures stand in training and test; training drops them")
     if clashes:
-        yield Finding("warning", f"{len(clashes)} pictures have more than one label: {_some(clashes)}")
+        yield DataFinding("warning", f"{len(clashes)} pictures have more than one label: {_some(clashes)}")
 
 
 def _some(names: list[str]) -> str:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from trigan.data.stream import to_float
-from trigan.rng import generator
+from trigan.rng import torch_generator
 
 #: How many images a forward pass takes when nothing is trained.
 EVALUATION_BATCH = 256
@@ -47,9 +47,9 @@ def image_batches(images: Tensor, device: torch.device, dtype: torch.dtype) -> I
         yield to_float(portion.to(device)).to(dtype)
 
 
-def sample_of(images: Tensor, count: int, seed: int) -> Tensor:
+def random_subset(images: Tensor, count: int, seed: int) -> Tensor:
     """At most ``count`` of the images, chosen by the seed, in their order."""
     if len(images) <= count:
         return images
-    order = torch.randperm(len(images), generator=generator(seed, "sample"))
+    order = torch.randperm(len(images), generator=torch_generator(seed, "sample"))
     return images[order[:count].sort().values]

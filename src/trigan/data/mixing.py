@@ -29,17 +29,17 @@ class Mix(Protocol):
 class MixUp:
     """lam x_i + (1 - lam) x_j, lam ~ Beta(alpha, alpha): Zhang et al. 2018 (arXiv 1710.09412).
 
-    ``lam`` is drawn for each row, where the authors' code draws it for each batch. ``chance``: of a row to be mixed.
+    ``lam`` is drawn for each row, where the authors' code draws it for each batch. ``probability``: of mixing.
     """
 
     alpha: float = 1.0
-    chance: float = 1.0
+    probability: float = 1.0
 
     def __post_init__(self) -> None:
-        _require(self.alpha, self.chance)
+        _require(self.alpha, self.probability)
 
     def __call__(self, images: Tensor, partners: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        share = shares(draws, self.alpha, self.chance).to(images)
+        share = mixing_coefficients(draws, self.alpha, self.probability).to(images)
         own = share[:, None, None, None]
         return own * images + (1.0 - own) * partners, share
 
@@ -50,24 +50,24 @@ class CutMix:
     """A rectangle of the image is the partner's: Yun et al. 2019 (arXiv 1905.04899), eq. 1 and 2.
 
     Its sides are sqrt(1 - lam) of the image's, lam ~ Beta(alpha, alpha), its centre is uniform over the image, and what
-    sticks out is cut off. The share is that of the pixels left over. ``chance``: of a row to be mixed.
+    sticks out is cut off. The share is that of the pixels left over. ``probability``: of a row to be mixed.
     """
 
     alpha: float = 1.0
-    chance: float = 0.5
+    probability: float = 0.5
 
     def __post_init__(self) -> None:
-        _require(self.alpha, self.chance)
+        _require(self.alpha, self.probability)
 
     def __call__(self, images: Tensor, partners: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        lam = shares(draws, self.alpha, self.chance).to(images.device)
-        hole = box(lam, draws.uniform("mix/centre", 2).double(), images.shape[-1])
+        lam = mixing_coefficients(draws, self.alpha, self.probability).to(images.device)
+        hole = cutmix_mask(lam, draws.uniform("mix/centre", 2).double(), images.shape[-1])
         share = 1.0 - hole.to(images.dtype).mean((1, 2))
         return torch.where(hole[:, None], partners, images), share
 
 
-def shares(draws: Draws, alpha: float, chance: float) -> Tensor:
-    """lam ~ Beta(alpha, alpha) with probability ``chance``, else 1: float64 (N,) on the CPU.
+def mixing_coefficients(draws: Draws, alpha: float, probability: float) -> Tensor:
+    """lam ~ Beta(alpha, alpha) with that ``probability``, else 1: float64 (N,) on the CPU.
 
     By the inverse of the distribution function, so that a row takes one uniform number, whatever the rows beside it; on
     the CPU, so that every device mixes alike.
@@ -75,10 +75,10 @@ def shares(draws: Draws, alpha: float, chance: float) -> Tensor:
     here = replace(draws, device=torch.device("cpu"))
     uniform = here.uniform("mix/share").double()
     lam = torch.from_numpy(betaincinv(alpha, alpha, uniform.numpy()))
-    return torch.where(here.uniform("mix/chance").double() < chance, lam, torch.ones_like(lam))
+    return torch.where(here.uniform("mix/chance").double() < probability, lam, torch.ones_like(lam))
 
 
-def box(lam: Tensor, centre: Tensor, size: int) -> Tensor:
+def cutmix_mask(lam: Tensor, centre: Tensor, size: int) -> Tensor:
     """Bool (N, size, size): squares of side round(size sqrt(1 - lam)) about centres (N, 2) in [0, 1), cut at edges."""
     side = (size * (1.0 - lam).sqrt()).round().long()[:, None]
     first = (centre * size).long() - side // 2
@@ -87,8 +87,8 @@ def box(lam: Tensor, centre: Tensor, size: int) -> Tensor:
     return inside[:, 0, :, None] & inside[:, 1, None, :]
 
 
-def _require(alpha: float, chance: float) -> None:
+def _require(alpha: float, probability: float) -> None:
     if not 0.0 < alpha < float("inf"):
         raise ConfigError(f"mix.alpha={alpha}: must be above 0")
-    if not 0.0 <= chance <= 1.0:
-        raise ConfigError(f"mix.chance={chance}: must lie in 0..1")
+    if not 0.0 <= probability <= 1.0:
+        raise ConfigError(f"mix.probability={probability}: must lie in 0..1")

@@ -10,9 +10,9 @@ import numpy as np
 from trigan.errors import DataError
 
 #: How far the probabilities of an image may be from 1 in sum: rounded or half-precision numbers are.
-TOLERANCE = 1e-3
+SUM_TOLERANCE = 1e-3
 #: A probability counts as this at least, so that a certain mistake has a finite likelihood (as scikit-learn clips).
-LEAST = 2.0**-52
+MIN_PROBABILITY = 2.0**-52
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,11 +106,11 @@ def _log_probabilities(path: Path, values: np.ndarray, test: np.ndarray, classes
         )
     wide = values.astype(np.float64)
     sums = wide.sum(axis=1)
-    bad = ~np.isfinite(wide).all(axis=1) | (wide < 0).any(axis=1) | ~(np.abs(sums - 1) <= TOLERANCE)
+    bad = ~np.isfinite(wide).all(axis=1) | (wide < 0).any(axis=1) | ~(np.abs(sums - 1) <= SUM_TOLERANCE)
     if bad.any():
         row = int(bad.argmax())
         raise DataError(
             f"{path}: the probabilities of {int(bad.sum())} images are not finite, 0 or more and 1 in sum; "
             f"image {test[row]} has the sum {sums[row]:.6g}"
         )
-    return np.log(np.maximum(wide / sums[:, None], LEAST))
+    return np.log(np.maximum(wide / sums[:, None], MIN_PROBABILITY))

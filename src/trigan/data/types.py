@@ -10,7 +10,7 @@ from trigan.data.sources.fingerprint import digests_of, fingerprint_of
 from trigan.errors import DataError
 
 #: Sides of the square images that the networks are built for.
-SMALLEST, LARGEST = 8, 128
+MIN_IMAGE_SIZE, MAX_IMAGE_SIZE = 8, 128
 
 
 @component("data/spec@1")
@@ -24,7 +24,7 @@ class DataSpec:
 
 
 @dataclass(frozen=True, eq=False)
-class Labelled:
+class LabelledImages:
     """Images uint8 (N, C, S, S) and their labels int64 (N,) in 0..K-1."""
 
     images: Tensor
@@ -35,7 +35,7 @@ class Labelled:
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class ImageDataset:
     """A data set as it was read: nothing is split, hidden or drawn yet.
 
     Attributes:
@@ -63,9 +63,10 @@ class Source:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] not in (1, 3):
             raise DataError(f"{self.name}: images must be uint8 (N, 1 or 3, S, S), not {_what(self.images)}")
         height, width = self.images.shape[2:]
-        if height != width or not SMALLEST <= height <= LARGEST:
+        if height != width or not MIN_IMAGE_SIZE <= height <= MAX_IMAGE_SIZE:
             raise DataError(
-                f"{self.name}: images are {width}x{height}, but squares of {SMALLEST} to {LARGEST} pixels are needed; "
+                f"{self.name}: images are {width}x{height}, but squares of "
+                f"{MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE} pixels are needed; "
                 f"set data.image_size=32 (or another size in that range)"
             )
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
@@ -84,7 +85,9 @@ class Source:
         return DataSpec(self.images.shape[1], self.images.shape[2], len(self.class_names))
 
     @classmethod
-    def of(cls, name: str, images: Tensor, labels: Tensor, official_test: Tensor | None = None) -> "Source":
+    def from_tensors(
+        cls, name: str, images: Tensor, labels: Tensor, official_test: Tensor | None = None
+    ) -> "ImageDataset":
         """A source from tensors in memory; classes are named by their numbers."""
         digests = digests_of(images)
         classes = int(labels.max()) + 1 if len(labels) else 0
@@ -107,8 +110,8 @@ class TrainingView:
     """
 
     spec: DataSpec
-    labelled: Labelled
-    validation: Labelled | None
+    labelled: LabelledImages
+    validation: LabelledImages | None
     unlabelled: Tensor
     order: Tensor
     external: Tensor | None = None

@@ -8,13 +8,13 @@ from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 #: Guo et al. 2017 (arXiv 1706.04599) use 15 bins.
-BINS = 15
+CALIBRATION_BINS = 15
 #: The temperature is sought between 1/LIMIT and LIMIT times the mean lead of the best score over the second.
 LIMIT = 100.0
 
 
 @dataclass(frozen=True)
-class Reliability:
+class ReliabilityDiagram:
     """Per bin of confidence: how many predictions, their mean confidence and accuracy (None in an empty bin)."""
 
     counts: tuple[int, ...]
@@ -32,7 +32,7 @@ class Reliability:
         return math.fsum(gaps) / sum(self.counts)
 
 
-def reliability(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> Reliability:
+def reliability(probabilities: Tensor, labels: Tensor, bins: int = CALIBRATION_BINS) -> ReliabilityDiagram:
     """Reliability diagram of the top prediction: ``bins`` equal-width bins (lo, hi] of [0, 1] (Guo et al. 2017).
 
     Args:
@@ -50,11 +50,11 @@ def reliability(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> Reli
         tuple(total / count if count else None for total, count in zip(values, counts.tolist(), strict=True))
         for values in sums
     ]
-    return Reliability(tuple(counts.tolist()), means[0], means[1])
+    return ReliabilityDiagram(tuple(counts.tolist()), means[0], means[1])
 
 
-def expected_calibration_error(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> float:
-    """ECE of probabilities (N, K) against labels (N,); see :class:`Reliability`."""
+def expected_calibration_error(probabilities: Tensor, labels: Tensor, bins: int = CALIBRATION_BINS) -> float:
+    """ECE of probabilities (N, K) against labels (N,); see :class:`ReliabilityDiagram`."""
     return reliability(probabilities, labels, bins).ece
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from trigan.errors import ConfigError
-from trigan.execution.backends import LOCAL, Choice
-from trigan.execution.job import Ended, Job
+from trigan.execution.engines import LOCAL, EngineChoice
+from trigan.execution.job import Job, JobResult
 from trigan.records import failure
 from trigan.records.failure import Failure
 
@@ -19,14 +19,14 @@ _NAMED = 5
 
 
 class Engine(Protocol):
-    """What runs jobs: processes of this machine (`trigan.execution.workers.Crew`), or a cluster."""
+    """What runs jobs: processes of this machine (`trigan.execution.local_engine.LocalEngine`), or a cluster."""
 
-    def run(self, jobs: Sequence[Job], logs: Path) -> list[Ended]:
+    def run(self, jobs: Sequence[Job], logs: Path) -> list[JobResult]:
         """Run all jobs, one log each, and give how they ended, in their order."""
 
 
 @dataclass(frozen=True)
-class Summary:
+class BatchSummary:
     """What became of the jobs.
 
     Attributes:
@@ -36,11 +36,11 @@ class Summary:
     """
 
     found: int = 0
-    ended: tuple[Ended, ...] = ()
+    ended: tuple[JobResult, ...] = ()
     left_out: tuple[tuple[Job, Failure], ...] = ()
 
-    def __add__(self, other: "Summary") -> "Summary":
-        return Summary(self.found + other.found, self.ended + other.ended, self.left_out + other.left_out)
+    def __add__(self, other: "BatchSummary") -> "BatchSummary":
+        return BatchSummary(self.found + other.found, self.ended + other.ended, self.left_out + other.left_out)
 
     @property
     def code(self) -> int:
@@ -63,7 +63,7 @@ class Summary:
         return f"{total} jobs: {', '.join(part for part in parts if part)}"
 
 
-def run_batch(engine: Engine, jobs: Sequence[Job], logs: Path, retry: bool, force: bool = False) -> Summary:
+def run_batch(engine: Engine, jobs: Sequence[Job], logs: Path, retry: bool, force: bool = False) -> BatchSummary:
     """Run the jobs that have no record, and name on standard error those that fail.
 
     Args:
@@ -71,17 +71,17 @@ def run_batch(engine: Engine, jobs: Sequence[Job], logs: Path, retry: bool, forc
         retry: run again what failed before.
         force: run everything.
     """
-    unique = list({job.place or job.name: job for job in jobs}.values())
+    unique = list({job.directory or job.name: job for job in jobs}.values())
     to_do, left_out = [], []
     for job in unique:
         if not force and job.finished:
             continue
-        mark = failure.find(job.place) if job.place else None
+        mark = failure.read(job.directory) if job.directory else None
         if mark is not None and not (retry or force):
             left_out.append((job, mark))
             continue
-        if mark is not None and job.place:
-            failure.forget(job.place)  # from now on it is missing, should this call be killed before it runs
+        if mark is not None and job.directory:
+            failure.remove(job.directory)  # from now on it is missing, should this call be killed before it runs
         to_do.append(job)
     if left_out:
         print(f"left out, having failed before (--retry runs them again): {_names(left_out)}", file=sys.stderr)
@@ -89,7 +89,7 @@ def run_batch(engine: Engine, jobs: Sequence[Job], logs: Path, retry: bool, forc
     for one in ended:
         if not one.ok:
             print(f"{one.outcome}: {one.job.name} ({one.reason}); log: {one.log}", file=sys.stderr)
-    return Summary(len(unique) - len(to_do) - len(left_out), tuple(ended), tuple(left_out))
+    return BatchSummary(len(unique) - len(to_do) - len(left_out), tuple(ended), tuple(left_out))
 
 
 def _names(left_out: Sequence[tuple[Job, Failure]]) -> str:
@@ -98,7 +98,7 @@ def _names(left_out: Sequence[tuple[Job, Failure]]) -> str:
     return f"{named}; and {more} more" if more > 0 else named
 
 
-def tell_stale(versions: Mapping[str, int], current: int | str) -> None:
+def warn_about_stale_records(versions: Mapping[str, int], current: int | str) -> None:
     """Name records that an older or newer trigan has left of these very jobs: they are not used."""
     if versions:
         said = ", ".join(f"{count} of version {version}" for version, count in sorted(versions.items()))
@@ -109,20 +109,20 @@ def tell_stale(versions: Mapping[str, int], current: int | str) -> None:
         )
 
 
-def engine(choice: Choice, workers: int | None, minutes: int | None) -> AbstractContextManager[Engine]:
+def engine(choice: EngineChoice, workers: int | None, minutes: int | None) -> AbstractContextManager[Engine]:
     """The engine, ready to run jobs inside the context.
 
     Raises:
         ConfigError: a setting that the engine doesn't have, or that its jobs would not bear.
     """
     if choice.name == LOCAL:
-        from trigan.execution.workers import Crew
+        from trigan.execution.local_engine import LocalEngine
 
-        return Crew(workers, minutes)
+        return LocalEngine(workers, minutes)
     if workers is not None:
         mend = {"ray": "+hydra.launcher.ray.init.num_cpus=N", "submitit_slurm": "hydra.launcher.array_parallelism=N"}
         limit = f"; it has {mend[choice.name]}" if choice.name in mend else ""
         raise ConfigError(f"--workers: how many jobs run at a time is up to {choice.name}{limit}")
-    from trigan.execution.cluster import Cluster
+    from trigan.execution.cluster import ClusterEngine
 
-    return nullcontext(Cluster(choice, minutes))
+    return nullcontext(ClusterEngine(choice, minutes))

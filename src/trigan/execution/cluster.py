@@ -23,28 +23,28 @@ from omegaconf.errors import OmegaConfBaseException
 
 from trigan.config import override_rules
 from trigan.errors import ConfigError, TriganError
-from trigan.execution.backends import Choice
-from trigan.execution.cluster_node import Task
-from trigan.execution.job import TIMED_OUT, Ended, Job, log_name
+from trigan.execution.cluster_node import ClusterTask
+from trigan.execution.engines import EngineChoice
+from trigan.execution.job import TIMED_OUT, Job, JobResult, log_name
 from trigan.records import failure
 
 _KEY = "hydra.launcher"
 #: Under a study's logs: the engine's own files, a folder for each submission.
-FOLDER = ".engine"
+ENGINE_FOLDER = ".engine"
 #: Jobs of one submission: Slurm's arrays end at MaxArraySize, which is 1001 unless the site says otherwise.
-MOST = 1000
+MAX_JOBS_PER_SUBMISSION = 1000
 #: How often Slurm may requeue a job that ran into its time limit; submitit's own default is never.
-REQUEUES = 100
+MAX_REQUEUES = 100
 
 
-class Cluster:
+class ClusterEngine:
     """An engine: submits jobs, waits for all of them, and reads from the disk what became of each.
 
     Args:
         minutes: that a job may take.
     """
 
-    def __init__(self, choice: Choice, minutes: int | None) -> None:
+    def __init__(self, choice: EngineChoice, minutes: int | None) -> None:
         self._choice, self._seconds = choice, minutes * 60.0 if minutes else None
         self._loader = ConfigLoaderImpl(config_search_path=create_config_search_path(None))
         self._check_settings()
@@ -56,7 +56,9 @@ class Cluster:
         for word in self._choice.settings:
             key = word.lstrip("+").partition("=")[0]
             if key not in known and not word.startswith("+"):
-                raise ConfigError(f"{key}: no such setting of {self._choice.name}{override_rules.suffix(key, known)}")
+                raise ConfigError(
+                    f"{key}: no such setting of {self._choice.name}{override_rules.nearest_hint(key, known)}"
+                )
         self._compose(self._choice.settings)
 
     def _compose(self, more: Sequence[str]) -> DictConfig:
@@ -68,7 +70,7 @@ class Cluster:
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(f"{self._choice.name}: {override_rules.first_line(error)}") from error
 
-    def run(self, jobs: Sequence[Job], logs: Path) -> list[Ended]:
+    def run(self, jobs: Sequence[Job], logs: Path) -> list[JobResult]:
         """Run all jobs, as `trigan.execution.pool.Pool.run` does.
 
         Raises:
@@ -77,15 +79,15 @@ class Cluster:
         """
         if not jobs:
             return []
-        ended: list[Ended] = []
-        for start in range(0, len(jobs), MOST):
-            ended += self._submit(jobs[start : start + MOST], logs)
+        ended: list[JobResult] = []
+        for start in range(0, len(jobs), MAX_JOBS_PER_SUBMISSION):
+            ended += self._submit(jobs[start : start + MAX_JOBS_PER_SUBMISSION], logs)
         return ended
 
-    def _submit(self, jobs: Sequence[Job], logs: Path) -> list[Ended]:
-        folder = logs / FOLDER / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    def _submit(self, jobs: Sequence[Job], logs: Path) -> list[JobResult]:
+        folder = logs / ENGINE_FOLDER / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         config = self._compose([*self._choice.settings, *self._resources(jobs), f"hydra.sweep.dir='{folder}'"])
-        task = Task.of(jobs, logs, folder / "jobs.json", self._seconds)
+        task = ClusterTask.of(jobs, logs, folder / "jobs.json", self._seconds)
         context = HydraContext(config_loader=self._loader, callbacks=_callbacks(config))
         launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
         print(f"{self._choice.name}: {len(jobs)} jobs; the engine's own files: {folder}", file=sys.stderr)
@@ -110,9 +112,9 @@ class Cluster:
         Raises:
             ConfigError: the user has said something else.
         """
-        most = max(job.needs.processes for job in jobs)
-        cores = max(job.needs.cores for job in jobs)
-        gpus = most if any(job.needs.gpu for job in jobs) else 0
+        most = max(job.resources.processes for job in jobs)
+        cores = max(job.resources.cores for job in jobs)
+        gpus = most if any(job.resources.gpu for job in jobs) else 0
         given = OmegaConf.to_container(self._compose(self._choice.settings).hydra.launcher)
         assert isinstance(given, dict)
         if self._choice.name == "ray":
@@ -128,7 +130,7 @@ class Cluster:
         words += [f"{_KEY}.cpus_per_task={cores}"] if given["cpus_per_task"] is None else []
         said = [word.partition("=")[0] for word in self._choice.settings]
         if "max_num_timeout" in given and f"{_KEY}.max_num_timeout" not in said:
-            words.append(f"{_KEY}.max_num_timeout={REQUEUES}")
+            words.append(f"{_KEY}.max_num_timeout={MAX_REQUEUES}")
         return words
 
 
@@ -157,11 +159,11 @@ def _code(returned: Any) -> int | None:
         return None
 
 
-def _ended(job: Job, code: int | None, seconds: float, logs: Path) -> Ended:
+def _ended(job: Job, code: int | None, seconds: float, logs: Path) -> JobResult:
     """How a job ended, by its code or else by what it left; one that left nothing was lost, and is missing."""
     log = logs / log_name(job.name)
     if code is None:
-        mark = failure.find(job.place) if job.place else None
-        lost = TIMED_OUT if mark and mark.how == "timed out" else 1 if mark else -15
+        mark = failure.read(job.directory) if job.directory else None
+        lost = TIMED_OUT if mark and mark.reason == "timed out" else 1 if mark else -15
         code = 0 if job.finished else lost
-    return Ended(job, code, seconds, log, empty=not job.finished)
+    return JobResult(job, code, seconds, log, no_record=not job.finished)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trigan.atomic import explained, write_bytes
+from trigan.atomic import wrap_os_errors, write_bytes
 from trigan.execution.forkserver import die_with_parent
-from trigan.execution.job import TIMED_OUT, Ended, Job, log_name
+from trigan.execution.job import TIMED_OUT, Job, JobResult, log_name
 from trigan.execution.launchers import SINGLE_THREADED
 
 #: What a job's overrides are put behind.
@@ -25,11 +25,11 @@ COMMAND = (sys.executable, "-m", "trigan", "run")
 _POLL = 0.1
 #: Seconds between SIGTERM and SIGKILL, and seconds that a task stays after its job was ended from outside: the queue
 #: that sent the signal is about to end the task as well, and must find it unfinished, or it would not requeue it.
-GRACE, PATIENCE = 15.0, 60.0
+GRACE, REQUEUE_WAIT = 15.0, 60.0
 
 
 @dataclass(frozen=True)
-class Task:
+class ClusterTask:
     """The function that an engine calls: runs one of the jobs of a file and gives its exit code.
 
     A queue ends a task by an exception in its main thread (submitit's after SIGUSR2, Ray's after SIGTERM) or by killing
@@ -46,25 +46,27 @@ class Task:
     seconds: float | None = None
 
     @classmethod
-    def of(cls, jobs: Sequence[Job], logs: Path, file: Path, seconds: float | None) -> "Task":
+    def of(cls, jobs: Sequence[Job], logs: Path, file: Path, seconds: float | None) -> "ClusterTask":
         """Write the file, and give the task."""
-        listed = [{"name": j.name, "arguments": j.overrides, "place": str(j.place), "log": str(logs)} for j in jobs]
+        listed = [
+            {"name": j.name, "arguments": j.overrides, "directory": str(j.directory), "log": str(logs)} for j in jobs
+        ]
         write_bytes(file, json.dumps(listed).encode())
         return cls(file, Path.cwd(), seconds)
 
     def __call__(self, config: Any) -> int:
         told = json.loads(self.jobs.read_bytes())[int(config.job)]
-        job = Job(told["name"], tuple(told["arguments"]), Path(told["place"]))
+        job = Job(told["name"], tuple(told["arguments"]), Path(told["directory"]))
         logs = Path(told["log"])
-        with explained(logs):
+        with wrap_os_errors(logs):
             logs.mkdir(parents=True, exist_ok=True)
         ended = self._run(job, logs / log_name(job.name))
         ended.mark()
         if ended.outcome == "stopped" and "SLURM_JOB_ID" in os.environ:
-            time.sleep(PATIENCE)
+            time.sleep(REQUEUE_WAIT)
         return ended.code
 
-    def _run(self, job: Job, log: Path) -> Ended:
+    def _run(self, job: Job, log: Path) -> JobResult:
         started = time.monotonic()
         # Slurm's variables would have libraries take this process for one of several tasks
         environment = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
@@ -83,7 +85,7 @@ class Task:
             code = self._wait(process, started)
         finally:
             end_group(process, GRACE)
-        return Ended(job, code, time.monotonic() - started, log, empty=not job.finished)
+        return JobResult(job, code, time.monotonic() - started, log, no_record=not job.finished)
 
     def _wait(self, process: subprocess.Popen[bytes], started: float) -> int:
         while (code := process.poll()) is None:

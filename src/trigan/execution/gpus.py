@@ -9,7 +9,7 @@ from trigan.execution.job import Job
 VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 
-class Slots:
+class GpuSlots:
     """The GPUs of this machine and the jobs on them. Without GPUs every job gets what its environment says.
 
     Args:
@@ -21,7 +21,7 @@ class Slots:
 
     def workers(self, jobs: Sequence[Job]) -> int | None:
         """Jobs at once with no GPU shared; None where no job needs one."""
-        most = max((job.needs.processes for job in jobs if job.needs.gpu), default=0)
+        most = max((job.resources.processes for job in jobs if job.resources.gpu), default=0)
         return len(self._users) // most if most and self._users else None
 
     def check(self, jobs: Sequence[Job]) -> None:
@@ -31,28 +31,28 @@ class Slots:
             ConfigError: one does.
         """
         for job in jobs:
-            if self._users and job.needs.gpu and job.needs.processes > len(self._users):
+            if self._users and job.resources.gpu and job.resources.processes > len(self._users):
                 raise ConfigError(
-                    f"{job.name}: trainer.devices={job.needs.processes}, and {len(self._users)} GPUs are visible here"
+                    f"{job.name}: trainer.devices={job.resources.processes}, and {len(self._users)} GPUs are visible"
                 )
 
-    def take(self, job: Job) -> Mapping[str, str]:
+    def allocate(self, job: Job) -> Mapping[str, str]:
         """The variables of a job that starts: the GPUs with the fewest users, the first of these."""
-        if not job.needs.gpu or not self._users:
+        if not job.resources.gpu or not self._users:
             return {}
         order = sorted(self._users, key=lambda device: len(self._users[device]))  # stable: the first of equals
-        chosen = sorted(order[: job.needs.processes], key=list(self._users).index)
+        chosen = sorted(order[: job.resources.processes], key=list(self._users).index)
         for device in chosen:
             self._users[device].add(job.name)
         return {VARIABLE: ",".join(chosen)}
 
-    def give_back(self, job: Job) -> None:
+    def release(self, job: Job) -> None:
         """The job has ended."""
         for users in self._users.values():
             users.discard(job.name)
 
 
-def visible() -> tuple[str, ...]:
+def visible_gpus() -> tuple[str, ...]:
     """The GPUs that this process may use; torch is asked only where the environment doesn't say."""
     said = os.environ.get(VARIABLE)
     if said is not None:

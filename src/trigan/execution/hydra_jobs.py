@@ -10,10 +10,10 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, open_dict
 
-from trigan.execution.job import Ended, Job
+from trigan.execution.job import Job, JobResult
+from trigan.execution.job_progress import show_progress
 from trigan.execution.launchers import ExecLauncher
 from trigan.execution.pool import Pool, cores
-from trigan.execution.progress import progress
 
 #: Settings of Hydra that belong to the sweep, not to its jobs.
 _OF_THE_SWEEP = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper", "hydra.sweep", "hydra.mode")
@@ -46,7 +46,7 @@ def launch(
         folder = sweep / str(composed.hydra.sweep.subdir)
         jobs.append(Job(str(number), (*own, *overrides, f"hydra.run.dir='{folder}'")))
     at_once = min(workers or cores(), cores(), len(jobs))
-    shown = progress(len(jobs), at_once)
+    shown = show_progress(len(jobs), at_once)
     try:
         pool = Pool(ExecLauncher(program()), at_once, sweep / "logs", minutes * 60.0 if minutes else None)
         ended = pool.run(jobs, shown)
@@ -65,7 +65,7 @@ def program() -> list[str]:
     return [sys.executable, *(["-m", name] if name else [sys.argv[0]]), *said]
 
 
-def _returned(ended: Ended, overrides: Sequence[str]) -> JobReturn:
+def _returned(ended: JobResult, overrides: Sequence[str]) -> JobReturn:
     returned: Any = JobReturn(overrides=list(overrides))
     returned.status = JobStatus.COMPLETED if ended.ok else JobStatus.FAILED
     # whoever asks for the value of a failed job raises this

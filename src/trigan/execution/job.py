@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from trigan.config.settings import Needs
+from trigan.config.settings import Resources
 from trigan.records import failure
 from trigan.records.record import RECORD_NAME
 
@@ -15,7 +15,7 @@ _LONGEST = 180
 #: Exit code of a job that ran out of time, as `timeout(1)` gives it.
 TIMED_OUT = 124
 #: Signals by which a person or a queue ends a job: it is no fault of the job's, which is missing then, not failed.
-FROM_OUTSIDE = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -25,34 +25,34 @@ class Job:
     Attributes:
         name: unique in the pool, for people.
         overrides: what follows ``trigan run``.
-        place: the run's directory, where its record will be; None for a job that leaves none.
+        directory: the run's directory, where its record will be; None for a job that leaves none.
     """
 
     name: str
     overrides: tuple[str, ...]
-    place: Path | None = None
-    needs: Needs = field(default_factory=Needs)
+    directory: Path | None = None
+    resources: Resources = field(default_factory=Resources)
 
     @property
     def finished(self) -> bool:
         """Whether the record is there."""
-        return self.place is not None and (self.place / RECORD_NAME).is_file()
+        return self.directory is not None and (self.directory / RECORD_NAME).is_file()
 
 
 @dataclass(frozen=True)
-class Ended:
+class JobResult:
     """A job that has ended.
 
     Attributes:
         code: its exit code, negative for a signal, 124 for a time-out.
-        empty: it left no record, though it should have: an exit code of 0 then says nothing.
+        no_record: it left no record, though it should have: an exit code of 0 then says nothing.
     """
 
     job: Job
     code: int
     seconds: float
     log: Path
-    empty: bool = False
+    no_record: bool = False
 
     @property
     def ok(self) -> bool:
@@ -62,8 +62,8 @@ class Ended:
     def outcome(self) -> Literal["done", "failed", "stopped"]:
         """``stopped``: ended from outside, by a signal that asks it to end."""
         if self.code == 0:
-            return "failed" if self.empty else "done"
-        return "stopped" if self._signal in FROM_OUTSIDE else "failed"
+            return "failed" if self.no_record else "done"
+        return "stopped" if self._signal in STOP_SIGNALS else "failed"
 
     @property
     def _signal(self) -> int:
@@ -88,8 +88,8 @@ class Ended:
 
     def mark(self) -> None:
         """Leave the mark of a failed job where its record would be."""
-        if self.outcome == "failed" and self.job.place is not None and not self.job.finished:
-            failure.leave(self.job.place, failure.Failure(self.how, last_line(self.log), str(self.log)))
+        if self.outcome == "failed" and self.job.directory is not None and not self.job.finished:
+            failure.write(self.job.directory, failure.Failure(self.how, last_line(self.log), str(self.log)))
 
 
 def log_name(name: str) -> str:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trigan.atomic import explained
+from trigan.atomic import wrap_os_errors
 from trigan.errors import TriganError
-from trigan.execution.gpus import Slots
-from trigan.execution.job import TIMED_OUT, Ended, Job, log_name
+from trigan.execution.gpus import GpuSlots
+from trigan.execution.job import TIMED_OUT, Job, JobResult, log_name
+from trigan.execution.job_progress import JobProgress
 from trigan.execution.launchers import Launcher
-from trigan.execution.progress import Progress
 
 _POLL = 0.05
 
@@ -45,18 +45,18 @@ class Pool:
     logs: Path
     timeout: float | None = None
     grace: float = 15.0
-    slots: Slots = field(default_factory=lambda: Slots(()))
+    slots: GpuSlots = field(default_factory=lambda: GpuSlots(()))
 
-    def run(self, jobs: Sequence[Job], progress: Progress) -> list[Ended]:
+    def run(self, jobs: Sequence[Job], progress: JobProgress) -> list[JobResult]:
         """Run all jobs and give how they ended, in the order of ``jobs``.
 
         Raises:
             Interrupted: Ctrl-C or SIGTERM; by then every job has been ended, and finished ones keep their results.
         """
-        with explained(self.logs):
+        with wrap_os_errors(self.logs):
             self.logs.mkdir(parents=True, exist_ok=True)
         state = _State(list(jobs), {}, {}, {})
-        with catching() as caught:
+        with deferred_signals() as caught:
             while state.waiting or state.running:
                 if caught:
                     self._end_all(state, caught)
@@ -70,22 +70,22 @@ class Pool:
                 time.sleep(_POLL)
         return [state.ended[job.name] for job in jobs]
 
-    def _start(self, state: "_State", progress: Progress) -> None:
+    def _start(self, state: "_State", progress: JobProgress) -> None:
         while state.waiting and len(state.running) < min(self.workers, cores()):
             job = state.waiting.pop(0)
             log = self.logs / log_name(job.name)
             log.unlink(missing_ok=True)
-            self.launcher.start(job, log, self.slots.take(job))
+            self.launcher.start(job, log, self.slots.allocate(job))
             state.running[job.name] = _Running(job, log, time.monotonic())
             progress.started(job)
 
-    def _collect(self, state: "_State", progress: Progress) -> None:
+    def _collect(self, state: "_State", progress: JobProgress) -> None:
         for name, code in self.launcher.ended().items():
             one = state.running.pop(name)
-            self.slots.give_back(one.job)
+            self.slots.release(one.job)
             code = TIMED_OUT if name in state.overdue else code
-            empty = one.job.place is not None and not one.job.finished
-            ended = Ended(one.job, code, time.monotonic() - one.since, one.log, empty)
+            empty = one.job.directory is not None and not one.job.finished
+            ended = JobResult(one.job, code, time.monotonic() - one.since, one.log, empty)
             ended.mark()
             state.ended[name] = ended
             progress.ended(ended)
@@ -125,12 +125,12 @@ class _Running:
 class _State:
     waiting: list[Job]
     running: dict[str, _Running]
-    ended: dict[str, Ended]
+    ended: dict[str, JobResult]
     overdue: dict[str, float]
 
 
 @contextmanager
-def catching() -> Iterator[list[int]]:
+def deferred_signals() -> Iterator[list[int]]:
     """Collects SIGINT and SIGTERM in place of acting on them at once, so that children are ended first."""
     caught: list[int] = []
 

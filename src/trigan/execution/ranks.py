@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from trigan.atomic import explained
+from trigan.atomic import wrap_os_errors
 from trigan.execution.forkserver import die_with_parent
 
 _POLL = 0.05
@@ -22,7 +22,7 @@ _POLL = 0.05
 GRACE = 15.0
 
 
-def started() -> bool:
+def is_rank() -> bool:
     """Whether this process is a rank already (of ours, of torchrun's, or of Slurm's srun with torch's variables)."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
@@ -38,7 +38,7 @@ def start(
     Rank 0 writes where this process does; the others to ``logs/rank<N>-<pid>.log``, which goes when all is well.
     SIGINT and SIGTERM are passed on.
     """
-    with explained(logs):
+    with wrap_os_errors(logs):
         logs.mkdir(parents=True, exist_ok=True)
     files = {rank: logs / f"rank{rank}-{os.getpid()}.log" for rank in range(1, devices)}
     shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(devices)}

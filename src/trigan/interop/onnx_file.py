@@ -10,17 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from trigan.errors import ArtifactError, ConfigError
-from trigan.interop.onnx_graph import onnx_form
-from trigan.strategies.heads import NeighboursHead
+from trigan.interop.onnx_graph import onnx_exportable
+from trigan.strategies.heads import NearestNeighboursHead
 
 #: Differences to torch that are taken for rounding: as a share of the median output, and whatever the outputs are.
-RELATIVE, ABSOLUTE = 1e-3, 1e-5
+RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 1e-3, 1e-5
 #: Rows with which a network is traced, and with which it is checked.
 _TRACED, _CHECKED = 2, 37
 
 
 @dataclass(frozen=True)
-class Port:
+class OnnxSignature:
     """Names of a network's inputs and output, and an example of each input with any number of rows."""
 
     inputs: tuple[str, ...]
@@ -32,18 +32,18 @@ class Port:
         return tuple(example[:count] for example in self.examples)
 
 
-def classifier_port(channels: int, size: int) -> Port:
+def classifier_signature(channels: int, size: int) -> OnnxSignature:
     """``images`` float32 (N, C, S, S) -> ``logits``."""
     noise = torch.rand(_CHECKED, channels, size, size, generator=torch.Generator().manual_seed(0))
-    return Port(("images",), "logits", (noise * 2.0 - 1.0,))
+    return OnnxSignature(("images",), "logits", (noise * 2.0 - 1.0,))
 
 
-def generator_port(latent: int, classes: int) -> Port:
+def generator_signature(latent: int, classes: int) -> OnnxSignature:
     """``z`` float32 (N, latent), and ``y`` int64 (N,) where there are ``classes``, -> ``images``."""
     z = torch.randn(_CHECKED, latent, generator=torch.Generator().manual_seed(0))
     if not classes:
-        return Port(("z",), "images", (z,))
-    return Port(("z", "y"), "images", (z, torch.arange(_CHECKED) % classes))
+        return OnnxSignature(("z",), "images", (z,))
+    return OnnxSignature(("z", "y"), "images", (z, torch.arange(_CHECKED) % classes))
 
 
 def require_onnx() -> None:
@@ -56,13 +56,13 @@ def require_onnx() -> None:
         raise ConfigError("ONNX files need the package onnx: pip install 'trigan[onnx]', or add --no-onnx")
 
 
-def write_onnx(network: nn.Module, port: Port, path: Path) -> float | None:
+def write_onnx(network: nn.Module, port: OnnxSignature, path: Path) -> float | None:
     """Write ``network`` with a free number of rows; the largest difference to torch, None without onnxruntime.
 
     Raises:
         ArtifactError: it has no form in ONNX, or the file's numbers are not torch's.
     """
-    plain = onnx_form(network)
+    plain = onnx_exportable(network)
     names = (*port.inputs, port.output)
     try:
         with warnings.catch_warnings():
@@ -84,7 +84,7 @@ def write_onnx(network: nn.Module, port: Port, path: Path) -> float | None:
     return _difference(network, port, path)
 
 
-def _difference(network: nn.Module, port: Port, path: Path) -> float | None:
+def _difference(network: nn.Module, port: OnnxSignature, path: Path) -> float | None:
     """onnxruntime's outputs against those of the network itself, at another number of rows than it was traced with."""
     if importlib.util.find_spec("onnxruntime") is None:
         return None
@@ -97,7 +97,7 @@ def _difference(network: nn.Module, port: Port, path: Path) -> float | None:
         expected = _run(network, rows)
     off = (torch.from_numpy(found).double() - expected).abs().flatten(1).amax(1)
     difference = float(off.max())
-    wrong = ~(off <= RELATIVE * float(expected.abs().median()) + ABSOLUTE)
+    wrong = ~(off <= RELATIVE_TOLERANCE * float(expected.abs().median()) + ABSOLUTE_TOLERANCE)
     if float(wrong.float().mean()) > _allowed(network):
         raise ArtifactError(
             f"{path.name}: onnxruntime's outputs differ from torch's by {difference:.3g}; nothing was written (add "
@@ -108,7 +108,7 @@ def _difference(network: nn.Module, port: Port, path: Path) -> float | None:
 
 def _allowed(network: nn.Module) -> float:
     """The share of rows that may differ: a vote among neighbours that are equally near turns on the last bit."""
-    return 0.1 if any(isinstance(module, NeighboursHead) for module in network.modules()) else 0.0
+    return 0.1 if any(isinstance(module, NearestNeighboursHead) for module in network.modules()) else 0.0
 
 
 def _run(network: nn.Module, rows: Sequence[Tensor]) -> Tensor:

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from trigan.networks.gans.gan_ensembles import Mixture, PerClass
-from trigan.networks.spectral_norm import folded
-from trigan.strategies.backbone import FeatureExtractor
-from trigan.strategies.heads import NeighboursHead
+from trigan.networks.gans.gan_ensembles import GeneratorMixture, PerClassGenerators
+from trigan.networks.spectral_norm import fold_spectral_norm
+from trigan.strategies.feature_extraction import FeatureExtractor
+from trigan.strategies.heads import NearestNeighboursHead
 
 
-def onnx_form(network: nn.Module) -> nn.Module:
+def onnx_exportable(network: nn.Module) -> nn.Module:
     """A float32 copy on the CPU, in evaluation mode, that gives the same outputs and can be traced.
 
     Spectral norms are folded into the weights, and the parts below take the places of those that they stand for.
     """
-    plain = folded(copy.deepcopy(network).cpu().float()).requires_grad_(False)
+    plain = fold_spectral_norm(copy.deepcopy(network).cpu().float()).requires_grad_(False)
     return _replaced(plain)
 
 
@@ -26,11 +26,11 @@ def _replaced(module: nn.Module) -> nn.Module:
         setattr(module, name, _replaced(child))
     if isinstance(module, FeatureExtractor):
         return _FixedPooling(module)
-    if isinstance(module, NeighboursHead):
+    if isinstance(module, NearestNeighboursHead):
         return _FixedNeighbours(module)
-    if isinstance(module, PerClass):
+    if isinstance(module, PerClassGenerators):
         return _AllClasses(module)
-    if isinstance(module, Mixture):
+    if isinstance(module, GeneratorMixture):
         return _AllMembers(module)
     return module
 
@@ -47,10 +47,10 @@ class _FixedPooling(nn.Module):
             return images.flatten(1)
         maps: dict[str, Tensor] = self.discriminator.features(images)
         chosen = [maps[layer] for layer in self.layers] if self.layers else list(maps.values())
-        return torch.cat([max_pooled(feature, self.grid).flatten(1) for feature in chosen], dim=1)
+        return torch.cat([max_pool_by_slices(feature, self.grid).flatten(1) for feature in chosen], dim=1)
 
 
-def max_pooled(feature: Tensor, grid: int) -> Tensor:
+def max_pool_by_slices(feature: Tensor, grid: int) -> Tensor:
     """As ``adaptive_max_pool2d`` where the map (N, C, S, S) is larger than ``grid``, else the map as it is."""
     size = int(feature.shape[-1])
     if size <= grid:
@@ -66,7 +66,7 @@ class _FixedNeighbours(nn.Module):
     kept: Tensor
     votes: Tensor
 
-    def __init__(self, head: NeighboursHead) -> None:
+    def __init__(self, head: NearestNeighboursHead) -> None:
         super().__init__()
         self.k, self.temperature = int(head.k), float(head.temperature)
         self.register_buffer("kept", head.kept)
@@ -84,7 +84,7 @@ class _FixedNeighbours(nn.Module):
 class _AllClasses(nn.Module):
     """One generator a class: each draws every row, and the row's label chooses (ONNX has no rows by condition here)."""
 
-    def __init__(self, per_class: PerClass) -> None:
+    def __init__(self, per_class: PerClassGenerators) -> None:
         super().__init__()
         self.generators: Sequence[nn.Module] = per_class.generators  # type: ignore[assignment]
         self.latent, self.classes = per_class.latent, per_class.classes
@@ -100,12 +100,12 @@ class _AllClasses(nn.Module):
 class _AllMembers(nn.Module):
     """A mixture of generators: each paints every row, and the row's last number chooses."""
 
-    def __init__(self, mixture: Mixture) -> None:
+    def __init__(self, mixture: GeneratorMixture) -> None:
         super().__init__()
         self.mixture, self.latent, self.classes = mixture, mixture.latent, mixture.classes
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        chosen, painted = self.mixture.chosen(z)[:, None, None, None], z[:, :-1]
+        chosen, painted = self.mixture.member_index(z)[:, None, None, None], z[:, :-1]
         images: Tensor | None = None
         for index, network in enumerate(self.mixture.members):
             drawn: Tensor = network(painted) if y is None else network(painted, y)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from trigan.config.suggest import suffix
+from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
-from trigan.records.record import SEES
+from trigan.records.record import DATA_KINDS
 
-_KEYS = ("method", "url", "split", "trial", "seed", "sees", "rule", "cost")
+_KEYS = ("method", "url", "split", "trial", "seed", "data_used", "rule", "cost")
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Submission:
 
     Attributes:
         split: digest of the split that the method was trained on.
-        sees: counts of L, U, V and X.
+        data_used: counts of L, U, V and X.
         rule: ``val`` if the weights were chosen on validation labels, else ``last``.
         flops, images: counted cost of the whole method; None: unknown.
     """
@@ -30,7 +30,7 @@ class Submission:
     split: str
     trial: int
     seed: int
-    sees: dict[str, int]
+    data_used: dict[str, int]
     rule: Literal["last", "val"]
     flops: int | None
     images: dict[str, int] | None
@@ -65,16 +65,16 @@ def _checked(said: Any, folder: Path) -> Submission:
         raise _Wrong("expected a JSON object")
     for key in said:
         if key not in _KEYS:
-            raise _Wrong(f"{key}: no such key{suffix(key, _KEYS)}; keys: {', '.join(_KEYS)}")
-    url, sees, cost = said.get("url"), _counts("sees", said.get("sees")), said.get("cost")
+            raise _Wrong(f"{key}: no such key{nearest_hint(key, _KEYS)}; keys: {', '.join(_KEYS)}")
+    url, data_used, cost = said.get("url"), _counts("data_used", said.get("data_used")), said.get("cost")
     if not isinstance(said.get("method"), str) or not said["method"].strip():
         raise _Wrong("method: expected the method's name")
     if not isinstance(url, str | None):
         raise _Wrong("url: expected a text, or null")
-    if set(sees) != set(SEES):
-        raise _Wrong(f"sees: expected counts of images for {', '.join(SEES)}")
-    rule = said.get("rule", "val" if sees["V"] else "last")
-    if rule not in ("last", "val") or (rule == "val" and not sees["V"]):
+    if set(data_used) != set(DATA_KINDS):
+        raise _Wrong(f"data_used: expected counts of images for {', '.join(DATA_KINDS)}")
+    rule = said.get("rule", "val" if data_used["V"] else "last")
+    if rule not in ("last", "val") or (rule == "val" and not data_used["V"]):
         raise _Wrong(f"rule: {rule!r}, expected last, or val beside a V above 0")
     if cost is not None and (not isinstance(cost, dict) or set(cost) - {"flops", "images"}):
         raise _Wrong("cost: expected flops and images (by player), or null where it is unknown")
@@ -85,7 +85,7 @@ def _checked(said: Any, folder: Path) -> Submission:
         split=_split(said.get("split"), folder),
         trial=trial,
         seed=_count("seed", said.get("seed", trial)),
-        sees={key: sees[key] for key in SEES},
+        data_used={key: data_used[key] for key in DATA_KINDS},
         rule=rule,
         flops=_flops((cost or {}).get("flops")),
         images=_images((cost or {}).get("images")),
@@ -98,9 +98,9 @@ def _split(value: Any, folder: Path) -> str:
         raise _Wrong("split: expected the split file's path, or its digest")
     if re.fullmatch("[0-9a-f]{64}", value):
         return value
-    from trigan.data.splits.split_file import read
+    from trigan.data.splits.split_file import read_split_file
 
-    return read(folder / Path(value).expanduser()).digest
+    return read_split_file(folder / Path(value).expanduser()).digest
 
 
 def _count(key: str, value: Any) -> int:

@@ -14,7 +14,7 @@ def conditional_entropy(logits: Tensor) -> Tensor:
     return -(log_p.exp() * log_p).sum(1).mean()
 
 
-def uneven_average(mean: Tensor) -> Tensor:
+def uniform_marginal_loss(mean: Tensor) -> Tensor:
     """Cross-entropy of the uniform distribution against the mean answer: -mean_k log E p_k, at least log K.
 
     Args:

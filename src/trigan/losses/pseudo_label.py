@@ -14,7 +14,7 @@ def gated_pseudo_label(logits: Tensor, threshold: float) -> Tensor:
     return (losses * (confidence > threshold)).mean()
 
 
-def gated_condition(logits: Tensor, labels: Tensor, threshold: float) -> Tensor:
+def gated_label(logits: Tensor, labels: Tensor, threshold: float) -> Tensor:
     """E CE(l, y) 1[p_y > t]: the same term where G drew each image for a label y (N,) (2012.15864, conditional G).
 
     The gate asks whether C, too, sees y in the image; the mean is over all rows.
@@ -24,7 +24,7 @@ def gated_condition(logits: Tensor, labels: Tensor, threshold: float) -> Tensor:
     return (losses * (believed > threshold)).mean()
 
 
-def consistency(weak: Tensor, strong: Tensor, threshold: float) -> Tensor:
+def fixmatch_loss(weak: Tensor, strong: Tensor, threshold: float) -> Tensor:
     """E 1[max p_weak >= t] CE(l_strong, argmax p_weak): FixMatch's unlabelled loss (2001.07685), eq. 4.
 
     Args:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def moments(features: Tensor) -> tuple[Tensor, Tensor]:
+def pull_away_moments(features: Tensor) -> tuple[Tensor, Tensor]:
     """What :func:`pull_away` needs of features (N, F), as means over rows, so that ranks can average theirs.
 
     With u the rows at unit length (a row of zeros stays one): E u u^T, (F, F), and E |u|^4, ().
@@ -22,7 +22,7 @@ def pull_away(outer: Tensor, own: Tensor, count: int) -> Tensor:
     The sum over all pairs is N^2 |E u u^T|^2 (Frobenius), less the N rows' squares with themselves.
 
     Args:
-        outer, own: :func:`moments` of the global batch.
+        outer, own: :func:`pull_away_moments` of the global batch.
         count: N >= 2, its rows.
     """
     return (count * outer.square().sum() - own) / (count - 1)

@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def real_unlabelled(logits: Tensor) -> Tensor:
+def k_plus_one_real(logits: Tensor) -> Tensor:
     """-E log D(x) / 2 = E [softplus(log Z) - log Z] / 2, for logits (N, K) of unlabelled real images."""
     return 0.5 * F.softplus(-logits.logsumexp(1)).mean()
 
 
-def generated(logits: Tensor) -> Tensor:
+def k_plus_one_generated(logits: Tensor) -> Tensor:
     """-E log (1 - D(x)) / 2 = E softplus(log Z) / 2, for logits (N, K) of generated images."""
     return 0.5 * F.softplus(logits.logsumexp(1)).mean()
 

@@ -19,19 +19,19 @@ def pair_discriminator(
     return alpha * loss(real, by_classifier) + (1.0 - alpha) * loss(real, by_generator)
 
 
-def pair_classifier(logits: Tensor, judged: Tensor, alpha: float = 0.5) -> Tensor:
+def pair_classifier(logits: Tensor, discriminator_logits: Tensor, alpha: float = 0.5) -> Tensor:
     """alpha E sum_y p(y|x_u) softplus(-D(x_u, y)): C is paid for labels that D believes, and moves towards them.
 
     The expectation over C's labels of algorithm 1, with the non-saturating form of log(1 - D); `integrate` in the code.
 
     Args:
         logits: C's, on unlabelled images, (N, K).
-        judged: D's logits of the same images with every label, (N, K); they get no gradient.
+        discriminator_logits: D's logits of the same images with every label, (N, K); they get no gradient.
     """
-    return alpha * (logits.softmax(1) * F.softplus(-judged.detach())).sum(1).mean()
+    return alpha * (logits.softmax(1) * F.softplus(-discriminator_logits.detach())).sum(1).mean()
 
 
-def likeliest_pair_classifier(logits: Tensor, judged: Tensor, alpha: float = 0.5) -> Tensor:
+def argmax_pair_classifier(logits: Tensor, discriminator_logits: Tensor, alpha: float = 0.5) -> Tensor:
     """alpha E [max p(y|x_u) softplus(-D(x_u, argmax p))]: the same with the likeliest label alone.
 
     The label itself has no gradient. What is left can only lower max p, the less the more D believes: without a term
@@ -39,7 +39,7 @@ def likeliest_pair_classifier(logits: Tensor, judged: Tensor, alpha: float = 0.5
 
     Args:
         logits: C's, on unlabelled images, (N, K).
-        judged: D's logits of the same images with C's most likely labels, (N,); they get no gradient.
+        discriminator_logits: D's logits of the same images with C's most likely labels, (N,); they get no gradient.
     """
     confidence = logits.softmax(1).amax(1)
-    return alpha * (confidence * F.softplus(-judged.detach())).mean()
+    return alpha * (confidence * F.softplus(-discriminator_logits.detach())).mean()

@@ -51,8 +51,8 @@ class BatchNorm2d(nn.Module):
     def __init__(self, channels: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__()
         self.momentum, self.eps = momentum, eps
-        self.moves_statistics = True  # frozen_statistics
-        self.over_ranks = True  # own_statistics
+        self.update_statistics = True  # frozen_statistics
+        self.synchronized = True  # local_statistics
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -62,9 +62,9 @@ class BatchNorm2d(nn.Module):
         """Normalised ``x``, of the same shape and dtype."""
         if not self.training:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
-        if self.over_ranks and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        if self.synchronized and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
             return self._normalize_over_ranks(x)
-        if self.moves_statistics:
+        if self.update_statistics:
             mean, var = self.running_mean, self.running_var
             return F.batch_norm(x, mean, var, self.weight, self.bias, True, self.momentum, self.eps)
         return F.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps)
@@ -72,7 +72,7 @@ class BatchNorm2d(nn.Module):
     def _normalize_over_ranks(self, x: Tensor) -> Tensor:
         wide = x.float() if x.dtype.itemsize == 2 else x
         count, mean, var = _moments_over_ranks(wide)
-        if self.moves_statistics:
+        if self.update_statistics:
             with torch.no_grad():
                 self.running_mean.lerp_(mean.detach().to(self.running_mean.dtype), self.momentum)
                 unbiased = var.detach() * (count / (count - 1))
@@ -110,27 +110,27 @@ def _layers(*networks: nn.Module) -> list[BatchNorm2d]:
 @contextmanager
 def frozen_statistics(*networks: nn.Module) -> Iterator[None]:
     """Within it, training mode still normalises by the batch, but running statistics stay (for generated batches)."""
-    moving = [layer for layer in _layers(*networks) if layer.moves_statistics]
+    moving = [layer for layer in _layers(*networks) if layer.update_statistics]
     for layer in moving:
-        layer.moves_statistics = False
+        layer.update_statistics = False
     try:
         yield
     finally:
         for layer in moving:
-            layer.moves_statistics = True
+            layer.update_statistics = True
 
 
 @contextmanager
-def own_statistics(*networks: nn.Module) -> Iterator[None]:
+def local_statistics(*networks: nn.Module) -> Iterator[None]:
     """Within it, training mode normalises by this process's rows alone: for a rank that looks on its own."""
-    shared = [layer for layer in _layers(*networks) if layer.over_ranks]
+    shared = [layer for layer in _layers(*networks) if layer.synchronized]
     for layer in shared:
-        layer.over_ranks = False
+        layer.synchronized = False
     try:
         yield
     finally:
         for layer in shared:
-            layer.over_ranks = True
+            layer.synchronized = True
 
 
 class _Pool:
@@ -151,7 +151,7 @@ class _Pool:
 
 
 @torch.no_grad()
-def reestimate_statistics(
+def recalibrate_batch_norm(
     network: nn.Module, batches: Iterable[Any], forward: Callable[[Any], Any] | None = None
 ) -> None:
     """Replace running statistics by the exact pooled mean and unbiased variance over ``batches``; ends in eval mode.
@@ -176,7 +176,7 @@ def reestimate_statistics(
     for layer in pools:
         layer.train()
     try:
-        with frozen_statistics(network), own_statistics(network):
+        with frozen_statistics(network), local_statistics(network):
             seen = sum(1 for _ in map(forward or network, batches))
     finally:
         for hook in hooks:

@@ -25,7 +25,7 @@ def initialize_normal(network: nn.Module, std: float = 0.02) -> None:
 
 
 @torch.no_grad()
-def initialize_rectified(network: nn.Module) -> None:
+def initialize_kaiming(network: nn.Module) -> None:
     """He et al. 2015 (1502.01852), eq. 14: convolutions N(0, sqrt(2 / fan_out)), batch norm at identity, biases 0.
 
     Linear layers begin at N(0, 0.01), so that the first logits are near uniform.

@@ -4,26 +4,26 @@ import torch
 from torch import Tensor, nn
 
 from trigan.networks.gans.gan import Architecture, Discriminator
-from trigan.networks.shapes import Shapes
+from trigan.networks.shapes import ImageSpec
 
 
-def top(discriminator: Discriminator, images: Tensor) -> Tensor:
-    """The last of D's feature maps, flattened: what its judge looks at, (N, F)."""
+def top_features(discriminator: Discriminator, images: Tensor) -> Tensor:
+    """The last of D's feature maps, flattened: the input of its head, (N, F)."""
     return list(discriminator.features(images).values())[-1].flatten(1)
 
 
-def topmost(discriminator: Discriminator, spec: Shapes) -> str:
+def top_layer_name(discriminator: Discriminator, spec: ImageSpec) -> str:
     """The name of the last of D's feature maps; the discriminator is left in evaluation mode."""
     return list(discriminator.eval().features(_black(discriminator, spec)))[-1]
 
 
-def _width(discriminator: Discriminator, spec: Shapes) -> int:
-    """F of :func:`top`; the discriminator is left in evaluation mode."""
+def _width(discriminator: Discriminator, spec: ImageSpec) -> int:
+    """F of :func:`top_features`; the discriminator is left in evaluation mode."""
     with torch.no_grad():
-        return top(discriminator.eval(), _black(discriminator, spec)).shape[1]
+        return top_features(discriminator.eval(), _black(discriminator, spec)).shape[1]
 
 
-def _black(network: nn.Module, spec: Shapes) -> Tensor:
+def _black(network: nn.Module, spec: ImageSpec) -> Tensor:
     """An image to find out shapes with."""
     return next(network.parameters()).new_zeros(1, spec.channels, spec.size, spec.size)
 
@@ -35,17 +35,17 @@ class Autoencoder(nn.Module):
     random numbers.
     """
 
-    def __init__(self, discriminator: Discriminator, architecture: Architecture, spec: Shapes) -> None:
+    def __init__(self, discriminator: Discriminator, architecture: Architecture, spec: ImageSpec) -> None:
         super().__init__()
         generator = architecture.generator(spec)
         with torch.no_grad():
-            hidden = generator.entrance(torch.zeros(1, generator.latent), torch.zeros(1, dtype=torch.int64)).shape[1]
+            hidden = generator.input_layer(torch.zeros(1, generator.latent), torch.zeros(1, dtype=torch.int64)).shape[1]
         self.discriminator = discriminator
-        self.code = nn.Linear(_width(discriminator, spec), hidden)
+        self.bottleneck = nn.Linear(_width(discriminator, spec), hidden)
         self.decoder = generator.body
 
     def forward(self, images: Tensor) -> Tensor:
-        restored: Tensor = self.decoder(self.code(top(self.discriminator, images)))
+        restored: Tensor = self.decoder(self.bottleneck(top_features(self.discriminator, images)))
         return restored
 
 
@@ -56,12 +56,12 @@ class Projector(nn.Module):
     numbers.
     """
 
-    def __init__(self, discriminator: Discriminator, spec: Shapes, hidden: int, width: int) -> None:
+    def __init__(self, discriminator: Discriminator, spec: ImageSpec, hidden: int, width: int) -> None:
         super().__init__()
         self.discriminator = discriminator
         layers = nn.Linear(_width(discriminator, spec), hidden), nn.ReLU(), nn.Linear(hidden, width)
         self.head = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
-        projected: Tensor = self.head(top(self.discriminator, images))
+        projected: Tensor = self.head(top_features(self.discriminator, images))
         return projected

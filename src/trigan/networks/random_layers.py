@@ -24,26 +24,26 @@ class RowDraws(Protocol):
 
 
 #: (layer's name, rows of its input) -> the numbers of this pass; another pass of the same step gets others.
-Source = Callable[[str, int], RowDraws]
+RandomSource = Callable[[str, int], RowDraws]
 
 
 class RandomLayer(nn.Module):
-    """A layer with random numbers of its own; within :func:`drawing` from a source, else from torch's generator."""
+    """A layer with random numbers of its own; within :func:`use_random_source` from a source, else from torch's generator."""
 
-    source: Source | None = None
-    place = ""
+    source: RandomSource | None = None
+    layer_name = ""
 
     def normal(self, x: Tensor) -> Tensor:
         """N(0, 1) numbers in the shape, dtype and place of ``x``, whose first dimension are rows."""
         if self.source is None:
             return torch.randn_like(x)
-        return self.source(self.place, len(x)).normal("layer", *x.shape[1:]).to(x.dtype)
+        return self.source(self.layer_name, len(x)).normal("layer", *x.shape[1:]).to(x.dtype)
 
     def uniform(self, x: Tensor) -> Tensor:
         """Uniform numbers in [0, 1), as :meth:`normal`; always in float32, which bfloat16 would round up to 1."""
         if self.source is None:
             return torch.rand(x.shape, device=x.device)
-        return self.source(self.place, len(x)).uniform("layer", *x.shape[1:])
+        return self.source(self.layer_name, len(x)).uniform("layer", *x.shape[1:])
 
 
 class GaussianNoise(RandomLayer):
@@ -79,8 +79,8 @@ class Dropout(RandomLayer):
 class NoisyLinear(nn.Linear):
     """A linear layer that sees its input through Gaussian noise in training, so that what comes before has none."""
 
-    def __init__(self, features_in: int, features_out: int, std: float) -> None:
-        super().__init__(features_in, features_out)
+    def __init__(self, in_features: int, out_features: int, std: float) -> None:
+        super().__init__(in_features, out_features)
         self.noise = GaussianNoise(std)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -98,10 +98,10 @@ def random_layers(networks: Mapping[str, nn.Module]) -> dict[str, RandomLayer]:
 
 
 @contextmanager
-def drawing(layers: Mapping[str, RandomLayer], source: Source) -> Iterator[None]:
+def use_random_source(layers: Mapping[str, RandomLayer], source: RandomSource) -> Iterator[None]:
     """Within it, ``layers`` take their numbers from ``source``, each by its name."""
     for name, layer in layers.items():
-        layer.place, layer.source = name, source
+        layer.layer_name, layer.source = name, source
     try:
         yield
     finally:
@@ -109,7 +109,7 @@ def drawing(layers: Mapping[str, RandomLayer], source: Source) -> Iterator[None]
             layer.source = None
 
 
-def require_share(setting: str, value: float) -> None:
+def require_probability(setting: str, value: float) -> None:
     """Raise a :class:`ConfigError` that names the setting unless ``value`` is a probability below 1."""
     if not 0 <= value < 1:
         raise ConfigError(f"{setting}={value}: give a probability in [0, 1)")

@@ -10,14 +10,14 @@ from torch.nn.utils.parametrizations import spectral_norm
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def normalize_spectrally(network: nn.Module) -> None:
+def apply_spectral_norm(network: nn.Module) -> None:
     """Bound every convolution, linear layer and embedding of ``network``; one power iteration per training pass."""
     for module in list(network.modules()):
         if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding):
             spectral_norm(module)
 
 
-def folded(network: Network) -> Network:
+def fold_spectral_norm(network: Network) -> Network:
     """A copy in eval mode with the normalised weights as plain ones: the form that ONNX can take."""
     network = copy.deepcopy(network).eval()
     for module in list(network.modules()):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trigan.errors import ConfigError
 
 #: Lengths that keep the size of values behind ReLU and behind LeakyReLU(0.2): He et al. 2015 (1502.01852), eq. 15.
-AFTER_RELU, AFTER_LEAKY_RELU = math.sqrt(2.0), math.sqrt(2.0 / (1.0 + 0.2**2))
+RELU_GAIN, LEAKY_RELU_GAIN = math.sqrt(2.0), math.sqrt(2.0 / (1.0 + 0.2**2))
 
 
 def _weight(direction: Tensor, scale: Tensor) -> Tensor:
@@ -29,11 +29,11 @@ class WeightNormLinear(nn.Module):
     What ``std`` decides is how fast Adam turns a direction: a step of its rate turns a long one less.
     """
 
-    def __init__(self, features_in: int, features_out: int, std: float) -> None:
+    def __init__(self, in_features: int, out_features: int, std: float) -> None:
         super().__init__()
-        self.direction = nn.Parameter(std * torch.randn(features_out, features_in))
-        self.scale = nn.Parameter(torch.full((features_out, 1), AFTER_RELU))
-        self.bias = nn.Parameter(torch.zeros(features_out))
+        self.direction = nn.Parameter(std * torch.randn(out_features, in_features))
+        self.scale = nn.Parameter(torch.full((out_features, 1), RELU_GAIN))
+        self.bias = nn.Parameter(torch.zeros(out_features))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, _weight(self.direction, self.scale), self.bias)
@@ -53,7 +53,7 @@ class WeightNormConv2d(nn.Module):
     ) -> None:
         super().__init__()
         self.direction = nn.Parameter(std * torch.randn(channels_out, channels_in, kernel, kernel))
-        self.scale = nn.Parameter(torch.full((channels_out, 1, 1, 1), AFTER_LEAKY_RELU))
+        self.scale = nn.Parameter(torch.full((channels_out, 1, 1, 1), LEAKY_RELU_GAIN))
         self.bias = nn.Parameter(torch.zeros(channels_out))
         self.stride, self.padding = stride, padding
 

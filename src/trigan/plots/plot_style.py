@@ -38,7 +38,7 @@ _STYLE = {
 
 
 @contextmanager
-def drawing(path: Path, width: float, height: float) -> Iterator["Figure"]:
+def saved_figure(path: Path, width: float, height: float) -> Iterator["Figure"]:
     """A figure of width x height inches in the house's look; on leaving, written to ``path`` as PNG.
 
     Matplotlib is imported here and not before, without pyplot: no window system and no state outside the figure.
@@ -58,7 +58,7 @@ def drawing(path: Path, width: float, height: float) -> Iterator["Figure"]:
     write_bytes(path, page.getvalue())
 
 
-def bare(axes: "Axes", *sides: str) -> None:
+def hide_spines(axes: "Axes", *sides: str) -> None:
     """Take the grid and the spines of ``sides`` away."""
     axes.grid(False)
     for side in sides:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trigan.plots.curves import Curve, losses
-from trigan.plots.plot_style import COLOURS, GREY, bare, drawing
+from trigan.plots.loss_curves import Curve, loss_curves
+from trigan.plots.plot_style import COLOURS, GREY, hide_spines, saved_figure
 from trigan.tables.cell import Cell
-from trigan.tables.layout.wording import Wording, sight
+from trigan.tables.layout.formatting import TextFormat, data_used_text
 from trigan.tables.table import Table
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _MARKS = "os^Dv"
 _BESIDE: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8.5, "annotation_clip": False}
 
 
-def loss_curves(metrics_rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+def plot_loss_curves(metrics_rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Training losses over images seen, one panel a stage, one line a loss; dashed: losses on other splits.
 
     Args:
@@ -31,8 +31,8 @@ def loss_curves(metrics_rows: Sequence[Mapping[str, Any]], path: Path) -> None:
             Keys that end in ``loss`` are drawn; values that are not finite leave a gap, marked on the axis.
         path: PNG to write. Without any loss the panel says so.
     """
-    stages = losses(metrics_rows)
-    with drawing(path, 7.5, 2.6 * max(1, len(stages)) + 0.3) as figure:
+    stages = loss_curves(metrics_rows)
+    with saved_figure(path, 7.5, 2.6 * max(1, len(stages)) + 0.3) as figure:
         panels = figure.subplots(max(1, len(stages)), 1, squeeze=False)[:, 0]
         if not stages:
             panels[0].text(0.5, 0.5, "no loss was logged", ha="center", color=GREY)
@@ -83,16 +83,16 @@ def _thousands(value: float, _: int | None = None) -> str:
     return f"{value:g}"
 
 
-def confusion(matrix: ArrayLike, names: Sequence[str], path: Path) -> None:
+def plot_confusion_matrix(matrix: ArrayLike, names: Sequence[str], path: Path) -> None:
     """A confusion matrix of counts (K, K), rows true, coloured by share of the true class; counts up to 20 classes."""
     counts = np.asarray(matrix, dtype=np.int64)
     totals = counts.sum(axis=1, keepdims=True)
     share = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
     size = min(12.0, max(3.6, 0.46 * len(counts) + 1.6))
-    with drawing(path, size + 0.7, size) as figure:
+    with saved_figure(path, size + 0.7, size) as figure:
         axes = figure.subplots()
         image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-        bare(axes, *axes.spines)
+        hide_spines(axes, *axes.spines)
         labels = _short(names)
         step = math.ceil(len(counts) / 40)
         long = max(map(len, labels), default=0) > 3
@@ -112,14 +112,14 @@ def confusion(matrix: ArrayLike, names: Sequence[str], path: Path) -> None:
         bar.set_label("share of the true class")
 
 
-def feature_map(features: ArrayLike, labels: ArrayLike, names: Sequence[str], path: Path) -> None:
+def plot_feature_map(features: ArrayLike, labels: ArrayLike, names: Sequence[str], path: Path) -> None:
     """Images by the first two principal components of their features (N, at least 2), each in its class's look.
 
     Args:
         labels: the true classes (N,), 0..K-1 for the K ``names``.
     """
     points, classes = np.asarray(features), np.asarray(labels)
-    with drawing(path, 6.2, 4.6) as figure:
+    with saved_figure(path, 6.2, 4.6) as figure:
         axes = figure.subplots()
         for k in np.unique(classes):
             look: dict[str, Any] = {
@@ -143,23 +143,23 @@ def _short(names: Sequence[str], limit: int = 14) -> list[str]:
     return [name if len(name) <= limit else f"{name[: limit - 1]}…" for name in names]
 
 
-def comparison(table: Table, path: Path) -> None:
+def plot_comparison(table: Table, path: Path) -> None:
     """A dot plot of a table: a panel a column, a line a row; each dot is a trial, the bar their mean.
 
     A trial has the same height within every line, so that pairs can be followed by eye. Colours tell which kinds of
     images and labels a row saw; hollow means that the cell is incomplete, and a cross that a run of the trial diverged.
     """
-    spec, wording = table.spec, Wording(table.metric)
-    sights = list(dict.fromkeys(sight(cell) for cell in table.cells.values() if cell.records))
+    spec, fmt = table.spec, TextFormat(table.metric)
+    sights = list(dict.fromkeys(data_used_text(cell) for cell in table.cells.values() if cell.records))
     palette = {seen: COLOURS[index % len(COLOURS)] for index, seen in enumerate(sights)}
     width = 2.4 + 0.075 * max(map(len, spec.rows)) + 4.2 * len(spec.columns)
-    with drawing(path, width, 1.5 + 0.42 * len(spec.rows)) as figure:
+    with saved_figure(path, width, 1.5 + 0.42 * len(spec.rows)) as figure:
         panels = figure.subplots(1, len(spec.columns), sharey=True, squeeze=False)[0]
         for axes, column in zip(panels, spec.columns, strict=True):
             for index, row in enumerate(spec.rows):
                 cell = table.cells[row, column]
                 if cell.values:
-                    _draw_cell(axes, index, cell, palette[sight(cell)], wording)
+                    _draw_cell(axes, index, cell, palette[data_used_text(cell)], fmt)
             axes.set_title(column)
             axes.set_xlabel(f"test {table.metric.label}{' (%)' if table.metric.percent else ''}")
             axes.grid(axis="y", visible=False)
@@ -170,7 +170,7 @@ def comparison(table: Table, path: Path) -> None:
         _legend(panels[-1], palette, list(table.cells.values()))
 
 
-def _draw_cell(axes: "Axes", line: int, cell: Cell, colour: str, wording: Wording) -> None:
+def _draw_cell(axes: "Axes", line: int, cell: Cell, colour: str, fmt: TextFormat) -> None:
     scale = 100 if cell.metric.percent else 1
     spread = np.linspace(-0.2, 0.2, len(cell.expected)) if len(cell.expected) > 1 else np.zeros(1)
     height = dict(zip(cell.expected, line + spread, strict=True))
@@ -184,7 +184,7 @@ def _draw_cell(axes: "Axes", line: int, cell: Cell, colour: str, wording: Wordin
         # Under the dots, so that it hides none of them.
         axes.plot([mean, mean], [line - 0.3, line + 0.3], color=colour, linewidth=2.5, alpha=0.55, zorder=1)
         place = (1.0, line)
-        axes.annotate(wording.value(cell.summary.mean), place, (6, 0), xycoords=axes.get_yaxis_transform(), **_BESIDE)
+        axes.annotate(fmt.value(cell.summary.mean), place, (6, 0), xycoords=axes.get_yaxis_transform(), **_BESIDE)
 
 
 def _legend(axes: "Axes", palette: Mapping[str, str], cells: Sequence[Cell]) -> None:
@@ -195,7 +195,7 @@ def _legend(axes: "Axes", palette: Mapping[str, str], cells: Sequence[Cell]) -> 
         usual = {"marker": "o", "linestyle": "none", "markersize": 5}
         return Line2D([], [], color=colour, label=label, **{**usual, **style})
 
-    handles = [mark(f"saw {seen}", {"markersize": 7}, colour) for seen, colour in palette.items()]
+    handles = [mark(f"uses {seen}", {"markersize": 7}, colour) for seen, colour in palette.items()]
     handles.append(mark("one trial", {}))
     if any(cell.diverged for cell in cells):
         handles.append(mark("one trial, diverged", {"marker": "x"}))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from trigan.plots.plot_style import COLOURS, GREY, drawing
+from trigan.plots.plot_style import COLOURS, GREY, saved_figure
 
 
-def draw_history(
+def plot_search_history(
     trials: Sequence[tuple[int, float | None, str]], metric: str, higher: bool, title: str, path: Path
 ) -> None:
     """Score by number of the trial, and the best so far as a line.
@@ -22,7 +22,7 @@ def draw_history(
     finished = [(number, value) for number, value, how in trials if how == "finished" and value is not None]
     pruned = [(number, value) for number, value, how in trials if how == "pruned" and value is not None]
     failed = [number for number, _, how in trials if how == "failed"]
-    with drawing(path, 7.5, 3.4) as figure:
+    with saved_figure(path, 7.5, 3.4) as figure:
         axes = figure.subplots()
         axes.set_title(title)
         if finished:
@@ -32,7 +32,7 @@ def draw_history(
             axes.plot(numbers, values, "o", color=COLOURS[0], markersize=4.5, label="finished")
         if pruned:
             where, at = zip(*pruned, strict=True)
-            axes.plot(where, at, "v", color=COLOURS[1], markersize=4.5, label="pruned, at its last look")
+            axes.plot(where, at, "v", color=COLOURS[1], markersize=4.5, label="pruned, at its last evaluation")
         if failed:
             bottom = axes.get_xaxis_transform()
             axes.plot(failed, np.zeros(len(failed)), "x", color=GREY, transform=bottom, clip_on=False, label="failed")
@@ -45,13 +45,13 @@ def draw_history(
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def draw_importance(shares: Mapping[str, float], title: str, path: Path) -> None:
+def plot_setting_importance(shares: Mapping[str, float], title: str, path: Path) -> None:
     """A bar a setting, the weightiest on top; ``shares`` sum to 1."""
     ordered = sorted(shares.items(), key=lambda item: item[1])
-    with drawing(path, 7.5, 0.34 * len(ordered) + 1.0) as figure:
+    with saved_figure(path, 7.5, 0.34 * len(ordered) + 1.0) as figure:
         axes = figure.subplots()
         axes.set_title(title)
         axes.barh([name for name, _ in ordered], [share for _, share in ordered], color=COLOURS[0], height=0.6)
         axes.grid(False, axis="y")
         axes.set_xlim(0, 1)
-        axes.set_xlabel("share in what sets the good trials apart (PED-ANOVA)")
+        axes.set_xlabel("importance (PED-ANOVA)")

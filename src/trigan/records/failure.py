@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from trigan.atomic import explained, write_bytes
+from trigan.atomic import wrap_os_errors, write_bytes
 
-NAME = "failure.json"
+FAILURE_NAME = "failure.json"
 
 
 @dataclass(frozen=True)
@@ -20,39 +20,39 @@ class Failure:
     """How a run failed.
 
     Attributes:
-        how: as in ``exit 1``, ``killed by SIGKILL``, ``timed out``.
-        said: the last line of what it said.
+        reason: as in ``exit 1``, ``killed by SIGKILL``, ``timed out``.
+        message: the last line of what it said.
         log: where all of that is; empty where nobody kept it.
         ended: when, in ISO 8601.
     """
 
-    how: str
-    said: str = ""
+    reason: str
+    message: str = ""
     log: str = ""
     ended: str = ""
 
     def __str__(self) -> str:
-        return f"{self.how}: {self.said}" if self.said else self.how
+        return f"{self.reason}: {self.message}" if self.message else self.reason
 
 
-def leave(directory: Path, failure: Failure) -> None:
+def write(directory: Path, failure: Failure) -> None:
     """Mark the run of a directory as failed, now."""
     stamped = asdict(failure) | {"ended": datetime.now(UTC).isoformat(timespec="seconds")}
-    write_bytes(directory / NAME, (json.dumps(stamped, indent=1) + "\n").encode())
+    write_bytes(directory / FAILURE_NAME, (json.dumps(stamped, indent=1) + "\n").encode())
 
 
-def find(directory: Path) -> Failure | None:
+def read(directory: Path) -> Failure | None:
     """The mark of a run, if it has one; one that cannot be read still says that the run failed."""
     try:
-        said = json.loads((directory / NAME).read_bytes())
-        return Failure(str(said["how"]), str(said["said"]), str(said["log"]), str(said["ended"]))
+        said = json.loads((directory / FAILURE_NAME).read_bytes())
+        return Failure(str(said["reason"]), str(said["message"]), str(said["log"]), str(said["ended"]))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError):
         return Failure("failed")
 
 
-def forget(directory: Path) -> None:
+def remove(directory: Path) -> None:
     """Take the mark away: the run is tried again."""
-    with explained(directory / NAME, "remove"):
-        (directory / NAME).unlink(missing_ok=True)
+    with wrap_os_errors(directory / FAILURE_NAME, "remove"):
+        (directory / FAILURE_NAME).unlink(missing_ok=True)

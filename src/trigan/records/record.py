@@ -12,16 +12,16 @@ from typing import Any, Literal, NotRequired, TypedDict, cast
 from trigan.atomic import write_bytes
 from trigan.errors import ArtifactError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RECORD_NAME = "record.json"
 #: The shortest start of a run hash that is taken for one.
-PREFIX = 4
+MIN_HASH_PREFIX = 4
 
 #: The stamp of a record that another program's predictions gave (`trigan submit`); its cost may be unknown (None).
 EXTERNAL = "external"
 
 #: What a row may see: labelled, unlabelled, labels for selection, other data.
-SEES = ("L", "U", "V", "X")
+DATA_KINDS = ("L", "U", "V", "X")
 
 
 class Scores(TypedDict):
@@ -37,7 +37,7 @@ class Scores(TypedDict):
     ece: NotRequired[float]
 
 
-class Labels(TypedDict):
+class RunTags(TypedDict):
     """The names by which a run is found and grouped; ``study`` and ``row`` are None for a run of its own."""
 
     data: str
@@ -52,7 +52,7 @@ class Labels(TypedDict):
     row: str | None
 
 
-class Cost(TypedDict):
+class RunCost(TypedDict):
     """Counted cost of all stages that the run stands on, reused or not; ``images`` by player. None: unknown."""
 
     flops: int | None
@@ -71,7 +71,7 @@ class Split(TypedDict):
     n_test: int
 
 
-class Stage(TypedDict):
+class StageSummary(TypedDict):
     """One fit that the run stands on."""
 
     hash: str
@@ -80,7 +80,7 @@ class Stage(TypedDict):
     images: dict[str, int]
 
 
-class Point(TypedDict):
+class CurvePoint(TypedDict):
     """One point of a curve of test accuracy: of C after so many images of its last fit."""
 
     images: int
@@ -94,17 +94,17 @@ class Result(TypedDict):
     status: Literal["finished", "diverged"]
     protocol: int | str
     rule: Literal["last", "val"]
-    sees: dict[str, int]
+    data_used: dict[str, int]
     labels: dict[str, int]
     test: Scores
     validation: NotRequired[Scores]
-    curve: NotRequired[list[Point]]
+    curve: NotRequired[list[CurvePoint]]
     selection: NotRequired[Any]
     weights: dict[str, str]
     predictions: str
-    cost: Cost
+    cost: RunCost
     split: Split
-    stages: list[Stage]
+    stages: list[StageSummary]
     stamps: list[str]
 
 
@@ -114,7 +114,7 @@ class Record(TypedDict):
     schema_version: int
     run: str
     config: dict[str, Any]
-    labels: Labels
+    tags: RunTags
     result: Result
     provenance: dict[str, Any]
 
@@ -123,16 +123,16 @@ _TEXT, _COUNT, _REAL, _NAME = (str,), (int,), (int, float), (str, type(None))
 _SHAPE: dict[str, tuple[type, ...]] = {
     "run": _TEXT,
     "config": (dict,),
-    "labels": (dict,),
-    **{f"labels.{key}": _TEXT for key in ("data", "regime", "architecture", "loss", "strategy", "classifier")},
-    **{f"labels.{key}": _COUNT for key in ("trial", "seed")},
-    **{f"labels.{key}": _NAME for key in ("study", "row")},
+    "tags": (dict,),
+    **{f"tags.{key}": _TEXT for key in ("data", "regime", "architecture", "loss", "strategy", "classifier")},
+    **{f"tags.{key}": _COUNT for key in ("trial", "seed")},
+    **{f"tags.{key}": _NAME for key in ("study", "row")},
     "result": (dict,),
     "result.status": _TEXT,
     "result.protocol": (int, str),
     "result.rule": _TEXT,
-    "result.sees": (dict,),
-    **{f"result.sees.{key}": _COUNT for key in SEES},
+    "result.data_used": (dict,),
+    **{f"result.data_used.{key}": _COUNT for key in DATA_KINDS},
     "result.labels": (dict,),
     **{f"result.labels.{key}": _COUNT for key in ("training", "selection")},
     "result.test": (dict,),
@@ -155,7 +155,7 @@ _PATHS = {name: (tuple(name.split(".")), kinds) for name, kinds in _SHAPE.items(
 _CHOICES = {"status": ("finished", "diverged"), "rule": ("last", "val")}
 
 
-def fault(record: Any) -> str | None:
+def schema_error(record: Any) -> str | None:
     """What is wrong with a record, in one line that names the key; None for a sound one."""
     if not isinstance(record, dict):
         return "not a JSON object"
@@ -185,7 +185,7 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
     Raises:
         ArtifactError: the record lacks a key, holds what JSON cannot say (NaN, objects), or cannot be written.
     """
-    wrong = fault(dict(record))
+    wrong = schema_error(dict(record))
     if wrong:
         raise ArtifactError(f"cannot write {path}: {wrong}")
     write_bytes(path, _canonical(record, str(path), indent=1))
@@ -220,7 +220,7 @@ def read_record(path: Path) -> Record:
         raise ArtifactError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
         raise ArtifactError(f"{path} is not JSON ({error}): {mend}") from error
-    wrong = fault(record)
+    wrong = schema_error(record)
     if wrong:
         raise ArtifactError(f"{path}: {wrong}: {mend}")
     return cast(Record, record)

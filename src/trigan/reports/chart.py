@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from trigan.tables.layout.formatting import format_images
 from trigan.tables.layout.html import escape
-from trigan.tables.layout.wording import images
 
 #: Colours of the page's style; lines differ by their dashes and marks as well, for those who tell few colours apart.
 COLOURS = 6
@@ -54,12 +54,12 @@ def number(value: float) -> str:
     return "0" if text == "-0" else text
 
 
-def plain(value: float) -> str:
+def tick_text(value: float) -> str:
     """A tick's number without an exponent where there is room: ``0.25``, ``90``."""
     return f"{value:.6g}".replace("-0", "0", 1) if value == 0 else f"{value:.6g}"
 
 
-def linear(values: Iterable[float], label: str, pad: float = 0.05) -> Axis:
+def linear_axis(values: Iterable[float], label: str, pad: float = 0.05) -> Axis:
     """An axis that holds all values, its ticks at round numbers."""
     found = list(values)
     low, high = min(found), max(found)
@@ -69,13 +69,13 @@ def linear(values: Iterable[float], label: str, pad: float = 0.05) -> Axis:
     size = 10.0 ** math.floor(math.log10(raw))
     step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= raw)
     first, last = math.ceil(low / step), math.floor(high / step)
-    return Axis(low, high, tuple((i * step, plain(round(i * step, 10))) for i in range(first, last + 1)), label)
+    return Axis(low, high, tuple((i * step, tick_text(round(i * step, 10))) for i in range(first, last + 1)), label)
 
 
-def from_zero(high: float, label: str) -> Axis:
+def images_axis(high: float, label: str) -> Axis:
     """An axis of counts of images from 0 to ``high``."""
-    axis = linear([0.0, high], label, pad=0.0)
-    return Axis(0.0, high, tuple((value, images(value)) for value, _ in axis.ticks if 0 <= value <= high), label)
+    axis = linear_axis([0.0, high], label, pad=0.0)
+    return Axis(0.0, high, tuple((value, format_images(value)) for value, _ in axis.ticks if 0 <= value <= high), label)
 
 
 def chart(frame: Frame, marks: Iterable[str], alt: str) -> str:
@@ -93,10 +93,10 @@ def chart(frame: Frame, marks: Iterable[str], alt: str) -> str:
         parts.append(label(x, bottom + 16, text, "soft", "middle"))
     parts.append(label(2, 12, frame.y.label, "soft"))
     parts.append(label(right, frame.height - 6, frame.x.label, "soft", "end"))
-    return drawing(frame.width, frame.height, [*parts, *marks], alt)
+    return svg(frame.width, frame.height, [*parts, *marks], alt)
 
 
-def drawing(width: int, height: int, parts: Iterable[str], alt: str) -> str:
+def svg(width: int, height: int, parts: Iterable[str], alt: str) -> str:
     """SVG of a size, that a reader who does not see it is told about by ``alt``."""
     inner = "\n".join(parts)
     return (
@@ -150,7 +150,7 @@ def cross(x: float, y: float, index: int, title: str = "") -> str:
     return f"<g>{told}{stroke(f'M{number(x - 4)} {number(y - 4)}l8 8m0 -8l-8 8', index)}</g>"
 
 
-def key(entries: Iterable[tuple[str, str]]) -> str:
+def legend(entries: Iterable[tuple[str, str]]) -> str:
     """What marks mean: (SVG parts on 18 x 12 pixels, words)."""
     items = "".join(
         f'<li><svg viewBox="0 0 18 12" width="18" height="12" aria-hidden="true">{sign}</svg>{escape(words)}</li>'

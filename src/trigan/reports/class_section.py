@@ -7,33 +7,33 @@ from statistics import fmean
 
 import numpy as np
 
-from trigan.reports.chart import Axis, drawing, figure, label, linear, mark, number, panels
-from trigan.reports.material import Material, Section, by_column, class_names
+from trigan.reports.chart import Axis, figure, label, linear_axis, mark, number, panels, svg
+from trigan.reports.report_data import ReportData, Section, by_column, class_names
 from trigan.tables.cell import Cell
-from trigan.tables.contrast import unequal_sight
 from trigan.tables.layout.html import escape
+from trigan.tables.paired_comparison import data_difference
 
 #: Classes of a matrix that is drawn with numbers; beyond them it is a picture of a pixel a square.
-NUMBERED = 20
+MAX_NUMBERED = 20
 #: Classes shown by their gains: where there are more, those with the lowest and highest.
-GAINS = 20
+MAX_GAINS = 20
 _SQUARE, _LINE = 26, 18
 #: Letters of a class's name beside a matrix.
 _LETTERS = 10
 
 
-def confusion(material: Material) -> Section:
+def confusion(report: ReportData) -> Section:
     """The confusion matrices, each the mean over trials."""
     parts = {}
-    for column in material.table.spec.columns:
-        shown = [_matrix(row, cell) for row, cell in material.cells(column)]
+    for column in report.table.spec.columns:
+        shown = [_matrix(row, cell) for row, cell in report.cells(column)]
         if shown:
             parts[column] = panels(shown)
     words = "<p>Rows are the true class, columns the predicted one: per cent of the true class, mean over runs.</p>"
-    return Section("confusion", "Confusion", f"{words}\n{by_column(material, parts)}")
+    return Section("confusion", "Confusion", f"{words}\n{by_column(report, parts)}")
 
 
-def shares(cell: Cell) -> np.ndarray:
+def confusion_shares(cell: Cell) -> np.ndarray:
     """Mean over runs of each true class's share by predicted class, (K, K); a class without images has zeros."""
     found = []
     for record in cell.records:
@@ -44,14 +44,14 @@ def shares(cell: Cell) -> np.ndarray:
 
 
 def _matrix(row: str, cell: Cell) -> str:
-    share, names = shares(cell), class_names(cell.records[0])
+    share, names = confusion_shares(cell), class_names(cell.records[0])
     confused = share - np.diag(np.diag(share))
     worst = np.argsort(-confused, axis=None, kind="stable")[:3]
     pairs = [(int(i), int(j)) for i, j in (divmod(int(one), len(share)) for one in worst) if confused[i, j] > 0]
     words = ", ".join(f"{names[i]} as {names[j]} ({100 * share[i, j]:.0f}\u00a0%)" for i, j in pairs) or "nothing"
     alt = f"Confusion matrix of {row}. Most often confused: {words}"
     caption = f"Most often confused: {words}; mean over {len(cell.records)} runs."
-    return figure(_numbers(share, names, alt) if len(share) <= NUMBERED else _pixels(share, alt), caption, row)
+    return figure(_numbers(share, names, alt) if len(share) <= MAX_NUMBERED else _pixels(share, alt), caption, row)
 
 
 def _numbers(share: np.ndarray, names: Sequence[str], alt: str) -> str:
@@ -76,7 +76,7 @@ def _numbers(share: np.ndarray, names: Sequence[str], alt: str) -> str:
         else:
             parts.append(label(left + middle, size + 14, short, "small", "middle"))
     parts.append(f'<rect class="frame" x="{left}" y="0" width="{size}" height="{size}"/>')
-    return drawing(left + size + 2, size + (14 + 5 * longest if slanted else 20), parts, alt)
+    return svg(left + size + 2, size + (14 + 5 * longest if slanted else 20), parts, alt)
 
 
 def _short(name: str, limit: int) -> str:
@@ -92,23 +92,23 @@ def _pixels(share: np.ndarray, alt: str) -> str:
     return f'<img class="pixels" src="{source}" width="300" height="300" alt="{escape(alt)}">'
 
 
-def gains(material: Material) -> Section | None:
+def gains(report: ReportData) -> Section | None:
     """Recall of each class minus that of the reference row, trial by trial; None without a reference."""
-    reference = material.table.spec.reference
+    reference = report.table.spec.reference
     if reference is None:
         return None
     parts = {}
-    for column in material.table.spec.columns:
-        against = material.table.cells[reference, column]
-        found = {row: recall_gains(cell, against) for row, cell in material.cells(column) if row != reference}
+    for column in report.table.spec.columns:
+        against = report.table.cells[reference, column]
+        found = {row: recall_gains(cell, against) for row, cell in report.cells(column) if row != reference}
         found = {row: one for row, one in found.items() if one}
         if found:
-            parts[column] = _gain_panels(material, column, found)
+            parts[column] = _gain_panels(report, column, found)
     words = (
         f"Recall of a class minus that of {reference} in the same trial, in points. A dot is a trial, the bar their "
         "mean. Many classes and few trials: some of these differences are chance."
     )
-    body = by_column(material, parts) or "<p>No row shares a trial with the reference row.</p>"
+    body = by_column(report, parts) or "<p>No row shares a trial with the reference row.</p>"
     return Section("gains", "Gains by class", f"<p>{escape(words)}</p>\n{body}")
 
 
@@ -135,24 +135,24 @@ def _recalls(cell: Cell) -> dict[int, list[float | None]]:
     return recalls
 
 
-def _gain_panels(material: Material, column: str, found: Mapping[str, Mapping[int, Sequence[float]]]) -> str:
-    reference = material.table.cells[str(material.table.spec.reference), column]
-    axis = linear([0.0, *(v for gained in found.values() for values in gained.values() for v in values)], "points")
+def _gain_panels(report: ReportData, column: str, found: Mapping[str, Mapping[int, Sequence[float]]]) -> str:
+    reference = report.table.cells[str(report.table.spec.reference), column]
+    axis = linear_axis([0.0, *(v for gained in found.values() for values in gained.values() for v in values)], "points")
     shown = []
     for row, gained in found.items():
-        cell = material.table.cells[row, column]
-        saw = unequal_sight(cell, reference)
-        caption = f"It {saw} than the reference." if saw else ""
+        cell = report.table.cells[row, column]
+        different = data_difference(cell, reference)
+        caption = f"Compared with the reference row, it {different}." if different else ""
         shown.append(_gain_panel(row, caption, axis, gained, class_names(cell.records[0])))
     return panels(shown)
 
 
 def _gain_panel(row: str, caption: str, axis: Axis, gained: Mapping[int, Sequence[float]], names: Sequence[str]) -> str:
     means = {index: fmean(values) for index, values in gained.items()}
-    if len(means) > GAINS:
+    if len(means) > MAX_GAINS:
         ordered = sorted(means, key=lambda index: (means[index], index))
-        kept = sorted({*ordered[: GAINS // 2], *ordered[-GAINS // 2 :]})
-        caption += f" Shown: the {GAINS} of {len(means)} classes with the lowest and highest gains."
+        kept = sorted({*ordered[: MAX_GAINS // 2], *ordered[-MAX_GAINS // 2 :]})
+        caption += f" Shown: the {MAX_GAINS} of {len(means)} classes with the lowest and highest gains."
     else:
         kept = list(means)
     left, width = 10 + 7 * min(14, max(len(names[index]) for index in kept)), 360
@@ -177,4 +177,4 @@ def _gain_panel(row: str, caption: str, axis: Axis, gained: Mapping[int, Sequenc
         parts += [mark(across(value), y, sign, 2.2) for value in gained[index]]
     told = ", ".join(f"{names[index]} {means[index]:+.1f}" for index in kept)
     alt = f"Gains in recall of {row}, points, mean over trials: {told}"
-    return figure(drawing(width, height, parts, alt), caption, row)
+    return figure(svg(width, height, parts, alt), caption, row)

@@ -7,7 +7,7 @@ import platform
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _KEPT = -1, -3, 2**30
 
 
-def keep_heap() -> bool:
+def keep_freed_memory() -> bool:
     """Keep freed memory for the next step; says whether this C library can (glibc).
 
     Left alone, glibc gives the activations of a step back to the system and asks for them again in the next: at 32x32

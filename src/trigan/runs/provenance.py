@@ -12,10 +12,10 @@ from typing import Any
 import torch
 
 from trigan import __version__
-from trigan.config.compose import Composed
-from trigan.strategies.stage_runner import Workshop
+from trigan.config.compose import RunConfig
+from trigan.strategies.stage_runner import StageRunner
 from trigan.tracking import Tracker
-from trigan.tracking.wandb_run import WandbTracker
+from trigan.tracking.wandb_tracker import WandbTracker
 
 _PACKAGES = (
     *("torch", "pytorch-lightning", "hydra-core", "omegaconf", "wandb", "torchmetrics", "numpy", "scikit-learn"),
@@ -24,17 +24,17 @@ _PACKAGES = (
 _SOURCES = ("src", "conf", "pyproject.toml")
 
 
-def provenance(composed: Composed, workshop: Workshop, tracker: Tracker, started: float) -> dict[str, Any]:
-    """``seconds`` are this process's; ``seconds_charged`` what the training of all stages took, whoever did it."""
+def provenance(composed: RunConfig, runner: StageRunner, tracker: Tracker, started: float) -> dict[str, Any]:
+    """``seconds`` are this process's; ``training_seconds`` what the training of all stages took, whoever did it."""
     return {
         "seconds": round(time.time() - started, 3),
-        "seconds_charged": seconds_charged(workshop),
+        "training_seconds": training_seconds(runner),
         "peak_memory_mb": round(peak_memory() / 2**20, 1),
         "device": torch.cuda.get_device_name() if composed.config["trainer"]["accelerator"] == "gpu" else "cpu",
         "host": platform.node(),
         "versions": {"trigan": __version__, "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in _PACKAGES},
-        "commit": own_commit(),
+        "commit": source_commit(),
         "wandb_id": tracker.id if isinstance(tracker, WandbTracker) else None,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -42,9 +42,9 @@ def provenance(composed: Composed, workshop: Workshop, tracker: Tracker, started
     }
 
 
-def seconds_charged(workshop: Workshop) -> float | None:
+def training_seconds(runner: StageRunner) -> float | None:
     """Training seconds of all stages, reused or not, over all their attempts; None where one has kept none."""
-    each = [trained.seconds for trained in {t.digest: t for t in workshop.ledger}.values()]
+    each = [trained.seconds for trained in {t.digest: t for t in runner.trained_stages}.values()]
     known = [seconds for seconds in each if seconds is not None]
     return round(sum(known), 3) if len(known) == len(each) else None
 
@@ -55,12 +55,12 @@ def peak_memory() -> int:
     return most if sys.platform == "darwin" else most * 1024
 
 
-def own_commit() -> str | None:
+def source_commit() -> str | None:
     """The commit of the source that runs."""
-    return commit(Path(__file__).resolve().parents[3])
+    return commit_of(Path(__file__).resolve().parents[3])
 
 
-def commit(root: Path) -> str | None:
+def commit_of(root: Path) -> str | None:
     """The commit of trigan's own source tree ``root``, with ``+changes`` behind it where files differ from it.
 
     None where there is no such tree, as in a wheel, which may well lie inside somebody else's.

@@ -1,4 +1,4 @@
-"""A sealed run: it ends with validation scores and its cost, and the test set stays shut.
+"""A validation-only run: it ends with validation scores and its cost, and the test set stays shut.
 
 What `trigan search` compares are such runs. They lie apart, under ``outputs/search/runs``, have no record, and so enter
 no table: of settings that were only tried, no test score exists anywhere.
@@ -9,15 +9,15 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from trigan.atomic import explained, write_json
-from trigan.config.compose import Composed
-from trigan.data.splits.splitter import Draw
-from trigan.data.types import Source
+from trigan.atomic import wrap_os_errors, write_json
+from trigan.config.compose import RunConfig
+from trigan.data.splits.splitter import DataSplit
+from trigan.data.types import ImageDataset
 from trigan.errors import ArtifactError, ConfigError
 from trigan.identity import weights_digest
-from trigan.runs.finish import account, recorded, validation_scores
+from trigan.runs.final_evaluation import build_record, canonical_result, validation_scores
 from trigan.runs.provenance import provenance
-from trigan.strategies.stage_runner import Workshop
+from trigan.strategies.stage_runner import StageRunner
 from trigan.strategies.strategy import Outcome
 from trigan.tracking import Tracker
 from trigan.training import distributed
@@ -25,19 +25,19 @@ from trigan.training.players import PlayersModule
 
 _log = logging.getLogger("trigan")
 
-#: What a sealed run ends with, and what it says of its looks at the validation images along the way.
-SEALED, LOOKS = "validation.json", "looks.jsonl"
-SCHEMA_VERSION = 1
+#: What a validation-only run ends with, and what it says of its looks at the validation images along the way.
+VALIDATION_RECORD_NAME, VALIDATION_CURVE_NAME = "validation.json", "validation_curve.jsonl"
+SCHEMA_VERSION = 2
 #: The stages whose classifier is the one that comes out, where a strategy has one.
 _LAST = ("classifier", "joint")
 
 
-def sealed_record(outputs: Path, run: str) -> Path:
-    """Where the sealed run of a hash ends, under ``paths.outputs``."""
-    return outputs / "search" / "runs" / run / SEALED
+def validation_record_path(outputs: Path, run: str) -> Path:
+    """Where the validation-only run of a hash ends, under ``paths.outputs``."""
+    return outputs / "search" / "runs" / run / VALIDATION_RECORD_NAME
 
 
-def refuse_without_validation(composed: Composed, drawn: Draw) -> None:
+def require_validation_labels(composed: RunConfig, drawn: DataSplit) -> None:
     """Raise a ConfigError where there are no validation labels, or where they are there and nothing counts them."""
     regime = composed.config["regime"]
     if drawn.view.validation is None:
@@ -51,34 +51,37 @@ def refuse_without_validation(composed: Composed, drawn: Draw) -> None:
         )
 
 
-def conclude_sealed(
-    composed: Composed,
+def finish_validation_run(
+    composed: RunConfig,
     place: Any,
-    source: Source,
-    drawn: Draw,
+    source: ImageDataset,
+    drawn: DataSplit,
     outcome: Outcome,
-    workshop: Workshop,
+    runner: StageRunner,
     tracker: Tracker,
     started: float,
 ) -> None:
-    """Score a frozen outcome on the validation labels alone, and write the sealed record; rank 0 alone writes."""
+    """Score a frozen outcome on the validation labels alone, and write the validation record; rank 0 alone writes."""
     weights = {player: weights_digest(network.state_dict()) for player, network in sorted(outcome.weights.items())}
     if distributed.rank() > 0:
         return
-    result = {**account(composed, source, drawn, outcome, workshop, weights), **validation_scores(drawn, outcome)}
-    origin = provenance(composed, workshop, tracker, started)
-    tracker.summary(sealed_summary(result))
-    write_json(place.record, recorded(SCHEMA_VERSION, place.run, composed, result, origin))
+    result = {
+        **canonical_result(composed, source, drawn, outcome, runner, weights),
+        **validation_scores(drawn, outcome),
+    }
+    origin = provenance(composed, runner, tracker, started)
+    tracker.log_summary(validation_summary(result))
+    write_json(place.record, build_record(SCHEMA_VERSION, place.run, composed, result, origin))
     _log.info("validation accuracy %.2f %%: %s", 100 * result["validation"]["accuracy"], place.record)
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
-    """The sealed record.
+def read_validation_record(path: Path) -> dict[str, Any]:
+    """The validation record.
 
     Raises:
         ArtifactError: it is damaged.
     """
-    with explained(path, "read"):
+    with wrap_os_errors(path, "read"):
         text = path.read_bytes()
     try:
         record: dict[str, Any] = json.loads(text)
@@ -90,40 +93,44 @@ def read_sealed(path: Path) -> dict[str, Any]:
     return record
 
 
-def sealed_summary(result: dict[str, Any]) -> dict[str, Any]:
+def validation_summary(result: dict[str, Any]) -> dict[str, Any]:
     """The same keys for every strategy, as an ordinary run has them, but of the validation labels."""
     scores = result["validation"]
     names = ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")
     found = {f"final/validation/{name}": scores.get(name) for name in names}
-    sees = {f"sees/{key}": value for key, value in result["sees"].items()}
-    return {**found, **sees, "cost/flops": result["cost"]["flops"], "status": result["status"]}
+    data_used = {f"data_used/{key}": value for key, value in result["data_used"].items()}
+    return {**found, **data_used, "cost/flops": result["cost"]["flops"], "status": result["status"]}
 
 
-class Looks:
-    """An observer: after each look at the validation images, a line with the best accuracy so far and the cost so far.
+class ValidationCurve:
+    """A callback: after each look at the validation images, a line with the best accuracy so far and the cost so far.
 
     ``{"images": images that C has seen, "accuracy": ..., "flops": of the whole run}``, for the stage that C comes from.
     """
 
-    def __init__(self, stage: str, path: Path, workshop: Workshop) -> None:
-        self._path, self._workshop = path, workshop
+    def __init__(self, stage: str, path: Path, runner: StageRunner) -> None:
+        self._path, self._runner = path, runner
         self._wanted, self._told = stage in _LAST, 0
 
-    def begins(self, module: PlayersModule) -> None:
-        self._told = module.done
+    def on_fit_start(self, module: PlayersModule) -> None:
+        self._told = module.completed_steps
 
-    def flushed(self, module: PlayersModule, metrics: dict[str, float]) -> None:
+    def on_metrics(self, module: PlayersModule, metrics: dict[str, float]) -> None:
         selector, since = module.selector, self._told
-        self._told = module.done
-        if not self._wanted or selector is None or not any(since < due <= module.done for due in selector.due):
+        self._told = module.completed_steps
+        if (
+            not self._wanted
+            or selector is None
+            or not any(since < due <= module.completed_steps for due in selector.due_steps)
+        ):
             return
         row = {
-            "images": module.done * module.plan.batch,
+            "images": module.completed_steps * module.plan.batch,
             "accuracy": float(selector.accuracy),
-            "flops": self._workshop.total().flops + module.flops,
+            "flops": self._runner.total_cost().flops + module.flops,
         }
-        with explained(self._path), self._path.open("a") as file:
+        with wrap_os_errors(self._path), self._path.open("a") as file:
             file.write(json.dumps(row) + "\n")
 
-    def ended(self) -> None:
+    def on_fit_end(self) -> None:
         """Nothing is open."""

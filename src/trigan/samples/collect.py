@@ -7,30 +7,30 @@ import torch
 from torch import Tensor
 
 from trigan.data.inputs import Input
-from trigan.samples.filters import Filter, Judges, outputs
-from trigan.samples.sources import CandidateSource
+from trigan.samples.candidate_sources import CandidateSource
+from trigan.samples.filters import Filter, ScoringModels, outputs
 
 #: At most so many candidates are looked at for each image wanted.
-CANDIDATES_PER_IMAGE = 20
+MAX_CANDIDATES_PER_IMAGE = 20
 #: So many candidates are drawn at a time, about.
-PORTION = 20_000
+CANDIDATES_PER_BATCH = 20_000
 
 
 @dataclass(frozen=True)
-class Collected:
-    """``data``: the set, of ``looked_at`` candidates; ``missing`` (K,): images of each class that were not found."""
+class CollectedSamples:
+    """``data``: the set, of ``n_candidates`` candidates; ``missing`` (K,): images of each class that were not found."""
 
     data: Input
-    looked_at: int
+    n_candidates: int
     missing: Tensor
 
     @property
-    def short(self) -> int:
+    def n_missing(self) -> int:
         """How many images are missing, of all classes."""
         return int(self.missing.sum())
 
     @property
-    def lacking(self) -> list[int]:
+    def empty_classes(self) -> list[int]:
         """Classes of which some images were wanted and none was found."""
         found = torch.bincount(self.data.known_labels, minlength=len(self.missing))
         return ((found == 0) & (self.missing > 0)).nonzero().squeeze(1).tolist()
@@ -56,74 +56,76 @@ def collect(
     source: CandidateSource,
     wanted: Tensor,
     filters: Sequence[Filter],
-    judges: Judges | None,
+    scoring_models: ScoringModels | None,
     label_threshold: float,
     start: int = 0,
-) -> Collected:
+) -> CollectedSamples:
     """Draw candidates until each class has its ``wanted`` (K,) number, or the source or the patience is at an end.
 
     The set may be smaller than wanted, and empty if nothing passed. The first candidate is number ``start``.
 
-    A source that doesn't choose labels has them found by the judges' classifier, which must be sure of them with
-    probability ``label_threshold``. Every candidate passes through every filter. ``judges`` are needed for either.
+    The labels of a source that is not label-conditional are the classifier's, where its probability is at least
+    ``label_threshold``. Every candidate passes through every filter. Both need ``scoring_models``.
     """
     missing = wanted.clone()
     kept_images: list[Tensor] = []
     kept_labels: list[Tensor] = []
-    looked_at, limit = 0, CANDIDATES_PER_IMAGE * int(wanted.sum())
-    among = max((criterion.among for criterion in filters), default=1)
-    while int(missing.sum()) and looked_at < limit:
-        portion = _next_portion(missing, min(among, limit - looked_at))
+    n_candidates, limit = 0, MAX_CANDIDATES_PER_IMAGE * int(wanted.sum())
+    min_candidates = max((criterion.min_candidates for criterion in filters), default=1)
+    while int(missing.sum()) and n_candidates < limit:
+        portion = _next_portion(missing, min(min_candidates, limit - n_candidates))
         asked = torch.repeat_interleave(torch.arange(len(wanted)), portion)
-        candidates = source.draw(start + looked_at, asked)
-        looked_at += len(candidates)
+        candidates = source.draw(start + n_candidates, asked)
+        n_candidates += len(candidates)
         images, labels = candidates.images, candidates.labels
         if len(candidates) == 0:
             kept_images.append(images)
             kept_labels.append(torch.empty(0, dtype=torch.int64))
             break
-        if labels is None and judges is not None:
-            sure, labels = outputs(judges.teacher, images).softmax(1).max(1)
+        if labels is None and scoring_models is not None:
+            sure, labels = outputs(scoring_models.teacher, images).softmax(1).max(1)
             images, labels = images[sure >= label_threshold], labels[sure >= label_threshold]
         if labels is None:
-            raise ValueError("candidates without labels need judges")
-        if filters and judges is None:
-            raise ValueError("filters need judges")
+            raise ValueError("candidates without labels need scoring models")
+        if filters and scoring_models is None:
+            raise ValueError("filters need scoring models")
         for criterion in filters:
-            if len(images) and judges is not None:
-                keep = criterion.keep(images, labels, judges)
+            if len(images) and scoring_models is not None:
+                keep = criterion.keep(images, labels, scoring_models)
                 images, labels = images[keep], labels[keep]
         chosen = _first_of_each(labels, missing)
         kept_images.append(images[chosen])
         kept_labels.append(labels[chosen])
         missing -= torch.bincount(labels[chosen], minlength=len(wanted))
     images, labels = torch.cat(kept_images), torch.cat(kept_labels)
-    return Collected(Input(images, labels), looked_at, missing)
+    return CollectedSamples(Input(images, labels), n_candidates, missing)
 
 
 def collect_sets(
     source: CandidateSource,
     wanted: Tensor,
     filters: Sequence[Filter],
-    judges: Judges | None,
+    scoring_models: ScoringModels | None,
     label_threshold: float,
     sets: int,
-) -> Collected:
+) -> CollectedSamples:
     """So many sets of ``wanted`` (K,) images, one after the other, of candidates that no earlier set has looked at.
 
     ``data.parts`` are their sizes, without those that are empty; of one set it is (), as of any other input.
     """
-    found: list[Collected] = []
+    found: list[CollectedSamples] = []
     for _ in range(sets):
-        start = sum(one.looked_at for one in found)
-        found.append(collect(source, wanted, filters, judges, label_threshold, start))
+        start = sum(one.n_candidates for one in found)
+        found.append(collect(source, wanted, filters, scoring_models, label_threshold, start))
     parts = tuple(len(one.data) for one in found if len(one.data))
     data = Input(
         torch.cat([one.data.images for one in found]),
         torch.cat([one.data.known_labels for one in found]),
         parts if len(parts) > 1 else (),
     )
-    return Collected(data, sum(one.looked_at for one in found), torch.stack([one.missing for one in found]).sum(0))
+    return CollectedSamples(
+        data, sum(one.n_candidates for one in found), torch.stack([one.missing for one in found]).sum(0)
+    )
 
 
 def _next_portion(missing: Tensor, least: int) -> Tensor:
@@ -133,7 +135,7 @@ def _next_portion(missing: Tensor, least: int) -> Tensor:
     """
     asked = missing.clamp(min=0) * 2
     total = int(asked.sum())
-    size = min(max(total, least), PORTION)
+    size = min(max(total, least), CANDIDATES_PER_BATCH)
     return asked if size == total else (asked * size / total).ceil().long()
 
 

@@ -12,28 +12,28 @@ from torch import Tensor, nn
 from trigan.components import component
 from trigan.data.inputs import Input, image_batches
 from trigan.errors import ConfigError
-from trigan.networks.classifiers.classifier import Embedding
+from trigan.networks.classifiers.classifier import EmbeddingNetwork
 
 
 class Filter(Protocol):
-    """Says of each candidate whether it is kept, from a portion of ``among`` candidates or more, if there are so many.
+    """Which candidates are kept, out of ``min_candidates`` or more at a time, if there are so many.
 
-    ``asks``: the networks among its judges that it needs, by their names.
+    ``required_networks``: the networks among its scoring models that it needs, by their names.
     """
 
     @property
-    def among(self) -> int: ...
+    def min_candidates(self) -> int: ...
 
     @property
-    def asks(self) -> tuple[str, ...]: ...
+    def required_networks(self) -> tuple[str, ...]: ...
 
-    def keep(self, images: Tensor, labels: Tensor, judges: "Judges") -> Tensor:
+    def keep(self, images: Tensor, labels: Tensor, scoring_models: "ScoringModels") -> Tensor:
         """Bool (N,) for uint8 ``images`` (N, C, S, S) with ``labels`` (N,)."""
         ...
 
 
 @dataclass(frozen=True)
-class Judges:
+class ScoringModels:
     """Whom a filter may ask: C trained on L; D, where there is one; a second C of another seed; and L itself.
 
     Networks are in evaluation mode. All but D are there if somebody asks for them.
@@ -48,21 +48,21 @@ class Judges:
     def teacher(self) -> nn.Module:
         """The classifier trained on L."""
         if self.classifier is None:
-            raise ValueError("these judges have no classifier")
+            raise ValueError("these scoring models have no classifier")
         return self.classifier
 
     @cached_property
-    def real(self) -> tuple[Tensor, Tensor]:
+    def real_features(self) -> tuple[Tensor, Tensor]:
         """What C's last layer sees of the labelled images, float (N, F), and their labels (N,)."""
         if self.labelled is None:
-            raise ValueError("these judges know no labelled images")
+            raise ValueError("these scoring models know no labelled images")
         return self.embed(self.labelled.images), self.labelled.known_labels
 
     @cached_property
     def _known(self) -> dict[object, Tensor]:
         return {}
 
-    def once(self, asker: object, work: Callable[[], Tensor]) -> Tensor:
+    def cached(self, asker: object, work: Callable[[], Tensor]) -> Tensor:
         """What ``work`` gives, done for the first of equal askers and kept: candidates come in many portions."""
         if asker not in self._known:
             self._known[asker] = work()
@@ -70,82 +70,84 @@ class Judges:
 
     def embed(self, images: Tensor) -> Tensor:
         """What C's last layer sees of uint8 images, float (N, F)."""
-        return outputs(Embedding(self.teacher), images)
+        return outputs(EmbeddingNetwork(self.teacher), images)
 
 
 @component("filter/confidence@1")
 @dataclass(frozen=True)
-class Confidence:
+class ConfidenceFilter:
     """Keep what C, trained on L, takes for the sample's label with a probability of at least ``threshold``."""
 
     threshold: float = 0.8
 
-    among, asks = 1, ("classifier",)
+    min_candidates, required_networks = 1, ("classifier",)
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.threshold <= 1.0:
             raise ConfigError(f"threshold: {self.threshold} must be in [0, 1]")
 
-    def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
-        probabilities = outputs(judges.teacher, images).softmax(1)
+    def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
+        probabilities = outputs(scoring_models.teacher, images).softmax(1)
         return probabilities.gather(1, labels[:, None]).squeeze(1) >= self.threshold
 
 
-@component("filter/realism@1")
+@component("filter/discriminator@1")
 @dataclass(frozen=True)
-class Realism:
-    """Keep the ``share`` of the candidates of each class whose D logit is highest (no D: everything).
+class DiscriminatorFilter:
+    """Keep the ``keep_fraction`` of the candidates of each class whose D logit is highest (no D: everything).
 
-    ``among``: of so many candidates, of all classes, at least; a share of a few would be one of each class.
+    ``min_candidates``: of so many candidates, of all classes, at least; a share of a few would be one of each class.
     """
 
-    share: float = 0.5
-    among: int = 1000
+    keep_fraction: float = 0.5
+    min_candidates: int = 1000
 
-    asks = ("discriminator",)
+    required_networks = ("discriminator",)
 
     def __post_init__(self) -> None:
-        require_share_among(self.share, self.among)
+        require_fraction_and_candidates(self.keep_fraction, self.min_candidates)
 
-    def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
-        if judges.discriminator is None:
+    def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
+        if scoring_models.discriminator is None:
             return torch.ones(len(images), dtype=torch.bool)
-        return best_of_each(outputs(judges.discriminator, images, labels), labels, self.share)
+        return top_fraction_per_class(outputs(scoring_models.discriminator, images, labels), labels, self.keep_fraction)
 
 
 @component("filter/agreement@1")
 @dataclass(frozen=True)
-class Agreement:
+class AgreementFilter:
     """Keep what two classifiers, trained on L from different seeds, both take for the sample's label."""
 
-    among, asks = 1, ("classifier", "second")
+    min_candidates, required_networks = 1, ("classifier", "second")
 
-    def keep(self, images: Tensor, labels: Tensor, judges: Judges) -> Tensor:
-        if judges.second is None:
-            raise ValueError("agreement needs a second classifier among the judges")
-        first, second = (outputs(network, images).argmax(1) for network in (judges.teacher, judges.second))
+    def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
+        if scoring_models.second is None:
+            raise ValueError("agreement needs a second classifier among the scoring models")
+        first, second = (
+            outputs(network, images).argmax(1) for network in (scoring_models.teacher, scoring_models.second)
+        )
         return (first == labels) & (second == labels)
 
 
-def require_share_among(share: float, among: int) -> None:
-    """Raise a :class:`ConfigError` unless ``share`` is one that may be kept, of ``among`` candidates."""
-    if not 0.0 < share <= 1.0:
-        raise ConfigError(f"share: {share} must be in (0, 1]")
-    if among < 1:
-        raise ConfigError(f"among: {among} must be 1 or more")
+def require_fraction_and_candidates(keep_fraction: float, min_candidates: int) -> None:
+    """Raise a :class:`ConfigError` unless ``keep_fraction`` is in (0, 1] and ``min_candidates`` at least 1."""
+    if not 0.0 < keep_fraction <= 1.0:
+        raise ConfigError(f"keep_fraction: {keep_fraction} must be in (0, 1]")
+    if min_candidates < 1:
+        raise ConfigError(f"min_candidates: {min_candidates} must be 1 or more")
 
 
-def asked(filters: Sequence[Filter]) -> frozenset[str]:
-    """The networks that one filter or more asks, by their names among the judges."""
-    return frozenset(name for one in filters for name in one.asks)
+def required_networks(filters: Sequence[Filter]) -> frozenset[str]:
+    """The networks that the filters need, by their names among the scoring models."""
+    return frozenset(name for one in filters for name in one.required_networks)
 
 
-def best_of_each(scores: Tensor, labels: Tensor, share: float) -> Tensor:
-    """Bool (N,): of each label's rows the ``share`` of highest score, one at least; of equal ones, the earlier."""
+def top_fraction_per_class(scores: Tensor, labels: Tensor, keep_fraction: float) -> Tensor:
+    """Bool (N,): the ``keep_fraction`` of each label's rows that score highest, at least one; earlier rows win ties."""
     kept = torch.zeros(len(labels), dtype=torch.bool)
     for label in labels.unique().tolist():
         rows = (labels == label).nonzero().squeeze(1)
-        best = scores[rows].argsort(descending=True, stable=True)[: max(1, round(share * len(rows)))]
+        best = scores[rows].argsort(descending=True, stable=True)[: max(1, round(keep_fraction * len(rows)))]
         kept[rows[best]] = True
     return kept
 

@@ -3,36 +3,36 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from trigan.config.suggest import suffix
+from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 
-#: Scores of a sealed run, and whether more of it is better.
-METRICS = {"accuracy": True, "balanced_accuracy": True, "macro_f1": True, "nll": False, "ece": False}
+#: Scores of a validation-only run, and whether more of it is better.
+VALIDATION_METRICS = {"accuracy": True, "balanced_accuracy": True, "macro_f1": True, "nll": False, "ece": False}
 
 
 @dataclass(frozen=True)
-class Metric:
-    """A validation score; ``higher`` is better or lower."""
+class ValidationMetric:
+    """A validation score; ``higher_is_better``, or else lower is."""
 
     name: str
-    higher: bool
+    higher_is_better: bool
 
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
-        return "maximize" if self.higher else "minimize"
+        return "maximize" if self.higher_is_better else "minimize"
 
     @property
-    def looked_at(self) -> bool:
+    def has_validation_curve(self) -> bool:
         """Whether a run's looks at the validation images along the way tell it."""
         return self.name == "accuracy"
 
-    def of(self, sealed: dict[str, Any]) -> float | None:
-        """The score of a sealed record; None where it has none (no likelihood without probabilities)."""
+    def from_record(self, sealed: dict[str, Any]) -> float | None:
+        """The score of a validation record; None where it has none (no likelihood without probabilities)."""
         value = sealed["result"]["validation"].get(self.name)
         return None if value is None else float(value)
 
 
-def metric(text: str) -> Metric:
+def parse_metric(text: str) -> ValidationMetric:
     """The metric of a name, with or without ``validation/`` in front.
 
     Raises:
@@ -42,9 +42,11 @@ def metric(text: str) -> Metric:
     if name.startswith("test"):
         raise ConfigError(
             f"--metric {text}: the test set chooses nothing, and stays sealed in a search; "
-            f"a validation score is needed: {', '.join(METRICS)}"
+            f"a validation score is needed: {', '.join(VALIDATION_METRICS)}"
         )
     name = name.removeprefix("validation/")
-    if name not in METRICS:
-        raise ConfigError(f"--metric {text}: no such score; there are {', '.join(METRICS)}{suffix(name, METRICS)}")
-    return Metric(name, METRICS[name])
+    if name not in VALIDATION_METRICS:
+        raise ConfigError(
+            f"--metric {text}: no such score; there are {', '.join(VALIDATION_METRICS)}{nearest_hint(name, VALIDATION_METRICS)}"
+        )
+    return ValidationMetric(name, VALIDATION_METRICS[name])

@@ -18,20 +18,20 @@ _PATIENCE = 3
 
 
 @dataclass
-class Flight:
-    """``book``: which strategy's; ``ending``: when it was first asked to end; ``flops``: as far as its looks tell."""
+class RunningTrial:
+    """``strategy_index``: which strategy's; ``ended_at``: when it was first asked to end; ``flops``: as far as its looks tell."""
 
-    book: int
+    strategy_index: int
     trial: "optuna.Trial"
     job: Job
     logs: Path
-    record: Path | None = None
-    looks: Path | None = None
+    record_path: Path | None = None
+    validation_curve: Path | None = None
 
     def __post_init__(self) -> None:
         self.since = time.monotonic()
-        self.pruned = self.overdue = False
-        self.ending = 0.0
+        self.pruned = self.timed_out = False
+        self.ended_at = 0.0
         self.flops: int | None = None
         self._read, self._images, self._count = 0, 0, 0
 
@@ -43,14 +43,14 @@ class Flight:
     def seconds(self) -> float:
         return round(time.monotonic() - self.since, 3)
 
-    def note(self, name: str, value: Any) -> None:
+    def set_attribute(self, name: str, value: Any) -> None:
         """Write an attribute of the trial, unless another worker took it for dead and ended it."""
         from optuna.exceptions import UpdateFinishedTrialError
 
         with suppress(UpdateFinishedTrialError):
             self.trial.set_user_attr(name, value)
 
-    def hopeless(self, images: int, accuracy: float) -> bool:
+    def should_prune(self, images: int, accuracy: float) -> bool:
         """Tell the study of a look; whether the trial is to be ended for it."""
         from optuna.exceptions import UpdateFinishedTrialError
 
@@ -61,14 +61,14 @@ class Flight:
             return False
         return self._count >= _PATIENCE and self.trial.should_prune()
 
-    def fresh(self) -> Iterator[tuple[int, float]]:
+    def new_validations(self) -> Iterator[tuple[int, float]]:
         """Looks since the last call: images that C has seen, and the best accuracy so far.
 
         A run that goes on from a checkpoint may say a look twice; it counts once.
         """
-        if self.looks is None or not self.looks.exists():
+        if self.validation_curve is None or not self.validation_curve.exists():
             return
-        with self.looks.open("rb") as file:
+        with self.validation_curve.open("rb") as file:
             file.seek(self._read)
             for line in file:
                 if not line.endswith(b"\n"):

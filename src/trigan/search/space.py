@@ -8,9 +8,9 @@ from typing import Any
 
 import yaml
 
-from trigan.atomic import explained
+from trigan.atomic import wrap_os_errors
 from trigan.config import locations
-from trigan.config.suggest import suffix
+from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 
 #: A plain value of a setting.
@@ -37,13 +37,13 @@ class Dimension:
             _number(value) and self.values[0] <= value <= self.values[1] and ("int" not in self.kind or _whole(value))
         )
 
-    def word(self, value: Value) -> str:
+    def override(self, value: Value) -> str:
         """The setting as it is written on a command line."""
-        return f"{self.key}={written(value)}"
+        return f"{self.key}={hydra_literal(value)}"
 
 
 @dataclass(frozen=True)
-class Space:
+class SearchSpace:
     """What is searched: the settings that all trials share, and the dimensions."""
 
     name: str
@@ -51,41 +51,41 @@ class Space:
     dimensions: tuple[Dimension, ...]
 
     @property
-    def default(self) -> dict[str, Value]:
+    def default_point(self) -> dict[str, Value]:
         """The point that a search begins with."""
         return {one.key: one.default for one in self.dimensions}
 
-    def words(self, point: Mapping[str, Value]) -> list[str]:
+    def overrides(self, point: Mapping[str, Value]) -> list[str]:
         """The settings of a point."""
-        return [one.word(point[one.key]) for one in self.dimensions]
+        return [one.override(point[one.key]) for one in self.dimensions]
 
-    def described(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """The space as plain data."""
         return {"strategy": list(self.strategy), "space": [[d.key, d.kind, list(d.values)] for d in self.dimensions]}
 
 
-def spaces(extra: Path | None = None) -> dict[str, Path]:
+def list_spaces(extra: Path | None = None) -> dict[str, Path]:
     """Every space by name: trigan's own, and those of ``search/`` in the user's folder of groups, which come first."""
     folders = [locations.conf(), *([extra] if extra else [])]
     return {path.stem: path for folder in folders for path in sorted((folder / "search").glob("*.yaml"))}
 
 
-def find(name: str, extra: Path | None = None) -> Space:
+def find_space(name: str, extra: Path | None = None) -> SearchSpace:
     """The space of a name, or of a path that ends in ``.yaml``.
 
     Raises:
         ConfigError: there is none, or it is not sound.
     """
-    known = spaces(extra)
+    known = list_spaces(extra)
     path = Path(name) if name.endswith(".yaml") else known.get(name)
     if path is None or not path.is_file():
-        raise ConfigError(f"{name}: no such search space; there are {', '.join(known)}{suffix(name, known)}")
-    return read(path)
+        raise ConfigError(f"{name}: no such search space; there are {', '.join(known)}{nearest_hint(name, known)}")
+    return read_space(path)
 
 
-def read(path: Path) -> Space:
+def read_space(path: Path) -> SearchSpace:
     """The space of a file, checked in itself; :func:`check_defaults` checks it against the config."""
-    with explained(path, "read"):
+    with wrap_os_errors(path, "read"):
         text = path.read_text(errors="replace")
     try:
         content = yaml.safe_load(text)
@@ -98,7 +98,9 @@ def read(path: Path) -> Space:
         raise ConfigError(f"{path}: strategy: expected a list of key=value, e.g. [strategy=joint]")
     if not isinstance(given, dict) or not given:
         raise ConfigError(f"{path}: space: expected settings, each with its default and its distribution")
-    return Space(path.stem, tuple(strategy), tuple(_dimension(path, str(key), node) for key, node in given.items()))
+    return SearchSpace(
+        path.stem, tuple(strategy), tuple(_dimension(path, str(key), node) for key, node in given.items())
+    )
 
 
 def _dimension(path: Path, key: str, node: Any) -> Dimension:
@@ -117,11 +119,11 @@ def _dimension(path: Path, key: str, node: Any) -> Dimension:
         raise ConfigError(f"{where}: choice: expected a list of two plain values or more")
     found = Dimension(key, node["default"], kind, tuple(values))
     if not found.contains(found.default):
-        raise ConfigError(f"{where}: the default {written(found.default)} lies outside {kind} {values}")
+        raise ConfigError(f"{where}: the default {hydra_literal(found.default)} lies outside {kind} {values}")
     return found
 
 
-def check_defaults(space: Space, config: Mapping[str, Any], choices: Mapping[str, str | None]) -> None:
+def check_defaults(space: SearchSpace, config: Mapping[str, Any], choices: Mapping[str, str | None]) -> None:
     """Refuse a space whose defaults are not what the config has: its first trial would not be the default.
 
     Args:
@@ -129,16 +131,16 @@ def check_defaults(space: Space, config: Mapping[str, Any], choices: Mapping[str
         choices: chosen option by group.
     """
     for one in space.dimensions:
-        value = current(one.key, config, choices)
+        value = config_value(one.key, config, choices)
         if not _same(value, one.default):
             raise ConfigError(
-                f"space {space.name}: {one.key}: its default is {written(one.default)}, and with these settings the "
-                f"config has {written(value)}; copy the space to DIR/search/NAME.yaml, change it there, and give "
+                f"space {space.name}: {one.key}: its default is {hydra_literal(one.default)}, and with these settings the "
+                f"config has {hydra_literal(value)}; copy the space to DIR/search/NAME.yaml, change it there, and give "
                 "--config-dir DIR"
             )
 
 
-def current(key: str, config: Mapping[str, Any], choices: Mapping[str, str | None]) -> Any:
+def config_value(key: str, config: Mapping[str, Any], choices: Mapping[str, str | None]) -> Any:
     """What a composed config has for a setting, or for a group's choice."""
     if (group := key.replace(".", "/")) in choices:
         return choices[group]
@@ -150,7 +152,7 @@ def current(key: str, config: Mapping[str, Any], choices: Mapping[str, str | Non
     return node
 
 
-def written(value: Any) -> str:
+def hydra_literal(value: Any) -> str:
     """A value as Hydra reads it back: ``null``, ``true``, ``0.001``, ``'a b'``."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from filelock import FileLock
 
-from trigan.atomic import explained
+from trigan.atomic import wrap_os_errors
 from trigan.errors import ArtifactError, ConfigError, TriganError
-from trigan.search.metric import Metric
+from trigan.search.metric import ValidationMetric
 from trigan.search.space import Dimension
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 JOURNAL = "journal.log"
 #: Trials drawn at random before TPE trusts what it has seen, and before a trial is pruned.
-STARTUP = 10
-PRUNING_STARTUP = 5
+STARTUP_TRIALS = 10
+PRUNING_STARTUP_TRIALS = 5
 
 
 def require_optuna() -> None:
@@ -45,7 +45,7 @@ def open_storage(where: str | None, folder: Path) -> "optuna.storages.BaseStorag
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    with explained(path):
+    with wrap_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock: Any = _JournalLock(path)
         try:
@@ -72,7 +72,7 @@ def _database(url: str) -> "optuna.storages.BaseStorage":
 
 
 @contextmanager
-def reached(where: str | None) -> Iterator[None]:
+def explain_storage_loss(where: str | None) -> Iterator[None]:
     """Tells in one line of a database that goes away in the middle of a search.
 
     Raises:
@@ -88,7 +88,7 @@ def reached(where: str | None) -> Iterator[None]:
         raise TriganError(f"--storage {_hidden(where or '')}: lost ({_line(error)}); {mend}") from error
 
 
-def open_study(storage: "optuna.storages.BaseStorage", name: str, metric: Metric) -> "optuna.Study":
+def open_study(storage: "optuna.storages.BaseStorage", name: str, metric: ValidationMetric) -> "optuna.Study":
     """The study of a name, made if it is not there."""
     import optuna
 
@@ -102,14 +102,14 @@ def sampler(kind: Literal["random", "tpe"], seed: int, number: int) -> "optuna.s
     own = int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:4], "big")
     if kind == "random":
         return optuna.samplers.RandomSampler(seed=own)
-    return optuna.samplers.TPESampler(seed=own, n_startup_trials=STARTUP, multivariate=False, constant_liar=True)
+    return optuna.samplers.TPESampler(seed=own, n_startup_trials=STARTUP_TRIALS, multivariate=False, constant_liar=True)
 
 
 def pruner() -> "optuna.pruners.BasePruner":
     """Ends a trial that, at the same number of images, is below the median of those that went before."""
     import optuna
 
-    return optuna.pruners.MedianPruner(n_startup_trials=PRUNING_STARTUP, n_warmup_steps=0)
+    return optuna.pruners.MedianPruner(n_startup_trials=PRUNING_STARTUP_TRIALS, n_warmup_steps=0)
 
 
 def suggest(trial: "optuna.Trial", one: Dimension) -> Any:

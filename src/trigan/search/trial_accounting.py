@@ -10,36 +10,36 @@ from dataclasses import dataclass
 from typing import Any
 
 #: User attributes of a trial. A ticket says what a queued trial stands for: the default, or another one's retry.
-TICKET, WITHDRAWN, WORKER, BEAT = "ticket", "withdrawn", "worker", "beat"
+ENQUEUED_AS, WITHDRAWN, WORKER, HEARTBEAT = "enqueued_as", "withdrawn", "worker", "heartbeat"
 RUN, SECONDS, FLOPS, REASON, ATTEMPT = "run", "seconds", "flops", "reason", "attempt"
 DEFAULT = "default"
 #: How often a trial is begun anew after the death of its worker: it may be what kills them.
 ATTEMPTS = 3
 
 
-def again(number: int) -> str:
+def retry_of(number: int) -> str:
     """The ticket of the trial that stands for ``number``, whose worker is gone."""
-    return f"again {number}"
+    return f"retry of {number}"
 
 
-def counted(trials: Sequence[Any]) -> list[Any]:
+def counted_trials(trials: Sequence[Any]) -> list[Any]:
     """The trials of which each stands for itself: not withdrawn, no second one of a ticket, not begun anew."""
     first: dict[str, int] = {}
     for trial in trials:
-        if TICKET in trial.user_attrs and WITHDRAWN not in trial.user_attrs:
-            first.setdefault(trial.user_attrs[TICKET], trial.number)
+        if ENQUEUED_AS in trial.user_attrs and WITHDRAWN not in trial.user_attrs:
+            first.setdefault(trial.user_attrs[ENQUEUED_AS], trial.number)
     return [
         trial
         for trial in trials
         if WITHDRAWN not in trial.user_attrs
-        and again(trial.number) not in first
-        and first.get(trial.user_attrs.get(TICKET, ""), trial.number) == trial.number
+        and retry_of(trial.number) not in first
+        and first.get(trial.user_attrs.get(ENQUEUED_AS, ""), trial.number) == trial.number
     ]
 
 
-def surplus(trials: Sequence[Any], number: int, budget: int | None) -> bool:
+def is_surplus(trials: Sequence[Any], number: int, budget: int | None) -> bool:
     """Whether trial ``number`` is one too many: its ticket is another one's, or as many as are paid for come before."""
-    found = [trial.number for trial in counted(trials)]
+    found = [trial.number for trial in counted_trials(trials)]
     return number not in found or (budget is not None and found.index(number) >= budget)
 
 
@@ -56,15 +56,15 @@ class Budget:
     hours: float | None = None
     flops: float | None = None
 
-    def spent(self, books: Sequence[Sequence[Any]], running: float) -> bool:
+    def is_spent(self, books: Sequence[Sequence[Any]], running: float) -> bool:
         """Whether hours or operations are used up; ``running``: seconds of those trials that are at work."""
         trials = [trial for book in books for trial in book]
-        seconds, flops = total(trials, SECONDS) + running, total(trials, FLOPS)
+        seconds, flops = attribute_sum(trials, SECONDS) + running, attribute_sum(trials, FLOPS)
         return (self.hours is not None and seconds >= 3600 * self.hours) or (
             self.flops is not None and flops >= self.flops
         )
 
-    def next(self, books: Sequence[Sequence[Any]], running: float) -> int | None:
+    def next_strategy(self, books: Sequence[Sequence[Any]], running: float) -> int | None:
         """Which strategy gets the next trial; None: the budget is spent.
 
         The one with the fewest is next, and hours and operations are looked at only where all have equally many: a
@@ -73,11 +73,11 @@ class Budget:
         waiting = next((i for i, book in enumerate(books) if any(state(t) == "WAITING" for t in book)), None)
         if waiting is not None:
             return waiting
-        counts = [len(counted(book)) for book in books]
+        counts = [len(counted_trials(book)) for book in books]
         fewest = min(counts)
         if self.trials is not None and fewest >= self.trials:
             return None
-        if min(counts) == max(counts) and self.spent(books, running):
+        if min(counts) == max(counts) and self.is_spent(books, running):
             return None
         return counts.index(fewest)
 
@@ -88,13 +88,13 @@ class Budget:
         return ", ".join(parts)
 
 
-def total(trials: Sequence[Any], attribute: str) -> float:
+def attribute_sum(trials: Sequence[Any], attribute: str) -> float:
     """The sum of an attribute over the trials that have it."""
     return float(sum(trial.user_attrs.get(attribute) or 0 for trial in trials))
 
 
 @dataclass
-class Watch:
+class DeadWorkerDetector:
     """Tells trials whose worker is dead: at once where its lock is at hand, else by a heartbeat that stays away.
 
     Args:
@@ -108,13 +108,13 @@ class Watch:
     def __post_init__(self) -> None:
         self._seen: dict[tuple[int, int], tuple[Any, float]] = {}
 
-    def dead(self, book: int, trial: Any, now: float) -> bool:
+    def is_dead(self, book: int, trial: Any, now: float) -> bool:
         """Whether nobody is at a running trial any more; ``now`` is this worker's own clock."""
         worker = trial.user_attrs.get(WORKER)
         held = self.alive(worker) if worker is not None else None
         if held is not None:
             return not held
-        beat, (last, since) = trial.user_attrs.get(BEAT), self._seen.get((book, trial.number), (object(), now))
+        beat, (last, since) = trial.user_attrs.get(HEARTBEAT), self._seen.get((book, trial.number), (object(), now))
         if beat != last:
             self._seen[book, trial.number] = (beat, now)
             return False

@@ -5,45 +5,47 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any, TextIO
 
-from trigan.execution.progress import duration
+from trigan.execution.job_progress import duration
 from trigan.search import trial_accounting
-from trigan.search.metric import Metric
-from trigan.search.running_trial import Flight
+from trigan.search.metric import ValidationMetric
+from trigan.search.running_trial import RunningTrial
 from trigan.search.trial_accounting import Budget
 
 
-class Reporter:
+class SearchReporter:
     """Prints to standard error."""
 
-    def __init__(self, budget: Budget, metric: Metric, out: TextIO | None = None) -> None:
+    def __init__(self, budget: Budget, metric: ValidationMetric, out: TextIO | None = None) -> None:
         self._budget, self._metric, self._out = budget, metric, out or sys.stderr
         self._waiting = 0
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         print(text, file=self._out, flush=True)
 
-    def waiting(self, count: int) -> None:
+    def waiting_for(self, count: int) -> None:
         """Say once that only other workers' trials are left."""
         if count and not self._waiting:
-            self.say(f"waiting for {count} trials of other workers")
+            self.log(f"waiting for {count} trials of other workers")
         self._waiting = count
 
-    def ended(self, flight: Flight, value: float | None, how: str, reason: str, books: Sequence[Sequence[Any]]) -> None:
+    def trial_ended(
+        self, running_trial: RunningTrial, value: float | None, how: str, reason: str, books: Sequence[Sequence[Any]]
+    ) -> None:
         """A trial of this worker has ended."""
-        best = best_of(books[flight.book], self._metric)
+        best = best_trial(books[running_trial.strategy_index], self._metric)
         beside = f" (best {best.value:.4f})" if best is not None else ""
         said = {
             "COMPLETE": f"{self._metric.name} {value:.4f}{beside}" if value is not None else "",
             "PRUNED": f"pruned{beside}",
-            "FAIL": f"FAILED ({reason}); log: {flight.log}",
+            "FAIL": f"FAILED ({reason}); log: {running_trial.log}",
         }[how]
         done = [
-            sum(trial_accounting.state(t) not in ("RUNNING", "WAITING") for t in trial_accounting.counted(book))
+            sum(trial_accounting.state(t) not in ("RUNNING", "WAITING") for t in trial_accounting.counted_trials(book))
             for book in books
         ]
         of = f"/{self._budget.trials * len(books)}" if self._budget.trials is not None else ""
-        parts = [f"{sum(done)}{of} done", f"{flight.job.name}: {said} in {duration(flight.seconds)}"]
-        self.say("; ".join([*parts, *self._left(books, sum(done))]))
+        parts = [f"{sum(done)}{of} done", f"{running_trial.job.name}: {said} in {duration(running_trial.seconds)}"]
+        self.log("; ".join([*parts, *self._left(books, sum(done))]))
 
     def _left(self, books: Sequence[Sequence[Any]], done: int) -> list[str]:
         """Time left at the pace so far, by whichever bound comes first; nothing before it is known."""
@@ -64,8 +66,8 @@ class Reporter:
         return [f"about {duration(left)} left"] if left > 0 else []
 
 
-def best_of(book: Sequence[Any], metric: Metric) -> Any | None:
+def best_trial(book: Sequence[Any], metric: ValidationMetric) -> Any | None:
     """The best finished trial, of equal ones the first; None before there is one."""
-    done = [trial for trial in trial_accounting.counted(book) if trial_accounting.state(trial) == "COMPLETE"]
-    sign = 1 if metric.higher else -1
+    done = [trial for trial in trial_accounting.counted_trials(book) if trial_accounting.state(trial) == "COMPLETE"]
+    sign = 1 if metric.higher_is_better else -1
     return max(done, key=lambda trial: (sign * trial.value, -trial.number), default=None)

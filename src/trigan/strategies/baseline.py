@@ -16,23 +16,23 @@ from trigan.data.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.rng import hash64
 from trigan.samples.filters import outputs
-from trigan.strategies.stage_runner import Trained, Workshop
-from trigan.strategies.strategy import Outcome, Sees, labelled_inputs, overall_status, selection_labels
+from trigan.strategies.stage_runner import StageRunner, TrainedStage
+from trigan.strategies.strategy import DataUsed, Outcome, labelled_inputs, overall_status, selection_labels
 from trigan.training.selection import accuracy
 from trigan.training.stages.classifier_stage import ClassifierStage
-from trigan.training.stages.criteria import Extra, FixMatch
+from trigan.training.stages.criteria import ExtraImages, FixMatch
 
 _log = logging.getLogger(__name__)
 
 
-class Unlabelled(Protocol):
-    """What a baseline does with unlabelled images; ``looks`` says whether it looks at them at all."""
+class UnlabelledMethod(Protocol):
+    """What a baseline does with unlabelled images; ``uses_unlabelled`` says whether it looks at them at all."""
 
     @property
-    def looks(self) -> bool: ...
+    def uses_unlabelled(self) -> bool: ...
 
     def prepare(
-        self, stage: ClassifierStage, inputs: dict[str, Input], view: TrainingView, workshop: Workshop
+        self, stage: ClassifierStage, inputs: dict[str, Input], view: TrainingView, runner: StageRunner
     ) -> tuple[ClassifierStage, dict[str, Input]]:
         """The stage and the inputs with which C is finally trained."""
         ...
@@ -44,11 +44,11 @@ class LabelledOnly:
     """Nothing: C sees labelled images alone."""
 
     @property
-    def looks(self) -> bool:
+    def uses_unlabelled(self) -> bool:
         return False
 
     def prepare(
-        self, stage: ClassifierStage, inputs: dict[str, Input], view: TrainingView, workshop: Workshop
+        self, stage: ClassifierStage, inputs: dict[str, Input], view: TrainingView, runner: StageRunner
     ) -> tuple[ClassifierStage, dict[str, Input]]:
         return stage, inputs
 
@@ -71,15 +71,15 @@ class SelfTraining:
             )
 
     @property
-    def looks(self) -> bool:
+    def uses_unlabelled(self) -> bool:
         return True
 
     def prepare(
-        self, stage: ClassifierStage, inputs: dict[str, Input], view: TrainingView, workshop: Workshop
+        self, stage: ClassifierStage, inputs: dict[str, Input], view: TrainingView, runner: StageRunner
     ) -> tuple[ClassifierStage, dict[str, Input]]:
         require_unlabelled(view, "strategy.unlabelled=self_training")
-        teacher = workshop.train("teacher", stage, inputs).networks["classifier"]
-        logits = workshop.count("pseudo-labels", lambda: outputs(teacher, view.unlabelled))
+        teacher = runner.train("teacher", stage, inputs).networks["classifier"]
+        logits = runner.run_task("pseudo-labels", lambda: outputs(teacher, view.unlabelled))
         sure, labels = logits.softmax(1).max(1)
         kept = sure >= self.threshold
         inputs = {**inputs, "statistics": Input(view.training_images)}
@@ -92,13 +92,13 @@ class SelfTraining:
             return stage, inputs
         extra = Input(view.unlabelled[kept], labels[kept])
         weight = self.weight * min(1.0, len(extra) / len(view.labelled.labels))  # a handful is not half of the loss
-        terms = (*stage.terms, Extra(stage.augmentation, weight, self.ratio))
+        terms = (*stage.terms, ExtraImages(stage.augmentation, weight, self.ratio))
         return replace(stage, terms=terms), {**inputs, "extra": extra}
 
 
-@component("baseline/consistency@1")
+@component("baseline/fixmatch@1")
 @dataclass(frozen=True)
-class Consistency:
+class FixMatchTraining:
     """FixMatch on U, in the small: C's own classifier architecture, length and optimizer."""
 
     strong: Augmentation
@@ -115,11 +115,11 @@ class Consistency:
             )
 
     @property
-    def looks(self) -> bool:
+    def uses_unlabelled(self) -> bool:
         return True
 
     def prepare(
-        self, stage: ClassifierStage, inputs: dict[str, Input], view: TrainingView, workshop: Workshop
+        self, stage: ClassifierStage, inputs: dict[str, Input], view: TrainingView, runner: StageRunner
     ) -> tuple[ClassifierStage, dict[str, Input]]:
         require_unlabelled(view, "strategy.unlabelled=fixmatch")
         term = FixMatch(stage.augmentation, self.strong, self.threshold, self.weight, self.ratio)
@@ -137,9 +137,9 @@ class Baseline:
     """
 
     classifier: ClassifierStage
-    unlabelled: Unlabelled = field(default_factory=LabelledOnly)
+    unlabelled: UnlabelledMethod = field(default_factory=LabelledOnly)
     matched_flops: float | None = None
-    spend: Literal["longer", "restarts", "ensemble"] = "longer"
+    matched_by: Literal["longer", "restarts", "ensemble"] = "longer"
 
     def __post_init__(self) -> None:
         if self.matched_flops is not None and self.matched_flops <= 0:
@@ -148,27 +148,27 @@ class Baseline:
             raise ConfigError(
                 "strategy.matched_flops goes with strategy.unlabelled=none or fixmatch, not self_training"
             )
-        if self.spend != "longer" and self.classifier.selection.snapshots is not None:
+        if self.matched_by != "longer" and self.classifier.selection.snapshots is not None:
             raise ConfigError(
-                f"selection.snapshots: strategy.spend={self.spend} has several fits, and a curve is one fit's; take "
-                "strategy.spend=longer or selection.snapshots=null"
+                f"selection.snapshots: strategy.matched_by={self.matched_by} has several fits, and a curve is one fit's; take "
+                "strategy.matched_by=longer or selection.snapshots=null"
             )
 
-    def run(self, view: TrainingView, workshop: Workshop) -> Outcome:
-        if self.matched_flops is not None and self.spend == "restarts" and view.validation is None:
+    def run(self, view: TrainingView, runner: StageRunner) -> Outcome:
+        if self.matched_flops is not None and self.matched_by == "restarts" and view.validation is None:
             raise ConfigError(
-                "strategy.spend=restarts chooses on validation labels, and this regime has none; take "
-                "strategy.spend=longer or ensemble, or regime.validation=large"
+                "strategy.matched_by=restarts chooses on validation labels, and this regime has none; take "
+                "strategy.matched_by=longer or ensemble, or regime.validation=large"
             )
-        stage, inputs = self.unlabelled.prepare(self.classifier, labelled_inputs(view), view, workshop)
+        stage, inputs = self.unlabelled.prepare(self.classifier, labelled_inputs(view), view, runner)
         stamps: tuple[str, ...] = ()
         if self.matched_flops is None:
-            members = [workshop.train("classifier", stage, inputs)]
+            members = [runner.train("classifier", stage, inputs)]
         else:
-            members = self._matched(stage, inputs, workshop, self.matched_flops)
-            stamps = (f"matched-{self.spend}",)
+            members = self._matched(stage, inputs, runner, self.matched_flops)
+            stamps = (f"matched-{self.matched_by}",)
         rule = stage.selection.resolve("validation" in inputs)
-        if self.spend == "restarts" and self.matched_flops is not None:
+        if self.matched_by == "restarts" and self.matched_flops is not None:
             rule = "val"
         notes = {}
         if isinstance(self.unlabelled, SelfTraining):
@@ -176,9 +176,9 @@ class Baseline:
             notes, stamps = {"pseudo_labelled": kept}, (*stamps, *(() if kept else ("no-pseudo-labels",)))
         networks = [member.networks["classifier"] for member in members]
         classifier = networks[0] if len(networks) == 1 else Ensemble(networks).eval()
-        sees = Sees(
+        sees = DataUsed(
             L=len(view.labelled.labels),
-            U=len(view.unlabelled) if self.unlabelled.looks else 0,
+            U=len(view.unlabelled) if self.unlabelled.uses_unlabelled else 0,
             V=selection_labels(inputs, rule),
         )
         return Outcome(
@@ -187,30 +187,30 @@ class Baseline:
             sees,
             rule,
             members[0].step,
-            overall_status(workshop),
+            overall_status(runner),
             stamps=stamps,
             notes=notes,
-            earlier=members[0].earlier,
+            snapshots=members[0].snapshots,
         )
 
-    def blank(self, spec: DataSpec, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> dict[str, nn.Module]:
+    def skeleton(self, spec: DataSpec, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> dict[str, nn.Module]:
         members = {name.split(".")[1] for name in shapes["classifier"] if name.startswith("members.")}
         networks: list[nn.Module] = [self.classifier.classifier(spec) for _ in range(max(1, len(members)))]
         return {"classifier": Ensemble(networks) if members else networks[0]}
 
-    def _matched(self, stage: ClassifierStage, inputs: Inputs, workshop: Workshop, flops: float) -> list[Trained]:
+    def _matched(self, stage: ClassifierStage, inputs: Inputs, runner: StageRunner, flops: float) -> list[TrainedStage]:
         """As many members as come nearest, each a little longer or shorter, so that together they spend ``flops``."""
-        per_step, per_look = workshop.flops_per_step(stage, inputs)
+        per_step, per_look = runner.flops_per_step(stage, inputs)
         looks = per_look * stage.selection.candidates  # of each member, however long it trains
-        count = 1 if self.spend == "longer" else max(1, round(flops / (per_step * stage.steps + looks)))
+        count = 1 if self.matched_by == "longer" else max(1, round(flops / (per_step * stage.steps + looks)))
         stage = replace(stage, steps=max(1, round((flops - count * looks) / (per_step * count))))
-        if self.spend == "longer":
-            return [workshop.train("classifier", stage, inputs)]
+        if self.matched_by == "longer":
+            return [runner.train("classifier", stage, inputs)]
         members = [
-            workshop.train(f"classifier-{k}", stage, inputs, workshop.seed if k == 0 else hash64(workshop.seed, k))
+            runner.train(f"classifier-{k}", stage, inputs, runner.seed if k == 0 else hash64(runner.seed, k))
             for k in range(count)
         ]
-        if self.spend == "ensemble":
+        if self.matched_by == "ensemble":
             return members
         return [max(members, key=lambda member: accuracy(member.networks["classifier"], inputs["validation"]))]
 

@@ -13,32 +13,32 @@ from trigan.errors import ConfigError
 from trigan.identity import weights_digest
 from trigan.networks.classifiers.classifier import Classifier
 from trigan.networks.gans.gan import Architecture, Discriminator
-from trigan.networks.shapes import Shapes
-from trigan.strategies.backbone import FeatureExtractor
-from trigan.strategies.stage_runner import Trained, Workshop
+from trigan.networks.shapes import ImageSpec
+from trigan.strategies.feature_extraction import FeatureExtractor
+from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.training.optimizers import LayerWise
 from trigan.training.stages.classifier_stage import ClassifierStage
 
 
-class TunedTrunk(Classifier):
-    """Images (N, C, S, S) -> logits (N, K): a linear head on the pooled features of a trunk that moves too."""
+class FineTunedBackbone(Classifier):
+    """Images (N, C, S, S) -> logits (N, K): a linear head on the pooled features of a backbone that moves too."""
 
-    def __init__(self, extractor: FeatureExtractor, spec: Shapes) -> None:
+    def __init__(self, extractor: FeatureExtractor, spec: ImageSpec) -> None:
         with torch.no_grad():
             features = extractor.eval()(torch.zeros(1, spec.channels, spec.size, spec.size)).shape[1]
         super().__init__(extractor, nn.Linear(features, spec.classes))
 
     @property
     def discriminator(self) -> Discriminator:
-        """The trunk."""
+        """The backbone."""
         found: Discriminator = self.body.discriminator  # type: ignore[assignment]
         return found
 
 
 @component("classifier/pretrained_backbone@1")
 @dataclass(frozen=True)
-class PretrainedTrunk:
-    """Classifier factory: D's trunk with given weights and a new head; identified by the weights' digest."""
+class PretrainedBackbone:
+    """Classifier factory: D's backbone with given weights and a new head; identified by the weights' digest."""
 
     architecture: Architecture
     layers: tuple[str, ...]
@@ -46,11 +46,11 @@ class PretrainedTrunk:
     weights: str = ""
     state: Mapping[str, Tensor] = field(default_factory=dict, metadata={"identity": False}, compare=False)
 
-    def __call__(self, spec: Shapes) -> TunedTrunk:
+    def __call__(self, spec: ImageSpec) -> FineTunedBackbone:
         discriminator = self.architecture.discriminator(spec)
         if self.state:
             discriminator.load_state_dict(self.state)
-        return TunedTrunk(FeatureExtractor(discriminator, self.layers, self.grid), spec)
+        return FineTunedBackbone(FeatureExtractor(discriminator, self.layers, self.grid), spec)
 
 
 @component("probe/fine_tune@1")
@@ -76,26 +76,26 @@ class FineTune:
         layers: tuple[str, ...],
         grid: int,
         inputs: Inputs,
-        workshop: Workshop,
-    ) -> Trained:
+        runner: StageRunner,
+    ) -> TrainedStage:
         """The fine-tuned network, from the discriminator's present weights."""
         state = {name: value.detach().cpu() for name, value in discriminator.state_dict().items()}
-        factory = PretrainedTrunk(architecture, layers, grid, weights_digest(state), state)
-        return workshop.train("classifier", self._stage(factory, workshop.spec), inputs)
+        factory = PretrainedBackbone(architecture, layers, grid, weights_digest(state), state)
+        return runner.train("classifier", self._stage(factory, runner.spec), inputs)
 
-    def blank(self, architecture: Architecture, layers: tuple[str, ...], grid: int, spec: DataSpec) -> nn.Module:
+    def skeleton(self, architecture: Architecture, layers: tuple[str, ...], grid: int, spec: DataSpec) -> nn.Module:
         """A network of the same shapes."""
-        return PretrainedTrunk(architecture, layers, grid)(spec)
+        return PretrainedBackbone(architecture, layers, grid)(spec)
 
-    def _stage(self, factory: PretrainedTrunk, spec: Shapes) -> ClassifierStage:
+    def _stage(self, factory: PretrainedBackbone, spec: ImageSpec) -> ClassifierStage:
         stage = replace(self.classifier, classifier=factory)
         if self.layer_decay == 1.0:
             return stage
-        factors = tuple(self.layer_decay**depth for depth in depths(factory(spec), spec))
+        factors = tuple(self.layer_decay**depth for depth in layer_depths(factory(spec), spec))
         return replace(stage, optimizer=LayerWise(stage.optimizer, factors))
 
 
-def depths(network: TunedTrunk, spec: Shapes) -> list[int]:
+def layer_depths(network: FineTunedBackbone, spec: ImageSpec) -> list[int]:
     """How far below the head each parameter lies, in the network's order: 1 in D's last layer, 2 in the one before.
 
     A parameter belongs to the first feature map that it has a part in; those of the head, and of what no map depends

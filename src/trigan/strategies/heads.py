@@ -11,7 +11,7 @@ from torch import Tensor, nn
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 #: The logit of a class that a probe has not met.
-UNMET = -1e4
+UNSEEN_CLASS_LOGIT = -1e4
 
 
 class LinearHead(nn.Module):
@@ -33,7 +33,7 @@ class LinearHead(nn.Module):
         head = cls(coefficients.shape[1], classes)
         with torch.no_grad():
             head.linear.weight.zero_()
-            head.linear.bias.fill_(UNMET)
+            head.linear.bias.fill_(UNSEEN_CLASS_LOGIT)
             head.linear.weight[model.classes_] = torch.from_numpy(coefficients).float()
             head.linear.bias[model.classes_] = torch.from_numpy(intercepts).float()
         head.temperature.fill_(temperature)
@@ -43,7 +43,7 @@ class LinearHead(nn.Module):
         return self.linear(features) / self.temperature
 
 
-class PerceptronHead(nn.Module):
+class MLPHead(nn.Module):
     """features (N, F) -> (W2 relu(W1 x + b1) + b2) / T: one hidden layer."""
 
     def __init__(self, features: int, hidden: int, classes: int) -> None:
@@ -53,7 +53,7 @@ class PerceptronHead(nn.Module):
         self.temperature: Tensor
 
     @classmethod
-    def of(cls, model: Any, classes: int, temperature: float) -> "PerceptronHead":
+    def of(cls, model: Any, classes: int, temperature: float) -> "MLPHead":
         """From a fitted scikit-learn perceptron; classes that it has not met get very small logits.
 
         For two classes scikit-learn has a single logit, of the second: the first class's is 0 then.
@@ -65,7 +65,7 @@ class PerceptronHead(nn.Module):
             head.hidden.weight.copy_(torch.from_numpy(inner.T))
             head.hidden.bias.copy_(torch.from_numpy(inner_bias))
             head.linear.weight.zero_()
-            head.linear.bias.fill_(UNMET)
+            head.linear.bias.fill_(UNSEEN_CLASS_LOGIT)
             head.linear.bias[model.classes_] = 0.0
             head.linear.weight[met] = torch.from_numpy(outer.T).float()
             head.linear.bias[met] = torch.from_numpy(outer_bias).float()
@@ -77,7 +77,7 @@ class PerceptronHead(nn.Module):
         return logits / self.temperature
 
 
-class NeighboursHead(nn.Module):
+class NearestNeighboursHead(nn.Module):
     """features (N, F) -> log vote shares of the nearest kept features, over the temperature."""
 
     def __init__(self, kept: int, features: int, classes: int) -> None:
@@ -92,7 +92,7 @@ class NeighboursHead(nn.Module):
         self.temperature: Tensor
 
     @classmethod
-    def of(cls, features: Array, labels: Labels, classes: int, k: int) -> "NeighboursHead":
+    def of(cls, features: Array, labels: Labels, classes: int, k: int) -> "NearestNeighboursHead":
         head = cls(len(features), features.shape[1], classes)
         head.kept.copy_(torch.from_numpy(features).float())
         head.votes.copy_(nn.functional.one_hot(torch.from_numpy(labels), classes).float())
@@ -106,12 +106,12 @@ class NeighboursHead(nn.Module):
         return shares.log() / self.temperature
 
 
-def blank(saved: Mapping[str, tuple[int, ...]], classes: int) -> nn.Module:
+def head_skeleton(saved: Mapping[str, tuple[int, ...]], classes: int) -> nn.Module:
     """A head to load a probe's weights into; ``saved`` are the shapes of the whole probed network's tensors."""
     if "head.kept" in saved:
         kept, features = saved["head.kept"]
-        return NeighboursHead(kept, features, classes)
+        return NearestNeighboursHead(kept, features, classes)
     if "head.hidden.weight" in saved:
         hidden, features = saved["head.hidden.weight"]
-        return PerceptronHead(features, hidden, classes)
+        return MLPHead(features, hidden, classes)
     return LinearHead(saved["mean"][0], classes)

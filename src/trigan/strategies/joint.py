@@ -8,8 +8,8 @@ from torch import nn
 from trigan.components import component
 from trigan.data.inputs import Input
 from trigan.data.types import DataSpec, TrainingView
-from trigan.strategies.stage_runner import Workshop
-from trigan.strategies.strategy import Outcome, Sees, labelled_inputs, overall_status, selection_labels
+from trigan.strategies.stage_runner import StageRunner
+from trigan.strategies.strategy import DataUsed, Outcome, labelled_inputs, overall_status, selection_labels
 from trigan.training.stages.joint_stage import JointStage
 
 
@@ -20,12 +20,12 @@ class Joint:
 
     joint: JointStage
 
-    def run(self, view: TrainingView, workshop: Workshop) -> Outcome:
+    def run(self, view: TrainingView, runner: StageRunner) -> Outcome:
         inputs = labelled_inputs(view)
         inputs["unlabelled"] = Input(view.training_images)
-        trained = workshop.train("joint", self.joint, inputs)
+        trained = runner.train("joint", self.joint, inputs)
         rule = self.joint.selection.resolve("validation" in inputs)
-        sees = Sees(len(view.labelled.labels), len(view.unlabelled), selection_labels(inputs, rule))
+        sees = DataUsed(len(view.labelled.labels), len(view.unlabelled), selection_labels(inputs, rule))
         networks = {name: network for name, network in trained.networks.items() if name != "snapshots"}
         return Outcome(
             networks["classifier"],
@@ -33,12 +33,12 @@ class Joint:
             sees,
             rule,
             trained.step,
-            overall_status(workshop),
+            overall_status(runner),
             generator=networks["generator"],
             notes={"objective": type(self.joint.objective).__name__},
-            earlier=trained.earlier,
+            snapshots=trained.snapshots,
         )
 
-    def blank(self, spec: DataSpec, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> dict[str, nn.Module]:
-        networks = self.joint.blank(spec)
+    def skeleton(self, spec: DataSpec, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> dict[str, nn.Module]:
+        networks = self.joint.skeleton(spec)
         return {"classifier": networks["classifier"], "generator": networks["generator"]}

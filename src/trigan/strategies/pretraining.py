@@ -11,9 +11,9 @@ from trigan.components import component
 from trigan.data.inputs import Input, Inputs
 from trigan.data.sources.image_source import ImageSource
 from trigan.identity import weights_digest
-from trigan.networks.pretext_heads import topmost
-from trigan.strategies.fine_tune import PretrainedTrunk
-from trigan.strategies.stage_runner import Workshop
+from trigan.networks.pretext_heads import top_layer_name
+from trigan.strategies.fine_tune import PretrainedBackbone
+from trigan.strategies.stage_runner import StageRunner
 from trigan.training.stages.classifier_stage import ClassifierStage
 from trigan.training.stages.gan_stage import GANStage
 from trigan.training.stages.pretext_stages import PretextStage
@@ -22,8 +22,8 @@ from trigan.training.stages.pretext_stages import PretextStage
 class Pretraining(Protocol):
     """A frozen dataclass that brings D's feature maps to where the probe finds them.
 
-    ``has_network``: there is a D at all. ``draws``: a generator is left, too. ``blind``: it is trained on images alone,
-    so that those of another data set will do. ``per_feature``: each feature is divided by a standard deviation of its
+    ``has_network``: there is a D at all. ``has_generator``: a generator is left, too. ``label_free``: it is trained on images alone,
+    so that those of another data set will do. ``per_feature_scale``: each feature is divided by a standard deviation of its
     own, else all by that of all of them.
     """
 
@@ -31,15 +31,15 @@ class Pretraining(Protocol):
     def has_network(self) -> bool: ...
 
     @property
-    def draws(self) -> bool: ...
+    def has_generator(self) -> bool: ...
 
     @property
-    def blind(self) -> bool: ...
+    def label_free(self) -> bool: ...
 
     @property
-    def per_feature(self) -> bool: ...
+    def per_feature_scale(self) -> bool: ...
 
-    def networks(self, gan: GANStage, real: Input, inputs: Inputs, workshop: Workshop) -> Mapping[str, Any]:
+    def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
         """``discriminator`` and ``generator``, as far as there are any, in evaluation mode.
 
         Args:
@@ -52,7 +52,7 @@ class Pretraining(Protocol):
 
 @component("pretraining/images@1")
 @dataclass(frozen=True)
-class Ground:
+class PretrainingData:
     """What D is trained on: the run's own images, or those of another data set, ``data`` (the view's external ones)."""
 
     data: ImageSource | None = None
@@ -60,13 +60,13 @@ class Ground:
 
 @component("pretraining/gan@1")
 @dataclass(frozen=True)
-class Adversarial:
+class GANPretraining:
     """Trained against a generator: the strategy's own way."""
 
-    has_network = draws = blind = per_feature = True
+    has_network = has_generator = label_free = per_feature_scale = True
 
-    def networks(self, gan: GANStage, real: Input, inputs: Inputs, workshop: Workshop) -> Mapping[str, Any]:
-        return workshop.train("trained-gan", gan, {"real": real}).networks
+    def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
+        return runner.train("gan", gan, {"real": real}).networks
 
 
 @component("pretraining/none@1")
@@ -74,10 +74,10 @@ class Adversarial:
 class Untrained:
     """The same D with its first weights: what its architecture gives."""
 
-    has_network, draws, blind, per_feature = True, False, False, True
+    has_network, has_generator, label_free, per_feature_scale = True, False, False, True
 
-    def networks(self, gan: GANStage, real: Input, inputs: Inputs, workshop: Workshop) -> Mapping[str, Any]:
-        found = workshop.train("untrained-gan", replace(gan, steps=0), {"real": real}).networks
+    def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
+        found = runner.train("untrained-gan", replace(gan, steps=0), {"real": real}).networks
         return {"discriminator": found["discriminator"]}
 
 
@@ -89,69 +89,69 @@ class Pixels:
     With one each, the few values of a nearly constant border weigh as much as the middle, at a cost of some points.
     """
 
-    per_feature: bool = False
+    per_feature_scale: bool = False
 
-    has_network = draws = blind = False
+    has_network = has_generator = label_free = False
 
-    def networks(self, gan: GANStage, real: Input, inputs: Inputs, workshop: Workshop) -> Mapping[str, Any]:
+    def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
         return {}
 
 
 @component("pretraining/supervised@1")
 @dataclass(frozen=True)
-class Supervised:
+class SupervisedPretraining:
     """The same D as a classifier of the labelled images: its topmost map and a linear head, trained from first weights.
 
-    ``classifier`` gives batch, augmentation and optimizer; with ``matched`` it lasts as many steps as cost what the GAN
+    ``classifier`` gives batch, augmentation and optimizer; with ``match_gan_flops`` it lasts as many steps as cost what the GAN
     would, else its own number.
     """
 
     classifier: ClassifierStage
-    matched: bool = True
+    match_gan_flops: bool = True
 
-    has_network, draws, blind, per_feature = True, False, False, True
+    has_network, has_generator, label_free, per_feature_scale = True, False, False, True
 
-    def networks(self, gan: GANStage, real: Input, inputs: Inputs, workshop: Workshop) -> Mapping[str, Any]:
-        first = Untrained().networks(gan, real, inputs, workshop)["discriminator"]
+    def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
+        first = Untrained().networks(gan, real, inputs, runner)["discriminator"]
         state = {name: value.detach().cpu() for name, value in first.state_dict().items()}
-        layers, whole = (topmost(first, workshop.spec),), workshop.spec.size
-        factory = PretrainedTrunk(gan.architecture, layers, whole, weights_digest(state), state)
+        layers, whole = (top_layer_name(first, runner.spec),), runner.spec.size
+        factory = PretrainedBackbone(gan.architecture, layers, whole, weights_digest(state), state)
         stage = replace(self.classifier, classifier=factory)
-        if self.matched:
-            per_step, per_look = workshop.flops_per_step(stage, inputs)
+        if self.match_gan_flops:
+            per_step, per_look = runner.flops_per_step(stage, inputs)
             looks = per_look * stage.selection.candidates
-            stage = replace(stage, steps=_steps(gan_flops(gan, real, workshop) - looks, per_step))
-        trained = workshop.train("supervised", stage, inputs)
+            stage = replace(stage, steps=_steps(gan_flops(gan, real, runner) - looks, per_step))
+        trained = runner.train("supervised", stage, inputs)
         return {"discriminator": trained.networks["classifier"].discriminator}
 
 
 @component("pretraining/self_supervised@1")
 @dataclass(frozen=True)
-class SelfSupervised:
+class SelfSupervisedPretraining:
     """Trained on the GAN's images by a stage of another kind: a denoising autoencoder, or SimCLR's contrast.
 
-    With ``matched`` it lasts as many steps as cost what the GAN would, else the stage's own number.
+    With ``match_gan_flops`` it lasts as many steps as cost what the GAN would, else the stage's own number.
     """
 
     stage: PretextStage
-    matched: bool = True
+    match_gan_flops: bool = True
 
-    has_network, draws, blind, per_feature = True, False, True, True
+    has_network, has_generator, label_free, per_feature_scale = True, False, True, True
 
-    def networks(self, gan: GANStage, real: Input, inputs: Inputs, workshop: Workshop) -> Mapping[str, Any]:
+    def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
         stage, seen = self.stage, {"real": Input(real.images)}
-        if self.matched:
-            per_step, _ = workshop.flops_per_step(stage, seen)
-            stage = stage.lasting(_steps(gan_flops(gan, real, workshop), per_step))
-        return workshop.train(stage.kind, stage, seen).networks
+        if self.match_gan_flops:
+            per_step, _ = runner.flops_per_step(stage, seen)
+            stage = stage.with_steps(_steps(gan_flops(gan, real, runner), per_step))
+        return runner.train(stage.kind, stage, seen).networks
 
 
-def gan_flops(gan: GANStage, real: Input, workshop: Workshop) -> int:
+def gan_flops(gan: GANStage, real: Input, runner: StageRunner) -> int:
     """The operations of the whole GAN stage, from a round of its updates; nothing of it is kept."""
     every = gan.loss.discriminator_steps
     rounds, rest = divmod(gan.steps, every)
-    total = rounds * workshop.flops_of_steps(gan, {"real": real}, every) if rounds else 0
-    return total + (workshop.flops_of_steps(gan, {"real": real}, rest) if rest else 0)
+    total = rounds * runner.flops_of_steps(gan, {"real": real}, every) if rounds else 0
+    return total + (runner.flops_of_steps(gan, {"real": real}, rest) if rest else 0)
 
 
 def _steps(flops: int, per_step: int) -> int:

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.evaluation.calibration import fit_temperature
-from trigan.strategies.heads import UNMET, Array, Labels, LinearHead, NeighboursHead, PerceptronHead
+from trigan.strategies.heads import UNSEEN_CLASS_LOGIT, Array, Labels, LinearHead, MLPHead, NearestNeighboursHead
 
 #: Images in a batch of the perceptron, at the most.
 _BATCH = 64
@@ -33,12 +33,12 @@ Holdout = tuple[Array, Labels]
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """``head`` gives logits; ``probabilistic``: their softmax is calibrated; ``chosen`` goes into the record."""
+class FittedProbe:
+    """``head`` gives logits; ``probabilistic``: their softmax is calibrated; ``hyperparameters`` goes into the record."""
 
     head: nn.Module
     probabilistic: bool
-    chosen: dict[str, Any]
+    hyperparameters: dict[str, Any]
 
 
 class Probe(Protocol):
@@ -46,7 +46,7 @@ class Probe(Protocol):
 
     def fit(
         self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout | None = None
-    ) -> Fitted: ...
+    ) -> FittedProbe: ...
 
 
 @component("probe/svm@1")
@@ -60,7 +60,9 @@ class LinearSVM:
     def __post_init__(self) -> None:
         _check(self.penalties, "penalties", self.folds)
 
-    def fit(self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout | None = None) -> Fitted:
+    def fit(
+        self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout | None = None
+    ) -> FittedProbe:
         def make(penalty: float) -> LinearSVC:
             return LinearSVC(C=penalty, dual=True, random_state=seed % 2**32, max_iter=5000)
 
@@ -79,7 +81,9 @@ class LogisticRegression:
     def __post_init__(self) -> None:
         _check(self.penalties, "penalties", self.folds)
 
-    def fit(self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout | None = None) -> Fitted:
+    def fit(
+        self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout | None = None
+    ) -> FittedProbe:
         def make(penalty: float) -> SklearnLogistic:
             return SklearnLogistic(C=penalty, max_iter=500)
 
@@ -89,7 +93,7 @@ class LogisticRegression:
 
 @component("probe/mlp@1")
 @dataclass(frozen=True)
-class Perceptron:
+class MLPProbe:
     """One hidden layer of ``hidden`` ReLU units and a softmax, fitted by scikit-learn: Adam, batches of 64 at the most.
 
     It lasts ``steps`` batches, rounded up to whole epochs, or fewer where the loss has come to rest. ``penalties`` are
@@ -110,7 +114,9 @@ class Perceptron:
         if self.learning_rate <= 0.0:
             raise ConfigError(f"strategy.probe.learning_rate: {self.learning_rate} must be above 0")
 
-    def fit(self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout | None = None) -> Fitted:
+    def fit(
+        self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout | None = None
+    ) -> FittedProbe:
         judge = _Judge(features, labels, self.folds, seed, holdout)
         batch = min(_BATCH, len(labels))
         epochs = math.ceil(self.steps / math.ceil(len(labels) / batch))
@@ -119,7 +125,7 @@ class Perceptron:
             given = {"batch_size": batch, "max_iter": epochs, "random_state": seed % 2**32}
             return MLPClassifier((self.hidden,), alpha=penalty, learning_rate_init=self.learning_rate, **given)
 
-        model = _Penalised(make, PerceptronHead.of, tuple(sorted(self.penalties)), "predict_log_proba")
+        model = _Penalised(make, MLPHead.of, tuple(sorted(self.penalties)), "predict_log_proba")
         with threadpool_limits(limits=1), warnings.catch_warnings():  # on one thread, sums have one order
             warnings.simplefilter("ignore", ConvergenceWarning)  # it ends when its steps are done
             warnings.filterwarnings("ignore", "Got `batch_size`")  # a fold may have fewer images
@@ -137,21 +143,23 @@ class NearestNeighbours:
     def __post_init__(self) -> None:
         _check(self.neighbours, "neighbours", self.folds)
 
-    def fit(self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout | None = None) -> Fitted:
+    def fit(
+        self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout | None = None
+    ) -> FittedProbe:
         judge = _Judge(features, labels, self.folds, seed, holdout)
         if not judge.can_choose:
             k = min(self.neighbours[0], len(features))
-            return Fitted(NeighboursHead.of(features, labels, classes, k), False, {"k": k})
+            return FittedProbe(NearestNeighboursHead.of(features, labels, classes, k), False, {"k": k})
         scores = {}
         for k in sorted({min(k, judge.smallest_fit) for k in self.neighbours}):
             votes, truth = judge.outputs(KNeighborsClassifier(k), "predict_proba")
             scores[k] = (_accuracy(votes, truth, labels), votes, truth)
         best = max(scores, key=lambda k: (scores[k][0], -k))
         _, votes, truth = scores[best]
-        head = NeighboursHead.of(features, labels, classes, best)
+        head = NearestNeighboursHead.of(features, labels, classes, best)
         temperature = fit_temperature(_spread(votes, labels, classes, best), torch.from_numpy(truth))
         head.temperature.fill_(temperature)
-        return Fitted(head, True, {"k": best, "temperature": temperature})
+        return FittedProbe(head, True, {"k": best, "temperature": temperature})
 
 
 def _falling(penalties: tuple[float, ...]) -> tuple[float, ...]:
@@ -205,12 +213,14 @@ class _Penalised:
     order: tuple[float, ...]
     outputs: str = "decision_function"
 
-    def fit(self, penalties: tuple[float, ...], judge: "_Judge", classes: int) -> Fitted:
+    def fit(self, penalties: tuple[float, ...], judge: "_Judge", classes: int) -> FittedProbe:
         """Fitted to all labelled images, with the penalty that does best on those that the judge holds back."""
         features, labels = judge.features, judge.labels
         if not judge.can_choose:
             middle = penalties[len(penalties) // 2]
-            return Fitted(self.head(self.make(middle).fit(features, labels), classes, 1.0), False, {"penalty": middle})
+            return FittedProbe(
+                self.head(self.make(middle).fit(features, labels), classes, 1.0), False, {"penalty": middle}
+            )
         scores = {}
         for penalty in penalties:
             decisions, truth = judge.outputs(self.make(penalty), self.outputs)
@@ -218,11 +228,11 @@ class _Penalised:
             scores[penalty] = (_accuracy(decisions, truth, labels), decisions, truth)
         best = max(scores, key=lambda penalty: (scores[penalty][0], self.order.index(penalty)))
         _, decisions, truth = scores[best]
-        logits = np.full((len(truth), classes), UNMET)
+        logits = np.full((len(truth), classes), UNSEEN_CLASS_LOGIT)
         logits[:, np.unique(labels)] = decisions
         temperature = fit_temperature(torch.from_numpy(logits), torch.from_numpy(truth))
         head = self.head(self.make(best).fit(features, labels), classes, temperature)
-        return Fitted(head, True, {"penalty": best, "temperature": temperature})
+        return FittedProbe(head, True, {"penalty": best, "temperature": temperature})
 
 
 def _accuracy(outputs: Array, truth: Labels, fitted: Labels) -> float:

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from trigan.data.inputs import Input, Inputs
 from trigan.data.types import DataSpec, TrainingView
-from trigan.strategies.stage_runner import Workshop
+from trigan.strategies.stage_runner import StageRunner
 
 
 @dataclass(frozen=True)
-class Sees:
+class DataUsed:
     """How many images a row may see: labelled, unlabelled, for selection, and from other data sets."""
 
     L: int
@@ -27,13 +27,13 @@ class Outcome:
 
     ``classifier`` maps images, float (N, C, S, S) in [-1, 1], to logits (N, K); its ``embed``, if it has one, gives
     what its last layer sees, (N, F). ``probabilistic`` says whether the logits' softmax means anything. ``generator``
-    is what samples come from, where there is one; ``weights`` are all players. ``earlier``: the
+    is what samples come from, where there is one; ``weights`` are all players. ``snapshots``: the
     classifier along its last fit, by images seen, where ``selection.snapshots`` asks for it; for a curve of test error.
     """
 
     classifier: nn.Module
     weights: Mapping[str, nn.Module]
-    sees: Sees
+    data_used: DataUsed
     rule: Literal["last", "val"]
     selected_step: int
     status: str = "finished"
@@ -41,7 +41,7 @@ class Outcome:
     generator: nn.Module | None = None
     stamps: tuple[str, ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
-    earlier: Mapping[int, nn.Module] = field(default_factory=dict)
+    snapshots: Mapping[int, nn.Module] = field(default_factory=dict)
 
     def classify(self, images: Tensor) -> Tensor:
         """Logits (N, K) for images float (N, C, S, S) in [-1, 1]."""
@@ -52,14 +52,14 @@ class Outcome:
 class Strategy(Protocol):
     """A recipe of stages, as a frozen dataclass.
 
-    It may have ``unread``: names of those of its settings that have no effect beside the others. A run warns of them.
+    It may have ``unused_settings``: names of those of its settings that have no effect beside the others. A run warns of them.
     """
 
-    def run(self, view: TrainingView, workshop: Workshop) -> Outcome:
+    def run(self, view: TrainingView, runner: StageRunner) -> Outcome:
         """Do the recipe on what may be seen; the test set is out of reach."""
         ...
 
-    def blank(self, spec: DataSpec, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> dict[str, nn.Module]:
+    def skeleton(self, spec: DataSpec, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> dict[str, nn.Module]:
         """Networks to load a finished run's weights into: ``classifier`` and, if there is one, ``generator``.
 
         ``shapes`` gives, for each of them, the shapes of the tensors that were saved.
@@ -80,6 +80,6 @@ def selection_labels(inputs: Inputs, rule: str) -> int:
     return len(inputs["validation"]) if rule == "val" else 0
 
 
-def overall_status(workshop: Workshop) -> str:
+def overall_status(runner: StageRunner) -> str:
     """``diverged`` if any stage did."""
-    return "diverged" if any(trained.status == "diverged" for trained in workshop.ledger) else "finished"
+    return "diverged" if any(trained.status == "diverged" for trained in runner.trained_stages) else "finished"

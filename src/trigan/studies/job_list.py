@@ -8,10 +8,10 @@ from pathlib import Path
 from trigan.atomic import write_bytes
 from trigan.execution.shell import shell_line
 from trigan.records import failure
-from trigan.studies.jobs import Cell, Jobs
+from trigan.studies.jobs import StudyJob, StudyJobs
 
 
-def write_job_list(jobs: Jobs, extra: Sequence[str], file: Path, retry: bool) -> None:
+def write_job_list(jobs: StudyJobs, extra: Sequence[str], file: Path, retry: bool) -> None:
     """Write one command a line, each good for any machine that shares this folder, and say how to run them.
 
     A line is idempotent and goes on from where an earlier attempt ended: a queue may run it as often as it likes.
@@ -20,8 +20,8 @@ def write_job_list(jobs: Jobs, extra: Sequence[str], file: Path, retry: bool) ->
         extra: what goes before every job's settings.
         retry: list what failed before, too.
     """
-    missing = list({cell.hash: cell for cell in jobs.cells if not cell.done}.values())
-    failed = [cell for cell in missing if failure.find(cell.record.parent)]
+    missing = list({cell.hash: cell for cell in jobs.runnable if not cell.done}.values())
+    failed = [cell for cell in missing if failure.read(cell.record_path.parent)]
     listed = missing if retry else [cell for cell in missing if cell not in failed]
     write_bytes(file, "".join(f"{_line(cell, extra)}\n" for cell in listed).encode())
     print(f"{len(listed)} of {len(jobs)} jobs written to {file}, one a line", file=sys.stderr)
@@ -38,7 +38,7 @@ def write_job_list(jobs: Jobs, extra: Sequence[str], file: Path, retry: bool) ->
         print(_how_to(file, len(listed)))
 
 
-def _line(cell: Cell, extra: Sequence[str]) -> str:
+def _line(cell: StudyJob, extra: Sequence[str]) -> str:
     return shell_line([*_command(), "run", *extra, *cell.arguments])
 
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trigan.config.settings import Needs
+from trigan.config.settings import Resources
 from trigan.errors import ArtifactError
-from trigan.studies.study_file import Line, StudyFile
+from trigan.studies.study_file import GridEntry, StudyFile
 
 
 @dataclass(frozen=True)
-class Cell:
+class StudyJob:
     """One job of a study.
 
     Attributes:
@@ -20,13 +20,13 @@ class Cell:
         needs: known of a job that was just composed, which is when it may run; a kept list has it not.
     """
 
-    row: Line
-    column: Line
+    row: GridEntry
+    column: GridEntry
     trial: int
     arguments: tuple[str, ...]
     hash: str
-    record: Path
-    needs: Needs = field(default=Needs(), compare=False)
+    record_path: Path
+    resources: Resources = field(default=Resources(), compare=False)
 
     @property
     def name(self) -> str:
@@ -34,34 +34,34 @@ class Cell:
 
     @property
     def done(self) -> bool:
-        return self.record.is_file()
+        return self.record_path.is_file()
 
 
 @dataclass(frozen=True)
-class Jobs:
+class StudyJobs:
     """All jobs of a study.
 
     Attributes:
-        cells: those that can run, or have run.
+        runnable: those that can run, or have run.
         waiting: (row, column, trial) of those that are given the compute of others that are not done.
         outputs: ``paths.outputs``.
         variant: the user's overrides where they change what is computed, else an empty text.
         debug: whether these are debug runs, which enter no table.
     """
 
-    cells: tuple[Cell, ...]
+    runnable: tuple[StudyJob, ...]
     waiting: tuple[tuple[str, str, int], ...]
     outputs: Path
     variant: str
     debug: bool
 
     def __len__(self) -> int:
-        return len(self.cells) + len(self.waiting)
+        return len(self.runnable) + len(self.waiting)
 
     @property
     def runs(self) -> Path:
         """Where the runs are, each in its own folder."""
-        return self.cells[0].record.parents[1]
+        return self.runnable[0].record_path.parents[1]
 
     def folder(self, study: StudyFile) -> Path:
         """Where the study's table and pages go."""
@@ -72,12 +72,12 @@ class Jobs:
         return self.outputs / "logs" / study
 
 
-def ready(cells: Iterable[Cell], column: str, trial: int) -> bool:
+def unmatched_jobs_done(cells: Iterable[StudyJob], column: str, trial: int) -> bool:
     """Whether the jobs of a column and trial, but for those matched to them, are all done."""
     return all(c.done for c in cells if c.column.name == column and c.trial == trial and not c.row.match)
 
 
-def flops(record: Path) -> int:
+def record_flops(record: Path) -> int:
     """The counted cost of a finished run."""
     try:
         content: dict[str, Any] = json.loads(record.read_bytes())

@@ -15,11 +15,11 @@ from hydra.errors import HydraException
 
 from trigan import PROTOCOL_VERSION
 from trigan.config import override_rules
-from trigan.config.compose import Composed, Composer
+from trigan.config.compose import Composer, RunConfig
 from trigan.errors import ConfigError
-from trigan.execution.batch import engine, run_batch, tell_stale
+from trigan.execution.batch import engine, run_batch, warn_about_stale_records
 from trigan.execution.job import Job
-from trigan.identity import canonical
+from trigan.identity import canonical_json
 from trigan.records.record import RECORD_NAME, read_record
 
 
@@ -53,7 +53,7 @@ def multirun(composer: Composer, options: Any, common: Sequence[str]) -> int:
             raise ConfigError("paths.outputs: the jobs of one --multirun share it; give each a run of its own")
         prints = _fingerprints(composed)
         jobs = _jobs(expanded, composed, prints, common)
-        tell_stale(_stale(composed, prints), PROTOCOL_VERSION)
+        warn_about_stale_records(_stale(composed, prints), PROTOCOL_VERSION)
         summary = run_batch(chosen, jobs, outputs[0] / "logs", options.retry, options.force)
     _print_results(jobs)
     print(summary.line(), file=sys.stderr)
@@ -61,28 +61,28 @@ def multirun(composer: Composer, options: Any, common: Sequence[str]) -> int:
 
 
 def _jobs(
-    expanded: Sequence[tuple[str, ...]], composed: Sequence[Composed], prints: Sequence[str], common: Sequence[str]
+    expanded: Sequence[tuple[str, ...]], composed: Sequence[RunConfig], prints: Sequence[str], common: Sequence[str]
 ) -> list[Job]:
     """The jobs, named by their number and what is swept."""
     swept = [position for position in range(len(expanded[0])) if len({job[position] for job in expanded}) > 1]
     jobs = []
     for number, (words, one, fingerprint) in enumerate(zip(expanded, composed, prints, strict=True)):
         name = f"{number}_{'_'.join(words[position] for position in swept)}".replace("/", "-")
-        jobs.append(Job(name, (*common, *words), one.paths.runs / one.run_hash(fingerprint), one.needs))
+        jobs.append(Job(name, (*common, *words), one.paths.runs / one.run_hash(fingerprint), one.resources))
     return jobs
 
 
-def _fingerprints(composed: Sequence[Composed]) -> list[str]:
+def _fingerprints(composed: Sequence[RunConfig]) -> list[str]:
     """The fingerprint of each run's data, each data set read once."""
     known: dict[str, str] = {}
     for one in composed:
-        data = canonical(one.config["data"])
+        data = canonical_json(one.config["data"])
         if data not in known:
             known[data] = one.load_data().fingerprint
-    return [known[canonical(one.config["data"])] for one in composed]
+    return [known[canonical_json(one.config["data"])] for one in composed]
 
 
-def _stale(composed: Sequence[Composed], prints: Sequence[str]) -> Counter[str]:
+def _stale(composed: Sequence[RunConfig], prints: Sequence[str]) -> Counter[str]:
     """How many records of these very runs there are under each earlier protocol version."""
     found: Counter[str] = Counter()
     for one, fingerprint in zip(composed, prints, strict=True):
@@ -94,6 +94,6 @@ def _stale(composed: Sequence[Composed], prints: Sequence[str]) -> Counter[str]:
 def _print_results(jobs: Sequence[Job]) -> None:
     """A line for each finished run: test accuracy, what was swept, and where it lies."""
     for job in jobs:
-        if job.place is not None and job.finished:
-            accuracy = read_record(job.place / RECORD_NAME)["result"]["test"]["accuracy"]
-            print(f"{100 * accuracy:6.2f} %  {job.name}  {job.place}")
+        if job.directory is not None and job.finished:
+            accuracy = read_record(job.directory / RECORD_NAME)["result"]["test"]["accuracy"]
+            print(f"{100 * accuracy:6.2f} %  {job.name}  {job.directory}")

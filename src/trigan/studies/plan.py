@@ -4,16 +4,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from trigan.config.compose import Composed, Composer
+from trigan.config.compose import Composer, RunConfig
 from trigan.config.run_hash import run_hash
 from trigan.errors import ConfigError
-from trigan.identity import canonical
+from trigan.identity import canonical_json
 from trigan.records.record import RECORD_NAME
-from trigan.studies.jobs import Cell, Jobs, flops, ready
-from trigan.studies.study_file import Line, StudyFile
+from trigan.studies.jobs import StudyJob, StudyJobs, record_flops, unmatched_jobs_done
+from trigan.studies.study_file import GridEntry, StudyFile
 
 
-class Plan:
+class StudyPlan:
     """Composes the jobs of a study, strictly, all of them before the first one runs.
 
     Args:
@@ -28,7 +28,7 @@ class Plan:
         self._composer, self._study, self._overrides = composer, study, tuple(overrides)
         self._fingerprints: dict[str, str] = {}
 
-    def jobs(self) -> Jobs:
+    def jobs(self) -> StudyJobs:
         """All jobs, those that are given others' compute as far as it is known.
 
         Trials change fastest: neighbours in the queue then never wait for one another's GAN stage, and the next row
@@ -37,37 +37,44 @@ class Plan:
         cells = tuple(self._cell(row, column, trial, ()) for row, column, trial in self._grid() if not row.match)
         for row, column, trial in self._grid():
             if row.match:  # checked now, with a stand-in for the compute
-                self._compose(row, column, trial, given_flops(1))
+                self._compose(row, column, trial, matched_flops_override(1))
         first = self.first()
-        return self.with_matched(Jobs(cells, (), first.paths.outputs, self.variant(), first.debug is not None))
+        return self.with_matched(StudyJobs(cells, (), first.paths.outputs, self.variant(), first.debug is not None))
 
-    def with_matched(self, jobs: Jobs) -> Jobs:
-        """The jobs and those that are given the compute of the dearest of their column and trial, once it is known."""
-        cells = [cell for cell in jobs.cells if not cell.row.match]
+    def with_matched(self, jobs: StudyJobs) -> StudyJobs:
+        """The jobs and those that are given the compute of the most expensive of their column and trial, once it is known."""
+        cells = [cell for cell in jobs.runnable if not cell.row.match]
         found, waiting = [], []
         for row, column, trial in self._grid():
             if not row.match:
                 continue
-            if ready(cells, column.name, trial):
+            if unmatched_jobs_done(cells, column.name, trial):
                 beside = [cell for cell in cells if cell.column == column and cell.trial == trial]
-                found.append(self._cell(row, column, trial, given_flops(max(flops(cell.record) for cell in beside))))
+                found.append(
+                    self._cell(
+                        row,
+                        column,
+                        trial,
+                        matched_flops_override(max(record_flops(cell.record_path) for cell in beside)),
+                    )
+                )
             else:
                 waiting.append((row.name, column.name, trial))
-        return replace(jobs, cells=(*cells, *found), waiting=tuple(waiting))
+        return replace(jobs, runnable=(*cells, *found), waiting=tuple(waiting))
 
-    def first(self) -> Composed:
+    def first(self) -> RunConfig:
         """The first job, for what all of them share: paths and whether they are debug runs."""
         row, column, trial = self._grid()[0]
         return self._compose(row, column, trial, ())
 
-    def runs(self, column: str, trial: int) -> dict[str, Composed]:
+    def runs(self, column: str, trial: int) -> dict[str, RunConfig]:
         """The runs of a column and trial by row, without those that wait for another's compute."""
         rows = [place for place in self._grid() if (place[1].name, place[2]) == (column, trial)]
         return {place[0].name: self._compose(*place, ()) for place in rows if not place[0].match}
 
     def variant(self) -> str:
         """The overrides if they change what the jobs compute, not only where and how; else an empty text."""
-        bare = Plan(self._composer, self._study)
+        bare = StudyPlan(self._composer, self._study)
         first = {self._taken(row, column): (row, column, trial) for row, column, trial in reversed(self._grid())}
         for place in first.values():
             plain, given = (run_hash(plan._compose(*place, ()).config, "") for plan in (bare, self))
@@ -75,33 +82,33 @@ class Plan:
                 return " ".join(self._overrides)
         return ""
 
-    def _grid(self) -> list[tuple[Line, Line, int]]:
+    def _grid(self) -> list[tuple[GridEntry, GridEntry, int]]:
         study = self._study
         return [(row, column, trial) for row in study.rows for column in study.columns for trial in study.trials]
 
-    def _compose(self, row: Line, column: Line, trial: int, more: Sequence[str]) -> Composed:
+    def _compose(self, row: GridEntry, column: GridEntry, trial: int, more: Sequence[str]) -> RunConfig:
         try:
             return self._composer.compose(self._arguments(row, column, trial, more))
         except ConfigError as error:
             raise ConfigError(f"row {row.name!r}, column {column.name!r}: {error}") from error
 
-    def _arguments(self, row: Line, column: Line, trial: int, more: Sequence[str]) -> tuple[str, ...]:
-        labels = (f"trial={trial}", f"study={quoted(self._study.name)}", f"row={quoted(row.name)}")
+    def _arguments(self, row: GridEntry, column: GridEntry, trial: int, more: Sequence[str]) -> tuple[str, ...]:
+        labels = (f"trial={trial}", f"study={hydra_quoted(self._study.name)}", f"row={hydra_quoted(row.name)}")
         return (*self._study.fixed, *column.set, *row.set, *more, *labels, *self._taken(row, column))
 
-    def _taken(self, row: Line, column: Line) -> tuple[str, ...]:
+    def _taken(self, row: GridEntry, column: GridEntry) -> tuple[str, ...]:
         """The user's overrides, without those below a choice that this row and column don't make."""
         made = {setting.partition("=")[0] for setting in (*row.set, *column.set)}
         return tuple(one for one in self._overrides if self._below.get(one) in (None, *made))
 
-    def _cell(self, row: Line, column: Line, trial: int, more: Sequence[str]) -> Cell:
+    def _cell(self, row: GridEntry, column: GridEntry, trial: int, more: Sequence[str]) -> StudyJob:
         composed = self._compose(row, column, trial, more)
         run = composed.run_hash(self._fingerprint(composed))
         record = composed.paths.runs / run / RECORD_NAME
-        return Cell(row, column, trial, self._arguments(row, column, trial, more), run, record, composed.needs)
+        return StudyJob(row, column, trial, self._arguments(row, column, trial, more), run, record, composed.resources)
 
-    def _fingerprint(self, composed: Composed) -> str:
-        key = canonical(composed.config["data"])
+    def _fingerprint(self, composed: RunConfig) -> str:
+        key = canonical_json(composed.config["data"])
         if key not in self._fingerprints:
             self._fingerprints[key] = composed.load_data().fingerprint
         return self._fingerprints[key]
@@ -135,12 +142,12 @@ def _refuse_clashes(study: StudyFile, overrides: Sequence[str]) -> dict[str, str
     return below
 
 
-def quoted(text: str) -> str:
+def hydra_quoted(text: str) -> str:
     """A text as a value that Hydra reads back unchanged."""
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)  # a backslash counts as one unless a quote follows
     escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
     return f"'{escaped}'"
 
 
-def given_flops(operations: int) -> tuple[str, ...]:
+def matched_flops_override(operations: int) -> tuple[str, ...]:
     return (f"strategy.matched_flops={operations}",)

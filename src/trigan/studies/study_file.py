@@ -9,19 +9,19 @@ from typing import Any, Literal
 import yaml
 
 from trigan.config import locations
-from trigan.config.suggest import suffix
+from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 
 FILE = "study.yaml"
 
 
 @dataclass(frozen=True)
-class Line:
-    """A row or column: its name and the overrides that make it; ``match``: given the compute of the dearest row."""
+class GridEntry:
+    """A row or column: its name and the overrides that make it; ``match``: given the compute of the most expensive row."""
 
     name: str
     set: tuple[str, ...]
-    match: Literal["dearest"] | None = None
+    match: Literal["most_expensive"] | None = None
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class About:
 
 
 @dataclass(frozen=True)
-class Reading:
+class Analysis:
     """How a study's table is read.
 
     Attributes:
@@ -44,25 +44,27 @@ class Reading:
         family: primary comparisons, (rows, baselines), or None.
         margin: of the table's dagger, in points.
         metric: what the table shows, as in a record's ``result.test``.
-        chains: for a row, (what is added, the row that this step starts from), step by step up to the row itself.
+        ablations: for a row, (what is added, the row that this step starts from), step by step up to the row itself.
     """
 
     reference: str | None
     family: tuple[tuple[str, ...], tuple[str, ...]] | None
     margin: float
     metric: str
-    chains: Mapping[str, tuple[tuple[str, str], ...]]
+    ablations: Mapping[str, tuple[tuple[str, str], ...]]
 
-    def of(self, rows: Collection[str]) -> "Reading":
-        """What of it holds for a scale with these rows: comparisons and chains that are still whole."""
-        family, chains = self.family, self.chains
+    def of(self, rows: Collection[str]) -> "Analysis":
+        """What of it holds for a scale with these rows: comparisons and ablations that are still whole."""
+        family, ablations = self.family, self.ablations
         if family is not None:
             first, second = (tuple(name for name in names if name in rows) for names in family)
             family = (first, second) if first and second else None
         whole = {
-            row: steps for row, steps in chains.items() if all(name in rows for name in (row, *(s for _, s in steps)))
+            row: steps
+            for row, steps in ablations.items()
+            if all(name in rows for name in (row, *(s for _, s in steps)))
         }
-        return dataclasses.replace(self, family=family, chains=whole)
+        return dataclasses.replace(self, family=family, ablations=whole)
 
 
 @dataclass(frozen=True)
@@ -82,9 +84,9 @@ class StudyFile:
     about: About
     trials: tuple[int, ...]
     fixed: tuple[str, ...]
-    columns: tuple[Line, ...]
-    rows: tuple[Line, ...]
-    reading: Reading
+    columns: tuple[GridEntry, ...]
+    rows: tuple[GridEntry, ...]
+    analysis: Analysis
     scale: str | None
     names: tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -98,14 +100,14 @@ class StudyFile:
         if wanted is None and len(names) == 1:
             return names[0]
         if wanted not in names:
-            given = f"{wanted}: no such column{suffix(wanted, names)}" if wanted else "not given"
+            given = f"{wanted}: no such column{nearest_hint(wanted, names)}" if wanted else "not given"
             raise ConfigError(f"--column {given}; columns of study {self.name}: {', '.join(names)}")
         return wanted
 
 
 _KEYS = {
     *("title", "claim", "question", "trials", "fixed", "columns", "rows", "reference", "family", "margin", "scales"),
-    *("chains", "metric", "command", "cost", "expected"),
+    *("ablations", "metric", "command", "cost", "expected"),
 }
 
 
@@ -113,7 +115,7 @@ _KEYS = {
 _IN_SCALE = ("set", "trials", "cost", "columns", "rows")
 
 
-def find(name: str) -> Path:
+def find_study(name: str) -> Path:
     """The file of a study: a path, ``./experiments/NAME`` or one that comes with trigan.
 
     Raises:
@@ -127,10 +129,10 @@ def find(name: str) -> Path:
         if (folder / name / FILE).is_file():
             return folder / name / FILE
     known = sorted({path.parent.name for folder in folders for path in folder.glob(f"*/{FILE}")})
-    raise ConfigError(f"{name}: no such study{suffix(name, known)}; studies: {', '.join(known) or 'none'}")
+    raise ConfigError(f"{name}: no such study{nearest_hint(name, known)}; studies: {', '.join(known) or 'none'}")
 
 
-def read(path: Path, scale: str | None = None) -> StudyFile:
+def read_study(path: Path, scale: str | None = None) -> StudyFile:
     """Read and check a study at a scale (the first one by default).
 
     Raises:
@@ -144,7 +146,7 @@ def read(path: Path, scale: str | None = None) -> StudyFile:
         raise ConfigError(f"{path}: expected a mapping with title, columns and rows")
     for key in content:
         if key not in _KEYS:
-            raise ConfigError(f"{path}: {key}: no such key{suffix(str(key), _KEYS)}")
+            raise ConfigError(f"{path}: {key}: no such key{nearest_hint(str(key), _KEYS)}")
     chosen, settings = _scale(path, content.get("scales"), scale)
     merged = {**content, **{key: value for key, value in settings.items() if key in ("trials", "cost")}}
     study = StudyFile(
@@ -156,35 +158,35 @@ def read(path: Path, scale: str | None = None) -> StudyFile:
         fixed=(*_overrides(path, "fixed", content.get("fixed")), *_overrides(path, "scales", settings.get("set"))),
         columns=_some(path, "columns", content, settings),
         rows=_some(path, "rows", content, settings),
-        reading=Reading(
+        analysis=Analysis(
             None if content.get("reference") is None else str(content["reference"]),
             _family(path, content.get("family")),
             _margin(path, content.get("margin", 0.5)),
             _metric(path, str(content.get("metric", "accuracy"))),
-            _chains(path, content.get("chains")),
+            _chains(path, content.get("ablations")),
         ),
         scale=chosen,
         names=(_names(path, "rows", content), _names(path, "columns", content)),
     )
     _check_names(path, study)
-    return dataclasses.replace(study, reading=study.reading.of([row.name for row in study.rows]))
+    return dataclasses.replace(study, analysis=study.analysis.of([row.name for row in study.rows]))
 
 
 def _check_names(path: Path, study: StudyFile) -> None:
-    rows, reading = study.names[0], study.reading
+    rows, analysis = study.names[0], study.analysis
     for kind, names in (("rows", rows), ("columns", study.names[1])):
         if len(set(names)) != len(names):
             raise ConfigError(f"{path}: {kind}: two have the same name")
     named = (
-        *((reading.reference,) if reading.reference else ()),
-        *(reading.family[0] + reading.family[1] if reading.family else ()),
-        *(name for row, steps in reading.chains.items() for name in (row, *(start for _, start in steps))),
+        *((analysis.reference,) if analysis.reference else ()),
+        *(analysis.family[0] + analysis.family[1] if analysis.family else ()),
+        *(name for row, steps in analysis.ablations.items() for name in (row, *(start for _, start in steps))),
     )
     for name in named:
         if name not in rows:
-            raise ConfigError(f"{path}: {name!r} is no row{suffix(name, rows)}")
-    if reading.reference and reading.reference not in [row.name for row in study.rows]:
-        raise ConfigError(f"{path}: scales.{study.scale}.rows: lacks the reference, {reading.reference!r}")
+            raise ConfigError(f"{path}: {name!r} is no row{nearest_hint(name, rows)}")
+    if analysis.reference and analysis.reference not in [row.name for row in study.rows]:
+        raise ConfigError(f"{path}: scales.{study.scale}.rows: lacks the reference, {analysis.reference!r}")
     if all(row.match for row in study.rows):
         raise ConfigError(f"{path}: every row has match, so there is no row to match")
 
@@ -201,7 +203,7 @@ def _scale(path: Path, scales: Any, wanted: str | None) -> tuple[str | None, dic
         wanted = next(iter(scales), None)
     elif wanted not in scales:
         raise ConfigError(
-            f"--scale {wanted}: no such scale{suffix(wanted, scales)}; scales: {', '.join(scales) or 'none'}"
+            f"--scale {wanted}: no such scale{nearest_hint(wanted, scales)}; scales: {', '.join(scales) or 'none'}"
         )
     return wanted, scales.get(wanted, {}) if wanted else {}
 
@@ -217,7 +219,9 @@ def _metric(path: Path, value: str) -> str:
 
     if value in METRICS:
         return value
-    raise ConfigError(f"{path}: metric={value}: no such metric{suffix(value, METRICS)}; metrics: {', '.join(METRICS)}")
+    raise ConfigError(
+        f"{path}: metric={value}: no such metric{nearest_hint(value, METRICS)}; metrics: {', '.join(METRICS)}"
+    )
 
 
 def _trials(path: Path, value: Any) -> tuple[int, ...]:
@@ -239,18 +243,18 @@ def _overrides(path: Path, where: str, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _lines(path: Path, kind: str, value: Any) -> tuple[Line, ...]:
+def _lines(path: Path, kind: str, value: Any) -> tuple[GridEntry, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(item, dict) and "name" in item for item in value):
         raise ConfigError(f"{path}: {kind}: expected a list of entries with `name` and `set`")
-    known = [field.name for field in dataclasses.fields(Line)]
+    known = [field.name for field in dataclasses.fields(GridEntry)]
     for item in value:
         for key in item:
             if key not in known or (key == "match" and kind == "columns"):
-                raise ConfigError(f"{path}: {kind}: {item['name']}: {key}: no such key{suffix(key, known)}")
-        if item.get("match") not in (None, "dearest"):
-            raise ConfigError(f"{path}: {kind}: {item['name']}: match={item['match']}: expected dearest")
+                raise ConfigError(f"{path}: {kind}: {item['name']}: {key}: no such key{nearest_hint(key, known)}")
+        if item.get("match") not in (None, "most_expensive"):
+            raise ConfigError(f"{path}: {kind}: {item['name']}: match={item['match']}: expected most_expensive")
     return tuple(
-        Line(str(i["name"]), _overrides(path, f"{kind}: {i['name']}", i.get("set")), i.get("match")) for i in value
+        GridEntry(str(i["name"]), _overrides(path, f"{kind}: {i['name']}", i.get("set")), i.get("match")) for i in value
     )
 
 
@@ -258,7 +262,7 @@ def _names(path: Path, kind: str, content: dict[str, Any]) -> tuple[str, ...]:
     return tuple(line.name for line in _some(path, kind, content, {}))
 
 
-def _some(path: Path, kind: str, content: dict[str, Any], scale: dict[str, Any]) -> tuple[Line, ...]:
+def _some(path: Path, kind: str, content: dict[str, Any], scale: dict[str, Any]) -> tuple[GridEntry, ...]:
     """All rows or columns, or those that the scale names, in the file's order."""
     value = content.get(kind) or ([{"name": "all", "set": []}] if kind == "columns" else None)
     lines = _lines(path, kind, value)
@@ -270,7 +274,7 @@ def _some(path: Path, kind: str, content: dict[str, Any], scale: dict[str, Any])
         raise ConfigError(f"{path}: scales: {kind}: expected a list of names of {kind}")
     for name in wanted:
         if name not in names:
-            raise ConfigError(f"{path}: scales: {kind}: {name!r} is none{suffix(str(name), names)}")
+            raise ConfigError(f"{path}: scales: {kind}: {name!r} is none{nearest_hint(str(name), names)}")
     return tuple(line for line in lines if line.name in wanted)
 
 
@@ -278,7 +282,7 @@ def _chains(path: Path, value: Any) -> dict[str, tuple[tuple[str, str], ...]]:
     value = {} if value is None else value
     steps = [step for chain in value.values() for step in chain] if isinstance(value, dict) else [None]
     if not all(isinstance(step, dict) and set(step) == {"adds", "from"} for step in steps):
-        raise ConfigError(f"{path}: chains: expected rows, each with a list of `adds: what` and `from: row`")
+        raise ConfigError(f"{path}: ablations: expected rows, each with a list of `adds: what` and `from: row`")
     return {str(row): tuple((str(step["adds"]), str(step["from"])) for step in chain) for row, chain in value.items()}
 
 

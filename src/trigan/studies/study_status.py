@@ -10,51 +10,51 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from trigan.execution.job_progress import duration
 from trigan.execution.pool import cores
-from trigan.execution.progress import duration
 from trigan.execution.shell import shell_line
 from trigan.records import failure
-from trigan.studies.jobs import Cell, Jobs
-from trigan.tables.layout.wording import flops
+from trigan.studies.jobs import StudyJob, StudyJobs
+from trigan.tables.layout.formatting import format_flops
 
 State = Literal["done", "running", "failed", "missing"]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A job as it stands. ``said``: how a failed one ended."""
+class JobStatus:
+    """A job as it stands. ``reason``: how a failed one ended."""
 
-    cell: Cell
+    cell: StudyJob
     state: State
-    said: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
-class Expense:
+class RowCost:
     """What a run of a row takes: seconds of its process and counted operations."""
 
     seconds: float
     flops: float
 
 
-def states(cells: Sequence[Cell]) -> list[Seen]:
+def job_statuses(cells: Sequence[StudyJob]) -> list[JobStatus]:
     """Each job as it stands on disk. ``failed`` is one that has left the mark of it, no record, and nobody at work."""
     found = []
     for cell in cells:
         if cell.done:
-            found.append(Seen(cell, "done"))
+            found.append(JobStatus(cell, "done"))
         elif _at_work(cell):
-            found.append(Seen(cell, "running"))
-        elif mark := failure.find(cell.record.parent):
-            found.append(Seen(cell, "failed", str(mark)))
+            found.append(JobStatus(cell, "running"))
+        elif mark := failure.read(cell.record_path.parent):
+            found.append(JobStatus(cell, "failed", str(mark)))
         else:
-            found.append(Seen(cell, "missing"))
+            found.append(JobStatus(cell, "missing"))
     return found
 
 
-def _at_work(cell: Cell) -> bool:
+def _at_work(cell: StudyJob) -> bool:
     """Whether a process holds the run's lock."""
-    directory = cell.record.parent
+    directory = cell.record_path.parent
     path = directory.parent / ".locks" / f"{directory.name}.lock"
     if not path.exists():
         return False
@@ -67,27 +67,27 @@ def _at_work(cell: Cell) -> bool:
     return False
 
 
-def expenses(cells: Sequence[Cell]) -> dict[str, Expense]:
+def mean_row_costs(cells: Sequence[StudyJob]) -> dict[str, RowCost]:
     """What the finished runs of each row took, on average."""
-    spent: dict[str, list[Expense]] = {}
+    spent: dict[str, list[RowCost]] = {}
     for cell in cells:
-        if cell.done and (found := _expense(cell.record)):
+        if cell.done and (found := _expense(cell.record_path)):
             spent.setdefault(cell.row.name, []).append(found)
     return {
-        row: Expense(fmean(one.seconds for one in all_), fmean(one.flops for one in all_))
+        row: RowCost(fmean(one.seconds for one in all_), fmean(one.flops for one in all_))
         for row, all_ in spent.items()
     }
 
 
-def _expense(record: Path) -> Expense | None:
+def _expense(record: Path) -> RowCost | None:
     try:
         content: dict[str, Any] = json.loads(record.read_bytes())
-        return Expense(float(content["provenance"]["seconds"]), float(content["result"]["cost"]["flops"]))
+        return RowCost(float(content["provenance"]["seconds"]), float(content["result"]["cost"]["flops"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def left(to_do: Sequence[str], spent: dict[str, Expense], workers: int | None) -> str:
+def time_left(to_do: Sequence[str], spent: dict[str, RowCost], workers: int | None) -> str:
     """The time that jobs of the rows ``to_do`` will take, in words; a row without a finished run takes the mean."""
     if not to_do:
         return "nothing is left to do"
@@ -102,11 +102,11 @@ def left(to_do: Sequence[str], spent: dict[str, Expense], workers: int | None) -
     return f"about {duration(seconds / at_once)} left with {at_once} at a time{guess}"
 
 
-def show_status(jobs: Jobs, workers: int | None) -> None:
+def show_status(jobs: StudyJobs, workers: int | None) -> None:
     """Print one line a job, and the sum."""
-    seen = states(jobs.cells)
+    seen = job_statuses(jobs.runnable)
     for one in seen:
-        said = f"  ({one.said})" if one.said else ""
+        said = f"  ({one.reason})" if one.reason else ""
         print(f"{one.state:7}  {one.cell.hash}  {one.cell.name}{said}")
     for row, column, trial in jobs.waiting:
         print(f"missing  {'after the others':20}  {row}, {column}, trial {trial}")
@@ -114,27 +114,31 @@ def show_status(jobs: Jobs, workers: int | None) -> None:
     parts = [f"{counts['done']} of {len(jobs)} jobs done"]
     parts += [f"{counts[state]} {state}" for state in ("running", "failed", "missing") if counts[state]]
     to_do = [one.cell.row.name for one in seen if one.state != "done"] + [row for row, _, _ in jobs.waiting]
-    print(f"{', '.join(parts)}; {left(to_do, expenses(jobs.cells), workers)}")
+    print(f"{', '.join(parts)}; {time_left(to_do, mean_row_costs(jobs.runnable), workers)}")
 
 
-def show_plan(jobs: Jobs, extra: Sequence[str], cost: str, workers: int | None) -> None:
+def show_plan(jobs: StudyJobs, extra: Sequence[str], cost: str, workers: int | None) -> None:
     """Print each job, the command of those to do, and what they will cost: as far as finished runs tell.
 
     Args:
         extra: what goes before every job's settings.
         cost: as the study's file states it.
     """
-    spent = expenses(jobs.cells)
-    for cell in jobs.cells:
+    spent = mean_row_costs(jobs.runnable)
+    for cell in jobs.runnable:
         print(f"{'done' if cell.done else 'to do':5}  {cell.hash}  {cell.name}{_price(cell.row.name, spent)}")
         if not cell.done:
             print("       " + shell_line(["trigan", "run", *extra, *cell.arguments]))
     for row, column, trial in jobs.waiting:
         print(f"to do  {'after the others':20}  {row}, {column}, trial {trial}{_price(row, spent)}")
-    to_do = [c.row.name for c in jobs.cells if not c.done] + [row for row, _, _ in jobs.waiting]
+    to_do = [c.row.name for c in jobs.runnable if not c.done] + [row for row, _, _ in jobs.waiting]
     stated = f"; the study's file says: {cost}" if cost else ""
-    print(f"{len(jobs) - len(to_do)} of {len(jobs)} jobs done; {left(to_do, spent, workers)}{stated}")
+    print(f"{len(jobs) - len(to_do)} of {len(jobs)} jobs done; {time_left(to_do, spent, workers)}{stated}")
 
 
-def _price(row: str, spent: dict[str, Expense]) -> str:
-    return f"  ({duration(spent[row].seconds)}, {flops(spent[row].flops)} as its row so far)" if row in spent else ""
+def _price(row: str, spent: dict[str, RowCost]) -> str:
+    return (
+        f"  ({duration(spent[row].seconds)}, {format_flops(spent[row].flops)} as its row so far)"
+        if row in spent
+        else ""
+    )

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from trigan.atomic import explained, write_bytes
+from trigan.atomic import wrap_os_errors, write_bytes
 from trigan.errors import ArtifactError
 from trigan.records.record import Record, read_record
-from trigan.studies.jobs import Cell
+from trigan.studies.jobs import StudyJob
 from trigan.studies.study_file import StudyFile
 from trigan.tables.external_records import external_rows
-from trigan.tables.published import FILE, Figure, read_published
-from trigan.tables.table import Family, Place, Table, TableSpec, build_table
+from trigan.tables.published import PUBLISHED_NAME, PublishedResult, read_published
+from trigan.tables.table import CellKey, Family, Table, TableSpec, build_table
 
 #: Each format: the end of its file's name, and the function that makes a text of a table.
 FORMATS = {
@@ -22,16 +22,16 @@ FORMATS = {
     "html": ("html", "trigan.tables.layout.html:render_html"),
 }
 #: Those that ``trigan study`` writes.
-WRITTEN = ("terminal", "md", "csv", "latex")
+FILE_FORMATS = ("terminal", "md", "csv", "latex")
 
 
-def study_table(study: StudyFile, cells: Sequence[Cell], outputs: Path) -> Table:
+def study_table(study: StudyFile, cells: Sequence[StudyJob], outputs: Path) -> Table:
     """The table of the finished ones of ``cells``, of rows submitted to ``outputs``, and of figures published.
 
     Raises:
         TriganError: a record or the published figures are not sound.
     """
-    records: dict[Place, list[Record]] = {}
+    records: dict[CellKey, list[Record]] = {}
     for cell in cells:
         if cell.done:
             records.setdefault((cell.row.name, cell.column.name), []).append(_record(cell))
@@ -42,57 +42,57 @@ def study_table(study: StudyFile, cells: Sequence[Cell], outputs: Path) -> Table
         rows=(*(row.name for row in study.rows), *dict.fromkeys(row for row, _ in submitted)),
         columns=columns,
         trials=study.trials,
-        reference=study.reading.reference,
-        family=Family(*study.reading.family) if study.reading.family else None,
-        margin=study.reading.margin,
-        metric=study.reading.metric,
-        chains=study.reading.chains,
+        reference=study.analysis.reference,
+        family=Family(*study.analysis.family) if study.analysis.family else None,
+        margin=study.analysis.margin,
+        metric=study.analysis.metric,
+        ablations=study.analysis.ablations,
     )
     mine = [
-        one for one in published_figures(study) if one.row in ("", *spec.rows) and one.column in ("", *spec.columns)
+        one for one in published_results(study) if one.row in ("", *spec.rows) and one.column in ("", *spec.columns)
     ]
     return build_table({**records, **submitted}, spec, mine)
 
 
-def published_figures(study: StudyFile) -> tuple[Figure, ...]:
+def published_results(study: StudyFile) -> tuple[PublishedResult, ...]:
     """What ``published.csv`` beside the study's file holds; nothing where there is none.
 
     Raises:
         ConfigError: one line that names the file, the line and the key that is wrong.
     """
-    path = study.file.parent / FILE
+    path = study.file.parent / PUBLISHED_NAME
     return read_published(path, *study.names) if path.is_file() else ()
 
 
-def _record(cell: Cell) -> Record:
-    record = read_record(cell.record)
+def _record(cell: StudyJob) -> Record:
+    record = read_record(cell.record_path)
     if record["run"] != cell.hash:
         raise ArtifactError(
-            f"{cell.record}: the record of another run, {record['run'][:20]}: move it to its own folder"
+            f"{cell.record_path}: the record of another run, {record['run'][:20]}: move it to its own folder"
         )
     return record
 
 
-def rendered(table: Table, name: str) -> str:
+def render_table(table: Table, name: str) -> str:
     """The table in one of ``FORMATS``, as it is written to a file."""
     module, _, function = FORMATS[name][1].partition(":")
     text: str = getattr(import_module(module), function)(table)
     return text
 
 
-def write_files(table: Table, folder: Path) -> list[str]:
+def write_table_files(table: Table, folder: Path) -> list[str]:
     """Write the table as text, Markdown, CSV and LaTeX and as a picture; returns the files' names."""
-    from trigan.plots.run_plots import comparison  # matplotlib takes its time
+    from trigan.plots.run_plots import plot_comparison  # matplotlib takes its time
 
-    with explained(folder):
+    with wrap_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    for name in WRITTEN:
-        write_bytes(folder / f"table.{FORMATS[name][0]}", rendered(table, name).encode())
-    comparison(table, folder / "comparison.png")
-    return [*(f"table.{FORMATS[name][0]}" for name in WRITTEN), "comparison.png"]
+    for name in FILE_FORMATS:
+        write_bytes(folder / f"table.{FORMATS[name][0]}", render_table(table, name).encode())
+    plot_comparison(table, folder / "comparison.png")
+    return [*(f"table.{FORMATS[name][0]}" for name in FILE_FORMATS), "comparison.png"]
 
 
-def print_terminal(table: Table) -> None:
+def print_table(table: Table) -> None:
     """The table on standard output, as wide as the terminal and in its colours."""
     from rich.console import Console
 

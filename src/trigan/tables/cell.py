@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
 
-from trigan.records.record import SEES, Record
-from trigan.tables.statistics import Evidence, Summary, evidence, summarise
+from trigan.records.record import DATA_KINDS, Record
+from trigan.tables.statistics import Evidence, ValueSummary, evidence, summarise
 
 
 @dataclass(frozen=True)
-class Metric:
+class TableMetric:
     """How a score of the test set is shown: ``percent`` scores are fractions shown as points."""
 
     key: str
@@ -23,11 +23,11 @@ class Metric:
 METRICS = {
     metric.key: metric
     for metric in (
-        Metric("accuracy", "accuracy"),
-        Metric("balanced_accuracy", "balanced accuracy"),
-        Metric("macro_f1", "macro F1"),
-        Metric("ece", "expected calibration error", higher_is_better=False),
-        Metric("nll", "negative log-likelihood", percent=False, higher_is_better=False),
+        TableMetric("accuracy", "accuracy"),
+        TableMetric("balanced_accuracy", "balanced accuracy"),
+        TableMetric("macro_f1", "macro F1"),
+        TableMetric("ece", "expected calibration error", higher_is_better=False),
+        TableMetric("nll", "negative log-likelihood", percent=False, higher_is_better=False),
     )
 }
 
@@ -42,14 +42,14 @@ class Cell:
 
     records: tuple[Record, ...] = field(repr=False)
     expected: tuple[int, ...]
-    metric: Metric
+    metric: TableMetric
 
     @cached_property
     def by_trial(self) -> dict[int, tuple[Record, ...]]:
         """The records of each trial, trials ascending, seeds ascending within."""
         groups: dict[int, list[Record]] = {}
-        for record in sorted(self.records, key=lambda r: (r["labels"]["trial"], r["labels"]["seed"], r["run"])):
-            groups.setdefault(record["labels"]["trial"], []).append(record)
+        for record in sorted(self.records, key=lambda r: (r["tags"]["trial"], r["tags"]["seed"], r["run"])):
+            groups.setdefault(record["tags"]["trial"], []).append(record)
         return {trial: tuple(group) for trial, group in groups.items()}
 
     @cached_property
@@ -97,7 +97,7 @@ class Cell:
         return evidence(self.n)
 
     @cached_property
-    def summary(self) -> Summary | None:
+    def summary(self) -> ValueSummary | None:
         """Mean, sd and range of the values; None without any."""
         return summarise(list(self.values.values())) if self.values else None
 
@@ -112,9 +112,11 @@ class Cell:
         return any(len(group) > 1 for group in self.by_trial.values())
 
     @property
-    def seen(self) -> dict[str, tuple[int, int]]:
+    def data_used(self) -> dict[str, tuple[int, int]]:
         """For each of L, U, V and X the smallest and largest count over the records; of no records, nothing."""
-        return {key: _extent([r["result"]["sees"][key] for r in self.records]) for key in SEES if self.records}
+        return {
+            key: _extent([r["result"]["data_used"][key] for r in self.records]) for key in DATA_KINDS if self.records
+        }
 
     @property
     def labels(self) -> tuple[tuple[int, int], tuple[int, int]]:

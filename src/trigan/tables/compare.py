@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from trigan.errors import ConfigError
-from trigan.records.record import PREFIX, Record
-from trigan.tables.rows import flatten, rows_from_records, text
+from trigan.records.record import MIN_HASH_PREFIX, Record
+from trigan.tables.rows import flatten, rows_from_records, setting_text
 from trigan.tables.table import Table, TableSpec, build_table
 
 
@@ -36,8 +36,10 @@ def select(records: Iterable[Record], queries: Sequence[str]) -> list[Record]:
 
 def _by_hash(known: Mapping[str, Record], prefix: str) -> str:
     found = sorted(run for run in known if run.startswith(prefix))
-    if len(prefix) < PREFIX:
-        raise ConfigError(f"{prefix!r} is too short for a run: give {PREFIX} characters of its hash, or key=value")
+    if len(prefix) < MIN_HASH_PREFIX:
+        raise ConfigError(
+            f"{prefix!r} is too short for a run: give {MIN_HASH_PREFIX} characters of its hash, or key=value"
+        )
     if not found:
         near = difflib.get_close_matches(prefix, [run[: len(prefix)] for run in known], n=1)
         hint = f"; the nearest is {near[0]}" if near else ""
@@ -49,7 +51,7 @@ def _by_hash(known: Mapping[str, Record], prefix: str) -> str:
 
 def _fields(record: Record) -> dict[str, Any]:
     """What can be asked for: dotted settings of the config, labels (which win over them), status."""
-    return {**flatten(record["config"]), **record["labels"], "status": record["result"]["status"]}
+    return {**flatten(record["config"]), **record["tags"], "status": record["result"]["status"]}
 
 
 def _meeting(left: Mapping[str, Record], known: Mapping[str, Record], key: str, wanted: str) -> dict[str, Record]:
@@ -79,12 +81,12 @@ def _meeting(left: Mapping[str, Record], known: Mapping[str, Record], key: str, 
 
 def _some(values: Iterable[Any]) -> str:
     """A few of the values, for an error line."""
-    return ", ".join(sorted({text(value) for value in values})[:8])
+    return ", ".join(sorted({setting_text(value) for value in values})[:8])
 
 
 def _same(value: Any, wanted: str) -> bool:
     """Whether a setting equals what was typed: as text, or as a number (2e-4 is 0.0002)."""
-    if text(value) == wanted:
+    if setting_text(value) == wanted:
         return True
     try:
         typed = json.loads(wanted.lower())

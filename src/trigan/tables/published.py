@@ -1,7 +1,7 @@
 """Published figures: ``published.csv`` of a study, and where in our table a figure may stand.
 
 Its columns, and when a figure may stand beside a cell, are told in `experiments/README.md`. A cell's conditions are
-read from its records: the data set from ``labels.data`` and what was changed after it, the split from
+read from its records: the data set from ``tags.data`` and what was changed after it, the split from
 ``result.split.test_redrawn``, labels from ``result.labels``, the architecture class from the players in
 ``result.cost.images``.
 
@@ -19,7 +19,7 @@ from trigan.errors import ConfigError
 from trigan.records.record import Record
 from trigan.tables.cell import Cell
 
-FILE = "published.csv"
+PUBLISHED_NAME = "published.csv"
 
 #: What a tag means, under the table.
 TAGS = {"R": "read in the authors' paper or code", "T": "read in a transcript of the paper", "P": "a pilot of ours"}
@@ -41,7 +41,7 @@ class Conditions:
 
 
 @dataclass(frozen=True)
-class Figure:
+class PublishedResult:
     """One line of the file; ``value`` and ``spread`` as they were printed."""
 
     row: str
@@ -57,24 +57,26 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Placed:
+class MatchedResult:
     """A figure, and how its conditions differ from those of our cell, in words; empty: it stands beside the cell."""
 
-    figure: Figure
+    published: PublishedResult
     differs: str
 
 
-_OWN = [field.name for field in fields(Figure) if field.name != "conditions"]
+_OWN = [field.name for field in fields(PublishedResult) if field.name != "conditions"]
 _CONDITIONS = [field.name for field in fields(Conditions)]
 KEYS = (*_OWN, *_CONDITIONS)
 
 
-def place(figures: Iterable[Figure], cells: Mapping[tuple[str, str], Cell]) -> tuple[Placed, ...]:
+def match_to_cells(
+    figures: Iterable[PublishedResult], cells: Mapping[tuple[str, str], Cell]
+) -> tuple[MatchedResult, ...]:
     """Each figure with what sets it apart from the cell that it names."""
-    return tuple(Placed(figure, _differs(figure, cells.get((figure.row, figure.column)))) for figure in figures)
+    return tuple(MatchedResult(figure, _differs(figure, cells.get((figure.row, figure.column)))) for figure in figures)
 
 
-def _differs(figure: Figure, cell: Cell | None) -> str:
+def _differs(figure: PublishedResult, cell: Cell | None) -> str:
     if cell is None:
         missing = [kind for kind, name in (("row", figure.row), ("column", figure.column)) if not name]
         return f"no {' and no '.join(missing)} of ours"
@@ -105,7 +107,7 @@ def conditions(record: Record, metric: str) -> Conditions:
 
 def _dataset(record: Record) -> str:
     data, regime = (record["config"].get(key) or {} for key in ("data", "regime"))
-    changes = [record["labels"]["data"]]
+    changes = [record["tags"]["data"]]
     if data.get("image_size"):
         changes.append(f"{data['image_size']} px")
     if data.get("channels"):
@@ -119,12 +121,12 @@ def _dataset(record: Record) -> str:
 
 def _architecture(record: Record) -> str:
     players = set(record["result"]["cost"]["images"] or ())
-    labels = record["labels"]
+    labels = record["tags"]
     networks = [labels["architecture"]] if players & {"discriminator", "generator"} else []
     return "+".join([*networks, labels["classifier"]] if "classifier" in players else networks) or "none"
 
 
-def read_published(path: Path, rows: Sequence[str], columns: Sequence[str]) -> tuple[Figure, ...]:
+def read_published(path: Path, rows: Sequence[str], columns: Sequence[str]) -> tuple[PublishedResult, ...]:
     """The figures of a file, in its order; ``rows`` and ``columns`` are those of the table.
 
     Raises:
@@ -152,13 +154,15 @@ def read_published(path: Path, rows: Sequence[str], columns: Sequence[str]) -> t
     return tuple(figures)
 
 
-def _figure(where: str, line: Mapping[str, str], rows: Sequence[str], columns: Sequence[str]) -> Figure:
+def _figure(where: str, line: Mapping[str, str], rows: Sequence[str], columns: Sequence[str]) -> PublishedResult:
     for key, wrong in _faults(line, rows, columns):
         if wrong:
             raise ConfigError(f"{where}: {key} is {line[key]!r}: {wrong}")
     whole = {key: str(int(line[key])) for key in ("labels_training", "labels_selection", "draws") if line[key]}
     read = {**line, **whole}
-    return Figure(conditions=Conditions(**{key: read[key] for key in _CONDITIONS}), **{key: read[key] for key in _OWN})
+    return PublishedResult(
+        conditions=Conditions(**{key: read[key] for key in _CONDITIONS}), **{key: read[key] for key in _OWN}
+    )
 
 
 def _faults(line: Mapping[str, str], rows: Sequence[str], columns: Sequence[str]) -> Iterable[tuple[str, str]]:

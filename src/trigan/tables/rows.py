@@ -6,10 +6,10 @@ from itertools import combinations
 from typing import Any
 
 from trigan.records.record import Record
-from trigan.tables.table import Place
+from trigan.tables.table import CellKey
 
 #: Parts of a config that make no row: they change nothing that a run computes, or show in other settings.
-OUTSIDE = (
+IGNORED_SETTINGS = (
     *("paths", "runtime", "logger", "callbacks", "study", "row", "hydra"),
     *("data.root", "data.source.root", "data.suggested", "regime.split"),
     *(f"strategy.pretrain.data.{part}" for part in ("root", "source.root", "suggested")),
@@ -18,7 +18,7 @@ OUTSIDE = (
 #: What a data set's config proposes for other settings (steps, augmentation), by the end of their keys.
 _SUGGESTED = "data.suggested."
 #: Last parts of keys that a row repeats over.
-REPEATED = ("trial", "seed")
+REPEAT_KEYS = ("trial", "seed")
 #: Names that stand for whole subtrees of a config; a row is told from another by these first.
 _LABELS = ("architecture", "loss", "classifier")
 #: Groups that are composed for every run, and count where the strategy holds their object.
@@ -37,7 +37,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def text(value: Any) -> str:
+def setting_text(value: Any) -> str:
     """A setting as it is typed: strings bare, all else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
@@ -48,16 +48,16 @@ def settings(record: Record, suggestions: Collection[str] = ()) -> dict[str, str
     A setting that equals what the data's config proposes for it reads ``suggested``, if the proposal is among
     ``suggestions``: those that differ between the data sets at hand, where a row's steps are not one number.
     """
-    labels: dict[str, Any] = {key: record["labels"][key] for key in _LABELS}  # type: ignore[literal-required]
+    labels: dict[str, Any] = {key: record["tags"][key] for key in _LABELS}  # type: ignore[literal-required]
     config, idle = flatten(record["config"]), _idle(record["config"])
     found = {
-        key: text(value)
+        key: setting_text(value)
         for key, value in {**config, **labels}.items()
         if _counts(key) and key.partition(".")[0] not in idle
     }
     for name in suggestions:
         for key, value in found.items():
-            if _follows(key, name) and value == text(config.get(_SUGGESTED + name)):
+            if _follows(key, name) and value == setting_text(config.get(_SUGGESTED + name)):
                 found[key] = "suggested"
     return found
 
@@ -84,17 +84,17 @@ def _follows(key: str, suggestion: str) -> bool:
 def _differing_suggestions(records: Sequence[Record]) -> list[str]:
     proposals = [flatten(record["config"].get("data", {}).get("suggested") or {}) for record in records]
     names = sorted({name for one in proposals for name in one})
-    return [name for name in names if len({text(one.get(name)) for one in proposals}) > 1]
+    return [name for name in names if len({setting_text(one.get(name)) for one in proposals}) > 1]
 
 
 def _counts(key: str) -> bool:
-    outside = any(key == part or key.startswith(f"{part}.") for part in OUTSIDE)
-    return not outside and key.rsplit(".", 1)[-1] not in REPEATED
+    outside = any(key == part or key.startswith(f"{part}.") for part in IGNORED_SETTINGS)
+    return not outside and key.rsplit(".", 1)[-1] not in REPEAT_KEYS
 
 
 def rows_from_records(
     records: Iterable[Record],
-) -> tuple[dict[Place, list[Record]], tuple[str, ...], tuple[str, ...]]:
+) -> tuple[dict[CellKey, list[Record]], tuple[str, ...], tuple[str, ...]]:
     """Group records into a table's places: (records by (row, column), row names, column names), all in a fixed order.
 
     Two records are in one row if their configs differ in trial and seed, or in data and regime, only; in one column if
@@ -107,16 +107,16 @@ def rows_from_records(
     ordered = sorted(records, key=lambda one: one["run"])
     suggestions = _differing_suggestions(ordered)
     for record in ordered:
-        mine = {("data", record["labels"]["data"])}, {("strategy", record["labels"]["strategy"])}
+        mine = {("data", record["tags"]["data"])}, {("strategy", record["tags"]["strategy"])}
         mine[0].add(("data.fingerprint", record["result"]["split"].get("fingerprint", "")[:8]))
         mine[0].add(("split.sizes", _frozen_sizes(record)))
         for key, value in settings(record, suggestions).items():
             mine[not key.startswith(("data.", "regime."))].add((key, value))
         columns.setdefault(frozenset(mine[0]), []).append(record)
         rows.setdefault(frozenset(mine[1]), []).append(record)
-    row_names = _names(rows, lambda group: group[0]["labels"]["strategy"])
+    row_names = _names(rows, lambda group: group[0]["tags"]["strategy"])
     column_names = _names(columns, _column)
-    places: dict[Place, list[Record]] = {}
+    places: dict[CellKey, list[Record]] = {}
     column_of = {record["run"]: column_names[key] for key, group in columns.items() for record in group}
     for config, group in rows.items():
         for record in group:
@@ -138,7 +138,7 @@ def _column(group: Sequence[Record]) -> str:
     total = max(sizes)
     each = total // classes
     budget = f"{each} label{'s' if each > 1 else ''} per class" if total % classes == 0 else f"{total} labels"
-    return f"{group[0]['labels']['data']}, {budget}"
+    return f"{group[0]['tags']['data']}, {budget}"
 
 
 def _names(groups: Mapping[frozenset[tuple[str, str]], Sequence[Record]], short: Any) -> dict[Any, str]:

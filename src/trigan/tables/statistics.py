@@ -34,7 +34,7 @@ def evidence(n: int) -> Evidence:
 
 
 @dataclass(frozen=True)
-class Summary:
+class ValueSummary:
     """Mean, sample standard deviation (n - 1; None for n = 1), smallest and largest of n values."""
 
     n: int
@@ -44,10 +44,10 @@ class Summary:
     high: float
 
 
-def summarise(values: Sequence[float]) -> Summary:
+def summarise(values: Sequence[float]) -> ValueSummary:
     """The summary of one or more values; the mean is exactly rounded, so it does not depend on their order."""
     sd = statistics.stdev(values) if len(values) > 1 else None
-    return Summary(len(values), statistics.fmean(values), sd, min(values), max(values))
+    return ValueSummary(len(values), statistics.fmean(values), sd, min(values), max(values))
 
 
 def standard_error(sd: float, n: int, test_over_train: float | None = None) -> float:

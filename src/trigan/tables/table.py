@@ -9,21 +9,21 @@ from types import MappingProxyType
 
 from trigan.errors import ConfigError
 from trigan.records.record import Record
-from trigan.tables.attribution import Chain, Step, steps
-from trigan.tables.cell import METRICS, Cell, Metric
-from trigan.tables.contrast import (
-    Contrast,
-    contrast,
+from trigan.tables.attribution import AttributionStep, Chain, attribution_steps
+from trigan.tables.cell import METRICS, Cell, TableMetric
+from trigan.tables.paired_comparison import (
+    PairedComparison,
+    compare_cells,
     correction,
+    data_difference,
     paired_differences,
     resolved_not_worse,
-    unequal_sight,
 )
-from trigan.tables.published import Figure, Placed, place
+from trigan.tables.published import MatchedResult, PublishedResult, match_to_cells
 from trigan.tables.statistics import holm, minimal_detectable_difference, pooled_sd, summarise
 
 #: A cell's place: (row, column).
-Place = tuple[str, str]
+CellKey = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class TableSpec:
         reference: the row that differences are taken to; None for no differences.
         family: primary comparisons, or None.
         margin: the dagger's margin, in points (percent scores alone have daggers).
-        chains: of rows whose gain is divided among steps.
+        ablations: of rows whose gain is divided among steps.
     """
 
     title: str
@@ -60,7 +60,7 @@ class TableSpec:
     reference: str | None = None
     family: Family | None = None
     margin: float = 0.5
-    chains: Mapping[str, Chain] = field(default_factory=dict)
+    ablations: Mapping[str, Chain] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
@@ -69,7 +69,7 @@ class TableSpec:
             if not names or len(set(names)) != len(names):
                 raise ConfigError(f"table: {kind} should be one or more different names, got {list(names)}")
         family = () if self.family is None else (*self.family.rows, *self.family.baselines)
-        chained = (name for row, chain in self.chains.items() for name in (row, *(start for _, start in chain)))
+        chained = (name for row, chain in self.ablations.items() for name in (row, *(start for _, start in chain)))
         for name in (*family, *chained, *(() if self.reference is None else (self.reference,))):
             if name not in self.rows:
                 raise ConfigError(f"table: {name!r} is no row; rows are {', '.join(self.rows)}")
@@ -91,27 +91,29 @@ class Table:
     """A built table. All mappings are read-only; a place that no record fills holds an empty cell."""
 
     spec: TableSpec
-    cells: Mapping[Place, Cell]
-    differences: Mapping[Place, Contrast] = field(default_factory=dict)
-    primary: tuple[Contrast, ...] = ()
-    best: frozenset[Place] = frozenset()
-    not_worse: frozenset[Place] = frozenset()
+    cells: Mapping[CellKey, Cell]
+    differences: Mapping[CellKey, PairedComparison] = field(default_factory=dict)
+    primary: tuple[PairedComparison, ...] = ()
+    best: frozenset[CellKey] = frozenset()
+    not_worse: frozenset[CellKey] = frozenset()
     detectable: Mapping[str, Detectable] = field(default_factory=dict)
-    published: tuple[Placed, ...] = ()
-    steps: Mapping[Place, tuple[Step, ...]] = field(default_factory=dict)
+    published: tuple[MatchedResult, ...] = ()
+    steps: Mapping[CellKey, tuple[AttributionStep, ...]] = field(default_factory=dict)
 
-    def beside(self, place: Place) -> tuple[Figure, ...]:
+    def published_at(self, place: CellKey) -> tuple[PublishedResult, ...]:
         """The published figures that were got under the very conditions of a cell."""
-        figures = (one.figure for one in self.published if not one.differs)
+        figures = (one.published for one in self.published if not one.differs)
         return tuple(figure for figure in figures if (figure.row, figure.column) == place)
 
     @property
-    def metric(self) -> Metric:
+    def metric(self) -> TableMetric:
         """What the cells measure."""
         return METRICS[self.spec.metric]
 
 
-def build_table(records: Mapping[Place, Sequence[Record]], spec: TableSpec, published: Sequence[Figure] = ()) -> Table:
+def build_table(
+    records: Mapping[CellKey, Sequence[Record]], spec: TableSpec, published: Sequence[PublishedResult] = ()
+) -> Table:
     """Build a table of the records by (row, column); places outside the spec are an error, missing ones are empty.
 
     Raises:
@@ -122,11 +124,11 @@ def build_table(records: Mapping[Place, Sequence[Record]], spec: TableSpec, publ
             raise ConfigError(f"table: records for row {row!r}, column {column!r}, which the table does not have")
     cells = _cells(records, spec)
     best = frozenset(place for column in spec.columns for place in _best(cells, spec, column))
-    differences: dict[Place, Contrast] = {}
+    differences: dict[CellKey, PairedComparison] = {}
     if spec.reference is not None:
         for row, column in cells:
             other = cells[spec.reference, column]
-            differences[row, column] = contrast(row, spec.reference, column, cells[row, column], other)
+            differences[row, column] = compare_cells(row, spec.reference, column, cells[row, column], other)
     detectable = {column: found for column in spec.columns if (found := _detectable(cells, spec, column))}
     return Table(
         spec,
@@ -136,29 +138,29 @@ def build_table(records: Mapping[Place, Sequence[Record]], spec: TableSpec, publ
         best,
         frozenset(place for place in cells if _dagger(place, cells, best, spec)),
         MappingProxyType(detectable),
-        place(published, cells),
+        match_to_cells(published, cells),
         MappingProxyType(
             {
-                (row, column): steps(row, column, chain, cells)
-                for row, chain in spec.chains.items()
+                (row, column): attribution_steps(row, column, chain, cells)
+                for row, chain in spec.ablations.items()
                 for column in spec.columns
             }
         ),
     )
 
 
-def _cells(records: Mapping[Place, Sequence[Record]], spec: TableSpec) -> dict[Place, Cell]:
+def _cells(records: Mapping[CellKey, Sequence[Record]], spec: TableSpec) -> dict[CellKey, Cell]:
     cells = {}
     for column in spec.columns:
-        found = {r["labels"]["trial"] for place, group in records.items() if place[1] == column for r in group}
+        found = {r["tags"]["trial"] for place, group in records.items() if place[1] == column for r in group}
         expected = tuple(sorted(found)) if spec.trials is None else spec.trials
         for row in spec.rows:
-            chosen = tuple(r for r in records.get((row, column), ()) if r["labels"]["trial"] in expected)
+            chosen = tuple(r for r in records.get((row, column), ()) if r["tags"]["trial"] in expected)
             cells[row, column] = Cell(chosen, expected, METRICS[spec.metric])
     return {(row, column): cells[row, column] for row in spec.rows for column in spec.columns}
 
 
-def _best(cells: Mapping[Place, Cell], spec: TableSpec, column: str) -> list[Place]:
+def _best(cells: Mapping[CellKey, Cell], spec: TableSpec, column: str) -> list[CellKey]:
     """The complete cells with the best mean of a column; more than one if they tie."""
     sign = 1.0 if METRICS[spec.metric].higher_is_better else -1.0
     means = {
@@ -170,7 +172,7 @@ def _best(cells: Mapping[Place, Cell], spec: TableSpec, column: str) -> list[Pla
     return [place for place, mean in means.items() if isclose(mean, top, rel_tol=1e-12)]
 
 
-def _dagger(place: Place, cells: Mapping[Place, Cell], best: frozenset[Place], spec: TableSpec) -> bool:
+def _dagger(place: CellKey, cells: Mapping[CellKey, Cell], best: frozenset[CellKey], spec: TableSpec) -> bool:
     """Whether a cell is shown to be not worse than a best cell of its column by more than the margin."""
     if place in best or not METRICS[spec.metric].percent:
         return False
@@ -178,7 +180,7 @@ def _dagger(place: Place, cells: Mapping[Place, Cell], best: frozenset[Place], s
     return any(resolved_not_worse(cells[place], cells[rival], spec.margin / 100) for rival in rivals)
 
 
-def _primary(cells: Mapping[Place, Cell], spec: TableSpec) -> tuple[Contrast, ...]:
+def _primary(cells: Mapping[CellKey, Cell], spec: TableSpec) -> tuple[PairedComparison, ...]:
     """The family's comparisons, with Holm's p over all that have a p."""
     if spec.family is None:
         return ()
@@ -190,30 +192,30 @@ def _primary(cells: Mapping[Place, Cell], spec: TableSpec) -> tuple[Contrast, ..
     return tuple(found)
 
 
-def _against_strongest(row: str, column: str, cells: Mapping[Place, Cell], family: Family) -> Contrast:
+def _against_strongest(row: str, column: str, cells: Mapping[CellKey, Cell], family: Family) -> PairedComparison:
     cell = cells[row, column]
     sign = 1.0 if cell.metric.higher_is_better else -1.0
     rivals = []
     for name in family.baselines:
         other = cells[name, column]
-        if name == row or unequal_sight(cell, other):
+        if name == row or data_difference(cell, other):
             continue
         if other.incomplete or other.summary is None:  # it might be the strongest
-            return Contrast(row, name, column, "incomplete", reason=f"{name} is incomplete")
+            return PairedComparison(row, name, column, "incomplete", reason=f"{name} is incomplete")
         rivals.append((sign * other.summary.mean, name))
     if not rivals:
-        return Contrast(row, "", column, "unequal", reason="no baseline sees the same")
+        return PairedComparison(row, "", column, "different_data", reason="no baseline uses the same data")
     # max() keeps the first of equal means, so the order of the baselines decides.
     strongest = max(rivals, key=lambda rival: rival[0])[1]
-    return contrast(row, strongest, column, cell, cells[strongest, column])
+    return compare_cells(row, strongest, column, cell, cells[strongest, column])
 
 
-def _detectable(cells: Mapping[Place, Cell], spec: TableSpec, column: str) -> Detectable | None:
+def _detectable(cells: Mapping[CellKey, Cell], spec: TableSpec, column: str) -> Detectable | None:
     """From the pooled sd of the paired differences of all pairs of rows that may be compared; needs three trials."""
     deviations, ratios, n = [], [], 0
     for first, second in combinations(spec.rows, 2):
         cell, other = cells[first, column], cells[second, column]
-        if cell.n < 3 or cell.incomplete or other.incomplete or unequal_sight(cell, other):
+        if cell.n < 3 or cell.incomplete or other.incomplete or data_difference(cell, other):
             continue
         summary = summarise(paired_differences(cell, other))
         if summary.sd is not None:

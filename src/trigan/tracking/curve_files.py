@@ -16,7 +16,7 @@ import numpy as np
 
 from trigan.components import component
 from trigan.errors import ArtifactError
-from trigan.tracking.tracker import Product, RunInfo, Tracker
+from trigan.tracking.tracker import RunInfo, TrackedArtifact, Tracker
 
 
 @contextmanager
@@ -134,24 +134,24 @@ class CsvTracker:
             with _writing(self.path):
                 _append(self._file, _csv(fresh))
 
-    def picture(self, key: str, path: Path, images: int) -> None:
+    def log_image(self, key: str, path: Path, images: int) -> None:
         """Nothing: the picture lies in the run's directory already."""
 
-    def confusion(self, key: str, matrix: np.ndarray, class_names: Sequence[str]) -> None:
+    def log_confusion_matrix(self, key: str, matrix: np.ndarray, class_names: Sequence[str]) -> None:
         rows = [("true \\ predicted", *class_names)]
         rows += [(name, *map(str, counts)) for name, counts in zip(class_names, matrix.tolist(), strict=True)]
         self._replace(f"{key.replace('/', '_')}.csv", rows)
 
-    def per_class(self, key: str, values: Mapping[str, float | None]) -> None:
+    def log_per_class(self, key: str, values: Mapping[str, float | None]) -> None:
         """Nothing: the summary has a key a class."""
 
-    def summary(self, values: Mapping[str, Any]) -> None:
+    def log_summary(self, values: Mapping[str, Any]) -> None:
         self._replace("summary.csv", [("key", "value"), *((key, str(values[key])) for key in sorted(values))])
 
-    def product(self, product: Product) -> None:
+    def log_artifact(self, tracked: TrackedArtifact) -> None:
         """Nothing: it lies in the store already."""
 
-    def record(self, path: Path) -> None:
+    def log_record(self, path: Path) -> None:
         """Nothing: it lies in the run's directory already."""
 
     def finish(self, exit_code: int = 0) -> None:

@@ -31,7 +31,7 @@ class ImageAxis:
         """The run's images so far."""
         return sum(self._seen.values())
 
-    def knows(self, stage: str) -> bool:
+    def has_logged(self, stage: str) -> bool:
         """Whether the stage has logged before."""
         return stage in self._seen
 

@@ -32,22 +32,22 @@ class RunInfo:
 
 
 @dataclass(frozen=True)
-class Product:
+class TrackedArtifact:
     """Something that a run made or stands on, known by its content: the same content is the same thing in all runs.
 
     Attributes:
         name: kind and digest (``gan-0123456789ab``).
         kind: ``gan``, ``samples``, ``classifier``, ...
-        facts: a few plain values by which people tell it from others.
-        about: all that is known of it, as plain data that is the same whichever run says it.
+        metadata: a few plain values by which people tell it from others.
+        description: all that is known of it, as plain data that is the same whichever run says it.
         files: what it consists of, by name; large.
         used: whether this run went on from it, be it made here or found.
     """
 
     name: str
     kind: str
-    facts: Mapping[str, Any]
-    about: Mapping[str, Any]
+    metadata: Mapping[str, Any]
+    description: Mapping[str, Any]
     files: Mapping[str, Path]
     used: bool
 
@@ -59,27 +59,27 @@ class Tracker(Protocol):
         """Curve points of ``stage`` after it has seen ``images`` real images; keys as ``stage/split/quantity``."""
         ...
 
-    def picture(self, key: str, path: Path, images: int) -> None:
+    def log_image(self, key: str, path: Path, images: int) -> None:
         """A picture file that lies in the run's directory; ``images`` as the stage in ``key`` counts them."""
         ...
 
-    def confusion(self, key: str, matrix: np.ndarray, class_names: Sequence[str]) -> None:
+    def log_confusion_matrix(self, key: str, matrix: np.ndarray, class_names: Sequence[str]) -> None:
         """Counts (K, K), rows true and columns predicted classes, with K names."""
         ...
 
-    def per_class(self, key: str, values: Mapping[str, float | None]) -> None:
+    def log_per_class(self, key: str, values: Mapping[str, float | None]) -> None:
         """One number a class, by its name; None where the class has none."""
         ...
 
-    def summary(self, values: Mapping[str, Any]) -> None:
+    def log_summary(self, values: Mapping[str, Any]) -> None:
         """The run's results (``test/accuracy``, ``cost/flops``): the same keys for every strategy."""
         ...
 
-    def product(self, product: Product) -> None:
+    def log_artifact(self, tracked: TrackedArtifact) -> None:
         """A thing that the run made or used, so that its descent can be followed over runs."""
         ...
 
-    def record(self, path: Path) -> None:
+    def log_record(self, path: Path) -> None:
         """The record of a finished run, as it lies on disk: the last that is told before ``finish``."""
         ...
 
@@ -102,31 +102,31 @@ class NoTracking:
     """``logger=none``: nothing but the run's own files."""
 
     def open(self, info: RunInfo, config: Mapping[str, Any], directory: Path | None = None) -> Tracker:
-        return Silence()
+        return NullTracker()
 
 
-class Silence:
+class NullTracker:
     """A tracker that keeps nothing."""
 
     def log(self, stage: str, images: int, metrics: Mapping[str, float]) -> None:
         """Nothing."""
 
-    def picture(self, key: str, path: Path, images: int) -> None:
+    def log_image(self, key: str, path: Path, images: int) -> None:
         """Nothing."""
 
-    def confusion(self, key: str, matrix: np.ndarray, class_names: Sequence[str]) -> None:
+    def log_confusion_matrix(self, key: str, matrix: np.ndarray, class_names: Sequence[str]) -> None:
         """Nothing."""
 
-    def per_class(self, key: str, values: Mapping[str, float | None]) -> None:
+    def log_per_class(self, key: str, values: Mapping[str, float | None]) -> None:
         """Nothing."""
 
-    def summary(self, values: Mapping[str, Any]) -> None:
+    def log_summary(self, values: Mapping[str, Any]) -> None:
         """Nothing."""
 
-    def product(self, product: Product) -> None:
+    def log_artifact(self, tracked: TrackedArtifact) -> None:
         """Nothing."""
 
-    def record(self, path: Path) -> None:
+    def log_record(self, path: Path) -> None:
         """Nothing."""
 
     def finish(self, exit_code: int = 0) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from trigan.errors import ConfigError
 
 #: Runs that are asked for at once.
-BATCH = 100
+RUNS_PER_REQUEST = 100
 
 
 def fetch_records(api: Any, project: str, runs: Iterable[str], folder: Path, file_name: str) -> set[str]:
@@ -28,8 +28,8 @@ def fetch_records(api: Any, project: str, runs: Iterable[str], folder: Path, fil
     """
     wanted, found = sorted(set(runs)), set()
     try:
-        for start in range(0, len(wanted), BATCH):
-            for run in api.runs(project, filters={"name": {"$in": wanted[start : start + BATCH]}}):
+        for start in range(0, len(wanted), RUNS_PER_REQUEST):
+            for run in api.runs(project, filters={"name": {"$in": wanted[start : start + RUNS_PER_REQUEST]}}):
                 for file in run.files([file_name]):
                     if file.size:  # W&B may name a file that was asked for and never sent
                         file.download(root=str(folder / "runs" / run.id), replace=True).close()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trigan.errors import ConfigError
-from trigan.tracking.wandb_run import first_line
+from trigan.tracking.wandb_tracker import short_error
 
 #: The most letters of a title that W&B takes.
 _TITLE = 128
@@ -48,17 +48,17 @@ def save_report(text: ReportText, entity: str, project: str, known: str = "") ->
             entity=entity,
             title=text.title[:_TITLE],
             description=text.description,
-            blocks=blocks(reports, text, entity, project),
+            blocks=report_blocks(reports, text, entity, project),
             width="fluid",
         )
         report.id = known
         report.save()
         return str(report.id), str(report.url)
     except Exception as error:  # whatever the library, the server or the network make of it
-        raise ConfigError(f"W&B: the report of {text.title!r} can't be saved ({first_line(error)})") from error
+        raise ConfigError(f"W&B: the report of {text.title!r} can't be saved ({short_error(error)})") from error
 
 
-def blocks(reports: Any, text: ReportText, entity: str, project: str) -> list[Any]:
+def report_blocks(reports: Any, text: ReportText, entity: str, project: str) -> list[Any]:
     """The text, accuracy by row, curves against images seen, and the table of the study's aggregate run."""
     where = {"entity": entity, "project": project}
     group = text.group.replace("'", "\\'")

@@ -10,7 +10,7 @@ from trigan.errors import ConfigError
 from trigan.tracking.wandb_tracking import logged_in
 
 
-def register(spec: Mapping[str, Any]) -> str | None:
+def register_sweep(spec: Mapping[str, Any]) -> str | None:
     """Make the sweep; ``entity/project/id`` as `wandb agent` takes it. None: nobody is logged in.
 
     Raises:
@@ -30,6 +30,6 @@ def register(spec: Mapping[str, Any]) -> str | None:
     return "/".join(part for part in (entity, spec["project"], made) if part)
 
 
-def by_agent() -> bool:
+def started_by_sweep_agent() -> bool:
     """Whether an agent of a sweep started this process: the run that W&B has for it is then not named by us."""
     return bool(os.environ.get("WANDB_SWEEP_ID"))

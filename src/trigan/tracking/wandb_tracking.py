@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.tracking.image_axis import ImageAxis
-from trigan.tracking.tracker import RunInfo, Silence, Tracker
-from trigan.tracking.wandb_run import Artifacts, WandbTracker, first_line
+from trigan.tracking.tracker import NullTracker, RunInfo, Tracker
+from trigan.tracking.wandb_tracker import ArtifactDetail, WandbTracker, short_error
 
 if TYPE_CHECKING:
     import wandb
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 #: Under the run's ``wandb``: how far its curves have been told.
-AXIS = "axis.json"
+AXIS_FILE = "axis.json"
 _TAG, _GROUP = 64, 128  # the longest that W&B takes
 
 
@@ -38,7 +38,7 @@ class WandbTracking:
         mode: ``auto`` is ``online`` if a key is configured (environment, netrc, W&B's settings), else ``offline``;
             the environment variable ``WANDB_MODE`` is obeyed in ``auto``.
         timeout: seconds to wait for the server before going offline, and at the end for the rest to be sent.
-        artifacts: what W&B gets of each trained stage and sample set: ``none``; ``facts``, a few kilobytes; or
+        artifacts: what W&B gets of each trained stage and sample set: ``none``; ``metadata``, a few kilobytes; or
             ``full``, the weights too.
     """
 
@@ -46,7 +46,7 @@ class WandbTracking:
     entity: str | None = None
     mode: Literal["auto", "online", "offline"] = "auto"
     timeout: float = 15.0
-    artifacts: Artifacts = "facts"
+    artifacts: ArtifactDetail = "metadata"
 
     def __post_init__(self) -> None:
         if self.mode not in ("auto", "online", "offline"):
@@ -55,8 +55,8 @@ class WandbTracking:
             raise ConfigError(f"logger.project must be a name without / \\ # ? % :, not {self.project!r}")
         if not self.timeout > 0:
             raise ConfigError(f"logger.timeout must be more than 0 seconds, not {self.timeout}")
-        if self.artifacts not in ("none", "facts", "full"):
-            raise ConfigError(f"logger.artifacts must be none, facts or full, not {self.artifacts!r}")
+        if self.artifacts not in ("none", "metadata", "full"):
+            raise ConfigError(f"logger.artifacts must be none, metadata or full, not {self.artifacts!r}")
 
     def open(self, info: RunInfo, config: Mapping[str, Any], directory: Path | None = None) -> Tracker:
         """Starts or continues the W&B run ``info.id``; its files lie under ``<directory>/wandb``. Never raises."""
@@ -66,8 +66,8 @@ class WandbTracking:
             _keep_at_home(place)
             return self._open(info, config, place)
         except Exception as error:
-            _log.warning("W&B can't start (%s): this run goes on without it", first_line(error))
-            return Silence()
+            _log.warning("W&B can't start (%s): this run goes on without it", short_error(error))
+            return NullTracker()
 
     def _open(self, info: RunInfo, config: Mapping[str, Any], place: Path) -> Tracker:
         import wandb  # half a second, for those alone who use it
@@ -76,7 +76,7 @@ class WandbTracking:
         why = "you are not logged in to W&B"
         asked = os.environ.get("WANDB_MODE", "").lower() if self.mode == "auto" else self.mode
         if asked == "disabled":
-            return Silence()
+            return NullTracker()
         if asked == "offline" or asked == "dryrun":
             why = "W&B is set to offline"
         else:
@@ -85,13 +85,13 @@ class WandbTracking:
                     return self._tracker(self._init(info, config, place, "online"), place)
             except Exception as error:
                 wandb.teardown()  # else the half-open run keeps its id
-                why = f"W&B can't be reached ({first_line(error)})"
+                why = f"W&B can't be reached ({short_error(error)})"
         run = self._init(info, config, place, "offline")
         print(f"{why}: curves are kept offline, send them with: wandb sync {place}", file=sys.stderr, flush=True)
         return self._tracker(run, place)
 
     def _tracker(self, run: "wandb.Run", place: Path) -> WandbTracker:
-        return WandbTracker(run, ImageAxis(place / AXIS), self.artifacts)
+        return WandbTracker(run, ImageAxis(place / AXIS_FILE), self.artifacts)
 
     def _init(
         self, info: RunInfo, config: Mapping[str, Any], place: Path, mode: Literal["online", "offline"]
@@ -196,12 +196,12 @@ def public_api(timeout: int = 30) -> "wandb.Api":
     try:
         known = logged_in()
     except Exception as error:
-        raise ConfigError(f"W&B: {first_line(error)}; log in with `wandb login`") from error
+        raise ConfigError(f"W&B: {short_error(error)}; log in with `wandb login`") from error
     if not known:
         raise ConfigError("you are not logged in to W&B: log in with `wandb login`, or set WANDB_API_KEY")
     try:
         return wandb.Api(timeout=timeout)
     except Exception as error:
         raise ConfigError(
-            f"W&B can't be reached ({first_line(error)}); try again later, or take the records on disk"
+            f"W&B can't be reached ({short_error(error)}); try again later, or take the records on disk"
         ) from error

@@ -80,6 +80,6 @@ class _Gathered(torch.autograd.Function):
         return total.unflatten(0, (world_size(), -1))[rank()]
 
 
-def gathered(rows: Tensor) -> Tensor:
+def all_gather(rows: Tensor) -> Tensor:
     """All ranks' rows (n, d), n alike on each, one rank after the other: (ranks x n, d), differentiable."""
     return rows if world_size() == 1 else _Gathered.apply(rows)

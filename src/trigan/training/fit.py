@@ -15,7 +15,7 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from trigan.artifacts.checkpoint import AtomicCheckpointIO, checkpoint_path, load_latest
 from trigan.components import component
-from trigan.errors import ConfigError, Diverged
+from trigan.errors import ConfigError, DivergedError
 from trigan.training import distributed
 from trigan.training.players import PlayersModule
 
@@ -40,7 +40,7 @@ class TrainerSettings:
             if getattr(self, name) < 1:
                 raise ConfigError(f"trainer.{name}: {getattr(self, name)} must be at least 1")
 
-    def check_here(self) -> None:
+    def check_available(self) -> None:
         """Refuse a GPU that this machine lacks; a machine that only submits runs to others has no need of one.
 
         Raises:
@@ -55,7 +55,7 @@ class TrainerSettings:
         return torch.float64 if self.precision == "64-true" else torch.float32
 
     @property
-    def emulated(self) -> bool:
+    def emulates_bfloat16(self) -> bool:
         """Whether bfloat16 is asked of a processor that has no instructions for it: 28 times slower where tried."""
         plain = torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2")
         return self.precision == "bf16-mixed" and self.accelerator == "cpu" and plain
@@ -68,24 +68,24 @@ class TrainerSettings:
         return torch.device("cuda", distributed.rank() % torch.cuda.device_count())
 
 
-class Observer(Protocol):
+class FitCallback(Protocol):
     """Watches a fit; whatever it does, no result may change by it."""
 
-    def begins(self, module: PlayersModule) -> None:
-        """The fit is about to take step ``module.done``: 0, or where a checkpoint left it."""
+    def on_fit_start(self, module: PlayersModule) -> None:
+        """The fit is about to take step ``module.completed_steps``: 0, or where a checkpoint left it."""
         ...
 
-    def flushed(self, module: PlayersModule, metrics: dict[str, float]) -> None:
-        """The means since the last call, at step ``module.done``."""
+    def on_metrics(self, module: PlayersModule, metrics: dict[str, float]) -> None:
+        """The means since the last call, at step ``module.completed_steps``."""
         ...
 
-    def ended(self) -> None:
+    def on_fit_end(self) -> None:
         """The fit is over: finished, diverged, interrupted or broken."""
         ...
 
 
 @dataclass(frozen=True)
-class Ending:
+class FitResult:
     """How a fit ended: ``step`` is the last healthy one."""
 
     status: Literal["finished", "diverged"]
@@ -93,24 +93,24 @@ class Ending:
 
 
 class _Flush(pl.Callback):
-    """Reads the notes, tells the observers, and saves, every ``flush_every`` steps."""
+    """Reads the notes, tells the callbacks, and saves, every ``log_every`` steps."""
 
-    def __init__(self, every: int, directory: Path | None, observers: Sequence[Observer]) -> None:
-        self._save_every, self._directory, self._observers = every, directory, observers
+    def __init__(self, every: int, directory: Path | None, callbacks: Sequence[FitCallback]) -> None:
+        self._save_every, self._directory, self._observers = every, directory, callbacks
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         module: PlayersModule = pl_module  # type: ignore[assignment]
-        every, steps = module.plan.flush_every, module.plan.steps
-        if module.done % every and module.done != steps:
+        every, steps = module.plan.log_every, module.plan.steps
+        if module.completed_steps % every and module.completed_steps != steps:
             return
         metrics = module.flush()
-        for observer in self._observers:
-            observer.flushed(module, metrics)
-        due = module.done // self._save_every > (module.done - every) // self._save_every
-        if self._directory is not None and (due or module.done == steps):
-            trainer.save_checkpoint(checkpoint_path(self._directory, module.done), weights_only=False)
+        for callback in self._observers:
+            callback.on_metrics(module, metrics)
+        due = module.completed_steps // self._save_every > (module.completed_steps - every) // self._save_every
+        if self._directory is not None and (due or module.completed_steps == steps):
+            trainer.save_checkpoint(checkpoint_path(self._directory, module.completed_steps), weights_only=False)
 
 
 class _Resume(pl.Callback):
@@ -128,38 +128,38 @@ def fit(
     module: PlayersModule,
     settings: TrainerSettings,
     checkpoints: Path | None = None,
-    observers: Sequence[Observer] = (),
-) -> Ending:
+    callbacks: Sequence[FitCallback] = (),
+) -> FitResult:
     """Fit ``module`` to the end of its plan, going on from the newest healthy checkpoint in ``checkpoints``.
 
-    Rank 0 alone reads and writes files; observers are told where the fit begins. A fit that diverges ends on its last
+    Rank 0 alone reads and writes files; callbacks are told where the fit begins. A fit that diverges ends on its last
     healthy checkpoint, or on its first weights if there is none.
     """
-    callbacks: list[pl.Callback] = []
+    lightning_callbacks: list[pl.Callback] = []
     folder = checkpoints if distributed.rank() == 0 else None
     checkpoint = distributed.broadcast(load_latest(folder) if folder is not None else None)
     initial = {name: value.clone() for name, value in module.state_dict().items()}
     if checkpoint is not None:
         module.restore(checkpoint)
-        callbacks.append(_Resume(checkpoint["optimizer_states"]))
-    callbacks.append(_Flush(settings.checkpoint_every, folder, observers))
+        lightning_callbacks.append(_Resume(checkpoint["optimizer_states"]))
+    lightning_callbacks.append(_Flush(settings.checkpoint_every, folder, callbacks))
     try:
-        for observer in observers:
-            observer.begins(module)
-        if module.done < module.plan.steps:
+        for callback in callbacks:
+            callback.on_fit_start(module)
+        if module.completed_steps < module.plan.steps:
             with _ctrl_c_as_ever():
-                _trainer(settings, callbacks).fit(module, range(module.done, module.plan.steps))
-    except Diverged:
+                _trainer(settings, lightning_callbacks).fit(module, range(module.completed_steps, module.plan.steps))
+    except DivergedError:
         healthy = distributed.broadcast(load_latest(folder) if folder is not None else None)
         if healthy is None:
             module.load_state_dict(initial)
-            return Ending("diverged", 0)
+            return FitResult("diverged", 0)
         module.load_state_dict(healthy["state_dict"])
-        return Ending("diverged", int(healthy["counters"]["done"]))
+        return FitResult("diverged", int(healthy["counters"]["completed_steps"]))
     finally:
-        for observer in observers:
-            observer.ended()
-    return Ending("finished", module.done)
+        for callback in callbacks:
+            callback.on_fit_end()
+    return FitResult("finished", module.completed_steps)
 
 
 @contextlib.contextmanager
@@ -175,7 +175,7 @@ def _ctrl_c_as_ever() -> Iterator[None]:
         raise KeyboardInterrupt from None
 
 
-def _trainer(settings: TrainerSettings, callbacks: list[pl.Callback]) -> pl.Trainer:
+def _trainer(settings: TrainerSettings, lightning_callbacks: list[pl.Callback]) -> pl.Trainer:
     """A trainer that does nothing but loop: one device a process, no logger, no bar, no checkpoint of its own."""
     for name in ("utilities.rank_zero", "accelerators.cuda", "trainer.connectors.signal_connector"):
         logging.getLogger(f"pytorch_lightning.{name}").setLevel(logging.WARNING)
@@ -193,7 +193,7 @@ def _trainer(settings: TrainerSettings, callbacks: list[pl.Callback]) -> pl.Trai
         enable_progress_bar=False,
         enable_model_summary=False,
         use_distributed_sampler=False,
-        callbacks=callbacks,
+        callbacks=lightning_callbacks,
         # named, or Lightning would find Slurm's variables, count its tasks and requeue the job itself
         plugins=[AtomicCheckpointIO(), LightningEnvironment()],
     )

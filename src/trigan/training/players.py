@@ -16,16 +16,16 @@ from torch import Tensor, nn
 
 from trigan.cost import count_flops
 from trigan.data.stream import BatchStream
-from trigan.errors import Diverged
-from trigan.networks.random_layers import drawing, random_layers
+from trigan.errors import DivergedError
+from trigan.networks.random_layers import random_layers, use_random_source
 from trigan.training import distributed
-from trigan.training.ema import EMA, Average
+from trigan.training.ema import EMA, AveragedNetwork
 from trigan.training.optimizers import OptimizerFactory
 from trigan.training.range_checks import require_clip
-from trigan.training.scalars import Notes
-from trigan.training.selection import Selector, Settle
+from trigan.training.scalars import ScalarMeans
+from trigan.training.selection import Recalibrate, Selector
 from trigan.training.snapshots import Snapshots
-from trigan.training.step import Plan, Step, StepContext, TrainablePlayer
+from trigan.training.step import StepContext, TrainablePlayer, TrainingPlan, TrainingStep
 
 
 @dataclass(frozen=True)
@@ -45,22 +45,22 @@ class Player:
 class Update:
     """Move ``player`` on ``loss`` in every ``every``-th step; ``images``, real and generated, are charged to it.
 
-    ``since``, a share of the fit in [0, 1): before it, the player rests.
+    ``start``, a share of the fit in [0, 1): before it, the player rests.
     """
 
     player: str
-    loss: Callable[[Step], Tensor]
+    loss: Callable[[TrainingStep], Tensor]
     images: int
     every: int = 1
-    since: float = 0.0
+    start: float = 0.0
 
     def due(self, index: int, progress: float = 0.0) -> bool:
         """Whether the update takes place in step ``index``, before which ``progress`` of the fit lies."""
-        return progress >= self.since and index % self.every == self.every - 1
+        return progress >= self.start and index % self.every == self.every - 1
 
-    def first(self, steps: int) -> int:
+    def first_step(self, steps: int) -> int:
         """The first of ``steps`` in which the player does not rest any more."""
-        return bisect_left(range(steps), self.since, key=lambda index: index / steps)
+        return bisect_left(range(steps), self.start, key=lambda index: index / steps)
 
 
 class Objective(Protocol):
@@ -79,32 +79,36 @@ class PlayersModule(pl.LightningModule):
     """Players, an objective, and the streams that feed them; ``training_step`` takes the number of the step."""
 
     def __init__(
-        self, players: Mapping[str, Player], objective: Objective, streams: Mapping[str, BatchStream], plan: Plan
+        self,
+        players: Mapping[str, Player],
+        objective: Objective,
+        streams: Mapping[str, BatchStream],
+        plan: TrainingPlan,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.players = dict(players)
         self.networks = nn.ModuleDict({name: player.network for name, player in players.items()})
-        self._averages = {name: Average(p.network, p.ema) for name, p in players.items() if p.ema is not None}
+        self._averages = {name: AveragedNetwork(p.network, p.ema) for name, p in players.items() if p.ema is not None}
         self.averages = nn.ModuleDict({name: average.network for name, average in self._averages.items()})
         self.objective = objective
         self.updates = objective.updates()
         self.streams = dict(streams)
         self.plan = plan
-        self.notes = Notes()
-        self.done = 0
+        self.scalars = ScalarMeans()
+        self.completed_steps = 0
         self.images = dict.fromkeys(self.players, 0)
         self.flops = 0
         self._flops_of: dict[Hashable, int] = {}
         self._weights = {name: list(network.parameters()) for name, network in self.networks.items()}
         self._random = random_layers(dict(self.networks.items()))
         trainable = TrainablePlayer(self._weights)
-        self.step_context = StepContext(self.networks, self._weights, self.streams, plan, trainable, self.notes)
+        self.step_context = StepContext(self.networks, self._weights, self.streams, plan, trainable, self.scalars)
         for network in self.networks.values():
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a quarter faster on the CPU, the same numbers to rounding
         self.selector: Selector | None = None
         self.snapshots: Snapshots | None = None
-        self._settle: Settle = nn.Module.eval
+        self._recalibrate: Recalibrate = nn.Module.eval
 
     # Lightning's side -------------------------------------------------------------------------------------------
 
@@ -127,22 +131,30 @@ class PlayersModule(pl.LightningModule):
         due = tuple(update for update in self.updates if update.due(index, progress))
         pattern = (tuple(update.player for update in due), self.objective.phase(progress))
         self._charge(pattern, lambda: self._play(index, due), distributed.world_size())
-        self.done = index + 1
-        if self.selector is not None and self.done in self.selector.due:
-            choose = partial(self._show, self.selector.consider)
+        self.completed_steps = index + 1
+        if self.selector is not None and self.completed_steps in self.selector.due_steps:
+            choose = partial(self._show, self.selector.update)
             self._charge("choice", choose, 1)  # every rank looks at all images; what one does is charged
-        if self.snapshots is not None and self.done in self.snapshots.due:
-            self._show(self.snapshots.take)
+        if self.snapshots is not None and self.completed_steps in self.snapshots.due_steps:
+            self._show(self.snapshots.record)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Counters travel with the weights: primitives only."""
-        checkpoint["counters"] = {"done": self.done, "images": dict(self.images), "flops": self.flops}
+        checkpoint["counters"] = {
+            "completed_steps": self.completed_steps,
+            "images": dict(self.images),
+            "flops": self.flops,
+        }
 
     def restore(self, checkpoint: Mapping[str, Any]) -> None:
         """Take weights and counters from a checkpoint; the fit restores the optimizers once they exist."""
         self.load_state_dict(checkpoint["state_dict"])
         counters = checkpoint["counters"]
-        self.done, self.images, self.flops = counters["done"], dict(counters["images"]), counters["flops"]
+        self.completed_steps, self.images, self.flops = (
+            counters["completed_steps"],
+            dict(counters["images"]),
+            counters["flops"],
+        )
 
     def _charge(self, kind: Hashable, work: Callable[[], None], ranks: int) -> None:
         """Do ``work`` and add its operations, counted the first time and remembered by ``kind``."""
@@ -156,14 +168,14 @@ class PlayersModule(pl.LightningModule):
 
     def _play(self, index: int, due: tuple[Update, ...]) -> None:
         generator_due = any(update.player == "generator" for update in due)
-        steps = [Step(self.step_context, index, part, generator_due) for part in range(self.plan.accumulate)]
+        steps = [TrainingStep(self.step_context, index, part, generator_due) for part in range(self.plan.accumulate)]
         for update in due:
             self._move(update, steps)
 
-    def _move(self, update: Update, steps: list[Step]) -> None:
+    def _move(self, update: Update, steps: list[TrainingStep]) -> None:
         self.step_context.trainable.switch_to(update.player)
         for step in steps:
-            with drawing(self._random, step.layer_draws):
+            with use_random_source(self._random, step.layer_draws):
                 self.manual_backward(update.loss(step) / len(steps))
         player, parameters = self.players[update.player], self._weights[update.player]
         distributed.average_gradients(parameters)
@@ -178,20 +190,22 @@ class PlayersModule(pl.LightningModule):
         self.images[update.player] += update.images
         if update.player in self._averages:
             batch = self.plan.batch  # the streams move on in every step, the player in every few
-            awake = steps[0].index + 1 - update.first(self.plan.steps)
+            awake = steps[0].index + 1 - update.first_step(self.plan.steps)
             self._averages[update.player].update(awake * batch, update.every * batch)
 
-    def watch(self, settle: Settle, selector: Selector | None, snapshots: Snapshots | None = None) -> None:
-        """Show the classifier along the way to those who are there; ``settle`` makes it ready for evaluation."""
-        self.selector, self.snapshots, self._settle = selector, snapshots, settle
+    def register_selection(
+        self, recalibrate: Recalibrate, selector: Selector | None, snapshots: Snapshots | None = None
+    ) -> None:
+        """Show the classifier along the way to those who are there; ``recalibrate`` makes it ready for evaluation."""
+        self.selector, self.snapshots, self._recalibrate = selector, snapshots, recalibrate
 
-    def _show(self, look: Callable[[nn.Module, Settle, int], None]) -> None:
+    def _show(self, look: Callable[[nn.Module, Recalibrate, int], None]) -> None:
         """Show the classifier in the precision of the weights: statistics are not settled in bfloat16."""
         with torch.autocast(self.device.type, enabled=False):
-            look(self.result("classifier"), self._settle, self.done)
+            look(self.evaluation_network("classifier"), self._recalibrate, self.completed_steps)
 
     @property
-    def flops_of_a_choice(self) -> int:
+    def flops_per_validation(self) -> int:
         """Operations of one look at the validation images; 0 as long as there was none in this process."""
         return self._flops_of.get("choice", 0)
 
@@ -204,16 +218,16 @@ class PlayersModule(pl.LightningModule):
         """Means of what was noted since the last flush.
 
         Raises:
-            Diverged: if one of them, or a player's weight, is not finite.
+            DivergedError: if one of them, or a player's weight, is not finite.
         """
-        means = self.notes.flush()
+        means = self.scalars.flush()
         healthy = all(torch.isfinite(p).all() for parameters in self._weights.values() for p in parameters)
         bad = [name for name, mean in means.items() if not abs(mean) < float("inf")]
         if bad or not healthy:
             what = f"{bad[0]} is {means[bad[0]]}" if bad else "a player's weights are not finite"
-            raise Diverged(f"diverged by step {self.done}: {what}", self.done)
+            raise DivergedError(f"diverged by step {self.completed_steps}: {what}", self.completed_steps)
         return means
 
-    def result(self, player: str) -> Any:
+    def evaluation_network(self, player: str) -> Any:
         """The network to evaluate: its average where it has one, else itself."""
         return self.averages[player] if player in self.averages else self.networks[player]

@@ -1,4 +1,4 @@
-"""Settling: a fitted network's batch-norm statistics are re-estimated, and it is put in evaluation mode.
+"""Batch-norm recalibration: a fitted network's batch-norm statistics are re-estimated, and it is put in evaluation mode.
 
 Running statistics are a mixture of what a network met on its way; weights that are averages have none of their own.
 So whatever is evaluated gets its statistics from images of one kind: real training images (D, C), or its own (G).
@@ -7,20 +7,20 @@ So whatever is evaluated gets its statistics from images of one kind: real train
 import torch
 from torch import Tensor, nn
 
-from trigan.data.inputs import EVALUATION_BATCH, image_batches, sample_of
-from trigan.networks.batchnorm import reestimate_statistics
+from trigan.data.inputs import EVALUATION_BATCH, image_batches, random_subset
+from trigan.networks.batchnorm import recalibrate_batch_norm
 from trigan.networks.gans.gan import Discriminator, Generator
-from trigan.rng import generator
+from trigan.rng import torch_generator
 
 #: Images from which statistics are estimated, at the most.
 STATISTICS_IMAGES = 5_000
 
 
-def settle_generator(network: Generator, seed: int, device: torch.device, dtype: torch.dtype) -> None:
+def recalibrate_generator(network: Generator, seed: int, device: torch.device, dtype: torch.dtype) -> None:
     """Statistics of G over its own latent distribution."""
 
     def batches() -> list[tuple[Tensor, Tensor | None]]:
-        source = generator(seed, "generator statistics")
+        source = torch_generator(seed, "generator statistics")
         pairs: list[tuple[Tensor, Tensor | None]] = []
         for _ in range(STATISTICS_IMAGES // EVALUATION_BATCH):
             z = torch.randn(EVALUATION_BATCH, network.latent, generator=source).to(device, dtype)
@@ -29,18 +29,20 @@ def settle_generator(network: Generator, seed: int, device: torch.device, dtype:
             pairs.append((z, y))
         return pairs
 
-    reestimate_statistics(network, batches(), lambda batch: network(*batch))
+    recalibrate_batch_norm(network, batches(), lambda batch: network(*batch))
 
 
-def settle_discriminator(
+def recalibrate_discriminator(
     network: Discriminator, images: Tensor, seed: int, device: torch.device, dtype: torch.dtype
 ) -> None:
     """Statistics of D over real training images (uint8)."""
-    chosen = sample_of(images, STATISTICS_IMAGES, seed)
-    reestimate_statistics(network, image_batches(chosen, device, dtype), lambda batch: network.features(batch))
+    chosen = random_subset(images, STATISTICS_IMAGES, seed)
+    recalibrate_batch_norm(network, image_batches(chosen, device, dtype), lambda batch: network.features(batch))
 
 
-def settle_classifier(network: nn.Module, images: Tensor, seed: int, device: torch.device, dtype: torch.dtype) -> None:
+def recalibrate_classifier(
+    network: nn.Module, images: Tensor, seed: int, device: torch.device, dtype: torch.dtype
+) -> None:
     """Statistics of C over real training images (uint8), never validation or test images."""
-    chosen = sample_of(images, STATISTICS_IMAGES, seed)
-    reestimate_statistics(network, image_batches(chosen, device, dtype), network)
+    chosen = random_subset(images, STATISTICS_IMAGES, seed)
+    recalibrate_batch_norm(network, image_batches(chosen, device, dtype), network)

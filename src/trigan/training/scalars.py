@@ -6,7 +6,7 @@ from torch import Tensor
 from trigan.training import distributed
 
 
-class Notes:
+class ScalarMeans:
     """Running sums by name."""
 
     def __init__(self) -> None:

@@ -14,7 +14,7 @@ from trigan.errors import ConfigError
 from trigan.training.range_checks import require
 
 #: Makes a network ready for evaluation.
-Settle = Callable[[nn.Module], object]
+Recalibrate = Callable[[nn.Module], object]
 
 
 @component("selection/candidates@1")
@@ -55,14 +55,14 @@ class Selector(nn.Module):
         self.best = copy.deepcopy(network).requires_grad_(False)
         self.register_buffer("accuracy", torch.tensor(-1.0, dtype=torch.float64))
         self.register_buffer("step", torch.tensor(0))
-        self.due = {round(steps * (k + 1) / candidates) for k in range(candidates)}
+        self.due_steps = {round(steps * (k + 1) / candidates) for k in range(candidates)}
         self._validation = validation
 
     @torch.no_grad()
-    def consider(self, network: nn.Module, settle: Settle, step: int) -> None:
-        """Take ``network``, settled for evaluation, if it is as accurate on V as the best so far."""
+    def update(self, network: nn.Module, recalibrate: Recalibrate, step: int) -> None:
+        """Take ``network``, recalibrated for evaluation, if it is as accurate on V as the best so far."""
         candidate = copy.deepcopy(network)
-        settle(candidate)
+        recalibrate(candidate)
         score = accuracy(candidate, self._validation)
         if score >= float(self.accuracy):
             self.best.load_state_dict(candidate.state_dict())

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trigan.training.selection import Settle
+from trigan.training.selection import Recalibrate
 
 
 class Snapshots(nn.Module):
@@ -24,29 +24,29 @@ class Snapshots(nn.Module):
         super().__init__()
         self.networks = nn.ModuleList(networks).requires_grad_(False)
         self.register_buffer("images", torch.zeros(len(networks), dtype=torch.int64))
-        self.due, self._batch = tuple(due), batch
+        self.due_steps, self._batch = tuple(due), batch
 
     @classmethod
-    def along(cls, network: nn.Module, count: int, steps: int, batch: int) -> "Snapshots":
+    def evenly_spaced(cls, network: nn.Module, count: int, steps: int, batch: int) -> "Snapshots":
         """Room for ``count`` of ``network``, evenly spaced over a fit and the last at its end."""
         due = [round(steps * (k + 1) / count) for k in range(count)]
         return cls([copy.deepcopy(network) for _ in due], due, batch)
 
     @torch.no_grad()
-    def take(self, network: nn.Module, settle: Settle, step: int) -> None:
-        """Keep ``network``, settled for evaluation, as it is after ``step`` steps, one of those in ``due``."""
-        settled, index = copy.deepcopy(network), self.due.index(step)
-        settle(settled)
-        self.networks[index].load_state_dict(settled.state_dict())
+    def record(self, network: nn.Module, recalibrate: Recalibrate, step: int) -> None:
+        """Keep ``network``, recalibrated for evaluation, as it is after ``step`` steps, one of those in ``due``."""
+        recalibrated, index = copy.deepcopy(network), self.due_steps.index(step)
+        recalibrate(recalibrated)
+        self.networks[index].load_state_dict(recalibrated.state_dict())
         self.images[index] = step * self._batch
 
-    def parts(self, part: Callable[[Any], nn.Module]) -> "Snapshots":
+    def map_networks(self, part: Callable[[Any], nn.Module]) -> "Snapshots":
         """The same moments of a part of the network."""
         kept = Snapshots([part(network) for network in self.networks])
         kept.images.copy_(self.images)
         return kept
 
-    def taken(self) -> dict[int, nn.Module]:
+    def by_images_seen(self) -> dict[int, nn.Module]:
         """Those that the fit came to, by the images that it had seen."""
         pairs = zip(self.images.tolist(), self.networks, strict=True)
         return {images: network.eval() for images, network in pairs if images}

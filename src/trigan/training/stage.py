@@ -14,13 +14,13 @@ from trigan.errors import ConfigError
 from trigan.rng import hash64
 from trigan.training import distributed
 from trigan.training.fit import TrainerSettings
-from trigan.training.players import Plan, PlayersModule
+from trigan.training.players import PlayersModule, TrainingPlan
 
 N = TypeVar("N", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class Context:
+class StageContext:
     """What a stage is built with besides its own settings."""
 
     spec: DataSpec
@@ -33,7 +33,7 @@ class Context:
         """``steps``, or the debug run's shorter number."""
         return steps if self.max_steps is None else min(steps, self.max_steps)
 
-    def plan(self, steps: int, batch: int) -> Plan:
+    def plan(self, steps: int, batch: int) -> TrainingPlan:
         """The length of a fit.
 
         Raises:
@@ -41,7 +41,9 @@ class Context:
         """
         self._share_evenly("batch", batch)
         steps = self.steps(steps)
-        return Plan(steps, batch, self.settings.accumulate, flush_every=min(100, max(1, steps // 20)), seed=self.seed)
+        return TrainingPlan(
+            steps, batch, self.settings.accumulate, log_every=min(100, max(1, steps // 20)), seed=self.seed
+        )
 
     def stream(self, name: str, data: Input, batch: int, weights: Tensor | None = None) -> BatchStream:
         """An endless stream of batches of ``data``, in an order that depends on the seed and the stream's name.
@@ -63,7 +65,7 @@ class Context:
                 f"{what}: {batch} leaves {among} one image each, and batch norm needs two; take at least {2 * shares}"
             )
 
-    def fresh(self, name: str, build: Callable[[], N]) -> N:
+    def build_network(self, name: str, build: Callable[[], N]) -> N:
         """``build()`` with initial weights that depend on the seed and the player's name alone."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(hash64(self.seed, "weights", name))
@@ -79,7 +81,7 @@ class Stage(Protocol):
         """A word for logs and manifests: gan, joint, classifier."""
         ...
 
-    def build(self, context: Context, inputs: Inputs) -> PlayersModule:
+    def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
         """The module to fit, at its first step."""
         ...
 
@@ -87,6 +89,6 @@ class Stage(Protocol):
         """The networks to keep, in evaluation mode, their batch-norm statistics those of real training images."""
         ...
 
-    def blank(self, spec: DataSpec) -> dict[str, nn.Module]:
+    def skeleton(self, spec: DataSpec) -> dict[str, nn.Module]:
         """Networks of the same shapes as those that :meth:`finish` returns, to load weights into."""
         ...

@@ -11,17 +11,17 @@ from torch import Tensor, nn
 from trigan.data.stream import BatchStream
 from trigan.rng import Draws, hash64
 from trigan.training import distributed
-from trigan.training.scalars import Notes
+from trigan.training.scalars import ScalarMeans
 
 
 @dataclass(frozen=True)
-class Plan:
+class TrainingPlan:
     """How long a fit lasts: ``steps`` global batches of ``batch`` images, each in ``accumulate`` micro-batches."""
 
     steps: int
     batch: int
     accumulate: int = 1
-    flush_every: int = 100
+    log_every: int = 100
     seed: int = 0
 
 
@@ -75,9 +75,9 @@ class StepContext:
     networks: nn.ModuleDict
     weights: Mapping[str, list[nn.Parameter]]
     streams: Mapping[str, BatchStream]
-    plan: Plan
+    plan: TrainingPlan
     trainable: TrainablePlayer
-    scalars: Notes
+    scalars: ScalarMeans
 
     @property
     def device(self) -> torch.device:
@@ -90,7 +90,7 @@ class StepContext:
         return next(iter(self.weights.values()))[0].dtype
 
     @property
-    def shares(self) -> int:
+    def micro_batches(self) -> int:
         """Into how many micro-batches, of all ranks together, a global batch is divided."""
         return distributed.world_size() * self.plan.accumulate
 
@@ -99,7 +99,7 @@ class StepContext:
 
         All ranks' rows of a micro-batch lie side by side, so that batch norm over ranks sees what one process would.
         """
-        share = total // self.shares
+        share = total // self.micro_batches
         start = (part * distributed.world_size() + distributed.rank()) * share
         return start, start + share
 
@@ -108,7 +108,7 @@ class StepContext:
         return images if images.dtype == self.dtype else images.to(self.dtype)
 
 
-class Step:
+class TrainingStep:
     """A micro-batch of training step ``index``; rows are this rank's share of each global batch.
 
     ``progress`` is the share of the fit that lies behind, in [0, 1). Batches and fakes are made when first asked for.
@@ -137,7 +137,7 @@ class Step:
             self._batches[stream] = Batch(images, labels, self.draws(stream, source.batch))
         return self._batches[stream]
 
-    def partners(self, stream: str) -> Batch:
+    def permuted_batch(self, stream: str) -> Batch:
         """For each row of :meth:`batch` another of the same global batch, by a permutation of its rows.
 
         It may lie with another rank or in another micro-batch. ``draws`` are those of the rows that it is a partner to.
@@ -178,8 +178,8 @@ class Step:
         micro-batch; rows lie in the global batch as :meth:`batch` has them.
         """
         self._passes[layer] += 1
-        return self.draws(f"layer/{layer}/{self._passes[layer]}", rows * self._context.shares)
+        return self.draws(f"layer/{layer}/{self._passes[layer]}", rows * self._context.micro_batches)
 
-    def note(self, name: str, value: Tensor) -> None:
+    def log(self, name: str, value: Tensor) -> None:
         """Remember a scalar for the log, as a mean over the steps until the next line of it."""
         self._context.scalars.add(name, value)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from trigan.data.sources.folder import Folder
-from trigan.data.types import Source
+from trigan.data.types import ImageDataset
 from trigan.errors import DataError
 
 from ..conftest import save
@@ -13,7 +13,7 @@ from ..conftest import save
 GREY = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
 
 
-def test_classes_are_sorted_folders(folder: Path, digits: Source) -> None:
+def test_classes_are_sorted_folders(folder: Path, digits: ImageDataset) -> None:
     source = Folder(root=str(folder)).load()
     assert source.class_names == ("digit0", "digit1", "digit2")
     assert source.labels.tolist() == [0] * 6 + [1] * 6 + [2] * 6
@@ -34,7 +34,7 @@ def test_cache_follows_the_files(folder: Path, tmp_path: Path) -> None:
     source = Folder(root=str(folder))
     before = source.load(tmp_path / "cache")
     assert source.load(tmp_path / "cache").fingerprint == before.fingerprint
-    assert len(list((tmp_path / "cache" / "decoded").glob("*/facts.json"))) == 1
+    assert len(list((tmp_path / "cache" / "decoded").glob("*/dataset.json"))) == 1
     save(folder, "digit2/new.png", GREY)
     assert len(source.load(tmp_path / "cache").labels) == 19
 

@@ -11,12 +11,12 @@ from PIL import Image
 
 from trigan.data.sources.columns import Columns
 from trigan.data.sources.folder import Folder
-from trigan.data.sources.hub import Hub, Splits
-from trigan.data.types import Source
+from trigan.data.sources.hub import Hub, SplitNames
+from trigan.data.types import ImageDataset
 from trigan.errors import ConfigError, DataError
 
 
-def encoded(digits: Source, rows: slice) -> dict[str, list[Any]]:
+def encoded(digits: ImageDataset, rows: slice) -> dict[str, list[Any]]:
     def png(image: torch.Tensor) -> dict[str, Any]:
         buffer = io.BytesIO()
         Image.fromarray(image[0].numpy()).save(buffer, "png")
@@ -42,20 +42,20 @@ TEN = [f"digit {k}" for k in range(10)]
 
 
 @pytest.fixture
-def root(tmp_path: Path, digits: Source) -> Path:
+def root(tmp_path: Path, digits: ImageDataset) -> Path:
     place = tmp_path / "set"
     write(place, "train-00000-of-00001.parquet", encoded(digits, slice(0, 60)), TEN)
     write(place, "test-00000-of-00001.parquet", encoded(digits, slice(60, 80)), TEN)
     return place
 
 
-def test_local_parquet_is_the_data(root: Path, digits: Source) -> None:
+def test_local_parquet_is_the_data(root: Path, digits: ImageDataset) -> None:
     source = Hub(root=str(root)).load()
     assert torch.equal(source.images, digits.images[:80])
     assert torch.equal(source.labels, digits.labels[:80])
     assert source.class_names == tuple(TEN)
     assert source.official_test.tolist() == [False] * 60 + [True] * 20
-    marked = Source.of("other way", digits.images[:80], digits.labels[:80], source.official_test)
+    marked = ImageDataset.from_tensors("other way", digits.images[:80], digits.labels[:80], source.official_test)
     assert source.fingerprint == marked.fingerprint
 
 
@@ -95,29 +95,29 @@ def test_missing_test_split_is_named_or_left_out(root: Path) -> None:
     (root / "train-00000-of-00001.parquet").rename(root / "train.parquet")
     with pytest.raises(DataError, match=r"no test-\*.parquet .*data.source.splits.test=NAME \(null"):
         Hub(root=str(root)).load()
-    source = Hub(root=str(root), splits=Splits(test=None)).load()
+    source = Hub(root=str(root), splits=SplitNames(test=None)).load()
     assert source.official_test is None
     (root / "train.parquet").rename(root / "pictures.parquet")
     assert Hub(root=str(root)).load().fingerprint == source.fingerprint
 
 
-def test_unlabelled_split(root: Path, digits: Source) -> None:
+def test_unlabelled_split(root: Path, digits: ImageDataset) -> None:
     columns = {"image": encoded(digits, slice(80, 90))["image"]}
     write(root, "unlabeled-00000-of-00001.parquet", columns)
-    source = Hub(root=str(root), splits=Splits(unlabelled="unlabeled")).load()
+    source = Hub(root=str(root), splits=SplitNames(unlabelled="unlabeled")).load()
     assert source.labels[60:70].tolist() == [-1] * 10
     assert source.official_test[70:].all()
 
 
-def test_columns_are_found_if_there_is_one_choice(tmp_path: Path, digits: Source) -> None:
+def test_columns_are_found_if_there_is_one_choice(tmp_path: Path, digits: ImageDataset) -> None:
     columns = encoded(digits, slice(0, 30))
     texts = [f"is {k}" for k in columns["label"]]
     write(tmp_path / "a", "train-0.parquet", {"img": columns["image"], "target": texts})
-    source = Hub(root=str(tmp_path / "a"), splits=Splits(test=None)).load()
+    source = Hub(root=str(tmp_path / "a"), splits=SplitNames(test=None)).load()
     assert source.class_names[3] == "is 3"
     more = {"img": columns["image"], "a": columns["label"], "b": columns["label"]}
     write(tmp_path / "b", "train-0.parquet", more)
-    unclear = {"root": str(tmp_path / "b"), "splits": Splits(test=None)}
+    unclear = {"root": str(tmp_path / "b"), "splits": SplitNames(test=None)}
     with pytest.raises(
         DataError, match=r"label column 'label' not found among img, a, b; set data.source.columns.label="
     ):
@@ -129,24 +129,24 @@ def test_columns_are_found_if_there_is_one_choice(tmp_path: Path, digits: Source
         {"img1": columns["image"], "img2": columns["image"], "label": columns["label"]},
     )
     with pytest.raises(DataError, match="image column 'image' not found among img1, img2, label"):
-        Hub(root=str(tmp_path / "c"), splits=Splits(test=None)).load()
+        Hub(root=str(tmp_path / "c"), splits=SplitNames(test=None)).load()
 
 
-def test_bad_rows_and_labels_are_named(tmp_path: Path, digits: Source) -> None:
+def test_bad_rows_and_labels_are_named(tmp_path: Path, digits: ImageDataset) -> None:
     columns = encoded(digits, slice(0, 30))
     columns["image"][7] = {"bytes": b"rubbish", "path": None}
     write(tmp_path / "a", "train-0.parquet", columns)
     with pytest.raises(DataError, match="a, train row 7 is not a readable image"):
-        Hub(root=str(tmp_path / "a"), splits=Splits(test=None)).load()
+        Hub(root=str(tmp_path / "a"), splits=SplitNames(test=None)).load()
     far = encoded(digits, slice(0, 30))
     far["label"][3] = -7
     write(tmp_path / "b", "train-0.parquet", far)
     with pytest.raises(DataError, match="label -7 is out of range"):
-        Hub(root=str(tmp_path / "b"), splits=Splits(test=None)).load()
+        Hub(root=str(tmp_path / "b"), splits=SplitNames(test=None)).load()
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "train-0.parquet").write_bytes(b"PAR1 but not really")
     with pytest.raises(DataError, match="cannot read split 'train'") as error:
-        Hub(root=str(tmp_path / "c"), splits=Splits(test=None)).load()
+        Hub(root=str(tmp_path / "c"), splits=SplitNames(test=None)).load()
     assert "\n" not in str(error.value)
 
 
@@ -159,7 +159,7 @@ def test_missing_roots(tmp_path: Path) -> None:
         Hub()
 
 
-def test_the_hub_itself_is_asked_as_configured(monkeypatch: pytest.MonkeyPatch, digits: Source) -> None:
+def test_the_hub_itself_is_asked_as_configured(monkeypatch: pytest.MonkeyPatch, digits: ImageDataset) -> None:
     asked = []
 
     def load(repo: str, config: str | None, *, split: str, revision: str | None) -> Any:
@@ -201,7 +201,7 @@ def test_real_mnist_in_full(real_data: Path) -> None:
 
 
 def test_real_mnist_is_decoded_once(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub = Hub(repo="ylecun/mnist", root=str(real_data / "mnist"), splits=Splits(train="test", test=None))
+    hub = Hub(repo="ylecun/mnist", root=str(real_data / "mnist"), splits=SplitNames(train="test", test=None))
     first = hub.load(tmp_path)
     assert first.images.shape == (10000, 1, 28, 28)
     assert torch.bincount(first.labels)[:3].tolist() == [980, 1135, 1032]
@@ -213,7 +213,7 @@ def test_real_mnist_is_decoded_once(real_data: Path, tmp_path: Path, monkeypatch
 
 def test_real_cifar_has_its_columns(real_data: Path) -> None:
     hub = Hub(
-        root=str(real_data / "cifar10-jpeg"), splits=Splits(train="test", test=None), columns=Columns(image="img")
+        root=str(real_data / "cifar10-jpeg"), splits=SplitNames(train="test", test=None), columns=Columns(image="img")
     )
     source = hub.load()
     assert source.images.shape == (10000, 3, 32, 32)

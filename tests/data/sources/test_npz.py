@@ -5,18 +5,18 @@ import pytest
 import torch
 
 from trigan.data.sources.npz import Npz
-from trigan.data.types import Source
+from trigan.data.types import ImageDataset
 from trigan.errors import DataError
 
 
-def arrays(digits: Source) -> dict[str, np.ndarray]:
+def arrays(digits: ImageDataset) -> dict[str, np.ndarray]:
     images, labels = digits.images[:, 0].numpy(), digits.labels.numpy()[:, None].astype(np.uint8)
     cuts = {"train": slice(0, 60), "val": slice(60, 80), "test": slice(80, 100)}
     return {f"{k}_{n}": a[rows] for k, rows in cuts.items() for n, a in (("images", images), ("labels", labels))}
 
 
 @pytest.mark.parametrize("compressed", [True, False])
-def test_medmnist_layout(tmp_path: Path, digits: Source, compressed: bool) -> None:
+def test_medmnist_layout(tmp_path: Path, digits: ImageDataset, compressed: bool) -> None:
     (np.savez_compressed if compressed else np.savez)(tmp_path / "somemnist.npz", **arrays(digits))
     for root in (tmp_path / "somemnist.npz", tmp_path):
         source = Npz(root=str(root)).load()
@@ -38,7 +38,7 @@ def test_medmnist_layout(tmp_path: Path, digits: Source, compressed: bool) -> No
         ({"train_labels": np.arange(60) % 3 - 2}, "label -2 is out of range"),
     ],
 )
-def test_other_layouts_are_one_line(tmp_path: Path, digits: Source, change: dict, message: str) -> None:
+def test_other_layouts_are_one_line(tmp_path: Path, digits: ImageDataset, change: dict, message: str) -> None:
     data = {key: value for key, value in (arrays(digits) | change).items() if value is not None}
     np.savez(tmp_path / "x.npz", **data)
     with pytest.raises(DataError, match=message) as error:

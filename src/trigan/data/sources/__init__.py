@@ -1,1 +1,1 @@
-"""Where images come from: one frozen dataclass per kind, each with ``load(cache) -> Source``."""
+"""Where images come from: one frozen dataclass per kind, each with ``load(cache) -> ImageDataset``."""

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from filelock import FileLock
 
-from trigan.data.types import Source
+from trigan.data.types import ImageDataset
 from trigan.errors import DataError
 
 #: Moves when the layout below or the decoding changes.
@@ -24,7 +24,7 @@ _LAYOUT = 1
 _MAP_FROM = 256 * 2**20
 
 
-def cached(cache: Path | None, key: Any, build: Callable[[], Source]) -> Source:
+def cached(cache: Path | None, key: Any, build: Callable[[], ImageDataset]) -> ImageDataset:
     """``build()``, or what an earlier call with the same ``key`` built under ``cache``.
 
     Args:
@@ -64,7 +64,7 @@ def _writing(cache: Path) -> Iterator[None]:
         ) from error
 
 
-def _write(folder: Path, source: Source) -> None:
+def _write(folder: Path, source: ImageDataset) -> None:
     """All files into a temporary folder beside ``folder``, then one rename."""
     arrays = {"images": source.images, "labels": source.labels, "digests": source.digests}
     if source.official_test is not None:
@@ -77,22 +77,22 @@ def _write(folder: Path, source: Source) -> None:
         for name, tensor in arrays.items():
             np.save(temporary / f"{name}.npy", tensor.numpy())
         checks = {name: _checksum(tensor.numpy()) for name, tensor in arrays.items()}
-        (temporary / "facts.json").write_text(json.dumps({**facts, "checks": checks}))
+        (temporary / "dataset.json").write_text(json.dumps({**facts, "checks": checks}))
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _read(folder: Path) -> Source | None:
+def _read(folder: Path) -> ImageDataset | None:
     """The stored source, or None if there is none or it is damaged."""
     try:
-        facts = json.loads((folder / "facts.json").read_text())
+        facts = json.loads((folder / "dataset.json").read_text())
         arrays = {name: _load(folder / f"{name}.npy") for name in facts["checks"]}
         if any(_checksum(arrays[name]) != check for name, check in facts["checks"].items()):
             return None
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        return Source(
+        return ImageDataset(
             facts["name"],
             tensors["images"],
             tensors["labels"],

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trigan.components import component
-from trigan.data.sources.label_names import Label
+from trigan.data.sources.label_encoding import Label
 from trigan.errors import DataError
 
 _ROWS_AT_ONCE = 1000
@@ -21,7 +21,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class Found:
+class ResolvedColumns:
     """The columns of one data set, and the names of its integer labels if it has them."""
 
     image: str
@@ -45,7 +45,7 @@ class Found:
         return inner
 
 
-def find_columns(features: Mapping[str, Any], wanted: Columns, where: str) -> Found:
+def find_columns(features: Mapping[str, Any], wanted: Columns, where: str) -> ResolvedColumns:
     """The image and the label column among ``features``.
 
     Raises:
@@ -58,7 +58,7 @@ def find_columns(features: Mapping[str, Any], wanted: Columns, where: str) -> Fo
     plain = [name for name, kind in features.items() if isinstance(kind, Value) and _may_be_label(kind.dtype)]
     label = _choose(wanted.label, list(features), [classes, plain], f"{where}: label", "data.source.columns.label")
     kind = features[label]
-    return Found(image, label, list(kind.names) if isinstance(kind, ClassLabel) and kind.names else None)
+    return ResolvedColumns(image, label, list(kind.names) if isinstance(kind, ClassLabel) and kind.names else None)
 
 
 def image_column(features: Mapping[str, Any], wanted: Columns, where: str) -> str:

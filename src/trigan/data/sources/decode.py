@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from trigan.data.types import LARGEST, SMALLEST
+from trigan.data.types import MAX_IMAGE_SIZE, MIN_IMAGE_SIZE
 from trigan.errors import ConfigError, DataError
 
 #: Pillow's modes that are grey at heart, and those with an alpha channel.
@@ -25,8 +25,10 @@ class Geometry:
     channels: int | None
 
     def __post_init__(self) -> None:
-        if self.image_size is not None and not SMALLEST <= self.image_size <= LARGEST:
-            raise ConfigError(f"data.image_size={self.image_size}: must lie in {SMALLEST}..{LARGEST}, or be null")
+        if self.image_size is not None and not MIN_IMAGE_SIZE <= self.image_size <= MAX_IMAGE_SIZE:
+            raise ConfigError(
+                f"data.image_size={self.image_size}: must lie in {MIN_IMAGE_SIZE}..{MAX_IMAGE_SIZE}, or be null"
+            )
         if self.channels not in (None, 1, 3):
             raise ConfigError(f"data.channels={self.channels}: must be 1, 3, or null (as the images are)")
 
@@ -68,16 +70,16 @@ def decode(data: bytes | Path | np.ndarray, where: str) -> np.ndarray:
         return _with_channels(np.asarray(_plain(ImageOps.exif_transpose(image))))
 
 
-def refuse_tiny(pixels: np.ndarray, where: str) -> None:
+def require_min_size(pixels: np.ndarray, where: str) -> None:
     """Nothing is to be learnt from an image with a side under 8 pixels: it is a stray file, or a mistake.
 
     Raises:
         DataError: naming ``where``.
     """
     height, width, _ = pixels.shape
-    if min(height, width) < SMALLEST:
+    if min(height, width) < MIN_IMAGE_SIZE:
         raise DataError(
-            f"{where} is {width}x{height} pixels, and {SMALLEST}x{SMALLEST} is the least; "
+            f"{where} is {width}x{height} pixels, and {MIN_IMAGE_SIZE}x{MIN_IMAGE_SIZE} is the least; "
             f"remove it (`trigan data check` lists all of them)"
         )
 

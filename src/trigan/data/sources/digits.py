@@ -9,9 +9,9 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from trigan.components import component
-from trigan.data.sources.assemble import Census, Item
+from trigan.data.sources.assemble import Item, ItemDecoder
 from trigan.data.sources.image_source import ImageSource
-from trigan.data.types import Source
+from trigan.data.types import ImageDataset
 
 
 @component("data/digits@1")
@@ -31,9 +31,9 @@ class Digits(ImageSource):
     def name(self) -> str:
         return "digits"
 
-    def load(self, cache: Path | None = None) -> Source:
+    def load(self, cache: Path | None = None) -> ImageDataset:
         """As :meth:`ImageSource.load`; reading the package's file costs less than a cache, so nothing is kept."""
-        return self.read(Census())
+        return self.read(ItemDecoder())
 
     def key(self) -> Any:
         return []

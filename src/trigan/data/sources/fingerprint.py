@@ -24,10 +24,10 @@ def image_digest(pixels: np.ndarray) -> bytes:
 def digests_of(images: Tensor) -> Tensor:
     """:func:`image_digest` of each of images uint8 (N, C, H, W): uint8 (N, 32)."""
     rows = images.movedim(1, 3).numpy()
-    return as_rows([image_digest(row) for row in rows])
+    return stack_digests([image_digest(row) for row in rows])
 
 
-def as_rows(digests: list[bytes]) -> Tensor:
+def stack_digests(digests: list[bytes]) -> Tensor:
     """Digests as a tensor uint8 (N, 32)."""
     return torch.from_numpy(np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 32).copy())
 

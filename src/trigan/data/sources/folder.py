@@ -7,7 +7,7 @@ from typing import Any
 
 from trigan.components import component
 from trigan.data.sources.assemble import Item, Part
-from trigan.data.sources.hub import Hub, Splits
+from trigan.data.sources.hub import Hub, SplitNames
 from trigan.data.sources.image_source import ImageSource, existing_folder, file_stamps
 from trigan.errors import DataError
 
@@ -71,7 +71,7 @@ class Folder(ImageSource):
         files = list(self._root().glob("*.parquet"))
         if not files:
             return None
-        splits = Splits(test="test" if any(path.stem.startswith("test") for path in files) else None)
+        splits = SplitNames(test="test" if any(path.stem.startswith("test") for path in files) else None)
         return Hub(root=self.root, splits=splits, image_size=self.image_size, channels=self.channels)
 
     def _files(self) -> list[tuple[Path, str | None, Part]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from trigan.components import component
 from trigan.data.sources.assemble import Item, Part
-from trigan.data.sources.columns import Columns, Found, find_columns
+from trigan.data.sources.columns import Columns, ResolvedColumns, find_columns
 from trigan.data.sources.image_source import ImageSource, existing_folder, file_stamps
 from trigan.errors import ConfigError, DataError
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @component("data/splits@1")
 @dataclass(frozen=True)
-class Splits:
+class SplitNames:
     """Names of a data set's splits; None: it has none of that kind.
 
     Attributes:
@@ -58,7 +58,7 @@ class Hub(ImageSource):
     revision: str | None = None
     root: str | None = field(default=None, metadata={"identity": False})
     columns: Columns = field(default_factory=Columns)
-    splits: Splits = field(default_factory=Splits)
+    splits: SplitNames = field(default_factory=SplitNames)
     image_size: int | None = None
     channels: int | None = None
 
@@ -87,7 +87,7 @@ class Hub(ImageSource):
         found = find_columns(tables["train"].features, self.columns, self.name)
         return self._items(tables, found), found.names
 
-    def _items(self, tables: dict[Part, Any], found: Found) -> Iterator[Item]:
+    def _items(self, tables: dict[Part, Any], found: ResolvedColumns) -> Iterator[Item]:
         for part, table in tables.items():
             wanted = [found.image] if part == "unlabelled" else [found.image, found.label]
             missing = [column for column in wanted if column not in table.features]

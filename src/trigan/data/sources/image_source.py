@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from trigan.data.sources.assemble import Census, Item, assemble
+from trigan.data.sources.assemble import Item, ItemDecoder, assemble
 from trigan.data.sources.cache import cached
 from trigan.data.sources.decode import Geometry
-from trigan.data.types import Source
+from trigan.data.types import ImageDataset
 from trigan.errors import DataError
 
 
@@ -38,7 +38,7 @@ class ImageSource(ABC):
         """The files of the images, relative to the source's folder and in source order; None if they have none each."""
         return None
 
-    def load(self, cache: Path | None = None) -> Source:
+    def load(self, cache: Path | None = None) -> ImageDataset:
         """Read, check and fingerprint the data set; a second call with the same ``cache`` folder reads what was kept.
 
         Raises:
@@ -46,12 +46,12 @@ class ImageSource(ABC):
         """
         geometry = self.geometry()
         key = [type(self).__name__, self.name, geometry.image_size, geometry.channels, self.key()]
-        return cached(cache, key, lambda: self.read(Census()))
+        return cached(cache, key, lambda: self.read(ItemDecoder()))
 
-    def read(self, census: Census) -> Source:
-        """Decode everything anew, noting in ``census`` what was met."""
+    def read(self, decoder: ItemDecoder) -> ImageDataset:
+        """Decode everything anew, noting in ``decoder`` what was met."""
         items, names = self.listing()
-        return assemble(self.name, items, names, self.geometry(), census)
+        return assemble(self.name, items, names, self.geometry(), decoder)
 
     def geometry(self) -> Geometry:
         return Geometry(self.image_size, self.channels)

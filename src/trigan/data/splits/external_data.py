@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from trigan.data.sources.decode import Geometry
-from trigan.data.splits.split_info import ExternalFacts
-from trigan.data.splits.splitter import Draw
-from trigan.data.types import DataSpec, Source, TrainingView
+from trigan.data.splits.split_info import ExternalDataInfo
+from trigan.data.splits.splitter import DataSplit
+from trigan.data.types import DataSpec, ImageDataset, TrainingView
 from trigan.errors import DataError
 
 
-def with_external(drawn: Draw, source: Source, other: Source) -> Draw:
+def with_external(drawn: DataSplit, source: ImageDataset, other: ImageDataset) -> DataSplit:
     """The draw from ``source``, its view with the training images of ``other``, labelled or not.
 
     The other's official test set is never taken. Neither is an image whose pixels a test image of this draw has, in
@@ -33,12 +33,12 @@ def with_external(drawn: Draw, source: Source, other: Source) -> Draw:
             f"strategy.pretrain.data: {other.name} has no image outside its test set and this run's; "
             "name another data set"
         )
-    images = fitted(other.images.index_select(0, torch.from_numpy(kept)), drawn.view.spec)
-    facts = ExternalFacts(other.name, other.fingerprint, len(kept), int(known.sum()))
+    images = resize_to_spec(other.images.index_select(0, torch.from_numpy(kept)), drawn.view.spec)
+    facts = ExternalDataInfo(other.name, other.fingerprint, len(kept), int(known.sum()))
     return replace(drawn, view=replace(drawn.view, external=images), external=facts)
 
 
-def fitted(images: Tensor, spec: DataSpec) -> Tensor:
+def resize_to_spec(images: Tensor, spec: DataSpec) -> Tensor:
     """Images uint8 (N, c, s, s) as (N, C, S, S): resized as a source's own are, larger ones antialiased.
 
     Grey becomes colour by repetition; colour becomes grey by its luma (ITU-R 601), as in :class:`Geometry`.
@@ -52,7 +52,7 @@ def fitted(images: Tensor, spec: DataSpec) -> Tensor:
     return torch.from_numpy(out)
 
 
-def external_of(view: TrainingView) -> Tensor:
+def external_images(view: TrainingView) -> Tensor:
     """The view's external images, where there must be some."""
     if view.external is None:
         raise DataError(

@@ -31,16 +31,16 @@ class HashOrder:
             out += sha.digest()[:16]
         return np.frombuffer(bytes(out), dtype=">u8").astype(np.uint64).reshape(-1, 2)
 
-    def sort(self, purpose: str, rows: np.ndarray, leaders: np.ndarray) -> np.ndarray:
-        """``rows`` in hash order; equal images (the same ``leaders[row]``) stand side by side, in source order."""
+    def sort(self, purpose: str, rows: np.ndarray, first_copies: np.ndarray) -> np.ndarray:
+        """``rows`` in hash order; equal images (the same ``first_copies[row]``) stand side by side, in source order."""
         if not len(rows):
             return rows
-        firsts, inverse = np.unique(leaders[rows], return_inverse=True)
+        firsts, inverse = np.unique(first_copies[rows], return_inverse=True)
         keys = self.keys(purpose, firsts)[:, 0][inverse]
-        return rows[np.lexsort((rows, leaders[rows], keys))]
+        return rows[np.lexsort((rows, first_copies[rows], keys))]
 
 
-def duplicate_leaders(images: Tensor) -> np.ndarray:
+def find_first_copies(images: Tensor) -> np.ndarray:
     """For each image uint8 (N, C, S, S) the index of the first image with the same pixels, int64 (N,)."""
     flat = images.reshape(len(images), -1).numpy()
     first: dict[bytes, int] = {}
@@ -49,7 +49,7 @@ def duplicate_leaders(images: Tensor) -> np.ndarray:
     )
 
 
-def cut(rows: np.ndarray, size: int, leaders: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+def split_at(rows: np.ndarray, size: int, first_copies: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     """The first ``size`` of ordered ``rows``, the rest, and how many copies of the last one taken were dropped between.
 
     Equal images must not end up on both sides, so the copies that the border cuts off belong to neither.
@@ -57,5 +57,5 @@ def cut(rows: np.ndarray, size: int, leaders: np.ndarray) -> tuple[np.ndarray, n
     taken, rest = rows[:size], rows[size:]
     if not len(taken) or not len(rest):
         return taken, rest, 0
-    same = leaders[rest] == leaders[taken[-1]]
+    same = first_copies[rest] == first_copies[taken[-1]]
     return taken, rest[~same], int(same.sum())

@@ -14,7 +14,7 @@ from trigan.errors import ConfigError
 
 @component("imbalance/exponential@1")
 @dataclass(frozen=True)
-class Exponential:
+class ExponentialImbalance:
     """Exponential imbalance.
 
     Attributes:
@@ -26,32 +26,34 @@ class Exponential:
     def __post_init__(self) -> None:
         _check_ratio(self.ratio)
 
-    def shares(self, classes: int) -> np.ndarray:
+    def class_fractions(self, classes: int) -> np.ndarray:
         """n_k / n_max for k = 0..K-1, float64 (K,)."""
         return self.ratio ** (-np.arange(classes) / max(1, classes - 1))
 
 
 @component("imbalance/step@1")
 @dataclass(frozen=True)
-class Step:
+class StepImbalance:
     """Step imbalance.
 
     Attributes:
         ratio: n_max / n_min, 1 or more.
-        minority: the share of the classes, from the last, that are small; above 0 and below 1.
+        minority_fraction: the share of the classes, from the last, that are small; above 0 and below 1.
     """
 
     ratio: float
-    minority: float = 0.5
+    minority_fraction: float = 0.5
 
     def __post_init__(self) -> None:
         _check_ratio(self.ratio)
-        if not 0 < self.minority < 1:
-            raise ConfigError(f"regime.imbalance.minority={self.minority}: must be above 0 and below 1, e.g. 0.5")
+        if not 0 < self.minority_fraction < 1:
+            raise ConfigError(
+                f"regime.imbalance.minority_fraction={self.minority_fraction}: must be above 0 and below 1, e.g. 0.5"
+            )
 
-    def shares(self, classes: int) -> np.ndarray:
+    def class_fractions(self, classes: int) -> np.ndarray:
         """n_k / n_max for k = 0..K-1, float64 (K,)."""
-        small = min(classes - 1, max(1, round(self.minority * classes)))
+        small = min(classes - 1, max(1, round(self.minority_fraction * classes)))
         return np.where(np.arange(classes) < classes - small, 1.0, 1.0 / self.ratio)
 
 

@@ -10,7 +10,7 @@ from trigan.errors import ConfigError
 
 @component("label_noise/symmetric@1")
 @dataclass(frozen=True)
-class Symmetric:
+class SymmetricNoise:
     """A changed label becomes any of the other K - 1 classes, each with the same chance.
 
     Attributes:
@@ -33,7 +33,7 @@ class Symmetric:
 
 @component("label_noise/pair@1")
 @dataclass(frozen=True)
-class Pair:
+class PairNoise:
     """A changed label becomes the next class, k -> k + 1 mod K (Han et al. 2018, co-teaching, arXiv 1804.06872).
 
     Attributes:

@@ -6,14 +6,14 @@ from typing import Literal
 import numpy as np
 
 from trigan.components import component
-from trigan.data.splits.imbalance import Exponential, Step
-from trigan.data.splits.label_noise import Pair, Symmetric
+from trigan.data.splits.imbalance import ExponentialImbalance, StepImbalance
+from trigan.data.splits.label_noise import PairNoise, SymmetricNoise
 from trigan.errors import ConfigError, DataError
 
 #: Of n labels per class, this share validates; of the pool, that share is what `large` takes beside them.
-WITHIN_SHARE, LARGE_SHARE = 0.2, 1 / 6
+WITHIN_FRACTION, LARGE_FRACTION = 0.2, 1 / 6
 #: With so few labels per class `auto` keeps none for validation.
-TOO_FEW_TO_VALIDATE = 10
+MAX_LABELS_WITHOUT_VALIDATION = 10
 
 
 @component("regime/drawn@1")
@@ -28,7 +28,7 @@ class Regime:
         validation: ``auto``: with n labels per class, max(1, round(0.2 n)) of them validate, none when n <= 10;
             ``within``: the same for any n above 1; ``none``; ``large``: one sixth of each class's pool, as labels
             *beside* the budget (what most papers did; stamped "val-large").
-        validation_share: another share than 0.2 (of the labels) or 1/6 (of the pool), above 0 and below 1.
+        validation_fraction: another share than 0.2 (of the labels) or 1/6 (of the pool), above 0 and below 1.
         imbalance: thins the classes of the pool, labelled and unlabelled images alike; an image without any label of
             its own stays. The pool keeps the largest n_max that every class can supply.
         noise: changes labels for training and, at the same rate, labels for validation.
@@ -38,9 +38,9 @@ class Regime:
     fraction: float | None = None
     unlabelled: Literal["all", "none"] | int = "all"
     validation: Literal["auto", "within", "none", "large"] = "auto"
-    validation_share: float | None = None
-    imbalance: Exponential | Step | None = None
-    noise: Symmetric | Pair | None = None
+    validation_fraction: float | None = None
+    imbalance: ExponentialImbalance | StepImbalance | None = None
+    noise: SymmetricNoise | PairNoise | None = None
 
     def __post_init__(self) -> None:
         if self.labels_per_class is not None and self.fraction is not None:
@@ -57,18 +57,20 @@ class Regime:
             )
         if self.validation not in ("auto", "within", "none", "large"):
             raise ConfigError(f"regime.validation={self.validation}: must be auto, within, none or large")
-        if self.validation_share is not None and not 0 < self.validation_share < 1:
-            raise ConfigError(f"regime.validation_share={self.validation_share}: must be above 0 and below 1, or null")
+        if self.validation_fraction is not None and not 0 < self.validation_fraction < 1:
+            raise ConfigError(
+                f"regime.validation_fraction={self.validation_fraction}: must be above 0 and below 1, or null"
+            )
 
     @property
     def stamps(self) -> tuple[str, ...]:
         return ("val-large",) if self.validation == "large" else ()
 
-    def thin(self, pool: np.ndarray) -> np.ndarray:
+    def imbalanced_counts(self, pool: np.ndarray) -> np.ndarray:
         """Images per class that the imbalance leaves of ``pool`` (K,), int64 (K,); at least 1 where there was one."""
         if self.imbalance is None:
             return pool
-        shares = self.imbalance.shares(len(pool))
+        shares = self.imbalance.class_fractions(len(pool))
         largest = np.min((pool / shares)[pool > 0], initial=np.inf)
         return np.minimum(pool, np.maximum(1, np.rint(largest * shares))).astype(np.int64)
 
@@ -79,13 +81,19 @@ class Regime:
         """
         beside = np.zeros_like(pool)
         if self.validation == "large":
-            beside = np.minimum(np.maximum(pool - 1, 0), _at_least_one((self.validation_share or LARGE_SHARE) * pool))
+            beside = np.minimum(
+                np.maximum(pool - 1, 0), _at_least_one((self.validation_fraction or LARGE_FRACTION) * pool)
+            )
         labels = self._labels(pool - beside)
         if self.validation == "large":
             return labels, beside
-        if self.validation == "none" or (self.validation == "auto" and labels.max(initial=0) <= TOO_FEW_TO_VALIDATE):
+        if self.validation == "none" or (
+            self.validation == "auto" and labels.max(initial=0) <= MAX_LABELS_WITHOUT_VALIDATION
+        ):
             return labels, beside
-        inside = np.minimum(_at_least_one((self.validation_share or WITHIN_SHARE) * labels), np.maximum(labels - 1, 0))
+        inside = np.minimum(
+            _at_least_one((self.validation_fraction or WITHIN_FRACTION) * labels), np.maximum(labels - 1, 0)
+        )
         return labels - inside, inside
 
     def _labels(self, available: np.ndarray) -> np.ndarray:
@@ -93,10 +101,10 @@ class Regime:
         if self.labels_per_class is None:
             share = 1.0 if self.fraction is None else self.fraction
             return np.minimum(available, _at_least_one(share * available))
-        shares = np.ones(len(available)) if self.imbalance is None else self.imbalance.shares(len(available))
+        shares = np.ones(len(available)) if self.imbalance is None else self.imbalance.class_fractions(len(available))
         return _at_least_one(self.labels_per_class * shares)
 
-    def refuse_shortage(self, class_name: str, wanted: int, available: int) -> None:
+    def raise_label_shortage(self, class_name: str, wanted: int, available: int) -> None:
         """Say in one line that a class cannot give the labels asked for.
 
         Raises:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from trigan.data.types import Labelled
+from trigan.data.types import LabelledImages
 from trigan.errors import SealedError
 
 _PUBLIC = {"open", "opened_for", "__len__", "__repr__", "__class__"}
@@ -20,7 +20,7 @@ class SealedTest:
 
     __slots__ = ("__release",)
 
-    def __init__(self, test: Labelled) -> None:
+    def __init__(self, test: LabelledImages) -> None:
         object.__setattr__(self, "_SealedTest__release", _seal(test))
 
     def __getattribute__(self, name: str) -> Any:
@@ -34,7 +34,7 @@ class SealedTest:
     def __delattr__(self, name: str) -> NoReturn:
         raise SealedError(f"cannot delete {name!r}: {_REFUSED}")
 
-    def open(self, frozen: str) -> Labelled:
+    def open(self, frozen: str) -> LabelledImages:
         """The test images and labels, once.
 
         Args:
@@ -71,10 +71,10 @@ class SealedTest:
         raise SealedError(f"the test set cannot be pickled: {_REFUSED}")
 
 
-def _seal(test: Labelled) -> Callable[[str | None], Any]:
+def _seal(test: LabelledImages) -> Callable[[str | None], Any]:
     """A function that gives ``(size, digest of the opening)`` for None, and the test set, once, for a digest."""
     size = len(test)
-    held: list[Labelled] = [test]
+    held: list[LabelledImages] = [test]
     opened: list[str] = []
 
     def release(frozen: str | None) -> Any:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from trigan.data.splits.split_info import index_digest
-from trigan.data.splits.splitter import PARTS, Draw, Parts
-from trigan.data.types import Source
+from trigan.data.splits.splitter import PARTS, DataSplit, Parts
+from trigan.data.types import ImageDataset
 from trigan.errors import DataError
 
 FORMAT, VERSION = "trigan-split", 1
@@ -50,7 +50,9 @@ class SplitFile:
     digest: str
 
 
-def content(source: Source, drawn: Draw, regime: Mapping[str, Any], paths: Sequence[str] | None) -> dict[str, Any]:
+def split_file_content(
+    source: ImageDataset, drawn: DataSplit, regime: Mapping[str, Any], paths: Sequence[str] | None
+) -> dict[str, Any]:
     """What the file of a draw says, as plain values.
 
     Args:
@@ -75,10 +77,10 @@ def content(source: Source, drawn: Draw, regime: Mapping[str, Any], paths: Seque
         "format": FORMAT,
         "version": VERSION,
         "data": {**data, "classes": list(source.class_names)},
-        "trial": drawn.facts.trial,
+        "trial": drawn.info.trial,
         "regime": dict(regime),
-        "stamps": list(drawn.facts.stamps),
-        "labels_changed": drawn.facts.labels_changed,
+        "stamps": list(drawn.info.stamps),
+        "labels_changed": drawn.info.labels_changed,
         **facts,
     }
     return {**found, "digest": split_digest(found)}
@@ -97,13 +99,13 @@ def split_digest(found: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(decided, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def as_bytes(found: Mapping[str, Any]) -> bytes:
+def split_file_bytes(found: Mapping[str, Any]) -> bytes:
     """The file: JSON with one line for each of its keys, the same bytes for the same split."""
     lines = [f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in found.items()]
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
-def read(path: Path) -> SplitFile:
+def read_split_file(path: Path) -> SplitFile:
     """Read a split file, and check what can be checked without the data set.
 
     Raises:

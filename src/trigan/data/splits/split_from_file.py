@@ -9,8 +9,8 @@ import numpy as np
 from trigan.components import component
 from trigan.data.splits import split_file
 from trigan.data.splits.split_file import SplitFile
-from trigan.data.splits.splitter import Draw, Parts, Splitter
-from trigan.data.types import Source
+from trigan.data.splits.splitter import DataSplit, Parts, Splitter
+from trigan.data.types import ImageDataset
 from trigan.errors import ConfigError, DataError
 
 
@@ -22,8 +22,10 @@ def read_split(split: str | None) -> SplitFile:
         DataError: the file is missing or wrong.
     """
     if split is None:
-        raise ConfigError("regime=frozen needs a split file: set regime.split=FILE (`trigan splits export` writes one)")
-    return split_file.read(Path(split).expanduser())
+        raise ConfigError(
+            "regime=from_file needs a split file: set regime.split=FILE (`trigan splits export` writes one)"
+        )
+    return split_file.read_split_file(Path(split).expanduser())
 
 
 def content_digest(split: str | None) -> str:
@@ -33,7 +35,7 @@ def content_digest(split: str | None) -> str:
 
 @component("regime/from_file@1")
 @dataclass(frozen=True)
-class Frozen:
+class RegimeFromFile:
     """The regime of a split file: which images train, validate, stay unlabelled and test, and with which labels.
 
     Attributes:
@@ -47,7 +49,7 @@ class Frozen:
         return read_split(self.split)
 
 
-def take(source: Source, file: SplitFile, trial: int) -> Draw:
+def split_from_file(source: ImageDataset, file: SplitFile, trial: int) -> DataSplit:
     """The split of a file, for the run of ``trial``.
 
     Parts are put into the trial's hash order, so a file that was exported from a draw gives the draw itself, and one
@@ -66,7 +68,7 @@ def take(source: Source, file: SplitFile, trial: int) -> Draw:
 class _Taker(Splitter):
     """The checks of a file against the data set, then the parts."""
 
-    def __init__(self, source: Source, file: SplitFile) -> None:
+    def __init__(self, source: ImageDataset, file: SplitFile) -> None:
         if file.data["fingerprint"] != source.fingerprint:
             raise DataError(
                 f"{file.path} splits another data set: {file.data.get('name', 'unnamed')} with fingerprint "
@@ -76,7 +78,7 @@ class _Taker(Splitter):
         super().__init__(source, file.trial)
         self.file = file
 
-    def take(self) -> Draw:
+    def take(self) -> DataSplit:
         """Check everything, then cut the parts out."""
         parts = self.file.parts
         self._check_range(parts)
@@ -84,13 +86,13 @@ class _Taker(Splitter):
         self._check_copies(parts)
         self._check_pool(parts)
         self._check_labels(parts)
-        labelled, validation = self.mixed(parts.labelled, "order"), self.mixed(parts.validation, "order")
-        taken = Parts(labelled, validation, self.mixed(parts.unlabelled, "unlabelled"), parts.test)
+        labelled, validation = self.shuffled(parts.labelled, "order"), self.shuffled(parts.validation, "order")
+        taken = Parts(labelled, validation, self.shuffled(parts.unlabelled, "unlabelled"), parts.test)
         seen = (
             self.file.labels[0][np.searchsorted(parts.labelled, labelled)],
             self.file.labels[1][np.searchsorted(parts.validation, validation)],
         )
-        return self.finish(taken, seen, self.file.stamps, self.file.digest)
+        return self.build_split(taken, seen, self.file.stamps, self.file.digest)
 
     def _refuse(self, what: str, mend: str) -> DataError:
         return DataError(f"{self.file.path}: {what}; {mend}")
@@ -116,9 +118,9 @@ class _Taker(Splitter):
 
     def _check_copies(self, parts: Parts) -> None:
         for (one, rows), (other, others) in combinations(parts.items(), 2):
-            both = np.intersect1d(self.leaders[rows], self.leaders[others])
+            both = np.intersect1d(self.first_copies[rows], self.first_copies[others])
             if len(both):
-                first, second = (int(part[self.leaders[part] == both[0]][0]) for part in (rows, others))
+                first, second = (int(part[self.first_copies[part] == both[0]][0]) for part in (rows, others))
                 raise self._refuse(
                     f"image {first} of {one} and image {second} of {other} have the same pixels",
                     "equal images belong into one part",
@@ -127,8 +129,8 @@ class _Taker(Splitter):
     def _check_pool(self, parts: Parts) -> None:
         """What is no part of the training pool may not train; counts what the pool and the parts leave out."""
         rows = np.arange(len(self.labels))
-        beside = ~np.isin(self.leaders, self.leaders[parts.test])
-        pool = self.agreeing(rows[beside])
+        beside = ~np.isin(self.first_copies, self.first_copies[parts.test])
+        pool = self.without_label_conflicts(rows[beside])
         self.n_train = len(pool)
         if self.source.official_test is not None:
             self.dropped_in_test = int((~beside).sum()) - len(parts.test)
@@ -142,7 +144,7 @@ class _Taker(Splitter):
         used = np.concatenate([mine for name, mine in parts.items() if name != "test"])
         if self.source.official_test is None:
             used = np.concatenate([used, parts.test])
-        copies = np.isin(self.leaders, self.leaders[used]) & ~np.isin(rows, used)
+        copies = np.isin(self.first_copies, self.first_copies[used]) & ~np.isin(rows, used)
         disagreeing = beside & ~np.isin(rows, pool)
         self.dropped_duplicates += int((copies & ~disagreeing).sum())
 

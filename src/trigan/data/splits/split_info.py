@@ -8,7 +8,7 @@ import numpy as np
 
 
 @dataclass(frozen=True)
-class PartFacts:
+class PartInfo:
     """One part of a split.
 
     Attributes:
@@ -23,7 +23,7 @@ class PartFacts:
 
 
 @dataclass(frozen=True)
-class SplitFacts:
+class SplitInfo:
     """The facts of one draw; ``as_dict`` goes into the record.
 
     Attributes:
@@ -39,10 +39,10 @@ class SplitFacts:
 
     fingerprint: str
     trial: int
-    labelled: PartFacts
-    validation: PartFacts
-    unlabelled: PartFacts
-    test: PartFacts
+    labelled: PartInfo
+    validation: PartInfo
+    unlabelled: PartInfo
+    test: PartInfo
     test_redrawn: bool
     n_train: int
     dropped_in_test: int
@@ -56,7 +56,7 @@ class SplitFacts:
 
 
 @dataclass(frozen=True)
-class ExternalFacts:
+class ExternalDataInfo:
     """Another data set of which images are seen.
 
     Attributes:

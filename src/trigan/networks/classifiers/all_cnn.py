@@ -11,10 +11,10 @@ from torch import nn
 
 from trigan.components import component
 from trigan.networks.classifiers.classifier import Classifier
-from trigan.networks.initialization import initialize_rectified
-from trigan.networks.random_layers import Dropout, require_share
+from trigan.networks.initialization import initialize_kaiming
+from trigan.networks.random_layers import Dropout, require_probability
 from trigan.networks.setting_checks import require_at_least
-from trigan.networks.shapes import Shapes, require_supported
+from trigan.networks.shapes import ImageSpec, require_supported
 from trigan.networks.weight_norm import WeightNormConv2d, require_std
 
 
@@ -39,11 +39,11 @@ class AllCNN:
 
     def __post_init__(self) -> None:
         require_at_least("classifier.width", self.width, 1)
-        require_share("classifier.input_dropout", self.input_dropout)
-        require_share("classifier.dropout", self.dropout)
+        require_probability("classifier.input_dropout", self.input_dropout)
+        require_probability("classifier.dropout", self.dropout)
         require_std("classifier.direction_std", self.direction_std)
 
-    def __call__(self, spec: Shapes) -> Classifier:
+    def __call__(self, spec: ImageSpec) -> Classifier:
         """A new network, drawn from torch's global random numbers; 1.41 M parameters by default on colour images."""
         require_supported(spec)
         w, map_size = self.width, -(-spec.size // 4)
@@ -64,7 +64,7 @@ class AllCNN:
             nn.Flatten(),
         )
         network = Classifier(body, nn.Linear(2 * w, spec.classes))
-        initialize_rectified(network)
+        initialize_kaiming(network)
         return network
 
     def _convolution(

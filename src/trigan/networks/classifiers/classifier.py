@@ -4,7 +4,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from trigan.networks.shapes import Shapes
+from trigan.networks.shapes import ImageSpec
 
 
 class Classifier(nn.Module):
@@ -22,7 +22,7 @@ class Classifier(nn.Module):
         return self.head(self.body(x))
 
 
-class Embedding(nn.Module):
+class EmbeddingNetwork(nn.Module):
     """What a classifier's last layer sees, as a network: images (N, C, S, S) -> ``classifier.embed(x)``, (N, F)."""
 
     def __init__(self, classifier: nn.Module) -> None:
@@ -37,4 +37,4 @@ class Embedding(nn.Module):
 class ClassifierFactory(Protocol):
     """What makes a classifier; any frozen dataclass with this, named by a config, is one."""
 
-    def __call__(self, spec: Shapes) -> Classifier: ...
+    def __call__(self, spec: ImageSpec) -> Classifier: ...

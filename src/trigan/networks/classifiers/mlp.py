@@ -15,7 +15,7 @@ from trigan.errors import ConfigError
 from trigan.networks.classifiers.classifier import Classifier
 from trigan.networks.random_layers import GaussianNoise, NoisyLinear
 from trigan.networks.setting_checks import require_at_least
-from trigan.networks.shapes import Shapes, require_supported
+from trigan.networks.shapes import ImageSpec, require_supported
 from trigan.networks.weight_norm import WeightNormLinear, require_std
 
 
@@ -48,7 +48,7 @@ class MLP:
                 raise ConfigError(f"classifier.{name}={value}: give a standard deviation of at least 0")
         require_std("classifier.direction_std", self.direction_std)
 
-    def __call__(self, spec: Shapes) -> Classifier:
+    def __call__(self, spec: ImageSpec) -> Classifier:
         """A new network, drawn from torch's global random numbers; 1.54 M parameters on 28x28 grey images."""
         require_supported(spec)
         layers: list[nn.Module] = [nn.Flatten(), GaussianNoise(self.input_noise)]

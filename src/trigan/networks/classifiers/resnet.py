@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from trigan.components import component
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.classifiers.classifier import Classifier
-from trigan.networks.initialization import initialize_rectified
+from trigan.networks.initialization import initialize_kaiming
 from trigan.networks.setting_checks import require_at_least
-from trigan.networks.shapes import Shapes, require_supported
+from trigan.networks.shapes import ImageSpec, require_supported
 
 _LARGE_IMAGE = 64
 
@@ -60,7 +60,7 @@ class ResNet18:
     def __post_init__(self) -> None:
         require_at_least("classifier.width", self.width, 1)
 
-    def __call__(self, spec: Shapes) -> Classifier:
+    def __call__(self, spec: ImageSpec) -> Classifier:
         """A new network, drawn from torch's global random numbers; 11.2 M parameters at width 64."""
         require_supported(spec)
         layers = _stem(spec.channels, self.width, spec.size)
@@ -71,5 +71,5 @@ class ResNet18:
             channels = wider
         body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         network = Classifier(body, nn.Linear(channels, spec.classes))
-        initialize_rectified(network)
+        initialize_kaiming(network)
         return network

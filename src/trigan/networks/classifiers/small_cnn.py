@@ -8,10 +8,10 @@ from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.classifiers.classifier import Classifier
-from trigan.networks.initialization import initialize_rectified
+from trigan.networks.initialization import initialize_kaiming
 from trigan.networks.random_layers import Dropout
 from trigan.networks.setting_checks import require_at_least
-from trigan.networks.shapes import Shapes, require_supported
+from trigan.networks.shapes import ImageSpec, require_supported
 
 _LARGEST_MAP = 16
 
@@ -49,7 +49,7 @@ class SmallCNN:
         if not 0 <= self.dropout < 1:
             raise ConfigError(f"classifier.dropout={self.dropout}: give a probability in [0, 1)")
 
-    def __call__(self, spec: Shapes) -> Classifier:
+    def __call__(self, spec: ImageSpec) -> Classifier:
         """A new network, drawn from torch's global random numbers; about 0.14 M parameters at width 32."""
         require_supported(spec)
         w = self.width
@@ -66,5 +66,5 @@ class SmallCNN:
             *([Dropout(self.dropout)] if self.dropout else []),
         )
         network = Classifier(body, nn.Linear(4 * w, spec.classes))
-        initialize_rectified(network)
+        initialize_kaiming(network)
         return network

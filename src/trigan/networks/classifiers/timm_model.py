@@ -13,9 +13,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from trigan.components import component
 from trigan.errors import ConfigError
-from trigan.networks.batchnorm import BatchNorm2d, frozen_statistics, own_statistics
+from trigan.networks.batchnorm import BatchNorm2d, frozen_statistics, local_statistics
 from trigan.networks.classifiers.classifier import Classifier
-from trigan.networks.shapes import Shapes, require_supported
+from trigan.networks.shapes import ImageSpec, require_supported
 
 
 def _timm() -> ModuleType:
@@ -70,7 +70,7 @@ class TimmModel:
                 f"{f'; nearest: {near[0]}' if near else ''}; timm.list_models() has them all"
             )
 
-    def __call__(self, spec: Shapes) -> Classifier:
+    def __call__(self, spec: ImageSpec) -> Classifier:
         """A new network, drawn from torch's global random numbers as timm does.
 
         Raises:
@@ -96,7 +96,7 @@ class TimmModel:
 @torch.no_grad()
 def _tried(setting: str, body: nn.Module, images: Tensor) -> int:
     """The number of values that ``body`` embeds an image in, after a pass in training mode that leaves no trace."""
-    with torch.random.fork_rng(devices=[]), frozen_statistics(body), own_statistics(body):
+    with torch.random.fork_rng(devices=[]), frozen_statistics(body), local_statistics(body):
         before = torch.get_rng_state()
         embedded = body.train()(images)
         drawn = not torch.equal(before, torch.get_rng_state())

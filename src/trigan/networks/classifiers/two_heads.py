@@ -6,7 +6,7 @@ from trigan.networks.classifiers.classifier import Classifier
 
 
 class TwoHeads(nn.Module):
-    """C and D as one network: ``classifier``, and ``judge`` on what its head sees.
+    """C and D as one network: ``classifier``, and ``real_head`` on the same embedding.
 
     As a network it is the classifier: images (N, C, S, S) -> logits (N, K).
     """
@@ -14,7 +14,7 @@ class TwoHeads(nn.Module):
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
         self.classifier = classifier
-        self.judge = nn.Linear(classifier.head.in_features, 1)
+        self.real_head = nn.Linear(classifier.head.in_features, 1)
 
     def embed(self, x: Tensor) -> Tensor:
         """What both heads see, (N, F)."""
@@ -24,11 +24,11 @@ class TwoHeads(nn.Module):
         logits: Tensor = self.classifier(x)
         return logits
 
-    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def class_and_real_logits(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of the classes (N, K), and of being real (N,), positive for real."""
         embedded = self.embed(x)
-        return self.classifier.head(embedded), self.judge(embedded).squeeze(1)
+        return self.classifier.head(embedded), self.real_head(embedded).squeeze(1)
 
-    def verdict(self, x: Tensor) -> Tensor:
+    def real_logits(self, x: Tensor) -> Tensor:
         """Logits of being real alone, (N,)."""
-        return self.judge(self.embed(x)).squeeze(1)
+        return self.real_head(self.embed(x)).squeeze(1)

@@ -9,13 +9,13 @@ from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.classifiers.classifier import Classifier
-from trigan.networks.initialization import initialize_rectified
-from trigan.networks.random_layers import Dropout, require_share
+from trigan.networks.initialization import initialize_kaiming
+from trigan.networks.random_layers import Dropout, require_probability
 from trigan.networks.setting_checks import require_at_least
-from trigan.networks.shapes import Shapes, require_supported
+from trigan.networks.shapes import ImageSpec, require_supported
 
 
-class PreActivatedBlock(nn.Module):
+class PreActivationBlock(nn.Module):
     """x + conv(dropout(act(conv(act(x))))), act = ReLU of batch norm: B(3,3) of the paper's section 2.
 
     Where the shape changes, the shortcut is a 1x1 convolution of act(x), as in the authors' code.
@@ -75,9 +75,9 @@ class WideResNet:
             raise ConfigError(f"classifier.depth={self.depth}: give 6 n + 4: 10, 16, 22, 28, 34, 40, ...")
         require_at_least("classifier.widening", self.widening, 1)
         require_at_least("classifier.width", self.width, 1)
-        require_share("classifier.dropout", self.dropout)
+        require_probability("classifier.dropout", self.dropout)
 
-    def __call__(self, spec: Shapes) -> Classifier:
+    def __call__(self, spec: ImageSpec) -> Classifier:
         """A new network, drawn from torch's global random numbers; 1.47 M parameters by default."""
         require_supported(spec)
         layers: list[nn.Module] = [nn.Conv2d(spec.channels, self.width, 3, padding=1, bias=False)]
@@ -86,9 +86,9 @@ class WideResNet:
             wider = self.width * self.widening * 2**group
             for block in range((self.depth - 4) // 6):
                 stride = 2 if group and not block else 1
-                layers.append(PreActivatedBlock(channels, wider, stride, self.dropout))
+                layers.append(PreActivationBlock(channels, wider, stride, self.dropout))
                 channels = wider
         body = nn.Sequential(*layers, _Activated(channels), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         network = Classifier(body, nn.Linear(channels, spec.classes))
-        initialize_rectified(network)
+        initialize_kaiming(network)
         return network

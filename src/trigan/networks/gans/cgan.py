@@ -12,9 +12,9 @@ from trigan.errors import ConfigError
 from trigan.networks.gans.dcgan import DCGAN
 from trigan.networks.gans.gan import Generator
 from trigan.networks.setting_checks import require_at_least
-from trigan.networks.shapes import Shapes
+from trigan.networks.shapes import ImageSpec
 
-PIECES = 4
+MAXOUT_PIECES = 4
 
 
 def _require_labels(player: str, y: Tensor | None) -> Tensor:
@@ -23,7 +23,7 @@ def _require_labels(player: str, y: Tensor | None) -> Tensor:
     return y
 
 
-class LatentAndLabel(nn.Module):
+class ConditionalInput(nn.Module):
     """z and y, each mapped to a hidden layer of its own and joined: (N, latent), (N,) -> (N, latent + code).
 
     The generator's projection to its smallest map is the joint hidden layer of the paper.
@@ -39,7 +39,7 @@ class LatentAndLabel(nn.Module):
         return torch.cat([F.relu(self.map_z(z)), F.relu(codes)], dim=1)
 
 
-class JointJudge(nn.Module):
+class ConditionalHead(nn.Module):
     """Image features (N, F) and labels (N,) in one joint maxout layer, then the logit (N, 1).
 
     The paper's joint layer has maxout units of 4 pieces. They matter: each label chooses pieces, so the features are
@@ -48,13 +48,13 @@ class JointJudge(nn.Module):
 
     def __init__(self, features: int, classes: int, units: int) -> None:
         super().__init__()
-        self.map_x = nn.Linear(features, units * PIECES)
-        self.map_y = nn.Embedding(classes, units * PIECES)
+        self.map_x = nn.Linear(features, units * MAXOUT_PIECES)
+        self.map_y = nn.Embedding(classes, units * MAXOUT_PIECES)
         self.logit = nn.Linear(units, 1)
 
     def forward(self, features: Tensor, y: Tensor | None) -> Tensor:
         pieces = self.map_x(features) + self.map_y(_require_labels("discriminator", y))
-        return self.logit(pieces.view(len(pieces), -1, PIECES).amax(2))
+        return self.logit(pieces.view(len(pieces), -1, MAXOUT_PIECES).amax(2))
 
 
 @component("architecture/cgan@1")
@@ -65,34 +65,36 @@ class CGAN(DCGAN):
     The label enters D after its convolutions, so their features are label-free.
 
     Attributes:
-        label_code: units of the label's own hidden layer in G, >= 1.
-        joint: maxout units of D's joint hidden layer, >= 1.
+        label_embedding_dim: units of the label's own hidden layer in G, >= 1.
+        joint_units: maxout units of D's joint hidden layer, >= 1.
     """
 
-    label_code: int = 64
-    joint: int = 64
+    label_embedding_dim: int = 64
+    joint_units: int = 64
 
     conditional: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("label_code", "joint"):
+        for name in ("label_embedding_dim", "joint_units"):
             require_at_least(f"architecture.{name}", getattr(self, name), 1)
 
-    def generator(self, spec: Shapes) -> Generator:
+    def generator(self, spec: ImageSpec) -> Generator:
         """A new generator; z's hidden layer begins at the scale of the label's, so that neither drowns the other."""
         network = super().generator(spec)
-        nn.init.normal_(network.entrance.get_parameter("map_z.weight"), 0.0, self.latent**-0.5)
+        nn.init.normal_(network.input_layer.get_parameter("map_z.weight"), 0.0, self.latent**-0.5)
         return network
 
-    def _entrance(self, spec: Shapes) -> tuple[nn.Module, int]:
-        return LatentAndLabel(self.latent, _classes(spec), self.label_code), self.latent + self.label_code
+    def _input_layer(self, spec: ImageSpec) -> tuple[nn.Module, int]:
+        return ConditionalInput(
+            self.latent, _classes(spec), self.label_embedding_dim
+        ), self.latent + self.label_embedding_dim
 
-    def _judge(self, spec: Shapes, features: int) -> nn.Module:
-        return JointJudge(features, _classes(spec), self.joint)
+    def _head(self, spec: ImageSpec, features: int) -> nn.Module:
+        return ConditionalHead(features, _classes(spec), self.joint_units)
 
 
-def _classes(spec: Shapes) -> int:
+def _classes(spec: ImageSpec) -> int:
     if spec.classes < 1:
         raise ConfigError("architecture=cgan: the data have no classes to condition on; use architecture=dcgan")
     return spec.classes

@@ -6,25 +6,25 @@ from typing import ClassVar, Literal
 from torch import Tensor, nn
 
 from trigan.components import component
-from trigan.networks.gans.convolutional import Trunk, Upsampler
+from trigan.networks.gans.convolutional import ConvBackbone, Upsampler
 from trigan.networks.gans.gan import Discriminator, Generator
 from trigan.networks.initialization import initialize_normal
 from trigan.networks.setting_checks import require_at_least, require_choice
-from trigan.networks.shapes import Shapes, require_supported
-from trigan.networks.spectral_norm import normalize_spectrally
+from trigan.networks.shapes import ImageSpec, require_supported
+from trigan.networks.spectral_norm import apply_spectral_norm
 
 DiscriminatorNorm = Literal["batch", "none", "spectral"]
 
 
-class LatentAlone(nn.Module):
-    """The entrance of an unconditional generator: z as it is; labels are not looked at."""
+class UnconditionalInput(nn.Module):
+    """The first part of an unconditional generator: z as it is; labels are not looked at."""
 
     def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
         return z
 
 
-class LinearJudge(nn.Module):
-    """The judge of an unconditional discriminator: one linear unit; labels are not looked at."""
+class UnconditionalHead(nn.Module):
+    """The head of an unconditional discriminator: one linear unit; labels are not looked at."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -62,29 +62,29 @@ class DCGAN:
             require_at_least(f"architecture.{name}", getattr(self, name), 1)
         require_choice("architecture.discriminator_norm", self.discriminator_norm, ("batch", "none", "spectral"))
 
-    def generator(self, spec: Shapes) -> Generator:
+    def generator(self, spec: ImageSpec) -> Generator:
         """A new generator of ``spec``'s images, drawn from torch's global random numbers."""
         require_supported(spec)
-        entrance, hidden = self._entrance(spec)
+        input_layer, hidden = self._input_layer(spec)
         body = Upsampler(spec, hidden, self.width, self.max_multiplier)
-        network = Generator(entrance, body, self.latent, spec.classes if self.conditional else 0)
+        network = Generator(input_layer, body, self.latent, spec.classes if self.conditional else 0)
         initialize_normal(network)
         return network
 
-    def discriminator(self, spec: Shapes) -> Discriminator:
+    def discriminator(self, spec: ImageSpec) -> Discriminator:
         """A new discriminator of ``spec``'s images, drawn from torch's global random numbers."""
         require_supported(spec)
-        trunk = Trunk(spec, self.width, self.max_multiplier, batch_norm=self.discriminator_norm == "batch")
-        network = Discriminator(trunk, self._judge(spec, trunk.flat))
+        backbone = ConvBackbone(spec, self.width, self.max_multiplier, batch_norm=self.discriminator_norm == "batch")
+        network = Discriminator(backbone, self._head(spec, backbone.num_features))
         initialize_normal(network)
         if self.discriminator_norm == "spectral":
-            normalize_spectrally(network)
+            apply_spectral_norm(network)
         return network
 
-    def _entrance(self, spec: Shapes) -> tuple[nn.Module, int]:
+    def _input_layer(self, spec: ImageSpec) -> tuple[nn.Module, int]:
         """The generator's first part, and the length of the hidden vector that it gives."""
-        return LatentAlone(), self.latent
+        return UnconditionalInput(), self.latent
 
-    def _judge(self, spec: Shapes, features: int) -> nn.Module:
+    def _head(self, spec: ImageSpec, features: int) -> nn.Module:
         """The discriminator's last part, on ``features`` values."""
-        return LinearJudge(features)
+        return UnconditionalHead(features)

@@ -1,4 +1,4 @@
-"""Several trained adversaries as one: a generator for each class, a mixture of generators, a panel of judges."""
+"""Several trained adversaries as one: a generator for each class, a mixture of generators, a discriminator ensemble."""
 
 import math
 from collections.abc import Sequence
@@ -6,16 +6,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from trigan.networks.gans.gan import Generates
+from trigan.networks.gans.gan import ImageGenerator
 
 
-class PerClass(nn.Module):
+class PerClassGenerators(nn.Module):
     """One unconditional generator a class, as one conditional generator: (z, y) -> images."""
 
     def __init__(self, generators: Sequence[nn.Module]) -> None:
         super().__init__()
         self.generators = nn.ModuleList(generators)
-        first: Generates = generators[0]  # type: ignore[assignment]
+        first: ImageGenerator = generators[0]  # type: ignore[assignment]
         self.latent: int = first.latent
         self.classes: int = len(generators)
 
@@ -25,7 +25,7 @@ class PerClass(nn.Module):
         return _by_row(self.generators, y, z, None)
 
 
-class Mixture(nn.Module):
+class GeneratorMixture(nn.Module):
     """Generators of one kind as one: each row's own draw says which of them paints it, all equally often.
 
     Latents are one number longer than the members': (N, latent + 1), N(0, 1). The last number u chooses member
@@ -33,26 +33,26 @@ class Mixture(nn.Module):
     """
 
     #: Numbers at the end of z that choose, and paint nothing: how latents are narrowed or spread is not for them.
-    choosing = 1
+    selector_dims = 1
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        first: Generates = members[0]  # type: ignore[assignment]
-        self.latent: int = first.latent + self.choosing
+        first: ImageGenerator = members[0]  # type: ignore[assignment]
+        self.latent: int = first.latent + self.selector_dims
         self.classes: int = first.classes
 
-    def chosen(self, z: Tensor) -> Tensor:
+    def member_index(self, z: Tensor) -> Tensor:
         """Which member paints each row, int64 (N,) in 0..M-1."""
         share = 0.5 * (1.0 + torch.erf(z[:, -1] / math.sqrt(2.0)))
         return (share * len(self.members)).long().clamp(max=len(self.members) - 1)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        return _by_row(self.members, self.chosen(z), z[:, :-1], y)
+        return _by_row(self.members, self.member_index(z), z[:, :-1], y)
 
 
-class Panel(nn.Module):
-    """Discriminators as one judge: the mean of their logits, (N,)."""
+class DiscriminatorEnsemble(nn.Module):
+    """Discriminators as an ensemble: the mean of their logits, (N,)."""
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()

@@ -8,7 +8,7 @@ from trigan.tables.layout.blocks import Block
 GAP = 2
 
 
-def fitting(block: Block, width: int) -> Iterator[Block]:
+def split_to_width(block: Block, width: int) -> Iterator[Block]:
     """The block, or where even its narrowest form is too wide, its groups of columns one after another."""
     least = [_least(block, column) + GAP for column in range(len(block.header))]
     if len(block.groups) < 2 or sum(least) <= width:
@@ -33,17 +33,17 @@ def fitting(block: Block, width: int) -> Iterator[Block]:
         start = stop
 
 
-def widths(block: Block, width: int) -> list[int]:
+def column_widths(block: Block, width: int) -> list[int]:
     """The columns' widths on a page: as wide as their texts, or where that is too wide, the widest ones narrowed."""
     least = [_least(block, column) for column in range(len(block.header))]
-    found = [max(pair) for pair in zip(natural(block), least, strict=True)]
+    found = [max(pair) for pair in zip(natural_widths(block), least, strict=True)]
     while sum(found) + GAP * len(found) > width and found != least:
         spare = [have - need for have, need in zip(found, least, strict=True)]
         found[spare.index(max(spare))] -= 1
     return found
 
 
-def natural(block: Block) -> list[int]:
+def natural_widths(block: Block) -> list[int]:
     """The columns' widths where there is room for all."""
     return [max(map(len, (name, *_texts(block, column)))) for column, name in enumerate(block.header)]
 

@@ -3,37 +3,37 @@
 from collections.abc import Iterator
 
 from trigan.records.record import EXTERNAL
-from trigan.tables.contrast import Contrast
-from trigan.tables.layout.wording import Wording, count, listing
+from trigan.tables.layout.formatting import TextFormat, format_range, join_names
+from trigan.tables.paired_comparison import PairedComparison
 from trigan.tables.published import TAGS
 from trigan.tables.table import Table
 
 #: What a run's stamps mean.
 STAMPS = {
-    "matched-ensemble": "the operations it was given went into an ensemble",
-    "matched-longer": "the operations it was given went into longer training",
-    "matched-restarts": "the operations it was given went into restarts, of which validation labels chose one",
+    "matched-ensemble": "matched compute spent on an ensemble",
+    "matched-longer": "matched compute spent on longer training",
+    "matched-restarts": "matched compute spent on restarts, the best chosen on validation labels",
     "missing-classes": "no sample of some classes passed the filters",
-    "no-pseudo-labels": "the teacher was sure of no unlabelled image, so C learnt from the labelled ones alone",
-    "no-samples": "no sample passed the filters, so C learnt from the real images alone",
+    "no-pseudo-labels": "no pseudo-label reached the threshold, so C was trained on the labelled images alone",
+    "no-samples": "no sample passed the filters, so C was trained on the real images alone",
     "val-large": "a large validation set chose the weights, as in most papers",
 }
 
 
-def notes(table: Table, wording: Wording, best_mark: str) -> list[str]:
+def footnotes(table: Table, fmt: TextFormat, best_mark: str) -> list[str]:
     """The footers, one line each, only those that the table needs. ``best_mark`` says how the best is marked."""
     return [
-        *_numbers(table, wording),
+        *_numbers(table, fmt),
         *_marks(table, best_mark),
         *_sight(table),
         *_exceptions(table),
-        *_detectable(table, wording),
+        *_detectable(table, fmt),
         *_origin(table),
         *_published(table),
     ]
 
 
-def _numbers(table: Table, wording: Wording) -> Iterator[str]:
+def _numbers(table: Table, fmt: TextFormat) -> Iterator[str]:
     kinds = {cell.evidence for cell in table.cells.values() if cell.values}
     contrasts = [*table.differences.values(), *table.primary]
     if kinds & {"values", "range"}:
@@ -43,7 +43,7 @@ def _numbers(table: Table, wording: Wording) -> Iterator[str]:
     corrected = any(cell.test_over_train is not None for cell in table.cells.values())
     if any(one.kind in ("exploratory", "headline") for one in contrasts):
         factor = ", with Nadeau and Bengio's factor, as trials redraw the test set" if corrected else ""
-        yield f"[a, b] is the 95 % paired t interval of the difference in {wording.unit}{factor}."
+        yield f"[a, b] is the 95 % paired t interval of the difference in {fmt.unit}{factor}."
     if any(one.kind == "exploratory" for one in contrasts):
         yield "Intervals of fewer than 10 trials are exploratory."
     if any(one.p is not None for one in contrasts):
@@ -55,7 +55,7 @@ def _numbers(table: Table, wording: Wording) -> Iterator[str]:
 def _marks(table: Table, best_mark: str) -> Iterator[str]:
     if table.best:
         better = "highest" if table.metric.higher_is_better else "lowest"
-        yield f"{best_mark}: {better} mean of its column, which is all that it says."
+        yield f"{best_mark}: {better} mean of its column; no statement about significance."
     if not table.metric.percent:
         return
     if any(cell.n >= 5 for cell in table.cells.values()):
@@ -85,14 +85,14 @@ def _exceptions(table: Table) -> Iterator[str]:
         yield "Where a trial has several seeds, its value is their mean."
     protocols = sorted({str(r["result"]["protocol"]) for cell in cells for r in cell.records})
     if len(protocols) > 1:
-        yield f"Records of different protocol versions stand side by side: {listing(protocols)}."
+        yield f"Records of different protocol versions stand side by side: {join_names(protocols)}."
 
 
-def _detectable(table: Table, wording: Wording) -> Iterator[str]:
+def _detectable(table: Table, fmt: TextFormat) -> Iterator[str]:
     several = len(table.spec.columns) > 1
     parts = [
-        f"{wording.value(found.difference)} {wording.unit}{f' on {column}' if several else ''} "
-        f"(n = {found.n}, sd of paired differences {wording.value(found.sd)})"
+        f"{fmt.value(found.difference)} {fmt.unit}{f' on {column}' if several else ''} "
+        f"(n = {found.n}, sd of paired differences {fmt.value(found.sd)})"
         for column, found in table.detectable.items()
     ]
     if parts:
@@ -114,7 +114,7 @@ def _origin(table: Table) -> Iterator[str]:
     if any(EXTERNAL in cell.stamps for cell in table.cells.values()):
         yield (
             "external: predictions of a program outside trigan for the same test images, scored here; "
-            "what it saw, how it chose and what it cost are its authors' word."
+            "data used, selection and cost are as its authors state them."
         )
     yield from _stamps(table)
 
@@ -148,15 +148,15 @@ def _stamps(table: Table) -> Iterator[str]:
 
 
 def _published(table: Table) -> Iterator[str]:
-    figures = [one.figure for one in table.published]
+    figures = [one.published for one in table.published]
     if not figures:
         return
     yield (
-        "Published figures are tested against nothing; beside a cell stand those alone whose data set, metric, split, "
-        "labels for training and for selection and architecture class are that cell's."
+        "Published results are not tested against ours; only those are beside a cell whose data set, metric, split, "
+        "labels for training and for selection and architecture class are those of the cell."
     )
     used = [f"[{tag}] {meaning}" for tag, meaning in TAGS.items() if any(figure.tag == tag for figure in figures)]
-    yield f"Tags of published figures, before the arXiv id: {'; '.join(used)}."
+    yield f"Tags of published results, before the arXiv id: {'; '.join(used)}."
     kinds = {
         "sd": "sd = standard deviation",
         "sem": "sem = standard error of the mean",
@@ -164,14 +164,14 @@ def _published(table: Table) -> Iterator[str]:
     }
     spreads = [meaning for kind, meaning in kinds.items() if any(figure.spread_kind == kind for figure in figures)]
     if spreads:
-        yield f"Spreads of published figures, as their authors give them: {'; '.join(spreads)}."
-    for one in (one for one in table.published if not one.differs and one.figure.note):
-        yield f"Published beside {one.figure.row}, {one.figure.column}: {one.figure.note}."
+        yield f"Spreads of published results, as their authors give them: {'; '.join(spreads)}."
+    for one in (one for one in table.published if not one.differs and one.published.note):
+        yield f"Published beside {one.published.row}, {one.published.column}: {one.published.note}."
 
 
-def paragraph(table: Table, wording: Wording) -> str:
+def summary_paragraph(table: Table, fmt: TextFormat) -> str:
     """A few sentences on what the table shows and what it does not."""
-    return " ".join([*_what_n_allows(table), *_what_is_resolved(table), *_what_is_missing(table, wording)])
+    return " ".join([*_what_n_allows(table), *_what_is_resolved(table), *_what_is_missing(table, fmt)])
 
 
 def _what_n_allows(table: Table) -> Iterator[str]:
@@ -180,35 +180,35 @@ def _what_n_allows(table: Table) -> Iterator[str]:
     if not sizes:
         yield "No run of this table is finished yet."
     elif sizes[0] < 3:
-        trials = f"{count((sizes[0], sizes[-1]))} trial{'s' if sizes[-1] > 1 else ''}"
+        trials = f"{format_range((sizes[0], sizes[-1]))} trial{'s' if sizes[-1] > 1 else ''}"
         yield f"With {trials} the values alone are shown: they say nothing about chance."
     elif sizes[0] < 5:
         yield (
-            f"With {count((sizes[0], sizes[-1]))} trials no interval is given: "
+            f"With {format_range((sizes[0], sizes[-1]))} trials no interval is given: "
             "a difference between means may be chance, even where the ranges do not overlap."
         )
     elif sizes[0] < 10:
-        yield f"With {count((sizes[0], sizes[-1]))} trials the intervals are exploratory."
+        yield f"With {format_range((sizes[0], sizes[-1]))} trials the intervals are exploratory."
 
 
 def _what_is_resolved(table: Table) -> Iterator[str]:
     """Which intervals leave out zero, by column: of the differences to the reference, then of the primary ones."""
     for column in table.spec.columns:
-        where = f"On {listing([column])}, against" if len(table.spec.columns) > 1 else "Against"
+        where = f"On {join_names([column])}, against" if len(table.spec.columns) > 1 else "Against"
         named = [one for (_, place), one in table.differences.items() if place == column]
-        yield from _verdicts(f"{where} {listing([str(table.spec.reference)])}", named)
+        yield from _verdicts(f"{where} {join_names([str(table.spec.reference)])}", named)
         family = [one for one in table.primary if one.column == column]
-        yield from _verdicts(f"{where} the strongest baseline that saw the same", family)
+        yield from _verdicts(f"{where} the strongest baseline that used the same data", family)
 
 
-def _verdicts(against: str, contrasts: list[Contrast]) -> Iterator[str]:
+def _verdicts(against: str, contrasts: list[PairedComparison]) -> Iterator[str]:
     found = [one for one in contrasts if one.kind in ("exploratory", "headline")]
     resolved = [one for one in found if one.p_holm is None or one.p_holm < 0.05]
     above = [one.row for one in resolved if one.low is not None and one.low > 0]
     below = [one.row for one in resolved if one.high is not None and one.high < 0]
     rest = [one.row for one in found if one.row not in (*above, *below)]
     parts = [
-        f"{listing(rows)} {'is' if len(rows) == 1 else 'are'} {verdict}"
+        f"{join_names(rows)} {'is' if len(rows) == 1 else 'are'} {verdict}"
         for rows, verdict in ((above, "higher"), (below, "lower"), (rest, "not resolved"))
         if rows
     ]
@@ -216,15 +216,15 @@ def _verdicts(against: str, contrasts: list[Contrast]) -> Iterator[str]:
         yield f"{against}, by 95 % intervals of the paired differences, {'; '.join(parts)}."
 
 
-def _what_is_missing(table: Table, wording: Wording) -> Iterator[str]:
+def _what_is_missing(table: Table, fmt: TextFormat) -> Iterator[str]:
     limits = [found.difference for found in table.detectable.values()]
     if limits:
-        span = " to ".join(dict.fromkeys(wording.value(limit) for limit in (min(limits), max(limits))))
-        yield f"True differences of less than about {span} {wording.unit} would mostly go unseen with these trials."
-    unequal = list(dict.fromkeys(row for (row, _), one in table.differences.items() if one.kind == "unequal"))
+        span = " to ".join(dict.fromkeys(fmt.value(limit) for limit in (min(limits), max(limits))))
+        yield f"True differences of less than about {span} {fmt.unit} would mostly go undetected with these trials."
+    unequal = list(dict.fromkeys(row for (row, _), one in table.differences.items() if one.kind == "different_data"))
     if unequal:
-        against = listing([str(table.spec.reference)])
-        yield f"Other data than {against} saw: {listing(unequal)}; a difference there is not one of method alone."
+        against = join_names([str(table.spec.reference)])
+        yield f"Other data than that of {against}: {join_names(unequal)}; a difference there is not one of method alone."
     missing = sum(cell.incomplete for cell in table.cells.values())
     if missing:
         verb = "is" if missing == 1 else "are"

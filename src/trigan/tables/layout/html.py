@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trigan.tables.layout.blocks import Block, blocks
-from trigan.tables.layout.footnotes import notes, paragraph
-from trigan.tables.layout.wording import Wording
+from trigan.tables.layout.footnotes import footnotes, summary_paragraph
+from trigan.tables.layout.formatting import TextFormat
 from trigan.tables.table import Table
 
 _HERE = Path(__file__).parent
@@ -75,18 +75,18 @@ def _key(text: str) -> str:
     return f' data-key="{float(found[1]) * _UNITS.get(found[2], 1.0):.12g}"' if found else ""
 
 
-def notes_list(table: Table, wording: Wording) -> str:
+def notes_list(table: Table, fmt: TextFormat) -> str:
     """The notes under a table, as a list."""
-    items = "\n".join(f"<li>{escape(note)}</li>" for note in notes(table, wording, best_mark="bold"))
+    items = "\n".join(f"<li>{escape(note)}</li>" for note in footnotes(table, fmt, best_mark="bold"))
     return f'<ul class="notes">\n{items}\n</ul>'
 
 
 def render_html(table: Table, decimals: int = 1) -> str:
     """The table as a page: its blocks, the paragraph in plain words, and the notes."""
-    wording = Wording(table.metric, decimals)
-    grids = "\n".join(grid(block) for block in blocks(table, wording))
+    fmt = TextFormat(table.metric, decimals)
+    grids = "\n".join(grid(block) for block in blocks(table, fmt))
     return document(
         table.spec.title,
-        f'<main id="main">\n<h1>{escape(table.spec.title)}</h1>\n<p>{escape(paragraph(table, wording))}</p>\n'
-        f"{grids}\n{notes_list(table, wording)}\n</main>",
+        f'<main id="main">\n<h1>{escape(table.spec.title)}</h1>\n<p>{escape(summary_paragraph(table, fmt))}</p>\n'
+        f"{grids}\n{notes_list(table, fmt)}\n</main>",
     )

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from trigan.tables.layout.blocks import Block, blocks
-from trigan.tables.layout.column_widths import fitting, natural, widths
-from trigan.tables.layout.footnotes import notes, paragraph
-from trigan.tables.layout.wording import Wording
+from trigan.tables.layout.column_widths import column_widths, natural_widths, split_to_width
+from trigan.tables.layout.footnotes import footnotes, summary_paragraph
+from trigan.tables.layout.formatting import TextFormat
 from trigan.tables.table import Table
 
 #: Characters that a line of an article's text takes in \footnotesize, and lines that a page of it takes.
 PAGE, LINES = 80, 45
 #: LaTeX refuses more tables than this that wait for a page.
-WAITING = 16
+MAX_FLOATS = 16
 
 _MARKS = {
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
@@ -57,23 +57,25 @@ def render_latex(table: Table, decimals: int = 1) -> str:
 
     A block that is too wide or too long for a page is printed in parts, one after another.
     """
-    wording = Wording(table.metric, decimals)
-    parts = [page for block in blocks(table, wording) for part in fitting(block, PAGE) for page in _pages(part, LINES)]
+    fmt = TextFormat(table.metric, decimals)
+    parts = [
+        page for block in blocks(table, fmt) for part in split_to_width(block, PAGE) for page in _pages(part, LINES)
+    ]
     lines = ["% Written by trigan. In the preamble: \\usepackage{booktabs}"]
     for number, part in enumerate(parts):
-        if number and number % WAITING == 0:
+        if number and number % MAX_FLOATS == 0:
             lines.append("\\clearpage % LaTeX keeps only so many tables waiting")
         lines.append(_environment(part))
-    lines += ["\\par\\medskip\\noindent{\\sloppy", escape(paragraph(table, wording)), "\\par}"]
+    lines += ["\\par\\medskip\\noindent{\\sloppy", escape(summary_paragraph(table, fmt)), "\\par}"]
     lines.append("\\begin{itemize}\\footnotesize\\sloppy")
-    lines += [f"\\item {escape(note)}" for note in notes(table, wording, best_mark="bold")]
+    lines += [f"\\item {escape(note)}" for note in footnotes(table, fmt, best_mark="bold")]
     lines.append("\\end{itemize}")
     return "\n".join(lines) + "\n"
 
 
 def _pages(block: Block, most: int) -> Iterator[Block]:
     """The block, or where its rows take more than ``most`` lines, parts of it that don't."""
-    columns = widths(block, PAGE)
+    columns = column_widths(block, PAGE)
     start, used = 0, 0
     for index, row in enumerate(block.rows):
         lines = max(len(textwrap.wrap(text, width)) for text, width in zip(row, columns, strict=True))
@@ -91,8 +93,8 @@ def _rows(block: Block, start: int, stop: int) -> Block:
 
 
 def _environment(block: Block) -> str:
-    columns = widths(block, PAGE)
-    wrapped = [width < wish for width, wish in zip(columns, natural(block), strict=True)]
+    columns = column_widths(block, PAGE)
+    wrapped = [width < wish for width, wish in zip(columns, natural_widths(block), strict=True)]
     # half an em is the width of a digit
     kinds = "".join(f"p{{{width / 2:g}em}}" if wrap else "l" for width, wrap in zip(columns, wrapped, strict=True))
 

@@ -11,19 +11,19 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from trigan.records.record import SEES
+from trigan.records.record import DATA_KINDS
 from trigan.tables.cell import Cell
-from trigan.tables.contrast import Contrast
 from trigan.tables.layout.blocks import Block, blocks
-from trigan.tables.layout.column_widths import fitting, widths
-from trigan.tables.layout.footnotes import notes, paragraph
-from trigan.tables.layout.wording import Wording, published
+from trigan.tables.layout.column_widths import column_widths, split_to_width
+from trigan.tables.layout.footnotes import footnotes, summary_paragraph
+from trigan.tables.layout.formatting import TextFormat, format_published
+from trigan.tables.paired_comparison import PairedComparison
 from trigan.tables.table import Table
 
 
 def render_terminal(table: Table, width: int = 100, colour: bool = False, decimals: int = 1) -> str:
     """The table as text of at most ``width`` columns (80 or more); with ``colour`` also ANSI styles, for a terminal."""
-    wording = Wording(table.metric, decimals)
+    fmt = TextFormat(table.metric, decimals)
     page = io.StringIO()
     console = Console(
         file=page,
@@ -34,13 +34,13 @@ def render_terminal(table: Table, width: int = 100, colour: bool = False, decima
         legacy_windows=False,
         _environ={},
     )
-    for block in blocks(table, wording):
-        for part in fitting(block, width):
+    for block in blocks(table, fmt):
+        for part in split_to_width(block, width):
             console.print(_rich(part, width))
             console.print()
-    console.print(Text(paragraph(table, wording)))
+    console.print(Text(summary_paragraph(table, fmt)))
     console.print()
-    for note in notes(table, wording, best_mark="*"):
+    for note in footnotes(table, fmt, best_mark="*"):
         console.print(Text(note, style="dim"))
     return "".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines())
 
@@ -54,7 +54,7 @@ def _rich(block: Block, width: int) -> RichTable:
         padding=(0, 1, 0, 0),
         show_edge=False,
     )
-    for name, columns in zip(block.header, widths(block, width), strict=True):
+    for name, columns in zip(block.header, column_widths(block, width), strict=True):
         grid.add_column(name, overflow="fold", width=columns)
     for i, row in enumerate(block.rows):
         grid.add_row(*(_starred(text) if (i, j) in block.bold else Text(text) for j, text in enumerate(row)))
@@ -69,13 +69,13 @@ def _starred(text: str) -> Text:
 
 def render_markdown(table: Table, decimals: int = 1) -> str:
     """The table as Markdown: its blocks, the paragraph in plain words, and the notes as a list."""
-    wording = Wording(table.metric, decimals)
+    fmt = TextFormat(table.metric, decimals)
     parts = []
-    for level, block in enumerate(blocks(table, wording)):
+    for level, block in enumerate(blocks(table, fmt)):
         title = f"{'#' * (2 if level == 0 else 3)} {_escape(block.title)}"
         parts.append(f"{title}\n\n{markdown_grid(block.header, block.rows, block.bold)}")
-    parts.append(_escape(paragraph(table, wording)))
-    parts.append("\n".join(f"- {_escape(note)}" for note in notes(table, wording, best_mark="bold")))
+    parts.append(_escape(summary_paragraph(table, fmt)))
+    parts.append("\n".join(f"- {_escape(note)}" for note in footnotes(table, fmt, best_mark="bold")))
     return "\n\n".join(parts) + "\n"
 
 
@@ -128,11 +128,11 @@ def _csv_line(table: Table, place: tuple[str, str]) -> dict[str, Any]:
         **_csv_contrast("difference", one),
         **_csv_contrast("primary", primary),
         **_csv_sight(cell),
-        "published": " | ".join(map(published, table.beside(place))),
+        "published": " | ".join(map(format_published, table.published_at(place))),
         "published_elsewhere": " | ".join(
-            f"{published(one.figure)} ({one.differs})"
+            f"{format_published(one.published)} ({one.differs})"
             for one in table.published
-            if one.differs and (one.figure.row, one.figure.column) == place
+            if one.differs and (one.published.row, one.published.column) == place
         ),
     }
 
@@ -152,7 +152,7 @@ def _csv_summary(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _csv_contrast(name: str, one: Contrast | None) -> dict[str, Any]:
+def _csv_contrast(name: str, one: PairedComparison | None) -> dict[str, Any]:
     keys = ("against", "kind", "mean", "low", "high", "p", "p_sign_flip", "p_holm", "reason")
     found = {key: getattr(one, key) if one else None for key in keys}
     return {f"{name}_{key}": "" if value is None else value for key, value in found.items()}
@@ -161,8 +161,8 @@ def _csv_contrast(name: str, one: Contrast | None) -> dict[str, Any]:
 def _csv_sight(cell: Cell) -> dict[str, Any]:
     there = bool(cell.records)
     training, selection = cell.labels if there else ((0, 0), (0, 0))
-    numbers = {**cell.seen, "labels_training": training, "labels_selection": selection} if there else {}
-    keys = (*SEES, "labels_training", "labels_selection")
+    numbers = {**cell.data_used, "labels_training": training, "labels_selection": selection} if there else {}
+    keys = (*DATA_KINDS, "labels_training", "labels_selection")
     return {
         **{key: _span(numbers[key]) if key in numbers else "" for key in keys},
         "rule": " ".join(cell.rules),

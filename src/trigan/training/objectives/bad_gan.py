@@ -9,15 +9,15 @@ from torch import Tensor
 from trigan.components import component
 from trigan.losses.entropy import conditional_entropy
 from trigan.losses.gan_losses import AdversarialLoss
-from trigan.losses.pull_away import moments, pull_away
+from trigan.losses.pull_away import pull_away, pull_away_moments
 from trigan.losses.semi_supervised import absolute_feature_matching, feature_matching
 from trigan.networks.gans.gan import Architecture
 from trigan.training import distributed
-from trigan.training.objectives.k_plus_one import KPlusOne, require_no_loss
-from trigan.training.objectives.objective import Table, require_conditional
+from trigan.training.objectives.k_plus_one import KPlusOne, require_default_loss
+from trigan.training.objectives.objective import ObjectiveContext, require_conditional
 from trigan.training.players import Objective, Update
 from trigan.training.range_checks import require
-from trigan.training.step import Step
+from trigan.training.step import TrainingStep
 
 
 @component("objective/bad_gan@1")
@@ -49,20 +49,20 @@ class BadGAN:
 
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         require_conditional(architecture, False, "bad_gan")
-        require_no_loss(loss, "bad_gan", "K+1 classes, feature matching, pull-away")
+        require_default_loss(loss, "bad_gan", "K+1 classes, feature matching, pull-away")
 
-    def start(self, table: Table) -> Objective:
-        return _Play(self, table, KPlusOne(table, self.unlabelled_weight))
+    def build(self, context: ObjectiveContext) -> Objective:
+        return _Play(self, context, KPlusOne(context, self.unlabelled_weight))
 
 
 @dataclass(frozen=True)
 class _Play:
     game: BadGAN
-    table: Table
+    context: ObjectiveContext
     base: KPlusOne
 
     def updates(self) -> tuple[Update, ...]:
-        batch = self.table.batch
+        batch = self.context.batch
         return (
             Update("classifier", self.classifier_loss, images=3 * batch),
             Update("generator", self.generator_loss, images=2 * batch),
@@ -71,22 +71,22 @@ class _Play:
     def phase(self, progress: float) -> Hashable:
         return None
 
-    def classifier_loss(self, step: Step) -> Tensor:
+    def classifier_loss(self, step: TrainingStep) -> Tensor:
         loss, unlabelled = self.base.classifier_loss(step)
         entropy = conditional_entropy(unlabelled)
-        step.note("train/entropy", entropy)
+        step.log("train/entropy", entropy)
         loss = loss + self.game.entropy * entropy
-        step.note("train/classifier_loss", loss)
+        step.log("train/classifier_loss", loss)
         return loss
 
-    def generator_loss(self, step: Step) -> Tensor:
-        wanted, given = self.base.embedded(step)
+    def generator_loss(self, step: TrainingStep) -> Tensor:
+        wanted, given = self.base.embeddings(step)
         match = absolute_feature_matching if self.game.matching == "absolute" else feature_matching
         matching = match(distributed.global_mean(wanted), distributed.global_mean(given.mean(0)))
-        outer, own = (distributed.global_mean(moment) for moment in moments(given))
+        outer, own = (distributed.global_mean(moment) for moment in pull_away_moments(given))
         apart = pull_away(outer, own, len(given) * distributed.world_size())
-        step.note("train/feature_matching", matching)
-        step.note("train/pull_away", apart)
+        step.log("train/feature_matching", matching)
+        step.log("train/pull_away", apart)
         loss = matching + self.game.pull_away * apart
-        step.note("train/generator_loss", loss)
+        step.log("train/generator_loss", loss)
         return loss

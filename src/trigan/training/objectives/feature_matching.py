@@ -10,11 +10,11 @@ from trigan.losses.gan_losses import AdversarialLoss
 from trigan.losses.semi_supervised import feature_matching
 from trigan.networks.gans.gan import Architecture
 from trigan.training import distributed
-from trigan.training.objectives.k_plus_one import KPlusOne, require_no_loss
-from trigan.training.objectives.objective import Table, require_conditional
+from trigan.training.objectives.k_plus_one import KPlusOne, require_default_loss
+from trigan.training.objectives.objective import ObjectiveContext, require_conditional
 from trigan.training.players import Objective, Update
 from trigan.training.range_checks import require
-from trigan.training.step import Step
+from trigan.training.step import TrainingStep
 
 
 @component("objective/feature_matching@1")
@@ -36,19 +36,19 @@ class FeatureMatching:
 
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         require_conditional(architecture, False, "feature_matching")
-        require_no_loss(loss, "feature_matching", "K+1 classes, feature matching")
+        require_default_loss(loss, "feature_matching", "K+1 classes, feature matching")
 
-    def start(self, table: Table) -> Objective:
-        return _Play(table, KPlusOne(table, self.unlabelled_weight))
+    def build(self, context: ObjectiveContext) -> Objective:
+        return _Play(context, KPlusOne(context, self.unlabelled_weight))
 
 
 @dataclass(frozen=True)
 class _Play:
-    table: Table
+    context: ObjectiveContext
     base: KPlusOne
 
     def updates(self) -> tuple[Update, ...]:
-        batch = self.table.batch
+        batch = self.context.batch
         return (
             Update("classifier", self.classifier_loss, images=3 * batch),
             Update("generator", self.generator_loss, images=2 * batch),
@@ -57,13 +57,13 @@ class _Play:
     def phase(self, progress: float) -> Hashable:
         return None
 
-    def classifier_loss(self, step: Step) -> Tensor:
+    def classifier_loss(self, step: TrainingStep) -> Tensor:
         loss, _ = self.base.classifier_loss(step)
-        step.note("train/classifier_loss", loss)
+        step.log("train/classifier_loss", loss)
         return loss
 
-    def generator_loss(self, step: Step) -> Tensor:
-        wanted, given = self.base.embedded(step)
+    def generator_loss(self, step: TrainingStep) -> Tensor:
+        wanted, given = self.base.embeddings(step)
         loss = feature_matching(distributed.global_mean(wanted), distributed.global_mean(given.mean(0)))
-        step.note("train/generator_loss", loss)
+        step.log("train/generator_loss", loss)
         return loss

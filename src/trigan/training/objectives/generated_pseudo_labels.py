@@ -7,20 +7,20 @@ from torch import Tensor, nn
 
 from trigan.components import component
 from trigan.losses.gan_losses import AdversarialLoss
-from trigan.losses.pseudo_label import gated_condition, gated_pseudo_label
+from trigan.losses.pseudo_label import gated_label, gated_pseudo_label
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.networks.gans.gan import Architecture
-from trigan.training.objectives.objective import Ramp, Table
+from trigan.training.objectives.objective import ObjectiveContext, Ramp
 from trigan.training.players import Objective, Update
 from trigan.training.range_checks import require
 from trigan.training.stages.classifier_stage import labelled_loss
-from trigan.training.stages.gan_stage import Adversarial
-from trigan.training.step import Step
+from trigan.training.stages.gan_stage import GANObjective
+from trigan.training.step import TrainingStep
 
 
-@component("objective/ec_gan@1")
+@component("objective/generated_pseudo_labels@1")
 @dataclass(frozen=True)
-class PseudoLabel:
+class GeneratedPseudoLabels:
     """L_C = CE(C(x), y) + weight * CE(C(G(z)), argmax C(G(z))) * 1[max p > threshold]; G and D play as ever.
 
     Where G draws for labels, the label takes the place of argmax and its probability that of max p; D's real images are
@@ -42,33 +42,35 @@ class PseudoLabel:
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         """Any will do."""
 
-    def start(self, table: Table) -> Objective:
-        return _Play(self, table)
+    def build(self, context: ObjectiveContext) -> Objective:
+        return _Play(self, context)
 
 
 @dataclass(frozen=True)
 class _Play:
-    game: PseudoLabel
-    table: Table
+    game: GeneratedPseudoLabels
+    context: ObjectiveContext
 
     def updates(self) -> tuple[Update, ...]:
-        stream = "labelled" if self.table.conditional else "unlabelled"
-        adversarial = Adversarial(self.table.loss, self.table.batch, self.table.view, stream)
-        return (*adversarial.updates(), Update("classifier", self.classifier_loss, images=2 * self.table.batch))
+        stream = "labelled" if self.context.conditional else "unlabelled"
+        adversarial = GANObjective(
+            self.context.loss, self.context.batch, self.context.discriminator_augmentation, stream
+        )
+        return (*adversarial.updates(), Update("classifier", self.classifier_loss, images=2 * self.context.batch))
 
     def phase(self, progress: float) -> Hashable:
         return self.game.ramp(progress) > 0.0
 
-    def classifier_loss(self, step: Step) -> Tensor:
+    def classifier_loss(self, step: TrainingStep) -> Tensor:
         network = step.network("classifier")
-        loss = labelled_loss(step, network, self.table.augmentation, mix=self.table.mix)
+        loss = labelled_loss(step, network, self.context.augmentation, mix=self.context.mix)
         weight = self.game.weight * self.game.ramp(step.progress)
         if weight > 0.0:
             loss = loss + weight * self._generated(step, network)
-        step.note("train/classifier_loss", loss)
+        step.log("train/classifier_loss", loss)
         return loss
 
-    def _generated(self, step: Step, network: nn.Module) -> Tensor:
+    def _generated(self, step: TrainingStep, network: nn.Module) -> Tensor:
         fakes, threshold = step.fakes(), self.game.threshold
         with frozen_statistics(network):
             logits = network(fakes.images.detach())
@@ -76,7 +78,7 @@ class _Play:
         if fakes.labels is None:
             gated, believed = gated_pseudo_label(logits, threshold), p.amax(1)
         else:
-            gated, believed = gated_condition(logits, fakes.labels, threshold), p.gather(1, fakes.labels[:, None])
-        step.note("train/generated_loss", gated)
-        step.note("train/sure_share", (believed > threshold).float().mean())
+            gated, believed = gated_label(logits, fakes.labels, threshold), p.gather(1, fakes.labels[:, None])
+        step.log("train/generated_loss", gated)
+        step.log("train/mask_ratio", (believed > threshold).float().mean())
         return gated

@@ -8,14 +8,14 @@ from torch import Tensor
 from trigan.errors import ConfigError
 from trigan.losses.adversarial import minimax_discriminator
 from trigan.losses.gan_losses import AdversarialLoss
-from trigan.losses.semi_supervised import generated, real_unlabelled
+from trigan.losses.semi_supervised import k_plus_one_generated, k_plus_one_real
 from trigan.networks.batchnorm import frozen_statistics
-from trigan.training.objectives.objective import Table
+from trigan.training.objectives.objective import ObjectiveContext
 from trigan.training.stages.classifier_stage import labelled_loss
-from trigan.training.step import Step
+from trigan.training.step import TrainingStep
 
 
-def require_no_loss(loss: AdversarialLoss, objective: str, own: str) -> None:
+def require_default_loss(loss: AdversarialLoss, objective: str, own: str) -> None:
     """Raise a ConfigError for a choice of loss that a game with losses of its ``own`` would ignore."""
     if loss.discriminator_loss is not minimax_discriminator or loss.gradient_penalty > 0.0:
         raise ConfigError(
@@ -36,26 +36,26 @@ class KPlusOne:
     say next to nothing of the images' mean and contrast; Salimans et al. and Dai et al. have weight norm instead.
     """
 
-    table: Table
+    context: ObjectiveContext
     unlabelled_weight: float
 
-    def classifier_loss(self, step: Step) -> tuple[Tensor, Tensor]:
+    def classifier_loss(self, step: TrainingStep) -> tuple[Tensor, Tensor]:
         """C's loss, shape (), and its logits of the unlabelled images, (N, K)."""
         network, unlabelled, fakes = step.network("classifier"), step.batch("unlabelled"), step.fakes()
-        view = self.table.view
-        loss = labelled_loss(step, network, self.table.augmentation, mix=self.table.mix)
+        view = self.context.discriminator_augmentation
+        loss = labelled_loss(step, network, self.context.augmentation, mix=self.context.mix)
         logits = network(view(unlabelled.images, unlabelled.draws, "view"))
-        real = real_unlabelled(logits)
+        real = k_plus_one_real(logits)
         with frozen_statistics(network):
-            fake = generated(network(view(fakes.images.detach(), fakes.draws, "view")))
-        step.note("train/real_loss", real)
-        step.note("train/fake_loss", fake)
+            fake = k_plus_one_generated(network(view(fakes.images.detach(), fakes.draws, "view")))
+        step.log("train/real_loss", real)
+        step.log("train/fake_loss", fake)
         return loss + self.unlabelled_weight * (real + fake), logits
 
-    def embedded(self, step: Step) -> tuple[Tensor, Tensor]:
+    def embeddings(self, step: TrainingStep) -> tuple[Tensor, Tensor]:
         """What G's side sees: C's mean embedding of unlabelled images, (F,), a constant, and that of G's, (N, F)."""
         network, unlabelled, fakes = step.network("classifier"), step.batch("unlabelled"), step.fakes()
-        view = self.table.view
+        view = self.context.discriminator_augmentation
         with frozen_statistics(network):
             with torch.no_grad():
                 wanted = network.embed(view(unlabelled.images, unlabelled.draws, "view")).mean(0)

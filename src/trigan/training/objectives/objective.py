@@ -14,21 +14,21 @@ from trigan.training.range_checks import require
 
 
 @dataclass(frozen=True)
-class Table:
-    """What a game is played with: ``augmentation`` for labelled images, ``view`` for all that D judges, batch sizes.
+class ObjectiveContext:
+    """What a game is played with: ``augmentation`` for labelled images, ``discriminator_augmentation`` for all that D judges, batch sizes.
 
     ``conditional``: G draws for labels. ``mix``, where there is one, mixes labelled images in C's loss on them.
     """
 
     loss: AdversarialLoss
     augmentation: Augmentation
-    view: Augmentation
+    discriminator_augmentation: Augmentation
     batch: int
     conditional: bool
     mix: Mix | None = None
 
 
-class Game(Protocol):
+class ObjectiveFactory(Protocol):
     """A frozen dataclass of a game's own weights and thresholds."""
 
     @property
@@ -45,7 +45,7 @@ class Game(Protocol):
         """Refuse an architecture or a loss that the game can't be played with (ConfigError)."""
         ...
 
-    def start(self, table: Table) -> Objective:
+    def build(self, context: ObjectiveContext) -> Objective:
         """The objective for one fit."""
         ...
 

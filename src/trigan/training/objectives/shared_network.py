@@ -11,11 +11,11 @@ from trigan.errors import ConfigError
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.networks.gans.gan import Architecture
-from trigan.training.objectives.objective import Table, require_conditional
+from trigan.training.objectives.objective import ObjectiveContext, require_conditional
 from trigan.training.players import Objective, Update
 from trigan.training.range_checks import require
 from trigan.training.stages.classifier_stage import labelled_loss
-from trigan.training.step import Step
+from trigan.training.step import TrainingStep
 
 
 @component("objective/acgan@1")
@@ -41,13 +41,13 @@ class ACGAN:
         require_conditional(architecture, True, "acgan")
         _require_no_penalty(loss, "acgan")
 
-    def start(self, table: Table) -> Objective:
-        return _Play(table, Weights(1.0, self.weight, self.weight if self.on_generated else 0.0, self.weight))
+    def build(self, context: ObjectiveContext) -> Objective:
+        return _Play(context, LossWeights(1.0, self.weight, self.weight if self.on_generated else 0.0, self.weight))
 
 
 @component("objective/shared_network@1")
 @dataclass(frozen=True)
-class SharedTrunk:
+class SharedNetwork:
     """EC-GAN's variant with a shared network (Haque 2020, arXiv 2012.15864).
 
     C and D: CE(c(x), y) + ``weight`` L_adv, G: L_adv. With loss=non_saturating L_adv is the paper's
@@ -63,11 +63,11 @@ class SharedTrunk:
         require(self.weight > 0.0, "weight", self.weight, "above 0, or nobody would judge G")
 
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
-        require_conditional(architecture, False, "shared_trunk")
-        _require_no_penalty(loss, "shared_trunk")
+        require_conditional(architecture, False, "shared_network")
+        _require_no_penalty(loss, "shared_network")
 
-    def start(self, table: Table) -> Objective:
-        return _Play(table, Weights(self.weight, 1.0, 0.0, 0.0))
+    def build(self, context: ObjectiveContext) -> Objective:
+        return _Play(context, LossWeights(self.weight, 1.0, 0.0, 0.0))
 
 
 def _require_no_penalty(loss: AdversarialLoss, objective: str) -> None:
@@ -79,7 +79,7 @@ def _require_no_penalty(loss: AdversarialLoss, objective: str) -> None:
 
 
 @dataclass(frozen=True)
-class Weights:
+class LossWeights:
     """Of C's adversarial loss and of its cross-entropy on labelled and on G's images; of the latter in G's loss."""
 
     adversarial: float
@@ -90,11 +90,11 @@ class Weights:
 
 @dataclass(frozen=True)
 class _Play:
-    table: Table
-    weights: Weights
+    context: ObjectiveContext
+    weights: LossWeights
 
     def updates(self) -> tuple[Update, ...]:
-        batch, every = self.table.batch, self.table.loss.discriminator_steps
+        batch, every = self.context.batch, self.context.loss.discriminator_steps
         return (
             Update("classifier", self.classifier_loss, images=3 * batch),
             Update("generator", self.generator_loss, images=batch, every=every),
@@ -103,32 +103,34 @@ class _Play:
     def phase(self, progress: float) -> Hashable:
         return None
 
-    def classifier_loss(self, step: Step) -> Tensor:
+    def classifier_loss(self, step: TrainingStep) -> Tensor:
         """Both heads' loss: labels on L, real or generated on U and G's images."""
         network, unlabelled, fakes = step.network("classifier"), step.batch("unlabelled"), step.fakes()
-        view, weights = self.table.view, self.weights
-        loss = weights.labelled * labelled_loss(step, network, self.table.augmentation, mix=self.table.mix)
-        real = network.verdict(view(unlabelled.images, unlabelled.draws, "view"))
+        view, weights = self.context.discriminator_augmentation, self.weights
+        loss = weights.labelled * labelled_loss(step, network, self.context.augmentation, mix=self.context.mix)
+        real = network.real_logits(view(unlabelled.images, unlabelled.draws, "view"))
         with frozen_statistics(network):
-            classes, fake = network.both(view(fakes.images.detach(), fakes.draws, "view"))
-        adversarial = self.table.loss.discriminator_loss(real, fake)
-        step.note("train/adversarial_loss", adversarial)
+            classes, fake = network.class_and_real_logits(view(fakes.images.detach(), fakes.draws, "view"))
+        adversarial = self.context.loss.discriminator_loss(real, fake)
+        step.log("train/adversarial_loss", adversarial)
         loss = loss + weights.adversarial * adversarial
         if weights.generated > 0.0:
             generated = F.cross_entropy(classes, fakes.known_labels)
-            step.note("train/generated_loss", generated)
+            step.log("train/generated_loss", generated)
             loss = loss + weights.generated * generated
-        step.note("train/classifier_loss", loss)
+        step.log("train/classifier_loss", loss)
         return loss
 
-    def generator_loss(self, step: Step) -> Tensor:
+    def generator_loss(self, step: TrainingStep) -> Tensor:
         network, fakes = step.network("classifier"), step.fakes()
         with frozen_statistics(network):
-            classes, verdict = network.both(self.table.view(fakes.images, fakes.draws, "view"))
-        loss = self.table.loss.generator_loss(verdict)
+            classes, verdict = network.class_and_real_logits(
+                self.context.discriminator_augmentation(fakes.images, fakes.draws, "view")
+            )
+        loss = self.context.loss.generator_loss(verdict)
         if self.weights.condition > 0.0:
             condition = F.cross_entropy(classes, fakes.known_labels)
-            step.note("train/condition_loss", condition)
+            step.log("train/auxiliary_classifier_loss", condition)
             loss = loss + self.weights.condition * condition
-        step.note("train/generator_loss", loss)
+        step.log("train/generator_loss", loss)
         return loss

@@ -18,44 +18,44 @@ from trigan.training.ema import EMA
 from trigan.training.optimizers import OptimizerFactory
 from trigan.training.players import Player, PlayersModule, Update
 from trigan.training.range_checks import require, require_clip
-from trigan.training.recalibration import settle_classifier
+from trigan.training.recalibration import recalibrate_classifier
 from trigan.training.selection import Selection, Selector
 from trigan.training.snapshots import Snapshots
-from trigan.training.stage import Context
-from trigan.training.stages.criteria import Balance, NoBalance, Term
-from trigan.training.step import Step
+from trigan.training.stage import StageContext
+from trigan.training.stages.criteria import Balance, LossTerm, NoBalance
+from trigan.training.step import TrainingStep
 
 
 @component("criterion/supervised@1")
 @dataclass(frozen=True)
-class Supervised:
+class SupervisedObjective:
     """Objective: cross-entropy on labelled images, as C sees them through the augmentation, plus the terms."""
 
     augmentation: Augmentation
     batch: int
     class_weights: Tensor | None = None
-    terms: tuple[Term, ...] = ()
+    terms: tuple[LossTerm, ...] = ()
     mix: Mix | None = None
 
     def updates(self) -> tuple[Update, ...]:
-        images = self.batch + sum(term.views(self.batch) for term in self.terms)
+        images = self.batch + sum(term.forward_images(self.batch) for term in self.terms)
         return (Update("classifier", self.loss, images=images),)
 
     def phase(self, progress: float) -> Hashable:
         return None
 
-    def loss(self, step: Step) -> Tensor:
+    def loss(self, step: TrainingStep) -> Tensor:
         """C's loss, shape ()."""
         network = step.network("classifier")
         loss = labelled_loss(step, network, self.augmentation, self.class_weights, self.mix)
         for term in self.terms:
             loss = loss + term(step, network)
-        step.note("train/classifier_loss", loss)
+        step.log("train/classifier_loss", loss)
         return loss
 
 
 def labelled_loss(
-    step: Step,
+    step: TrainingStep,
     network: nn.Module,
     augmentation: Augmentation,
     class_weights: Tensor | None = None,
@@ -70,32 +70,37 @@ def labelled_loss(
     logits = network(images)
     errors = F.cross_entropy(logits, labels, reduction="none")
     loss = (errors if class_weights is None else errors * class_weights[labels]).mean()
-    step.note("train/labelled_loss", loss)
-    step.note("train/labelled_accuracy", (logits.argmax(1) == labels).float().mean())
+    step.log("train/labelled_loss", loss)
+    step.log("train/labelled_accuracy", (logits.argmax(1) == labels).float().mean())
     return loss
 
 
 def _mixed_loss(
-    step: Step, network: nn.Module, mix: Mix, augmentation: Augmentation, images: Tensor, class_weights: Tensor | None
+    step: TrainingStep,
+    network: nn.Module,
+    mix: Mix,
+    augmentation: Augmentation,
+    images: Tensor,
+    class_weights: Tensor | None,
 ) -> Tensor:
     """The loss of augmented ``images`` mixed with partners, which are augmented by draws of their own."""
-    labels, partners = step.batch("labelled").known_labels, step.partners("labelled")
+    labels, partners = step.batch("labelled").known_labels, step.permuted_batch("labelled")
     others = augmentation(partners.images, partners.draws, "partner")
     mixed, share = mix(images, others, partners.draws)
     logits = network(mixed)
     weights = logits.new_ones(logits.shape[1]) if class_weights is None else class_weights
     loss = mixed_cross_entropy(logits, labels, partners.known_labels, share, weights).mean()
-    step.note("train/labelled_loss", loss)
+    step.log("train/labelled_loss", loss)
     right = torch.where(logits.argmax(1) == labels, share, 0.0)
     right = right + torch.where(logits.argmax(1) == partners.known_labels, 1.0 - share, 0.0)
-    step.note("train/labelled_accuracy", right.mean())
+    step.log("train/labelled_accuracy", right.mean())
     return loss
 
 
 @component("stage/classifier@1")
 @dataclass(frozen=True)
 class ClassifierStage:
-    """Train a classifier; it is kept as its running average, settled on real training images.
+    """Train a classifier; it is kept as its running average, recalibrated on real training images.
 
     Inputs: ``labelled``, ``validation`` (if any), and one for each term's stream. ``mix`` is for the labelled images.
     """
@@ -107,7 +112,7 @@ class ClassifierStage:
     batch: int = 64
     ema: EMA | None = field(default_factory=EMA)
     balance: Balance = field(default_factory=NoBalance)
-    terms: tuple[Term, ...] = ()
+    terms: tuple[LossTerm, ...] = ()
     selection: Selection = field(default_factory=Selection)
     clip: float | None = None
     mix: Mix | None = None
@@ -121,74 +126,74 @@ class ClassifierStage:
     def kind(self) -> str:
         return "classifier"
 
-    def lasting(self, steps: int) -> "ClassifierStage":
+    def with_steps(self, steps: int) -> "ClassifierStage":
         """The same stage at another length; its schedule stretches with it."""
         return replace(self, steps=steps)
 
-    def build(self, context: Context, inputs: Inputs) -> PlayersModule:
+    def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
         spec = context.spec
-        network = context.fresh("classifier", lambda: self.classifier(spec))
+        network = context.build_network("classifier", lambda: self.classifier(spec))
         labelled = inputs["labelled"]
-        rows = self.balance.row_weights(labelled.known_labels, spec.classes)
+        rows = self.balance.sampling_weights(labelled.known_labels, spec.classes)
         weights = self.balance.class_weights(labelled.known_labels, spec.classes)
         streams = {"labelled": context.stream("labelled", labelled, self.batch, rows)}
         for term in self.terms:
-            streams[term.stream] = context.stream(term.stream, inputs[term.stream], term.rows(self.batch))
+            streams[term.stream] = context.stream(term.stream, inputs[term.stream], term.stream_batch_size(self.batch))
         weights = None if weights is None else weights.to(context.device)
-        objective = Supervised(self.augmentation, self.batch, weights, self.terms, self.mix)
+        objective = SupervisedObjective(self.augmentation, self.batch, weights, self.terms, self.mix)
         plan = context.plan(self.steps, self.batch)
         player = Player(network, self.optimizer, self.ema, self.clip)
         module = PlayersModule({"classifier": player}, objective, streams, plan)
-        return watch_classifier(module, self.selection, inputs)
+        return register_classifier_selection(module, self.selection, inputs)
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
-        return kept_classifiers(module, inputs)
+        return final_classifiers(module, inputs)
 
-    def blank(self, spec: DataSpec) -> dict[str, nn.Module]:
-        return blank_classifiers(self.selection, lambda: self.classifier(spec).eval())
+    def skeleton(self, spec: DataSpec) -> dict[str, nn.Module]:
+        return skeleton_classifiers(self.selection, lambda: self.classifier(spec).eval())
 
 
-def watch_classifier(module: PlayersModule, selection: Selection, inputs: Inputs) -> PlayersModule:
+def register_classifier_selection(module: PlayersModule, selection: Selection, inputs: Inputs) -> PlayersModule:
     """Give ``module`` a selector where the rule asks for one, and snapshots where they are asked for; returns it."""
-    network, steps = module.result("classifier"), module.plan.steps
+    network, steps = module.evaluation_network("classifier"), module.plan.steps
     selector = snapshots = None
     if selection.resolve("validation" in inputs) == "val":
         selector = Selector(network, inputs["validation"], steps, selection.candidates)
     if selection.snapshots is not None:
-        snapshots = Snapshots.along(network, selection.snapshots, steps, module.plan.batch)
-    module.watch(lambda network: _settle(module, network, inputs), selector, snapshots)
+        snapshots = Snapshots.evenly_spaced(network, selection.snapshots, steps, module.plan.batch)
+    module.register_selection(lambda network: _recalibrate(module, network, inputs), selector, snapshots)
     return module
 
 
-def kept_classifiers(module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
+def final_classifiers(module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
     """``classifier``, the one that the selection rule takes, and ``snapshots`` where there are any."""
-    kept: dict[str, nn.Module] = {"classifier": chosen_classifier(module, inputs)}
+    kept: dict[str, nn.Module] = {"classifier": selected_classifier(module, inputs)}
     if module.snapshots is not None:
         kept["snapshots"] = module.snapshots
     return kept
 
 
-def blank_classifiers(selection: Selection, build: Callable[[], nn.Module]) -> dict[str, nn.Module]:
-    """Networks to load what :func:`kept_classifiers` gave into, each as ``build`` makes it."""
+def skeleton_classifiers(selection: Selection, build: Callable[[], nn.Module]) -> dict[str, nn.Module]:
+    """Networks to load what :func:`final_classifiers` gave into, each as ``build`` makes it."""
     kept = {"classifier": build()}
     if selection.snapshots is not None:
         kept["snapshots"] = Snapshots([build() for _ in range(selection.snapshots)])
     return kept
 
 
-def chosen_classifier(module: PlayersModule, inputs: Inputs) -> nn.Module:
-    """The classifier that the selection rule takes, settled, in evaluation mode.
+def selected_classifier(module: PlayersModule, inputs: Inputs) -> nn.Module:
+    """The classifier that the selection rule takes, recalibrated, in evaluation mode.
 
     A fit that diverged before its first candidate gives its last healthy weights.
     """
     if module.selector is not None and int(module.selector.step) > 0:
         return module.selector.best.eval()
-    network = module.result("classifier")
-    _settle(module, network, inputs)
+    network = module.evaluation_network("classifier")
+    _recalibrate(module, network, inputs)
     return network
 
 
-def _settle(module: PlayersModule, network: nn.Module, inputs: Inputs) -> None:
+def _recalibrate(module: PlayersModule, network: nn.Module, inputs: Inputs) -> None:
     """Over all real training images that the row sees: ``statistics`` where this fit doesn't train on all of them."""
     seen = next(inputs[name] for name in ("statistics", "unlabelled", "labelled") if name in inputs)
-    settle_classifier(network, seen.images, module.plan.seed, module.device, module.weights_dtype)
+    recalibrate_classifier(network, seen.images, module.plan.seed, module.device, module.weights_dtype)

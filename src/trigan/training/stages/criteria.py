@@ -9,12 +9,12 @@ from torch.nn import functional as F
 
 from trigan.components import component
 from trigan.data.augmentation import Augmentation
-from trigan.losses.pi_model import rise, squared_difference
-from trigan.losses.pseudo_label import consistency
+from trigan.losses.pi_model import pi_model_loss, sigmoid_ramp_up
+from trigan.losses.pseudo_label import fixmatch_loss
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.rng import Draws
 from trigan.training.range_checks import require
-from trigan.training.step import Step
+from trigan.training.step import TrainingStep
 
 
 def class_counts(labels: Tensor, classes: int) -> Tensor:
@@ -25,7 +25,7 @@ def class_counts(labels: Tensor, classes: int) -> Tensor:
 class Balance(Protocol):
     """What is done about unequal class sizes."""
 
-    def row_weights(self, labels: Tensor, classes: int) -> Tensor | None:
+    def sampling_weights(self, labels: Tensor, classes: int) -> Tensor | None:
         """Chance of each image to be drawn, up to a factor (N,); None: every image once an epoch."""
         ...
 
@@ -39,7 +39,7 @@ class Balance(Protocol):
 class NoBalance:
     """Images as they come, every error alike."""
 
-    def row_weights(self, labels: Tensor, classes: int) -> Tensor | None:
+    def sampling_weights(self, labels: Tensor, classes: int) -> Tensor | None:
         return None
 
     def class_weights(self, labels: Tensor, classes: int) -> Tensor | None:
@@ -51,7 +51,7 @@ class NoBalance:
 class ClassWeights:
     """Each class's errors count in inverse proportion to its size: N / (K n_k)."""
 
-    def row_weights(self, labels: Tensor, classes: int) -> Tensor | None:
+    def sampling_weights(self, labels: Tensor, classes: int) -> Tensor | None:
         return None
 
     def class_weights(self, labels: Tensor, classes: int) -> Tensor | None:
@@ -64,33 +64,33 @@ class ClassWeights:
 class Resampling:
     """Random oversampling: classes are drawn equally often, images within a class likewise."""
 
-    def row_weights(self, labels: Tensor, classes: int) -> Tensor | None:
+    def sampling_weights(self, labels: Tensor, classes: int) -> Tensor | None:
         return 1.0 / class_counts(labels, classes)[labels].float()
 
     def class_weights(self, labels: Tensor, classes: int) -> Tensor | None:
         return None
 
 
-class Term(Protocol):
+class LossTerm(Protocol):
     """A further summand of C's loss, fed by the input named ``stream``."""
 
     @property
     def stream(self) -> str: ...
 
-    def rows(self, batch: int) -> int:
+    def stream_batch_size(self, batch: int) -> int:
         """Images of the stream in each step, for ``batch`` labelled ones."""
         ...
 
-    def views(self, batch: int) -> int:
+    def forward_images(self, batch: int) -> int:
         """Images that pass through C in each step."""
         ...
 
-    def __call__(self, step: Step, network: nn.Module) -> Tensor: ...
+    def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor: ...
 
 
 @component("criterion/extra_images@1")
 @dataclass(frozen=True)
-class Extra:
+class ExtraImages:
     """Cross-entropy on extra labelled images (synthetic or pseudo-labelled), times ``weight``.
 
     They pass through C on their own, with their own batch statistics, and do not move its running statistics.
@@ -106,18 +106,18 @@ class Extra:
         require(self.weight >= 0.0, "weight", self.weight, "at least 0")
         require(self.ratio > 0.0, "ratio", self.ratio, "above 0")
 
-    def rows(self, batch: int) -> int:
+    def stream_batch_size(self, batch: int) -> int:
         return max(2, round(self.ratio * batch))
 
-    def views(self, batch: int) -> int:
-        return self.rows(batch)
+    def forward_images(self, batch: int) -> int:
+        return self.stream_batch_size(batch)
 
-    def __call__(self, step: Step, network: nn.Module) -> Tensor:
+    def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor:
         extra = step.batch(self.stream)
         with frozen_statistics(network):
             logits = network(self.augmentation(extra.images, extra.draws, "augment"))
         loss = F.cross_entropy(logits, extra.known_labels)
-        step.note("train/extra_loss", loss)
+        step.log("train/extra_loss", loss)
         return self.weight * loss
 
 
@@ -138,20 +138,20 @@ class FixMatch:
         require(self.weight >= 0.0, "weight", self.weight, "at least 0")
         require(self.ratio >= 1, "ratio", self.ratio, "at least 1")
 
-    def rows(self, batch: int) -> int:
+    def stream_batch_size(self, batch: int) -> int:
         return self.ratio * batch
 
-    def views(self, batch: int) -> int:
+    def forward_images(self, batch: int) -> int:
         return 2 * self.ratio * batch
 
-    def __call__(self, step: Step, network: nn.Module) -> Tensor:
+    def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor:
         unlabelled = step.batch(self.stream)
         with torch.no_grad(), frozen_statistics(network):
             weak = network(self.weak(unlabelled.images, unlabelled.draws, "weak"))
         strong = network(self.strong(unlabelled.images, unlabelled.draws, "strong"))
-        loss = consistency(weak, strong, self.threshold)
-        step.note("train/consistency_loss", loss)
-        step.note("train/sure_share", (weak.softmax(1).amax(1) >= self.threshold).float().mean())
+        loss = fixmatch_loss(weak, strong, self.threshold)
+        step.log("train/consistency_loss", loss)
+        step.log("train/mask_ratio", (weak.softmax(1).amax(1) >= self.threshold).float().mean())
         return self.weight * loss
 
 
@@ -160,11 +160,11 @@ class FixMatch:
 class PiModel:
     """The Pi-model (Laine & Aila 2017, arXiv 1610.02242): C should answer alike to two views of an unlabelled image.
 
-    ``weight`` comes in over the first ``ramp_up`` of the fit, by :func:`trigan.losses.pi_model.rise`. The paper's is
+    ``weight`` comes in over the first ``ramp_up`` of the fit, by :func:`trigan.losses.pi_model.sigmoid_ramp_up`. The paper's is
     100 times the share of images that are labelled, and its ramp 80 of 300 epochs.
     """
 
-    view: Augmentation
+    augmentation: Augmentation
     weight: float = 10.0
     ramp_up: float = 0.27
     ratio: int = 1
@@ -174,20 +174,27 @@ class PiModel:
         require(self.weight >= 0.0, "weight", self.weight, "at least 0")
         require(0.0 < self.ramp_up <= 1.0, "ramp_up", self.ramp_up, "in (0, 1]")
         require(self.ratio >= 1, "ratio", self.ratio, "at least 1")
-        require(_varies(self.view), "view", self.view, "an augmentation that changes images: two views would be one")
+        require(
+            _varies(self.augmentation),
+            "augmentation",
+            self.augmentation,
+            "an augmentation that changes images: two views would be one",
+        )
 
-    def rows(self, batch: int) -> int:
+    def stream_batch_size(self, batch: int) -> int:
         return self.ratio * batch
 
-    def views(self, batch: int) -> int:
+    def forward_images(self, batch: int) -> int:
         return 2 * self.ratio * batch
 
-    def __call__(self, step: Step, network: nn.Module) -> Tensor:
+    def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor:
         unlabelled = step.batch(self.stream)
-        one, other = (network(self.view(unlabelled.images, unlabelled.draws, name)) for name in ("one", "other"))
-        loss = squared_difference(one, other)
-        step.note("train/consistency_loss", loss)
-        return self.weight * rise(step.progress / self.ramp_up) * loss
+        one, other = (
+            network(self.augmentation(unlabelled.images, unlabelled.draws, name)) for name in ("one", "other")
+        )
+        loss = pi_model_loss(one, other)
+        step.log("train/consistency_loss", loss)
+        return self.weight * sigmoid_ramp_up(step.progress / self.ramp_up) * loss
 
 
 def _varies(view: Augmentation) -> bool:

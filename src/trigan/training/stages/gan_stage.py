@@ -18,23 +18,23 @@ from trigan.training.ema import EMA
 from trigan.training.optimizers import OptimizerFactory
 from trigan.training.players import Player, PlayersModule, Update
 from trigan.training.range_checks import require, require_clip
-from trigan.training.recalibration import settle_discriminator, settle_generator
-from trigan.training.stage import Context
-from trigan.training.step import Batch, Step
+from trigan.training.recalibration import recalibrate_discriminator, recalibrate_generator
+from trigan.training.stage import StageContext
+from trigan.training.step import Batch, TrainingStep
 
 
 @component("stage/gan_settings@1")
 @dataclass(frozen=True)
-class Adversarial:
+class GANObjective:
     """Objective: D tells real from fake, G makes D err; ``loss.discriminator_steps`` D updates for one of G.
 
     D sees generated images with its own batch statistics, but only real ones move its running statistics. With an
-    ``augmentation`` D sees every image, real or generated, through it (Zhao et al. 2020, arXiv 2006.10738).
+    ``discriminator_augmentation`` D sees every image, real or generated, through it (Zhao et al. 2020, arXiv 2006.10738).
     """
 
     loss: AdversarialLoss
     batch: int
-    augmentation: Augmentation
+    discriminator_augmentation: Augmentation
     stream: str = "real"
 
     def updates(self) -> tuple[Update, ...]:
@@ -46,34 +46,34 @@ class Adversarial:
     def phase(self, progress: float) -> Hashable:
         return None
 
-    def discriminator_loss(self, step: Step) -> Tensor:
+    def discriminator_loss(self, step: TrainingStep) -> Tensor:
         """D's loss on a real and a generated batch, with the gradient penalty where the loss has one."""
         discriminator, real, fakes = step.network("discriminator"), step.batch(self.stream), step.fakes()
-        real_images = self.augmentation(real.images, real.draws, "view")
-        fake_images = self.augmentation(fakes.images.detach(), fakes.draws, "view")
+        real_images = self.discriminator_augmentation(real.images, real.draws, "view")
+        fake_images = self.discriminator_augmentation(fakes.images.detach(), fakes.draws, "view")
         real_logits = discriminator(real_images, real.labels)
         with frozen_statistics(discriminator):
             fake_logits = discriminator(fake_images, fakes.labels)
         loss = self.loss.discriminator_loss(real_logits, fake_logits)
-        step.note("train/discriminator_loss", loss)
-        step.note("train/real_logit", real_logits.mean())
-        step.note("train/fake_logit", fake_logits.mean())
+        step.log("train/discriminator_loss", loss)
+        step.log("train/real_logit", real_logits.mean())
+        step.log("train/fake_logit", fake_logits.mean())
         if self.loss.gradient_penalty > 0.0:
             penalty = self._penalty(step, real, real_images, fake_images)
-            step.note("train/gradient_penalty", penalty)
+            step.log("train/gradient_penalty", penalty)
             loss = loss + self.loss.gradient_penalty * penalty
         return loss
 
-    def generator_loss(self, step: Step) -> Tensor:
+    def generator_loss(self, step: TrainingStep) -> Tensor:
         """G's loss on the same generated batch, against D as it now is."""
         discriminator, fakes = step.network("discriminator"), step.fakes()
         with frozen_statistics(discriminator):
-            logits = discriminator(self.augmentation(fakes.images, fakes.draws, "view"), fakes.labels)
+            logits = discriminator(self.discriminator_augmentation(fakes.images, fakes.draws, "view"), fakes.labels)
         loss = self.loss.generator_loss(logits)
-        step.note("train/generator_loss", loss)
+        step.log("train/generator_loss", loss)
         return loss
 
-    def _penalty(self, step: Step, real: Batch, real_images: Tensor, fake_images: Tensor) -> Tensor:
+    def _penalty(self, step: TrainingStep, real: Batch, real_images: Tensor, fake_images: Tensor) -> Tensor:
         discriminator = step.network("discriminator")
         eps = real.draws.uniform("penalty", 1, 1, 1).to(real_images.dtype)
         fake_images = fake_images.to(real_images.dtype)  # under autocast G's images are bfloat16
@@ -108,7 +108,7 @@ class GANStage:
     steps: int
     batch: int = 64
     ema: EMA | None = field(default_factory=EMA)
-    augmentation: Augmentation = field(default_factory=NoAugmentation)
+    discriminator_augmentation: Augmentation = field(default_factory=NoAugmentation)
     clip: float | None = None
 
     def __post_init__(self) -> None:
@@ -121,27 +121,30 @@ class GANStage:
     def kind(self) -> str:
         return "gan"
 
-    def build(self, context: Context, inputs: Inputs) -> PlayersModule:
+    def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
         architecture, spec = self.architecture, context.spec
-        generator_network = context.fresh("generator", lambda: architecture.generator(spec))
-        discriminator = context.fresh("discriminator", lambda: architecture.discriminator(spec))
+        generator_network = context.build_network("generator", lambda: architecture.generator(spec))
+        discriminator = context.build_network("discriminator", lambda: architecture.discriminator(spec))
         players = {
             "discriminator": Player(discriminator, self.optimizer["discriminator"], clip=self.clip),
             "generator": Player(generator_network, self.optimizer["generator"], self.ema, self.clip),
         }
         streams = {"real": context.stream("real", inputs["real"], self.batch)}
-        objective = Adversarial(self.loss, self.batch, self.augmentation)
+        objective = GANObjective(self.loss, self.batch, self.discriminator_augmentation)
         return PlayersModule(players, objective, streams, context.plan(self.steps, self.batch))
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
-        generator_network, discriminator = module.result("generator"), module.result("discriminator")
-        settle_generator(generator_network, module.plan.seed, module.device, module.weights_dtype)
-        settle_discriminator(
+        generator_network, discriminator = (
+            module.evaluation_network("generator"),
+            module.evaluation_network("discriminator"),
+        )
+        recalibrate_generator(generator_network, module.plan.seed, module.device, module.weights_dtype)
+        recalibrate_discriminator(
             discriminator, inputs["real"].images, module.plan.seed, module.device, module.weights_dtype
         )
         return {"generator": generator_network, "discriminator": discriminator}
 
-    def blank(self, spec: DataSpec) -> dict[str, nn.Module]:
+    def skeleton(self, spec: DataSpec) -> dict[str, nn.Module]:
         return {
             "generator": self.architecture.generator(spec).eval(),
             "discriminator": self.architecture.discriminator(spec).eval(),

@@ -16,20 +16,24 @@ from trigan.networks.classifiers.classifier import ClassifierFactory
 from trigan.networks.classifiers.two_heads import TwoHeads
 from trigan.networks.gans.gan import Architecture
 from trigan.training.ema import EMA
-from trigan.training.objectives.further_term import FurtherTerm
-from trigan.training.objectives.objective import Game, Table
+from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory
+from trigan.training.objectives.objective_with_term import ObjectiveWithTerm
 from trigan.training.optimizers import OptimizerFactory
 from trigan.training.players import Player, PlayersModule
 from trigan.training.range_checks import require
-from trigan.training.recalibration import settle_discriminator, settle_generator
+from trigan.training.recalibration import recalibrate_discriminator, recalibrate_generator
 from trigan.training.selection import Selection
-from trigan.training.stage import Context
-from trigan.training.stages.classifier_stage import blank_classifiers, kept_classifiers, watch_classifier
-from trigan.training.stages.criteria import Term
+from trigan.training.stage import StageContext
+from trigan.training.stages.classifier_stage import (
+    final_classifiers,
+    register_classifier_selection,
+    skeleton_classifiers,
+)
+from trigan.training.stages.criteria import LossTerm
 from trigan.training.stages.gan_stage import refuse_penalty_through_batch_norm
 
 #: What every game draws its batches from.
-GAMES_STREAMS = ("labelled", "unlabelled")
+OBJECTIVE_STREAMS = ("labelled", "unlabelled")
 
 
 @component("stage/joint@1")
@@ -37,7 +41,7 @@ GAMES_STREAMS = ("labelled", "unlabelled")
 class JointStage:
     """Play ``objective``; inputs are ``labelled``, ``unlabelled`` (all training images) and ``validation`` if any.
 
-    ``optimizer`` maps each player to its factory. ``view`` is how every image is shown to whoever tells real from
+    ``optimizer`` maps each player to its factory. ``discriminator_augmentation`` is how every image is shown to whoever tells real from
     generated (Zhao et al. 2020); ``augmentation`` is how C sees labelled images, as in every other strategy, and
     ``mix`` mixes them. ``consistency`` is one more summand of C's loss, on a stream of its own of the unlabelled
     images. ``ema`` averages the weights of G and C; with None the last weights are kept.
@@ -46,15 +50,15 @@ class JointStage:
     architecture: Architecture
     classifier: ClassifierFactory
     loss: AdversarialLoss
-    objective: Game
+    objective: ObjectiveFactory
     optimizer: dict[str, OptimizerFactory]
     augmentation: Augmentation
     steps: int
     batch: int = 64
-    view: Augmentation = field(default_factory=NoAugmentation)
+    discriminator_augmentation: Augmentation = field(default_factory=NoAugmentation)
     ema: EMA | None = field(default_factory=EMA)
     selection: Selection = field(default_factory=Selection)
-    consistency: Term | None = None
+    consistency: LossTerm | None = None
     mix: Mix | None = None
 
     def __post_init__(self) -> None:
@@ -65,47 +69,57 @@ class JointStage:
             refuse_penalty_through_batch_norm(self.architecture, self.loss)
         if self.consistency is not None:
             stream = self.consistency.stream
-            require(stream not in GAMES_STREAMS, "consistency.stream", stream, "a name of its own, such as consistency")
+            require(
+                stream not in OBJECTIVE_STREAMS, "consistency.stream", stream, "a name of its own, such as consistency"
+            )
 
     @property
     def kind(self) -> str:
         return "joint"
 
-    def build(self, context: Context, inputs: Inputs) -> PlayersModule:
+    def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
         networks = {
-            name: context.fresh(name, partial(self._played, name, context.spec)) for name in self.objective.players
+            name: context.build_network(name, partial(self._played, name, context.spec))
+            for name in self.objective.players
         }
         players = {
             name: Player(network, self.optimizer[name], None if name == "discriminator" else self.ema)
             for name, network in networks.items()
         }
-        streams = {name: context.stream(name, inputs[name], self.batch) for name in GAMES_STREAMS}
-        objective = self.objective.start(
-            Table(self.loss, self.augmentation, self.view, self.batch, self.architecture.conditional, self.mix)
+        streams = {name: context.stream(name, inputs[name], self.batch) for name in OBJECTIVE_STREAMS}
+        objective = self.objective.build(
+            ObjectiveContext(
+                self.loss,
+                self.augmentation,
+                self.discriminator_augmentation,
+                self.batch,
+                self.architecture.conditional,
+                self.mix,
+            )
         )
         if self.consistency is not None:
-            stream, rows = self.consistency.stream, self.consistency.rows(self.batch)
+            stream, rows = self.consistency.stream, self.consistency.stream_batch_size(self.batch)
             streams[stream] = context.stream(stream, inputs["unlabelled"], rows)
-            objective = FurtherTerm(objective, self.consistency, self.batch)
+            objective = ObjectiveWithTerm(objective, self.consistency, self.batch)
         module = PlayersModule(players, objective, streams, context.plan(self.steps, self.batch))
-        return watch_classifier(module, self.selection, inputs)
+        return register_classifier_selection(module, self.selection, inputs)
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
         seed, device, dtype = module.plan.seed, module.device, module.weights_dtype
-        networks: dict[str, Any] = {name: module.result(name) for name in self.objective.players}
-        networks |= kept_classifiers(module, inputs)
+        networks: dict[str, Any] = {name: module.evaluation_network(name) for name in self.objective.players}
+        networks |= final_classifiers(module, inputs)
         if self.objective.two_heads:
             networks["classifier"] = networks["classifier"].classifier
             if module.snapshots is not None:
-                networks["snapshots"] = module.snapshots.parts(lambda network: network.classifier)
-        settle_generator(networks["generator"], seed, device, dtype)
+                networks["snapshots"] = module.snapshots.map_networks(lambda network: network.classifier)
+        recalibrate_generator(networks["generator"], seed, device, dtype)
         if "discriminator" in networks:
-            settle_discriminator(networks["discriminator"], inputs["unlabelled"].images, seed, device, dtype)
+            recalibrate_discriminator(networks["discriminator"], inputs["unlabelled"].images, seed, device, dtype)
         return networks
 
-    def blank(self, spec: DataSpec) -> dict[str, nn.Module]:
+    def skeleton(self, spec: DataSpec) -> dict[str, nn.Module]:
         networks = {name: self._network(name, spec).eval() for name in self.objective.players}
-        return networks | blank_classifiers(self.selection, lambda: self.classifier(spec).eval())
+        return networks | skeleton_classifiers(self.selection, lambda: self.classifier(spec).eval())
 
     def _played(self, player: str, spec: DataSpec) -> nn.Module:
         """The network that plays; a second head of C is dropped when the game is over."""

@@ -1,6 +1,6 @@
 """Stages that train D's feature maps on images alone, without a GAN: a denoising autoencoder, and SimCLR's contrast.
 
-Either begins with the first weights of the GAN's D, sees what the GAN would see, and keeps D alone, settled as a GAN's.
+Either begins with the first weights of the GAN's D, sees what the GAN would see, and keeps D alone, recalibrated as a GAN's.
 """
 
 from collections.abc import Hashable
@@ -20,11 +20,11 @@ from trigan.networks.gans.gan import Architecture, Discriminator
 from trigan.networks.pretext_heads import Autoencoder, Projector
 from trigan.training import distributed
 from trigan.training.optimizers import OptimizerFactory
-from trigan.training.players import Objective, Plan, Player, PlayersModule, Update
+from trigan.training.players import Objective, Player, PlayersModule, TrainingPlan, Update
 from trigan.training.range_checks import require
-from trigan.training.recalibration import settle_discriminator
-from trigan.training.stage import Context, Stage
-from trigan.training.step import Step
+from trigan.training.recalibration import recalibrate_discriminator
+from trigan.training.stage import Stage, StageContext
+from trigan.training.step import TrainingStep
 
 #: The one player: D with what stands behind it in training.
 PLAYER = "discriminator"
@@ -36,14 +36,14 @@ class PretextStage(Stage, Protocol):
     @property
     def steps(self) -> int: ...
 
-    def lasting(self, steps: int) -> Self:
+    def with_steps(self, steps: int) -> Self:
         """The same stage for another number of steps."""
         ...
 
 
 @component("pretext/denoising@1")
 @dataclass(frozen=True)
-class Denoising:
+class DenoisingObjective:
     """Objective: the clean image from one with Gaussian noise of standard deviation ``noise``, cut off at [-1, 1]."""
 
     noise: float
@@ -55,19 +55,19 @@ class Denoising:
     def phase(self, progress: float) -> Hashable:
         return None
 
-    def loss(self, step: Step) -> Tensor:
+    def loss(self, step: TrainingStep) -> Tensor:
         """The autoencoder's loss, shape ()."""
         real = step.batch("real")
         noise = real.draws.normal("corruption", *real.images.shape[1:]).to(real.images.dtype)
         noisy = torch.add(real.images, noise, alpha=self.noise).clamp_(-1.0, 1.0)
         loss = squared_error(step.network(PLAYER)(noisy), real.images)
-        step.note("train/reconstruction_loss", loss)
+        step.log("train/reconstruction_loss", loss)
         return loss
 
 
 @component("pretext/contrast@1")
 @dataclass(frozen=True)
-class Contrast:
+class ContrastiveObjective:
     """Objective: of all views in the batch, an image's two views are each other's nearest (NT-Xent)."""
 
     augmentation: Augmentation
@@ -80,17 +80,17 @@ class Contrast:
     def phase(self, progress: float) -> Hashable:
         return None
 
-    def loss(self, step: Step) -> Tensor:
+    def loss(self, step: TrainingStep) -> Tensor:
         """The contrastive loss, shape (): anchors are this rank's images, contrasted with those of all ranks."""
         real = step.batch("real")
         views = [self.augmentation(real.images, real.draws, name) for name in ("first view", "second view")]
         # In one pass, so that batch norm takes its statistics over both views of every image.
         projected = step.network(PLAYER)(torch.cat(views))
         projected = projected.float() if projected.dtype.itemsize == 2 else projected  # bfloat16 has too few digits
-        first, second = (distributed.gathered(part) for part in projected.chunk(2))
+        first, second = (distributed.all_gather(part) for part in projected.chunk(2))
         start = distributed.rank() * len(real.images)
         loss = nt_xent(first, second, self.temperature, start, start + len(real.images))
-        step.note("train/contrastive_loss", loss)
+        step.log("train/contrastive_loss", loss)
         return loss
 
 
@@ -117,19 +117,21 @@ class AutoencoderStage:
     def kind(self) -> str:
         return "autoencoder"
 
-    def lasting(self, steps: int) -> Self:
+    def with_steps(self, steps: int) -> Self:
         return replace(self, steps=steps)
 
-    def build(self, context: Context, inputs: Inputs) -> PlayersModule:
+    def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
         discriminator = _first_weights(context, self.architecture)
-        network = context.fresh("autoencoder", lambda: Autoencoder(discriminator, self.architecture, context.spec))
-        objective = Denoising(self.noise, self.batch)
+        network = context.build_network(
+            "autoencoder", lambda: Autoencoder(discriminator, self.architecture, context.spec)
+        )
+        objective = DenoisingObjective(self.noise, self.batch)
         return _module(network, self.optimizer, objective, context, inputs, context.plan(self.steps, self.batch))
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
         return _finish(module, inputs)
 
-    def blank(self, spec: DataSpec) -> dict[str, nn.Module]:
+    def skeleton(self, spec: DataSpec) -> dict[str, nn.Module]:
         return {PLAYER: self.architecture.discriminator(spec).eval()}
 
 
@@ -160,20 +162,20 @@ class SimCLRStage:
     def kind(self) -> str:
         return "simclr"
 
-    def lasting(self, steps: int) -> Self:
+    def with_steps(self, steps: int) -> Self:
         return replace(self, steps=steps)
 
-    def build(self, context: Context, inputs: Inputs) -> PlayersModule:
+    def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
         discriminator = _first_weights(context, self.architecture)
         sizes = self.hidden, self.projection
-        network = context.fresh("projector", lambda: Projector(discriminator, context.spec, *sizes))
-        objective = Contrast(self.augmentation, self.temperature, self.batch)
+        network = context.build_network("projector", lambda: Projector(discriminator, context.spec, *sizes))
+        objective = ContrastiveObjective(self.augmentation, self.temperature, self.batch)
         return _module(network, self.optimizer, objective, context, inputs, context.plan(self.steps, self.batch))
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
         return _finish(module, inputs)
 
-    def blank(self, spec: DataSpec) -> dict[str, nn.Module]:
+    def skeleton(self, spec: DataSpec) -> dict[str, nn.Module]:
         return {PLAYER: self.architecture.discriminator(spec).eval()}
 
 
@@ -182,24 +184,26 @@ def _check(steps: int, batch: int) -> None:
     require(batch >= 2, "batch", batch, "at least 2")
 
 
-def _first_weights(context: Context, architecture: Architecture) -> Discriminator:
+def _first_weights(context: StageContext, architecture: Architecture) -> Discriminator:
     """Those that the GAN's D begins with at the same seed; on the CPU, in single precision, until it has its player."""
-    return context.fresh(PLAYER, lambda: architecture.discriminator(context.spec)).to("cpu", torch.float32)
+    return context.build_network(PLAYER, lambda: architecture.discriminator(context.spec)).to("cpu", torch.float32)
 
 
 def _module(
     network: nn.Module,
     optimizer: OptimizerFactory,
     objective: Objective,
-    context: Context,
+    context: StageContext,
     inputs: Inputs,
-    plan: Plan,
+    plan: TrainingPlan,
 ) -> PlayersModule:
     streams = {"real": context.stream("real", inputs["real"], plan.batch)}
     return PlayersModule({PLAYER: Player(network, optimizer)}, objective, streams, plan)
 
 
 def _finish(module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
-    discriminator: Discriminator = module.result(PLAYER).discriminator
-    settle_discriminator(discriminator, inputs["real"].images, module.plan.seed, module.device, module.weights_dtype)
+    discriminator: Discriminator = module.evaluation_network(PLAYER).discriminator
+    recalibrate_discriminator(
+        discriminator, inputs["real"].images, module.plan.seed, module.device, module.weights_dtype
+    )
     return {PLAYER: discriminator}

@@ -1,0 +1,48 @@
+"""Whether a worker is alive: it holds a lock on a file of its own, which the system takes from it when it dies."""
+
+import os
+import platform
+import uuid
+from pathlib import Path
+from types import TracebackType
+
+from filelock import FileLock, Timeout
+
+from trigan.atomic import wrap_os_errors
+
+
+class WorkerLock:
+    """A context: inside it the worker is seen to be alive by all who see ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.name = f"{platform.node()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        self._lock = FileLock(self._path(self.name))
+
+    def __enter__(self) -> "WorkerLock":
+        with wrap_os_errors(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self._lock.release()
+        if kind is None:  # else its trials are still at work, in the list: the free lock tells that it is gone
+            self._path(self.name).unlink(missing_ok=True)
+
+    def alive(self, worker: str) -> bool | None:
+        """Whether a worker holds its lock; None where its file isn't here: it is on a machine that shares no disk."""
+        if not self._path(worker).exists():
+            return None
+        lock = FileLock(self._path(worker))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        lock.release()
+        return False
+
+    def _path(self, worker: str) -> Path:
+        return self._folder / f"{worker}.lock"

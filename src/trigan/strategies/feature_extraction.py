@@ -1,0 +1,65 @@
+"""Features of an image: chosen layers of a backbone, max-pooled to a small grid, flattened and standardised."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from trigan.data.inputs import image_batches
+from trigan.errors import ConfigError
+from trigan.networks.gans.gan import Discriminator
+
+
+class FeatureExtractor(nn.Module):
+    """Images (N, C, S, S) -> (N, F): each chosen layer's map, max-pooled to ``grid`` x ``grid`` where it is larger.
+
+    Without a discriminator the features are the pixels. ``layers`` empty: all of them.
+    Radford et al. 2015 (arXiv 1511.06434), section 5: all layers, a 4x4 grid.
+    """
+
+    def __init__(self, discriminator: Discriminator | None, layers: Sequence[str], grid: int) -> None:
+        super().__init__()
+        self.discriminator, self.layers, self.grid = discriminator, tuple(layers), grid
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.discriminator is None:
+            return images.flatten(1)
+        maps = self.discriminator.features(images)
+        unknown = [layer for layer in self.layers if layer not in maps]
+        if unknown:
+            raise ConfigError(f"strategy.layers: {unknown[0]!r} is no layer of D; choose from {', '.join(maps)}")
+        chosen = [maps[layer] for layer in self.layers] if self.layers else list(maps.values())
+        return torch.cat([self._pooled(feature) for feature in chosen], dim=1)
+
+    def _pooled(self, feature: Tensor) -> Tensor:
+        if feature.shape[-1] > self.grid:
+            feature = F.adaptive_max_pool2d(feature, self.grid)
+        return feature.flatten(1)
+
+
+class ProbedBackbone(nn.Module):
+    """Images -> logits: extractor, standardisation, head. ``mean`` and ``scale`` are (F,)."""
+
+    def __init__(self, extractor: FeatureExtractor, head: nn.Module, features: int) -> None:
+        super().__init__()
+        self.extractor, self.head = extractor, head
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
+        self.mean: Tensor
+        self.scale: Tensor
+
+    def embed(self, images: Tensor) -> Tensor:
+        """The standardised features, (N, F)."""
+        return (self.extractor(images).to(self.mean.dtype) - self.mean) / self.scale
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.embed(images))
+        return logits
+
+
+@torch.no_grad()
+def extract_features(extractor: FeatureExtractor, images: Tensor, device: torch.device) -> Tensor:
+    """Features of uint8 images, float32 (N, F), on the CPU."""
+    dtype = next((weight.dtype for weight in extractor.parameters()), torch.float32)
+    return torch.cat([extractor(batch).float().cpu() for batch in image_batches(images, device, dtype)])

@@ -1,0 +1,118 @@
+"""The comparison of two rows in one column: within trials, only at equal sight, and as far as n allows."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from trigan.records.record import DATA_KINDS
+from trigan.tables.cell import Cell
+from trigan.tables.statistics import evidence, not_worse, sign_flip_p, summarise, t_interval
+
+#: ``values`` .. ``headline`` by the number of trials; the others say why there is no comparison.
+Kind = Literal["values", "range", "exploratory", "headline", "itself", "different_data", "incomplete", "absent"]
+
+
+@dataclass(frozen=True)
+class PairedComparison:
+    """``row`` minus ``against`` in ``column``.
+
+    ``low`` and ``high`` are the smallest and largest difference for ``range``, and the ends of the 95 % paired t
+    interval for ``exploratory`` and ``headline``; the p values are there for ``headline`` alone, ``p_holm`` only in a
+    declared family, ``p_sign_flip`` only where all trials share a test set. ``reason`` says in words why there is no
+    comparison.
+    """
+
+    row: str
+    against: str
+    column: str
+    kind: Kind
+    differences: tuple[float, ...] = ()
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    p_sign_flip: float | None = None
+    p_holm: float | None = None
+    reason: str = ""
+
+
+#: What rows may use, in words.
+_DATA_NAMES = {
+    "L": "labelled images",
+    "U": "unlabelled images",
+    "V": "validation labels",
+    "X": "images of other data sets",
+}
+
+
+def data_difference(cell: Cell, against: Cell) -> str:
+    """How the data that ``cell`` uses differs from that of ``against``, in words; empty if L, U, V, X are equal."""
+    trials = sorted(set(cell.by_trial) & set(against.by_trial))
+    parts = []
+    for kind in DATA_KINDS:
+        counts = [[{r["result"]["data_used"][kind] for r in c.by_trial[t]} for c in (cell, against)] for t in trials]
+        unequal = [(max(own), max(other)) for own, other in counts if own != other]
+        if unequal:
+            own, other = (max(most) for most in zip(*unequal, strict=True))
+            verb = (
+                "also uses" if other == 0 else "uses no" if own == 0 else "uses more" if own > other else "uses fewer"
+            )
+            parts.append(f"{verb} {_DATA_NAMES[kind]}")
+    return "; ".join(parts)
+
+
+def paired_differences(cell: Cell, against: Cell) -> tuple[float, ...]:
+    """``cell`` minus ``against`` in each trial that both have, trials ascending."""
+    return tuple(cell.values[trial] - against.values[trial] for trial in cell.values if trial in against.values)
+
+
+def correction(cell: Cell, against: Cell) -> float | None:
+    """Nadeau and Bengio's n_test / n_train for two cells: None unless trials redraw the test set."""
+    ratios = [ratio for ratio in (cell.test_over_train, against.test_over_train) if ratio is not None]
+    return max(ratios) if ratios else None
+
+
+def compare_cells(row: str, against: str, column: str, cell: Cell, other: Cell) -> PairedComparison:
+    """Compare two cells, or say why not."""
+    if row == against:
+        return PairedComparison(row, against, column, "itself")
+    found = compare_cells_of_any_data(row, against, column, cell, other)
+    different = data_difference(cell, other) if found.differences else ""
+    if different:
+        return PairedComparison(row, against, column, "different_data", reason=f"not comparable; {different}")
+    return found
+
+
+def compare_cells_of_any_data(row: str, against: str, column: str, cell: Cell, other: Cell) -> PairedComparison:
+    """The difference of two cells whatever each of them sees: what the further sight or another method adds."""
+    if not cell.values or not other.values:
+        return PairedComparison(
+            row, against, column, "absent", reason="no run" if not cell.undefined else "not defined"
+        )
+    if cell.incomplete or other.incomplete:
+        why = "incomplete" if cell.incomplete else f"{against} is incomplete"
+        return PairedComparison(row, against, column, "incomplete", reason=why)
+    differences = paired_differences(cell, other)
+    summary, kind = summarise(differences), evidence(len(differences))
+    if kind == "values":
+        return PairedComparison(row, against, column, kind, differences, summary.mean)
+    if kind == "range":
+        return PairedComparison(row, against, column, kind, differences, summary.mean, summary.low, summary.high)
+    ratio = correction(cell, other)
+    interval = t_interval(differences, ratio)
+    if kind == "exploratory":
+        return PairedComparison(row, against, column, kind, differences, interval.mean, interval.low, interval.high)
+    # Trials that redraw the test set are not independent, and sign flips know no factor for that: by simulation
+    # a third of such p values would lie below 0.05 where nothing differs (benchmarks/calibration.py).
+    p_flip = sign_flip_p(differences) if ratio is None else None
+    return PairedComparison(
+        row, against, column, kind, differences, interval.mean, interval.low, interval.high, interval.p, p_flip
+    )
+
+
+def resolved_not_worse(cell: Cell, best: Cell, margin: float) -> bool:
+    """Whether ``cell`` earns the dagger against ``best``: comparable, five trials or more, and within the margin."""
+    outcome = compare_cells("row", "best", "", cell, best)
+    if outcome.kind not in ("exploratory", "headline"):
+        return False
+    sign = 1.0 if cell.metric.higher_is_better else -1.0
+    return not_worse([sign * value for value in outcome.differences], margin, correction(cell, best))

@@ -1,0 +1,95 @@
+"""GPUs are handed out among jobs that run side by side; no GPU is needed to see that."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trigan.config.compose import Composer
+from trigan.config.settings import Resources
+from trigan.errors import ConfigError
+from trigan.execution import local_engine
+from trigan.execution.gpus import VARIABLE, GpuSlots, visible_gpus
+from trigan.execution.job import Job
+from trigan.execution.launchers import ExecLauncher, ForkLauncher
+from trigan.execution.local_engine import LocalEngine
+
+
+def job(name: str, gpus: int = 1) -> Job:
+    return Job(name, (), resources=Resources(gpus, gpus > 0))
+
+
+def test_each_job_gets_the_least_used() -> None:
+    slots = GpuSlots(["4", "5", "7"])
+    assert slots.allocate(job("a")) == {VARIABLE: "4"}
+    assert slots.allocate(job("b", 2)) == {VARIABLE: "5,7"}
+    assert slots.allocate(job("on the CPU", 0)) == {}
+    assert slots.allocate(job("c")) == {VARIABLE: "4"}, "with more workers than GPUs, jobs share them evenly"
+    slots.release(job("b", 2))
+    assert slots.allocate(job("d", 2)) == {VARIABLE: "5,7"}
+    slots.release(job("a"))
+    slots.release(job("c"))
+    assert slots.allocate(job("e")) == {VARIABLE: "4"}
+
+
+def test_how_many_fit() -> None:
+    four = GpuSlots("0123")
+    assert four.workers([job("a"), job("b", 2)]) == 2
+    assert four.workers([job("a", 0)]) is None
+    assert GpuSlots(()).allocate(job("a")) == {}
+    with pytest.raises(ConfigError, match=r"^wide: trainer.devices=5, and 4 GPUs are visible$"):
+        four.check([job("a"), job("wide", 5)])
+
+
+@pytest.mark.parametrize(
+    ("said", "found"), [("2, 3", ("2", "3")), ("", ()), ("-1", ()), ("MIG-a,GPU-b", ("MIG-a", "GPU-b"))]
+)
+def test_only_what_is_visible_is_handed_out(said: str, found: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, said)
+    assert visible_gpus() == found
+
+
+@pytest.mark.parametrize("forks", [True, False])
+def test_jobs_see_their_gpus_alone(forks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "0,6")
+    monkeypatch.setattr(local_engine, "cores", lambda: 2)
+    monkeypatch.setattr("trigan.execution.pool.cores", lambda: 2)
+    made = ForkLauncher((), "fakes:job", ("fakes",)) if forks else ExecLauncher((sys.executable, "-m", "fakes"))
+    jobs = [Job(name, ("finish", str(tmp_path / name)), tmp_path / name, Resources(1, True)) for name in "abcd"]
+    with LocalEngine(2) as two:
+        two._launcher = made
+        assert all(one.ok for one in two.run(jobs, tmp_path / "logs"))
+    made.close()
+    seen = [(tmp_path / name / "record.json").read_text() for name in "abcd"]
+    assert seen[:2] == ["0", "6"]
+    assert set(seen) == {"0", "6"}
+
+
+def test_never_more_threads_than_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(local_engine, "cores", lambda: 8)
+
+    def note(self: local_engine.Pool, jobs: Sequence[Job], shown: Any) -> list[Any]:
+        asked.append(self.workers)
+        return []
+
+    monkeypatch.setattr(local_engine.Pool, "run", note)
+    with LocalEngine(None) as all_cores:
+        all_cores._launcher = ExecLauncher()
+        for needs in (Resources(), Resources(2), Resources(2, threads=2), Resources(16)):
+            all_cores.run([Job(str(n), (), resources=needs) for n in range(9)], tmp_path)
+    with LocalEngine(3) as three:
+        three._launcher = ExecLauncher()
+        three.run([Job(str(n), (), resources=Resources(4)) for n in range(9)], tmp_path)
+    assert asked == [8, 4, 2, 1, 2]
+
+
+def test_a_runs_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Composer().compose(["trainer=ddp_cpu", "runtime.threads=3"]).resources == Resources(2, False, 3)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(ConfigError, match="torch sees no GPU here; take trainer=cpu"):
+        Composer().compose(["trainer=gpu"])
+    elsewhere = Composer(check_devices=False).compose(["trainer=ddp", "trainer.devices=4"])
+    assert elsewhere.resources == Resources(4, True, 1)

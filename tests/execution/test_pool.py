@@ -1,0 +1,194 @@
+"""The pool: jobs that raise, exit, hang or are killed end alone; Ctrl-C ends all; forks and new interpreters alike."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from trigan.errors import TriganError
+from trigan.execution.job import Job, JobResult, log_name
+from trigan.execution.job_progress import BarProgress, JobCount, LineProgress, duration
+from trigan.execution.launchers import ExecLauncher, ForkLauncher, Launcher
+from trigan.execution.pool import Interrupted, Pool, cores
+
+
+def forked() -> Launcher:
+    return ForkLauncher(words=(), entry="fakes:job", preload=("fakes",))
+
+
+def executed() -> Launcher:
+    return ExecLauncher((sys.executable, "-m", "fakes"))
+
+
+@pytest.fixture(params=[forked, executed], ids=["fork", "exec"])
+def launcher(request: pytest.FixtureRequest) -> Iterator[Launcher]:
+    made = request.param()
+    yield made
+    made.close()
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited too long"
+        time.sleep(0.02)
+
+
+def test_no_job_ends_another(launcher: Launcher, tmp_path: Path) -> None:
+    jobs = [
+        Job("fine", ("ok", "hello")),
+        Job("raises", ("raise",)),
+        Job("exits", ("exit", "3")),
+        Job("killed", ("kill",)),
+        Job("hangs", ("hang", str(tmp_path / "hang"))),
+        Job("deaf", ("deaf", str(tmp_path / "deaf"))),
+        Job("last", ("ok", "a", "b")),
+    ]
+    said = io.StringIO()
+    shown = LineProgress(JobCount(len(jobs), 2), said)
+    ended = Pool(launcher, 2, tmp_path / "logs", timeout=2, grace=0.5).run(jobs, shown)
+    shown.close()
+    codes = {one.job.name: one.code for one in ended}
+    assert codes == {"fine": 0, "raises": 1, "exits": 3, "killed": -9, "hangs": 124, "deaf": 124, "last": 0}
+    assert (tmp_path / "logs" / "fine.log").read_text() == "said hello group True\n"
+    assert (tmp_path / "logs" / "last.log").read_text() == "said a b group True\n"
+    reasons = {one.job.name: one.reason for one in ended if not one.ok}
+    assert reasons["raises"] == "exit 1: RuntimeError: boom"
+    assert reasons["killed"] == "killed by SIGKILL"
+    assert reasons["hangs"] == "timed out"
+    assert not any(alive(int((tmp_path / name).read_text())) for name in ("hang", "deaf"))
+    assert "2/7 done, 5 failed in" in said.getvalue()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_children_first(launcher: Launcher, tmp_path: Path, number: int) -> None:
+    jobs = [Job("a", ("hang", str(tmp_path / "a"))), Job("b", ("deaf", str(tmp_path / "b"))), Job("c", ("ok",))]
+
+    def interrupt() -> None:
+        wait_for(lambda: (tmp_path / "a").exists() and (cores() == 1 or (tmp_path / "b").exists()))
+        os.kill(os.getpid(), number)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(Interrupted, match="stopped with 0 of 3 done; the same command goes on from there") as caught:
+        Pool(launcher, 2, tmp_path / "logs", grace=1).run(jobs, LineProgress(JobCount(3, 2), io.StringIO()))
+    assert caught.value.exit_code == 128 + number
+    for name in ("a", "b"):
+        if (tmp_path / name).exists():
+            pid = int((tmp_path / name).read_text())
+            wait_for(lambda pid=pid: not alive(pid))  # type: ignore[misc]
+
+
+def test_jobs_end_with_a_pool_that_is_killed(tmp_path: Path) -> None:
+    code = (
+        "import io, sys; from pathlib import Path\n"
+        "from trigan.execution.launchers import *; from trigan.execution.pool import *\n"
+        "from trigan.execution.job_progress import *\n"
+        "fork = ForkLauncher((), 'fakes:job', ('fakes',))\n"
+        f"job = Job('a', ('hang', {str(tmp_path / 'pid')!r}))\n"
+        f"Pool(fork, 1, Path({str(tmp_path)!r})).run([job], LineProgress(JobCount(1, 1)))\n"
+    )
+    pool = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
+    wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != "")
+    pool.kill()
+    pool.wait()
+    wait_for(lambda: not alive(int((tmp_path / "pid").read_text())))
+
+
+def test_the_server_says_how_many_threads_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = ForkLauncher((), "fakes:job", ("fakes",))
+    assert alone.threads() == 1
+    alone.close()
+    (tmp_path / "threaded.py").write_text(
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ['PYTHONPATH']}")
+    accompanied = ForkLauncher((), "fakes:job", ("threaded",))
+    assert accompanied.threads() == 2
+    accompanied.close()
+    broken = ForkLauncher((), "fakes:job", ("no_such_module",))
+    with pytest.raises(TriganError, match="could not start"):
+        broken.threads()
+    broken.close()
+
+
+def test_a_server_that_dies_is_an_error(tmp_path: Path) -> None:
+    fork = ForkLauncher((), "fakes:job", ("fakes",))
+    fork.threads()
+    fork.start(Job("a", ("hang", str(tmp_path / "pid"))), tmp_path / "a.log")
+    wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != "")
+    fork._server.kill()
+    fork._server.wait()
+    with pytest.raises(TriganError, match="the server process of the pool ended"):
+        fork.ended()
+    fork.close()
+    wait_for(lambda: not alive(int((tmp_path / "pid").read_text())))
+
+
+def test_never_more_workers_than_cores(launcher: Launcher, tmp_path: Path) -> None:
+    running, most = 0, 0
+
+    class Watch:
+        def started(self, job: Job) -> None:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+
+        def ended(self, ended: JobResult) -> None:
+            nonlocal running
+            running -= 1
+
+        def close(self) -> None: ...
+
+    Pool(launcher, 999, tmp_path).run([Job(str(i), ("ok",)) for i in range(cores() + 2)], Watch())
+    assert most == cores()
+
+
+def test_each_job_has_a_log_of_its_own(tmp_path: Path) -> None:
+    assert log_name("a, b, trial 0") == "a, b, trial 0.log"
+    names = ["a_b", "a/b", "a/" * 150, "a_" * 150, "\u00e9" * 200, "x" * 300, "x" * 301]
+    logs = [log_name(name) for name in names]
+    assert len(set(logs)) == len(names)
+    for log in logs:
+        (tmp_path / log).touch()
+    assert len(list(tmp_path.iterdir())) == len(names)
+
+
+def test_the_bar_shows_names_as_they_are() -> None:
+    said = io.StringIO()
+    console = Console(file=said, force_terminal=True, width=200, color_system=None)
+    bar, job = BarProgress(JobCount(2, 1), console), Job("layers=[conv1] [/b]", ())
+    bar.started(job)
+    bar._bar.refresh()
+    assert "running layers=[conv1] [/b]" in said.getvalue()
+    bar.ended(JobResult(job, 1, 1.0, Path("none.log")))
+    bar._bar.refresh()
+    bar.close()
+    assert "1 failed" in said.getvalue()
+
+
+def test_time_left(tmp_path: Path) -> None:
+    count = JobCount(10, workers=2)
+    assert count.left() == ""
+    for index in range(4):
+        count.running += 1
+        count.end(JobResult(Job(str(index), ()), 0, 30.0, tmp_path))
+    assert count.left() == "about 1 min 30 s left"  # six jobs of 30 s, two at a time
+    count.running = 2  # under way: half done on average
+    assert count.left() == "about 1 min 15 s left"
+    assert (duration(3599), duration(7500)) == ("59 min 59 s", "2 h 5 min")

@@ -1,0 +1,70 @@
+"""A table's numbers from record files alone: JSON, arithmetic and scipy's t, and nothing of trigan."""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+from scipy import stats
+
+
+def scores(folder: Path) -> dict[str, dict[int, dict]]:
+    """The records under a folder by row and trial."""
+    found: dict[str, dict[int, dict]] = {}
+    for path in folder.glob("runs/*/record.json"):
+        record = json.loads(path.read_text())
+        found.setdefault(record["tags"]["row"], {})[record["tags"]["trial"]] = record
+    return found
+
+
+def mean_sd(values: list[float]) -> tuple[float, float]:
+    mean = math.fsum(values) / len(values)
+    return mean, math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def paired(row: dict[int, dict], other: dict[int, dict]) -> tuple[float, float, float, float]:
+    """Mean difference in points, the ends of its 95 % interval, and p; wider where trials redraw the test set."""
+    differences = [
+        100 * (row[t]["result"]["test"]["accuracy"] - other[t]["result"]["test"]["accuracy"]) for t in sorted(row)
+    ]
+    split, n = row[0]["result"]["split"], len(differences)
+    extra = split["n_test"] / split["n_train"] if split["test_redrawn"] else 0.0
+    mean, sd = mean_sd(differences)
+    error = sd * math.sqrt(1 / n + extra)
+    half = stats.t.ppf(0.975, n - 1) * error
+    return mean, mean - half, mean + half, 2 * stats.t.sf(abs(mean) / error, n - 1)
+
+
+def holm(p: dict[str, float]) -> dict[str, float]:
+    adjusted, least = {}, 0.0
+    for rank, name in enumerate(sorted(p, key=lambda name: p[name])):
+        least = max(least, min(1.0, (len(p) - rank) * p[name]))
+        adjusted[name] = least
+    return adjusted
+
+
+def recompute(folder: Path, reference: str, family: list[str], baselines: list[str]) -> list[str]:
+    """Each row's cell and difference, and each primary comparison, as a table prints them."""
+    found, lines = scores(folder), []
+    means = {
+        row: mean_sd([100 * r["result"]["test"]["accuracy"] for r in trials.values()]) for row, trials in found.items()
+    }
+    for row, (mean, sd) in means.items():
+        difference, low, high, p = paired(found[row], found[reference]) if row != reference else (0.0,) * 4
+        text = f"{difference:+.1f} [{low:+.1f}, {high:+.1f}]" + (f" p {_p(p)}" if len(found[row]) >= 10 else "")
+        lines.append(f"{row} | {mean:.1f} ± {sd:.1f} | {text if row != reference else 'reference'}")
+    strongest = max(baselines, key=lambda row: means[row][0])
+    tests = {row: paired(found[row], found[strongest]) for row in family}
+    adjusted = holm({row: test[3] for row, test in tests.items()})
+    for row, (difference, low, high, p) in tests.items():
+        cells = f"{row} | {strongest} | {difference:+.1f} [{low:+.1f}, {high:+.1f}] | {len(found[row])}"
+        lines.append(f"{cells} | {_p(p)} | {_p(adjusted[row])}" if len(found[row]) >= 10 else cells)
+    return lines
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+if __name__ == "__main__":
+    print("\n".join(recompute(Path(sys.argv[1]), sys.argv[2], sys.argv[3].split(";"), sys.argv[4].split(";"))))

@@ -1,0 +1,118 @@
+"""Records: same bytes, whole files, one-line errors, fast to read."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trigan import atomic
+from trigan.errors import ArtifactError
+from trigan.records.record import Record, canonical_result_bytes, find_records, read_record, write_record
+
+Make = Callable[..., Record]
+
+
+def test_a_record_comes_back_and_its_bytes_are_canonical(tmp_path: Path, record: Make) -> None:
+    path, made = tmp_path / "runs" / "ab" / "record.json", record(0.1 + 0.2)
+    write_record(path, made)
+    assert read_record(path) == made
+    first = path.read_bytes()
+    write_record(path, dict(reversed(made.items())))
+    assert path.read_bytes() == first
+    assert first.endswith(b"}\n")
+    assert b"0.30000000000000004" in first
+
+
+def test_result_bytes_leave_provenance_out(record: Make) -> None:
+    one, other = record(0.5), record(0.5)
+    other["provenance"]["seconds"] = 99.0
+    assert canonical_result_bytes(one) == canonical_result_bytes(other)
+    assert canonical_result_bytes(one) != canonical_result_bytes(record(0.6))
+    assert canonical_result_bytes(one).startswith(b'{"cost":{"flops":')
+
+
+def _without(path: str) -> Callable[[dict], None]:
+    def spoil(record: dict) -> None:
+        *parents, last = path.split(".")
+        for part in parents:
+            record = record[part]
+        del record[last]
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (_without("result.test.accuracy"), "result.test.accuracy is missing"),
+        (_without("tags"), "tags is missing"),
+        (lambda r: r.update(schema_version=2), "schema_version is 2, this trigan reads 1"),
+        (lambda r: r["result"].update(status="crashed"), "result.status is 'crashed', should be finished or diverged"),
+        (lambda r: r["result"]["data_used"].update(U=1.5), "result.data_used.U is float, should be int"),
+        (lambda r: r["tags"].update(trial=True), "tags.trial is bool, should be int"),
+        (lambda r: r["tags"].update(study=3), "tags.study is int, should be str or null"),
+    ],
+)
+def test_a_faulty_record_is_neither_read_nor_written(
+    tmp_path: Path, record: Make, spoil: Callable[[dict], None], words: str
+) -> None:
+    made = dict(record(0.5))
+    spoil(made)
+    path = tmp_path / "record.json"
+    path.write_text(json.dumps(made))
+    with pytest.raises(ArtifactError, match=words) as caught:
+        read_record(path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ArtifactError, match=words):
+        write_record(tmp_path / "new.json", made)
+    assert not (tmp_path / "new.json").exists()
+
+
+def test_damaged_and_missing_files_get_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    with pytest.raises(ArtifactError, match="No such file"):
+        read_record(path)
+    path.write_text('{"schema_version": 1, "run"')
+    with pytest.raises(ArtifactError, match="is not JSON"):
+        read_record(path)
+
+
+def test_nan_is_refused_and_leaves_the_old_record(tmp_path: Path, record: Make) -> None:
+    path = tmp_path / "record.json"
+    write_record(path, record(0.5))
+    before = path.read_bytes()
+    with pytest.raises(ArtifactError, match="cannot write"):
+        write_record(path, record(float("nan")))
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, record: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(atomic.os, "fsync", full)
+    with pytest.raises(ArtifactError, match="No space left on device"):
+        write_record(tmp_path / "record.json", record(0.5))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_runs_are_found_and_a_thousand_load_fast(tmp_path: Path, record: Make) -> None:
+    made = record(0.5)
+    text = json.dumps(made)
+    for index in range(1000):
+        folder = tmp_path / "runs" / f"{index:04d}"
+        folder.mkdir(parents=True)
+        (folder / "record.json").write_text(text)
+    (tmp_path / "runs" / "0000" / "record.json").write_text(json.dumps({**made, "run": "first"}))
+    (tmp_path / "runs" / "unfinished").mkdir()
+    for place in ("debug/x", "runs/debug"):  # the second: a debug run that was told to write here
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "record.json").write_text(json.dumps({**made, "config": {"debug": {"max_steps": 2}}}))
+    start = time.perf_counter()
+    found, left_out = find_records(tmp_path)
+    assert time.perf_counter() - start < 1.0
+    assert (len(found), left_out) == (1000, 1)
+    assert found[0]["run"] == "first"

@@ -1,0 +1,341 @@
+"""The report: a pure function of records and files that leaves nothing out in silence."""
+
+import itertools
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from report_fixture import COLUMNS, NAMES, ROWS, small_study
+from test_html import Outline
+
+from trigan.errors import ArtifactError
+from trigan.evaluation.calibration import reliability
+from trigan.records.record import Record
+from trigan.reports import (
+    class_section,
+    cost_section,
+    feature_map_section,
+    reliability_section,
+    runs_section,
+    sample_section,
+    score_section,
+    training_section,
+)
+from trigan.reports.chart import Axis, images_axis, linear_axis, number
+from trigan.reports.report_data import ReportData, median_run, read_features, read_metrics, read_predictions
+from trigan.reports.report_page import render_report
+from trigan.tables.cell import Cell
+from trigan.tables.statistics import t_interval
+from trigan.tables.table import build_table
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> ReportData:
+    return small_study(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def page(material: ReportData) -> str:
+    return render_report(material)
+
+
+def cell(material: ReportData, row: str, column: str = COLUMNS[0]) -> Cell:
+    return material.table.cells[row, column]
+
+
+def test_the_page_is_sound_and_can_be_read_without_seeing_it(page: str) -> None:
+    outline = Outline(page)
+    assert not outline.crossed
+    assert not outline.open
+    levels = [int(tag[1]) for tag, _ in outline.tags if re.fullmatch("h[1-6]", tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+    for tag, attributes in outline.tags:
+        if tag == "img":
+            assert attributes["alt"]
+        if tag == "svg":
+            assert attributes.get("aria-label") or attributes.get("aria-hidden") == "true"
+    ids = Counter(attributes["id"] for _, attributes in outline.tags if "id" in attributes)
+    assert set(ids.values()) == {1}
+    aims = [str(a["href"]) for tag, a in outline.tags if tag == "a"]
+    assert aims[0] == "#main"
+    assert {aim[1:] for aim in aims} <= set(ids)
+
+
+def test_the_page_fetches_nothing_and_takes_no_name_for_markup(page: str) -> None:
+    assert not re.search(r"""(?:src|href)=["'](?!#|data:)|url\(|@import|<link|https?:""", page)
+    assert "<b>short" not in page
+    assert "&lt;b&gt;short&lt;/b&gt; &amp; co" in page
+    assert "A &lt;small&gt; study" in page
+    assert "nothing is shown &amp; nothing is hidden" in page
+
+
+def test_the_same_records_give_the_same_bytes(material: ReportData, page: str) -> None:
+    assert render_report(material) == page
+
+
+def test_an_unfinished_study_says_so_on_top(page: str) -> None:
+    top = page.partition("<nav")[0]
+    assert "This study is not finished" in top
+    assert "&lt;b&gt;short&lt;/b&gt; &amp; co on 5 labels: trials 2, 3 and 4" in top
+
+
+def test_a_finished_study_has_no_warning(tmp_path: Path) -> None:
+    whole = small_study(tmp_path, trials=2)
+    assert not runs_section.missing(whole)
+    assert "not finished" not in render_report(whole)
+
+
+def test_each_number_leads_to_its_runs(material: ReportData, page: str) -> None:
+    record = cell(material, "joint", COLUMNS[1]).records[3]
+    part = page.partition(f'<div id="{runs_section.anchor(1, 1)}">')[2].partition("</details>")[0]
+    assert f'href="#{runs_section.anchor(1, 1)}"' in page
+    for digest in (record["run"], runs_section.config_digest(record), "13" * 32, "3a" * 32, "f" * 64):
+        assert f"<code>{digest}</code>" in part
+    assert "trigan run regime.labels_per_class=20" in part
+    assert "1, seed 1: " in part
+    assert part.count("diverged") == 1
+
+
+def test_the_config_digest_is_of_what_is_computed(material: ReportData) -> None:
+    record = cell(material, "bare").records[0]
+    moved = {**record, "config": {**record["config"], "paths": {"outputs": "elsewhere"}}}
+    other = {**record, "config": {**record["config"], "trial": 9}}
+    assert runs_section.config_digest(moved) == runs_section.config_digest(record)  # type: ignore[arg-type]
+    assert runs_section.config_digest(other) != runs_section.config_digest(record)  # type: ignore[arg-type]
+
+
+def test_failures_are_listed(material: ReportData) -> None:
+    body = runs_section.failures(material).body
+    diverged = [r["run"] for c in COLUMNS for r in cell(material, "joint", c).records if r["tags"]["trial"] == 1]
+    assert all(f"trial 1: run {run}" in body for run in diverged)
+    assert body.count("trials 2, 3 and 4") == 2
+    assert "no predictions.npz" not in body
+
+
+def test_a_run_without_files_is_named_and_not_drawn(material: ReportData) -> None:
+    bare = ReportData(material.heading, material.table, {})
+    assert cell(material, "bare").records[0]["run"] in runs_section.failures(bare).body
+    assert "No probabilities, or the file is not here: bare; joint" in reliability_section.reliability(bare).body
+    assert "No loss was logged, or the file is not here: bare; joint" in training_section.curves(bare).body
+    assert "No run has sample grids" in sample_section.section(bare).body
+    assert "No predictions are here" in feature_map_section.section(bare).body
+    assert "<svg" in score_section.section(bare).body
+
+
+def test_the_median_trial_stands_for_a_cell(material: ReportData) -> None:
+    values = cell(material, "bare").values
+    chosen = median_run(cell(material, "bare"))["tags"]["trial"]
+    assert values[chosen] == np.median(list(values.values()))
+    short = cell(material, ROWS[2])
+    assert median_run(short)["tags"]["trial"] == min(short.values, key=lambda trial: short.values[trial])
+
+
+def test_intervals_are_those_that_n_allows(material: ReportData, tmp_path: Path) -> None:
+    bare = cell(material, "bare")
+    found = t_interval(list(bare.values.values()))
+    assert score_section.interval(bare) == (found.low, found.high)
+    assert score_section.interval(cell(material, ROWS[2])) is None
+    three = cell(small_study(tmp_path, trials=3), "bare")
+    assert score_section.interval(three) == (min(three.values.values()), max(three.values.values()))
+    assert "is no interval" in score_section.explain_marks([three])
+    assert "95 % t interval" in score_section.explain_marks([bare])
+
+
+def test_scores_are_drawn_over_labels_where_columns_differ_in_them(material: ReportData, tmp_path: Path) -> None:
+    body = score_section.section(material).body
+    assert "against the number of labels" in body
+    for row in ROWS[:2]:
+        for budget in (10, 40):
+            for trial in range(5):
+                assert f"<title>{row}, {budget} labels, trial {trial}: " in body
+    one = score_section.section(small_study(tmp_path, COLUMNS[:1])).body
+    assert "against the number of labels" not in one
+    assert all(f"<title>joint, trial {trial}: " in one for trial in range(5))
+    assert "a cross is one of which a run diverged; hollow dots are of a row that lacks trials" in one
+
+
+def test_gains_are_differences_within_trials(material: ReportData) -> None:
+    found = class_section.recall_gains(cell(material, "joint"), cell(material, "bare"))
+    assert found[0] == pytest.approx([0.0] * 5)
+    assert found[1] == pytest.approx([-20.0] * 5)
+    body = class_section.gains(material)
+    assert body is not None
+    assert "zero +0.0, one -20.0" in body.body
+
+
+def test_a_class_without_images_has_no_gain(material: ReportData) -> None:
+    bare = cell(material, "bare")
+    record = {**bare.records[0], "result": {**bare.records[0]["result"], "test": {**bare.records[0]["result"]["test"]}}}
+    record["result"]["test"]["recall"] = [None, 0.5]  # type: ignore[index]
+    lame = Cell((record,), (0,), bare.metric)  # type: ignore[arg-type]
+    assert list(class_section.recall_gains(lame, bare)) == [1]
+
+
+def test_confusion_is_the_mean_share_over_runs(material: ReportData) -> None:
+    share = class_section.confusion_shares(cell(material, "bare"))
+    assert share.sum(axis=1) == pytest.approx([1.0, 1.0])
+    assert share[0, 0] == pytest.approx(np.mean([0.8, 0.9, 1.0, 0.8, 0.9]))
+    assert (
+        "Most often confused: zero as one (12\u00a0%), one as zero (10\u00a0%)"
+        in class_section.confusion(material).body
+    )
+
+
+def test_test_error_while_training_is_drawn_where_there_are_snapshots(tmp_path: Path) -> None:
+    material = small_study(tmp_path)
+    assert training_section.errors(material) is None
+    for record in cell(material, "joint").records:
+        final = record["result"]["test"]["accuracy"]
+        record["result"]["curve"] = [
+            {"images": 640, "accuracy": 0.25, "weights": "a"},
+            {"images": 6400, "accuracy": final, "weights": "b"},
+        ]
+    material = ReportData(material.heading, build_table(places(material), material.table.spec), material.folders)
+    section = training_section.errors(material)
+    assert section is not None
+    last = 100 - 100 * np.mean([record["result"]["test"]["accuracy"] for record in cell(material, "joint").records])
+    assert f"joint from 75 after 640 images to {last:.2g} after 6400" in section.body
+    assert section.body.count("<svg") == 2, "a chart and its key's line"
+    assert "Test error while training" in render_report(material)
+
+
+def places(material: ReportData) -> dict[tuple[str, str], list[Record]]:
+    return {place: list(cell.records) for place, cell in material.table.cells.items() if cell.records}
+
+
+@pytest.mark.parametrize(("names", "slanted"), [(["cat", "dog"], False), (["airplane", "automobile"], True)])
+def test_names_under_a_matrix_are_as_long_as_those_beside_it(names: list[str], slanted: bool) -> None:
+    drawn = class_section._numbers(np.eye(2), names, "a matrix")
+    assert [drawn.count(f">{name}</text>") for name in names] == [2, 2]
+    assert ("rotate(-45" in drawn) == slanted
+
+
+def test_many_classes_become_a_picture_of_pixels(material: ReportData) -> None:
+    many = {"confusion": np.eye(30, dtype=int).tolist(), "recall": [1.0] * 30}
+    bare = cell(material, "bare")
+    records = []
+    for record in bare.records[:1]:
+        result = {**record["result"], "test": {**record["result"]["test"], **many}, "data": {}}
+        records.append({**record, "result": result})
+    lame = Cell(tuple(records), (0,), bare.metric)  # type: ignore[arg-type]
+    drawn = class_section._matrix("row", lame)
+    assert "<img" in drawn
+    assert "nothing" in drawn
+
+
+def test_bins_are_those_of_the_evaluation() -> None:
+    random = np.random.default_rng(0)
+    values, labels = random.normal(size=(200, 4)) * 2, random.integers(0, 4, 200)
+    expected = reliability(torch.softmax(torch.from_numpy(values), dim=1), torch.from_numpy(labels))
+    found = reliability_section.bins(values, labels)
+    full = [i for i, count in enumerate(expected.counts) if count]
+    assert [one.count for one in found] == [expected.counts[i] for i in full]
+    assert [one.confidence for one in found] == pytest.approx([expected.confidence[i] for i in full])
+    assert [one.accuracy for one in found] == pytest.approx([expected.accuracy[i] for i in full])
+
+
+def test_outputs_that_are_not_finite_are_cut_off() -> None:
+    found = reliability_section.log_probabilities(np.array([[0.0, -np.inf], [1.0, 1.0]]))
+    assert found == pytest.approx(np.array([[0.0, -30.0], [-np.log(2)] * 2]))
+
+
+def test_the_map_is_of_outputs_where_no_features_were_kept_and_says_so(material: ReportData) -> None:
+    body = feature_map_section.section(material).body
+    assert "by the outputs of bare" in body
+    assert "by the features of" not in body
+    assert "Symbols: 0 zero, 1 one." in body
+
+
+def test_the_map_is_of_features_where_they_were_kept(tmp_path: Path) -> None:
+    kept = small_study(tmp_path, trials=1)
+    folder = kept.folders[cell(kept, "bare").records[0]["run"]]
+    labels = read_predictions(folder / "predictions.npz")[1]
+    index = np.arange(0, len(labels), 2)
+    spread = np.random.default_rng(0).normal(0, 0.01, (len(index), 3)) + labels[index, None]
+    np.savez(folder / "features.npz", features=spread, index=index)
+    body = feature_map_section.section(kept).body
+    assert f"Map of {len(index)} test images by the features of bare" in body
+    assert read_features(folder / "features.npz", len(labels))[0].shape == (len(index), 3)
+    np.savez(folder / "features.npz", features=spread, index=index + len(labels))
+    with pytest.raises(ArtifactError, match=r"features\.npz: features .* do not belong to"):
+        feature_map_section.section(kept)
+
+
+def test_places_on_the_map_fill_it() -> None:
+    places = feature_map_section.embedding(np.random.default_rng(0).normal(size=(30, 4)))
+    assert (places.min(), places.max()) == (0, 1)
+
+
+def test_curves_are_thinned_and_mark_what_is_not_finite(material: ReportData) -> None:
+    body = training_section.curves(material).body
+    assert "generator: 1 values not finite" in body
+    assert "One run a row" in body
+    longest = max(len(path.split("L")) for path in re.findall(r' d="(M[^"]*)"', body))
+    assert longest == training_section.MAX_POINTS
+
+
+def test_sheets_are_shown_once_and_only_as_far_as_there_is_room(
+    material: ReportData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = sample_section.section(material).body
+    # every run has the same pictures, and each column shows them once
+    assert body.count("data:image/jpeg") == body.count("data:image/png") == 2
+    assert "joint, trial" in body
+    monkeypatch.setattr(sample_section, "MAX_BYTES", 10)
+    full = sample_section.section(material).body
+    assert "<img" not in full
+    assert "Left out, so that the page stays small" in full
+
+
+def test_cost_has_a_place_for_nothing(material: ReportData) -> None:
+    body = cost_section.section(material).body
+    assert "for 0 FLOP" in body
+    assert "for 10 GFLOP" in body
+
+
+def test_numbers_beside_points_do_not_hide_each_other() -> None:
+    places = [(100.0, 100.0), (104.0, 100.0), (100.0, 104.0), (300.0, 50.0)]
+    found = cost_section._beside(places)
+    boxes = [(x, y - 9, x + 7, y) for x, y in found]
+    assert not any(cost_section._overlap(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+
+
+@pytest.mark.parametrize("values", [[0.0], [0.5, 0.5], [90.1, 97.4], [-3e-7, 2e-7], [1.0, 1e6]])
+def test_axes_hold_their_values_between_round_ticks(values: list[float]) -> None:
+    axis = linear_axis(values, "x")
+    assert axis.low < min(values) <= max(values) < axis.high
+    assert 2 <= len(axis.ticks) <= 8
+    assert all(axis.low <= value <= axis.high for value, _ in axis.ticks)
+    assert len({text for _, text in axis.ticks}) == len(axis.ticks)
+
+
+def test_axes_of_images_and_of_logarithms() -> None:
+    assert [text for _, text in images_axis(64_000, "images").ticks] == ["0", "20k", "40k", "60k"]
+    assert Axis(1, 100, (), "x", log=True).share(10) == pytest.approx(0.5)
+    assert (number(-0.01), number(3.0), number(2.55)) == ("0", "3", "2.5")
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"stage": "a"}\n{"st')
+    with pytest.raises(ArtifactError, match=r"metrics\.jsonl: cannot be read .*--force"):
+        read_metrics(tmp_path / "metrics.jsonl")
+    (tmp_path / "predictions.npz").write_bytes(b"PK\x03\x04 no")
+    with pytest.raises(ArtifactError, match=r"predictions\.npz: cannot be read .*--force"):
+        read_predictions(tmp_path / "predictions.npz")
+    np.savez(tmp_path / "odd.npz", scores=np.zeros((3, 2)), labels=np.zeros(2))
+    with pytest.raises(ArtifactError, match="do not belong together"):
+        read_predictions(tmp_path / "odd.npz")
+    (tmp_path / "samples-a.png").write_bytes(b"no picture")
+    with pytest.raises(ArtifactError, match=r"samples-a\.png: cannot be read"):
+        sample_section.encode_image(tmp_path / "samples-a.png")
+
+
+def test_names_of_classes(material: ReportData) -> None:
+    from trigan.reports.report_data import class_names
+
+    assert class_names(cell(material, "bare").records[0]) == NAMES

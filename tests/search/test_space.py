@@ -1,0 +1,131 @@
+"""Search spaces: each fits the config, is no group of `trigan run`, and says in one line what is wrong with it."""
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+from few_steps import composer
+from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+
+from trigan.commands.wandb_sweep import agent_command, parameter_name, sweep_parameter
+from trigan.errors import ConfigError
+from trigan.search.space import Dimension, SearchSpace, check_defaults, find_space, list_spaces, read_space
+
+SPACES = sorted(list_spaces())
+
+
+def ends(one: Dimension) -> tuple[Any, ...]:
+    return one.values if one.kind != "choice" else (one.values[0], one.values[-1])
+
+
+def at(space: SearchSpace, end: int) -> dict[str, Any]:
+    """The point of all first, or of all last, ends."""
+    return {one.key: ends(one)[end] for one in space.dimensions}
+
+
+def test_every_strategy_has_a_space() -> None:
+    assert set(composer().groups["strategy"]) <= set(SPACES)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_a_space_fits_the_config(name: str) -> None:
+    """Its defaults are the config's, its distributions contain them, and its ends compose."""
+    space = find_space(name)
+    plain = composer().compose(space.strategy)
+    check_defaults(space, plain.config, plain.choices)
+    assert all(one.contains(one.default) for one in space.dimensions)
+    default = composer().compose([*space.strategy, *space.overrides(space.default_point)])
+    assert default.run_hash("f") == plain.run_hash("f"), "the first trial is not the default"
+    low, high = (composer().compose([*space.strategy, *space.overrides(at(space, end))]) for end in (0, -1))
+    assert not low.unused, "a setting has no effect"
+    assert len({low.run_hash("f"), high.run_hash("f"), plain.run_hash("f")}) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SPACES)
+def test_corners_and_choices_compose(name: str) -> None:
+    space = find_space(name)
+    for one in space.dimensions:
+        for value in one.values:
+            composer().compose([*space.strategy, *space.overrides({**space.default_point, one.key: value})])
+    for values in itertools.product(*map(ends, space.dimensions[:4])):
+        point = dict(zip(space.default_point, values, strict=False))
+        composer().compose([*space.strategy, *space.overrides({**space.default_point, **point})])
+
+
+@pytest.mark.parametrize(
+    "name", [name if name == "features" else pytest.param(name, marks=pytest.mark.slow) for name in SPACES]
+)
+def test_what_an_agent_writes_composes(name: str) -> None:
+    """Each value of each parameter, through W&B's own making of a command, is the setting it was drawn for."""
+    space = find_space(name)
+    template = agent_command([*space.strategy, "logger=none"])
+    point = at(space, -1)
+    args = {parameter_name(one): {"value": point[one.key]} for one in space.dimensions}
+    variables = create_sweep_command_args({"args": args})
+    words = template[:-1] + variables["args_no_hyphens"]
+    assert words[:4] == ["${env}", "${program}", "run", "--validation-only"]
+    ours = composer().compose([*space.strategy, *space.overrides(point)])
+    assert composer().compose(words[4:]).run_hash("f") == ours.run_hash("f")
+
+
+def test_parameters_are_flat_and_null_is_told() -> None:
+    assert sweep_parameter(Dimension("a.b", None, "choice", (None, 1.0)), False) == {"values": ["null", 1.0]}
+    rate = Dimension("rate", 0.001, "log_uniform", (1e-4, 1e-2))
+    assert sweep_parameter(rate, False) == {"distribution": "log_uniform_values", "min": 1e-4, "max": 1e-2}
+    assert sweep_parameter(rate, True) == {"values": [1e-4, 0.0004642, 0.001, 0.002154, 1e-2]}
+    assert sweep_parameter(Dimension("n", 8, "log_int", (1, 64)), False) == {"values": [1, 4, 8, 16, 64]}
+    assert sweep_parameter(Dimension("n", 2, "int", (1, 4)), False) == {
+        "distribution": "int_uniform",
+        "min": 1,
+        "max": 4,
+    }
+    assert parameter_name(Dimension("strategy/probe", "knn", "choice", ("knn", "svm"))) == "strategy.probe"
+
+
+@pytest.mark.parametrize("word", ["search=baseline", "+search=baseline", "search.space=1"])
+def test_a_space_is_no_setting_of_a_run(word: str) -> None:
+    assert "search" not in composer().groups
+    with pytest.raises(ConfigError, match=r"search.*: no such setting"):
+        composer().compose([word])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("strategy: [a=b]\n", "expected two keys, strategy"),
+        ("strategy: joint\nspace: {a: {default: 1, int: [0, 2]}}\n", "expected a list of key=value"),
+        ("strategy: [a=b]\nspace: {}\n", "expected settings"),
+        ("strategy: [a=b]\nspace: {a: {default: 1, normal: [0, 2]}}\n", "KIND one of uniform, log_uniform"),
+        ("strategy: [a=b]\nspace: {a: {default: 1, int: [0, 2.5]}}\n", "expected [low, high], whole numbers"),
+        ("strategy: [a=b]\nspace: {a: {default: 1, uniform: [2, 0]}}\n", "expected [low, high], numbers"),
+        ("strategy: [a=b]\nspace: {a: {default: 1, log_uniform: [0, 2]}}\n", "low is 0, and has to be above 0"),
+        ("strategy: [a=b]\nspace: {a: {default: 3, int: [0, 2]}}\n", "the default 3 lies outside int [0, 2]"),
+        ("strategy: [a=b]\nspace: {a: {default: x, choice: [x]}}\n", "two plain values or more"),
+        ("strategy: [a=b]\nspace: {a: {default: true, choice: [1, 0]}}\n", "the default true lies outside"),
+        ("strategy: [", "while parsing"),
+    ],
+)
+def test_an_unsound_space_is_one_line(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_space(path)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_own_spaces_come_from_the_folder_of_groups(tmp_path: Path) -> None:
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "mine.yaml").write_text("strategy: [a=b]\nspace: {n: {default: 1, int: [0, 2]}}\n")
+    assert find_space("mine", tmp_path).dimensions == (Dimension("n", 1, "int", (0, 2)),)
+    with pytest.raises(ConfigError, match=r"basline: no such search space; there are .*; nearest: baseline"):
+        find_space("basline")
+
+
+def test_a_default_that_is_not_the_configs_is_refused() -> None:
+    space = find_space("features")
+    plain = composer().compose([*space.strategy, "loss.learning_rate=0.0004"])
+    with pytest.raises(ConfigError, match=r"loss.learning_rate: its default is 0.0002, .* has 0.0004"):
+        check_defaults(space, plain.config, plain.choices)

@@ -1,0 +1,54 @@
+"""Expansion of swept values, and the run of each as a job of its own."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from trigan.commands.main import main
+from trigan.config.compose import Composer
+from trigan.errors import ConfigError
+from trigan.execution.job import Job, JobResult
+from trigan.execution.local_engine import LocalEngine
+from trigan.studies.multirun import expand
+
+
+def test_product_in_the_order_written(composer: Composer) -> None:
+    assert expand(composer, ["strategy=one,two", "trial=1,2", "data.size=8"]) == [
+        ("strategy=one", "trial=1", "data.size=8"),
+        ("strategy=one", "trial=2", "data.size=8"),
+        ("strategy=two", "trial=1", "data.size=8"),
+        ("strategy=two", "trial=2", "data.size=8"),
+    ]
+
+
+def test_range_and_glob(composer: Composer) -> None:
+    assert expand(composer, ["trial=range(3)"]) == [("trial=0",), ("trial=1",), ("trial=2",)]
+    assert expand(composer, ["architecture=glob(*)"]) == [("architecture=large",), ("architecture=small",)]
+    with pytest.raises(ConfigError, match="give the values as"):
+        expand(composer, ["architecture.slope=interval(0,1)"])
+
+
+@pytest.mark.usefixtures("small_conf", "no_server")
+def test_every_job_is_checked_before_the_first_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    ran: list[tuple[str, ...]] = []
+    limits: list[float | None] = []
+
+    def record(self: LocalEngine, jobs: Sequence[Job], logs: Path) -> list[JobResult]:
+        ran.extend(job.overrides for job in jobs)
+        limits.append(self.seconds)
+        assert len({job.name for job in jobs}) == len(jobs)
+        return [JobResult(job, int("trial=2" in job.overrides), 1.0, tmp_path / "none.log") for job in jobs]
+
+    monkeypatch.setattr(LocalEngine, "run", record)
+    assert main(["run", "-m", "strategy=one,tow"]) == 2
+    assert "strategy=tow: no such choice; choices: one, two" in capsys.readouterr().err
+    assert main(["run", "-m", "hydra/launcher=joblib", "trial=1,2"]) == 2
+    assert ran == []
+    assert main(["run", "-m", "trial=0,1", "--force"]) == 0
+    assert ran == [("--force", "trial=0"), ("--force", "trial=1")]
+    assert main(["run", "-m", "trial=1,2", "--timeout", "5"]) == 1
+    assert limits == [None, 300]
+    assert "failed: 1_trial=2 (exit 1)" in capsys.readouterr().err

@@ -1,0 +1,244 @@
+"""The table's numbers, recomputed without the room's own code; and what may not be compared is not."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from trigan.errors import ConfigError
+from trigan.records.record import Record
+from trigan.tables.table import Family, Table, TableSpec, build_table
+
+MakeAll = Callable[..., list[Record]]
+BASE = [0.80, 0.82, 0.81, 0.79, 0.83]
+BETTER = [0.84, 0.85, 0.86, 0.82, 0.85]
+
+
+def spec(*rows: str, **settings: object) -> TableSpec:
+    return TableSpec("t", rows, ("x",), **settings)  # type: ignore[arg-type]
+
+
+def test_a_table_of_five_trials_recomputed(records: MakeAll) -> None:
+    places = {("a", "x"): records(BASE), ("b", "x"): records(BETTER)}
+    table = build_table(places, spec("a", "b", reference="a"))
+    summary, one = table.cells["b", "x"].summary, table.differences["b", "x"]
+    assert summary is not None
+    assert (summary.mean, summary.sd) == pytest.approx((np.mean(BETTER), np.std(BETTER, ddof=1)))
+    reference = stats.ttest_rel(BETTER, BASE)
+    interval = reference.confidence_interval(0.95)
+    assert one.kind == "exploratory"
+    assert (one.mean, one.low, one.high) == pytest.approx(
+        (np.mean(np.subtract(BETTER, BASE)), interval.low, interval.high)
+    )
+    assert one.p is None
+    assert table.differences["a", "x"].kind == "itself"
+    assert table.best == {("b", "x")}
+    sd = np.std(np.subtract(BETTER, BASE), ddof=1)
+    assert table.detectable["x"].sd == pytest.approx(sd)
+
+
+def test_ten_trials_have_p_and_holm_in_the_family(records: MakeAll) -> None:
+    draw = np.random.default_rng(0)
+    values = {row: list(0.8 + 0.01 * i + 0.01 * draw.normal(size=10)) for i, row in enumerate("abcd")}
+    places = {(row, "x"): records(found) for row, found in values.items()}
+    table = build_table(places, spec(*"abcd", reference="a", family=Family(("c", "d"), ("a", "b"))))
+    p = [stats.ttest_rel(values[row], values["b"]).pvalue for row in "cd"]
+    assert [one.against for one in table.primary] == ["b", "b"]
+    assert [one.p for one in table.primary] == pytest.approx(p)
+    expected = {"cd"[int(np.argmin(p))]: 2 * min(p), "cd"[int(np.argmax(p))]: max(2 * min(p), max(p))}
+    assert {one.row: one.p_holm for one in table.primary} == pytest.approx(expected)
+    assert table.differences["b", "x"].p == pytest.approx(stats.ttest_rel(values["b"], values["a"]).pvalue)
+    assert table.differences["b", "x"].p_holm is None
+    assert table.differences["b", "x"].p_sign_flip is not None
+
+
+def test_the_strongest_baseline_sees_the_same(records: MakeAll) -> None:
+    unlabelled = {"data_used": {"U": 900}}
+    places = {
+        ("bare", "x"): records(BASE),
+        ("strong", "x"): records([v + 0.1 for v in BASE], **unlabelled),
+        ("self-trained", "x"): records([v + 0.05 for v in BASE], **unlabelled),
+        ("joint", "x"): records(BETTER, **unlabelled),
+        ("augment", "x"): records(BETTER),
+        ("x-ray", "x"): records(BETTER, data_used={"X": 5}),
+    }
+    family = Family(("joint", "augment", "x-ray"), ("bare", "self-trained", "strong"))
+    table = build_table(places, spec(*[row for row, _ in places], family=family))
+    assert [(one.row, one.against, one.kind) for one in table.primary] == [
+        ("joint", "strong", "exploratory"),
+        ("augment", "bare", "exploratory"),
+        ("x-ray", "", "different_data"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data_used", "reason"),
+    [
+        ({"U": 900}, "not comparable; also uses unlabelled images"),
+        ({"L": 80}, "not comparable; uses fewer labelled images"),
+        ({"L": 80, "V": 20}, "not comparable; uses fewer labelled images; also uses validation labels"),
+        ({"U": 900, "X": 5}, "not comparable; also uses unlabelled images; also uses images of other data sets"),
+    ],
+)
+def test_rows_that_see_unequal_things_get_no_interval(records: MakeAll, data_used: dict[str, int], reason: str) -> None:
+    places = {("a", "x"): records(BASE), ("b", "x"): records(BETTER, data_used=data_used)}
+    table = build_table(places, spec("a", "b", reference="a"))
+    one = table.differences["b", "x"]
+    assert (one.kind, one.reason) == ("different_data", reason)
+    assert (one.mean, one.low, one.p) == (None, None, None)
+    assert not table.not_worse
+    assert not table.detectable
+
+
+def test_one_trial_of_unequal_sight_is_enough(records: MakeAll) -> None:
+    other = records(BETTER)
+    other[3]["result"]["data_used"]["U"] = 1
+    table = build_table({("a", "x"): records(BASE), ("b", "x"): other}, spec("a", "b", reference="a"))
+    assert table.differences["b", "x"].reason == "not comparable; also uses unlabelled images"
+
+
+@pytest.mark.parametrize("n", [3, 4])
+def test_three_and_four_trials_give_a_range_and_no_interval(records: MakeAll, n: int) -> None:
+    places = {("a", "x"): records(BASE[:n]), ("b", "x"): records(BETTER[:n])}
+    table = build_table(places, spec("a", "b", reference="a"))
+    one, differences = table.differences["b", "x"], np.subtract(BETTER, BASE)[:n]
+    assert one.kind == "range"
+    assert (one.low, one.high) == pytest.approx((min(differences), max(differences)))
+    assert one.p is None
+    assert not table.not_worse
+
+
+def test_two_trials_give_values(records: MakeAll) -> None:
+    table = build_table({("a", "x"): records(BASE[:2]), ("b", "x"): records(BETTER[:2])}, spec("a", "b", reference="a"))
+    one = table.differences["b", "x"]
+    assert (one.kind, one.low, one.high) == ("values", None, None)
+    assert not table.detectable
+
+
+def test_incomplete_cells_get_no_test_no_mark_and_are_no_best(records: MakeAll) -> None:
+    draw = np.random.default_rng(1).normal(0.8, 0.01, 10)
+    places = {("a", "x"): records(list(draw)), ("b", "x"): records(list(draw + 0.1))[:-1], ("c", "x"): []}
+    table = build_table(places, spec(*"abc", reference="a", family=Family(("b",), ("a",))))
+    assert table.cells["b", "x"].incomplete
+    assert table.differences["b", "x"].kind == "incomplete"
+    assert table.differences["c", "x"].reason == "no run"
+    assert table.primary[0].kind == "incomplete"
+    assert table.primary[0].p is None
+    assert table.best == {("a", "x")}
+    turned = build_table({("a", "x"): places["b", "x"], ("b", "x"): places["a", "x"]}, spec("a", "b", reference="a"))
+    assert turned.differences["b", "x"].reason == "a is incomplete"
+
+
+def test_declared_trials_rule(records: MakeAll) -> None:
+    places = {("a", "x"): records(BASE)}
+    assert build_table(places, spec("a", trials=tuple(range(6)))).cells["a", "x"].incomplete
+    table = build_table(places, spec("a", trials=(0, 2)))
+    assert list(table.cells["a", "x"].values) == [0, 2]
+
+
+def test_ties_are_both_best_and_one_more_digit_is_not(records: MakeAll) -> None:
+    places = {
+        ("a", "x"): records([0.7, 0.9, 0.8]),
+        ("b", "x"): records([0.9, 0.8, 0.7]),
+        ("c", "x"): records([0.7, 0.8, 0.89]),
+    }
+    assert build_table(places, spec(*"abc")).best == {("a", "x"), ("b", "x")}
+
+
+def test_the_lowest_is_best_where_less_is_better(records: MakeAll) -> None:
+    low, high = records(BASE), records(BETTER)
+    for i, record in enumerate([*low, *high]):
+        record["result"]["test"]["nll"] = float(i)
+    svm = records(BASE)
+    table = build_table({("a", "x"): low, ("b", "x"): high, ("svm", "x"): svm}, spec("a", "b", "svm", metric="nll"))
+    assert table.best == {("a", "x")}
+    assert table.cells["svm", "x"].undefined
+
+
+def test_nadeau_bengio_if_and_only_if_the_test_set_is_redrawn(records: MakeAll) -> None:
+    def width(**split: object) -> float:
+        places = {("a", "x"): records(BASE, split=split), ("b", "x"): records(BETTER, split=split)}
+        table = build_table(places, spec("a", "b", reference="a"))
+        one = table.differences["b", "x"]
+        assert one.low is not None
+        assert one.high is not None
+        return one.high - one.low
+
+    plain = width(test_redrawn=False, n_train=1000, n_test=500)
+    assert width(test_redrawn=False, n_train=1000, n_test=1) == pytest.approx(plain)
+    redrawn = width(test_redrawn=True, n_train=1000, n_test=500)
+    assert redrawn / plain == pytest.approx(np.sqrt((1 / 5 + 500 / 1000) / (1 / 5)))
+
+
+def test_the_dagger_needs_five_trials_and_a_margin(records: MakeAll) -> None:
+    close = [v - 0.001 - 0.0002 * i for i, v in enumerate(BETTER)]
+    places = {("best", "x"): records(BETTER), ("close", "x"): records(close), ("far", "x"): records(BASE)}
+    assert build_table(places, spec("best", "close", "far")).not_worse == {("close", "x")}
+    assert build_table(places, spec("best", "close", "far", margin=0.1)).not_worse == frozenset()
+    few = {place: found[:4] for place, found in places.items()}
+    assert build_table(few, spec("best", "close", "far")).not_worse == frozenset()
+    places["close", "x"] = records(close, data_used={"L": 90})
+    assert build_table(places, spec("best", "close", "far")).not_worse == frozenset()
+
+
+def test_seeds_of_one_trial_are_averaged(record: Callable[..., Record]) -> None:
+    found = [record(0.8, 0, seed=0), record(0.9, 0, seed=1), record(0.7, 1)]
+    cell = build_table({("a", "x"): found}, spec("a")).cells["a", "x"]
+    assert cell.values == pytest.approx({0: 0.85, 1: 0.7})
+    assert cell.n == 2
+    assert cell.several_seeds
+
+
+def test_diverged_runs_stay(records: MakeAll) -> None:
+    found = records(BASE)
+    found[1]["result"]["status"] = "diverged"
+    cell = build_table({("a", "x"): found}, spec("a")).cells["a", "x"]
+    assert (cell.diverged, cell.n, cell.incomplete) == (1, 5, False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"metric": "f1"}, "metric is 'f1', should be one of accuracy"),
+        ({"reference": "z"}, "'z' is no row; rows are a, b"),
+        ({"family": Family(("a",), ("z",))}, "'z' is no row"),
+        ({"margin": 0.0}, "margin"),
+    ],
+)
+def test_a_wrong_spec_gets_one_line(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        spec("a", "b", **settings)
+
+
+def test_records_outside_the_table_are_an_error(records: MakeAll) -> None:
+    with pytest.raises(ConfigError, match="row 'z'"):
+        build_table({("z", "x"): records(BASE)}, spec("a"))
+
+
+def test_a_table_cannot_be_changed(records: MakeAll) -> None:
+    table: Table = build_table({("a", "x"): records(BASE)}, spec("a"))
+    with pytest.raises(TypeError):
+        table.cells["a", "x"] = None  # type: ignore[index]
+
+
+def test_an_incomplete_baseline_is_not_left_out_in_silence(records: MakeAll) -> None:
+    """It might be the strongest: the comparison waits for it."""
+    places = {
+        ("weak", "x"): records([0.80, 0.81, 0.82]),
+        ("strong", "x"): records([0.90]),
+        ("gan", "x"): records([0.85, 0.86, 0.87]),
+    }
+    made = spec("weak", "strong", "gan", family=Family(("gan",), ("weak", "strong")), trials=(0, 1, 2))
+    (found,) = build_table(places, made).primary
+    assert (found.kind, found.against, found.reason) == ("incomplete", "strong", "strong is incomplete")
+
+
+def test_no_sign_flip_where_trials_redraw_the_test_set(records: MakeAll) -> None:
+    """Their differences are not independent, which the t interval is corrected for and sign flips are not."""
+    split = {"test_redrawn": True, "n_train": 1000, "n_test": 500}
+    values = [0.9, 0.91, 0.92, 0.9, 0.93, 0.9, 0.91, 0.94, 0.9, 0.92]
+    places = {("a", "x"): records([0.9] * 10, split=split), ("b", "x"): records(values, split=split)}
+    found = build_table(places, TableSpec("t", ("a", "b"), ("x",), reference="a")).differences["b", "x"]
+    assert found.p is not None
+    assert found.p_sign_flip is None

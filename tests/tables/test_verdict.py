@@ -1,0 +1,179 @@
+"""The verdict: gains, label-equivalents, attribution, and the page that says them."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trigan.reports.verdict_page import VerdictContext, render_verdict
+from trigan.tables.cell import METRICS, Cell
+from trigan.tables.statistics import minimal_detectable_difference
+from trigan.tables.table import Family, Table, TableSpec, build_table
+from trigan.tables.verdict import LabelCurve, label_equivalent, row_verdicts
+
+Records = Callable[..., Any]
+L, LU = {"L": 100, "U": 0, "V": 0, "X": 0}, {"L": 100, "U": 900, "V": 0, "X": 0}
+CHAINS = {"joint": (("augmentation", "bare"), ("unlabelled images", "classic"), ("generator", "FixMatch"))}
+
+
+def table(records: Records, gain: float = 0.05, noise: float = 0.002, n: int = 10, redrawn: bool = False) -> Table:
+    """Four rows; ``joint`` lies ``gain`` over FixMatch, give or take ``noise``."""
+    draw = np.random.Generator(np.random.PCG64(3))
+
+    def row(mean: float, data_used: dict[str, int], flops: int) -> Any:
+        values = [mean + noise * float(x) for x in draw.normal(size=n)]
+        return records(values, data_used=data_used, cost={"flops": flops}, split={"test_redrawn": redrawn})
+
+    places = {
+        ("bare", "all"): row(0.70, L, 100),
+        ("classic", "all"): row(0.75, L, 100),
+        ("FixMatch", "all"): row(0.80, LU, 300),
+        ("joint", "all"): row(0.80 + gain, LU, 450),
+    }
+    family = Family(("joint",), ("bare", "classic", "FixMatch"))
+    spec = TableSpec(
+        "t",
+        ("bare", "classic", "FixMatch", "joint"),
+        ("all",),
+        tuple(range(n)),
+        "accuracy",
+        "classic",
+        family,
+        ablations=CHAINS,
+    )
+    return build_table(places, spec)
+
+
+def curve(records: Records, n: int = 10, slope: float = 0.1) -> LabelCurve:
+    """``slope`` more for each doubling of labels, from 0.7 at 5 labels."""
+    cells = {
+        5 * 2**i: Cell(
+            tuple(records([0.7 + slope * i + 1e-4 * t for t in range(n)])), tuple(range(n)), METRICS["accuracy"]
+        )
+        for i in range(4)
+    }
+    return LabelCurve.of(cells)
+
+
+def test_a_clear_gain_is_shown_and_taken_apart(records: Records) -> None:
+    built = table(records)
+    (one,), steps = row_verdicts(built, "all", curve(records)), built.steps["joint", "all"]
+    assert one.gain.against == "FixMatch"
+    assert one.resolved
+    assert one.helps
+    assert one.cost == 4.5
+    assert [step.adds for step in steps] == ["augmentation", "unlabelled images", "generator"]
+    sizes = [step.difference.mean for step in steps]
+    assert sizes == pytest.approx([0.05, 0.05, 0.05], abs=0.005)
+    first, last = steps[0].difference, steps[-1].difference
+    assert (first.row, first.against, last.row, last.against) == ("classic", "bare", "joint", "FixMatch")
+    assert all(step.difference.kind == "headline" for step in steps), "equal sight is not asked for here"
+    # 0.85 lies half way between 10 and 20 labels per class, on the log scale.
+    assert one.label_equivalent is not None
+    assert one.label_equivalent.labels == pytest.approx(10 * math.sqrt(2), rel=0.03)
+    assert one.label_equivalent.low is not None
+    assert one.label_equivalent.high is not None
+    assert 13 < one.label_equivalent.low < one.label_equivalent.labels < one.label_equivalent.high < 16
+
+
+def test_a_loss_is_shown(records: Records) -> None:
+    (one,) = row_verdicts(table(records, gain=-0.05), "all", None)
+    assert one.resolved
+    assert not one.helps
+    assert one.label_equivalent is None
+
+
+def test_what_is_not_resolved_says_how_many_trials_would(records: Records) -> None:
+    (one,) = row_verdicts(table(records, gain=0.004, noise=0.02), "all", None)
+    assert not one.resolved
+    assert one.detectable is not None
+    assert one.trials_needed is not None
+    differences, n = one.gain.differences, len(one.gain.differences)
+    sd = float(np.std(differences, ddof=1))
+    assert one.detectable == pytest.approx(minimal_detectable_difference(sd, n))
+    seen = abs(one.gain.mean or 0.0)
+    assert (
+        minimal_detectable_difference(sd, n + one.trials_needed)
+        <= seen
+        < minimal_detectable_difference(sd, n + one.trials_needed - 1)
+    )
+
+
+def test_no_number_of_trials_resolves_a_small_gain_on_redrawn_test_sets(records: Records) -> None:
+    """Trials that redraw the test set overlap, so more of them bring less and less (Nadeau and Bengio)."""
+    built = table(records, gain=0.004, noise=0.02, redrawn=True)
+    (one,) = row_verdicts(built, "all", None)
+    assert not one.resolved
+    assert one.trials_needed is None
+    page = render_verdict(VerdictContext("digits", 10, 10, 1.0, "x"), built, [one], None)
+    assert "not resolved: no practical number of trials would" in page
+
+
+def test_few_trials_decide_nothing(records: Records) -> None:
+    found = row_verdicts(table(records, n=3), "all", curve(records, 3))
+    assert not found[0].resolved
+    assert found[0].label_equivalent is not None
+    assert found[0].label_equivalent.low is None
+    page = render_verdict(VerdictContext("digits", 10, 3, 4.0, "trigan verdict"), table(records, n=3), found, None)
+    assert "**Not decided: with 3 trials no interval can be given, and it takes five." in page
+    assert "not decided: fewer than five trials" in page
+
+
+@pytest.mark.parametrize(("score", "labels"), [(0.65, 0.0), (0.7, 5.0), (0.8, 10.0), (1.0, 40.0), (1.1, math.inf)])
+def test_label_equivalents_at_the_ends_and_on_the_budgets(records: Records, score: float, labels: float) -> None:
+    exact = LabelCurve((5, 10, 20, 40), {0: (0.7, 0.8, 0.9, 1.0)})
+    found = label_equivalent(exact, {0: score})
+    assert found is not None
+    assert found.labels == pytest.approx(labels)
+
+
+def test_a_curve_that_falls_is_taken_as_level() -> None:
+    found = label_equivalent(LabelCurve((5, 10, 20), {0: (0.7, 0.6, 0.8)}), {0: 0.75})
+    assert found is not None
+    assert found.labels == pytest.approx(10 * math.sqrt(2))
+
+
+def test_trials_that_the_curve_lacks_are_left_out(records: Records) -> None:
+    assert label_equivalent(LabelCurve((5, 10), {0: (0.7, 0.8)}), {1: 0.75}) is None
+    assert LabelCurve.of({}).values == {}
+
+
+def test_the_page(records: Records) -> None:
+    built = table(records)
+    found = row_verdicts(built, "all", curve(records))
+    told = VerdictContext("digits", 10, 10, 12.3, "trigan verdict data=digits", ("comparison.png",))
+    page = render_verdict(told, built, found, curve(records))
+    assert page.startswith("# Verdict: digits, 10 labels per class\n\n**Shown to help, over the strongest baseline")
+    gain = 100 * (found[0].gain.mean or 0.0)
+    assert f"| joint | +{gain:.1f} [" in page
+    assert "| FixMatch |" in page
+    assert "| 4.5 x | helps |" in page
+    assert page.count("| joint | augmentation | classic minus bare |") == 1
+    assert "| 5 | 10 | 20 | 40 |" in page
+    assert "![Scores of all rows, every trial a dot](comparison.png)" in page
+    assert "`trigan verdict data=digits`: 10 trials in 12 minutes." in page
+    assert "### t: test accuracy, %" in page
+    none = render_verdict(told, table(records, gain=-0.05), row_verdicts(table(records, gain=-0.05), "all", None), None)
+    assert "**No GAN strategy is shown to help, over the strongest baseline that used the same images. Shown" in none
+    assert "Label equivalents are not given" in none
+
+
+def test_runs_without_samples_are_said_beside_the_verdict(records: Records) -> None:
+    built = table(records)
+    for record in built.cells["joint", "all"].records[:2]:
+        record["result"]["stamps"] = ["no-samples"]
+    page = render_verdict(VerdictContext("digits", 10, 10, 12.3, "c"), built, row_verdicts(built, "all", None), None)
+    assert "| helps; in 2 of its runs no sample passed the filters, and only real images were used |" in page
+
+
+@pytest.mark.parametrize(
+    ("gain", "said"), [(-0.12, "fewer than any tried"), (0.05, "14"), (-0.035, "7.8"), (0.19, "37"), (0.3, "more than")]
+)
+def test_label_equivalents_have_two_digits(records: Records, gain: float, said: str) -> None:
+    """The curve is .7 at 5 labels and .1 more for each doubling; the row lies at .8 and the gain."""
+    built = table(records, gain=gain, noise=0.0, n=3)
+    found = row_verdicts(built, "all", curve(records, 3))
+    page = render_verdict(VerdictContext("digits", 10, 3, 12.3, "c"), built, found, curve(records, 3))
+    assert f"| {said}" in page

@@ -1,0 +1,103 @@
+"""What two processes do in the tests of process groups: ``python -m tests.training.ranks FOLDER`` as torchrun would.
+
+Every case is fitted at the same global batch; the whole state, the networks that are kept, and the account are written
+to FOLDER/<case>-<rank>.pt.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from tests.training.tiny import (
+    NOW,
+    TURNED,
+    autoencoder_stage,
+    built,
+    classifier_stage,
+    copied,
+    gan_stage,
+    inputs_of,
+    joint_stage,
+    simclr_stage,
+    view,
+)
+from trigan.data.inputs import Input
+from trigan.data.mixing import CutMix, MixUp
+from trigan.losses.gan_losses import wasserstein
+from trigan.networks.classifiers.mlp import MLP
+from trigan.networks.classifiers.wide_resnet import WideResNet
+from trigan.networks.gans.dcgan import DCGAN
+from trigan.training import distributed
+from trigan.training.callbacks import SampleGrids
+from trigan.training.fit import TrainerSettings, fit
+from trigan.training.objectives import BadGAN, Conditional, FeatureMatching, GeneratedPseudoLabels, TripleGAN
+from trigan.training.selection import Selection
+from trigan.training.stage import Stage
+from trigan.training.stages.criteria import ExtraImages, FixMatch, PiModel
+
+CRITIC = DCGAN(width=8, latent=8, discriminator_norm="none")
+TERMS = (ExtraImages(TURNED, ratio=0.5), FixMatch(TURNED, TURNED, threshold=0.1))
+
+STAGES: dict[str, Callable[[], Stage]] = {
+    "dcgan": gan_stage,
+    "penalty": lambda: gan_stage(architecture=CRITIC, loss=wasserstein(discriminator_steps=5)),
+    "feature_matching": lambda: joint_stage(FeatureMatching(), selection=Selection("val", 3)),
+    "conditional": lambda: joint_stage(Conditional(ramp=NOW)),
+    "pseudo_label": lambda: joint_stage(GeneratedPseudoLabels(threshold=0.0, ramp=NOW)),
+    "triple_gan": lambda: joint_stage(
+        TripleGAN(ramp=NOW, pretrain=0.3), consistency=PiModel(TURNED, stream="two views")
+    ),
+    "bad_gan": lambda: joint_stage(BadGAN()),
+    "autoencoder": autoencoder_stage,
+    "simclr": simclr_stage,
+    "classifier": lambda: classifier_stage(terms=TERMS, clip=0.5, selection=Selection("val", 3)),
+    "noise": lambda: joint_stage(FeatureMatching(), classifier=MLP((16, 8))),
+    "dropout": lambda: classifier_stage(classifier=WideResNet(10, 1, 2, dropout=0.3)),
+    "mixup": lambda: classifier_stage(4, mix=MixUp(0.5)),
+    "cutmix": lambda: classifier_stage(4, mix=CutMix()),
+}
+DOUBLE, SINGLE = TrainerSettings(precision="64-true"), TrainerSettings()
+#: Case -> (stage, settings): everything in double precision, some in single, and one in micro-batches.
+CASES: dict[str, tuple[Callable[[], Stage], TrainerSettings]] = {
+    **{f"{name}-64": (stage, DOUBLE) for name, stage in STAGES.items() if name != "dropout"},
+    **{f"{name}-32": (STAGES[name], SINGLE) for name in ("dcgan", "feature_matching", "conditional", "classifier")},
+    "dropout-accumulated-64": (STAGES["dropout"], replace(DOUBLE, accumulate=2)),
+    "cutmix-accumulated-64": (STAGES["cutmix"], replace(DOUBLE, accumulate=2)),
+    "penalty-accumulated-64": (STAGES["penalty"], replace(DOUBLE, accumulate=2)),
+}
+
+
+def play(case: str, folder: Path) -> dict[str, Any]:
+    """The case's fit by this process, and what came of it."""
+    make, settings = CASES[case]
+    stage, seen = make(), view(validation=True)
+    inputs = inputs_of(seen)
+    inputs["extra"] = Input(seen.labelled.images.flip(-1), seen.labelled.labels)
+    inputs["real"] = inputs["unlabelled"]
+    module = built(stage, inputs, settings)
+    # Rank 0 alone watches: a picture of samples may not make it wait for the others.
+    callbacks = [SampleGrids(folder / f"{case}-sheets", 2, 2)] if distributed.rank() == 0 else []
+    ending = fit(module, settings, None, callbacks)
+    kept = {name: copied(network.state_dict()) for name, network in stage.finish(module, inputs).items()}
+    account = {"step": ending.step, "images": module.images, "flops": module.flops}
+    return {"state": copied(module.state_dict()), "kept": kept, "account": account}
+
+
+def main(folder: Path) -> None:
+    """All cases, one after the other, as one rank."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    for case in CASES:
+        torch.save(play(case, folder), folder / f"{case}-{os.environ['RANK']}.pt")
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,219 @@
+"""How labelled images are drawn and weighed, and the terms on further images."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from trigan.data.augmentation import ClassicAugmentation, NoAugmentation
+from trigan.data.inputs import Input
+from trigan.errors import ConfigError
+from trigan.rng import Draws
+from trigan.training.players import PlayersModule
+from trigan.training.stages.classifier_stage import SupervisedObjective
+from trigan.training.stages.criteria import (
+    ClassWeights,
+    ExtraImages,
+    FixMatch,
+    LossTerm,
+    NoBalance,
+    PiModel,
+    Resampling,
+)
+from trigan.training.step import TrainingStep
+
+from .tiny import TURNED, PlainClassifier, built, classifier_stage, fitted, inputs_for
+
+LABELS = torch.tensor([0] * 6 + [1] * 3 + [2])
+
+
+def test_class_weights_make_every_class_count_alike() -> None:
+    weights = ClassWeights().class_weights(LABELS, 3)
+    assert weights is not None
+    torch.testing.assert_close(weights, torch.tensor([10 / 18, 10 / 9, 10 / 3]))
+    shares = torch.bincount(LABELS) * weights
+    torch.testing.assert_close(shares, torch.full((3,), 10 / 3))
+    assert ClassWeights().sampling_weights(LABELS, 3) is None
+
+
+def test_resampling_draws_every_class_alike() -> None:
+    rows = Resampling().sampling_weights(LABELS, 3)
+    assert rows is not None
+    torch.testing.assert_close(torch.zeros(3).index_add(0, LABELS, rows), torch.ones(3))
+    assert Resampling().class_weights(LABELS, 3) is None
+    assert NoBalance().sampling_weights(LABELS, 3) is None
+    assert NoBalance().class_weights(LABELS, 3) is None
+
+
+def _lopsided() -> dict[str, Input]:
+    """Ten times as many zeros as ones."""
+    data = inputs_for(classifier_stage())["labelled"]
+    labels = data.known_labels
+    zeros, ones = data.images[labels == 0], data.images[labels == 1]
+    images = torch.cat([zeros.repeat(10, 1, 1, 1), ones])
+    return {"labelled": Input(images, torch.tensor([0] * 10 * len(zeros) + [1] * len(ones)))}
+
+
+def test_the_stage_balances_its_stream() -> None:
+    shares = {}
+    for balance in (NoBalance(), Resampling()):
+        module = built(classifier_stage(balance=balance), _lopsided())
+        seen = torch.cat([module.streams["labelled"].at(step)[1] for step in range(60)])  # type: ignore[misc]
+        shares[type(balance)] = float((seen == 1).float().mean())
+    assert shares[NoBalance] == pytest.approx(1 / 11, abs=0.01)
+    assert shares[Resampling] == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_stage_weighs_its_errors() -> None:
+    """The loss by hand, one image after the other."""
+    stage = classifier_stage(classifier=PlainClassifier(), augmentation=NoAugmentation(), balance=ClassWeights())
+    module = built(stage, _lopsided())
+    step = TrainingStep(module.step_context, 0, 0, False)
+    loss = module.objective.loss(step)  # type: ignore[attr-defined]
+    batch = step.batch("labelled")
+    logits = module.networks["classifier"](batch.images)
+    weights = {0: 44 / (10 * 40), 1: 44 / (10 * 4)}
+    by_hand = [
+        weights[int(y)] * F.cross_entropy(row[None], y[None]) for row, y in zip(logits, batch.known_labels, strict=True)
+    ]
+    torch.testing.assert_close(loss, torch.stack(by_hand).mean())
+
+
+def _with_term(
+    term: LossTerm, stream: str, images: Tensor, labels: Tensor | None = None
+) -> tuple[PlayersModule, TrainingStep]:
+    stage = classifier_stage(terms=(term,))
+    module = built(stage, {**inputs_for(stage), stream: Input(images, labels)})
+    module.networks.train()
+    return module, TrainingStep(module.step_context, 0, 0, False)
+
+
+def _noise(count: int) -> Tensor:
+    source = torch.Generator().manual_seed(3)
+    return torch.randint(0, 256, (count, 1, 8, 8), generator=source, dtype=torch.uint8)
+
+
+class _Scaled:
+    """A view whose part in the gradient can be told: the images times a weight of its own."""
+
+    def __init__(self) -> None:
+        self.weight = torch.ones((), requires_grad=True)
+
+    def __call__(self, images: Tensor, draws: Draws, stream: str) -> Tensor:
+        return images * self.weight
+
+
+def test_fixmatch_sends_gradients_through_the_strong_view_alone() -> None:
+    weak, strong = _Scaled(), _Scaled()
+    module, step = _with_term(FixMatch(weak, strong, threshold=0.0), "unlabelled", _noise(64))
+    module.objective.terms[0](step, module.networks["classifier"]).backward()  # type: ignore[attr-defined]
+    assert weak.weight.grad is None
+    assert strong.weight.grad is not None
+    assert float(strong.weight.grad.abs()) > 0.0
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.15])
+@torch.no_grad()
+def test_fixmatch_by_hand(threshold: float) -> None:
+    """Sohn et al. 2020, eq. 4, image by image, with a network that has no batch statistics."""
+    term = FixMatch(NoAugmentation(), TURNED, threshold, weight=0.5)
+    stage = classifier_stage(classifier=PlainClassifier(), terms=(term,))
+    module = built(stage, {**inputs_for(stage), "unlabelled": Input(_noise(64))})
+    step, network = TrainingStep(module.step_context, 0, 0, False), module.networks["classifier"]
+    loss = term(step, network)
+    batch = step.batch("unlabelled")
+    assert len(batch.images) == term.stream_batch_size(16) == 32
+    total, sure = 0.0, 0
+    views = TURNED(batch.images, batch.draws, "strong")
+    for image, strong in zip(batch.images, views, strict=True):
+        probabilities = network(image[None]).softmax(1)[0]
+        if float(probabilities.max()) >= threshold:
+            sure += 1
+            total -= 0.5 * float(network(strong[None]).log_softmax(1)[0, int(probabilities.argmax())])
+    assert float(loss) == pytest.approx(total / 32, rel=1e-5)
+    assert sure == 32 if threshold == 0.0 else 0 < sure < 32
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+@torch.no_grad()
+def test_the_pi_model_by_hand(share: float) -> None:
+    """Laine & Aila 2017, algorithm 1 (Pi), the weight half-way up after half of the ramp."""
+    term = PiModel(TURNED, weight=4.0, ramp_up=0.5)
+    stage = classifier_stage(8, classifier=PlainClassifier(), terms=(term,))
+    module = built(stage, {**inputs_for(stage), "unlabelled": Input(_noise(64))})
+    step, network = TrainingStep(module.step_context, round(share * 4), 0, False), module.networks["classifier"]
+    batch = step.batch("unlabelled")
+    assert len(batch.images) == term.stream_batch_size(16) == 16
+    views = [TURNED(batch.images, batch.draws, name) for name in ("one", "other")]
+    p, q = (network(view).softmax(1) for view in views)
+    weight = 4.0 * math.exp(-5 * (1 - share) ** 2)
+    expected = weight * (p - q).square().sum() / (16 * 10)
+    assert float(expected) > 0
+    torch.testing.assert_close(term(step, network), expected)
+
+
+def test_the_pi_model_refuses_a_view_that_changes_nothing() -> None:
+    for view in (NoAugmentation(), ClassicAugmentation()):
+        with pytest.raises(
+            ConfigError, match=r"^augmentation: .* must be an augmentation that changes images: two views"
+        ):
+            PiModel(view)
+    for view in (
+        ClassicAugmentation(crop=1),
+        ClassicAugmentation(flip=True),
+        ClassicAugmentation(noise=0.1),
+        ClassicAugmentation(cutout=2),
+        ClassicAugmentation(rotate=5),
+    ):
+        PiModel(view)
+
+
+def test_extra_images_count_with_their_weight_and_their_own_statistics() -> None:
+    labels = torch.arange(64) % 10
+    module, step = _with_term(ExtraImages(NoAugmentation(), weight=0.25, ratio=0.5), "extra", _noise(64), labels)
+    network = module.networks["classifier"]
+    loss = module.objective.terms[0](step, network)  # type: ignore[attr-defined]
+    batch = step.batch("extra")
+    assert len(batch.images) == 8
+    torch.testing.assert_close(loss, 0.25 * F.cross_entropy(network(batch.images), batch.known_labels))
+
+
+def test_terms_sum_up() -> None:
+    labels = torch.arange(64) % 10
+    module, step = _with_term(ExtraImages(TURNED, weight=0.25), "extra", _noise(64), labels)
+    objective = module.objective
+    assert isinstance(objective, SupervisedObjective)
+    network: nn.Module = module.networks["classifier"]
+    bare = SupervisedObjective(objective.augmentation, 16).loss(step)
+    torch.testing.assert_close(objective.loss(step), bare + objective.terms[0](step, network))
+
+
+def test_a_term_of_weight_zero_changes_no_weight() -> None:
+    stage = classifier_stage()
+    inputs = {**inputs_for(stage), "extra": Input(_noise(64), torch.arange(64) % 10)}
+    bare, _ = fitted(stage)
+    silent, _ = fitted(classifier_stage(terms=(ExtraImages(TURNED, weight=0.0),)), inputs=inputs)
+    for one, other in zip(bare.networks.parameters(), silent.networks.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("bad", "line"),
+    [
+        (lambda: ExtraImages(TURNED, weight=-1.0), "weight: -1.0 must be at least 0"),
+        (lambda: ExtraImages(TURNED, ratio=0.0), "ratio: 0.0 must be above 0"),
+        (lambda: FixMatch(TURNED, TURNED, threshold=1.0), "threshold: 1.0 must be in [0, 1)"),
+        (lambda: FixMatch(TURNED, TURNED, weight=-1.0), "weight: -1.0 must be at least 0"),
+        (lambda: FixMatch(TURNED, TURNED, ratio=0), "ratio: 0 must be at least 1"),
+        (lambda: PiModel(TURNED, weight=-1.0), "weight: -1.0 must be at least 0"),
+        (lambda: PiModel(TURNED, ramp_up=0.0), "ramp_up: 0.0 must be in (0, 1]"),
+        (lambda: PiModel(TURNED, ratio=0), "ratio: 0 must be at least 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(bad: Callable[[], object], line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        bad()
+    assert str(caught.value) == line

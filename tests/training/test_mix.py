@@ -1,0 +1,74 @@
+"""Mixing in C's fit: partners of the whole global batch, both labels, and nothing at all where no row is mixed."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from trigan.data.augmentation import NoAugmentation
+from trigan.data.mixing import CutMix, Mix, MixUp
+from trigan.training.fit import TrainerSettings
+from trigan.training.objectives import Conditional, FeatureMatching, GeneratedPseudoLabels
+from trigan.training.stages.criteria import ClassWeights
+from trigan.training.step import TrainingStep
+
+from .tiny import DESCENT, NOW, TURNED, PlainClassifier, built, classifier_stage, copied, fitted, joint_stage, same
+
+MIXES: dict[str, Mix] = {"mixup": MixUp(0.5), "cutmix": CutMix(1.0, 0.8)}
+
+
+@pytest.mark.parametrize("name", MIXES)
+def test_the_loss_by_hand(name: str) -> None:
+    """One image after the other: the row, its partner, their shares and their classes' weights."""
+    stage = classifier_stage(classifier=PlainClassifier(), mix=MIXES[name], balance=ClassWeights())
+    module = built(stage)
+    step = TrainingStep(module.step_context, 2, 0, False)
+    loss = module.objective.loss(step)  # type: ignore[attr-defined]
+    stream, network = module.streams["labelled"], module.networks["classifier"]
+    images, labels = stream.at(2)
+    assert labels is not None
+    draws = step.draws("labelled", 16)
+    order = draws.permutation("partners")
+    assert order.sort().values.tolist() == list(range(16))
+    own, others = TURNED(images, draws, "augment"), TURNED(images[order], draws, "partner")
+    mixed, share = MIXES[name](own, others, draws)
+    logs = -network(mixed).log_softmax(1)
+    expected = [
+        share[row] * logs[row, labels[row]] + (1 - share[row]) * logs[row, labels[order[row]]] for row in range(16)
+    ]
+    torch.testing.assert_close(loss, torch.stack(expected).mean())  # 4 of each class: all weights are 1
+    plain = F.cross_entropy(network(own), labels)
+    assert float((loss - plain).detach().abs()) > 1e-3
+
+
+@pytest.mark.parametrize("name", MIXES)
+def test_no_row_mixed_is_no_mixing(name: str) -> None:
+    silent = replace(MIXES[name], probability=0.0)  # type: ignore[type-var]
+    plain, _ = fitted(classifier_stage(2))
+    mixed, _ = fitted(classifier_stage(2, mix=silent))
+    other, _ = fitted(classifier_stage(2, mix=MIXES[name]))
+    state = copied(plain.state_dict())
+    assert same(state, copied(mixed.state_dict()))
+    assert not same(state, copied(other.state_dict()))
+    assert plain.images == mixed.images == other.images
+    assert plain.flops < mixed.flops < 1.001 * plain.flops, "the partners' augmentation is all that is charged"
+
+
+def test_micro_batches_mix_with_partners_in_others() -> None:
+    """The gradient of a batch in four parts is that of the batch in one."""
+    stage = classifier_stage(2, classifier=PlainClassifier(), mix=MIXES["mixup"], optimizer=DESCENT, ema=None)
+    whole, parts = (fitted(stage, TrainerSettings("64-true", accumulate=count))[0] for count in (1, 4))
+    for one, other in zip(whole.networks.parameters(), parts.networks.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("game", [FeatureMatching(), GeneratedPseudoLabels(ramp=NOW), Conditional(ramp=NOW)], ids=type)
+def test_every_game_mixes_its_labelled_images(game: FeatureMatching | GeneratedPseudoLabels | Conditional) -> None:
+    losses = []
+    for mix in (None, MIXES["mixup"]):
+        module = built(joint_stage(game, augmentation=NoAugmentation(), mix=mix))
+        update = next(one for one in module.updates if one.player == "classifier")
+        torch.manual_seed(0)
+        losses.append(update.loss(TrainingStep(module.step_context, 0, 0, False)).detach())
+    assert not torch.equal(*losses)

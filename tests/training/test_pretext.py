@@ -1,0 +1,145 @@
+"""D trained without a GAN: it starts where a GAN's D does, what moves is D, and what is thrown away is not kept."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from trigan.data.augmentation import NoAugmentation
+from trigan.data.inputs import Input
+from trigan.data.types import DataSpec
+from trigan.errors import ConfigError
+from trigan.losses.contrastive import nt_xent
+from trigan.networks.gans.cgan import CGAN
+from trigan.networks.gans.dcgan import DCGAN
+from trigan.networks.pretext_heads import Autoencoder, top_layer_name
+from trigan.training.fit import TrainerSettings
+from trigan.training.stages.pretext_stages import AutoencoderStage, SimCLRStage
+from trigan.training.step import TrainingStep
+
+from .tiny import PRETEXTS as STAGES
+from .tiny import SPEC, autoencoder_stage, built, copied, fitted, gan_stage, inputs_for, simclr_stage, view
+
+
+def _discriminator(module: Any) -> Any:
+    return module.networks["discriminator"].discriminator
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_it_begins_with_the_first_weights_of_the_gans_discriminator(name: str) -> None:
+    first = dict(built(gan_stage()).networks["discriminator"].named_parameters())
+    mine = dict(_discriminator(built(STAGES[name]())).named_parameters())
+    assert mine.keys() == first.keys()
+    assert all(torch.equal(mine[key], value) for key, value in first.items())
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_all_maps_move_and_the_judge_does_not(name: str) -> None:
+    stage = STAGES[name]()
+    first = copied(dict(_discriminator(built(stage)).named_parameters()))
+    module, ending = fitted(stage)
+    kept = stage.finish(module, inputs_for(stage))
+    assert set(kept) == {"discriminator"} == set(stage.skeleton(SPEC))
+    assert (ending.status, ending.step, stage.kind) == ("finished", 6, name)
+    for key, value in kept["discriminator"].named_parameters():
+        assert torch.equal(value, first[key]) == (not key.startswith("backbone")), key
+    assert not kept["discriminator"].training
+    stage.skeleton(SPEC)["discriminator"].load_state_dict(kept["discriminator"].state_dict())
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_loss_falls(name: str) -> None:
+    """On one batch, seen over and over, so that it is no matter of luck."""
+    stage = STAGES[name](40)
+    inputs = {"real": Input(view().training_images[:16])}
+    module = built(stage, inputs)
+    losses = [float(module.objective.loss(TrainingStep(module.step_context, 0, 0, False)).detach())]
+    after, _ = fitted(stage, inputs=inputs)
+    after.networks.train()
+    losses.append(float(after.objective.loss(TrainingStep(after.step_context, 0, 0, False)).detach()))
+    assert losses[1] < 0.8 * losses[0]
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
+@pytest.mark.parametrize("name", STAGES)
+def test_precisions_run(name: str, precision: Any) -> None:
+    settings = TrainerSettings(precision=precision)
+    module, ending = fitted(STAGES[name](), settings)
+    assert ending.status == "finished"
+    assert module.weights_dtype == settings.dtype
+
+
+def test_what_denoising_asks_for() -> None:
+    """Clean images back from noisy ones: without noise the input is the clean image itself."""
+    met: list[torch.Tensor] = []
+    for noise in (0.0, 0.5):
+        module = built(replace(autoencoder_stage(), noise=noise))
+        step = TrainingStep(module.step_context, 0, 0, False)
+        network = step.network("discriminator")
+        network.register_forward_pre_hook(lambda _, given: met.append(given[0]))
+        loss = module.objective.loss(step)
+        clean = step.batch("real").images
+        with torch.no_grad():
+            assert float(loss.detach()) == pytest.approx(float((network(met[-1]) - clean).square().mean()))
+    assert torch.equal(met[0], clean)
+    off = (met[2] - clean)[(clean.abs() < 0.5)]  # where nothing is cut off
+    assert float(off.std()) == pytest.approx(0.5, rel=0.25)
+    assert float(met[2].abs().max()) <= 1.0
+
+
+def test_what_is_shown_is_counted() -> None:
+    """SimCLR's images in both of their views."""
+    assert {name: fitted(stage())[0].images["discriminator"] for name, stage in STAGES.items()} == {
+        "autoencoder": 6 * 16,
+        "simclr": 6 * 32,
+    }
+
+
+def test_contrast_is_between_two_views_of_the_same_images() -> None:
+    module = built(simclr_stage())
+    step = TrainingStep(module.step_context, 0, 0, False)
+    network, real = step.network("discriminator"), step.batch("real")
+    turned = simclr_stage().augmentation
+    first, second = (turned(real.images, real.draws, f"{name} view") for name in ("first", "second"))
+    assert not torch.equal(first, second)
+    with torch.no_grad():
+        projected = network(torch.cat([first, second]))
+    wanted = nt_xent(projected[:16], projected[16:], 0.5)
+    assert float(module.objective.loss(step).detach()) == pytest.approx(float(wanted))
+    plain = built(replace(simclr_stage(), augmentation=NoAugmentation()))
+    assert float(plain.objective.loss(TrainingStep(plain.step_context, 0, 0, False)).detach()) < float(wanted)
+
+
+@pytest.mark.parametrize("architecture", [DCGAN(width=4, latent=6), CGAN(width=4, latent=6, label_embedding_dim=5)])
+@pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 13)])
+def test_any_architecture_restores_images_of_its_shape(architecture: DCGAN, channels: int, size: int) -> None:
+    spec = DataSpec(channels, size, 10)
+    network = Autoencoder(architecture.discriminator(spec), architecture, spec)
+    images = torch.rand(3, channels, size, size) * 2 - 1
+    restored = network(images)
+    assert restored.shape == images.shape
+    assert float(restored.detach().abs().max()) <= 1.0
+    assert network.bottleneck.out_features == (11 if architecture.conditional else 6)
+    assert top_layer_name(network.discriminator, spec) == "conv2"
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (lambda: replace(autoencoder_stage(), noise=-0.1), r"noise: -0.1 must be at least 0"),
+        (lambda: autoencoder_stage(0), r"steps: 0 must be at least 1"),
+        (lambda: replace(simclr_stage(), temperature=0.0), r"temperature: 0.0 must be above 0"),
+        (lambda: replace(simclr_stage(), batch=1), r"batch: 1 must be at least 2"),
+        (lambda: replace(simclr_stage(), projection=0), r"projection: 0 must be at least 1"),
+    ],
+)
+def test_settings_out_of_range_are_refused(bad: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        bad()
+
+
+def test_more_steps_are_another_stage() -> None:
+    for stage in (autoencoder_stage(), simclr_stage()):
+        longer: AutoencoderStage | SimCLRStage = stage.with_steps(9)
+        assert (longer.steps, longer.with_steps(6)) == (9, stage)

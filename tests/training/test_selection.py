@@ -1,0 +1,139 @@
+"""Which classifier is taken: the best on validation labels, ties to the later one; or the last."""
+
+from copy import deepcopy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trigan.cost import count_flops
+from trigan.data.inputs import Input
+from trigan.errors import ConfigError
+from trigan.training.fit import TrainerSettings, fit
+from trigan.training.objectives import Conditional, FeatureMatching, GeneratedPseudoLabels
+from trigan.training.selection import Selection, Selector, accuracy
+from trigan.training.stage import Stage
+from trigan.training.stages.classifier_stage import _recalibrate
+
+from .tiny import Recorder, built, classifier_stage, copied, inputs_for, joint_stage, same, view
+
+
+class _Constant(nn.Module):
+    """Says ``answer`` to every image; ``mark`` tells which candidate it is."""
+
+    def __init__(self, answer: int = 0, mark: float = 0.0) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(torch.nn.functional.one_hot(torch.tensor(answer), 10).float())
+        self.register_buffer("mark", torch.tensor(mark))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.logits.expand(len(images), -1)
+
+
+def _validation(labels: list[int]) -> Input:
+    return Input(torch.zeros(len(labels), 1, 8, 8, dtype=torch.uint8), torch.tensor(labels))
+
+
+def test_the_best_is_taken_and_ties_go_to_the_later() -> None:
+    selector = Selector(_Constant(), _validation([0, 1, 1, 2, 2]), 10, 5)
+    settled: list[nn.Module] = []
+    taken = []
+    for step, answer in [(2, 0), (4, 2), (6, 1), (8, 0), (10, 3)]:
+        selector.update(_Constant(answer, float(step)), settled.append, step)
+        taken.append((int(selector.step), round(float(selector.accuracy), 3)))
+    assert taken == [(2, 0.2), (4, 0.4), (6, 0.4), (6, 0.4), (6, 0.4)]
+    assert float(selector.best.mark) == 6.0
+    assert len(settled) == 5
+
+
+def test_a_candidate_is_settled_on_a_copy() -> None:
+    selector, network = Selector(_Constant(), _validation([0]), 10, 5), _Constant(0, 1.0)
+    selector.update(network, lambda candidate: candidate.mark.fill_(7.0), 2)  # type: ignore[operator, union-attr]
+    assert float(network.mark) == 1.0
+    assert float(selector.best.mark) == 7.0
+    assert not any(weight.requires_grad for weight in selector.best.parameters())
+
+
+@pytest.mark.parametrize(
+    ("steps", "candidates", "due"),
+    [(10, 5, {2, 4, 6, 8, 10}), (1000, 1, {1000}), (7, 3, {2, 5, 7}), (3, 10, {0, 1, 2, 3})],
+)
+def test_candidates_are_evenly_spaced_and_the_last_step_is_one(steps: int, candidates: int, due: set[int]) -> None:
+    assert Selector(_Constant(), _validation([0]), steps, candidates).due_steps == due
+
+
+def test_rules() -> None:
+    assert Selection().resolve(True) == "val"
+    assert Selection().resolve(False) == "last"
+    assert Selection("last").resolve(True) == "last"
+    assert Selection("val").resolve(True) == "val"
+    with pytest.raises(ConfigError, match=r"selection.rule=val: this regime has no validation labels; take .*last or"):
+        Selection("val").resolve(False)
+    with pytest.raises(ConfigError, match=r"^candidates: 0 must be at least 1"):
+        Selection(candidates=0)
+
+
+@pytest.mark.parametrize("stage", [classifier_stage, lambda **changes: joint_stage(FeatureMatching(), **changes)])
+def test_val_without_validation_labels_is_refused_before_any_work(stage: object) -> None:
+    with pytest.raises(ConfigError, match=r"selection.rule=val"):
+        built(stage(selection=Selection("val")))  # type: ignore[operator]
+
+
+def _settled_scores(stage: Stage, seen: object) -> tuple[nn.Module, dict[int, float], nn.Module, nn.Module]:
+    """(kept, accuracy of the settled average after each step, best by hand, last)."""
+    inputs = inputs_for(stage, seen)  # type: ignore[arg-type]
+    scores: dict[int, float] = {}
+    networks: dict[int, nn.Module] = {}
+
+    def look(module: object, metrics: object) -> None:
+        network = deepcopy(module.evaluation_network("classifier"))  # type: ignore[attr-defined]
+        _recalibrate(module, network, inputs)  # type: ignore[arg-type]
+        scores[module.completed_steps] = accuracy(network, inputs["validation"])  # type: ignore[attr-defined]
+        networks[module.completed_steps] = network  # type: ignore[attr-defined]
+
+    module = built(stage, inputs)
+    fit(module, TrainerSettings(), callbacks=[Recorder(look)])
+    best = max(scores, key=lambda step: (scores[step], step))
+    return stage.finish(module, inputs)["classifier"], scores, networks[best], networks[max(networks)]
+
+
+@pytest.mark.parametrize("rule", ["val", "last"])
+@pytest.mark.parametrize("game", [None, FeatureMatching(), GeneratedPseudoLabels(), Conditional()])
+def test_a_fit_takes_what_the_rule_says(rule: str, game: object) -> None:
+    selection = Selection(rule, 12)  # type: ignore[arg-type]
+    stage = classifier_stage(12) if game is None else joint_stage(game, 12)  # type: ignore[arg-type]
+    kept, scores, best, last = _settled_scores(replace(stage, selection=selection), view(validation=True))
+    assert len(set(scores.values())) > 1, "all candidates are alike, so nothing was shown"
+    assert same(copied(kept.state_dict()), copied((best if rule == "val" else last).state_dict()))
+    assert not kept.training
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_candidates_are_charged_and_looked_at_in_full_precision(precision: str) -> None:
+    stage, inputs = (
+        classifier_stage(6, selection=Selection("val", 3)),
+        inputs_for(classifier_stage(), view(validation=True)),
+    )
+    settings = TrainerSettings(precision=precision)  # type: ignore[arg-type]
+    module, bare = built(stage, inputs, settings), built(replace(stage, selection=Selection("last")), inputs, settings)
+    assert module.selector is not None
+    dtypes: list[torch.dtype] = []
+
+    def look(network: nn.Module) -> None:
+        network.register_forward_hook(lambda *given: dtypes.append(given[2].dtype))
+        _recalibrate(module, network, inputs)
+
+    module.register_selection(look, module.selector)
+    fit(bare, settings)
+    fit(module, settings)
+    assert set(dtypes) == {torch.float32}
+
+    network = deepcopy(module.evaluation_network("classifier"))
+    by_hand = count_flops(lambda: module.selector.update(network, lambda it: _recalibrate(module, it, inputs), 0))
+    assert module.flops_per_validation == by_hand > 0
+    assert module.flops == bare.flops + 3 * by_hand
+
+
+def test_accuracy_is_a_share() -> None:
+    assert accuracy(_Constant(1), _validation([1, 1, 0, 2])) == 0.5

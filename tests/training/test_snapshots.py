@@ -1,0 +1,112 @@
+"""Snapshots of C along a fit: what they are, and that a fit with them is the fit without them."""
+
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from trigan.errors import ConfigError
+from trigan.training.fit import TrainerSettings, fit
+from trigan.training.objectives import FeatureMatching, SharedNetwork
+from trigan.training.selection import Selection
+from trigan.training.snapshots import Snapshots
+from trigan.training.stage import Stage
+from trigan.training.stages.classifier_stage import _recalibrate
+
+from .tiny import SPEC, Recorder, built, classifier_stage, copied, inputs_for, joint_stage, same
+
+STEPS, COUNT = 12, 4
+
+
+def stages() -> list[Stage]:
+    return [classifier_stage(STEPS), joint_stage(FeatureMatching(), STEPS), joint_stage(SharedNetwork(), STEPS)]
+
+
+def with_snapshots(stage: Stage, count: int = COUNT) -> Stage:
+    return replace(stage, selection=Selection("last", snapshots=count))  # type: ignore[type-var]
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_snapshots_are_the_settled_classifier_at_their_moments(stage: Stage) -> None:
+    stage = with_snapshots(stage)
+    inputs = inputs_for(stage)
+    by_hand = {}
+
+    def look(module: object, metrics: object) -> None:
+        network = deepcopy(module.evaluation_network("classifier"))  # type: ignore[attr-defined]
+        _recalibrate(module, network, inputs)  # type: ignore[arg-type]
+        by_hand[module.completed_steps * module.plan.batch] = getattr(network, "classifier", network)  # type: ignore[attr-defined]
+
+    module = built(stage, inputs)
+    fit(module, TrainerSettings(), callbacks=[Recorder(look)])
+    kept = stage.finish(module, inputs)
+    taken = kept["snapshots"].by_images_seen()
+    assert list(taken) == [module.plan.batch * step for step in (3, 6, 9, 12)]
+    for images, network in taken.items():
+        assert same(copied(network.state_dict()), copied(by_hand[images].state_dict()))
+        assert not network.training
+    assert not same(copied(taken[min(taken)].state_dict()), copied(taken[max(taken)].state_dict()))
+    assert same(copied(taken[max(taken)].state_dict()), copied(kept["classifier"].state_dict()))
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_a_fit_and_its_cost_are_the_same_without_them(stage: Stage) -> None:
+    ends = []
+    for one in (stage, with_snapshots(stage)):
+        inputs = inputs_for(one)
+        module = built(one, inputs)
+        fit(module, TrainerSettings())
+        ends.append((one.finish(module, inputs)["classifier"], module.flops, module.images))
+    (network, *cost), (other, *same_cost) = ends
+    assert same(copied(network.state_dict()), copied(other.state_dict()))
+    assert cost == same_cost
+
+
+def test_a_resumed_fit_keeps_the_same_ones(tmp_path: Path) -> None:
+    stage = with_snapshots(classifier_stage(STEPS))
+    inputs = inputs_for(stage)
+    whole, broken, resumed = (built(stage, inputs) for _ in range(3))
+    settings = TrainerSettings(checkpoint_every=1)
+    fit(whole, settings)
+
+    class Stop(Exception):
+        pass
+
+    def stop(module: object, metrics: object) -> None:
+        if module.completed_steps == 8:  # type: ignore[attr-defined]
+            raise Stop
+
+    with pytest.raises(Stop):
+        fit(broken, settings, tmp_path, callbacks=[Recorder(stop)])
+    fit(resumed, settings, tmp_path)
+    assert whole.snapshots is not None
+    assert resumed.snapshots is not None
+    assert same(copied(whole.snapshots.state_dict()), copied(resumed.snapshots.state_dict()))
+
+
+@pytest.mark.parametrize("stage", stages())
+def test_they_are_loaded_as_they_were_kept_also_those_that_a_short_fit_never_took(stage: Stage) -> None:
+    stage = with_snapshots(stage, STEPS + 5)
+    inputs = inputs_for(stage)
+    module = built(stage, inputs)
+    fit(module, TrainerSettings())
+    kept = stage.finish(module, inputs)
+    blank = stage.skeleton(SPEC)
+    assert set(blank) == set(kept)
+    blank["snapshots"].load_state_dict(kept["snapshots"].state_dict())
+    taken = blank["snapshots"].by_images_seen()
+    assert sorted(taken) == [module.plan.batch * step for step in range(1, STEPS + 1)]
+    images = torch.zeros(2, 1, 8, 8)
+    for seen, network in kept["snapshots"].by_images_seen().items():
+        assert torch.equal(network(images), taken[seen](images))
+
+
+def test_none_and_less_than_one() -> None:
+    stage = classifier_stage(STEPS)
+    assert built(stage).snapshots is None
+    assert "snapshots" not in stage.skeleton(SPEC)
+    assert Snapshots([]).by_images_seen() == {}
+    with pytest.raises(ConfigError, match=r"^snapshots: 0 must be at least 1, or null"):
+        Selection(snapshots=0)

@@ -1,0 +1,164 @@
+"""Triple-GAN in full against its closed form, against its base form, and what rests while C moves alone."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trigan.data.augmentation import NoAugmentation
+from trigan.errors import ConfigError
+from trigan.losses.gan_losses import hinge, least_squares, minimax, wasserstein
+from trigan.training.ema import EMA
+from trigan.training.fit import TrainerSettings
+from trigan.training.objectives import Conditional, TripleGAN
+from trigan.training.objectives.objective import Ramp
+from trigan.training.players import PlayersModule
+from trigan.training.step import TrainingStep
+
+from .tiny import DCGAN8, NOW, Recorder, built, copied, fitted, joint_stage, same
+
+DOUBLE = TrainerSettings(precision="64-true")
+FULL = TripleGAN(0.3, 0.2, 0.7, 0.25, 0.15, 0.05, 0.2, NOW, pretrain=0.0, pretrain_uniform_marginal=0.9)
+
+
+def _step(module: PlayersModule, index: int = 0) -> TrainingStep:
+    module.networks.train()
+    return TrainingStep(module.step_context, index, 0, True)
+
+
+def test_it_is_that_of_its_paper_and_code() -> None:
+    """Li et al. 2017, algorithm 1, with the code's weights; every coefficient different from the others."""
+    stage = joint_stage(FULL, discriminator_augmentation=NoAugmentation(), augmentation=NoAugmentation())
+    module = built(stage, settings=DOUBLE)
+    step = _step(module)
+    judge, classifier = module.networks["discriminator"], module.networks["classifier"]
+    labelled, unlabelled, fakes = step.batch("labelled"), step.batch("unlabelled"), step.fakes()
+    logits = classifier(unlabelled.images)
+    p, guessed, given = logits.softmax(1), logits.argmax(1), fakes.known_labels
+
+    def softplus(sign: int, images: Tensor, labels: Tensor) -> Tensor:
+        return F.softplus(sign * judge(images, labels)).mean()
+
+    wanted = {
+        "discriminator": 0.2 * softplus(-1, labelled.images, labelled.known_labels)
+        + 0.8 * softplus(-1, unlabelled.images, guessed)
+        + 0.3 * softplus(1, unlabelled.images, guessed)
+        + 0.7 * softplus(1, fakes.images, given),
+        "generator": 0.7 * softplus(-1, fakes.images, given),
+        "classifier": F.cross_entropy(classifier(labelled.images), labelled.known_labels)
+        + 0.7 * (p.amax(1) * F.softplus(-judge(unlabelled.images, guessed))).mean()
+        + 0.25 * -(p * p.log()).sum(1).mean()
+        + 0.15 * -(p.mean(0).log() / 10).sum()
+        + 0.05 * classifier.head.weight.pow(2).sum()  # type: ignore[union-attr, operator]
+        + 0.2 * F.cross_entropy(classifier(fakes.images), given),
+    }
+    for update in module.updates:
+        torch.testing.assert_close(update.loss(step), wanted[update.player])
+
+
+@pytest.mark.parametrize("loss", [minimax(), hinge()])
+def test_without_its_further_terms_it_is_the_base_form(loss: object) -> None:
+    bare = TripleGAN(0.3, 1.0, 0.3, 0.0, 0.0, 0.0, 0.2, NOW, pretrain=0.0)
+    losses = []
+    for game in (bare, Conditional(0.3, 0.2, NOW, "argmax")):
+        module = built(joint_stage(game, loss=loss), settings=DOUBLE)
+        step = _step(module)
+        losses.append([update.loss(step) for update in module.updates])
+    for one, other in zip(*losses, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("setting", ["classifier_weight", "entropy", "uniform_marginal", "head_decay", "pair_weight"])
+def test_every_term_of_c_has_a_gradient_of_its_own(setting: str) -> None:
+    """A regularizer that is always zero would leave C's gradient as it is."""
+    gradients = []
+    for game in (FULL, replace(FULL, **{setting: 0.0})):
+        module = built(joint_stage(game), settings=DOUBLE)
+        module.step_context.trainable.switch_to("classifier")
+        module.updates[-1].loss(_step(module)).backward()
+        for player in ("generator", "discriminator"):
+            assert all(weight.grad is None for weight in module.networks[player].parameters())
+        gradients.append(torch.cat([w.grad.flatten() for w in module.networks["classifier"].parameters()]))  # type: ignore[union-attr]
+    assert float((gradients[0] - gradients[1]).norm()) > 1e-6
+
+
+def test_first_c_moves_alone_and_r_p_comes_last() -> None:
+    """Two steps of six: G and D neither move nor are charged for; then all three do; in the last two with R_P."""
+    stage = joint_stage(replace(FULL, pretrain=0.3, ramp=Ramp(0.6, 0.0)))
+    first = copied(built(stage).state_dict())
+    moved: list[set[str]] = []
+    images: list[dict[str, int]] = []
+    flops = [0]
+
+    def look(module: PlayersModule, metrics: dict[str, float]) -> None:
+        now = copied(module.state_dict())
+        moved.append({name.split(".")[1] for name in first if not torch.equal(first[name], now[name])})
+        images.append(dict(module.images))
+        flops.append(module.flops)
+        assert ("train/adversarial_loss" in metrics) == (module.completed_steps > 2)
+        assert ("train/generated_loss" in metrics) == (module.completed_steps > 4)
+
+    fitted(stage, callbacks=[Recorder(look)])
+    assert moved == [{"classifier"}] * 2 + [{"classifier", "generator", "discriminator"}] * 4
+    assert images[1] == {"discriminator": 0, "generator": 0, "classifier": 2 * 48}
+    assert images[5] == {"discriminator": 4 * 48, "generator": 4 * 16, "classifier": 6 * 48}
+    alone, other, base, again, full, last = (after - before for before, after in itertools.pairwise(flops))
+    assert (alone, base, full) == (other, again, last)
+    assert 0 < alone < base < full
+
+
+def test_alone_c_descends_on_the_labels_and_its_own_answers() -> None:
+    stage = joint_stage(
+        replace(FULL, pretrain=0.5), discriminator_augmentation=NoAugmentation(), augmentation=NoAugmentation()
+    )
+    module = built(stage, settings=DOUBLE)
+    step, classifier = _step(module), module.networks["classifier"]
+    labelled, p = step.batch("labelled"), classifier(step.batch("unlabelled").images).softmax(1)
+    wanted = (
+        F.cross_entropy(classifier(labelled.images), labelled.known_labels)
+        - 0.25 * (p * p.log()).sum(1).mean()
+        - 0.9 * (p.mean(0).log() / 10).sum()
+        + 0.05 * classifier.head.weight.pow(2).sum()  # type: ignore[union-attr, operator]
+    )
+    torch.testing.assert_close(module.updates[-1].loss(step), wanted)
+
+
+def test_the_average_of_a_player_that_rested_is_as_young_as_its_moves() -> None:
+    """G's average after its first move has the decay of a first move, however long it had rested."""
+    ema = EMA(10_000, 0.5)
+    stage = joint_stage(replace(FULL, pretrain=0.5), 2, ema=ema)
+    weights: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def look(module: PlayersModule, metrics: dict[str, float]) -> None:
+        pair = module.networks["generator"], module.averages["generator"]
+        weights[module.completed_steps] = tuple(torch.cat([w.detach().flatten() for w in n.parameters()]) for n in pair)  # type: ignore[assignment]
+
+    fitted(stage, DOUBLE, callbacks=[Recorder(look)])
+    assert torch.equal(*weights[1])
+    expected = torch.lerp(weights[1][1], weights[2][0], 1 - ema.decay(16, 16))
+    torch.testing.assert_close(weights[2][1], expected)
+
+
+def test_ema_of_the_stage_is_the_average_of_c_and_can_be_left_out() -> None:
+    bare, _ = fitted(joint_stage(FULL, 2, ema=None))
+    assert list(bare.averages) == []
+    assert bare.evaluation_network("classifier") is bare.networks["classifier"]
+    averaged, _ = fitted(joint_stage(FULL, 2, ema=EMA(16, 1.0)))
+    assert list(averaged.averages) == ["generator", "classifier"]
+    assert same(copied(averaged.networks.state_dict()), copied(bare.networks.state_dict()))
+    weights = [copied(dict(module.evaluation_network("classifier").named_parameters())) for module in (bare, averaged)]
+    assert not same(*weights)
+
+
+@pytest.mark.parametrize("loss", [least_squares(), wasserstein(), wasserstein(gradient_penalty=0.0)])
+def test_it_refuses_losses_whose_outputs_are_no_logits(loss: object) -> None:
+    with pytest.raises(ConfigError, match=r"^loss: .*objective=triple_gan.*loss=minimax, non_saturating or hinge$"):
+        joint_stage(TripleGAN(), loss=loss)
+
+
+def test_it_refuses_a_generator_without_labels() -> None:
+    with pytest.raises(ConfigError, match=r"objective=triple_gan needs .* set architecture=cgan$"):
+        joint_stage(TripleGAN(), architecture=DCGAN8)

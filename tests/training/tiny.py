@@ -1,0 +1,266 @@
+"""Tiny stages on real digits: what the tests of modules, samples and strategies are played with."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from trigan.data.augmentation import Augmentation, ClassicAugmentation, NoAugmentation
+from trigan.data.inputs import Input, Inputs
+from trigan.data.sources.digits import Digits
+from trigan.data.splits.make_split import make_split
+from trigan.data.splits.regime import Regime
+from trigan.data.types import DataSpec, ImageDataset, TrainingView
+from trigan.losses.gan_losses import AdversarialLoss, non_saturating
+from trigan.networks.classifiers.classifier import Classifier
+from trigan.networks.classifiers.small_cnn import SmallCNN
+from trigan.networks.gans.cgan import CGAN
+from trigan.networks.gans.dcgan import DCGAN
+from trigan.networks.gans.gan import Architecture, Generator
+from trigan.networks.shapes import ImageSpec
+from trigan.training.ema import EMA
+from trigan.training.fit import FitCallback, FitResult, TrainerSettings, fit
+from trigan.training.objectives import ACGAN, BadGAN, Conditional, FeatureMatching, GeneratedPseudoLabels, TripleGAN
+from trigan.training.objectives.objective import ObjectiveFactory, Ramp
+from trigan.training.optimizers import SGD, Adam, OptimizerFactory
+from trigan.training.players import PlayersModule
+from trigan.training.stage import Stage, StageContext
+from trigan.training.stages.classifier_stage import ClassifierStage
+from trigan.training.stages.gan_stage import GANStage
+from trigan.training.stages.joint_stage import JointStage
+from trigan.training.stages.pretext_stages import AutoencoderStage, SimCLRStage
+
+torch.set_num_threads(1)
+
+SPEC = DataSpec(1, 8, 10)
+DCGAN8, CGAN8 = DCGAN(width=8, latent=8), CGAN(width=8, latent=8, label_embedding_dim=8, joint_units=16)
+CNN8 = SmallCNN(width=8)
+#: Late terms are on from the first step.
+NOW = Ramp(0.0, 0.0)
+#: Games in which G draws for labels.
+CONDITIONAL = (Conditional, TripleGAN, ACGAN)
+TURNED = ClassicAugmentation(rotate=10, noise=0.1)
+
+
+@cache
+def digits() -> ImageDataset:
+    return Digits().load()
+
+
+@cache
+def view(validation: bool = False, labels: int = 4) -> TrainingView:
+    """A few labels per class and 200 unlabelled images; with ``validation`` as many labels again for selection."""
+    regime = Regime(labels_per_class=labels, unlabelled=200, validation="large" if validation else "none")
+    return make_split(digits(), regime, 0).view
+
+
+def inputs_of(seen: TrainingView) -> dict[str, Input]:
+    """All that any stage asks for, under its names."""
+    inputs = {"labelled": Input(seen.labelled.images, seen.labelled.labels), "unlabelled": Input(seen.training_images)}
+    if seen.validation is not None:
+        inputs["validation"] = Input(seen.validation.images, seen.validation.labels)
+    return inputs
+
+
+def adams(rate: float = 1e-3) -> dict[str, OptimizerFactory]:
+    return {player: Adam(rate, (0.5, 0.999)) for player in ("generator", "discriminator", "classifier")}
+
+
+def gan_stage(
+    steps: int = 6,
+    architecture: Architecture = DCGAN8,
+    loss: AdversarialLoss | None = None,
+    batch: int = 16,
+    optimizer: dict[str, OptimizerFactory] | None = None,
+    clip: float | None = None,
+    augmentation: Augmentation | None = None,
+) -> GANStage:
+    return GANStage(
+        architecture,
+        loss or non_saturating(),
+        optimizer or adams(),
+        steps,
+        batch,
+        EMA(64, 0.5),
+        augmentation or NoAugmentation(),
+        clip,
+    )
+
+
+def classifier_stage(steps: int = 6, **changes: Any) -> ClassifierStage:
+    stage = ClassifierStage(CNN8, TURNED, Adam(1e-2, (0.9, 0.999)), steps, batch=16, ema=EMA(64, 0.5))
+    return replace(stage, **changes)
+
+
+def joint_stage(game: ObjectiveFactory, steps: int = 6, **changes: Any) -> JointStage:
+    architecture = CGAN8 if isinstance(game, CONDITIONAL) else DCGAN8
+    stage = JointStage(
+        architecture,
+        CNN8,
+        non_saturating(),
+        game,
+        adams(),
+        TURNED,
+        steps,
+        batch=16,
+        discriminator_augmentation=ClassicAugmentation(crop=1),
+    )
+    return replace(stage, **{"ema": EMA(64, 0.5), **changes})
+
+
+def autoencoder_stage(steps: int = 6) -> AutoencoderStage:
+    return AutoencoderStage(DCGAN8, Adam(1e-3, (0.9, 0.999)), steps, batch=16)
+
+
+def simclr_stage(steps: int = 6) -> SimCLRStage:
+    return SimCLRStage(DCGAN8, TURNED, Adam(1e-3, (0.9, 0.999)), steps, batch=16, hidden=8, projection=4)
+
+
+#: Every objective, each with every term switched on, and the inputs of its stage.
+OBJECTIVES: dict[str, Callable[[], Stage]] = {
+    "dcgan": gan_stage,
+    "cgan": lambda: gan_stage(architecture=CGAN8),
+    "feature_matching": lambda: joint_stage(FeatureMatching()),
+    "pseudo_label": lambda: joint_stage(GeneratedPseudoLabels(threshold=0.0, ramp=NOW)),
+    "conditional": lambda: joint_stage(Conditional(ramp=NOW)),
+    "triple_gan": lambda: joint_stage(TripleGAN(ramp=NOW, pretrain=0.0, labelled_fraction=0.2)),
+    "bad_gan": lambda: joint_stage(BadGAN()),
+    "acgan": lambda: joint_stage(ACGAN(on_generated=True)),
+}
+#: Stages that train D without a game.
+PRETEXTS: dict[str, Callable[[], Stage]] = {"autoencoder": autoencoder_stage, "simclr": simclr_stage}
+
+
+#: Games that share their parts with others: what takes several fits is tried with them in the long suite.
+FURTHER = ("triple_gan", "bad_gan", "acgan")
+
+
+def named(cases: Iterable[str], slow: Sequence[str] = FURTHER) -> list[Any]:
+    """The names as parameters of a test, some of them marked slow."""
+    return [pytest.param(name, marks=pytest.mark.slow) if name in slow else pytest.param(name) for name in cases]
+
+
+def inputs_for(stage: Stage, seen: TrainingView | None = None) -> Inputs:
+    """The inputs that a stage takes, of the view."""
+    seen = seen or view()
+    if isinstance(stage, GANStage | AutoencoderStage | SimCLRStage):
+        labelled = seen.labelled
+        if stage.architecture.conditional:
+            return {"real": Input(labelled.images, labelled.labels)}
+        return {"real": Input(seen.training_images)}
+    inputs = inputs_of(seen)
+    if isinstance(stage, ClassifierStage):
+        del inputs["unlabelled"]
+    return inputs
+
+
+def built(
+    stage: Stage, inputs: Inputs | None = None, settings: TrainerSettings | None = None, seed: int = 0
+) -> PlayersModule:
+    """The stage's module at its first step."""
+    context = StageContext(SPEC, seed, settings or TrainerSettings(), torch.device("cpu"))
+    return stage.build(context, inputs if inputs is not None else inputs_for(stage))
+
+
+def fitted(
+    stage: Stage,
+    settings: TrainerSettings | None = None,
+    inputs: Inputs | None = None,
+    checkpoints: Path | None = None,
+    callbacks: Sequence[FitCallback] = (),
+) -> tuple[PlayersModule, FitResult]:
+    """The stage's module after its fit."""
+    settings = settings or TrainerSettings()
+    module = built(stage, inputs, settings)
+    return module, fit(module, settings, checkpoints, callbacks)
+
+
+def copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in state.items()}
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    """Whether two state dicts are equal to the last bit."""
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@dataclass
+class Recorder:
+    """A callback that keeps what it is told, and calls ``then`` with (module, metrics)."""
+
+    then: Callable[[PlayersModule, dict[str, float]], None] = lambda module, metrics: None
+    began: list[int] = field(default_factory=list)
+    rows: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    endings: int = 0
+
+    def on_fit_start(self, module: PlayersModule) -> None:
+        self.began.append(module.completed_steps)
+
+    def on_metrics(self, module: PlayersModule, metrics: dict[str, float]) -> None:
+        self.rows.append((module.completed_steps, metrics))
+        self.then(module, metrics)
+
+    def on_fit_end(self) -> None:
+        self.endings += 1
+
+
+class _Linear(nn.Module):
+    """The one body that serves as hidden layer, judge and trunk of :class:`Plain`: no batch norm."""
+
+    def __init__(self, shapes: ImageSpec, latent: int) -> None:
+        super().__init__()
+        self.shape = (shapes.channels, shapes.size, shapes.size)
+        self.layers = nn.Sequential(nn.Linear(latent, 16), nn.Tanh(), nn.Linear(16, shapes.channels * shapes.size**2))
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return self.layers(hidden).tanh().view(-1, *self.shape)
+
+
+class _First(nn.Module):
+    def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
+        return z
+
+
+class _Critic(nn.Module):
+    def __init__(self, shapes: ImageSpec) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(shapes.channels * shapes.size**2, 16), nn.Tanh(), nn.Linear(16, 1))
+
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        return self.layers(x.flatten(1)).squeeze(1)
+
+    def features(self, x: Tensor) -> dict[str, Tensor]:
+        return {"flat": x}
+
+
+@dataclass(frozen=True)
+class Plain:
+    """An architecture without batch norm anywhere: rows don't know of each other."""
+
+    latent: int = 8
+    discriminator_norm: str = "none"
+    conditional: ClassVar[bool] = False
+
+    def generator(self, spec: ImageSpec) -> Generator:
+        return Generator(_First(), _Linear(spec, self.latent), self.latent, 0)  # type: ignore[arg-type]
+
+    def discriminator(self, spec: ImageSpec) -> Any:
+        return _Critic(spec)
+
+
+@dataclass(frozen=True)
+class PlainClassifier:
+    """A classifier without batch norm."""
+
+    def __call__(self, spec: ImageSpec) -> Classifier:
+        body = nn.Sequential(nn.Flatten(), nn.Linear(spec.channels * spec.size**2, 16), nn.Tanh())
+        return Classifier(body, nn.Linear(16, spec.classes))
+
+
+#: Plain gradient descent: a step is the gradient itself.
+DESCENT = SGD(1.0, momentum=0.0, weight_decay=0.0)
