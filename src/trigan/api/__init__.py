@@ -1,0 +1,1 @@
+"""What ``import trigan`` offers: runs, studies, verdicts, data sets and splits from Python."""
