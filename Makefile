@@ -9,7 +9,7 @@ JOBS   ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint types bench calibration wheel clean
+.PHONY: help setup demo smoke test test-all lint types docs bench calibration wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,7 +19,11 @@ setup: $(SETUP) ## virtual environment with the pinned dependencies and trigan (
 demo: setup ## all four strategies on the embedded digits, 10 labels per class (about 5 minutes on 2 cores)
 	$(BIN)/trigan study demo
 
-test: $(DEV) ## the test suite (about 10 minutes on 2 cores)
+smoke: $(DEV) ## a verdict on a change in 60 seconds: lint, the quick tests, a short run of each strategy
+	$(BIN)/ruff check .
+	$(PYTEST) -m "not slow" tests/test_layers.py tests/test_style.py tests/test_smoke.py tests/losses tests/tables tests/training/test_golden.py
+
+test: $(DEV) ## the test suite (about 8 minutes on 2 cores)
 	$(PYTEST) -m "not slow"
 
 test-all: $(DEV) ## the test suite with its longer cross products
@@ -32,6 +36,10 @@ lint: $(DEV) ## formatting and lint
 types: $(DEV) ## static types
 	$(BIN)/mypy
 
+docs: $(DEV) ## the site with the API reference, in site/
+	$(BIN)/python docs/build_schemas.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 bench: $(DEV) ## step time and loader against lean references; results are kept in benchmarks/results/
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/loader.py
@@ -43,7 +51,7 @@ wheel: $(DEV) ## build dist/trigan-*.whl, with conf/ and experiments/ inside
 	$(BIN)/python -m build --wheel
 
 clean: ## remove the virtual environment, builds and caches; outputs/ stays
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
