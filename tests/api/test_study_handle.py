@@ -1,0 +1,48 @@
+"""A study from Python: run, looked at, as a table and as a picture."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+import trigan
+
+STUDY = {
+    "title": "Small",
+    "trials": 2,
+    "fixed": ["logger=none", "callbacks=quiet", "classifier.width=4", "data.suggested.classifier_steps=3"],
+    "rows": [
+        {"name": "bare", "set": ["strategy=baseline", "augmentation=none"]},
+        {"name": "classic", "set": ["strategy=baseline"]},
+    ],
+    "reference": "bare",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("small_study")
+    (folder / "study.yaml").write_text(yaml.safe_dump(STUDY))
+    return folder
+
+
+def test_a_study_is_run_and_read(folder: Path) -> None:
+    outputs = f"paths.outputs={folder / 'outputs'}"
+    before = trigan.study(str(folder), outputs, run=False)
+    assert before.status().state.tolist() == ["missing"] * 4
+    with pytest.raises(trigan.ConfigError, match="no run is finished"):
+        before.table()
+    study = trigan.study(str(folder), outputs, workers=1)
+    assert study.status().state.tolist() == ["done"] * 4
+    table = study.table()
+    assert isinstance(table, pd.DataFrame)
+    assert table.row.tolist() == ["bare", "classic"]
+    assert table["mean"].between(0, 1).all()
+    assert study.figure().size[0] > 100
+    assert "<table" in study._repr_html_()
+
+
+def test_an_unknown_study_is_one_line() -> None:
+    with pytest.raises(trigan.ConfigError, match="no such study; nearest: demo|demo: no such study|nearest: demo"):
+        trigan.study("demoo", run=False)
