@@ -11,12 +11,11 @@ from torch import Tensor, nn
 
 from trigan.networks.classifiers.all_cnn import AllCNN
 from trigan.networks.classifiers.mlp import MLP
-from trigan.networks.classifiers.resnet import ResNet18
+from trigan.networks.classifiers.resnet import ResNet18, WideResNet
 from trigan.networks.classifiers.small_cnn import SmallCNN
-from trigan.networks.classifiers.wide_resnet import WideResNet
 from trigan.networks.gans.cgan import CGAN
 from trigan.networks.gans.dcgan import DCGAN
-from trigan.networks.spectral_norm import fold_spectral_norm
+from trigan.networks.weight_norm import fold_spectral_norm
 
 torch.set_num_threads(1)
 

@@ -11,7 +11,7 @@ from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.gans.cgan import CGAN
 from trigan.networks.gans.dcgan import DCGAN
 from trigan.networks.shapes import map_sizes
-from trigan.networks.spectral_norm import fold_spectral_norm
+from trigan.networks.weight_norm import fold_spectral_norm
 
 torch.set_num_threads(1)
 

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from scipy.special import expit, softmax
 
 from trigan.losses import triple_gan_losses
-from trigan.losses.adversarial import hinge_discriminator, minimax_discriminator
+from trigan.losses.gan_losses import hinge_discriminator, minimax_discriminator
 
 JUDGED = torch.tensor([0.5, -1.0, 3.0], dtype=torch.float64)
 LOGITS = torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.2, 0.1]], dtype=torch.float64)

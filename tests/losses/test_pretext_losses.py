@@ -1,4 +1,4 @@
-"""NT-Xent against its formula in NumPy, written out view by view."""
+"""NT-Xent against its formula in NumPy, written out view by view, and the reconstruction error."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from trigan.losses.contrastive import nt_xent
+from trigan.losses.pretext_losses import nt_xent, squared_error
 
 
 def views(count: int = 5, width: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -62,3 +62,17 @@ def test_the_gradient_pulls_partners_together_and_both_views_have_one() -> None:
     with torch.no_grad():
         after = nt_xent(first - 0.1 * first.grad, second - 0.1 * second.grad)
     assert after < before
+
+
+def test_the_mean_over_all_values() -> None:
+    restored, clean = torch.randn(2, 3, 1, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    wanted = np.square(restored.numpy() - clean.numpy()).sum() / clean.numel()
+    assert squared_error(restored, clean).item() == pytest.approx(wanted)
+    assert squared_error(clean, clean).item() == 0
+
+
+def test_only_the_restored_images_have_a_gradient() -> None:
+    restored, clean = torch.zeros(2, 1, 2, 2, requires_grad=True), torch.ones(2, 1, 2, 2, requires_grad=True)
+    squared_error(restored, clean).backward()
+    assert clean.grad is None
+    assert torch.equal(restored.grad, torch.full_like(restored, -2 / 8))
