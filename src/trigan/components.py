@@ -131,15 +131,12 @@ def source_digest(package: str) -> str:
     module = sys.modules[package]
     folders = [Path(folder) for folder in getattr(module, "__path__", ())]
     files = [(path.relative_to(folder).as_posix(), path) for folder in folders for path in folder.rglob("*.py")]
-    if not folders:
-        own = getattr(module, "__file__", None)
-        if own is None:
-            raise ConfigError(
-                f"{package} has no source file, so its classes and functions cannot be part of a hash; "
-                "move them from the notebook or session to a module, and import that"
-            )
+    if own := None if folders else getattr(module, "__file__", None):
         files = [(Path(own).name, Path(own))]
-    sha = hashlib.sha256()
-    for name, path in sorted(files):
-        sha.update(f"{name}:{hashlib.sha256(path.read_bytes()).hexdigest()};".encode())
-    return sha.hexdigest()
+    if not files:
+        raise ConfigError(
+            f"{package} has no source file, so its classes and functions cannot be part of a hash; "
+            "move them from the notebook or session to a module, and import that"
+        )
+    text = "".join(f"{name}:{hashlib.sha256(path.read_bytes()).hexdigest()};" for name, path in sorted(files))
+    return hashlib.sha256(text.encode()).hexdigest()

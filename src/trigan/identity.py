@@ -12,6 +12,7 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,23 +97,21 @@ def _arguments(target: Callable[..., Any], given: Mapping[str, Any]) -> dict[str
 def defaults_of(target: Any) -> dict[str, Any]:
     """The forms of the default arguments of a class or function; defaults without a canonical form are left out."""
     if dataclasses.is_dataclass(target):
-        defaults = {
-            field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-            for field in dataclasses.fields(target)
-        }
+        fields = dataclasses.fields(target)
+        absent: Any = dataclasses.MISSING
+        defaults = {f.name: f.default if f.default_factory is absent else f.default_factory() for f in fields}
     else:
         try:
             parameters = inspect.signature(target).parameters.values()
         except (TypeError, ValueError):  # written in C
             return {}
+        absent = inspect.Parameter.empty
         defaults = {parameter.name: parameter.default for parameter in parameters}
     forms = {}
     for name, default in defaults.items():
-        if default is not dataclasses.MISSING and default is not inspect.Parameter.empty:
-            try:
+        if default is not absent:
+            with suppress(TypeError):  # of an object without a canonical form, which no argument can equal
                 forms[name] = canonical_form(default)
-            except TypeError:  # an object of a library: no argument equals it
-                continue
     return forms
 
 
@@ -179,7 +178,5 @@ def tensor_digest(*tensors: Tensor | None) -> str:
 
 def weights_digest(state: Mapping[str, Tensor]) -> str:
     """SHA-256 over a state dict: names in sorted order, then each tensor's dtype, shape and bytes."""
-    sha = hashlib.sha256()
-    for name in sorted(state):
-        sha.update(f"{name}:{tensor_digest(state[name])};".encode())
-    return sha.hexdigest()
+    text = "".join(f"{name}:{tensor_digest(state[name])};" for name in sorted(state))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -28,7 +28,7 @@ def test_conditional_entropy_is_the_mean_of_the_rows_entropies() -> None:
     assert conditional_entropy(LOGITS).item() == pytest.approx(-(p * np.log(p)).sum(1).mean())
 
 
-def test_entropy_is_largest_where_nothing_is_known_and_none_where_all_is() -> None:
+def test_entropy_is_log_k_for_uniform_and_0_for_certain_predictions() -> None:
     assert conditional_entropy(torch.zeros(3, 8)).item() == pytest.approx(np.log(8))
     sure = torch.tensor([[200.0, 0.0], [0.0, 200.0]], requires_grad=True)
     entropy = conditional_entropy(sure)
@@ -37,13 +37,13 @@ def test_entropy_is_largest_where_nothing_is_known_and_none_where_all_is() -> No
     assert sure.grad.isfinite().all()
 
 
-def test_its_descent_makes_a_row_surer_of_what_it_prefers() -> None:
+def test_descent_on_the_entropy_raises_the_largest_probability() -> None:
     logits = torch.tensor([[1.0, 0.5]], requires_grad=True)
     conditional_entropy(logits).backward()
     assert logits.grad[0, 0] < 0 < logits.grad[0, 1]
 
 
-def test_the_average_is_the_cross_entropy_of_even_classes() -> None:
+def test_the_uniform_marginal_loss_is_a_cross_entropy() -> None:
     mean = softmax(LOGITS.numpy(), axis=1).mean(0)
     found = uniform_marginal_loss(LOGITS.softmax(1).mean(0)).item()
     assert found == pytest.approx(-(np.full(4, 0.25) * np.log(mean)).sum())
@@ -51,8 +51,8 @@ def test_the_average_is_the_cross_entropy_of_even_classes() -> None:
     assert uniform_marginal_loss(torch.full((4,), 0.25)).item() == pytest.approx(np.log(4))
 
 
-def test_sure_answers_are_no_loss_if_they_are_even_on_average() -> None:
-    """The two terms together want each row sure and all classes used: neither is the other's negative."""
+def test_certain_predictions_that_are_uniform_on_average_minimise_both() -> None:
+    """Together the losses favour certain rows and the use of all classes."""
     even = torch.eye(4) * 50
     assert uniform_marginal_loss(even.softmax(1).mean(0)).item() == pytest.approx(np.log(4))
     assert conditional_entropy(even).item() == pytest.approx(0.0, abs=1e-9)
@@ -66,25 +66,25 @@ def test_sure_answers_are_no_loss_if_they_are_even_on_average() -> None:
 ONE, OTHER = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
-def test_it_is_the_squared_distance_of_probabilities_by_classes_and_rows() -> None:
+def test_the_pi_model_loss_is_the_mean_squared_difference_of_probabilities() -> None:
     p, q = softmax(ONE.numpy(), axis=1), softmax(OTHER.numpy(), axis=1)
     assert pi_model_loss(ONE, OTHER).item() == pytest.approx(((p - q) ** 2).sum() / (5 * 3))
 
 
-def test_it_compares_probabilities_not_logits() -> None:
+def test_the_pi_model_loss_compares_probabilities_not_logits() -> None:
     assert pi_model_loss(ONE, ONE + 3).item() == pytest.approx(0.0)
     assert pi_model_loss(ONE, 2 * ONE).item() > 1e-3
     assert pi_model_loss(ONE, OTHER).item() == pi_model_loss(OTHER, ONE).item()
 
 
-def test_gradients_reach_both_views() -> None:
+def test_gradients_of_the_pi_model_loss_reach_both_views() -> None:
     one, other = ONE.clone().requires_grad_(), OTHER.clone().requires_grad_()
     pi_model_loss(one, other).backward()
     assert one.grad.abs().sum() > 0
     assert other.grad.abs().sum() > 0
 
 
-def test_the_weight_rises_from_next_to_nothing_to_one() -> None:
+def test_sigmoid_ramp_up() -> None:
     assert [sigmoid_ramp_up(t) for t in (0.0, 0.5, 1.0, 3.0)] == [math.exp(-5.0), math.exp(-1.25), 1.0, 1.0]
 
 
@@ -97,7 +97,7 @@ def cross_entropy(logits: torch.Tensor, labels: list[int]) -> np.ndarray:
     return -log_softmax(logits.numpy(), axis=1)[np.arange(len(labels)), labels]
 
 
-def test_the_gate_is_on_probabilities_and_the_mean_over_all_rows() -> None:
+def test_the_threshold_is_on_probabilities_and_the_mean_over_all_rows() -> None:
     losses = cross_entropy(WEAK, [0, 0, 1])
     assert gated_pseudo_label(WEAK, 0.7).item() == pytest.approx(losses[1:].sum() / 3)
     assert gated_pseudo_label(WEAK, 0.95).item() == pytest.approx(losses[2] / 3)
@@ -105,15 +105,15 @@ def test_the_gate_is_on_probabilities_and_the_mean_over_all_rows() -> None:
     assert gated_pseudo_label(WEAK, 0.5).item() == pytest.approx(losses[1:].sum() / 3)  # strictly above
 
 
-def test_only_rows_that_pass_the_gate_have_a_gradient() -> None:
+def test_only_rows_above_the_threshold_have_a_gradient() -> None:
     logits = WEAK.clone().requires_grad_()
     gated_pseudo_label(logits, 0.7).backward()
     assert (logits.grad.abs().sum(1) > 0).tolist() == [False, True, True]
     assert logits.grad[1, 0] < 0 < logits.grad[1, 1]  # towards its own label
 
 
-def test_the_gate_of_a_condition_is_on_the_probability_of_that_label() -> None:
-    """Of the given labels C believes the second with .88 and the third with .01."""
+def test_the_threshold_for_a_given_label_is_on_its_probability() -> None:
+    """The second label has probability .88, the third .01."""
     labels = torch.tensor([0, 0, 0])
     losses = cross_entropy(WEAK, [0, 0, 0])
     assert gated_label(WEAK, labels, 0.7).item() == pytest.approx(losses[1] / 3)
@@ -124,14 +124,14 @@ def test_the_gate_of_a_condition_is_on_the_probability_of_that_label() -> None:
     assert (logits.grad.abs().sum(1) > 0).tolist() == [False, True, False]
 
 
-def test_where_the_label_is_the_likeliest_one_both_gates_are_one() -> None:
+def test_for_the_most_likely_label_both_losses_are_equal() -> None:
     likeliest = WEAK.argmax(1)
     for threshold in (0.0, 0.7, 0.95):
         found = gated_label(WEAK, likeliest, threshold)
         torch.testing.assert_close(found, gated_pseudo_label(WEAK, threshold))
 
 
-def test_consistency_is_fixmatchs_unlabelled_loss() -> None:
+def test_fixmatch_loss() -> None:
     losses = cross_entropy(STRONG, [0, 0, 1])
     assert fixmatch_loss(WEAK, STRONG, 0.8).item() == pytest.approx(losses[1:].sum() / 3)
     assert fixmatch_loss(WEAK, STRONG, 0.5).item() == pytest.approx(losses.mean())  # at the threshold too
@@ -156,7 +156,7 @@ def _soft(share: Tensor) -> Tensor:
     return share[:, None] * one + (1 - share[:, None]) * other
 
 
-def test_it_is_the_cross_entropy_of_mixed_one_hot_targets() -> None:
+def test_mixed_cross_entropy_is_that_of_mixed_one_hot_targets() -> None:
     expected = -(_soft(SHARE) * MIXED.log_softmax(1)).sum(1)
     torch.testing.assert_close(mixed_cross_entropy(MIXED, LABELS, OTHERS, SHARE, ONES), expected)
 
@@ -168,7 +168,7 @@ def test_shares_of_one_and_zero_are_plain_cross_entropy() -> None:
     assert torch.equal(mixed_cross_entropy(MIXED, LABELS, LABELS, torch.full((12,), 0.5).double(), ONES), plain[0])
 
 
-def test_each_label_counts_with_its_own_weight() -> None:
+def test_each_label_has_the_weight_of_its_class() -> None:
     weights = torch.arange(1.0, 6.0).double()
     found = mixed_cross_entropy(MIXED, LABELS, OTHERS, SHARE, weights)
     logs = -MIXED.log_softmax(1)
@@ -177,7 +177,7 @@ def test_each_label_counts_with_its_own_weight() -> None:
         torch.testing.assert_close(found[row], s * weights[a] * logs[row, a] + (1 - s) * weights[b] * logs[row, b])
 
 
-def test_the_gradient_pulls_towards_both_labels() -> None:
+def test_the_gradient_of_mixed_cross_entropy() -> None:
     """softmax - target, row by row."""
     logits = MIXED.clone().requires_grad_(True)
     mixed_cross_entropy(logits, LABELS, OTHERS, SHARE, ONES).sum().backward()

@@ -52,12 +52,12 @@ def test_generator_losses(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", GENERATOR)
-def test_the_generator_wants_higher_logits(name: str) -> None:
+def test_the_generator_loss_falls_with_the_logits(name: str) -> None:
     assert slope(getattr(gan_losses, f"{name}_generator"), -0.7) < 0
 
 
 @pytest.mark.parametrize("name", DISCRIMINATOR)
-def test_the_discriminator_wants_real_above_fake(name: str) -> None:
+def test_the_discriminator_loss_falls_with_real_and_rises_with_fake_logits(name: str) -> None:
     real, fake = REAL.clone().requires_grad_(), FAKE.clone().requires_grad_()
     getattr(gan_losses, f"{name}_discriminator")(real[1:2], fake[1:2]).backward()
     assert real.grad[1] < 0 < fake.grad[1]
@@ -66,7 +66,7 @@ def test_the_discriminator_wants_real_above_fake(name: str) -> None:
 def test_only_the_minimax_generator_saturates() -> None:
     assert abs(slope(gan_losses.minimax_generator, -20.0)) < 1e-8
     assert slope(gan_losses.non_saturating_generator, -20.0) == pytest.approx(-1.0)
-    # where D is undecided they agree
+    # at logit 0 they agree
     assert slope(gan_losses.minimax_generator, 0.0) == slope(gan_losses.non_saturating_generator, 0.0) == -0.5
 
 
@@ -78,7 +78,7 @@ def test_losses_stay_finite_at_extreme_logits() -> None:
         assert getattr(gan_losses, f"{name}_discriminator")(extreme, extreme.flip(0)).isfinite()
 
 
-GAMES = [
+CHOICES = [
     gan_losses.minimax,
     gan_losses.non_saturating,
     gan_losses.least_squares,
@@ -87,8 +87,8 @@ GAMES = [
 ]
 
 
-def test_every_game_has_an_identity_of_its_own() -> None:
-    assert len({canonical_json(game()) for game in GAMES}) == len(GAMES)
+def test_identities_differ() -> None:
+    assert len({canonical_json(choice()) for choice in CHOICES}) == len(CHOICES)
     assert canonical_json(gan_losses.hinge(betas=[0.0, 0.9])) == canonical_json(gan_losses.hinge())
     assert "loss_term/hinge_generator@1" in canonical_json(gan_losses.hinge())
 
@@ -108,7 +108,7 @@ def test_defaults_are_those_of_the_papers() -> None:
     )
     wgan = gan_losses.wasserstein()
     assert (wgan.gradient_penalty, wgan.discriminator_steps, wgan.learning_rate) == (10.0, 5, 1e-4)
-    assert [game().gradient_penalty for game in GAMES[:-1]] == [0.0] * 4
+    assert [choice().gradient_penalty for choice in CHOICES[:-1]] == [0.0] * 4
 
 
 @pytest.mark.parametrize(
@@ -123,9 +123,9 @@ def test_defaults_are_those_of_the_papers() -> None:
     ],
 )
 def test_settings_out_of_range_are_named(setting: str, value: object) -> None:
-    for game in GAMES:
+    for choice in CHOICES:
         with pytest.raises(ConfigError, match=rf"loss\.{setting}="):
-            game(**{setting: value})
+            choice(**{setting: value})
 
 
 torch.set_num_threads(1)

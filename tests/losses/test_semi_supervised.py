@@ -21,7 +21,7 @@ def test_k_plus_one_losses_are_those_of_a_softmax_with_one_more_class() -> None:
     assert semi_supervised.k_plus_one_generated(LOGITS).item() == pytest.approx(-0.5 * np.log(p[:, -1]).mean())
 
 
-def test_they_pull_the_logits_in_opposite_directions() -> None:
+def test_k_plus_one_losses_have_opposite_gradients() -> None:
     logits = LOGITS.clone().requires_grad_()
     (real,) = torch.autograd.grad(semi_supervised.k_plus_one_real(logits), logits)
     (fake,) = torch.autograd.grad(semi_supervised.k_plus_one_generated(logits), logits)
@@ -29,14 +29,14 @@ def test_they_pull_the_logits_in_opposite_directions() -> None:
     assert (fake > 0).all()
 
 
-def test_they_stay_finite_at_extreme_logits() -> None:
+def test_k_plus_one_losses_are_finite_at_extreme_logits() -> None:
     for value in (-500.0, 500.0):
         logits = torch.full((2, 3), value)
         assert semi_supervised.k_plus_one_real(logits).isfinite()
         assert semi_supervised.k_plus_one_generated(logits).isfinite()
 
 
-def test_feature_matching_is_a_mean_of_squares_that_moves_the_fake_alone() -> None:
+def test_feature_matching_is_a_mean_of_squares_with_a_gradient_for_the_fake() -> None:
     real, fake = torch.tensor([1.0, 2.0], requires_grad=True), torch.tensor([0.0, 5.0], requires_grad=True)
     loss = semi_supervised.feature_matching(real, fake)
     loss.backward()
@@ -63,18 +63,18 @@ def pair_by_pair(features: np.ndarray) -> float:
     return float(np.mean(found))
 
 
-def test_it_is_the_mean_squared_cosine_of_pairs() -> None:
+def test_pull_away_is_the_mean_squared_cosine_of_pairs() -> None:
     assert pull_away_of(FEATURES).item() == pytest.approx(pair_by_pair(FEATURES.numpy()))
     assert pull_away_of(FEATURES * 7).item() == pytest.approx(pull_away_of(FEATURES).item())
 
 
-def test_its_ends() -> None:
+def test_extremes_of_pull_away() -> None:
     assert pull_away_of(torch.eye(4)).item() == pytest.approx(0.0)
     assert pull_away_of(FEATURES[:1].repeat(5, 1)).item() == pytest.approx(1.0)
     assert pull_away_of(torch.stack([FEATURES[0], -FEATURES[0]])).item() == pytest.approx(1.0)
 
 
-def test_a_row_of_zeros_is_at_right_angles_to_all_and_breaks_nothing() -> None:
+def test_a_row_of_zeros_is_orthogonal_to_all() -> None:
     features = FEATURES.clone()
     features[2] = 0.0
     assert pull_away_of(features).item() == pytest.approx(pair_by_pair(features.numpy()))
@@ -89,7 +89,7 @@ def test_moments_of_two_halves_average() -> None:
         torch.testing.assert_close((one + other) / 2, both)
 
 
-def test_its_descent_turns_rows_apart() -> None:
+def test_descent_lowers_pull_away() -> None:
     features = FEATURES.clone().requires_grad_()
     loss = pull_away_of(features)
     loss.backward()

@@ -55,11 +55,11 @@ def step(players: nn.ModuleDict, rows: slice) -> dict[str, Tensor]:
     z, real, eps = (value[rows] for value in inputs())
     fake = players["generator"](z)
     with frozen_statistics(players["discriminator"]):
-        judged = players["discriminator"](fake)
+        fake_logits = players["discriminator"](fake)
     outputs = {
         "fake": fake.flatten(1),
-        "judged": judged[:, None],
-        "judged_real": players["discriminator"](real)[:, None],
+        "fake_logits": fake_logits[:, None],
+        "real_logits": players["discriminator"](real)[:, None],
         "logits": players["classifier"](real),
     }
     penalty = gradient_penalty(players["critic"], real, fake, eps)

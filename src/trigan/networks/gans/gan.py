@@ -38,10 +38,11 @@ class ImageGenerator(Protocol):
     latent: int
     classes: int
 
-    def __call__(self, z: Tensor, y: Tensor | None = None) -> Tensor: ...
+    def __call__(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """As :meth:`Generator.forward`."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """The weights, as of any ``nn.Module``."""
+        """As of any ``nn.Module``."""
 
 
 class Generator(nn.Module):
