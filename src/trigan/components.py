@@ -55,7 +55,7 @@ def identifier_paths() -> Mapping[str, str]:
     root = Path(__file__).parent
     paths: dict[str, str] = {}
     for file in sorted(root.rglob("*.py")):
-        module = ".".join(("trigan", *file.relative_to(root).with_suffix("").parts))
+        module = ".".join(file.relative_to(root.parent).with_suffix("").parts).removesuffix(".__init__")
         for identifier, name in _DECLARATION.findall(file.read_text(encoding="utf-8")):
             if identifier in paths:
                 raise ValueError(f"{identifier} names both {paths[identifier]} and {module}.{name}")

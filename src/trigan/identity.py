@@ -97,9 +97,11 @@ def _arguments(target: Callable[..., Any], given: Mapping[str, Any]) -> dict[str
 def defaults_of(target: Any) -> dict[str, Any]:
     """The forms of the default arguments of a class or function; defaults without a canonical form are left out."""
     if dataclasses.is_dataclass(target):
-        fields = dataclasses.fields(target)
         absent: Any = dataclasses.MISSING
-        defaults = {f.name: f.default if f.default_factory is absent else f.default_factory() for f in fields}
+        defaults = {
+            field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            for field in dataclasses.fields(target)
+        }
     else:
         try:
             parameters = inspect.signature(target).parameters.values()

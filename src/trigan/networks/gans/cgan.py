@@ -29,7 +29,6 @@ class _ConditionalInput(nn.Module):
         self.map_y = nn.Embedding(classes, code)
 
     def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
-        """Z (N, latent) and y (N,) -> (N, latent + code)."""
         codes = self.map_y(_require_labels("generator", y))
         return torch.cat([F.relu(self.map_z(z)), F.relu(codes)], dim=1)
 

@@ -21,7 +21,6 @@ class _UnconditionalInput(nn.Module):
     """The input layer of an unconditional generator: z itself; labels are ignored."""
 
     def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
-        """Z (N, latent), unchanged; labels are ignored."""
         return z
 
 
