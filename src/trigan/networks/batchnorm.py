@@ -18,7 +18,7 @@ from trigan.errors import DataError
 
 if dist.is_available():
     from torch.distributed.nn.functional import all_reduce
-#: torch 2.13 recommends a private function instead, whose result has no gradient in earlier versions of torch.
+# torch 2.13 recommends a private function instead (torch.distributed._functional_collectives)
 warnings.filterwarnings("ignore", r"torch\.distributed\.nn\.functional\.all_reduce is deprecated", FutureWarning)
 
 
