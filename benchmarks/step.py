@@ -26,7 +26,7 @@ from trigan.config.compose import Composer
 from trigan.data.inputs import Input
 from trigan.data.stream import BatchStream
 from trigan.data.types import DataSpec
-from trigan.losses.adversarial import minimax_discriminator, non_saturating_generator
+from trigan.losses.gan_losses import minimax_discriminator, non_saturating_generator
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.runs.malloc import keep_freed_memory
 from trigan.tracking.tracker import NullTracker

@@ -1,4 +1,4 @@
-"""A refused write leaves the old file whole, no temporary, and one line that says what to do."""
+"""A refused write leaves the old file, no temporary one, and an error of one line."""
 
 import errno
 import json
@@ -105,7 +105,7 @@ def test_a_real_write_beyond_the_limit(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_sweep_takes_temporaries_only(tmp_path: Path) -> None:
+def test_only_partial_files_are_removed(tmp_path: Path) -> None:
     for name in ("keep.txt", ".hidden", ".a.txt.0123abcd.partial", "sub/.b.9999.partial"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")

@@ -1,5 +1,6 @@
 """Stable identifiers: a class that moves or gets a further argument keeps every hash; a changed default is noticed."""
 
+import functools
 import json
 import os
 import re
@@ -7,12 +8,21 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from trigan.components import component, identifier_of, identifier_paths, import_object, with_identifiers, with_targets
+from trigan.components import (
+    component,
+    identifier_of,
+    identifier_paths,
+    import_object,
+    source_digest,
+    with_identifiers,
+    with_targets,
+)
 from trigan.errors import ConfigError
-from trigan.identity import canonical_form, defaults_of
+from trigan.identity import canonical_form, defaults_of, digest
 
 ROOT = Path(__file__).parents[1]
 FIELDS = Path(__file__).with_name("component_fields.json")
@@ -30,11 +40,11 @@ print(json.dumps([[one.run_hash("f"), digest(one.build().strategy)] for one in c
 
 def hashes(tree: Path) -> list[list[str]]:
     environment = {**os.environ, "PYTHONPATH": str(tree / "src"), "OMP_NUM_THREADS": "1"}
-    said = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-P", "-c", HASHES], capture_output=True, text=True, check=True, env=environment, cwd=tree
     )
-    found: list[list[str]] = json.loads(said.stdout)
-    return found
+    digests: list[list[str]] = json.loads(output.stdout)
+    return digests
 
 
 @pytest.fixture(scope="module")
@@ -62,17 +72,13 @@ def replace(tree: Path, pattern: str, replacement: str) -> None:
     assert changed
 
 
-def test_a_class_that_is_moved_and_renamed_keeps_all_hashes(tree: Path, before: list[list[str]]) -> None:
+def test_a_class_that_moves_or_gets_a_field_keeps_all_hashes(tree: Path, before: list[list[str]]) -> None:
     gans = tree / "src/trigan/networks/gans"
     (gans / "dcgan.py").rename(tree / "src/trigan/networks/deep.py")
     replace(tree, r"trigan\.networks\.gans\.dcgan\b", "trigan.networks.deep")
     replace(tree, r"\bDCGAN\b", "DeepGAN")
     replace(tree, r"\bFeatureMatching\b", "MatchedFeatures")
-    assert hashes(tree) == before
-
-
-def test_a_further_field_with_a_default_keeps_all_hashes(tree: Path, before: list[list[str]]) -> None:
-    replace(tree, r"(class DCGAN:\n(?:.*\n)*?)(    width: int)", r"\1    further: float = 1.5\n\2")
+    replace(tree, r"(class DeepGAN:\n(?:.*\n)*?)(    width: int)", r"\1    further: float = 1.5\n\2")
     replace(tree, r"(class Adam(?:.*\n)*?)(    betas: )", r"\1    further: float = 1.5\n\2")
     assert hashes(tree) == before
 
@@ -82,8 +88,9 @@ def test_another_version_of_a_component_is_another_run(tree: Path, before: list[
     assert not {run for run, _ in hashes(tree)} & {run for run, _ in before}
 
 
-def test_every_identifier_names_what_carries_it() -> None:
+def test_every_identifier_leads_to_its_component() -> None:
     assert len(identifier_paths()) > 100
+    assert not [path for path in identifier_paths().values() if "__init__" in path]  # as a config may name it
     assert {identifier: identifier_of(import_object(path)) for identifier, path in identifier_paths().items()} == {
         identifier: identifier for identifier in identifier_paths()
     }
@@ -134,17 +141,44 @@ def test_identifiers_have_one_form(identifier: str) -> None:
         component(identifier)
 
 
-def test_a_module_of_the_users_own_counts_by_its_source(tmp_path: Path) -> None:
-    code = "import functools, sys; sys.path.insert(0, '.'); from own import net; from trigan.identity import digest\n"
-    code += "print(digest(functools.partial(net.Net, 1)))"
-    found = []
+def test_a_users_module_counts_by_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    digests = []
     for text in ("class Net: ...\n", "class Net:\n    pass\n", "class Net: ...\n"):
-        (tmp_path / "own").mkdir(exist_ok=True)
-        (tmp_path / "own" / "net.py").write_text(text)
-        said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
-        found.append(said.stdout)
-    assert found[0] != found[1]
-    assert found[0] == found[2]
+        (tmp_path / "users_package").mkdir(exist_ok=True)
+        (tmp_path / "users_package" / "net.py").write_text(text)
+        digests.append(digest(functools.partial(import_object("users_package.net.Net"), 1)))
+        source_digest.cache_clear()
+    assert digests[0] != digests[1]
+    assert digests[0] == digests[2]
+
+
+def test_a_class_of_a_notebook_cell_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "notebook_cell", ModuleType("notebook_cell"))
+    monkeypatch.setattr(Users, "__module__", "notebook_cell")
+    with pytest.raises(ConfigError, match=r"^notebook_cell has no source file.* import that$"):
+        digest({"architecture": Users})
+
+
+class Users:
+    class Inner: ...
+
+
+def test_import_paths_of_nested_classes_and_of_modules_that_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "failing_module.py").write_text("import not_installed\n\nclass Net: ...\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert import_object(f"{__name__}.Users.Inner") is Users.Inner
+    for path, missing in {
+        "failing_module.Net": "not_installed",
+        "absent.Net": "absent",
+        "absent.a.B": "absent",
+    }.items():
+        with pytest.raises(ModuleNotFoundError, match=f"'{missing}'"):
+            import_object(path)
+    with pytest.raises(AttributeError, match="Absent"):
+        import_object("trigan.rng.Absent")
 
 
 def test_a_class_of_ours_without_an_identifier_is_refused() -> None:

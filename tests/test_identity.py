@@ -1,4 +1,4 @@
-"""Equal things have equal digests, whoever built them; different things never do; the rest is refused."""
+"""Equal objects have equal digests, different ones do not, and objects without a canonical form are refused."""
 
 import functools
 import subprocess
@@ -68,6 +68,10 @@ def test_what_equals_a_default_is_left_out() -> None:
         "file": "A",
         "loss": {"type": "test/loss@1", "weight": 2},
     }
+
+
+def test_true_is_not_the_default_1() -> None:
+    assert canonical_form(Loss(weight=True)) == {"type": "test/loss@1", "weight": True}
 
 
 def test_a_config_node_counts_as_the_object_that_it_builds() -> None:
@@ -167,11 +171,11 @@ def test_the_same_in_another_process() -> None:
         "import torch, functools; from trigan.identity import digest;"
         "print(digest({'x': functools.partial(torch.nn.Linear, 2, bias=False), 'y': torch.relu}))"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
-    assert said == digest({"y": torch.relu, "x": functools.partial(torch.nn.Linear, 2, bias=False)})
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert output == digest({"y": torch.relu, "x": functools.partial(torch.nn.Linear, 2, bias=False)})
 
 
-def test_tensor_digest_sees_values_shape_and_type() -> None:
+def test_tensor_digest_depends_on_values_shape_and_type() -> None:
     x = torch.arange(6.0)
     others = [
         x.clone().index_fill_(0, torch.tensor(5), -5),
@@ -190,7 +194,7 @@ def test_tensor_digest_sees_values_shape_and_type() -> None:
     assert tensor_digest(x, x) != tensor_digest(torch.cat([x, x]))
 
 
-def test_tensor_digest_ignores_how_a_tensor_lies() -> None:
+def test_tensor_digest_ignores_strides_and_offset() -> None:
     x = torch.arange(6.0).reshape(2, 3)
     assert tensor_digest(x.t().contiguous().t()) == tensor_digest(x)
     assert tensor_digest(x.clone().requires_grad_()) == tensor_digest(x)
@@ -206,5 +210,5 @@ def test_weights_digest() -> None:
     halved = {name: tensor.bfloat16() for name, tensor in state.items()}
     moved = {**state, "0.bias": state["0.bias"] + 1e-7}
     assert len({weights_digest(s) for s in (state, renamed, halved, moved)}) == 4
-    # half-precision weights aren't the single-precision weights of the same values
+    # half-precision weights differ from single-precision weights of the same values
     assert weights_digest(halved) != weights_digest({name: tensor.float() for name, tensor in halved.items()})

@@ -1,4 +1,4 @@
-"""Every number is a function of (seed, stream, step, row): nothing remembers, and ranks draw what one would have."""
+"""Every number is a function of (seed, stream, step, row), on any number of ranks."""
 
 import hashlib
 import random
@@ -47,21 +47,21 @@ def test_generator_and_permutation() -> None:
 
 @pytest.mark.parametrize("kind", SHAPES)
 def test_ranks_draw_what_one_process_would(kind: str) -> None:
-    whole = draw(draws(), kind)
-    assert whole.shape[0] == 8
+    expected = draw(draws(), kind)
+    assert expected.shape[0] == 8
     parts = [draw(draws(start, stop), kind) for start, stop in ((0, 3), (3, 8), (8, 8))]
-    assert torch.equal(torch.cat(parts), whole)
+    assert torch.equal(torch.cat(parts), expected)
     rank = draws(2, 8)
     micro = [draw(rank.rows(start, stop), kind) for start, stop in ((0, 4), (4, 6))]
-    assert torch.equal(torch.cat(micro), whole[2:8])
+    assert torch.equal(torch.cat(micro), expected[2:8])
 
 
 def test_a_permutation_of_the_global_batch_is_shared_by_its_processes() -> None:
-    whole = draws().permutation("partners")
-    assert whole.sort().values.tolist() == list(range(8))
-    assert torch.equal(torch.cat([draws(0, 3).permutation("partners"), draws(3, 8).permutation("partners")]), whole)
-    assert torch.equal(draws(2, 8).rows(1, 4).permutation("partners"), whole[3:6])
-    assert not torch.equal(draws(step=6).permutation("partners"), whole)
+    expected = draws().permutation("partners")
+    assert expected.sort().values.tolist() == list(range(8))
+    assert torch.equal(torch.cat([draws(0, 3).permutation("partners"), draws(3, 8).permutation("partners")]), expected)
+    assert torch.equal(draws(2, 8).rows(1, 4).permutation("partners"), expected[3:6])
+    assert not torch.equal(draws(step=6).permutation("partners"), expected)
 
 
 @pytest.mark.parametrize("kind", SHAPES)
@@ -85,7 +85,7 @@ def test_distributions() -> None:
     assert int(integers.bincount().min()) > 20_000 / 7 * 0.9
 
 
-def test_nobody_elses_generator_moves() -> None:
+def test_global_generators_are_unchanged() -> None:
     torch.manual_seed(0)
     state = (torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist())  # type: ignore[index]
     draws().normal("z", 4)
@@ -103,6 +103,6 @@ def test_rows_outside_the_batch_are_refused(start: int, stop: int) -> None:
 
 
 @pytest.mark.parametrize(("start", "stop"), [(-1, 2), (0, 5), (3, 2)])
-def test_a_micro_batch_of_anothers_rows_is_refused(start: int, stop: int) -> None:
+def test_a_micro_batch_outside_the_rows_is_refused(start: int, stop: int) -> None:
     with pytest.raises(ValueError, match="4 rows of this process"):
         draws(2, 6).rows(start, stop)

@@ -1,19 +1,25 @@
-"""Files that are either whole or not there: written beside their place, flushed to the disk, then renamed onto it."""
+"""Files and folders that are complete or absent: written under a temporary name, flushed to disk, then renamed."""
 
 import contextlib
 import errno
 import json
 import os
 import secrets
+import shutil
+import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, BinaryIO
 
-from trigan.errors import ArtifactError
+from trigan.errors import ArtifactError, ConfigError
 
-_PREFIX, _SUFFIX = ".", ".partial"
+#: The file that marks a folder as written by trigan, so that --force never removes anything else.
+MARKER_FILE = "trigan.json"
 
-_MENDS = {
+_REASONS = {
     errno.ENOSPC: "the disk is full: free some space and start the same command again",
     errno.EDQUOT: "your disk quota is used up: free some space and start the same command again",
     errno.EFBIG: "the file is larger than this process may write: raise the limit (ulimit -f) and start again",
@@ -26,28 +32,33 @@ _MENDS = {
 }
 
 
-@contextlib.contextmanager
+@contextmanager
 def wrap_os_errors(path: Path, action: str = "write") -> Iterator[None]:
-    """Turns an ``OSError`` of the body into an :class:`ArtifactError` of one line that names the path and the mend."""
+    """Turn an ``OSError`` of the body into an :class:`ArtifactError`: one line with the path and what to do."""
     try:
         yield
     except OSError as error:
-        reason = _MENDS.get(error.errno or 0, error.strerror or str(error))
+        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
         raise ArtifactError(f"cannot {action} {path}: {reason}") from error
 
 
-@contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """A binary file whose content appears at ``path`` when the body ends well, and leaves no trace when it doesn't.
+def _temporary(path: Path) -> Path:
+    """A new hidden path beside ``path``."""
+    return path.parent / f".{path.name}.{secrets.token_hex(4)}.partial"
 
-    Missing parent directories are made. The old file stays readable, and whole, until the very rename.
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Open a binary file that appears at ``path`` when the body succeeds, and leaves no trace when it fails.
+
+    Missing parent directories are made. An old file stays readable and complete until the rename.
 
     Raises:
-        ArtifactError: if the disk refuses (full, read-only, no permission), in one line.
+        ArtifactError: the file system refuses (full, read-only, no permission).
     """
     with wrap_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f"{_PREFIX}{path.name}.{secrets.token_hex(4)}{_SUFFIX}"
+        temporary = _temporary(path)
         try:
             with open(temporary, "xb") as file:
                 yield file
@@ -61,38 +72,111 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
-    """Writes ``data`` atomically; errors as :func:`atomic_write`."""
+    """Write ``data`` atomically; errors as in :func:`atomic_write`."""
     with atomic_write(path) as file:
         file.write(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes ``text`` atomically as UTF-8; errors as :func:`atomic_write`."""
+    """Write ``text`` atomically as UTF-8."""
     write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes plain data atomically as indented JSON with sorted keys: equal values give equal bytes."""
+    """Write plain data atomically as indented JSON with sorted keys: equal values give equal bytes."""
     write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
 def sync_directory(path: Path) -> None:
-    """Makes renames in the directory ``path`` survive a power cut, where the file system can do that at all."""
+    """Make renames in the directory ``path`` survive a power cut, where the file system supports it."""
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:
-        return  # directories can't be opened on some systems (Windows); the rename itself is still atomic
+        return  # some systems cannot open a directory (Windows); the rename is atomic all the same
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # some network file systems can't
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):  # some network file systems cannot
             raise
     finally:
         os.close(handle)
 
 
 def remove_partial_files(directory: Path) -> None:
-    """Removes temporary files that a killed process left under ``directory``; only for the one who holds its lock."""
-    for path in directory.rglob(f"{_PREFIX}*{_SUFFIX}"):
+    """Remove temporary files that a killed process left under ``directory``; the caller must hold its lock."""
+    for path in directory.rglob(".*.partial"):
         if path.is_file():
             path.unlink(missing_ok=True)
+
+
+def check_output_folder(folder: Path, force: bool) -> None:
+    """Refuse an output folder that is taken; ``force`` allows one that trigan wrote.
+
+    Raises:
+        ConfigError: the path exists and is not an empty folder.
+    """
+    is_link = folder.is_symlink()
+    if not is_link and (not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))):
+        return
+    if not force:
+        raise ConfigError(f"--out {folder}: exists already; choose another folder, or add --force to replace it")
+    if is_link or not (folder / MARKER_FILE).is_file():
+        raise ConfigError(
+            f"--out {folder}: was not written by trigan (no {MARKER_FILE} in it), so --force does not replace it"
+        )
+
+
+@contextmanager
+def atomic_folder(folder: Path, force: bool) -> Iterator[Path]:
+    """Yield an empty folder that becomes ``folder`` when the body succeeds, and leaves no trace when it fails.
+
+    Raises:
+        ConfigError: as in :func:`check_output_folder`.
+        ArtifactError: the file system refuses.
+    """
+    folder = folder.expanduser().absolute()
+    check_output_folder(folder, force)
+    temporary = _temporary(folder)
+    with wrap_os_errors(folder), _sigterm_raises():
+        try:
+            temporary.mkdir(parents=True)
+            yield temporary
+            if not (temporary / MARKER_FILE).is_file():
+                raise ValueError(f"a folder without {MARKER_FILE}")
+            _replace_folder(temporary, folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _replace_folder(new: Path, folder: Path) -> None:
+    """Rename ``new`` to ``folder``; an existing folder is renamed first, removed last, and restored on failure."""
+    old = new.with_suffix(".old")
+    exists = folder.exists()
+    if exists:
+        os.replace(folder, old)
+    try:
+        os.replace(new, folder)
+    except OSError:
+        if exists:
+            os.replace(old, folder)
+        raise
+    sync_directory(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def _sigterm_raises() -> Iterator[None]:
+    """Make SIGTERM unwind the stack of the body, so that half-written folders are removed."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(TypeError):  # a handler that was not set from Python cannot be restored
+            signal.signal(signal.SIGTERM, before)

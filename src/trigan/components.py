@@ -1,9 +1,9 @@
-"""Stable names of configurable classes and functions, so that a file can move without a change of any hash.
+"""Stable identifiers of configurable classes and functions, so that a file can move without changing any hash.
 
-``@component("objective/triple_gan@1")`` gives a class or function an identifier and a version. Hashes are taken of
-identifiers and records store them; ``_target_`` with an import path is how YAML names code. The version goes up when
-the same settings give other numbers: a changed default is such a change, a new field whose default leaves the numbers
-alone is none (``tests/component_fields.json`` holds every default).
+``@component("objective/triple_gan@1")`` gives a class or function an identifier with a version. YAML names code by
+import path (``_target_``); hashes and records contain identifiers. The version goes up when the same settings give
+other numbers, as after a changed default; a new field whose default leaves the numbers alone needs none.
+``tests/component_fields.json`` lists every default.
 """
 
 import functools
@@ -22,102 +22,121 @@ T = TypeVar("T", bound=Callable[..., Any])
 _ATTRIBUTE = "__component__"
 _FORM = re.compile(r"[a-z0-9_]+/[a-z0-9_]+@[1-9][0-9]*")
 _DECLARATION = re.compile(r'^@component\("([^"]+)"\)\n(?:@.*\n)*(?:class|def) (\w+)', re.MULTILINE)
-#: Key of a node in a record that names its component, in the place of ``_target_``.
+_TARGET = "_target_"
+#: Key of a record's config node that names its component, instead of ``_target_``.
 IDENTIFIER_KEY = "_id_"
 
 
 def component(identifier: str) -> Callable[[T], T]:
-    """A decorator that names a class or function, as in ``architecture/dcgan@1``.
+    """Decorate a class or function with an identifier.
 
     Args:
-        identifier: ``kind/name@version``, all lower case; unique in the package.
+        identifier: ``kind/name@version`` in lower case, such as ``architecture/dcgan@1``; unique in the package.
     """
     if not _FORM.fullmatch(identifier):
         raise ValueError(f"{identifier!r} is not of the form kind/name@version")
 
-    def name(target: T) -> T:
+    def decorate(target: T) -> T:
         setattr(target, _ATTRIBUTE, identifier)
         return target
 
-    return name
+    return decorate
 
 
 def identifier_of(target: Any) -> str | None:
-    """The identifier of a class or function; None if it has none of its own (a base class's does not count)."""
-    found = vars(target).get(_ATTRIBUTE) if hasattr(target, "__dict__") else None
-    return found if isinstance(found, str) else None
+    """The identifier of a class or function, or None; a base class's identifier does not count."""
+    identifier = getattr(target, "__dict__", {}).get(_ATTRIBUTE)
+    return identifier if isinstance(identifier, str) else None
 
 
 @functools.cache
 def identifier_paths() -> Mapping[str, str]:
-    """Every identifier of the package with the import path of what it names, read from the source files."""
+    """Identifier -> import path, for every component of the package; read from its source, nothing is imported."""
     root = Path(__file__).parent
-    found: dict[str, str] = {}
-    for path in sorted(root.rglob("*.py")):
-        module = ".".join(("trigan", *path.relative_to(root).with_suffix("").parts))
-        for identifier, name in _DECLARATION.findall(path.read_text(encoding="utf-8")):
-            if identifier in found:
-                raise ValueError(f"{identifier} names both {found[identifier]} and {module}.{name}")
-            found[identifier] = f"{module}.{name}"
-    return found
+    paths: dict[str, str] = {}
+    for file in sorted(root.rglob("*.py")):
+        module = ".".join(file.relative_to(root.parent).with_suffix("").parts).removesuffix(".__init__")
+        for identifier, name in _DECLARATION.findall(file.read_text(encoding="utf-8")):
+            if identifier in paths:
+                raise ValueError(f"{identifier} names both {paths[identifier]} and {module}.{name}")
+            paths[identifier] = f"{module}.{name}"
+    return paths
 
 
-def with_identifiers(node: Any) -> Any:
-    """A plain config as a record stores it: the import path of each component gives way to its identifier."""
-    if isinstance(node, list):
-        return [with_identifiers(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    plain = {key: with_identifiers(item) for key, item in node.items() if key != "_target_"}
-    if "_target_" not in node:
-        return plain
-    found = identifier_of(import_object(node["_target_"]))
-    return {"_target_": node["_target_"], **plain} if found is None else {IDENTIFIER_KEY: found, **plain}
+def with_identifiers(config: Any) -> Any:
+    """A plain config as a record stores it: identifiers instead of the import paths of components."""
+
+    def identified(path: str) -> tuple[str, str]:
+        identifier = identifier_of(import_object(path))
+        return (_TARGET, path) if identifier is None else (IDENTIFIER_KEY, identifier)
+
+    return _replace_items(config, _TARGET, identified)
 
 
-def with_targets(node: Any) -> Any:
-    """The reverse of :func:`with_identifiers`.
+def with_targets(config: Any) -> Any:
+    """The inverse of :func:`with_identifiers`.
 
     Raises:
-        ConfigError: an identifier is unknown, or this trigan has another version of it.
+        ConfigError: an identifier is unknown, or the installed package has another version of it.
     """
-    if isinstance(node, list):
-        return [with_targets(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    plain = {key: with_targets(item) for key, item in node.items() if key != IDENTIFIER_KEY}
-    return {"_target_": _path_of(node[IDENTIFIER_KEY]), **plain} if IDENTIFIER_KEY in node else plain
+    return _replace_items(config, IDENTIFIER_KEY, lambda identifier: (_TARGET, _path_of(identifier)))
+
+
+def _replace_items(value: Any, key: str, replacement: Callable[[Any], tuple[str, str]]) -> Any:
+    """A copy of plain data in which ``replacement(v)`` replaces each item ``key: v``, and comes first."""
+    if isinstance(value, list):
+        return [_replace_items(item, key, replacement) for item in value]
+    if not isinstance(value, dict):
+        return value
+    first = dict([replacement(value[key])]) if key in value else {}
+    return first | {name: _replace_items(item, key, replacement) for name, item in value.items() if name != key}
 
 
 def _path_of(identifier: object) -> str:
-    if isinstance(identifier, str) and identifier in identifier_paths():
-        return identifier_paths()[identifier]
+    paths = identifier_paths()
+    if isinstance(identifier, str) and identifier in paths:
+        return paths[identifier]
     name = str(identifier).partition("@")[0]
-    others = [known for known in identifier_paths() if known.partition("@")[0] == name]
-    if others:
-        raise ConfigError(f"{identifier}: this trigan has {others[0]}, whose settings or numbers differ")
+    installed = next((known for known in paths if known.partition("@")[0] == name), None)
+    if installed is not None:
+        raise ConfigError(f"{identifier}: this trigan has {installed}, whose settings or numbers differ")
     raise ConfigError(f"{identifier}: no component of this trigan has that identifier")
 
 
 def import_object(path: str) -> Any:
-    """The class or function of an import path that has passed the allow-list."""
+    """The class or function at an import path, such as ``package.module.Class`` or ``package.module.Outer.Inner``.
+
+    The path must have passed the allow-list: importing a module runs its code.
+    """
     module, _, name = path.rpartition(".")
     try:
-        return getattr(import_module(module), name)
-    except ModuleNotFoundError:  # a class method: the last two parts are names
-        return getattr(import_object(module), name)
+        owner = import_module(module)
+    except ModuleNotFoundError as error:
+        # either `module` is a class, or the import failed for another reason: a missing package or dependency
+        if "." not in module or not f"{module}.".startswith(f"{error.name}."):
+            raise
+        owner = import_object(module)
+    return getattr(owner, name)
 
 
 @functools.cache
 def source_digest(package: str) -> str:
-    """SHA-256 over the Python files of a user's own top-level package or module, by relative path and content."""
+    """SHA-256 over relative paths and contents of the Python files of an imported top-level package or module.
+
+    It is computed once per process, and does not cover other packages that the code imports.
+
+    Raises:
+        ConfigError: the module has no source file (a notebook cell, an interactive session, a built-in).
+    """
     module = sys.modules[package]
     folders = [Path(folder) for folder in getattr(module, "__path__", ())]
-    pairs = [(path.relative_to(folder).as_posix(), path) for folder in folders for path in folder.rglob("*.py")]
-    if not folders:
-        own = Path(str(module.__file__))
-        pairs = [(own.name, own)]
-    sha = hashlib.sha256()
-    for name, path in sorted(pairs):
-        sha.update(f"{name}:{hashlib.sha256(path.read_bytes()).hexdigest()};".encode())
-    return sha.hexdigest()
+    files = [(path.relative_to(folder).as_posix(), path) for folder in folders for path in folder.rglob("*.py")]
+    if own := None if folders else getattr(module, "__file__", None):
+        files = [(Path(own).name, Path(own))]
+    if not files:
+        raise ConfigError(
+            f"{package} has no source file, so its classes and functions cannot be part of a hash; "
+            "move them from the notebook or session to a module, and import that"
+        )
+    text = "".join(f"{name}:{hashlib.sha256(path.read_bytes()).hexdigest()};" for name, path in sorted(files))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,19 +1,19 @@
-"""The errors that a user sees: one line that names what was wrong, what was expected and where."""
+"""Errors that a user can mend: one line that names what was wrong, what was expected and where."""
 
 
 class TriganError(Exception):
-    """Base of all errors that are the user's to mend; the CLI prints its text alone, without a traceback."""
+    """Base class of errors that a user can mend; the command line prints its text without a traceback."""
 
-    #: Exit code of a command that ends with this error.
+    #: Exit code of a command that fails with this error.
     exit_code = 2
 
 
 class ConfigError(TriganError):
-    """A setting is misspelt, of a wrong type, out of range, or makes no sense beside another one."""
+    """A setting is misspelt, of a wrong type, out of range, or contradicts another one."""
 
 
 class DataError(TriganError):
-    """The data are missing, unreadable, or cannot give what the regime asks for."""
+    """The data are missing, unreadable, or too few for the regime."""
 
 
 class ArtifactError(TriganError):
@@ -23,13 +23,13 @@ class ArtifactError(TriganError):
 
 
 class SealedError(TriganError):
-    """Something reached for test data or hidden labels that it may not see."""
+    """Code tried to read test data or hidden labels before the seal was opened."""
 
     exit_code = 4
 
 
 class DivergedError(TriganError):
-    """A player's loss or weights stopped being finite."""
+    """A player's loss or weights are no longer finite."""
 
     exit_code = 5
 

@@ -1,8 +1,8 @@
-"""What makes two things the same: a canonical text of plain values, components and functions, and its SHA-256.
+"""The identity of settings, components and tensors: a canonical JSON text and its SHA-256.
 
-Objects describe themselves, so a stage has the same hash whether Hydra or a Python script built it, and a config has
-the hash of the objects that it describes. A component counts by its stable identifier (:mod:`trigan.components`) and by
-the arguments that differ from its defaults: a class that moves, or gets a further argument, keeps its hashes.
+An object built by Hydra, the same object built in Python, and the config node that describes it have the same text. A
+component counts by its stable identifier (:mod:`trigan.components`) and the arguments that differ from its defaults, so
+a class that moves or gets a new argument keeps its hashes.
 """
 
 import dataclasses
@@ -12,6 +12,7 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +23,20 @@ from trigan.components import identifier_of, import_object, source_digest
 
 #: Top-level packages whose classes and functions count by their import path alone.
 LIBRARIES = ("builtins", "torch", "pytorch_lightning", "torchmetrics")
-#: Hydra's words in a node that name no argument.
-_HYDRA = ("_target_", "_convert_", "_recursive_")
+#: Hydra's keys of a config node that are no arguments.
+_HYDRA_KEYS = ("_target_", "_convert_", "_recursive_")
 
 
 def canonical_form(value: Any) -> Any:
     """``value`` as plain JSON data.
 
-    Dataclasses, ``functools.partial``, functions and config nodes with a ``_target_`` are told by identifier and by the
-    arguments that differ from the defaults. Dataclass fields with ``metadata={"identity": False}`` (devices, worker
-    counts) are left out; one with a function there counts by what that gives for its value (a file by its content).
+    Dataclasses, ``functools.partial``, functions and config nodes with a ``_target_`` become a name and the arguments
+    that differ from the defaults. Dataclass fields with ``metadata={"identity": False}`` (devices, worker counts) are
+    left out; with a function there, the field counts by that function of its value (a file by its content).
 
     Raises:
-        TypeError: for an object that has no canonical form; nothing is described by its memory address.
+        TypeError: ``value`` has no canonical form; memory addresses never count.
+        ConfigError: it is a user's class or function without a source file.
     """
     if value is None or isinstance(value, bool | int | str):
         return value
@@ -42,93 +44,91 @@ def canonical_form(value: Any) -> Any:
         if not math.isfinite(value):
             return {"float": repr(value)}
         return int(value) if value.is_integer() and abs(value) < 2**53 else value
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value) if f.init}
-        return _tagged("type", type(value), _arguments(type(value), fields))
-    if isinstance(value, functools.partial):
-        arguments = {"args": canonical_form(list(value.args)), **canonical_form(value.keywords)}
-        if "args" in value.keywords:
-            raise TypeError(f"an argument named 'args' has no canonical form beside {value.func!r}: name it otherwise")
-        return _tagged("call", value.func, arguments)
     if isinstance(value, Mapping):
-        if any(not isinstance(key, str | int) for key in value) or len({str(key) for key in value}) < len(value):
-            raise TypeError("a mapping has a canonical form only if its keys are distinct texts or integers")
-        return (
-            _describe_node(value)
-            if "_target_" in value
-            else {str(k): canonical_form(item) for k, item in value.items()}
-        )
+        return _mapping_form(value)
     if isinstance(value, list | tuple):
-        return [canonical_form(item) for item in value]
+        return list(map(canonical_form, value))
     if isinstance(value, Path):
         return str(value)
-    if callable(value):
-        return {"function": _name(value)}
+    if callable(value) or dataclasses.is_dataclass(value):
+        return _component_form(value)
     raise TypeError(f"{type(value).__qualname__} has no canonical form, so it cannot be part of a stage's identity")
 
 
-def _describe_node(node: Mapping[Any, Any]) -> dict[str, Any]:
-    """A config node as the object that it builds."""
-    target = import_object(str(node["_target_"]))
-    return _tagged("type", target, _arguments(target, {k: v for k, v in node.items() if k not in _HYDRA}))
+def _mapping_form(value: Mapping[Any, Any]) -> dict[str, Any]:
+    """The form of a dictionary, or of the object that a config node builds."""
+    if any(not isinstance(key, str | int) for key in value) or len({str(key) for key in value}) < len(value):
+        raise TypeError("a mapping has a canonical form only if its keys are distinct texts or integers")
+    if "_target_" not in value:
+        return {str(key): canonical_form(item) for key, item in value.items()}
+    target = import_object(str(value["_target_"]))
+    return _tagged("type", target, _arguments(target, {k: v for k, v in value.items() if k not in _HYDRA_KEYS}))
+
+
+def _component_form(value: Any) -> dict[str, Any]:
+    """The form of a dataclass instance, a ``functools.partial``, or a class or function itself."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+        return _tagged("type", type(value), _arguments(type(value), fields))
+    if isinstance(value, functools.partial):
+        if "args" in value.keywords:
+            raise TypeError(f"an argument named 'args' has no canonical form beside {value.func!r}: rename it")
+        return _tagged("call", value.func, canonical_form({"args": value.args, **value.keywords}))
+    return {"function": _name(value)}
 
 
 def _arguments(target: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a call that count, described: those that differ from the defaults."""
-    rules, defaults = identity_rules(target), defaults_of(target)
-    kept = {}
+    """The forms of the arguments that count: those that differ from the defaults."""
+    fields = dataclasses.fields(target) if dataclasses.is_dataclass(target) else ()
+    rules = {field.name: field.metadata.get("identity", True) for field in fields}
+    defaults = defaults_of(target)
+    forms = {}
     for name, value in given.items():
         rule = rules.get(name, True)
-        if rule is False:
-            continue
-        text = canonical_form(rule(value) if callable(rule) else value)
-        if name not in defaults or callable(rule) or text != defaults[name]:
-            kept[name] = text
-    return kept
-
-
-def identity_rules(target: Any) -> dict[str, Any]:
-    """How each field of a dataclass counts: True, False, or by a function of its value; nothing for other targets."""
-    if not dataclasses.is_dataclass(target):
-        return {}
-    return {field.name: field.metadata.get("identity", True) for field in dataclasses.fields(target)}
+        if callable(rule):
+            forms[name] = canonical_form(rule(value))
+        elif rule:
+            form = canonical_form(value)
+            if name not in defaults or _json(form) != _json(defaults[name]):  # as text, 1 and True differ
+                forms[name] = form
+    return forms
 
 
 def defaults_of(target: Any) -> dict[str, Any]:
-    """The described defaults of a class's or function's arguments, for those that have one with a canonical form."""
+    """The forms of the default arguments of a class or function; defaults without a canonical form are left out."""
     if dataclasses.is_dataclass(target):
-        pairs = [
-            (f.name, f.default if f.default_factory is dataclasses.MISSING else f.default_factory())
-            for f in dataclasses.fields(target)
-        ]
-        found = {name: default for name, default in pairs if default is not dataclasses.MISSING}
+        absent: Any = dataclasses.MISSING
+        defaults = {
+            field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+            for field in dataclasses.fields(target)
+        }
     else:
         try:
             parameters = inspect.signature(target).parameters.values()
-        except (TypeError, ValueError):
+        except (TypeError, ValueError):  # written in C
             return {}
-        found = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
-    described = {}
-    for name, default in found.items():
-        try:
-            described[name] = canonical_form(default)
-        except TypeError:  # a library's default that is an object: an equal value is then simply written out
-            continue
-    return described
+        absent = inspect.Parameter.empty
+        defaults = {parameter.name: parameter.default for parameter in parameters}
+    forms = {}
+    for name, default in defaults.items():
+        if default is not absent:
+            with suppress(TypeError):  # of an object without a canonical form, which no argument can equal
+                forms[name] = canonical_form(default)
+    return forms
 
 
-def _tagged(tag: str, owner: Any, fields: dict[str, Any]) -> dict[str, Any]:
-    """``fields`` and what they belong to under ``tag``; refused where a field of that name would hide it."""
-    if tag in fields:
-        raise TypeError(f"a field named {tag!r} has no canonical form beside {owner!r}: name it otherwise")
-    return {tag: _name(owner), **fields}
+def _tagged(tag: str, owner: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """``arguments`` with the name of their owner under ``tag``, unless an argument has that name."""
+    if tag in arguments:
+        raise TypeError(f"a field named {tag!r} has no canonical form beside {owner!r}: rename it")
+    return {tag: _name(owner), **arguments}
 
 
 def _name(thing: Any) -> str | dict[str, str]:
-    """A component's identifier; a library's import path; the import path and source digest of a user's own.
+    """A component's identifier, a library's import path, or the import path and source digest of a user's code.
 
     Raises:
-        TypeError: neither says which one it is (a lambda, a bound method), or a class of trigan has no identifier.
+        TypeError: ``thing`` has no import path (a lambda, a bound method), or is a trigan class without an identifier.
     """
     if (identifier := identifier_of(thing)) is not None:
         return identifier
@@ -142,20 +142,24 @@ def _name(thing: Any) -> str | dict[str, str]:
 def _import_path(thing: Any) -> str:
     module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
     owner = getattr(thing, "__self__", None)
-    if isinstance(owner, type):  # a class method: inherited ones carry their parent's qualified name
+    if isinstance(owner, type):  # an inherited class method has its parent's qualified name
         return f"{_import_path(owner)}.{thing.__name__}"
     if not module or not name or "<" in name or not (owner is None or inspect.ismodule(owner)):
-        raise TypeError(f"{thing!r} has no import path that says all of it, so it cannot be part of a stage's identity")
+        raise TypeError(f"{thing!r} has no import path that identifies it, so it cannot be part of a stage's identity")
     return f"{module}.{name}"
 
 
+def _json(form: Any) -> str:
+    return json.dumps(form, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
 def canonical_json(value: Any) -> str:
-    """The one JSON text of ``canonical_form(value)``: sorted keys, no spaces."""
-    return json.dumps(canonical_form(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    """The JSON text of ``canonical_form(value)``, with sorted keys and without spaces."""
+    return _json(canonical_form(value))
 
 
 def digest(value: Any, length: int = 64) -> str:
-    """SHA-256 of :func:`canonical_json`, as ``length`` hexadecimal characters."""
+    """The first ``length`` hexadecimal characters of the SHA-256 of :func:`canonical_json`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
 
 
@@ -167,16 +171,14 @@ def tensor_digest(*tensors: Tensor | None) -> str:
             sha.update(b"none;")
             continue
         plain = tensor.detach().cpu().contiguous()
-        half = plain.dtype is torch.bfloat16  # NumPy has no such type: take the same bits as integers
-        array = plain.view(torch.int16).numpy() if half else plain.numpy()
-        sha.update(f"{'bfloat16' if half else array.dtype.str}{array.shape};".encode())
+        is_bfloat16 = plain.dtype is torch.bfloat16  # NumPy has no such type: hash the same bits as integers
+        array = plain.view(torch.int16).numpy() if is_bfloat16 else plain.numpy()
+        sha.update(f"{'bfloat16' if is_bfloat16 else array.dtype.str}{array.shape};".encode())
         sha.update(array.data if array.size else b"")
     return sha.hexdigest()
 
 
 def weights_digest(state: Mapping[str, Tensor]) -> str:
     """SHA-256 over a state dict: names in sorted order, then each tensor's dtype, shape and bytes."""
-    sha = hashlib.sha256()
-    for name in sorted(state):
-        sha.update(f"{name}:{tensor_digest(state[name])};".encode())
-    return sha.hexdigest()
+    text = "".join(f"{name}:{tensor_digest(state[name])};" for name in sorted(state))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,11 +1,13 @@
-"""Stateless randomness: every random number is a function of (seed, stream, step, index in the global batch).
+"""Stateless randomness: every random number is a function of (seed, stream, step, row of the global batch).
 
-Nothing here keeps state, so a run that stops and goes on draws the same numbers, and a rank that takes rows 32..63
-of a global batch gets the numbers that one process would have used for those rows.
+Nothing here keeps state, so a resumed run draws the same numbers, and a rank that takes rows 32..63 of a global batch
+gets the numbers that a single process would have drawn for those rows.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -47,28 +49,25 @@ class Draws:
         if not 0 <= self.start <= self.stop <= self.total:
             raise ValueError(f"rows {self.start}..{self.stop} don't lie in a global batch of {self.total} rows")
 
-    def _generator(self, stream: str) -> torch.Generator:
-        return torch_generator(self.seed, stream, self.step, device=self.device)
+    def _draw(self, sampler: Callable[..., Tensor], stream: str, *arguments: Any) -> Tensor:
+        generator = torch_generator(self.seed, stream, self.step, device=self.device)
+        return sampler(*arguments, generator=generator, device=self.device)[self.start : self.stop]
 
     def normal(self, stream: str, *shape: int) -> Tensor:
         """N(0, 1) numbers, shape (stop - start, *shape)."""
-        rows = torch.randn(self.total, *shape, generator=self._generator(stream), device=self.device)
-        return rows[self.start : self.stop]
+        return self._draw(torch.randn, stream, self.total, *shape)
 
     def uniform(self, stream: str, *shape: int) -> Tensor:
         """Uniform numbers in [0, 1), shape (stop - start, *shape)."""
-        rows = torch.rand(self.total, *shape, generator=self._generator(stream), device=self.device)
-        return rows[self.start : self.stop]
+        return self._draw(torch.rand, stream, self.total, *shape)
 
     def integers(self, stream: str, high: int, *shape: int) -> Tensor:
         """Uniform integers in 0..high-1, int64, shape (stop - start, *shape)."""
-        rows = torch.randint(high, (self.total, *shape), generator=self._generator(stream), device=self.device)
-        return rows[self.start : self.stop]
+        return self._draw(torch.randint, stream, high, (self.total, *shape))
 
     def permutation(self, stream: str) -> Tensor:
-        """A permutation of the global batch's rows: where in it each of this process's rows leads, int64."""
-        rows = torch.randperm(self.total, generator=self._generator(stream), device=self.device)
-        return rows[self.start : self.stop]
+        """This process's part of a permutation of the global batch's row numbers, int64, shape (stop - start,)."""
+        return self._draw(torch.randperm, stream, self.total)
 
     def rows(self, start: int, stop: int) -> "Draws":
         """The same step's numbers for rows ``start..stop`` of this process's own rows (a micro-batch)."""

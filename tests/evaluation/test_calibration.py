@@ -8,7 +8,6 @@ from torch.nn.functional import cross_entropy
 
 from trigan.evaluation.calibration import (
     LIMIT,
-    expected_calibration_error,
     fit_temperature,
     negative_log_likelihood,
     reliability,
@@ -16,7 +15,7 @@ from trigan.evaluation.calibration import (
 
 
 def overconfident(n: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits whose labels are drawn from softmax(logits / 2.5): the right temperature is about 2.5."""
+    """Logits whose labels are drawn from softmax(logits / 2.5): the true temperature is about 2.5."""
     draw = torch.Generator().manual_seed(1)
     logits = 4 * torch.randn(n, 4, generator=draw)
     labels = torch.multinomial((logits / 2.5).softmax(dim=1), 1, generator=draw)[:, 0]
@@ -59,7 +58,7 @@ def test_separable_labels_get_a_small_temperature_within_bounds() -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1e-2, 1e3])
-def test_scores_of_any_size_have_their_temperature(scale: float) -> None:
+def test_the_temperature_scales_with_the_scores(scale: float) -> None:
     """An SVM's decision values are tiny under a strict penalty."""
     logits, labels = overconfident()
     assert fit_temperature(scale * logits.double(), labels) == pytest.approx(
@@ -67,15 +66,15 @@ def test_scores_of_any_size_have_their_temperature(scale: float) -> None:
     )
 
 
-def test_scores_without_a_lead_have_temperature_1() -> None:
+def test_scores_without_a_margin_have_temperature_1() -> None:
     assert fit_temperature(torch.zeros(5, 3), torch.tensor([0, 1, 2, 0, 1])) == 1.0
 
 
 def test_ece_equals_the_published_loop() -> None:
     logits, labels = overconfident()
     probabilities = logits.double().softmax(dim=1)
-    assert expected_calibration_error(probabilities, labels) == pytest.approx(guo_ece(probabilities, labels))
-    assert expected_calibration_error(probabilities, labels) > 0.1
+    assert reliability(probabilities, labels).ece == pytest.approx(guo_ece(probabilities, labels))
+    assert reliability(probabilities, labels).ece > 0.1
 
 
 def test_an_edge_belongs_to_the_bin_below() -> None:

@@ -1,4 +1,4 @@
-"""Features that are kept for a map: which images, and their principal components against scikit-learn's."""
+"""Features for a map: the choice of images, and principal components against scikit-learn's."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ from sklearn.decomposition import PCA
 from trigan.evaluation.embedding import evenly_spaced_indices, principal_components
 
 
-def test_images_are_evenly_chosen() -> None:
+def test_images_are_evenly_spaced() -> None:
     assert evenly_spaced_indices(5, 10).tolist() == [0, 1, 2, 3, 4]
     assert evenly_spaced_indices(1001, 11).tolist() == list(range(0, 1001, 100))
 
@@ -16,7 +16,7 @@ def test_principal_components_are_those_of_scikit_learn() -> None:
     features = torch.randn(40, 12, generator=torch.Generator().manual_seed(0))
     ours = principal_components(features, 5).numpy()
     theirs = PCA(5, svd_solver="full").fit_transform(features.double().numpy())
-    signs = np.sign((ours * theirs).sum(0))  # a component's sign is nobody's business
+    signs = np.sign((ours * theirs).sum(0))  # the sign of a component is arbitrary
     np.testing.assert_allclose(ours * signs, theirs, atol=1e-5)
 
 

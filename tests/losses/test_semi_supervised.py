@@ -2,8 +2,10 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import softmax
+from torch import Tensor
 
 from trigan.losses import semi_supervised
+from trigan.losses.semi_supervised import pull_away, pull_away_moments
 
 LOGITS = torch.randn(6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2
 
@@ -19,7 +21,7 @@ def test_k_plus_one_losses_are_those_of_a_softmax_with_one_more_class() -> None:
     assert semi_supervised.k_plus_one_generated(LOGITS).item() == pytest.approx(-0.5 * np.log(p[:, -1]).mean())
 
 
-def test_they_pull_the_logits_in_opposite_directions() -> None:
+def test_k_plus_one_losses_have_opposite_gradients() -> None:
     logits = LOGITS.clone().requires_grad_()
     (real,) = torch.autograd.grad(semi_supervised.k_plus_one_real(logits), logits)
     (fake,) = torch.autograd.grad(semi_supervised.k_plus_one_generated(logits), logits)
@@ -27,17 +29,69 @@ def test_they_pull_the_logits_in_opposite_directions() -> None:
     assert (fake > 0).all()
 
 
-def test_they_stay_finite_at_extreme_logits() -> None:
+def test_k_plus_one_losses_are_finite_at_extreme_logits() -> None:
     for value in (-500.0, 500.0):
         logits = torch.full((2, 3), value)
         assert semi_supervised.k_plus_one_real(logits).isfinite()
         assert semi_supervised.k_plus_one_generated(logits).isfinite()
 
 
-def test_feature_matching_is_a_mean_of_squares_that_moves_the_fake_alone() -> None:
+def test_feature_matching_is_a_mean_of_squares_with_a_gradient_for_the_fake() -> None:
     real, fake = torch.tensor([1.0, 2.0], requires_grad=True), torch.tensor([0.0, 5.0], requires_grad=True)
     loss = semi_supervised.feature_matching(real, fake)
     loss.backward()
     assert loss.item() == 5.0
     assert real.grad is None
     assert fake.grad.tolist() == [-1.0, 3.0]
+
+
+FEATURES = torch.randn(6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def pull_away_of(features: Tensor) -> Tensor:
+    return pull_away(*pull_away_moments(features), len(features))
+
+
+def pair_by_pair(features: np.ndarray) -> float:
+    """Squared cosines of all ordered pairs of different rows."""
+    found = []
+    for i, one in enumerate(features):
+        for j, other in enumerate(features):
+            lengths = np.linalg.norm(one) * np.linalg.norm(other)
+            if i != j:
+                found.append((one @ other / lengths) ** 2 if lengths else 0.0)
+    return float(np.mean(found))
+
+
+def test_pull_away_is_the_mean_squared_cosine_of_pairs() -> None:
+    assert pull_away_of(FEATURES).item() == pytest.approx(pair_by_pair(FEATURES.numpy()))
+    assert pull_away_of(FEATURES * 7).item() == pytest.approx(pull_away_of(FEATURES).item())
+
+
+def test_extremes_of_pull_away() -> None:
+    assert pull_away_of(torch.eye(4)).item() == pytest.approx(0.0)
+    assert pull_away_of(FEATURES[:1].repeat(5, 1)).item() == pytest.approx(1.0)
+    assert pull_away_of(torch.stack([FEATURES[0], -FEATURES[0]])).item() == pytest.approx(1.0)
+
+
+def test_a_row_of_zeros_is_orthogonal_to_all() -> None:
+    features = FEATURES.clone()
+    features[2] = 0.0
+    assert pull_away_of(features).item() == pytest.approx(pair_by_pair(features.numpy()))
+    features.requires_grad_()
+    pull_away_of(features).backward()
+    assert features.grad.isfinite().all()
+
+
+def test_moments_of_two_halves_average() -> None:
+    whole, halves = pull_away_moments(FEATURES), [pull_away_moments(part) for part in FEATURES.split(3)]
+    for both, one, other in zip(whole, *halves, strict=True):
+        torch.testing.assert_close((one + other) / 2, both)
+
+
+def test_descent_lowers_pull_away() -> None:
+    features = FEATURES.clone().requires_grad_()
+    loss = pull_away_of(features)
+    loss.backward()
+    assert features.grad.abs().sum(1).min() > 0
+    assert pull_away_of(features.detach() - 0.1 * features.grad).item() < loss.item()

@@ -28,18 +28,18 @@ def test_the_state_has_the_usual_names() -> None:
     assert list(BatchNorm2d(3).state_dict()) == ["weight", "bias", "running_mean", "running_var"]
 
 
-def test_frozen_statistics_normalise_by_the_batch_and_move_nothing() -> None:
+def test_frozen_statistics_normalise_by_the_batch_without_an_update() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(BatchNorm2d(3), nn.Conv2d(3, 2, 1), BatchNorm2d(2))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     with frozen_statistics(network), frozen_statistics(network):
-        held = network(images())
+        frozen = network(images())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-    assert torch.equal(held, network(images()))
+    assert torch.equal(frozen, network(images()))
     assert not torch.equal(network[0].running_mean, before["0.running_mean"])
 
 
-def test_frozen_statistics_thaw_after_an_error() -> None:
+def test_statistics_are_updated_again_after_an_error() -> None:
     layer = BatchNorm2d(3)
 
     with pytest.raises(ZeroDivisionError), frozen_statistics(layer):
@@ -48,7 +48,7 @@ def test_frozen_statistics_thaw_after_an_error() -> None:
     assert layer.running_mean.any()
 
 
-def test_reestimated_statistics_are_pooled_over_uneven_batches() -> None:
+def test_recalibration_pools_uneven_batches() -> None:
     layer = BatchNorm2d(3)
     layer.running_mean += 100
     batches = [images(4), images(9) * 5, images(2) - 7]
@@ -59,10 +59,10 @@ def test_reestimated_statistics_are_pooled_over_uneven_batches() -> None:
     assert not layer.training
 
 
-def test_reestimation_normalises_by_the_batch_on_the_way_and_leaves_all_else_in_eval_mode() -> None:
+def test_recalibration_normalises_by_the_batch_with_all_else_in_eval_mode() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(BatchNorm2d(3), nn.Dropout(0.9), nn.Conv2d(3, 2, 1), BatchNorm2d(2))
-    network[0].running_var += 50  # must not play a part
+    network[0].running_var += 50  # must have no effect
     recalibrate_batch_norm(network, [images()], network)
     x = images()
     normalized = (x - x.mean((0, 2, 3), keepdim=True)) / (x.var((0, 2, 3), keepdim=True, correction=0) + 1e-5).sqrt()
@@ -73,10 +73,10 @@ def test_reestimation_normalises_by_the_batch_on_the_way_and_leaves_all_else_in_
     network.train()
     before = network[0].running_mean.clone()
     network(images(5))
-    assert not torch.equal(network[0].running_mean, before)  # they move again
+    assert not torch.equal(network[0].running_mean, before)  # they are updated again
 
 
-def test_reestimation_takes_a_part_of_the_network_and_needs_an_image() -> None:
+def test_recalibration_of_a_part_of_the_network_and_of_no_images() -> None:
     network = nn.ModuleDict({"used": BatchNorm2d(3), "unused": BatchNorm2d(3)})
     recalibrate_batch_norm(network, [images()], lambda x: network["used"](x))
     assert network["used"].running_mean.any()

@@ -12,9 +12,8 @@ from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.classifiers.all_cnn import AllCNN
 from trigan.networks.classifiers.classifier import ClassifierFactory
 from trigan.networks.classifiers.mlp import MLP
-from trigan.networks.classifiers.resnet import ResNet18
+from trigan.networks.classifiers.resnet import PreActivationBlock, ResNet18, WideResNet
 from trigan.networks.classifiers.small_cnn import SmallCNN
-from trigan.networks.classifiers.wide_resnet import PreActivationBlock, WideResNet
 from trigan.networks.weight_norm import WeightNormConv2d, WeightNormLinear
 
 torch.set_num_threads(1)
@@ -205,8 +204,8 @@ def test_weight_norm_is_torchs(ours: nn.Module, plain: nn.Module, shape: tuple[i
     torch.testing.assert_close(ours.scale.grad, theirs.parametrizations.weight.original0.grad)
 
 
-def test_a_step_of_adam_turns_short_directions_faster() -> None:
-    """Salimans et al.'s code begins with 0.1; the outputs of the first weights are the same for every length."""
+def test_a_step_of_adam_turns_short_directions_more() -> None:
+    """The initial outputs do not depend on the length of the directions."""
     turned = {}
     for std in (1.0, 0.1):
         torch.manual_seed(0)
@@ -222,7 +221,7 @@ def test_a_step_of_adam_turns_short_directions_faster() -> None:
     assert turned[0.1][1] == pytest.approx(10 * turned[1.0][1], rel=0.05)
 
 
-def test_the_mlp_embeds_before_the_last_noise_and_classifies_behind_it() -> None:
+def test_the_mlp_embeds_before_the_last_noise() -> None:
     torch.manual_seed(0)
     network, x = MLP((12, 8), input_noise=0.0, hidden_noise=0.0)(Spec()), torch.randn(4, 1, 8, 8)
     assert torch.equal(network.embed(x), network.eval().embed(x))
@@ -235,7 +234,7 @@ def test_the_mlp_embeds_before_the_last_noise_and_classifies_behind_it() -> None
 @pytest.mark.parametrize(
     ("factory", "spec"), [(MLP(input_noise=0.0), Spec(1, 28)), (AllCNN(width=32), Spec(3, 32))], ids=["mlp", "all_cnn"]
 )
-def test_first_weights_keep_the_size_of_values(factory: ClassifierFactory, spec: Spec) -> None:
+def test_initial_weights_preserve_variance(factory: ClassifierFactory, spec: Spec) -> None:
     torch.manual_seed(0)
     sizes = []
     for _ in range(4):

@@ -1,4 +1,4 @@
-"""Every kind of network leaves for ONNX and comes back with the same numbers, at any batch size."""
+"""Every kind of network gives the same numbers in ONNX as in torch, at any batch size."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,12 +11,11 @@ from torch import Tensor, nn
 
 from trigan.networks.classifiers.all_cnn import AllCNN
 from trigan.networks.classifiers.mlp import MLP
-from trigan.networks.classifiers.resnet import ResNet18
+from trigan.networks.classifiers.resnet import ResNet18, WideResNet
 from trigan.networks.classifiers.small_cnn import SmallCNN
-from trigan.networks.classifiers.wide_resnet import WideResNet
 from trigan.networks.gans.cgan import CGAN
 from trigan.networks.gans.dcgan import DCGAN
-from trigan.networks.spectral_norm import fold_spectral_norm
+from trigan.networks.weight_norm import fold_spectral_norm
 
 torch.set_num_threads(1)
 
@@ -46,7 +45,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], tuple[Tensor,
     "wide_resnet": (lambda: WideResNet(depth=10, width=4, dropout=0.2)(Spec()), image),
     "all_cnn": (lambda: AllCNN(width=4)(Spec()), image),
     "mlp": (lambda: MLP(widths=(12, 8))(Spec()), image),
-    "trunk": (lambda: DCGAN(width=4, latent=8).discriminator(Spec()).backbone, image),
+    "backbone": (lambda: DCGAN(width=4, latent=8).discriminator(Spec()).backbone, image),
     "spectral": (
         lambda: fold_spectral_norm(DCGAN(width=4, discriminator_norm="spectral").discriminator(Spec())),
         image,

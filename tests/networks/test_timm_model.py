@@ -1,4 +1,4 @@
-"""timm's networks as our classifiers; without timm, what is said about it."""
+"""timm's networks as classifiers, and the errors without timm."""
 
 import sys
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ def test_without_timm_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatc
         TimmModel()
 
 
-def test_a_timm_that_does_not_fit_this_torch_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_timm_that_does_not_match_torch_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "timm.py").write_text("raise RuntimeError('operator torchvision::nms does not exist\\nand more')\n")
     monkeypatch.delitem(sys.modules, "timm", raising=False)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -41,7 +41,7 @@ def test_a_timm_that_does_not_fit_this_torch_is_told(tmp_path: Path, monkeypatch
 
 
 class _Embeds(nn.Module):
-    """What stands in for a network of timm where that is absent."""
+    """Replaces a network of timm where timm is not installed."""
 
     def __init__(self, channels: int, *after: nn.Module) -> None:
         super().__init__()
@@ -51,34 +51,34 @@ class _Embeds(nn.Module):
         return self.after(self.norm(self.conv(x)).relu()).mean((2, 3))
 
 
-def _stand_in(monkeypatch: pytest.MonkeyPatch, *after: nn.Module) -> None:
+def _fake_timm(monkeypatch: pytest.MonkeyPatch, *after: nn.Module) -> None:
     """A ``timm`` that has one network, ``tiny``: the adapter alone is tested."""
 
     @dataclass
-    class Facts:
+    class Config:
         fixed_input_size: bool = False
 
     timm = ModuleType("timm")
     timm.is_model = lambda name: name == "tiny"  # type: ignore[attr-defined]
     timm.list_models = lambda: ["tiny"]  # type: ignore[attr-defined]
-    timm.get_pretrained_cfg = lambda name: Facts()  # type: ignore[attr-defined]
+    timm.get_pretrained_cfg = lambda name: Config()  # type: ignore[attr-defined]
     timm.create_model = lambda name, in_chans, **_: _Embeds(in_chans, *after)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "timm", timm)
 
 
-def test_batch_norms_become_ours_with_the_weights_that_they_had(monkeypatch: pytest.MonkeyPatch) -> None:
-    _stand_in(monkeypatch)
+def test_batch_norms_become_ours_with_the_same_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    _fake_timm(monkeypatch)
     network, x = TimmModel("tiny")(Spec()), torch.randn(5, 3, 8, 8)
     assert [type(module) for module in network.modules()].count(BatchNorm2d) == 1
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
-    assert torch.equal(network.body.norm.running_mean, torch.zeros(4))  # trying it out left no trace
+    assert torch.equal(network.body.norm.running_mean, torch.zeros(4))  # the pass that finds the width changed nothing
     assert torch.equal(network(x), network.head(network.embed(x)))
     recalibrate_batch_norm(network, [x])
     assert network.body.norm.running_mean.any()
 
 
 class _NormAndReLU(nn.BatchNorm2d):
-    """Of the kind that timm has: the activation comes after the norm, in one module."""
+    """Like timm's: batch norm and activation in one module."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
@@ -96,14 +96,14 @@ def test_a_batch_norm_with_an_activation_keeps_it() -> None:
     torch.testing.assert_close(_with_our_batch_norm("", theirs)(x), theirs(x))
 
 
-def test_what_a_resumed_fit_could_not_repeat_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    _stand_in(monkeypatch, nn.Dropout(0.5))
+def test_unsupported_networks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    _fake_timm(monkeypatch, nn.Dropout(0.5))
     with pytest.raises(ConfigError, match=r"classifier\.name=tiny draws random numbers in training"):
         TimmModel("tiny")(Spec())
-    _stand_in(monkeypatch, nn.SyncBatchNorm(4))
+    _fake_timm(monkeypatch, nn.SyncBatchNorm(4))
     with pytest.raises(ConfigError, match=r"classifier\.name=tiny has a SyncBatchNorm"):
         TimmModel("tiny")(Spec())
-    _stand_in(monkeypatch, nn.Conv2d(4, 4, 9))
+    _fake_timm(monkeypatch, nn.Conv2d(4, 4, 9))
     with pytest.raises(ConfigError, match=r"classifier\.name=tiny cannot take images of 8 pixels \(.*[Kk]ernel"):
         TimmModel("tiny")(Spec(size=8))
     with pytest.raises(ConfigError, match=r"classifier\.name=tinny: timm has no network .* nearest: tiny;"):
@@ -134,7 +134,7 @@ def test_timms_networks_are_classifiers(name: str, size: int) -> None:
     assert torch.equal(TimmModel(name)(Spec(1, size)).head.weight, again.head.weight)
 
 
-def test_timms_resnet_has_the_published_size_and_unknown_names_are_told() -> None:
+def test_timms_resnet_has_the_published_size_and_unknown_names_are_refused() -> None:
     pytest.importorskip("timm", reason="timm is not installed")
     network = TimmModel("resnet18")(Spec(3, 64, 1000))
     assert sum(weight.numel() for weight in network.parameters()) == 11_689_512

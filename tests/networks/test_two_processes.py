@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trigan.losses.penalty import gradient_penalty
+from trigan.losses.gan_losses import gradient_penalty
 from trigan.networks.batchnorm import frozen_statistics, recalibrate_batch_norm
 from trigan.networks.classifiers.small_cnn import SmallCNN
 from trigan.networks.gans.dcgan import DCGAN
@@ -55,11 +55,11 @@ def step(players: nn.ModuleDict, rows: slice) -> dict[str, Tensor]:
     z, real, eps = (value[rows] for value in inputs())
     fake = players["generator"](z)
     with frozen_statistics(players["discriminator"]):
-        judged = players["discriminator"](fake)
+        fake_logits = players["discriminator"](fake)
     outputs = {
         "fake": fake.flatten(1),
-        "judged": judged[:, None],
-        "judged_real": players["discriminator"](real)[:, None],
+        "fake_logits": fake_logits[:, None],
+        "real_logits": players["discriminator"](real)[:, None],
         "logits": players["classifier"](real),
     }
     penalty = gradient_penalty(players["critic"], real, fake, eps)

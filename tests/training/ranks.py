@@ -31,7 +31,7 @@ from trigan.data.inputs import Input
 from trigan.data.mixing import CutMix, MixUp
 from trigan.losses.gan_losses import wasserstein
 from trigan.networks.classifiers.mlp import MLP
-from trigan.networks.classifiers.wide_resnet import WideResNet
+from trigan.networks.classifiers.resnet import WideResNet
 from trigan.networks.gans.dcgan import DCGAN
 from trigan.training import distributed
 from trigan.training.callbacks import SampleGrids

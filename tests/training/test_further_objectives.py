@@ -12,7 +12,7 @@ from trigan.data.augmentation import NoAugmentation
 from trigan.errors import ConfigError
 from trigan.losses.gan_losses import hinge, non_saturating, wasserstein
 from trigan.networks.classifiers.classifier import Classifier
-from trigan.networks.classifiers.two_heads import TwoHeads
+from trigan.networks.classifiers.classifier import TwoHeads
 from trigan.training.fit import TrainerSettings
 from trigan.training.objectives import (
     ACGAN,

@@ -10,7 +10,7 @@ from trigan.data.augmentation import NoAugmentation
 from trigan.data.inputs import Input
 from trigan.data.types import DataSpec
 from trigan.errors import ConfigError
-from trigan.losses.contrastive import nt_xent
+from trigan.losses.pretext_losses import nt_xent
 from trigan.networks.gans.cgan import CGAN
 from trigan.networks.gans.dcgan import DCGAN
 from trigan.networks.pretext_heads import Autoencoder, top_layer_name

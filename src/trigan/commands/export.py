@@ -6,8 +6,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from trigan.atomic import write_json, write_text
-from trigan.atomic_folder import MARKER_FILE, atomic_folder, check_output_folder
+from trigan.atomic import MARKER_FILE, atomic_folder, check_output_folder, write_json, write_text
 from trigan.commands.arguments import Parser
 from trigan.commands.run_argument import add_run_arguments, open_from_arguments
 from trigan.interop.onnx_file import OnnxSignature, classifier_signature, generator_signature, require_onnx, write_onnx

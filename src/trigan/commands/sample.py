@@ -4,8 +4,7 @@ import argparse
 import math
 from pathlib import Path
 
-from trigan.atomic import write_json
-from trigan.atomic_folder import MARKER_FILE, atomic_folder, check_output_folder
+from trigan.atomic import MARKER_FILE, atomic_folder, check_output_folder, write_json
 from trigan.commands.arguments import Parser, positive_int
 from trigan.commands.run_argument import add_run_arguments, open_from_arguments
 from trigan.errors import ArtifactError, ConfigError

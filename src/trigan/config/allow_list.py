@@ -30,7 +30,6 @@ FORBIDDEN_MODULES = (
     "trigan.plots",
     "trigan.reports",
     "trigan.atomic",
-    "trigan.atomic_folder",
 )
 #: Where plain functions may be named; elsewhere only classes (other functions read files, write them, unpickle).
 FUNCTION_MODULES = ("trigan.losses", "trigan.networks", "trigan.training.objectives", "torch.nn")

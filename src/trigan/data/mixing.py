@@ -1,7 +1,7 @@
 """Mixing: an image and another of the same global batch become one, with a share of each label.
 
 Row by row and on the device: how much of which is a function of the row's draws alone. A mixed image counts with
-``share`` for its own label and with 1 - ``share`` for its partner's (:mod:`trigan.losses.mixed_labels`).
+``share`` for its own label and with 1 - ``share`` for its partner's (:mod:`trigan.losses.classifier_losses`).
 """
 
 from dataclasses import dataclass, replace

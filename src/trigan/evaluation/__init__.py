@@ -1,1 +1,1 @@
-"""Metrics over plain callables and tensors; knows no strategy."""
+"""Metrics of a classifier's outputs: accuracy, calibration, and a map of its features."""

@@ -9,13 +9,13 @@ from torch import Tensor
 
 #: Guo et al. 2017 (arXiv 1706.04599) use 15 bins.
 CALIBRATION_BINS = 15
-#: The temperature is sought between 1/LIMIT and LIMIT times the mean lead of the best score over the second.
+#: Temperatures lie between 1/LIMIT and LIMIT times the mean margin of the largest score over the second.
 LIMIT = 100.0
 
 
 @dataclass(frozen=True)
 class ReliabilityDiagram:
-    """Per bin of confidence: how many predictions, their mean confidence and accuracy (None in an empty bin)."""
+    """Per bin of confidence: number of predictions, mean confidence and accuracy (None in an empty bin)."""
 
     counts: tuple[int, ...]
     confidence: tuple[float | None, ...]
@@ -38,11 +38,12 @@ def reliability(probabilities: Tensor, labels: Tensor, bins: int = CALIBRATION_B
     Args:
         probabilities: (N, K), rows that sum to 1.
         labels: (N,) int64.
+        bins: number of bins.
     """
     confidence, predicted = probabilities.detach().cpu().double().max(dim=1)
     correct = (predicted == labels.cpu()).double()
     edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64)
-    # With right=False, edges[i - 1] < value <= edges[i]; rounding may carry a confidence a little over 1.
+    # With right=False, edges[i - 1] < value <= edges[i]; rounding may give a confidence a little over 1.
     index = (torch.bucketize(confidence, edges, right=False) - 1).clamp(0, bins - 1)
     counts = torch.bincount(index, minlength=bins)
     sums = [torch.bincount(index, weights=values, minlength=bins).tolist() for values in (confidence, correct)]
@@ -53,11 +54,6 @@ def reliability(probabilities: Tensor, labels: Tensor, bins: int = CALIBRATION_B
     return ReliabilityDiagram(tuple(counts.tolist()), means[0], means[1])
 
 
-def expected_calibration_error(probabilities: Tensor, labels: Tensor, bins: int = CALIBRATION_BINS) -> float:
-    """ECE of probabilities (N, K) against labels (N,); see :class:`ReliabilityDiagram`."""
-    return reliability(probabilities, labels, bins).ece
-
-
 def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:
     """Mean of -log softmax(logits)[label], in nats, computed in float64; logits (N, K), labels (N,)."""
     return float(torch.nn.functional.cross_entropy(logits.detach().cpu().double(), labels.cpu()))
@@ -66,24 +62,23 @@ def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     """The T > 0 that minimises the negative log-likelihood of softmax(logits / T) (Guo et al. 2017, section 4.2).
 
-    A bounded scalar search over log T, from a hundredth to a hundred times the best score's mean lead over the second,
-    since an SVM's scores may be of any size; deterministic, and it never changes which class is on top. Where every
-    label is on top the likelihood grows without end as T falls, and a small T is returned, at which it is 1 to the last
-    digit. Without any lead it is 1.
+    A bounded scalar search over log T, deterministic. Its bounds are relative to the margin of the largest score over
+    the second, since an SVM's scores may be of any scale. Where every prediction is right the likelihood increases as T
+    falls, and a small T is returned at which it is 1 to the last digit. T is 1 where the mean margin is 0.
 
     Args:
-        logits: (N, K) scores of held-out or cross-validated images, N >= 1; scores of an SVM will do.
+        logits: (N, K) scores of held-out or cross-validated images, N >= 1; an SVM's scores are allowed.
         labels: (N,) int64.
     """
     scores, targets = logits.detach().cpu().double(), labels.cpu()
     best, second = scores.topk(2, dim=1).values.mean(0).tolist()
-    lead = best - second
-    if lead <= 0.0:
+    margin = best - second
+    if margin <= 0.0:
         return 1.0
-    found = minimize_scalar(
+    result = minimize_scalar(
         lambda log_t: negative_log_likelihood(scores / math.exp(log_t), targets),
-        bounds=(math.log(lead / LIMIT), math.log(lead * LIMIT)),
+        bounds=(math.log(margin / LIMIT), math.log(margin * LIMIT)),
         method="bounded",
         options={"xatol": 1e-7},
     )
-    return math.exp(float(found.x))
+    return math.exp(float(result.x))

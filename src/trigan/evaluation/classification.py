@@ -1,4 +1,4 @@
-"""Scores of a classifier on labelled images, as plain numbers for the record."""
+"""Metrics of a classifier on labelled images, as plain numbers for the record."""
 
 from typing import Any
 
@@ -7,32 +7,36 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from trigan.errors import DataError, TriganError
-from trigan.evaluation.calibration import expected_calibration_error, negative_log_likelihood
+from trigan.evaluation.calibration import negative_log_likelihood, reliability
 
 
 def classification_metrics(scores: Tensor, labels: Tensor, classes: int, probabilistic: bool) -> dict[str, Any]:
-    """Accuracy and its siblings, as JSON data: unrounded fractions in [0, 1], the same on every call.
-
-    - ``accuracy``; ``balanced_accuracy``: the mean recall of the classes that are present (ACSA);
-    - ``macro_f1``: the mean F1 of the classes that are present or predicted;
-    - ``recall``: one per class, None for an absent class; ``confusion``: counts, rows true, columns predicted; ``n``;
-    - with ``probabilistic`` also ``nll`` (nats) and ``ece`` (15 bins, Guo et al. 2017) of softmax(scores).
+    """Accuracy and related metrics as JSON data: unrounded fractions in [0, 1].
 
     Args:
-        scores: (N, K) with K = classes; the largest wins, the first of equal ones. Logits if ``probabilistic``.
-        labels: (N,) int64 in 0 .. classes - 1.
+        scores: (N, K); the prediction is the largest score, the first of equal ones. Logits if ``probabilistic``.
+        labels: (N,) int64 in 0..K-1.
+        classes: K.
+        probabilistic: whether softmax(scores) are probabilities.
+
+    Returns:
+        ``accuracy``; ``balanced_accuracy``, the mean recall of the classes that are present (ACSA); ``macro_f1``, the
+        mean F1 of the classes that are present or predicted; ``recall`` per class, None for an absent class;
+        ``confusion``, counts with true classes as rows; ``n``; if ``probabilistic`` also ``nll`` (nats) and ``ece``.
 
     Raises:
-        DataError: no images, shapes that don't fit, or a label out of range.
+        DataError: no images, shapes that don't match, or a label out of range.
         TriganError: a score is not finite.
     """
     scores, labels = scores.detach().cpu().double(), labels.detach().cpu().long()
     _check(scores, labels, classes)
-    confusion = multiclass_confusion_matrix(_first_largest(scores), labels, classes, validate_args=False)
+    # the first of equal scores: torch.argmax of the scores may return any of them
+    predicted = (scores == scores.max(dim=1, keepdim=True).values).to(torch.uint8).argmax(dim=1)
+    confusion = multiclass_confusion_matrix(predicted, labels, classes, validate_args=False)
     metrics = _from_confusion(confusion)
     if probabilistic:
         metrics["nll"] = negative_log_likelihood(scores, labels)
-        metrics["ece"] = expected_calibration_error(scores.softmax(dim=1), labels)
+        metrics["ece"] = reliability(scores.softmax(dim=1), labels).ece
     return metrics
 
 
@@ -50,13 +54,8 @@ def _check(scores: Tensor, labels: Tensor, classes: int) -> None:
         raise TriganError(f"the classifier's scores are not finite for {bad} of {len(labels)} images")
 
 
-def _first_largest(scores: Tensor) -> Tensor:
-    """Index of the largest score per row, the first of equal ones (torch.argmax leaves ties open)."""
-    return (scores == scores.max(dim=1, keepdim=True).values).to(torch.uint8).argmax(dim=1)
-
-
 def _from_confusion(confusion: Tensor) -> dict[str, Any]:
-    """All scores that follow from counts (K, K), rows true."""
+    """The metrics that follow from the confusion matrix (K, K), rows true."""
     hits = confusion.diagonal().tolist()
     present, predicted = confusion.sum(dim=1).tolist(), confusion.sum(dim=0).tolist()
     total = sum(present)

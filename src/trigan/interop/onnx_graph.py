@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trigan.networks.gans.gan_ensembles import GeneratorMixture, PerClassGenerators
-from trigan.networks.spectral_norm import fold_spectral_norm
+from trigan.networks.weight_norm import fold_spectral_norm
 from trigan.strategies.feature_extraction import FeatureExtractor
 from trigan.strategies.heads import NearestNeighboursHead
 

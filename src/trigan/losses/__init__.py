@@ -1,1 +1,1 @@
-"""Losses as pure functions of logits and features; means are over rows, so equal ranks can average theirs."""
+"""Losses as pure functions of tensors. Most are means over rows, so that the mean over equal ranks is the whole."""

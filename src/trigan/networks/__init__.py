@@ -1,1 +1,1 @@
-"""Generators, discriminators, classifiers and batch norm: plain modules that import torch alone."""
+"""Generators, discriminators, classifiers and their layers: plain modules that import torch alone."""

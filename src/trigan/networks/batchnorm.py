@@ -1,11 +1,12 @@
-"""Batch norm whose statistics are those of the global batch, can be held still, and can be re-estimated.
+"""Batch norm over the global batch, with statistics that can be frozen and re-estimated.
 
-Ioffe & Szegedy 2015 (1502.03167). torch's SyncBatchNorm refuses CPU tensors; this one takes its statistics through an
-all-reduce that is its own gradient, so n processes equal one at the same global batch.
+Ioffe & Szegedy 2015 (1502.03167). torch's SyncBatchNorm refuses CPU tensors; this one pools its statistics with a
+differentiable all-reduce, so n processes equal one with the same global batch.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -15,36 +16,24 @@ from torch import Tensor, nn
 
 from trigan.errors import DataError
 
-
-class _SumOverRanks(torch.autograd.Function):
-    """The sum over all processes; as every rank's loss depends on it, its gradient is summed over ranks too."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        total = x.clone()
-        dist.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _SumOverRanks.apply(gradient.contiguous())
+if dist.is_available():
+    from torch.distributed.nn.functional import all_reduce
+# torch 2.13 recommends a private function instead (torch.distributed._functional_collectives)
+warnings.filterwarnings("ignore", r"torch\.distributed\.nn\.functional\.all_reduce is deprecated", FutureWarning)
 
 
 class BatchNorm2d(nn.Module):
     """Batch norm over (N, H, W) of an input (N, C, H, W).
 
-    State, each of shape (C,): ``weight``, ``bias``, ``running_mean``, ``running_var``.
+    State, each of shape (C,): ``weight``, ``bias``, ``running_mean``, ``running_var``. In training mode with several
+    ranks, each rank must call it the same number of times.
 
     Args:
         channels: C.
         momentum: share of the new batch in the running statistics.
         eps: added to the variance.
-
-    In training mode under a process group of several ranks, every rank must call it the same number of times.
     """
 
-    weight: Tensor
-    bias: Tensor
     running_mean: Tensor
     running_var: Tensor
 
@@ -60,14 +49,12 @@ class BatchNorm2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalised ``x``, of the same shape and dtype."""
-        if not self.training:
-            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
-        if self.synchronized and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        shared = self.training and self.synchronized
+        if shared and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
             return self._normalize_over_ranks(x)
-        if self.update_statistics:
-            mean, var = self.running_mean, self.running_var
-            return F.batch_norm(x, mean, var, self.weight, self.bias, True, self.momentum, self.eps)
-        return F.batch_norm(x, None, None, self.weight, self.bias, True, 0.0, self.eps)
+        frozen = self.training and not self.update_statistics
+        mean, var = (None, None) if frozen else (self.running_mean, self.running_var)
+        return F.batch_norm(x, mean, var, self.weight, self.bias, self.training, self.momentum, self.eps)
 
     def _normalize_over_ranks(self, x: Tensor) -> Tensor:
         wide = x.float() if x.dtype.itemsize == 2 else x
@@ -80,9 +67,6 @@ class BatchNorm2d(nn.Module):
         scale = self.weight * torch.rsqrt(var + self.eps)
         normalized = (wide - mean[:, None, None]) * scale[:, None, None] + self.bias[:, None, None]
         return normalized.to(x.dtype)
-
-    def extra_repr(self) -> str:
-        return f"{self.weight.numel()}, momentum={self.momentum}, eps={self.eps}"
 
 
 def _moments_over_ranks(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -97,43 +81,38 @@ def _moments_over_ranks(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     own = torch.cat([mean, second, mean.new_full((1,), x.numel() // channels)])
     row = own.new_zeros(dist.get_world_size(), 1)
     row[dist.get_rank()] = 1.0
-    means, seconds, counts = _SumOverRanks.apply(row * own).split((channels, channels, 1), dim=1)
+    table: Tensor = all_reduce(row * own, group=dist.group.WORLD)  # type: ignore[no-untyped-call]
+    means, seconds, counts = torch.split(table, [channels, channels, 1], dim=1)
     count = counts.sum()
     pooled = (counts * means).sum(0) / count
     return count, pooled, (seconds + counts * (means - pooled).square()).sum(0) / count
 
 
-def _layers(*networks: nn.Module) -> list[BatchNorm2d]:
-    return [module for network in networks for module in network.modules() if isinstance(module, BatchNorm2d)]
-
-
 @contextmanager
-def frozen_statistics(*networks: nn.Module) -> Iterator[None]:
-    """Within it, training mode still normalises by the batch, but running statistics stay (for generated batches)."""
-    moving = [layer for layer in _layers(*networks) if layer.update_statistics]
-    for layer in moving:
-        layer.update_statistics = False
+def _switched_off(attribute: str, networks: Iterable[nn.Module]) -> Iterator[None]:
+    """Set ``attribute`` of every batch norm to False within the body, then back where it was True."""
+    layers = [module for network in networks for module in network.modules() if isinstance(module, BatchNorm2d)]
+    changed = [layer for layer in layers if getattr(layer, attribute)]
+    for layer in changed:
+        setattr(layer, attribute, False)
     try:
         yield
     finally:
-        for layer in moving:
-            layer.update_statistics = True
+        for layer in changed:
+            setattr(layer, attribute, True)
 
 
-@contextmanager
-def local_statistics(*networks: nn.Module) -> Iterator[None]:
-    """Within it, training mode normalises by this process's rows alone: for a rank that looks on its own."""
-    shared = [layer for layer in _layers(*networks) if layer.synchronized]
-    for layer in shared:
-        layer.synchronized = False
-    try:
-        yield
-    finally:
-        for layer in shared:
-            layer.synchronized = True
+def frozen_statistics(*networks: nn.Module) -> AbstractContextManager[None]:
+    """Within it, training mode normalises by the batch without updating running statistics (for generated images)."""
+    return _switched_off("update_statistics", networks)
 
 
-class _Pool:
+def local_statistics(*networks: nn.Module) -> AbstractContextManager[None]:
+    """Within it, training mode normalises by this process's rows alone, without a collective call."""
+    return _switched_off("synchronized", networks)
+
+
+class _InputMoments:
     """A forward pre-hook that pools count, mean and centred second moment of a layer's inputs in float64."""
 
     def __init__(self) -> None:
@@ -154,38 +133,37 @@ class _Pool:
 def recalibrate_batch_norm(
     network: nn.Module, batches: Iterable[Any], forward: Callable[[Any], Any] | None = None
 ) -> None:
-    """Replace running statistics by the exact pooled mean and unbiased variance over ``batches``; ends in eval mode.
+    """Replace running statistics by the exact mean and unbiased variance over ``batches``; ends in eval mode.
 
-    Each batch is normalised by its own statistics on the way through; all else (dropout, spectral norm) is in eval
-    mode. A layer that the forward pass doesn't reach keeps its statistics. No process group is used: every process that
-    calls it passes the same batches, so one rank may also call it alone.
+    In each pass batch norm normalises by the batch, and all else (dropout, spectral norm) is in eval mode. A layer that
+    the pass doesn't reach keeps its statistics. No collective is called: one rank may call it alone, and ranks that
+    pass the same batches get the same statistics.
 
     Args:
         network: the network that holds the batch-norm layers.
-        batches: what ``forward`` takes, one after the other: real training images.
-        forward: the pass to make; ``network`` itself by default.
+        batches: inputs of ``forward``: real training images.
+        forward: the forward pass, ``network`` by default.
 
     Raises:
-        DataError: there is not one batch.
+        DataError: ``batches`` is empty.
     """
     network.eval()
-    pools = {layer: _Pool() for layer in _layers(network)}
-    if not pools:
+    moments = {module: _InputMoments() for module in network.modules() if isinstance(module, BatchNorm2d)}
+    if not moments:
         return
-    hooks = [layer.register_forward_pre_hook(pool) for layer, pool in pools.items()]
-    for layer in pools:
+    hooks = [layer.register_forward_pre_hook(hook) for layer, hook in moments.items()]
+    for layer in moments:
         layer.train()
     try:
         with frozen_statistics(network), local_statistics(network):
-            seen = sum(1 for _ in map(forward or network, batches))
+            passes = sum(1 for _ in map(forward or network, batches))
     finally:
         for hook in hooks:
             hook.remove()
-        for layer in pools:
-            layer.eval()
-    if not seen:
+        network.eval()
+    if not passes:
         raise DataError("batch-norm statistics cannot be re-estimated from no images: pass at least one batch")
-    for layer, pool in pools.items():
-        if pool.count:
-            layer.running_mean.copy_(pool.mean)
-            layer.running_var.copy_(pool.second / max(pool.count - 1, 1))
+    for layer, pooled in moments.items():
+        if pooled.count:
+            layer.running_mean.copy_(pooled.mean)
+            layer.running_var.copy_(pooled.second / max(pooled.count - 1, 1))

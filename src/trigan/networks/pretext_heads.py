@@ -1,4 +1,4 @@
-"""What stands behind D's feature maps while they are trained without a GAN, and is thrown away afterwards."""
+"""Heads on D's feature maps for pretext tasks; they are discarded after pretraining."""
 
 import torch
 from torch import Tensor, nn
@@ -7,32 +7,28 @@ from trigan.networks.gans.gan import Architecture, Discriminator
 from trigan.networks.shapes import ImageSpec
 
 
-def top_features(discriminator: Discriminator, images: Tensor) -> Tensor:
+def _top_features(discriminator: Discriminator, images: Tensor) -> Tensor:
     """The last of D's feature maps, flattened: the input of its head, (N, F)."""
     return list(discriminator.features(images).values())[-1].flatten(1)
 
 
+@torch.no_grad()
+def _top_map(discriminator: Discriminator, spec: ImageSpec) -> tuple[str, int]:
+    """Name and number of values of the last of D's feature maps; D is left in evaluation mode."""
+    image = next(discriminator.parameters()).new_zeros(1, spec.channels, spec.size, spec.size)
+    name, features = list(discriminator.eval().features(image).items())[-1]
+    return name, features.numel()
+
+
 def top_layer_name(discriminator: Discriminator, spec: ImageSpec) -> str:
-    """The name of the last of D's feature maps; the discriminator is left in evaluation mode."""
-    return list(discriminator.eval().features(_black(discriminator, spec)))[-1]
-
-
-def _width(discriminator: Discriminator, spec: ImageSpec) -> int:
-    """F of :func:`top_features`; the discriminator is left in evaluation mode."""
-    with torch.no_grad():
-        return top_features(discriminator.eval(), _black(discriminator, spec)).shape[1]
-
-
-def _black(network: nn.Module, spec: ImageSpec) -> Tensor:
-    """An image to find out shapes with."""
-    return next(network.parameters()).new_zeros(1, spec.channels, spec.size, spec.size)
+    """The name of the last of D's feature maps; D is left in evaluation mode."""
+    return _top_map(discriminator, spec)[0]
 
 
 class Autoencoder(nn.Module):
-    """Images (N, C, S, S) -> images in [-1, 1]: D's maps, a linear code, and the body of the architecture's G.
+    """D's feature maps, a linear code, and the body of the architecture's G as the decoder.
 
-    The code has the length of the hidden vector that G's body begins with. New parts are drawn from torch's global
-    random numbers.
+    The code has the length of G's hidden vector. New weights are drawn from torch's global generator.
     """
 
     def __init__(self, discriminator: Discriminator, architecture: Architecture, spec: ImageSpec) -> None:
@@ -41,27 +37,28 @@ class Autoencoder(nn.Module):
         with torch.no_grad():
             hidden = generator.input_layer(torch.zeros(1, generator.latent), torch.zeros(1, dtype=torch.int64)).shape[1]
         self.discriminator = discriminator
-        self.bottleneck = nn.Linear(_width(discriminator, spec), hidden)
+        self.bottleneck = nn.Linear(_top_map(discriminator, spec)[1], hidden)
         self.decoder = generator.body
 
     def forward(self, images: Tensor) -> Tensor:
-        restored: Tensor = self.decoder(self.bottleneck(top_features(self.discriminator, images)))
+        """Images (N, C, S, S) -> images in [-1, 1]."""
+        restored: Tensor = self.decoder(self.bottleneck(_top_features(self.discriminator, images)))
         return restored
 
 
 class Projector(nn.Module):
-    """Images (N, C, S, S) -> projections (N, ``width``): D's maps and a head of two layers.
+    """D's feature maps and a head of two layers: Chen et al. 2020 (2002.05709), section 2.1: g(h) = W2 relu(W1 h).
 
-    Chen et al. 2020 (2002.05709), section 2.1: g(h) = W2 relu(W1 h). New parts are drawn from torch's global random
-    numbers.
+    New weights are drawn from torch's global generator.
     """
 
     def __init__(self, discriminator: Discriminator, spec: ImageSpec, hidden: int, width: int) -> None:
         super().__init__()
         self.discriminator = discriminator
-        layers = nn.Linear(_width(discriminator, spec), hidden), nn.ReLU(), nn.Linear(hidden, width)
-        self.head = nn.Sequential(*layers)
+        features = _top_map(discriminator, spec)[1]
+        self.head = nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, width))
 
     def forward(self, images: Tensor) -> Tensor:
-        projected: Tensor = self.head(top_features(self.discriminator, images))
-        return projected
+        """Images (N, C, S, S) -> projections (N, ``width``)."""
+        projections: Tensor = self.head(_top_features(self.discriminator, images))
+        return projections

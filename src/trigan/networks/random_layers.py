@@ -1,46 +1,36 @@
-"""Layers that draw random numbers in training, as functions of (seed, step, row of the global batch).
+"""Layers whose random numbers are functions of (seed, step, row of the global batch).
 
-torch's own dropout draws from the process's global generator: a resumed fit goes on with other numbers, and two ranks
-drop the same values of different rows. These layers take their numbers from whoever trains the network.
+torch's own dropout draws from the process's global generator: a resumed fit would continue with other numbers, and two
+ranks would drop the same positions. The training loop supplies the numbers of these layers.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trigan.errors import ConfigError
+from trigan.rng import Draws
 
-
-class RowDraws(Protocol):
-    """Random numbers, one row for each of this process's rows; ``trigan.rng.Draws`` is one."""
-
-    def normal(self, stream: str, *shape: int) -> Tensor: ...
-
-    def uniform(self, stream: str, *shape: int) -> Tensor: ...
-
-
-#: (layer's name, rows of its input) -> the numbers of this pass; another pass of the same step gets others.
-RandomSource = Callable[[str, int], RowDraws]
+#: (layer's name, rows of its input) -> the numbers of this pass; each further pass of a step gets new ones.
+RandomSource = Callable[[str, int], Draws]
 
 
 class RandomLayer(nn.Module):
-    """A layer with random numbers of its own; within :func:`use_random_source` from a source, else from torch's generator."""
+    """A layer that draws random numbers: from a source within :func:`use_random_source`, else from torch."""
 
     source: RandomSource | None = None
     layer_name = ""
 
     def normal(self, x: Tensor) -> Tensor:
-        """N(0, 1) numbers in the shape, dtype and place of ``x``, whose first dimension are rows."""
+        """N(0, 1) numbers in the shape and dtype of ``x`` (N, ...), on its device."""
         if self.source is None:
             return torch.randn_like(x)
         return self.source(self.layer_name, len(x)).normal("layer", *x.shape[1:]).to(x.dtype)
 
     def uniform(self, x: Tensor) -> Tensor:
-        """Uniform numbers in [0, 1), as :meth:`normal`; always in float32, which bfloat16 would round up to 1."""
+        """Uniform numbers in [0, 1) in the shape of ``x`` (N, ...); always float32, as bfloat16 would round up to 1."""
         if self.source is None:
             return torch.rand(x.shape, device=x.device)
         return self.source(self.layer_name, len(x)).uniform("layer", *x.shape[1:])
@@ -54,44 +44,41 @@ class GaussianNoise(RandomLayer):
         self.std = std
 
     def forward(self, x: Tensor) -> Tensor:
+        """``x`` with noise, of the same shape."""
         return x + self.std * self.normal(x) if self.training and self.std > 0.0 else x
-
-    def extra_repr(self) -> str:
-        return f"std={self.std}"
 
 
 class Dropout(RandomLayer):
-    """Srivastava et al. 2014: in training, values become 0 with probability ``p``, the others ``1 / (1 - p)`` times."""
+    """Srivastava et al. 2014: in training each value is 0 with probability ``p``, else scaled by ``1 / (1 - p)``."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
+        """``x`` with dropped values, of the same shape (N, ...)."""
         if not self.training or self.p == 0.0:
             return x
         return x * (self.uniform(x) >= self.p).to(x.dtype) / (1.0 - self.p)
 
-    def extra_repr(self) -> str:
-        return f"p={self.p}"
-
 
 class NoisyLinear(nn.Linear):
-    """A linear layer that sees its input through Gaussian noise in training, so that what comes before has none."""
+    """A linear layer with Gaussian noise on its input in training."""
 
     def __init__(self, in_features: int, out_features: int, std: float) -> None:
         super().__init__(in_features, out_features)
         self.noise = GaussianNoise(std)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(N, in) -> (N, out)."""
         return F.linear(self.noise(x), self.weight, self.bias)
 
 
 def random_layers(networks: Mapping[str, nn.Module]) -> dict[str, RandomLayer]:
-    """The random layers of named networks, under the names ``network.path.to.layer``."""
+    """The random layers of named networks, by ``network.path.to.layer``."""
     return {
-        f"{player}.{path}": layer
-        for player, network in networks.items()
+        f"{name}.{path}": layer
+        for name, network in networks.items()
         for path, layer in network.named_modules()
         if isinstance(layer, RandomLayer)
     }
@@ -107,9 +94,3 @@ def use_random_source(layers: Mapping[str, RandomLayer], source: RandomSource) -
     finally:
         for layer in layers.values():
             layer.source = None
-
-
-def require_probability(setting: str, value: float) -> None:
-    """Raise a :class:`ConfigError` that names the setting unless ``value`` is a probability below 1."""
-    if not 0 <= value < 1:
-        raise ConfigError(f"{setting}={value}: give a probability in [0, 1)")

@@ -1,25 +1,26 @@
-"""What a network needs to know of the data, and the chain of map sizes that follows from the image size."""
+"""The image shapes that networks are built for, and the map sizes that follow from them."""
 
 from typing import Protocol
 
 from trigan.errors import ConfigError
 
-MIN_IMAGE_SIZE = 8
-MAX_IMAGE_SIZE = 128
-_SMALLEST_MAP = 4
+MIN_IMAGE_SIZE, MAX_IMAGE_SIZE = 8, 128
 
 
 class ImageSpec(Protocol):
-    """Images of shape (channels, size, size) in ``classes`` classes; ``trigan.data.DataSpec`` is one."""
+    """Images of shape (channels, size, size) in ``classes`` classes; ``trigan.data.types.DataSpec`` is one."""
 
     @property
-    def channels(self) -> int: ...
+    def channels(self) -> int:
+        """Channels of an image."""
 
     @property
-    def size(self) -> int: ...
+    def size(self) -> int:
+        """Height and width of an image, in pixels."""
 
     @property
-    def classes(self) -> int: ...
+    def classes(self) -> int:
+        """Number of classes."""
 
 
 def require_supported(spec: ImageSpec) -> None:
@@ -34,9 +35,9 @@ def require_supported(spec: ImageSpec) -> None:
 
 
 def map_sizes(size: int) -> tuple[int, ...]:
-    """The map sizes ``size, ceil(size / 2), ...`` until at most 4, with two halvings at least: 28 -> (28, 14, 7, 4)."""
+    """The map sizes ``size, ceil(size / 2), ...`` until at most 4, with at least two halvings: 28 -> (28, 14, 7, 4)."""
     sizes = [size]
-    while len(sizes) < 3 or sizes[-1] > _SMALLEST_MAP:
+    while len(sizes) < 3 or sizes[-1] > 4:
         sizes.append(-(-sizes[-1] // 2))
     return tuple(sizes)
 

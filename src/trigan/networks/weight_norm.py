@@ -1,71 +1,85 @@
-"""Weight norm, weights as length times direction: Salimans & Kingma 2016 (1602.07868), eq. 2.
+"""Weight norm (Salimans & Kingma 2016, 1602.07868) and spectral norm (Miyato et al. 2018, 1802.05957).
 
-There lengths and biases begin where a first batch puts them; here lengths begin where the layer's gain says, so that
-the first weights are the seed's alone.
+The paper of weight norm initialises lengths and biases from a first batch; here lengths start at the activation's gain,
+so that the first weights are a function of the seed alone.
 """
 
+import copy
 import math
+from typing import TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import spectral_norm
 
-from trigan.errors import ConfigError
+Network = TypeVar("Network", bound=nn.Module)
 
-#: Lengths that keep the size of values behind ReLU and behind LeakyReLU(0.2): He et al. 2015 (1502.01852), eq. 15.
+#: Lengths that preserve variance after ReLU and after LeakyReLU(0.2): He et al. 2015 (1502.01852), eq. 15.
 RELU_GAIN, LEAKY_RELU_GAIN = math.sqrt(2.0), math.sqrt(2.0 / (1.0 + 0.2**2))
 
 
-def _weight(direction: Tensor, scale: Tensor) -> Tensor:
-    """Eq. 2 for each row: ``scale * direction / |direction|``, the length taken over all dimensions but the first."""
-    length = direction.square().sum(tuple(range(1, direction.ndim)), keepdim=True).sqrt()
-    return direction * (scale / length)
+class _WeightNorm(nn.Module):
+    """Weight norm, eq. 2, for each output channel: ``scale * direction / |direction|``.
 
-
-class WeightNormLinear(nn.Module):
-    """A linear layer whose weight rows are ``scale * direction / |direction|``.
-
-    (N, in) -> (N, out). Directions begin at N(0, ``std``), scales at sqrt(2): after a ReLU the values keep their size.
-    What ``std`` decides is how fast Adam turns a direction: a step of its rate turns a long one less.
+    Args:
+        shape: of the weight, output channels first.
+        std: of the initial directions; the larger it is, the less a step of Adam turns them.
+        gain: the initial scales.
     """
+
+    def __init__(self, shape: tuple[int, ...], std: float, gain: float) -> None:
+        super().__init__()
+        self.direction = nn.Parameter(std * torch.randn(shape))
+        self.scale = nn.Parameter(torch.full((shape[0], *[1] * (len(shape) - 1)), gain))
+        self.bias = nn.Parameter(torch.zeros(shape[0]))
+
+    def _weight(self) -> Tensor:
+        length = self.direction.square().sum(tuple(range(1, self.direction.ndim)), keepdim=True).sqrt()
+        return self.direction * (self.scale / length)
+
+
+class WeightNormLinear(_WeightNorm):
+    """A linear layer with weight norm; directions start at N(0, ``std``), scales at the gain of ReLU."""
 
     def __init__(self, in_features: int, out_features: int, std: float) -> None:
-        super().__init__()
-        self.direction = nn.Parameter(std * torch.randn(out_features, in_features))
-        self.scale = nn.Parameter(torch.full((out_features, 1), RELU_GAIN))
-        self.bias = nn.Parameter(torch.zeros(out_features))
+        super().__init__((out_features, in_features), std, RELU_GAIN)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, _weight(self.direction, self.scale), self.bias)
-
-    def extra_repr(self) -> str:
-        return f"{self.direction.shape[1]}, {self.direction.shape[0]}"
+        """(N, in) -> (N, out)."""
+        return F.linear(x, self._weight(), self.bias)
 
 
-class WeightNormConv2d(nn.Module):
-    """The same for a convolution, a length and a direction for each channel that comes out; LeakyReLU(0.2)'s gain.
-
-    (N, in, S, S) -> (N, out, S', S') with S' as of ``nn.Conv2d`` of this kernel, stride and padding.
-    """
+class WeightNormConv2d(_WeightNorm):
+    """A convolution with weight norm; directions start at N(0, ``std``), scales at the gain of LeakyReLU(0.2)."""
 
     def __init__(
         self, channels_in: int, channels_out: int, kernel: int, std: float, stride: int = 1, padding: int = 0
     ) -> None:
-        super().__init__()
-        self.direction = nn.Parameter(std * torch.randn(channels_out, channels_in, kernel, kernel))
-        self.scale = nn.Parameter(torch.full((channels_out, 1, 1, 1), LEAKY_RELU_GAIN))
-        self.bias = nn.Parameter(torch.zeros(channels_out))
+        super().__init__((channels_out, channels_in, kernel, kernel), std, LEAKY_RELU_GAIN)
         self.stride, self.padding = stride, padding
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, _weight(self.direction, self.scale), self.bias, self.stride, self.padding)
-
-    def extra_repr(self) -> str:
-        channels_out, channels_in, kernel, _ = self.direction.shape
-        return f"{channels_in}, {channels_out}, kernel={kernel}, stride={self.stride}, padding={self.padding}"
+        """(N, in, S, S) -> (N, out, S', S'), S' as for ``nn.Conv2d``."""
+        return F.conv2d(x, self._weight(), self.bias, self.stride, self.padding)
 
 
-def require_std(setting: str, value: float) -> None:
-    """Raise a :class:`ConfigError` that names the setting unless ``value`` is finite and above 0."""
-    if not 0 < value < float("inf"):
-        raise ConfigError(f"{setting}={value}: give a standard deviation above 0")
+def apply_spectral_norm(network: nn.Module) -> None:
+    """Divide every weight of ``network`` by its largest singular value, with one power iteration per training pass."""
+    for module in list(network.modules()):
+        if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding):
+            spectral_norm(module)
+
+
+def fold_spectral_norm(network: Network) -> Network:
+    """A copy in eval mode with the normalised weights as plain parameters, as ONNX export needs."""
+    network = copy.deepcopy(network).eval()
+    for module in list(network.modules()):
+        if parametrize.is_parametrized(module, "weight"):
+            # torch's remove_parametrizations would change the class, which the copy shares with the original
+            weight = cast(Tensor, module.weight).detach()
+            del module.parametrizations
+            module.__class__ = type(module).__bases__[0]
+            module.weight = nn.Parameter(weight)
+    return network

@@ -1,35 +1,34 @@
 """Convolutions with weight norm and dropout: the CIFAR-10 and SVHN classifier of Salimans et al. 2016 (1606.03498).
 
-Its form is the All-CNN-C of Springenberg et al. 2014 (1412.6806) with a linear layer behind the mean over the map.
-Widths, dropout, leaky ReLU and weight norm are those of the paper's released code. The last layer has no weight norm
-here, and lengths begin as :mod:`trigan.networks.weight_norm` says.
+It is the All-CNN-C of Springenberg et al. 2014 (1412.6806) with a linear layer after the mean over the map. Widths,
+dropout, leaky ReLU and weight norm are those of the paper's released code, except that the last layer has no weight
+norm and initial lengths are as in :mod:`trigan.networks.weight_norm`.
 """
 
 from dataclasses import dataclass
 
 from torch import nn
 
+from trigan.checks import require_at_least, require_probability, require_std
 from trigan.components import component
-from trigan.networks.classifiers.classifier import Classifier
-from trigan.networks.initialization import initialize_kaiming
-from trigan.networks.random_layers import Dropout, require_probability
-from trigan.networks.setting_checks import require_at_least
+from trigan.networks.classifiers.classifier import Classifier, convolutional_classifier
+from trigan.networks.random_layers import Dropout
 from trigan.networks.shapes import ImageSpec, require_supported
-from trigan.networks.weight_norm import WeightNormConv2d, require_std
+from trigan.networks.weight_norm import WeightNormConv2d
 
 
 @component("classifier/all_cnn@1")
 @dataclass(frozen=True)
 class AllCNN:
-    """Three convolutions, three of twice the width, each third with stride 2; one more, two of 1x1, mean over the map.
+    """3 convolutions, 3 of twice the width, each third with stride 2; one more, two of 1x1, mean over the map.
 
-    No layer knows of the other images of its batch.
+    There is no batch norm: an output depends on its own image alone.
 
     Attributes:
-        width: channels of the first three, >= 1; 96 is the code's for CIFAR-10, 64 for SVHN.
+        width: channels of the first three, >= 1; 96 in the paper's code for CIFAR-10, 64 for SVHN.
         input_dropout: probability of dropping a pixel's channel in training, in [0, 1).
-        dropout: the same for values behind the third and the sixth convolution.
-        direction_std: that the weights' directions begin with, > 0; 0.05 in the code.
+        dropout: probability of dropping a value after the third and the sixth convolution, in [0, 1).
+        direction_std: standard deviation of the weights' initial directions, > 0; 0.05 in the paper's code.
     """
 
     width: int = 96
@@ -44,10 +43,10 @@ class AllCNN:
         require_std("classifier.direction_std", self.direction_std)
 
     def __call__(self, spec: ImageSpec) -> Classifier:
-        """A new network, drawn from torch's global random numbers; 1.41 M parameters by default on colour images."""
+        """A new network, 1.41 M parameters by default on colour images."""
         require_supported(spec)
         w, map_size = self.width, -(-spec.size // 4)
-        body = nn.Sequential(
+        layers = [
             Dropout(self.input_dropout),
             *self._convolution(spec.channels, w, padding=1),
             *self._convolution(w, w, padding=1),
@@ -62,10 +61,8 @@ class AllCNN:
             *self._convolution(2 * w, 2 * w, kernel=1),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
-        )
-        network = Classifier(body, nn.Linear(2 * w, spec.classes))
-        initialize_kaiming(network)
-        return network
+        ]
+        return convolutional_classifier(layers, 2 * w, spec.classes)
 
     def _convolution(
         self, channels_in: int, channels_out: int, kernel: int = 3, stride: int = 1, padding: int = 0

@@ -1,8 +1,8 @@
 """A multilayer perceptron with Gaussian noise: the MNIST classifier of Salimans et al. 2016 (1606.03498).
 
-Widths, ReLU, noise and the weight norm of the hidden layers are those of the paper's released code. There scales and
-biases begin where a first batch puts them, and the hidden ones stay; here they begin where He et al. 2015 would have
-them, so that the first weights are the seed's alone, and move; the last layer has no weight norm.
+Widths, ReLU, noise and the weight norm of the hidden layers are those of the paper's released code. That code
+initialises scales and biases from a first batch and trains no hidden scales; here they start as in He et al. 2015, so
+that the first weights are a function of the seed alone, and all are trained. The last layer has no weight norm.
 """
 
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from trigan.checks import require, require_at_least, require_std
 from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.networks.classifiers.classifier import Classifier
 from trigan.networks.random_layers import GaussianNoise, NoisyLinear
-from trigan.networks.setting_checks import require_at_least
 from trigan.networks.shapes import ImageSpec, require_supported
-from trigan.networks.weight_norm import WeightNormLinear, require_std
+from trigan.networks.weight_norm import WeightNormLinear
 
 
 @component("classifier/mlp@1")
@@ -26,10 +26,10 @@ class MLP:
 
     Attributes:
         widths: of the hidden layers, input side first, each >= 1.
-        input_noise: standard deviation of the noise on the pixels in training, >= 0; 0.6 on [-1, 1] is what the code's
-            0.3 is on [0, 1].
-        hidden_noise: the same behind each hidden layer.
-        direction_std: that the weights' directions begin with, > 0; 0.1 in the code.
+        input_noise: standard deviation of the noise on the pixels in training, >= 0; 0.6 on [-1, 1] equals the paper's
+            0.3 on [0, 1].
+        hidden_noise: standard deviation of the noise after each hidden layer, >= 0.
+        direction_std: standard deviation of the weights' initial directions, > 0; 0.1 in the paper's code.
     """
 
     widths: Sequence[int] = (1000, 500, 250, 250, 250)
@@ -44,21 +44,21 @@ class MLP:
         for width in self.widths:
             require_at_least("classifier.widths", width, 1)
         for name in ("input_noise", "hidden_noise"):
-            if not 0 <= (value := getattr(self, name)) < float("inf"):
-                raise ConfigError(f"classifier.{name}={value}: give a standard deviation of at least 0")
+            std = getattr(self, name)
+            require(0 <= std < float("inf"), f"classifier.{name}", std, "a standard deviation of at least 0")
         require_std("classifier.direction_std", self.direction_std)
 
     def __call__(self, spec: ImageSpec) -> Classifier:
-        """A new network, drawn from torch's global random numbers; 1.54 M parameters on 28x28 grey images."""
+        """A new network, 1.54 M parameters by default on 28x28 grey images."""
         require_supported(spec)
         layers: list[nn.Module] = [nn.Flatten(), GaussianNoise(self.input_noise)]
-        width = spec.channels * spec.size**2
-        for number, wider in enumerate(self.widths):
+        inputs = spec.channels * spec.size**2
+        for number, width in enumerate(self.widths):
             if number:
                 layers.append(GaussianNoise(self.hidden_noise))
-            layers += [WeightNormLinear(width, wider, self.direction_std), nn.ReLU()]
-            width = wider
-        head = NoisyLinear(width, spec.classes, self.hidden_noise)
+            layers += [WeightNormLinear(inputs, width, self.direction_std), nn.ReLU()]
+            inputs = width
+        head = NoisyLinear(inputs, spec.classes, self.hidden_noise)
         nn.init.normal_(head.weight, 0.0, 0.01)
         nn.init.zeros_(head.bias)
         return Classifier(nn.Sequential(*layers), head)

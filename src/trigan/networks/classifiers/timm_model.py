@@ -1,6 +1,6 @@
-"""Any convolutional or transformer network of the package timm, from random weights, as one of our classifiers.
+"""Any convolutional or transformer network of the package timm, from random weights, as a classifier.
 
-timm is optional (``pip install 'trigan[timm]'``). Pretrained weights are not offered: they know other data.
+timm is optional (``pip install 'trigan[timm]'``). Pretrained weights are not offered: they were trained on other data.
 """
 
 import difflib
@@ -19,44 +19,45 @@ from trigan.networks.shapes import ImageSpec, require_supported
 
 
 def _timm() -> ModuleType:
-    """The package, or a :class:`ConfigError` that says what is wrong with it."""
+    """Import timm, or raise a :class:`ConfigError` with the reason why it cannot be imported."""
     try:
         import timm
     except ModuleNotFoundError as error:
         raise ConfigError(f"classifier=timm needs the package {error.name}: pip install 'trigan[timm]'") from error
-    except Exception as error:  # torchvision, which it imports, fails in many ways beside another build of torch
+    except Exception as error:  # timm imports torchvision, which fails in many ways with another build of torch
         reason = str(error).strip().partition("\n")[0]
         raise ConfigError(
-            f"classifier=timm: timm cannot be imported ({reason}); take a torchvision that is made for this torch"
+            f"classifier=timm: timm cannot be imported ({reason}); install the torchvision that matches this torch"
         ) from error
-    return timm
+    module: ModuleType = timm
+    return module
 
 
 def _with_our_batch_norm(setting: str, module: nn.Module) -> nn.Module:
-    """``module`` with every batch norm in it replaced by ours, which ranks share and which can be re-estimated."""
+    """Replace every batch norm in ``module`` by :class:`BatchNorm2d`, which can be synchronised and recalibrated."""
     for name, child in module.named_children():
         setattr(module, name, _with_our_batch_norm(setting, child))
     if not isinstance(module, _BatchNorm):
         return module
-    known = isinstance(module, nn.BatchNorm2d) and module.affine and module.track_running_stats
-    if not known or module.momentum is None:
+    supported = isinstance(module, nn.BatchNorm2d) and module.affine and module.track_running_stats
+    if not supported or module.momentum is None:
         raise ConfigError(f"{setting} has a {type(module).__name__}, which cannot be replaced by trigan's batch norm")
     ours = BatchNorm2d(module.num_features, module.momentum, module.eps)
     with torch.no_grad():
         ours.weight.copy_(module.weight)
         ours.bias.copy_(module.bias)
-    # timm's own class drops values and applies the activation after it; torch's has no children
-    after = list(module.children())
-    return nn.Sequential(ours, *after) if after else ours
+    # timm's subclass has dropout and an activation as children, to be applied after it
+    children = list(module.children())
+    return nn.Sequential(ours, *children) if children else ours
 
 
 @component("classifier/timm@1")
 @dataclass(frozen=True)
 class TimmModel:
-    """timm's network ``name``, without its own last layer; the one behind it is ours.
+    """timm's network ``name``, with a linear head of ours instead of its last layer.
 
     Attributes:
-        name: as in ``timm.list_models()``, without a tag of weights.
+        name: as in ``timm.list_models()``, without a tag of pretrained weights.
     """
 
     name: str = "resnet18"
@@ -71,10 +72,10 @@ class TimmModel:
             )
 
     def __call__(self, spec: ImageSpec) -> Classifier:
-        """A new network, drawn from torch's global random numbers as timm does.
+        """A new network with timm's initial weights.
 
         Raises:
-            ConfigError: it can't take images of this size, has a batch norm of a kind of its own, or draws random
+            ConfigError: it cannot take images of this size, has a batch norm that cannot be replaced, or draws random
                 numbers in training, which a resumed fit could not repeat.
         """
         require_supported(spec)
@@ -83,7 +84,7 @@ class TimmModel:
         try:
             raw = timm.create_model(self.name, pretrained=False, in_chans=spec.channels, num_classes=0, **sized)
             body = _with_our_batch_norm(setting, raw)
-            features = _tried(setting, body, torch.zeros(2, spec.channels, spec.size, spec.size))
+            features = _embedding_width(setting, body, torch.zeros(2, spec.channels, spec.size, spec.size))
         except (RuntimeError, AssertionError, ValueError, TypeError, IndexError, ZeroDivisionError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise ConfigError(f"{setting} cannot take images of {spec.size} pixels ({reason})") from error
@@ -94,14 +95,14 @@ class TimmModel:
 
 
 @torch.no_grad()
-def _tried(setting: str, body: nn.Module, images: Tensor) -> int:
-    """The number of values that ``body`` embeds an image in, after a pass in training mode that leaves no trace."""
+def _embedding_width(setting: str, body: nn.Module, images: Tensor) -> int:
+    """F of the embeddings (N, F), from a pass in training mode that changes neither statistics nor random state."""
     with torch.random.fork_rng(devices=[]), frozen_statistics(body), local_statistics(body):
         before = torch.get_rng_state()
         embedded = body.train()(images)
-        drawn = not torch.equal(before, torch.get_rng_state())
-    if drawn:
+        is_random = not torch.equal(before, torch.get_rng_state())
+    if is_random:
         raise ConfigError(f"{setting} draws random numbers in training that a resumed fit could not repeat")
     if not isinstance(embedded, Tensor) or embedded.ndim != 2:
-        raise ConfigError(f"{setting} gives no vector for an image, which a classifier's head needs")
+        raise ConfigError(f"{setting} gives no vector for an image, as a classifier's head needs")
     return int(embedded.shape[1])

@@ -1,1 +1,1 @@
-"""Generators and discriminators, and several of them as one."""
+"""Generators and discriminators, and combinations of several."""

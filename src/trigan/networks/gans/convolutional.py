@@ -1,4 +1,6 @@
-"""The two convolutional bodies of the DCGAN family: a backbone that halves the map, a stack that doubles it."""
+"""The convolutional bodies of the DCGAN family: a backbone that halves the map, an upsampler that doubles it."""
+
+from itertools import pairwise
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,8 +14,8 @@ LEAKY_RELU_SLOPE = 0.2
 KERNEL_SIZE, PADDING = 5, 2
 
 
-class DownsamplingBlock(nn.Module):
-    """Strided convolution, batch norm if asked for, LeakyReLU(0.2): (N, C, S, S) -> (N, C', ceil(S/2), ceil(S/2))."""
+class _DownsamplingBlock(nn.Module):
+    """Strided convolution, optional batch norm, LeakyReLU(0.2): (N, C, S, S) -> (N, C', ceil(S/2), ceil(S/2))."""
 
     def __init__(self, channels_in: int, channels_out: int, batch_norm: bool) -> None:
         super().__init__()
@@ -28,26 +30,30 @@ class DownsamplingBlock(nn.Module):
 
 
 class ConvBackbone(nn.Module):
-    """Images (N, channels, size, size) -> the top map; batch norm nowhere, or everywhere but on the first layer.
+    """Downsampling blocks; batch norm in none, or in all but the first.
 
-    ``shape`` is the top map's (C, S, S), ``num_features`` its number of values.
+    Attributes:
+        shape: (C, S, S) of the last map.
+        num_features: its number of values.
     """
 
     def __init__(self, spec: ImageSpec, width: int, max_multiplier: int, batch_norm: bool) -> None:
         super().__init__()
         sizes = map_sizes(spec.size)
         widths = channels_per_level(width, len(sizes) - 1, max_multiplier)
-        self.stages = nn.ModuleList(
-            DownsamplingBlock(channels_in, channels_out, batch_norm and level > 0)
-            for level, (channels_in, channels_out) in enumerate(zip((spec.channels, *widths[:-1]), widths, strict=True))
+        self.stages = nn.Sequential(
+            *(
+                _DownsamplingBlock(channels_in, channels_out, batch_norm and level > 0)
+                for level, (channels_in, channels_out) in enumerate(pairwise((spec.channels, *widths)))
+            )
         )
         self.shape = (widths[-1], sizes[-1], sizes[-1])
         self.num_features = widths[-1] * sizes[-1] ** 2
 
     def forward(self, x: Tensor) -> Tensor:
-        for stage in self.stages:
-            x = stage(x)
-        return x
+        """Images (N, channels, size, size) -> the last map (N, C, S, S)."""
+        last: Tensor = self.stages(x)
+        return last
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
         """Every stage's output (after its activation) as ``conv1``, ``conv2``, ..., input side first."""
@@ -59,12 +65,12 @@ class ConvBackbone(nn.Module):
 
 def upsampling_conv(channels_in: int, channels_out: int, size: int, bias: bool) -> nn.ConvTranspose2d:
     """The transposed convolution from maps of ceil(size/2) to maps of exactly ``size``."""
-    surplus = 1 - size % 2  # without it, n becomes 2n - 1
-    return nn.ConvTranspose2d(channels_in, channels_out, KERNEL_SIZE, 2, PADDING, output_padding=surplus, bias=bias)
+    extra = 1 - size % 2  # without it, n becomes 2n - 1
+    return nn.ConvTranspose2d(channels_in, channels_out, KERNEL_SIZE, 2, PADDING, output_padding=extra, bias=bias)
 
 
-class UpsamplingBlock(nn.Module):
-    """Transposed convolution, batch norm, ReLU: the mirror image of :class:`DownsamplingBlock`, back to map size ``size``."""
+class _UpsamplingBlock(nn.Module):
+    """Transposed convolution, batch norm, ReLU, from maps of ceil(size/2) to maps of ``size``."""
 
     def __init__(self, channels_in: int, channels_out: int, size: int) -> None:
         super().__init__()
@@ -76,7 +82,7 @@ class UpsamplingBlock(nn.Module):
 
 
 class Upsampler(nn.Module):
-    """A hidden vector (N, inputs) -> images (N, channels, size, size) in [-1, 1]: the backbone's chain, backwards."""
+    """A projection to the smallest map and upsampling blocks: the backbone's map sizes in reverse."""
 
     def __init__(self, spec: ImageSpec, inputs: int, width: int, max_multiplier: int) -> None:
         super().__init__()
@@ -85,14 +91,12 @@ class Upsampler(nn.Module):
         self.shape = (widths[-1], sizes[-1], sizes[-1])
         self.project = nn.Linear(inputs, widths[-1] * sizes[-1] ** 2, bias=False)
         self.norm = BatchNorm2d(widths[-1])
-        self.stages = nn.Sequential(
-            *(
-                UpsamplingBlock(widths[level], widths[level - 1], sizes[level])
-                for level in range(len(widths) - 1, 0, -1)
-            )
-        )
+        levels = range(len(widths) - 1, 0, -1)
+        self.stages = nn.Sequential(*(_UpsamplingBlock(widths[n], widths[n - 1], sizes[n]) for n in levels))
         self.image = upsampling_conv(widths[0], spec.channels, spec.size, bias=True)
 
     def forward(self, hidden: Tensor) -> Tensor:
+        """Hidden vectors (N, inputs) -> images (N, channels, size, size) in [-1, 1]."""
         first = self.project(hidden).view(-1, *self.shape)
-        return self.image(self.stages(F.relu(self.norm(first)))).tanh()
+        images: Tensor = self.image(self.stages(F.relu(self.norm(first))))
+        return images.tanh()

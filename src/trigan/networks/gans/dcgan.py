@@ -1,37 +1,39 @@
 """DCGAN: Radford, Metz & Chintala 2015 (1511.06434), for every image size from 8 to 128 by construction."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
+from trigan.checks import require, require_at_least
 from trigan.components import component
+from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.gans.convolutional import ConvBackbone, Upsampler
 from trigan.networks.gans.gan import Discriminator, Generator
-from trigan.networks.initialization import initialize_normal
-from trigan.networks.setting_checks import require_at_least, require_choice
 from trigan.networks.shapes import ImageSpec, require_supported
-from trigan.networks.spectral_norm import apply_spectral_norm
+from trigan.networks.weight_norm import apply_spectral_norm
 
 DiscriminatorNorm = Literal["batch", "none", "spectral"]
 
 
-class UnconditionalInput(nn.Module):
-    """The first part of an unconditional generator: z as it is; labels are not looked at."""
+class _UnconditionalInput(nn.Module):
+    """The input layer of an unconditional generator: z itself; labels are ignored."""
 
     def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
         return z
 
 
-class UnconditionalHead(nn.Module):
-    """The head of an unconditional discriminator: one linear unit; labels are not looked at."""
+class _UnconditionalHead(nn.Module):
+    """The head of an unconditional discriminator, (N, F) -> (N, 1): one linear unit; labels are ignored."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
         self.logit = nn.Linear(features, 1)
 
     def forward(self, features: Tensor, y: Tensor | None) -> Tensor:
-        return self.logit(features)
+        logits: Tensor = self.logit(features)
+        return logits
 
 
 @component("architecture/dcgan@1")
@@ -40,7 +42,7 @@ class DCGAN:
     """Strided and transposed convolutions, batch norm, ReLU in G, LeakyReLU(0.2) in D, tanh, weights N(0, 0.02).
 
     The map is halved at least twice, odd sizes rounding up, and until it is at most 4 pixels wide (8, 4, 2; 28, 14, 7,
-    4); channels double from ``width`` on.
+    4); channels double from ``width`` on. New weights are drawn from torch's global generator.
 
     Attributes:
         width: channels of the level next to the image, >= 1.
@@ -60,31 +62,51 @@ class DCGAN:
     def __post_init__(self) -> None:
         for name in ("width", "latent", "max_multiplier"):
             require_at_least(f"architecture.{name}", getattr(self, name), 1)
-        require_choice("architecture.discriminator_norm", self.discriminator_norm, ("batch", "none", "spectral"))
+        norms = get_args(DiscriminatorNorm)
+        is_known = self.discriminator_norm in norms
+        require(is_known, "architecture.discriminator_norm", self.discriminator_norm, f"one of {', '.join(norms)}")
 
     def generator(self, spec: ImageSpec) -> Generator:
-        """A new generator of ``spec``'s images, drawn from torch's global random numbers."""
+        """A new generator of images of shape ``spec``."""
         require_supported(spec)
         input_layer, hidden = self._input_layer(spec)
         body = Upsampler(spec, hidden, self.width, self.max_multiplier)
         network = Generator(input_layer, body, self.latent, spec.classes if self.conditional else 0)
-        initialize_normal(network)
+        _initialize(network)
         return network
 
     def discriminator(self, spec: ImageSpec) -> Discriminator:
-        """A new discriminator of ``spec``'s images, drawn from torch's global random numbers."""
+        """A new discriminator of images of shape ``spec``."""
         require_supported(spec)
         backbone = ConvBackbone(spec, self.width, self.max_multiplier, batch_norm=self.discriminator_norm == "batch")
         network = Discriminator(backbone, self._head(spec, backbone.num_features))
-        initialize_normal(network)
+        _initialize(network)
         if self.discriminator_norm == "spectral":
             apply_spectral_norm(network)
         return network
 
     def _input_layer(self, spec: ImageSpec) -> tuple[nn.Module, int]:
-        """The generator's first part, and the length of the hidden vector that it gives."""
-        return UnconditionalInput(), self.latent
+        """The generator's input layer and its number of outputs."""
+        return _UnconditionalInput(), self.latent
 
     def _head(self, spec: ImageSpec, features: int) -> nn.Module:
-        """The discriminator's last part, on ``features`` values."""
-        return UnconditionalHead(features)
+        """The discriminator's head on ``features`` values."""
+        return _UnconditionalHead(features)
+
+
+@torch.no_grad()
+def _initialize(network: nn.Module) -> None:
+    """Radford et al. 2015, section 4: weights N(0, 0.02), batch-norm weights N(1, 0.02), biases 0.
+
+    Embeddings are N(0, 1): a label's code then has the scale of the latent that it is concatenated with.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(module.weight, 0.0, 0.02)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, 0.02)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, 0.0, 1.0)

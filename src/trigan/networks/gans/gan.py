@@ -1,4 +1,4 @@
-"""Generator and discriminator: one convolutional body each, and a small part that knows whether there are labels."""
+"""Generator and discriminator: a convolutional body each, and an input layer or head that may depend on labels."""
 
 from collections.abc import Iterator
 from typing import Protocol
@@ -11,38 +11,45 @@ from trigan.networks.shapes import ImageSpec
 
 
 class Architecture(Protocol):
-    """What makes a pair of adversaries; any frozen dataclass with these, named by a config, is one."""
+    """A factory of generators and discriminators: any frozen dataclass with these members."""
 
     @property
-    def conditional(self) -> bool: ...
+    def conditional(self) -> bool:
+        """Whether G and D take labels."""
 
     @property
-    def latent(self) -> int: ...
+    def latent(self) -> int:
+        """Length of z."""
 
     @property
-    def discriminator_norm(self) -> str: ...
+    def discriminator_norm(self) -> str:
+        """``batch``, ``none`` or ``spectral``."""
 
-    def generator(self, spec: ImageSpec) -> "Generator": ...
+    def generator(self, spec: ImageSpec) -> "Generator":
+        """A new generator of images of shape ``spec``."""
 
-    def discriminator(self, spec: ImageSpec) -> "Discriminator": ...
+    def discriminator(self, spec: ImageSpec) -> "Discriminator":
+        """A new discriminator of images of shape ``spec``."""
 
 
 class ImageGenerator(Protocol):
-    """Whatever draws images: a :class:`Generator`, or one for each class. ``classes`` is 0 if it takes no labels."""
+    """A :class:`Generator` or a combination of several; ``classes`` is 0 if it takes no labels."""
 
     latent: int
     classes: int
 
-    def __call__(self, z: Tensor, y: Tensor | None = None) -> Tensor: ...
+    def __call__(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """As :meth:`Generator.forward`."""
 
-    def parameters(self) -> Iterator[nn.Parameter]: ...
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """As of any ``nn.Module``."""
 
 
 class Generator(nn.Module):
-    """Latents (N, latent) ~ N(0, 1), and labels (N,) if conditional, -> images (N, C, S, S) in [-1, 1].
+    """An input layer and a body.
 
     Args:
-        input_layer: (z, y) -> the hidden vector that the body begins with.
+        input_layer: (z, y) -> the input of the body.
         body: hidden vector -> images.
         latent: length of z.
         classes: number of labels, 0 if unconditional.
@@ -54,15 +61,17 @@ class Generator(nn.Module):
         self.latent, self.classes = latent, classes
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        return self.body(self.input_layer(z, y))
+        """Latents (N, latent) ~ N(0, 1), and labels (N,) if conditional, -> images (N, C, S, S) in [-1, 1]."""
+        images: Tensor = self.body(self.input_layer(z, y))
+        return images
 
 
 class Discriminator(nn.Module):
-    """Images (N, C, S, S), and labels (N,) if conditional, -> logits (N,), positive for real.
+    """A backbone and a head.
 
     Args:
-        backbone: images -> the top map, label-free.
-        head: (flattened top map (N, F), y) -> logits (N, 1).
+        backbone: images -> the last map, label-free.
+        head: (flattened last map (N, F), y) -> logits (N, 1).
     """
 
     def __init__(self, backbone: ConvBackbone, head: nn.Module) -> None:
@@ -70,14 +79,16 @@ class Discriminator(nn.Module):
         self.backbone, self.head = backbone, head
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        return self.head(self.backbone(x).flatten(1), y).squeeze(1)
+        """Images (N, C, S, S), and labels (N,) if conditional, -> logits (N,), positive for real."""
+        logits: Tensor = self.head(self.backbone(x).flatten(1), y)
+        return logits.squeeze(1)
 
     def logits_for_every_label(self, x: Tensor, classes: int) -> Tensor:
-        """Logits (N, classes) of each image with every label; the backbone sees each image once."""
+        """Logits (N, classes) of each image with every label, from one pass of the backbone."""
         top = self.backbone(x).flatten(1)
         labels = torch.arange(classes, device=x.device)[:, None].expand(classes, len(x))
         return torch.cat([self.head(top, y) for y in labels], dim=1)
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
-        """Maps after each activation, (N, C_i, S_i, S_i), input side first; labels play no part in them."""
+        """Maps after each activation, (N, C_i, S_i, S_i), input side first; they are label-free."""
         return self.backbone.features(x)

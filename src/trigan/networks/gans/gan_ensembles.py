@@ -1,4 +1,4 @@
-"""Several trained adversaries as one: a generator for each class, a mixture of generators, a discriminator ensemble."""
+"""Several trained networks as one: a generator per class, a mixture of generators, an ensemble of discriminators."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from trigan.networks.gans.gan import ImageGenerator
 
 
 class PerClassGenerators(nn.Module):
-    """One unconditional generator a class, as one conditional generator: (z, y) -> images."""
+    """Unconditional generators, one per class, as a conditional generator."""
 
     def __init__(self, generators: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -20,19 +20,20 @@ class PerClassGenerators(nn.Module):
         self.classes: int = len(generators)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        """Latents (N, latent) and labels (N,) -> images (N, C, S, S)."""
         if y is None:
             raise ValueError("one generator a class needs labels")
-        return _by_row(self.generators, y, z, None)
+        return _generate_by(self.generators, y, z, None)
 
 
 class GeneratorMixture(nn.Module):
-    """Generators of one kind as one: each row's own draw says which of them paints it, all equally often.
+    """Generators of one kind as one, in which every sample comes from a member chosen by its z, all equally often.
 
-    Latents are one number longer than the members': (N, latent + 1), N(0, 1). The last number u chooses member
-    floor(M Phi(u)), Phi the normal distribution function, so that a sample stays a function of its z (and y) alone.
+    Latents are one number longer than the members': (N, latent + 1), N(0, 1). The last number u selects member
+    floor(M Phi(u)), Phi the normal distribution function, so that a sample is a function of its z (and y) alone.
     """
 
-    #: Numbers at the end of z that choose, and paint nothing: how latents are narrowed or spread is not for them.
+    #: Numbers at the end of z that select a member; latent transforms leave them unchanged.
     selector_dims = 1
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
@@ -43,34 +44,36 @@ class GeneratorMixture(nn.Module):
         self.classes: int = first.classes
 
     def member_index(self, z: Tensor) -> Tensor:
-        """Which member paints each row, int64 (N,) in 0..M-1."""
+        """The member that each row selects, int64 (N,) in 0..M-1."""
         share = 0.5 * (1.0 + torch.erf(z[:, -1] / math.sqrt(2.0)))
         return (share * len(self.members)).long().clamp(max=len(self.members) - 1)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        return _by_row(self.members, self.member_index(z), z[:, :-1], y)
+        """Latents (N, latent), and labels (N,) if the members are conditional, -> images (N, C, S, S)."""
+        return _generate_by(self.members, self.member_index(z), z[:, :-1], y)
 
 
 class DiscriminatorEnsemble(nn.Module):
-    """Discriminators as an ensemble: the mean of their logits, (N,)."""
+    """Discriminators as an ensemble: the mean of their logits."""
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
+        """Images (N, C, S, S), and labels (N,) if the members are conditional, -> logits (N,)."""
         return torch.stack([member(x, y) for member in self.members]).mean(0)
 
 
-def _by_row(networks: nn.ModuleList, chosen: Tensor, z: Tensor, y: Tensor | None) -> Tensor:
-    """Each row painted by the network that ``chosen`` (N,) names for it."""
+def _generate_by(generators: nn.ModuleList, chosen: Tensor, z: Tensor, y: Tensor | None) -> Tensor:
+    """Images whose rows come from the generators with the indices ``chosen`` (N,)."""
     images: Tensor | None = None
-    for index, network in enumerate(networks):
+    for index, generator in enumerate(generators):
         rows = chosen == index
         if bool(rows.any()):
-            drawn = network(z[rows]) if y is None else network(z[rows], y[rows])
-            images = drawn.new_empty(len(z), *drawn.shape[1:]) if images is None else images
-            images[rows] = drawn
+            generated = generator(z[rows]) if y is None else generator(z[rows], y[rows])
+            images = generated.new_empty(len(z), *generated.shape[1:]) if images is None else images
+            images[rows] = generated
     if images is None:
         raise ValueError("no rows")
     return images

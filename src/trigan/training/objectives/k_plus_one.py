@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from trigan.errors import ConfigError
-from trigan.losses.adversarial import minimax_discriminator
-from trigan.losses.gan_losses import AdversarialLoss
+from trigan.losses.gan_losses import AdversarialLoss, minimax_discriminator
 from trigan.losses.semi_supervised import k_plus_one_generated, k_plus_one_real
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.training.objectives.objective import ObjectiveContext

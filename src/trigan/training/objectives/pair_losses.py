@@ -9,8 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trigan.errors import ConfigError
-from trigan.losses.adversarial import hinge_discriminator, minimax_discriminator
-from trigan.losses.gan_losses import AdversarialLoss
+from trigan.losses.gan_losses import AdversarialLoss, hinge_discriminator, minimax_discriminator
 from trigan.losses.triple_gan_losses import argmax_pair_classifier, pair_classifier
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.training.objectives.objective import ObjectiveContext

@@ -12,7 +12,7 @@ from trigan.data.augmentation import Augmentation
 from trigan.data.inputs import Inputs
 from trigan.data.mixing import Mix
 from trigan.data.types import DataSpec
-from trigan.losses.mixed_labels import mixed_cross_entropy
+from trigan.losses.classifier_losses import mixed_cross_entropy
 from trigan.networks.classifiers.classifier import ClassifierFactory
 from trigan.training.ema import EMA
 from trigan.training.optimizers import OptimizerFactory

@@ -9,8 +9,7 @@ from torch.nn import functional as F
 
 from trigan.components import component
 from trigan.data.augmentation import Augmentation
-from trigan.losses.pi_model import pi_model_loss, sigmoid_ramp_up
-from trigan.losses.pseudo_label import fixmatch_loss
+from trigan.losses.classifier_losses import fixmatch_loss, pi_model_loss, sigmoid_ramp_up
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.rng import Draws
 from trigan.training.range_checks import require
@@ -160,7 +159,7 @@ class FixMatch:
 class PiModel:
     """The Pi-model (Laine & Aila 2017, arXiv 1610.02242): C should answer alike to two views of an unlabelled image.
 
-    ``weight`` comes in over the first ``ramp_up`` of the fit, by :func:`trigan.losses.pi_model.sigmoid_ramp_up`. The paper's is
+    ``weight`` comes in over the first ``ramp_up`` of the fit, by :func:`sigmoid_ramp_up`. The paper's is
     100 times the share of images that are labelled, and its ramp 80 of 300 epochs.
     """
 

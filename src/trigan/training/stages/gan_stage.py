@@ -10,8 +10,7 @@ from trigan.data.augmentation import Augmentation, NoAugmentation
 from trigan.data.inputs import Inputs
 from trigan.data.types import DataSpec
 from trigan.errors import ConfigError
-from trigan.losses.gan_losses import AdversarialLoss
-from trigan.losses.penalty import gradient_penalty
+from trigan.losses.gan_losses import AdversarialLoss, gradient_penalty
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.networks.gans.gan import Architecture
 from trigan.training.ema import EMA

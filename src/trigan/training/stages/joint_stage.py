@@ -13,7 +13,7 @@ from trigan.data.mixing import Mix
 from trigan.data.types import DataSpec
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.networks.classifiers.classifier import ClassifierFactory
-from trigan.networks.classifiers.two_heads import TwoHeads
+from trigan.networks.classifiers.classifier import TwoHeads
 from trigan.networks.gans.gan import Architecture
 from trigan.training.ema import EMA
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory

@@ -14,8 +14,7 @@ from trigan.components import component
 from trigan.data.augmentation import Augmentation
 from trigan.data.inputs import Inputs
 from trigan.data.types import DataSpec
-from trigan.losses.contrastive import nt_xent
-from trigan.losses.reconstruction import squared_error
+from trigan.losses.pretext_losses import nt_xent, squared_error
 from trigan.networks.gans.gan import Architecture, Discriminator
 from trigan.networks.pretext_heads import Autoencoder, Projector
 from trigan.training import distributed

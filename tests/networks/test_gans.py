@@ -1,4 +1,4 @@
-"""The cross product of architectures, sizes and channels, and what the papers say of the networks."""
+"""GAN architectures for every size and number of channels, and the properties that the papers state."""
 
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,7 @@ from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.gans.cgan import CGAN
 from trigan.networks.gans.dcgan import DCGAN
 from trigan.networks.shapes import map_sizes
-from trigan.networks.spectral_norm import fold_spectral_norm
+from trigan.networks.weight_norm import fold_spectral_norm
 
 torch.set_num_threads(1)
 
@@ -71,7 +71,7 @@ def test_initialization_is_the_callers_seed_alone(architecture: DCGAN) -> None:
     assert not all(map(torch.equal, state(1), state(2)))
 
 
-def test_weights_begin_as_radford_et_al_say() -> None:
+def test_initial_weights_are_those_of_radford_et_al() -> None:
     torch.manual_seed(0)
     architecture = DCGAN(width=32)
     for network in (architecture.generator(Spec(3, 32)), architecture.discriminator(Spec(3, 32))):
@@ -84,7 +84,7 @@ def test_weights_begin_as_radford_et_al_say() -> None:
                 assert module.weight.std().item() == pytest.approx(0.02, rel=0.4)
 
 
-def test_label_and_latent_begin_with_an_equal_say() -> None:
+def test_label_and_latent_have_the_same_initial_scale() -> None:
     torch.manual_seed(0)
     generator = CGAN().generator(Spec(1, 8, 10))
     hidden = generator.input_layer(torch.randn(1000, 64), torch.arange(1000) % 10)
@@ -93,12 +93,12 @@ def test_label_and_latent_begin_with_an_equal_say() -> None:
 
 
 def test_the_joint_layer_is_a_maxout_of_image_and_label() -> None:
-    judge = CGAN(width=4, joint_units=3).discriminator(Spec()).head.double()
+    head = CGAN(width=4, joint_units=3).discriminator(Spec()).head.double()
     features, y = torch.randn(2, 32, dtype=torch.float64), torch.tensor([4, 0])
     one_hot = torch.nn.functional.one_hot(y, 5).double()
-    joined = torch.cat([features, one_hot], 1) @ torch.cat([judge.map_x.weight.T, judge.map_y.weight])
-    units = (joined + judge.map_x.bias).reshape(2, 3, 4).max(2).values
-    torch.testing.assert_close(judge(features, y), units @ judge.logit.weight.T + judge.logit.bias)
+    joined = torch.cat([features, one_hot], 1) @ torch.cat([head.map_x.weight.T, head.map_y.weight])
+    units = (joined + head.map_x.bias).reshape(2, 3, 4).max(2).values
+    torch.testing.assert_close(head(features, y), units @ head.logit.weight.T + head.logit.bias)
 
 
 def test_parameter_counts_by_hand() -> None:
@@ -117,8 +117,8 @@ def test_parameter_counts_by_hand() -> None:
 
 def test_batch_norm_is_where_the_paper_puts_it() -> None:
     spec = Spec(size=32)
-    trunk = DCGAN(width=4).discriminator(spec).backbone
-    assert [stage.norm is not None for stage in trunk.stages] == [False, True, True]
+    backbone = DCGAN(width=4).discriminator(spec).backbone
+    assert [stage.norm is not None for stage in backbone.stages] == [False, True, True]
     for norm in ("none", "spectral"):
         discriminator = DCGAN(width=4, discriminator_norm=norm).discriminator(spec)
         assert not any(isinstance(module, BatchNorm2d) for module in discriminator.modules())
@@ -142,7 +142,7 @@ def test_spectral_norm_bounds_every_weight_of_d(architecture: DCGAN) -> None:
         assert torch.linalg.matrix_norm(weight.flatten(1), 2).item() == pytest.approx(1.0, abs=0.05)
 
 
-def test_labels_change_images_and_judgement_but_not_features() -> None:
+def test_labels_change_images_and_logits_but_not_features() -> None:
     torch.manual_seed(0)
     architecture = SMALL[1]
     generator, discriminator = architecture.generator(Spec()), architecture.discriminator(Spec())
@@ -166,7 +166,7 @@ def test_labels_change_images_and_judgement_but_not_features() -> None:
     assert all(map(torch.equal, maps[0], named.values()))
 
 
-def test_an_unconditional_pair_does_not_look_at_labels() -> None:
+def test_an_unconditional_pair_ignores_labels() -> None:
     generator, discriminator = SMALL[0].generator(Spec()), SMALL[0].discriminator(Spec())
     generator.eval(), discriminator.eval()
     z, y = torch.randn(3, 8), torch.tensor([0, 1, 2])
@@ -175,7 +175,7 @@ def test_an_unconditional_pair_does_not_look_at_labels() -> None:
     assert torch.equal(discriminator(generator(z)), discriminator(generator(z), y))
 
 
-def test_a_conditional_pair_without_labels_says_so() -> None:
+def test_a_conditional_pair_requires_labels() -> None:
     generator, discriminator = SMALL[1].generator(Spec()), SMALL[1].discriminator(Spec())
     with pytest.raises(ConfigError, match="generator needs labels"):
         generator(torch.randn(2, 8))

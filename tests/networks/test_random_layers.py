@@ -1,4 +1,4 @@
-"""Random layers: what they add in training, where their numbers come from, and that evaluation has none."""
+"""Random layers: their effect in training, the source of their numbers, and evaluation without randomness."""
 
 import copy
 
@@ -31,13 +31,13 @@ def numbers(layer: RandomLayer, rows: slice = slice(0, 8), step: int = 0) -> tor
 
 @pytest.mark.parametrize("layer", [GaussianNoise(0.5), Dropout(0.5)], ids=["noise", "dropout"])
 def test_a_row_has_the_same_numbers_in_any_share_of_the_batch(layer: RandomLayer) -> None:
-    whole = numbers(layer)
-    assert torch.equal(torch.cat([numbers(layer, slice(0, 3)), numbers(layer, slice(3, 8))]), whole)
-    assert torch.equal(numbers(layer), whole)
-    assert not torch.equal(numbers(layer, step=1), whole)
+    expected = numbers(layer)
+    assert torch.equal(torch.cat([numbers(layer, slice(0, 3)), numbers(layer, slice(3, 8))]), expected)
+    assert torch.equal(numbers(layer), expected)
+    assert not torch.equal(numbers(layer, step=1), expected)
 
 
-def test_the_noise_is_the_draws_times_its_deviation() -> None:
+def test_noise_is_std_times_the_draws() -> None:
     expected = ROWS + 0.5 * draws().normal("layer", 3)
     torch.testing.assert_close(numbers(GaussianNoise(0.5)), expected, rtol=0, atol=0)
 
@@ -51,7 +51,7 @@ def test_dropout_keeps_the_mean_and_drops_the_share() -> None:
     assert float(dropped.mean()) == pytest.approx(1.0, abs=0.01)
 
 
-def test_outside_a_fit_the_numbers_are_torchs_own() -> None:
+def test_without_a_source_the_numbers_are_torchs() -> None:
     torch.manual_seed(3)
     noisy = GaussianNoise(2.0)(ROWS)
     torch.manual_seed(3)
@@ -59,7 +59,7 @@ def test_outside_a_fit_the_numbers_are_torchs_own() -> None:
 
 
 @pytest.mark.parametrize("layer", [GaussianNoise(0.5), Dropout(0.5), NoisyLinear(3, 2, 0.5)])
-def test_evaluation_and_nothing_of_it_are_free_of_noise(layer: nn.Module) -> None:
+def test_evaluation_and_strength_zero_add_no_noise(layer: nn.Module) -> None:
     state = torch.get_rng_state()
     first, again = layer.eval()(ROWS), layer(ROWS)
     assert torch.equal(first, again)
@@ -74,19 +74,19 @@ def test_the_noise_of_a_linear_layer_is_on_its_input() -> None:
         torch.testing.assert_close(layer(ROWS), (ROWS + 0.5 * draws().normal("layer", 3)) @ layer.weight.T + layer.bias)
 
 
-def test_layers_have_names_and_lose_their_source_after_an_error() -> None:
+def test_layers_have_names_and_no_source_after_an_error() -> None:
     network = nn.Sequential(GaussianNoise(0.1), nn.Sequential(Dropout(0.1), nn.ReLU()))
     layers = random_layers({"classifier": network})
     assert list(layers) == ["classifier.0", "classifier.1.0"]
-    asked = []
+    calls = []
 
     def source(name: str, rows: int) -> Draws:
-        asked.append((name, rows))
+        calls.append((name, rows))
         return draws()
 
     with pytest.raises(RuntimeError, match="shape"), use_random_source(layers, source):
         nn.Sequential(network, nn.Linear(5, 1))(ROWS)
-    assert asked == [("classifier.0", 8), ("classifier.1.0", 8)]
+    assert calls == [("classifier.0", 8), ("classifier.1.0", 8)]
     assert all(layer.source is None for layer in layers.values())
     assert all(layer.source is None for layer in copy.deepcopy(network).modules() if isinstance(layer, RandomLayer))
 

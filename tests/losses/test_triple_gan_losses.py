@@ -5,51 +5,51 @@ import torch.nn.functional as F
 from scipy.special import expit, softmax
 
 from trigan.losses import triple_gan_losses
-from trigan.losses.adversarial import hinge_discriminator, minimax_discriminator
+from trigan.losses.gan_losses import hinge_discriminator, minimax_discriminator
 
-JUDGED = torch.tensor([0.5, -1.0, 3.0], dtype=torch.float64)
+LIKELIEST_LOGITS = torch.tensor([0.5, -1.0, 3.0], dtype=torch.float64)
 LOGITS = torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.2, 0.1]], dtype=torch.float64)
 
 
 #: Of every label; the likeliest labels of LOGITS are 0, 1, 0.
-OF_ALL = torch.tensor([[0.5, 2.0], [3.0, -1.0], [3.0, 0.0]], dtype=torch.float64)
+EVERY_LABEL_LOGITS = torch.tensor([[0.5, 2.0], [3.0, -1.0], [3.0, 0.0]], dtype=torch.float64)
 
 
 @pytest.mark.parametrize("alpha", [0.5, 0.3])
 def test_closed_form(alpha: float) -> None:
     p = softmax(LOGITS.numpy(), axis=1)
-    expected = -alpha * (p.max(1) * np.log(expit(JUDGED.numpy()))).mean()
-    assert triple_gan_losses.argmax_pair_classifier(LOGITS, JUDGED, alpha).item() == pytest.approx(expected)
-    expected = -alpha * (p * np.log(expit(OF_ALL.numpy()))).sum(1).mean()
-    assert triple_gan_losses.pair_classifier(LOGITS, OF_ALL, alpha).item() == pytest.approx(expected)
+    expected = -alpha * (p.max(1) * np.log(expit(LIKELIEST_LOGITS.numpy()))).mean()
+    assert triple_gan_losses.argmax_pair_classifier(LOGITS, LIKELIEST_LOGITS, alpha).item() == pytest.approx(expected)
+    expected = -alpha * (p * np.log(expit(EVERY_LABEL_LOGITS.numpy()))).sum(1).mean()
+    assert triple_gan_losses.pair_classifier(LOGITS, EVERY_LABEL_LOGITS, alpha).item() == pytest.approx(expected)
 
 
-def test_the_classifier_moves_to_the_label_that_d_believes() -> None:
-    """Whether C took it for the likeliest (row 1) or not (row 0); the likeliest alone can only lose probability."""
+def test_the_gradient_raises_the_label_that_d_accepts() -> None:
+    """Whether it is the most likely label (row 1) or not (row 0); argmax can only lower the most likely one."""
     logits = torch.tensor([[2.0, 0.0], [0.0, 1.0]], dtype=torch.float64, requires_grad=True)
-    judged = torch.tensor([[-3.0, 3.0], [-3.0, 3.0]], dtype=torch.float64, requires_grad=True)
-    triple_gan_losses.pair_classifier(logits, judged).backward()
-    assert judged.grad is None
+    d_logits = torch.tensor([[-3.0, 3.0], [-3.0, 3.0]], dtype=torch.float64, requires_grad=True)
+    triple_gan_losses.pair_classifier(logits, d_logits).backward()
+    assert d_logits.grad is None
     assert (logits.grad[:, 1] < 0).all()  # descent raises it
-    for believed in (-5.0, 0.0, 5.0):
+    for accepted in (-5.0, 0.0, 5.0):
         logits.grad = None
-        triple_gan_losses.argmax_pair_classifier(logits, torch.full((2,), believed, dtype=torch.float64)).backward()
+        triple_gan_losses.argmax_pair_classifier(logits, torch.full((2,), accepted, dtype=torch.float64)).backward()
         assert (logits.grad.gather(1, logits.argmax(1, keepdim=True)) > 0).all()
 
 
-def test_the_classifier_doubts_labels_that_d_rejects_most() -> None:
-    logits, judged = (
+def test_the_gradient_lowers_labels_that_d_rejects_most() -> None:
+    logits, d_logits = (
         LOGITS.clone().requires_grad_(),
         torch.tensor([-5.0, 5.0, 0.0], dtype=torch.float64, requires_grad=True),
     )
-    triple_gan_losses.argmax_pair_classifier(logits, judged).backward()
-    assert judged.grad is None
+    triple_gan_losses.argmax_pair_classifier(logits, d_logits).backward()
+    assert d_logits.grad is None
     assert logits.grad[0, 0] > 0  # the rejected label loses probability
     assert logits.grad[0].abs().sum() > 10 * logits.grad[1].abs().sum()
 
 
 @pytest.mark.parametrize("alpha", [0.5, 0.3])
-def test_d_divides_its_attention_between_false_pairs_and_counts_true_ones_once(alpha: float) -> None:
+def test_fake_pairs_are_weighted_by_alpha_and_real_ones_count_once(alpha: float) -> None:
     real, by_classifier, by_generator = torch.randn(3, 6, generator=torch.Generator().manual_seed(0)).double()
     found = triple_gan_losses.pair_discriminator(minimax_discriminator, real, by_classifier, by_generator, alpha)
     expected = F.softplus(-real).mean() + alpha * F.softplus(by_classifier).mean()

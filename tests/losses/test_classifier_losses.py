@@ -1,0 +1,185 @@
+"""Losses on mixed, unlabelled and generated images against closed forms in NumPy, and their gradients."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy.special import log_softmax, softmax
+from torch import Tensor
+
+from trigan.losses.classifier_losses import (
+    conditional_entropy,
+    fixmatch_loss,
+    gated_label,
+    gated_pseudo_label,
+    mixed_cross_entropy,
+    pi_model_loss,
+    sigmoid_ramp_up,
+    uniform_marginal_loss,
+)
+
+LOGITS = torch.randn(7, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2
+
+
+def test_conditional_entropy_is_the_mean_of_the_rows_entropies() -> None:
+    p = softmax(LOGITS.numpy(), axis=1)
+    assert conditional_entropy(LOGITS).item() == pytest.approx(-(p * np.log(p)).sum(1).mean())
+
+
+def test_entropy_is_log_k_for_uniform_and_0_for_certain_predictions() -> None:
+    assert conditional_entropy(torch.zeros(3, 8)).item() == pytest.approx(np.log(8))
+    sure = torch.tensor([[200.0, 0.0], [0.0, 200.0]], requires_grad=True)
+    entropy = conditional_entropy(sure)
+    entropy.backward()
+    assert entropy.item() == 0.0
+    assert sure.grad.isfinite().all()
+
+
+def test_descent_on_the_entropy_raises_the_largest_probability() -> None:
+    logits = torch.tensor([[1.0, 0.5]], requires_grad=True)
+    conditional_entropy(logits).backward()
+    assert logits.grad[0, 0] < 0 < logits.grad[0, 1]
+
+
+def test_the_uniform_marginal_loss_is_a_cross_entropy() -> None:
+    mean = softmax(LOGITS.numpy(), axis=1).mean(0)
+    found = uniform_marginal_loss(LOGITS.softmax(1).mean(0)).item()
+    assert found == pytest.approx(-(np.full(4, 0.25) * np.log(mean)).sum())
+    assert found > np.log(4)
+    assert uniform_marginal_loss(torch.full((4,), 0.25)).item() == pytest.approx(np.log(4))
+
+
+def test_certain_predictions_that_are_uniform_on_average_minimise_both() -> None:
+    """Together the losses favour certain rows and the use of all classes."""
+    even = torch.eye(4) * 50
+    assert uniform_marginal_loss(even.softmax(1).mean(0)).item() == pytest.approx(np.log(4))
+    assert conditional_entropy(even).item() == pytest.approx(0.0, abs=1e-9)
+    one = torch.zeros(4, 4)
+    one[:, 0] = 200.0
+    collapsed = uniform_marginal_loss(one.softmax(1).mean(0))
+    assert collapsed.isfinite()
+    assert collapsed.item() > 10.0
+
+
+ONE, OTHER = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def test_the_pi_model_loss_is_the_mean_squared_difference_of_probabilities() -> None:
+    p, q = softmax(ONE.numpy(), axis=1), softmax(OTHER.numpy(), axis=1)
+    assert pi_model_loss(ONE, OTHER).item() == pytest.approx(((p - q) ** 2).sum() / (5 * 3))
+
+
+def test_the_pi_model_loss_compares_probabilities_not_logits() -> None:
+    assert pi_model_loss(ONE, ONE + 3).item() == pytest.approx(0.0)
+    assert pi_model_loss(ONE, 2 * ONE).item() > 1e-3
+    assert pi_model_loss(ONE, OTHER).item() == pi_model_loss(OTHER, ONE).item()
+
+
+def test_gradients_of_the_pi_model_loss_reach_both_views() -> None:
+    one, other = ONE.clone().requires_grad_(), OTHER.clone().requires_grad_()
+    pi_model_loss(one, other).backward()
+    assert one.grad.abs().sum() > 0
+    assert other.grad.abs().sum() > 0
+
+
+def test_sigmoid_ramp_up() -> None:
+    assert [sigmoid_ramp_up(t) for t in (0.0, 0.5, 1.0, 3.0)] == [math.exp(-5.0), math.exp(-1.25), 1.0, 1.0]
+
+
+#: Probabilities of the most likely class: 0.5 (logits far above any threshold), 0.88, 0.99.
+WEAK = torch.tensor([[9.0, 9.0], [2.0, 0.0], [0.0, 4.6]], dtype=torch.float64)
+STRONG = torch.tensor([[1.0, 0.0], [0.3, 0.1], [2.0, 1.0]], dtype=torch.float64)
+
+
+def cross_entropy(logits: torch.Tensor, labels: list[int]) -> np.ndarray:
+    return -log_softmax(logits.numpy(), axis=1)[np.arange(len(labels)), labels]
+
+
+def test_the_threshold_is_on_probabilities_and_the_mean_over_all_rows() -> None:
+    losses = cross_entropy(WEAK, [0, 0, 1])
+    assert gated_pseudo_label(WEAK, 0.7).item() == pytest.approx(losses[1:].sum() / 3)
+    assert gated_pseudo_label(WEAK, 0.95).item() == pytest.approx(losses[2] / 3)
+    assert gated_pseudo_label(WEAK, 0.999).item() == 0
+    assert gated_pseudo_label(WEAK, 0.5).item() == pytest.approx(losses[1:].sum() / 3)  # strictly above
+
+
+def test_only_rows_above_the_threshold_have_a_gradient() -> None:
+    logits = WEAK.clone().requires_grad_()
+    gated_pseudo_label(logits, 0.7).backward()
+    assert (logits.grad.abs().sum(1) > 0).tolist() == [False, True, True]
+    assert logits.grad[1, 0] < 0 < logits.grad[1, 1]  # towards its own label
+
+
+def test_the_threshold_for_a_given_label_is_on_its_probability() -> None:
+    """The second label has probability .88, the third .01."""
+    labels = torch.tensor([0, 0, 0])
+    losses = cross_entropy(WEAK, [0, 0, 0])
+    assert gated_label(WEAK, labels, 0.7).item() == pytest.approx(losses[1] / 3)
+    assert gated_label(WEAK, labels, 0.005).item() == pytest.approx(losses.mean())
+    assert gated_label(WEAK, labels, 0.9).item() == 0
+    logits = WEAK.clone().requires_grad_()
+    gated_label(logits, labels, 0.7).backward()
+    assert (logits.grad.abs().sum(1) > 0).tolist() == [False, True, False]
+
+
+def test_for_the_most_likely_label_both_losses_are_equal() -> None:
+    likeliest = WEAK.argmax(1)
+    for threshold in (0.0, 0.7, 0.95):
+        found = gated_label(WEAK, likeliest, threshold)
+        torch.testing.assert_close(found, gated_pseudo_label(WEAK, threshold))
+
+
+def test_fixmatch_loss() -> None:
+    losses = cross_entropy(STRONG, [0, 0, 1])
+    assert fixmatch_loss(WEAK, STRONG, 0.8).item() == pytest.approx(losses[1:].sum() / 3)
+    assert fixmatch_loss(WEAK, STRONG, 0.5).item() == pytest.approx(losses.mean())  # at the threshold too
+
+
+def test_no_gradient_reaches_the_weak_view() -> None:
+    weak, strong = WEAK.clone().requires_grad_(), STRONG.clone().requires_grad_()
+    fixmatch_loss(weak, strong, 0.8).backward()
+    assert weak.grad is None
+    assert strong.grad.abs().sum() > 0
+
+
+SOURCE = torch.Generator().manual_seed(0)
+MIXED = torch.randn(12, 5, generator=SOURCE, dtype=torch.float64)
+LABELS, OTHERS = (torch.randint(5, (12,), generator=SOURCE) for _ in range(2))
+SHARE = torch.rand(12, generator=SOURCE, dtype=torch.float64)
+ONES = torch.ones(5, dtype=torch.float64)
+
+
+def _soft(share: Tensor) -> Tensor:
+    one, other = F.one_hot(LABELS, 5).double(), F.one_hot(OTHERS, 5).double()
+    return share[:, None] * one + (1 - share[:, None]) * other
+
+
+def test_mixed_cross_entropy_is_that_of_mixed_one_hot_targets() -> None:
+    expected = -(_soft(SHARE) * MIXED.log_softmax(1)).sum(1)
+    torch.testing.assert_close(mixed_cross_entropy(MIXED, LABELS, OTHERS, SHARE, ONES), expected)
+
+
+def test_shares_of_one_and_zero_are_plain_cross_entropy() -> None:
+    plain = [F.cross_entropy(MIXED, labels, reduction="none") for labels in (LABELS, OTHERS)]
+    for share, expected in zip((torch.ones(12), torch.zeros(12)), plain, strict=True):
+        assert torch.equal(mixed_cross_entropy(MIXED, LABELS, OTHERS, share.double(), ONES), expected)
+    assert torch.equal(mixed_cross_entropy(MIXED, LABELS, LABELS, torch.full((12,), 0.5).double(), ONES), plain[0])
+
+
+def test_each_label_has_the_weight_of_its_class() -> None:
+    weights = torch.arange(1.0, 6.0).double()
+    found = mixed_cross_entropy(MIXED, LABELS, OTHERS, SHARE, weights)
+    logs = -MIXED.log_softmax(1)
+    for row in range(12):
+        a, b, s = int(LABELS[row]), int(OTHERS[row]), SHARE[row]
+        torch.testing.assert_close(found[row], s * weights[a] * logs[row, a] + (1 - s) * weights[b] * logs[row, b])
+
+
+def test_the_gradient_of_mixed_cross_entropy() -> None:
+    """softmax - target, row by row."""
+    logits = MIXED.clone().requires_grad_(True)
+    mixed_cross_entropy(logits, LABELS, OTHERS, SHARE, ONES).sum().backward()
+    assert logits.grad is not None
+    torch.testing.assert_close(logits.grad, MIXED.softmax(1) - _soft(SHARE))
