@@ -54,7 +54,7 @@ def identifier_paths() -> Mapping[str, str]:
     root = Path(__file__).parent
     found: dict[str, str] = {}
     for path in sorted(root.rglob("*.py")):
-        module = ".".join(("trigan", *path.relative_to(root).with_suffix("").parts))
+        module = ".".join(("trigan", *path.relative_to(root).with_suffix("").parts)).removesuffix(".__init__")
         for identifier, name in _DECLARATION.findall(path.read_text(encoding="utf-8")):
             if identifier in found:
                 raise ValueError(f"{identifier} names both {found[identifier]} and {module}.{name}")
