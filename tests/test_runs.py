@@ -101,7 +101,7 @@ def test_the_same_command_again_returns_the_finished_result(
         raise AssertionError("it was run again")
 
     before = contents(finished)
-    monkeypatch.setattr(room, "_go", work)
+    monkeypatch.setattr(room, "_execute", work)
     assert go(tmp_path / "debug", capsys=capsys) == finished
     assert contents(finished) == before
 

@@ -1,4 +1,4 @@
-"""An argument parser whose errors are trigan's one line, for the commands that take plain options."""
+"""An argument parser with one-line errors, and argument types."""
 
 import argparse
 import re
@@ -9,9 +9,10 @@ from trigan.errors import ConfigError
 
 
 class Parser(argparse.ArgumentParser):
-    """`argparse.ArgumentParser` that raises `ConfigError` with the nearest option in place of printing its usage."""
+    """`argparse.ArgumentParser` that raises `ConfigError` with the nearest option instead of printing its usage."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise the error in one line."""
         unknown = re.search(r"unrecognized arguments: (\S+)", message)
         if unknown:
             options = [option for action in self._actions for option in action.option_strings]
@@ -22,6 +23,13 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message.removeprefix('argument ')}; see `{self.prog} --help`")
 
 
+def natural_int(text: str) -> int:
+    """An argparse type: a whole number of at least 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text}: expected an int >= 0")
+    return int(text)
+
+
 def positive_int(text: str) -> int:
     """An argparse type: a whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
@@ -30,11 +38,23 @@ def positive_int(text: str) -> int:
 
 
 def positive_float(text: str) -> float:
-    """An argparse type: a number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
+    """An argparse type: a finite number above 0."""
+    value = _number(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
     return value
+
+
+def share(text: str) -> float:
+    """An argparse type: a number in 0..1."""
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text}: expected a number in 0..1")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
