@@ -93,12 +93,12 @@ def sample(arguments: list[str]) -> int:
     request = SampleRequest(options.per_class, options.seed, options.threshold, spread, options.format)
     total = options.per_class * len(finished.classes)
     with ProgressBar("sampling", total) as bar:
-        written = write_samples(finished, folder, request, options.force, bar.advance)
-    if written.missing:
-        counts = ", ".join(f"{name}: {count}" for name, count in written.missing.items())
-        warn(f"{sum(written.missing.values())} of {total} images are missing ({counts}): {written.advice}")
+        missing, advice = write_samples(finished, folder, request, options.force, bar.advance)
+    if missing:
+        counts = ", ".join(f"{name}: {count}" for name, count in missing.items())
+        warn(f"{sum(missing.values())} of {total} images are missing ({counts}): {advice}")
     print(folder)
-    return INCOMPLETE if written.missing else 0
+    return INCOMPLETE if missing else 0
 
 
 def export(arguments: list[str]) -> int:

@@ -87,10 +87,17 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("overrides", nargs="*", help=argparse.SUPPRESS)
     add("--help", "-h", action="store_true", help=argparse.SUPPRESS)
-    add("--cfg", "-c", choices=("job", "hydra", "all"), help="print the config instead of running")
+    add(
+        "--cfg",
+        "-c",
+        choices=("job", "hydra", "all"),
+        metavar="job|hydra|all",
+        help="print the config instead of running",
+    )
     add("--resolve", action="store_true", help="with --cfg: fill in interpolations")
     add("--package", "-p", metavar="KEY", help="with --cfg: one node")
-    add("--info", "-i", nargs="?", const="all", choices=INFO, help="where the config comes from")
+    info_help = f"where the config comes from: {', '.join(INFO)}"
+    add("--info", "-i", nargs="?", const="all", choices=INFO, metavar="WHAT", help=info_help)
     add("--multirun", "-m", action="store_true", help="one run for each combination of a=1,2 b=x,y, each a process")
     add("--workers", type=positive_int, metavar="N", help="with -m: runs at a time (default: one per core)")
     add("--timeout", type=positive_int, metavar="MINUTES", help="with -m: stop a run that takes longer")

@@ -29,21 +29,13 @@ class SampleRequest:
     file_format: Literal["folder", "parquet"] = "folder"
 
 
-@dataclass(frozen=True)
-class WrittenSamples:
-    """What was written: ``missing`` images by class, where there are any, and ``advice`` on how to get them."""
-
-    missing: dict[str, int]
-    advice: str
-
-
 def write_samples(
     finished: FinishedRun,
     folder: Path,
     request: SampleRequest,
     force: bool = False,
     on_progress: Callable[[int], None] = lambda images: None,
-) -> WrittenSamples:
+) -> tuple[dict[str, int], str]:
     """Write ``folder/CLASS/000123.png`` or ``folder/samples.parquet``, complete or not at all.
 
     The same run, seed and number give the same images; a larger number begins with those of a smaller one.
@@ -54,6 +46,9 @@ def write_samples(
         request: which samples.
         force: replace a folder that trigan wrote.
         on_progress: called with the number of images written since the last call.
+
+    Returns:
+        How many images are missing, by class, and advice on how to get them.
 
     Raises:
         ConfigError: the run has no generator, its logits give no probabilities for the threshold, or the folder exists.
@@ -92,7 +87,7 @@ def write_samples(
         }
         write_json(new / MARKER_FILE, marker)
     missing = {name: count for name, count in zip(finished.classes, quota.missing, strict=True) if count}
-    return WrittenSamples(missing, _advice(quota, threshold) if missing else "")
+    return missing, _advice(quota, threshold)
 
 
 def _advice(quota: Quota, threshold: float | None) -> str:
