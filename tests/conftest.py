@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import wandb
+from finished_runs import RUNS, run_words
 from record_makers import make_record, make_records
 from wandb_server import WandbServer
 
@@ -54,36 +55,6 @@ def small_conf(monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole command line, over the small config of the tests."""
     monkeypatch.setattr(locations, "conf", lambda: SMALL_CONF)
     monkeypatch.setattr(locations, "experiments", lambda: SMALL_CONF.parent / "no_experiments")
-
-
-#: Finished debug runs that are used: each kind of classifier, with and without a generator, 1 and 3 channels.
-RUNS = {
-    "joint": ["strategy=joint"],
-    "conditional": ["strategy=augment", "architecture=cgan"],
-    "several": [
-        "strategy=augment",
-        "architecture=cgan",
-        "strategy.generators=2",
-        "strategy/filter=none",
-        "strategy/schedule=pretrain",
-        "strategy.samples.ratio=1",
-    ],
-    "spectral": [
-        "strategy=features",
-        "strategy.probe=knn",
-        "architecture.discriminator_norm=spectral",
-        "data.image_size=14",
-        "data.channels=3",
-    ],
-    # one label per class leaves nothing to calibrate on: its scores are no probabilities
-    "pixels": ["strategy=features", "strategy.backbone=pixels", "strategy.probe=knn", "regime.labels_per_class=1"],
-}
-
-
-def run_words(name: str, outputs: Path) -> list[str]:
-    """The overrides of a run in ``RUNS``, small and short."""
-    small = ["classifier.width=4", "architecture.width=4", "logger=none", "callbacks=quiet"]
-    return ["debug=fast", "debug.max_steps=6", f"paths.outputs={outputs}/debug", *small, *RUNS[name]]
 
 
 @pytest.fixture(scope="session")

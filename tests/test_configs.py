@@ -11,7 +11,7 @@ import tiny_data
 import yaml
 from few_steps import check, composer, run_strategy, small
 
-from trigan.config import help
+from trigan.commands.run import EXAMPLES
 from trigan.config.compose import unresolved
 from trigan.errors import ConfigError
 from trigan.records.record import read_record
@@ -360,7 +360,7 @@ def test_pixels_are_a_trunk(probe: str, tmp_path: Path) -> None:
 
 
 def test_the_examples_of_the_help_compose() -> None:
-    lines = [line.split("  ")[1].split()[2:] for line in help._EXAMPLES.splitlines()[1:]]
+    lines = [line.split("  ")[1].split()[2:] for line in EXAMPLES.splitlines()[1:]]
     assert len(lines) > 4
     for words in lines:
         if "-m" not in words:

@@ -36,6 +36,6 @@ def test_unused_stages_go_and_those_in_use_stay(outputs: Path, capsys: pytest.Ca
         assert said.endswith("; kept 1 in use by another process\n")
         assert left(outputs) == {NEEDED, HELD}
         assert main([*words, "--remove", "cccc"]) == 3
-        assert "removed 0 artifacts, 0 B; kept 1 in use" in capsys.readouterr().out
+        assert "removed 0 artifacts, 0 bytes; kept 1 in use" in capsys.readouterr().out
     assert main([*words, "--remove", "cccc", "aaaa"]) == 0
     assert left(outputs) == set()

@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from finished_runs import RUNS, run_words
 from torch import Tensor, nn
 
 from trigan.commands.main import main
@@ -18,8 +19,6 @@ from trigan.interop import onnx_file
 from trigan.runs.finished_run import open_run
 from trigan.samples.filters import outputs as outputs_of
 from trigan.samples.generate import latents
-
-from .conftest import RUNS, run_words
 
 torch.set_num_threads(1)
 
@@ -71,7 +70,7 @@ def test_what_the_folder_says(runs: Runs, tmp_path: Path) -> None:
     assert said["image"]["normalisation"] == "u8 / 127.5 - 1"
     assert (said["image"]["channels"], said["image"]["size"], said["latent"]) == (1, 8, 64)
     assert said["networks"]["generator"]["inputs"] == ["z", "y"]
-    assert said["config"]["_target_"] == "trigan.strategies.augment.Augment"
+    assert said["config"]["_id_"] == "strategy/augment@1"
     text = (place / "README.txt").read_text()
     for part in (runs["conditional"].name, "u / 127.5 - 1", "(N, 1, 8, 8)", "labels 0..9", "0, 1, 2"):
         assert part in text

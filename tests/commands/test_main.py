@@ -43,7 +43,7 @@ def test_help_is_light_and_lists_the_commands() -> None:
         (["run", "trail=3"], "trigan: trail: no such setting; nearest: trial"),
         (["run", "--fource"], "trigan: --fource: no such option; nearest: --force; `trigan run --help` lists them"),
         (["run", "-m", "--workers", "0"], "trigan: --workers: 0: expected an int >= 1; see `trigan run --help`"),
-        (["run", "--timeout", "5"], "trigan: --timeout: goes with --multirun; this is one run"),
+        (["run", "--timeout", "5"], "trigan: --timeout: applies only with --multirun; this is one run"),
         (["run", "--cfg", "job", "--package", "stratgy"], "trigan: --package stratgy: no such node; nearest: strategy"),
         (["data", "chekc"], "trigan: trigan data: expected `trigan data check"),
         (["study", "nowhere"], "trigan: nowhere: no such study"),

@@ -8,6 +8,7 @@ import datasets
 import numpy as np
 import pytest
 import torch
+from finished_runs import RUNS, run_words
 from PIL import Image
 from torch import Tensor
 
@@ -18,8 +19,6 @@ from trigan.data.splits.make_split import make_split
 from trigan.data.types import LabelledImages
 from trigan.runs.finished_run import open_run
 from trigan.samples.filters import outputs as outputs_of
-
-from .conftest import RUNS, run_words
 
 torch.set_num_threads(1)
 
@@ -110,7 +109,7 @@ def test_scores_that_are_no_probabilities_are_said_so(
     assert main(["predict", str(runs["pixels"]), str(tmp_path / "a.png")]) == 0
     said = capsys.readouterr()
     assert said.err.count("\n") == 1
-    assert "no probabilities" in said.err
+    assert "not probabilities" in said.err
     assert said.out.startswith("path,prediction\n")
 
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
-from trigan.commands import sample as command
 from trigan.commands.main import main
 from trigan.config.compose import compose
 from trigan.data.types import ImageDataset
+from trigan.runs import write_samples
 from trigan.runs.finished_run import open_run
 from trigan.samples.filters import outputs as outputs_of
 from trigan.samples.generate import LatentTransform, generate
@@ -176,7 +176,7 @@ def test_an_interruption_leaves_the_old_and_nothing_else(
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command, "write_json", interrupted)
+    monkeypatch.setattr(write_samples, "write_json", interrupted)
     drawn(runs["conditional"], "--per-class", 2, "--out", root, "--force", code=130)
     assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["samples"]

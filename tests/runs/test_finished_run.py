@@ -9,9 +9,12 @@ import pytest
 import torch
 
 from trigan.commands.main import main
+from trigan.data.stream import to_float
 from trigan.data.types import DataSpec
 from trigan.errors import TriganError
+from trigan.runs import finished_run
 from trigan.runs.finished_run import find_run, open_run
+from trigan.samples.generate import generate
 
 torch.set_num_threads(1)
 
@@ -39,6 +42,47 @@ def test_what_is_opened_is_what_the_run_left(runs: Runs) -> None:
         assert not any(parameter.requires_grad for parameter in network.parameters())
 
 
+def test_logits_of_bytes_and_floats(runs: Runs, outputs: Path) -> None:
+    """Those in the run's own predictions, however the images come."""
+    finished = open_run(runs["joint"].name[:8], outputs)
+    images = torch.randint(0, 256, (300, 1, 8, 8), dtype=torch.uint8)
+    logits = finished.logits(images)
+    assert logits.shape == (300, 10)
+    assert torch.equal(finished.logits(to_float(images.clone())), logits)
+    assert torch.equal(finished.logits(images), logits), "the images were changed"
+    assert finished.logits(images[:0]).shape == (0, 10)
+    with pytest.raises(TriganError, match=r"images: expected shape \(N, 1, 8, 8\), got \(3, 8, 8\)"):
+        finished.logits(images[:3, 0])
+
+
+@pytest.mark.parametrize("name", ["conditional", "several"])
+def test_samples_of_a_conditional_generator(name: str, runs: Runs) -> None:
+    """As `trigan sample` draws them: image i from the seed's number i and label i."""
+    finished = open_run(runs[name])
+    labels = torch.arange(30) % 10
+    images = finished.sample(labels, seed=3)
+    assert torch.equal(images, generate(finished.generator, 3, 30, labels).images)
+    assert torch.equal(finished.sample([0, 1, 2], seed=3), images[:3])
+    with pytest.raises(TriganError, match=r"labels: expected 0\.\.9, got 0\.\.10"):
+        finished.sample([0, 10])
+
+
+def test_samples_of_an_unconditional_generator(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The classifier labels them; those of a class are used in their order."""
+    finished = open_run(runs["joint"])
+    monkeypatch.setattr(finished_run, "LABEL_THRESHOLD", 0.0)
+    drawn = generate(finished.generator, 1, 256).images
+    classes = finished.logits(drawn).argmax(1)
+    common = int(classes.bincount().argmax())
+    images = finished.sample([common, common], seed=1)
+    assert torch.equal(images, drawn[classes == common][:2])
+    monkeypatch.setattr(finished_run, "LABEL_THRESHOLD", 1.1)
+    with pytest.raises(TriganError, match="1 of 1 images were not found"):
+        finished.sample([common])
+    with pytest.raises(TriganError, match="has no generator"):
+        open_run(runs["pixels"]).sample([0])
+
+
 @pytest.mark.parametrize(
     ("named", "line"),
     [
@@ -58,7 +102,7 @@ def test_short_and_ambiguous_hashes(tmp_path: Path) -> None:
         (tmp_path / "runs" / name).mkdir(parents=True)
     with pytest.raises(TriganError, match="too short; give at least 4"):
         find_run("abc", tmp_path)
-    with pytest.raises(TriganError, match="2 runs start so: abcdef01, abcdef02"):
+    with pytest.raises(TriganError, match="2 runs match: abcdef01, abcdef02"):
         find_run("abcdef", tmp_path)
     with pytest.raises(TriganError, match="nearest: abcdef01"):
         find_run("abcdee01", tmp_path)
@@ -146,10 +190,10 @@ def test_a_module_of_ones_own_must_be_allowed_by_the_user(runs: Runs, tmp_path: 
     edit(run, foreign)
     # it passes the list now, and is no classifier factory
     with pytest.raises(TriganError, match="does not fit the network that the record describes"):
-        open_run(run, own=["json"])
+        open_run(run, allow=["json"])
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:99", "meta"])
 def test_devices(device: str, runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sample", str(runs["joint"]), "--per-class", "1", "--device", device]) == 2
-    assert f"--device {device}: " in capsys.readouterr().err
+    assert f"device={device}: " in capsys.readouterr().err

@@ -1,17 +1,21 @@
-"""An argument parser whose errors are trigan's one line, for the commands that take plain options."""
+"""An argument parser with one-line errors, and argument types."""
 
 import argparse
 import re
-from typing import NoReturn
+from collections.abc import Callable
+from typing import NoReturn, TypeVar
 
 from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 
+T = TypeVar("T")
+
 
 class Parser(argparse.ArgumentParser):
-    """`argparse.ArgumentParser` that raises `ConfigError` with the nearest option in place of printing its usage."""
+    """`argparse.ArgumentParser` that raises `ConfigError` with the nearest option instead of printing its usage."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise the error in one line."""
         unknown = re.search(r"unrecognized arguments: (\S+)", message)
         if unknown:
             options = [option for action in self._actions for option in action.option_strings]
@@ -22,19 +26,22 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message.removeprefix('argument ')}; see `{self.prog} --help`")
 
 
-def positive_int(text: str) -> int:
-    """An argparse type: a whole number of at least 1."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: expected an int >= 1")
-    return int(text)
+def _type(parse: Callable[[str], T], accepts: Callable[[T], bool], expected: str) -> Callable[[str], T]:
+    def convert(text: str) -> T:
+        try:
+            value = parse(text)
+        except ValueError:
+            pass
+        else:
+            if accepts(value):
+                return value
+        raise argparse.ArgumentTypeError(f"{text}: expected {expected}")
+
+    return convert
 
 
-def positive_float(text: str) -> float:
-    """An argparse type: a number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text}: expected a number above 0")
-    return value
+#: Types for ``add_argument``.
+natural_int = _type(int, lambda value: value >= 0, "an int >= 0")
+positive_int = _type(int, lambda value: value >= 1, "an int >= 1")
+positive_float = _type(float, lambda value: 0 < value < float("inf"), "a number above 0")
+share = _type(float, lambda value: 0 <= value <= 1, "a number in 0..1")

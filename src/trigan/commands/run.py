@@ -1,122 +1,110 @@
-"""``trigan run``: one run in this process, its ranks, several runs with ``-m``, or only a look at the config."""
+"""``trigan run``: one run, several runs with ``-m``, or the composed configuration."""
 
-import contextlib
-import io
+import argparse
+import logging
 import os
+import sys
 from pathlib import Path
-from typing import Any
 
 from trigan.commands.arguments import Parser, positive_int
-from trigan.config import override_rules
-from trigan.config.compose import CONFIG_NAME, Composer, resolve, unresolved
+from trigan.config.compose import Composer
+from trigan.config.help import INFO, config_text, run_help
+from trigan.config.settings_file import merge_settings
 from trigan.errors import ConfigError
+from trigan.execution import ranks
 from trigan.execution.engines import EngineChoice, split
+from trigan.runs.run_words import RankFailedError, run_options, run_words
 
-_INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+EXAMPLES = """\
+examples:
+  trigan run
+  trigan run strategy=joint regime.labels_per_class=10 trial=3
+  trigan run data=mnist data.root=PATH architecture=cgan strategy=joint trainer=cpu
+  trigan run debug=fast strategy=augment                     end to end in seconds, stored under outputs/debug
+  trigan run strategy=features --cfg job --package strategy  the settings of a strategy
+  trigan run -m strategy=baseline,augment,features,joint trial=0,1,2
+"""
 
 
 def main(arguments: list[str]) -> int:
-    """Run what the arguments say and give the exit code."""
-    options = _parser().parse_intermixed_args(arguments)
-    if options.settings:
-        from trigan.config.settings_file import merge_settings
-
-        options.overrides = merge_settings(options.settings, options.overrides)
-    options.engine, options.overrides = (
-        split(options.overrides) if options.multirun else (EngineChoice(), options.overrides)
-    )
-    composer = Composer(options.config_dir, check_devices=options.engine.local)
+    """Run what the arguments describe and return the exit code."""
+    parser = _parser()
+    options = parser.parse_intermixed_args(arguments)
+    words = merge_settings(options.settings, options.overrides) if options.settings else options.overrides
+    engine, words = split(words) if options.multirun else (EngineChoice(), words)
     if options.help:
-        from trigan.config.help import run_help
-
-        print(run_help(composer))
+        parser.description = run_help(Composer(options.config_dir))
+        print(parser.format_help())
         return 0
     if options.cfg or options.info:
-        return _show(composer, options)
-    if options.validation_only and options.multirun:
-        raise ConfigError("--validation-only: goes with one run; several at once, and the best of them: trigan search")
+        composer = Composer(options.config_dir)
+        text = config_text(composer, words, options.cfg, options.package, options.resolve, options.info)
+        print(text, end="", flush=True)  # as one piece, for a reader that closes the pipe early
+        return 0
     if options.multirun:
+        if options.validation_only:
+            raise ConfigError("--validation-only: applies to one run; for several and the best of them: trigan search")
         from trigan.studies.multirun import multirun
 
-        return multirun(composer, options, child_arguments(options))
+        return multirun(
+            Composer(options.config_dir, check_devices=engine.local),
+            words,
+            run_options(options.force, False, options.config_dir),
+            engine,
+            options.workers,
+            options.timeout,
+            options.retry,
+            options.force,
+        )
     for option in ("workers", "timeout"):
         if getattr(options, option) is not None:
-            raise ConfigError(f"--{option}: goes with --multirun; this is one run")
+            raise ConfigError(f"--{option}: applies only with --multirun; this is one run")
     if options.retry:
-        raise ConfigError("--retry: goes with --multirun; a single run is tried again as often as it is called")
-    return run_single(composer, options)
-
-
-def run_single(composer: Composer, options: Any) -> int:
-    """One run in this process, or on several devices one process per rank."""
-    from trigan.execution import ranks
-
-    overrides: list[str] = options.overrides
-    cfg = unresolved(
-        composer.load(composer.parse(overrides))
-    )  # cheap: imports no target, so a typing error shows at once
-    devices = cfg["trainer"].get("devices", 1) if isinstance(cfg.get("trainer"), dict) else 1
-    if isinstance(devices, int) and devices > 1 and not ranks.is_rank():
-        logs = Path(str(resolve(composer.load(composer.parse(overrides)))["paths"]["outputs"])) / "logs"
-        return ranks.start(["run", *child_arguments(options), *overrides], devices, logs)
-    # torch's thread pools read this when it is imported, which composing does
-    os.environ.setdefault("OMP_NUM_THREADS", str(cfg["runtime"]["threads"]))
-    composed = composer.compose(overrides)
-    from trigan.runs.run import run
-
-    directory = run(composed, options.force, options.validation_only)
-    if not ranks.is_rank() or os.environ["RANK"] == "0":
+        raise ConfigError("--retry: applies only with --multirun; a single run is tried again whenever it is called")
+    rank = int(os.environ.get("RANK", "0"))
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("trigan").setLevel(logging.WARNING if rank else logging.INFO)
+    try:
+        directory = run_words(
+            words, force=options.force, validation_only=options.validation_only, config_dir=options.config_dir
+        )
+    except RankFailedError as error:
+        return error.exit_code
+    if rank == 0 and ranks.PARENT_VARIABLE not in os.environ:
         print(directory)
     return 0
 
 
-def child_arguments(options: Any) -> list[str]:
-    """The options that a job or rank needs from the command that starts it."""
-    extra = ["--config-dir", str(options.config_dir.absolute())] if options.config_dir else []
-    flags = [flag for flag in ("force", "validation_only") if getattr(options, flag)]
-    return [*extra, *(f"--{flag.replace('_', '-')}" for flag in flags)]
-
-
 def _parser() -> Parser:
-    parser = Parser(prog="trigan run", add_help=False, allow_abbrev=False)
-    parser.add_argument("overrides", nargs="*")
-    parser.add_argument("--help", "-h", action="store_true")
-    parser.add_argument("--force", action="store_true")
-    parser.add_argument("--validation-only", action="store_true")
-    parser.add_argument("--settings", type=Path)
-    parser.add_argument("--retry", action="store_true")
-    parser.add_argument("--multirun", "-m", action="store_true")
-    parser.add_argument("--workers", type=positive_int)
-    parser.add_argument("--timeout", type=positive_int)
-    parser.add_argument("--config-dir", "-cd", type=Path)
-    parser.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
-    parser.add_argument("--package", "-p")
-    parser.add_argument("--resolve", action="store_true")
-    parser.add_argument("--info", "-i", nargs="?", const="all", choices=_INFO)
+    parser = Parser(
+        prog="trigan run",
+        usage="trigan run [options] [group=choice ...] [setting=value ...]",
+        epilog=EXAMPLES,
+        add_help=False,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("overrides", nargs="*", help=argparse.SUPPRESS)
+    add("--help", "-h", action="store_true", help=argparse.SUPPRESS)
+    add(
+        "--cfg",
+        "-c",
+        choices=("job", "hydra", "all"),
+        metavar="job|hydra|all",
+        help="print the config instead of running",
+    )
+    add("--resolve", action="store_true", help="with --cfg: fill in interpolations")
+    add("--package", "-p", metavar="KEY", help="with --cfg: one node")
+    info_help = f"where the config comes from: {', '.join(INFO)}"
+    add("--info", "-i", nargs="?", const="all", choices=INFO, metavar="WHAT", help=info_help)
+    add("--multirun", "-m", action="store_true", help="one run for each combination of a=1,2 b=x,y, each a process")
+    add("--workers", type=positive_int, metavar="N", help="with -m: runs at a time (default: one per core)")
+    add("--timeout", type=positive_int, metavar="MINUTES", help="with -m: stop a run that takes longer")
+    add("--retry", action="store_true", help="with -m: also run again what failed in an earlier call")
+    add("--force", action="store_true", help="compute again what is finished")
+    add("--validation-only", action="store_true", help="end with validation scores and never open the test set")
+    add("--settings", type=Path, metavar="FILE", help="settings from a search's best.yaml, below those written here")
+    add("--config-dir", "-cd", type=Path, metavar="DIR", help="groups of your own, e.g. DIR/architecture/mine.yaml")
+    add("--traceback", action="store_true", help="show Python's traceback of an error")
     return parser
-
-
-def _show(composer: Composer, options: Any) -> int:
-    """``--cfg`` and ``--info``: Hydra's own printing, after our checks of keys and choices."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    parsed = composer.parse(options.overrides)
-    cfg = composer.load(parsed)
-    words = composer.words(parsed)
-    if options.package and OmegaConf.select(cfg, options.package, throw_on_missing=False) is None:
-        keys = override_rules.dotted_keys(unresolved(cfg))
-        raise ConfigError(
-            f"--package {options.package}: no such node{override_rules.nearest_hint(options.package, keys)}"
-        )
-    page = io.StringIO()  # in one piece, for a reader that closes the pipe half-way
-    try:
-        with contextlib.redirect_stdout(page):
-            if options.info:
-                composer.hydra.show_info(options.info, CONFIG_NAME, words)
-            else:
-                composer.hydra.show_cfg(CONFIG_NAME, words, options.cfg, options.package, options.resolve)
-    except OmegaConfBaseException as error:
-        raise ConfigError(override_rules.first_line(error)) from error
-    print(page.getvalue(), end="", flush=True)
-    return 0

@@ -1,1 +1,1 @@
-"""From the words of a command line to a checked, resolved config and its objects. Hydra is used here alone."""
+"""From the words of a command line to a checked, resolved config and its objects."""

@@ -1,16 +1,18 @@
-"""Building the objects that a checked config describes, and finding the one line of an error inside Hydra's chain."""
+"""The objects that a checked config describes."""
 
+import functools
 import json
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra._internal.utils import _locate
 
 from trigan.config.allow_list import targets
 from trigan.config.override_rules import first_line
-from trigan.config.pretraining_data import unwrap_pretraining_source, with_pretraining_keys
+from trigan.config.pretraining_data import pretraining_source, unwrap_pretraining_source, with_pretraining_keys
 from trigan.config.settings import PRETRAINING_DATA_KEY
 from trigan.errors import ConfigError, TriganError
 
@@ -19,73 +21,76 @@ class Built(SimpleNamespace):
     """The built top-level nodes by name; those without a ``_target_`` are absent, and ``data`` is the source itself."""
 
 
-def build(config: dict[str, Any], known: dict[str, Any] | None = None) -> Built:
-    """Instantiate every top-level node that holds a ``_target_``; lists become lists, mappings plain dicts.
-
-    Args:
-        known: objects of equal nodes that were built before, and where this call's are kept: Hydra takes its time, and
-            the jobs of a study differ in few nodes.
+def build(config: dict[str, Any]) -> Built:
+    """Build every top-level node that holds a ``_target_``.
 
     Raises:
         ConfigError: one line with the config key, when an object refuses its arguments.
     """
-    config = unwrap_pretraining_source(config)
-    known = {} if known is None else known
-    built = {}
-    for key, node in config.items():
-        if next(targets(node), None):
-            text = json.dumps([key, node], sort_keys=True)
-            if text not in known:
-                known[text] = _build(key, node)
-            built[key] = known[text]
-    if isinstance(built.get("data"), dict):  # beside the source stand settings that other nodes refer to
+    nodes = unwrap_pretraining_source(config).items()
+    built = {key: _build(node, key) for key, node in nodes if next(targets(node), None)}
+    if isinstance(built.get("data"), dict):  # beside the source are settings that other nodes refer to
         built["data"] = built["data"]["source"]
     return Built(**built)
 
 
-def _build(key: str, node: Any) -> Any:
+def _build(node: Any, key: str) -> Any:
+    """The object of a node, inner nodes first; Hydra's keys have Hydra's meaning, lists and mappings stay plain."""
+    if isinstance(node, list):
+        return [_build(item, f"{key}.{index}") for index, item in enumerate(node)]
+    if not isinstance(node, dict):
+        return node
+    plain = {name: item for name, item in node.items() if name not in ("_target_", "_partial_", "_recursive_")}
+    plain.pop("_convert_", None)
+    if node.get("_recursive_", True):
+        plain = {name: _build(item, f"{key}.{name}") for name, item in plain.items()}
+    if "_target_" not in node:
+        return plain
+    positional = plain.pop("_args_", [])
+    target = _locate(node["_target_"])
     try:
-        return instantiate(node, _convert_="all")
-    except InstantiationException as error:
-        raise _one_line(key, node, error) from error
+        return (
+            (functools.partial(target, *positional, **plain)) if node.get("_partial_") else target(*positional, **plain)
+        )
+    except TriganError as error:
+        raise ConfigError(_with_key(first_line(error), key, node)) from error
+    except Exception as error:
+        raise ConfigError(f"{key}: {type(error).__name__}: {first_line(error)}") from error
 
 
-def _one_line(key: str, node: Any, error: InstantiationException) -> ConfigError:
-    inner = [line.partition(":")[2].strip() for line in str(error).splitlines() if line.strip().startswith("full_key:")]
-    path = _path(node, inner[-1]) if inner else []
-    cause: BaseException = error
-    while not isinstance(cause, TriganError) and (deeper := cause.__cause__ or cause.__context__) is not None:
-        cause = deeper
-    if not isinstance(cause, TriganError):
-        return ConfigError(f"{'.'.join([key, *path])}: {type(cause).__name__}: {first_line(cause)}")
-    said = (
-        with_pretraining_keys(first_line(cause))
-        if ".".join([key, *path]).startswith(PRETRAINING_DATA_KEY)
-        else first_line(cause)
-    )
-    return ConfigError(_prefixed([key, *path], _inner_node(node, path), said))
-
-
-def _path(node: Any, key: str) -> list[str]:
-    """The names that lead to ``key``; Hydra writes a place in a list onto its name, as in ``samples.filters0``."""
-    path: list[str] = []
-    for name in key.split(".") if key else []:
-        inside = _inner_node(node, path)
-        place = re.fullmatch(r"(.*?)(\d+)", name)
-        path += place.groups() if place and isinstance(inside, dict) and name not in inside else [name]
-    return path
-
-
-def _inner_node(node: Any, path: list[str]) -> Any:
-    for name in path:
-        node = node[int(name)] if isinstance(node, list) else node[name]
-    return node
-
-
-def _prefixed(path: list[str], node: Any, text: str) -> str:
-    """The text led by the full key of the setting that it speaks of, unless the text does so itself."""
-    word = re.split(r"[^\w.]", text, maxsplit=1)[0]
-    if word == path[0] or word.startswith(f"{path[0]}."):
+def _with_key(text: str, key: str, node: dict[str, Any]) -> str:
+    """An object's message with the full key of its setting in front, unless the message has it."""
+    if key.startswith(PRETRAINING_DATA_KEY):
+        text = with_pretraining_keys(text)
+    group, word = key.partition(".")[0], re.split(r"[^\w.]", text, maxsplit=1)[0]
+    if word == group or word.startswith(f"{group}."):
         return text
-    setting = isinstance(node, dict) and word.split(".")[0] in node
-    return ".".join([*path, text]) if setting else f"{'.'.join(path)}: {text}"
+    return f"{key}.{text}" if word.split(".")[0] in node else f"{key}: {text}"
+
+
+def load_pretraining_data(config: Mapping[str, Any], cache: Path) -> Any:
+    """The data set (`trigan.data.types.ImageDataset`) of the other data choice, from the cache if it was read; or None.
+
+    Raises:
+        TriganError: as its source does, with the settings' keys as they are here.
+    """
+    source = pretraining_source(config)
+    return None if source is None else _load(json.dumps(source, sort_keys=True), cache)
+
+
+def pretraining_fingerprint(config: Mapping[str, Any], cache: Path) -> str | None:
+    """The fingerprint of that data set, which a process reads once; None if there is none."""
+    source = pretraining_source(config)
+    return None if source is None else _fingerprint(json.dumps(source, sort_keys=True), cache)
+
+
+@functools.lru_cache
+def _fingerprint(source: str, cache: Path) -> str:
+    return str(_load(source, cache).fingerprint)
+
+
+def _load(source: str, cache: Path) -> Any:
+    try:
+        return _build(json.loads(source), PRETRAINING_DATA_KEY).load(cache)
+    except TriganError as error:
+        raise type(error)(with_pretraining_keys(str(error))) from error

@@ -1,10 +1,10 @@
-"""From the words of a command line to a checked, resolved, frozen config. The only file that composes with Hydra."""
+"""From the words of a command line to a checked, resolved, frozen config. Only this file composes with Hydra."""
 
 import copy
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +21,30 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from trigan.config import locations, override_rules, pretraining_data, schema
+from trigan.config import locations, override_rules, schema
 from trigan.config.allow_list import check_targets
-from trigan.config.build import Built, build
+from trigan.config.build import Built, build, load_pretraining_data, pretraining_fingerprint
 from trigan.config.run_hash import run_hash
 from trigan.config.settings import PRETRAINING_DATA_KEY, Debug, Paths, Resources, Runtime
 from trigan.config.unused_settings import find_unused_settings
 from trigan.errors import ConfigError
 
 CONFIG_NAME = "config"
-#: Folders beside the groups that no run chooses from: Hydra's own, and the spaces of `trigan search`.
+#: Folders beside the groups: Hydra's own, and the spaces of `trigan search`.
 _NO_GROUPS = ("hydra", "search")
-#: Choices whose config a composer keeps: those of a study's rows and columns, mostly.
-_KEPT = 128
+#: How many configs a composer keeps, by their choices: a study's rows and columns have few.
+_CACHED = 128
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """A run, wholly described: nothing changes it after composition.
+    """The complete description of a run; it never changes after composition.
 
     Attributes:
         config: plain and resolved.
         choices: chosen option by group.
         overrides: what the user wrote.
-        unused: what the user set and the chosen strategy doesn't read.
+        unused: what the user set and the chosen strategy does not read.
     """
 
     config: dict[str, Any] = field(repr=False)
@@ -53,40 +53,39 @@ class RunConfig:
     unused: tuple[str, ...] = ()
 
     def build(self) -> Built:
-        """The objects that the config describes, built anew.
-
-        Raises:
-            ConfigError: one line with the config key, when an object refuses its arguments.
-        """
+        """New objects of the config; errors as :func:`trigan.config.build.build`."""
         return build(self.config)
 
     def run_hash(self, fingerprint: str, protocol: int | None = None) -> str:
         """The run's identity, given the fingerprint of its data set; see :func:`trigan.config.run_hash.run_hash`."""
-        return run_hash(self.config, fingerprint, protocol, pretraining_data.fingerprint(self.config, self.paths.cache))
+        return run_hash(self.config, fingerprint, protocol, pretraining_fingerprint(self.config, self.paths.cache))
 
     def load_data(self) -> Any:
-        """The data set (`trigan.data.types.ImageDataset`), from the cache where it has been read before."""
+        """The data set (`trigan.data.types.ImageDataset`), from the cache if it was read before."""
         return build({"data": self.config["data"]}).data.load(self.paths.cache)
 
     def load_external(self) -> Any:
         """The other data set that the strategy trains on, or None."""
-        return pretraining_data.load(self.config, self.paths.cache)
+        return load_pretraining_data(self.config, self.paths.cache)
 
     @property
     def trial(self) -> int:
+        """Which draw of split and labels."""
         return int(self.config["trial"])
 
     @property
     def seed(self) -> int:
+        """Of weights, order and noise."""
         return int(self.config["seed"])
 
     @property
     def paths(self) -> Paths:
-        """Absolute paths, so that a later change of directory changes nothing."""
+        """Absolute paths, which a later change of directory does not affect."""
         return Paths(**{name: Path(value).expanduser().absolute() for name, value in self.config["paths"].items()})
 
     @property
     def runtime(self) -> Runtime:
+        """How the process runs."""
         node = self.config["runtime"]
         return Runtime(**{**node, "allow": tuple(node["allow"])})
 
@@ -98,17 +97,18 @@ class RunConfig:
 
     @property
     def debug(self) -> Debug | None:
+        """The limits of a debug run; None for an ordinary run."""
         node = self.config.get("debug")
         return Debug(**node) if node else None
 
 
 class Composer:
-    """Composes runs over trigan's ``conf/`` and, after it, the user's own folder of groups.
+    """Composes runs from trigan's ``conf/`` and the user's own folder of groups.
 
     Args:
         config_dir: the user's folder (``--config-dir``).
         conf: the folder that holds ``config.yaml``; trigan's own by default.
-        check_devices: whether the runs are for this machine, so that it must have the devices.
+        check_devices: whether this machine must have the devices of the runs.
     """
 
     def __init__(self, config_dir: Path | None = None, conf: Path | None = None, check_devices: bool = True) -> None:
@@ -122,25 +122,25 @@ class Composer:
             search.get_path().insert(-1, own)  # the last one is Hydra's own, for structured configs
         self.loader = ConfigLoaderImpl(config_search_path=search)
         self.hydra = Hydra(task_name="trigan", config_loader=self.loader)
-        self._bases: dict[tuple[str, ...], DictConfig] = {}
-        self._built: dict[str, Any] = {}
+        self._load_choices = lru_cache(_CACHED)(self._load_choices_anew)
 
     def parse(self, arguments: Sequence[str]) -> list[Override]:
         """The arguments as Hydra's overrides; a choice of an inner group may be written with dots.
 
-        ``strategy.unlabelled=fixmatch`` is ``strategy/unlabelled=fixmatch`` where that group has that choice, and
+        ``strategy.unlabelled=fixmatch`` is ``strategy/unlabelled=fixmatch`` if that group has that choice, and
         ``strategy.pretrain.data=mnist`` a choice of the group ``data`` at another place.
         """
-        return override_rules.parse([self._slashed(argument) for argument in arguments])
+        return override_rules.parse([self._with_slashes(argument) for argument in arguments])
 
-    def _slashed(self, argument: str) -> str:
+    def _with_slashes(self, argument: str) -> str:
         key, equals, value = argument.partition("=")
         if key == PRETRAINING_DATA_KEY and equals:
             return f"data@{argument}"
         group = key.replace(".", "/")
-        known = "." in key and equals and group in self.groups
+        if "." not in key or not equals or group not in self.groups:
+            return argument
         word = re.fullmatch(r"[\w-]+", value) and value != "null"  # a wrong one too: the error lists the choices
-        return f"{group}={value}" if known and (word or value in self.groups[group]) else argument
+        return f"{group}={value}" if word or value in self.groups[group] else argument
 
     @cached_property
     def groups(self) -> dict[str, list[str]]:
@@ -148,12 +148,11 @@ class Composer:
         return {name: choices for name in self._group_names("") if (choices := self._options(name, ObjectType.CONFIG))}
 
     def _group_names(self, parent: str) -> list[str]:
-        found = []
+        names = []
         for name in self._options(parent, ObjectType.GROUP):
             full = f"{parent}/{name}" if parent else name
-            if full not in _NO_GROUPS:
-                found += [full, *self._group_names(full)]
-        return found
+            names += [full, *self._group_names(full)] if full not in _NO_GROUPS else []
+        return names
 
     def _options(self, group: str, kind: ObjectType) -> list[str]:
         return sorted(set(self.loader.repository.get_group_options(group, kind)))
@@ -166,20 +165,20 @@ class Composer:
         """
         overrides = self.parse(arguments)
         cfg = self.load(overrides)
-        config, choices = resolve(cfg), chosen(cfg)
+        config = resolve(cfg)
         own = config["runtime"]["allow"] if isinstance(config.get("runtime"), dict) else []
-        _check_own_modules(own, overrides)
+        given = [override.key_or_group for override in overrides]
+        if own and "runtime.allow" not in given:
+            raise ConfigError(f"runtime.allow={list(own)}: may be given on the command line only, not in a file")
         check_targets(config, own)
         schema.check(config, unresolved(self.base(overrides)), own)
-        built = build(config, self._built)
+        built = build(config)
         if self._check_devices and "trainer" in vars(built):
             built.trainer.check_available()
-        given = [override.key_or_group for override in overrides]
-        unused_settings = getattr(vars(built).get("strategy"), "unused_settings", ())
-        composed = RunConfig(
-            config, choices, tuple(arguments), tuple(find_unused_settings(unresolved(cfg), given, unused_settings))
-        )
-        _ = composed.paths, composed.runtime, composed.debug  # they check themselves, as every built object does
+        ignored = getattr(vars(built).get("strategy"), "unused_settings", ())
+        unused = find_unused_settings(unresolved(cfg), given, ignored)
+        composed = RunConfig(config, chosen(cfg), tuple(arguments), tuple(unused))
+        _ = composed.paths, composed.runtime, composed.debug  # their constructors check them
         return composed
 
     def load(self, overrides: Sequence[Override]) -> DictConfig:
@@ -190,27 +189,18 @@ class Composer:
         try:
             ConfigLoaderImpl._apply_overrides_to_config([o for o in overrides if not self._is_choice(o)], cfg)
         except (HydraException, OmegaConfBaseException) as error:
-            raise ConfigError(_lines(error)) from error
+            raise ConfigError(_one_line(error)) from error
         return cfg
 
     def words(self, overrides: Sequence[Override]) -> list[str]:
-        """The overrides as Hydra takes them: without ``group=null`` where null is the default."""
+        """The overrides in Hydra's form: without ``group=null`` where null is the default."""
         return [str(o.input_line) for o in overrides if not self._is_no_choice(o)]
 
     def base(self, overrides: Sequence[Override]) -> DictConfig:
         """The config with the user's choices and no other value of theirs; the overrides' form is checked first."""
         override_rules.check_form(overrides, self.groups)
-        return self._base(
-            tuple(str(o.input_line) for o in overrides if self._is_choice(o) and not self._is_no_choice(o))
-        )
-
-    def _base(self, choices: tuple[str, ...]) -> DictConfig:
-        """What Hydra makes of the choices; nobody changes it, so the last ones are kept: composing takes its time."""
-        if choices not in self._bases:
-            while len(self._bases) >= _KEPT:
-                del self._bases[next(iter(self._bases))]
-            self._bases[choices] = self._load(list(choices))
-        return self._bases[choices]
+        choices: DictConfig = self._load_choices(tuple(self.words([o for o in overrides if self._is_choice(o)])))
+        return choices
 
     def _is_choice(self, override: Override) -> bool:
         return override.key_or_group in self.groups and not isinstance(override.value(), dict)
@@ -220,19 +210,19 @@ class Composer:
         if not self._is_choice(override) or override.value() is not None:
             return False
         group = override.get_key_element()
-        if chosen(self._base(())).get(group) is not None:
+        if chosen(self._load_choices(())).get(group) is not None:
             raise ConfigError(f"{group}=null: a choice is needed; choices: {', '.join(self.groups[group])}")
         return True
 
-    def _load(self, choices: list[str]) -> DictConfig:
+    def _load_choices_anew(self, choices: tuple[str, ...]) -> DictConfig:
         try:
-            return self.loader.load_configuration(CONFIG_NAME, choices, run_mode=RunMode.RUN)
+            return self.loader.load_configuration(CONFIG_NAME, list(choices), run_mode=RunMode.RUN)
         except (HydraException, OmegaConfBaseException) as error:
             unused = re.match(r"Could not override '(.+?)'.\s*(No match in the defaults list|Did you mean)", str(error))
             if unused:
                 key = unused[1].rpartition("@")[2]
                 raise ConfigError(f"{key}: has no place beside the other choices of this run") from error
-            raise ConfigError(_lines(error)) from error
+            raise ConfigError(_one_line(error)) from error
 
 
 def compose(arguments: Sequence[str], config_dir: Path | None = None, conf: Path | None = None) -> RunConfig:
@@ -241,9 +231,8 @@ def compose(arguments: Sequence[str], config_dir: Path | None = None, conf: Path
 
 
 def chosen(cfg: DictConfig) -> dict[str, str | None]:
-    """The chosen option of every group of a config that :meth:`Composer.load` gave."""
-    choices = OmegaConf.to_container(cfg.hydra.runtime.choices)
-    assert isinstance(choices, dict)
+    """The chosen option of every group of a config from :meth:`Composer.load`."""
+    choices = dict(cfg.hydra.runtime.choices)
     return {str(group): option for group, option in sorted(choices.items()) if not str(group).startswith("hydra/")}
 
 
@@ -254,22 +243,19 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
         ConfigError: a mandatory value (``???``) is not given, or an interpolation leads nowhere.
     """
     HydraConfig.instance().set_config(cfg)
-    missing = _missing(unresolved(cfg))
-    if missing:
+    if missing := _missing(unresolved(cfg)):
         raise ConfigError(f"{missing[0]}: has no default and was not given; add {missing[0]}=VALUE")
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     try:
-        plain = OmegaConf.to_container(own, resolve=True)
+        plain: Any = OmegaConf.to_container(own, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError(_lines(error)) from error
-    assert isinstance(plain, dict)
+        raise ConfigError(_one_line(error)) from error
     return {str(key): value for key, value in plain.items()}
 
 
 def unresolved(cfg: DictConfig) -> dict[str, Any]:
-    """The config as plain values with its interpolations and ``???`` as they stand, without Hydra's own node."""
-    plain = OmegaConf.to_container(cfg, resolve=False)
-    assert isinstance(plain, dict)
+    """The config as plain values with its interpolations and ``???`` as written, without Hydra's own node."""
+    plain: Any = OmegaConf.to_container(cfg, resolve=False)
     return {str(key): value for key, value in plain.items() if key != "hydra"}
 
 
@@ -279,19 +265,10 @@ def _missing(node: Any, key: str = "") -> list[str]:
     return [key] if node == "???" else []
 
 
-def _check_own_modules(own: Sequence[str], overrides: Sequence[Override]) -> None:
-    """A file may not widen the allow-list: only the user's own command line does."""
-    if own and not any(override.key_or_group == "runtime.allow" for override in overrides):
-        raise ConfigError(f"runtime.allow={list(own)}: may be given on the command line only, not in a file")
-
-
-def _lines(error: Exception) -> str:
-    """One line of a Hydra or OmegaConf error, led by the key it speaks of."""
+def _one_line(error: Exception) -> str:
+    """One line of a Hydra or OmegaConf error, with the key in front."""
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
-    text = " ".join(
-        line.strip()
-        for line in str(error).strip().splitlines()
-        if not line.strip().startswith(("full_key", "object_type", "See http"))
-    )
+    lines = [line.strip() for line in str(error).strip().splitlines()]
+    text = " ".join(line for line in lines if not line.startswith(("full_key", "object_type", "See http")))
     key = getattr(cause, "full_key", None)
     return f"{key}: {text}" if key else text

@@ -1,4 +1,4 @@
-"""Where ``conf/`` and ``experiments/`` lie: in the source tree if editable, inside the package of a wheel."""
+"""The folders ``conf/`` and ``experiments/``: in the source tree if it is editable, inside the package of a wheel."""
 
 from pathlib import Path
 
@@ -18,8 +18,8 @@ def experiments() -> Path:
     return _find("experiments", "")
 
 
-def _find(name: str, witness: str) -> Path:
+def _find(name: str, file: str) -> Path:
     for parent in (_PACKAGE.parents[1], _PACKAGE):
-        if (parent / name / witness).exists() and (parent == _PACKAGE or (parent / "pyproject.toml").exists()):
+        if (parent / name / file).exists() and (parent == _PACKAGE or (parent / "pyproject.toml").exists()):
             return parent / name
     raise ConfigError(f"{name}/ is neither beside src/ nor inside the installed package; install trigan again")

@@ -1,4 +1,4 @@
-"""What a user may write after ``trigan run``: checked against the groups and settings that exist, before composing."""
+"""What a user may write after ``trigan run``: checked against the existing groups and settings before composing."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -8,14 +8,14 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from trigan.config.settings import PRETRAINING_DATA_KEY
-from trigan.config.suggest import nearest_hint
+from trigan.config.suggest import nearest_hint as nearest_hint
 from trigan.errors import ConfigError
 
 _QUOTES = "quote values with spaces, commas or brackets, within the shell's quotes: \"data.root='my images'\""
 
 
 def parse(arguments: Sequence[str]) -> list[Override]:
-    """The arguments as Hydra's overrides, one at a time, so that an error names the one that is wrong."""
+    """The arguments as Hydra's overrides, parsed one at a time, so that an error names the wrong one."""
     parser = OverridesParser.create()
     parsed = []
     for argument in arguments:
@@ -30,11 +30,7 @@ def parse(arguments: Sequence[str]) -> list[Override]:
 
 
 def check_form(overrides: Iterable[Override], groups: Mapping[str, Sequence[str]], multirun: bool = False) -> None:
-    """Refuse ``~key``, ``hydra.*``, sweeps outside ``-m``, and choices that do not exist.
-
-    Args:
-        groups: every group with its choices.
-    """
+    """Refuse ``~key``, ``hydra.*``, sweeps without ``-m``, and choices that do not exist in ``groups``."""
     for override in overrides:
         key, text = override.key_or_group, str(override.input_line)
         if override.is_delete():
@@ -50,11 +46,10 @@ def check_form(overrides: Iterable[Override], groups: Mapping[str, Sequence[str]
             if not multirun:
                 raise ConfigError(f"{text}: several values need --multirun (-m); a list is written [a,b]")
         elif key in groups and not _is_added(override) and not isinstance(override.value(), dict):
-            check_choice(override.package or key, override.value(), groups[key])
+            _check_choice(override.package or key, override.value(), groups[key])
 
 
-def check_choice(group: str, choice: Any, options: Sequence[str]) -> None:
-    """Refuse a choice that a group doesn't have."""
+def _check_choice(group: str, choice: Any, options: Sequence[str]) -> None:
     if isinstance(choice, list):
         raise ConfigError(f"{group}={','.join(map(str, choice))}: one choice is needed; several runs: -m {group}=A,B")
     if choice is not None and str(choice) not in options:
@@ -66,15 +61,15 @@ def check_keys(overrides: Iterable[Override], known: Iterable[str], groups: Mapp
     """Refuse settings that do not exist, and ``+key`` for those that do.
 
     Args:
+        overrides: as parsed.
         known: every dotted key of the composed config.
+        groups: every group with its choices.
     """
     names = set(known)
     for override in overrides:
         key, value = override.key_or_group, override.value()
-        if key in groups and not isinstance(value, dict):
-            missing = []
-        else:
-            missing = [name for name in (key, *dotted_keys(value, key)) if name not in names]
+        is_choice = key in groups and not isinstance(value, dict)
+        missing = [] if is_choice else [name for name in (key, *dotted_keys(value, key)) if name not in names]
         if missing:
             plus = " (and + adds none)" if _is_added(override) else ""
             raise ConfigError(f"{missing[0]}: no such setting{plus}{_mend(missing[0], names, groups)}")
@@ -84,16 +79,13 @@ def check_keys(overrides: Iterable[Override], known: Iterable[str], groups: Mapp
 
 
 def _mend(key: str, names: set[str], groups: Mapping[str, Sequence[str]]) -> str:
-    place = PRETRAINING_DATA_KEY.rpartition(".")[0]
-    if (
-        key.startswith(f"{PRETRAINING_DATA_KEY}.")
-        and place in names
-        and not any(n.startswith(f"{PRETRAINING_DATA_KEY}.") for n in names)
-    ):
-        return f" while {PRETRAINING_DATA_KEY} is null; choices of {PRETRAINING_DATA_KEY}: {', '.join(groups['data'])}"
-    head, dot, _ = key.partition(".")
-    if dot and head in groups and not any(name.startswith(f"{head}.") for name in names):
-        return f" while {head} is null; choices of {head}: {', '.join(groups[head])}"
+    def is_null(parent: str) -> bool:
+        return key.startswith(f"{parent}.") and not any(name.startswith(f"{parent}.") for name in names)
+
+    head = key.partition(".")[0]
+    for parent, group in ((PRETRAINING_DATA_KEY, "data"), (head, head)):
+        if group in groups and is_null(parent) and (parent == head or parent.rpartition(".")[0] in names):
+            return f" while {parent} is null; choices of {parent}: {', '.join(groups[group])}"
     return nearest_hint(key, names | set(groups))
 
 
@@ -103,10 +95,8 @@ def _is_added(override: Override) -> bool:
 
 def dotted_keys(node: Any, prefix: str = "") -> list[str]:
     """Every key of a plain config, inner nodes included, as dotted paths."""
-    if not isinstance(node, dict):
-        return []
     keys = []
-    for name, value in node.items():
+    for name, value in node.items() if isinstance(node, dict) else ():
         key = f"{prefix}.{name}" if prefix else str(name)
         keys += [key, *dotted_keys(value, key)]
     return keys

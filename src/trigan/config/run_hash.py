@@ -11,25 +11,24 @@ HASH_LENGTH = 20
 
 
 def run_hash(config: dict[str, Any], fingerprint: str, protocol: int | None = None, external: str | None = None) -> str:
-    """SHA-256 of what a result depends on, as 20 hexadecimal characters.
+    """SHA-256 of everything a result depends on, as 20 hexadecimal characters.
 
-    In it: the objects that the resolved config describes (:func:`trigan.identity.canonical_form`), the plain settings beside
-    them, the fingerprint of the data set, the protocol version, and the search that chose the settings, if one did: it
-    has looked at labels. Not in it: the observers (``paths``, ``runtime``, ``logger``, ``callbacks`` and the labels
-    ``study`` and ``row``), where the data lie, and what a data choice proposes for other settings: that counts where it
+    Included: the objects and plain settings of the config (:func:`trigan.identity.canonical_form`), the data set's
+    fingerprint, the protocol version, and ``tuned`` if a search chose the settings, since it used labels. Excluded:
+    ``UNHASHED_KEYS``, the place of the data, and what a data choice suggests for other settings, which counts where it
     is used.
 
     Args:
         config: plain and resolved.
         fingerprint: of the data set.
-        protocol: another version than this one.
+        protocol: a version other than the current one.
         external: the fingerprint of another data set that the strategy trains on.
     """
     from trigan.identity import digest  # imports torch
 
     tuned = (config.get("tuned") or {}).get("search") is not None
-    aside = [key for key in UNHASHED_KEYS if not (key == "tuned" and tuned)]
-    kept = {key: value for key, value in unwrap_pretraining_source(config).items() if key not in aside}
+    excluded = set(UNHASHED_KEYS) - ({"tuned"} if tuned else set())
+    kept = {key: value for key, value in unwrap_pretraining_source(config).items() if key not in excluded}
     if "source" in (kept.get("data") or {}):
         kept["data"] = kept["data"]["source"]
     data = {"data": fingerprint, **({"external": external} if external else {})}

@@ -14,8 +14,16 @@ from trigan.config.settings import TOP_LEVEL, AtLeast
 from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 
-#: Hydra's own words inside a ``_target_`` node.
-HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
+#: Hydra's own keys inside a ``_target_`` node.
+_HYDRA_KEYS = {"_target_", "_partial_", "_recursive_", "_convert_", "_args_"}
+#: The types of plain values: the Python classes of their values, and their words in an error line.
+_PLAIN: dict[Any, tuple[Any, str]] = {
+    bool: (bool, "true or false"),
+    int: (int, "an int"),
+    float: ((int, float), "a number"),
+    str: (str, "a string"),
+    Path: (str, "a path"),
+}
 
 
 def check(config: dict[str, Any], defaults: dict[str, Any], own: Sequence[str] = ()) -> None:
@@ -24,7 +32,7 @@ def check(config: dict[str, Any], defaults: dict[str, Any], own: Sequence[str] =
     Args:
         config: plain and resolved; its targets have passed :func:`trigan.config.allow_list.check_targets`.
         defaults: the same choices without the user's values, unresolved: a plain leaf keeps the type of its default.
-        own: modules that the user named in ``runtime.allow``.
+        own: the user's modules in ``runtime.allow``.
     """
     _check_finite("", config)
     for key, hint in TOP_LEVEL.items():
@@ -37,7 +45,7 @@ def check(config: dict[str, Any], defaults: dict[str, Any], own: Sequence[str] =
 
 
 def _check_finite(key: str, value: Any) -> None:
-    """No setting may be inf or nan: no range means them, and a record, which is JSON, cannot hold them."""
+    """No range includes inf or nan, and a record, which is JSON, cannot hold them."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{key}: expected a finite number, got {value}")
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -50,101 +58,74 @@ def _check_target(key: str, node: dict[str, Any], target: Callable[..., Any]) ->
         parameters = inspect.signature(target).parameters
     except (TypeError, ValueError):
         return
-    hints = _hints(target)
+    try:
+        plain_class = inspect.isclass(target) and not dataclasses.is_dataclass(target)
+        hints = get_type_hints(target.__init__ if plain_class else target, include_extras=True)
+    except Exception:  # annotations that do not exist at run time: names are checked, values are not
+        hints = {}
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     named = {n for n, p in parameters.items() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-    for name, value in node.items():
-        if name in HYDRA_KEYS:
-            continue
-        full = f"{key}.{name}"
+    for name in (name for name in node if name not in _HYDRA_KEYS):
         if name in named:
-            _check_value(full, value, hints.get(name, Any))
+            _check_value(f"{key}.{name}", node[name], hints.get(name, Any))
         elif not open_ended:
-            raise ConfigError(f"{full}: {node['_target_']} has no such argument{nearest_hint(name, named)}")
+            raise ConfigError(f"{key}.{name}: {node['_target_']} has no such argument{nearest_hint(name, named)}")
     if not node.get("_partial_") and "_args_" not in node:
         for name in sorted(named - node.keys()):
             if parameters[name].default is inspect.Parameter.empty:
                 raise ConfigError(f"{key}.{name}: not given, and {node['_target_']} has no default for it")
 
 
-def _hints(target: Callable[..., Any]) -> dict[str, Any]:
-    source = target
-    if inspect.isclass(target) and not dataclasses.is_dataclass(target):
-        source = target.__init__
-    try:
-        return get_type_hints(source, include_extras=True)
-    except (
-        Exception
-    ):  # annotations under TYPE_CHECKING, or of a library's own making: names are checked, values are not
-        return {}
-
-
 def _check_plain(key: str, value: Any, default: Any) -> None:
-    """A leaf outside every ``_target_`` node keeps the type of its default; null allows any plain value."""
-    if isinstance(value, dict):
-        if "_target_" in value or key in TOP_LEVEL:
-            return
-        if isinstance(default, dict):
-            for name, item in value.items():
-                _check_plain(f"{key}.{name}" if key else str(name), item, default.get(name))
-            return
-    interpolated = isinstance(default, str) and ("${" in default or default == "???")
-    if default is None or value is None or interpolated or key in TOP_LEVEL:
+    """A leaf outside every ``_target_`` node keeps the type of its default; a default of null allows any value."""
+    if key in TOP_LEVEL or (isinstance(value, dict) and "_target_" in value):
         return
-    expected = list if isinstance(default, list) else type(default)
-    if not _matches(value, expected):
-        raise _wrong(key, value, expected)
+    if isinstance(value, dict) and isinstance(default, dict):
+        for name, item in value.items():
+            _check_plain(f"{key}.{name}" if key else str(name), item, default.get(name))
+        return
+    interpolated = isinstance(default, str) and ("${" in default or default == "???")
+    expected_type = list if isinstance(default, list) else type(default)
+    if not (default is None or value is None or interpolated or _matches(value, expected_type)):
+        raise _wrong(key, value, expected_type)
 
 
 def _check_value(key: str, value: Any, hint: Any) -> None:
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict) and "_target_" not in value and key in TOP_LEVEL:
-        _check_fields(key, value, hint)
-    elif key in TOP_LEVEL and isinstance(value, dict):
-        inner = [option for option in get_args(hint) if dataclasses.is_dataclass(option)]
-        if not inner:
+    if key in TOP_LEVEL and isinstance(value, dict):
+        kind = next((option for option in (hint, *get_args(hint)) if dataclasses.is_dataclass(option)), None)
+        if kind is None:
             raise _wrong(key, value, hint)
-        _check_fields(key, value, inner[0])
+        hints = get_type_hints(kind, include_extras=True)
+        for name, item in value.items():
+            if name not in hints:
+                raise ConfigError(f"{key}.{name}: no such setting{nearest_hint(name, hints)}")
+            _check_value(f"{key}.{name}", item, hints[name])
     elif not _matches(value, hint):
         raise _wrong(key, value, hint)
 
 
-def _check_fields(key: str, value: dict[str, Any], kind: Any) -> None:
-    hints = get_type_hints(kind, include_extras=True)
-    for name, item in value.items():
-        if name not in hints:
-            raise ConfigError(f"{key}.{name}: no such setting{nearest_hint(name, hints)}")
-        _check_value(f"{key}.{name}", item, hints[name])
-
-
 def _matches(value: Any, hint: Any) -> bool:
     if isinstance(value, dict) and "_target_" in value:
-        return True  # an object that another node builds; that node is checked by itself
+        return True  # another node's object; that node is checked by itself
     if hint is None or hint is type(None):
         return value is None
     origin, args = get_origin(hint), get_args(hint)
     if hint in (Any, object, inspect.Parameter.empty) or isinstance(hint, TypeVar):
         return True
     if origin is Annotated:
-        limits = [mark.low for mark in args[1:] if isinstance(mark, AtLeast)]
-        return _matches(value, args[0]) and all(value >= low for low in limits)
+        return _matches(value, args[0]) and all(value >= mark.low for mark in args[1:] if isinstance(mark, AtLeast))
     if origin in (Union, types.UnionType):
         return any(_matches(value, option) for option in args)
     if origin is Literal:
         return any(value == option and type(value) is type(option) for option in args)
-    if hint is bool or hint is str:
-        return isinstance(value, hint)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is Path:
-        return isinstance(value, str)
+    if hint in _PLAIN:
+        return isinstance(value, _PLAIN[hint][0]) and (hint is bool or not isinstance(value, bool))
     return _matches_container(value, origin or hint, args)
 
 
 def _matches_container(value: Any, kind: Any, args: tuple[Any, ...]) -> bool:
     if not inspect.isclass(kind):
-        return True  # NewType, ParamSpec and the like say nothing about plain values
+        return True  # NewType, ParamSpec and the like do not restrict plain values
     if getattr(kind, "_is_protocol", False):
         return False  # only a node with a `_target_` gives an object with its methods
     if issubclass(kind, Mapping):
@@ -157,22 +138,14 @@ def _matches_container(value: Any, kind: Any, args: tuple[Any, ...]) -> bool:
 
 
 def expected(hint: Any) -> str:
-    """What a hint allows, in words: ``an int >= 0``, ``one of a, b``, ``a list of numbers or null``."""
+    """What a hint allows, in words: ``an int >= 0``, ``one of a, b``, ``a list, each a number or null``."""
     origin, args = get_origin(hint), get_args(hint)
-    words = {
-        int: "an int",
-        float: "a number",
-        bool: "true or false",
-        str: "a string",
-        Path: "a path",
-        list: "a list",
-        tuple: "a list",
-    }
     if hint is None or hint is type(None):
         return "null"
+    if hint in _PLAIN:
+        return _PLAIN[hint][1]
     if origin is Annotated:
-        limits = [f">= {mark.low}" for mark in args[1:] if isinstance(mark, AtLeast)]
-        return " ".join([expected(args[0]), *limits])
+        return " ".join([expected(args[0]), *(f">= {mark.low}" for mark in args[1:] if isinstance(mark, AtLeast))])
     if origin in (Union, types.UnionType):
         return " or ".join(expected(option) for option in args)
     if origin is Literal:
@@ -181,8 +154,8 @@ def expected(hint: Any) -> str:
         return f"a list of {len(args)} values ({', '.join(expected(option) for option in args)})"
     if origin in (list, tuple, Sequence) and args:
         return f"a list, each {expected(args[0])}"
-    if hint in words:
-        return words[hint]
+    if hint in (list, tuple):
+        return "a list"
     if inspect.isclass(origin or hint) and issubclass(origin or hint, Mapping):
         return "a mapping"
     return f"a node whose _target_ builds a {getattr(hint, '__name__', hint)}"
@@ -196,7 +169,6 @@ def show(value: Any) -> str:
 
 
 def _wrong(key: str, value: Any, hint: Any) -> ConfigError:
-    near = ""
-    if get_origin(hint) is Literal and isinstance(value, str):
-        near = nearest_hint(value, [str(option) for option in get_args(hint)])
-    return ConfigError(f"{key}={show(value)}: expected {expected(hint)}{near}")
+    literal = get_origin(hint) is Literal and isinstance(value, str)
+    hint_text = nearest_hint(value, [str(option) for option in get_args(hint)]) if literal else ""
+    return ConfigError(f"{key}={show(value)}: expected {expected(hint)}{hint_text}")

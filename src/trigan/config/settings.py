@@ -1,4 +1,4 @@
-"""The settings that belong to no group: typed, so that the strict pass checks them as it checks every ``_target_``."""
+"""The settings outside every group, typed so that they are checked like the arguments of a ``_target_``."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from trigan.errors import ConfigError
 
 @dataclass(frozen=True)
 class AtLeast:
-    """Marks a number that may not be below ``low``: ``Annotated[int, AtLeast(0)]``."""
+    """A lower bound of a number: ``Annotated[int, AtLeast(0)]``."""
 
     low: int
 
@@ -20,7 +20,7 @@ PositiveInt = Annotated[int, AtLeast(1)]
 
 @dataclass(frozen=True)
 class Paths:
-    """Where things are written; no part of a run's identity."""
+    """The folders that trigan writes to."""
 
     outputs: Path
     runs: Path
@@ -30,7 +30,7 @@ class Paths:
 
 @dataclass(frozen=True)
 class Runtime:
-    """How the process runs; no part of a run's identity. ``threads``: of torch; ``allow``: the user's own modules."""
+    """How the process runs. ``threads``: of torch; ``allow``: the user's own modules that a config may name."""
 
     threads: PositiveInt = 1
     allow: tuple[str, ...] = ()
@@ -43,14 +43,14 @@ class Runtime:
 
 @dataclass(frozen=True)
 class Debug:
-    """A run that is cut short and kept apart; ``max_steps`` caps every stage."""
+    """A short run, stored apart; ``max_steps`` is the most steps of every stage."""
 
     max_steps: PositiveInt | None = None
 
 
 @dataclass(frozen=True)
 class TuningInfo:
-    """How labels chose a run's settings: by which search, with how many trials, on how many validation labels."""
+    """The search that chose a run's settings, its number of trials and of validation labels."""
 
     search: str | None = None
     trials: NonNegativeInt = 0
@@ -59,7 +59,7 @@ class TuningInfo:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a job computes on: so many processes of so many threads, each on a GPU of its own or on the CPU."""
+    """What a job computes on: processes of some threads each, each process on a GPU of its own or on the CPU."""
 
     processes: int = 1
     gpu: bool = False
@@ -67,10 +67,11 @@ class Resources:
 
     @property
     def cores(self) -> int:
+        """CPU cores of all processes."""
         return self.processes * self.threads
 
 
-#: The top-level keys of a config that are no group, with their types.
+#: The top-level keys of a config outside the groups, with their types.
 TOP_LEVEL: dict[str, object] = {
     "trial": NonNegativeInt,
     "seed": NonNegativeInt,
@@ -82,8 +83,7 @@ TOP_LEVEL: dict[str, object] = {
     "debug": Debug | None,
 }
 
-#: Top-level keys that only observe: what they say cannot change a result, so they are no part of a run's identity; but
-#: ``tuned`` is, where a search is named in it.
+#: Top-level keys that cannot change a result and are not hashed, except ``tuned`` where it names a search.
 UNHASHED_KEYS = ("paths", "runtime", "logger", "callbacks", "study", "row", "tuned")
-#: Where a data choice stands in for another data set that a strategy trains on: the key takes choices as `data` does.
+#: Where a choice of ``data`` names another data set that a strategy trains on.
 PRETRAINING_DATA_KEY = "strategy.pretrain.data"

@@ -1,4 +1,4 @@
-"""Settings in a file, as `trigan search` leaves them in ``best.yaml`` and `trigan run --settings` takes them."""
+"""Settings in a file: `trigan search` writes ``best.yaml``, `trigan run --settings` reads it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,19 +11,19 @@ from trigan.errors import ConfigError
 
 
 def merge_settings(path: Path, given: Sequence[str]) -> list[str]:
-    """The settings of the file and, on top of them, ``given``: what is given there replaces what the file says.
+    """The settings of the file followed by ``given``, which replace those of the same key.
 
     Raises:
-        ConfigError: the file isn't there, or isn't a list of settings.
+        ConfigError: the file does not exist or is not a list of settings.
     """
     own = {_key(word) for word in given}
     return [*(word for word in read(path) if _key(word) not in own), *given]
 
 
 def read(path: Path) -> list[str]:
-    """The settings of the file, each as it is written on a command line."""
+    """The settings of the file, each as on a command line."""
     if not path.is_file():
-        raise ConfigError(f"--settings {path}: no such file; `trigan search` leaves one, best.yaml")
+        raise ConfigError(f"--settings {path}: no such file; `trigan search` writes one, best.yaml")
     with wrap_os_errors(path, "read"):
         text = path.read_text(errors="replace")
     try:
@@ -37,9 +37,9 @@ def read(path: Path) -> list[str]:
 
 
 def settings_yaml(words: Sequence[str], about: Mapping[str, Any], heading: str) -> bytes:
-    """Such a file: ``about`` says where the settings come from, ``heading`` stands above them as a comment."""
-    lines = "".join(f"# {line}\n" for line in heading.splitlines())
-    return (lines + yaml.safe_dump({"settings": list(words), "about": dict(about)}, sort_keys=False)).encode()
+    """The content of such a file, with the origin of the settings in ``about`` and the heading as a comment."""
+    comment = "".join(f"# {line}\n" for line in heading.splitlines())
+    return (comment + yaml.safe_dump({"settings": list(words), "about": dict(about)}, sort_keys=False)).encode()
 
 
 def _key(word: str) -> str:

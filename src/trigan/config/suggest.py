@@ -1,30 +1,21 @@
-"""The nearest of some names to one that does not exist, for error lines."""
+"""The nearest existing name to a misspelt one, for error lines."""
 
 import difflib
 from collections.abc import Iterable
 
 
-def nearest(word: str, options: Iterable[str]) -> str | None:
-    """The option that ``word`` was most likely meant to be, or ``None`` when none is close.
+def nearest_hint(word: str, options: Iterable[str]) -> str:
+    """``"; nearest: X"`` with the option that ``word`` most likely means, or an empty text if none is close.
 
-    An option that starts or ends with ``word`` at a dot comes first, then the closest spelling of the whole, then of
-    the last segment.
+    An option that starts or ends with ``word`` at a dot comes first, then the closest spelling of the full name, then
+    of its last segment.
     """
     names = sorted(set(options), key=lambda name: (name.count("."), len(name), name))
-    if not word:
-        return None
-    for name in names:
-        if name.startswith(word) or name.endswith(f".{word}"):
-            return name
-    close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
-    if close:
-        return close[0]
     by_tail = {name.rpartition(".")[2]: name for name in reversed(names)}
-    tail = difflib.get_close_matches(word.rpartition(".")[2], list(by_tail), n=1, cutoff=0.75)
-    return by_tail[tail[0]] if tail else None
-
-
-def nearest_hint(word: str, options: Iterable[str]) -> str:
-    """``"; nearest: X"``, or nothing when no option is close."""
-    found = nearest(word, options)
-    return f"; nearest: {found}" if found else ""
+    tails = difflib.get_close_matches(word.rpartition(".")[2], list(by_tail), n=1, cutoff=0.75)
+    candidates = [
+        *(name for name in names if name.startswith(word) or name.endswith(f".{word}")),
+        *difflib.get_close_matches(word, names, n=1, cutoff=0.6),
+        *(by_tail[tail] for tail in tails),
+    ]
+    return f"; nearest: {candidates[0]}" if word and candidates else ""

@@ -39,12 +39,13 @@ Inputs = Mapping[str, Input]
 
 
 def image_batches(images: Tensor, device: torch.device, dtype: torch.dtype) -> Iterator[Tensor]:
-    """All of ``images`` (uint8) in order, as float batches in [-1, 1].
+    """All of ``images`` (uint8, or float in [-1, 1]) in order, as float batches in [-1, 1].
 
     They are of equal size: a lonely last image would have no batch statistics.
     """
     for portion in images.tensor_split(-(-len(images) // EVALUATION_BATCH)) if len(images) else ():
-        yield to_float(portion.to(device)).to(dtype)
+        moved = portion.to(device)
+        yield (to_float(moved) if moved.dtype == torch.uint8 else moved).to(dtype)
 
 
 def random_subset(images: Tensor, count: int, seed: int) -> Tensor:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,6 +21,10 @@ from trigan.execution.forkserver import die_with_parent
 _POLL = 0.05
 #: Seconds between SIGTERM and SIGKILL for the ranks that outlive one that failed.
 GRACE = 15.0
+
+
+#: In the environment of the ranks that :func:`start` started: the process that reports the result of the run.
+PARENT_VARIABLE = "TRIGAN_RANKS_PARENT"
 
 
 def is_rank() -> bool:
@@ -42,6 +47,7 @@ def start(
         logs.mkdir(parents=True, exist_ok=True)
     files = {rank: logs / f"rank{rank}-{os.getpid()}.log" for rank in range(1, devices)}
     shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(devices)}
+    shared[PARENT_VARIABLE] = str(os.getpid())
     ranks: list[subprocess.Popen[bytes]] = []
     before = _pass_on(ranks)
     try:
@@ -108,6 +114,9 @@ def _send(ranks: Sequence[subprocess.Popen[bytes]], number: int) -> None:
 
 def _pass_on(ranks: Sequence[subprocess.Popen[bytes]]) -> dict[int, Any]:
     """Send SIGINT and SIGTERM on to the ranks, which then end as they see fit; gives the handlers from before."""
+
+    if threading.current_thread() is not threading.main_thread():
+        return {}  # only the main thread may install handlers
 
     def forward(number: int, frame: Any) -> None:
         _send(ranks, number)

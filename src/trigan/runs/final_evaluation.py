@@ -1,36 +1,33 @@
-"""The end of a run: candidates frozen, the seal broken once, scores, pictures, weights, and the record last of all."""
+"""The end of a run: the test set is opened once for the frozen networks; the record is written last."""
 
 import io
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from trigan import PROTOCOL_VERSION
 from trigan.atomic import wrap_os_errors, write_bytes
 from trigan.components import with_identifiers
 from trigan.config.compose import RunConfig
 from trigan.data.inputs import Input
-from trigan.data.splits.splitter import DataSplit
-from trigan.data.types import ImageDataset, LabelledImages
+from trigan.data.types import LabelledImages
 from trigan.evaluation.classification import classification_metrics
 from trigan.evaluation.embedding import evenly_spaced_indices, principal_components
-from trigan.identity import digest, tensor_digest, weights_digest
+from trigan.identity import digest, tensor_digest
 from trigan.networks.classifiers.classifier import EmbeddingNetwork
 from trigan.plots import run_plots, sample_grids
 from trigan.records.record import SCHEMA_VERSION, write_record
 from trigan.runs.lineage import log_lineage
 from trigan.runs.provenance import provenance
+from trigan.runs.trained_run import TrainedRun, weights_digests
 from trigan.samples.filters import outputs
-from trigan.strategies.stage_runner import StageRunner
-from trigan.strategies.strategy import Outcome
-from trigan.tracking import MetricsFile, Tracker
+from trigan.tracking import MetricsFile
 from trigan.training import distributed
 from trigan.training.callbacks import METRICS_NAME, SAMPLES_NAME
 from trigan.training.selection import accuracy
@@ -38,83 +35,70 @@ from trigan.training.selection import accuracy
 _log = logging.getLogger("trigan")
 
 
-def finish_run(
-    composed: RunConfig,
-    place: Any,
-    source: ImageDataset,
-    drawn: DataSplit,
-    outcome: Outcome,
-    runner: StageRunner,
-    tracker: Tracker,
-    started: float,
-) -> None:
-    """Evaluate a frozen outcome and write everything that the run leaves; rank 0 alone writes."""
-    weights = {player: weights_digest(network.state_dict()) for player, network in sorted(outcome.weights.items())}
-    earlier = {str(images): weights_digest(network.state_dict()) for images, network in outcome.snapshots.items()}
-    test = drawn.test.open(digest([weights, earlier] if earlier else weights))
+def finish_run(trained: TrainedRun) -> None:
+    """Score the frozen networks on the test set and write everything a run leaves; only rank 0 writes."""
+    outcome, tracker, location = trained.outcome, trained.tracker, trained.location
+    weights = weights_digests(outcome.weights)
+    snapshots = weights_digests({str(images): network for images, network in outcome.snapshots.items()})
+    test = trained.split.test.open(digest([weights, snapshots] if snapshots else weights))
     if distributed.rank() > 0:
         return
-    scores = outputs(outcome.classifier, test.images)
+    classes = trained.dataset.class_names
+    logits = outputs(outcome.classifier, test.images)
     result = {
-        **canonical_result(composed, source, drawn, outcome, runner, weights),
-        "test": classification_metrics(scores, test.labels, drawn.view.spec.classes, outcome.probabilistic),
-        "predictions": tensor_digest(scores),
+        **canonical_result(trained, weights),
+        "test": classification_metrics(logits, test.labels, trained.split.view.spec.classes, outcome.probabilistic),
+        "predictions": tensor_digest(logits),
     }
     if outcome.data_used.V:
-        result |= validation_scores(drawn, outcome)
-    if outcome.snapshots:
+        result |= validation_scores(trained)
+    if snapshots:
         result["curve"] = [
             {
                 "images": images,
                 "accuracy": accuracy(network, Input(test.images, test.labels)),
-                "weights": earlier[str(images)],
+                "weights": snapshots[str(images)],
             }
             for images, network in sorted(outcome.snapshots.items())
         ]
-    _save_predictions(place.directory / "predictions.npz", scores, test)
-    _save_features(place.directory, outcome, test, source.class_names)
-    _save_weights(place.directory / "weights", outcome)
-    rows = _gather_metrics(place.directory / METRICS_NAME, runner)
-    _draw_pictures(place.directory / "pictures", source, result, rows, runner, tracker)
-    record = build_record(SCHEMA_VERSION, place.run, composed, result, provenance(composed, runner, tracker, started))
-    tracker.log_confusion_matrix("final/test/confusion", np.asarray(result["test"]["confusion"]), source.class_names)
-    tracker.log_per_class("final/test/per_class", dict(zip(source.class_names, result["test"]["recall"], strict=True)))
-    log_lineage(outcome, runner, weights, tracker)
+    for folder in (location.directory / "pictures", location.directory / "weights"):
+        with wrap_os_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+    _save_npz(location.directory / "predictions.npz", {"scores": logits, "labels": test.labels})
+    _save_features(trained, test)
+    _save_weights(trained)
+    _draw_pictures(trained, result, _gather_metrics(trained))
+    record = build_record(SCHEMA_VERSION, trained, result)
+    tracker.log_confusion_matrix("final/test/confusion", np.asarray(result["test"]["confusion"]), classes)
+    tracker.log_per_class("final/test/per_class", dict(zip(classes, result["test"]["recall"], strict=True)))
+    log_lineage(trained, weights)
     tracker.log_summary(_summary(result))
-    write_record(place.record, record)
-    tracker.log_record(place.record)
-    _log.info("test accuracy %.2f %%: %s", 100 * result["test"]["accuracy"], place.record)
+    write_record(location.record, record)
+    tracker.log_record(location.record)
+    _log.info("test accuracy %.2f %%: %s", 100 * result["test"]["accuracy"], location.record)
 
 
-def build_record(
-    version: int, run: str, composed: RunConfig, result: dict[str, Any], origin: dict[str, Any]
-) -> dict[str, Any]:
-    """A record: what was asked for, what came out, and where that came from."""
+def build_record(version: int, trained: TrainedRun, result: dict[str, Any]) -> dict[str, Any]:
+    """A record in this version of its schema: the configuration, the result and its provenance."""
     return {
         "schema_version": version,
-        "run": run,
-        "config": with_identifiers(composed.config),
-        "tags": run_tags(composed),
+        "run": trained.location.run,
+        "config": with_identifiers(trained.run_config.config),
+        "tags": _run_tags(trained.run_config),
         "result": result,
-        "provenance": origin,
+        "provenance": provenance(trained),
     }
 
 
-def canonical_result(
-    composed: RunConfig,
-    source: ImageDataset,
-    drawn: DataSplit,
-    outcome: Outcome,
-    runner: StageRunner,
-    weights: dict[str, str],
-) -> dict[str, Any]:
-    """The canonical part of the record, but for the scores: the same config gives the same bytes.
+def canonical_result(trained: TrainedRun, weights: dict[str, str]) -> dict[str, Any]:
+    """The canonical part of the record without the scores: the same configuration gives the same bytes.
 
-    Validation labels that a search looked at count as labels for selection, whether or not the run itself used them.
+    Validation labels that a search used count as labels for selection, whether or not the run itself used them.
     """
-    spec, facts = drawn.view.spec, drawn.info
-    data_used = replace(outcome.data_used, V=max(outcome.data_used.V, composed.config["tuned"]["labels"]))
-    stages = {t.digest: t for t in runner.trained_stages}
+    outcome, split, dataset = trained.outcome, trained.split, trained.dataset
+    search_labels = trained.run_config.config["tuned"]["labels"]
+    data_used = replace(outcome.data_used, V=max(outcome.data_used.V, search_labels))
+    stages = sorted(trained.stages, key=lambda stage: stage.digest)
     return {
         "status": outcome.status,
         "protocol": PROTOCOL_VERSION,
@@ -123,123 +107,109 @@ def canonical_result(
         "labels": {"training": data_used.L, "selection": data_used.V},
         "selection": {"step": outcome.selected_step},
         "weights": weights,
-        "cost": runner.total_cost().as_dict(),
+        "cost": trained.runner.total_cost().as_dict(),
         "split": {
-            **facts.as_dict(),
-            "n_test": len(drawn.test),
-            **({"file": drawn.split_file_digest} if drawn.split_file_digest else {}),
+            **split.info.as_dict(),
+            "n_test": len(split.test),
+            **({"file": split.split_file_digest} if split.split_file_digest else {}),
         },
-        "stages": [
-            {"hash": key, "kind": t.kind, "name": t.name, **t.cost.as_dict()} for key, t in sorted(stages.items())
-        ],
-        "stamps": sorted({*facts.stamps, *outcome.stamps}),
+        "stages": [{"hash": s.digest, "kind": s.kind, "name": s.name, **s.cost.as_dict()} for s in stages],
+        "stamps": sorted({*split.info.stamps, *outcome.stamps}),
         "notes": dict(outcome.notes),
         "data": {
-            "fingerprint": source.fingerprint,
-            "classes": list(source.class_names),
-            "spec": {"channels": spec.channels, "size": spec.size, "classes": spec.classes},
+            "fingerprint": dataset.fingerprint,
+            "classes": list(dataset.class_names),
+            "spec": asdict(split.view.spec),
         },
-        **({"external": drawn.external.as_dict()} if drawn.external is not None else {}),
+        **({"external": split.external.as_dict()} if split.external is not None else {}),
     }
 
 
-def validation_scores(drawn: DataSplit, outcome: Outcome) -> dict[str, Any]:
-    """The scores on the validation labels, under their key; nothing where there are none."""
-    validation = drawn.view.validation
+def validation_scores(trained: TrainedRun) -> dict[str, Any]:
+    """``{"validation": scores}``, or nothing where there are no validation labels."""
+    validation, classifier = trained.split.view.validation, trained.outcome.classifier
     if validation is None:
         return {}
-    seen, classes = outputs(outcome.classifier, validation.images), drawn.view.spec.classes
-    return {"validation": classification_metrics(seen, validation.labels, classes, outcome.probabilistic)}
+    logits, classes = outputs(classifier, validation.images), trained.split.view.spec.classes
+    return {"validation": classification_metrics(logits, validation.labels, classes, trained.outcome.probabilistic)}
 
 
-def _save_predictions(path: Path, scores: Tensor, test: LabelledImages) -> None:
+def _save_npz(path: Path, arrays: dict[str, Tensor]) -> None:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, scores=scores.numpy(), labels=test.labels.numpy())
+    np.savez_compressed(buffer, **{name: array.numpy() for name, array in arrays.items()})  # type: ignore[arg-type]
     write_bytes(path, buffer.getvalue())
 
 
-def _save_features(directory: Path, outcome: Outcome, test: LabelledImages, names: Sequence[str]) -> None:
-    """What the classifier's last layer sees of a few test images, for the maps; nothing if it can't say."""
-    if not hasattr(outcome.classifier, "embed"):
+def _save_features(trained: TrainedRun, test: LabelledImages) -> None:
+    """Principal components of the classifier's last-layer inputs for some test images, if it has an ``embed``."""
+    if not hasattr(trained.outcome.classifier, "embed"):
         return
-    index, buffer = evenly_spaced_indices(len(test)), io.BytesIO()
-    features = principal_components(outputs(EmbeddingNetwork(outcome.classifier), test.images[index]))
-    np.savez_compressed(buffer, features=features.numpy(), index=index.numpy())
-    write_bytes(directory / "features.npz", buffer.getvalue())
-    with wrap_os_errors(directory / "pictures"):
-        (directory / "pictures").mkdir(parents=True, exist_ok=True)
-    if features.shape[1] > 1:  # one component, where there are two images or one feature, makes no map
-        run_plots.plot_feature_map(
-            features.numpy(), test.labels[index].numpy(), names, directory / "pictures/features.png"
-        )
+    directory, names = trained.location.directory, trained.dataset.class_names
+    index = evenly_spaced_indices(len(test))
+    features = principal_components(outputs(EmbeddingNetwork(trained.outcome.classifier), test.images[index]))
+    _save_npz(directory / "features.npz", {"features": features, "index": index})
+    if features.shape[1] > 1:  # two images or one feature have a single component, which makes no map
+        picture, labels = directory / "pictures/features.png", test.labels[index].numpy()
+        run_plots.plot_feature_map(features.numpy(), labels, names, picture)
 
 
-def _save_weights(directory: Path, outcome: Outcome) -> None:
-    networks: dict[str, nn.Module] = {"classifier": outcome.classifier}
-    if outcome.generator is not None:
-        networks["generator"] = outcome.generator
-    with wrap_os_errors(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-    for player, network in networks.items():
-        state = {key: value.detach().cpu().contiguous().clone() for key, value in network.state_dict().items()}
-        write_bytes(directory / f"{player}.safetensors", save(state))
+def _save_weights(trained: TrainedRun) -> None:
+    for player, network in (("classifier", trained.outcome.classifier), ("generator", trained.outcome.generator)):
+        if network is not None:
+            state = {key: value.detach().cpu().contiguous().clone() for key, value in network.state_dict().items()}
+            write_bytes(trained.location.directory / "weights" / f"{player}.safetensors", save(state))
 
 
-def _gather_metrics(path: Path, runner: StageRunner) -> list[dict[str, Any]]:
-    """The curves of every stage that the run stands on, whoever trained it, under this run's names for them."""
+def _gather_metrics(trained: TrainedRun) -> list[dict[str, Any]]:
+    """Write the curves of every stage, trained by this run or by another, under the stage names of this run."""
     rows = []
-    for trained in {t.digest: t for t in runner.trained_stages}.values():
-        for row in MetricsFile.read(trained.directory / METRICS_NAME):
-            metrics = {key: value for key, value in row.items() if key not in ("stage", "images")}
-            named = {f"{trained.name}/{key}": value for key, value in metrics.items()}
-            rows.append({"stage": trained.name, "images": row["images"], **named})
-    write_bytes(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    for stage in trained.stages:
+        for row in MetricsFile.read(stage.directory / METRICS_NAME):
+            metrics = {f"{stage.name}/{key}": value for key, value in row.items() if key not in ("stage", "images")}
+            rows.append({"stage": stage.name, "images": row["images"], **metrics})
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    write_bytes(trained.location.directory / METRICS_NAME, lines.encode())
     return rows
 
 
-def _draw_pictures(
-    directory: Path,
-    source: ImageDataset,
-    result: dict[str, Any],
-    rows: list[dict[str, Any]],
-    runner: StageRunner,
-    tracker: Tracker,
-) -> None:
-    with wrap_os_errors(directory):
-        directory.mkdir(parents=True, exist_ok=True)
-    names = list(source.class_names)
+def _draw_pictures(trained: TrainedRun, result: dict[str, Any], rows: list[dict[str, Any]]) -> None:
+    directory, names = trained.location.directory / "pictures", list(trained.dataset.class_names)
     run_plots.plot_confusion_matrix(result["test"]["confusion"], names, directory / "confusion.png")
     if rows:
         run_plots.plot_loss_curves(rows, directory / "losses.png")
-    for trained in {t.digest: t for t in runner.trained_stages}.values():
-        files = sorted((trained.directory / SAMPLES_NAME).glob("*.npy"))
+    for stage in trained.stages:
+        files = sorted((stage.directory / SAMPLES_NAME).glob("*.npy"))
         if not files:
             continue
         snapshots = [(int(file.stem), np.load(file)) for file in files]
-        labelled = trained.networks["generator"].classes == len(names)
-        sheet = directory / f"samples-{trained.name}.png"
-        sample_grids.save_sample_grid(snapshots[-1][1], sheet, names if labelled else ())
-        over = directory / f"samples-{trained.name}-over-training.png"
-        sample_grids.save_samples_over_training(snapshots, over, names if labelled else ())
-        tracker.log_image(f"{trained.name}/samples", sheet, snapshots[-1][0])
-        tracker.log_image(f"{trained.name}/samples_over_training", over, snapshots[-1][0])
+        images, last = snapshots[-1]
+        labels = names if stage.networks["generator"].classes == len(names) else []
+        grid, over = (directory / f"samples-{stage.name}{end}.png" for end in ("", "-over-training"))
+        sample_grids.save_sample_grid(last, grid, labels)
+        sample_grids.save_samples_over_training(snapshots, over, labels)
+        trained.tracker.log_image(f"{stage.name}/samples", grid, images)
+        trained.tracker.log_image(f"{stage.name}/samples_over_training", over, images)
 
 
-def run_tags(composed: RunConfig) -> dict[str, Any]:
+def _run_tags(run_config: RunConfig) -> dict[str, Any]:
     """The names by which a run is found and grouped."""
     groups = ("data", "regime", "architecture", "loss", "strategy", "classifier")
-    names = {group: str(composed.choices[group]) for group in groups}
-    observed = {name: composed.config.get(name) for name in ("study", "row")}
-    return {**names, "trial": composed.trial, "seed": composed.seed, **observed}
+    names = {group: str(run_config.choices[group]) for group in groups}
+    labels = {name: run_config.config.get(name) for name in ("study", "row")}
+    return {**names, "trial": run_config.trial, "seed": run_config.seed, **labels}
+
+
+def summary(part: str, result: dict[str, Any]) -> dict[str, Any]:
+    """The tracker's summary of a result (``part``: test or validation), with the same keys for every strategy."""
+    names = ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")
+    return {
+        **{f"final/{part}/{name}": result[part].get(name) for name in names},
+        **{f"data_used/{key}": value for key, value in result["data_used"].items()},
+        "cost/flops": result["cost"]["flops"],
+        "status": result["status"],
+    }
 
 
 def _summary(result: dict[str, Any]) -> dict[str, Any]:
-    """The same keys for every strategy."""
-    test = result["test"]
-    scores = {f"final/test/{key}": test.get(key) for key in ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")}
-    recalls = {
-        f"final/test/recall/{name}": value
-        for name, value in zip(result["data"]["classes"], test["recall"], strict=True)
-    }
-    data_used = {f"data_used/{key}": value for key, value in result["data_used"].items()}
-    return {**scores, **recalls, **data_used, "cost/flops": result["cost"]["flops"], "status": result["status"]}
+    recalls = zip(result["data"]["classes"], result["test"]["recall"], strict=True)
+    return {**summary("test", result), **{f"final/test/recall/{name}": value for name, value in recalls}}

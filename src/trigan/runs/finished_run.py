@@ -1,4 +1,4 @@
-"""A finished run, opened for use: found by path or hash, its strategy rebuilt from its record, its weights loaded."""
+"""A finished run opened for use: found by path or hash, its networks rebuilt from its record, its weights loaded."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,22 +17,25 @@ from trigan.config.allow_list import check_targets, targets
 from trigan.config.build import build
 from trigan.config.suggest import nearest_hint
 from trigan.data.types import DataSpec
-from trigan.errors import ArtifactError, ConfigError, TriganError
+from trigan.errors import ArtifactError, ConfigError, DataError, TriganError
 from trigan.identity import weights_digest
 from trigan.records.record import MIN_HASH_PREFIX, RECORD_NAME, Record, read_record
 from trigan.runs.provenance import source_commit
+from trigan.samples.filters import outputs as outputs_of
+from trigan.samples.generate import generate
+from trigan.samples.labelled_samples import Quota, labelled_samples
 
-#: Where runs lie under the folder of outputs.
+#: Where runs are stored under the folder of outputs.
 _RUNS = ("runs", "debug/runs")
+#: The probability from which the classifier labels the samples of an unconditional generator.
+LABEL_THRESHOLD = 0.8
 
 
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
-    """What a run left, ready for use.
+    """A finished run, ready for use.
 
     Attributes:
-        directory: of the run.
-        record: its record.
         spec: shapes of its images and labels.
         classes: K names, in label order.
         networks: ``classifier`` and maybe ``generator``, in evaluation mode, on one device.
@@ -46,15 +49,22 @@ class FinishedRun:
 
     @property
     def run(self) -> str:
+        """The run hash."""
         return self.record["run"]
 
     @property
+    def diverged(self) -> bool:
+        """Whether training diverged; the networks then have their last finite weights."""
+        return bool(self.record["result"]["status"] == "diverged")
+
+    @property
     def probabilistic(self) -> bool:
-        """Whether the softmax of the classifier's outputs means anything: the record has a likelihood then."""
+        """Whether the softmax of the logits gives probabilities; the record has a likelihood only then."""
         return "nll" in self.record["result"]["test"]
 
     @property
     def classifier(self) -> nn.Module:
+        """Images float (N, C, S, S) in [-1, 1] -> logits (N, K)."""
         return self.networks["classifier"]
 
     @property
@@ -67,87 +77,155 @@ class FinishedRun:
         if "generator" not in self.networks:
             strategy = self.record["tags"]["strategy"]
             raise ConfigError(
-                f"run {self.run[:12]} ({strategy}) has no generator; take a run of strategy=joint, or of augment or "
+                f"run {self.run[:12]} ({strategy}) has no generator; choose a run of strategy=joint, or of augment or "
                 "features with a GAN that they trained"
             )
         return self.networks["generator"]
 
+    def logits(self, images: Tensor) -> Tensor:
+        """The classifier's logits, computed in batches.
 
-def find_run(named: str, outputs: Path) -> Path:
-    """The directory of the run that ``named`` (a path, or the start of a hash) means.
+        Args:
+            images: (N, C, S, S), uint8 or float in [-1, 1].
+
+        Returns:
+            float32 (N, K) on the CPU.
+
+        Raises:
+            DataError: the images have another shape.
+        """
+        shape = (self.spec.channels, self.spec.size, self.spec.size)
+        if images.ndim != 4 or images.shape[1:] != shape:
+            raise DataError(f"images: expected shape (N, {', '.join(map(str, shape))}), got {tuple(images.shape)}")
+        return outputs_of(self.classifier, images) if len(images) else torch.empty(0, len(self.classes))
+
+    def sample(self, labels: Tensor | Sequence[int], seed: int = 0) -> Tensor:
+        """Generated images of the given classes; image i depends on the generator, the seed, i and the labels alone.
+
+        A conditional generator takes label i for its sample number i. The samples of an unconditional generator are
+        labelled by the classifier, where its probability is at least ``LABEL_THRESHOLD`` (any, if the logits give no
+        probabilities), and used in their order.
+
+        Args:
+            labels: (N,) in 0..K-1.
+            seed: of the latents.
+
+        Returns:
+            uint8 (N, C, S, S) on the CPU.
+
+        Raises:
+            ConfigError: the run has no generator, or a label is out of range.
+            ArtifactError: too few samples of a class were found.
+        """
+        labels = torch.as_tensor(labels, dtype=torch.int64).reshape(-1)
+        classes, generator = len(self.classes), self.generator
+        if not len(labels):
+            return torch.empty(0, self.spec.channels, self.spec.size, self.spec.size, dtype=torch.uint8)
+        if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+            raise ConfigError(f"labels: expected 0..{classes - 1}, got {int(labels.min())}..{int(labels.max())}")
+        if generator.classes:
+            return generate(generator, seed, len(labels), labels).images
+        counts = torch.bincount(labels, minlength=classes)
+        quota = Quota(int(counts.max()), classes)
+        quota.taken = quota.per_class - counts
+        threshold = LABEL_THRESHOLD if self.probabilistic else 0.0
+        drawn = list(labelled_samples(generator, self.classifier, seed, quota, threshold))
+        if any(quota.missing):
+            raise ArtifactError(
+                f"run {self.run[:12]}: {sum(quota.missing)} of {len(labels)} images were not found in "
+                f"{quota.n_candidates} samples; choose a run that was trained longer"
+            )
+        images, found = (torch.cat(part) for part in zip(*drawn, strict=True))
+        ordered = torch.empty_like(images)
+        ordered[labels.argsort(stable=True)] = images[found.argsort(stable=True)]
+        return ordered
+
+
+def open_run(
+    directory_or_hash: str | Path,
+    outputs: Path = Path("outputs"),
+    allow: Sequence[str] = (),
+    device: str | torch.device | None = None,
+) -> FinishedRun:
+    """Open a finished run.
+
+    Args:
+        directory_or_hash: the run's directory, its record, or the first characters of its hash.
+        outputs: the folder where a hash is looked up.
+        allow: the user's own modules that the run's config may name.
+        device: of the networks: cpu (the default), cuda, cuda:1.
 
     Raises:
-        ConfigError: none or several.
+        ConfigError: there is no such run, or its config names what is not on the allow-list.
+        ArtifactError: it is not finished, or its files are damaged.
     """
-    path = Path(named).expanduser()
-    if path.name == RECORD_NAME and path.is_file():
-        return path.parent
-    if named and path.is_dir():
-        return path
-    runs = {found.name: found for place in _RUNS for found in (outputs / place).glob("[0-9a-f]*") if found.is_dir()}
-    where = " or ".join(str(outputs / place) for place in _RUNS)
-    if "/" in named or not named:
-        raise ConfigError(f"RUN={named}: no such directory; give a run's directory or the start of its hash")
-    chosen = sorted(run for run in runs if run.startswith(named))
-    if chosen and len(named) < MIN_HASH_PREFIX:
-        raise ConfigError(f"RUN={named}: too short; give at least {MIN_HASH_PREFIX} characters of the hash")
-    if not chosen:
-        there = nearest_hint(named, runs) if runs else "; there are no runs"
-        raise ConfigError(f"RUN={named}: no run under {where} starts so{there}")
-    if len(chosen) > 1:
-        raise ConfigError(f"RUN={named}: {len(chosen)} runs start so: {', '.join(run[:12] for run in chosen[:4])}")
-    return runs[chosen[0]]
-
-
-def open_run(directory: Path, own: Sequence[str] = (), device: torch.device | None = None) -> FinishedRun:
-    """The run of a directory; ``own`` are modules of the user's that its config may name."""
+    target = _device(device)
+    directory = find_run(str(directory_or_hash), outputs)
     if not (directory / RECORD_NAME).is_file():
-        raise ArtifactError(f"{directory} holds no finished run (no {RECORD_NAME}); the `trigan run` of it goes on")
+        raise ArtifactError(f"{directory} holds no finished run (no {RECORD_NAME}); its `trigan run` command continues")
     record = read_record(directory / RECORD_NAME)
     data: Any = record["result"].get("data")
     try:
         spec, classes = DataSpec(**data["spec"]), tuple(str(name) for name in data["classes"])
     except (KeyError, TypeError) as error:
         raise ArtifactError(f"{directory / RECORD_NAME}: result.data is missing or damaged: run it again") from error
-    states = {path.stem: _state(path) for path in sorted((directory / "weights").glob("*.safetensors"))}
-    networks = _networks(_strategy(record, own), spec, states, directory)
-    for player, network in networks.items():
-        _load(network, states[player], directory, player, record["result"]["weights"].get(player))
-        network.to(device or torch.device("cpu"))
+    weights: Any = record["result"]["weights"]
+    networks = _load_networks(_strategy(record, allow), spec, directory / "weights", weights)
+    for network in networks.values():
+        network.to(target)
     return FinishedRun(directory, record, spec, classes, networks)
 
 
-def image_column_of(record: Record) -> str:
-    """The name of the image column of the run's data, ``image`` where its source has no columns."""
-    node: Any = record["config"].get("data")
-    for key in ("source", "columns", "image"):
-        node = node.get(key) if isinstance(node, dict) else None
-    return node if isinstance(node, str) else "image"
+def find_run(name: str, outputs: Path) -> Path:
+    """The directory of the run with this path or first characters of a hash; a ConfigError unless there is one."""
+    path = Path(name).expanduser()
+    if path.name == RECORD_NAME and path.is_file():
+        return path.parent
+    if name and path.is_dir():
+        return path
+    if "/" in name or not name:
+        raise ConfigError(f"RUN={name}: no such directory; give a run's directory or the start of its hash")
+    folders = [outputs / folder for folder in _RUNS]
+    runs = {path.name: path for folder in folders for path in folder.glob("[0-9a-f]*") if path.is_dir()}
+    chosen = sorted(run for run in runs if run.startswith(name))
+    if chosen and len(name) < MIN_HASH_PREFIX:
+        raise ConfigError(f"RUN={name}: too short; give at least {MIN_HASH_PREFIX} characters of the hash")
+    if not chosen:
+        hint = nearest_hint(name, runs) if runs else "; there are no runs"
+        raise ConfigError(f"RUN={name}: no run under {' or '.join(map(str, folders))} has this hash{hint}")
+    if len(chosen) > 1:
+        raise ConfigError(f"RUN={name}: {len(chosen)} runs match: {', '.join(run[:12] for run in chosen[:4])}")
+    return runs[chosen[0]]
 
 
-def _strategy(record: Record, own: Sequence[str]) -> Any:
-    """The record's strategy, built after the checks that a command line's config passes: it comes from a file."""
-    config = _config(record)
-    if next(targets(config), None) is None:
-        raise ArtifactError(f"run {record['run'][:12]}: its record names no strategy: run it again")
+def _device(name: str | torch.device | None) -> torch.device:
     try:
-        check_targets(config, own)
-        schema.check(config, {}, own)
+        device = torch.device(name or "cpu")
+    except RuntimeError as error:
+        raise ConfigError(f"device={name}: no such device; give cpu, cuda or cuda:1") from error
+    missing = device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()
+    if missing or device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device={name}: torch finds no such device here; give cpu")
+    return device
+
+
+def _strategy(record: Record, allow: Sequence[str]) -> Any:
+    """The record's strategy, built after the checks that a command line passes: a record is an untrusted file."""
+    run, node = record["run"][:12], record["config"].get("strategy")
+    try:
+        config = {"strategy": with_targets(node)}
+        if next(targets(config), None) is None:
+            raise ArtifactError(f"run {run}: its record names no strategy: run it again")
+        check_targets(config, allow)
+        schema.check(config, {}, allow)
     except ConfigError as error:
-        fault = str(error).replace("'runtime.allow=[module]'", "--allow MODULE")
-        raise ConfigError(f"run {record['run'][:12]}: {fault}{_of_another_commit(record)}") from error
+        message = str(error).replace("'runtime.allow=[module]'", "--allow MODULE")
+        raise ConfigError(f"run {run}: {message}{_other_commit(record)}") from error
     return build(config).strategy
 
 
-def _config(record: Record) -> dict[str, Any]:
-    try:
-        return {"strategy": with_targets(record["config"].get("strategy"))}
-    except ConfigError as error:
-        raise ConfigError(f"run {record['run'][:12]}: {error}{_of_another_commit(record)}") from error
-
-
-def _of_another_commit(record: Record) -> str:
-    """What may be the cause where a record's settings are refused, and the mend; nothing if this source made it."""
+def _other_commit(record: Record) -> str:
+    """A likely cause and a mend where a record's settings are refused; nothing if this commit wrote the record."""
     theirs, ours = record["provenance"].get("commit"), source_commit()
     if theirs is None or theirs == ours:
         return ""
@@ -156,7 +234,7 @@ def _of_another_commit(record: Record) -> str:
     )
 
 
-def _state(path: Path) -> dict[str, Tensor]:
+def _read_weights(path: Path) -> dict[str, Tensor]:
     with wrap_os_errors(path, "read"):
         data = path.read_bytes()
     try:
@@ -165,40 +243,31 @@ def _state(path: Path) -> dict[str, Tensor]:
         raise ArtifactError(f"{path} is damaged ({error}): run the same command again with --force") from error
 
 
-def _networks(
-    strategy: Any, spec: DataSpec, states: dict[str, dict[str, Tensor]], directory: Path
-) -> dict[str, nn.Module]:
-    if "classifier" not in states:
-        raise ArtifactError(f"{directory}/weights has no classifier.safetensors: run the same command with --force")
+def _load_networks(strategy: Any, spec: DataSpec, folder: Path, digests: dict[str, str]) -> dict[str, nn.Module]:
+    """The networks of a strategy with the weights of a folder, which have these digests by player."""
+    states = {path.stem: _read_weights(path) for path in sorted(folder.glob("*.safetensors"))}
     shapes = {player: {name: tuple(t.shape) for name, t in state.items()} for player, state in states.items()}
+    player = "classifier"
     try:
-        networks: dict[str, nn.Module] = strategy.skeleton(spec, shapes)
+        networks: dict[str, nn.Module] = strategy.skeleton(spec, shapes) if player in states else {}
+        players = sorted({player, *networks})
+        for player in players:
+            if player not in states:
+                raise ArtifactError(f"{folder} has no {player}.safetensors: run the same command with --force")
+            state = states[player]
+            if weights_digest(state) != digests.get(player):
+                raise ArtifactError(
+                    f"{folder}/{player}.safetensors is not what the run wrote (its digest differs from the record's): "
+                    "run the same command with --force"
+                )
+            dtype = next((value.dtype for value in state.values() if value.is_floating_point()), torch.float32)
+            networks[player].to(dtype).load_state_dict(state)
+            networks[player].eval().requires_grad_(False)
     except TriganError:
         raise
-    except Exception as error:  # whatever the classes that a record names make of its weights and settings
-        raise _misfit(directory, "classifier") from error
-    missing = sorted(set(networks) - set(states))
-    if missing:
-        raise ArtifactError(f"{directory}/weights has no {missing[0]}.safetensors: run the same command with --force")
-    return networks
-
-
-def _load(network: nn.Module, state: dict[str, Tensor], directory: Path, player: str, expected: str | None) -> None:
-    if weights_digest(state) != expected:
+    except Exception as error:  # classes that a record names may fail in any way on its weights and settings
         raise ArtifactError(
-            f"{directory}/weights/{player}.safetensors is not what the run wrote (its digest differs from the "
-            "record's): run the same command with --force"
-        )
-    wide = next((value.dtype for value in state.values() if value.is_floating_point()), torch.float32)
-    try:
-        network.to(wide).load_state_dict(state)
-    except RuntimeError as error:
-        raise _misfit(directory, player) from error
-    network.eval().requires_grad_(False)
-
-
-def _misfit(directory: Path, player: str) -> ArtifactError:
-    return ArtifactError(
-        f"{directory}/weights/{player}.safetensors does not fit the network that the record describes; it was written "
-        "by another version of the code: run the same command with --force"
-    )
+            f"{folder}/{player}.safetensors does not fit the network that the record describes; it was written by "
+            "another version of the code: run the same command with --force"
+        ) from error
+    return networks

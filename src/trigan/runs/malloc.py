@@ -1,19 +1,22 @@
-"""The process's heap, kept between steps."""
+"""Settings of the C library's memory allocator."""
 
 import ctypes
 import platform
 
-#: The C library's names for two settings of its allocator (mallopt(3)), and how many free bytes stay with the process.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _KEPT = -1, -3, 2**30
+#: Parameters of mallopt(3), and how many freed bytes stay with the process.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _KEPT_BYTES = -1, -3, 2**30
 
 
 def keep_freed_memory() -> bool:
-    """Keep freed memory for the next step; says whether this C library can (glibc).
+    """Keep freed memory in the process for the next training step.
 
-    Left alone, glibc gives the activations of a step back to the system and asks for them again in the next: at 32x32
-    that is thousands of page faults, a twentieth of a step on a CPU. The process's peak stays the same.
+    By default glibc returns the activations of a step to the system and requests them again in the next step: at
+    32x32 pixels that is thousands of page faults, a twentieth of a step's time on a CPU. Peak memory does not change.
+
+    Returns:
+        Whether the C library accepted the settings; only glibc has them.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
     library = ctypes.CDLL(None)
-    return bool(library.mallopt(_M_MMAP_THRESHOLD, _KEPT) and library.mallopt(_M_TRIM_THRESHOLD, _KEPT))
+    return bool(library.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES) and library.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES))

@@ -1,4 +1,4 @@
-"""Where a result comes from: what may differ between two runs of one config, and is kept beside its numbers."""
+"""Where a result comes from: what may differ between two runs of one configuration and is stored beside its numbers."""
 
 import importlib.metadata
 import platform
@@ -12,58 +12,54 @@ from typing import Any
 import torch
 
 from trigan import __version__
-from trigan.config.compose import RunConfig
-from trigan.strategies.stage_runner import StageRunner
-from trigan.tracking import Tracker
+from trigan.runs.trained_run import TrainedRun
 from trigan.tracking.wandb_tracker import WandbTracker
 
-_PACKAGES = (
-    *("torch", "pytorch-lightning", "hydra-core", "omegaconf", "wandb", "torchmetrics", "numpy", "scikit-learn"),
-)
-#: What a result is made of, within the source tree.
+_PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "omegaconf", "wandb", "torchmetrics", "numpy", "scikit-learn")
+#: The parts of the source tree that a result depends on.
 _SOURCES = ("src", "conf", "pyproject.toml")
 
 
-def provenance(composed: RunConfig, runner: StageRunner, tracker: Tracker, started: float) -> dict[str, Any]:
-    """``seconds`` are this process's; ``training_seconds`` what the training of all stages took, whoever did it."""
+def provenance(trained: TrainedRun) -> dict[str, Any]:
+    """The record's ``provenance``.
+
+    ``seconds`` are those of this process; ``training_seconds`` is the training time of all stages over all attempts,
+    reused stages included, and None if one of them did not store it.
+    """
+    seconds = [stage.seconds for stage in trained.stages]
+    known = [value for value in seconds if value is not None]
+    gpu = trained.run_config.config["trainer"]["accelerator"] == "gpu"
     return {
-        "seconds": round(time.time() - started, 3),
-        "training_seconds": training_seconds(runner),
+        "seconds": round(time.time() - trained.started, 3),
+        "training_seconds": round(sum(known), 3) if len(known) == len(seconds) else None,
         "peak_memory_mb": round(peak_memory() / 2**20, 1),
-        "device": torch.cuda.get_device_name() if composed.config["trainer"]["accelerator"] == "gpu" else "cpu",
+        "device": torch.cuda.get_device_name() if gpu else "cpu",
         "host": platform.node(),
         "versions": {"trigan": __version__, "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in _PACKAGES},
         "commit": source_commit(),
-        "wandb_id": tracker.id if isinstance(tracker, WandbTracker) else None,
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "wandb_id": trained.tracker.id if isinstance(trained.tracker, WandbTracker) else None,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(trained.started)),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "overrides": list(composed.overrides),
+        "overrides": list(trained.run_config.overrides),
     }
 
 
-def training_seconds(runner: StageRunner) -> float | None:
-    """Training seconds of all stages, reused or not, over all their attempts; None where one has kept none."""
-    each = [trained.seconds for trained in {t.digest: t for t in runner.trained_stages}.values()]
-    known = [seconds for seconds in each if seconds is not None]
-    return round(sum(known), 3) if len(known) == len(each) else None
-
-
 def peak_memory() -> int:
-    """The most bytes that this process has held."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+    """The peak resident memory of this process in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def source_commit() -> str | None:
-    """The commit of the source that runs."""
+    """The commit of the running source tree; see :func:`commit_of`."""
     return commit_of(Path(__file__).resolve().parents[3])
 
 
 def commit_of(root: Path) -> str | None:
-    """The commit of trigan's own source tree ``root``, with ``+changes`` behind it where files differ from it.
+    """The commit of trigan's source tree at ``root``, followed by ``+changes`` if its files differ from the commit.
 
-    None where there is no such tree, as in a wheel, which may well lie inside somebody else's.
+    None if ``root`` is not such a tree, for example the site-packages of another project's repository.
     """
     if not (root / ".git").exists() or not (root / "src" / "trigan").is_dir():
         return None
@@ -74,7 +70,7 @@ def commit_of(root: Path) -> str | None:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """What git says, asked without a lock (others may be at work in the tree); None where it says nothing sound."""
+    """The output of git, which takes no lock on the repository; None if git fails."""
     command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()

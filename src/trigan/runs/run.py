@@ -1,13 +1,12 @@
-"""One run: composed -> data drawn -> strategy -> seal opened -> record. Idempotent, resumable, the record last."""
+"""One run: split the data, train the strategy, open the test set, write the record. Idempotent and resumable."""
 
 import contextlib
 import logging
 import os
 import signal
-import sys
+import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,7 +17,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from trigan.artifacts.store import Store
-from trigan.atomic import wrap_os_errors, write_text
+from trigan.atomic import remove_partial_files, wrap_os_errors, write_text
 from trigan.config.compose import RunConfig
 from trigan.data.splits.external_data import with_external
 from trigan.data.splits.make_split import make_split
@@ -26,8 +25,9 @@ from trigan.data.types import ImageDataset
 from trigan.errors import TriganError
 from trigan.records import failure
 from trigan.records.record import RECORD_NAME, read_record
-from trigan.runs.final_evaluation import finish_run
+from trigan.runs.final_evaluation import finish_run, summary
 from trigan.runs.malloc import keep_freed_memory
+from trigan.runs.trained_run import RunLocation, TrainedRun
 from trigan.runs.validation_run import (
     VALIDATION_CURVE_NAME,
     ValidationCurve,
@@ -35,210 +35,189 @@ from trigan.runs.validation_run import (
     read_validation_record,
     require_validation_labels,
     validation_record_path,
-    validation_summary,
 )
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.tracking import MetricsFile, RunInfo, Tracker
+from trigan.tracking.tracker import NoTracking
 from trigan.tracking.wandb_sweeps import started_by_sweep_agent
 from trigan.training import distributed
 from trigan.training.callbacks import METRICS_NAME
+from trigan.training.fit import FitCallback
 
 _log = logging.getLogger("trigan")
 
-#: What trackers keep in a run's directory so that a run that goes on says nothing twice.
-CURVE_FILES = ("metrics.csv", "summary.csv", "wandb/axis.json")
-
-
-@dataclass(frozen=True)
-class RunLocation:
-    """Where a run lives: its hash and its record, which is there exactly if the run is finished."""
-
-    run: str
-    record: Path
-    validation_only: bool = False
-
-    @property
-    def directory(self) -> Path:
-        return self.record.parent
+#: Curves that a resumed run appends to.
+CURVE_FILES = ("metrics.csv", "summary.csv", "wandb/axis.json", VALIDATION_CURVE_NAME)
 
 
 def run(composed: RunConfig, force: bool = False, validation_only: bool = False) -> Path:
-    """Bring the run to its end, unless it is there already; returns its directory.
+    """Finish the run, unless it is finished already.
 
-    With ``validation_only`` it ends with validation scores and never opens the test set; see
-    :mod:`trigan.runs.validation_run`.
+    Args:
+        composed: the run.
+        force: compute it again if it is finished.
+        validation_only: end with validation scores and never open the test set (:mod:`trigan.runs.validation_run`).
+
+    Returns:
+        The run's directory.
 
     Raises:
-        TriganError: one line; what was finished stays in the store, and the same command goes on from it.
+        TriganError: one line; finished stages stay in the store, and the same call continues from there.
     """
-    _speak()
     torch.set_num_threads(composed.runtime.threads)
     keep_freed_memory()
-    with _ranks(composed), _truthful_end():
+    with _process_group(composed), _exit_on_sigterm():
         built = composed.build()
-        _log.info("%s", run_title(composed))
-        source = composed.load_data()
-        place = locate(composed, source, validation_only)
-        with _alone(place) if distributed.rank() == 0 else contextlib.nullcontext():
-            if distributed.broadcast(not force and _finished(place)):
-                _log.info("this run is finished: %s", place.record)
-                if validation_only and started_by_sweep_agent():
-                    _tell_again(composed, built, place)
-                return place.directory
-            _go(composed, built, source, place, force)
-        return place.directory
+        names = [composed.choices.get(group) for group in ("strategy", "architecture", "data", "regime")]
+        _log.info("%s (%s) on %s, regime %s, trial %d", *names, composed.trial)
+        dataset = composed.load_data()
+        location = locate(composed, dataset, validation_only)
+        with _run_lock(location) if distributed.rank() == 0 else contextlib.nullcontext():
+            if not distributed.broadcast(not force and _is_finished(location)):
+                _execute(composed, built, dataset, location, force)
+                return location.directory
+            _log.info("this run is finished: %s", location.record)
+            if validation_only and started_by_sweep_agent():
+                _log_summary_again(composed, built, location)
+        return location.directory
 
 
-def locate(composed: RunConfig, source: ImageDataset, validation_only: bool = False) -> RunLocation:
-    """The run's place, given its data."""
-    key = composed.run_hash(source.fingerprint)
-    return RunLocation(
-        key,
-        validation_record_path(composed.paths.outputs, key)
-        if validation_only
-        else composed.paths.runs / key / RECORD_NAME,
-        validation_only,
-    )
+def locate(composed: RunConfig, dataset: ImageDataset, validation_only: bool = False) -> RunLocation:
+    """Where the run is stored, which depends on its data."""
+    key = composed.run_hash(dataset.fingerprint)
+    if validation_only:
+        return RunLocation(key, validation_record_path(composed.paths.outputs, key), validation_only)
+    return RunLocation(key, composed.paths.runs / key / RECORD_NAME)
 
 
-def _go(composed: RunConfig, built: Any, source: ImageDataset, place: RunLocation, force: bool) -> None:
+def _execute(composed: RunConfig, built: Any, dataset: ImageDataset, location: RunLocation, force: bool) -> None:
     started = time.time()
-    drawn = make_split(source, built.regime, composed.trial)
-    if (other := composed.load_external()) is not None:
-        drawn = with_external(drawn, source, other)
-    if place.validation_only:
-        require_validation_labels(composed, drawn)
+    split = make_split(dataset, built.regime, composed.trial)
+    if (external := composed.load_external()) is not None:
+        split = with_external(split, dataset, external)
+    if location.validation_only:
+        require_validation_labels(composed, split)
     store = Store(composed.paths.artifacts)
     if distributed.rank() == 0:
-        if force:
-            _forget(store, place)
-        with wrap_os_errors(place.directory):
-            place.directory.mkdir(parents=True, exist_ok=True)
-        failure.remove(place.directory)  # of an earlier attempt
-        write_text(place.directory / "config.yaml", yaml.safe_dump(composed.config, sort_keys=False))
-        _log.info("run %s", place.run)
-        for key in composed.unused:
-            _log.warning("%s has no effect with strategy=%s as it is set", key, composed.choices.get("strategy"))
-        if built.trainer.emulates_bfloat16:
-            _log.warning("trainer.precision=bf16-mixed: this CPU lacks bfloat16, 32-true is many times faster here")
-    tracker = _open_tracker(composed, built, place)
-    debug = composed.debug
+        _prepare(composed, built, location, store if force else None)
+    tracker = _open_tracker(composed, built, location)
+
+    def callbacks(stage: str, directory: Path) -> list[FitCallback]:
+        curve = ValidationCurve(stage, location.directory / VALIDATION_CURVE_NAME, runner)
+        return [*built.callbacks.build(stage, directory, tracker), *([curve] if location.validation_only else [])]
+
     runner = StageRunner(
         store,
-        place.run,
-        drawn.view.spec,
+        location.run,
+        split.view.spec,
         composed.seed,
         built.trainer,
-        debug.max_steps if debug is not None else None,
-        lambda name, directory: [*built.callbacks.build(name, directory, tracker), *validation_curve(name)],
-        lambda trained: _pass_on(trained, tracker),
+        composed.debug.max_steps if composed.debug is not None else None,
+        callbacks,
+        lambda stage: _log_curves(stage, tracker),
     )
-
-    def validation_curve(stage: str) -> list[ValidationCurve]:
-        return (
-            [ValidationCurve(stage, place.directory / VALIDATION_CURVE_NAME, runner)] if place.validation_only else []
-        )
-
-    code = 1
+    exit_code = 1
     try:
-        outcome = built.strategy.run(drawn.view, runner)
-        end = finish_validation_run if place.validation_only else finish_run
-        end(composed, place, source, drawn, outcome, runner, tracker, started)
-        code = 0
+        outcome = built.strategy.run(split.view, runner)
+        trained = TrainedRun(composed, location, dataset, split, outcome, runner, tracker, started)
+        finish_validation_run(trained) if location.validation_only else finish_run(trained)
+        exit_code = 0
     except Exception as error:
-        _leave_mark(place, error)
+        _mark_failed(location, error)
         raise
     finally:
-        tracker.finish(code)
+        tracker.finish(exit_code)
 
 
-def _leave_mark(place: RunLocation, error: Exception) -> None:
-    """Say in the run's directory that it failed; where not even that can be written, the error itself matters more."""
-    if distributed.rank() == 0:
-        said = " ".join(str(error).split()) or type(error).__name__
+def _prepare(composed: RunConfig, built: Any, location: RunLocation, forced: Store | None) -> None:
+    """Write the config and log warnings, after removing what earlier attempts left; with ``forced``, stages too."""
+    if forced is not None:
+        _forget(forced, location)
+    with wrap_os_errors(location.directory):
+        location.directory.mkdir(parents=True, exist_ok=True)
+        remove_partial_files(location.directory)
+    failure.remove(location.directory)
+    write_text(location.directory / "config.yaml", yaml.safe_dump(composed.config, sort_keys=False))
+    _log.info("run %s", location.run)
+    for key in composed.unused:
+        _log.warning("%s has no effect with strategy=%s as it is set", key, composed.choices.get("strategy"))
+    if built.trainer.emulates_bfloat16:
+        _log.warning("trainer.precision=bf16-mixed: this CPU lacks bfloat16, 32-true is many times faster here")
+
+
+def _mark_failed(location: RunLocation, error: Exception) -> None:
+    """Write the failure mark, unless the record was written before the error or the disk refuses."""
+    if distributed.rank() == 0 and not location.record.exists():
+        message = " ".join(str(error).split()) or type(error).__name__
         with contextlib.suppress(TriganError):
-            failure.write(place.directory, failure.Failure(type(error).__name__, said))
+            failure.write(location.directory, failure.Failure(type(error).__name__, message))
 
 
-def run_title(composed: RunConfig) -> str:
-    """The run in a few words."""
-    choices = composed.choices
-    names = [str(choices.get(group)) for group in ("strategy", "architecture", "data", "regime")]
-    return f"{names[0]} ({names[1]}) on {names[2]}, regime {names[3]}, trial {composed.trial}"
+def _open_tracker(composed: RunConfig, built: Any, location: RunLocation) -> Tracker:
+    """The run's tracker; only rank 0 logs.
 
-
-def _open_tracker(composed: RunConfig, built: Any, place: RunLocation) -> Tracker:
-    from trigan.tracking.tracker import NoTracking
-
+    A validation-only run has an id of its own, as the ordinary run of the same settings has the same hash.
+    """
     choices, config = composed.choices, composed.config
-    group = config.get("study") or f"{choices.get('data')}-{choices.get('regime')}"
-    name = config.get("row") or choices.get("strategy")
+    only = ("validation-only",) if location.validation_only else ()
     info = RunInfo(
-        id=place.run,
-        name=f"{name} #{composed.trial}",
-        group=str(group),
+        id="-".join((location.run, *only)),
+        name=f"{config.get('row') or choices.get('strategy')} #{composed.trial}",
+        group=str(config.get("study") or f"{choices.get('data')}-{choices.get('regime')}"),
         job_type=str(choices.get("strategy")),
-        tags=(f"architecture:{choices.get('architecture')}", f"loss:{choices.get('loss')}", f"trial:{composed.trial}"),
-        directory=place.directory,
+        tags=(*(f"{key}:{choices.get(key)}" for key in ("architecture", "loss")), f"trial:{composed.trial}", *only),
+        directory=location.directory,
     )
-    tracking = built.logger if distributed.rank() == 0 else NoTracking()
-    tracker: Tracker = tracking.open(info, config)
+    tracker: Tracker = (built.logger if distributed.rank() == 0 else NoTracking()).open(info, config)
     return tracker
 
 
-def _tell_again(composed: RunConfig, built: Any, place: RunLocation) -> None:
-    """What a finished validation-only run came to, told to the sweep that asks for the same point once more."""
-    tracker = _open_tracker(composed, built, place)
+def _log_summary_again(composed: RunConfig, built: Any, location: RunLocation) -> None:
+    """Log the summary of a finished validation-only run for a sweep that runs the same point again."""
+    tracker = _open_tracker(composed, built, location)
     if distributed.rank() == 0:
-        tracker.log_summary(validation_summary(read_validation_record(place.record)["result"]))
+        tracker.log_summary(summary("validation", read_validation_record(location.record)["result"]))
     tracker.finish()
 
 
-def _pass_on(trained: TrainedStage, tracker: Tracker) -> None:
-    """The curves of a stage that another run trained, told where they would have been told had this one."""
-    for row in MetricsFile.read(trained.directory / METRICS_NAME) if distributed.rank() == 0 else ():
+def _log_curves(stage: TrainedStage, tracker: Tracker) -> None:
+    """Log the curves of a stage that another run trained, as if this run had trained it."""
+    for row in MetricsFile.read(stage.directory / METRICS_NAME) if distributed.rank() == 0 else ():
         metrics = {key: value for key, value in row.items() if key not in ("stage", "images")}
-        tracker.log(trained.name, row["images"], metrics)
+        tracker.log(stage.name, row["images"], metrics)
 
 
-def _finished(place: RunLocation) -> bool:
-    """Whether the record is there.
+def _is_finished(location: RunLocation) -> bool:
+    """Whether the record exists; an ArtifactError if it is damaged."""
+    read = read_validation_record if location.validation_only else read_record
+    return location.record.exists() and bool(read(location.record))
 
-    Raises:
-        ArtifactError: it is, but damaged.
+
+def _forget(store: Store, location: RunLocation) -> None:
+    """--force: remove the record, readable or not, the stages it used and its curves.
+
+    A run without a record was interrupted; it continues from its checkpoints, forced or not.
     """
-    return place.record.exists() and bool(
-        (read_validation_record if place.validation_only else read_record)(place.record)
-    )
-
-
-def _forget(store: Store, place: RunLocation) -> None:
-    """--force: the record goes, sound or not, and so do the stages that it stood on and the curves that it drew.
-
-    Without a record an attempt was broken off, and the next goes on from it, forced or not.
-    """
-    if not place.record.exists():
+    if not location.record.exists():
         return
-    for stage in store.stages_used_by(place.run):
+    for stage in store.stages_used_by(location.run):
         store.discard(stage, lambda: _log.info("--force: another process is using a stage of this run; waiting for it"))
-    for name in CURVE_FILES:
-        with wrap_os_errors(place.directory / name, "remove"):
-            (place.directory / name).unlink(missing_ok=True)
-    with wrap_os_errors(place.record, "remove"):
-        place.record.unlink()
+    for path in (*(location.directory / name for name in CURVE_FILES), location.record):
+        with wrap_os_errors(path, "remove"):
+            path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def _alone(place: RunLocation) -> Iterator[None]:
-    """One process at a time works on a run; a second one waits, and then finds it finished."""
-    path = place.directory.parent / ".locks" / f"{place.run}.lock"
+def _run_lock(location: RunLocation) -> Iterator[None]:
+    """Hold the run's lock; a second process waits for it and then finds the run finished."""
+    path = location.directory.parent / ".locks" / f"{location.run}.lock"
     with wrap_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            _log.info("another process is at this very run; waiting for it")
+            _log.info("another process is computing this run; waiting for it")
             lock.acquire()
     try:
         yield
@@ -247,10 +226,9 @@ def _alone(place: RunLocation) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _ranks(composed: RunConfig) -> Iterator[None]:
-    """Join the process group that torchrun's variables describe, if they do."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
+def _process_group(composed: RunConfig) -> Iterator[None]:
+    """Join the process group that torchrun's environment variables describe, if there is one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield
         return
     gpu = composed.config["trainer"]["accelerator"] == "gpu"
@@ -264,22 +242,19 @@ def _ranks(composed: RunConfig) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _truthful_end() -> Iterator[None]:
-    """SIGTERM ends the process with 143: Lightning, left to itself, makes it 0."""
+def _exit_on_sigterm() -> Iterator[None]:
+    """Exit with code 143 on SIGTERM, where Lightning would exit with 0; outside the main thread nothing changes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        _log.warning("stopped by SIGTERM; the same command goes on from the last checkpoint")
+        _log.warning("stopped by SIGTERM; the same command continues from the last checkpoint")
         raise SystemExit(128 + number)
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _speak() -> None:
-    """What trigan says goes to stderr as plain lines; a rank other than 0 says only what goes wrong."""
-    quiet = int(os.environ.get("RANK", "0")) > 0
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    _log.setLevel(logging.WARNING if quiet else logging.INFO)
+        with contextlib.suppress(TypeError):  # a handler that was not set from Python cannot be restored
+            signal.signal(signal.SIGTERM, before)

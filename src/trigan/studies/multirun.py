@@ -7,7 +7,6 @@ re-run the whole sweep), so only its expansion of the values is used.
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -18,6 +17,7 @@ from trigan.config import override_rules
 from trigan.config.compose import Composer, RunConfig
 from trigan.errors import ConfigError
 from trigan.execution.batch import engine, run_batch, warn_about_stale_records
+from trigan.execution.engines import EngineChoice
 from trigan.execution.job import Job
 from trigan.identity import canonical_json
 from trigan.records.record import RECORD_NAME, read_record
@@ -39,14 +39,24 @@ def expand(composer: Composer, arguments: Sequence[str]) -> list[tuple[str, ...]
     return [tuple(job) for job in jobs]
 
 
-def multirun(composer: Composer, options: Any, common: Sequence[str]) -> int:
+def multirun(
+    composer: Composer,
+    overrides: Sequence[str],
+    common: Sequence[str],
+    engine_choice: EngineChoice,
+    workers: int | None,
+    timeout: int | None,
+    retry: bool,
+    force: bool,
+) -> int:
     """Check every job, run what is missing, print results and a summary; 1 if a job has no record.
 
     Args:
         common: arguments of ``trigan run`` for every job.
+        timeout: minutes.
     """
-    expanded = expand(composer, options.overrides)
-    with engine(options.engine, options.workers, options.timeout) as chosen:
+    expanded = expand(composer, overrides)
+    with engine(engine_choice, workers, timeout) as chosen:
         composed = [composer.compose(job) for job in expanded]
         outputs = [one.paths.outputs for one in composed]
         if len(set(outputs)) > 1:
@@ -54,7 +64,7 @@ def multirun(composer: Composer, options: Any, common: Sequence[str]) -> int:
         prints = _fingerprints(composed)
         jobs = _jobs(expanded, composed, prints, common)
         warn_about_stale_records(_stale(composed, prints), PROTOCOL_VERSION)
-        summary = run_batch(chosen, jobs, outputs[0] / "logs", options.retry, options.force)
+        summary = run_batch(chosen, jobs, outputs[0] / "logs", retry, force)
     _print_results(jobs)
     print(summary.line(), file=sys.stderr)
     return summary.code

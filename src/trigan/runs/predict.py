@@ -1,0 +1,80 @@
+"""New images classified by a finished run, as batches and as CSV."""
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trigan.data.image_files import read_images
+from trigan.data.inputs import EVALUATION_BATCH
+from trigan.data.sources.columns import Columns
+from trigan.data.sources.decode import Geometry
+from trigan.runs.finished_run import FinishedRun
+
+
+@dataclass(frozen=True, eq=False)
+class PredictionBatch:
+    """Predictions for consecutive images.
+
+    Attributes:
+        locations: n names of images: ``FILE``, ``FILE.parquet[3]``, ``FILE.npz:test_images[3]``.
+        logits: float32 (n, K).
+        errors: one line for each image that could not be read and has no row.
+    """
+
+    locations: list[str]
+    logits: Tensor
+    errors: list[str]
+
+
+def predict_files(
+    finished: FinishedRun, files: Sequence[Path], batch: int = EVALUATION_BATCH
+) -> Iterator[PredictionBatch]:
+    """Classify the images of some files, decoded, cropped and resized as the run's own data.
+
+    Args:
+        finished: the run.
+        files: images, Parquet and .npz files, as :func:`trigan.data.image_files.find_files` lists them.
+        batch: images in memory at a time.
+    """
+    node: Any = finished.record["config"].get("data")
+    for key in ("source", "columns", "image"):
+        node = node.get(key) if isinstance(node, dict) else None
+    column = node if isinstance(node, str) else "image"
+    spec = finished.spec
+    images = read_images(files, Geometry(spec.size, spec.channels), Columns(image=column))
+    while portion := list(islice(images, batch)):
+        readable = [image for image in portion if image.pixels is not None]
+        pixels = np.reshape([image.pixels for image in readable], (-1, spec.channels, spec.size, spec.size))
+        logits = finished.logits(torch.from_numpy(pixels.astype(np.uint8)))
+        errors = [image.error for image in portion if image.pixels is None]
+        yield PredictionBatch([image.location for image in readable], logits, errors)
+
+
+def csv_header(finished: FinishedRun) -> bytes:
+    """The first line of the CSV: without probabilities only path and prediction."""
+    names = ["confidence", *(f"p_{name}" for name in finished.classes)] if finished.probabilistic else []
+    return _csv([["path", "prediction", *names]])
+
+
+def csv_rows(finished: FinishedRun, batch: PredictionBatch) -> bytes:
+    """The lines of a batch."""
+    names = [finished.classes[k] for k in batch.logits.argmax(1).tolist()]
+    rows = [[location, name] for location, name in zip(batch.locations, names, strict=True)]
+    if finished.probabilistic:
+        for row, values in zip(rows, batch.logits.double().softmax(1).tolist(), strict=True):
+            row += [f"{value:.7g}" for value in (max(values), *values)]
+    return _csv(rows)
+
+
+def _csv(rows: list[list[str]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode(errors="surrogateescape")  # file names may be any bytes

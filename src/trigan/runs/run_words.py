@@ -1,0 +1,68 @@
+"""One run from the words of a command line, in this process or, on several devices, as one process per rank."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from trigan.config.compose import Composer, resolve, unresolved
+from trigan.errors import TriganError
+from trigan.execution import ranks
+
+
+class RankFailedError(TriganError):
+    """A process of a run on several devices failed; it has written its own error to standard error.
+
+    Attributes:
+        exit_code: of that process.
+    """
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(f"a rank of this run ended with exit code {exit_code}; its error is on standard error")
+        self.exit_code = exit_code
+
+
+def run_words(
+    words: Sequence[str], *, force: bool = False, validation_only: bool = False, config_dir: Path | None = None
+) -> Path:
+    """Compose and finish a run, unless it is finished already; with ``trainer.devices`` > 1, one process per rank.
+
+    Any thread may call it; signal handlers are installed in the main thread only.
+
+    Args:
+        words: settings as they follow ``trigan run``: ``["strategy=joint", "trial=3"]``.
+        force: compute it again if it is finished.
+        validation_only: end with validation scores and never open the test set.
+        config_dir: a folder with groups of the user's own.
+
+    Returns:
+        The run's directory.
+
+    Raises:
+        TriganError: one line; the same call continues from what was finished.
+        RankFailedError: a rank failed.
+    """
+    composer = Composer(config_dir)
+    config = composer.load(composer.parse(words))  # imports no target, so a typing error shows at once
+    plain = unresolved(config)
+    devices = plain["trainer"].get("devices", 1) if isinstance(plain.get("trainer"), dict) else 1
+    starts_ranks = isinstance(devices, int) and devices > 1 and not ranks.is_rank()
+    if starts_ranks:
+        logs = Path(str(resolve(config)["paths"]["outputs"])) / "logs"
+        code = ranks.start(["run", *run_options(force, validation_only, config_dir), *words], devices, logs)
+        if code:
+            raise RankFailedError(code)
+    elif "torch" not in sys.modules:  # its thread pools read this variable when it is imported, which composing does
+        os.environ.setdefault("OMP_NUM_THREADS", str(plain["runtime"]["threads"]))
+    composed = composer.compose(words)
+    from trigan.runs.run import locate, run  # imports torch
+
+    if starts_ranks:
+        return locate(composed, composed.load_data(), validation_only).directory
+    return run(composed, force, validation_only)
+
+
+def run_options(force: bool, validation_only: bool, config_dir: Path | None) -> list[str]:
+    """The options of ``trigan run`` for a process that is started with these arguments."""
+    folder = ["--config-dir", str(config_dir.absolute())] if config_dir else []
+    return [*folder, *["--force"] * force, *["--validation-only"] * validation_only]

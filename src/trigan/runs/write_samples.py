@@ -1,0 +1,99 @@
+"""Labelled images from a finished run's generator, written as a folder or a Parquet file."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from trigan.atomic import write_json
+from trigan.atomic import MARKER_FILE, atomic_folder
+from trigan.errors import ArtifactError, ConfigError
+from trigan.runs.finished_run import LABEL_THRESHOLD, FinishedRun
+from trigan.samples.generate import UNCHANGED_LATENTS, LatentTransform
+from trigan.samples.labelled_samples import Quota, labelled_samples
+from trigan.samples.sample_files import FolderWriter, ParquetWriter, Writer
+
+
+@dataclass(frozen=True)
+class SampleRequest:
+    """Which samples to write: ``per_class`` images of each class.
+
+    ``threshold`` is the least probability that the run's classifier gives the label. None: ``LABEL_THRESHOLD`` for an
+    unconditional generator, whose labels are the classifier's; no check for a conditional one.
+    """
+
+    per_class: int
+    seed: int = 0
+    threshold: float | None = None
+    latent_transform: LatentTransform = UNCHANGED_LATENTS
+    file_format: Literal["folder", "parquet"] = "folder"
+
+
+def write_samples(
+    finished: FinishedRun,
+    folder: Path,
+    request: SampleRequest,
+    force: bool = False,
+    on_progress: Callable[[int], None] = lambda images: None,
+) -> tuple[dict[str, int], str]:
+    """Write ``folder/CLASS/000123.png`` or ``folder/samples.parquet``, complete or not at all.
+
+    The same run, seed and number give the same images; a larger number begins with those of a smaller one.
+
+    Args:
+        finished: the run.
+        folder: a new one.
+        request: which samples.
+        force: replace a folder that trigan wrote.
+        on_progress: called with the number of images written since the last call.
+
+    Returns:
+        How many images are missing, by class, and advice on how to get them.
+
+    Raises:
+        ConfigError: the run has no generator, its logits give no probabilities for the threshold, or the folder exists.
+        ArtifactError: not one image reached the threshold, or the disk refuses.
+    """
+    conditional, threshold = bool(finished.generator.classes), request.threshold
+    if threshold is None and not conditional:
+        threshold = LABEL_THRESHOLD
+    if threshold and not finished.probabilistic:
+        raise ConfigError(
+            f"--threshold {threshold}: the scores of run {finished.run[:12]} are not probabilities; add --threshold 0 "
+            "to use its classifier's label without a threshold"
+        )
+    quota = Quota(request.per_class, finished.spec.classes)
+    with atomic_folder(folder, force) as new:
+        writer: Writer = (FolderWriter if request.file_format == "folder" else ParquetWriter)(new, finished.classes)
+        samples = labelled_samples(
+            finished.generator, finished.classifier, request.seed, quota, threshold, request.latent_transform
+        )
+        with writer:
+            for images, labels in samples:
+                writer.write(images, labels)
+                on_progress(len(labels))
+        if not int(quota.taken.sum()):
+            raise ArtifactError(f"not one image was written: {_advice(quota, threshold)}")
+        marker = {
+            "what": "samples",
+            "run": finished.run,
+            "seed": request.seed,
+            "truncation": request.latent_transform.truncation,
+            "latent_scale": request.latent_transform.scale,
+            "threshold": threshold,
+            "labels": "condition" if conditional else "classifier",
+            "per_class": dict(zip(finished.classes, quota.taken.tolist(), strict=True)),
+            "n_candidates": quota.n_candidates,
+        }
+        write_json(new / MARKER_FILE, marker)
+    missing = {name: count for name, count in zip(finished.classes, quota.missing, strict=True) if count}
+    return missing, _advice(quota, threshold)
+
+
+def _advice(quota: Quota, threshold: float | None) -> str:
+    if not threshold:
+        return f"the run's classifier found no more in {quota.n_candidates} samples; choose a run trained for longer"
+    return (
+        f"the run's classifier was confident of no more in {quota.n_candidates} samples; "
+        f"lower --threshold (now {threshold:g}), or choose a run trained for longer"
+    )
