@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from html_outline import Outline
 from report_fixture import COLUMNS, NAMES, ROWS, small_study
-from test_html import Outline
 
 from trigan.errors import ArtifactError
 from trigan.evaluation.calibration import reliability
@@ -224,8 +224,8 @@ def test_many_classes_become_a_picture_of_pixels(material: ReportData) -> None:
         records.append({**record, "result": result})
     lame = Cell(tuple(records), (0,), bare.metric)  # type: ignore[arg-type]
     drawn = class_section._matrix("row", lame)
-    assert "<img" in drawn
-    assert "nothing" in drawn
+    assert "<img" in drawn.picture
+    assert "nothing" in drawn.caption
 
 
 def test_bins_are_those_of_the_evaluation() -> None:
