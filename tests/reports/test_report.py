@@ -29,7 +29,7 @@ from trigan.reports.report_data import ReportData, median_run, read_features, re
 from trigan.reports.report_page import render_report
 from trigan.tables.cell import Cell
 from trigan.tables.statistics import t_interval
-from trigan.tables.table import build_table
+from trigan.tables.table import TableSpec, build_table
 
 
 @pytest.fixture(scope="module")
@@ -208,24 +208,29 @@ def places(material: ReportData) -> dict[tuple[str, str], list[Record]]:
     return {place: list(cell.records) for place, cell in material.table.cells.items() if cell.records}
 
 
+def with_classes(material: ReportData, names: list[str]) -> ReportData:
+    """One run, which is always right, of that many classes."""
+    k = len(names)
+    record = cell(material, "bare").records[0]
+    test = {**record["result"]["test"], "confusion": np.eye(k, dtype=int).tolist(), "recall": [1.0] * k}
+    made = {**record, "result": {**record["result"], "test": test, "data": {"classes": names}}}
+    table = build_table({("bare", "x"): [made]}, TableSpec("t", ("bare",), ("x",)))  # type: ignore[list-item]
+    return ReportData(material.heading, table, {})
+
+
 @pytest.mark.parametrize(("names", "slanted"), [(["cat", "dog"], False), (["airplane", "automobile"], True)])
-def test_names_under_a_matrix_are_as_long_as_those_beside_it(names: list[str], slanted: bool) -> None:
-    drawn = class_section._numbers(np.eye(2), names, "a matrix")
+def test_names_under_a_matrix_are_as_long_as_those_beside_it(
+    material: ReportData, names: list[str], slanted: bool
+) -> None:
+    drawn = class_section.confusion(with_classes(material, names)).body
     assert [drawn.count(f">{name}</text>") for name in names] == [2, 2]
     assert ("rotate(-45" in drawn) == slanted
 
 
 def test_many_classes_become_a_picture_of_pixels(material: ReportData) -> None:
-    many = {"confusion": np.eye(30, dtype=int).tolist(), "recall": [1.0] * 30}
-    bare = cell(material, "bare")
-    records = []
-    for record in bare.records[:1]:
-        result = {**record["result"], "test": {**record["result"]["test"], **many}, "data": {}}
-        records.append({**record, "result": result})
-    lame = Cell(tuple(records), (0,), bare.metric)  # type: ignore[arg-type]
-    drawn = class_section._matrix("row", lame)
-    assert "<img" in drawn.picture
-    assert "nothing" in drawn.caption
+    drawn = class_section.confusion(with_classes(material, [str(k) for k in range(30)])).body
+    assert '<img class="pixels" src="data:image/png;base64,' in drawn
+    assert "Most often confused: nothing" in drawn
 
 
 def test_bins_are_those_of_the_evaluation() -> None:

@@ -1,18 +1,11 @@
-"""Charts as inline SVG: pure functions of numbers. Colours come from the page's style, in light and dark."""
+"""The numbers of a chart: axes, pixel coordinates and series; ``templates/drawings.html.j2`` draws them."""
 
 import base64
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from markupsafe import Markup, escape
-
 from trigan.tables.layout.formatting import format_images
-
-#: Colours of the page's style; lines differ in dashes and marks too, for readers who cannot tell colours apart.
-COLOURS = 6
-_DASHES = ("", "7 3", "2 3", "9 3 2 3")
-_MARKS = ("circle", "square", "triangle", "diamond")
 
 
 @dataclass(frozen=True)
@@ -50,6 +43,26 @@ class Frame:
         return across, self.height - self.bottom - self.y.share(y) * (self.height - self.top - self.bottom)
 
 
+@dataclass(frozen=True)
+class Dot:
+    """A trial at pixel coordinates; ``title`` is its tooltip."""
+
+    at: tuple[float, float]
+    radius: float
+    title: str = ""
+    hollow: bool = False
+    diverged: bool = False
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line through pixel coordinates, with dots and vertical whiskers (x, low, high)."""
+
+    line: Sequence[tuple[float, float]] = ()
+    dots: Sequence[Dot] = ()
+    whiskers: Sequence[tuple[float, float, float]] = ()
+
+
 def number(value: float) -> str:
     """A coordinate, to a tenth of a pixel."""
     text = f"{value:.1f}".removesuffix(".0")
@@ -80,94 +93,11 @@ def images_axis(high: float, label: str) -> Axis:
     return Axis(0.0, high, tuple((value, format_images(value)) for value, _ in ticks if 0 <= value <= high), label)
 
 
-def chart(frame: Frame, marks: Iterable[str], alt: str) -> Markup:
-    """A chart: axes with light rules, the marks, and a description ``alt``."""
-    left, right = frame.left, frame.width - frame.right
-    top, bottom = frame.top, frame.height - frame.bottom
-    parts = []
-    for value, text in frame.y.ticks:
-        _, y = frame.at(frame.x.low, value)
-        parts.append(f'<path class="rule" d="M{left} {number(y)}H{right}"/>')
-        parts.append(label(left - 6, y + 4, text, "soft", "end"))
-    for value, text in frame.x.ticks:
-        x, _ = frame.at(value, frame.y.low)
-        parts.append(f'<path class="rule" d="M{number(x)} {top}V{bottom}"/>')
-        parts.append(label(x, bottom + 16, text, "soft", "middle"))
-    parts.append(label(2, 12, frame.y.label, "soft"))
-    parts.append(label(right, frame.height - 6, frame.x.label, "soft", "end"))
-    return svg(frame.width, frame.height, [*parts, *marks], alt)
-
-
-def svg(width: int, height: int, parts: Iterable[str], alt: str) -> Markup:
-    """SVG of a size in pixels, with a description; an icon without one is hidden from screen readers."""
-    role = f'role="img" aria-label="{escape(alt)}"' if alt else 'aria-hidden="true"'
-    inner = "\n".join(parts)
-    return Markup(f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" {role}>\n{inner}\n</svg>')
-
-
-def icon(*parts: str) -> Markup:
-    """A sign of a key, on 18 x 12 pixels."""
-    return svg(18, 12, parts, "")
-
-
-def line_icon(index: int, *parts: str) -> Markup:
-    """The line of the ``index``-th series in a key, with further parts on it."""
-    return icon(line([(0, 6), (18, 6)], index), *parts)
-
-
-def image(content: bytes, kind: str, size: tuple[int, int], alt: str, css: str = "") -> Markup:
-    """A picture inside the page; ``kind`` is its media type after ``image/``."""
-    source = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-    look = f'class="{css}" ' if css else ""
-    return Markup(f'<img {look}src="{source}" width="{size[0]}" height="{size[1]}" alt="{escape(alt)}">')
-
-
-def label(x: float, y: float, text: str, css: str = "", anchor: str = "start", degrees: int = 0) -> str:
-    """A text at a point, rotated about it."""
-    look = f' class="{css}"' if css else ""
-    anchored = f' text-anchor="{anchor}"' if anchor != "start" else ""
-    turn = f' transform="rotate({degrees} {number(x)} {number(y)})"' if degrees else ""
-    return f'<text x="{number(x)}" y="{number(y)}"{look}{anchored}{turn}>{escape(text)}</text>'
-
-
-def stroke(path: str, index: int, width: float = 2.0, opacity: float = 1.0, dash: str = "") -> str:
-    """A path in the colour of the ``index``-th series, not filled."""
-    faint = f' opacity="{opacity:g}"' if opacity < 1 else ""
-    dashed = f' stroke-dasharray="{dash}"' if dash else ""
-    look = f'class="c{index % COLOURS}" fill="none" stroke="currentColor" stroke-width="{width:g}"'
-    return f'<path {look}{faint}{dashed} d="{path}"/>'
-
-
 def polyline(points: Iterable[tuple[float, float]]) -> str:
-    """The path through pixel coordinates."""
+    """The SVG path through pixel coordinates."""
     return "M" + "L".join(f"{number(x)} {number(y)}" for x, y in points)
 
 
-def line(points: Iterable[tuple[float, float]], index: int) -> str:
-    """A line through pixel coordinates, in the style of the ``index``-th series."""
-    return stroke(polyline(points), index, 1.8, dash=_DASHES[index % len(_DASHES)])
-
-
-def mark(x: float, y: float, index: int, radius: float = 4.0, hollow: bool = False, title: str = "") -> str:
-    """A mark in the shape and colour of the ``index``-th series; ``title`` is its tooltip."""
-    shape = _MARKS[index % len(_MARKS)]
-    r = radius * (1.0 if shape == "circle" else 0.9 if shape == "square" else 1.25)
-    corners: dict[str, Sequence[tuple[float, float]]] = {
-        "square": ((-r, -r), (r, -r), (r, r), (-r, r)),
-        "triangle": ((0, -r), (r, 0.8 * r), (-r, 0.8 * r)),
-        "diamond": ((0, -r), (r, 0), (0, r), (-r, 0)),
-    }
-    look = f'class="c{index % COLOURS} {"over" if hollow else "own"}" stroke="currentColor" stroke-width="1.2"'
-    if shape == "circle":
-        return f'<circle {look} cx="{number(x)}" cy="{number(y)}" r="{number(r)}">{_tooltip(title)}</circle>'
-    path = polyline((x + dx, y + dy) for dx, dy in corners[shape])
-    return f'<path {look} d="{path}Z">{_tooltip(title)}</path>'
-
-
-def cross(x: float, y: float, index: int, title: str = "") -> str:
-    """The mark of a diverged run."""
-    return f"<g>{_tooltip(title)}{stroke(f'M{number(x - 4)} {number(y - 4)}l8 8m0 -8l-8 8', index)}</g>"
-
-
-def _tooltip(title: str) -> str:
-    return f"<title>{escape(title)}</title>" if title else ""
+def data_address(content: bytes, kind: str) -> str:
+    """A picture as an address; ``kind`` is its media type after ``image/``."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

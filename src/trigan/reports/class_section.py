@@ -3,11 +3,11 @@
 import io
 from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
 import numpy as np
-from markupsafe import Markup
 
-from trigan.reports.chart import Axis, image, label, linear_axis, mark, number, svg
+from trigan.reports.chart import Axis, data_address, linear_axis
 from trigan.reports.report_data import Figure, Part, ReportData, Section, class_names, render
 from trigan.tables.cell import Cell
 from trigan.tables.paired_comparison import data_difference
@@ -49,44 +49,35 @@ def _matrix(row: str, cell: Cell) -> Figure:
     words = ", ".join(f"{names[i]} as {names[j]} ({100 * share[i, j]:.0f}\u00a0%)" for i, j in pairs) or "nothing"
     alt = f"Confusion matrix of {row}. Most often confused: {words}"
     caption = f"Most often confused: {words}; mean over {len(cell.records)} runs."
-    return Figure(_numbers(share, names, alt) if len(share) <= MAX_NUMBERED else _pixels(share, alt), caption, row)
+    numbered = len(share) <= MAX_NUMBERED
+    data = _numbers(share, names) if numbered else {"source": _pixels(share), "size": (300, 300), "css": "pixels"}
+    return Figure("matrix" if numbered else "image", data, alt, caption, row)
 
 
-def _numbers(share: np.ndarray, names: Sequence[str], alt: str) -> Markup:
+def _numbers(share: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
     longest = min(_LETTERS, max(map(len, names)))
-    left, size = 8 + 7 * longest, _SQUARE * len(share)
-    slanted = longest > 3  # as many letters of a name as beside the rows
-    parts = []
-    for i, j in np.ndindex(share.shape):
-        if (percent := round(100 * float(share[i, j]))) == 0:
-            continue
-        x, y = left + _SQUARE * j, _SQUARE * i
-        place = f'x="{x}" y="{y}" width="{_SQUARE - 1}" height="{_SQUARE - 1}"'
-        parts.append(f'<rect class="c0 own" {place} opacity="{max(0.12, share[i, j]):.2f}"/>')
-        css = "small over" if share[i, j] > 0.5 else "small"
-        parts.append(label(x + _SQUARE / 2, y + 17, str(percent), css, "middle"))
-    for index, name in enumerate(names):
-        middle = _SQUARE * index + _SQUARE / 2
-        short = _short(name, _LETTERS)
-        parts.append(label(left - 5, middle + 4, short, "small", "end"))
-        if slanted:
-            parts.append(label(left + middle + 5, size + 12, short, "small", "end", -45))
-        else:
-            parts.append(label(left + middle, size + 14, short, "small", "middle"))
-    parts.append(f'<rect class="frame" x="{left}" y="0" width="{size}" height="{size}"/>')
-    return svg(left + size + 2, size + (14 + 5 * longest if slanted else 20), parts, alt)
+    percents = ((i, j, round(100 * float(value)), float(value)) for (i, j), value in np.ndenumerate(share))
+    return {
+        "left": 8 + 7 * longest,
+        "size": _SQUARE * len(share),
+        "square": _SQUARE,
+        "below": 14 + 5 * longest if longest > 3 else 20,
+        "slanted": longest > 3,
+        "entries": [entry for entry in percents if entry[2]],
+        "names": [_short(name, _LETTERS) for name in names],
+    }
 
 
 def _short(name: str, limit: int) -> str:
     return name if len(name) <= limit else f"{name[: limit - 1]}…"
 
 
-def _pixels(share: np.ndarray, alt: str) -> Markup:
+def _pixels(share: np.ndarray) -> str:
     from PIL import Image
 
     content = io.BytesIO()
     Image.fromarray(np.rint(255 * (1 - np.sqrt(share))).astype(np.uint8)).save(content, "PNG", optimize=True)
-    return image(content.getvalue(), "png", (300, 300), alt, "pixels")
+    return data_address(content.getvalue(), "png")
 
 
 def gains(report: ReportData) -> Section | None:
@@ -138,25 +129,24 @@ def _gain_panel(row: str, cell: Cell, against: Cell, axis: Axis, gained: Mapping
         kept = sorted({*ordered[: MAX_GAINS // 2], *ordered[-MAX_GAINS // 2 :]})
         caption += f" Shown: the {MAX_GAINS} of {len(means)} classes with the lowest and highest gains."
     left, width = 10 + 7 * min(14, max(len(names[index]) for index in kept)), 360
-    height = _LINE * len(kept) + 40
 
     def across(value: float) -> float:
         return left + axis.share(value) * (width - left - 10)
 
-    parts = []
-    for value, text in axis.ticks:
-        x = across(value)
-        parts.append(f'<path class="{"frame" if value == 0 else "rule"}" d="M{number(x)} 0V{height - 36}"/>')
-        parts.append(label(x, height - 22, text, "soft", "middle"))
-    parts.append(label(width - 10, height - 5, axis.label, "soft", "end"))
-    for line, index in enumerate(kept):
-        y = _LINE * line + _LINE / 2
-        parts.append(label(left - 8, y + 4, _short(names[index], 14), "small", "end"))
+    bars = []
+    for index in kept:
         start, stop = sorted((across(0.0), across(means[index])))
-        colour = 0 if means[index] >= 0 else 1
-        bar = f'x="{number(start)}" y="{number(y - 5)}" width="{number(stop - start)}" height="10"'
-        parts.append(f'<rect class="c{colour} own" {bar} opacity=".4"/>')
-        parts += [mark(across(value), y, colour, 2.2) for value in gained[index]]
+        dots = list(map(across, gained[index]))
+        bar = {"name": _short(names[index], 14), "start": start, "stop": stop, "dots": dots}
+        bars.append(bar | {"colour": 0 if means[index] >= 0 else 1})
+    data = {
+        "width": width,
+        "height": _LINE * len(kept) + 40,
+        "left": left,
+        "line": _LINE,
+        "ticks": [(across(value), text, value) for value, text in axis.ticks],
+        "label": axis.label,
+        "bars": bars,
+    }
     values = ", ".join(f"{names[index]} {means[index]:+.1f}" for index in kept)
-    alt = f"Gains in recall of {row}, points, mean over trials: {values}"
-    return Figure(svg(width, height, parts, alt), caption, row)
+    return Figure("bars", data, f"Gains in recall of {row}, points, mean over trials: {values}", caption, row)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from trigan.reports.chart import Axis, Frame, chart, label, linear_axis, mark
+from trigan.reports.chart import Axis, Dot, Frame, Series, linear_axis
 from trigan.reports.report_data import Figure, Part, ReportData, Section, render
 from trigan.tables.layout.formatting import format_flops
 
@@ -29,11 +29,12 @@ def _plot(report: ReportData, column: str) -> Part:
     frame = Frame(axis, linear_axis([report.scale * mean for *_, mean in points], report.score), 460, 310, right=34)
     places = [frame.at(flops or zero, report.scale * mean) for _, flops, mean in points]
     texts = [f"{row}: {report.text_format.value(mean)} for {format_flops(flops)}" for row, flops, mean in points]
-    marks = [mark(x, y, 0, 4.5, title=text) for (x, y), text in zip(places, texts, strict=True)]
-    marks += [label(x, y, str(i + 1), "small") for i, (x, y) in enumerate(_beside(places))]
+    dots = [Dot(at, 4.5, text) for at, text in zip(places, texts, strict=True)]
+    numbers = [(x, y, i + 1) for i, (x, y) in enumerate(_beside(places))]
     alt = f"Mean {report.score} over counted operations on {column}: {'; '.join(texts)}"
     caption = "Mean over runs; operations of all stages that a run stands on, reused or not, drawn in logarithms."
-    return Part(report.subheading(column), figures=[Figure(chart(frame, marks, alt), caption)], numbered=texts)
+    data = {"frame": frame, "series": [Series(dots=dots)], "texts": numbers}
+    return Part(report.subheading(column), figures=[Figure("chart", data, alt, caption)], numbered=texts)
 
 
 def _operations(counts: Sequence[float]) -> tuple[Axis, float]:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trigan.reports.chart import COLOURS, label, number, svg
 from trigan.reports.reliability_section import log_probabilities
 from trigan.reports.report_data import (
     FEATURES,
@@ -79,13 +78,11 @@ def _cell_map(report: ReportData, row: str, cell: Cell) -> Figure | None:
 def _map(source: str, places: np.ndarray, labels: np.ndarray, wrong: np.ndarray, names: Sequence[str]) -> Figure:
     short = all(len(name) <= 2 for name in names)
     symbols = list(names) if short else [str(index) for index in range(len(names))]
-    parts = []
-    for (across, up), true, missed in zip(places, labels, wrong, strict=True):
-        x, y = (_EDGE + share * (_SIDE - 2 * _EDGE) for share in (across, 1 - up))
-        parts.append(label(x, y + 3.5, symbols[true], f"small own c{true % COLOURS}", "middle"))
-        if missed:
-            parts.append(f'<circle class="frame" cx="{number(x)}" cy="{number(y)}" r="7"/>')
+    points = [
+        (*(_EDGE + share * (_SIDE - 2 * _EDGE) for share in (across, 1 - up)), symbols[true], int(true), bool(missed))
+        for (across, up), true, missed in zip(places, labels, wrong, strict=True)
+    ]
     alt = f"Map of {len(labels)} test images by the {source}: {int(wrong.sum())} are misclassified"
     key = ", ".join(map(" ".join, zip(symbols, names, strict=True)))
     caption = f"{len(labels)} images, {int(wrong.sum())} of them misclassified.{'' if short else f' Symbols: {key}.'}"
-    return Figure(svg(_SIDE, _SIDE, parts, alt), caption, source[0].upper() + source[1:])
+    return Figure("map", {"side": _SIDE, "points": points}, alt, caption, source[0].upper() + source[1:])

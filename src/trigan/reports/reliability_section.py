@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
-from markupsafe import escape
 
-from trigan.reports.chart import Axis, Frame, chart, number, polyline
+from trigan.reports.chart import Axis, Dot, Frame
 from trigan.reports.report_data import PREDICTIONS, Figure, Part, ReportData, Section, read_predictions, render
 from trigan.tables.cell import Cell
 
@@ -66,20 +65,18 @@ def _pooled(report: ReportData, cell: Cell) -> list[Bin]:
 def _diagram(row: str, cell: Cell, found: Sequence[Bin]) -> Figure:
     ticks = tuple((share, f"{100 * share:.0f} %") for share in (0.0, 0.25, 0.5, 0.75, 1.0))
     frame = Frame(Axis(0, 1, ticks, "predicted probability"), Axis(0, 1, ticks, "accuracy"), 340, 300, right=24)
-    diagonal = polyline([frame.at(0, 0), frame.at(1, 1)])
-    points = [frame.at(one.confidence, one.accuracy) for one in found]
-    parts = [
-        f'<path class="frame" stroke-dasharray="5 4" d="{diagonal}"/>',
-        f'<path class="c0" d="{polyline(points)}" fill="none" stroke="currentColor" stroke-width="1.5"/>',
-    ]
     total = sum(one.count for one in found)
-    for (x, y), one in zip(points, found, strict=True):
-        title = f"{one.count} images: predicted {one.confidence:.0%}, accuracy {one.accuracy:.0%}"
-        place = f'cx="{number(x)}" cy="{number(y)}" r="{number(2.5 + 10 * (one.count / total) ** 0.5)}"'
-        parts.append(f'<circle class="c0 own" {place} opacity=".75"><title>{escape(title)}</title></circle>')
+    dots = [
+        Dot(
+            frame.at(one.confidence, one.accuracy),
+            2.5 + 10 * (one.count / total) ** 0.5,
+            f"{one.count} images: predicted {one.confidence:.0%}, accuracy {one.accuracy:.0%}",
+        )
+        for one in found
+    ]
     scores = [record["result"]["test"]["ece"] for record in cell.records if "ece" in record["result"]["test"]]
     ece = f"Expected calibration error {100 * fmean(scores):.1f}\u00a0% (mean over {len(scores)} runs)"
     low, high = min(found, key=lambda b: b.confidence), max(found, key=lambda b: b.confidence)
     alt = f"Reliability of {row}: {ece}; lowest confidence {low.confidence:.0%} with accuracy {low.accuracy:.0%}, "
     alt += f"highest confidence {high.confidence:.0%} with accuracy {high.accuracy:.0%}"
-    return Figure(chart(frame, parts, alt), f"{ece}.", row)
+    return Figure("reliability", {"frame": frame, "bins": dots}, alt, f"{ece}.", row)

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment
 from markupsafe import Markup
 
 from trigan.errors import ArtifactError
 from trigan.records.record import Record
+from trigan.reports.chart import number, polyline
 from trigan.tables.cell import Cell
 from trigan.tables.layout.formatting import TextFormat
 from trigan.tables.layout.templating import environment
 from trigan.tables.table import Table
 
 METRICS, PREDICTIONS, FEATURES, PICTURES = "metrics.jsonl", "predictions.npz", "features.npz", "pictures"
-TEMPLATES = Path(__file__).parent / "templates"
 _MEND = "run its command again with --force"
 
 
@@ -73,12 +74,21 @@ class ReportData:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture with its title, caption and key (icon, meaning); ``scroll`` labels one that a narrow page scrolls."""
+    """A picture and its texts.
 
-    picture: Markup
+    Attributes:
+        drawing: the macro of ``templates/drawings.html.j2`` that draws ``data``.
+        alt: the picture in words.
+        key: (``line`` or ``mark``, index of the series, its meaning).
+        scroll: label of a picture that a narrow page scrolls; empty: the page shrinks it.
+    """
+
+    drawing: str
+    data: Mapping[str, Any]
+    alt: str
     caption: str = ""
     title: str = ""
-    key: Sequence[tuple[Markup, str]] = ()
+    key: Sequence[tuple[str, int, str]] = ()
     scroll: str = ""
 
 
@@ -103,9 +113,16 @@ class Section:
     body: Markup
 
 
+def templates() -> Environment:
+    """The templates of reports, with the filters of charts."""
+    made = environment(Path(__file__).parent / "templates")
+    made.filters |= {"px": number, "polyline": polyline}
+    return made
+
+
 def render(template: str, values: Mapping[str, Any]) -> Markup:
     """A template of ``reports/templates``, filled in."""
-    return Markup(environment(TEMPLATES).get_template(template).render(values))
+    return Markup(templates().get_template(template).render(values))
 
 
 def median_run(cell: Cell) -> Record:

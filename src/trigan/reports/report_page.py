@@ -14,7 +14,7 @@ from trigan.reports import (
     score_section,
     training_section,
 )
-from trigan.reports.report_data import TEMPLATES, ReportData, Section, render
+from trigan.reports.report_data import ReportData, Section, render, templates
 from trigan.tables.layout.blocks import blocks
 from trigan.tables.layout.footnotes import footnotes, summary_paragraph
 from trigan.tables.layout.templating import render_page
@@ -30,7 +30,7 @@ def render_report(report: ReportData) -> str:
         "sections": [section for section in _sections(report) if section is not None],
         "runs": sum(len(cell.records) for cell in report.table.cells.values()),
     }
-    return render_page("report.html.j2", values, TEMPLATES)
+    return render_page("report.html.j2", values, templates())
 
 
 def _sections(report: ReportData) -> Iterator[Section | None]:

@@ -2,22 +2,7 @@
 
 from collections.abc import Sequence
 
-from trigan.reports.chart import (
-    Axis,
-    Frame,
-    chart,
-    cross,
-    icon,
-    label,
-    line,
-    line_icon,
-    linear_axis,
-    mark,
-    number,
-    stroke,
-    svg,
-    tick_text,
-)
+from trigan.reports.chart import Axis, Dot, Frame, Series, linear_axis, tick_text
 from trigan.reports.report_data import Figure, Part, ReportData, Section, render
 from trigan.tables.cell import Cell
 from trigan.tables.layout.formatting import data_used_text
@@ -74,54 +59,52 @@ def _score_axis(report: ReportData, cells: Sequence[Cell]) -> Axis:
     return linear_axis([report.scale * value for value in values], report.score)
 
 
-def _trial_mark(
-    report: ReportData, cell: Cell, trial: int, at: tuple[float, float], index: int, radius: float, row: str
-) -> str:
-    """A trial's dot, or its cross if a run of it diverged; ``row`` begins its tooltip."""
+def _dot(report: ReportData, cell: Cell, trial: int, at: tuple[float, float], radius: float, row: str) -> Dot:
+    """A trial; ``row`` begins its tooltip."""
     title = f"{row}, trial {trial}: {report.text_format.value(cell.values[trial])}"
-    if cell.diverged_in(trial):
-        return cross(*at, index, title)
-    return mark(*at, index, radius, cell.incomplete, title)
+    return Dot(at, radius, title, cell.incomplete, cell.diverged_in(trial))
 
 
 def _dots(report: ReportData, column: str) -> Figure:
-    cells = list(report.cells(column))
-    axis = _score_axis(report, [cell for _, cell in cells])
-    height = 14 + _LINE * len(cells) + 40
-    kinds = list(dict.fromkeys(data_used_text(cell) for _, cell in cells))
-    parts = []
-    for value, text in axis.ticks:
-        x = number(_across(axis, value))
-        parts.append(f'<path class="rule" d="M{x} 6V{height - 40}"/>')
-        parts.append(label(float(x), height - 24, text, "soft", "middle"))
-    parts.append(label(_WIDTH - _SIDE, height - 6, axis.label, "soft", "end"))
-    for index, (row, cell) in enumerate(cells):
-        parts += _row(report, axis, 14 + _LINE * index, row, cell, kinds.index(data_used_text(cell)))
-    key = [(icon(mark(9, 6, index)), f"uses {kind}") for index, kind in enumerate(kinds)]
-    alt = f"{report.score} on {column}: " + "; ".join(f"{row} {report.text_format.cell(cell)}" for row, cell in cells)
-    caption = explain_marks([cell for _, cell in cells]) + " Colours show which data a row uses."
-    return Figure(svg(_WIDTH, height, parts, alt), caption, key=key)
+    cells = dict(report.cells(column))
+    axis = _score_axis(report, list(cells.values()))
+    kinds = list(dict.fromkeys(map(data_used_text, cells.values())))
 
+    def across(score: float) -> float:
+        return _SIDE + axis.share(score) * (_WIDTH - 2 * _SIDE)
 
-def _across(axis: Axis, value: float) -> float:
-    return _SIDE + axis.share(value) * (_WIDTH - 2 * _SIDE)
-
-
-def _row(report: ReportData, axis: Axis, top: int, row: str, cell: Cell, colour: int) -> list[str]:
-    """The row's name and mean, the line around the mean, and the dots in the order of their trials."""
-    scale, middle = report.scale, top + 26
-    # The box hides the rules behind the name.
-    box = f'x="{_SIDE - 4}" y="{top - 2}" width="{7 * len(row) + 8}" height="15"'
-    parts = [f'<rect class="paper" {box} opacity=".85"/>', label(_SIDE, top + 10, row)]
-    if cell.summary is not None and (ends := interval(cell)):
-        parts.append(label(_WIDTH - _SIDE, top + 10, report.text_format.value(cell.summary.mean), "title", "end"))
-        low, high, mean = (number(_across(axis, scale * v)) for v in (*ends, cell.summary.mean))
-        path = f"M{low} {number(middle)}H{high}M{mean} {number(middle - 9)}v18"
-        parts.append(stroke(path, colour, opacity=0.6))
-    for index, trial in enumerate(cell.values):
-        at = _across(axis, scale * cell.values[trial]), middle + 3 * (index - (cell.n - 1) / 2) * min(1, 5 / cell.n)
-        parts.append(_trial_mark(report, cell, trial, at, colour, 3.6, row))
-    return parts
+    rows = []
+    for index, (row, cell) in enumerate(cells.items()):
+        top, spacing = 14 + _LINE * index, 3 * min(1, 5 / cell.n)
+        dots = [
+            _dot(
+                report,
+                cell,
+                trial,
+                (across(report.scale * value), top + 26 + spacing * (i - (cell.n - 1) / 2)),
+                3.6,
+                row,
+            )
+            for i, (trial, value) in enumerate(cell.values.items())
+        ]
+        mean, ends = cell.summary.mean if cell.summary else 0.0, interval(cell)
+        whisker = [across(report.scale * v) for v in (ends[0], mean, ends[1])] if ends else None
+        shown = {"name": row, "top": top, "mean": report.text_format.value(mean), "whisker": whisker, "dots": dots}
+        rows.append(shown | {"colour": kinds.index(data_used_text(cell))})
+    data = {
+        "width": _WIDTH,
+        "height": 14 + _LINE * len(cells) + 40,
+        "side": _SIDE,
+        "ticks": [(across(value), text) for value, text in axis.ticks],
+        "label": axis.label,
+        "rows": rows,
+    }
+    key = [("mark", index, f"uses {kind}") for index, kind in enumerate(kinds)]
+    alt = f"{report.score} on {column}: " + "; ".join(
+        f"{row} {report.text_format.cell(cell)}" for row, cell in cells.items()
+    )
+    caption = explain_marks(list(cells.values())) + " Colours show which data a row uses."
+    return Figure("rows", data, alt, caption, key=key)
 
 
 def _budgets(report: ReportData) -> list[list[tuple[str, int]]]:
@@ -166,25 +149,25 @@ def _labels_axis(numbers: Sequence[int]) -> Axis:
 def _panel(
     report: ReportData, group: Sequence[tuple[str, int]], frame: Frame, name: str, rows: Sequence[str]
 ) -> Figure:
-    parts, key, words = [], [], []
+    series, words = [], []
     for index, row in enumerate(rows):
         shift = _APART * (index - (len(rows) - 1) / 2)
-        points, dots = [], []
+        points, dots, whiskers = [], [], []
         for column, labels in group:
             cell = report.table.cells[row, column]
             if cell.summary is None:
                 continue
-            x, y = frame.at(labels, report.scale * cell.summary.mean)
-            points.append((x + shift, y))
-            if ends := interval(cell):
-                low, high = (number(frame.at(labels, report.scale * end)[1]) for end in ends)
-                dots.append(stroke(f"M{number(x + shift)} {low}V{high}", index, opacity=0.6))
-            for trial, value in cell.values.items():
-                at = x + shift, frame.at(labels, report.scale * value)[1]
-                dots.append(_trial_mark(report, cell, trial, at, index, 3, f"{row}, {labels} labels"))
+            x = frame.at(labels, frame.y.low)[0] + shift
+
+            def up(score: float, labels: int = labels) -> float:
+                return frame.at(labels, report.scale * score)[1]
+
+            points.append((x, up(cell.summary.mean)))
+            whiskers += [(x, up(ends[0]), up(ends[1]))] if (ends := interval(cell)) else []
+            start = f"{row}, {labels} labels"
+            dots += [_dot(report, cell, trial, (x, up(value)), 3, start) for trial, value in cell.values.items()]
             words.append(f"{labels} labels: {row} {report.text_format.cell(cell)}")
-        if points:
-            parts += [line(points, index), *dots]
-            key.append((line_icon(index, mark(9, 6, index)), row))
+        series.append(Series(points, dots, whiskers))
     alt = f"{report.score} against labels, {name}: {'; '.join(words)}"
-    return Figure(chart(frame, parts, alt), "", name, key)
+    key = [("line, mark", index, row) for index, row in enumerate(rows) if series[index].line]
+    return Figure("chart", {"frame": frame, "series": series, "texts": ()}, alt, title=name, key=key)

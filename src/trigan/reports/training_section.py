@@ -6,7 +6,7 @@ from statistics import fmean
 import numpy as np
 
 from trigan.plots.loss_curves import Curve, loss_curves
-from trigan.reports.chart import Axis, Frame, chart, cross, images_axis, line, line_icon, linear_axis, mark, tick_text
+from trigan.reports.chart import Axis, Dot, Frame, Series, images_axis, linear_axis, tick_text
 from trigan.reports.report_data import (
     METRICS,
     Figure,
@@ -42,16 +42,17 @@ def _errors(column: str, curves: Mapping[str, Mapping[int, Sequence[float]]]) ->
     ticks = tuple((tick, tick_text(tick)) for tick in _ERRORS if low <= tick <= high)
     y = Axis(low, high, ticks, "test error, %", log=True)
     frame = Frame(images_axis(max(max(points) for points in curves.values()), "images seen"), y, 560, 320)
-    marks, texts = [], []
-    for index, (row, points) in enumerate(curves.items()):
+    series, texts = [], []
+    for row, points in curves.items():
         means = {seen: 100 * fmean(errors) for seen, errors in points.items()}
-        marks.append(line([frame.at(seen, max(mean, low)) for seen, mean in means.items()], index))
-        dots = [frame.at(seen, max(100 * error, low)) for seen, errors in points.items() for error in errors]
-        marks += [mark(x, y, index, 2.0) for x, y in dots]
+        line = [frame.at(seen, max(mean, low)) for seen, mean in means.items()]
+        dots = [Dot(frame.at(seen, max(100 * e, low)), 2.0) for seen, errors in points.items() for e in errors]
+        series.append(Series(line, dots))
         first, last = min(means), max(means)
         texts.append(f"{row} from {means[first]:.2g} after {first} images to {means[last]:.2g} after {last}")
     alt = f"Test error in % over images seen on {column}: {'; '.join(texts)}"
-    return Figure(chart(frame, marks, alt), key=[(line_icon(index), row) for index, row in enumerate(curves)])
+    key = [("line", index, row) for index, row in enumerate(curves)]
+    return Figure("chart", {"frame": frame, "series": series, "texts": ()}, alt, key=key)
 
 
 def curves(report: ReportData) -> Section:
@@ -74,20 +75,20 @@ def _stage(run: str, stage: str, curves: Mapping[str, Curve]) -> Figure:
     finite = [value for _, values in thinned.values() for value in values if np.isfinite(value)]
     x = images_axis(max(float(seen.max()) for seen, _ in curves.values()) or 1.0, "images seen")
     frame = Frame(x, linear_axis(finite or [0.0, 1.0], "loss"), height=230)
-    parts, words = [], []
-    for index, (name, (seen, values)) in enumerate(thinned.items()):
+    series, words = [], []
+    for name, (seen, values) in thinned.items():
         kept = np.isfinite(values)
-        if kept.any():
-            points = zip(seen[kept], values[kept], strict=True)
-            parts.append(line([frame.at(float(images), float(loss)) for images, loss in points], index))
+        points = zip(seen[kept], values[kept], strict=True)
+        line = [frame.at(float(images), float(loss)) for images, loss in points]
+        if line:
             words.append(f"{name} from {values[kept][0]:.3g} to {values[kept][-1]:.3g}")
         lost = curves[name][0][~np.isfinite(curves[name][1])]
-        bottom = frame.height - frame.bottom
-        parts += [cross(frame.at(float(seen), frame.y.low)[0], bottom, index) for seen in lost[:MAX_POINTS]]
+        crosses = [Dot(frame.at(float(seen), frame.y.low), 4.0, diverged=True) for seen in lost[:MAX_POINTS]]
+        series.append(Series(line, crosses))
         words += [f"{name}: {len(lost)} values not finite"] if len(lost) else []
     alt = f"Losses of stage {stage} of {run}, over images seen: {'; '.join(words)}"
-    key = [(line_icon(index), name) for index, name in enumerate(thinned)]
-    return Figure(chart(frame, parts, alt), "", f"{run}: {stage}", key)
+    key = [("line", index, name) for index, name in enumerate(thinned)]
+    return Figure("chart", {"frame": frame, "series": series, "texts": ()}, alt, title=f"{run}: {stage}", key=key)
 
 
 def _thinned(curve: Curve) -> Curve:

@@ -33,9 +33,10 @@ def environment(*folders: Path) -> Environment:
     return made
 
 
-def render_page(name: str, values: Mapping[str, Any], *folders: Path) -> str:
+def render_page(name: str, values: Mapping[str, Any], templates: Environment | None = None) -> str:
     """The page of an HTML template; characters that HTML cannot contain become U+FFFD."""
-    return _UNPRINTABLE.sub("\ufffd", environment(*folders).get_template(name).render(values)) + "\n"
+    page = (templates or environment()).get_template(name).render(values)
+    return _UNPRINTABLE.sub("\ufffd", page) + "\n"
 
 
 def sort_key(text: str) -> str | None:
