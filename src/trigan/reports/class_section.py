@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from trigan.reports.chart import Axis, data_address, linear_axis
-from trigan.reports.report_data import Figure, Part, ReportData, Section, class_names, render
+from trigan.reports.figures import Figure, Part, Section, render
+from trigan.reports.report_data import ReportData, class_names
 from trigan.tables.cell import Cell
 from trigan.tables.paired_comparison import data_difference
 

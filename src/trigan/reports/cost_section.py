@@ -4,7 +4,8 @@ import math
 from collections.abc import Sequence
 
 from trigan.reports.chart import Axis, Dot, Frame, Series, linear_axis
-from trigan.reports.report_data import Figure, Part, ReportData, Section, render
+from trigan.reports.figures import Figure, Part, Section, render
+from trigan.reports.report_data import ReportData
 from trigan.tables.layout.formatting import format_flops
 
 _DIGIT = 7

@@ -4,20 +4,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from trigan.reports.figures import Figure, Part, Section, render
 from trigan.reports.reliability_section import log_probabilities
 from trigan.reports.report_data import (
     FEATURES,
     PREDICTIONS,
-    Figure,
-    Part,
     ReportData,
-    Section,
     class_names,
     median_run,
     median_run_text,
     read_features,
     read_predictions,
-    render,
 )
 from trigan.tables.cell import Cell
 

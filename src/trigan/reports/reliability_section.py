@@ -7,7 +7,8 @@ from statistics import fmean
 import numpy as np
 
 from trigan.reports.chart import Axis, Dot, Frame
-from trigan.reports.report_data import PREDICTIONS, Figure, Part, ReportData, Section, read_predictions, render
+from trigan.reports.figures import Figure, Part, Section, render
+from trigan.reports.report_data import PREDICTIONS, ReportData, read_predictions
 from trigan.tables.cell import Cell
 
 #: As in `trigan.evaluation.calibration`, which computed the records' scores.

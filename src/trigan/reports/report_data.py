@@ -1,22 +1,18 @@
-"""The input of a report, the table and the files of its runs, and the parts that its pages consist of."""
+"""The input of a report: the table and the files of its runs."""
 
 import json
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment
-from markupsafe import Markup
 
 from trigan.errors import ArtifactError
 from trigan.records.record import Record
-from trigan.reports.chart import number, polyline
 from trigan.tables.cell import Cell
 from trigan.tables.layout.formatting import TextFormat
-from trigan.tables.layout.templating import environment
 from trigan.tables.table import Table
 
 METRICS, PREDICTIONS, FEATURES, PICTURES = "metrics.jsonl", "predictions.npz", "features.npz", "pictures"
@@ -70,59 +66,6 @@ class ReportData:
         """A file or folder of a run, if it exists."""
         folder = self.folders.get(record["run"])
         return folder / name if folder is not None and (folder / name).exists() else None
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A picture and its texts.
-
-    Attributes:
-        drawing: the macro of ``templates/drawings.html.j2`` that draws ``data``.
-        alt: the picture in words.
-        key: (``line`` or ``mark``, index of the series, its meaning).
-        scroll: label of a picture that a narrow page scrolls; empty: the page shrinks it.
-    """
-
-    drawing: str
-    data: Mapping[str, Any]
-    alt: str
-    caption: str = ""
-    title: str = ""
-    key: Sequence[tuple[str, int, str]] = ()
-    scroll: str = ""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of a section: ``panels`` are small figures side by side, ``numbered`` a list, ``note`` a paragraph."""
-
-    heading: str = ""
-    intro: str = ""
-    panels: Sequence[Figure] = ()
-    figures: Sequence[Figure] = ()
-    numbered: Sequence[str] = ()
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Section:
-    """A section of the page: its anchor, its heading, and HTML."""
-
-    anchor: str
-    title: str
-    body: Markup
-
-
-def templates() -> Environment:
-    """The templates of reports, with the filters of charts."""
-    made = environment(Path(__file__).parent / "templates")
-    made.filters |= {"px": number, "polyline": polyline}
-    return made
-
-
-def render(template: str, values: Mapping[str, Any]) -> Markup:
-    """A template of ``reports/templates``, filled in."""
-    return Markup(templates().get_template(template).render(values))
 
 
 def median_run(cell: Cell) -> Record:

@@ -14,7 +14,8 @@ from trigan.reports import (
     score_section,
     training_section,
 )
-from trigan.reports.report_data import ReportData, Section, render, templates
+from trigan.reports.figures import Section, render, templates
+from trigan.reports.report_data import ReportData
 from trigan.tables.layout.blocks import blocks
 from trigan.tables.layout.footnotes import footnotes, summary_paragraph
 from trigan.tables.layout.templating import render_page

@@ -6,7 +6,8 @@ import shlex
 from typing import Any
 
 from trigan.records.record import Record
-from trigan.reports.report_data import FEATURES, METRICS, PICTURES, PREDICTIONS, ReportData, Section, render
+from trigan.reports.figures import Section, render
+from trigan.reports.report_data import FEATURES, METRICS, PICTURES, PREDICTIONS, ReportData
 from trigan.tables.cell import Cell
 from trigan.tables.layout.formatting import join_names
 

@@ -9,16 +9,8 @@ import numpy as np
 
 from trigan.errors import ArtifactError
 from trigan.reports.chart import data_address
-from trigan.reports.report_data import (
-    PICTURES,
-    Figure,
-    Part,
-    ReportData,
-    Section,
-    median_run,
-    median_run_text,
-    render,
-)
+from trigan.reports.figures import Figure, Part, Section, render
+from trigan.reports.report_data import PICTURES, ReportData, median_run, median_run_text
 
 #: Limit of all grids together, in bytes of base64 text.
 MAX_BYTES = 6_000_000

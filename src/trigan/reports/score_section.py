@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from trigan.reports.chart import Axis, Dot, Frame, Series, linear_axis, tick_text
-from trigan.reports.report_data import Figure, Part, ReportData, Section, render
+from trigan.reports.figures import Figure, Part, Section, render
+from trigan.reports.report_data import ReportData
 from trigan.tables.cell import Cell
 from trigan.tables.layout.formatting import data_used_text
 from trigan.tables.rows import label_budget

@@ -7,17 +7,8 @@ import numpy as np
 
 from trigan.plots.loss_curves import Curve, loss_curves
 from trigan.reports.chart import Axis, Dot, Frame, Series, images_axis, linear_axis, tick_text
-from trigan.reports.report_data import (
-    METRICS,
-    Figure,
-    Part,
-    ReportData,
-    Section,
-    median_run,
-    median_run_text,
-    read_metrics,
-    render,
-)
+from trigan.reports.figures import Figure, Part, Section, render
+from trigan.reports.report_data import METRICS, ReportData, median_run, median_run_text, read_metrics
 
 #: Errors in % that an axis may have ticks at.
 _ERRORS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)

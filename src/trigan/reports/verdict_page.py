@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from trigan.reports.report_data import render
+from trigan.reports.figures import render
 from trigan.tables.layout.blocks import attribution
 from trigan.tables.layout.formatting import TextFormat, join_names
 from trigan.tables.layout.text import markdown_grid, render_markdown
@@ -35,14 +35,11 @@ class VerdictContext:
 
 
 def render_verdict(
-    context: VerdictContext,
-    table: Table,
-    verdicts: Sequence[RowVerdict],
-    curve: LabelCurve | None,
-    decimals: int = 1,
+    context: VerdictContext, table: Table, verdicts: Sequence[RowVerdict], curve: LabelCurve | None, decimals: int = 1
 ) -> str:
     """The page (``templates/verdict.md.j2``)."""
     fmt = TextFormat(table.metric, decimals)
+    steps = attribution(table, fmt, table.spec.columns[0], "")
     columns = list(zip(*curve.values.values(), strict=True)) if curve is not None else []
     means = [fmt.value(sum(column) / len(column)) for column in columns]
     values = {
@@ -50,9 +47,7 @@ def render_verdict(
         "answer": _answer(verdicts, context.trials),
         "gains": markdown_grid(_GAINS_HEADER, [_gain(one, fmt) for one in verdicts]),
         "equivalents": any(one.label_equivalent is not None for one in verdicts),
-        "attributions": [
-            markdown_grid(block.header, block.rows) for block in attribution(table, fmt, table.spec.columns[0], "")
-        ],
+        "attribution": markdown_grid(steps.header, steps.rows) if steps.rows else "",
         "curve": markdown_grid([str(n) for n in curve.labels], [means]) if curve is not None and means else "",
         "table": render_markdown(replace(table, spec=replace(table.spec, ablations={})), decimals).replace(
             "## ", "### ", 1

@@ -61,7 +61,7 @@ def footnotes(table: Table, fmt: TextFormat, best_mark: str) -> list[str]:
         "tags": [f"[{tag}] {meaning}" for tag, meaning in TAGS.items() if any(one.tag == tag for one in published)],
         "spreads": [text for kind, text in _SPREADS.items() if any(one.spread_kind == kind for one in published)],
     }
-    return environment().get_template("footnotes.txt.j2").render(values).rstrip("\n").split("\n")
+    return _render("footnotes.txt.j2", values)
 
 
 def _searches(table: Table) -> list[tuple[str, list[str]]]:
@@ -90,63 +90,42 @@ def _stamps(table: Table) -> Iterator[tuple[str, str, list[str]]]:
 
 
 def summary_paragraph(table: Table, fmt: TextFormat) -> str:
-    """A few sentences on what the table shows and what it does not."""
-    return " ".join([*_limits_of_n(table), *_resolved(table), *_missing(table, fmt)])
-
-
-def _limits_of_n(table: Table) -> Iterator[str]:
+    """A few sentences on what the table shows and what it does not (``templates/summary.txt.j2``)."""
     cells = [cell for cell in table.cells.values() if cell.values]
-    sizes = sorted({cell.n for cell in cells if not cell.incomplete} or {cell.n for cell in cells})
-    if not sizes:
-        yield "No run of this table is finished yet."
-        return
-    trials = f"With {format_range((sizes[0], sizes[-1]))} trial{'s' if sizes[-1] > 1 else ''}"
-    if sizes[0] < 3:
-        yield f"{trials} the values alone are shown: they say nothing about chance."
-    elif sizes[0] < 5:
-        yield (
-            f"{trials} no interval is given: "
-            "a difference between means may be chance, even where the ranges do not overlap."
-        )
-    elif sizes[0] < 10:
-        yield f"{trials} the intervals are exploratory."
+    sizes = {cell.n for cell in cells if not cell.incomplete} or {cell.n for cell in cells}
+    n = (min(sizes), max(sizes)) if sizes else None
+    limits = sorted(limit.difference for limit in table.detectable.values())
+    values = {
+        "table": table,
+        "fmt": fmt,
+        "n": n,
+        "trials": f"{format_range(n)} trial{'s' if n[1] > 1 else ''}" if n else "",
+        "resolved": list(_resolved(table)),
+        "limits": dict.fromkeys(fmt.value(limit) for limit in (*limits[:1], *limits[-1:])),
+        "unequal": dict.fromkeys(row for (row, _), one in table.differences.items() if one.kind == "different_data"),
+        "missing": sum(cell.incomplete for cell in table.cells.values()),
+    }
+    return " ".join(_render("summary.txt.j2", values))
 
 
-def _resolved(table: Table) -> Iterator[str]:
-    """Which intervals exclude zero, by column: of the differences to the reference, then of the primary ones."""
+def _render(template: str, values: dict[str, Any]) -> list[str]:
+    return environment().get_template(template).render(values).rstrip("\n").split("\n")
+
+
+def _resolved(table: Table) -> Iterator[tuple[str, list[tuple[list[str], str]]]]:
+    """By column, the rows whose intervals exclude zero and the others: against the reference, then the primary ones."""
     for column in table.spec.columns:
         where = f"On {join_names([column])}, against" if len(table.spec.columns) > 1 else "Against"
         named = [one for (_, other), one in table.differences.items() if other == column]
-        yield from _resolved_against(f"{where} {join_names([str(table.spec.reference)])}", named)
+        yield f"{where} {join_names([str(table.spec.reference)])}", _by_verdict(named)
         family = [one for one in table.primary if one.column == column]
-        yield from _resolved_against(f"{where} the strongest baseline that used the same data", family)
+        yield f"{where} the strongest baseline that used the same data", _by_verdict(family)
 
 
-def _resolved_against(against: str, comparisons: list[PairedComparison]) -> Iterator[str]:
+def _by_verdict(comparisons: list[PairedComparison]) -> list[tuple[list[str], str]]:
     shown = [one for one in comparisons if one.has_interval]
     resolved = [one for one in shown if one.p_holm is None or one.p_holm < 0.05]
     above = [one.row for one in resolved if one.low is not None and one.low > 0]
     below = [one.row for one in resolved if one.high is not None and one.high < 0]
     rest = [one.row for one in shown if one.row not in (*above, *below)]
-    parts = [
-        f"{join_names(rows)} {'is' if len(rows) == 1 else 'are'} {verdict}"
-        for rows, verdict in ((above, "higher"), (below, "lower"), (rest, "not resolved"))
-        if rows
-    ]
-    if parts:
-        yield f"{against}, by 95 % intervals of the paired differences, {'; '.join(parts)}."
-
-
-def _missing(table: Table, fmt: TextFormat) -> Iterator[str]:
-    limits = [limit.difference for limit in table.detectable.values()]
-    if limits:
-        span = " to ".join(dict.fromkeys(fmt.value(limit) for limit in (min(limits), max(limits))))
-        yield f"True differences of less than about {span} {fmt.unit} would mostly go undetected with these trials."
-    unequal = list(dict.fromkeys(row for (row, _), one in table.differences.items() if one.kind == "different_data"))
-    if unequal:
-        other = f"Other data than that of {join_names([str(table.spec.reference)])}: {join_names(unequal)}"
-        yield f"{other}; a difference there is not one of method alone."
-    missing = sum(cell.incomplete for cell in table.cells.values())
-    if missing:
-        verb = "is" if missing == 1 else "are"
-        yield f"Of {len(table.cells)} cells {missing} {verb} incomplete and not compared."
+    return [(rows, verdict) for rows, verdict in ((above, "higher"), (below, "lower"), (rest, "not resolved")) if rows]
