@@ -3,7 +3,6 @@
 import io
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 
@@ -17,7 +16,6 @@ from trigan.tables.paired_comparison import data_difference
 MAX_NUMBERED = 20
 #: Classes shown in gains; of more, those with the lowest and highest.
 MAX_GAINS = 20
-_SQUARE, _LINE = 26, 18
 #: Letters of a class's name beside a matrix.
 _LETTERS = 10
 
@@ -50,23 +48,11 @@ def _matrix(row: str, cell: Cell) -> Figure:
     words = ", ".join(f"{names[i]} as {names[j]} ({100 * share[i, j]:.0f}\u00a0%)" for i, j in pairs) or "nothing"
     alt = f"Confusion matrix of {row}. Most often confused: {words}"
     caption = f"Most often confused: {words}; mean over {len(cell.records)} runs."
-    numbered = len(share) <= MAX_NUMBERED
-    data = _numbers(share, names) if numbered else {"source": _pixels(share), "size": (300, 300), "css": "pixels"}
-    return Figure("matrix" if numbered else "image", data, alt, caption, row)
-
-
-def _numbers(share: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
-    longest = min(_LETTERS, max(map(len, names)))
-    percents = ((i, j, round(100 * float(value)), float(value)) for (i, j), value in np.ndenumerate(share))
-    return {
-        "left": 8 + 7 * longest,
-        "size": _SQUARE * len(share),
-        "square": _SQUARE,
-        "below": 14 + 5 * longest if longest > 3 else 20,
-        "slanted": longest > 3,
-        "entries": [entry for entry in percents if entry[2]],
-        "names": [_short(name, _LETTERS) for name in names],
-    }
+    if len(share) > MAX_NUMBERED:
+        return Figure("image", {"source": _pixels(share), "size": (300, 300), "css": "pixels"}, alt, caption, row)
+    entries = [(i, j, float(value)) for (i, j), value in np.ndenumerate(share) if round(100 * float(value))]
+    short = [_short(name, _LETTERS) for name in names]
+    return Figure("matrix", {"names": short, "entries": entries}, alt, caption, row)
 
 
 def _short(name: str, limit: int) -> str:
@@ -129,25 +115,8 @@ def _gain_panel(row: str, cell: Cell, against: Cell, axis: Axis, gained: Mapping
         ordered = sorted(means, key=lambda index: (means[index], index))
         kept = sorted({*ordered[: MAX_GAINS // 2], *ordered[-MAX_GAINS // 2 :]})
         caption += f" Shown: the {MAX_GAINS} of {len(means)} classes with the lowest and highest gains."
-    left, width = 10 + 7 * min(14, max(len(names[index]) for index in kept)), 360
-
-    def across(value: float) -> float:
-        return left + axis.share(value) * (width - left - 10)
-
-    bars = []
-    for index in kept:
-        start, stop = sorted((across(0.0), across(means[index])))
-        dots = list(map(across, gained[index]))
-        bar = {"name": _short(names[index], 14), "start": start, "stop": stop, "dots": dots}
-        bars.append(bar | {"colour": 0 if means[index] >= 0 else 1})
-    data = {
-        "width": width,
-        "height": _LINE * len(kept) + 40,
-        "left": left,
-        "line": _LINE,
-        "ticks": [(across(value), text, value) for value, text in axis.ticks],
-        "label": axis.label,
-        "bars": bars,
-    }
+    short = [_short(names[index], 14) for index in kept]
+    classes = [(name, means[index], gained[index]) for name, index in zip(short, kept, strict=True)]
+    data = {"axis": axis, "left": 10 + 7 * max(map(len, short)), "classes": classes}
     values = ", ".join(f"{names[index]} {means[index]:+.1f}" for index in kept)
     return Figure("bars", data, f"Gains in recall of {row}, points, mean over trials: {values}", caption, row)

@@ -20,7 +20,6 @@ from trigan.tables.cell import Cell
 
 #: Images on a map; maps of a column and of a page (at least one a column): a map takes seconds.
 MAX_IMAGES, MAX_MAPS_PER_COLUMN, MAX_MAPS = 500, 4, 12
-_SIDE, _EDGE = 400, 12
 
 
 def section(report: ReportData) -> Section:
@@ -76,10 +75,10 @@ def _map(source: str, places: np.ndarray, labels: np.ndarray, wrong: np.ndarray,
     short = all(len(name) <= 2 for name in names)
     symbols = list(names) if short else [str(index) for index in range(len(names))]
     points = [
-        (*(_EDGE + share * (_SIDE - 2 * _EDGE) for share in (across, 1 - up)), symbols[true], int(true), bool(missed))
-        for (across, up), true, missed in zip(places, labels, wrong, strict=True)
+        (across, up, symbols[true], int(true), bool(missed))
+        for (across, up), true, missed in zip(places.tolist(), labels, wrong, strict=True)
     ]
     alt = f"Map of {len(labels)} test images by the {source}: {int(wrong.sum())} are misclassified"
     key = ", ".join(map(" ".join, zip(symbols, names, strict=True)))
     caption = f"{len(labels)} images, {int(wrong.sum())} of them misclassified.{'' if short else f' Symbols: {key}.'}"
-    return Figure("map", {"side": _SIDE, "points": points}, alt, caption, source[0].upper() + source[1:])
+    return Figure("map", {"points": points}, alt, caption, source[0].upper() + source[1:])

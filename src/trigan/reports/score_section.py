@@ -10,7 +10,6 @@ from trigan.tables.layout.formatting import data_used_text
 from trigan.tables.rows import label_budget
 from trigan.tables.statistics import t_interval
 
-_WIDTH, _LINE, _SIDE = 440, 44, 12
 #: Pixels between two rows' marks at the same number of labels.
 _APART = 6
 
@@ -27,20 +26,14 @@ def interval(cell: Cell) -> tuple[float, float] | None:
 
 def explain_marks(cells: Sequence[Cell]) -> str:
     """The meaning of dots and lines, in words."""
-    kinds = {cell.evidence for cell in cells}
-    parts = ["A dot is a trial"]
-    if any(cell.diverged for cell in cells):
-        parts.append("a cross is one of which a run diverged")
-    if any(cell.incomplete for cell in cells):
-        parts.append("hollow dots are of a row that lacks trials")
-    if "range" in kinds:
-        parts.append("with 3 or 4 trials the line goes from the lowest to the highest and is no interval")
-    if kinds & {"exploratory", "headline"}:
-        corrected = any(cell.test_over_train is not None for cell in cells)
-        factor = " with Nadeau and Bengio's factor, as trials redraw the test set" if corrected else ""
-        parts.append(f"from 5 trials the line is the 95 % t interval of the mean{factor}")
-    parts.append("rows share their trials, so differences are judged by the table, not by whether lines overlap")
-    return "; ".join(parts) + "."
+    values = {
+        "diverged": any(cell.diverged for cell in cells),
+        "incomplete": any(cell.incomplete for cell in cells),
+        "range": any(cell.evidence == "range" for cell in cells),
+        "intervals": any(cell.n >= 5 for cell in cells),
+        "redrawn": any(cell.test_over_train is not None for cell in cells),
+    }
+    return render("explain_marks.txt.j2", values)
 
 
 def section(report: ReportData) -> Section:
@@ -60,46 +53,13 @@ def _score_axis(report: ReportData, cells: Sequence[Cell]) -> Axis:
     return linear_axis([report.scale * value for value in values], report.score)
 
 
-def _dot(report: ReportData, cell: Cell, trial: int, at: tuple[float, float], radius: float, row: str) -> Dot:
-    """A trial; ``row`` begins its tooltip."""
-    title = f"{row}, trial {trial}: {report.text_format.value(cell.values[trial])}"
-    return Dot(at, radius, title, cell.incomplete, cell.diverged_in(trial))
-
-
 def _dots(report: ReportData, column: str) -> Figure:
     cells = dict(report.cells(column))
     axis = _score_axis(report, list(cells.values()))
     kinds = list(dict.fromkeys(map(data_used_text, cells.values())))
 
-    def across(score: float) -> float:
-        return _SIDE + axis.share(score) * (_WIDTH - 2 * _SIDE)
-
-    rows = []
-    for index, (row, cell) in enumerate(cells.items()):
-        top, spacing = 14 + _LINE * index, 3 * min(1, 5 / cell.n)
-        dots = [
-            _dot(
-                report,
-                cell,
-                trial,
-                (across(report.scale * value), top + 26 + spacing * (i - (cell.n - 1) / 2)),
-                3.6,
-                row,
-            )
-            for i, (trial, value) in enumerate(cell.values.items())
-        ]
-        mean, ends = cell.summary.mean if cell.summary else 0.0, interval(cell)
-        whisker = [across(report.scale * v) for v in (ends[0], mean, ends[1])] if ends else None
-        shown = {"name": row, "top": top, "mean": report.text_format.value(mean), "whisker": whisker, "dots": dots}
-        rows.append(shown | {"colour": kinds.index(data_used_text(cell))})
-    data = {
-        "width": _WIDTH,
-        "height": 14 + _LINE * len(cells) + 40,
-        "side": _SIDE,
-        "ticks": [(across(value), text) for value, text in axis.ticks],
-        "label": axis.label,
-        "rows": rows,
-    }
+    rows = [(row, cell, interval(cell), kinds.index(data_used_text(cell))) for row, cell in cells.items()]
+    data = {"axis": axis, "rows": rows, "scale": report.scale, "fmt": report.text_format}
     key = [("mark", index, f"uses {kind}") for index, kind in enumerate(kinds)]
     alt = f"{report.score} on {column}: " + "; ".join(
         f"{row} {report.text_format.cell(cell)}" for row, cell in cells.items()
@@ -165,8 +125,9 @@ def _panel(
 
             points.append((x, up(cell.summary.mean)))
             whiskers += [(x, up(ends[0]), up(ends[1]))] if (ends := interval(cell)) else []
-            start = f"{row}, {labels} labels"
-            dots += [_dot(report, cell, trial, (x, up(value)), 3, start) for trial, value in cell.values.items()]
+            for trial, value in cell.values.items():
+                title = f"{row}, {labels} labels, trial {trial}: {report.text_format.value(value)}"
+                dots.append(Dot((x, up(value)), 3, title, cell.incomplete, cell.diverged_in(trial)))
             words.append(f"{labels} labels: {row} {report.text_format.cell(cell)}")
         series.append(Series(points, dots, whiskers))
     alt = f"{report.score} against labels, {name}: {'; '.join(words)}"
