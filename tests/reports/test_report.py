@@ -142,7 +142,7 @@ def test_intervals_are_those_that_n_allows(material: ReportData, tmp_path: Path)
     assert score_section.interval(cell(material, ROWS[2])) is None
     three = cell(small_study(tmp_path, trials=3), "bare")
     assert score_section.interval(three) == (min(three.values.values()), max(three.values.values()))
-    assert "is no interval" in score_section.explain_marks([three])
+    assert "not an interval" in score_section.explain_marks([three])
     assert "95 % t interval" in score_section.explain_marks([bare])
 
 
@@ -156,7 +156,7 @@ def test_scores_are_drawn_over_labels_where_columns_differ_in_them(material: Rep
     one = score_section.section(small_study(tmp_path, COLUMNS[:1])).body
     assert "against the number of labels" not in one
     assert all(f"<title>joint, trial {trial}: " in one for trial in range(5))
-    assert "a cross is one of which a run diverged; hollow dots are of a row that lacks trials" in one
+    assert "a cross is a diverged trial; hollow dots belong to a row with missing trials" in one
 
 
 def test_gains_are_differences_within_trials(material: ReportData) -> None:
@@ -294,7 +294,7 @@ def test_sheets_are_shown_once_and_only_as_far_as_there_is_room(
     monkeypatch.setattr(sample_section, "MAX_BYTES", 10)
     full = sample_section.section(material).body
     assert "<img" not in full
-    assert "Left out, so that the page stays small" in full
+    assert "Left out to keep the page small" in full
 
 
 def test_cost_has_a_place_for_nothing(material: ReportData) -> None:

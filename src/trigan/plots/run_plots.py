@@ -132,8 +132,8 @@ def plot_feature_map(features: ArrayLike, labels: ArrayLike, names: Sequence[str
             axes.legend(**OUTSIDE)
 
 
-def _short(names: Sequence[str], limit: int = 14) -> list[str]:
-    return [name if len(name) <= limit else f"{name[: limit - 1]}…" for name in names]
+def _short(names: Sequence[str]) -> list[str]:
+    return [name if len(name) <= 14 else f"{name[:13]}…" for name in names]
 
 
 def plot_comparison(table: Table, path: Path) -> None:

@@ -33,7 +33,7 @@ def _plot(report: ReportData, column: str) -> Part:
     dots = [Dot(at, 4.5, text) for at, text in zip(places, texts, strict=True)]
     numbers = [(x, y, i + 1) for i, (x, y) in enumerate(_beside(places))]
     alt = f"Mean {report.score} over counted operations on {column}: {'; '.join(texts)}"
-    caption = "Mean over runs; operations of all stages that a run stands on, reused or not, drawn in logarithms."
+    caption = "Mean over runs; FLOPs of all stages of a run, reused or not, on a logarithmic axis."
     data = {"frame": frame, "series": [Series(dots=dots)], "texts": numbers}
     return Part(report.subheading(column), figures=[Figure("chart", data, alt, caption)], numbered=texts)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment
-from markupsafe import Markup
 
 from trigan.reports.chart import number, polyline
 from trigan.tables.layout.templating import environment
@@ -50,7 +49,7 @@ class Section:
 
     anchor: str
     title: str
-    body: Markup
+    body: str
 
 
 def templates() -> Environment:
@@ -60,6 +59,6 @@ def templates() -> Environment:
     return made
 
 
-def render(template: str, values: Mapping[str, Any]) -> Markup:
+def render(template: str, values: Mapping[str, Any]) -> str:
     """A template of ``reports/templates``, filled in."""
-    return Markup(templates().get_template(template).render(values))
+    return templates().get_template(template).render(values)

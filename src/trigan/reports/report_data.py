@@ -30,7 +30,7 @@ class ReportHeading:
 
 @dataclass(frozen=True)
 class ReportData:
-    """A table and the folders of its runs, by run hash; a run without a folder here (fetched, external) is left out."""
+    """A table and the folders of its runs by run hash, without fetched and external runs."""
 
     heading: ReportHeading
     table: Table

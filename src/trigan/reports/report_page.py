@@ -1,6 +1,6 @@
 """The report's page: a study's claim, its results, the pictures, and the origin of each number."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 from markupsafe import Markup
 
@@ -28,27 +28,15 @@ def render_report(report: ReportData) -> str:
         "title": heading.title,
         "missing": runs_section.missing(report),
         "words": [(name, text) for name, text in (("Claim", heading.claim), *heading.words) if text],
-        "sections": [section for section in _sections(report) if section is not None],
+        "sections": [section for make in _SECTIONS if (section := make(report)) is not None],
         "runs": sum(len(cell.records) for cell in report.table.cells.values()),
     }
     return render_page("report.html.j2", values, templates())
 
 
-def _sections(report: ReportData) -> Iterator[Section | None]:
+def _verdict(report: ReportData) -> Section:
     words = summary_paragraph(report.table, report.text_format)
-    yield Section("verdict", "What came out", Markup('<p class="lead">{}</p>').format(words))
-    yield _results(report)
-    yield score_section.section(report)
-    yield class_section.gains(report)
-    yield class_section.confusion(report)
-    yield cost_section.section(report)
-    yield reliability_section.reliability(report)
-    yield feature_map_section.section(report)
-    yield training_section.errors(report)
-    yield training_section.curves(report)
-    yield sample_section.section(report)
-    yield runs_section.failures(report)
-    yield runs_section.runs_behind(report)
+    return Section("verdict", "What came out", Markup('<p class="lead">{}</p>').format(words))
 
 
 def _results(report: ReportData) -> Section:
@@ -64,3 +52,10 @@ def _results(report: ReportData) -> Section:
     return Section(
         "results", "Results", render("results.html.j2", {"blocks": shown, "links": links, "footnotes": notes})
     )
+
+
+_SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
+    *(_verdict, _results, score_section.section, class_section.gains, class_section.confusion, cost_section.section),
+    *(reliability_section.reliability, feature_map_section.section, training_section.errors, training_section.curves),
+    *(sample_section.section, runs_section.failures, runs_section.runs_behind),
+)

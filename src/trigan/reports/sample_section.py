@@ -68,7 +68,7 @@ def merge_repeats(grids: Iterable[SampleGrid]) -> list[SampleGrid]:
 def _figure(grid: SampleGrid) -> Figure:
     """A grid over training is wide: a narrow page scrolls it and does not shrink it."""
     runs = "; ".join(grid.runs)
-    when = "beside each other at several moments of training" if grid.over_training else "at the end of training"
+    when = "side by side at several steps of training" if grid.over_training else "at the end of training"
     data = {"source": grid.source, "size": grid.size, "css": ""}
     caption, scroll = (
         ("Over training.", f"Over training: {runs}") if grid.over_training else ("At the end of training.", "")

@@ -26,14 +26,7 @@ def interval(cell: Cell) -> tuple[float, float] | None:
 
 def explain_marks(cells: Sequence[Cell]) -> str:
     """The meaning of dots and lines, in words."""
-    values = {
-        "diverged": any(cell.diverged for cell in cells),
-        "incomplete": any(cell.incomplete for cell in cells),
-        "range": any(cell.evidence == "range" for cell in cells),
-        "intervals": any(cell.n >= 5 for cell in cells),
-        "redrawn": any(cell.test_over_train is not None for cell in cells),
-    }
-    return render("explain_marks.txt.j2", values)
+    return render("explain_marks.txt.j2", {"cells": cells})
 
 
 def section(report: ReportData) -> Section:
@@ -57,15 +50,12 @@ def _dots(report: ReportData, column: str) -> Figure:
     cells = dict(report.cells(column))
     axis = _score_axis(report, list(cells.values()))
     kinds = list(dict.fromkeys(map(data_used_text, cells.values())))
-
     rows = [(row, cell, interval(cell), kinds.index(data_used_text(cell))) for row, cell in cells.items()]
     data = {"axis": axis, "rows": rows, "scale": report.scale, "fmt": report.text_format}
     key = [("mark", index, f"uses {kind}") for index, kind in enumerate(kinds)]
-    alt = f"{report.score} on {column}: " + "; ".join(
-        f"{row} {report.text_format.cell(cell)}" for row, cell in cells.items()
-    )
+    texts = "; ".join(f"{row} {report.text_format.cell(cell)}" for row, cell in cells.items())
     caption = explain_marks(list(cells.values())) + " Colours show which data a row uses."
-    return Figure("rows", data, alt, caption, key=key)
+    return Figure("rows", data, f"{report.score} on {column}: {texts}", caption, key=key)
 
 
 def _budgets(report: ReportData) -> list[list[tuple[str, int]]]:
@@ -94,10 +84,10 @@ def _curves(report: ReportData, group: Sequence[tuple[str, int]]) -> Part:
     panels = [_panel(report, group, frame, name, [*first, *rows]) for name, rows in strategies.items()]
     words = (
         f"{cells[0].records[0]['tags']['data']}: {report.score} against the number of labels, training and selection "
-        f"together, drawn to scale in logarithms. {explain_marks(cells)}"
+        f"together, on a logarithmic axis. {explain_marks(cells)}"
     )
     if reference is not None:
-        words += f" The reference row, {reference}, stands in every panel."
+        words += f" The reference row, {reference}, is in every panel."
     return Part(intro=words, panels=panels)
 
 

@@ -12,9 +12,9 @@ from trigan.tables.paired_comparison import PairedComparison, correction
 from trigan.tables.statistics import minimal_detectable_difference, summarise
 from trigan.tables.table import Table
 
-#: Above this number of trials, more trials are no practical advice.
+#: Largest practical number of trials.
 MAX_TRIALS = 200
-#: Bootstrap resamples of the trials for the interval of label equivalents, and their seed.
+#: Bootstrap of label equivalents.
 RESAMPLES, SEED = 2_000, 0
 
 

@@ -36,24 +36,16 @@ def footnotes(table: Table, fmt: TextFormat, best_mark: str) -> list[str]:
         fmt: how its numbers are written.
         best_mark: how the best cell is marked: ``bold`` or ``*``.
     """
-    cells = list(table.cells.values())
-    comparisons = [*table.differences.values(), *table.primary]
+    cells = [cell for cell in table.cells.values() if cell.records]
     published = [one.published for one in table.published]
     values: dict[str, Any] = {
         "table": table,
+        "cells": cells,
+        "comparisons": [*table.differences.values(), *table.primary],
         "fmt": fmt,
         "best_mark": best_mark,
-        "few_trials": any(0 < cell.n < 5 for cell in cells),
-        "five_trials": any(cell.n >= 5 for cell in cells),
-        "redrawn": any(cell.test_over_train is not None for cell in cells),
-        "intervals": any(one.has_interval for one in comparisons),
-        "exploratory": any(one.kind == "exploratory" for one in comparisons),
-        "p_values": any(one.p is not None for one in comparisons),
-        "diverged": any(cell.diverged for cell in cells),
-        "incomplete": any(cell.records and cell.incomplete for cell in cells),
-        "several_seeds": any(cell.several_seeds for cell in cells),
         "protocols": sorted({str(r["result"]["protocol"]) for cell in cells for r in cell.records}),
-        "trials": sorted({trial for cell in cells for trial in cell.expected}),
+        "trials": sorted({trial for cell in table.cells.values() for trial in cell.expected}),
         "rules": [_RULES[rule] for rule in sorted({rule for cell in cells for rule in cell.rules})],
         "searches": _searches(table),
         "external": any(EXTERNAL in cell.stamps for cell in cells),

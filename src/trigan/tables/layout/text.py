@@ -4,6 +4,7 @@ import io
 import json
 import re
 from collections.abc import Collection, Iterable, Sequence
+from typing import Literal
 
 from rich import box
 from rich.console import Console
@@ -20,17 +21,9 @@ from trigan.tables.table_data import DATA_KEYS, Value, cell_data
 
 def render_terminal(table: Table, width: int = 100, colour: bool = False, decimals: int = 1) -> str:
     """The table as text of at most ``width`` columns (80 or more); with ``colour`` also ANSI styles, for a terminal."""
-    fmt = TextFormat(table.metric, decimals)
-    page = io.StringIO()
-    console = Console(
-        file=page,
-        width=width,
-        force_terminal=colour,
-        color_system="standard" if colour else None,
-        highlight=False,
-        legacy_windows=False,
-        _environ={},
-    )
+    fmt, page = TextFormat(table.metric, decimals), io.StringIO()
+    system: Literal["standard"] | None = "standard" if colour else None
+    console = Console(file=page, width=width, force_terminal=colour, color_system=system, highlight=False, _environ={})
     for block in blocks(table, fmt):
         for part in split_to_width(block, width):
             console.print(_rich(part, width))
@@ -43,14 +36,8 @@ def render_terminal(table: Table, width: int = 100, colour: bool = False, decima
 
 
 def _rich(block: Block, width: int) -> RichTable:
-    grid = RichTable(
-        box=box.SIMPLE_HEAD,
-        title=block.title,
-        title_justify="left",
-        title_style="bold",
-        padding=(0, 1, 0, 0),
-        show_edge=False,
-    )
+    title = Text(block.title, "bold", justify="left")
+    grid = RichTable(box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0), show_edge=False)
     for name, columns in zip(block.header, column_widths(block, width), strict=True):
         grid.add_column(name, overflow="fold", width=columns)
     for i, row in enumerate(block.rows):
