@@ -5,11 +5,11 @@ import hashlib
 import json
 from typing import Any
 
-from trigan.records.record import Record
+from trigan.records.record import SCHEMA_VERSION, Record
 
 _SCORES = {"balanced_accuracy": 0.5, "macro_f1": 0.5, "recall": [0.5, None], "confusion": [[1, 1], [0, 0]], "n": 2}
 _RECORD: dict[str, Any] = {
-    "schema_version": 1,
+    "schema_version": SCHEMA_VERSION,
     "run": "00",
     "config": {},
     "tags": {

@@ -56,8 +56,8 @@ def _record(row: str, column: str, trial: int, index: int) -> Record:
         "status": "diverged" if joint and trial == 1 else "finished",
     }
     config = {"regime": {"labels_per_class": budget}, "row": row, "paths": {"outputs": "somewhere"}}
-    labels = {"row": row, "strategy": "joint" if joint else "baseline"}
-    made = copy.deepcopy(make_record(sum(recall) / 2 + budget / 1000, trial, labels=labels, config=config, **parts))
+    tags = {"row": row, "strategy": "joint" if joint else "baseline"}
+    made = copy.deepcopy(make_record(sum(recall) / 2 + budget / 1000, trial, tags=tags, config=config, **parts))
     made["result"]["labels"]["training"] = 2 * budget
     made["result"]["data"] = {"classes": NAMES}  # type: ignore[typeddict-unknown-key]
     made["provenance"]["overrides"] = [f"regime.labels_per_class={budget}", "row='it is'"]

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from html_outline import Outline
 from report_fixture import COLUMNS, NAMES, ROWS, small_study
-from test_html import Outline
 
 from trigan.errors import ArtifactError
 from trigan.evaluation.calibration import reliability
@@ -29,7 +29,7 @@ from trigan.reports.report_data import ReportData, median_run, read_features, re
 from trigan.reports.report_page import render_report
 from trigan.tables.cell import Cell
 from trigan.tables.statistics import t_interval
-from trigan.tables.table import build_table
+from trigan.tables.table import TableSpec, build_table
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +142,7 @@ def test_intervals_are_those_that_n_allows(material: ReportData, tmp_path: Path)
     assert score_section.interval(cell(material, ROWS[2])) is None
     three = cell(small_study(tmp_path, trials=3), "bare")
     assert score_section.interval(three) == (min(three.values.values()), max(three.values.values()))
-    assert "is no interval" in score_section.explain_marks([three])
+    assert "not an interval" in score_section.explain_marks([three])
     assert "95 % t interval" in score_section.explain_marks([bare])
 
 
@@ -156,7 +156,7 @@ def test_scores_are_drawn_over_labels_where_columns_differ_in_them(material: Rep
     one = score_section.section(small_study(tmp_path, COLUMNS[:1])).body
     assert "against the number of labels" not in one
     assert all(f"<title>joint, trial {trial}: " in one for trial in range(5))
-    assert "a cross is one of which a run diverged; hollow dots are of a row that lacks trials" in one
+    assert "a cross is a diverged trial; hollow dots belong to a row with missing trials" in one
 
 
 def test_gains_are_differences_within_trials(material: ReportData) -> None:
@@ -208,24 +208,29 @@ def places(material: ReportData) -> dict[tuple[str, str], list[Record]]:
     return {place: list(cell.records) for place, cell in material.table.cells.items() if cell.records}
 
 
+def with_classes(material: ReportData, names: list[str]) -> ReportData:
+    """One run, which is always right, of that many classes."""
+    k = len(names)
+    record = cell(material, "bare").records[0]
+    test = {**record["result"]["test"], "confusion": np.eye(k, dtype=int).tolist(), "recall": [1.0] * k}
+    made = {**record, "result": {**record["result"], "test": test, "data": {"classes": names}}}
+    table = build_table({("bare", "x"): [made]}, TableSpec("t", ("bare",), ("x",)))  # type: ignore[list-item]
+    return ReportData(material.heading, table, {})
+
+
 @pytest.mark.parametrize(("names", "slanted"), [(["cat", "dog"], False), (["airplane", "automobile"], True)])
-def test_names_under_a_matrix_are_as_long_as_those_beside_it(names: list[str], slanted: bool) -> None:
-    drawn = class_section._numbers(np.eye(2), names, "a matrix")
+def test_names_under_a_matrix_are_as_long_as_those_beside_it(
+    material: ReportData, names: list[str], slanted: bool
+) -> None:
+    drawn = class_section.confusion(with_classes(material, names)).body
     assert [drawn.count(f">{name}</text>") for name in names] == [2, 2]
     assert ("rotate(-45" in drawn) == slanted
 
 
 def test_many_classes_become_a_picture_of_pixels(material: ReportData) -> None:
-    many = {"confusion": np.eye(30, dtype=int).tolist(), "recall": [1.0] * 30}
-    bare = cell(material, "bare")
-    records = []
-    for record in bare.records[:1]:
-        result = {**record["result"], "test": {**record["result"]["test"], **many}, "data": {}}
-        records.append({**record, "result": result})
-    lame = Cell(tuple(records), (0,), bare.metric)  # type: ignore[arg-type]
-    drawn = class_section._matrix("row", lame)
-    assert "<img" in drawn
-    assert "nothing" in drawn
+    drawn = class_section.confusion(with_classes(material, [str(k) for k in range(30)])).body
+    assert '<img class="pixels" src="data:image/png;base64,' in drawn
+    assert "Most often confused: nothing" in drawn
 
 
 def test_bins_are_those_of_the_evaluation() -> None:
@@ -289,7 +294,7 @@ def test_sheets_are_shown_once_and_only_as_far_as_there_is_room(
     monkeypatch.setattr(sample_section, "MAX_BYTES", 10)
     full = sample_section.section(material).body
     assert "<img" not in full
-    assert "Left out, so that the page stays small" in full
+    assert "Left out to keep the page small" in full
 
 
 def test_cost_has_a_place_for_nothing(material: ReportData) -> None:

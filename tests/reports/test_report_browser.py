@@ -13,7 +13,8 @@ import pytest
 from report_fixture import COLUMNS, small_study
 
 from trigan.reports.report_page import render_report
-from trigan.tables.layout.html import document, render_html
+from trigan.tables.layout.html import render_html
+from trigan.tables.layout.templating import environment
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
@@ -78,9 +79,9 @@ def test_the_report_loads_without_a_request_or_a_complaint(report: str, tmp_path
 
 def test_a_page_that_asks_for_more_is_caught(tmp_path: Path) -> None:
     """The test above can fail: its eyes are open to refused requests and to errors of scripts."""
-    bad = document(
-        "t", '<main id="main"><img alt="" src="https://example.invalid/a.png"></main><script>gone()</script>'
-    )
+    extended = '{% extends "page.html.j2" %}{% block body %}'
+    body = '<main id="main"><img alt="" src="https://example.invalid/a.png"></main><script>gone()</script>'
+    bad = environment().from_string(f"{extended}{body}{{% endblock %}}").render(title="t")
     _, console = ask(bad, "return 1;", tmp_path)
     assert any("Content Security Policy" in line for line in console)
     assert any("gone is not defined" in line for line in console)

@@ -1,41 +1,22 @@
 """The table as a page: nothing is taken for markup, and columns know what they are sorted by."""
 
 from collections.abc import Callable
-from html.parser import HTMLParser
 
 import pytest
+from html_outline import Outline
 
 from trigan.records.record import Record
 from trigan.tables.layout.blocks import Block
-from trigan.tables.layout.html import document, escape, grid, render_html
+from trigan.tables.layout.html import render_html
+from trigan.tables.layout.templating import environment, render_page
 from trigan.tables.table import Table, TableSpec, build_table
 
 MakeAll = Callable[..., list[Record]]
 
 
-class Outline(HTMLParser):
-    """The tags of a page in order, and those that were closed by another's end."""
-
-    VOID = ("meta", "br", "img", "wbr", "rect", "path", "circle")
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.crossed: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID or tag in ("circle", "path"):
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        if not self.open or self.open.pop() != tag:
-            self.crossed.append(tag)
+def grid(block: Block, links: dict[tuple[int, int], str] | None = None) -> str:
+    """A block as the grid of a page."""
+    return environment().get_template("grid.html.j2").module.grid(block, links or {})  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -54,7 +35,7 @@ def test_the_page_of_a_table(table: Table) -> None:
     assert page == render_html(table)
     assert "<h1>A &lt;script&gt;</h1>" in page
     assert "<caption><span>A &lt;script&gt;: test accuracy, %</span></caption>" in page
-    assert '<th scope="row">&lt;b&gt;joint&lt;/b&gt; &amp; &quot;co&quot;</th>' in page
+    assert '<th scope="row">&lt;b&gt;joint&lt;/b&gt; &amp; &#34;co&#34;</th>' in page
     bold = '<td class="tight" data-key="85"><strong>85.0 (80.0 to 90.0)</strong>;<wbr> 1 of 3 diverged</td>'
     assert bold in page
     assert "<li>Trials: 0, 1, 2.</li>" in page
@@ -96,13 +77,14 @@ def test_links_and_headers() -> None:
     assert '<th scope="col"><button type="button">x</button></th>' in found
 
 
-def test_characters_that_html_has_none_for() -> None:
-    assert escape("a\x00b\x1b[1m\ud800") == "a\ufffdb\ufffd[1m\ufffd"
-    assert escape("it's <i>&\n") == "it&#x27;s &lt;i&gt;&amp;\n"
+def test_names_are_escaped_and_characters_that_html_lacks_are_replaced(records: MakeAll) -> None:
+    name = "it's <i>& a\x00b\x1b[1m\ud800"
+    page = render_html(build_table({(name, "x"): records([0.5])}, TableSpec("t", (name,), ("x",))))
+    assert '<th scope="row">it&#39;s &lt;i&gt;&amp; a\ufffdb\ufffd[1m\ufffd</th>' in page
 
 
 def test_a_page_holds_all_that_it_needs() -> None:
-    page = document("t", "<main id='main'></main>")
+    page = render_page("page.html.j2", {"title": "t"})
     assert "default-src 'none'" in page
     for outside in ("http:", "https:", "url(", "@import", "<link", " src="):
         assert outside not in page

@@ -60,15 +60,15 @@ MARKDOWN = """\
 | short | 70.0 | 80.0 | - |
 
 With 3 trials no interval is given: a difference between means may be chance, even where the ranges do not overlap. \
-True differences of less than about 28.3 points would mostly go undetected with these trials. Other data than that of \
-bare: joint; a difference there is not one of method alone. Of 4 cells 1 is incomplete and not compared.
+True differences of less than about 28.3 points would mostly go undetected with these trials. Rows that use \
+other data than bare: joint; their differences are not due to the method alone. Of 4 cells 1 is incomplete and not compared.
 
-- Below 5 trials: mean (lowest to highest), and no interval; below 3, the values.
+- Below 5 trials: mean (lowest to highest) and no interval; below 3, the values only.
 - bold: highest mean of its column; no statement about significance.
 - No † is given below 5 trials.
 - L: labelled training images; U: unlabelled ones; V: labels for selection; X: other images. Rows are compared only \
 where all four are equal.
-- Cost: counted operations and images of all stages that a run stands on, reused or not (mean over runs).
+- Cost: counted operations and images of all stages of a run, reused or not (mean over runs).
 - Diverged runs stay in the mean, with their last healthy weights (or chance).
 - Incomplete cells lack trials; they are neither compared nor marked.
 - Minimal detectable difference (paired t, 5 % two-sided, power 80 %): 28.3 points \

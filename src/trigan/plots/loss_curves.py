@@ -1,4 +1,4 @@
-"""Loss curves, read from the lines of ``metrics.jsonl``: for pictures of a run and for the report."""
+"""Loss curves, read from the lines of ``metrics.jsonl``."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,21 +1,22 @@
-"""The look of all plots, and how one becomes a file: the same bytes for the same numbers, on any machine's settings."""
+"""The style of all plots, and writing them: the same bytes for the same numbers, whatever the machine's settings."""
 
 import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trigan.atomic import write_bytes
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Okabe and Ito's palette, told apart with any colour vision; yellow is left out, as it is too light on white.
+#: Okabe and Ito's palette, for any colour vision, without yellow, which is too light on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 GREY = "#6B6B6B"
+#: Legend at the right of the axes.
+OUTSIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
 
 _STYLE = {
     "font.family": "DejaVu Sans",
@@ -31,7 +32,6 @@ _STYLE = {
     "grid.color": "#E4E4E4",
     "grid.linewidth": 0.8,
     "legend.frameon": False,
-    # A dollar in a row's name is a dollar.
     "text.parse_math": False,
     "savefig.facecolor": "white",
 }
@@ -39,9 +39,9 @@ _STYLE = {
 
 @contextmanager
 def saved_figure(path: Path, width: float, height: float) -> Iterator["Figure"]:
-    """A figure of width x height inches in the house's look; on leaving, written to ``path`` as PNG.
+    """A figure of width x height inches in our style; written to ``path`` as PNG at the end of the block.
 
-    Matplotlib is imported here and not before, without pyplot: no window system and no state outside the figure.
+    Matplotlib is imported lazily and without pyplot: no window system and no global state.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -56,10 +56,3 @@ def saved_figure(path: Path, width: float, height: float) -> Iterator["Figure"]:
             warnings.filterwarnings("ignore", message="Glyph .* missing")  # a class name in a script without a font
             figure.savefig(page, format="png", metadata={"Software": None})
     write_bytes(path, page.getvalue())
-
-
-def hide_spines(axes: "Axes", *sides: str) -> None:
-    """Take the grid and the spines of ``sides`` away."""
-    axes.grid(False)
-    for side in sides:
-        axes.spines[side].set_visible(False)

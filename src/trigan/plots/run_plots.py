@@ -1,4 +1,4 @@
-"""Plots of a run and of a table: loss curves, confusion matrix, comparison of rows. Pure functions of numbers."""
+"""Plots of a run and of a table: loss curves, confusion matrix, feature map, comparison of rows."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from trigan.plots.loss_curves import Curve, loss_curves
-from trigan.plots.plot_style import COLOURS, GREY, hide_spines, saved_figure
+from trigan.plots.plot_style import COLOURS, GREY, OUTSIDE, saved_figure
 from trigan.tables.cell import Cell
 from trigan.tables.layout.formatting import TextFormat, data_used_text
 from trigan.tables.table import Table
@@ -17,9 +17,9 @@ from trigan.tables.table import Table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Signs of classes, once the colours are used up.
+#: Markers of classes, one for each round of the colours.
 _MARKS = "os^Dv"
-#: How a mean is written beside its line.
+#: Style of a mean beside its line.
 _BESIDE: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8.5, "annotation_clip": False}
 
 
@@ -29,7 +29,7 @@ def plot_loss_curves(metrics_rows: Sequence[Mapping[str, Any]], path: Path) -> N
     Args:
         metrics_rows: lines of ``metrics.jsonl``: ``{"stage": "gan", "images": 640, "gan/train/generator_loss": 0.7}``.
             Keys that end in ``loss`` are drawn; values that are not finite leave a gap, marked on the axis.
-        path: PNG to write. Without any loss the panel says so.
+        path: PNG to write.
     """
     stages = loss_curves(metrics_rows)
     with saved_figure(path, 7.5, 2.6 * max(1, len(stages)) + 0.3) as figure:
@@ -44,11 +44,11 @@ def plot_loss_curves(metrics_rows: Sequence[Mapping[str, Any]], path: Path) -> N
             axes.set_xlabel("images seen")
             axes.set_ylabel("loss")
             axes.xaxis.set_major_formatter(_thousands)
-            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+            axes.legend(**OUTSIDE)
 
 
 def _draw_curve(axes: "Axes", name: str, curve: Curve, colour: str) -> None:
-    """The curve; a long noisy one as a faint line under its running mean."""
+    """The curve; a long one as a faint line under its running mean."""
     images, values = curve
     dashed = "--" if ", " in name else "-"
     window = len(values) // 25
@@ -62,17 +62,9 @@ def _draw_curve(axes: "Axes", name: str, curve: Curve, colour: str) -> None:
         axes.plot(images, np.where(np.isfinite(values), values, np.nan), dashed, marker=mark, color=colour, label=name)
     lost = images[~np.isfinite(values)]
     if len(lost):
-        transform = axes.get_xaxis_transform()
-        axes.plot(
-            lost,
-            np.zeros(len(lost)),
-            "x",
-            color=colour,
-            transform=transform,
-            clip_on=False,
-            markersize=5,
-            label=f"{name}: not finite",
-        )
+        bottom = axes.get_xaxis_transform()
+        style: dict[str, Any] = {"transform": bottom, "clip_on": False, "markersize": 5}
+        axes.plot(lost, np.zeros(len(lost)), "x", color=colour, label=f"{name}: not finite", **style)
 
 
 def _thousands(value: float, _: int | None = None) -> str:
@@ -92,7 +84,8 @@ def plot_confusion_matrix(matrix: ArrayLike, names: Sequence[str], path: Path) -
     with saved_figure(path, size + 0.7, size) as figure:
         axes = figure.subplots()
         image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-        hide_spines(axes, *axes.spines)
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
         labels = _short(names)
         step = math.ceil(len(counts) / 40)
         long = max(map(len, labels), default=0) > 3
@@ -106,52 +99,52 @@ def plot_confusion_matrix(matrix: ArrayLike, names: Sequence[str], path: Path) -
         if len(counts) <= 20:
             for (i, j), n in np.ndenumerate(counts):
                 if n:
-                    axes.text(j, i, str(n), ha="center", va="center", fontsize=8, color=_ink(share[i, j]))
+                    axes.text(
+                        j,
+                        i,
+                        str(n),
+                        ha="center",
+                        va="center",
+                        fontsize=8,
+                        color="white" if share[i, j] > 0.55 else "black",
+                    )
         bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02, format=lambda value, _: f"{value:.0%}")
         bar.outline.set_visible(False)
         bar.set_label("share of the true class")
 
 
 def plot_feature_map(features: ArrayLike, labels: ArrayLike, names: Sequence[str], path: Path) -> None:
-    """Images by the first two principal components of their features (N, at least 2), each in its class's look.
+    """Images by the first two principal components of their features (N, at least 2), coloured by class.
 
-    Args:
-        labels: the true classes (N,), 0..K-1 for the K ``names``.
+    ``labels`` are the true classes (N,), 0..K-1 for the K ``names``.
     """
     points, classes = np.asarray(features), np.asarray(labels)
     with saved_figure(path, 6.2, 4.6) as figure:
         axes = figure.subplots()
         for k in np.unique(classes):
-            look: dict[str, Any] = {
-                "color": COLOURS[k % len(COLOURS)],
-                "marker": _MARKS[k // len(COLOURS) % len(_MARKS)],
-            }
-            across, up = points[classes == k, :2].T
-            axes.plot(across, up, linestyle="none", markersize=3.5, alpha=0.7, label=_short([names[k]])[0], **look)
+            style: dict[str, Any] = {"linestyle": "none", "markersize": 3.5, "alpha": 0.7}
+            style |= {"color": COLOURS[k % len(COLOURS)], "marker": _MARKS[k // len(COLOURS) % len(_MARKS)]}
+            axes.plot(*points[classes == k, :2].T, label=_short([names[k]])[0], **style)
         axes.set_title(f"features of {len(points)} test images")
         axes.set_xlabel("first principal component")
         axes.set_ylabel("second")
         if len(names) <= 20:
-            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+            axes.legend(**OUTSIDE)
 
 
-def _ink(share: float) -> str:
-    return "white" if share > 0.55 else "black"
-
-
-def _short(names: Sequence[str], limit: int = 14) -> list[str]:
-    return [name if len(name) <= limit else f"{name[: limit - 1]}…" for name in names]
+def _short(names: Sequence[str]) -> list[str]:
+    return [name if len(name) <= 14 else f"{name[:13]}…" for name in names]
 
 
 def plot_comparison(table: Table, path: Path) -> None:
     """A dot plot of a table: a panel a column, a line a row; each dot is a trial, the bar their mean.
 
-    A trial has the same height within every line, so that pairs can be followed by eye. Colours tell which kinds of
-    images and labels a row saw; hollow means that the cell is incomplete, and a cross that a run of the trial diverged.
+    A trial has the same height within every line, which shows the pairs. Colours mark the kinds of data that a row
+    used, hollow dots an incomplete cell, a cross a diverged trial.
     """
     spec, fmt = table.spec, TextFormat(table.metric)
-    sights = list(dict.fromkeys(data_used_text(cell) for cell in table.cells.values() if cell.records))
-    palette = {seen: COLOURS[index % len(COLOURS)] for index, seen in enumerate(sights)}
+    kinds = dict.fromkeys(data_used_text(cell) for cell in table.cells.values() if cell.records)
+    palette = {kind: COLOURS[index % len(COLOURS)] for index, kind in enumerate(kinds)}
     width = 2.4 + 0.075 * max(map(len, spec.rows)) + 4.2 * len(spec.columns)
     with saved_figure(path, width, 1.5 + 0.42 * len(spec.rows)) as figure:
         panels = figure.subplots(1, len(spec.columns), sharey=True, squeeze=False)[0]
@@ -176,32 +169,33 @@ def _draw_cell(axes: "Axes", line: int, cell: Cell, colour: str, fmt: TextFormat
     height = dict(zip(cell.expected, line + spread, strict=True))
     fill = "none" if cell.incomplete else colour
     for trial, value in cell.values.items():
-        diverged = any(record["result"]["status"] == "diverged" for record in cell.by_trial[trial])
-        mark: dict[str, Any] = {"marker": "x"} if diverged else {"marker": "o", "markerfacecolor": fill}
+        mark: dict[str, Any] = {"marker": "o", "markerfacecolor": fill}
+        if cell.diverged_in(trial):
+            mark = {"marker": "x"}
         axes.plot(scale * value, height[trial], color=colour, markersize=4.5, alpha=0.75, linestyle="none", **mark)
     if cell.summary is not None and cell.n > 2:
         mean = scale * cell.summary.mean
-        # Under the dots, so that it hides none of them.
+        # below the dots
         axes.plot([mean, mean], [line - 0.3, line + 0.3], color=colour, linewidth=2.5, alpha=0.55, zorder=1)
-        place = (1.0, line)
-        axes.annotate(fmt.value(cell.summary.mean), place, (6, 0), xycoords=axes.get_yaxis_transform(), **_BESIDE)
+        text, side = fmt.value(cell.summary.mean), axes.get_yaxis_transform()
+        axes.annotate(text, (1.0, line), (6, 0), xycoords=side, **_BESIDE)
 
 
 def _legend(axes: "Axes", palette: Mapping[str, str], cells: Sequence[Cell]) -> None:
-    """Colours, and the marks that the plot has."""
+    """The meaning of colours and of the marks in use."""
     from matplotlib.lines import Line2D
 
-    def mark(label: str, style: Mapping[str, Any], colour: str = GREY) -> Line2D:
-        usual = {"marker": "o", "linestyle": "none", "markersize": 5}
-        return Line2D([], [], color=colour, label=label, **{**usual, **style})
-
-    handles = [mark(f"uses {seen}", {"markersize": 7}, colour) for seen, colour in palette.items()]
-    handles.append(mark("one trial", {}))
-    if any(cell.diverged for cell in cells):
-        handles.append(mark("one trial, diverged", {"marker": "x"}))
-    if any(cell.values and cell.incomplete for cell in cells):
-        handles.append(mark("trials are missing", {"markerfacecolor": "none"}))
-    if any(cell.n > 2 for cell in cells):
-        bar = {"marker": "|", "markersize": 13, "markeredgewidth": 2.5}
-        handles.append(mark("mean (number at the right)", bar))
-    axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.09, 0.5))
+    marks: list[tuple[str, bool, dict[str, Any]]] = [
+        *((f"uses {kind}", True, {"markersize": 7, "color": colour}) for kind, colour in palette.items()),
+        ("one trial", True, {}),
+        ("one trial, diverged", any(cell.diverged for cell in cells), {"marker": "x"}),
+        ("trials are missing", any(cell.values and cell.incomplete for cell in cells), {"markerfacecolor": "none"}),
+        (
+            "mean (number at the right)",
+            any(cell.n > 2 for cell in cells),
+            {"marker": "|", "markersize": 13, "markeredgewidth": 2.5},
+        ),
+    ]
+    usual = {"marker": "o", "linestyle": "none", "markersize": 5, "color": GREY}
+    handles = [Line2D([], [], label=label, **{**usual, **style}) for label, used, style in marks if used]
+    axes.legend(handles=handles, **(OUTSIDE | {"bbox_to_anchor": (1.09, 0.5)}))

@@ -1,4 +1,4 @@
-"""Contact sheets of images: generated samples by class, and over training. Pixels stay sharp, never resampled."""
+"""Grids of images as PNG: generated samples by class, and over training. Pixels are enlarged by whole factors only."""
 
 import functools
 import io
@@ -13,20 +13,18 @@ from trigan.atomic import write_bytes
 from trigan.errors import DataError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-    from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont
 
-#: Pixels between two images, and a side that a shown image has at least.
+#: Pixels between two images, and the smallest side of an enlarged image.
 GAP, SIDE = 2, 40
-#: Snapshots beside each other at the most; more are thinned evenly, the first and the last kept.
+#: Largest number of snapshots; of more, evenly spaced ones are kept, the first and the last among them.
 SNAPSHOTS = 6
 _FONT, _MARGIN, _INK = 13, 8, (40, 40, 40)
 
 
 @functools.cache
 def _font() -> "FreeTypeFont":
-    """The plots' font, which matplotlib brings: Pillow's own has few letters beyond ASCII."""
+    """The plots' font, from matplotlib: Pillow's own has few letters beyond ASCII."""
     import matplotlib
     from PIL.ImageFont import truetype
 
@@ -34,67 +32,47 @@ def _font() -> "FreeTypeFont":
 
 
 def save_sample_grid(images: np.ndarray, path: Path, row_names: Sequence[str] = ()) -> None:
-    """Write a grid of images as PNG, each row named at its left.
+    """Write a grid of images as PNG, each row with its name at the left.
 
     Args:
         images: uint8 (rows, columns, H, W, C) with C = 1 or 3, or (rows, columns, H, W).
+        path: file to write.
         row_names: one a row, or none.
     """
-    grid = _grid(images)
-    names = _names(row_names, len(images))
-    left = _name_width(names)
-    page, draw = _page(left + grid.shape[1] + _MARGIN, grid.shape[0] + 2 * _MARGIN)
-    _paste(page, grid, left, _MARGIN)
-    _write_names(draw, names, left, _MARGIN, grid.shape[0])
-    _save(page, path)
+    _save([_enlarged(images)], [""], path, _short(row_names, len(images)), _MARGIN)
 
 
 def save_samples_over_training(
     snapshots: Sequence[tuple[int, np.ndarray]], path: Path, row_names: Sequence[str] = (), columns: int = 5
 ) -> None:
-    """Write samples at several moments of training beside each other, early to late, a row a class.
+    """Write samples at several steps of training side by side, early to late, one row a class.
 
     Args:
-        snapshots: (images seen, uint8 (classes, n, H, W, C)); the first ``columns`` of the n samples are shown.
-        row_names: one a class, or none where the rows are no classes (an unconditional generator).
+        snapshots: (images seen, uint8 (classes, n, H, W, C)).
+        path: file to write.
+        row_names: one a class, or none for an unconditional generator.
+        columns: how many of the n samples of a snapshot are shown.
     """
     if not snapshots:
         raise DataError("no samples to show: the list of snapshots is empty")
-    shown = _thinned(sorted(snapshots, key=lambda one: one[0]))
-    grids = [_grid(images[:, :columns]) for _, images in shown]
-    names = _names(row_names, len(shown[0][1]))
-    left, top = _name_width(names), _MARGIN + _FONT + 8
-    widths = [max(grid.shape[1], _text_width(_seen(seen))) for grid, (seen, _) in zip(grids, shown, strict=True)]
-    page, draw = _page(left + sum(widths) + 2 * _MARGIN * len(grids), top + grids[0].shape[0] + _MARGIN)
-    x = left
-    for grid, width, (seen, _) in zip(grids, widths, shown, strict=True):
-        draw.text((x, _MARGIN), _seen(seen), fill=_INK, font=_font())
-        _paste(page, grid, x, top)
-        x += width + 2 * _MARGIN
-    _write_names(draw, names, left, top, grids[0].shape[0])
-    _save(page, path)
+    ordered = sorted(snapshots, key=lambda one: one[0])
+    last = len(ordered) - 1
+    if last >= SNAPSHOTS:
+        ordered = [ordered[round(index * last / (SNAPSHOTS - 1))] for index in range(SNAPSHOTS)]
+    grids = [_enlarged(images[:, :columns]) for _, images in ordered]
+    titles = [
+        f"{seen / 1000:.3g}k images" if seen >= 1000 else f"{seen} images" if seen else "start" for seen, _ in ordered
+    ]
+    _save(grids, titles, path, _short(row_names, len(ordered[0][1])), _MARGIN + _FONT + 8)
 
 
-def _thinned(snapshots: Sequence[tuple[int, np.ndarray]]) -> list[tuple[int, np.ndarray]]:
-    last = len(snapshots) - 1
-    if last < SNAPSHOTS:
-        return list(snapshots)
-    return [snapshots[round(index * last / (SNAPSHOTS - 1))] for index in range(SNAPSHOTS)]
-
-
-def _seen(images: int) -> str:
-    if images == 0:
-        return "start"
-    return f"{images / 1000:.3g}k images" if images >= 1000 else f"{images} images"
-
-
-def _grid(images: np.ndarray) -> np.ndarray:
-    """Images (rows, columns, H, W[, C]) as one RGB picture on white, each enlarged by a whole number of pixels."""
+def _enlarged(images: np.ndarray) -> np.ndarray:
+    """Images (rows, columns, H, W[, C]) as one RGB picture on white."""
     if images.ndim == 4:
         images = images[..., None]
     if images.ndim != 5 or images.dtype != np.uint8 or images.shape[-1] not in (1, 3) or 0 in images.shape:
-        found = f"{images.dtype} {images.shape}"
-        raise DataError(f"a sheet takes uint8 images (rows, columns, H, W, 1 or 3), got {found}")
+        given = f"{images.dtype} {images.shape}"
+        raise DataError(f"a sheet takes uint8 images (rows, columns, H, W, 1 or 3), got {given}")
     rows, columns, high, wide, _ = images.shape
     factor = max(1, math.ceil(SIDE / max(high, wide)))
     large = np.broadcast_to(images, (rows, columns, high, wide, 3)).repeat(factor, axis=2).repeat(factor, axis=3)
@@ -104,42 +82,31 @@ def _grid(images: np.ndarray) -> np.ndarray:
     return cells.transpose(0, 2, 1, 3, 4).reshape(rows * high, columns * wide, 3)[:-GAP, :-GAP]
 
 
-def _names(row_names: Sequence[str], rows: int) -> list[str]:
-    if row_names and len(row_names) != rows:
-        raise DataError(f"a sheet of {rows} rows takes {rows} names, got {len(row_names)}")
-    return [name if len(name) <= 24 else f"{name[:23]}…" for name in row_names]
+def _short(names: Sequence[str], rows: int) -> list[str]:
+    if names and len(names) != rows:
+        raise DataError(f"a sheet of {rows} rows takes {rows} names, got {len(names)}")
+    return [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
 
 
-def _page(width: int, height: int) -> "tuple[Image, ImageDraw]":
+def _save(grids: Sequence[np.ndarray], titles: Sequence[str], path: Path, names: Sequence[str], top: int) -> None:
+    """Write grids side by side, each under its title, with the names of the rows at the left."""
     from PIL import Image, ImageDraw
 
-    page = Image.new("RGB", (width, height), "white")
-    return page, ImageDraw.Draw(page)
+    def width(text: str) -> int:
+        return math.ceil(_font().getlength(text))
 
-
-def _text_width(text: str) -> int:
-    _, draw = _page(1, 1)
-    return math.ceil(draw.textlength(text, font=_font()))
-
-
-def _name_width(names: Sequence[str]) -> int:
-    return 2 * _MARGIN + max(map(_text_width, names)) if names else _MARGIN
-
-
-def _write_names(draw: "ImageDraw", names: Sequence[str], left: int, top: int, height: int) -> None:
-    """Names right-aligned before the rows, in the middle of each."""
+    left = 2 * _MARGIN + max(map(width, names)) if names else _MARGIN
+    widths = [max(grid.shape[1], width(title)) for grid, title in zip(grids, titles, strict=True)]
+    total = left + sum(widths) + _MARGIN * (2 * len(grids) if any(titles) else 1)
+    page = Image.new("RGB", (total, top + grids[0].shape[0] + _MARGIN), "white")
+    draw, x = ImageDraw.Draw(page), left
+    for grid, title, wide in zip(grids, titles, widths, strict=True):
+        draw.text((x, _MARGIN), title, fill=_INK, font=_font())
+        page.paste(Image.fromarray(np.ascontiguousarray(grid)), (x, top))
+        x += wide + 2 * _MARGIN
     for index, name in enumerate(names):
-        middle = top + (index + 0.5) * (height + GAP) / len(names)
+        middle = top + (index + 0.5) * (grids[0].shape[0] + GAP) / len(names)
         draw.text((left - _MARGIN, middle), name, fill=_INK, font=_font(), anchor="rm")
-
-
-def _paste(page: "Image", grid: np.ndarray, x: int, y: int) -> None:
-    from PIL import Image
-
-    page.paste(Image.fromarray(np.ascontiguousarray(grid)), (x, y))
-
-
-def _save(page: "Image", path: Path) -> None:
     content = io.BytesIO()
     page.save(content, format="PNG", optimize=False)
     write_bytes(path, content.getvalue())

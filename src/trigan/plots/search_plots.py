@@ -1,52 +1,57 @@
-"""Plots of a search: its scores in the order of the trials, and what each setting had to do with them."""
+"""Plots of a search: the score of each trial, and the importance of each setting."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from trigan.plots.plot_style import COLOURS, GREY, saved_figure
+from trigan.plots.plot_style import COLOURS, GREY, OUTSIDE, saved_figure
 
 
 def plot_search_history(
     trials: Sequence[tuple[int, float | None, str]], metric: str, higher: bool, title: str, path: Path
 ) -> None:
-    """Score by number of the trial, and the best so far as a line.
+    """Score by trial number, and the best so far as a line.
 
     Args:
-        trials: number, score (None for one that has none) and ``finished``, ``pruned`` or ``failed``, in order.
-        higher: whether more of the metric is better.
+        trials: number, score (None if there is none) and ``finished``, ``pruned`` or ``failed``, in order.
+        metric: name of the score.
+        higher: whether a higher score is better.
+        title: heading.
+        path: file to write.
     """
     from matplotlib.ticker import MaxNLocator
 
-    finished = [(number, value) for number, value, how in trials if how == "finished" and value is not None]
-    pruned = [(number, value) for number, value, how in trials if how == "pruned" and value is not None]
+    points = {
+        kind: [(number, value) for number, value, how in trials if how == kind and value is not None]
+        for kind in ("finished", "pruned")
+    }
     failed = [number for number, _, how in trials if how == "failed"]
     with saved_figure(path, 7.5, 3.4) as figure:
         axes = figure.subplots()
         axes.set_title(title)
-        if finished:
-            numbers, values = np.array([n for n, _ in finished]), np.array([v for _, v in finished])
+        if points["finished"]:
+            numbers, values = map(np.array, zip(*points["finished"], strict=True))
             best = np.maximum.accumulate(values) if higher else np.minimum.accumulate(values)
             axes.step(numbers, best, where="post", color=COLOURS[0], label="best so far")
             axes.plot(numbers, values, "o", color=COLOURS[0], markersize=4.5, label="finished")
-        if pruned:
-            where, at = zip(*pruned, strict=True)
-            axes.plot(where, at, "v", color=COLOURS[1], markersize=4.5, label="pruned, at its last evaluation")
+        if points["pruned"]:
+            numbers, values = map(np.array, zip(*points["pruned"], strict=True))
+            axes.plot(numbers, values, "v", color=COLOURS[1], markersize=4.5, label="pruned, at its last evaluation")
         if failed:
             bottom = axes.get_xaxis_transform()
             axes.plot(failed, np.zeros(len(failed)), "x", color=GREY, transform=bottom, clip_on=False, label="failed")
         if not trials:
             axes.text(0.5, 0.5, "no trial has ended", ha="center", color=GREY, transform=axes.transAxes)
         else:
-            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+            axes.legend(**OUTSIDE)
         axes.set_xlabel("trial")
         axes.set_ylabel(f"validation {metric}")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def plot_setting_importance(shares: Mapping[str, float], title: str, path: Path) -> None:
-    """A bar a setting, the weightiest on top; ``shares`` sum to 1."""
+    """A bar for each setting, the most important at the top; ``shares`` sum to 1."""
     ordered = sorted(shares.items(), key=lambda item: item[1])
     with saved_figure(path, 7.5, 0.34 * len(ordered) + 1.0) as figure:
         axes = figure.subplots()

@@ -1,1 +1,1 @@
-"""What a run leaves on disk for others to read: its record, or the mark of its failure. Imports no torch."""
+"""Files that a run writes for other rooms to read: its record, or its failure. Imports no torch."""

@@ -1,8 +1,7 @@
-"""The mark of a failed run: a file in its directory that says how it ended, so that the next call can leave it out.
+"""The failure file: written into a failed run's directory, so that the next call can skip the run.
 
-A run that raises leaves it itself, whoever started it; one that could not (it was killed, ran out of time, or ended
-without a record) is marked by the pool or the node that started it. A run that was stopped from outside leaves none:
-it is missing, as one that never began.
+A run that raises writes it itself. If it could not (killed, out of time, ended without a record), the pool or node that
+started it writes it. A run stopped from outside gets no failure file: it counts as missing, like one never started.
 """
 
 import json
@@ -20,10 +19,10 @@ class Failure:
     """How a run failed.
 
     Attributes:
-        reason: as in ``exit 1``, ``killed by SIGKILL``, ``timed out``.
-        message: the last line of what it said.
-        log: where all of that is; empty where nobody kept it.
-        ended: when, in ISO 8601.
+        reason: ``exit 1``, ``killed by SIGKILL``, ``timed out``.
+        message: the last line of its output.
+        log: path of the full output; empty if there is none.
+        ended: time in ISO 8601.
     """
 
     reason: str
@@ -42,10 +41,10 @@ def write(directory: Path, failure: Failure) -> None:
 
 
 def read(directory: Path) -> Failure | None:
-    """The mark of a run, if it has one; one that cannot be read still says that the run failed."""
+    """The failure of a run, or None; an unreadable file still counts as a failure."""
     try:
-        said = json.loads((directory / FAILURE_NAME).read_bytes())
-        return Failure(str(said["reason"]), str(said["message"]), str(said["log"]), str(said["ended"]))
+        fields = json.loads((directory / FAILURE_NAME).read_bytes())
+        return Failure(**{key: str(fields[key]) for key in ("reason", "message", "log", "ended")})
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError):
@@ -53,6 +52,6 @@ def read(directory: Path) -> Failure | None:
 
 
 def remove(directory: Path) -> None:
-    """Take the mark away: the run is tried again."""
+    """Delete the failure file, so that the run is tried again."""
     with wrap_os_errors(directory / FAILURE_NAME, "remove"):
         (directory / FAILURE_NAME).unlink(missing_ok=True)

@@ -1,31 +1,36 @@
-"""The record: the JSON file that a run ends with, and the only thing that tables and pictures read.
+"""The record: the JSON file that a finished run writes last, and the only input of tables and plots.
 
-``result`` is canonical: the same config gives the same bytes (fp32, CPU). ``provenance`` is what may differ between
+``result`` is canonical: the same config gives the same bytes (fp32, CPU). ``provenance`` holds what may differ between
 two runs of one config: seconds, memory, host, versions, dates. All scores are fractions in [0, 1], unrounded.
 """
 
 import json
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NotRequired, TypedDict, cast
+from typing import Any, Literal, NotRequired, get_args
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from typing_extensions import TypedDict
 
 from trigan.atomic import write_bytes
 from trigan.errors import ArtifactError
 
 SCHEMA_VERSION = 2
 RECORD_NAME = "record.json"
-#: The shortest start of a run hash that is taken for one.
+#: Minimum length of an abbreviated run hash.
 MIN_HASH_PREFIX = 4
 
-#: The stamp of a record that another program's predictions gave (`trigan submit`); its cost may be unknown (None).
+#: Stamp of a record made from another program's predictions (`trigan submit`); only its cost may be unknown (None).
 EXTERNAL = "external"
 
-#: What a row may see: labelled, unlabelled, labels for selection, other data.
-DATA_KINDS = ("L", "U", "V", "X")
+#: Kinds of data that a row may use: labelled, unlabelled, labels for selection, other data.
+DataKind = Literal["L", "U", "V", "X"]
+DATA_KINDS: tuple[DataKind, ...] = get_args(DataKind)
 
 
 class Scores(TypedDict):
-    """What `trigan.evaluation.classification_metrics` gives; ``nll`` and ``ece`` only for probabilities."""
+    """Output of `trigan.evaluation.classification_metrics`; ``nll`` and ``ece`` only for probabilities."""
 
     accuracy: float
     balanced_accuracy: float
@@ -38,7 +43,7 @@ class Scores(TypedDict):
 
 
 class RunTags(TypedDict):
-    """The names by which a run is found and grouped; ``study`` and ``row`` are None for a run of its own."""
+    """Names for finding and grouping runs; ``study`` and ``row`` are None for a run outside a study."""
 
     data: str
     regime: str
@@ -52,18 +57,31 @@ class RunTags(TypedDict):
     row: str | None
 
 
+class DataCounts(TypedDict):
+    """Number of images or labels used of each kind, see ``DATA_KINDS``."""
+
+    L: int
+    U: int
+    V: int
+    X: int
+
+
+class LabelCounts(TypedDict):
+    """Number of labels used for training and for selection."""
+
+    training: int
+    selection: int
+
+
 class RunCost(TypedDict):
-    """Counted cost of all stages that the run stands on, reused or not; ``images`` by player. None: unknown."""
+    """Counted cost of all stages of a run, reused or not; ``images`` by player. None: unknown."""
 
     flops: int | None
     images: dict[str, int] | None
 
 
 class Split(TypedDict):
-    """Facts of the split; more keys (digests of the index sets, counts) may stand beside these.
-
-    ``fingerprint``: of the data set.
-    """
+    """The split; further keys hold counts and digests of the index sets. ``fingerprint`` is that of the data set."""
 
     fingerprint: NotRequired[str]
     test_redrawn: bool
@@ -71,8 +89,14 @@ class Split(TypedDict):
     n_test: int
 
 
+class DataInfo(TypedDict):
+    """The data set; ``classes`` are the class names."""
+
+    classes: NotRequired[list[str]]
+
+
 class StageSummary(TypedDict):
-    """One fit that the run stands on."""
+    """One fit that the run depends on."""
 
     hash: str
     kind: str
@@ -81,7 +105,7 @@ class StageSummary(TypedDict):
 
 
 class CurvePoint(TypedDict):
-    """One point of a curve of test accuracy: of C after so many images of its last fit."""
+    """Test accuracy of C after a number of images of its last fit."""
 
     images: int
     accuracy: float
@@ -89,13 +113,13 @@ class CurvePoint(TypedDict):
 
 
 class Result(TypedDict):
-    """The canonical part: metrics, what was seen, hashes, counted cost."""
+    """The canonical part: metrics, data used, hashes, counted cost."""
 
     status: Literal["finished", "diverged"]
     protocol: int | str
     rule: Literal["last", "val"]
-    data_used: dict[str, int]
-    labels: dict[str, int]
+    data_used: DataCounts
+    labels: LabelCounts
     test: Scores
     validation: NotRequired[Scores]
     curve: NotRequired[list[CurvePoint]]
@@ -106,12 +130,14 @@ class Result(TypedDict):
     split: Split
     stages: list[StageSummary]
     stamps: list[str]
+    data: NotRequired[DataInfo]
 
 
+@with_config(ConfigDict(strict=True, extra="allow"))
 class Record(TypedDict):
-    """One run."""
+    """One run. Types are checked strictly, in nested dictionaries too; undeclared keys are kept."""
 
-    schema_version: int
+    schema_version: Literal[2]
     run: str
     config: dict[str, Any]
     tags: RunTags
@@ -119,91 +145,62 @@ class Record(TypedDict):
     provenance: dict[str, Any]
 
 
-_TEXT, _COUNT, _REAL, _NAME = (str,), (int,), (int, float), (str, type(None))
-_SHAPE: dict[str, tuple[type, ...]] = {
-    "run": _TEXT,
-    "config": (dict,),
-    "tags": (dict,),
-    **{f"tags.{key}": _TEXT for key in ("data", "regime", "architecture", "loss", "strategy", "classifier")},
-    **{f"tags.{key}": _COUNT for key in ("trial", "seed")},
-    **{f"tags.{key}": _NAME for key in ("study", "row")},
-    "result": (dict,),
-    "result.status": _TEXT,
-    "result.protocol": (int, str),
-    "result.rule": _TEXT,
-    "result.data_used": (dict,),
-    **{f"result.data_used.{key}": _COUNT for key in DATA_KINDS},
-    "result.labels": (dict,),
-    **{f"result.labels.{key}": _COUNT for key in ("training", "selection")},
-    "result.test": (dict,),
-    **{f"result.test.{key}": _REAL for key in ("accuracy", "balanced_accuracy", "macro_f1")},
-    **{f"result.test.{key}": (list,) for key in ("recall", "confusion")},
-    "result.test.n": _COUNT,
-    "result.weights": (dict,),
-    "result.predictions": _TEXT,
-    "result.cost": (dict,),
-    "result.cost.flops": (int, type(None)),
-    "result.cost.images": (dict, type(None)),
-    "result.split": (dict,),
-    "result.split.test_redrawn": (bool,),
-    **{f"result.split.{key}": _COUNT for key in ("n_train", "n_test")},
-    "result.stages": (list,),
-    "result.stamps": (list,),
-    "provenance": (dict,),
-}
-_PATHS = {name: (tuple(name.split(".")), kinds) for name, kinds in _SHAPE.items()}
-_CHOICES = {"status": ("finished", "diverged"), "rule": ("last", "val")}
+#: The compiled validator; ``RECORD_MODEL.json_schema()`` is the published schema.
+RECORD_MODEL = TypeAdapter(Record)
 
 
-def schema_error(record: Any) -> str | None:
-    """What is wrong with a record, in one line that names the key; None for a sound one."""
-    if not isinstance(record, dict):
-        return "not a JSON object"
-    version = record.get("schema_version")
-    if version != SCHEMA_VERSION:
-        return f"schema_version is {version!r}, this trigan reads {SCHEMA_VERSION}"
-    for name, (path, kinds) in _PATHS.items():
-        value: Any = record
-        for part in path:
-            if part not in value:
-                return f"{name} is missing"
-            value = value[part]
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            wanted = " or ".join("null" if kind is type(None) else kind.__name__ for kind in kinds)
-            return f"{name} is {type(value).__name__}, should be {wanted}"
-    for key, choices in _CHOICES.items():
-        if record["result"][key] not in choices:
-            return f"result.{key} is {record['result'][key]!r}, should be {' or '.join(choices)}"
+def _parse(content: bytes) -> Record:
+    """Parse and check a record.
+
+    Raises:
+        ValueError: one line that names the first wrong key.
+    """
+    try:
+        record = RECORD_MODEL.validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key, value = ".".join(map(str, first["loc"])) or "the record", first["input"]
+        if first["type"] == "json_invalid":
+            message = f"not JSON ({first['ctx']['error']})"
+        elif first["type"] == "missing":
+            message = f"{key} is missing"
+        elif key == "schema_version":
+            message = f"schema_version is {value!r}, this trigan reads {SCHEMA_VERSION}"
+        else:
+            message = f"{key} is {reprlib.repr(value)}, {first['msg'].replace('Input ', '')}"
+        raise ValueError(message) from error
     if None in record["result"]["cost"].values() and EXTERNAL not in record["result"]["stamps"]:
-        return "result.cost is unknown, which only an external record's may be"
-    return None
+        raise ValueError("result.cost is unknown, which is allowed for external records only")
+    return record
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
     """Write a record atomically, as canonical bytes: sorted keys, shortest exact floats, a newline at the end.
 
     Raises:
-        ArtifactError: the record lacks a key, holds what JSON cannot say (NaN, objects), or cannot be written.
+        ArtifactError: the record lacks a key, holds a value that JSON lacks (NaN, objects), or cannot be written.
     """
-    wrong = schema_error(dict(record))
-    if wrong:
-        raise ArtifactError(f"cannot write {path}: {wrong}")
-    write_bytes(path, _canonical(record, str(path), indent=1))
+    content = _canonical(record, str(path), indent=1)
+    try:
+        _parse(content)
+    except ValueError as error:
+        raise ArtifactError(f"cannot write {path}: {error}") from error
+    write_bytes(path, content)
 
 
 def canonical_result_bytes(record: Mapping[str, Any]) -> bytes:
-    """The bytes of ``result`` that two runs of one config share: sorted keys, no spaces, a newline at the end."""
+    """Bytes of ``result``, equal for two runs of one config: sorted keys, no spaces, a newline at the end."""
     return _canonical(record["result"], "result", indent=None)
 
 
-def _canonical(value: Any, what: str, indent: int | None) -> bytes:
+def _canonical(value: Any, name: str, indent: int | None) -> bytes:
     separators = (",", ":") if indent is None else (",", ": ")
     try:
         text = json.dumps(
             value, sort_keys=True, indent=indent, separators=separators, ensure_ascii=False, allow_nan=False
         )
     except (TypeError, ValueError) as error:
-        raise ArtifactError(f"cannot write {what}: {error}") from error
+        raise ArtifactError(f"cannot write {name}: {error}") from error
     return f"{text}\n".encode()
 
 
@@ -211,26 +208,21 @@ def read_record(path: Path) -> Record:
     """Read and check one record.
 
     Raises:
-        ArtifactError: one line that names the file, what is wrong with it and what to do.
+        ArtifactError: one line that names the file, the error and the command to run.
     """
-    mend = "run its command again with --force"
     try:
-        record = json.loads(path.read_bytes())
+        return _parse(path.read_bytes())
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:
-        raise ArtifactError(f"{path} is not JSON ({error}): {mend}") from error
-    wrong = schema_error(record)
-    if wrong:
-        raise ArtifactError(f"{path}: {wrong}: {mend}")
-    return cast(Record, record)
+        raise ArtifactError(f"{path}: {error}: run its command again with --force") from error
 
 
 def find_records(outputs: Path) -> tuple[list[Record], int]:
-    """The records of all finished runs under ``outputs/runs``, sorted by run hash, and how many were left out.
+    """The records of all finished runs under ``outputs/runs``, sorted by run hash, and the number of debug runs.
 
-    Debug runs are left out, wherever they lie: they enter no table.
+    Debug runs are excluded from tables, wherever they are stored.
     """
-    found = [read_record(path) for path in sorted(outputs.glob(f"runs/*/{RECORD_NAME}"))]
-    kept = [record for record in found if not record["config"].get("debug")]
-    return kept, len(found) - len(kept)
+    records = [read_record(path) for path in sorted(outputs.glob(f"runs/*/{RECORD_NAME}"))]
+    kept = [record for record in records if not record["config"].get("debug")]
+    return kept, len(records) - len(kept)

@@ -1,70 +1,69 @@
-"""What the scores cost: counted operations of everything that a run stands on."""
+"""Score against cost: counted operations of all stages of a run."""
 
 import math
 from collections.abc import Sequence
 
-from trigan.reports.chart import Axis, Frame, chart, figure, label, linear_axis, mark
-from trigan.reports.report_data import ReportData, Section, by_column
+from trigan.reports.chart import Axis, Dot, Frame, Series, linear_axis
+from trigan.reports.figures import Figure, Part, Section, render
+from trigan.reports.report_data import ReportData
 from trigan.tables.layout.formatting import format_flops
-from trigan.tables.layout.html import escape
 
 _DIGIT = 7
-#: Where a point's number may stand beside it, in the order of liking.
-_BESIDE = ((8, 4), (-15, 4), (-4, -8), (-4, 17), (8, -8), (8, 16), (-15, -8), (-15, 16), (16, 4), (-24, 4))
+#: Offsets of a point's number, in order of preference.
+_OFFSETS = ((8, 4), (-15, 4), (-4, -8), (-4, 17), (8, -8), (8, 16), (-15, -8), (-15, 16), (16, 4), (-24, 4))
 
 
 def section(report: ReportData) -> Section:
-    """Mean score over mean cost, a mark a row; a row whose cost nobody knows has none."""
-    parts = {c: _plot(report, c) for c in report.table.spec.columns if any(report.cells(c))}
-    body = by_column(report, parts) or "<p>No run has this score.</p>"
-    return Section("cost", f"Cost and {report.table.metric.label}", body)
+    """Mean score over mean cost, one mark a row; rows of unknown cost are left out."""
+    parts = [_plot(report, column) for column in report.table.spec.columns if any(report.cells(column))]
+    title = f"Cost and {report.table.metric.label}"
+    return Section("cost", title, render("section.html.j2", {"parts": parts}))
 
 
-def _plot(report: ReportData, column: str) -> str:
-    known = [(row, cell, cell.flops) for row, cell in report.cells(column) if cell.flops is not None]
-    cells, fmt = [(row, cell) for row, cell, _ in known], report.text_format
-    means = [cell.summary.mean if cell.summary is not None else math.nan for _, cell in cells]
-    axis, nothing = _operations([spent for _, _, spent in known])
-    frame = Frame(axis, linear_axis([report.scale * mean for mean in means], report.score), 460, 310, right=34)
-    places = [frame.at(spent or nothing, report.scale * mean) for (_, _, spent), mean in zip(known, means, strict=True)]
-    said = [
-        f"{row}: {fmt.value(mean)} for {format_flops(cell.flops)}"
-        for (row, cell), mean in zip(cells, means, strict=True)
+def _plot(report: ReportData, column: str) -> Part:
+    points = [
+        (row, cell.flops, cell.summary.mean)
+        for row, cell in report.cells(column)
+        if cell.flops is not None and cell.summary is not None
     ]
-    marks = [mark(x, y, 0, 4.5, title=one) for (x, y), one in zip(places, said, strict=True)]
-    marks += [label(x, y, str(i + 1), "small") for i, (x, y) in enumerate(_beside(places))]
-    alt = f"Mean {report.score} over counted operations on {column}: {'; '.join(said)}"
-    items = "".join(f"<li>{escape(one)}</li>" for one in said)
-    caption = "Mean over runs; operations of all stages that a run stands on, reused or not, drawn in logarithms."
-    return f'{figure(chart(frame, marks, alt), caption)}\n<ol class="numbered">{items}</ol>'
+    axis, zero = _operations([flops for _, flops, _ in points])
+    frame = Frame(axis, linear_axis([report.scale * mean for *_, mean in points], report.score), 460, 310, right=34)
+    places = [frame.at(flops or zero, report.scale * mean) for _, flops, mean in points]
+    texts = [f"{row}: {report.text_format.value(mean)} for {format_flops(flops)}" for row, flops, mean in points]
+    dots = [Dot(at, 4.5, text) for at, text in zip(places, texts, strict=True)]
+    numbers = [(x, y, i + 1) for i, (x, y) in enumerate(_beside(places))]
+    alt = f"Mean {report.score} over counted operations on {column}: {'; '.join(texts)}"
+    caption = "Mean over runs; FLOPs of all stages of a run, reused or not, on a logarithmic axis."
+    data = {"frame": frame, "series": [Series(dots=dots)], "texts": numbers}
+    return Part(report.subheading(column), figures=[Figure("chart", data, alt, caption)], numbered=texts)
 
 
 def _operations(counts: Sequence[float]) -> tuple[Axis, float]:
-    """A logarithmic axis, and where on it a cost of zero stands: a tick of its own at the left."""
+    """A logarithmic axis, and the position of a cost of zero on it: a tick of its own at the left."""
     above = [math.log10(count) for count in counts if count > 0] or [0.0]
     low, high = math.floor(min(above)), math.ceil(max(above))
     high = max(high, low + 1)
     step = math.ceil((high - low) / 5)
     ticks = [(10.0**power, format_flops(10.0**power)) for power in range(low, high + 1, step)]
     left = low - 0.15 * (high - low) if 0 in counts else float(low)
-    nothing = 10.0 ** (left + 0.04 * (high - low))
+    zero = 10.0 ** (left + 0.04 * (high - low))
     if 0 in counts:
-        ticks.insert(0, (nothing, "0"))
-    return Axis(10.0**left, 10.0**high, tuple(ticks), "counted operations a run", log=True), nothing
+        ticks.insert(0, (zero, "0"))
+    return Axis(10.0**left, 10.0**high, tuple(ticks), "counted operations a run", log=True), zero
 
 
 def _beside(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Where each point's number is written: the first place that hides no point and no other number."""
+    """Position of each point's number: the first that covers no point and no other number."""
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
-    found = []
+    positions = []
     for index, (x, y) in enumerate(places):
         width = _DIGIT * len(str(index + 1))
-        boxes = [(x + dx, y + dy - 9, x + dx + width, y + dy) for dx, dy in _BESIDE]
+        boxes = [(x + dx, y + dy - 9, x + dx + width, y + dy) for dx, dy in _OFFSETS]
         free = [box for box in boxes if not any(_overlap(box, other) for other in taken)]
         box = (free or boxes)[0]
         taken.append(box)
-        found.append((box[0], box[3]))
-    return found
+        positions.append((box[0], box[3]))
+    return positions
 
 
 def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:

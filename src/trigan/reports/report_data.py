@@ -1,4 +1,4 @@
-"""What a report is made of: the table, and the files of its runs."""
+"""The input of a report: the table and the files of its runs."""
 
 import json
 import zipfile
@@ -13,7 +13,6 @@ from trigan.errors import ArtifactError
 from trigan.records.record import Record
 from trigan.tables.cell import Cell
 from trigan.tables.layout.formatting import TextFormat
-from trigan.tables.layout.html import escape
 from trigan.tables.table import Table
 
 METRICS, PREDICTIONS, FEATURES, PICTURES = "metrics.jsonl", "predictions.npz", "features.npz", "pictures"
@@ -22,7 +21,7 @@ _MEND = "run its command again with --force"
 
 @dataclass(frozen=True)
 class ReportHeading:
-    """What a study says of itself; ``words`` are (name, text) that stand under the claim."""
+    """Title and claim of a study; ``words`` are (name, text) printed under the claim."""
 
     title: str
     claim: str
@@ -31,7 +30,7 @@ class ReportHeading:
 
 @dataclass(frozen=True)
 class ReportData:
-    """A table and the folders of its runs, by run hash; a run that has none here (fetched, external) is not in it."""
+    """A table and the folders of its runs by run hash, without fetched and external runs."""
 
     heading: ReportHeading
     table: Table
@@ -44,13 +43,17 @@ class ReportData:
 
     @property
     def scale(self) -> float:
-        """What a score is multiplied by to be shown."""
+        """Factor from a score to its displayed number."""
         return 100.0 if self.table.metric.percent else 1.0
 
     @property
     def score(self) -> str:
-        """What an axis of scores is called."""
+        """Label of an axis of scores."""
         return f"test {self.table.metric.label}{', %' if self.table.metric.percent else ''}"
+
+    def subheading(self, column: str) -> str:
+        """The heading of a column's part of a section; empty if the table has one column."""
+        return column if len(self.table.spec.columns) > 1 else ""
 
     def cells(self, column: str) -> Iterator[tuple[str, Cell]]:
         """The rows of a column that have a value, with their cells."""
@@ -60,45 +63,28 @@ class ReportData:
                 yield row, cell
 
     def file(self, record: Record, name: str) -> Path | None:
-        """A file or folder of a run, if it is there."""
+        """A file or folder of a run, if it exists."""
         folder = self.folders.get(record["run"])
         return folder / name if folder is not None and (folder / name).exists() else None
 
 
-@dataclass(frozen=True)
-class Section:
-    """A part of the page: its anchor, its heading, and HTML."""
-
-    anchor: str
-    title: str
-    body: str
-
-
-def by_column(report: ReportData, parts: Mapping[str, str]) -> str:
-    """Parts of a section by column, under headings where the table has more than one column."""
-    if len(report.table.spec.columns) == 1:
-        return "\n".join(parts.values())
-    return "\n".join(f"<h3>{escape(column)}</h3>\n{part}" for column, part in parts.items())
-
-
 def median_run(cell: Cell) -> Record:
-    """The run that stands for a cell in pictures: of the trial with the median value (the lower of two), first seed."""
+    """The run shown for a cell: of the trial with the median value (the lower of two), first seed."""
     ordered = sorted(cell.values, key=lambda trial: (cell.values[trial], trial))
     return cell.by_trial[ordered[(len(ordered) - 1) // 2]][0]
 
 
 def median_run_text(report: ReportData, row: str, cell: Cell) -> str:
-    """Which run stands for a cell, in words."""
-    record = median_run(cell)
-    trial = record["tags"]["trial"]
+    """The run shown for a cell, in words."""
+    trial = median_run(cell)["tags"]["trial"]
     median = f", {report.table.metric.label} {report.text_format.value(cell.values[trial])}" if cell.n > 2 else ""
     return f"{row}, trial {trial}{median}"
 
 
 def class_names(record: Record) -> list[str]:
-    """The names of the classes, or their numbers where the record names none."""
-    data: Mapping[str, Any] = record["result"].get("data", {})  # type: ignore[assignment]
-    return [str(name) for name in data.get("classes") or range(len(record["result"]["test"]["confusion"]))]
+    """The names of the classes, or their numbers if the record has no names."""
+    names = record["result"].get("data", {}).get("classes")
+    return [str(name) for name in names or range(len(record["result"]["test"]["confusion"]))]
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -120,29 +106,32 @@ def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
         ArtifactError: the file is damaged.
     """
     scores, labels = _arrays(path, "scores", "labels")
-    sound = scores.ndim == 2 and len(labels) > 0 and labels.shape == scores.shape[:1]
-    if not sound or labels.min() < 0 or labels.max() >= scores.shape[1]:
+    if not _indexes(scores, labels) or labels.max() >= scores.shape[1]:
         raise ArtifactError(f"{path}: scores {scores.shape} and labels {labels.shape} do not belong together: {_MEND}")
     return scores, labels
 
 
 def read_features(path: Path, images: int) -> tuple[np.ndarray, np.ndarray]:
-    """Features (n, F) of some of the ``images`` test images, and which ones, int (n,).
+    """Features (n, F) of some of the ``images`` test images, and their indices, int (n,).
 
     Raises:
         ArtifactError: the file is damaged.
     """
     features, index = _arrays(path, "features", "index")
-    sound = features.ndim == 2 and len(index) > 0 and index.shape == features.shape[:1]
-    if not sound or index.min() < 0 or index.max() >= images:
+    if not _indexes(features, index) or index.max() >= images:
         raise ArtifactError(f"{path}: features {features.shape} do not belong to {images} images: {_MEND}")
     return features, index
 
 
-def _arrays(path: Path, values: str, whole: str) -> tuple[np.ndarray, np.ndarray]:
-    """Two arrays of a file: numbers as float64, and whole numbers as they are."""
+def _indexes(values: np.ndarray, index: np.ndarray) -> bool:
+    """Whether ``index`` has one number >= 0 for each row of a matrix, and any."""
+    return values.ndim == 2 and len(index) > 0 and index.shape == values.shape[:1] and index.min() >= 0
+
+
+def _arrays(path: Path, values: str, index: str) -> tuple[np.ndarray, np.ndarray]:
+    """Two arrays of a file: numbers as float64, and indices as stored."""
     try:
         with np.load(path) as file:
-            return np.asarray(file[values], dtype=np.float64), np.asarray(file[whole])
+            return np.asarray(file[values], dtype=np.float64), np.asarray(file[index])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ArtifactError(f"{path}: cannot be read ({error}): {_MEND}") from error

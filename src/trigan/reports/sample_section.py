@@ -1,26 +1,25 @@
-"""What the generators drew: the sheets that the runs left."""
+"""Generated images: the sample grids of the runs."""
 
-import base64
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from trigan.errors import ArtifactError
-from trigan.reports.chart import figure, panels
-from trigan.reports.report_data import PICTURES, ReportData, Section, by_column, median_run, median_run_text
-from trigan.tables.layout.html import escape
+from trigan.reports.chart import data_address
+from trigan.reports.figures import Figure, Part, Section, render
+from trigan.reports.report_data import PICTURES, ReportData, median_run, median_run_text
 
-#: Bytes of all sheets together, before they are written as text (which makes a third more of them).
+#: Limit of all grids together, in bytes of base64 text.
 MAX_BYTES = 6_000_000
-_OVER = "-over-training"
+_OVER_TRAINING = "-over-training"
 
 
 @dataclass(frozen=True)
 class SampleGrid:
-    """A picture for the page: its content as a ``data:`` address, its size, and the runs that it stands for."""
+    """A picture as a ``data:`` address, its size, and the runs that it belongs to."""
 
     source: str
     size: tuple[int, int]
@@ -29,71 +28,56 @@ class SampleGrid:
 
 
 def section(report: ReportData) -> Section:
-    """The sheets of one run a cell, as far as the page has room for them."""
-    left, parts, without = MAX_BYTES, {}, []
+    """The grids of one run a cell, up to ``MAX_BYTES``."""
+    left, parts, omitted = MAX_BYTES, [], []
     for column in report.table.spec.columns:
         kept = []
-        for sheet in merge_repeats(_found(report, column)):
-            if len(sheet.source) > left:
-                without += [f"{run}, {column}" for run in sheet.runs]
+        for grid in merge_repeats(_grids(report, column)):
+            if len(grid.source) > left:
+                omitted += [f"{run}, {column}" for run in grid.runs]
             else:
-                left -= len(sheet.source)
-                kept.append(sheet)
+                left -= len(grid.source)
+                kept.append(grid)
         if kept:
-            ends = panels(_shown(sheet) for sheet in kept if not sheet.over_training)
-            overs = "\n".join(_scrolled(sheet) for sheet in kept if sheet.over_training)
-            parts[column] = f"{ends}\n{overs}"
-    body = by_column(report, parts) if parts else "<p>No run has sample grids.</p>"
-    if without:
-        items = "".join(f"<li>{escape(one)}</li>" for one in dict.fromkeys(without))
-        body += f"<p>Left out, so that the page stays small; see {PICTURES} in the runs' folders:</p><ul>{items}</ul>"
-    words = (
-        "Of the rows with a generator, for the run of the trial with the median score: samples at the end of training, "
-        "one row per class for a conditional generator, and then the same noise over training."
-    )
-    return Section("samples", "Samples", f"<p>{words}</p>\n{body}")
+            final = [_figure(grid) for grid in kept if not grid.over_training]
+            over = [_figure(grid) for grid in kept if grid.over_training]
+            parts.append(Part(report.subheading(column), panels=final, figures=over))
+    values = {"parts": parts, "omitted": list(dict.fromkeys(omitted)), "folder": PICTURES}
+    return Section("samples", "Samples", render("samples.html.j2", values))
 
 
-def _found(report: ReportData, column: str) -> Iterator[SampleGrid]:
+def _grids(report: ReportData, column: str) -> Iterator[SampleGrid]:
     for row, cell in report.cells(column):
         folder = report.file(median_run(cell), PICTURES)
         for path in sorted(folder.glob("samples-*.png")) if folder is not None else []:
-            kind, content, size = encode_image(path)
-            source = f"data:{kind};base64,{base64.b64encode(content).decode()}"
-            stage = path.stem.removeprefix("samples-").removesuffix(_OVER)
-            yield SampleGrid(
-                source, size, (f"{median_run_text(report, row, cell)}: {stage}",), path.stem.endswith(_OVER)
-            )
+            stage = path.stem.removeprefix("samples-").removesuffix(_OVER_TRAINING)
+            run = f"{median_run_text(report, row, cell)}: {stage}"
+            yield SampleGrid(*encode_image(path), (run,), path.stem.endswith(_OVER_TRAINING))
 
 
-def merge_repeats(sheets: Iterable[SampleGrid]) -> list[SampleGrid]:
-    """The sheets without repeats: rows that stand on the same GAN left the same picture."""
-    found: dict[str, SampleGrid] = {}
-    for sheet in sheets:
-        before = found.get(sheet.source)
-        runs = (*before.runs, *sheet.runs) if before is not None else sheet.runs
-        found[sheet.source] = SampleGrid(sheet.source, sheet.size, runs, sheet.over_training)
-    return list(found.values())
+def merge_repeats(grids: Iterable[SampleGrid]) -> list[SampleGrid]:
+    """The grids without repeats: rows that share a GAN have the same picture."""
+    merged: dict[str, SampleGrid] = {}
+    for grid in grids:
+        first = merged.setdefault(grid.source, grid)
+        if first is not grid:
+            merged[grid.source] = replace(grid, runs=(*first.runs, *grid.runs))
+    return list(merged.values())
 
 
-def _shown(sheet: SampleGrid) -> str:
-    (width, height), runs = sheet.size, "; ".join(sheet.runs)
-    alt = f"Images generated by {runs}, "
-    alt += "beside each other at several moments of training" if sheet.over_training else "at the end of training"
-    picture = f'<img src="{sheet.source}" width="{width}" height="{height}" alt="{escape(alt)}">'
-    return figure(picture, "Over training." if sheet.over_training else "At the end of training.", runs)
+def _figure(grid: SampleGrid) -> Figure:
+    """A grid over training is wide: a narrow page scrolls it and does not shrink it."""
+    runs = "; ".join(grid.runs)
+    when = "side by side at several steps of training" if grid.over_training else "at the end of training"
+    data = {"source": grid.source, "size": grid.size, "css": ""}
+    caption, scroll = (
+        ("Over training.", f"Over training: {runs}") if grid.over_training else ("At the end of training.", "")
+    )
+    return Figure("image", data, f"Images generated by {runs}, {when}", caption, runs, scroll=scroll)
 
 
-def _scrolled(sheet: SampleGrid) -> str:
-    """A wide sheet, which a narrow page scrolls and does not shrink."""
-    told = escape(f"Over training: {'; '.join(sheet.runs)}")
-    return f'<div class="wide" role="region" tabindex="0" aria-label="{told}">\n{_shown(sheet)}\n</div>'
-
-
-def encode_image(path: Path) -> tuple[str, bytes, tuple[int, int]]:
-    """A picture as small as it is still sharp: media type, bytes and size.
-
-    Grey ones become grey PNG, coloured ones JPEG.
+def encode_image(path: Path) -> tuple[str, tuple[int, int]]:
+    """A small sharp version of a picture, grey PNG or colour JPEG: its ``data:`` address and size.
 
     Raises:
         ArtifactError: the picture is damaged.
@@ -102,14 +86,13 @@ def encode_image(path: Path) -> tuple[str, bytes, tuple[int, int]]:
 
     try:
         with Image.open(path) as file:
-            image = file.convert("RGB")
+            picture = file.convert("RGB")
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path}: cannot be read ({error}): run its command again with --force") from error
-    pixels, page = np.asarray(image), io.BytesIO()
-    if (pixels == pixels[..., :1]).all():
-        kind = "png"
-        image.convert("L").save(page, "PNG", optimize=True)
+    pixels, content = np.asarray(picture), io.BytesIO()
+    grey = (pixels == pixels[..., :1]).all()
+    if grey:
+        picture.convert("L").save(content, "PNG", optimize=True)
     else:
-        kind = "jpeg"
-        image.save(page, "JPEG", quality=88, subsampling=0)
-    return f"image/{kind}", page.getvalue(), image.size
+        picture.save(content, "JPEG", quality=88, subsampling=0)
+    return data_address(content.getvalue(), "png" if grey else "jpeg"), picture.size

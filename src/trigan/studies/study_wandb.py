@@ -46,7 +46,9 @@ def log_study(study: StudyFile, jobs: StudyJobs, table: Table, first: "RunConfig
     info = RunInfo(run_id(study, jobs), study.title, study.name, "study", _tags(study), folder)
     tracker = tracking.open(info, _config(study, jobs))
     if isinstance(tracker, WandbTracker):
-        tracker.log_study_table(table_data(table), page, complete_means(table))
+        rows = table_data(table)
+        grid = tuple(rows[0]) if rows else (), [tuple(row.values()) for row in rows]
+        tracker.log_study_table(grid, page, complete_means(table))
         _send_file(tracker, folder / "table.md")
         tracker.finish()
         if not tracker.failed:

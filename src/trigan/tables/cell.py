@@ -1,4 +1,4 @@
-"""A cell: the records behind one number of a table, and what they say together."""
+"""A cell of a table: the records of one row in one column, and their statistics."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,12 +12,17 @@ from trigan.tables.statistics import Evidence, ValueSummary, evidence, summarise
 
 @dataclass(frozen=True)
 class TableMetric:
-    """How a score of the test set is shown: ``percent`` scores are fractions shown as points."""
+    """A score of the test set; ``percent``: a fraction that is shown in percent, its differences in points."""
 
     key: str
     label: str
     percent: bool = True
     higher_is_better: bool = True
+
+    @property
+    def sign(self) -> float:
+        """1.0 if higher is better, else -1.0."""
+        return 1.0 if self.higher_is_better else -1.0
 
 
 METRICS = {
@@ -36,8 +41,11 @@ METRICS = {
 class Cell:
     """The records of one row in one column.
 
-    The unit is the trial: several seeds of one trial are averaged into that trial's value. ``expected`` are the trials
-    that the cell should have; one that lacks some is incomplete. Diverged runs keep their value, and are counted.
+    The unit is the trial: the seeds of one trial are averaged into that trial's value. Diverged runs keep their value
+    and are counted.
+
+    Args:
+        expected: the trials that the cell should have; a cell without one of them is incomplete.
     """
 
     records: tuple[Record, ...] = field(repr=False)
@@ -55,45 +63,50 @@ class Cell:
     @cached_property
     def values(self) -> dict[int, float]:
         """The metric of each trial that has it (an SVM may have no ``nll``), ascending."""
-        found = {}
+        values = {}
         for trial, group in self.by_trial.items():
             scores = [record["result"]["test"].get(self.metric.key) for record in group]
             numbers = [float(score) for score in scores if isinstance(score, int | float)]
             if len(numbers) == len(scores):
-                found[trial] = fmean(numbers)
-        return found
+                values[trial] = fmean(numbers)
+        return values
 
     @cached_property
     def curve(self) -> dict[int, list[float]]:
-        """Test error along C's last fit: by images seen, that of each trial which was asked at that moment."""
-        found: dict[int, list[float]] = {}
+        """Test error during the last fit of C: images seen -> error of each trial with a snapshot there."""
+        curve: dict[int, list[float]] = {}
         for group in self.by_trial.values():
             errors: dict[int, list[float]] = {}
             for record in group:
                 for point in record["result"].get("curve", ()):
                     errors.setdefault(point["images"], []).append(1.0 - point["accuracy"])
             for images, seeds in errors.items():
-                found.setdefault(images, []).append(fmean(seeds))
-        return dict(sorted(found.items()))
+                curve.setdefault(images, []).append(fmean(seeds))
+        return dict(sorted(curve.items()))
 
     @property
     def n(self) -> int:
-        """How many trials have a value."""
+        """Number of trials with a value."""
         return len(self.values)
 
     @property
     def undefined(self) -> bool:
-        """Runs are there, but none has this metric."""
+        """Whether there are runs, but none with this metric."""
         return bool(self.records) and not self.values
 
     @property
+    def missing(self) -> tuple[int, ...]:
+        """The expected trials without a value."""
+        return tuple(trial for trial in self.expected if trial not in self.values)
+
+    @property
     def incomplete(self) -> bool:
-        """A trial that the cell should have is missing."""
-        return any(trial not in self.values for trial in self.expected)
+        """Whether an expected trial is missing."""
+        return bool(self.missing)
 
     @property
     def evidence(self) -> Evidence:
-        """What the number of trials allows to be said."""
+        """What may be reported for this number of trials."""
         return evidence(self.n)
 
     @cached_property
@@ -101,19 +114,23 @@ class Cell:
         """Mean, sd and range of the values; None without any."""
         return summarise(list(self.values.values())) if self.values else None
 
+    def diverged_in(self, trial: int) -> bool:
+        """Whether a run of the trial diverged."""
+        return any(record["result"]["status"] == "diverged" for record in self.by_trial[trial])
+
     @property
     def diverged(self) -> int:
-        """In how many trials a run diverged."""
-        return sum(any(r["result"]["status"] == "diverged" for r in group) for group in self.by_trial.values())
+        """Number of trials in which a run diverged."""
+        return sum(map(self.diverged_in, self.by_trial))
 
     @property
     def several_seeds(self) -> bool:
-        """Some trial has more than one run."""
+        """Whether some trial has more than one run."""
         return any(len(group) > 1 for group in self.by_trial.values())
 
     @property
     def data_used(self) -> dict[str, tuple[int, int]]:
-        """For each of L, U, V and X the smallest and largest count over the records; of no records, nothing."""
+        """Smallest and largest count of each of L, U, V and X over the records; empty without records."""
         return {
             key: _extent([r["result"]["data_used"][key] for r in self.records]) for key in DATA_KINDS if self.records
         }
@@ -126,35 +143,33 @@ class Cell:
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """The selection rules of the records: one, if the cell is what it should be."""
+        """The selection rules of the records; usually one."""
         return tuple(sorted({record["result"]["rule"] for record in self.records}))
 
     @property
     def stamps(self) -> dict[str, int]:
-        """The stamps of the records, and how many have each."""
-        found = Counter(stamp for record in self.records for stamp in record["result"]["stamps"])
-        return dict(sorted(found.items()))
+        """Stamp -> number of records that have it."""
+        return dict(sorted(Counter(stamp for record in self.records for stamp in record["result"]["stamps"]).items()))
 
     @property
     def flops(self) -> float | None:
-        """Mean counted operations of a run, every stage it stands on included; None where a run's are unknown."""
+        """Mean counted FLOPs of a run, all its stages included; None if a run's are unknown."""
         counts = [record["result"]["cost"]["flops"] for record in self.records]
         known = [count for count in counts if count is not None]
         return fmean(known) if len(known) == len(counts) else None
 
     @property
     def images(self) -> dict[str, float] | None:
-        """Mean images of a run, by player; None where a run's are unknown."""
-        found = [record["result"]["cost"]["images"] for record in self.records]
-        costs = [cost for cost in found if cost is not None]
-        if len(costs) < len(found):
+        """Mean number of images of a run, by player; None if a run's are unknown."""
+        costs = [cost for record in self.records if (cost := record["result"]["cost"]["images"]) is not None]
+        if len(costs) < len(self.records):
             return None
         players = sorted({player for cost in costs for player in cost})
         return {player: fmean(cost.get(player, 0) for cost in costs) for player in players}
 
     @property
     def test_over_train(self) -> float | None:
-        """n_test / n_train, where trials redraw the test set; None where the test set is the same in all."""
+        """n_test / n_train if trials redraw the test set; None if all trials share one test set."""
         splits = [record["result"]["split"] for record in self.records]
         if not any(split["test_redrawn"] for split in splits):
             return None

@@ -1,4 +1,4 @@
-"""Rows that other programs submitted: records under ``outputs/external``, found for the table of their study."""
+"""Records of other programs' predictions (`trigan submit`), under ``outputs/external``."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ from trigan.errors import ConfigError
 from trigan.records.record import EXTERNAL, RECORD_NAME, Record, read_record
 from trigan.tables.table import CellKey
 
-#: Under the folder of outputs.
+#: Below the outputs folder.
 EXTERNAL_FOLDER = "external"
 
 
@@ -17,32 +17,32 @@ def external_records(outputs: Path) -> list[tuple[Path, Record]]:
 
 
 def submission_key(record: Record) -> dict[str, Any]:
-    """What tells one submitted value from another: study, scale, row, column, trial, seed."""
-    said = record["config"][EXTERNAL]
-    return {**{key: said[key] for key in ("study", "scale", "row", "column")}, **_repeat(record)}
-
-
-def _repeat(record: Record) -> dict[str, int]:
-    return {"trial": record["tags"]["trial"], "seed": record["tags"]["seed"]}
+    """What identifies a submitted value: study, scale, row, column, trial, seed."""
+    submitted = record["config"][EXTERNAL]
+    return {
+        **{key: submitted[key] for key in ("study", "scale", "row", "column")},
+        "trial": record["tags"]["trial"],
+        "seed": record["tags"]["seed"],
+    }
 
 
 def external_rows(
     outputs: Path, study: str, scale: str | None, columns: tuple[str, ...]
 ) -> dict[CellKey, list[Record]]:
-    """The submitted records of a study at a scale, by place; rows are marked as external in their name.
+    """The submitted records of a study at a scale, by (row, column); row names end in ``(external)``.
 
     Raises:
-        ConfigError: a record is for a column that the study has no more.
+        ConfigError: a record is for a column that the study no longer has.
     """
-    found: dict[CellKey, list[Record]] = {}
+    records: dict[CellKey, list[Record]] = {}
     for path, record in external_records(outputs):
-        place = submission_key(record)
-        if (place["study"], place["scale"]) != (study, scale):
+        key = submission_key(record)
+        if (key["study"], key["scale"]) != (study, scale):
             continue
-        if place["column"] not in columns:
+        if key["column"] not in columns:
             raise ConfigError(
-                f"{path} is for column {place['column']!r}, and study {study} has {', '.join(columns)}; "
-                "remove its folder, or give the column its name back"
+                f"{path} is for column {key['column']!r}, and study {study} has {', '.join(columns)}; "
+                "remove its folder, or rename the column back"
             )
-        found.setdefault((f"{place['row']} ({EXTERNAL})", place["column"]), []).append(record)
-    return found
+        records.setdefault((f"{key['row']} ({EXTERNAL})", key["column"]), []).append(record)
+    return records

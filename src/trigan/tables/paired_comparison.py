@@ -1,13 +1,14 @@
-"""The comparison of two rows in one column: within trials, only at equal sight, and as far as n allows."""
+"""The comparison of two rows in one column: within trials, only for equal data, and as far as n allows."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from trigan.records.record import DATA_KINDS
 from trigan.tables.cell import Cell
 from trigan.tables.statistics import evidence, not_worse, sign_flip_p, summarise, t_interval
 
-#: ``values`` .. ``headline`` by the number of trials; the others say why there is no comparison.
+#: ``values`` .. ``headline`` by the number of trials; the others are the reasons why there is no comparison.
 Kind = Literal["values", "range", "exploratory", "headline", "itself", "different_data", "incomplete", "absent"]
 
 
@@ -15,10 +16,11 @@ Kind = Literal["values", "range", "exploratory", "headline", "itself", "differen
 class PairedComparison:
     """``row`` minus ``against`` in ``column``.
 
-    ``low`` and ``high`` are the smallest and largest difference for ``range``, and the ends of the 95 % paired t
-    interval for ``exploratory`` and ``headline``; the p values are there for ``headline`` alone, ``p_holm`` only in a
-    declared family, ``p_sign_flip`` only where all trials share a test set. ``reason`` says in words why there is no
-    comparison.
+    Attributes:
+        low, high: smallest and largest difference for ``range``; ends of the 95 % paired t interval for ``exploratory``
+            and ``headline``.
+        p: only for ``headline``; ``p_holm`` only in a declared family, ``p_sign_flip`` only for a shared test set.
+        reason: why there is no comparison, in words.
     """
 
     row: str
@@ -34,8 +36,12 @@ class PairedComparison:
     p_holm: float | None = None
     reason: str = ""
 
+    @property
+    def has_interval(self) -> bool:
+        """Whether ``low`` and ``high`` are the ends of a 95 % interval."""
+        return self.kind in ("exploratory", "headline")
 
-#: What rows may use, in words.
+
 _DATA_NAMES = {
     "L": "labelled images",
     "U": "unlabelled images",
@@ -52,7 +58,7 @@ def data_difference(cell: Cell, against: Cell) -> str:
         counts = [[{r["result"]["data_used"][kind] for r in c.by_trial[t]} for c in (cell, against)] for t in trials]
         unequal = [(max(own), max(other)) for own, other in counts if own != other]
         if unequal:
-            own, other = (max(most) for most in zip(*unequal, strict=True))
+            own, other = (max(largest) for largest in zip(*unequal, strict=True))
             verb = (
                 "also uses" if other == 0 else "uses no" if own == 0 else "uses more" if own > other else "uses fewer"
             )
@@ -72,47 +78,40 @@ def correction(cell: Cell, against: Cell) -> float | None:
 
 
 def compare_cells(row: str, against: str, column: str, cell: Cell, other: Cell) -> PairedComparison:
-    """Compare two cells, or say why not."""
+    """Compare two cells, or give the reason why they are not comparable."""
     if row == against:
         return PairedComparison(row, against, column, "itself")
-    found = compare_cells_of_any_data(row, against, column, cell, other)
-    different = data_difference(cell, other) if found.differences else ""
-    if different:
+    comparison = compare_cells_of_any_data(row, against, column, cell, other)
+    if comparison.differences and (different := data_difference(cell, other)):
         return PairedComparison(row, against, column, "different_data", reason=f"not comparable; {different}")
-    return found
+    return comparison
 
 
 def compare_cells_of_any_data(row: str, against: str, column: str, cell: Cell, other: Cell) -> PairedComparison:
-    """The difference of two cells whatever each of them sees: what the further sight or another method adds."""
+    """The difference of two cells whatever data each uses: the effect of the method and of further data together."""
+    result = partial(PairedComparison, row, against, column)
     if not cell.values or not other.values:
-        return PairedComparison(
-            row, against, column, "absent", reason="no run" if not cell.undefined else "not defined"
-        )
+        return result("absent", reason="not defined" if cell.undefined else "no run")
     if cell.incomplete or other.incomplete:
-        why = "incomplete" if cell.incomplete else f"{against} is incomplete"
-        return PairedComparison(row, against, column, "incomplete", reason=why)
+        return result("incomplete", reason="incomplete" if cell.incomplete else f"{against} is incomplete")
     differences = paired_differences(cell, other)
     summary, kind = summarise(differences), evidence(len(differences))
     if kind == "values":
-        return PairedComparison(row, against, column, kind, differences, summary.mean)
+        return result(kind, differences, summary.mean)
     if kind == "range":
-        return PairedComparison(row, against, column, kind, differences, summary.mean, summary.low, summary.high)
+        return result(kind, differences, summary.mean, summary.low, summary.high)
     ratio = correction(cell, other)
     interval = t_interval(differences, ratio)
     if kind == "exploratory":
-        return PairedComparison(row, against, column, kind, differences, interval.mean, interval.low, interval.high)
-    # Trials that redraw the test set are not independent, and sign flips know no factor for that: by simulation
-    # a third of such p values would lie below 0.05 where nothing differs (benchmarks/calibration.py).
+        return result(kind, differences, interval.mean, interval.low, interval.high)
+    # Trials that redraw the test set are not independent, and the sign-flip test has no factor for that: in
+    # simulations a third of such p values lie below 0.05 where nothing differs (benchmarks/calibration.py).
     p_flip = sign_flip_p(differences) if ratio is None else None
-    return PairedComparison(
-        row, against, column, kind, differences, interval.mean, interval.low, interval.high, interval.p, p_flip
-    )
+    return result(kind, differences, interval.mean, interval.low, interval.high, interval.p, p_flip)
 
 
 def resolved_not_worse(cell: Cell, best: Cell, margin: float) -> bool:
-    """Whether ``cell`` earns the dagger against ``best``: comparable, five trials or more, and within the margin."""
-    outcome = compare_cells("row", "best", "", cell, best)
-    if outcome.kind not in ("exploratory", "headline"):
-        return False
-    sign = 1.0 if cell.metric.higher_is_better else -1.0
-    return not_worse([sign * value for value in outcome.differences], margin, correction(cell, best))
+    """Whether ``cell`` gets the dagger against ``best``: comparable, five trials or more, and within the margin."""
+    comparison = compare_cells("row", "best", "", cell, best)
+    differences = [cell.metric.sign * value for value in comparison.differences]
+    return comparison.has_interval and not_worse(differences, margin, correction(cell, best))

@@ -1,17 +1,15 @@
-"""Published figures: ``published.csv`` of a study, and where in our table a figure may stand.
+"""Published results: ``published.csv`` of a study, matched to the cells of our table.
 
-Its columns, and when a figure may stand beside a cell, are told in `experiments/README.md`. A cell's conditions are
-read from its records: the data set from ``tags.data`` and what was changed after it, the split from
-``result.split.test_redrawn``, labels from ``result.labels``, the architecture class from the players in
-``result.cost.images``.
-
-What L, U, V and X were is not among them: no figure is tested against ours.
+`experiments/README.md` documents its columns, and when a result is printed beside a cell. A cell's conditions are read
+from its records: the data set from ``tags.data`` and its changed settings, the split from
+``result.split.test_redrawn``, labels from ``result.labels``, the architecture from the players in
+``result.cost.images``. L, U, V and X of published results are unknown, so they are never tested against ours.
 """
 
 import csv
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from trigan.tables.cell import Cell
 
 PUBLISHED_NAME = "published.csv"
 
-#: What a tag means, under the table.
+#: Meaning of each tag, printed under the table.
 TAGS = {"R": "read in the authors' paper or code", "T": "read in a transcript of the paper", "P": "a pilot of ours"}
 SPREADS = ("sd", "sem", "interval95", "none")
 
@@ -30,7 +28,7 @@ _ARXIV = re.compile(r"\d{4}\.\d{4,5}(v\d+)?|[a-z-]+(\.[A-Z]{2})?/\d{7}(v\d+)?")
 
 @dataclass(frozen=True)
 class Conditions:
-    """What must be equal for two figures to stand side by side, as text; empty: not stated."""
+    """What must be equal for two results to be printed side by side, as text; empty: not stated."""
 
     dataset: str
     metric: str
@@ -42,7 +40,7 @@ class Conditions:
 
 @dataclass(frozen=True)
 class PublishedResult:
-    """One line of the file; ``value`` and ``spread`` as they were printed."""
+    """One line of the file; ``value`` and ``spread`` as printed in the source."""
 
     row: str
     column: str
@@ -58,7 +56,7 @@ class PublishedResult:
 
 @dataclass(frozen=True)
 class MatchedResult:
-    """A figure, and how its conditions differ from those of our cell, in words; empty: it stands beside the cell."""
+    """A published result, and how its conditions differ from our cell's, in words; empty: printed beside the cell."""
 
     published: PublishedResult
     differs: str
@@ -70,30 +68,30 @@ KEYS = (*_OWN, *_CONDITIONS)
 
 
 def match_to_cells(
-    figures: Iterable[PublishedResult], cells: Mapping[tuple[str, str], Cell]
+    results: Iterable[PublishedResult], cells: Mapping[tuple[str, str], Cell]
 ) -> tuple[MatchedResult, ...]:
-    """Each figure with what sets it apart from the cell that it names."""
-    return tuple(MatchedResult(figure, _differs(figure, cells.get((figure.row, figure.column)))) for figure in figures)
+    """Each result with its differences from the cell that it names."""
+    return tuple(MatchedResult(result, _differs(result, cells.get((result.row, result.column)))) for result in results)
 
 
-def _differs(figure: PublishedResult, cell: Cell | None) -> str:
+def _differs(result: PublishedResult, cell: Cell | None) -> str:
     if cell is None:
-        missing = [kind for kind, name in (("row", figure.row), ("column", figure.column)) if not name]
+        missing = [kind for kind, name in (("row", result.row), ("column", result.column)) if not name]
         return f"no {' and no '.join(missing)} of ours"
     if not cell.records:
         return "no run of ours yet"
     ours = [conditions(record, cell.metric.key) for record in cell.records]
-    return "; ".join(text for key in _CONDITIONS if (text := _apart(key, figure.conditions, ours)))
-
-
-def _apart(key: str, theirs: Conditions, ours: Sequence[Conditions]) -> str:
-    value, values = getattr(theirs, key), sorted({getattr(one, key) for one in ours})
     words = {"dataset": "data set", "labels_training": "training labels", "labels_selection": "selection labels"}
-    return "" if values == [value] else f"{words.get(key, key)}: {value or 'not stated'}, ours {' or '.join(values)}"
+    parts = []
+    for key in _CONDITIONS:
+        value, own = getattr(result.conditions, key), sorted({getattr(one, key) for one in ours})
+        if own != [value]:
+            parts.append(f"{words.get(key, key)}: {value or 'not stated'}, ours {' or '.join(own)}")
+    return "; ".join(parts)
 
 
 def conditions(record: Record, metric: str) -> Conditions:
-    """What a record says of itself; see the top of this file."""
+    """The conditions of a record; see the top of this file."""
     result = record["result"]
     return Conditions(
         dataset=_dataset(record),
@@ -107,30 +105,27 @@ def conditions(record: Record, metric: str) -> Conditions:
 
 def _dataset(record: Record) -> str:
     data, regime = (record["config"].get(key) or {} for key in ("data", "regime"))
-    changes = [record["tags"]["data"]]
-    if data.get("image_size"):
-        changes.append(f"{data['image_size']} px")
-    if data.get("channels"):
-        changes.append(f"{data['channels']} channel{'s' if data['channels'] > 1 else ''}")
-    if regime.get("imbalance"):
-        changes.append("imbalanced")
-    if regime.get("noise"):
-        changes.append("noisy labels")
-    return ", ".join(changes)
+    parts = (
+        record["tags"]["data"],
+        f"{data['image_size']} px" if data.get("image_size") else "",
+        f"{data['channels']} channel{'s' if data['channels'] > 1 else ''}" if data.get("channels") else "",
+        "imbalanced" if regime.get("imbalance") else "",
+        "noisy labels" if regime.get("noise") else "",
+    )
+    return ", ".join(part for part in parts if part)
 
 
 def _architecture(record: Record) -> str:
-    players = set(record["result"]["cost"]["images"] or ())
-    labels = record["tags"]
-    networks = [labels["architecture"]] if players & {"discriminator", "generator"} else []
-    return "+".join([*networks, labels["classifier"]] if "classifier" in players else networks) or "none"
+    players, tags = set(record["result"]["cost"]["images"] or ()), record["tags"]
+    gan = [tags["architecture"]] if players & {"discriminator", "generator"} else []
+    return "+".join([*gan, tags["classifier"]] if "classifier" in players else gan) or "none"
 
 
 def read_published(path: Path, rows: Sequence[str], columns: Sequence[str]) -> tuple[PublishedResult, ...]:
-    """The figures of a file, in its order; ``rows`` and ``columns`` are those of the table.
+    """The results of a file, in its order; ``rows`` and ``columns`` are those of the table.
 
     Raises:
-        ConfigError: one line that names the file, the line and the key that is wrong.
+        ConfigError: one line that names the file, the line and the wrong key.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -139,34 +134,29 @@ def read_published(path: Path, rows: Sequence[str], columns: Sequence[str]) -> t
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ConfigError(f"{path}: cannot be read as CSV ({error})") from error
     header = [key.strip() for key in lines[0][1]] if lines else []
-    if sorted(header) != sorted(KEYS):
-        wrong = [f"{key} is missing" for key in KEYS if key not in header]
-        wrong += [
-            f"{key}: no such column, or there twice" for key in header if key not in KEYS or header.count(key) > 1
-        ]
+    wrong = [f"{key} is missing" for key in KEYS if key not in header]
+    wrong += [f"{key}: no such column, or there twice" for key in header if key not in KEYS or header.count(key) > 1]
+    if wrong:
         raise ConfigError(f"{path}, line 1: {wrong[0]}; columns: {', '.join(KEYS)}")
-    figures = []
+    results = []
     for number, line in lines[1:]:
         where = f"{path}, line {number}"
         if len(line) != len(header):
             raise ConfigError(f"{where}: {len(line)} fields, expected {len(header)}; quote texts that have a comma")
-        figures.append(_figure(where, dict(zip(header, map(str.strip, line), strict=True)), rows, columns))
-    return tuple(figures)
+        values = dict(zip(header, map(str.strip, line), strict=True))
+        for key, message in _errors(values, rows, columns):
+            if message:
+                raise ConfigError(f"{where}: {key} is {values[key]!r}: {message}")
+        values |= {
+            key: str(int(values[key])) for key in ("labels_training", "labels_selection", "draws") if values[key]
+        }
+        stated = Conditions(**{key: values[key] for key in _CONDITIONS})
+        results.append(PublishedResult(**{key: values[key] for key in _OWN}, conditions=stated))
+    return tuple(results)
 
 
-def _figure(where: str, line: Mapping[str, str], rows: Sequence[str], columns: Sequence[str]) -> PublishedResult:
-    for key, wrong in _faults(line, rows, columns):
-        if wrong:
-            raise ConfigError(f"{where}: {key} is {line[key]!r}: {wrong}")
-    whole = {key: str(int(line[key])) for key in ("labels_training", "labels_selection", "draws") if line[key]}
-    read = {**line, **whole}
-    return PublishedResult(
-        conditions=Conditions(**{key: read[key] for key in _CONDITIONS}), **{key: read[key] for key in _OWN}
-    )
-
-
-def _faults(line: Mapping[str, str], rows: Sequence[str], columns: Sequence[str]) -> Iterable[tuple[str, str]]:
-    """Each key that has a rule, with what is wrong with its value."""
+def _errors(line: Mapping[str, str], rows: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each key that has a rule, with what is wrong with its value; empty: nothing."""
     if line["tag"] == "M":
         yield "tag", "a figure from memory is never printed; find its source and tag it R or T, or take the line out"
     yield "tag", "" if line["tag"] in TAGS else f"expected one of {', '.join(TAGS)}"

@@ -1,7 +1,6 @@
 """Statistics of paired trials: pure functions of a few numbers, after section 2.10 of the protocol.
 
-The unit is the trial (one draw of split and labels). Rows share trials, so everything about a difference is
-computed from differences within trials.
+The unit is the trial (one draw of split and labels). Rows share trials, so every difference is computed within trials.
 """
 
 import math
@@ -14,15 +13,15 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import nctdtr, stdtr, stdtrit
 
-#: What n trials are allowed to say.
+#: What may be reported for n trials.
 Evidence = Literal["values", "range", "exploratory", "headline"]
 
-#: The sign-flip test counts all 2^n signs in halves, so its cost is that of 2^(n/2); above this it is not given.
+#: Largest n of the sign-flip test, whose cost grows as 2^(n/2).
 SIGN_FLIP_LIMIT = 40
 
 
 def evidence(n: int) -> Evidence:
-    """The rule for n trials: 1 or 2 values only; 3 or 4 mean and range; 5 to 9 an exploratory interval; from 10 p.
+    """What n trials allow: 1 or 2 values only; 3 or 4 mean and range; 5 to 9 an exploratory interval; from 10 p.
 
     The protocol names n = 3 and n = 5; four trials are treated as three.
     """
@@ -51,10 +50,10 @@ def summarise(values: Sequence[float]) -> ValueSummary:
 
 
 def standard_error(sd: float, n: int, test_over_train: float | None = None) -> float:
-    """Standard error of a mean of n paired differences: ``sd * sqrt(1/n)``.
+    """Standard error of the mean of n paired differences: ``sd * sqrt(1/n + n_test/n_train)``.
 
-    Where each trial redraws the test set, trials overlap and are not independent; with ``test_over_train`` =
-    n_test / n_train it is ``sd * sqrt(1/n + n_test/n_train)`` (Nadeau and Bengio 2003, the corrected resampled t test).
+    The second term is the corrected resampled t test (Nadeau and Bengio 2003), for trials that redraw the test set and
+    so are not independent; it is 0 if ``test_over_train`` is None.
     """
     return sd * math.sqrt(1 / n + (test_over_train or 0.0))
 
@@ -83,15 +82,13 @@ def t_interval(
     error = standard_error(summary.sd, n, test_over_train)
     half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * error
     t = abs(summary.mean) / error if error > 0 else (math.inf if summary.mean else 0.0)
-    p = 2 * float(stdtr(n - 1, -t))
-    return TInterval(summary.mean, summary.mean - half, summary.mean + half, p)
+    return TInterval(summary.mean, summary.mean - half, summary.mean + half, 2 * float(stdtr(n - 1, -t)))
 
 
 def sign_flip_p(differences: Sequence[float]) -> float | None:
     """Two-sided p of the exact sign-flip test: the share of all 2^n sign patterns with |sum| >= the observed one.
 
-    The sums are counted in two halves (sorted, then searched), so no pattern is left out or drawn at random.
-    Returns None above ``SIGN_FLIP_LIMIT`` differences.
+    The sums of two halves are sorted and searched, so all patterns are counted. None above ``SIGN_FLIP_LIMIT``.
     """
     n = len(differences)
     if n > SIGN_FLIP_LIMIT:
@@ -104,7 +101,7 @@ def sign_flip_p(differences: Sequence[float]) -> float | None:
     first, second = _signed_sums(values[: n // 2]), np.sort(_signed_sums(values[n // 2 :]))
     at_least = second.size - np.searchsorted(second, threshold - first, side="left")
     # The distribution is symmetric, so the lower tail has the weight of the upper one.
-    return min(1.0, 2 * int(at_least.sum()) / 2**n)
+    return min(1.0, 2 * int(at_least.sum()) / 2.0**n)
 
 
 def _signed_sums(values: np.ndarray) -> np.ndarray:
@@ -126,18 +123,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def not_worse(differences: Sequence[float], margin: float, test_over_train: float | None = None) -> bool:
-    """Whether (row - best) is above ``-margin`` at 95 %: the lower end of its two-sided interval is (the dagger)."""
+    """The dagger: whether the lower end of the two-sided 95 % interval of (row - best) is above ``-margin``."""
     return t_interval(differences, test_over_train).low > -margin
 
 
 def minimal_detectable_difference(
     sd: float, n: int, test_over_train: float | None = None, level: float = 0.05, power: float = 0.8
 ) -> float:
-    """The true difference that a two-sided paired t test at ``level`` finds with probability ``power``.
+    """The true difference that a two-sided paired t test at ``level`` detects with probability ``power``.
 
-    ``sd`` is the standard deviation of the paired differences. Solves for the noncentrality at which the noncentral t
-    distribution with n - 1 degrees of freedom lies outside the critical values with that probability.
-    Needs n >= 3 and power <= 0.95.
+    Solves for the noncentrality at which the noncentral t distribution with n - 1 degrees of freedom lies outside the
+    critical values with that probability. ``sd`` is that of the paired differences; n >= 3 and power <= 0.95.
     """
     if n < 3:
         raise ValueError("a minimal detectable difference needs three trials")
@@ -145,11 +141,9 @@ def minimal_detectable_difference(
     critical = float(stdtrit(df, 1 - level / 2))
 
     def shortfall(noncentrality: float) -> float:
-        found = 1 - nctdtr(df, noncentrality, critical) + nctdtr(df, noncentrality, -critical)
-        return float(found) - power
+        return float(1 - nctdtr(df, noncentrality, critical) + nctdtr(df, noncentrality, -critical)) - power
 
-    noncentrality = float(brentq(shortfall, 0.0, 8.0))
-    return noncentrality * standard_error(sd, n, test_over_train)
+    return float(brentq(shortfall, 0.0, 8.0)) * standard_error(sd, n, test_over_train)
 
 
 def pooled_sd(deviations: Sequence[tuple[float, int]]) -> float:

@@ -1,4 +1,4 @@
-"""The table: rows by columns of cells, and all that may be said about their differences. Numbers only, no layout."""
+"""The table: rows by columns of cells, with the comparisons between them. Numbers only, no layout."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,11 +9,11 @@ from types import MappingProxyType
 
 from trigan.errors import ConfigError
 from trigan.records.record import Record
-from trigan.tables.attribution import AttributionStep, Chain, attribution_steps
 from trigan.tables.cell import METRICS, Cell, TableMetric
 from trigan.tables.paired_comparison import (
     PairedComparison,
     compare_cells,
+    compare_cells_of_any_data,
     correction,
     data_difference,
     paired_differences,
@@ -22,15 +22,25 @@ from trigan.tables.paired_comparison import (
 from trigan.tables.published import MatchedResult, PublishedResult, match_to_cells
 from trigan.tables.statistics import holm, minimal_detectable_difference, pooled_sd, summarise
 
-#: A cell's place: (row, column).
+#: Position of a cell: (row, column).
 CellKey = tuple[str, str]
+#: Ablation of a row: (what the step adds, the row it starts from), first step first; the last step ends at the row.
+Chain = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class AttributionStep:
+    """One step of an ablation: the difference between the rows with and without what it ``adds``."""
+
+    adds: str
+    difference: PairedComparison
 
 
 @dataclass(frozen=True)
 class Family:
     """The primary comparisons that a study declares: each of ``rows`` against the strongest of ``baselines``.
 
-    Strongest: the best mean in that column among the baselines that see the same L, U, V and X.
+    Strongest: the best mean in that column among the baselines that use the same L, U, V and X.
     """
 
     rows: tuple[str, ...]
@@ -43,13 +53,13 @@ class TableSpec:
 
     Args:
         title: heading.
-        rows, columns: names in the order they are shown.
+        rows, columns: names in the order of display.
         trials: the trials that every cell should have; None: in each column, all trials that any of its cells has.
         metric: one of ``METRICS``.
-        reference: the row that differences are taken to; None for no differences.
+        reference: the row that is subtracted from each row; None for no differences.
         family: primary comparisons, or None.
-        margin: the dagger's margin, in points (percent scores alone have daggers).
-        ablations: of rows whose gain is divided among steps.
+        margin: of the dagger, in points; only percent scores have daggers.
+        ablations: by row, the steps that make up its gain.
     """
 
     title: str
@@ -79,7 +89,7 @@ class TableSpec:
 
 @dataclass(frozen=True)
 class Detectable:
-    """The minimal detectable difference of a column, and the pooled sd of paired differences that it rests on."""
+    """The minimal detectable difference of a column, and the pooled sd of paired differences behind it."""
 
     difference: float
     sd: float
@@ -88,7 +98,7 @@ class Detectable:
 
 @dataclass(frozen=True)
 class Table:
-    """A built table. All mappings are read-only; a place that no record fills holds an empty cell."""
+    """A built table. All mappings are read-only; a position without records holds an empty cell."""
 
     spec: TableSpec
     cells: Mapping[CellKey, Cell]
@@ -100,10 +110,10 @@ class Table:
     published: tuple[MatchedResult, ...] = ()
     steps: Mapping[CellKey, tuple[AttributionStep, ...]] = field(default_factory=dict)
 
-    def published_at(self, place: CellKey) -> tuple[PublishedResult, ...]:
-        """The published figures that were got under the very conditions of a cell."""
-        figures = (one.published for one in self.published if not one.differs)
-        return tuple(figure for figure in figures if (figure.row, figure.column) == place)
+    def published_at(self, key: CellKey) -> tuple[PublishedResult, ...]:
+        """The published results obtained under exactly the conditions of a cell."""
+        results = (one.published for one in self.published if not one.differs)
+        return tuple(result for result in results if (result.row, result.column) == key)
 
     @property
     def metric(self) -> TableMetric:
@@ -114,104 +124,110 @@ class Table:
 def build_table(
     records: Mapping[CellKey, Sequence[Record]], spec: TableSpec, published: Sequence[PublishedResult] = ()
 ) -> Table:
-    """Build a table of the records by (row, column); places outside the spec are an error, missing ones are empty.
+    """Build a table of the records by (row, column); a position without records gets an empty cell.
 
     Raises:
-        ConfigError: a record's place is neither a row nor a column of the spec.
+        ConfigError: a record's position is not in the spec.
     """
     for row, column in records:
         if row not in spec.rows or column not in spec.columns:
             raise ConfigError(f"table: records for row {row!r}, column {column!r}, which the table does not have")
     cells = _cells(records, spec)
-    best = frozenset(place for column in spec.columns for place in _best(cells, spec, column))
-    differences: dict[CellKey, PairedComparison] = {}
-    if spec.reference is not None:
-        for row, column in cells:
-            other = cells[spec.reference, column]
-            differences[row, column] = compare_cells(row, spec.reference, column, cells[row, column], other)
-    detectable = {column: found for column in spec.columns if (found := _detectable(cells, spec, column))}
+    best = frozenset(key for column in spec.columns for key in _best(cells, spec, column))
+    differences = {
+        (row, column): compare_cells(row, spec.reference, column, cell, cells[spec.reference, column])
+        for (row, column), cell in cells.items()
+        if spec.reference is not None
+    }
+    steps = {
+        (row, column): _attribution(row, column, chain, cells)
+        for row, chain in spec.ablations.items()
+        for column in spec.columns
+    }
     return Table(
         spec,
         MappingProxyType(cells),
         MappingProxyType(differences),
         _primary(cells, spec),
         best,
-        frozenset(place for place in cells if _dagger(place, cells, best, spec)),
-        MappingProxyType(detectable),
+        frozenset(key for key in cells if _dagger(key, cells, best, spec)),
+        MappingProxyType({c: found for c in spec.columns if (found := _detectable(cells, spec, c))}),
         match_to_cells(published, cells),
-        MappingProxyType(
-            {
-                (row, column): attribution_steps(row, column, chain, cells)
-                for row, chain in spec.ablations.items()
-                for column in spec.columns
-            }
-        ),
+        MappingProxyType(steps),
     )
 
 
 def _cells(records: Mapping[CellKey, Sequence[Record]], spec: TableSpec) -> dict[CellKey, Cell]:
+    expected = {column: spec.trials for column in spec.columns}
+    for column in spec.columns if spec.trials is None else ():
+        expected[column] = tuple(
+            sorted({r["tags"]["trial"] for k, rs in records.items() if k[1] == column for r in rs})
+        )
     cells = {}
-    for column in spec.columns:
-        found = {r["tags"]["trial"] for place, group in records.items() if place[1] == column for r in group}
-        expected = tuple(sorted(found)) if spec.trials is None else spec.trials
-        for row in spec.rows:
-            chosen = tuple(r for r in records.get((row, column), ()) if r["tags"]["trial"] in expected)
-            cells[row, column] = Cell(chosen, expected, METRICS[spec.metric])
-    return {(row, column): cells[row, column] for row in spec.rows for column in spec.columns}
+    for row in spec.rows:
+        for column, trials in expected.items():
+            chosen = tuple(r for r in records.get((row, column), ()) if r["tags"]["trial"] in (trials or ()))
+            cells[row, column] = Cell(chosen, trials or (), METRICS[spec.metric])
+    return cells
+
+
+def _attribution(row: str, column: str, chain: Chain, cells: Mapping[CellKey, Cell]) -> tuple[AttributionStep, ...]:
+    """The steps of a row's chain; their means add up to the difference between the row and the chain's first row."""
+    ends = [start for _, start in chain[1:]] + [row] * bool(chain)
+    return tuple(
+        AttributionStep(adds, compare_cells_of_any_data(end, start, column, cells[end, column], cells[start, column]))
+        for (adds, start), end in zip(chain, ends, strict=True)
+    )
 
 
 def _best(cells: Mapping[CellKey, Cell], spec: TableSpec, column: str) -> list[CellKey]:
-    """The complete cells with the best mean of a column; more than one if they tie."""
-    sign = 1.0 if METRICS[spec.metric].higher_is_better else -1.0
+    """The complete cells with the best mean of a column; several if they tie."""
     means = {
-        (row, column): sign * cell.summary.mean
+        (row, column): cell.metric.sign * cell.summary.mean
         for row in spec.rows
         if (cell := cells[row, column]).summary is not None and not cell.incomplete
     }
     top = max(means.values(), default=0.0)
-    return [place for place, mean in means.items() if isclose(mean, top, rel_tol=1e-12)]
+    return [key for key, mean in means.items() if isclose(mean, top, rel_tol=1e-12)]
 
 
-def _dagger(place: CellKey, cells: Mapping[CellKey, Cell], best: frozenset[CellKey], spec: TableSpec) -> bool:
+def _dagger(key: CellKey, cells: Mapping[CellKey, Cell], best: frozenset[CellKey], spec: TableSpec) -> bool:
     """Whether a cell is shown to be not worse than a best cell of its column by more than the margin."""
-    if place in best or not METRICS[spec.metric].percent:
+    if key in best or not METRICS[spec.metric].percent:
         return False
-    rivals = [other for other in best if other[1] == place[1]]
-    return any(resolved_not_worse(cells[place], cells[rival], spec.margin / 100) for rival in rivals)
+    rivals = [other for other in best if other[1] == key[1]]
+    return any(resolved_not_worse(cells[key], cells[rival], spec.margin / 100) for rival in rivals)
 
 
 def _primary(cells: Mapping[CellKey, Cell], spec: TableSpec) -> tuple[PairedComparison, ...]:
     """The family's comparisons, with Holm's p over all that have a p."""
     if spec.family is None:
         return ()
-    found = [_against_strongest(row, column, cells, spec.family) for column in spec.columns for row in spec.family.rows]
-    tested = [i for i, one in enumerate(found) if one.p is not None]
-    adjusted = holm([p for one in found if (p := one.p) is not None])
-    for index, p_holm in zip(tested, adjusted, strict=True):
-        found[index] = replace(found[index], p_holm=p_holm)
-    return tuple(found)
+    family = [
+        _against_strongest(row, column, cells, spec.family) for column in spec.columns for row in spec.family.rows
+    ]
+    adjusted = iter(holm([one.p for one in family if one.p is not None]))
+    return tuple(one if one.p is None else replace(one, p_holm=next(adjusted)) for one in family)
 
 
 def _against_strongest(row: str, column: str, cells: Mapping[CellKey, Cell], family: Family) -> PairedComparison:
     cell = cells[row, column]
-    sign = 1.0 if cell.metric.higher_is_better else -1.0
-    rivals = []
+    means = {}
     for name in family.baselines:
         other = cells[name, column]
         if name == row or data_difference(cell, other):
             continue
         if other.incomplete or other.summary is None:  # it might be the strongest
             return PairedComparison(row, name, column, "incomplete", reason=f"{name} is incomplete")
-        rivals.append((sign * other.summary.mean, name))
-    if not rivals:
+        means[name] = cell.metric.sign * other.summary.mean
+    if not means:
         return PairedComparison(row, "", column, "different_data", reason="no baseline uses the same data")
-    # max() keeps the first of equal means, so the order of the baselines decides.
-    strongest = max(rivals, key=lambda rival: rival[0])[1]
+    strongest = max(means, key=lambda name: means[name])  # the first of equal means
     return compare_cells(row, strongest, column, cell, cells[strongest, column])
 
 
 def _detectable(cells: Mapping[CellKey, Cell], spec: TableSpec, column: str) -> Detectable | None:
-    """From the pooled sd of the paired differences of all pairs of rows that may be compared; needs three trials."""
+    """From the pooled sd of the paired differences of all comparable pairs of rows; needs three trials."""
     deviations, ratios, n = [], [], 0
     for first, second in combinations(spec.rows, 2):
         cell, other = cells[first, column], cells[second, column]

@@ -1,64 +1,65 @@
-"""A table as numbers, one row a cell: for programs that draw or sort it, where the renderers have text."""
+"""A table as numbers, one row a cell: for CSV, W&B, or ``pandas.DataFrame(table_data(table))``."""
+
+from itertools import zip_longest
 
 from trigan.records.record import DATA_KINDS
-from trigan.tables.cell import Cell
 from trigan.tables.paired_comparison import PairedComparison
-from trigan.tables.table import Table
+from trigan.tables.table import CellKey, Table
 
-#: What a cell of the grid may hold.
 Value = str | float | int | bool | None
+#: Counts of data used.
+DATA_KEYS = (*DATA_KINDS, "labels_training", "labels_selection")
 
-#: Scores are fractions, as in records. ``low`` and ``high``: the least and the most of the trials; of a difference, the
-#: ends of its range (n = 3) or of its 95 % interval, as ``kind`` says.
-COLUMNS = (
-    *("row", "column", "metric", "n", "expected", "mean", "sd", "low", "high", "diverged", "best", "not worse"),
-    *("minus", "difference", "difference low", "difference high", "kind", "p"),
-    *("primary against", "primary difference", "primary low", "primary high", "primary p (Holm)"),
-    *DATA_KINDS,
-    *("training labels", "selection labels", "rule", "cost (FLOP)"),
-)
+_COMPARISON = ("against", "kind", "mean", "low", "high", "p", "p_sign_flip", "p_holm", "reason")
 
 
-def table_data(table: Table) -> tuple[tuple[str, ...], list[tuple[Value, ...]]]:
-    """The names of the columns, and a row for each cell with a record; trials each have a column at the end."""
+def table_data(table: Table) -> list[dict[str, Value]]:
+    """A dictionary for each cell with a record, all with the same keys; trials each have a key at the end.
+
+    Scores are unrounded fractions, counts the largest of the trials. ``low`` and ``high`` are the smallest and largest
+    value of a cell's trials; for a difference the ends of its range (n = 3) or of its 95 % interval, see its ``kind``.
+    """
     trials = sorted({trial for cell in table.cells.values() for trial in cell.values})
-    primary = {(one.row, one.column): one for one in table.primary}
-    rows = []
-    for place, cell in table.cells.items():
-        if not cell.records:
-            continue
-        summary = cell.summary
-        scores = (summary.mean, summary.sd, summary.low, summary.high) if summary is not None else (None,) * 4
-        marks = (cell.diverged, place in table.best, place in table.not_worse)
-        head = (*place, table.spec.metric, cell.n, len(cell.expected), *scores, *marks)
-        rows.append(
-            (
-                *head,
-                *_difference(table.differences.get(place)),
-                *_primary(primary.get(place)),
-                *_sight(cell),
-                *(cell.values.get(trial) for trial in trials),
-            )
-        )
-    return (*COLUMNS, *(f"trial {trial}" for trial in trials)), rows
+    return [
+        cell_data(table, key) | {f"trial {trial}": cell.values.get(trial) for trial in trials}
+        for key, cell in table.cells.items()
+        if cell.records
+    ]
+
+
+def cell_data(table: Table, key: CellKey) -> dict[str, Value]:
+    """The numbers of one cell, without those of its trials."""
+    cell = table.cells[key]
+    summary = cell.summary
+    counts = [largest for _, largest in (*cell.data_used.values(), *cell.labels)] if cell.records else []
+    primary = next((one for one in table.primary if (one.row, one.column) == key), None)
+    return {
+        "row": key[0],
+        "column": key[1],
+        "metric": table.spec.metric,
+        **{name: getattr(summary, name, None) for name in ("mean", "sd", "low", "high")},
+        "n": cell.n,
+        "expected": len(cell.expected),
+        "diverged": cell.diverged,
+        "incomplete": cell.incomplete,
+        "best": key in table.best,
+        "not_worse": key in table.not_worse,
+        **_comparison("difference", table.differences.get(key)),
+        **_comparison("primary", primary),
+        **dict(zip_longest(DATA_KEYS, counts)),
+        "rule": " ".join(cell.rules),
+        "flops": cell.flops if cell.records else None,
+    }
 
 
 def complete_means(table: Table) -> dict[str, float]:
     """``column/row`` -> mean, for the cells that have every trial."""
-    cells = table.cells.items()
-    means = {place: cell.summary.mean for place, cell in cells if cell.summary is not None and not cell.incomplete}
-    return {f"{column}/{row}": mean for (row, column), mean in means.items()}
+    return {
+        f"{column}/{row}": cell.summary.mean
+        for (row, column), cell in table.cells.items()
+        if cell.summary is not None and not cell.incomplete
+    }
 
 
-def _difference(one: PairedComparison | None) -> tuple[Value, ...]:
-    return (None,) * 6 if one is None else (one.against, one.mean, one.low, one.high, one.reason or one.kind, one.p)
-
-
-def _primary(one: PairedComparison | None) -> tuple[Value, ...]:
-    return (None,) * 5 if one is None else (one.against or None, one.mean, one.low, one.high, one.p_holm)
-
-
-def _sight(cell: Cell) -> tuple[Value, ...]:
-    """The most of each over the trials."""
-    training, selection = (most for _, most in cell.labels)
-    return (*(cell.data_used[key][1] for key in DATA_KINDS), training, selection, "/".join(cell.rules), cell.flops)
+def _comparison(name: str, one: PairedComparison | None) -> dict[str, Value]:
+    return {f"{name}_{key}": getattr(one, key, None) for key in _COMPARISON}

@@ -1,4 +1,4 @@
-"""The verdict: what each way of using a GAN gains, what it is worth in labels, and where the gain comes from."""
+"""The verdict: the gain of each way of using a GAN, its equivalent in labels, and its cost."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,9 @@ from trigan.tables.paired_comparison import PairedComparison, correction
 from trigan.tables.statistics import minimal_detectable_difference, summarise
 from trigan.tables.table import Table
 
-#: Trials beyond which more of them are no practical advice.
+#: Largest practical number of trials.
 MAX_TRIALS = 200
-#: Resamples of the trials behind an interval of label-equivalents, and their seed.
+#: Bootstrap of label equivalents.
 RESAMPLES, SEED = 2_000, 0
 
 
@@ -24,7 +24,7 @@ class LabelCurve:
 
     Attributes:
         labels: labels per class, ascending.
-        values: by trial, the score at each of them; only trials that have all.
+        values: trial -> score at each number of labels; only trials that have all.
     """
 
     labels: tuple[int, ...]
@@ -40,7 +40,7 @@ class LabelCurve:
 
 @dataclass(frozen=True)
 class LabelEquivalent:
-    """Labels per class with which the baseline scores as a row does; 0 is below the fewest tried, inf above the most.
+    """Labels per class with which the baseline reaches a row's score; 0: below the fewest tried, inf: above the most.
 
     ``low`` and ``high`` are the ends of the 95 % bootstrap interval over trials; None below five trials.
     """
@@ -52,15 +52,15 @@ class LabelEquivalent:
 
 @dataclass(frozen=True)
 class RowVerdict:
-    """What is found of one row.
+    """The verdict on one row.
 
     Attributes:
         gain: over the strongest baseline that used the same data.
-        detectable: the smallest true gain that these trials would mostly have seen; None below three.
-        trials_needed: how many more trials would resolve a gain as large as the one seen; None: no practical number.
-        label_equivalent: in labels of the baseline; None where there is no curve.
-        cost: counted operations of a run, over those of the reference's.
-        runs_without_samples: runs in which no sample passed the filters, so that there was nothing of a GAN in them.
+        detectable: minimal detectable gain of these trials; None below three.
+        trials_needed: further trials that would resolve a gain as large as the observed one; None: no practical number.
+        label_equivalent: in labels of the baseline; None without a curve.
+        cost: counted FLOPs of a run, relative to the reference.
+        runs_without_samples: runs in which no sample passed the filters, so that the GAN had no effect.
     """
 
     row: str
@@ -73,79 +73,71 @@ class RowVerdict:
 
     @property
     def resolved(self) -> bool:
-        """Whether the interval of the gain leaves out zero."""
-        shown = self.gain.kind in ("exploratory", "headline") and self.gain.low is not None
-        return shown and (self.gain.low > 0 or self.gain.high < 0)  # type: ignore[operator]
+        """Whether the interval of the gain excludes zero."""
+        low, high = self.gain.low, self.gain.high
+        return self.gain.has_interval and low is not None and high is not None and (low > 0 or high < 0)
 
     @property
     def helps(self) -> bool:
-        """Whether it is shown to help."""
+        """Whether a gain is shown."""
         return self.resolved and (self.gain.mean or 0.0) > 0
 
 
 def row_verdicts(table: Table, column: str, curve: LabelCurve | None) -> tuple[RowVerdict, ...]:
-    """One finding for each primary comparison of the column."""
-    found = []
+    """One verdict for each primary comparison of the column."""
+    verdicts = []
     reference = table.cells[str(table.spec.reference), column]
     for gain in table.primary:
         if gain.column != column:
             continue
         cell = table.cells[gain.row, column]
         against = table.cells.get((gain.against, column))
-        detectable, more = _trials_needed(gain, cell, against) if against is not None else (None, None)
-        found.append(
+        known = cell.records and reference.records and cell.flops is not None and reference.flops
+        verdicts.append(
             RowVerdict(
                 gain.row,
                 gain,
-                detectable,
-                more,
+                *(_trials_needed(gain, cell, against) if against is not None else (None, None)),
                 label_equivalent(curve, cell.values) if curve is not None else None,
-                _ratio(cell, reference),
+                (cell.flops or 0.0) / (reference.flops or math.nan) if known else math.nan,
                 cell.stamps.get("no-samples", 0),
             )
         )
-    return tuple(found)
-
-
-def _ratio(cell: Cell, reference: Cell) -> float:
-    if not cell.records or not reference.records or cell.flops is None or not reference.flops:
-        return math.nan
-    return cell.flops / reference.flops
+    return tuple(verdicts)
 
 
 def _trials_needed(gain: PairedComparison, cell: Cell, against: Cell) -> tuple[float | None, int | None]:
-    """The smallest gain that the trials would have seen, and how many more would see one like the gain seen."""
+    """The minimal detectable gain of these trials, and the further trials that would detect the observed gain."""
     n = len(gain.differences)
     if n < 3 or gain.mean is None:
         return None, None
-    sd, ratio = summarise(gain.differences).sd or 0.0, correction(cell, against)
-    seen = abs(gain.mean)
-    enough = (m for m in range(n, MAX_TRIALS + 1) if minimal_detectable_difference(sd, m, ratio) <= seen)
-    needed = next(enough, None) if seen > 0 else None
+    sd, ratio, observed = summarise(gain.differences).sd or 0.0, correction(cell, against), abs(gain.mean)
+    enough = (m for m in range(n, MAX_TRIALS + 1) if minimal_detectable_difference(sd, m, ratio) <= observed)
+    needed = next(enough, None) if observed > 0 else None
     return minimal_detectable_difference(sd, n, ratio), None if needed is None else needed - n
 
 
 def label_equivalent(curve: LabelCurve, values: Mapping[int, float]) -> LabelEquivalent | None:
     """Labels per class at which the curve reaches the mean of ``values`` (score by trial); None without common trials.
 
-    The curve is the mean over trials, made never to fall, and straight between budgets over log labels. The interval
-    is from the percentiles over resampled trials, of curve and row together.
+    The curve is the mean over trials, made monotone by its running maximum, and linear in log labels between budgets.
+    The interval is the percentile bootstrap over trials, curve and row resampled together.
     """
     trials = [trial for trial in curve.values if trial in values]
     if not trials:
         return None
     scores = np.array([curve.values[trial] for trial in trials])
     own = np.array([values[trial] for trial in trials])
-    labels = _reach(curve.labels, scores.mean(0), fmean(own))
+    labels = _labels_at(curve.labels, scores.mean(0), fmean(own))
     if len(trials) < 5:
         return LabelEquivalent(labels)
     picks = np.random.Generator(np.random.PCG64(SEED)).integers(0, len(trials), (RESAMPLES, len(trials)))
-    found = np.sort([_reach(curve.labels, scores[pick].mean(0), float(own[pick].mean())) for pick in picks])
-    # An order statistic, and no interpolation: an end may be infinite.
+    found = np.sort([_labels_at(curve.labels, scores[pick].mean(0), float(own[pick].mean())) for pick in picks])
+    # Order statistics without interpolation, since an end may be infinite.
     return LabelEquivalent(labels, float(found[int(0.025 * RESAMPLES)]), float(found[int(0.975 * RESAMPLES) - 1]))
 
 
-def _reach(labels: Sequence[int], scores: np.ndarray, target: float) -> float:
+def _labels_at(labels: Sequence[int], scores: np.ndarray, target: float) -> float:
     rising = np.maximum.accumulate(scores)
     if target < rising[0]:
         return 0.0

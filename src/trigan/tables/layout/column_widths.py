@@ -1,24 +1,24 @@
-"""Grids on a page of so many characters: how wide each column may be, and where a grid is too wide, its parts."""
+"""Column widths of a grid on a page of limited width, and the parts of a grid that is too wide."""
 
 from collections.abc import Iterator
 
 from trigan.tables.layout.blocks import Block
 
-#: Characters that stand between two columns of a grid.
+#: Characters between two columns of a grid.
 GAP = 2
 
 
 def split_to_width(block: Block, width: int) -> Iterator[Block]:
-    """The block, or where even its narrowest form is too wide, its groups of columns one after another."""
-    least = [_least(block, column) + GAP for column in range(len(block.header))]
-    if len(block.groups) < 2 or sum(least) <= width:
+    """The block, or if even its narrowest form is too wide, its groups of columns one after another."""
+    narrowest = [_narrowest(block, column) + GAP for column in range(len(block.header))]
+    if len(block.groups) < 2 or sum(narrowest) <= width:
         yield block
         return
     start = 0
     while start < len(block.groups):
-        stop, used = start, least[0]
+        stop, used = start, narrowest[0]
         while stop < len(block.groups):
-            used += sum(least[slice(*block.groups[stop])])
+            used += sum(narrowest[slice(*block.groups[stop])])
             if used > width and stop > start:
                 break
             stop += 1
@@ -34,17 +34,17 @@ def split_to_width(block: Block, width: int) -> Iterator[Block]:
 
 
 def column_widths(block: Block, width: int) -> list[int]:
-    """The columns' widths on a page: as wide as their texts, or where that is too wide, the widest ones narrowed."""
-    least = [_least(block, column) for column in range(len(block.header))]
-    found = [max(pair) for pair in zip(natural_widths(block), least, strict=True)]
-    while sum(found) + GAP * len(found) > width and found != least:
-        spare = [have - need for have, need in zip(found, least, strict=True)]
-        found[spare.index(max(spare))] -= 1
-    return found
+    """The widths of the columns: their texts' widths, or if these exceed the page, with the widest ones narrowed."""
+    narrowest = [_narrowest(block, column) for column in range(len(block.header))]
+    widths = [max(pair) for pair in zip(natural_widths(block), narrowest, strict=True)]
+    while sum(widths) + GAP * len(widths) > width and widths != narrowest:
+        spare = [have - need for have, need in zip(widths, narrowest, strict=True)]
+        widths[spare.index(max(spare))] -= 1
+    return widths
 
 
 def natural_widths(block: Block) -> list[int]:
-    """The columns' widths where there is room for all."""
+    """The widths of the columns without a limit."""
     return [max(map(len, (name, *_texts(block, column)))) for column, name in enumerate(block.header)]
 
 
@@ -53,8 +53,8 @@ def _texts(block: Block, column: int) -> list[str]:
     return [row[column] + (" *" if (i, column) in block.bold else "") for i, row in enumerate(block.rows)]
 
 
-def _least(block: Block, column: int) -> int:
-    """The width below which a column would break a number: its longest piece that has no break of its own."""
+def _narrowest(block: Block, column: int) -> int:
+    """The width below which a column would break a number: its longest piece without a possible break."""
     texts = _texts(block, column)
     words = [len(word) for text in (block.header[column], *texts) for word in text.split()]
     pieces = [len(piece) for text in texts for piece in text.split("; ")] if column in block.tight else []

@@ -1,4 +1,4 @@
-"""Numbers as text: one place for decimals, units and the words in a table's cells."""
+"""Numbers as text: decimals, units and the words in a table's cells."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,44 +21,36 @@ class TextFormat:
 
     @property
     def unit(self) -> str:
-        """What a difference counts: points of percent, or the metric's own unit."""
+        """The unit of a difference: points of percent, or the metric's own unit."""
         return "points" if self.metric.percent else "nats"
 
-    def value(self, value: float) -> str:
-        """A score: ``95.1``."""
-        return self._number(value, "")
+    def value(self, value: float, sign: str = "") -> str:
+        """A score: ``95.1``; ``sign`` is that of a format specification."""
+        places = self.decimals if self.metric.percent else 3
+        number = round(100 * value if self.metric.percent else value, places) or 0.0
+        return f"{number:{sign if number else ''}.{places}f}"
 
     def signed(self, value: float) -> str:
         """A difference: ``+2.1``; a zero has no sign."""
-        return self._number(value, "+")
-
-    def _number(self, value: float, sign: str) -> str:
-        places = self.decimals if self.metric.percent else 3
-        number = round(100 * value if self.metric.percent else value, places)
-        return f"{number:{sign if number else ''}.{places}f}" if number else f"{0:.{places}f}"
+        return self.value(value, "+")
 
     def cell(self, cell: Cell, dagger: bool = False) -> str:
-        """What a cell says by its number of trials, the dagger, and after semicolons diverged and missing trials."""
-        if not cell.records:
-            return "no run"
-        if cell.undefined:
-            return "not defined"
-        parts = [self._summary(cell) + (" †" if dagger else "")]
+        """A cell by its number of trials, the dagger, and after semicolons diverged and missing trials."""
+        if not cell.values:
+            return "not defined" if cell.undefined else "no run"
+        parts = [self.spread(list(cell.values.values())) + (" †" if dagger else "")]
         if cell.diverged:
             parts.append(f"{cell.diverged} of {cell.n} diverged")
         if cell.incomplete:
             parts.append(f"incomplete, {cell.n} of {len(cell.expected)}")
         return "; ".join(parts)
 
-    def _summary(self, cell: Cell) -> str:
-        return self.spread(list(cell.values.values()))
-
     def spread(self, values: Sequence[float]) -> str:
-        """One value a trial, by what their number allows: all of them, mean and range, or mean and deviation."""
-        if evidence(len(values)) == "values":
-            return ", ".join(self.value(value) for value in values)
-        summary = summarise(values)
-        if evidence(len(values)) == "range" or summary.sd is None:
+        """The values of trials, as their number allows: all of them, mean and range, or mean and deviation."""
+        kind, summary = evidence(len(values)), summarise(values)
+        if kind == "values":
+            return ", ".join(map(self.value, values))
+        if kind == "range" or summary.sd is None:
             return f"{self.value(summary.mean)} ({self.value(summary.low)} to {self.value(summary.high)})"
         return f"{self.value(summary.mean)} ± {self.value(summary.sd)}"
 
@@ -69,20 +61,19 @@ class TextFormat:
         if one.mean is None:
             return one.reason
         if one.low is None or one.high is None:
-            return ", ".join(self.signed(value) for value in one.differences)
-        low, high = self.signed(one.low), self.signed(one.high)
+            return ", ".join(map(self.signed, one.differences))
+        mean, low, high = map(self.signed, (one.mean, one.low, one.high))
         if one.kind == "range":
-            return f"{self.signed(one.mean)} ({low} to {high})"
-        text = f"{self.signed(one.mean)} [{low}, {high}]"
-        return f"{text} p {format_p(one.p)}" if with_p and one.p is not None else text
+            return f"{mean} ({low} to {high})"
+        return f"{mean} [{low}, {high}]" + (f" p {format_p(one.p)}" if with_p and one.p is not None else "")
 
 
-def format_published(figure: PublishedResult) -> str:
-    """A published figure: ``18.63 ± 2.32 sd; n = 10; [T] 1606.03498``."""
-    kind = {"interval95": "(95 %)"}.get(figure.spread_kind, figure.spread_kind)
-    spread = f" ± {figure.spread} {kind}" if figure.spread else ""
-    draws = f"; n = {figure.draws}" if figure.draws else ""
-    return f"{figure.value}{spread}{draws}; [{figure.tag}] {figure.arxiv}".rstrip()
+def format_published(result: PublishedResult) -> str:
+    """A published result: ``18.63 ± 2.32 sd; n = 10; [T] 1606.03498``."""
+    kind = {"interval95": "(95 %)"}.get(result.spread_kind, result.spread_kind)
+    spread = f" ± {result.spread} {kind}" if result.spread else ""
+    draws = f"; n = {result.draws}" if result.draws else ""
+    return f"{result.value}{spread}{draws}; [{result.tag}] {result.arxiv}".rstrip()
 
 
 def format_p(p: float | None) -> str:
@@ -99,43 +90,42 @@ def format_range(extent: tuple[int, int]) -> str:
 
 
 def data_used_text(cell: Cell) -> str:
-    """Which of L, U, V and X a cell saw any of: ``L + U``."""
+    """Which of L, U, V and X a cell used: ``L + U``."""
     return " + ".join(key for key in DATA_KINDS if cell.data_used.get(key, (0, 0))[1] > 0) or "nothing"
 
 
 def format_flops(operations: float | None) -> str:
-    """Three figures and a unit: ``1.23 PFLOP``; ``unknown`` for None."""
+    """Three digits and a unit: ``1.23 PFLOP``; ``unknown`` for None."""
     if operations is None:
         return "unknown"
-    for unit, size in (("PFLOP", 1e15), ("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6)):
-        if operations >= size:
-            return f"{_three_figures(operations / size)} {unit}"
-    return f"{round(operations)} FLOP"
+    units = {" PFLOP": 1e15, " TFLOP": 1e12, " GFLOP": 1e9, " MFLOP": 1e6}
+    return _three_digits(operations, units) or f"{round(operations)} FLOP"
 
 
 def format_images(number: float) -> str:
     """Images seen: ``640``, ``64k``, ``1.28M``."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
-            return f"{_three_figures(number / size)}{unit}"
-    return f"{round(number)}"
+    return _three_digits(number, {"G": 1e9, "M": 1e6, "k": 1e3}) or f"{round(number)}"
 
 
-def format_players(seen: Mapping[str, float] | None) -> str:
-    """Images by player: ``C:64k, D:128k, G:128k``; unusual players keep their names; ``unknown`` for None."""
-    if seen is None:
+def format_players(images: Mapping[str, float] | None) -> str:
+    """Images by player: ``C:64k, D:128k, G:128k``; other players keep their names; ``unknown`` for None."""
+    if images is None:
         return "unknown"
-    named = sorted((_PLAYERS.get(player, player), number) for player, number in seen.items())
+    named = sorted((_PLAYERS.get(player, player), number) for player, number in images.items())
     return ", ".join(f"{name}:{format_images(number)}" for name, number in named) or "none"
 
 
-def _three_figures(number: float) -> str:
-    text = f"{number:.3g}" if number < 1000 else f"{number:.0f}"
-    return f"{float(text):.0f}" if "e" in text else text
+def _three_digits(number: float, units: Mapping[str, float]) -> str:
+    """A number in the first unit that is not larger; empty if it is smaller than all."""
+    for unit, size in units.items():
+        if number >= size:
+            text = f"{number / size:.3g}" if number / size < 1000 else f"{number / size:.0f}"
+            return (f"{float(text):.0f}" if "e" in text else text) + unit
+    return ""
 
 
 def join_names(names: Iterable[str]) -> str:
-    """Names in a sentence: ``a``; ``a and b``; ``a, b and c``; in quotes where a name has a comma of its own."""
+    """Names in a sentence: ``a``; ``a and b``; ``a, b and c``; quoted if a name contains a comma."""
     items = list(names)
     if any("," in name for name in items):
         items = [f'"{name}"' for name in items]

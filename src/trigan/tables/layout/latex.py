@@ -1,26 +1,28 @@
-"""A table as LaTeX: a fragment of booktabs tables that compiles in any article, with nothing but that package."""
+"""A table as LaTeX: a fragment of booktabs tables that compiles in any article, with no other package."""
 
 import re
 import textwrap
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from trigan.tables.layout.blocks import Block, blocks
 from trigan.tables.layout.column_widths import column_widths, natural_widths, split_to_width
 from trigan.tables.layout.footnotes import footnotes, summary_paragraph
 from trigan.tables.layout.formatting import TextFormat
+from trigan.tables.layout.templating import environment
 from trigan.tables.table import Table
 
-#: Characters that a line of an article's text takes in \footnotesize, and lines that a page of it takes.
+#: Characters in a line of an article in \footnotesize, and lines on a page of it.
 PAGE, LINES = 80, 45
-#: LaTeX refuses more tables than this that wait for a page.
+#: LaTeX's limit of floats that wait for a page.
 MAX_FLOATS = 16
 
 _MARKS = {
     **{mark: f"\\{mark}" for mark in "&%$#_{}"},
     **{mark: f"${mark}$" for mark in "<>|"},
-    # in braces: at the end of a row a bracket would be its argument, and a star its variant
+    # in braces: after the end of a row, a bracket would be read as its argument and a star as its variant
     **{mark: f"{{{mark}}}" for mark in "[]*"},
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -46,40 +48,37 @@ _ACCENTS = {
     **{"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0304": "=", "\u0306": "u", "\u0307": "."},
     **{"\u0308": '"', "\u030a": "r", "\u030b": "H", "\u030c": "v", "\u0327": "c"},
 }
-#: A hyphen that is a sign: before a digit, and not inside a word or a date.
+#: A hyphen that is a minus sign: before a digit, and not inside a word or a date.
 _SIGN = re.compile(r"(?<![\w.-])-(?=\d)")
-#: A quote that opens: before a word.
+#: An opening quote: before a word.
 _OPENING = re.compile(r'(?<![^\s(\[])"(?=\S)')
 
 
 def render_latex(table: Table, decimals: int = 1) -> str:
-    """The table's blocks as ``table`` environments, then the paragraph in plain words and the notes as a list.
+    """The table's blocks as ``table`` environments, then the summary and the footnotes (``templates/table.tex.j2``).
 
-    A block that is too wide or too long for a page is printed in parts, one after another.
+    A block that is too wide or too long for a page is printed in parts.
     """
     fmt = TextFormat(table.metric, decimals)
     parts = [
         page for block in blocks(table, fmt) for part in split_to_width(block, PAGE) for page in _pages(part, LINES)
     ]
-    lines = ["% Written by trigan. In the preamble: \\usepackage{booktabs}"]
-    for number, part in enumerate(parts):
-        if number and number % MAX_FLOATS == 0:
-            lines.append("\\clearpage % LaTeX keeps only so many tables waiting")
-        lines.append(_environment(part))
-    lines += ["\\par\\medskip\\noindent{\\sloppy", escape(summary_paragraph(table, fmt)), "\\par}"]
-    lines.append("\\begin{itemize}\\footnotesize\\sloppy")
-    lines += [f"\\item {escape(note)}" for note in footnotes(table, fmt, best_mark="bold")]
-    lines.append("\\end{itemize}")
-    return "\n".join(lines) + "\n"
+    values = {
+        "parts": [_environment(part) for part in parts],
+        "max_floats": MAX_FLOATS,
+        "summary": escape(summary_paragraph(table, fmt)),
+        "footnotes": map(escape, footnotes(table, fmt, best_mark="bold")),
+    }
+    return environment().get_template("table.tex.j2").render(values) + "\n"
 
 
-def _pages(block: Block, most: int) -> Iterator[Block]:
-    """The block, or where its rows take more than ``most`` lines, parts of it that don't."""
+def _pages(block: Block, limit: int) -> Iterator[Block]:
+    """The block, or if its rows take more than ``limit`` lines, parts of it that do not."""
     columns = column_widths(block, PAGE)
     start, used = 0, 0
     for index, row in enumerate(block.rows):
         lines = max(len(textwrap.wrap(text, width)) for text, width in zip(row, columns, strict=True))
-        if used + lines > most and index > start:
+        if used + lines > limit and index > start:
             yield _rows(block, start, index)
             start, used = index, 0
         used += lines
@@ -92,11 +91,10 @@ def _rows(block: Block, start: int, stop: int) -> Block:
     return replace(block, title=title, rows=block.rows[start:stop], bold=bold)
 
 
-def _environment(block: Block) -> str:
+def _environment(block: Block) -> dict[str, Any]:
+    """The parts of a ``table`` environment: title, column types, header and rows."""
     columns = column_widths(block, PAGE)
     wrapped = [width < wish for width, wish in zip(columns, natural_widths(block), strict=True)]
-    # half an em is the width of a digit
-    kinds = "".join(f"p{{{width / 2:g}em}}" if wrap else "l" for width, wrap in zip(columns, wrapped, strict=True))
 
     def line(texts: tuple[str, ...], row: int | None = None) -> str:
         cells = []
@@ -106,31 +104,25 @@ def _environment(block: Block) -> str:
             cells.append(f"\\raggedright {made}" if wrapped[j] else made)
         return " & ".join(cells) + r" \tabularnewline"  # \raggedright gives \\ another meaning
 
-    return "\n".join(
-        [
-            r"\begin{table}[!htbp]",
-            r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
-            f"\\caption{{{escape(block.title)}}}",
-            f"\\begin{{tabular}}{{@{{}}{kinds}@{{}}}}",
-            r"\toprule",
-            line(block.header),
-            r"\midrule",
-            *(line(row, i) for i, row in enumerate(block.rows)),
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-        ]
-    )
+    return {
+        "title": escape(block.title),
+        # half an em is the width of a digit
+        "columns": "".join(
+            f"p{{{width / 2:g}em}}" if wrap else "l" for width, wrap in zip(columns, wrapped, strict=True)
+        ),
+        "header": line(block.header),
+        "rows": [line(row, i) for i, row in enumerate(block.rows)],
+    }
 
 
 def _strong(text: str, width: int | None) -> str:
-    """The number in bold, and what follows it as it is."""
+    """The number in bold, and the rest of the text as it is."""
     number, semicolon, rest = text.partition("; ")
     return f"\\textbf{{{_tied(number, width)}}}{semicolon}{_tied(rest, width)}"
 
 
 def _tied(text: str, width: int | None) -> str:
-    """The text escaped; with the ``width`` of its column, broken at semicolons alone where its pieces are shorter."""
+    """The text escaped; given the ``width`` of its column, pieces that fit are broken only at semicolons."""
     if width is None:
         return escape(text)
     pieces = [escape(piece).replace(" ", "~" if len(piece) <= width else " ") for piece in text.split("; ")]
@@ -138,7 +130,7 @@ def _tied(text: str, width: int | None) -> str:
 
 
 def escape(text: str) -> str:
-    """Any text as LaTeX that prints it with every engine and encoding; a letter unknown here becomes its code point."""
+    """Any text as LaTeX that prints it with every engine and encoding; an unknown letter becomes its code point."""
     text = unicodedata.normalize("NFC", text)
     text = _OPENING.sub(_OPEN, _SIGN.sub(_MINUS, text)).replace('"', _CLOSE)
     letters = "".join(_letter(found) for found in text)
