@@ -61,7 +61,8 @@ def test_jobs_see_their_gpus_alone(forks: bool, tmp_path: Path, monkeypatch: pyt
     with LocalEngine(2) as two:
         two._launcher = made
         assert all(one.ok for one in two.run(jobs, tmp_path / "logs"))
-    made.close()
+    if isinstance(made, ForkLauncher):
+        made.close()
     seen = [(tmp_path / name / "record.json").read_text() for name in "abcd"]
     assert seen[:2] == ["0", "6"]
     assert set(seen) == {"0", "6"}

@@ -1,9 +1,11 @@
 """The command ``trigan``: the first word chooses, the chosen file does the rest. Imports nothing heavy by itself."""
 
+import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
 
@@ -65,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal of Latin-1 has no dagger
     try:
         try:
-            return _told(words)
+            with _messages_on_stderr():
+                return _told(words)
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -73,6 +76,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         # the reader of a pipe went away (`| head`); what is left in the buffer has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
+
+
+class _StderrHandler(logging.Handler):
+    """Writes each message as a plain line to what is standard error at that moment: a progress bar replaces it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one message."""
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _messages_on_stderr() -> Iterator[None]:
+    """Show the messages of trigan's loggers; of ranks other than 0, warnings and errors only."""
+    root, trigan, handler = logging.getLogger(), logging.getLogger("trigan"), _StderrHandler()
+    before = trigan.level
+    trigan.setLevel(logging.WARNING if int(os.environ.get("RANK", "0")) > 0 else logging.INFO)
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        trigan.setLevel(before)
 
 
 def _told(words: list[str]) -> int:

@@ -20,7 +20,7 @@ from trigan.data.image_files import DecodedImage, count_images, find_files, read
 from trigan.data.inputs import EVALUATION_BATCH
 from trigan.data.sources.columns import Columns
 from trigan.data.sources.decode import Geometry
-from trigan.execution.progress_bar import ProgressBar, warn
+from trigan.execution.progress import ProgressBar, warn
 from trigan.runs.finished_run import FinishedRun, image_column_of
 from trigan.samples.filters import outputs
 

@@ -7,7 +7,7 @@ import torch
 
 from trigan.commands.arguments import Parser
 from trigan.errors import ConfigError
-from trigan.execution.progress_bar import warn
+from trigan.execution.progress import warn
 from trigan.runs.finished_run import FinishedRun, find_run, open_run
 
 

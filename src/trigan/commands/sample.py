@@ -9,7 +9,7 @@ from trigan.atomic_folder import MARKER_FILE, atomic_folder, check_output_folder
 from trigan.commands.arguments import Parser, positive_int
 from trigan.commands.run_argument import add_run_arguments, open_from_arguments
 from trigan.errors import ArtifactError, ConfigError
-from trigan.execution.progress_bar import ProgressBar, warn
+from trigan.execution.progress import ProgressBar, warn
 from trigan.runs.finished_run import FinishedRun
 from trigan.samples.generate import LatentTransform
 from trigan.samples.labelled_samples import Quota, labelled_samples

@@ -1,4 +1,4 @@
-"""GPUs for jobs that run side by side: each job sees those that the fewest others use, and no more than it needs."""
+"""GPUs for jobs that run side by side: each job gets as many as it needs, those that the fewest other jobs use."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -10,17 +10,17 @@ VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 
 class GpuSlots:
-    """The GPUs of this machine and the jobs on them. Without GPUs every job gets what its environment says.
+    """The GPUs of this machine and the jobs on them. Without GPUs every job keeps the environment as it is.
 
     Args:
-        devices: their names, as ``CUDA_VISIBLE_DEVICES`` takes them.
+        devices: names of the GPUs, as in ``CUDA_VISIBLE_DEVICES``.
     """
 
     def __init__(self, devices: Sequence[str]) -> None:
         self._users: dict[str, set[str]] = {device: set() for device in devices}
 
     def workers(self, jobs: Sequence[Job]) -> int | None:
-        """Jobs at once with no GPU shared; None where no job needs one."""
+        """Number of jobs at a time without sharing a GPU; None where no job needs one."""
         most = max((job.resources.processes for job in jobs if job.resources.gpu), default=0)
         return len(self._users) // most if most and self._users else None
 
@@ -37,26 +37,26 @@ class GpuSlots:
                 )
 
     def allocate(self, job: Job) -> Mapping[str, str]:
-        """The variables of a job that starts: the GPUs with the fewest users, the first of these."""
+        """The environment variable that gives a job its GPUs: those with the fewest users, the first of equals."""
         if not job.resources.gpu or not self._users:
             return {}
-        order = sorted(self._users, key=lambda device: len(self._users[device]))  # stable: the first of equals
-        chosen = sorted(order[: job.resources.processes], key=list(self._users).index)
+        by_users = sorted(self._users, key=lambda device: len(self._users[device]))
+        chosen = sorted(by_users[: job.resources.processes], key=list(self._users).index)
         for device in chosen:
             self._users[device].add(job.name)
         return {VARIABLE: ",".join(chosen)}
 
     def release(self, job: Job) -> None:
-        """The job has ended."""
+        """Take back the GPUs of a job that has ended."""
         for users in self._users.values():
             users.discard(job.name)
 
 
 def visible_gpus() -> tuple[str, ...]:
-    """The GPUs that this process may use; torch is asked only where the environment doesn't say."""
-    said = os.environ.get(VARIABLE)
-    if said is not None:
-        return tuple(name.strip() for name in said.split(",") if name.strip() not in ("", "-1"))
+    """The GPUs that this process may use, from the environment, or else from torch."""
+    names = os.environ.get(VARIABLE)
+    if names is not None:
+        return tuple(name.strip() for name in names.split(",") if name.strip() not in ("", "-1"))
     import torch
 
     return tuple(map(str, range(torch.cuda.device_count())))
