@@ -40,7 +40,7 @@ def test_how_many_fit() -> None:
     assert four.workers([job("a", 0)]) is None
     assert GpuSlots(()).allocate(job("a")) == {}
     with pytest.raises(ConfigError, match=r"^wide: trainer.devices=5, and 4 GPUs are visible$"):
-        four.check([job("a"), job("wide", 5)])
+        four.workers([job("a"), job("wide", 5)])
 
 
 @pytest.mark.parametrize(

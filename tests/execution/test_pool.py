@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -147,7 +148,7 @@ def test_never_more_workers_than_cores(launcher: Launcher, tmp_path: Path) -> No
         def started(self, job: Job) -> None:
             nonlocal most
             super().started(job)
-            most = max(most, len(self._running))
+            most = max(most, len(self.running))
 
     progress = Watch(cores() + 2, 999, Console(file=io.StringIO()))
     Pool(launcher, 999, tmp_path).run([Job(str(i), ("ok",)) for i in range(cores() + 2)], progress)
@@ -170,28 +171,31 @@ def test_the_bar_shows_names_as_they_are() -> None:
     job = Job("layers=[conv1] [/b]", ())
     with JobProgress(2, 1, console) as progress:
         progress.started(job)
+        progress.refresh()
         progress._bar.refresh()
         assert "running layers=[conv1] [/b]" in said.getvalue()
         progress.ended(JobResult(job, 1, 1.0, Path("none.log")))
+        progress.refresh()
         progress._bar.refresh()
     assert "1 failed" in said.getvalue()
     assert "layers=[conv1] [/b]: FAILED (exit 1); log: none.log" in said.getvalue()
 
 
-def test_without_a_terminal_there_is_a_line_now_and_then() -> None:
+def test_without_a_terminal_there_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     said, now = io.StringIO(), [0.0]
     console = Console(file=said, width=20)
-    with ProgressBar("sampling", 300, console=console, clock=lambda: now[0]) as bar:
+    monkeypatch.setattr("trigan.execution.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
+    with ProgressBar("sampling", 300, console=console) as bar:
         for second in (5.0, 10.0, 15.0):
             now[0] = second
             bar.advance(50)
     assert said.getvalue() == "sampling: 100 of 300; about 20 s left\n"
-    with ProgressBar("sampling", None, quiet=True, console=console, clock=lambda: now[0]) as bar:
+    with ProgressBar("sampling", None, quiet=True, console=console) as bar:
         now[0] = 100.0
         bar.advance(50)
     assert said.getvalue().count("\n") == 1
     said.truncate(said.seek(0))
-    with JobProgress(2, 1, console, clock=lambda: now[0]) as progress:
+    with JobProgress(2, 1, console) as progress:
         progress.started(Job("a", ()))
         for second in range(101, 190):  # the pool refreshes it at every poll
             now[0] = float(second)
@@ -208,13 +212,13 @@ def test_without_a_terminal_there_is_a_line_now_and_then() -> None:
 
 def test_time_left(tmp_path: Path) -> None:
     progress = JobProgress(10, 2, Console(file=io.StringIO()))
-    assert progress._state() == []
+    assert progress.state() == []
     for index in range(4):
         job = Job(str(index), ())
         progress.started(job)
         progress.ended(JobResult(job, 0, 30.0, tmp_path))
-    assert progress._state() == ["about 1 min 30 s left"]  # six jobs of 30 s, two at a time
+    assert progress.state() == ["about 1 min 30 s left"]  # six jobs of 30 s, two at a time
     progress.started(Job("e", ()))
     progress.started(Job("f", ()))  # under way: half done on average
-    assert progress._state() == ["about 1 min 15 s left", "running e, f"]
+    assert progress.state() == ["about 1 min 15 s left", "running e, f"]
     assert (duration(3599), duration(7500)) == ("59 min 59 s", "2 h 5 min")

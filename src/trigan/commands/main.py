@@ -92,6 +92,7 @@ def _messages_on_stderr() -> Iterator[None]:
     root, trigan, handler = logging.getLogger(), logging.getLogger("trigan"), _StderrHandler()
     before = trigan.level
     trigan.setLevel(logging.WARNING if int(os.environ.get("RANK", "0")) > 0 else logging.INFO)
+    handler.setLevel(logging.INFO)
     root.addHandler(handler)
     try:
         yield

@@ -28,13 +28,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class BatchSummary:
-    """The outcome of a batch.
-
-    Attributes:
-        found: number of jobs whose record existed.
-        ended: results of the jobs that ran.
-        left_out: jobs that failed in an earlier call, with that failure.
-    """
+    """How many jobs had a record, the results of those that ran, and those left out: they failed in an earlier call."""
 
     found: int = 0
     ended: tuple[JobResult, ...] = ()
@@ -71,9 +65,7 @@ def run_batch(engine: Engine, jobs: Sequence[Job], logs: Path, retry: bool, forc
     """
     unique = list({job.directory or job.name: job for job in jobs}.values())
     to_do, left_out = [], []
-    for job in unique:
-        if not force and job.finished:
-            continue
+    for job in unique if force else [job for job in unique if not job.finished]:
         mark = failure.read(job.directory) if job.directory else None
         if mark is not None and not (retry or force):
             left_out.append((job, mark))
@@ -96,12 +88,8 @@ def warn_about_stale_records(versions: Mapping[str, int], current: int | str) ->
     """Log that records of these jobs from another protocol version are not used; ``versions``: how many of each."""
     if versions:
         counts = ", ".join(f"{count} of version {version}" for version, count in sorted(versions.items()))
-        _log.warning(
-            "not used: records of these jobs under another protocol version (%s; this is %s); "
-            "the jobs run anew, and the old records stay where they are",
-            counts,
-            current,
-        )
+        message = "not used: records of these jobs under another protocol version (%s; this is %s); "
+        _log.warning(message + "the jobs run anew, and the old records stay where they are", counts, current)
 
 
 def engine(choice: EngineChoice, workers: int | None, minutes: int | None) -> AbstractContextManager[Engine]:
@@ -115,11 +103,8 @@ def engine(choice: EngineChoice, workers: int | None, minutes: int | None) -> Ab
 
         return LocalEngine(workers, minutes)
     if workers is not None:
-        settings = {
-            "ray": "; it has +hydra.launcher.ray.init.num_cpus=N",
-            "submitit_slurm": "; it has hydra.launcher.array_parallelism=N",
-        }
-        limit = settings.get(choice.name, "")
+        setting = {"ray": "+hydra.launcher.ray.init.num_cpus=N", "submitit_slurm": "hydra.launcher.array_parallelism=N"}
+        limit = f"; it has {setting[choice.name]}" if choice.name in setting else ""
         raise ConfigError(f"--workers: how many jobs run at a time is up to {choice.name}{limit}")
     from trigan.execution.cluster import ClusterEngine
 

@@ -40,11 +40,7 @@ MAX_REQUEUES = 100
 
 
 class ClusterEngine:
-    """An engine that submits jobs, waits for all of them, and reads their outcomes from the disk.
-
-    Args:
-        minutes: time limit of a job; None: no limit.
-    """
+    """An engine that submits jobs with a time limit, waits for all of them, and reads their outcomes from the disk."""
 
     def __init__(self, choice: EngineChoice, minutes: int | None) -> None:
         self._choice, self._seconds = choice, minutes * 60.0 if minutes else None
@@ -76,8 +72,8 @@ class ClusterEngine:
             ConfigError: the settings contradict what the jobs need.
             TriganError: the engine accepted no job.
         """
-        starts = range(0, len(jobs), MAX_JOBS_PER_SUBMISSION)
-        return [one for i in starts for one in self._submit(jobs[i : i + MAX_JOBS_PER_SUBMISSION], logs)]
+        size = MAX_JOBS_PER_SUBMISSION
+        return [one for i in range(0, len(jobs), size) for one in self._submit(jobs[i : i + size], logs)]
 
     def _submit(self, jobs: Sequence[Job], logs: Path) -> list[JobResult]:
         name, started = self._choice.name, time.monotonic()
@@ -102,40 +98,35 @@ class ClusterEngine:
         return [_result(job, code, seconds, logs) for job, code in zip(jobs, codes, strict=True)]
 
     def _resources(self, jobs: Sequence[Job]) -> list[str]:
-        """What the jobs need and the user has not set: one task each, and a device for each of their processes.
-
-        Raises:
-            ConfigError: the user has set something else.
-        """
+        """What the jobs need and the user has not set: one task each, and a device for each of their processes."""
         processes = max(job.resources.processes for job in jobs)
         cores = max(job.resources.cores for job in jobs)
         gpus = processes if any(job.resources.gpu for job in jobs) else 0
-        given = self._settings
         if self._choice.name == "ray":
-            return _ray_resources(given["ray"]["remote"], cores, gpus)
+            return _ray_resources(self._settings["ray"]["remote"], cores, gpus)
         for key, right, why in (
             ("nodes", 1, "a run is on one node"),
             ("tasks_per_node", 1, "trigan run starts one process for each device itself"),
             ("gpus_per_node", gpus or None, f"trainer.devices is {processes}"),
         ):
-            if given[key] not in (right, None):
-                raise ConfigError(f"{_KEY}.{key}={given[key]}: {why}; leave it out, or give {right}")
+            if (given := self._settings[key]) not in (right, None):
+                raise ConfigError(f"{_KEY}.{key}={given}: {why}; leave it out, or give {right}")
         words = [f"{_KEY}.gpus_per_node={gpus}"] if gpus else []
-        words += [f"{_KEY}.cpus_per_task={cores}"] if given["cpus_per_task"] is None else []
-        set_by_user = [word.partition("=")[0] for word in self._choice.settings]
-        if "max_num_timeout" in given and f"{_KEY}.max_num_timeout" not in set_by_user:
-            words.append(f"{_KEY}.max_num_timeout={MAX_REQUEUES}")
+        words += [f"{_KEY}.cpus_per_task={cores}"] if self._settings["cpus_per_task"] is None else []
+        requeues = f"{_KEY}.max_num_timeout="
+        if "max_num_timeout" in self._settings and not any(word.startswith(requeues) for word in self._choice.settings):
+            words.append(f"{requeues}{MAX_REQUEUES}")
         return words
 
 
 def _ray_resources(remote: dict[str, Any], cores: int, gpus: int) -> list[str]:
+    words = []
     for key, needed in (("num_cpus", cores), ("num_gpus", gpus)):
+        setting = f"{_KEY}.ray.remote.{key}="
         if remote.get(key, needed) < needed:
-            raise ConfigError(
-                f"{_KEY}.ray.remote.{key}={remote[key]}: a run takes {needed}; leave it out, or give {needed}"
-            )
-    resources = {"num_cpus": cores, **({"num_gpus": gpus} if gpus else {})}
-    return [f"+{_KEY}.ray.remote.{key}={value}" for key, value in resources.items() if key not in remote]
+            raise ConfigError(f"{setting}{remote[key]}: a run takes {needed}; leave it out, or give {needed}")
+        words += [f"+{setting}{needed}"] if needed and key not in remote else []
+    return words
 
 
 def _exit_code(returned: Any) -> int | None:

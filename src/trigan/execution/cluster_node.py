@@ -5,7 +5,6 @@ Engines pickle what they send, so this file imports nothing heavy, and a job is 
 
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -31,32 +30,27 @@ class ClusterTask:
     A queue ends a task by an exception in its main thread (submitit's after SIGUSR2, Ray's after SIGTERM) or by killing
     it. The job never outlives the task; the next attempt continues in the same run directory.
 
-    Attributes:
-        jobs: the file, on a disk that all nodes share.
-        folder: working directory of the jobs, where their relative paths start.
-        seconds: time limit of a job; None: no limit.
+    ``jobs`` is the file, on a disk that all nodes share, ``folder`` the working directory of the jobs, and ``seconds``
+    their time limit.
     """
 
     jobs: Path
+    logs: Path
     folder: Path
     seconds: float | None = None
 
     @classmethod
     def of(cls, jobs: Sequence[Job], logs: Path, file: Path, seconds: float | None) -> "ClusterTask":
         """Write the file of jobs and return the task."""
-        listed = [
-            {"name": j.name, "arguments": j.overrides, "directory": str(j.directory), "log": str(logs)} for j in jobs
-        ]
-        write_bytes(file, json.dumps(listed).encode())
-        return cls(file, Path.cwd(), seconds)
+        write_bytes(file, json.dumps([(job.name, job.overrides, str(job.directory)) for job in jobs]).encode())
+        return cls(file, logs, Path.cwd(), seconds)
 
     def __call__(self, config: Any) -> int:
         """Run job number ``config.job`` and return its exit code."""
-        entry = json.loads(self.jobs.read_bytes())[int(config.job)]
-        job, logs = Job(entry["name"], tuple(entry["arguments"]), Path(entry["directory"])), Path(entry["log"])
-        with wrap_os_errors(logs):
-            logs.mkdir(parents=True, exist_ok=True)
-        result = self._run(job, logs / log_name(job.name))
+        name, overrides, directory = json.loads(self.jobs.read_bytes())[int(config.job)]
+        with wrap_os_errors(self.logs):
+            self.logs.mkdir(parents=True, exist_ok=True)
+        result = self._run(Job(name, tuple(overrides), Path(directory)), self.logs / log_name(name))
         result.mark()
         if result.outcome == "stopped" and "SLURM_JOB_ID" in os.environ:
             time.sleep(REQUEUE_WAIT)
@@ -67,9 +61,8 @@ class ClusterTask:
         # with Slurm's variables libraries would take the job for one of several tasks
         environment = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
         environment |= SINGLE_THREADED
-        ignored = (signal.SIGUSR1, signal.SIGUSR2)  # the queue means the task, which ends the job
         try:
-            process.start_command(job.name, [*COMMAND, *job.overrides], environment, log, self.folder, ignored)
+            process.start_command(job.name, [*COMMAND, *job.overrides], environment, log, self.folder)
             while not (codes := process.ended(self.seconds, GRACE)):
                 time.sleep(POLL)
         finally:

@@ -48,15 +48,8 @@ def split(words: Sequence[str]) -> tuple[EngineChoice, list[str]]:
         known = ", ".join(ENGINES)
         raise ConfigError(f"{_KEY}={name}: not an engine of trigan's{nearest_hint(name, ENGINES)}; engines: {known}")
     package, extra = ENGINES[name]
-    if package and not _installed(package):
+    if package and find_spec(package) is None:
         raise ConfigError(f"{_KEY}={name}: not installed; pip install 'trigan[{extra}]'")
     if settings and name == LOCAL:
         raise ConfigError(f"{settings[0]}: the engine {LOCAL} is set by --workers and --timeout; others: {_KEY}=NAME")
     return EngineChoice(name, tuple(settings)), rest
-
-
-def _installed(package: str) -> bool:
-    try:
-        return find_spec(package) is not None
-    except ModuleNotFoundError:
-        return False

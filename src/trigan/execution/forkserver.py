@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 
-from trigan.execution.supervisor import SINGLE_THREADED, die_with_parent
+from trigan.execution.supervisor import SINGLE_THREADED, lead_session
 
 #: Environment variable with the modules that the server imports; set only while the server is being started.
 PRELOAD_VARIABLE = "TRIGAN_PRELOAD"
@@ -25,24 +25,18 @@ _FORKABLE = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "JE_ARROW_MALLOC_CONF": "back
 
 
 def run_job(entry: str, arguments: Sequence[str], log: str, variables: Mapping[str, str], folder: str) -> None:
-    """Run one job in a process that the server has forked, with a session, a log and an environment of its own.
+    """Run one job, ``module:function`` called with the arguments, in a process that the server has forked.
 
-    Args:
-        entry: ``module:function``; returns the exit code.
-        arguments: what the function is called with.
-        log: file that the output is appended to.
-        variables: environment variables besides those of the server.
-        folder: working directory.
+    The job has its own session, log (appended to), environment (``variables`` are added) and working directory.
     """
-    os.setsid()
-    die_with_parent()
+    lead_session()
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with open(log, "ab") as output, open(os.devnull, "rb") as nothing:
         for source, number in ((nothing, 0), (output, 1), (output, 2)):
             os.dup2(source.fileno(), number)
     os.chdir(folder)
     os.environ.update(variables)  # before torch counts the CUDA devices
-    multiprocessing.set_start_method(None, force=True)  # the server's own is "forkserver"
+    multiprocessing.set_start_method(None, force=True)  # it is "forkserver" here
     sys.argv[:] = ["trigan", *arguments]
     module, _, function = entry.partition(":")
     try:
@@ -53,26 +47,24 @@ def run_job(entry: str, arguments: Sequence[str], log: str, variables: Mapping[s
 
 def run_exit_handlers() -> None:
     """Wait for threads and run atexit handlers (W&B finishes its run there), which `multiprocessing` leaves out."""
-    with suppress(Exception):
-        threading._shutdown()  # type: ignore[attr-defined]
-    with suppress(Exception):
-        atexit._run_exitfuncs()
+    for run in (threading._shutdown, atexit._run_exitfuncs):  # type: ignore[attr-defined]
+        with suppress(Exception):
+            run()
 
 
 def _preload(modules: Sequence[str]) -> None:
     """Prepare this process, the fork server; ``package.*`` stands for a package and all modules in it."""
-    os.setsid()
-    die_with_parent()
+    lead_session()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(2, 1)  # what an import prints is no output of the command
     os.environ.update({**SINGLE_THREADED, **_FORKABLE})
     try:
         for name in modules:
             module = import_module(name.removesuffix(".*"))
-            if name.endswith(".*"):
-                for found in pkgutil.walk_packages(module.__path__, f"{module.__name__}."):
-                    if not found.name.endswith("__main__"):
-                        import_module(found.name)
+            inside = pkgutil.walk_packages(module.__path__, f"{module.__name__}.") if name.endswith(".*") else ()
+            for found in inside:
+                if not found.name.endswith("__main__"):
+                    import_module(found.name)
     except ImportError as error:  # multiprocessing would ignore it
         raise RuntimeError("the modules of the jobs cannot be imported") from error
     if "torch" in sys.modules:

@@ -10,31 +10,24 @@ VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 
 class GpuSlots:
-    """The GPUs of this machine and the jobs on them. Without GPUs every job keeps the environment as it is.
-
-    Args:
-        devices: names of the GPUs, as in ``CUDA_VISIBLE_DEVICES``.
-    """
+    """The GPUs of this machine, named as in ``CUDA_VISIBLE_DEVICES``, and the jobs on them."""
 
     def __init__(self, devices: Sequence[str]) -> None:
         self._users: dict[str, set[str]] = {device: set() for device in devices}
 
     def workers(self, jobs: Sequence[Job]) -> int | None:
-        """Number of jobs at a time without sharing a GPU; None where no job needs one."""
-        most = max((job.resources.processes for job in jobs if job.resources.gpu), default=0)
-        return len(self._users) // most if most and self._users else None
-
-    def check(self, jobs: Sequence[Job]) -> None:
-        """Refuse jobs that need more GPUs than there are.
+        """Number of jobs at a time without sharing a GPU; None where no job needs one.
 
         Raises:
-            ConfigError: one does.
+            ConfigError: a job needs more GPUs than there are.
         """
-        for job in jobs:
-            if self._users and job.resources.gpu and job.resources.processes > len(self._users):
-                raise ConfigError(
-                    f"{job.name}: trainer.devices={job.resources.processes}, and {len(self._users)} GPUs are visible"
-                )
+        needed = {job.name: job.resources.processes for job in jobs if job.resources.gpu}
+        if not needed or not self._users:
+            return None
+        for name, count in needed.items():
+            if count > len(self._users):
+                raise ConfigError(f"{name}: trainer.devices={count}, and {len(self._users)} GPUs are visible")
+        return len(self._users) // max(needed.values())
 
     def allocate(self, job: Job) -> Mapping[str, str]:
         """The environment variable that gives a job its GPUs: those with the fewest users, the first of equals."""

@@ -2,12 +2,14 @@
 
 import hashlib
 import signal
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from trigan.config.settings import Resources
 from trigan.records import failure
+from trigan.records.failure import Failure
 from trigan.records.record import RECORD_NAME
 
 #: Bytes of a job's name in the name of its log; file systems allow 255 for a file name.
@@ -20,12 +22,9 @@ STOP_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True)
 class Job:
-    """One run for the pool.
+    """One run; ``overrides`` follow ``trigan run``, and ``name`` is unique in the pool, for people.
 
-    Attributes:
-        name: unique in the pool, for people.
-        overrides: what follows ``trigan run``.
-        directory: the run's directory, which will hold its record; None for a job without a record.
+    ``directory`` is the run's directory, which will hold its record; None for a job without a record.
     """
 
     name: str
@@ -41,11 +40,9 @@ class Job:
 
 @dataclass(frozen=True)
 class JobResult:
-    """A job that has ended.
+    """A job that has ended; ``code`` is its exit code, negative for a signal, 124 for a timeout.
 
-    Attributes:
-        code: exit code, negative for a signal, 124 for a timeout.
-        no_record: it should have left a record and has not, so an exit code of 0 means failure.
+    ``no_record``: it should have left a record and has not, so an exit code of 0 means failure.
     """
 
     job: Job
@@ -82,15 +79,22 @@ class JobResult:
         return f"exit {self.code}" if self.code else "exit 0 without a record"
 
     @property
+    def failure(self) -> Failure:
+        """How it ended, with the last line of its log that is not blank."""
+        lines = [""]
+        with suppress(OSError):
+            lines += [line.strip() for line in self.log.read_text(errors="replace").split("\n") if line.strip()]
+        return Failure(self.how, lines[-1], str(self.log))
+
+    @property
     def reason(self) -> str:
         """How it ended, and the last line of its log."""
-        message = _last_line(self.log)
-        return f"{self.how}: {message}" if message else self.how
+        return str(self.failure)
 
     def mark(self) -> None:
         """Write the mark of a failed job into its run directory."""
         if self.outcome == "failed" and self.job.directory is not None and not self.job.finished:
-            failure.write(self.job.directory, failure.Failure(self.how, _last_line(self.log), str(self.log)))
+            failure.write(self.job.directory, self.failure)
 
 
 def log_name(name: str) -> str:
@@ -99,12 +103,3 @@ def log_name(name: str) -> str:
     if stem != name:
         stem += f"-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
     return f"{stem}.log"
-
-
-def _last_line(log: Path) -> str:
-    """The last line of a log that is not blank."""
-    try:
-        lines = log.read_text(errors="replace").split("\n")
-    except OSError:
-        return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import ModuleType
 from typing import Any
 
 from trigan.errors import TriganError
@@ -27,7 +27,6 @@ PRELOAD = (
     *("hydra", "wandb", "pandas", "matplotlib.figure", "matplotlib.backends.backend_agg", "PIL.PngImagePlugin"),
     *("sklearn.datasets", "sklearn.linear_model", "sklearn.model_selection", "sklearn.neighbors", "sklearn.svm"),
 )
-NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 #: Exit code that `multiprocessing` reports for children of a server that has died.
 _SERVER_DIED = 255
 
@@ -39,19 +38,16 @@ class ExecLauncher(Supervisor):
         super().__init__()
         self._command = tuple(command)
 
-    def start(self, job: Job, log: Path, variables: Mapping[str, str] = NO_VARIABLES) -> None:
+    def start(self, job: Job, log: Path, variables: Mapping[str, str] | None = None) -> None:
         """Start a job with additional environment variables; its output is appended to ``log``."""
-        environment = {**os.environ, **SINGLE_THREADED, **variables}
+        environment = {**os.environ, **SINGLE_THREADED, **(variables or {})}
         self.start_command(job.name, [*self._command, *job.overrides], environment, log)
 
 
 class ForkLauncher(Supervisor):
-    """Each job is a fork of `multiprocessing`'s fork server, which starts its imports at once, in the background.
+    """Each job is a fork of `multiprocessing`'s fork server, which imports ``preload`` at once, in the background.
 
-    Args:
-        words: precede a job's overrides as arguments of ``entry``.
-        entry: ``module:function``, called with the arguments; returns the exit code.
-        preload: modules that the server imports.
+    A job calls ``entry``, ``module:function``, with ``words`` and its overrides, and exits with what that returns.
 
     Raises:
         OSError: no server can be started, or this process has one already.
@@ -85,11 +81,11 @@ class ForkLauncher(Supervisor):
         except (EOFError, OSError) as error:
             raise TriganError("the server process of the pool could not start; its error is above") from error
 
-    def start(self, job: Job, log: Path, variables: Mapping[str, str] = NO_VARIABLES) -> None:
+    def start(self, job: Job, log: Path, variables: Mapping[str, str] | None = None) -> None:
         """Start a job with additional environment variables; its output is appended to ``log``."""
         self._check_server()
-        arguments = (*self._words, *job.overrides)
-        process = self._start(run_job, self._entry, arguments, str(log), dict(variables), os.getcwd())
+        arguments = [*self._words, *job.overrides]
+        process = self._start(run_job, self._entry, arguments, str(log), dict(variables or {}), os.getcwd())
         self.add(job.name, process.pid, lambda: process.exitcode)
 
     def ended(self, timeout: float | None = None, grace: float = GRACE) -> dict[str, int]:

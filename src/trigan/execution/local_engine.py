@@ -22,8 +22,7 @@ class LocalEngine:
     (macOS' libraries cannot be forked), and where an import has started a thread, each job is a new interpreter.
 
     Args:
-        workers: jobs at a time, which may share GPUs; None: one per core that a job needs, or as many as have GPUs of
-            their own.
+        workers: jobs at a time; None: as many as cores allow, and as GPUs allow without sharing.
         minutes: time limit of a job; None: no limit.
     """
 
@@ -50,9 +49,9 @@ class LocalEngine:
         if not jobs:
             return []
         slots = GpuSlots(visible_gpus() if any(job.resources.gpu for job in jobs) else ())
-        slots.check(jobs)
+        unshared = slots.workers(jobs)
         most = max(1, cores() // max(job.resources.cores for job in jobs))  # never more threads than cores
-        workers = min(self._workers or slots.workers(jobs) or most, most, len(jobs))
+        workers = min(self._workers or unshared or most, most, len(jobs))
         pool = Pool(self.launcher(), workers, logs, self.seconds, slots=slots)
         with JobProgress(len(jobs), workers) as progress:
             return pool.run(jobs, progress)

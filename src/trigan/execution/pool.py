@@ -25,15 +25,9 @@ class Interrupted(TriganError):
 
 @dataclass(frozen=True)
 class Pool:
-    """Runs jobs, ``workers`` at a time.
+    """Runs jobs, ``workers`` (at most one per core) at a time, each with a log in ``logs``.
 
-    Args:
-        launcher: starts the processes of the jobs.
-        workers: jobs at a time; at most one per core is used.
-        logs: folder for one log per job.
-        timeout: seconds that a job may take; None: no limit.
-        grace: seconds between SIGTERM and SIGKILL.
-        slots: the GPUs that jobs share.
+    After ``timeout`` seconds a job gets SIGTERM, and SIGKILL ``grace`` seconds later. ``slots``: the GPUs to share.
     """
 
     launcher: Launcher

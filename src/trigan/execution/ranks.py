@@ -23,10 +23,7 @@ def is_rank() -> bool:
 
 
 def start(
-    arguments: Sequence[str],
-    devices: int,
-    logs: Path,
-    command: Sequence[str] = (sys.executable, "-m", "trigan"),
+    arguments: Sequence[str], devices: int, logs: Path, command: Sequence[str] = (sys.executable, "-m", "trigan")
 ) -> int:
     """Start ``devices`` ranks of ``command arguments`` and wait for all; SIGINT and SIGTERM are passed on to them.
 

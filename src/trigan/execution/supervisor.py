@@ -3,14 +3,13 @@
 import ctypes
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
+from subprocess import DEVNULL, Popen
 from typing import Any
 
 from trigan.execution.job import TIMED_OUT
@@ -18,7 +17,7 @@ from trigan.execution.job import TIMED_OUT
 #: Seconds between two polls, and between SIGTERM and SIGKILL.
 POLL, GRACE = 0.05, 15.0
 #: One thread per process: with several processes, two torch threads each are 2 to 150 times slower than one.
-SINGLE_THREADED = MappingProxyType({"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
+SINGLE_THREADED = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _PR_SET_PDEATHSIG = 1
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None  # looked up before any fork
 
@@ -45,33 +44,14 @@ class Supervisor:
         self,
         name: str,
         command: Sequence[str],
-        environment: Mapping[str, str],
+        env: Mapping[str, str],
         log: Path | None = None,
-        folder: Path | None = None,
-        ignored: Sequence[int] = (),
+        cwd: Path | None = None,
     ) -> None:
-        """Start a command that ends with this process (on Linux) and ignores the signals ``ignored``.
-
-        Its output is appended to ``log``, or goes where that of this process goes; ``folder`` is its working directory.
-        """
-
-        def prepare() -> None:
-            die_with_parent()
-            for number in ignored:
-                signal.signal(number, signal.SIG_IGN)
-
-        with log.open("ab") if log else nullcontext() as output:
-            process = subprocess.Popen(
-                command,
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                preexec_fn=prepare,
-            )
-        self.add(name, process.pid, process.poll)
+        """Start a command that ends with this process (on Linux); its output is appended to ``log`` if there is one."""
+        with log.open("ab") if log else nullcontext() as out:
+            child = Popen(command, cwd=cwd, env=env, stdin=DEVNULL, stdout=out, stderr=out, preexec_fn=_prepare_command)
+        self.add(name, child.pid, child.poll)
 
     def ended(self, timeout: float | None = None, grace: float = GRACE) -> dict[str, int]:
         """Exit codes of the children that ended since the last call: negative for a signal, 124 for a timeout.
@@ -94,13 +74,12 @@ class Supervisor:
     def signal(self, name: str, number: int) -> None:
         """Send a signal to a child and its descendants; does nothing if the child has ended."""
         child = self._children.get(name)
-        if child is None or child.poll() is not None:
-            return
-        try:
-            os.killpg(child.pid, number)
-        except ProcessLookupError:
-            with suppress(ProcessLookupError):  # a forked child that has not called setsid yet
-                os.kill(child.pid, number)
+        if child is not None and child.poll() is None:
+            with suppress(ProcessLookupError):
+                try:
+                    os.killpg(child.pid, number)
+                except ProcessLookupError:  # a forked child that has not called setsid yet
+                    os.kill(child.pid, number)
 
     def signal_all(self, number: int) -> None:
         """Send a signal to all children and their descendants."""
@@ -117,8 +96,16 @@ class Supervisor:
                 time.sleep(POLL)
 
 
-def die_with_parent() -> None:
-    """Let the kernel send SIGTERM to this process when its parent dies (Linux only)."""
+def _prepare_command() -> None:
+    """Prepare a command's process; Slurm sends SIGUSR1 and SIGUSR2 to all processes, but means the task alone."""
+    lead_session()
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def lead_session() -> None:
+    """Start a session in this process, and let the kernel send it SIGTERM when its parent dies (on Linux)."""
+    os.setsid()
     if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
