@@ -96,19 +96,23 @@ def test_a_signal_ends_the_children_first(launcher: Launcher, tmp_path: Path, nu
             wait_for(lambda pid=pid: not alive(pid))  # type: ignore[misc]
 
 
-def test_jobs_end_with_a_pool_that_is_killed(tmp_path: Path) -> None:
-    code = (
-        "from pathlib import Path; from trigan.execution.job import Job\n"
+@pytest.mark.parametrize(
+    "launcher", ["ForkLauncher((), 'fakes:job', ('fakes',))", "ExecLauncher((sys.executable, '-m', 'fakes'))"]
+)
+def test_jobs_end_with_a_pool_that_is_killed(launcher: str, tmp_path: Path) -> None:
+    """The script has no ``if __name__ == "__main__"``: a job that imported it would start a pool of its own."""
+    pid = tmp_path / "pid"
+    (tmp_path / "script.py").write_text(
+        "import sys; from pathlib import Path; from trigan.execution.job import Job\n"
         "from trigan.execution.launchers import *; from trigan.execution.pool import *\n"
-        "fork = ForkLauncher((), 'fakes:job', ('fakes',))\n"
-        f"job = Job('a', ('hang', {str(tmp_path / 'pid')!r}))\n"
-        f"Pool(fork, 1, Path({str(tmp_path)!r})).run([job], JobProgress(1, 1))\n"
+        f"job = Job('a', ('hang', {str(pid)!r}))\n"
+        f"Pool({launcher}, 1, Path({str(tmp_path)!r})).run([job], JobProgress(1, 1))\n"
     )
-    pool = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != "")
+    pool = subprocess.Popen([sys.executable, str(tmp_path / "script.py")], stderr=subprocess.DEVNULL)
+    wait_for(lambda: pid.exists() and pid.read_text() != "")
     pool.kill()
     pool.wait()
-    wait_for(lambda: not alive(int((tmp_path / "pid").read_text())))
+    wait_for(lambda: not alive(int(pid.read_text())))
 
 
 def test_the_server_says_how_many_threads_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

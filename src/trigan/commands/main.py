@@ -4,8 +4,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from io import TextIOWrapper
 
@@ -60,6 +59,9 @@ TRACEBACK_FLAG, TRACEBACK_VARIABLE = "--traceback", "TRIGAN_TRACEBACK"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and give its exit code: 0 done, 1 trigan's fault, 2 to 5 the user's to mend, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
+    quiet = int(os.environ.get("RANK", "0")) > 0
+    logging.basicConfig(format="%(message)s", handlers=[_StderrHandler()])
+    logging.getLogger("trigan").setLevel(logging.WARNING if quiet else logging.INFO)
     if TRACEBACK_FLAG in words:
         words.remove(TRACEBACK_FLAG)
         os.environ[TRACEBACK_VARIABLE] = "1"
@@ -67,8 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal of Latin-1 has no dagger
     try:
         try:
-            with _messages_on_stderr():
-                return _told(words)
+            return _told(words)
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -79,26 +80,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _StderrHandler(logging.Handler):
-    """Writes each message as a plain line to what is standard error at that moment: a progress bar replaces it."""
+    """Writes messages as lines to the current standard error, which a progress bar replaces while it is shown."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one message."""
         print(self.format(record), file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _messages_on_stderr() -> Iterator[None]:
-    """Show the messages of trigan's loggers; of ranks other than 0, warnings and errors only."""
-    root, trigan, handler = logging.getLogger(), logging.getLogger("trigan"), _StderrHandler()
-    before = trigan.level
-    trigan.setLevel(logging.WARNING if int(os.environ.get("RANK", "0")) > 0 else logging.INFO)
-    handler.setLevel(logging.INFO)
-    root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        trigan.setLevel(before)
 
 
 def _told(words: list[str]) -> int:

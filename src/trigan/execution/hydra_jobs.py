@@ -9,7 +9,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, open_dict
 
-from trigan.execution.job import Job, JobResult
+from trigan.execution.job import Job
 from trigan.execution.launchers import ExecLauncher
 from trigan.execution.pool import Pool, cores
 from trigan.execution.progress import JobProgress
@@ -47,7 +47,13 @@ def launch(
     pool = Pool(ExecLauncher(_program()), workers, sweep / "logs", minutes * 60.0 if minutes else None)
     with JobProgress(len(jobs), workers) as progress:
         results = pool.run(jobs, progress)
-    return [_job_return(result, overrides) for result, overrides in zip(results, job_overrides, strict=True)]
+    returns = []
+    for result, overrides in zip(results, job_overrides, strict=True):
+        status = JobStatus.COMPLETED if result.ok else JobStatus.FAILED
+        returns.append(JobReturn(overrides=list(overrides), status=status))
+        if not result.ok:  # reading the value of a failed job raises this
+            returns[-1].return_value = JobFailed(f"{result.job.name}: {result.reason}; log: {result.log}")
+    return returns
 
 
 def _program() -> list[str]:
@@ -58,10 +64,3 @@ def _program() -> list[str]:
     options = {"--config-path": given.config_path, "--config-name": given.config_name, "--config-dir": given.config_dir}
     words = [word for option, value in options.items() if value for word in (option, str(value))]
     return [sys.executable, *(["-m", name] if name else [sys.argv[0]]), *words]
-
-
-def _job_return(result: JobResult, overrides: Sequence[str]) -> JobReturn:
-    returned = JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED if result.ok else JobStatus.FAILED)
-    # reading the value of a failed job raises this
-    returned.return_value = None if result.ok else JobFailed(f"{result.job.name}: {result.reason}; log: {result.log}")
-    return returned

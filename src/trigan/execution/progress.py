@@ -1,6 +1,5 @@
 """Progress on standard error: a bar on a terminal and in a notebook, a line now and then elsewhere."""
 
-import logging
 import time
 from typing import Self
 
@@ -126,5 +125,5 @@ def duration(seconds: float) -> str:
 
 
 def warn(text: str) -> None:
-    """Log one line of warning."""
-    logging.getLogger("trigan").warning("trigan: warning: %s", text)
+    """Write one line of warning."""
+    Console(stderr=True).print(f"trigan: warning: {text}", markup=False, highlight=False, soft_wrap=True)
