@@ -69,10 +69,10 @@ def run_batch(engine: Engine, jobs: Sequence[Job], logs: Path, retry: bool, forc
         mark = failure.read(job.directory) if job.directory else None
         if mark is not None and not (retry or force):
             left_out.append((job, mark))
-            continue
-        if mark is not None and job.directory:
-            failure.remove(job.directory)  # if this call is killed before the job runs, the job is missing, not failed
-        to_do.append(job)
+        else:
+            to_do.append(job)
+            if mark is not None and job.directory:
+                failure.remove(job.directory)  # if this call is killed before the job runs, the job is missing
     if left_out:
         names = "; ".join(f"{job.name} ({mark})" for job, mark in left_out[:_NAMED])
         more = f"; and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from trigan.execution.gpus import GpuSlots, visible_gpus
 from trigan.execution.job import Job, JobResult
 from trigan.execution.launchers import ExecLauncher, ForkLauncher, Launcher
-from trigan.execution.pool import Pool, cores
+from trigan.execution.pool import GpuSlots, Pool, cores, visible_gpus
 from trigan.execution.progress import JobProgress
 
 _log = logging.getLogger("trigan")

@@ -1,18 +1,19 @@
-"""The pool: several jobs at a time, each a process; one that fails, hangs or is killed never ends the others."""
+"""The pool: several jobs at a time, each a process with GPUs; one that fails, hangs or is killed ends no other."""
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from trigan.atomic import wrap_os_errors
-from trigan.errors import TriganError
-from trigan.execution.gpus import GpuSlots
+from trigan.errors import ConfigError, TriganError
 from trigan.execution.job import Job, JobResult, log_name
 from trigan.execution.launchers import Launcher
 from trigan.execution.progress import JobProgress
 from trigan.execution.supervisor import GRACE, POLL, deferred_signals
+
+GPU_VARIABLE = "CUDA_VISIBLE_DEVICES"
 
 
 class Interrupted(TriganError):
@@ -21,6 +22,42 @@ class Interrupted(TriganError):
     def __init__(self, message: str, number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + number
+
+
+class GpuSlots:
+    """The GPUs of this machine, named as in ``CUDA_VISIBLE_DEVICES``, and the jobs on them."""
+
+    def __init__(self, devices: Sequence[str]) -> None:
+        self._users: dict[str, set[str]] = {device: set() for device in devices}
+
+    def workers(self, jobs: Sequence[Job]) -> int | None:
+        """Number of jobs at a time without sharing a GPU; None where no job needs one.
+
+        Raises:
+            ConfigError: a job needs more GPUs than there are.
+        """
+        needed = {job.name: job.resources.processes for job in jobs if job.resources.gpu}
+        if not needed or not self._users:
+            return None
+        for name, count in needed.items():
+            if count > len(self._users):
+                raise ConfigError(f"{name}: trainer.devices={count}, and {len(self._users)} GPUs are visible")
+        return len(self._users) // max(needed.values())
+
+    def allocate(self, job: Job) -> Mapping[str, str]:
+        """The environment variable that gives a job its GPUs: those with the fewest users, the first of equals."""
+        if not job.resources.gpu or not self._users:
+            return {}
+        by_users = sorted(self._users, key=lambda device: len(self._users[device]))
+        chosen = sorted(by_users[: job.resources.processes], key=list(self._users).index)
+        for device in chosen:
+            self._users[device].add(job.name)
+        return {GPU_VARIABLE: ",".join(chosen)}
+
+    def release(self, job: Job) -> None:
+        """Take back the GPUs of a job that has ended."""
+        for users in self._users.values():
+            users.discard(job.name)
 
 
 @dataclass(frozen=True)
@@ -80,3 +117,13 @@ class Pool:
 def cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def visible_gpus() -> tuple[str, ...]:
+    """The GPUs that this process may use, from the environment, or else from torch."""
+    names = os.environ.get(GPU_VARIABLE)
+    if names is not None:
+        return tuple(name.strip() for name in names.split(",") if name.strip() not in ("", "-1"))
+    import torch
+
+    return tuple(map(str, range(torch.cuda.device_count())))
