@@ -6,7 +6,14 @@ import pytest
 
 import trigan
 
-SHORT = ("debug=fast", "debug.max_steps=2", "logger=none", "callbacks=quiet", "classifier.width=4", "architecture.width=4")
+SHORT = (
+    "debug=fast",
+    "debug.max_steps=2",
+    "logger=none",
+    "callbacks=quiet",
+    "classifier.width=4",
+    "architecture.width=4",
+)
 
 
 @pytest.mark.parametrize("strategy", ["baseline", "augment", "features", "joint"])

@@ -1,6 +1,6 @@
 """``hydra/launcher=trigan`` for any Hydra application: each job of a sweep is a process group of its own.
 
-Hydra finds this file by its folder, a namespace package, and imports it whenever it starts: it imports nothing heavy.
+Hydra finds this file through the namespace package and imports it at every start, so it imports nothing heavy.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 @dataclass
 class TriganLauncherConf:
-    """``workers``: jobs at once (null: one per core); ``minutes``: that a job may take (null: as long as it does)."""
+    """``workers``: jobs at a time (null: one per core); ``minutes``: time limit of a job (null: no limit)."""
 
     _target_: str = "hydra_plugins.trigan_launcher.TriganLauncher"
     workers: int | None = None
@@ -23,7 +23,7 @@ class TriganLauncherConf:
 
 
 class TriganLauncher(Launcher):
-    """Starts the application anew for each job, several at a time; one that fails ends no other."""
+    """Runs each job of a sweep as a new process, several at a time; one that fails ends no other."""
 
     def __init__(self, workers: int | None = None, minutes: int | None = None) -> None:
         self.workers, self.minutes = workers, minutes
@@ -31,9 +31,11 @@ class TriganLauncher(Launcher):
         self.config: DictConfig | None = None
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what :meth:`launch` needs."""
         self.hydra_context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run the jobs and return what Hydra's sweepers expect."""
         from trigan.execution.hydra_jobs import launch
 
         assert self.hydra_context is not None

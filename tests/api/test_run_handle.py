@@ -1,6 +1,5 @@
 """A run from Python: made, opened again, used; the same run as the command line's."""
 
-from pathlib import Path
 
 import numpy as np
 import pytest

@@ -15,10 +15,10 @@ from trigan.commands.main import main
 from trigan.config.compose import Composer
 from trigan.execution.batch import BatchSummary, run_batch
 from trigan.execution.job import TIMED_OUT, Job, JobResult
-from trigan.execution.job_progress import JobCount, LineProgress
 from trigan.execution.launchers import ForkLauncher
 from trigan.execution.local_engine import LocalEngine
 from trigan.execution.pool import Pool
+from trigan.execution.progress import JobProgress
 from trigan.records import failure
 from trigan.records.failure import Failure
 
@@ -49,7 +49,7 @@ def jobs_in(folder: Path, names: str) -> list[Job]:
 
 
 def test_a_second_call_runs_what_is_missing_and_retry_what_failed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     codes = {"raised": 1, "killed": -9, "late": TIMED_OUT, "preempted": 143, "hung up": -signal.SIGHUP}
     jobs = jobs_in(tmp_path, "fine raised killed late preempted")
@@ -61,10 +61,10 @@ def test_a_second_call_runs_what_is_missing_and_retry_what_failed(
         "5 jobs: 1 done, 3 failed (1 exit 1, 1 killed by SIGKILL, 1 timed out), "
         "1 stopped from outside (the same command runs them again)"
     )
-    told = capsys.readouterr().err
-    assert f"failed: killed (killed by SIGKILL); log: {tmp_path}/none\n" in told
-    assert f"stopped: preempted (killed by SIGTERM); log: {tmp_path}/none\n" in told
+    assert f"failed: killed (killed by SIGKILL); log: {tmp_path}/none" in caplog.messages
+    assert f"stopped: preempted (killed by SIGTERM); log: {tmp_path}/none" in caplog.messages
 
+    caplog.clear()
     second = Fake({})
     summary = run_batch(second, jobs, tmp_path, retry=False)
     assert second.ran == ["preempted"]
@@ -72,10 +72,10 @@ def test_a_second_call_runs_what_is_missing_and_retry_what_failed(
         summary.line() == "5 jobs: 1 done, 1 found finished, 3 left out, having failed before (--retry runs them again)"
     )
     assert summary.code == 1
-    assert capsys.readouterr().err == (
+    assert caplog.messages == [
         "left out, having failed before (--retry runs them again): "
-        "raised (exit 1); killed (killed by SIGKILL); late (timed out)\n"
-    )
+        "raised (exit 1); killed (killed by SIGKILL); late (timed out)"
+    ]
 
     third = Fake({"late": -signal.SIGTERM})
     assert run_batch(third, jobs, tmp_path, retry=True).line().startswith("5 jobs: 2 done, 2 found finished, 1 stopped")
@@ -153,7 +153,11 @@ def test_a_run_marks_itself_and_the_next_attempt_takes_the_mark_away(
 
 @pytest.mark.usefixtures("small_conf", "no_server")
 def test_multirun_finds_what_is_finished_and_names_what_is_stale(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, composer: Composer, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    composer: Composer,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     words = ["run", "-m", "trial=0,1,2", f"paths.outputs={tmp_path}"]
     first = composer.compose(["trial=0", words[3]])
@@ -174,8 +178,8 @@ def test_multirun_finds_what_is_finished_and_names_what_is_stale(
     out = capsys.readouterr()
     assert ran == ["1_trial=1", "2_trial=2"]
     assert out.out.startswith(" 50.00 %  0_trial=0  ")
-    assert out.err.splitlines()[-1] == "3 jobs: 2 done, 1 found finished"
-    assert f"under another protocol version (1 of version 1; this is {PROTOCOL_VERSION})" in out.err
+    assert "3 jobs: 2 done, 1 found finished" in (out.err + caplog.text)
+    assert f"under another protocol version (1 of version 1; this is {PROTOCOL_VERSION})" in caplog.text
     ran.clear()
     assert main([*words, "--force"]) == 0
     assert len(ran) == 3
@@ -207,13 +211,13 @@ def faulty_jobs(count: int, folder: Path) -> list[Job]:
 
 
 @pytest.mark.parametrize("count", [16, pytest.param(200, marks=pytest.mark.slow)])
-def test_every_outcome_is_in_the_summary(count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_outcome_is_in_the_summary(count: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     jobs = faulty_jobs(count, tmp_path / "runs")
     launcher = ForkLauncher(words=(), entry="fakes:job", preload=("fakes",))
 
     class Local:
         def run(self, jobs: Sequence[Job], logs: Path) -> list[JobResult]:
-            return Pool(launcher, 2, logs, timeout=2, grace=0.5).run(jobs, LineProgress(JobCount(len(jobs), 2)))
+            return Pool(launcher, 2, logs, timeout=2, grace=0.5).run(jobs, JobProgress(len(jobs), 2))
 
     summary = run_batch(Local(), jobs, tmp_path / "logs", retry=False)
     kinds = Counter(job.name.split()[1] for job in jobs)
@@ -235,9 +239,9 @@ def test_every_outcome_is_in_the_summary(count: int, tmp_path: Path, capsys: pyt
     assert f"{kinds['kill']} killed by SIGKILL" in summary.line()
     assert f"{kinds['raise'] + kinds['greedy']} exit 1" in summary.line()
     assert "2 timed out" in summary.line()
-    capsys.readouterr()
+    caplog.clear()
     again = run_batch(Local(), jobs, tmp_path / "logs", retry=False)
     launcher.close()
     assert len(again.ended) == kinds["terminate"], "what was stopped from outside is missing, all else is known"
     assert again.found == kinds["finish"]
-    assert f"and {outcomes['failed'] - 5} more" in capsys.readouterr().err
+    assert f"and {outcomes['failed'] - 5} more" in caplog.text

@@ -112,7 +112,7 @@ def test_what_would_be_wrong_is_one_line(
 
 
 def test_jobs_through_another_launcher(
-    pretended: EngineChoice, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    pretended: EngineChoice, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = jobs_in(tmp_path / "runs", "finish", "exit", "raise", "kill", "terminate")
     jobs[1] = Job("1/exit", ("exit", "4"), tmp_path / "runs" / "exit", Resources(2, True, 2))
@@ -128,12 +128,12 @@ def test_jobs_through_another_launcher(
         "3/kill": "killed by SIGKILL",
     }
     assert len(list(tmp_path.glob("logs/.engine/*/jobs.json"))) == 1
-    capsys.readouterr()
+    caplog.clear()
     with engine(pretended, None, None) as chosen, monkeypatch.context() as patch:
         patch.setattr(Pretended, "loses", (1,))
         lost = chosen.run(jobs_in(tmp_path / "more", "finish", "ok"), tmp_path / "logs")
         assert [one.outcome for one in lost] == ["done", "stopped"], "what a lost job has left tells what became of it"
-        assert "RuntimeError: job 1 has not produced any output" in capsys.readouterr().err
+        assert "RuntimeError: job 1 has not produced any output" in caplog.text
         patch.setattr(Pretended, "refuses", True)
         with pytest.raises(TriganError, match=r"^pretended: RuntimeError: sbatch: error: invalid partition"):
             chosen.run(jobs_in(tmp_path / "none", "finish"), tmp_path / "other")

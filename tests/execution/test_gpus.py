@@ -11,10 +11,10 @@ from trigan.config.compose import Composer
 from trigan.config.settings import Resources
 from trigan.errors import ConfigError
 from trigan.execution import local_engine
-from trigan.execution.gpus import VARIABLE, GpuSlots, visible_gpus
 from trigan.execution.job import Job
 from trigan.execution.launchers import ExecLauncher, ForkLauncher
 from trigan.execution.local_engine import LocalEngine
+from trigan.execution.pool import GPU_VARIABLE, GpuSlots, visible_gpus
 
 
 def job(name: str, gpus: int = 1) -> Job:
@@ -23,15 +23,15 @@ def job(name: str, gpus: int = 1) -> Job:
 
 def test_each_job_gets_the_least_used() -> None:
     slots = GpuSlots(["4", "5", "7"])
-    assert slots.allocate(job("a")) == {VARIABLE: "4"}
-    assert slots.allocate(job("b", 2)) == {VARIABLE: "5,7"}
+    assert slots.allocate(job("a")) == {GPU_VARIABLE: "4"}
+    assert slots.allocate(job("b", 2)) == {GPU_VARIABLE: "5,7"}
     assert slots.allocate(job("on the CPU", 0)) == {}
-    assert slots.allocate(job("c")) == {VARIABLE: "4"}, "with more workers than GPUs, jobs share them evenly"
+    assert slots.allocate(job("c")) == {GPU_VARIABLE: "4"}, "with more workers than GPUs, jobs share them evenly"
     slots.release(job("b", 2))
-    assert slots.allocate(job("d", 2)) == {VARIABLE: "5,7"}
+    assert slots.allocate(job("d", 2)) == {GPU_VARIABLE: "5,7"}
     slots.release(job("a"))
     slots.release(job("c"))
-    assert slots.allocate(job("e")) == {VARIABLE: "4"}
+    assert slots.allocate(job("e")) == {GPU_VARIABLE: "4"}
 
 
 def test_how_many_fit() -> None:
@@ -40,20 +40,20 @@ def test_how_many_fit() -> None:
     assert four.workers([job("a", 0)]) is None
     assert GpuSlots(()).allocate(job("a")) == {}
     with pytest.raises(ConfigError, match=r"^wide: trainer.devices=5, and 4 GPUs are visible$"):
-        four.check([job("a"), job("wide", 5)])
+        four.workers([job("a"), job("wide", 5)])
 
 
 @pytest.mark.parametrize(
     ("said", "found"), [("2, 3", ("2", "3")), ("", ()), ("-1", ()), ("MIG-a,GPU-b", ("MIG-a", "GPU-b"))]
 )
 def test_only_what_is_visible_is_handed_out(said: str, found: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, said)
+    monkeypatch.setenv(GPU_VARIABLE, said)
     assert visible_gpus() == found
 
 
 @pytest.mark.parametrize("forks", [True, False])
 def test_jobs_see_their_gpus_alone(forks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "0,6")
+    monkeypatch.setenv(GPU_VARIABLE, "0,6")
     monkeypatch.setattr(local_engine, "cores", lambda: 2)
     monkeypatch.setattr("trigan.execution.pool.cores", lambda: 2)
     made = ForkLauncher((), "fakes:job", ("fakes",)) if forks else ExecLauncher((sys.executable, "-m", "fakes"))
@@ -61,7 +61,8 @@ def test_jobs_see_their_gpus_alone(forks: bool, tmp_path: Path, monkeypatch: pyt
     with LocalEngine(2) as two:
         two._launcher = made
         assert all(one.ok for one in two.run(jobs, tmp_path / "logs"))
-    made.close()
+    if isinstance(made, ForkLauncher):
+        made.close()
     seen = [(tmp_path / name / "record.json").read_text() for name in "abcd"]
     assert seen[:2] == ["0", "6"]
     assert set(seen) == {"0", "6"}

@@ -9,15 +9,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from trigan.errors import TriganError
 from trigan.execution.job import Job, JobResult, log_name
-from trigan.execution.job_progress import BarProgress, JobCount, LineProgress, duration
 from trigan.execution.launchers import ExecLauncher, ForkLauncher, Launcher
 from trigan.execution.pool import Interrupted, Pool, cores
+from trigan.execution.progress import JobProgress, ProgressBar, duration
 
 
 def forked() -> Launcher:
@@ -32,7 +33,9 @@ def executed() -> Launcher:
 def launcher(request: pytest.FixtureRequest) -> Iterator[Launcher]:
     made = request.param()
     yield made
-    made.close()
+    made.end_all()
+    if isinstance(made, ForkLauncher):
+        made.close()
 
 
 def alive(pid: int) -> bool:
@@ -61,9 +64,8 @@ def test_no_job_ends_another(launcher: Launcher, tmp_path: Path) -> None:
         Job("last", ("ok", "a", "b")),
     ]
     said = io.StringIO()
-    shown = LineProgress(JobCount(len(jobs), 2), said)
-    ended = Pool(launcher, 2, tmp_path / "logs", timeout=2, grace=0.5).run(jobs, shown)
-    shown.close()
+    with JobProgress(len(jobs), 2, Console(file=said)) as progress:
+        ended = Pool(launcher, 2, tmp_path / "logs", timeout=2, grace=0.5).run(jobs, progress)
     codes = {one.job.name: one.code for one in ended}
     assert codes == {"fine": 0, "raises": 1, "exits": 3, "killed": -9, "hangs": 124, "deaf": 124, "last": 0}
     assert (tmp_path / "logs" / "fine.log").read_text() == "said hello group True\n"
@@ -86,7 +88,7 @@ def test_a_signal_ends_the_children_first(launcher: Launcher, tmp_path: Path, nu
 
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(Interrupted, match="stopped with 0 of 3 done; the same command goes on from there") as caught:
-        Pool(launcher, 2, tmp_path / "logs", grace=1).run(jobs, LineProgress(JobCount(3, 2), io.StringIO()))
+        Pool(launcher, 2, tmp_path / "logs", grace=1).run(jobs, JobProgress(3, 2, Console(file=io.StringIO())))
     assert caught.value.exit_code == 128 + number
     for name in ("a", "b"):
         if (tmp_path / name).exists():
@@ -94,20 +96,23 @@ def test_a_signal_ends_the_children_first(launcher: Launcher, tmp_path: Path, nu
             wait_for(lambda pid=pid: not alive(pid))  # type: ignore[misc]
 
 
-def test_jobs_end_with_a_pool_that_is_killed(tmp_path: Path) -> None:
-    code = (
-        "import io, sys; from pathlib import Path\n"
+@pytest.mark.parametrize(
+    "launcher", ["ForkLauncher((), 'fakes:job', ('fakes',))", "ExecLauncher((sys.executable, '-m', 'fakes'))"]
+)
+def test_jobs_end_with_a_pool_that_is_killed(launcher: str, tmp_path: Path) -> None:
+    """The script has no ``if __name__ == "__main__"``: a job that imported it would start a pool of its own."""
+    pid = tmp_path / "pid"
+    (tmp_path / "script.py").write_text(
+        "import sys; from pathlib import Path; from trigan.execution.job import Job\n"
         "from trigan.execution.launchers import *; from trigan.execution.pool import *\n"
-        "from trigan.execution.job_progress import *\n"
-        "fork = ForkLauncher((), 'fakes:job', ('fakes',))\n"
-        f"job = Job('a', ('hang', {str(tmp_path / 'pid')!r}))\n"
-        f"Pool(fork, 1, Path({str(tmp_path)!r})).run([job], LineProgress(JobCount(1, 1)))\n"
+        f"job = Job('a', ('hang', {str(pid)!r}))\n"
+        f"Pool({launcher}, 1, Path({str(tmp_path)!r})).run([job], JobProgress(1, 1))\n"
     )
-    pool = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
-    wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != "")
+    pool = subprocess.Popen([sys.executable, str(tmp_path / "script.py")], stderr=subprocess.DEVNULL)
+    wait_for(lambda: pid.exists() and pid.read_text() != "")
     pool.kill()
     pool.wait()
-    wait_for(lambda: not alive(int((tmp_path / "pid").read_text())))
+    wait_for(lambda: not alive(int(pid.read_text())))
 
 
 def test_the_server_says_how_many_threads_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,8 +137,8 @@ def test_a_server_that_dies_is_an_error(tmp_path: Path) -> None:
     fork.threads()
     fork.start(Job("a", ("hang", str(tmp_path / "pid"))), tmp_path / "a.log")
     wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text() != "")
-    fork._server.kill()
-    fork._server.wait()
+    os.kill(fork._server, signal.SIGKILL)
+    wait_for(lambda: not alive(fork._server))
     with pytest.raises(TriganError, match="the server process of the pool ended"):
         fork.ended()
     fork.close()
@@ -141,21 +146,16 @@ def test_a_server_that_dies_is_an_error(tmp_path: Path) -> None:
 
 
 def test_never_more_workers_than_cores(launcher: Launcher, tmp_path: Path) -> None:
-    running, most = 0, 0
+    most = 0
 
-    class Watch:
+    class Watch(JobProgress):
         def started(self, job: Job) -> None:
-            nonlocal running, most
-            running += 1
-            most = max(most, running)
+            nonlocal most
+            super().started(job)
+            most = max(most, len(self.running))
 
-        def ended(self, ended: JobResult) -> None:
-            nonlocal running
-            running -= 1
-
-        def close(self) -> None: ...
-
-    Pool(launcher, 999, tmp_path).run([Job(str(i), ("ok",)) for i in range(cores() + 2)], Watch())
+    progress = Watch(cores() + 2, 999, Console(file=io.StringIO()))
+    Pool(launcher, 999, tmp_path).run([Job(str(i), ("ok",)) for i in range(cores() + 2)], progress)
     assert most == cores()
 
 
@@ -172,23 +172,57 @@ def test_each_job_has_a_log_of_its_own(tmp_path: Path) -> None:
 def test_the_bar_shows_names_as_they_are() -> None:
     said = io.StringIO()
     console = Console(file=said, force_terminal=True, width=200, color_system=None)
-    bar, job = BarProgress(JobCount(2, 1), console), Job("layers=[conv1] [/b]", ())
-    bar.started(job)
-    bar._bar.refresh()
-    assert "running layers=[conv1] [/b]" in said.getvalue()
-    bar.ended(JobResult(job, 1, 1.0, Path("none.log")))
-    bar._bar.refresh()
-    bar.close()
+    job = Job("layers=[conv1] [/b]", ())
+    with JobProgress(2, 1, console) as progress:
+        progress.started(job)
+        progress.refresh()
+        progress._bar.refresh()
+        assert "running layers=[conv1] [/b]" in said.getvalue()
+        progress.ended(JobResult(job, 1, 1.0, Path("none.log")))
+        progress.refresh()
+        progress._bar.refresh()
     assert "1 failed" in said.getvalue()
+    assert "layers=[conv1] [/b]: FAILED (exit 1); log: none.log" in said.getvalue()
+
+
+def test_without_a_terminal_there_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    said, now = io.StringIO(), [0.0]
+    console = Console(file=said, width=20)
+    monkeypatch.setattr("trigan.execution.progress.time", SimpleNamespace(monotonic=lambda: now[0]))
+    with ProgressBar("sampling", 300, console=console) as bar:
+        for second in (5.0, 10.0, 15.0):
+            now[0] = second
+            bar.advance(50)
+    assert said.getvalue() == "sampling: 100 of 300; about 20 s left\n"
+    with ProgressBar("sampling", None, quiet=True, console=console) as bar:
+        now[0] = 100.0
+        bar.advance(50)
+    assert said.getvalue().count("\n") == 1
+    said.truncate(said.seek(0))
+    with JobProgress(2, 1, console) as progress:
+        progress.started(Job("a", ()))
+        for second in range(101, 190):  # the pool refreshes it at every poll
+            now[0] = float(second)
+            progress.refresh()
+        progress.ended(JobResult(Job("a", ()), 0, 90.0, Path("none.log")))
+    running = "0/2 done; running a"
+    assert said.getvalue().splitlines() == [
+        running,
+        running,
+        "1/2 done; a: 1 min 30 s; about 1 min 30 s left",
+        "1/2 done in 1 min 29 s",
+    ]
 
 
 def test_time_left(tmp_path: Path) -> None:
-    count = JobCount(10, workers=2)
-    assert count.left() == ""
+    progress = JobProgress(10, 2, Console(file=io.StringIO()))
+    assert progress.state() == []
     for index in range(4):
-        count.running += 1
-        count.end(JobResult(Job(str(index), ()), 0, 30.0, tmp_path))
-    assert count.left() == "about 1 min 30 s left"  # six jobs of 30 s, two at a time
-    count.running = 2  # under way: half done on average
-    assert count.left() == "about 1 min 15 s left"
+        job = Job(str(index), ())
+        progress.started(job)
+        progress.ended(JobResult(job, 0, 30.0, tmp_path))
+    assert progress.state() == ["about 1 min 30 s left"]  # six jobs of 30 s, two at a time
+    progress.started(Job("e", ()))
+    progress.started(Job("f", ()))  # under way: half done on average
+    assert progress.state() == ["about 1 min 15 s left", "running e, f"]
     assert (duration(3599), duration(7500)) == ("59 min 59 s", "2 h 5 min")

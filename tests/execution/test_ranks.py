@@ -56,12 +56,12 @@ def test_each_rank_has_torchruns_variables(tmp_path: Path, capfd: pytest.Capture
     assert list((tmp_path / "logs").iterdir()) == []
 
 
-def test_one_that_dies_ends_the_others(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_one_that_dies_ends_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     started = time.monotonic()
     assert ranks.start([str(tmp_path)], 2, tmp_path / "logs", command(FAIL)) == 5
     assert time.monotonic() - started < 10
     (log,) = (tmp_path / "logs").iterdir()
-    assert capfd.readouterr().err == f"trigan: rank 1 ended with exit code 5; its log: {log}\n"
+    assert caplog.messages == [f"trigan: rank 1 ended with exit code 5; its log: {log}"]
     if (tmp_path / "pid").exists():
         with pytest.raises(ProcessLookupError):
             os.kill(int((tmp_path / "pid").read_text()), 0)

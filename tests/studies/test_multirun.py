@@ -31,7 +31,10 @@ def test_range_and_glob(composer: Composer) -> None:
 
 @pytest.mark.usefixtures("small_conf", "no_server")
 def test_every_job_is_checked_before_the_first_runs(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path,
 ) -> None:
     ran: list[tuple[str, ...]] = []
     limits: list[float | None] = []
@@ -51,4 +54,4 @@ def test_every_job_is_checked_before_the_first_runs(
     assert ran == [("--force", "trial=0"), ("--force", "trial=1")]
     assert main(["run", "-m", "trial=1,2", "--timeout", "5"]) == 1
     assert limits == [None, 300]
-    assert "failed: 1_trial=2 (exit 1)" in capsys.readouterr().err
+    assert "failed: 1_trial=2 (exit 1)" in caplog.text

@@ -293,7 +293,7 @@ def test_forked_jobs_do_not_take_each_others_files(tmp_path: Path) -> None:
         import os, sys
         from pathlib import Path
         import numpy, wandb
-        from trigan.execution.forkserver import _run_exit_handlers
+        from trigan.execution.forkserver import run_exit_handlers
         from trigan.tracking import RunInfo
         from trigan.tracking.wandb_tracking import WandbTracking
         for name in ("one", "two"):
@@ -304,7 +304,7 @@ def test_forked_jobs_do_not_take_each_others_files(tmp_path: Path) -> None:
                 tracker = WandbTracking(mode="offline").open(RunInfo(name, "n", "g", "j", (), directory), {{}})
                 tracker.log_confusion_matrix("test/confusion", numpy.eye(2), ["a", "b"])
                 tracker.finish()
-                _run_exit_handlers()
+                run_exit_handlers()
                 os._exit(0)
             os.waitpid(child, 0)
     """

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from trigan.data.augmentation import NoAugmentation
 from trigan.errors import ConfigError
 from trigan.losses.gan_losses import hinge, non_saturating, wasserstein
-from trigan.networks.classifiers.classifier import Classifier
-from trigan.networks.classifiers.classifier import TwoHeads
+from trigan.networks.classifiers.classifier import Classifier, TwoHeads
 from trigan.training.fit import TrainerSettings
 from trigan.training.objectives import (
     ACGAN,

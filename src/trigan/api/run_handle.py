@@ -97,7 +97,9 @@ class Run:
     def _repr_html_(self) -> str:
         tags, result = self.record["tags"], self.record["result"]
         title = f"{tags['strategy']} on {tags['data']}, trial {tags['trial']}"
-        return f"<b>{title}</b>: {100 * result['test']['accuracy']:.2f} % test accuracy<br><code>{self.directory}</code>"
+        return (
+            f"<b>{title}</b>: {100 * result['test']['accuracy']:.2f} % test accuracy<br><code>{self.directory}</code>"
+        )
 
 
 def run(*overrides: str, force: bool = False, config_dir: Path | None = None) -> Run:

@@ -6,12 +6,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from trigan.atomic import atomic_write
-from trigan.atomic import check_output_folder
+from trigan.atomic import atomic_write, check_output_folder
 from trigan.commands.arguments import Parser, natural_int, positive_float, positive_int, share
 from trigan.data.image_files import count_images, find_files
 from trigan.data.inputs import EVALUATION_BATCH
-from trigan.execution.progress_bar import ProgressBar, warn
+from trigan.execution.progress import ProgressBar, warn
 from trigan.interop.export_run import export_run
 from trigan.interop.onnx_file import require_onnx
 from trigan.runs.finished_run import LABEL_THRESHOLD, FinishedRun, open_run

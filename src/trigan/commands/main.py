@@ -1,5 +1,6 @@
 """The command ``trigan``: its first word chooses the function that runs. Nothing heavy is imported here."""
 
+import logging
 import os
 import sys
 import traceback
@@ -49,6 +50,9 @@ TRACEBACK_FLAG, TRACEBACK_VARIABLE = "--traceback", "TRIGAN_TRACEBACK"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 a failed job or check, 2 to 5 an error, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
+    quiet = int(os.environ.get("RANK", "0")) > 0
+    logging.basicConfig(format="%(message)s", handlers=[_StderrHandler()])
+    logging.getLogger("trigan").setLevel(logging.WARNING if quiet else logging.INFO)
     if TRACEBACK_FLAG in words:
         words.remove(TRACEBACK_FLAG)
         os.environ[TRACEBACK_VARIABLE] = "1"
@@ -71,6 +75,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader of the pipe has ended (`| head`): drop the rest
         return 141
+
+
+class _StderrHandler(logging.Handler):
+    """Writes messages as lines to the current standard error, which a progress bar replaces while it is shown."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one message."""
+        print(self.format(record), file=sys.stderr, flush=True)
 
 
 def _dispatch(words: list[str]) -> int:

@@ -1,9 +1,7 @@
 """``trigan run``: one run, several runs with ``-m``, or the composed configuration."""
 
 import argparse
-import logging
 import os
-import sys
 from pathlib import Path
 
 from trigan.commands.arguments import Parser, positive_int
@@ -62,8 +60,6 @@ def main(arguments: list[str]) -> int:
     if options.retry:
         raise ConfigError("--retry: applies only with --multirun; a single run is tried again whenever it is called")
     rank = int(os.environ.get("RANK", "0"))
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("trigan").setLevel(logging.WARNING if rank else logging.INFO)
     try:
         directory = run_words(
             words, force=options.force, validation_only=options.validation_only, config_dir=options.config_dir

@@ -67,7 +67,7 @@ class CutMix:
 
 
 def mixing_coefficients(draws: Draws, alpha: float, probability: float) -> Tensor:
-    """lam ~ Beta(alpha, alpha) with that ``probability``, else 1: float64 (N,) on the CPU.
+    """Lam ~ Beta(alpha, alpha) with that ``probability``, else 1: float64 (N,) on the CPU.
 
     By the inverse of the distribution function, so that a row takes one uniform number, whatever the rows beside it; on
     the CPU, so that every device mixes alike.

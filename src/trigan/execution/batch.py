@@ -1,6 +1,6 @@
-"""Several runs as one piece of work: what is finished is found, what failed before is left out, the rest is run."""
+"""Several runs as one piece of work: finished jobs are found, those that failed before left out, the rest run."""
 
-import sys
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -14,7 +14,8 @@ from trigan.execution.job import Job, JobResult
 from trigan.records import failure
 from trigan.records.failure import Failure
 
-#: Jobs that a line names before it only counts them.
+_log = logging.getLogger("trigan")
+#: Jobs that a line names; it counts the others.
 _NAMED = 5
 
 
@@ -22,18 +23,12 @@ class Engine(Protocol):
     """What runs jobs: processes of this machine (`trigan.execution.local_engine.LocalEngine`), or a cluster."""
 
     def run(self, jobs: Sequence[Job], logs: Path) -> list[JobResult]:
-        """Run all jobs, one log each, and give how they ended, in their order."""
+        """Run all jobs, one log each, and return their results, in their order."""
 
 
 @dataclass(frozen=True)
 class BatchSummary:
-    """What became of the jobs.
-
-    Attributes:
-        found: those whose record was there.
-        ended: those that ran.
-        left_out: those that failed in an earlier call, with how.
-    """
+    """How many jobs had a record, the results of those that ran, and those left out: they failed in an earlier call."""
 
     found: int = 0
     ended: tuple[JobResult, ...] = ()
@@ -48,7 +43,7 @@ class BatchSummary:
         return int(bool(self.left_out) or not all(one.ok for one in self.ended))
 
     def line(self, waiting: int = 0) -> str:
-        """All of it in one line. ``waiting``: jobs that need others' results first."""
+        """The summary as one line; ``waiting``: number of jobs that need others' results first."""
         failed, stopped = [[e for e in self.ended if e.outcome == kind] for kind in ("failed", "stopped")]
         how = Counter(one.how for one in failed)
         parts = [
@@ -64,64 +59,52 @@ class BatchSummary:
 
 
 def run_batch(engine: Engine, jobs: Sequence[Job], logs: Path, retry: bool, force: bool = False) -> BatchSummary:
-    """Run the jobs that have no record, and name on standard error those that fail.
+    """Run the jobs that have no record, and log those that fail; jobs with the same directory are one job.
 
-    Args:
-        jobs: each with its place; those of one place are one run, and one job.
-        retry: run again what failed before.
-        force: run everything.
+    ``retry`` also runs what failed in an earlier call, ``force`` runs everything.
     """
     unique = list({job.directory or job.name: job for job in jobs}.values())
     to_do, left_out = [], []
-    for job in unique:
-        if not force and job.finished:
-            continue
+    for job in unique if force else [job for job in unique if not job.finished]:
         mark = failure.read(job.directory) if job.directory else None
         if mark is not None and not (retry or force):
             left_out.append((job, mark))
-            continue
-        if mark is not None and job.directory:
-            failure.remove(job.directory)  # from now on it is missing, should this call be killed before it runs
-        to_do.append(job)
+        else:
+            to_do.append(job)
+            if mark is not None and job.directory:
+                failure.remove(job.directory)  # if this call is killed before the job runs, the job is missing
     if left_out:
-        print(f"left out, having failed before (--retry runs them again): {_names(left_out)}", file=sys.stderr)
+        names = "; ".join(f"{job.name} ({mark})" for job, mark in left_out[:_NAMED])
+        more = f"; and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
+        _log.warning("left out, having failed before (--retry runs them again): %s%s", names, more)
     ended = engine.run(to_do, logs)
     for one in ended:
         if not one.ok:
-            print(f"{one.outcome}: {one.job.name} ({one.reason}); log: {one.log}", file=sys.stderr)
+            _log.warning("%s: %s (%s); log: %s", one.outcome, one.job.name, one.reason, one.log)
     return BatchSummary(len(unique) - len(to_do) - len(left_out), tuple(ended), tuple(left_out))
 
 
-def _names(left_out: Sequence[tuple[Job, Failure]]) -> str:
-    named = "; ".join(f"{job.name} ({mark})" for job, mark in left_out[:_NAMED])
-    more = len(left_out) - _NAMED
-    return f"{named}; and {more} more" if more > 0 else named
-
-
 def warn_about_stale_records(versions: Mapping[str, int], current: int | str) -> None:
-    """Name records that an older or newer trigan has left of these very jobs: they are not used."""
+    """Log that records of these jobs from another protocol version are not used; ``versions``: how many of each."""
     if versions:
-        said = ", ".join(f"{count} of version {version}" for version, count in sorted(versions.items()))
-        print(
-            f"not used: records of these jobs under another protocol version ({said}; this is {current}); "
-            "the jobs run anew, and the old records stay where they are",
-            file=sys.stderr,
-        )
+        counts = ", ".join(f"{count} of version {version}" for version, count in sorted(versions.items()))
+        message = "not used: records of these jobs under another protocol version (%s; this is %s); "
+        _log.warning(message + "the jobs run anew, and the old records stay where they are", counts, current)
 
 
 def engine(choice: EngineChoice, workers: int | None, minutes: int | None) -> AbstractContextManager[Engine]:
     """The engine, ready to run jobs inside the context.
 
     Raises:
-        ConfigError: a setting that the engine doesn't have, or that its jobs would not bear.
+        ConfigError: a setting that the engine does not have, or that trigan's jobs do not support.
     """
     if choice.name == LOCAL:
         from trigan.execution.local_engine import LocalEngine
 
         return LocalEngine(workers, minutes)
     if workers is not None:
-        mend = {"ray": "+hydra.launcher.ray.init.num_cpus=N", "submitit_slurm": "hydra.launcher.array_parallelism=N"}
-        limit = f"; it has {mend[choice.name]}" if choice.name in mend else ""
+        setting = {"ray": "+hydra.launcher.ray.init.num_cpus=N", "submitit_slurm": "hydra.launcher.array_parallelism=N"}
+        limit = f"; it has {setting[choice.name]}" if choice.name in setting else ""
         raise ConfigError(f"--workers: how many jobs run at a time is up to {choice.name}{limit}")
     from trigan.execution.cluster import ClusterEngine
 

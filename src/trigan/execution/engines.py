@@ -1,4 +1,4 @@
-"""Where jobs run: processes of this machine, or a cluster by a Hydra launcher, chosen with ``hydra/launcher=NAME``."""
+"""Where jobs run: processes of this machine, or a cluster through a Hydra launcher, chosen with ``hydra/launcher=``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 
 LOCAL = "trigan"
-_KEY, _SETTINGS = "hydra/launcher", "hydra.launcher"
-#: Each engine: the package that it needs, and the extra that brings it.
+_KEY = "hydra/launcher"
+#: Each engine: the package that it needs, and the extra that installs it.
 ENGINES = {
     LOCAL: ("", ""),
     "submitit_slurm": ("hydra_plugins.hydra_submitit_launcher", "slurm"),
@@ -32,33 +32,24 @@ class EngineChoice:
 
 
 def split(words: Sequence[str]) -> tuple[EngineChoice, list[str]]:
-    """The engine that a command line names, and what is left of the line.
+    """The engine that a command line names, and the other words.
 
     Raises:
         ConfigError: no such engine, or it is not installed.
     """
-    name, settings, rest = LOCAL, [], []
+    name, settings, rest = LOCAL, list[str](), list[str]()
     for word in words:
         key, _, value = word.lstrip("+").partition("=")
         if key == _KEY:
             name = value
-        elif key.startswith(f"{_SETTINGS}."):
-            settings.append(word)
         else:
-            rest.append(word)
+            (settings if key.startswith("hydra.launcher.") else rest).append(word)
     if name not in ENGINES:
         known = ", ".join(ENGINES)
         raise ConfigError(f"{_KEY}={name}: not an engine of trigan's{nearest_hint(name, ENGINES)}; engines: {known}")
     package, extra = ENGINES[name]
-    if package and not _installed(package):
+    if package and find_spec(package) is None:
         raise ConfigError(f"{_KEY}={name}: not installed; pip install 'trigan[{extra}]'")
     if settings and name == LOCAL:
         raise ConfigError(f"{settings[0]}: the engine {LOCAL} is set by --workers and --timeout; others: {_KEY}=NAME")
     return EngineChoice(name, tuple(settings)), rest
-
-
-def _installed(package: str) -> bool:
-    try:
-        return find_spec(package) is not None
-    except ModuleNotFoundError:
-        return False

@@ -1,26 +1,25 @@
-"""The jobs of somebody else's Hydra application through trigan's pool (``hydra/launcher=trigan``)."""
+"""The jobs of any Hydra application through trigan's pool (``hydra/launcher=trigan``)."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import DictConfig, open_dict
 
-from trigan.execution.job import Job, JobResult
-from trigan.execution.job_progress import show_progress
+from trigan.execution.job import Job
 from trigan.execution.launchers import ExecLauncher
 from trigan.execution.pool import Pool, cores
+from trigan.execution.progress import JobProgress
 
 #: Settings of Hydra that belong to the sweep, not to its jobs.
 _OF_THE_SWEEP = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper", "hydra.sweep", "hydra.mode")
 
 
 class JobFailed(Exception):
-    """A job of a sweep did not end well."""
+    """A job of a sweep failed."""
 
 
 def launch(
@@ -31,10 +30,9 @@ def launch(
     workers: int | None,
     minutes: int | None,
 ) -> list[JobReturn]:
-    """Run each job as a new interpreter that composes its own config; gives what Hydra's sweepers expect.
+    """Run each job as a new interpreter that composes its own config; return what Hydra's sweepers expect.
 
-    Args:
-        first: number of the first job.
+    The jobs are numbered from ``first``; ``workers`` run at a time (None: one per core), each ``minutes`` at most.
     """
     own = [word for word in config.hydra.overrides.hydra if not word.lstrip("+~").startswith(_OF_THE_SWEEP)]
     sweep = Path(str(config.hydra.sweep.dir)).absolute()
@@ -45,29 +43,24 @@ def launch(
             composed.hydra.job.num, composed.hydra.job.id = number, str(number)
         folder = sweep / str(composed.hydra.sweep.subdir)
         jobs.append(Job(str(number), (*own, *overrides, f"hydra.run.dir='{folder}'")))
-    at_once = min(workers or cores(), cores(), len(jobs))
-    shown = show_progress(len(jobs), at_once)
-    try:
-        pool = Pool(ExecLauncher(program()), at_once, sweep / "logs", minutes * 60.0 if minutes else None)
-        ended = pool.run(jobs, shown)
-    finally:
-        shown.close()
-    return [_returned(one, overrides) for one, overrides in zip(ended, job_overrides, strict=True)]
+    workers = min(workers or cores(), cores(), len(jobs))
+    pool = Pool(ExecLauncher(_program()), workers, sweep / "logs", minutes * 60.0 if minutes else None)
+    with JobProgress(len(jobs), workers) as progress:
+        results = pool.run(jobs, progress)
+    returns = []
+    for result, overrides in zip(results, job_overrides, strict=True):
+        status = JobStatus.COMPLETED if result.ok else JobStatus.FAILED
+        returns.append(JobReturn(overrides=list(overrides), status=status))
+        if not result.ok:  # reading the value of a failed job raises this
+            returns[-1].return_value = JobFailed(f"{result.job.name}: {result.reason}; log: {result.log}")
+    return returns
 
 
-def program() -> list[str]:
+def _program() -> list[str]:
     """The command that started this process, without its overrides and without ``--multirun``."""
     module = getattr(sys.modules["__main__"], "__spec__", None)
     name = str(module.name).removesuffix(".__main__") if module else ""
     given = get_args_parser().parse_args()
     options = {"--config-path": given.config_path, "--config-name": given.config_name, "--config-dir": given.config_dir}
-    said = [word for option, value in options.items() if value for word in (option, str(value))]
-    return [sys.executable, *(["-m", name] if name else [sys.argv[0]]), *said]
-
-
-def _returned(ended: JobResult, overrides: Sequence[str]) -> JobReturn:
-    returned: Any = JobReturn(overrides=list(overrides))
-    returned.status = JobStatus.COMPLETED if ended.ok else JobStatus.FAILED
-    # whoever asks for the value of a failed job raises this
-    returned.return_value = None if ended.ok else JobFailed(f"{ended.job.name}: {ended.reason}; log: {ended.log}")
-    return returned
+    words = [word for option, value in options.items() if value for word in (option, str(value))]
+    return [sys.executable, *(["-m", name] if name else [sys.argv[0]]), *words]

@@ -2,30 +2,29 @@
 
 import hashlib
 import signal
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from trigan.config.settings import Resources
 from trigan.records import failure
+from trigan.records.failure import Failure
 from trigan.records.record import RECORD_NAME
 
-#: Bytes of a job's name in the name of its log; file systems take 255 for all of it.
+#: Bytes of a job's name in the name of its log; file systems allow 255 for a file name.
 _LONGEST = 180
 #: Exit code of a job that ran out of time, as `timeout(1)` gives it.
 TIMED_OUT = 124
-#: Signals by which a person or a queue ends a job: it is no fault of the job's, which is missing then, not failed.
+#: Signals by which a person or a queue ends a job, which has not failed then: it is missing.
 STOP_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run for the pool.
+    """One run; ``overrides`` follow ``trigan run``, and ``name`` is unique in the pool, for people.
 
-    Attributes:
-        name: unique in the pool, for people.
-        overrides: what follows ``trigan run``.
-        directory: the run's directory, where its record will be; None for a job that leaves none.
+    ``directory`` is the run's directory, which will hold its record; None for a job without a record.
     """
 
     name: str
@@ -35,17 +34,15 @@ class Job:
 
     @property
     def finished(self) -> bool:
-        """Whether the record is there."""
+        """Whether the record exists."""
         return self.directory is not None and (self.directory / RECORD_NAME).is_file()
 
 
 @dataclass(frozen=True)
 class JobResult:
-    """A job that has ended.
+    """A job that has ended; ``code`` is its exit code, negative for a signal, 124 for a timeout.
 
-    Attributes:
-        code: its exit code, negative for a signal, 124 for a time-out.
-        no_record: it left no record, though it should have: an exit code of 0 then says nothing.
+    ``no_record``: it should have left a record and has not, so an exit code of 0 means failure.
     """
 
     job: Job
@@ -56,18 +53,19 @@ class JobResult:
 
     @property
     def ok(self) -> bool:
+        """Whether the job is done."""
         return self.outcome == "done"
 
     @property
     def outcome(self) -> Literal["done", "failed", "stopped"]:
-        """``stopped``: ended from outside, by a signal that asks it to end."""
+        """``stopped``: ended from outside, by one of :data:`STOP_SIGNALS`."""
         if self.code == 0:
             return "failed" if self.no_record else "done"
         return "stopped" if self._signal in STOP_SIGNALS else "failed"
 
     @property
     def _signal(self) -> int:
-        """The signal that ended it, or 0; a shell, and a process that catches the signal, give 128 more."""
+        """The signal that ended it, or 0; shells, and processes that catch the signal, exit with 128 more."""
         number = -self.code if self.code < 0 else self.code - 128
         return number if number in set(signal.Signals) else 0
 
@@ -81,29 +79,27 @@ class JobResult:
         return f"exit {self.code}" if self.code else "exit 0 without a record"
 
     @property
+    def failure(self) -> Failure:
+        """How it ended, with the last line of its log that is not blank."""
+        lines = [""]
+        with suppress(OSError):
+            lines += [line.strip() for line in self.log.read_text(errors="replace").split("\n") if line.strip()]
+        return Failure(self.how, lines[-1], str(self.log))
+
+    @property
     def reason(self) -> str:
-        """Why it failed: how it ended, and the last line of its log."""
-        said = last_line(self.log)
-        return f"{self.how}: {said}" if said else self.how
+        """How it ended, and the last line of its log."""
+        return str(self.failure)
 
     def mark(self) -> None:
-        """Leave the mark of a failed job where its record would be."""
+        """Write the mark of a failed job into its run directory."""
         if self.outcome == "failed" and self.job.directory is not None and not self.job.finished:
-            failure.write(self.job.directory, failure.Failure(self.how, last_line(self.log), str(self.log)))
+            failure.write(self.job.directory, self.failure)
 
 
 def log_name(name: str) -> str:
-    """The file name of a job's log; a name that cannot be one is changed, and a hash of all of it put behind."""
+    """The file name of a job's log; a hash of the job's name is appended where the name cannot be used as it is."""
     stem = name.replace("/", "_").encode(errors="replace")[:_LONGEST].decode(errors="ignore")
     if stem != name:
         stem += f"-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
     return f"{stem}.log"
-
-
-def last_line(log: Path) -> str:
-    """The last line of a log that is not blank."""
-    try:
-        lines = log.read_text(errors="replace").split("\n")
-    except OSError:
-        return ""
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")

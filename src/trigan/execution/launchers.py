@@ -1,181 +1,130 @@
-"""Two ways to start a job as an OS process of its own: a new interpreter, or a fork of one that has torch imported.
+"""Two ways to start a job as a process: a new interpreter, or a fork of a server that has torch and the rest imported.
 
-Either way a job has its own session (so that a signal reaches it and its children, and nobody else) and its own log.
-Importing torch, Lightning and the rest costs seconds per process; the fork pays it once.
+The imports take seconds; the server does them once.
 """
 
-import json
+import multiprocessing
+import multiprocessing.forkserver as server
 import os
-import select
 import signal
-import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import MappingProxyType
-from typing import Protocol
+from types import ModuleType
+from typing import Any
 
 from trigan.errors import TriganError
+from trigan.execution.forkserver import PRELOAD_VARIABLE, run_job
 from trigan.execution.job import Job
+from trigan.execution.supervisor import GRACE, POLL, SINGLE_THREADED, Supervisor
 
-#: Entry point of a job, and what a fork server imports for it.
+#: Entry point of a job, and what the fork server imports for it.
 ENTRY = "trigan.commands.main:main"
 PRELOAD = (
     "trigan.*",
     *("hydra", "wandb", "pandas", "matplotlib.figure", "matplotlib.backends.backend_agg", "PIL.PngImagePlugin"),
     *("sklearn.datasets", "sklearn.linear_model", "sklearn.model_selection", "sklearn.neighbors", "sklearn.svm"),
 )
-#: One thread per process: with several at work, two torch threads each are 2 to 150 times slower than one.
-SINGLE_THREADED = MappingProxyType({"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
-NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
-#: What keeps a process that has imported everything fit to be forked.
-_FORKABLE = MappingProxyType(
-    {
-        # a CUDA check through the driver would leave a context in the server that its forks cannot use
-        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
-        # pyarrow's allocator starts a thread at import
-        "JE_ARROW_MALLOC_CONF": "background_thread:false",
-    }
-)
+#: Exit code that `multiprocessing` reports for children of a server that has died.
+_SERVER_DIED = 255
 
 
-class Launcher(Protocol):
-    """Starts jobs, says which have ended, passes signals on."""
-
-    def start(self, job: Job, log: Path, variables: Mapping[str, str] = NO_VARIABLES) -> None:
-        """Start a job with more environment variables; its output goes to ``log``."""
-
-    def ended(self) -> dict[str, int]:
-        """Exit codes (negative: a signal) of jobs that ended since the last call, by name."""
-
-    def signal(self, name: str, number: int) -> None:
-        """Send a signal to a job and its children; a job that has ended is left alone."""
-
-    def close(self) -> None:
-        """Free what the launcher holds; no job may be running."""
-
-
-class ExecLauncher:
-    """Each job is a new interpreter.
-
-    Args:
-        command: what a job's overrides are put behind.
-    """
+class ExecLauncher(Supervisor):
+    """Each job is a new interpreter, started as ``command`` with the job's overrides."""
 
     def __init__(self, command: Sequence[str] = (sys.executable, "-m", "trigan", "run")) -> None:
+        super().__init__()
         self._command = tuple(command)
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, job: Job, log: Path, variables: Mapping[str, str] = NO_VARIABLES) -> None:
-        environment = {**os.environ, **SINGLE_THREADED, **variables}
-        with log.open("ab") as output:
-            self._running[job.name] = subprocess.Popen(
-                [*self._command, *job.overrides],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=environment,
-                start_new_session=True,
-            )
-
-    def ended(self) -> dict[str, int]:
-        done = {name: code for name, process in self._running.items() if (code := process.poll()) is not None}
-        for name in done:
-            del self._running[name]
-        return done
-
-    def signal(self, name: str, number: int) -> None:
-        if name in self._running:
-            with suppress(ProcessLookupError):
-                os.killpg(self._running[name].pid, number)
-
-    def close(self) -> None:
-        self._running.clear()
+    def start(self, job: Job, log: Path, variables: Mapping[str, str] | None = None) -> None:
+        """Start a job with additional environment variables; its output is appended to ``log``."""
+        environment = {**os.environ, **SINGLE_THREADED, **(variables or {})}
+        self.start_command(job.name, [*self._command, *job.overrides], environment, log)
 
 
-class ForkLauncher:
-    """Each job is a fork of a server process that has done the imports; see :mod:`trigan.execution.forkserver`.
+class ForkLauncher(Supervisor):
+    """Each job is a fork of `multiprocessing`'s fork server, which imports ``preload`` at once, in the background.
 
-    Args:
-        words: what a job's overrides are put behind, as arguments of ``entry``.
-        entry: ``module:function``, called with the arguments; gives the exit code.
-        preload: modules that the server imports once.
+    A job calls ``entry``, ``module:function``, with ``words`` and its overrides, and exits with what that returns.
+
+    Raises:
+        OSError: no server can be started, or this process has one already.
     """
 
     def __init__(self, words: Sequence[str] = ("run",), entry: str = ENTRY, preload: Sequence[str] = PRELOAD) -> None:
-        self._words = tuple(words)
-        self._buffer = b""
-        self._running: set[str] = set()
-        environment = {**os.environ, **SINGLE_THREADED, **_FORKABLE}
-        self._server = subprocess.Popen(
-            [sys.executable, "-m", "trigan.execution.forkserver", entry, *preload],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            start_new_session=True,
-        )
+        super().__init__()
+        self._words, self._entry = tuple(words), entry
+        if _server_pid():
+            raise FileExistsError("this process has a fork server already")
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([run_job.__module__])
+        os.environ[PRELOAD_VARIABLE] = " ".join(preload)
+        try:
+            server.ensure_running()
+        finally:
+            del os.environ[PRELOAD_VARIABLE]
+        self._server = _server_pid()
 
     def threads(self) -> int:
-        """Threads of the server once its imports are done; with more than one it cannot fork soundly.
+        """Threads of the server once its imports are done; with more than one it cannot fork safely.
 
         Raises:
-            TriganError: the imports failed; what they said is on standard error.
+            TriganError: the imports failed; their error is on standard error.
         """
-        assert self._server.stdout is not None
-        while b"\n" not in self._buffer:
-            chunk = os.read(self._server.stdout.fileno(), 65536)
-            if not chunk:
-                raise TriganError("the server process of the pool could not start; its error is above")
-            self._buffer += chunk
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return int(json.loads(line)["threads"])
+        try:
+            probe = self._start(os.getpid)  # returns when the server answers, after its imports
+            probe.kill()
+            probe.join()
+            return len(os.listdir(f"/proc/{self._server}/task"))
+        except (EOFError, OSError) as error:
+            raise TriganError("the server process of the pool could not start; its error is above") from error
 
-    def start(self, job: Job, log: Path, variables: Mapping[str, str] = NO_VARIABLES) -> None:
-        self._running.add(job.name)
+    def start(self, job: Job, log: Path, variables: Mapping[str, str] | None = None) -> None:
+        """Start a job with additional environment variables; its output is appended to ``log``."""
+        self._check_server()
         arguments = [*self._words, *job.overrides]
-        self._send({"start": job.name, "arguments": arguments, "log": str(log), "variables": dict(variables)})
+        process = self._start(run_job, self._entry, arguments, str(log), dict(variables or {}), os.getcwd())
+        self.add(job.name, process.pid, lambda: process.exitcode)
 
-    def ended(self) -> dict[str, int]:
-        assert self._server.stdout is not None
-        while select.select([self._server.stdout], [], [], 0)[0]:
-            chunk = os.read(self._server.stdout.fileno(), 65536)
-            if not chunk:
-                if self._running:
-                    raise TriganError(
-                        "the server process of the pool ended, and its jobs with it; the same command goes on"
-                    )
-                break
-            self._buffer += chunk
-        *lines, self._buffer = self._buffer.split(b"\n")
-        done: dict[str, int] = {}
-        for line in lines:
-            message = json.loads(line)
-            if "ended" in message:  # the first line tells the threads
-                done[message["ended"]] = message["code"]
-        self._running -= done.keys()
-        return done
-
-    def signal(self, name: str, number: int) -> None:
-        if name in self._running:
-            self._send({"signal": name, "number": number})
+    def ended(self, timeout: float | None = None, grace: float = GRACE) -> dict[str, int]:
+        """As `Supervisor.ended`, but if the server has died, its jobs with it, raises a `TriganError`."""
+        codes = super().ended(timeout, grace)
+        if _SERVER_DIED in codes.values():
+            time.sleep(POLL)  # a dying server closes its pipes shortly before the kernel reports its death
+            self._check_server()
+        return codes
 
     def close(self) -> None:
-        assert self._server.stdin is not None
-        if not self._running:  # it may still be importing, and has nothing to lose
-            self._server.kill()
-        with suppress(BrokenPipeError):
-            self._server.stdin.close()  # the server ends at the end of its input, and its jobs with it
-        try:
-            self._server.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._server.pid, signal.SIGKILL)
-            self._server.wait()
-        assert self._server.stdout is not None
-        self._server.stdout.close()
+        """End the jobs and the server, which may still be importing."""
+        self.end_all()
+        if _server_pid() == self._server:
+            with suppress(ProcessLookupError):
+                os.kill(self._server, signal.SIGKILL)
+            server._forkserver._stop()  # type: ignore[attr-defined]
 
-    def _send(self, message: dict[str, object]) -> None:
-        assert self._server.stdin is not None
-        with suppress(BrokenPipeError):  # the end of the server shows in `ended`
-            self._server.stdin.write(json.dumps(message).encode() + b"\n")
-            self._server.stdin.flush()
+    def _start(self, function: Callable[..., object], *arguments: object) -> Any:
+        """Start a process that, unlike `multiprocessing`'s own, does not import the caller's script."""
+        process = self._context.Process(target=function, args=arguments)
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            process.start()
+        finally:
+            sys.modules["__main__"] = main
+        return process
+
+    def _check_server(self) -> None:
+        """Raise if the server has died; `multiprocessing` would silently start another, without the imports."""
+        with suppress(ChildProcessError):
+            if os.waitid(os.P_PID, self._server, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                return
+        raise TriganError("the server process of the pool ended, and its jobs with it; the same command goes on")
+
+
+Launcher = ExecLauncher | ForkLauncher
+
+
+def _server_pid() -> int:
+    return getattr(server._forkserver, "_forkserver_pid", None) or 0

@@ -5,10 +5,7 @@ from collections.abc import Sequence
 
 
 def shell_line(arguments: Sequence[str]) -> str:
-    """Arguments as one line for a POSIX shell; in double quotes where single ones are inside, for the eye."""
-    return " ".join(_quoted(argument) for argument in arguments)
-
-
-def _quoted(argument: str) -> str:
-    plain = "'" in argument and not set(argument) & set('"$`\\!')
-    return f'"{argument}"' if plain else shlex.quote(argument)
+    """Arguments as one line for a POSIX shell; double quotes, easier to read, where an argument has single ones."""
+    return " ".join(
+        f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word) for word in arguments
+    )

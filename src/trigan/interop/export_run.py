@@ -5,8 +5,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from trigan.atomic import write_json, write_text
-from trigan.atomic import MARKER_FILE, atomic_folder
+from trigan.atomic import MARKER_FILE, atomic_folder, write_json, write_text
 from trigan.interop.onnx_file import OnnxSignature, classifier_signature, generator_signature, write_onnx
 from trigan.runs.finished_run import FinishedRun
 

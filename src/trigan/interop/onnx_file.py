@@ -85,7 +85,7 @@ def write_onnx(network: nn.Module, port: OnnxSignature, path: Path) -> float | N
 
 
 def _difference(network: nn.Module, port: OnnxSignature, path: Path) -> float | None:
-    """onnxruntime's outputs against those of the network itself, at another number of rows than it was traced with."""
+    """Onnxruntime's outputs against those of the network itself, at another number of rows than it was traced with."""
     if importlib.util.find_spec("onnxruntime") is None:
         return None
     import onnxruntime

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from trigan.atomic import write_json
-from trigan.atomic import MARKER_FILE, atomic_folder
+from trigan.atomic import MARKER_FILE, atomic_folder, write_json
 from trigan.errors import ArtifactError, ConfigError
 from trigan.runs.finished_run import LABEL_THRESHOLD, FinishedRun
 from trigan.samples.generate import UNCHANGED_LATENTS, LatentTransform

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any, TextIO
 
-from trigan.execution.job_progress import duration
+from trigan.execution.progress import duration
 from trigan.search import trial_accounting
 from trigan.search.metric import ValidationMetric
 from trigan.search.running_trial import RunningTrial

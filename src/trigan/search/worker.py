@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from trigan.errors import ConfigError, TriganError
 from trigan.execution.job import TIMED_OUT, Job, JobResult
 from trigan.execution.launchers import Launcher
-from trigan.execution.pool import Interrupted, deferred_signals
+from trigan.execution.pool import Interrupted
+from trigan.execution.supervisor import deferred_signals
 from trigan.runs.validation_run import read_validation_record
 from trigan.search import trial_accounting
 from trigan.search.metric import ValidationMetric

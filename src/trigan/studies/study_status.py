@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from trigan.execution.job_progress import duration
 from trigan.execution.pool import cores
+from trigan.execution.progress import duration
 from trigan.execution.shell import shell_line
 from trigan.records import failure
 from trigan.studies.jobs import StudyJob, StudyJobs

@@ -7,6 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from trigan.components import component
+from trigan.losses.classifier_losses import conditional_entropy
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.losses.semi_supervised import (
     absolute_feature_matching,
@@ -14,7 +15,6 @@ from trigan.losses.semi_supervised import (
     pull_away,
     pull_away_moments,
 )
-from trigan.losses.classifier_losses import conditional_entropy
 from trigan.networks.gans.gan import Architecture
 from trigan.training import distributed
 from trigan.training.objectives.k_plus_one import KPlusOne, require_default_loss

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from trigan.components import component
-from trigan.losses.gan_losses import AdversarialLoss
 from trigan.losses.classifier_losses import gated_label, gated_pseudo_label
+from trigan.losses.gan_losses import AdversarialLoss
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.networks.gans.gan import Architecture
 from trigan.training.objectives.objective import ObjectiveContext, Ramp

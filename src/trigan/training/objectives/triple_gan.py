@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from trigan.components import component
+from trigan.losses.classifier_losses import conditional_entropy, uniform_marginal_loss
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.losses.triple_gan_losses import pair_discriminator
-from trigan.losses.classifier_losses import conditional_entropy, uniform_marginal_loss
 from trigan.networks.gans.gan import Architecture
 from trigan.training import distributed
 from trigan.training.objectives.objective import ObjectiveContext, Ramp, require_conditional

@@ -12,8 +12,7 @@ from trigan.data.inputs import Inputs
 from trigan.data.mixing import Mix
 from trigan.data.types import DataSpec
 from trigan.losses.gan_losses import AdversarialLoss
-from trigan.networks.classifiers.classifier import ClassifierFactory
-from trigan.networks.classifiers.classifier import TwoHeads
+from trigan.networks.classifiers.classifier import ClassifierFactory, TwoHeads
 from trigan.networks.gans.gan import Architecture
 from trigan.training.ema import EMA
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory
