@@ -9,7 +9,7 @@ from trigan.records.record import Record
 
 _SCORES = {"balanced_accuracy": 0.5, "macro_f1": 0.5, "recall": [0.5, None], "confusion": [[1, 1], [0, 0]], "n": 2}
 _RECORD: dict[str, Any] = {
-    "schema_version": 1,
+    "schema_version": 2,
     "run": "00",
     "config": {},
     "tags": {

@@ -71,7 +71,7 @@ class Children:
 def score(folder: Path, point: Mapping[str, str], status: str = "finished") -> int:
     """A validation record whose accuracy is ``x``."""
     result = {"status": status, "validation": {"accuracy": float(point["x"])}, "cost": {"flops": 10}}
-    (folder / "validation.json").write_text(json.dumps({"schema_version": 1, "run": folder.name, "result": result}))
+    (folder / "validation.json").write_text(json.dumps({"schema_version": 2, "run": folder.name, "result": result}))
     return 0
 
 

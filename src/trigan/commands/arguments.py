@@ -12,6 +12,7 @@ class Parser(argparse.ArgumentParser):
     """`argparse.ArgumentParser` that raises `ConfigError` with the nearest option in place of printing its usage."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise the message as a `ConfigError`."""
         unknown = re.search(r"unrecognized arguments: (\S+)", message)
         if unknown:
             options = [option for action in self._actions for option in action.option_strings]

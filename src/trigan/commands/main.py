@@ -1,9 +1,11 @@
 """The command ``trigan``: the first word chooses, the chosen file does the rest. Imports nothing heavy by itself."""
 
+import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
 
@@ -19,18 +21,24 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "trigan.commands.search:main",
         "search good settings of strategies on validation labels, many workers",
     ),
-    "wandb-sweep": ("trigan.commands.wandb_sweep:main", "a search space as a W&B sweep, for agents on many machines"),
+    "wandb-sweep": (
+        "trigan.commands.search:wandb_sweep_main",
+        "a search space as a W&B sweep, for agents on many machines",
+    ),
     "table": ("trigan.commands.table:main", "the table of a study's finished jobs, in any format, from disk or W&B"),
     "verdict": ("trigan.commands.verdict:main", "does a GAN help on these images? a small fixed study and one page"),
-    "compare": ("trigan.commands.compare:main", "a table over records that are there already"),
+    "compare": ("trigan.commands.table:compare_main", "a table over records that are there already"),
     "report": ("trigan.commands.report:main", "a study as one HTML page: table, pictures, the runs behind each number"),
-    "wandb-report": ("trigan.commands.wandb_report:main", "a study as a W&B Report, over its runs there"),
+    "wandb-report": ("trigan.commands.report:wandb_report_main", "a study as a W&B Report, over its runs there"),
     "data": ("trigan.commands.data:main", "data check: classes, duplicates, unreadable files, what the regime gives"),
     "splits": (
-        "trigan.commands.splits:main",
+        "trigan.commands.external:splits_main",
         "write the split of a run as a file for other programs; check such a file",
     ),
-    "submit": ("trigan.commands.submit:main", "take in another program's predictions for a split, as a row of a study"),
+    "submit": (
+        "trigan.commands.external:submit_main",
+        "take in another program's predictions for a split, as a row of a study",
+    ),
     "artifacts": (
         "trigan.commands.artifacts:main",
         "list the stored stages with size, age and users; remove the unused",
@@ -65,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a terminal of Latin-1 has no dagger
     try:
         try:
-            return _told(words)
+            with _messages_on_stderr():
+                return _told(words)
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -73,6 +82,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         # the reader of a pipe went away (`| head`); what is left in the buffer has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 141
+
+
+class _StderrHandler(logging.Handler):
+    """Writes each message as a plain line to what is standard error at that moment: a progress bar replaces it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one message."""
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _messages_on_stderr() -> Iterator[None]:
+    """Show the messages of trigan's loggers; of ranks other than 0, warnings and errors only."""
+    root, trigan, handler = logging.getLogger(), logging.getLogger("trigan"), _StderrHandler()
+    before = trigan.level
+    trigan.setLevel(logging.WARNING if int(os.environ.get("RANK", "0")) > 0 else logging.INFO)
+    handler.setLevel(logging.INFO)
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        trigan.setLevel(before)
 
 
 def _told(words: list[str]) -> int:

@@ -3,12 +3,14 @@
 import contextlib
 import io
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from trigan.commands.arguments import Parser, positive_int
 from trigan.config import override_rules
 from trigan.config.compose import CONFIG_NAME, Composer, resolve, unresolved
+from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 from trigan.execution.engines import EngineChoice, split
 
@@ -36,9 +38,7 @@ def main(arguments: list[str]) -> int:
     if options.validation_only and options.multirun:
         raise ConfigError("--validation-only: goes with one run; several at once, and the best of them: trigan search")
     if options.multirun:
-        from trigan.studies.multirun import multirun
-
-        return multirun(composer, options, child_arguments(options))
+        return _multirun(composer, options)
     for option in ("workers", "timeout"):
         if getattr(options, option) is not None:
             raise ConfigError(f"--{option}: goes with --multirun; this is one run")
@@ -68,6 +68,27 @@ def run_single(composer: Composer, options: Any) -> int:
     if not ranks.is_rank() or os.environ["RANK"] == "0":
         print(directory)
     return 0
+
+
+def _multirun(composer: Composer, options: Any) -> int:
+    """Run the jobs, and print accuracy, name and folder of each finished one; 1 if a job has no record."""
+    from trigan.studies.multirun import job_accuracy, multirun
+
+    jobs, summary = multirun(
+        composer,
+        options.overrides,
+        child_arguments(options),
+        engine_choice=options.engine,
+        workers=options.workers,
+        timeout=options.timeout,
+        retry=options.retry,
+        force=options.force,
+    )
+    for job in jobs:
+        if (accuracy := job_accuracy(job)) is not None:
+            print(f"{100 * accuracy:6.2f} %  {job.name}  {job.directory}")
+    print(summary.line(), file=sys.stderr)
+    return summary.code
 
 
 def child_arguments(options: Any) -> list[str]:
@@ -106,9 +127,7 @@ def _show(composer: Composer, options: Any) -> int:
     words = composer.words(parsed)
     if options.package and OmegaConf.select(cfg, options.package, throw_on_missing=False) is None:
         keys = override_rules.dotted_keys(unresolved(cfg))
-        raise ConfigError(
-            f"--package {options.package}: no such node{override_rules.nearest_hint(options.package, keys)}"
-        )
+        raise ConfigError(f"--package {options.package}: no such node{nearest_hint(options.package, keys)}")
     page = io.StringIO()  # in one piece, for a reader that closes the pipe half-way
     try:
         with contextlib.redirect_stdout(page):

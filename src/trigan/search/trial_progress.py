@@ -1,73 +1,70 @@
-"""What a search's user sees while it works: a line when a trial ends, with the best so far and the time left."""
+"""Progress of a search: a line when a trial ends, with the best score so far and the time left."""
 
-import sys
+import logging
 from collections.abc import Sequence
 from statistics import fmean
-from typing import Any, TextIO
+from typing import Any
 
 from trigan.execution.job_progress import duration
-from trigan.search import trial_accounting
 from trigan.search.metric import ValidationMetric
 from trigan.search.running_trial import RunningTrial
-from trigan.search.trial_accounting import Budget
+from trigan.search.trial_accounting import FLOPS, SECONDS, Budget, counted_trials, state
+
+_log = logging.getLogger("trigan")
 
 
 class SearchReporter:
-    """Prints to standard error."""
+    """Logs the progress of one worker."""
 
-    def __init__(self, budget: Budget, metric: ValidationMetric, out: TextIO | None = None) -> None:
-        self._budget, self._metric, self._out = budget, metric, out or sys.stderr
-        self._waiting = 0
-
-    def log(self, text: str) -> None:
-        print(text, file=self._out, flush=True)
+    def __init__(self, budget: Budget, metric: ValidationMetric) -> None:
+        self._budget, self._metric, self._waiting = budget, metric, 0
 
     def waiting_for(self, count: int) -> None:
-        """Say once that only other workers' trials are left."""
+        """Log once that only other workers' trials are left."""
         if count and not self._waiting:
-            self.log(f"waiting for {count} trials of other workers")
+            _log.info("waiting for %d trials of other workers", count)
         self._waiting = count
 
     def trial_ended(
-        self, running_trial: RunningTrial, value: float | None, how: str, reason: str, books: Sequence[Sequence[Any]]
+        self, running: RunningTrial, value: float | None, how: str, reason: str, books: Sequence[Sequence[Any]]
     ) -> None:
-        """A trial of this worker has ended."""
-        best = best_trial(books[running_trial.strategy_index], self._metric)
-        beside = f" (best {best.value:.4f})" if best is not None else ""
-        said = {
-            "COMPLETE": f"{self._metric.name} {value:.4f}{beside}" if value is not None else "",
-            "PRUNED": f"pruned{beside}",
-            "FAIL": f"FAILED ({reason}); log: {running_trial.log}",
+        """Log how a trial of this worker ended.
+
+        Args:
+            running: the trial.
+            value: its score.
+            how: ``COMPLETE``, ``PRUNED`` or ``FAIL``.
+            reason: why it failed.
+            books: the trials of each strategy.
+        """
+        best = best_trial(books[running.strategy_index], self._metric)
+        best_so_far = f" (best {best.value:.4f})" if best is not None else ""
+        outcome = {
+            "COMPLETE": f"{self._metric.name} {value:.4f}{best_so_far}" if value is not None else "",
+            "PRUNED": f"pruned{best_so_far}",
+            "FAIL": f"FAILED ({reason}); log: {running.log}",
         }[how]
-        done = [
-            sum(trial_accounting.state(t) not in ("RUNNING", "WAITING") for t in trial_accounting.counted_trials(book))
-            for book in books
-        ]
+        done = sum(len(counted_trials(book, "COMPLETE", "PRUNED", "FAIL")) for book in books)
         of = f"/{self._budget.trials * len(books)}" if self._budget.trials is not None else ""
-        parts = [f"{sum(done)}{of} done", f"{running_trial.job.name}: {said} in {duration(running_trial.seconds)}"]
-        self.log("; ".join([*parts, *self._left(books, sum(done))]))
+        parts = [f"{done}{of} done", f"{running.job.name}: {outcome} in {duration(running.seconds)}"]
+        _log.info("%s", "; ".join([*parts, *self._left(books, done)]))
 
     def _left(self, books: Sequence[Sequence[Any]], done: int) -> list[str]:
-        """Time left at the pace so far, by whichever bound comes first; nothing before it is known."""
+        """Time left at the pace so far, by the bound that is reached first; empty before it is known."""
         trials = [trial for book in books for trial in book]
-        seconds = [t.user_attrs[trial_accounting.SECONDS] for t in trials if t.user_attrs.get(trial_accounting.SECONDS)]
+        seconds, flops = ([t.user_attrs[key] for t in trials if t.user_attrs.get(key)] for key in (SECONDS, FLOPS))
         if not seconds:
             return []
-        mean, at_once = fmean(seconds), 1 + sum(trial_accounting.state(t) == "RUNNING" for t in trials)
-        bounds = []
-        if self._budget.trials is not None:
-            bounds.append((self._budget.trials * len(books) - done) * mean)
-        if self._budget.hours is not None:
-            bounds.append(3600 * self._budget.hours - sum(seconds))
-        flops = [t.user_attrs[trial_accounting.FLOPS] for t in trials if t.user_attrs.get(trial_accounting.FLOPS)]
-        if self._budget.flops is not None and flops:
-            bounds.append((self._budget.flops - sum(flops)) / fmean(flops) * mean)
+        budget, mean, at_once = self._budget, fmean(seconds), 1 + sum(state(t) == "RUNNING" for t in trials)
+        bounds = [(budget.trials * len(books) - done) * mean] if budget.trials is not None else []
+        bounds += [3600 * budget.hours - sum(seconds)] if budget.hours is not None else []
+        bounds += [(budget.flops - sum(flops)) / fmean(flops) * mean] if budget.flops is not None and flops else []
         left = min(bounds, default=0.0) / at_once
         return [f"about {duration(left)} left"] if left > 0 else []
 
 
 def best_trial(book: Sequence[Any], metric: ValidationMetric) -> Any | None:
-    """The best finished trial, of equal ones the first; None before there is one."""
-    done = [trial for trial in trial_accounting.counted_trials(book) if trial_accounting.state(trial) == "COMPLETE"]
+    """The best finished trial, the first of equal ones; None before there is one."""
     sign = 1 if metric.higher_is_better else -1
+    done = counted_trials(book, "COMPLETE")
     return max(done, key=lambda trial: (sign * trial.value, -trial.number), default=None)
