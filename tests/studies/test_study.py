@@ -200,9 +200,9 @@ def test_a_scale_takes_some_rows_and_columns(tmp_path: Path) -> None:
     study = read_study(write(tmp_path, cost="an hour", scales={"small": small, "all": {}}), "small")
     assert [line.name for line in study.columns] == ["large"]
     assert [line.name for line in study.rows] == ["baseline", "it's two"]
-    assert study.about.cost == "a minute"
+    assert study.cost == "a minute"
     whole = read_study(tmp_path / "table" / "study.yaml", "all")
-    assert (len(whole.columns), len(whole.rows), whole.about.cost) == (2, 3, "an hour")
+    assert (len(whole.columns), len(whole.rows), whole.cost) == (2, 3, "an hour")
     with pytest.raises(ConfigError, match=r"scales.small.columns: 'larg' is none; nearest: large"):
         read_study(write(tmp_path, scales={"small": {**small, "columns": ["larg"]}}))
 

@@ -94,7 +94,7 @@ def _show_plan(study: StudyFile, options: argparse.Namespace) -> int:
         if job.run and job.state != "done":
             print("       " + shell_line(["trigan", "run", *child_options(options.config_dir), *job.arguments]))
     done = sum(job.state == "done" for job in statuses)
-    stated = f"; the study's file says: {study.about.cost}" if study.about.cost else ""
+    stated = f"; the study's file says: {study.cost}" if study.cost else ""
     print(f"{done} of {len(statuses)} jobs done; {time_left(statuses, options.workers)}{stated}")
     return 0
 

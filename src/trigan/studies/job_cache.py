@@ -1,19 +1,20 @@
 """The list of a study's jobs on disk: commands that only read a study's state compose nothing."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import TypeAdapter
+
 from trigan import PROTOCOL_VERSION, __version__
 from trigan.atomic import write_bytes
 from trigan.config import locations
 from trigan.errors import ArtifactError, ConfigError
 from trigan.records.record import RECORD_NAME
-from trigan.studies.jobs import StudyJob, StudyJobs, no_finished_runs, unmatched_jobs_done
+from trigan.studies.jobs import StudyJobs, no_finished_runs, unmatched_jobs_done
 from trigan.studies.study_file import StudyFile
 from trigan.tables.external_records import EXTERNAL_FOLDER
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 #: Under ``paths.outputs``: the lists, one file for each (study, overrides, config).
 CACHE_FOLDER = ("cache", "jobs")
+_LIST = TypeAdapter(StudyJobs)
 
 
 def cache_path(study: StudyFile, overrides: Sequence[str], config_dir: Path | None) -> Path:
@@ -42,33 +44,8 @@ def cache_path(study: StudyFile, overrides: Sequence[str], config_dir: Path | No
 
 def save_jobs(path: Path, jobs: StudyJobs) -> None:
     """Write the list; outputs that cannot be written (an archive, say) can still be read without it."""
-    content = {
-        "runnable": [
-            [job.row.name, job.column.name, job.trial, job.arguments, job.hash, str(job.record_path)]
-            for job in jobs.runnable
-        ],
-        "waiting": jobs.waiting,
-        "outputs": str(jobs.outputs),
-        "variant": jobs.variant,
-        "debug": jobs.debug,
-    }
     with suppress(ArtifactError):
-        write_bytes(path, json.dumps(content).encode())
-
-
-def _read_jobs(path: Path, study: StudyFile) -> StudyJobs | None:
-    """The list; None where there is none, or none that can be read."""
-    rows, columns = ({entry.name: entry for entry in entries} for entries in (study.rows, study.columns))
-    try:
-        content = json.loads(path.read_bytes())
-        runnable = tuple(
-            StudyJob(rows[row], columns[column], trial, tuple(arguments), run, Path(record))
-            for row, column, trial, arguments, run, record in content["runnable"]
-        )
-        waiting = tuple((row, column, trial) for row, column, trial in content["waiting"])
-        return StudyJobs(runnable, waiting, Path(content["outputs"]), content["variant"], content["debug"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        write_bytes(path, _LIST.dump_json(jobs, exclude={"logger"}))
 
 
 def load_jobs(
@@ -85,8 +62,9 @@ def load_jobs(
     Raises:
         ConfigError: a job that cannot be composed, or no record.
     """
-    path = cache_path(study, overrides, config_dir)
-    jobs = _read_jobs(path, study)
+    path, jobs = cache_path(study, overrides, config_dir), None
+    with suppress(OSError, ValueError):  # there is no list, or it is damaged
+        jobs = _LIST.validate_json(path.read_bytes())
     if jobs is None:
         plan = make_plan(study, overrides, config_dir)
         if need_records:

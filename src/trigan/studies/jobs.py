@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ class StudyJobs:
         if not self.variant:
             return study
         name = f"{study.name}-{hashlib.sha256(self.variant.encode()).hexdigest()[:8]}"
-        return replace(study, name=name, title=f"{study.title} (with {self.variant})")
+        return study.model_copy(update={"name": name, "title": f"{study.title} (with {self.variant})"})
 
 
 def unmatched_jobs_done(jobs: Iterable[StudyJob], column: str, trial: int) -> bool:

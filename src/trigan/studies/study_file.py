@@ -1,8 +1,5 @@
 """A study: ``experiments/NAME/study.yaml``, one table's claim, grid and scales."""
 
-import dataclasses
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -131,59 +128,30 @@ class StudySchema(_StudyPart):
         return self
 
 
-@dataclass(frozen=True)
-class Analysis:
-    """How a study's table is read.
-
-    Attributes:
-        reference: the row that differences are taken to.
-        family: primary comparisons, (rows, baselines), or None.
-        margin: of the table's dagger, in points.
-        metric: what the table shows, as in a record's ``result.test``.
-        ablations: for a row, (what is added, the row that this step starts from), step by step up to the row itself.
-    """
-
-    reference: str | None
-    family: tuple[tuple[str, ...], tuple[str, ...]] | None
-    margin: float
-    metric: str
-    ablations: Mapping[str, tuple[tuple[str, str], ...]]
-
-    def of(self, rows: Collection[str]) -> "Analysis":
-        """The comparisons and ablations whose rows are all among ``rows``."""
-        family = self.family
-        if family is not None:
-            first, second = (tuple(name for name in names if name in rows) for names in family)
-            family = (first, second) if first and second else None
-        complete = {
-            row: steps
-            for row, steps in self.ablations.items()
-            if all(name in rows for name in (row, *(start for _, start in steps)))
-        }
-        return dataclasses.replace(self, family=family, ablations=complete)
-
-
-@dataclass(frozen=True)
-class StudyFile:
-    """A study at one scale.
+class StudyFile(StudySchema):
+    """A study at one scale: rows, columns, trials and cost are the scale's, and ``fixed`` includes its settings.
 
     Attributes:
         file: what was read; published figures lie beside it.
-        about: the whole file, with the scale's cost.
         scale: chosen scale; None where the study has none.
-        fixed: overrides of every job, those of the scale included.
+        names: of all rows and all columns, those of other scales too.
     """
 
     file: Path
     name: str
-    title: str
-    about: StudySchema
-    trials: tuple[int, ...]
-    fixed: tuple[str, ...]
-    columns: tuple[GridEntry, ...]
-    rows: tuple[GridEntry, ...]
-    analysis: Analysis
     scale: str | None
+    names: tuple[tuple[str, ...], tuple[str, ...]]
+
+    def with_rows(self, rows: tuple[GridEntry, ...]) -> Self:
+        """The study with these rows, and the comparisons and ablations whose rows are all among them."""
+        names, family = {row.name for row in rows}, None
+        if self.family is not None:
+            parts = {key: tuple(name for name in kept if name in names) for key, kept in self.family}
+            family = self.family.model_copy(update=parts) if all(parts.values()) else None
+        ablations = {
+            row: steps for row, steps in self.ablations.items() if names >= {row, *(step.start for step in steps)}
+        }
+        return self.model_copy(update={"rows": rows, "family": family, "ablations": ablations})
 
     def column(self, name: str | None) -> str:
         """The column of that name; without a name, the only one.
@@ -234,22 +202,15 @@ def read_study(path: Path, scale: str | None = None) -> StudyFile:
     if content.reference is not None and content.reference not in [row.name for row in rows]:
         raise ConfigError(f"{path}: scales.{scale}.rows: lacks the reference, {content.reference!r}")
     name = path.resolve().parent.name
-    analysis = Analysis(
-        content.reference,
-        (content.family.rows, content.family.baselines) if content.family else None,
-        content.margin,
-        content.metric,
-        {row: tuple((step.adds, step.start) for step in steps) for row, steps in content.ablations.items()},
-    )
-    return StudyFile(
-        file=path,
-        name=name,
-        title=content.title or name,
-        about=content.model_copy(update={"cost": content.cost if part.cost is None else part.cost}),
-        trials=content.trials if part.trials is None else part.trials,
-        fixed=(*content.fixed, *part.set),
-        columns=tuple(column for column in columns if part.columns is None or column.name in part.columns),
-        rows=rows,
-        analysis=analysis.of([row.name for row in rows]),
-        scale=scale,
-    )
+    resolved = {
+        "file": path,
+        "name": name,
+        "scale": scale,
+        "names": (tuple(row.name for row in content.rows), tuple(column.name for column in columns)),
+        "title": content.title or name,
+        "cost": content.cost if part.cost is None else part.cost,
+        "trials": content.trials if part.trials is None else part.trials,
+        "fixed": (*content.fixed, *part.set),
+        "columns": tuple(column for column in columns if part.columns is None or column.name in part.columns),
+    }
+    return StudyFile.model_construct(**(dict(content) | resolved)).with_rows(rows)

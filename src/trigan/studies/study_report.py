@@ -27,9 +27,9 @@ def jobs_to_report(study: StudyFile, overrides: Sequence[str] = (), config_dir: 
 
 def render_study(study: StudyFile, jobs: StudyJobs) -> str:
     """The page of the finished jobs: their table, pictures, and the runs behind each number."""
-    study, about = jobs.named(study), study.about
-    lines = [(key.capitalize(), getattr(about, key)) for key in ("question", "command", "cost", "expected")]
-    heading = ReportHeading(study.title, about.claim, tuple((name, text) for name, text in lines if text))
+    study = jobs.named(study)
+    lines = [(key.capitalize(), getattr(study, key)) for key in ("question", "command", "cost", "expected")]
+    heading = ReportHeading(study.title, study.claim, tuple((name, text) for name, text in lines if text))
     done = jobs.done
     folders = {job.hash: job.record_path.parent for job in done}
     return render_report(ReportData(heading, study_table(study, done, jobs.outputs), folders))

@@ -49,11 +49,11 @@ def study_table(study: StudyFile, jobs: Sequence[StudyJob], outputs: Path) -> Ta
         rows=(*(row.name for row in study.rows), *dict.fromkeys(row for row, _ in submitted)),
         columns=columns,
         trials=study.trials,
-        reference=study.analysis.reference,
-        family=Family(*study.analysis.family) if study.analysis.family else None,
-        margin=study.analysis.margin,
-        metric=study.analysis.metric,
-        ablations=study.analysis.ablations,
+        reference=study.reference,
+        family=Family(study.family.rows, study.family.baselines) if study.family else None,
+        margin=study.margin,
+        metric=study.metric,
+        ablations={row: tuple((step.adds, step.start) for step in steps) for row, steps in study.ablations.items()},
     )
     published = [
         one for one in published_results(study) if one.row in ("", *spec.rows) and one.column in ("", *spec.columns)
@@ -68,8 +68,7 @@ def published_results(study: StudyFile) -> tuple[PublishedResult, ...]:
         ConfigError: one line that names the file, the line and the key that is wrong.
     """
     path = study.file.parent / PUBLISHED_NAME
-    rows, columns = ([entry.name for entry in entries] for entries in (study.about.rows, study.about.columns))
-    return read_published(path, tuple(rows), tuple(columns or ["all"])) if path.is_file() else ()
+    return read_published(path, *study.names) if path.is_file() else ()
 
 
 def _record(job: StudyJob) -> Record:
@@ -124,8 +123,8 @@ def current_table(
     with TemporaryDirectory(prefix="trigan-") as folder:
         if project:
             jobs = _fetched(jobs, lambda: make_plan(study, overrides, config_dir), project, Path(folder))
-        analysis = replace(study.analysis, metric=metric or study.analysis.metric)
-        table = study_table(replace(jobs.named(study), analysis=analysis), jobs.runnable, jobs.outputs)
+        shown = jobs.named(study).model_copy(update={"metric": metric or study.metric})
+        table = study_table(shown, jobs.runnable, jobs.outputs)
         done = len(jobs.done)
     if not any(cell.records for cell in table.cells.values()):
         raise no_finished_runs(study, f"in W&B's {project}" if project else f"under {jobs.runs}")

@@ -53,12 +53,12 @@ def _config(study: StudyFile, jobs: StudyJobs) -> dict[str, Any]:
         "study": study.name,
         "scale": study.scale,
         "variant": jobs.variant or None,
-        "claim": study.about.claim,
-        "question": study.about.question,
+        "claim": study.claim,
+        "question": study.question,
         "trials": list(study.trials),
         "rows": [row.name for row in study.rows],
         "columns": [column.name for column in study.columns],
-        "reference": study.analysis.reference,
+        "reference": study.reference,
     }
 
 
@@ -79,22 +79,22 @@ def save_wandb_report(study: StudyFile, jobs: StudyJobs, project: str, entity: s
     from trigan.tracking.wandb_tracking import public_api
 
     entity = entity or str(public_api().default_entity)
-    study, about = jobs.named(study), study.about
+    study = jobs.named(study)
     paragraphs = {
-        "Question": about.question,
+        "Question": study.question,
         "Results": render_table(study_table(study, jobs.done, jobs.outputs), "md"),
-        "Command": f"`{about.command}`" if about.command else "",
-        "Cost": about.cost,
-        "Expected": about.expected,
+        "Command": f"`{study.command}`" if study.command else "",
+        "Cost": study.cost,
+        "Expected": study.expected,
     }
     files = (job.record_path.parent / "metrics.jsonl" for job in jobs.done)
     losses = sorted({key for file in files for row in MetricsFile.read(file) for key in row if key.endswith("loss")})
     text = ReportText(
         title=study.title,
-        description=about.claim,
+        description=study.claim,
         paragraphs={heading: words for heading, words in paragraphs.items() if words},
         group=study.name,
-        metric=f"final/test/{study.analysis.metric}",
+        metric=f"final/test/{study.metric}",
         curves=losses,
     )
     file, key = jobs.folder(study) / "wandb" / _REPORT_FILE, f"{entity}/{project}"

@@ -85,12 +85,12 @@ class _Verdict:
         self.data = self.source.name if self.own_data else str(first.choices["data"])
         self.budgets = _budgets(first, self.source, self.labels) if self.labels else ()
         column = f"{self.labels} a class" if self.labels else "all labels"
-        self.study = replace(study, columns=(GridEntry(name=column),))
-        reference = next(row for row in study.rows if row.name == study.analysis.reference)
+        self.study = study.model_copy(update={"columns": (GridEntry(name=column),)})
+        reference = next(row for row in study.rows if row.name == study.reference)
         columns = tuple(
             GridEntry(name=f"{n} a class", set=(f"{_LABELS}={n}",)) for n in self.budgets if n != self.labels
         )
-        self.curve = replace(study, rows=(reference,), columns=columns, analysis=study.analysis.of([reference.name]))
+        self.curve = study.with_rows((reference,)).model_copy(update={"columns": columns})
         self.trials: list[int] = []
         self.jobs: list[StudyJob] = []
         self.curve_jobs: list[StudyJob] = []
@@ -123,23 +123,23 @@ class _Verdict:
     def _run(
         self, engine: Engine, study: StudyFile, overrides: Sequence[str], trial: int, extra: Sequence[str]
     ) -> tuple[StudyJob, ...]:
-        plan = StudyPlan(self.composer, replace(study, trials=(trial,)), overrides)
+        plan = StudyPlan(self.composer, study.model_copy(update={"trials": (trial,)}), overrides)
         jobs, summary = run_jobs(engine, plan, plan.jobs(), STUDY, extra, retry=True)
         self.summary += summary
         return jobs.runnable
 
     def write(self, name: str, command: str) -> Path:
         """Write the page and its picture."""
-        outputs, trials, column = self.first.paths.outputs, tuple(self.trials), self.study.columns[0].name
-        table = study_table(replace(self.study, trials=trials), self.jobs, outputs)
+        outputs, done, column = self.first.paths.outputs, {"trials": tuple(self.trials)}, self.study.columns[0].name
+        table = study_table(self.study.model_copy(update=done), self.jobs, outputs)
         curve = None
         if self.curve.columns:
-            other = study_table(replace(self.curve, trials=trials), self.curve_jobs, outputs)
-            row = str(self.study.analysis.reference)
+            other = study_table(self.curve.model_copy(update=done), self.curve_jobs, outputs)
+            row = str(self.study.reference)
             cells = {n: other.cells[row, f"{n} a class"] for n in self.budgets if n != self.labels}
             own = {self.labels: table.cells[row, column]} if self.labels else {}
             curve = LabelCurve.of({**cells, **own})
-        context = VerdictContext(self.data, self.labels, len(trials), self.seconds / 60, command, (PICTURE_FILE,))
+        context = VerdictContext(self.data, self.labels, len(self.trials), self.seconds / 60, command, (PICTURE_FILE,))
         path = outputs / "verdicts" / name / PAGE_FILE
         write_bytes(path, render_verdict(context, table, row_verdicts(table, column, curve), curve).encode())
         plot_comparison(table, path.with_name(PICTURE_FILE))
