@@ -202,7 +202,7 @@ def test_a_validation_that_a_killed_attempt_left_incomplete_is_skipped(tmp_path:
     curve = tmp_path / "validation_curve.jsonl"
     rows = [json.dumps({"images": n, "accuracy": n / 100, "flops": n}) for n in (10, 20, 30)]
     curve.write_text(f"{rows[0]}\n{rows[1][:12]}{rows[1]}\n{rows[2]}\n{rows[2][:5]}")
-    trial = RunningTrial(0, SimpleNamespace(), Job("toy trial 0", ()), tmp_path, validation_curve=curve)  # type: ignore[arg-type]
+    trial = RunningTrial(0, SimpleNamespace(), Job("toy trial 0", ()), tmp_path, curve.with_name("validation.json"))  # type: ignore[arg-type]
     assert list(trial.new_validations()) == [(10, 0.1), (30, 0.3)]
 
 

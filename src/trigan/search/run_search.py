@@ -14,7 +14,6 @@ from trigan.search.space import find_space, list_spaces
 from trigan.search.storage import explain_storage_loss, open_storage, open_study, require_optuna
 from trigan.search.strategy_search import StrategySearch, strategy_searches
 from trigan.search.trial_accounting import DEFAULT, ENQUEUED_AS
-from trigan.search.trial_progress import SearchReporter
 from trigan.search.worker import SearchSettings, Worker
 from trigan.search.worker_lock import WorkerLock
 from trigan.studies.run_study import child_options
@@ -66,7 +65,7 @@ def run_search(
         _log.info("%s", _opening(searches, settings))
         lock = stack.enter_context(WorkerLock(searches[0].outputs / "search" / "workers"))
         try:
-            Worker(books, settings, engine.launcher, SearchReporter(settings.budget, metric), lock).run()
+            Worker(books, settings, engine.launcher, lock).run()
         except BaseException:
             for search, study in books:
                 for line in write_search_results(search, study, metric, settings.sampler).lines():

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trigan.execution.job import Job, log_name
+from trigan.runs.validation_run import VALIDATION_CURVE_NAME
 
 if TYPE_CHECKING:
     import optuna
@@ -33,7 +34,6 @@ class RunningTrial:
     job: Job
     logs: Path
     record_path: Path | None = None
-    validation_curve: Path | None = None
 
     def __post_init__(self) -> None:
         self.since = time.monotonic()
@@ -76,9 +76,10 @@ class RunningTrial:
         A run that resumes from a checkpoint may write a validation twice; it counts once. A line that a killed attempt
         left incomplete is skipped, with what the next attempt appended to it.
         """
-        if self.validation_curve is None or not self.validation_curve.exists():
+        curve = self.record_path and self.record_path.with_name(VALIDATION_CURVE_NAME)
+        if curve is None or not curve.exists():
             return
-        with self.validation_curve.open("rb") as file:
+        with curve.open("rb") as file:
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):

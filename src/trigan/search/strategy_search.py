@@ -10,7 +10,7 @@ from trigan.config.compose import Composer, RunConfig
 from trigan.config.settings import UNHASHED_KEYS
 from trigan.errors import ConfigError
 from trigan.identity import canonical_json
-from trigan.runs.validation_run import VALIDATION_CURVE_NAME, require_validation_labels, validation_record_path
+from trigan.runs.validation_run import require_validation_labels, validation_record_path
 from trigan.search.metric import ValidationMetric
 from trigan.search.space import SearchSpace, Value, check_defaults
 
@@ -40,13 +40,14 @@ class StrategySearch:
         """The folder of the journal, the logs and the results."""
         return self.outputs / "search" / self.name
 
-    def compose(self, point: Mapping[str, Value]) -> RunConfig:
-        """The run of a point.
+    def record_path(self, point: Mapping[str, Value]) -> Path:
+        """The validation record of a point; its folder is named by the run's hash.
 
         Raises:
-            ConfigError: its settings make no sense together.
+            ConfigError: the point's settings make no sense together.
         """
-        return self.composer.compose(self.trial_overrides(point))
+        composed = self.composer.compose(self.trial_overrides(point))
+        return validation_record_path(self.outputs, composed.run_hash(self.fingerprint))
 
     def trial_overrides(self, point: Mapping[str, Value]) -> list[str]:
         """What follows ``trigan run`` for a point; trials have no logger unless the user names one."""
@@ -57,18 +58,6 @@ class StrategySearch:
         """The settings that a run of a point needs, without those that only say where and how."""
         kept = [word for word in self.settings if _key(word).split(".")[0] not in UNHASHED_KEYS]
         return [*self.space.strategy, *kept, *self.space.overrides(point)]
-
-    def run_hash(self, composed: RunConfig) -> str:
-        """The hash of a trial's run."""
-        return composed.run_hash(self.fingerprint)
-
-    def record_path(self, run: str) -> Path:
-        """The validation record of a run hash."""
-        return validation_record_path(self.outputs, run)
-
-    def validation_curve(self, run: str) -> Path:
-        """The validations during training of a run hash."""
-        return self.record_path(run).with_name(VALIDATION_CURVE_NAME)
 
 
 def strategy_searches(

@@ -23,7 +23,7 @@ from trigan.search.running_trial import RunningTrial
 from trigan.search.storage import pruner, sampler, suggest
 from trigan.search.strategy_search import StrategySearch
 from trigan.search.trial_accounting import Budget, DeadWorkerDetector, counted_trials
-from trigan.search.trial_progress import SearchReporter
+from trigan.search.trial_progress import log_ended_trial
 from trigan.search.worker_lock import WorkerLock
 
 if TYPE_CHECKING:
@@ -70,7 +70,6 @@ class Worker:
     searches: Sequence[tuple[StrategySearch, "optuna.Study"]]
     settings: SearchSettings
     launch: Callable[[], Launcher]
-    reporter: SearchReporter
     worker_lock: WorkerLock
     running: dict[str, RunningTrial] = field(default_factory=dict)
 
@@ -78,6 +77,7 @@ class Worker:
         self._watch = DeadWorkerDetector(self.worker_lock.alive, HEARTBEAT_TIMEOUT)
         self._beaten, self._beats, self._listed = time.monotonic(), 0, 0.0
         self._launcher: Launcher | None = None
+        self._waiting = False
         for _, study in self.searches:
             study.pruner = pruner()
 
@@ -117,7 +117,11 @@ class Worker:
             self._start(strategy)
         self._listed = time.monotonic()
         unfinished = sum(len(counted_trials(book, "RUNNING", "WAITING")) for book in books)
-        self.reporter.waiting_for(0 if self.running else unfinished)
+        if self.running:
+            self._waiting = False
+        elif unfinished and not self._waiting:
+            self._waiting = True
+            _log.info("waiting for %d trials of other workers", unfinished)
         return not self.running and not unfinished
 
     def _rescue(self, books: Sequence[Sequence[Any]]) -> None:
@@ -154,12 +158,11 @@ class Worker:
         words = ("--validation-only", *self.settings.extra, *search.trial_overrides(point))
         running = RunningTrial(index, trial, Job(self._name(index, trial.number), words), search.folder / "logs")
         try:
-            run = search.run_hash(search.compose(point))
+            running.record_path = search.record_path(point)
         except ConfigError as error:
             self._fail(running, str(error))
             return
-        trial.set_user_attr(accounting.RUN, run)
-        running.record_path, running.validation_curve = search.record_path(run), search.validation_curve(run)
+        trial.set_user_attr(accounting.RUN, running.record_path.parent.name)
         if running.record_path.exists():
             self._finish(running)
             return
@@ -213,7 +216,8 @@ class Worker:
         trial.set_attribute(accounting.SECONDS, trial.seconds)
         trial.set_attribute(accounting.FLOPS, trial.flops)
         if _tell(study, trial.trial.number, value, how):
-            self.reporter.trial_ended(trial, value, how, reason, self.trials())
+            settings = self.settings
+            log_ended_trial(trial, (how, value, reason), settings.budget, settings.metric, self.trials())
 
     # Running children -------------------------------------------------------------------------------------------
 

@@ -68,13 +68,13 @@ def run_study(
         warn_about_stale_records(count_stale_records(study, jobs), PROTOCOL_VERSION)
         jobs, summary = run_jobs(chosen, plan, jobs, study.name, child_options(config_dir), retry)
         save_jobs(cache, jobs)
-    for row, column, trial in jobs.waiting:
+    for job in jobs.waiting:
         _log.warning(
-            "not run: %s, %s, trial %d needs the compute of its column's other rows, of which some failed",
-            *(row, column, trial),
+            "not run: %s, %s, trial %d needs the compute of its column's other rows, of which some failed", *job
         )
     _log.info("%s", summary.line(len(jobs.waiting)))
-    offline = {job.record_path.parents[1] for job in jobs.runnable if any(_offline_runs(job))}
+    folders = {job.record_path.parent for job in jobs.runnable}
+    offline = {folder.parent for folder in folders if any(folder.glob("wandb/offline-run-*"))}
     for folder in sorted(offline):  # each job reported this, but in its own log
         _log.info("W&B has kept curves offline; send them with: wandb sync %s/*/wandb", folder)
     return jobs, summary
@@ -85,13 +85,7 @@ def run_jobs(
 ) -> tuple[StudyJobs, BatchSummary]:
     """Run what has no record yet, and then the jobs that are given the compute of others.
 
-    Args:
-        chosen: what runs the jobs.
-        plan: the plan of the jobs.
-        jobs: all jobs that are known.
-        name: the folder of the logs.
-        extra: what precedes every job's settings.
-        retry: run again what failed in an earlier call.
+    The logs lie in the folder ``name``; ``extra`` precedes every job's settings.
     """
     first = _run(chosen, jobs.runnable, jobs.logs(name), extra, retry)
     later = plan.with_matched(jobs)
@@ -100,15 +94,8 @@ def run_jobs(
 
 
 def _run(chosen: Engine, jobs: Sequence[StudyJob], logs: Path, extra: Sequence[str], retry: bool) -> BatchSummary:
-    names = [job.name for job in {job.hash: job for job in jobs}.values()]
-    if len(set(names)) != len(names):
-        raise ConfigError("two jobs of the study have the same row, column and trial")
     batch = [Job(job.name, (*extra, *job.arguments), job.record_path.parent, job.resources) for job in jobs]
     return run_batch(chosen, batch, logs, retry)
-
-
-def _offline_runs(job: StudyJob) -> Any:
-    return job.record_path.parent.glob("wandb/offline-run-*")
 
 
 def write_study_table(study: StudyFile, jobs: StudyJobs) -> tuple[Table, Path]:

@@ -4,10 +4,11 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal
+from typing import Literal
 
 from filelock import FileLock, Timeout
 
@@ -66,43 +67,39 @@ def study_statuses(
 
 def job_statuses(jobs: StudyJobs) -> list[JobStatus]:
     """The state of every job on disk, those that wait for others' compute last."""
-    return [
-        *(_status(job) for job in jobs.runnable),
-        *(JobStatus(row, column, trial, "missing") for row, column, trial in jobs.waiting),
-    ]
-
-
-def _status(job: StudyJob) -> JobStatus:
-    state: State = "missing"
-    reason = ""
-    if job.done:
-        state = "done"
-    elif _is_locked(job):
-        state = "running"
-    elif mark := failure.read(job.record_path.parent):
-        state, reason = "failed", str(mark)
-    cost = _cost(job.record_path) if state == "done" else None
-    return JobStatus(job.row.name, job.column.name, job.trial, state, job.hash, job.arguments, reason, cost)
+    statuses = []
+    for job in jobs.runnable:
+        state: State = "done" if job.done else "running" if _is_locked(job) else "missing"
+        mark = failure.read(job.record_path.parent) if state == "missing" else None
+        statuses.append(
+            JobStatus(
+                job.row.name,
+                job.column.name,
+                job.trial,
+                "failed" if mark else state,
+                job.hash,
+                job.arguments,
+                str(mark or ""),
+                _cost(job.record_path),
+            )
+        )
+    return statuses + [JobStatus(row, column, trial, "missing") for row, column, trial in jobs.waiting]
 
 
 def _is_locked(job: StudyJob) -> bool:
     """Whether a process holds the run's lock."""
     directory = job.record_path.parent
     path = directory.parent / ".locks" / f"{directory.name}.lock"
-    if not path.exists():
-        return False
-    lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        with FileLock(path, timeout=0) if path.exists() else nullcontext():
+            return False
     except Timeout:
         return True
-    lock.release()
-    return False
 
 
 def _cost(record: Path) -> RowCost | None:
     try:
-        content: dict[str, Any] = json.loads(record.read_bytes())
+        content = json.loads(record.read_bytes())
         return RowCost(float(content["provenance"]["seconds"]), float(content["result"]["cost"]["flops"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -144,15 +141,10 @@ def status_summary(statuses: Sequence[JobStatus], workers: int | None) -> str:
 
 
 def job_list(statuses: Sequence[JobStatus], extra: Sequence[str], retry: bool) -> list[str]:
-    """One shell command for each job that can run now, for ``sbatch --array`` or any queue.
+    """One shell command for each job that can run now, with ``retry`` also for those that failed, for any queue.
 
     A command is idempotent and resumes an earlier attempt: a queue may run it as often as it likes, on any machine
-    that shares this folder.
-
-    Args:
-        statuses: of the study's jobs.
-        extra: what precedes every job's settings.
-        retry: list the jobs that failed before, too.
+    that shares this folder. ``extra`` precedes every job's settings.
     """
     script = Path(sys.executable).with_name("trigan")  # works without an activated environment
     trigan = [str(script)] if script.exists() else [sys.executable, "-m", "trigan"]
