@@ -14,8 +14,7 @@ from trigan.config.settings_file import settings_yaml
 from trigan.plots.search_plots import plot_search_history, plot_setting_importance
 from trigan.search.metric import ValidationMetric
 from trigan.search.strategy_search import StrategySearch
-from trigan.search.trial_accounting import FLOPS, REASON, RUN, SECONDS, attribute_sum, counted_trials, state
-from trigan.search.trial_progress import best_trial
+from trigan.search.trial_accounting import FLOPS, REASON, RUN, SECONDS, attribute_sum, best_trial, counted_trials, state
 from trigan.studies.plan import hydra_quoted
 
 if TYPE_CHECKING:

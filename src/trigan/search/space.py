@@ -1,5 +1,6 @@
 """A search space: ``conf/search/NAME.yaml``, each hyperparameter's default beside its distribution."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ _LogInt = Annotated[
 _Choice = Annotated[
     Annotated[ListOf[Value], Field(min_length=2)] | None, Field(description="a list of two plain values or more")
 ]
+#: Texts that Hydra reads as another value unless they are quoted.
+_RESERVED = ("null", "true", "false", "nan", "inf", "infinity")
 _KINDS = ("uniform", "log_uniform", "int", "log_int", "choice")
 
 
@@ -144,13 +147,7 @@ def read_space(path: Path) -> SearchSpace:
 
 
 def check_defaults(space: SearchSpace, config: Mapping[str, Any], choices: Mapping[str, str | None]) -> None:
-    """Refuse a space whose defaults are not the config's: its first trial would not be the default.
-
-    Args:
-        space: the space.
-        config: resolved, with the space's settings and the user's.
-        choices: chosen option by group.
-    """
+    """Refuse a space whose defaults are not the config's: its first trial would not be the default."""
     for one in space.dimensions:
         value = config_value(one.key, config, choices)
         if not _same(value, one.default):
@@ -178,18 +175,10 @@ def hydra_literal(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, str):
-        plain = value.replace("_", "").replace("-", "").isalnum() and value.lower() not in ("null", "true", "false")
+        plain = re.fullmatch(r"[a-z_][\w-]*", value.lower()) and value.lower() not in _RESERVED
         escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-        return value if plain and not _numeric(value) else f"'{escaped}'"
+        return value if plain else f"'{escaped}'"
     return repr(value)
-
-
-def _numeric(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -29,15 +29,7 @@ def write_sweep(
     trials: int | None = None,
     config_dir: Path | None = None,
 ) -> tuple[dict[str, Any], Path]:
-    """Write the sweep's YAML into the search's folder.
-
-    Args:
-        space_name: name of a search space, or the path of its file.
-        overrides: settings for all runs.
-        metric: what the sweep optimizes.
-        method: of W&B.
-        trials: runs after which the sweep ends.
-        config_dir: a folder with the user's own groups and spaces.
+    """Write the sweep's YAML into the search's folder; the sweep ends after ``trials`` runs.
 
     Returns:
         The sweep as W&B takes it, and the file.

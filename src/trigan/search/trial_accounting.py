@@ -7,7 +7,10 @@ counts, and a worker that holds another one withdraws it. All functions here are
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
+
+from trigan.search.metric import ValidationMetric
 
 #: User attributes of a trial. ``enqueued_as`` says what a queued trial stands for: the default, or another one's retry.
 ENQUEUED_AS, WITHDRAWN, WORKER, HEARTBEAT = "enqueued_as", "withdrawn", "worker", "heartbeat"
@@ -86,6 +89,18 @@ class Budget:
             return None
         return counts.index(fewest)
 
+    def seconds_left(self, books: Sequence[Sequence[Any]], done: int) -> float:
+        """Seconds left at the pace so far, by the bound that is reached first; 0 before it is known."""
+        trials = [trial for book in books for trial in book]
+        seconds, flops = ([t.user_attrs[key] for t in trials if t.user_attrs.get(key)] for key in (SECONDS, FLOPS))
+        if not seconds:
+            return 0.0
+        mean, at_once = fmean(seconds), 1 + sum(state(t) == "RUNNING" for t in trials)
+        bounds = [(self.trials * len(books) - done) * mean] if self.trials is not None else []
+        bounds += [3600 * self.hours - sum(seconds)] if self.hours is not None else []
+        bounds += [(self.flops - sum(flops)) / fmean(flops) * mean] if self.flops is not None and flops else []
+        return min(bounds, default=0.0) / at_once
+
     def __str__(self) -> str:
         parts = [f"{self.trials} trials each"] if self.trials is not None else []
         parts += [f"{self.hours:g} hours of trials in all"] if self.hours is not None else []
@@ -96,6 +111,13 @@ class Budget:
 def attribute_sum(trials: Sequence[Any], attribute: str) -> float:
     """The sum of an attribute over the trials that have it."""
     return float(sum(trial.user_attrs.get(attribute) or 0 for trial in trials))
+
+
+def best_trial(book: Sequence[Any], metric: ValidationMetric) -> Any | None:
+    """The best finished trial, the first of equal ones; None before there is one."""
+    sign = 1 if metric.higher_is_better else -1
+    done = counted_trials(book, "COMPLETE")
+    return max(done, key=lambda trial: (sign * trial.value, -trial.number), default=None)
 
 
 @dataclass

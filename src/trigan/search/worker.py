@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from trigan.errors import ConfigError, TriganError
 from trigan.execution.job import TIMED_OUT, Job, JobResult
+from trigan.execution.job_progress import duration
 from trigan.execution.launchers import Launcher
 from trigan.execution.pool import Interrupted, deferred_signals
 from trigan.runs.validation_run import read_validation_record
@@ -22,8 +23,7 @@ from trigan.search.metric import ValidationMetric
 from trigan.search.running_trial import RunningTrial
 from trigan.search.storage import pruner, sampler, suggest
 from trigan.search.strategy_search import StrategySearch
-from trigan.search.trial_accounting import Budget, DeadWorkerDetector, counted_trials
-from trigan.search.trial_progress import log_ended_trial
+from trigan.search.trial_accounting import Budget, DeadWorkerDetector, best_trial, counted_trials
 from trigan.search.worker_lock import WorkerLock
 
 if TYPE_CHECKING:
@@ -216,8 +216,21 @@ class Worker:
         trial.set_attribute(accounting.SECONDS, trial.seconds)
         trial.set_attribute(accounting.FLOPS, trial.flops)
         if _tell(study, trial.trial.number, value, how):
-            settings = self.settings
-            log_ended_trial(trial, (how, value, reason), settings.budget, settings.metric, self.trials())
+            self._log_end(trial, value, how, reason)
+
+    def _log_end(self, trial: RunningTrial, value: float | None, how: str, reason: str) -> None:
+        """Log how a trial ended, the best score so far and the time left."""
+        budget, metric, books = self.settings.budget, self.settings.metric, self.trials()
+        words = {"PRUNED": "pruned", "FAIL": f"FAILED ({reason}); log: {trial.log}"}.get(how, "")
+        words = words if value is None else f"{metric.name} {value:.4f}"
+        best = best_trial(books[trial.strategy_index], metric)
+        if best is not None and how != "FAIL":
+            words += f" (best {best.value:.4f})"
+        done = sum(len(counted_trials(book, "COMPLETE", "PRUNED", "FAIL")) for book in books)
+        of = f"/{budget.trials * len(books)}" if budget.trials is not None else ""
+        left = budget.seconds_left(books, done)
+        ended = f"{done}{of} done; {trial.job.name}: {words} in {duration(trial.seconds)}"
+        _log.info("%s%s", ended, f"; about {duration(left)} left" if left > 0 else "")
 
     # Running children -------------------------------------------------------------------------------------------
 

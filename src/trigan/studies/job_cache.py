@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from trigan import PROTOCOL_VERSION, __version__
 from trigan.atomic import write_bytes
 from trigan.config import locations
-from trigan.errors import ArtifactError, ConfigError
+from trigan.errors import ArtifactError
 from trigan.records.record import RECORD_NAME
 from trigan.studies.jobs import StudyJobs, no_finished_runs, unmatched_jobs_done
 from trigan.studies.study_file import StudyFile
@@ -53,11 +53,7 @@ def load_jobs(
 ) -> StudyJobs:
     """The study's jobs as last composed; composed now if they never were, or if matched jobs can now be composed.
 
-    Args:
-        study: a study at a scale.
-        overrides: settings that the study was run with.
-        config_dir: a folder with the user's own groups.
-        need_records: refuse a study without any record before its images are loaded.
+    With ``need_records`` a study without any record is refused before its images are loaded.
 
     Raises:
         ConfigError: a job that cannot be composed, or no record.
@@ -75,20 +71,6 @@ def load_jobs(
     else:
         return jobs
     save_jobs(path, jobs)
-    return jobs
-
-
-def jobs_to_show(
-    study: StudyFile, overrides: Sequence[str] = (), config_dir: Path | None = None, *, need_records: bool = True
-) -> StudyJobs:
-    """The jobs of a study for its table or report; arguments as for :func:`load_jobs`.
-
-    Raises:
-        ConfigError: no run is finished, or these are debug runs.
-    """
-    jobs = load_jobs(study, overrides, config_dir, need_records=need_records)
-    if jobs.debug:
-        raise ConfigError("debug runs enter no table and no report; leave debug=... out")
     return jobs
 
 

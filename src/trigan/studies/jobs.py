@@ -81,7 +81,13 @@ class StudyJobs:
         return self.outputs / "logs" / study
 
     def named(self, study: StudyFile) -> StudyFile:
-        """The study, under a name of its own where overrides change what is computed."""
+        """The study, under a name of its own where overrides change what is computed.
+
+        Raises:
+            ConfigError: these are debug runs.
+        """
+        if self.debug:
+            raise ConfigError("debug runs enter no table and no report; leave debug=... out")
         if not self.variant:
             return study
         name = f"{study.name}-{hashlib.sha256(self.variant.encode()).hexdigest()[:8]}"

@@ -48,17 +48,7 @@ def multirun(
     retry: bool = False,
     force: bool = False,
 ) -> tuple[list[Job], BatchSummary]:
-    """Check every job, then run those that have no record.
-
-    Args:
-        composer: of the config.
-        overrides: settings, of which some sweep: ``trial=0,1,2``.
-        common: options of ``trigan run`` for every job.
-        engine_choice: where the jobs run; None: processes of this machine.
-        workers: jobs at a time; None: one per core.
-        timeout: minutes after which a job is ended.
-        retry: also run again what failed in an earlier call.
-        force: run everything again.
+    """Check every job, then run those that have no record; arguments as for `trigan.studies.run_study.run_study`.
 
     Returns:
         All jobs, and how those that were due ended.

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from trigan import PROTOCOL_VERSION
-from trigan.errors import ConfigError
 from trigan.execution.batch import BatchSummary, Engine, engine, run_batch, warn_about_stale_records
 from trigan.execution.engines import EngineChoice
 from trigan.execution.job import Job
@@ -109,8 +108,6 @@ def write_study_table(study: StudyFile, jobs: StudyJobs) -> tuple[Table, Path]:
     Raises:
         ConfigError: these are debug runs.
     """
-    if jobs.debug:
-        raise ConfigError("debug runs enter no table and no report; leave debug=... out")
     study = jobs.named(study)
     table, folder = study_table(study, jobs.runnable, jobs.outputs), jobs.folder(study)
     write_table_files(table, folder)

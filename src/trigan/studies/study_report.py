@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trigan.reports.report_data import ReportData, ReportHeading
 from trigan.reports.report_page import render_report
-from trigan.studies.job_cache import jobs_to_show
+from trigan.studies.job_cache import load_jobs
 from trigan.studies.jobs import StudyJobs, no_finished_runs
 from trigan.studies.study_file import StudyFile
 from trigan.studies.study_table import study_table
@@ -19,7 +19,8 @@ def jobs_to_report(study: StudyFile, overrides: Sequence[str] = (), config_dir: 
     Raises:
         ConfigError: no job is finished, or these are debug runs.
     """
-    jobs = jobs_to_show(study, overrides, config_dir)
+    jobs = load_jobs(study, overrides, config_dir, need_records=True)
+    jobs.named(study)  # refuses debug runs
     if not jobs.done:
         raise no_finished_runs(study, f"under {jobs.runs}")
     return jobs

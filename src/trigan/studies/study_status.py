@@ -71,18 +71,9 @@ def job_statuses(jobs: StudyJobs) -> list[JobStatus]:
     for job in jobs.runnable:
         state: State = "done" if job.done else "running" if _is_locked(job) else "missing"
         mark = failure.read(job.record_path.parent) if state == "missing" else None
-        statuses.append(
-            JobStatus(
-                job.row.name,
-                job.column.name,
-                job.trial,
-                "failed" if mark else state,
-                job.hash,
-                job.arguments,
-                str(mark or ""),
-                _cost(job.record_path),
-            )
-        )
+        place, cost = (job.row.name, job.column.name, job.trial), _cost(job.record_path)
+        state = "failed" if mark else state
+        statuses.append(JobStatus(*place, state, job.hash, job.arguments, str(mark or ""), cost))
     return statuses + [JobStatus(row, column, trial, "missing") for row, column, trial in jobs.waiting]
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from trigan.atomic import write_bytes
 from trigan.errors import ArtifactError
 from trigan.records.record import RECORD_NAME, Record, read_record
-from trigan.studies.job_cache import jobs_to_show, make_plan
+from trigan.studies.job_cache import load_jobs, make_plan
 from trigan.studies.jobs import StudyJob, StudyJobs, no_finished_runs
 from trigan.studies.study_file import StudyFile
 from trigan.tables.external_records import external_rows
@@ -104,14 +104,7 @@ def current_table(
     project: str = "",
     metric: str | None = None,
 ) -> tuple[Table, int, int]:
-    """The table of the finished runs of a study; runs nothing and writes no table.
-
-    Args:
-        study: a study at a scale.
-        overrides: settings that the study was run with.
-        config_dir: a folder with the user's own groups.
-        project: ``ENTITY/PROJECT`` of W&B to fetch the records from; empty: the disk.
-        metric: another metric than the study's.
+    """The table of a study's finished runs, on disk or in the W&B project ``ENTITY/PROJECT``; runs nothing.
 
     Returns:
         The table, how many jobs have a record, and how many jobs there are.
@@ -119,11 +112,11 @@ def current_table(
     Raises:
         ConfigError: no run is finished, or these are debug runs.
     """
-    jobs = jobs_to_show(study, overrides, config_dir, need_records=not project)
+    jobs = load_jobs(study, overrides, config_dir, need_records=not project)
+    shown = jobs.named(study).model_copy(update={"metric": metric or study.metric})
     with TemporaryDirectory(prefix="trigan-") as folder:
         if project:
             jobs = _fetched(jobs, lambda: make_plan(study, overrides, config_dir), project, Path(folder))
-        shown = jobs.named(study).model_copy(update={"metric": metric or study.metric})
         table = study_table(shown, jobs.runnable, jobs.outputs)
         done = len(jobs.done)
     if not any(cell.records for cell in table.cells.values()):

@@ -63,13 +63,7 @@ def _config(study: StudyFile, jobs: StudyJobs) -> dict[str, Any]:
 
 
 def save_wandb_report(study: StudyFile, jobs: StudyJobs, project: str, entity: str | None = None) -> str:
-    """Save the study as a W&B Report, over the one that was saved before, and return its address.
-
-    Args:
-        study: a study at a scale.
-        jobs: its jobs, of which some are finished.
-        project: the W&B project of the runs.
-        entity: the W&B user or team; None: the login's.
+    """Save the study as a W&B Report, over the one that was saved before; return its address. No entity: the login's.
 
     Raises:
         ConfigError: nobody is logged in, an extra is missing, or W&B refuses.
