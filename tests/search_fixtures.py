@@ -14,7 +14,6 @@ from trigan.search.space import Dimension, SearchSpace
 from trigan.search.storage import open_storage, open_study
 from trigan.search.strategy_search import StrategySearch
 from trigan.search.trial_accounting import DEFAULT, ENQUEUED_AS
-from trigan.search.trial_progress import SearchReporter
 from trigan.search.worker import SearchSettings, Worker
 from trigan.search.worker_lock import WorkerLock
 
@@ -71,7 +70,7 @@ class Children:
 def score(folder: Path, point: Mapping[str, str], status: str = "finished") -> int:
     """A validation record whose accuracy is ``x``."""
     result = {"status": status, "validation": {"accuracy": float(point["x"])}, "cost": {"flops": 10}}
-    (folder / "validation.json").write_text(json.dumps({"schema_version": 1, "run": folder.name, "result": result}))
+    (folder / "validation.json").write_text(json.dumps({"schema_version": 2, "run": folder.name, "result": result}))
     return 0
 
 
@@ -97,7 +96,7 @@ def made(
         study.enqueue_trial(aim.space.default_point, user_attrs={ENQUEUED_AS: DEFAULT})
     worker_lock = worker_lock or WorkerLock(aim.outputs / "search" / "workers")
     launcher: Any = children
-    return Worker([(aim, study)], rules, lambda: launcher, SearchReporter(rules.budget, rules.metric), worker_lock)
+    return Worker([(aim, study)], rules, lambda: launcher, worker_lock)
 
 
 def points(aim: StrategySearch, where: str | None = None) -> list[tuple[str, float | None]]:

@@ -379,7 +379,7 @@ def test_studies_compose(path: Path, full: bool) -> None:
         plan = StudyPlan(composer(), study)
         for row in study.rows:
             if full or row.name not in seen or row is study.rows[0]:
-                plan._compose(row, study.columns[0], study.trials[0], matched_flops_override(1) if row.match else ())
+                plan._compose((row, study.columns[0], study.trials[0]), matched_flops_override(1) if row.match else ())
             seen.add(row.name)
-        assert study.analysis.family is not None, "the comparisons that the claim speaks of"
+        assert study.family is not None, "the comparisons that the claim speaks of"
         published_results(whole)

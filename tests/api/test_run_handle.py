@@ -1,6 +1,5 @@
 """A run from Python: made, opened again, used; the same run as the command line's."""
 
-
 import numpy as np
 import pytest
 import torch

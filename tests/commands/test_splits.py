@@ -29,8 +29,7 @@ def split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 
 def error_of(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     assert main(arguments) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    return line
+    return capsys.readouterr().err.splitlines()[-1]
 
 
 def test_a_run_on_the_exported_split_gives_the_drawn_run(

@@ -12,10 +12,10 @@ import yaml
 from sklearn.metrics import accuracy_score, log_loss
 
 from trigan.commands.main import main
-from trigan.commands.study import write_table
 from trigan.data.sources.digits import Digits
 from trigan.records.record import read_record
 from trigan.studies.jobs import StudyJobs
+from trigan.studies.run_study import write_study_table
 from trigan.studies.study_file import read_study
 
 STUDY = {
@@ -113,13 +113,13 @@ def test_the_study_shows_the_row(study: Path, tmp_path: Path, capsys: pytest.Cap
     assert submit(write(tmp_path), study) == 0
     capsys.readouterr()
     jobs = StudyJobs((), (), tmp_path / "out", "", False)
-    write_table(read_study(study), jobs)
+    write_study_table(read_study(study), jobs)
     said = (jobs.folder(read_study(study)) / "table.md").read_text()
     line = next(line for line in said.splitlines() if line.startswith("| ours (external)"))
     assert "incomplete, 1 of 2" in line
     assert "| unknown | unknown |" in said
     assert "external: predictions of a program outside trigan" in said
-    write_table(read_study(study, "paper"), jobs)
+    write_study_table(read_study(study, "paper"), jobs)
     assert "ours" not in (jobs.folder(read_study(study, "paper")) / "table.md").read_text()
 
 
@@ -161,12 +161,18 @@ MISTAKES: dict[str, tuple[Callable[[dict[str, Any], dict[str, Any]], Any], str]]
     ),
     "both": (lambda a, s: a.update(classes=np.ones(539, int)), "either classes or probabilities"),
     "key": (lambda a, s: s.update(data_used_x=1), "data_used_x: no such key; nearest: data_used"),
-    "data_used": (lambda a, s: s["data_used"].pop("X"), "data_used: expected counts of images for L, U, V, X"),
+    "data_used": (
+        lambda a, s: s["data_used"].pop("X"),
+        "data_used.X is missing: expected counts of images for L, U, V, X",
+    ),
     "too many labels": (lambda a, s: s["data_used"].update(V=10), "L + V is 40, and the split has 30 labels"),
     "too many images": (lambda a, s: s["data_used"].update(U=1500), "above the 1258 training images of the split"),
-    "free": (lambda a, s: s.update(cost={"flops": 0}), "cost.flops: 0, expected more; leave it out"),
-    "no player": (lambda a, s: s.update(cost={"images": {}}), "cost.images: no player; leave it out"),
-    "rule": (lambda a, s: s.update(rule="val"), "rule: 'val', expected last, or val beside a V above 0"),
+    "free": (lambda a, s: s.update(cost={"flops": 0}), "cost.flops=0: expected a whole number above 0; leave it out"),
+    "no player": (
+        lambda a, s: s.update(cost={"images": {}}),
+        "cost.images={}: expected images by player, each a whole number above 0; leave it out",
+    ),
+    "rule": (lambda a, s: s.update(rule="val"), "rule=val: expected last, or val beside a V above 0"),
     "split": (lambda a, s: s.update(split="0" * 64), "split 0000000000000000 is none of study mine's for column 'few'"),
     "trial": (lambda a, s: s.update(trial=1), "trial 1 is not one of study mine's: 0, 2"),
     "other trial": (lambda a, s: s.update(trial=0), "is none of study mine's for column 'few', trial 0"),
@@ -188,7 +194,7 @@ def test_mistakes_in_the_files(name: str, study: Path, tmp_path: Path, capsys: p
     [
         (["--row", "baseline"], "--row 'baseline' is a row of study mine itself"),
         (["--column", "fwe"], "--column fwe: no such column; nearest: few"),
-        (["--metadata", "none.json"], "none.json is missing; it says what the method saw"),
+        (["--metadata", "none.json"], "none.json is missing; it states what the method used"),
         (["trainer.accumulate=2"], "makes another table of study mine"),
         (["--scale", "paper"], "is none of study mine's for column 'more'"),
     ],

@@ -9,10 +9,10 @@ from fake_wandb import Api
 from study_fixture import STUDY, finish
 
 from trigan.commands.main import main
-from trigan.commands.study import write_table
 from trigan.config.compose import Composer
 from trigan.studies.jobs import StudyJob, StudyJobs
 from trigan.studies.plan import StudyPlan
+from trigan.studies.run_study import write_study_table
 from trigan.studies.study_file import read_study
 from trigan.tables.published import KEYS
 
@@ -52,11 +52,9 @@ def test_it_prints_what_the_study_writes(
     cells = finish_all(plan)
     assert len(cells) == 6
     jobs = StudyJobs(cells, (), tmp_path, "", False)
-    write_table(read_study(file), jobs)
-    written = jobs.folder(read_study(file))
-    shown = capsys.readouterr().out
-    assert "written: " in shown
-    assert "table.tex" in shown
+    table, written = write_study_table(read_study(file), jobs)
+    assert (table.spec.title, written) == ("A table", jobs.folder(read_study(file)))
+    assert (written / "comparison.png").stat().st_size > 1000
     for name, end in (("md", "md"), ("latex", "tex")):
         assert main(["table", str(file), own, "--format", name]) == 0
         captured = capsys.readouterr()
@@ -130,7 +128,7 @@ def test_published_figures_and_another_metric(
         (["--format", "pdf"], "--format: invalid choice: 'pdf'"),
         (["--fromat", "md"], "--fromat: no such option; nearest: --format"),
         (["--scale", "paper"], "--scale paper: no such scale"),
-        (["debug=fast"], "debug runs enter no table: take debug= away"),
+        (["debug=fast"], "debug runs enter no table and no report; leave debug=... out"),
         (["trial=1"], "trial=1: study table sets trial itself"),
     ],
 )

@@ -19,8 +19,10 @@ from trigan.config.settings import UNHASHED_KEYS
 from trigan.config.settings_file import merge_settings, read
 from trigan.data.splits.sealed_test import SealedTest
 from trigan.errors import ArtifactError, ConfigError, TriganError
+from trigan.execution.job import Job
 from trigan.execution.pool import Interrupted
 from trigan.search import trial_accounting, worker
+from trigan.search.running_trial import RunningTrial
 from trigan.search.search_results import write_search_results
 from trigan.search.storage import explain_storage_loss, open_storage, require_optuna
 from trigan.search.trial_accounting import Budget
@@ -43,15 +45,16 @@ def test_the_first_is_the_default_and_the_same_seed_draws_the_same(kind: Any, tm
 
 
 def test_the_budget_is_the_searchs_and_the_same_command_goes_on(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "trigan")
     aim, children = target(tmp_path, "trial=2", "paths.outputs=o"), Children(score, tmp_path)
     made(aim, children, SearchSettings(Budget(trials=3), ACCURACY)).run()
     made(aim, children, SearchSettings(Budget(trials=5), ACCURACY)).run()
     made(aim, children, SearchSettings(Budget(trials=5), ACCURACY)).run()
     assert len(children.started) == 5
-    assert "5/5 done; toy trial 4: accuracy" in capsys.readouterr().err
-    assert write_search_results(aim, study_of(aim), ACCURACY, "tpe")
+    assert "5/5 done; toy trial 4: accuracy" in caplog.text
+    result = write_search_results(aim, study_of(aim), ACCURACY, "tpe")
     best = max(children.started, key=lambda words: float(words[2:].split("_")[0]))
     words = read(aim.folder / "best.yaml")
     assert words[:2] == ["strategy=toy", "trial=2"], "what says only where and how is left out"
@@ -59,12 +62,15 @@ def test_the_budget_is_the_searchs_and_the_same_command_goes_on(
     assert words[4:] == ["tuned.search='toy-1'", "tuned.trials=5", "tuned.labels=40"]
     about = yaml.safe_load((aim.folder / "best.yaml").read_text())["about"]
     assert (about["trials"], about["flops"]) == (5, 50.0)
-    assert f"--settings {aim.folder}/best.yaml paths.outputs=o" in capsys.readouterr().out
+    assert result.command == f"trigan run --settings {aim.folder}/best.yaml paths.outputs=o"
+    assert result.lines()[0].endswith("on 40 validation labels, 5 trials (5 finished, 0 pruned, 0 failed)")
     assert len((aim.folder / "trials.csv").read_text().splitlines()) == 6
     assert (aim.folder / "history.png").stat().st_size > 1000
 
 
-def test_failures_are_trials_and_end_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_failures_are_trials_and_end_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "trigan")
+
     def play(folder: Path, point: Mapping[str, str]) -> int:
         count = len(list(folder.parent.iterdir()))
         if count < 4:
@@ -76,7 +82,7 @@ def test_failures_are_trials_and_end_nothing(tmp_path: Path, capsys: pytest.Capt
     assert [how for how, _ in points(aim)] == ["FAIL"] * 4 + ["COMPLETE"] * 2
     reasons = [trial.user_attrs.get("reason") for trial in study_of(aim).trials]
     assert reasons == ["exit 1", "killed by SIGKILL", "exit 0 without a record", "diverged", None, None]
-    assert "6/6 done" in capsys.readouterr().err
+    assert "6/6 done" in caplog.text
 
 
 def test_a_trial_that_takes_too_long_is_ended_and_has_failed(tmp_path: Path) -> None:
@@ -162,7 +168,7 @@ def test_dead_workers_trials_are_begun_anew_and_none_twice(tmp_path: Path) -> No
     done = [tuple(trial.params.items()) for trial in every if trial.state.name == "COMPLETE"]
     assert len(done) == len(set(done)) == 4, "none lost, none doubled"
     assert {tuple(trial.params.items()) for trial in every[:2]} <= set(done)
-    first._land()  # the one that was taken for dead comes back, and is not heard
+    first._collect()  # the one that was taken for dead comes back, and is not heard
     assert [how for how, _ in points(aim)] == ["COMPLETE"] * 4
 
 
@@ -192,6 +198,14 @@ def test_an_interrupted_search_goes_on(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(points(aim)) == 3
 
 
+def test_a_validation_that_a_killed_attempt_left_incomplete_is_skipped(tmp_path: Path) -> None:
+    curve = tmp_path / "validation_curve.jsonl"
+    rows = [json.dumps({"images": n, "accuracy": n / 100, "flops": n}) for n in (10, 20, 30)]
+    curve.write_text(f"{rows[0]}\n{rows[1][:12]}{rows[1]}\n{rows[2]}\n{rows[2][:5]}")
+    trial = RunningTrial(0, SimpleNamespace(), Job("toy trial 0", ()), tmp_path, curve.with_name("validation.json"))  # type: ignore[arg-type]
+    assert list(trial.new_validations()) == [(10, 0.1), (30, 0.3)]
+
+
 def test_a_journal_whose_last_line_is_torn_is_mended(tmp_path: Path) -> None:
     aim = target(tmp_path)
     made(aim, Children(score, tmp_path), SearchSettings(Budget(trials=2), ACCURACY)).run()
@@ -209,7 +223,7 @@ def test_a_journal_whose_last_line_is_torn_is_mended(tmp_path: Path) -> None:
         (["basline", "--trials", "3"], "basline: no such search space"),
         (["baseline", "--trials", "3", "--metric", "test/accuracy"], "the test set chooses nothing, and stays sealed"),
         (["baseline", "--trials", "3", "--metric", "acuracy"], "no such score; .*nearest: accuracy"),
-        (["baseline", "--trials", "3", "--metric", "nll", "--prune"], "tell the accuracy, not nll"),
+        (["baseline", "--trials", "3", "--metric", "nll", "--prune"], "give the accuracy, not nll"),
         (["baseline", "--trials", "0"], "expected an int >= 1"),
         (["baseline", "--hours", "no"], "expected a number above 0"),
     ],
@@ -329,7 +343,7 @@ def test_a_sealed_run_never_opens_the_test_set(
         "flops": sealed["result"]["cost"]["flops"],
     }
     told: list[Any] = []
-    tracker = SimpleNamespace(summary=told.append, finish=lambda: told.append("finished"))
+    tracker = SimpleNamespace(log_summary=told.append, finish=lambda: told.append("finished"))
     with monkeypatch.context() as by_a_sweep:
         by_a_sweep.setattr("trigan.runs.run.started_by_sweep_agent", lambda: True)
         by_a_sweep.setattr("trigan.runs.run._open_tracker", lambda *given: tracker)

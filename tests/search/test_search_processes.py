@@ -14,6 +14,7 @@ import pytest
 from few_steps import small
 from search_fixtures import ACCURACY, Children, made, points, score, study_of, target
 
+from trigan.search import trial_accounting
 from trigan.search.storage import open_storage, open_study
 from trigan.search.trial_accounting import Budget
 from trigan.search.worker import SearchSettings
@@ -50,9 +51,9 @@ def test_one_of_two_workers_is_killed_in_the_middle_of_a_trial(tmp_path: Path) -
     assert workers[1].wait(timeout=until - time.monotonic()) == 0, (tmp_path / "said").read_text()
     (folder,) = tmp_path.glob("search/baseline-*")
     trials = open_study(open_storage(None, folder), folder.name, ACCURACY).trials
-    done = trials.counted_trials(trials)
+    done = trial_accounting.counted_trials(trials)
     assert [t.state.name for t in done] == ["COMPLETE"] * TRIALS
-    assert trials.retry_of(running[0]) in [t.user_attrs.get("enqueued_as") for t in done]
+    assert trial_accounting.retry_of(running[0]) in [t.user_attrs.get("enqueued_as") for t in done]
     runs = [t.user_attrs["run"] for t in done]
     assert len(set(runs)) == TRIALS, "doubled"
     assert {trials[number].user_attrs["run"] for number in running} <= set(runs), "lost"

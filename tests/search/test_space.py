@@ -8,9 +8,9 @@ import pytest
 from few_steps import composer
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
-from trigan.commands.wandb_sweep import agent_command, parameter_name, sweep_parameter
 from trigan.errors import ConfigError
 from trigan.search.space import Dimension, SearchSpace, check_defaults, find_space, list_spaces, read_space
+from trigan.search.sweep import agent_command, parameter_name, sweep_parameter
 
 SPACES = sorted(list_spaces())
 
@@ -94,16 +94,33 @@ def test_a_space_is_no_setting_of_a_run(word: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("strategy: [a=b]\n", "expected two keys, strategy"),
-        ("strategy: joint\nspace: {a: {default: 1, int: [0, 2]}}\n", "expected a list of key=value"),
-        ("strategy: [a=b]\nspace: {}\n", "expected settings"),
-        ("strategy: [a=b]\nspace: {a: {default: 1, normal: [0, 2]}}\n", "KIND one of uniform, log_uniform"),
-        ("strategy: [a=b]\nspace: {a: {default: 1, int: [0, 2.5]}}\n", "expected [low, high], whole numbers"),
-        ("strategy: [a=b]\nspace: {a: {default: 1, uniform: [2, 0]}}\n", "expected [low, high], numbers"),
-        ("strategy: [a=b]\nspace: {a: {default: 1, log_uniform: [0, 2]}}\n", "low is 0, and has to be above 0"),
+        ("strategy: [a=b]\n", "space is missing: expected settings, each with"),
+        (
+            "strategy: joint\nspace: {a: {default: 1, int: [0, 2]}}\n",
+            "strategy=joint: expected a list of settings, each written key=value",
+        ),
+        ("strategy: [a=b]\nspace: {}\n", "space={}: expected settings"),
+        ("strategy: [a=b]\nspace: {a: {default: 1, normal: [0, 2]}}\n", "a.normal: no such key; nearest: uniform"),
+        (
+            "strategy: [a=b]\nspace: {a: {default: 1, int: [0, 2.5]}}\n",
+            "a.int=[0, 2.5]: expected [low, high], ascending whole numbers",
+        ),
+        (
+            "strategy: [a=b]\nspace: {a: {default: 1, uniform: [2, 0]}}\n",
+            "a.uniform=[2, 0]: expected [low, high], ascending numbers",
+        ),
+        (
+            "strategy: [a=b]\nspace: {a: {default: 1, log_uniform: [0, 2]}}\n",
+            "expected [low, high], ascending numbers above 0",
+        ),
         ("strategy: [a=b]\nspace: {a: {default: 3, int: [0, 2]}}\n", "the default 3 lies outside int [0, 2]"),
         ("strategy: [a=b]\nspace: {a: {default: x, choice: [x]}}\n", "two plain values or more"),
         ("strategy: [a=b]\nspace: {a: {default: true, choice: [1, 0]}}\n", "the default true lies outside"),
+        (
+            "strategy: [a=b]\nspace: {a: {default: 1, int: [0, 2], choice: [1, 2]}}\n",
+            "KIND one of uniform, log_uniform",
+        ),
+        ("strategy: [a=b]\nspace: {a: {default: 1, int: [0]}}\n", "a.int is missing: expected [low, high]"),
         ("strategy: [", "while parsing"),
     ],
 )

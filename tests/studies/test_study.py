@@ -12,17 +12,19 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from trigan.commands import study as study_command
 from trigan.commands.main import main
 from trigan.config.compose import Composer
 from trigan.errors import ConfigError
 from trigan.execution.job import Job, JobResult
 from trigan.execution.local_engine import LocalEngine
+from trigan.execution.pool import Interrupted
 from trigan.records import failure
+from trigan.runs.validation_run import validation_record_path
+from trigan.studies import job_cache
 from trigan.studies.plan import StudyPlan, hydra_quoted
-from trigan.studies.stale_records import count_stale_records
-from trigan.studies.study_file import read_study
-from trigan.studies.study_status import job_statuses, show_plan, show_status
+from trigan.studies.run_study import count_stale_records, run_study
+from trigan.studies.study_file import StudySchema, read_study
+from trigan.studies.study_status import study_statuses
 
 STUDY: dict[str, Any] = {
     "title": "A table",
@@ -67,18 +69,24 @@ def test_scales(tmp_path: Path) -> None:
     ("changes", "line"),
     [
         ({"colums": []}, "colums: no such key; nearest: columns"),
-        ({"rows": [{"name": "a", "sett": []}]}, "rows: a: sett: no such key; nearest: set"),
-        ({"rows": [{"name": "a", "set": ["strategy"]}]}, "rows: a: expected a list of overrides"),
-        ({"rows": []}, "rows: expected a list"),
-        ({"rows": [{"name": "a", "match": "cheapest"}]}, "match=cheapest: expected most_expensive"),
+        ({"rows": [{"name": "a", "sett": []}]}, "rows.a.sett: no such key; nearest: set"),
+        (
+            {"rows": [{"name": "a", "set": ["strategy"]}]},
+            'rows.a.set=["strategy"]: expected a list of settings, each written key=value',
+        ),
+        ({"rows": []}, "rows=[]: expected a list of entries with `name` and `set`"),
+        ({"rows": [{"name": "a", "match": "cheapest"}]}, "rows.a.match=cheapest: expected most_expensive"),
         ({"reference": "basline"}, "'basline' is no row; nearest: baseline"),
         ({"trials": 0}, "trials=0: expected how many"),
         ({"fixed": ["runtime.allow=[os]"]}, "command line only"),
         ({"trials": [0, 0]}, "trials=[0, 0]: expected how many"),
-        ({"family": {"rows": ["it's two"]}}, "family: expected"),
+        (
+            {"family": {"rows": ["it's two"]}},
+            "family.baselines is missing: expected `rows: [...]` and `baselines: [...]`",
+        ),
         ({"margin": "wide"}, "margin=wide: expected a number of points above 0"),
         ({"margin": -1}, "margin=-1: expected a number of points above 0"),
-        ({"metric": "acuracy"}, "metric=acuracy: no such metric; nearest: accuracy"),
+        ({"metric": "acuracy"}, "metric: acuracy: no such metric; nearest: accuracy"),
         ({"reference": 5}, "'5' is no row"),
     ],
 )
@@ -93,7 +101,7 @@ def test_a_mistake_in_the_published_figures_is_told_before_anything_runs(tmp_pat
     path = write(tmp_path)
     path.with_name("published.csv").write_text("row,column\n")
     with pytest.raises(ConfigError, match=r"published\.csv, line 1: value is missing"):
-        study_command.main([str(path), f"paths.outputs={tmp_path / 'outputs'}"])
+        run_study(read_study(path), [f"paths.outputs={tmp_path / 'outputs'}"])
     assert not (tmp_path / "outputs").exists()
 
 
@@ -145,8 +153,13 @@ def test_names_survive_the_command_line(composer: Composer) -> None:
 
 @pytest.mark.usefixtures("small_conf", "no_server")
 def test_command_skips_what_is_done_and_runs_matched_rows_last(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, composer: Composer, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    composer: Composer,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("INFO", "trigan")
     path, own = write(tmp_path, columns=STUDY["columns"][:1]), f"paths.outputs={tmp_path}"
     plan = StudyPlan(composer, read_study(path), [own])
     by_arguments = {cell.arguments: cell for cell in plan.jobs().runnable}
@@ -157,11 +170,7 @@ def test_command_skips_what_is_done_and_runs_matched_rows_last(
         finish([by_arguments[job.overrides] for job in jobs if job.overrides in by_arguments])
         return [JobResult(job, 0, 1.0, tmp_path / "none.log") for job in jobs]
 
-    tables: list[tuple[int, Path]] = []
     monkeypatch.setattr(LocalEngine, "run", run_jobs)
-    monkeypatch.setattr(
-        study_command, "write_table", lambda study, jobs: tables.append((len(jobs.runnable), jobs.folder(study)))
-    )
     finish(plan.jobs().runnable[:1])
     assert main(["study", str(path), own, "--status"]) == 0
     assert "1 of 6 jobs done" in capsys.readouterr().out
@@ -173,11 +182,15 @@ def test_command_skips_what_is_done_and_runs_matched_rows_last(
     assert batches == []
     capsys.readouterr()
     (tmp_path / "runs" / plan.jobs().runnable[0].hash / "wandb" / "offline-run-1").mkdir(parents=True)
-    assert main(["study", str(path), own]) == 0
-    assert capsys.readouterr().err.splitlines()[-1].endswith(f"with: wandb sync {tmp_path}/runs/*/wandb")
+    jobs, summary = run_study(read_study(path), [own])
+    assert (summary.code, len(jobs.runnable), jobs.folder(read_study(path))) == (
+        0,
+        6,
+        tmp_path / "studies" / "table" / "laptop",
+    )
+    assert caplog.messages[-1].endswith(f"with: wandb sync {tmp_path}/runs/*/wandb")
     assert [len(batch) for batch in batches] == [3, 2]
     assert all(name.startswith("baseline, matched") for name in batches[1])
-    assert tables == [(6, tmp_path / "studies" / "table" / "laptop")]
     assert main(["study", str(path), own, "archtecture=large"]) == 2
     assert "archtecture: no such setting; nearest: architecture" in capsys.readouterr().err
 
@@ -187,10 +200,10 @@ def test_a_scale_takes_some_rows_and_columns(tmp_path: Path) -> None:
     study = read_study(write(tmp_path, cost="an hour", scales={"small": small, "all": {}}), "small")
     assert [line.name for line in study.columns] == ["large"]
     assert [line.name for line in study.rows] == ["baseline", "it's two"]
-    assert study.about.cost == "a minute"
+    assert study.cost == "a minute"
     whole = read_study(tmp_path / "table" / "study.yaml", "all")
-    assert (len(whole.columns), len(whole.rows), whole.about.cost) == (2, 3, "an hour")
-    with pytest.raises(ConfigError, match="scales: columns: 'larg' is none; nearest: large"):
+    assert (len(whole.columns), len(whole.rows), whole.cost) == (2, 3, "an hour")
+    with pytest.raises(ConfigError, match=r"scales.small.columns: 'larg' is none; nearest: large"):
         read_study(write(tmp_path, scales={"small": {**small, "columns": ["larg"]}}))
 
 
@@ -242,13 +255,13 @@ def test_a_second_look_composes_nothing(
     """Until something changes that a job's hash depends on, or a job that waited for others can be told."""
     path, own = write(tmp_path, columns=STUDY["columns"][:1]), f"paths.outputs={tmp_path}"
     composed: list[str] = []
-    whole = study_command.make_plan
+    make_plan = job_cache.make_plan
 
-    def counting(study: Any, options: Any) -> StudyPlan:
+    def counting(study: Any, *given: Any) -> StudyPlan:
         composed.append(study.name)
-        return whole(study, options)
+        return make_plan(study, *given)
 
-    monkeypatch.setattr(study_command, "make_plan", counting)
+    monkeypatch.setattr(job_cache, "make_plan", counting)
     status = ["study", str(path), own, "--status"]
     looks = []
     for _ in range(2):
@@ -272,10 +285,11 @@ def test_a_second_look_composes_nothing(
     assert len(composed) == 4
 
 
-def test_how_jobs_stand(tmp_path: Path, composer: Composer, capsys: pytest.CaptureFixture[str]) -> None:
-    study = read_study(write(tmp_path))
-    jobs = StudyPlan(composer, study, [f"paths.outputs={tmp_path}"]).jobs()
-    done, running, failed, missing = jobs.runnable[:4]
+@pytest.mark.usefixtures("small_conf")
+def test_job_states(tmp_path: Path, composer: Composer, capsys: pytest.CaptureFixture[str]) -> None:
+    path, own = write(tmp_path, cost="an hour on 2 cores"), f"paths.outputs={tmp_path}"
+    study = read_study(path)
+    done, running, failed, missing = StudyPlan(composer, study, [own]).jobs().runnable[:4]
     finish([done])
     record = {"result": {"cost": {"flops": 2e9}}, "provenance": {"seconds": 90.0}}
     done.record_path.write_text(json.dumps(record))
@@ -285,16 +299,53 @@ def test_how_jobs_stand(tmp_path: Path, composer: Composer, capsys: pytest.Captu
     locks.mkdir()
     (locks / f"{failed.hash}.lock").touch()  # left by a process that has ended
     with FileLock(locks / f"{running.hash}.lock"):
-        seen = job_statuses(jobs.runnable[:4])
-        show_status(jobs, 1)
-    assert [one.state for one in seen] == ["done", "running", "failed", "missing"]
-    assert seen[2].reason == "exit 3: trigan: it broke"
-    assert seen[3].cell is missing
+        statuses = study_statuses(study, [own])
+        assert main(["study", str(path), own, "--status", "--workers", "1"]) == 0
+    assert [job.state for job in statuses[:4]] == ["done", "running", "failed", "missing"]
+    assert statuses[2].reason == "exit 3: trigan: it broke"
+    assert (statuses[3].name, statuses[3].run) == (missing.name, missing.hash)
     page = capsys.readouterr().out
     assert f"failed   {failed.hash}  {failed.name}  (exit 3: trigan: it broke)" in page
     assert "1 of 12 jobs done, 1 running, 1 failed, 9 missing; about 16 min 30 s left with 1 at a time, rows" in page
-    show_plan(jobs, [], "an hour on 2 cores", 1)
-    assert f"done   {done.hash}  {done.name}  (1 min 30 s, 2 GFLOP as its row so far)" in capsys.readouterr().out
+    assert main(["study", str(path), own, "--dry-run"]) == 0
+    page = capsys.readouterr().out
+    assert f"done   {done.hash}  {done.name}  (1 min 30 s, 2 GFLOP as its row so far)" in page
+    assert page.rstrip().endswith("the study's file says: an hour on 2 cores")
+
+
+@pytest.mark.usefixtures("small_conf", "no_server")
+def test_an_interrupted_study_and_commands_that_run_nothing_leave_no_mark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, composer: Composer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Afterwards every job is missing, not failed, and nothing but the list of jobs was written."""
+
+    def interrupted(self: LocalEngine, jobs: Sequence[Job], logs: Path) -> list[JobResult]:
+        raise Interrupted("stopped with 0 of 8 done", 2)
+
+    path, outputs = write(tmp_path), tmp_path / "outputs"
+    own = f"paths.outputs={outputs}"
+    monkeypatch.setattr(LocalEngine, "run", interrupted)
+    for words in ([], ["--dry-run"], ["--status"], ["--jobs-file", str(tmp_path / "jobs.txt")]):
+        assert main(["study", str(path), own, *words]) == (0 if words else 130)
+    validation = validation_record_path(outputs, StudyPlan(composer, read_study(path), [own]).jobs().runnable[0].hash)
+    failure.write(validation.parent, failure.Failure("exit 1"))  # of a search's trial with the same hash
+    assert [job.state for job in study_statuses(read_study(path), [own])] == ["missing"] * 12
+    files = [file for file in outputs.rglob("*") if file.is_file() and file.parent != validation.parent]
+    assert {file.parent for file in files} == {outputs / "cache" / "jobs"}
+    capsys.readouterr()
+
+
+@pytest.mark.usefixtures("small_conf")
+def test_state_is_shown_where_nothing_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "cache").touch()
+    assert len(study_statuses(read_study(write(tmp_path)), [f"paths.outputs={tmp_path}"])) == 12
+
+
+def test_the_schema_of_the_file_says_what_is_expected() -> None:
+    schema = StudySchema.model_json_schema()
+    assert set(schema["required"]) == {"rows"}
+    assert schema["properties"]["margin"]["description"] == "a number of points above 0"
+    assert schema["properties"]["trials"]["anyOf"][0] == {"minimum": 1, "type": "integer"}
 
 
 @pytest.mark.usefixtures("small_conf", "no_server")

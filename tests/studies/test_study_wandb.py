@@ -1,43 +1,39 @@
 """A study's aggregate run, as W&B's server gets it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 from study_fixture import STUDY, finish
 from wandb_server import WandbServer
 
-from trigan.commands.study import write_table
-from trigan.config.compose import Composer, RunConfig
+from trigan.config.compose import Composer
 from trigan.studies.jobs import StudyJobs
 from trigan.studies.plan import StudyPlan
+from trigan.studies.run_study import write_study_table
 from trigan.studies.study_file import read_study
-from trigan.studies.study_wandb import log_study, run_id
+from trigan.studies.study_wandb import run_id
 
 pytestmark = pytest.mark.usefixtures("small_conf")
 
 
-def first(**logger: Any) -> RunConfig:
-    """A job, as far as its logger goes."""
-    target = {"_target_": "trigan.tracking.wandb_tracking.WandbTracking", **logger}
-    return cast(RunConfig, SimpleNamespace(config={"logger": target}))
+def with_logger(jobs: StudyJobs, target: str = "wandb_tracking.WandbTracking") -> StudyJobs:
+    return replace(jobs, logger={"_target_": f"trigan.tracking.{target}"})
 
 
 def test_one_run_holds_the_table_and_goes_on_with_it(
     wandb_server: WandbServer, tmp_path: Path, composer: Composer, yaml_study: Path
 ) -> None:
     study = read_study(yaml_study)
-    jobs = StudyPlan(composer, study, [f"paths.outputs={tmp_path}"]).jobs()
+    jobs = with_logger(StudyPlan(composer, study, [f"paths.outputs={tmp_path}"]).jobs())
     half = len(jobs.runnable) // 2
     finish(jobs.runnable[:half])
-    log_study(study, jobs, write_table(study, jobs), first())
+    write_study_table(study, jobs)
     finish(jobs.runnable[half:])
-    table = write_table(study, jobs)
-    log_study(study, jobs, table, first())
+    write_study_table(study, jobs)
     asked = len(wandb_server.asked)
-    log_study(study, jobs, table, first())
+    write_study_table(study, jobs)
     assert len(wandb_server.asked) == asked, "W&B had this very table"
 
     (run,) = wandb_server.runs.values()
@@ -58,9 +54,9 @@ def test_one_run_holds_the_table_and_goes_on_with_it(
 
 def test_another_logger_tells_nothing(tmp_path: Path, composer: Composer, yaml_study: Path) -> None:
     study = read_study(yaml_study)
-    jobs = StudyJobs(StudyPlan(composer, study, [f"paths.outputs={tmp_path}"]).jobs().runnable, (), tmp_path, "", False)
+    jobs = with_logger(StudyPlan(composer, study, [f"paths.outputs={tmp_path}"]).jobs(), "tracker.NoTracking")
     finish(jobs.runnable)
-    log_study(study, jobs, write_table(study, jobs), first(_target_="trigan.tracking.tracker.NoTracking"))
+    write_study_table(study, jobs)
     assert not list(tmp_path.rglob("wandb"))
 
 

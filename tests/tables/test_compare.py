@@ -103,6 +103,6 @@ def test_tables_are_written_before_they_are_printed(
     assert main([*words, str(tmp_path / "file")]) == 3
     said = capsys.readouterr()
     assert said.out == ""
-    assert f"trigan: cannot write {tmp_path / 'file'}: a file is where a directory is needed" in said.err
+    assert f"trigan: cannot write {tmp_path / 'file' / 'table.txt'}: a file is where a directory is needed" in said.err
     assert main([*words, str(tmp_path / "tables")]) == 0
     assert (tmp_path / "tables" / "table.txt").read_text().splitlines()[0] in capsys.readouterr().out

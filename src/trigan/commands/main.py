@@ -4,7 +4,8 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
 
@@ -17,15 +18,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run:main", "compose one run (or several with -m), train, evaluate, write the record"),
     "study": ("study:main", "run a whole table of experiments/ and print it"),
     "search": ("search:main", "search good settings of strategies on validation labels, many workers"),
-    "wandb-sweep": ("wandb_sweep:main", "a search space as a W&B sweep, for agents on many machines"),
+    "wandb-sweep": ("search:wandb_sweep_main", "a search space as a W&B sweep, for agents on many machines"),
     "table": ("table:main", "the table of a study's finished jobs, in any format, from disk or W&B"),
     "verdict": ("verdict:main", "does a GAN help on these images? a small fixed study and one page"),
-    "compare": ("compare:main", "a table over existing records"),
+    "compare": ("table:compare_main", "a table over existing records"),
     "report": ("report:main", "a study as one HTML page: table, pictures, the runs behind each number"),
-    "wandb-report": ("wandb_report:main", "a study as a W&B Report over its W&B runs"),
+    "wandb-report": ("report:wandb_report_main", "a study as a W&B Report over its W&B runs"),
     "data": ("data:main", "data check: classes, duplicates, unreadable files, what the regime gives"),
-    "splits": ("splits:main", "write the split of a run as a file for other programs; check such a file"),
-    "submit": ("submit:main", "add another program's predictions for a split as a row of a study"),
+    "splits": ("external:splits_main", "write the split of a run as a file for other programs; check such a file"),
+    "submit": ("external:submit_main", "add another program's predictions for a split as a row of a study"),
     "artifacts": ("artifacts:main", "list the stored stages with size, age and users; remove the unused"),
     "predict": ("finished:predict", "classify new images with a finished run, to CSV"),
     "sample": ("finished:sample", "draw labelled images from a finished run's generator"),
@@ -50,9 +51,6 @@ TRACEBACK_FLAG, TRACEBACK_VARIABLE = "--traceback", "TRIGAN_TRACEBACK"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 a failed job or check, 2 to 5 an error, 130 interrupted."""
     words = list(sys.argv[1:] if argv is None else argv)
-    quiet = int(os.environ.get("RANK", "0")) > 0
-    logging.basicConfig(format="%(message)s", handlers=[_StderrHandler()])
-    logging.getLogger("trigan").setLevel(logging.WARNING if quiet else logging.INFO)
     if TRACEBACK_FLAG in words:
         words.remove(TRACEBACK_FLAG)
         os.environ[TRACEBACK_VARIABLE] = "1"
@@ -60,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a Latin-1 terminal has no dagger
     try:
         try:
-            return _dispatch(words)
+            with _messages_on_stderr():
+                return _dispatch(words)
         except TriganError as error:
             if os.environ.get(TRACEBACK_VARIABLE, "0") not in ("", "0"):
                 traceback.print_exc()
@@ -78,11 +77,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class _StderrHandler(logging.Handler):
-    """Writes messages as lines to the current standard error, which a progress bar replaces while it is shown."""
+    """Writes each message as a plain line to what is standard error at that moment: a progress bar replaces it."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one message."""
         print(self.format(record), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _messages_on_stderr() -> Iterator[None]:
+    """Show the messages of trigan's loggers; of ranks other than 0, warnings and errors only."""
+    root, trigan, handler = logging.getLogger(), logging.getLogger("trigan"), _StderrHandler()
+    before = trigan.level
+    trigan.setLevel(logging.WARNING if int(os.environ.get("RANK", "0")) > 0 else logging.INFO)
+    handler.setLevel(logging.INFO)
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        trigan.setLevel(before)
 
 
 def _dispatch(words: list[str]) -> int:

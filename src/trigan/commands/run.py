@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
 from trigan.commands.arguments import Parser, positive_int
@@ -42,18 +43,7 @@ def main(arguments: list[str]) -> int:
     if options.multirun:
         if options.validation_only:
             raise ConfigError("--validation-only: applies to one run; for several and the best of them: trigan search")
-        from trigan.studies.multirun import multirun
-
-        return multirun(
-            Composer(options.config_dir, check_devices=engine.local),
-            words,
-            run_options(options.force, False, options.config_dir),
-            engine,
-            options.workers,
-            options.timeout,
-            options.retry,
-            options.force,
-        )
+        return _multirun(Composer(options.config_dir, check_devices=engine.local), words, engine, options)
     for option in ("workers", "timeout"):
         if getattr(options, option) is not None:
             raise ConfigError(f"--{option}: applies only with --multirun; this is one run")
@@ -69,6 +59,27 @@ def main(arguments: list[str]) -> int:
     if rank == 0 and ranks.PARENT_VARIABLE not in os.environ:
         print(directory)
     return 0
+
+
+def _multirun(composer: Composer, words: list[str], engine: EngineChoice, options: argparse.Namespace) -> int:
+    """Run the jobs and print accuracy, name and folder of each finished one; 1 if a job has no record."""
+    from trigan.studies.multirun import job_accuracy, multirun
+
+    jobs, summary = multirun(
+        composer,
+        words,
+        run_options(options.force, False, options.config_dir),
+        engine_choice=engine,
+        workers=options.workers,
+        timeout=options.timeout,
+        retry=options.retry,
+        force=options.force,
+    )
+    for job in jobs:
+        if (accuracy := job_accuracy(job)) is not None:
+            print(f"{100 * accuracy:6.2f} %  {job.name}  {job.directory}")
+    print(summary.line(), file=sys.stderr)
+    return summary.code
 
 
 def _parser() -> Parser:
@@ -104,3 +115,24 @@ def _parser() -> Parser:
     add("--config-dir", "-cd", type=Path, metavar="DIR", help="groups of your own, e.g. DIR/architecture/mine.yaml")
     add("--traceback", action="store_true", help="show Python's traceback of an error")
     return parser
+
+
+def _multirun(composer: Composer, words: list[str], engine: EngineChoice, options: argparse.Namespace) -> int:
+    """Run the jobs and print accuracy, name and folder of each finished one; 1 if a job has no record."""
+    from trigan.studies.multirun import job_accuracy, multirun
+
+    jobs, summary = multirun(
+        composer,
+        words,
+        run_options(options.force, False, options.config_dir),
+        engine_choice=engine,
+        workers=options.workers,
+        timeout=options.timeout,
+        retry=options.retry,
+        force=options.force,
+    )
+    for job in jobs:
+        if (accuracy := job_accuracy(job)) is not None:
+            print(f"{100 * accuracy:6.2f} %  {job.name}  {job.directory}")
+    print(summary.line(), file=sys.stderr)
+    return summary.code

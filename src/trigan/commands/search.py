@@ -1,99 +1,86 @@
-"""``trigan search SPACE ... [settings] --trials N``: settings chosen on validation labels, by any number of workers."""
+"""``trigan search`` and ``trigan wandb-sweep``: settings chosen on validation labels, by any number of workers."""
 
 import argparse
-from collections.abc import Sequence
-from contextlib import ExitStack
+import shlex
 from pathlib import Path
-from typing import Any
 
 from trigan.commands.arguments import Parser, positive_float, positive_int
 from trigan.errors import ConfigError
-from trigan.search.metric import VALIDATION_METRICS, ValidationMetric, parse_metric
-from trigan.search.trial_accounting import DEFAULT, ENQUEUED_AS, Budget
+from trigan.search.metric import VALIDATION_METRICS, parse_metric
+from trigan.search.trial_accounting import Budget
 
 
 def main(arguments: list[str]) -> int:
-    """Search, and leave what was found; 0 when every strategy has a best trial."""
-    options = _parser().parse_intermixed_args(arguments)
-    names = [word for word in options.words if "=" not in word]
-    settings = [word for word in options.words if "=" in word]
-    budget, chosen = _budget(options), parse_metric(options.metric)
-    if options.prune and not chosen.has_validation_curve:
-        raise ConfigError(f"--prune: a run's looks along the way tell the accuracy, not {chosen.name}")
-    from trigan.search.space import find_space, list_spaces
-    from trigan.search.storage import require_optuna
-
-    if not names:
-        raise ConfigError(f"SPACE is missing; there are {', '.join(list_spaces(options.config_dir))}")
-    if len(set(names)) < len(names):
-        raise ConfigError(f"{' '.join(names)}: a space is named twice")
-    require_optuna()
-    return _search([find_space(name, options.config_dir) for name in names], settings, budget, chosen, options)
-
-
-def _search(found: Sequence[Any], settings: list[str], budget: Budget, chosen: ValidationMetric, options: Any) -> int:
-    from trigan.config.compose import Composer
-    from trigan.execution.local_engine import LocalEngine
-    from trigan.execution.pool import cores
-    from trigan.search.search_results import worker_lock_folder, write_search_results
-    from trigan.search.storage import explain_storage_loss, open_storage, open_study
-    from trigan.search.strategy_search import strategy_searches
-    from trigan.search.trial_progress import SearchReporter
-    from trigan.search.worker import SearchSettings, Worker
-    from trigan.search.worker_lock import WorkerLock
-
-    slots = min(options.workers or cores(), cores())
-    extra = ("--config-dir", str(options.config_dir.absolute())) if options.config_dir else ()
-    with ExitStack() as stack:
-        stack.enter_context(explain_storage_loss(options.storage))
-        engine = stack.enter_context(LocalEngine(slots, options.timeout))
-        aims = strategy_searches(Composer(options.config_dir), found, settings, chosen)
-        studies = [open_study(open_storage(options.storage, aim.folder), aim.name, chosen) for aim in aims]
-        for aim, study in zip(aims, studies, strict=True):
-            if not study.get_trials(deepcopy=False):
-                study.enqueue_trial(aim.space.default_point, user_attrs={ENQUEUED_AS: DEFAULT})
-        prune = chosen.has_validation_curve if options.prune is None else options.prune
-        rules = SearchSettings(budget, chosen, options.sampler, options.seed, prune, slots, engine.seconds, extra)
-        reporter = SearchReporter(budget, chosen)
-        reporter.log(_opening(aims, budget, chosen, slots))
-        worker_lock = stack.enter_context(WorkerLock(worker_lock_folder(aims)))
-        books = list(zip(aims, studies, strict=True))
-        try:
-            Worker(books, rules, engine.launcher, reporter, worker_lock).run()
-        finally:
-            complete = [write_search_results(aim, study, chosen, options.sampler) for aim, study in books]
-    return 0 if all(complete) else 1
-
-
-def _opening(aims: Sequence[Any], budget: Budget, chosen: ValidationMetric, slots: int) -> str:
-    names = ", ".join(aim.name for aim in aims)
-    same = "; every strategy gets the same number of trials" if len(aims) > 1 else ""
-    labels = " and ".join(sorted({str(aim.validation_labels) for aim in aims}))
-    return (
-        f"search {names}: {budget}, by {chosen.name} on {labels} validation labels{same}; {slots} at a time here; "
-        "the test set stays sealed"
-    )
-
-
-def _budget(options: Any) -> Budget:
+    """Search, and print the best settings; 0 when every strategy has a finished trial."""
+    options = _search_parser().parse_intermixed_args(arguments)
+    names, settings = _names_and_settings(options.words)
     if options.trials is None and options.hours is None and options.flops is None:
         raise ConfigError("the budget is missing: --trials N, --hours H or --flops F")
-    return Budget(options.trials, options.hours, options.flops)
+    metric = parse_metric(options.metric)
+    if options.prune and not metric.has_validation_curve:
+        raise ConfigError(f"--prune: a run's validations during training give the accuracy, not {metric.name}")
+    from trigan.execution.pool import cores
+    from trigan.search.run_search import run_search
+    from trigan.search.worker import SearchSettings
+
+    how = SearchSettings(
+        budget=Budget(options.trials, options.hours, options.flops),
+        metric=metric,
+        sampler=options.sampler,
+        seed=options.seed,
+        prune=metric.has_validation_curve if options.prune is None else options.prune,
+        slots=min(options.workers or cores(), cores()),
+        timeout=options.timeout and 60.0 * options.timeout,
+    )
+    results = run_search(names, settings, how, storage=options.storage, config_dir=options.config_dir)
+    print("\n".join(line for result in results for line in result.lines()))
+    return 0 if all(result.value is not None for result in results) else 1
 
 
-def _whole(text: str) -> int:
+def wandb_sweep_main(arguments: list[str]) -> int:
+    """Write the sweep's YAML; register it where a login exists, else print how."""
+    options = _sweep_parser().parse_intermixed_args(arguments)
+    names, settings = _names_and_settings(options.words)
+    if len(names) != 1:
+        raise ConfigError(f"{' '.join(names) or 'SPACE is missing'}: one space is one sweep; settings are key=value")
+    from trigan.search.sweep import write_sweep
+    from trigan.tracking.wandb_sweeps import register_sweep
+
+    spec, path = write_sweep(
+        names[0],
+        settings,
+        parse_metric(options.metric),
+        method=options.method,
+        trials=options.trials,
+        config_dir=options.config_dir,
+    )
+    print(path)
+    sweep = register_sweep(spec)
+    if sweep is None:
+        project = ["--project", spec["project"], *(["--entity", spec["entity"]] if "entity" in spec else [])]
+        print(f"you are not logged in to W&B; then: {shlex.join(['wandb', 'sweep', *project, str(path)])}")
+        print("it prints the sweep's id")
+    print(f"on every machine that takes part: wandb agent {sweep or 'ENTITY/PROJECT/ID'}")
+    return 0
+
+
+def _names_and_settings(words: list[str]) -> tuple[list[str], list[str]]:
+    return [word for word in words if "=" not in word], [word for word in words if "=" in word]
+
+
+def _non_negative_int(text: str) -> int:
     """An argparse type: a whole number, 0 or more."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text}: expected an int >= 0")
     return int(text)
 
 
-def _parser() -> Parser:
+def _search_parser() -> Parser:
     parser = Parser(
         prog="trigan search",
         usage="trigan search SPACE [SPACE ...] [setting=value ...] --trials N [options]",
         description="Search the settings of strategies on counted validation labels, with the test set sealed.",
-        epilog="The same command again, here or on another machine that sees the storage, is one more worker: the "
+        epilog="The same command again, here or on another machine that can reach the storage, is one more worker: the "
         "budget is the whole search's. Several spaces get the same number of trials. A space is a file of conf/search, "
         "or of search/ in --config-dir.",
         allow_abbrev=False,
@@ -105,7 +92,7 @@ def _parser() -> Parser:
     parser.add_argument("--workers", type=positive_int, help="trials at a time, here (default: one per core)")
     parser.add_argument("--timeout", type=positive_int, metavar="MINUTES", help="end a trial that takes longer")
     parser.add_argument("--sampler", choices=("random", "tpe"), default="tpe")
-    parser.add_argument("--seed", type=_whole, default=0, help="of the sampler (default: 0)")
+    parser.add_argument("--seed", type=_non_negative_int, default=0, help="of the sampler (default: 0)")
     parser.add_argument(
         "--prune", action=argparse.BooleanOptionalAction, help="end hopeless trials early (default: with accuracy)"
     )
@@ -113,5 +100,21 @@ def _parser() -> Parser:
     parser.add_argument(
         "--storage", metavar="FILE|URL", help="a journal, or a database as postgresql+psycopg://USER@HOST/NAME"
     )
+    parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own, and search/NAME.yaml")
+    return parser
+
+
+def _sweep_parser() -> Parser:
+    parser = Parser(
+        prog="trigan wandb-sweep",
+        usage="trigan wandb-sweep SPACE [setting=value ...] [options]",
+        description="A search space as a W&B sweep: write its YAML, and register it where you are logged in.",
+        epilog="W&B chooses the points, the first one too: it may never try the default.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("words", nargs="*", metavar="SPACE", help="a space of conf/search, and settings for all runs")
+    parser.add_argument("--method", choices=("bayes", "random", "grid"), default="bayes")
+    parser.add_argument("--metric", default="accuracy", help=f"a validation score: {', '.join(VALIDATION_METRICS)}")
+    parser.add_argument("--trials", type=positive_int, metavar="N", help="runs after which the sweep ends")
     parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own, and search/NAME.yaml")
     return parser

@@ -1,115 +1,131 @@
 """``trigan study NAME``: run what is missing of a table's jobs, then print and write the table."""
 
+import argparse
+import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from trigan import PROTOCOL_VERSION
+from trigan.atomic import write_bytes
 from trigan.commands.arguments import Parser, positive_int
-from trigan.errors import ConfigError
 from trigan.execution.engines import split
-from trigan.studies.job_cache import JobCache, load_jobs, make_plan, with_variant_name
-from trigan.studies.jobs import StudyJob, StudyJobs
+from trigan.studies.job_cache import cache_path, make_plan, save_jobs
 from trigan.studies.study_file import StudyFile, find_study, read_study
-
-if TYPE_CHECKING:
-    from trigan.execution.batch import BatchSummary, Engine
-    from trigan.studies.plan import StudyPlan
-    from trigan.tables.table import Table
 
 
 def main(arguments: list[str]) -> int:
-    """Run a study; 0 when its table is complete, 1 when a job has no record."""
+    """Run a study, or show its state; 0 when its table is complete, 1 when a job has no record."""
     options = _parser().parse_intermixed_args(arguments)
     options.engine, options.overrides = split(options.overrides)
-    looks = options.status or options.dry_run or options.jobs_file is not None
-    options.check_devices = options.engine.local and not looks
     study = read_study(find_study(options.name), options.scale)
-    job_cache = JobCache.for_study(study, options.overrides, options.config_dir)
     if options.status:
-        from trigan.studies.study_status import show_status
-
-        show_status(load_jobs(job_cache, study, lambda: make_plan(study, options)), options.workers)
-        return 0
+        return _show_status(study, options)
     if options.dry_run:
-        from trigan.studies.study_status import show_plan
-
-        show_plan(make_plan(study, options).jobs(), _extra(options), study.about.cost, options.workers)
-        return 0
+        return _show_plan(study, options)
     if options.jobs_file:
-        from trigan.studies.job_list import write_job_list
+        return _write_job_list(study, options)
+    from trigan.studies.run_study import run_study, write_study_table
+    from trigan.studies.study_table import FILE_FORMATS, FORMATS
 
-        jobs = make_plan(study, options).jobs()
-        job_cache.save(jobs)
-        write_job_list(jobs, _extra(options), options.jobs_file, options.retry)
-        return 0
-    return _run_study(study, job_cache, options)
-
-
-def _extra(options: Any) -> list[str]:
-    """What goes before every job's settings."""
-    return ["--config-dir", str(options.config_dir.absolute())] if options.config_dir else []
-
-
-def _run_study(study: StudyFile, job_cache: JobCache, options: Any) -> int:
-    from trigan.execution.batch import engine, warn_about_stale_records
-    from trigan.studies.stale_records import count_stale_records
-    from trigan.studies.study_table import published_results
-
-    published_results(study)  # an error in them is better told now than under the finished jobs
-    with engine(options.engine, options.workers, options.timeout) as chosen:
-        plan = make_plan(study, options)
-        jobs = plan.jobs()
-        job_cache.save(jobs)
-        print(f"{study.title}: {len(jobs)} jobs", file=sys.stderr)
-        warn_about_stale_records(count_stale_records(study, jobs), PROTOCOL_VERSION)
-        jobs, summary = run_jobs(chosen, plan, jobs, study.name, _extra(options), options.retry)
-        job_cache.save(jobs)
-    for row, column, trial in jobs.waiting:
-        print(
-            f"not run: {row}, {column}, trial {trial} needs the compute of its column's other rows, of which some "
-            "failed",
-            file=sys.stderr,
-        )
-    print(summary.line(len(jobs.waiting)), file=sys.stderr)
-    _tell_offline(jobs.runnable)
-    code = 1 if jobs.waiting else summary.code
+    jobs, summary = run_study(
+        study,
+        options.overrides,
+        workers=options.workers,
+        timeout=options.timeout,
+        retry=options.retry,
+        config_dir=options.config_dir,
+        engine_choice=options.engine,
+    )
     if jobs.debug:
         print("debug runs enter no table; their records are under", jobs.runs)
-        return code
-    study = with_variant_name(study, jobs)
-    table = write_table(study, jobs)
-    from trigan.studies.study_wandb import log_study
-
-    log_study(study, jobs, table, plan.first())
-    return code
-
-
-def run_jobs(
-    engine: "Engine", plan: "StudyPlan", jobs: StudyJobs, study: str, extra: Sequence[str], retry: bool = True
-) -> "tuple[StudyJobs, BatchSummary]":
-    """Run what has no record yet, and then those that are given the compute of others.
-
-    Args:
-        extra: what goes before every job's settings.
-        retry: run again what failed in an earlier call.
-    """
-    first = _run(engine, jobs.runnable, jobs.logs(study), extra, retry)
-    later = plan.with_matched(jobs)
-    fresh = [cell for cell in later.runnable if cell not in jobs.runnable]
-    return later, first + _run(engine, fresh, jobs.logs(study), extra, retry)
+    else:
+        table, folder = write_study_table(study, jobs)
+        print_table(table)
+        files = [*(f"table.{FORMATS[name][0]}" for name in FILE_FORMATS), "comparison.png"]
+        print(f"written: {folder}/{', '.join(files)}")
+    return 1 if jobs.waiting else summary.code
 
 
-def write_table(study: StudyFile, jobs: StudyJobs) -> "Table":
-    """Print the table of the finished jobs and of submitted rows, and write it in all formats for files."""
-    from trigan.studies.study_table import print_table, study_table, write_table_files
+def print_table(table: Any) -> None:
+    """Print a table as wide as the terminal and in its colours."""
+    from rich.console import Console
 
-    table, folder = study_table(study, jobs.runnable, jobs.outputs), jobs.folder(study)
-    written = write_table_files(table, folder)
-    print_table(table)
-    print(f"written: {folder}/{', '.join(written)}")
-    return table
+    from trigan.tables.layout.text import render_terminal
+
+    console = Console()
+    print(render_terminal(table, width=max(console.width, 80), colour=console.is_terminal))
+
+
+def add_study_arguments(parser: Parser, settings: str) -> None:
+    """The arguments that name a study and the settings that it is run with."""
+    parser.add_argument("name", help="a study of ./experiments or of trigan's own, or a path")
+    parser.add_argument("overrides", nargs="*", help=settings)
+    parser.add_argument("--scale", help="one of the study's scales (default: its first)")
+    parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
+
+
+def _show_status(study: StudyFile, options: argparse.Namespace) -> int:
+    """Print one line a job, and the sum."""
+    from trigan.studies.study_status import status_summary, study_statuses
+
+    statuses = study_statuses(study, options.overrides, config_dir=options.config_dir)
+    for job in statuses:
+        reason = f"  ({job.reason})" if job.reason else ""
+        print(f"{job.state:7}  {job.run or 'after the others':20}  {job.name}{reason}")
+    print(status_summary(statuses, options.workers))
+    return 0
+
+
+def _show_plan(study: StudyFile, options: argparse.Namespace) -> int:
+    """Print each job, the command of those to run, and what they will cost, as far as finished runs tell."""
+    from trigan.execution.progress import duration
+    from trigan.execution.shell import shell_line
+    from trigan.studies.run_study import child_options
+    from trigan.studies.study_status import job_statuses, mean_row_costs, time_left
+    from trigan.tables.layout.formatting import format_flops
+
+    statuses = job_statuses(make_plan(study, options.overrides, options.config_dir).jobs())
+    costs = mean_row_costs(statuses)
+    for job in statuses:
+        cost = costs.get(job.row)
+        price = f"  ({duration(cost.seconds)}, {format_flops(cost.flops)} as its row so far)" if cost else ""
+        state = "done" if job.state == "done" else "to do"
+        print(f"{state:5}  {job.run or 'after the others':20}  {job.name}{price}")
+        if job.run and job.state != "done":
+            print("       " + shell_line(["trigan", "run", *child_options(options.config_dir), *job.arguments]))
+    done = sum(job.state == "done" for job in statuses)
+    stated = f"; the study's file says: {study.cost}" if study.cost else ""
+    print(f"{done} of {len(statuses)} jobs done; {time_left(statuses, options.workers)}{stated}")
+    return 0
+
+
+def _write_job_list(study: StudyFile, options: argparse.Namespace) -> int:
+    """Write the commands of the jobs to run, and print how a queue runs them."""
+    from trigan.studies.run_study import child_options
+    from trigan.studies.study_status import job_list, job_statuses
+
+    file: Path = options.jobs_file
+    jobs = make_plan(study, options.overrides, options.config_dir).jobs()
+    save_jobs(cache_path(study, options.overrides, options.config_dir), jobs)
+    statuses, extra = job_statuses(jobs), child_options(options.config_dir)
+    lines, missing = job_list(statuses, extra, options.retry), job_list(statuses, extra, retry=True)
+    write_bytes(file, "".join(f"{line}\n" for line in lines).encode())
+    print(f"{len(lines)} of {len(jobs)} jobs written to {file}, one a line", file=sys.stderr)
+    if left_out := len(missing) - len(lines):
+        print(f"left out, having failed before: {left_out} (--retry lists them, too)", file=sys.stderr)
+    if jobs.waiting:
+        after = "once those are done, the same command lists them"
+        print(
+            f"not in it: {len(jobs.waiting)} jobs that are given the compute of others; {after}",
+            file=sys.stderr,
+        )
+    if lines:
+        name = shlex.quote(str(file))
+        pick = shlex.quote(f'eval "exec $(sed -n "${{SLURM_ARRAY_TASK_ID}}p" {name})"')
+        print("from this folder:")
+        print(f"  sbatch --array=1-{len(lines)} --requeue --cpus-per-task=1 --wrap={pick}   # Slurm")
+        print(f"  xargs -d '\\n' -n 1 -P 2 sh -c < {name}   # two at a time, here")
+    return 0
 
 
 def _parser() -> Parser:
@@ -119,38 +135,17 @@ def _parser() -> Parser:
         epilog="Each job is a process of its own. The same command again runs what is missing, --retry what failed.",
         allow_abbrev=False,
     )
-    parser.add_argument("name", help="a study of ./experiments or of trigan's own, or a path")
-    parser.add_argument("overrides", nargs="*", help="settings for every job, e.g. trainer=gpu paths.outputs=DIR")
-    parser.add_argument("--scale", help="one of the study's scales (default: its first)")
+    add_study_arguments(parser, "settings for every job, e.g. trainer=gpu paths.outputs=DIR")
     parser.add_argument("--workers", type=positive_int, help="jobs at a time (default: one per core)")
     parser.add_argument("--timeout", type=positive_int, metavar="MINUTES", help="end a job that takes longer")
     parser.add_argument("--retry", action="store_true", help="run again what failed in an earlier call, too")
     parser.add_argument(
-        "--dry-run", action="store_true", help="list the jobs, what each would run and cost; runs nothing"
+        "--dry-run", action="store_true", help="list the jobs, their commands and their cost; runs nothing"
     )
     parser.add_argument(
         "--status", action="store_true", help="which jobs are done, running, failed or missing; runs nothing"
     )
     parser.add_argument(
-        "--jobs-file", type=Path, metavar="FILE", help="write the jobs that are to do, a command a line; runs nothing"
+        "--jobs-file", type=Path, metavar="FILE", help="write the commands of the jobs to run to a file; runs nothing"
     )
-    parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
     return parser
-
-
-def _run(engine: "Engine", cells: Sequence[StudyJob], logs: Path, extra: Sequence[str], retry: bool) -> "BatchSummary":
-    from trigan.execution.batch import run_batch
-    from trigan.execution.job import Job
-
-    names = [cell.name for cell in {cell.hash: cell for cell in cells}.values()]
-    if len(set(names)) != len(names):
-        raise ConfigError("two jobs of the study have the same row, column and trial")
-    jobs = [Job(cell.name, (*extra, *cell.arguments), cell.record_path.parent, cell.resources) for cell in cells]
-    return run_batch(engine, jobs, logs, retry)
-
-
-def _tell_offline(cells: Sequence[StudyJob]) -> None:
-    """How to send what W&B has kept offline: each job said so, but in its own log."""
-    runs = {cell.record_path.parents[1] for cell in cells if any(cell.record_path.parent.glob("wandb/offline-run-*"))}
-    for place in sorted(runs):
-        print(f"W&B has kept curves offline; send them with: wandb sync {place}/*/wandb", file=sys.stderr)

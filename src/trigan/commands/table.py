@@ -1,46 +1,35 @@
-"""``trigan table STUDY``: the table of what a study has so far, in any format, from disk or W&B; it runs nothing."""
+"""``trigan table STUDY`` and ``trigan compare``: tables of the records that exist; they run nothing."""
 
 import argparse
 import re
 import sys
-import tempfile
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from trigan.atomic import write_bytes
 from trigan.commands.arguments import Parser
+from trigan.commands.study import add_study_arguments, print_table
 from trigan.errors import ConfigError
-from trigan.records.record import RECORD_NAME
-from trigan.studies.job_cache import JobCache, load_jobs, make_plan, no_finished_runs, with_variant_name
-from trigan.studies.jobs import StudyJob, StudyJobs
-from trigan.studies.study_file import StudyFile, find_study, read_study
-from trigan.studies.study_table import FORMATS, print_table, render_table, study_table
+from trigan.records.record import find_records
+from trigan.studies.study_file import find_study, read_study
+from trigan.studies.study_table import FORMATS, current_table, render_table
 from trigan.tables.cell import METRICS
+from trigan.tables.compare import compare, select
+
+#: Formats that ``trigan compare`` prints and writes, with the suffix of its files.
+_COMPARE_FORMATS = {"text": "terminal", "md": "md", "csv": "csv"}
 
 
 def main(arguments: list[str]) -> int:
-    """Print the table, or write it to a file."""
-    options = _parser().parse_intermixed_args(arguments)
+    """Print the table of a study, or write it to a file."""
+    options = _table_parser().parse_intermixed_args(arguments)
     study = read_study(find_study(options.name), options.scale)
-    job_cache = JobCache.for_study(study, options.overrides, options.config_dir)
-    jobs = load_jobs(job_cache, study, lambda: make_plan(study, options), finished=not options.source)
-    if jobs.debug:
-        raise ConfigError("debug runs enter no table: take debug= away")
-    with tempfile.TemporaryDirectory(prefix="trigan-") as folder:
-        if options.source:
-            jobs = _fetched(jobs, study, options, Path(folder))
-        analysis = replace(study.analysis, metric=options.metric or study.analysis.metric)
-        table = study_table(replace(with_variant_name(study, jobs), analysis=analysis), jobs.runnable, jobs.outputs)
-        done = sum(cell.done for cell in jobs.runnable)
-    where = f" in W&B's {options.source}" if options.source else ""
-    if not any(cell.records for cell in table.cells.values()):
-        raise no_finished_runs(study, where.strip() or f"under {jobs.runs}")
-    if done < len(jobs):
-        print(
-            f"{done} of {len(jobs)} jobs have a record{where}; `trigan study {options.name}` runs the rest",
-            file=sys.stderr,
-        )
+    table, done, count = current_table(
+        study, options.overrides, config_dir=options.config_dir, project=options.source, metric=options.metric
+    )
+    if done < count:
+        where = f" in W&B's {options.source}" if options.source else ""
+        rest = f"`trigan study {options.name}` runs the rest"
+        print(f"{done} of {count} jobs have a record{where}; {rest}", file=sys.stderr)
     if options.output:
         write_bytes(options.output, render_table(table, options.format).encode())
         print(f"written: {options.output}", file=sys.stderr)
@@ -51,22 +40,24 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def _fetched(jobs: StudyJobs, study: StudyFile, options: argparse.Namespace, folder: Path) -> StudyJobs:
-    """The jobs with their records from a W&B project, where a run's id is its hash, in ``folder``."""
-    from trigan.tracking.wandb_fetch import fetch_records
-    from trigan.tracking.wandb_tracking import public_api
-
-    api = public_api()
-
-    def here(cells: Sequence[StudyJob]) -> tuple[StudyJob, ...]:
-        fetch_records(api, options.source, [cell.hash for cell in cells], folder, RECORD_NAME)
-        return tuple(replace(cell, record_path=folder / "runs" / cell.hash / RECORD_NAME) for cell in cells)
-
-    jobs = replace(jobs, runnable=here([cell for cell in jobs.runnable if not cell.row.match]), waiting=())
-    if not any(row.match for row in study.rows):
-        return jobs
-    later = make_plan(study, options).with_matched(jobs)
-    return replace(later, runnable=jobs.runnable + here([cell for cell in later.runnable if cell.row.match]))
+def compare_main(arguments: list[str]) -> int:
+    """Print a table of the chosen records, as terminal text, Markdown or CSV."""
+    options = _compare_parser().parse_intermixed_args(arguments)
+    records, left_out = find_records(options.outputs)
+    debug = f"debug runs enter no table, {left_out} left out" if left_out else ""
+    if not records:
+        nothing = f"{options.outputs}/runs: there is no finished run to compare"
+        raise ConfigError("; ".join(part for part in (nothing, debug) if part))
+    if debug:
+        print(debug, file=sys.stderr)
+    table = compare(select(records, options.queries), options.metric, options.reference, options.margin)
+    for name in _COMPARE_FORMATS.values() if options.write else ():
+        write_bytes(options.write / f"table.{FORMATS[name][0]}", render_table(table, name).encode())
+    if options.format == "text":
+        print_table(table)
+    else:
+        print(render_table(table, _COMPARE_FORMATS[options.format]), end="")
+    return 0
 
 
 def _source(text: str) -> str:
@@ -76,16 +67,14 @@ def _source(text: str) -> str:
     return text.removeprefix("wandb:") if text != "disk" else ""
 
 
-def _parser() -> Parser:
+def _table_parser() -> Parser:
     parser = Parser(
         prog="trigan table",
-        description="Print the table of a study from the records that are there; nothing is run.",
+        description="Print the table of a study from its finished runs; nothing is run.",
         epilog="example: trigan table demo --format latex --output demo.tex",
         allow_abbrev=False,
     )
-    parser.add_argument("name", help="a study of ./experiments or of trigan's own, or a path")
-    parser.add_argument("overrides", nargs="*", help="the settings that the study was run with, e.g. paths.outputs=DIR")
-    parser.add_argument("--scale", help="one of the study's scales (default: its first)")
+    add_study_arguments(parser, "the settings that the study was run with, e.g. paths.outputs=DIR")
     parser.add_argument("--format", choices=tuple(FORMATS), default="terminal")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write it there instead of printing it")
     parser.add_argument(
@@ -97,5 +86,21 @@ def _parser() -> Parser:
         help="where the records are (default: disk, under paths.runs)",
     )
     parser.add_argument("--metric", choices=sorted(METRICS), help="another metric than the study's")
-    parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
+    return parser
+
+
+def _compare_parser() -> Parser:
+    parser = Parser(
+        prog="trigan compare",
+        description="A table over finished runs: rows by what differs, columns by data and labels.",
+        epilog="example: trigan compare data=digits strategy=baseline,joint --reference baseline",
+        allow_abbrev=False,
+    )
+    parser.add_argument("queries", nargs="*", help="starts of run hashes, or key=value conditions; none: all runs")
+    parser.add_argument("--metric", choices=sorted(METRICS), default="accuracy")
+    parser.add_argument("--reference", help="the row that differences are taken to")
+    parser.add_argument("--margin", type=float, default=0.5, help="the dagger's margin in points")
+    parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="the folder of runs")
+    parser.add_argument("--format", choices=tuple(_COMPARE_FORMATS), default="text", help="what is printed")
+    parser.add_argument("--write", type=Path, metavar="DIR", help="also write table.txt, table.md and table.csv there")
     return parser

@@ -1,4 +1,4 @@
-"""Writing a network as an ONNX file, and asking onnxruntime whether it gives the same numbers."""
+"""Networks as ONNX files, checked against torch with onnxruntime."""
 
 import importlib.util
 import warnings
@@ -13,15 +13,15 @@ from trigan.errors import ArtifactError, ConfigError
 from trigan.interop.onnx_graph import onnx_exportable
 from trigan.strategies.heads import NearestNeighboursHead
 
-#: Differences to torch that are taken for rounding: as a share of the median output, and whatever the outputs are.
+#: Differences to torch that count as rounding: relative to the median output, and absolute.
 RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 1e-3, 1e-5
-#: Rows with which a network is traced, and with which it is checked.
+#: Rows with which a network is traced, and checked.
 _TRACED, _CHECKED = 2, 37
 
 
 @dataclass(frozen=True)
 class OnnxSignature:
-    """Names of a network's inputs and output, and an example of each input with any number of rows."""
+    """Names of a network's inputs and output, and an example of each input with ``_CHECKED`` rows."""
 
     inputs: tuple[str, ...]
     output: str
@@ -47,33 +47,29 @@ def generator_signature(latent: int, classes: int) -> OnnxSignature:
 
 
 def require_onnx() -> None:
-    """Refuse to go on without the package that writes ONNX files.
-
-    Raises:
-        ConfigError: it isn't installed.
-    """
+    """Raise a ConfigError where the package that writes ONNX files is not installed."""
     if importlib.util.find_spec("onnx") is None:
         raise ConfigError("ONNX files need the package onnx: pip install 'trigan[onnx]', or add --no-onnx")
 
 
-def write_onnx(network: nn.Module, port: OnnxSignature, path: Path) -> float | None:
+def write_onnx(network: nn.Module, signature: OnnxSignature, path: Path) -> float | None:
     """Write ``network`` with a free number of rows; the largest difference to torch, None without onnxruntime.
 
     Raises:
-        ArtifactError: it has no form in ONNX, or the file's numbers are not torch's.
+        ArtifactError: ONNX cannot express it, or the outputs differ from torch's.
     """
-    plain = onnx_exportable(network)
-    names = (*port.inputs, port.output)
+    exportable = onnx_exportable(network)
+    names = (*signature.inputs, signature.output)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            # The exporter of traced graphs: it needs no further package and takes a tenth of the other's time.
+            # the exporter of traced graphs needs no further package and takes a tenth of the other's time
             torch.onnx.export(
-                plain,
-                port.rows(_TRACED),
+                exportable,
+                signature.rows(_TRACED),
                 str(path),
-                input_names=list(port.inputs),
-                output_names=[port.output],
+                input_names=list(signature.inputs),
+                output_names=[signature.output],
                 dynamic_axes={name: {0: "n"} for name in names},
                 dynamo=False,
             )
@@ -81,23 +77,25 @@ def write_onnx(network: nn.Module, port: OnnxSignature, path: Path) -> float | N
         raise ArtifactError(
             f"{path.name}: this network has no form in ONNX ({_first(error)}); add --no-onnx"
         ) from error
-    return _difference(network, port, path)
+    return _difference(network, signature, path)
 
 
-def _difference(network: nn.Module, port: OnnxSignature, path: Path) -> float | None:
-    """Onnxruntime's outputs against those of the network itself, at another number of rows than it was traced with."""
+def _difference(network: nn.Module, signature: OnnxSignature, path: Path) -> float | None:
+    """The largest difference of onnxruntime's outputs to torch's, at another number of rows than it was traced with."""
     if importlib.util.find_spec("onnxruntime") is None:
         return None
     import onnxruntime
 
-    rows = port.rows(_CHECKED)
+    rows = signature.rows(_CHECKED)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (found,) = session.run([port.output], {name: row.numpy() for name, row in zip(port.inputs, rows, strict=True)})
+    (outputs,) = session.run(
+        [signature.output], {name: row.numpy() for name, row in zip(signature.inputs, rows, strict=True)}
+    )
     with torch.no_grad():
         expected = _run(network, rows)
-    off = (torch.from_numpy(found).double() - expected).abs().flatten(1).amax(1)
-    difference = float(off.max())
-    wrong = ~(off <= RELATIVE_TOLERANCE * float(expected.abs().median()) + ABSOLUTE_TOLERANCE)
+    differences = (torch.from_numpy(outputs).double() - expected).abs().flatten(1).amax(1)
+    difference = float(differences.max())
+    wrong = ~(differences <= RELATIVE_TOLERANCE * float(expected.abs().median()) + ABSOLUTE_TOLERANCE)
     if float(wrong.float().mean()) > _allowed(network):
         raise ArtifactError(
             f"{path.name}: onnxruntime's outputs differ from torch's by {difference:.3g}; nothing was written (add "
@@ -107,14 +105,14 @@ def _difference(network: nn.Module, port: OnnxSignature, path: Path) -> float | 
 
 
 def _allowed(network: nn.Module) -> float:
-    """The share of rows that may differ: a vote among neighbours that are equally near turns on the last bit."""
+    """The share of rows that may differ: a vote among equally near neighbours depends on the last bit."""
     return 0.1 if any(isinstance(module, NearestNeighboursHead) for module in network.modules()) else 0.0
 
 
 def _run(network: nn.Module, rows: Sequence[Tensor]) -> Tensor:
     parameter = next((p for p in (*network.parameters(), *network.buffers()) if p.is_floating_point()), rows[0])
-    moved = [row.to(parameter.device, parameter.dtype if row.is_floating_point() else row.dtype) for row in rows]
-    outputs: Tensor = network(*moved)
+    inputs = [row.to(parameter.device, parameter.dtype if row.is_floating_point() else row.dtype) for row in rows]
+    outputs: Tensor = network(*inputs)
     return outputs.double().cpu()
 
 

@@ -1,4 +1,4 @@
-"""Networks in the form that ONNX can take: what depends on data or on tensor values becomes fixed arithmetic."""
+"""Networks in a form that ONNX can express: what depends on data or on tensor values becomes fixed arithmetic."""
 
 import copy
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from trigan.strategies.heads import NearestNeighboursHead
 def onnx_exportable(network: nn.Module) -> nn.Module:
     """A float32 copy on the CPU, in evaluation mode, that gives the same outputs and can be traced.
 
-    Spectral norms are folded into the weights, and the parts below take the places of those that they stand for.
+    Spectral norms are folded into the weights, and the modules below replace their originals.
     """
     plain = fold_spectral_norm(copy.deepcopy(network).cpu().float()).requires_grad_(False)
     return _replaced(plain)
@@ -27,16 +27,16 @@ def _replaced(module: nn.Module) -> nn.Module:
     if isinstance(module, FeatureExtractor):
         return _FixedPooling(module)
     if isinstance(module, NearestNeighboursHead):
-        return _FixedNeighbours(module)
+        return _FixedNearestNeighbours(module)
     if isinstance(module, PerClassGenerators):
-        return _AllClasses(module)
+        return _GeneratorPerClass(module)
     if isinstance(module, GeneratorMixture):
-        return _AllMembers(module)
+        return _GeneratorMixture(module)
     return module
 
 
 class _FixedPooling(nn.Module):
-    """A feature extractor whose adaptive max-pooling, which ONNX has not, is written out as maxima over slices."""
+    """A feature extractor whose adaptive max-pooling, which ONNX lacks, is written out as maxima over slices."""
 
     def __init__(self, extractor: FeatureExtractor) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class _FixedPooling(nn.Module):
 
 
 def max_pool_by_slices(feature: Tensor, grid: int) -> Tensor:
-    """As ``adaptive_max_pool2d`` where the map (N, C, S, S) is larger than ``grid``, else the map as it is."""
+    """``adaptive_max_pool2d`` where the map (N, C, S, S) is larger than ``grid``, else the map unchanged."""
     size = int(feature.shape[-1])
     if size <= grid:
         return feature
@@ -60,8 +60,8 @@ def max_pool_by_slices(feature: Tensor, grid: int) -> Tensor:
     return torch.cat([rows[..., low:high].amax(3, keepdim=True) for low, high in bins], dim=3)
 
 
-class _FixedNeighbours(nn.Module):
-    """Nearest neighbours whose number is a constant of the graph."""
+class _FixedNearestNeighbours(nn.Module):
+    """A nearest-neighbour head whose number of neighbours is a constant of the graph."""
 
     kept: Tensor
     votes: Tensor
@@ -74,15 +74,15 @@ class _FixedNeighbours(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         # |a - b|^2 = |a|^2 - 2 ab + |b|^2, of which the first term is the same for every neighbour
-        far = self.kept.square().sum(1) - 2.0 * features @ self.kept.T
-        nearest = far.topk(self.k, dim=1, largest=False).indices
+        distances = self.kept.square().sum(1) - 2.0 * features @ self.kept.T
+        nearest = distances.topk(self.k, dim=1, largest=False).indices
         classes = self.votes.shape[1]
         shares = (self.votes[nearest].sum(1) + 0.5 / classes) / (self.k + 0.5)
         return shares.log() / self.temperature
 
 
-class _AllClasses(nn.Module):
-    """One generator a class: each draws every row, and the row's label chooses (ONNX has no rows by condition here)."""
+class _GeneratorPerClass(nn.Module):
+    """One generator a class: each computes every row, and the row's label selects (tracing cannot branch by row)."""
 
     def __init__(self, per_class: PerClassGenerators) -> None:
         super().__init__()
@@ -97,19 +97,19 @@ class _AllClasses(nn.Module):
         return images
 
 
-class _AllMembers(nn.Module):
-    """A mixture of generators: each paints every row, and the row's last number chooses."""
+class _GeneratorMixture(nn.Module):
+    """A mixture of generators: each computes every row, and the last entry of the row's z selects."""
 
     def __init__(self, mixture: GeneratorMixture) -> None:
         super().__init__()
         self.mixture, self.latent, self.classes = mixture, mixture.latent, mixture.classes
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        chosen, painted = self.mixture.member_index(z)[:, None, None, None], z[:, :-1]
+        member, noise = self.mixture.member_index(z)[:, None, None, None], z[:, :-1]
         images: Tensor | None = None
         for index, network in enumerate(self.mixture.members):
-            drawn: Tensor = network(painted) if y is None else network(painted, y)
-            images = drawn if images is None else torch.where(chosen == index, drawn, images)
+            output: Tensor = network(noise) if y is None else network(noise, y)
+            images = output if images is None else torch.where(member == index, output, images)
         if images is None:
             raise ValueError("a mixture of no generators")
         return images

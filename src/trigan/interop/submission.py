@@ -1,134 +1,86 @@
-"""What a program says of itself when it submits predictions: a JSON file beside them (docs/submit.md)."""
+"""What a program states about itself when it submits predictions: a JSON file beside them (docs/submit.md)."""
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from trigan.config.suggest import nearest_hint
+from pydantic import Field, StringConstraints, model_validator
+
 from trigan.errors import ConfigError
-from trigan.records.record import DATA_KINDS
+from trigan.studies.file_model import FileModel, read_file
 
-_KEYS = ("method", "url", "split", "trial", "seed", "data_used", "rule", "cost")
+_Count = Annotated[int, Field(ge=0)]
+_Counted = Annotated[int, Field(gt=0)]
+_UNKNOWN = "a whole number above 0; leave it out, or say null, where it is unknown"
 
 
-@dataclass(frozen=True)
-class Submission:
-    """The checked content of the file.
+class DataUsedSchema(FileModel):
+    """How many images a method used."""
+
+    L: _Count
+    U: _Count
+    V: _Count
+    X: _Count
+
+
+class CostSchema(FileModel):
+    """Counted cost of a whole method; None: unknown."""
+
+    flops: _Counted | None = Field(default=None, description=_UNKNOWN)
+    images: Annotated[dict[str, _Counted], Field(min_length=1)] | None = Field(
+        default=None, description=f"images by player, each {_UNKNOWN}"
+    )
+
+
+class Submission(FileModel):
+    """The content of the file.
 
     Attributes:
-        split: digest of the split that the method was trained on.
-        data_used: counts of L, U, V and X.
+        split: the split that the method was trained on: its file, or its digest.
         rule: ``val`` if the weights were chosen on validation labels, else ``last``.
-        flops, images: counted cost of the whole method; None: unknown.
     """
 
-    method: str
-    url: str | None
-    split: str
-    trial: int
-    seed: int
-    data_used: dict[str, int]
-    rule: Literal["last", "val"]
-    flops: int | None
-    images: dict[str, int] | None
+    method: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(
+        description="the method's name"
+    )
+    url: str | None = Field(default=None, description="a text, or null")
+    split: str = Field(description="the split file's path, or its digest")
+    trial: _Count = Field(description="a whole number, 0 or more")
+    seed: _Count = Field(default_factory=lambda data: data.get("trial", 0), description="a whole number, 0 or more")
+    data_used: DataUsedSchema = Field(description="counts of images for L, U, V, X")
+    rule: Literal["last", "val"] = Field(
+        default_factory=lambda data: "val" if "data_used" in data and data["data_used"].V else "last",
+        description="last, or val beside a V above 0",
+    )
+    cost: CostSchema = Field(
+        default=CostSchema(), description="flops and images (by player); leave it out where it is unknown"
+    )
+
+    @model_validator(mode="after")
+    def _val_needs_labels(self) -> Self:
+        if self.rule == "val" and not self.data_used.V:
+            raise ValueError("rule=val: expected last, or val beside a V above 0")
+        return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, with the cost beside the rest."""
+        content = self.model_dump()
+        return {**{key: value for key, value in content.items() if key != "cost"}, **content["cost"]}
 
 
 def read_submission(path: Path) -> Submission:
-    """Read and check the file.
+    """Read and check the file; its ``split`` is a digest then.
 
     Raises:
         ConfigError: one line that names the file, the key and what is wrong with it.
     """
-    try:
-        said = json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise ConfigError(f"{path} is missing; it says what the method saw (docs/submit.md)") from error
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise ConfigError(f"{path} is not JSON ({error})") from error
-    try:
-        return _checked(said, path.parent)
-    except _Wrong as error:
-        raise ConfigError(f"{path}: {error}") from error
-
-
-class _Wrong(ValueError):
-    """What is wrong, without the file's name."""
-
-
-def _checked(said: Any, folder: Path) -> Submission:
-    if not isinstance(said, dict):
-        raise _Wrong("expected a JSON object")
-    for key in said:
-        if key not in _KEYS:
-            raise _Wrong(f"{key}: no such key{nearest_hint(key, _KEYS)}; keys: {', '.join(_KEYS)}")
-    url, data_used, cost = said.get("url"), _counts("data_used", said.get("data_used")), said.get("cost")
-    if not isinstance(said.get("method"), str) or not said["method"].strip():
-        raise _Wrong("method: expected the method's name")
-    if not isinstance(url, str | None):
-        raise _Wrong("url: expected a text, or null")
-    if set(data_used) != set(DATA_KINDS):
-        raise _Wrong(f"data_used: expected counts of images for {', '.join(DATA_KINDS)}")
-    rule = said.get("rule", "val" if data_used["V"] else "last")
-    if rule not in ("last", "val") or (rule == "val" and not data_used["V"]):
-        raise _Wrong(f"rule: {rule!r}, expected last, or val beside a V above 0")
-    if cost is not None and (not isinstance(cost, dict) or set(cost) - {"flops", "images"}):
-        raise _Wrong("cost: expected flops and images (by player), or null where it is unknown")
-    trial = _count("trial", said.get("trial"))
-    return Submission(
-        method=said["method"].strip(),
-        url=url,
-        split=_split(said.get("split"), folder),
-        trial=trial,
-        seed=_count("seed", said.get("seed", trial)),
-        data_used={key: data_used[key] for key in DATA_KINDS},
-        rule=rule,
-        flops=_flops((cost or {}).get("flops")),
-        images=_images((cost or {}).get("images")),
-    )
-
-
-def _split(value: Any, folder: Path) -> str:
-    """The digest of a split that is named by its file or by its digest."""
-    if not isinstance(value, str):
-        raise _Wrong("split: expected the split file's path, or its digest")
-    if re.fullmatch("[0-9a-f]{64}", value):
-        return value
+    if not path.exists():
+        raise ConfigError(f"{path} is missing; it states what the method used (docs/submit.md)")
+    submission = read_file(Submission, path, json.loads)
+    if re.fullmatch("[0-9a-f]{64}", submission.split):
+        return submission
     from trigan.data.splits.split_file import read_split_file
 
-    return read_split_file(folder / Path(value).expanduser()).digest
-
-
-def _count(key: str, value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise _Wrong(f"{key}: {value!r}, expected a whole number, 0 or more")
-    return value
-
-
-def _counts(key: str, value: Any) -> dict[str, int]:
-    if not isinstance(value, Mapping):
-        raise _Wrong(f"{key}: expected counts by name")
-    return {str(name): _count(f"{key}.{name}", number) for name, number in value.items()}
-
-
-def _flops(value: Any) -> int | None:
-    return None if value is None else _known("cost.flops", _count("cost.flops", value))
-
-
-def _images(value: Any) -> dict[str, int] | None:
-    if value is None:
-        return None
-    if value == {}:
-        raise _Wrong("cost.images: no player; leave it out, or say null, where it is unknown")
-    return {player: _known(f"cost.images.{player}", number) for player, number in _counts("cost.images", value).items()}
-
-
-def _known(key: str, value: int) -> int:
-    """No method is free: a 0 stands for 'not counted', and that is null."""
-    if value == 0:
-        raise _Wrong(f"{key}: 0, expected more; leave it out, or say null, where it is unknown")
-    return value
+    file = read_split_file(path.parent / Path(submission.split).expanduser())
+    return submission.model_copy(update={"split": file.digest})

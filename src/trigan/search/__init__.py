@@ -1,1 +1,1 @@
-"""``trigan search``: settings of strategies chosen by counted validation labels, with the test set sealed."""
+"""Settings of strategies chosen by counted validation labels, with the test set sealed."""

@@ -1,4 +1,4 @@
-"""What a search goes by: a score on the validation labels, and never one on the test set."""
+"""What a search optimizes: a score on the validation labels, never one on the test set."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -6,29 +6,30 @@ from typing import Any, Literal
 from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 
-#: Scores of a validation-only run, and whether more of it is better.
+#: Scores of a validation-only run, and whether higher is better.
 VALIDATION_METRICS = {"accuracy": True, "balanced_accuracy": True, "macro_f1": True, "nll": False, "ece": False}
 
 
 @dataclass(frozen=True)
 class ValidationMetric:
-    """A validation score; ``higher_is_better``, or else lower is."""
+    """A validation score."""
 
     name: str
     higher_is_better: bool
 
     @property
     def direction(self) -> Literal["maximize", "minimize"]:
+        """The direction of optimization, as Optuna and W&B name it."""
         return "maximize" if self.higher_is_better else "minimize"
 
     @property
     def has_validation_curve(self) -> bool:
-        """Whether a run's looks at the validation images along the way tell it."""
+        """Whether the validations during training give this score."""
         return self.name == "accuracy"
 
-    def from_record(self, sealed: dict[str, Any]) -> float | None:
+    def from_record(self, record: dict[str, Any]) -> float | None:
         """The score of a validation record; None where it has none (no likelihood without probabilities)."""
-        value = sealed["result"]["validation"].get(self.name)
+        value = record["result"]["validation"].get(self.name)
         return None if value is None else float(value)
 
 
@@ -38,15 +39,14 @@ def parse_metric(text: str) -> ValidationMetric:
     Raises:
         ConfigError: it is a test score, or no score.
     """
-    name = text.replace(".", "/").removeprefix("final/")
+    name = text.replace(".", "/").removeprefix("final/").removeprefix("validation/")
+    known = ", ".join(VALIDATION_METRICS)
     if name.startswith("test"):
         raise ConfigError(
-            f"--metric {text}: the test set chooses nothing, and stays sealed in a search; "
-            f"a validation score is needed: {', '.join(VALIDATION_METRICS)}"
+            f"--metric {text}: the test set chooses nothing, and stays sealed in a search; a validation score is "
+            f"needed: {known}"
         )
-    name = name.removeprefix("validation/")
     if name not in VALIDATION_METRICS:
-        raise ConfigError(
-            f"--metric {text}: no such score; there are {', '.join(VALIDATION_METRICS)}{nearest_hint(name, VALIDATION_METRICS)}"
-        )
+        hint = nearest_hint(name, VALIDATION_METRICS)
+        raise ConfigError(f"--metric {text}: no such score; there are {known}{hint}")
     return ValidationMetric(name, VALIDATION_METRICS[name])

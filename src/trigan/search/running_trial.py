@@ -1,4 +1,4 @@
-"""A trial whose child process is at work."""
+"""A trial whose child process is running."""
 
 import json
 import time
@@ -9,49 +9,58 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trigan.execution.job import Job, log_name
+from trigan.runs.validation_run import VALIDATION_CURVE_NAME
 
 if TYPE_CHECKING:
     import optuna
 
-#: Looks before which no trial is ended: averages start slowly.
+#: Validations before which no trial is pruned: averaged weights improve slowly at first.
 _PATIENCE = 3
 
 
 @dataclass
 class RunningTrial:
-    """``strategy_index``: which strategy's; ``ended_at``: when it was first asked to end; ``flops``: as far as its looks tell."""
+    """A trial of this worker.
+
+    Attributes:
+        strategy_index: position of the trial's strategy in the search.
+        logs: folder of the trials' logs.
+        ended_at: when it was first signalled to end, on the monotonic clock; 0: it was not.
+        flops: counted so far, as far as the validation curve tells.
+    """
 
     strategy_index: int
     trial: "optuna.Trial"
     job: Job
     logs: Path
     record_path: Path | None = None
-    validation_curve: Path | None = None
 
     def __post_init__(self) -> None:
         self.since = time.monotonic()
         self.pruned = self.timed_out = False
         self.ended_at = 0.0
         self.flops: int | None = None
-        self._read, self._images, self._count = 0, 0, 0
+        self._offset, self._images, self._count = 0, 0, 0
 
     @property
     def log(self) -> Path:
+        """The log of the child process."""
         return self.logs / log_name(self.job.name)
 
     @property
     def seconds(self) -> float:
+        """Seconds since the trial began."""
         return round(time.monotonic() - self.since, 3)
 
     def set_attribute(self, name: str, value: Any) -> None:
-        """Write an attribute of the trial, unless another worker took it for dead and ended it."""
+        """Write an attribute of the trial, unless another worker took this one for dead and ended the trial."""
         from optuna.exceptions import UpdateFinishedTrialError
 
         with suppress(UpdateFinishedTrialError):
             self.trial.set_user_attr(name, value)
 
     def should_prune(self, images: int, accuracy: float) -> bool:
-        """Tell the study of a look; whether the trial is to be ended for it."""
+        """Report one validation to the study; whether the trial should be pruned for it."""
         from optuna.exceptions import UpdateFinishedTrialError
 
         self._count += 1
@@ -62,19 +71,22 @@ class RunningTrial:
         return self._count >= _PATIENCE and self.trial.should_prune()
 
     def new_validations(self) -> Iterator[tuple[int, float]]:
-        """Looks since the last call: images that C has seen, and the best accuracy so far.
+        """Validations since the last call: images that C was trained on, and the best accuracy so far.
 
-        A run that goes on from a checkpoint may say a look twice; it counts once.
+        A run that resumes from a checkpoint may write a validation twice; it counts once. A line that a killed attempt
+        left incomplete is skipped, with what the next attempt appended to it.
         """
-        if self.validation_curve is None or not self.validation_curve.exists():
+        curve = self.record_path and self.record_path.with_name(VALIDATION_CURVE_NAME)
+        if curve is None or not curve.exists():
             return
-        with self.validation_curve.open("rb") as file:
-            file.seek(self._read)
+        with curve.open("rb") as file:
+            file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):
                     break
-                self._read += len(line)
-                row = json.loads(line)
-                if row["images"] > self._images:
-                    self._images, self.flops = row["images"], row["flops"]
-                    yield row["images"], row["accuracy"]
+                self._offset += len(line)
+                with suppress(ValueError):
+                    row = json.loads(line)
+                    if row["images"] > self._images:
+                        self._images, self.flops = row["images"], row["flops"]
+                        yield row["images"], row["accuracy"]

@@ -1,127 +1,124 @@
-"""What a search leaves: the best settings as a file that `trigan run` takes, the table of trials, two plots."""
+"""What a search writes: the best settings as a file that `trigan run` takes, the table of trials, two plots."""
 
 import csv
 import io
 import shlex
+from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trigan.atomic import write_bytes
 from trigan.config.settings import UNHASHED_KEYS
 from trigan.config.settings_file import settings_yaml
 from trigan.plots.search_plots import plot_search_history, plot_setting_importance
-from trigan.search import trial_accounting
 from trigan.search.metric import ValidationMetric
 from trigan.search.strategy_search import StrategySearch
-from trigan.search.trial_progress import best_trial
+from trigan.search.trial_accounting import FLOPS, REASON, RUN, SECONDS, attribute_sum, best_trial, counted_trials, state
 from trigan.studies.plan import hydra_quoted
 
 if TYPE_CHECKING:
     import optuna
 
 BEST_FILE, TRIALS_FILE, HISTORY_FILE, IMPORTANCE_FILE = "best.yaml", "trials.csv", "history.png", "importance.png"
-#: With fewer finished trials an importance says nothing.
+#: Finished trials that an estimate of importance needs.
 _ENOUGH = 10
 
 
-def write_search_results(target: StrategySearch, study: "optuna.Study", metric: ValidationMetric, sampler: str) -> bool:
-    """Write the findings of a strategy, say where they are; False where no trial came to its end."""
+@dataclass(frozen=True)
+class SearchResult:
+    """The outcome of a search for one strategy.
+
+    Attributes:
+        search: the strategy and its space.
+        metric: name of the validation score.
+        value: the best score; None where no trial finished.
+        counts: trials by state: ``COMPLETE``, ``PRUNED``, ``FAIL``.
+        settings: the best values of the space, as settings.
+        command: runs the best settings; empty where no trial finished.
+    """
+
+    search: StrategySearch
+    metric: str
+    value: float | None
+    counts: Counter[str]
+    settings: tuple[str, ...] = ()
+    command: str = ""
+
+    def lines(self) -> list[str]:
+        """The outcome in words."""
+        counts, name = self.counts, self.search.space.name
+        ended = f"{counts['COMPLETE']} finished, {counts['PRUNED']} pruned, {counts['FAIL']} failed"
+        trials = f"{counts.total()} trials ({ended})"
+        if self.value is None:
+            return [f"{name}: {trials}; none finished, see {self.search.folder / TRIALS_FILE}"]
+        labels = f"{self.search.validation_labels} validation labels"
+        best = f"{name}: {self.metric} {self.value:.4f} on {labels}, {trials}"
+        return [best, *(f"  {word}" for word in (*self.settings, self.command))]
+
+
+def write_search_results(
+    search: StrategySearch, study: "optuna.Study", metric: ValidationMetric, sampler: str
+) -> SearchResult:
+    """Write the table of trials and, if one finished, the best settings and the plots."""
     book = study.get_trials(deepcopy=False)
-    trials = trial_accounting.counted_trials(book)
-    write_bytes(target.folder / TRIALS_FILE, _table(target, trials, metric).encode())
-    best = best_trial(book, metric)
-    counts = {how: sum(trial_accounting.state(t) == how for t in trials) for how in ("COMPLETE", "PRUNED", "FAIL")}
-    spent = f"{len(trials)} trials ({counts['COMPLETE']} finished, {counts['PRUNED']} pruned, {counts['FAIL']} failed)"
+    trials = counted_trials(book)
+    write_bytes(search.folder / TRIALS_FILE, _trials_csv(search, trials, metric).encode())
+    counts, best = Counter(map(state, trials)), best_trial(book, metric)
     if best is None:
-        print(f"{target.space.name}: {spent}; none came to its end, see {target.folder / TRIALS_FILE}")
-        return False
-    words = [*target.best_overrides(best.params), *_stamp(target, len(trials))]
+        return SearchResult(search, metric.name, None, counts)
+    tuned = [f"tuned.search={hydra_quoted(search.name)}", f"tuned.trials={len(trials)}"]
+    words = [*search.best_overrides(best.params), *tuned, f"tuned.labels={search.validation_labels}"]
     about = {
-        "search": target.name,
+        "search": search.name,
         "trials": len(trials),
         "metric": f"validation/{metric.name}",
         "value": best.value,
-        "validation_labels": target.validation_labels,
-        "trial": target.trial,
+        "validation_labels": search.validation_labels,
+        "trial": search.trial,
         "sampler": sampler,
-        "flops": trial_accounting.attribute_sum(book, trial_accounting.FLOPS),
+        "flops": attribute_sum(book, FLOPS),
     }
+    # settings that only say where and how to run are not part of the file
+    extra = [word for word in search.settings if word.partition("=")[0].split(".")[0] in UNHASHED_KEYS]
+    command = shlex.join(["trigan", "run", "--settings", str(search.folder / BEST_FILE), *extra])
     heading = (
-        f"The best of {len(trials)} trials by {metric.name} on {target.validation_labels} validation labels of trial "
-        f"{target.trial}; no test score was looked at.\n{best_run_command(target)}"
+        f"The best of {len(trials)} trials by {metric.name} on {search.validation_labels} validation labels of trial "
+        f"{search.trial}; the test set was not used.\n{command}"
     )
-    write_bytes(target.folder / BEST_FILE, settings_yaml(words, about, heading))
-    _draw(target, study, trials, metric)
-    print(
-        f"{target.space.name}: {metric.name} {best.value:.4f} on {target.validation_labels} validation labels, {spent}"
+    write_bytes(search.folder / BEST_FILE, settings_yaml(words, about, heading))
+    _plot(search, study, trials, metric)
+    return SearchResult(
+        search, metric.name, float(best.value), counts, tuple(search.space.overrides(best.params)), command
     )
-    for word in target.space.overrides(best.params):
-        print(f"  {word}")
-    print(f"  {best_run_command(target)}")
-    return True
 
 
-def best_run_command(target: StrategySearch) -> str:
-    """The command that runs the best settings; those that only say where and how stand in it."""
-    kept = [word for word in target.settings if word.partition("=")[0].split(".")[0] in UNHASHED_KEYS]
-    return shlex.join(["trigan", "run", "--settings", str(target.folder / BEST_FILE), *kept])
-
-
-def _stamp(target: StrategySearch, trials: int) -> list[str]:
-    return [
-        f"tuned.search={hydra_quoted(target.name)}",
-        f"tuned.trials={trials}",
-        f"tuned.labels={target.validation_labels}",
-    ]
-
-
-def _table(target: StrategySearch, trials: Sequence[Any], metric: ValidationMetric) -> str:
-    """A row a trial: how it ended, its score, its point, what it cost; those that stand for others are not in it."""
-    keys = [one.key for one in target.space.dimensions]
+def _trials_csv(search: StrategySearch, trials: Sequence[Any], metric: ValidationMetric) -> str:
+    """A row a trial: how it ended, its score, its point, its cost; replaced trials are left out."""
+    keys = [one.key for one in search.space.dimensions]
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(["trial", "state", metric.name, *keys, "seconds", "flops", "run", "reason"])
     for trial in trials:
-        value = trial.value if trial_accounting.state(trial) == "COMPLETE" else ""
+        value = trial.value if state(trial) == "COMPLETE" else ""
         point = [trial.params.get(key, "") for key in keys]
-        noted = [
-            trial.user_attrs.get(name, "")
-            for name in (
-                trial_accounting.SECONDS,
-                trial_accounting.FLOPS,
-                trial_accounting.RUN,
-                trial_accounting.REASON,
-            )
-        ]
-        table.writerow([trial.number, trial_accounting.state(trial).lower(), value, *point, *noted])
+        attributes = [trial.user_attrs.get(name, "") for name in (SECONDS, FLOPS, RUN, REASON)]
+        table.writerow([trial.number, state(trial).lower(), value, *point, *attributes])
     return text.getvalue()
 
 
-def _draw(target: StrategySearch, study: "optuna.Study", trials: Sequence[Any], metric: ValidationMetric) -> None:
-    kinds = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed"}
-    points = [
-        (t.number, t.value, kinds[trial_accounting.state(t)]) for t in trials if trial_accounting.state(t) in kinds
-    ]
-    title = f"{target.space.name}: {target.validation_labels} validation labels"
-    plot_search_history(points, metric.name, metric.higher_is_better, title, target.folder / HISTORY_FILE)
-    if sum(trial_accounting.state(t) == "COMPLETE" for t in trials) < _ENOUGH:
-        return
-    shares = _importance(study)
-    if shares:
-        plot_setting_importance(shares, title, target.folder / IMPORTANCE_FILE)
-
-
-def _importance(study: "optuna.Study") -> dict[str, float]:
-    """Share of each setting in what sets good trials apart (PED-ANOVA); empty where all scored alike."""
+def _plot(search: StrategySearch, study: "optuna.Study", trials: Sequence[Any], metric: ValidationMetric) -> None:
     from optuna.importance import get_param_importances
 
+    kinds = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed"}
+    points = [(t.number, t.value, kinds[state(t)]) for t in trials if state(t) in kinds]
+    title = f"{search.space.name}: {search.validation_labels} validation labels"
+    plot_search_history(points, metric.name, metric.higher_is_better, title, search.folder / HISTORY_FILE)
+    if sum(kind == "finished" for *_, kind in points) < _ENOUGH:
+        return
     try:
-        return get_param_importances(study)
-    except (ValueError, RuntimeError):  # nothing varied, or nothing differed
-        return {}
-
-
-def worker_lock_folder(targets: Sequence[StrategySearch]) -> Path:
-    """Where the locks of workers lie: one folder for all strategies of a search."""
-    return targets[0].outputs / "search" / "workers"
+        shares = get_param_importances(study)  # PED-ANOVA
+    except (ValueError, RuntimeError):  # no setting varied, or all trials scored the same
+        return
+    if shares:
+        plot_setting_importance(shares, title, search.folder / IMPORTANCE_FILE)

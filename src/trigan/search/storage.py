@@ -1,4 +1,4 @@
-"""Where a search's trials are kept, shared by all its workers: a journal in a file, or a database."""
+"""The storage of a search's trials, shared by all its workers: a journal in a file, or a database."""
 
 import hashlib
 import os
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     import optuna
 
 JOURNAL = "journal.log"
-#: Trials drawn at random before TPE trusts what it has seen, and before a trial is pruned.
+#: Random trials before TPE begins, and finished trials before any is pruned.
 STARTUP_TRIALS = 10
 PRUNING_STARTUP_TRIALS = 5
 
 
 def require_optuna() -> None:
-    """Raise a ConfigError where optuna isn't installed; where it is, make it speak of errors alone."""
+    """Raise a ConfigError where optuna isn't installed; where it is, silence all but its errors."""
     try:
         import optuna
     except ImportError as error:
@@ -66,37 +66,33 @@ def _database(url: str) -> "optuna.storages.BaseStorage":
                 f"--storage {_hidden(url)}: {_line(error)}; e.g. postgresql+psycopg://USER@HOST/NAME"
             ) from error
         except SQLAlchemyError as error:
-            if attempt == 2:  # two workers that come first at the same time both make the tables
+            if attempt == 2:  # two first workers may both create the tables
                 raise ConfigError(f"--storage {_hidden(url)}: {_line(error)}") from error
     raise AssertionError
 
 
 @contextmanager
 def explain_storage_loss(where: str | None) -> Iterator[None]:
-    """Tells in one line of a database that goes away in the middle of a search.
-
-    Raises:
-        TriganError: it did.
-    """
+    """Turns the loss of the database in the middle of a search into a :class:`TriganError` of one line."""
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
-        mend = "when it is back, the same command goes on, and begins the trials at work anew"
+        mend = "when it is back, the same command continues, and runs the interrupted trials again"
         raise TriganError(f"--storage {_hidden(where or '')}: lost ({_line(error)}); {mend}") from error
 
 
 def open_study(storage: "optuna.storages.BaseStorage", name: str, metric: ValidationMetric) -> "optuna.Study":
-    """The study of a name, made if it is not there."""
+    """The Optuna study of a name, created if it does not exist."""
     import optuna
 
     return optuna.create_study(storage=storage, study_name=name, direction=metric.direction, load_if_exists=True)
 
 
 def sampler(kind: Literal["random", "tpe"], seed: int, number: int) -> "optuna.samplers.BaseSampler":
-    """The sampler of trial ``number``: what it draws depends on no worker's past but on the seed, and the trials."""
+    """The sampler of trial ``number``: its draws depend on the seed and the trials, not on the worker."""
     import optuna
 
     own = int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:4], "big")
@@ -106,7 +102,7 @@ def sampler(kind: Literal["random", "tpe"], seed: int, number: int) -> "optuna.s
 
 
 def pruner() -> "optuna.pruners.BasePruner":
-    """Ends a trial that, at the same number of images, is below the median of those that went before."""
+    """Prunes a trial that, at the same number of images, is below the median of earlier trials."""
     import optuna
 
     return optuna.pruners.MedianPruner(n_startup_trials=PRUNING_STARTUP_TRIALS, n_warmup_steps=0)
@@ -124,7 +120,7 @@ def suggest(trial: "optuna.Trial", one: Dimension) -> Any:
 
 
 class _JournalLock:
-    """The journal's lock, given back by the system when its holder is killed; a line that he left half is cut off."""
+    """The journal's lock, released by the system when its holder is killed; an incomplete last line is cut off."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, FileLock(path.with_name(f"{path.name}.lock"))

@@ -1,4 +1,4 @@
-"""One strategy of a search: its space under the user's settings, what a point of it runs, and where things lie."""
+"""One strategy of a search: its space under the user's settings, the run of each point, and the files."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from trigan.config.compose import Composer, RunConfig
 from trigan.config.settings import UNHASHED_KEYS
 from trigan.errors import ConfigError
 from trigan.identity import canonical_json
-from trigan.runs.validation_run import VALIDATION_CURVE_NAME, require_validation_labels, validation_record_path
+from trigan.runs.validation_run import require_validation_labels, validation_record_path
 from trigan.search.metric import ValidationMetric
 from trigan.search.space import SearchSpace, Value, check_defaults
 
@@ -20,9 +20,9 @@ class StrategySearch:
     """A space with the user's settings.
 
     Attributes:
-        name: of the search: the space's, and a hash of all that its results depend on.
+        name: the space's, and a hash of all that the results depend on.
         settings: the user's own, for all trials.
-        validation_labels: validation labels that a trial is judged by.
+        validation_labels: how many validation labels a trial is scored on.
         outputs: ``paths.outputs``.
     """
 
@@ -37,19 +37,20 @@ class StrategySearch:
 
     @property
     def folder(self) -> Path:
-        """Where the journal, the logs and the results of the search lie."""
+        """The folder of the journal, the logs and the results."""
         return self.outputs / "search" / self.name
 
-    def compose(self, point: Mapping[str, Value]) -> RunConfig:
-        """The run of a point.
+    def record_path(self, point: Mapping[str, Value]) -> Path:
+        """The validation record of a point; its folder is named by the run's hash.
 
         Raises:
-            ConfigError: its settings make no sense together.
+            ConfigError: the point's settings make no sense together.
         """
-        return self.composer.compose(self.trial_overrides(point))
+        composed = self.composer.compose(self.trial_overrides(point))
+        return validation_record_path(self.outputs, composed.run_hash(self.fingerprint))
 
     def trial_overrides(self, point: Mapping[str, Value]) -> list[str]:
-        """What follows ``trigan run`` for a point; trials tell no logger unless the user names one."""
+        """What follows ``trigan run`` for a point; trials have no logger unless the user names one."""
         logger = [] if any(_key(word) == "logger" for word in self.settings) else ["logger=none"]
         return [*self.space.strategy, *logger, *self.settings, *self.space.overrides(point)]
 
@@ -58,59 +59,43 @@ class StrategySearch:
         kept = [word for word in self.settings if _key(word).split(".")[0] not in UNHASHED_KEYS]
         return [*self.space.strategy, *kept, *self.space.overrides(point)]
 
-    def run_hash(self, composed: RunConfig) -> str:
-        return composed.run_hash(self.fingerprint)
-
-    def record_path(self, run: str) -> Path:
-        """Where the validation-only run of a hash ends."""
-        return validation_record_path(self.outputs, run)
-
-    def validation_curve(self, run: str) -> Path:
-        """What the validation-only run of a hash says of its looks at the validation images."""
-        return self.record_path(run).with_name(VALIDATION_CURVE_NAME)
-
 
 def strategy_searches(
     composer: Composer, spaces: Sequence[SearchSpace], settings: Sequence[str], metric: ValidationMetric
 ) -> list[StrategySearch]:
-    """A target for each space, with its default composed, and validation labels found, before anything runs.
+    """The search of each space; defaults and validation labels are checked before anything runs.
 
     Raises:
         ConfigError: a setting that a space searches itself, a default that is not the config's, no validation labels.
     """
-    fingerprints: dict[str, tuple[str, int]] = {}
-    return [_target(composer, space, settings, metric, fingerprints) for space in spaces]
+    known: dict[str, tuple[str, int]] = {}  # by data and split: fingerprint, number of validation labels
+    searches = []
+    for space in spaces:
+        _refuse_clashes(space, settings)
+        plain = composer.compose([*space.strategy, *settings])
+        check_defaults(space, plain.config, plain.choices)
+        key = canonical_json([plain.config[name] for name in ("data", "regime", "trial", "selection")])
+        if key not in known:
+            known[key] = _fingerprint_and_labels(plain)
+        fingerprint, labels = known[key]
+        text = json.dumps([plain.run_hash(fingerprint), space.as_dict(), metric.name], sort_keys=True)
+        name = f"{space.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+        outputs = plain.paths.outputs
+        searches.append(
+            StrategySearch(name, space, tuple(settings), labels, plain.trial, outputs, composer, fingerprint)
+        )
+    return searches
 
 
-def _target(
-    composer: Composer,
-    space: SearchSpace,
-    settings: Sequence[str],
-    metric: ValidationMetric,
-    known: dict[str, tuple[str, int]],
-) -> StrategySearch:
-    _refuse_clashes(space, settings)
-    plain = composer.compose([*space.strategy, *settings])
-    check_defaults(space, plain.config, plain.choices)
-    key = canonical_json([plain.config[name] for name in ("data", "regime", "trial", "selection")])
-    if key not in known:
-        known[key] = _validation(plain)
-    fingerprint, labels = known[key]
-    run = plain.run_hash(fingerprint)
-    text = json.dumps([run, space.as_dict(), metric.name], sort_keys=True)
-    name = f"{space.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
-    return StrategySearch(name, space, tuple(settings), labels, plain.trial, plain.paths.outputs, composer, fingerprint)
-
-
-def _validation(composed: RunConfig) -> tuple[str, int]:
+def _fingerprint_and_labels(composed: RunConfig) -> tuple[str, int]:
     """The fingerprint of the data, and how many validation labels the regime leaves."""
     from trigan.data.splits.make_split import make_split
 
     source = composed.load_data()
-    drawn = make_split(source, composed.build().regime, composed.trial)
-    require_validation_labels(composed, drawn)
-    assert drawn.view.validation is not None
-    return source.fingerprint, len(drawn.view.validation.labels)
+    split = make_split(source, composed.build().regime, composed.trial)
+    require_validation_labels(composed, split)
+    assert split.view.validation is not None
+    return source.fingerprint, len(split.view.validation.labels)
 
 
 def _refuse_clashes(space: SearchSpace, settings: Sequence[str]) -> None:

@@ -1,29 +1,32 @@
-"""What a search's list of trials says: which count, which of them are dead men's, what is spent. Pure functions of it.
+"""What a search's list of trials says: which trials count, which lost their worker, how much of the budget is spent.
 
-Workers share nothing but that list. It only grows, numbers are given once and in order, so all of them read the same
-from it, and no lock is needed: of several trials that stand for the same thing only the one with the lowest number
-counts, and whoever finds itself to be another one withdraws.
+Workers share nothing but that list. It only grows, and numbers are given once and in order, so all workers read the
+same from it and need no lock: of several trials that stand for the same thing only the one with the lowest number
+counts, and a worker that holds another one withdraws it. All functions here are pure functions of the list.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
-#: User attributes of a trial. A ticket says what a queued trial stands for: the default, or another one's retry.
+from trigan.search.metric import ValidationMetric
+
+#: User attributes of a trial. ``enqueued_as`` says what a queued trial stands for: the default, or another one's retry.
 ENQUEUED_AS, WITHDRAWN, WORKER, HEARTBEAT = "enqueued_as", "withdrawn", "worker", "heartbeat"
 RUN, SECONDS, FLOPS, REASON, ATTEMPT = "run", "seconds", "flops", "reason", "attempt"
 DEFAULT = "default"
-#: How often a trial is begun anew after the death of its worker: it may be what kills them.
+#: Attempts at a trial whose workers die: the trial itself may be what kills them.
 ATTEMPTS = 3
 
 
 def retry_of(number: int) -> str:
-    """The ticket of the trial that stands for ``number``, whose worker is gone."""
+    """``enqueued_as`` of the trial that replaces trial ``number``, whose worker died."""
     return f"retry of {number}"
 
 
-def counted_trials(trials: Sequence[Any]) -> list[Any]:
-    """The trials of which each stands for itself: not withdrawn, no second one of a ticket, not begun anew."""
+def counted_trials(trials: Sequence[Any], *states: str) -> list[Any]:
+    """The trials that are neither withdrawn, nor duplicates, nor replaced by a retry; those in ``states``, if given."""
     first: dict[str, int] = {}
     for trial in trials:
         if ENQUEUED_AS in trial.user_attrs and WITHDRAWN not in trial.user_attrs:
@@ -34,13 +37,14 @@ def counted_trials(trials: Sequence[Any]) -> list[Any]:
         if WITHDRAWN not in trial.user_attrs
         and retry_of(trial.number) not in first
         and first.get(trial.user_attrs.get(ENQUEUED_AS, ""), trial.number) == trial.number
+        and (not states or state(trial) in states)
     ]
 
 
 def is_surplus(trials: Sequence[Any], number: int, budget: int | None) -> bool:
-    """Whether trial ``number`` is one too many: its ticket is another one's, or as many as are paid for come before."""
-    found = [trial.number for trial in counted_trials(trials)]
-    return number not in found or (budget is not None and found.index(number) >= budget)
+    """Whether trial ``number`` is a duplicate, or exceeds the budget of trials."""
+    counted = [trial.number for trial in counted_trials(trials)]
+    return number not in counted or (budget is not None and counted.index(number) >= budget)
 
 
 def state(trial: Any) -> str:
@@ -57,7 +61,7 @@ class Budget:
     flops: float | None = None
 
     def is_spent(self, books: Sequence[Sequence[Any]], running: float) -> bool:
-        """Whether hours or operations are used up; ``running``: seconds of those trials that are at work."""
+        """Whether hours or operations are used up; ``running``: seconds of the running trials."""
         trials = [trial for book in books for trial in book]
         seconds, flops = attribute_sum(trials, SECONDS) + running, attribute_sum(trials, FLOPS)
         return (self.hours is not None and seconds >= 3600 * self.hours) or (
@@ -67,19 +71,35 @@ class Budget:
     def next_strategy(self, books: Sequence[Sequence[Any]], running: float) -> int | None:
         """Which strategy gets the next trial; None: the budget is spent.
 
-        The one with the fewest is next, and hours and operations are looked at only where all have equally many: a
-        round that has begun is finished, so that every strategy has been given the same.
+        The strategy with the fewest trials is next. Hours and operations are compared only where all have equally
+        many: a round that has begun is finished, so that every strategy gets the same number.
+
+        Args:
+            books: the trials of each strategy.
+            running: seconds of the running trials.
         """
-        waiting = next((i for i, book in enumerate(books) if any(state(t) == "WAITING" for t in book)), None)
-        if waiting is not None:
-            return waiting
+        queued = next((i for i, book in enumerate(books) if any(state(t) == "WAITING" for t in book)), None)
+        if queued is not None:
+            return queued
         counts = [len(counted_trials(book)) for book in books]
         fewest = min(counts)
         if self.trials is not None and fewest >= self.trials:
             return None
-        if min(counts) == max(counts) and self.is_spent(books, running):
+        if fewest == max(counts) and self.is_spent(books, running):
             return None
         return counts.index(fewest)
+
+    def seconds_left(self, books: Sequence[Sequence[Any]], done: int) -> float:
+        """Seconds left at the pace so far, by the bound that is reached first; 0 before it is known."""
+        trials = [trial for book in books for trial in book]
+        seconds, flops = ([t.user_attrs[key] for t in trials if t.user_attrs.get(key)] for key in (SECONDS, FLOPS))
+        if not seconds:
+            return 0.0
+        mean, at_once = fmean(seconds), 1 + sum(state(t) == "RUNNING" for t in trials)
+        bounds = [(self.trials * len(books) - done) * mean] if self.trials is not None else []
+        bounds += [3600 * self.hours - sum(seconds)] if self.hours is not None else []
+        bounds += [(self.flops - sum(flops)) / fmean(flops) * mean] if self.flops is not None and flops else []
+        return min(bounds, default=0.0) / at_once
 
     def __str__(self) -> str:
         parts = [f"{self.trials} trials each"] if self.trials is not None else []
@@ -93,13 +113,20 @@ def attribute_sum(trials: Sequence[Any], attribute: str) -> float:
     return float(sum(trial.user_attrs.get(attribute) or 0 for trial in trials))
 
 
+def best_trial(book: Sequence[Any], metric: ValidationMetric) -> Any | None:
+    """The best finished trial, the first of equal ones; None before there is one."""
+    sign = 1 if metric.higher_is_better else -1
+    done = counted_trials(book, "COMPLETE")
+    return max(done, key=lambda trial: (sign * trial.value, -trial.number), default=None)
+
+
 @dataclass
 class DeadWorkerDetector:
-    """Tells trials whose worker is dead: at once where its lock is at hand, else by a heartbeat that stays away.
+    """Detects trials whose worker is dead: at once where its lock can be tested, else when heartbeats stop.
 
     Args:
-        alive: whether the worker of a name holds its lock; None where that cannot be seen from here.
-        grace: seconds that a heartbeat may stay away.
+        alive: whether the worker of a name holds its lock; None where that cannot be tested from this machine.
+        grace: seconds without a heartbeat after which a worker is dead.
     """
 
     alive: Callable[[str], bool | None]
@@ -109,7 +136,7 @@ class DeadWorkerDetector:
         self._seen: dict[tuple[int, int], tuple[Any, float]] = {}
 
     def is_dead(self, book: int, trial: Any, now: float) -> bool:
-        """Whether nobody is at a running trial any more; ``now`` is this worker's own clock."""
+        """Whether the worker of a running trial is dead; ``now``: this worker's own clock, in seconds."""
         worker = trial.user_attrs.get(WORKER)
         held = self.alive(worker) if worker is not None else None
         if held is not None:

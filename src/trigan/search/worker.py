@@ -1,42 +1,53 @@
-"""A worker of a search: asks for trials, runs each as a child process, tells how they ended, and buries the dead.
+"""A worker of a search: takes trials, runs each as a child process, records how they end, and replaces lost trials.
 
-Any number of workers share a search, on any machines that see its storage; none of them leads. Whatever a worker
-decides, it reads from the list of trials (:mod:`trigan.search.trial_accounting`).
+Any number of workers share a search, on any machines that can reach its storage; none of them leads. Every decision is
+a function of the list of trials (:mod:`trigan.search.trial_accounting`).
 """
 
+import logging
 import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from trigan.errors import ConfigError, TriganError
 from trigan.execution.job import TIMED_OUT, Job, JobResult
 from trigan.execution.launchers import Launcher
 from trigan.execution.pool import Interrupted
+from trigan.execution.progress import duration
 from trigan.execution.supervisor import deferred_signals
 from trigan.runs.validation_run import read_validation_record
-from trigan.search import trial_accounting
+from trigan.search import trial_accounting as accounting
 from trigan.search.metric import ValidationMetric
 from trigan.search.running_trial import RunningTrial
 from trigan.search.storage import pruner, sampler, suggest
 from trigan.search.strategy_search import StrategySearch
-from trigan.search.trial_accounting import Budget, DeadWorkerDetector
-from trigan.search.trial_progress import SearchReporter
+from trigan.search.trial_accounting import Budget, DeadWorkerDetector, best_trial, counted_trials
 from trigan.search.worker_lock import WorkerLock
 
 if TYPE_CHECKING:
     import optuna
 
-#: Seconds between two looks at the children, and at the list of all trials.
+_log = logging.getLogger("trigan")
+
+#: Seconds between two checks of the children, and of the list of all trials.
 _POLL, _LIST = 0.05, 0.5
-#: Seconds between two heartbeats, without one after which a worker on another machine is dead, until SIGKILL.
+#: Seconds between heartbeats; without one after which a worker on another machine is dead; from SIGTERM to SIGKILL.
 HEARTBEAT_SECONDS, HEARTBEAT_TIMEOUT, _KILL = 30.0, 180.0, 15.0
 
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How trials are chosen and run; ``extra`` goes before every trial's settings."""
+    """How trials are chosen and run.
+
+    Attributes:
+        prune: end trials early that are worse than the median of earlier ones.
+        slots: trials at a time, by this worker.
+        timeout: seconds after which a trial is ended.
+        extra: what precedes every trial's settings.
+    """
 
     budget: Budget
     metric: ValidationMetric
@@ -60,7 +71,6 @@ class Worker:
     searches: Sequence[tuple[StrategySearch, "optuna.Study"]]
     settings: SearchSettings
     launch: Callable[[], Launcher]
-    reporter: SearchReporter
     worker_lock: WorkerLock
     running: dict[str, RunningTrial] = field(default_factory=dict)
 
@@ -68,22 +78,23 @@ class Worker:
         self._watch = DeadWorkerDetector(self.worker_lock.alive, HEARTBEAT_TIMEOUT)
         self._beaten, self._beats, self._listed = time.monotonic(), 0, 0.0
         self._launcher: Launcher | None = None
+        self._waiting = False
         for _, study in self.searches:
             study.pruner = pruner()
 
     def run(self) -> None:
-        """Work until the budget is spent and no trial, of any worker, is at work.
+        """Run trials until the budget is spent and no worker has a running trial.
 
         Raises:
-            Interrupted: Ctrl-C or SIGTERM; whoever comes next begins the trials at work anew, from their checkpoints.
+            Interrupted: Ctrl-C or SIGTERM; the running trials are queued, and resume from their checkpoints.
         """
         with deferred_signals() as caught:
             while not caught:
-                landed = self._land()
-                for running_trial in self.running.values():
-                    self._look(running_trial)
+                ended = self._collect()
+                for trial in self.running.values():
+                    self._check(trial)
                 self._beat()
-                if (landed or time.monotonic() - self._listed >= _LIST) and self._round():
+                if (ended or time.monotonic() - self._listed >= _LIST) and self._round():
                     return
                 time.sleep(_POLL)
             self._end_all(caught)
@@ -92,194 +103,184 @@ class Worker:
     # The list of all trials -------------------------------------------------------------------------------------
 
     def trials(self) -> list[list["optuna.trial.FrozenTrial"]]:
-        """The trials of each strategy, as they stand."""
+        """The current trials of each strategy."""
         return [study.get_trials(deepcopy=False) for _, study in self.searches]
 
     def _round(self) -> bool:
-        """Begin dead workers' trials anew, and new ones where there is room; whether all is done."""
+        """Replace dead workers' trials and start new ones while there is room; whether all is done."""
         books = self.trials()
         self._rescue(books)
         while len(self.running) < self.settings.slots:
             books = self.trials()
-            chosen = self.settings.budget.next_strategy(books, self._running(books))
-            if chosen is None:
+            strategy = self.settings.budget.next_strategy(books, _running_seconds(books))
+            if strategy is None:
                 break
-            self._start(chosen)
+            self._start(strategy)
         self._listed = time.monotonic()
-        at_work = [
-            t
-            for book in books
-            for t in trial_accounting.counted_trials(book)
-            if trial_accounting.state(t) in ("RUNNING", "WAITING")
-        ]
-        self.reporter.waiting_for(len(at_work) if not self.running else 0)
-        return not self.running and not at_work
-
-    def _running(self, books: Sequence[Sequence[Any]]) -> float:
-        """Seconds that the trials at work have taken."""
-        from datetime import datetime
-
-        running = [
-            t for book in books for t in trial_accounting.counted_trials(book) if trial_accounting.state(t) == "RUNNING"
-        ]
-        return sum((datetime.now() - t.datetime_start).total_seconds() for t in running if t.datetime_start)
+        unfinished = sum(len(counted_trials(book, "RUNNING", "WAITING")) for book in books)
+        if self.running:
+            self._waiting = False
+        elif unfinished and not self._waiting:
+            self._waiting = True
+            _log.info("waiting for %d trials of other workers", unfinished)
+        return not self.running and not unfinished
 
     def _rescue(self, books: Sequence[Sequence[Any]]) -> None:
-        own = {(running_trial.strategy_index, running_trial.trial.number) for running_trial in self.running.values()}
+        own = {(trial.strategy_index, trial.trial.number) for trial in self.running.values()}
         for index, book in enumerate(books):
-            for trial in trial_accounting.counted_trials(book):
-                if trial_accounting.state(trial) != "RUNNING" or (index, trial.number) in own:
-                    continue
-                if self._watch.is_dead(index, trial, time.monotonic()):
-                    attempt = trial.user_attrs.get(trial_accounting.ATTEMPT, 1)
-                    self.reporter.log(f"{self._name(index, trial.number)}: its worker is gone, attempt {attempt}")
-                    self._again(index, trial, attempt + 1)
+            for trial in counted_trials(book, "RUNNING"):
+                if (index, trial.number) not in own and self._watch.is_dead(index, trial, time.monotonic()):
+                    attempt = trial.user_attrs.get(accounting.ATTEMPT, 1)
+                    _log.info("%s: its worker is dead, attempt %d", self._name(index, trial.number), attempt)
+                    self._requeue(index, trial, attempt + 1)
 
-    def _again(self, index: int, trial: Any, attempt: int) -> None:
-        """Queue a trial's point anew, then end the trial; in this order, so that nothing is lost in between."""
+    def _requeue(self, index: int, trial: Any, attempt: int) -> None:
+        """Queue a trial's point again, then end the trial; in this order, so that no point is ever lost."""
         _, study = self.searches[index]
-        if attempt <= trial_accounting.ATTEMPTS:
-            ticket = {
-                trial_accounting.ENQUEUED_AS: trial_accounting.retry_of(trial.number),
-                trial_accounting.ATTEMPT: attempt,
-            }
-            study.enqueue_trial(dict(trial.params), user_attrs=ticket)
+        if attempt <= accounting.ATTEMPTS:
+            attributes = {accounting.ENQUEUED_AS: accounting.retry_of(trial.number), accounting.ATTEMPT: attempt}
+            study.enqueue_trial(dict(trial.params), user_attrs=attributes)
         _tell(study, trial.number, None, "FAIL")
 
     # One trial --------------------------------------------------------------------------------------------------
 
     def _start(self, index: int) -> None:
-        """Take the next trial of a strategy and start its child, unless its point is no run, or done already."""
-        target, study = self.searches[index]
+        """Take the next trial of a strategy and start its child, unless its point is invalid or already run."""
+        search, study = self.searches[index]
         study.sampler = sampler(self.settings.sampler, self.settings.seed, -1)
         trial = study.ask()
-        trial.set_user_attr(trial_accounting.WORKER, self.worker_lock.name)
-        if trial_accounting.is_surplus(study.get_trials(deepcopy=False), trial.number, self.settings.budget.trials):
-            trial.set_user_attr(trial_accounting.WITHDRAWN, True)
+        trial.set_user_attr(accounting.WORKER, self.worker_lock.name)
+        if accounting.is_surplus(study.get_trials(deepcopy=False), trial.number, self.settings.budget.trials):
+            trial.set_user_attr(accounting.WITHDRAWN, True)
             _tell(study, trial.number, None, "FAIL")
             return
         study.sampler = sampler(self.settings.sampler, self.settings.seed, trial.number)
-        point = {one.key: suggest(trial, one) for one in target.space.dimensions}
-        running_trial = RunningTrial(index, trial, Job(self._name(index, trial.number), ()), target.folder / "logs")
+        point = {one.key: suggest(trial, one) for one in search.space.dimensions}
+        words = ("--validation-only", *self.settings.extra, *search.trial_overrides(point))
+        running = RunningTrial(index, trial, Job(self._name(index, trial.number), words), search.folder / "logs")
         try:
-            composed = target.compose(point)
+            running.record_path = search.record_path(point)
         except ConfigError as error:
-            self._fail(running_trial, str(error))
+            self._fail(running, str(error))
             return
-        run = target.run_hash(composed)
-        trial.set_user_attr(trial_accounting.RUN, run)
-        running_trial.record_path, running_trial.validation_curve = (
-            target.record_path(run),
-            target.validation_curve(run),
-        )
-        if running_trial.record_path.exists():
-            self._finish(running_trial)
+        trial.set_user_attr(accounting.RUN, running.record_path.parent.name)
+        if running.record_path.exists():
+            self._finish(running)
             return
-        running_trial.job = Job(
-            running_trial.job.name, ("--validation-only", *self.settings.extra, *target.trial_overrides(point))
-        )
-        running_trial.log.parent.mkdir(parents=True, exist_ok=True)
-        running_trial.log.unlink(missing_ok=True)
+        running.log.parent.mkdir(parents=True, exist_ok=True)
+        running.log.unlink(missing_ok=True)
         self._launcher = self._launcher or self.launch()
-        self._launcher.start(running_trial.job, running_trial.log)
-        self.running[running_trial.job.name] = running_trial
+        self._launcher.start(running.job, running.log)
+        self.running[running.job.name] = running
 
     def _name(self, index: int, number: int) -> str:
         return f"{self.searches[index][0].space.name} trial {number}"
 
-    def _land(self) -> bool:
-        """Tell how the children that have ended ended; whether there were any."""
+    def _collect(self) -> bool:
+        """Record how the children that have ended ended; whether there were any."""
         ended = self._launcher.ended() if self._launcher else {}
         for name, code in ended.items():
-            running_trial = self.running.pop(name)
-            self._look(running_trial)
-            if code == 0 and running_trial.record_path is not None and running_trial.record_path.exists():
-                self._finish(running_trial)
-            elif running_trial.pruned:
-                self._settle(running_trial, None, "PRUNED")
+            trial = self.running.pop(name)
+            self._check(trial)
+            if code == 0 and trial.record_path is not None and trial.record_path.exists():
+                self._finish(trial)
+            elif trial.pruned:
+                self._end(trial, None, "PRUNED")
             else:
-                code = TIMED_OUT if running_trial.timed_out else code
-                self._fail(
-                    running_trial, JobResult(running_trial.job, code, running_trial.seconds, running_trial.log).reason
-                )
+                code = TIMED_OUT if trial.timed_out else code
+                self._fail(trial, JobResult(trial.job, code, trial.seconds, trial.log).reason)
         return bool(ended)
 
-    def _finish(self, running_trial: RunningTrial) -> None:
-        assert running_trial.record_path is not None
+    def _finish(self, trial: RunningTrial) -> None:
+        assert trial.record_path is not None
         try:
-            sealed = read_validation_record(running_trial.record_path)
+            record = read_validation_record(trial.record_path)
         except TriganError as error:
-            self._fail(running_trial, str(error))
+            self._fail(trial, str(error))
             return
-        running_trial.flops = sealed["result"]["cost"]["flops"]
-        value = self.settings.metric.from_record(sealed)
-        if sealed["result"]["status"] == "diverged":
-            self._fail(running_trial, "diverged")
+        trial.flops = record["result"]["cost"]["flops"]
+        value = self.settings.metric.from_record(record)
+        if record["result"]["status"] == "diverged":
+            self._fail(trial, "diverged")
         elif value is None:
-            self._fail(running_trial, f"no {self.settings.metric.name}: its scores are no probabilities")
+            self._fail(trial, f"no {self.settings.metric.name}: its scores are no probabilities")
         else:
-            self._settle(running_trial, value, "COMPLETE")
+            self._end(trial, value, "COMPLETE")
 
-    def _fail(self, running_trial: RunningTrial, reason: str) -> None:
-        running_trial.set_attribute(trial_accounting.REASON, reason[:500])
-        self._settle(running_trial, None, "FAIL", reason)
+    def _fail(self, trial: RunningTrial, reason: str) -> None:
+        trial.set_attribute(accounting.REASON, reason[:500])
+        self._end(trial, None, "FAIL", reason)
 
-    def _settle(self, running_trial: RunningTrial, value: float | None, how: str, reason: str = "") -> None:
-        """Write what the trial took, then how it ended; one that was taken for dead in the meantime is left alone."""
-        _, study = self.searches[running_trial.strategy_index]
-        running_trial.set_attribute(trial_accounting.SECONDS, running_trial.seconds)
-        running_trial.set_attribute(trial_accounting.FLOPS, running_trial.flops)
-        if _tell(study, running_trial.trial.number, value, how):
-            self.reporter.trial_ended(running_trial, value, how, reason, self.trials())
+    def _end(self, trial: RunningTrial, value: float | None, how: str, reason: str = "") -> None:
+        """Write the trial's cost, then its outcome; a trial that another worker has ended in the meantime is kept."""
+        _, study = self.searches[trial.strategy_index]
+        trial.set_attribute(accounting.SECONDS, trial.seconds)
+        trial.set_attribute(accounting.FLOPS, trial.flops)
+        if _tell(study, trial.trial.number, value, how):
+            self._log_end(trial, value, how, reason)
 
-    # Children at work -------------------------------------------------------------------------------------------
+    def _log_end(self, trial: RunningTrial, value: float | None, how: str, reason: str) -> None:
+        """Log how a trial ended, the best score so far and the time left."""
+        budget, metric, books = self.settings.budget, self.settings.metric, self.trials()
+        words = {"PRUNED": "pruned", "FAIL": f"FAILED ({reason}); log: {trial.log}"}.get(how, "")
+        words = words if value is None else f"{metric.name} {value:.4f}"
+        best = best_trial(books[trial.strategy_index], metric)
+        if best is not None and how != "FAIL":
+            words += f" (best {best.value:.4f})"
+        done = sum(len(counted_trials(book, "COMPLETE", "PRUNED", "FAIL")) for book in books)
+        of = f"/{budget.trials * len(books)}" if budget.trials is not None else ""
+        left = budget.seconds_left(books, done)
+        ended = f"{done}{of} done; {trial.job.name}: {words} in {duration(trial.seconds)}"
+        _log.info("%s%s", ended, f"; about {duration(left)} left" if left > 0 else "")
 
-    def _look(self, running_trial: RunningTrial) -> None:
-        """Pass on what a child has seen of the validation images; end it where it is hopeless or out of time."""
-        for images, accuracy in running_trial.new_validations():
-            if self.settings.prune and not running_trial.ended_at and running_trial.should_prune(images, accuracy):
-                running_trial.pruned = True
-                self._signal(running_trial, signal.SIGTERM)
-        now = time.monotonic()
-        if (
-            self.settings.timeout is not None
-            and running_trial.seconds > self.settings.timeout
-            and not running_trial.ended_at
-        ):
-            running_trial.timed_out = True
-            self._signal(running_trial, signal.SIGTERM)
-        if running_trial.ended_at and now - running_trial.ended_at > _KILL:
-            self._signal(running_trial, signal.SIGKILL)
+    # Running children -------------------------------------------------------------------------------------------
 
-    def _signal(self, running_trial: RunningTrial, number: int) -> None:
-        if self._launcher is not None and running_trial.job.name in self.running:
-            self._launcher.signal(running_trial.job.name, number)
-            running_trial.ended_at = running_trial.ended_at or time.monotonic()
+    def _check(self, trial: RunningTrial) -> None:
+        """Report a child's new validations; end it if it is pruned or out of time."""
+        for images, accuracy in trial.new_validations():
+            if self.settings.prune and not trial.ended_at and trial.should_prune(images, accuracy):
+                trial.pruned = True
+                self._signal(trial, signal.SIGTERM)
+        if self.settings.timeout is not None and trial.seconds > self.settings.timeout and not trial.ended_at:
+            trial.timed_out = True
+            self._signal(trial, signal.SIGTERM)
+        if trial.ended_at and time.monotonic() - trial.ended_at > _KILL:
+            self._signal(trial, signal.SIGKILL)
+
+    def _signal(self, trial: RunningTrial, number: int) -> None:
+        if self._launcher is not None and trial.job.name in self.running:
+            self._launcher.signal(trial.job.name, number)
+            trial.ended_at = trial.ended_at or time.monotonic()
 
     def _beat(self) -> None:
         if time.monotonic() - self._beaten < HEARTBEAT_SECONDS:
             return
         self._beaten, self._beats = time.monotonic(), self._beats + 1
-        for running_trial in self.running.values():
-            running_trial.set_attribute(trial_accounting.HEARTBEAT, self._beats)
+        for trial in self.running.values():
+            trial.set_attribute(accounting.HEARTBEAT, self._beats)
 
     def _end_all(self, caught: list[int]) -> None:
-        """End the children, and queue their points for whoever comes next."""
-        launcher = self._launcher
+        """End the children, and queue their points for any worker that continues the search."""
+        if (launcher := self._launcher) is None:
+            return
         for number in (signal.SIGTERM, signal.SIGKILL):
             signals = len(caught)
-            for name in self.running if launcher else ():
-                launcher.signal(name, number)  # type: ignore[union-attr]
+            for name in self.running:
+                launcher.signal(name, number)
             until = time.monotonic() + _KILL
-            while launcher and self.running and time.monotonic() < until and len(caught) == signals:
+            while self.running and time.monotonic() < until and len(caught) == signals:
                 for name in launcher.ended():
-                    running_trial = self.running.pop(name)
-                    trials = self.searches[running_trial.strategy_index][1].get_trials(deepcopy=False)
-                    frozen = next(trial for trial in trials if trial.number == running_trial.trial.number)
-                    self._again(
-                        running_trial.strategy_index, frozen, frozen.user_attrs.get(trial_accounting.ATTEMPT, 1)
-                    )
+                    running = self.running.pop(name)
+                    trials = self.searches[running.strategy_index][1].get_trials(deepcopy=False)
+                    trial = next(trial for trial in trials if trial.number == running.trial.number)
+                    self._requeue(running.strategy_index, trial, trial.user_attrs.get(accounting.ATTEMPT, 1))
                 time.sleep(_POLL)
+
+
+def _running_seconds(books: Sequence[Sequence[Any]]) -> float:
+    """Seconds that the running trials have taken."""
+    starts = [trial.datetime_start for book in books for trial in counted_trials(book, "RUNNING")]
+    return float(sum((datetime.now() - start).total_seconds() for start in starts if start))
 
 
 def _tell(study: "optuna.Study", number: int, value: float | None, how: str) -> bool:

@@ -1,4 +1,4 @@
-"""Whether a worker is alive: it holds a lock on a file of its own, which the system takes from it when it dies."""
+"""Whether a worker is alive: it holds a lock on a file of its own, which the system releases when it dies."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ from trigan.atomic import wrap_os_errors
 
 
 class WorkerLock:
-    """A context: inside it the worker is seen to be alive by all who see ``folder``."""
+    """A context: inside it, processes that can read ``folder`` find the worker alive."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -29,11 +29,11 @@ class WorkerLock:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self._lock.release()
-        if kind is None:  # else its trials are still at work, in the list: the free lock tells that it is gone
+        if kind is None:  # else the list still has its trials as running: the free lock shows that it died
             self._path(self.name).unlink(missing_ok=True)
 
     def alive(self, worker: str) -> bool | None:
-        """Whether a worker holds its lock; None where its file isn't here: it is on a machine that shares no disk."""
+        """Whether a worker holds its lock; None where its file does not exist: no shared disk."""
         if not self._path(worker).exists():
             return None
         lock = FileLock(self._path(worker))

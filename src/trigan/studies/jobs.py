@@ -1,13 +1,13 @@
 """A study's jobs: where each stands in the table, what it runs, and where its record will be."""
 
-import json
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trigan.config.settings import Resources
-from trigan.errors import ArtifactError
+from trigan.errors import ConfigError
 from trigan.studies.study_file import GridEntry, StudyFile
 
 
@@ -17,7 +17,7 @@ class StudyJob:
 
     Attributes:
         arguments: what follows ``trigan run``.
-        needs: known of a job that was just composed, which is when it may run; a kept list has it not.
+        resources: known of a job that was just composed; the list on disk does not have them.
     """
 
     row: GridEntry
@@ -30,10 +30,12 @@ class StudyJob:
 
     @property
     def name(self) -> str:
+        """Row, column and trial, as messages name the job."""
         return f"{self.row.name}, {self.column.name}, trial {self.trial}"
 
     @property
     def done(self) -> bool:
+        """Whether the record exists."""
         return self.record_path.is_file()
 
 
@@ -42,11 +44,12 @@ class StudyJobs:
     """All jobs of a study.
 
     Attributes:
-        runnable: those that can run, or have run.
-        waiting: (row, column, trial) of those that are given the compute of others that are not done.
+        runnable: jobs that can run, or have run.
+        waiting: (row, column, trial) of the jobs that are given the compute of others that are not done.
         outputs: ``paths.outputs``.
         variant: the user's overrides where they change what is computed, else an empty text.
         debug: whether these are debug runs, which enter no table.
+        logger: the logger's config, known of jobs that were just composed.
     """
 
     runnable: tuple[StudyJob, ...]
@@ -54,33 +57,48 @@ class StudyJobs:
     outputs: Path
     variant: str
     debug: bool
+    logger: Mapping[str, Any] | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
         return len(self.runnable) + len(self.waiting)
 
     @property
+    def done(self) -> list[StudyJob]:
+        """The jobs that have a record."""
+        return [job for job in self.runnable if job.done]
+
+    @property
     def runs(self) -> Path:
-        """Where the runs are, each in its own folder."""
+        """The folder of the runs' own folders."""
         return self.runnable[0].record_path.parents[1]
 
     def folder(self, study: StudyFile) -> Path:
-        """Where the study's table and pages go."""
+        """The folder of the study's table and pages."""
         return self.outputs / "studies" / study.name / (study.scale or "")
 
     def logs(self, study: str) -> Path:
-        """Where the jobs' logs are."""
+        """The folder of the jobs' logs."""
         return self.outputs / "logs" / study
 
+    def named(self, study: StudyFile) -> StudyFile:
+        """The study, under a name of its own where overrides change what is computed.
 
-def unmatched_jobs_done(cells: Iterable[StudyJob], column: str, trial: int) -> bool:
-    """Whether the jobs of a column and trial, but for those matched to them, are all done."""
-    return all(c.done for c in cells if c.column.name == column and c.trial == trial and not c.row.match)
+        Raises:
+            ConfigError: these are debug runs.
+        """
+        if self.debug:
+            raise ConfigError("debug runs enter no table and no report; leave debug=... out")
+        if not self.variant:
+            return study
+        name = f"{study.name}-{hashlib.sha256(self.variant.encode()).hexdigest()[:8]}"
+        return study.model_copy(update={"name": name, "title": f"{study.title} (with {self.variant})"})
 
 
-def record_flops(record: Path) -> int:
-    """The counted cost of a finished run."""
-    try:
-        content: dict[str, Any] = json.loads(record.read_bytes())
-        return int(content["result"]["cost"]["flops"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{record}: not a sound record; run its command again with --force") from error
+def unmatched_jobs_done(jobs: Iterable[StudyJob], column: str, trial: int) -> bool:
+    """Whether the jobs of a column and trial, except those matched to them, are all done."""
+    return all(job.done for job in jobs if job.column.name == column and job.trial == trial and not job.row.match)
+
+
+def no_finished_runs(study: StudyFile, where: str) -> ConfigError:
+    """The error of a command that shows the results of a study without any."""
+    return ConfigError(f"study {study.name}: no run is finished {where}; `trigan study {study.name}` runs it")

@@ -4,7 +4,6 @@ Hydra's own sweep loop runs jobs in one process (a job that exits ends the rest 
 re-run the whole sweep), so only its expansion of the values is used.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 
@@ -16,7 +15,7 @@ from trigan import PROTOCOL_VERSION
 from trigan.config import override_rules
 from trigan.config.compose import Composer, RunConfig
 from trigan.errors import ConfigError
-from trigan.execution.batch import engine, run_batch, warn_about_stale_records
+from trigan.execution.batch import BatchSummary, engine, run_batch, warn_about_stale_records
 from trigan.execution.engines import EngineChoice
 from trigan.execution.job import Job
 from trigan.identity import canonical_json
@@ -42,41 +41,40 @@ def expand(composer: Composer, arguments: Sequence[str]) -> list[tuple[str, ...]
 def multirun(
     composer: Composer,
     overrides: Sequence[str],
-    common: Sequence[str],
-    engine_choice: EngineChoice,
-    workers: int | None,
-    timeout: int | None,
-    retry: bool,
-    force: bool,
-) -> int:
-    """Check every job, run what is missing, print results and a summary; 1 if a job has no record.
+    common: Sequence[str] = (),
+    engine_choice: EngineChoice | None = None,
+    workers: int | None = None,
+    timeout: int | None = None,
+    retry: bool = False,
+    force: bool = False,
+) -> tuple[list[Job], BatchSummary]:
+    """Check every job, then run those that have no record; arguments as for `trigan.studies.run_study.run_study`.
 
-    Args:
-        common: arguments of ``trigan run`` for every job.
-        timeout: minutes.
+    Returns:
+        All jobs, and how those that were due ended.
     """
     expanded = expand(composer, overrides)
-    with engine(engine_choice, workers, timeout) as chosen:
+    with engine(engine_choice or EngineChoice(), workers, timeout) as chosen:
         composed = [composer.compose(job) for job in expanded]
         outputs = [one.paths.outputs for one in composed]
         if len(set(outputs)) > 1:
             raise ConfigError("paths.outputs: the jobs of one --multirun share it; give each a run of its own")
-        prints = _fingerprints(composed)
-        jobs = _jobs(expanded, composed, prints, common)
-        warn_about_stale_records(_stale(composed, prints), PROTOCOL_VERSION)
-        summary = run_batch(chosen, jobs, outputs[0] / "logs", retry, force)
-    _print_results(jobs)
-    print(summary.line(), file=sys.stderr)
-    return summary.code
+        fingerprints = _fingerprints(composed)
+        jobs = _jobs(expanded, composed, fingerprints, common)
+        warn_about_stale_records(_count_stale(composed, fingerprints), PROTOCOL_VERSION)
+        return jobs, run_batch(chosen, jobs, outputs[0] / "logs", retry, force)
 
 
 def _jobs(
-    expanded: Sequence[tuple[str, ...]], composed: Sequence[RunConfig], prints: Sequence[str], common: Sequence[str]
+    expanded: Sequence[tuple[str, ...]],
+    composed: Sequence[RunConfig],
+    fingerprints: Sequence[str],
+    common: Sequence[str],
 ) -> list[Job]:
     """The jobs, named by their number and what is swept."""
     swept = [position for position in range(len(expanded[0])) if len({job[position] for job in expanded}) > 1]
     jobs = []
-    for number, (words, one, fingerprint) in enumerate(zip(expanded, composed, prints, strict=True)):
+    for number, (words, one, fingerprint) in enumerate(zip(expanded, composed, fingerprints, strict=True)):
         name = f"{number}_{'_'.join(words[position] for position in swept)}".replace("/", "-")
         jobs.append(Job(name, (*common, *words), one.paths.runs / one.run_hash(fingerprint), one.resources))
     return jobs
@@ -92,18 +90,17 @@ def _fingerprints(composed: Sequence[RunConfig]) -> list[str]:
     return [known[canonical_json(one.config["data"])] for one in composed]
 
 
-def _stale(composed: Sequence[RunConfig], prints: Sequence[str]) -> Counter[str]:
-    """How many records of these very runs there are under each earlier protocol version."""
-    found: Counter[str] = Counter()
-    for one, fingerprint in zip(composed, prints, strict=True):
+def _count_stale(composed: Sequence[RunConfig], fingerprints: Sequence[str]) -> Counter[str]:
+    """How many records of these very runs exist under each earlier protocol version."""
+    counts: Counter[str] = Counter()
+    for one, fingerprint in zip(composed, fingerprints, strict=True):
         for version in range(1, PROTOCOL_VERSION):
-            found[str(version)] += (one.paths.runs / one.run_hash(fingerprint, version) / RECORD_NAME).exists()
-    return +found
+            counts[str(version)] += (one.paths.runs / one.run_hash(fingerprint, version) / RECORD_NAME).exists()
+    return +counts
 
 
-def _print_results(jobs: Sequence[Job]) -> None:
-    """A line for each finished run: test accuracy, what was swept, and where it lies."""
-    for job in jobs:
-        if job.directory is not None and job.finished:
-            accuracy = read_record(job.directory / RECORD_NAME)["result"]["test"]["accuracy"]
-            print(f"{100 * accuracy:6.2f} %  {job.name}  {job.directory}")
+def job_accuracy(job: Job) -> float | None:
+    """The test accuracy of a finished job, in [0, 1]; None without a record."""
+    if job.directory is None or not job.finished:
+        return None
+    return read_record(job.directory / RECORD_NAME)["result"]["test"]["accuracy"]

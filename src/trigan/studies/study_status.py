@@ -1,12 +1,14 @@
-"""``trigan study NAME --status``: which jobs are done, running, failed or missing, and the time that is left."""
+"""Where a study stands: which jobs are done, running, failed or missing, what they cost, and what is left to run."""
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal
+from typing import Literal
 
 from filelock import FileLock, Timeout
 
@@ -14,131 +16,129 @@ from trigan.execution.pool import cores
 from trigan.execution.progress import duration
 from trigan.execution.shell import shell_line
 from trigan.records import failure
+from trigan.studies.job_cache import load_jobs
 from trigan.studies.jobs import StudyJob, StudyJobs
-from trigan.tables.layout.formatting import format_flops
+from trigan.studies.study_file import StudyFile
 
 State = Literal["done", "running", "failed", "missing"]
 
 
 @dataclass(frozen=True)
-class JobStatus:
-    """A job as it stands. ``reason``: how a failed one ended."""
-
-    cell: StudyJob
-    state: State
-    reason: str = ""
-
-
-@dataclass(frozen=True)
 class RowCost:
-    """What a run of a row takes: seconds of its process and counted operations."""
+    """What a run takes: seconds of its process and counted operations."""
 
     seconds: float
     flops: float
 
 
-def job_statuses(cells: Sequence[StudyJob]) -> list[JobStatus]:
-    """Each job as it stands on disk. ``failed`` is one that has left the mark of it, no record, and nobody at work."""
-    found = []
-    for cell in cells:
-        if cell.done:
-            found.append(JobStatus(cell, "done"))
-        elif _at_work(cell):
-            found.append(JobStatus(cell, "running"))
-        elif mark := failure.read(cell.record_path.parent):
-            found.append(JobStatus(cell, "failed", str(mark)))
-        else:
-            found.append(JobStatus(cell, "missing"))
-    return found
+@dataclass(frozen=True)
+class JobStatus:
+    """A job and its state on disk.
+
+    Attributes:
+        state: ``failed``: the run left the mark of a failure, has no record, and no process is running it.
+        run: the run's hash; None for a job that is given the compute of others that are not done.
+        arguments: what follows ``trigan run``.
+        reason: how a failed run ended.
+        cost: of a finished run; None where the record does not tell.
+    """
+
+    row: str
+    column: str
+    trial: int
+    state: State
+    run: str | None = None
+    arguments: tuple[str, ...] = ()
+    reason: str = ""
+    cost: RowCost | None = None
+
+    @property
+    def name(self) -> str:
+        """Row, column and trial, as messages name the job."""
+        return f"{self.row}, {self.column}, trial {self.trial}"
 
 
-def _at_work(cell: StudyJob) -> bool:
+def study_statuses(
+    study: StudyFile, overrides: Sequence[str] = (), *, config_dir: Path | None = None
+) -> list[JobStatus]:
+    """The state of every job of a study; runs nothing. Arguments as for :func:`trigan.studies.run_study.run_study`."""
+    return job_statuses(load_jobs(study, overrides, config_dir))
+
+
+def job_statuses(jobs: StudyJobs) -> list[JobStatus]:
+    """The state of every job on disk, those that wait for others' compute last."""
+    statuses = []
+    for job in jobs.runnable:
+        state: State = "done" if job.done else "running" if _is_locked(job) else "missing"
+        mark = failure.read(job.record_path.parent) if state == "missing" else None
+        place, cost = (job.row.name, job.column.name, job.trial), _cost(job.record_path)
+        state = "failed" if mark else state
+        statuses.append(JobStatus(*place, state, job.hash, job.arguments, str(mark or ""), cost))
+    return statuses + [JobStatus(row, column, trial, "missing") for row, column, trial in jobs.waiting]
+
+
+def _is_locked(job: StudyJob) -> bool:
     """Whether a process holds the run's lock."""
-    directory = cell.record_path.parent
+    directory = job.record_path.parent
     path = directory.parent / ".locks" / f"{directory.name}.lock"
-    if not path.exists():
-        return False
-    lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        with FileLock(path, timeout=0) if path.exists() else nullcontext():
+            return False
     except Timeout:
         return True
-    lock.release()
-    return False
 
 
-def mean_row_costs(cells: Sequence[StudyJob]) -> dict[str, RowCost]:
-    """What the finished runs of each row took, on average."""
-    spent: dict[str, list[RowCost]] = {}
-    for cell in cells:
-        if cell.done and (found := _expense(cell.record_path)):
-            spent.setdefault(cell.row.name, []).append(found)
-    return {
-        row: RowCost(fmean(one.seconds for one in all_), fmean(one.flops for one in all_))
-        for row, all_ in spent.items()
-    }
-
-
-def _expense(record: Path) -> RowCost | None:
+def _cost(record: Path) -> RowCost | None:
     try:
-        content: dict[str, Any] = json.loads(record.read_bytes())
+        content = json.loads(record.read_bytes())
         return RowCost(float(content["provenance"]["seconds"]), float(content["result"]["cost"]["flops"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def time_left(to_do: Sequence[str], spent: dict[str, RowCost], workers: int | None) -> str:
-    """The time that jobs of the rows ``to_do`` will take, in words; a row without a finished run takes the mean."""
-    if not to_do:
+def mean_row_costs(statuses: Sequence[JobStatus]) -> dict[str, RowCost]:
+    """The mean cost of the finished runs of each row."""
+    costs: dict[str, list[RowCost]] = {}
+    for job in statuses:
+        if job.cost:
+            costs.setdefault(job.row, []).append(job.cost)
+    return {
+        row: RowCost(fmean(one.seconds for one in each), fmean(one.flops for one in each))
+        for row, each in costs.items()
+    }
+
+
+def time_left(statuses: Sequence[JobStatus], workers: int | None) -> str:
+    """The time that unfinished jobs will take, in words; a row without a finished run takes the mean of the others."""
+    rows = [job.row for job in statuses if job.state != "done"]
+    costs = mean_row_costs(statuses)
+    if not rows:
         return "nothing is left to do"
-    if not spent:
+    if not costs:
         return "time left: not known before the first job is done"
-    mean = fmean(one.seconds for one in spent.values())
-    seconds = sum(spent[row].seconds if row in spent else mean for row in to_do)
-    at_once = min(workers or cores(), cores(), len(to_do))
-    guess = (
-        "" if all(row in spent for row in to_do) else ", rows without a finished run taken as the mean of the others"
-    )
-    return f"about {duration(seconds / at_once)} left with {at_once} at a time{guess}"
+    mean = fmean(cost.seconds for cost in costs.values())
+    seconds = sum(costs[row].seconds if row in costs else mean for row in rows)
+    at_once = min(workers or cores(), cores(), len(rows))
+    note = "" if set(rows) <= costs.keys() else ", rows without a finished run taken as the mean of the others"
+    return f"about {duration(seconds / at_once)} left with {at_once} at a time{note}"
 
 
-def show_status(jobs: StudyJobs, workers: int | None) -> None:
-    """Print one line a job, and the sum."""
-    seen = job_statuses(jobs.runnable)
-    for one in seen:
-        said = f"  ({one.reason})" if one.reason else ""
-        print(f"{one.state:7}  {one.cell.hash}  {one.cell.name}{said}")
-    for row, column, trial in jobs.waiting:
-        print(f"missing  {'after the others':20}  {row}, {column}, trial {trial}")
-    counts = Counter(one.state for one in seen) + Counter({"missing": len(jobs.waiting)})
-    parts = [f"{counts['done']} of {len(jobs)} jobs done"]
+def status_summary(statuses: Sequence[JobStatus], workers: int | None) -> str:
+    """How many jobs are in each state, and the time left, in one line."""
+    counts = Counter(job.state for job in statuses)
+    parts = [f"{counts['done']} of {len(statuses)} jobs done"]
     parts += [f"{counts[state]} {state}" for state in ("running", "failed", "missing") if counts[state]]
-    to_do = [one.cell.row.name for one in seen if one.state != "done"] + [row for row, _, _ in jobs.waiting]
-    print(f"{', '.join(parts)}; {time_left(to_do, mean_row_costs(jobs.runnable), workers)}")
+    return f"{', '.join(parts)}; {time_left(statuses, workers)}"
 
 
-def show_plan(jobs: StudyJobs, extra: Sequence[str], cost: str, workers: int | None) -> None:
-    """Print each job, the command of those to do, and what they will cost: as far as finished runs tell.
+def job_list(statuses: Sequence[JobStatus], extra: Sequence[str], retry: bool) -> list[str]:
+    """One shell command for each job that can run now, with ``retry`` also for those that failed, for any queue.
 
-    Args:
-        extra: what goes before every job's settings.
-        cost: as the study's file states it.
+    A command is idempotent and resumes an earlier attempt: a queue may run it as often as it likes, on any machine
+    that shares this folder. ``extra`` precedes every job's settings.
     """
-    spent = mean_row_costs(jobs.runnable)
-    for cell in jobs.runnable:
-        print(f"{'done' if cell.done else 'to do':5}  {cell.hash}  {cell.name}{_price(cell.row.name, spent)}")
-        if not cell.done:
-            print("       " + shell_line(["trigan", "run", *extra, *cell.arguments]))
-    for row, column, trial in jobs.waiting:
-        print(f"to do  {'after the others':20}  {row}, {column}, trial {trial}{_price(row, spent)}")
-    to_do = [c.row.name for c in jobs.runnable if not c.done] + [row for row, _, _ in jobs.waiting]
-    stated = f"; the study's file says: {cost}" if cost else ""
-    print(f"{len(jobs) - len(to_do)} of {len(jobs)} jobs done; {time_left(to_do, spent, workers)}{stated}")
-
-
-def _price(row: str, spent: dict[str, RowCost]) -> str:
-    return (
-        f"  ({duration(spent[row].seconds)}, {format_flops(spent[row].flops)} as its row so far)"
-        if row in spent
-        else ""
-    )
+    script = Path(sys.executable).with_name("trigan")  # works without an activated environment
+    trigan = [str(script)] if script.exists() else [sys.executable, "-m", "trigan"]
+    states = ("missing", "running", *(["failed"] if retry else []))
+    listed = {job.run: job for job in statuses if job.run and job.state in states}
+    return [shell_line([*trigan, "run", *extra, *job.arguments]) for job in listed.values()]

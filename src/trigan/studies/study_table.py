@@ -1,19 +1,26 @@
-"""A study's table: built of the records of its finished jobs and its published figures, and rendered in any format."""
+"""A study's table: built from the records of its finished jobs and its published figures, rendered in any format."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-from trigan.atomic import wrap_os_errors, write_bytes
+from trigan.atomic import write_bytes
 from trigan.errors import ArtifactError
-from trigan.records.record import Record, read_record
-from trigan.studies.jobs import StudyJob
+from trigan.records.record import RECORD_NAME, Record, read_record
+from trigan.studies.job_cache import load_jobs, make_plan
+from trigan.studies.jobs import StudyJob, StudyJobs, no_finished_runs
 from trigan.studies.study_file import StudyFile
 from trigan.tables.external_records import external_rows
 from trigan.tables.published import PUBLISHED_NAME, PublishedResult, read_published
 from trigan.tables.table import CellKey, Family, Table, TableSpec, build_table
 
-#: Each format: the end of its file's name, and the function that makes a text of a table.
+if TYPE_CHECKING:
+    from trigan.studies.plan import StudyPlan
+
+#: Each format: the suffix of its file, and the function that renders a table as text.
 FORMATS = {
     "terminal": ("txt", "trigan.tables.layout.text:render_terminal"),
     "md": ("md", "trigan.tables.layout.text:render_markdown"),
@@ -21,20 +28,20 @@ FORMATS = {
     "latex": ("tex", "trigan.tables.layout.latex:render_latex"),
     "html": ("html", "trigan.tables.layout.html:render_html"),
 }
-#: Those that ``trigan study`` writes.
+#: The formats that ``trigan study`` writes.
 FILE_FORMATS = ("terminal", "md", "csv", "latex")
 
 
-def study_table(study: StudyFile, cells: Sequence[StudyJob], outputs: Path) -> Table:
-    """The table of the finished ones of ``cells``, of rows submitted to ``outputs``, and of figures published.
+def study_table(study: StudyFile, jobs: Sequence[StudyJob], outputs: Path) -> Table:
+    """The table of the finished jobs among ``jobs``, of rows submitted to ``outputs``, and of published figures.
 
     Raises:
         TriganError: a record or the published figures are not sound.
     """
     records: dict[CellKey, list[Record]] = {}
-    for cell in cells:
-        if cell.done:
-            records.setdefault((cell.row.name, cell.column.name), []).append(_record(cell))
+    for job in jobs:
+        if job.done:
+            records.setdefault((job.row.name, job.column.name), []).append(_record(job))
     columns = tuple(column.name for column in study.columns)
     submitted = external_rows(outputs, study.name, study.scale, columns)
     spec = TableSpec(
@@ -42,20 +49,20 @@ def study_table(study: StudyFile, cells: Sequence[StudyJob], outputs: Path) -> T
         rows=(*(row.name for row in study.rows), *dict.fromkeys(row for row, _ in submitted)),
         columns=columns,
         trials=study.trials,
-        reference=study.analysis.reference,
-        family=Family(*study.analysis.family) if study.analysis.family else None,
-        margin=study.analysis.margin,
-        metric=study.analysis.metric,
-        ablations=study.analysis.ablations,
+        reference=study.reference,
+        family=Family(study.family.rows, study.family.baselines) if study.family else None,
+        margin=study.margin,
+        metric=study.metric,
+        ablations={row: tuple((step.adds, step.start) for step in steps) for row, steps in study.ablations.items()},
     )
-    mine = [
+    published = [
         one for one in published_results(study) if one.row in ("", *spec.rows) and one.column in ("", *spec.columns)
     ]
-    return build_table({**records, **submitted}, spec, mine)
+    return build_table({**records, **submitted}, spec, published)
 
 
 def published_results(study: StudyFile) -> tuple[PublishedResult, ...]:
-    """What ``published.csv`` beside the study's file holds; nothing where there is none.
+    """The figures of ``published.csv`` beside the study's file; empty where there is none.
 
     Raises:
         ConfigError: one line that names the file, the line and the key that is wrong.
@@ -64,11 +71,11 @@ def published_results(study: StudyFile) -> tuple[PublishedResult, ...]:
     return read_published(path, *study.names) if path.is_file() else ()
 
 
-def _record(cell: StudyJob) -> Record:
-    record = read_record(cell.record_path)
-    if record["run"] != cell.hash:
+def _record(job: StudyJob) -> Record:
+    record = read_record(job.record_path)
+    if record["run"] != job.hash:
         raise ArtifactError(
-            f"{cell.record_path}: the record of another run, {record['run'][:20]}: move it to its own folder"
+            f"{job.record_path}: the record of another run, {record['run'][:20]}: move it to its own folder"
         )
     return record
 
@@ -80,23 +87,57 @@ def render_table(table: Table, name: str) -> str:
     return text
 
 
-def write_table_files(table: Table, folder: Path) -> list[str]:
-    """Write the table as text, Markdown, CSV and LaTeX and as a picture; returns the files' names."""
-    from trigan.plots.run_plots import plot_comparison  # matplotlib takes its time
+def write_table_files(table: Table, folder: Path) -> None:
+    """Write the table as text, Markdown, CSV and LaTeX and as a picture."""
+    from trigan.plots.run_plots import plot_comparison  # importing matplotlib takes long
 
-    with wrap_os_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     for name in FILE_FORMATS:
         write_bytes(folder / f"table.{FORMATS[name][0]}", render_table(table, name).encode())
     plot_comparison(table, folder / "comparison.png")
-    return [*(f"table.{FORMATS[name][0]}" for name in FILE_FORMATS), "comparison.png"]
 
 
-def print_table(table: Table) -> None:
-    """The table on standard output, as wide as the terminal and in its colours."""
-    from rich.console import Console
+def current_table(
+    study: StudyFile,
+    overrides: Sequence[str] = (),
+    *,
+    config_dir: Path | None = None,
+    project: str = "",
+    metric: str | None = None,
+) -> tuple[Table, int, int]:
+    """The table of a study's finished runs, on disk or in the W&B project ``ENTITY/PROJECT``; runs nothing.
 
-    from trigan.tables.layout.text import render_terminal
+    Returns:
+        The table, how many jobs have a record, and how many jobs there are.
 
-    console = Console()
-    print(render_terminal(table, width=max(console.width, 80), colour=console.is_terminal))
+    Raises:
+        ConfigError: no run is finished, or these are debug runs.
+    """
+    jobs = load_jobs(study, overrides, config_dir, need_records=not project)
+    shown = jobs.named(study).model_copy(update={"metric": metric or study.metric})
+    with TemporaryDirectory(prefix="trigan-") as folder:
+        if project:
+            jobs = _fetched(jobs, lambda: make_plan(study, overrides, config_dir), project, Path(folder))
+        table = study_table(shown, jobs.runnable, jobs.outputs)
+        done = len(jobs.done)
+    if not any(cell.records for cell in table.cells.values()):
+        raise no_finished_runs(study, f"in W&B's {project}" if project else f"under {jobs.runs}")
+    return table, done, len(jobs)
+
+
+def _fetched(jobs: StudyJobs, plan: Callable[[], "StudyPlan"], project: str, folder: Path) -> StudyJobs:
+    """The jobs with their records from a W&B project, where a run's id is its hash, in ``folder``."""
+    from trigan.tracking.wandb_fetch import fetch_records
+    from trigan.tracking.wandb_tracking import public_api
+
+    api = public_api()
+
+    def fetch(jobs: Sequence[StudyJob]) -> tuple[StudyJob, ...]:
+        fetch_records(api, project, [job.hash for job in jobs], folder, RECORD_NAME)
+        return tuple(replace(job, record_path=folder / "runs" / job.hash / RECORD_NAME) for job in jobs)
+
+    has_matched = len(jobs) > len(unmatched := [job for job in jobs.runnable if not job.row.match])
+    jobs = replace(jobs, runnable=fetch(unmatched), waiting=())
+    if not has_matched:
+        return jobs
+    later = plan().with_matched(jobs)
+    return replace(later, runnable=jobs.runnable + fetch([job for job in later.runnable if job.row.match]))

@@ -1,0 +1,137 @@
+"""Running a study: what is missing of its jobs, then its table in files."""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from trigan import PROTOCOL_VERSION
+from trigan.execution.batch import BatchSummary, Engine, engine, run_batch, warn_about_stale_records
+from trigan.execution.engines import EngineChoice
+from trigan.execution.job import Job
+from trigan.records.record import RECORD_NAME
+from trigan.studies.job_cache import cache_path, make_plan, save_jobs
+from trigan.studies.jobs import StudyJob, StudyJobs
+from trigan.studies.plan import StudyPlan
+from trigan.studies.study_file import StudyFile
+from trigan.studies.study_table import published_results, study_table, write_table_files
+from trigan.studies.study_wandb import log_study
+from trigan.tables.table import Table
+
+_log = logging.getLogger("trigan")
+
+
+def child_options(config_dir: Path | None) -> tuple[str, ...]:
+    """The options of ``trigan run`` that every job needs."""
+    return ("--config-dir", str(config_dir.absolute())) if config_dir else ()
+
+
+def run_study(
+    study: StudyFile,
+    overrides: Sequence[str] = (),
+    *,
+    workers: int | None = None,
+    timeout: int | None = None,
+    retry: bool = False,
+    config_dir: Path | None = None,
+    engine_choice: EngineChoice | None = None,
+) -> tuple[StudyJobs, BatchSummary]:
+    """Run the jobs of a study that have no record.
+
+    Args:
+        study: a study at a scale.
+        overrides: settings for every job, e.g. ``paths.outputs=DIR``.
+        workers: jobs at a time; None: one per core.
+        timeout: minutes after which a job is ended.
+        retry: also run again what failed in an earlier call.
+        config_dir: a folder with the user's own groups.
+        engine_choice: where the jobs run; None: processes of this machine.
+
+    Returns:
+        All jobs, and how those that were due ended.
+
+    Raises:
+        ConfigError: any job cannot be composed; then none has run.
+        Interrupted: Ctrl-C or SIGTERM; the same call continues from what was finished.
+    """
+    published_results(study)  # a mistake there is reported before anything runs
+    choice = engine_choice or EngineChoice()
+    cache = cache_path(study, overrides, config_dir)
+    with engine(choice, workers, timeout) as chosen:
+        plan = make_plan(study, overrides, config_dir, check_devices=choice.local)
+        jobs = plan.jobs()
+        save_jobs(cache, jobs)
+        _log.info("%s: %d jobs", study.title, len(jobs))
+        warn_about_stale_records(count_stale_records(study, jobs), PROTOCOL_VERSION)
+        jobs, summary = run_jobs(chosen, plan, jobs, study.name, child_options(config_dir), retry)
+        save_jobs(cache, jobs)
+    for job in jobs.waiting:
+        _log.warning(
+            "not run: %s, %s, trial %d needs the compute of its column's other rows, of which some failed", *job
+        )
+    _log.info("%s", summary.line(len(jobs.waiting)))
+    folders = {job.record_path.parent for job in jobs.runnable}
+    offline = {folder.parent for folder in folders if any(folder.glob("wandb/offline-run-*"))}
+    for folder in sorted(offline):  # each job reported this, but in its own log
+        _log.info("W&B has kept curves offline; send them with: wandb sync %s/*/wandb", folder)
+    return jobs, summary
+
+
+def run_jobs(
+    chosen: Engine, plan: StudyPlan, jobs: StudyJobs, name: str, extra: Sequence[str], retry: bool
+) -> tuple[StudyJobs, BatchSummary]:
+    """Run what has no record yet, and then the jobs that are given the compute of others.
+
+    The logs lie in the folder ``name``; ``extra`` precedes every job's settings.
+    """
+    first = _run(chosen, jobs.runnable, jobs.logs(name), extra, retry)
+    later = plan.with_matched(jobs)
+    matched = [job for job in later.runnable if job not in jobs.runnable]
+    return later, first + _run(chosen, matched, jobs.logs(name), extra, retry)
+
+
+def _run(chosen: Engine, jobs: Sequence[StudyJob], logs: Path, extra: Sequence[str], retry: bool) -> BatchSummary:
+    batch = [Job(job.name, (*extra, *job.arguments), job.record_path.parent, job.resources) for job in jobs]
+    return run_batch(chosen, batch, logs, retry)
+
+
+def write_study_table(study: StudyFile, jobs: StudyJobs) -> tuple[Table, Path]:
+    """Build the table of the finished jobs and of submitted rows, and write it in all file formats and as a picture.
+
+    If the jobs were composed in this process and their logger is W&B, W&B gets the table, too.
+
+    Returns:
+        The table, and the folder of ``table.*`` and ``comparison.png``.
+
+    Raises:
+        ConfigError: these are debug runs.
+    """
+    study = jobs.named(study)
+    table, folder = study_table(study, jobs.runnable, jobs.outputs), jobs.folder(study)
+    write_table_files(table, folder)
+    log_study(study, jobs, table)
+    return table, folder
+
+
+def count_stale_records(study: StudyFile, jobs: StudyJobs) -> Counter[str]:
+    """How many records of the study's rows and trials exist under each other protocol version.
+
+    A run's hash includes the protocol version, so no job has the hash of such a record; the records of the jobs
+    themselves are not read. A record's tags name its study, row and trial, whatever settings were added since.
+    """
+    rows, own = {row.name for row in study.rows}, {job.hash for job in jobs.runnable}
+    counts: Counter[str] = Counter()
+    for path in jobs.runs.glob(f"*/{RECORD_NAME}"):
+        if path.parent.name in own:
+            continue
+        try:
+            record: dict[str, Any] = json.loads(path.read_bytes())
+            tags, protocol = record["tags"], record["result"]["protocol"]
+            mine = tags["study"] == study.name and tags["row"] in rows and tags["trial"] in study.trials
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # damaged, and of no job of this study
+        if mine and protocol != PROTOCOL_VERSION:
+            counts[str(protocol)] += 1
+    return counts
