@@ -14,7 +14,7 @@ from trigan.data.sources.folder import Folder
 from trigan.data.splits.label_noise import SymmetricNoise
 from trigan.data.splits.make_split import make_split
 from trigan.data.splits.regime import Regime
-from trigan.data.splits.split_file import split_digest, split_file_bytes, split_file_content
+from trigan.data.splits.split_file import SplitFile, split_digest, split_file_bytes, split_file_content
 from trigan.data.splits.split_from_file import RegimeFromFile, content_digest
 from trigan.data.splits.split_info import index_digest
 from trigan.data.splits.splitter import DataSplit
@@ -155,16 +155,19 @@ WRONG: dict[str, tuple[Change, str]] = {
         lambda f: move(f, "test", "unlabelled"),
         "its 499 test images are not the official test set of digits",
     ),
-    "class": (lambda f: without(f, 7), "class '7' has no labelled image; give it some"),
+    "class": (lambda f: without(f, 7), "class '7' has no labelled image; add some"),
     "label": (lambda f: label(f, 10), "labelled has label 10, and classes are 0..9"),
     "changed": (lambda f: label(f, (f["labelled"]["labels"][0] + 1) % 10), "1 labels differ from those of digits"),
-    "hidden": (lambda f: f["test"].update(labels=[0] * 500), "test.labels: these labels are hidden"),
+    "hidden": (
+        lambda f: f["test"].update(labels=[0] * 500),
+        "test.labels: does not belong in the file, because the labels of this part are hidden",
+    ),
     "order": (lambda f: f["test"]["indices"].reverse(), "test.indices: expected ascending, each once"),
-    "numbers": (lambda f: f["test"]["indices"].append(True), "test.indices: expected a list of whole numbers"),
-    "version": (lambda f: f.update(version=2), "version is 2, this trigan reads 1"),
-    "format": (lambda f: f.pop("format"), "not a split file"),
+    "numbers": (lambda f: f["test"]["indices"].append(True), "test.indices.500: True, expected a valid integer"),
+    "version": (lambda f: f.update(version=2), "version: 2, expected 1"),
+    "format": (lambda f: f.pop("format"), "is not a split file"),
     "missing": (lambda f: f.pop("stamps"), "stamps is missing"),
-    "kind": (lambda f: f.update(trial="one"), "trial is no int"),
+    "kind": (lambda f: f.update(trial="one"), "trial: 'one', expected a valid integer"),
 }
 
 
@@ -187,7 +190,10 @@ def test_a_wrong_file_is_refused(name: str, with_test: ImageDataset, tmp_path: P
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (lambda found: found["test"].update(sha256="0" * 64), "test.sha256 is not that of its indices"),
+        (
+            lambda found: found["test"].update(sha256="0" * 64),
+            "test.sha256: '0000.*', expected the digest of its indices",
+        ),
         (lambda found: found.update(stamps=["none"]), "digest is not that of the content"),
     ],
 )
@@ -229,7 +235,7 @@ def test_a_copy_under_another_label_does_not_train(digits: ImageDataset, tmp_pat
 
 def test_another_trial_is_refused(digits: ImageDataset, tmp_path: Path) -> None:
     regime = export(digits, make_split(digits, Regime(labels_per_class=3), 1), tmp_path / "s.json")
-    with pytest.raises(DataError, match="is the split of trial 1, and this run says trial=0"):
+    with pytest.raises(DataError, match="is the split of trial 1, and this run has trial=0"):
         make_split(digits, regime, 0)
 
 
@@ -241,3 +247,14 @@ def test_no_file(digits: ImageDataset, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("{")
     with pytest.raises(DataError, match="is not JSON"):
         make_split(digits, RegimeFromFile(str(tmp_path / "text")), 0)
+    (tmp_path / "text").write_text("[]")
+    with pytest.raises(DataError, match="is not a split file"):
+        make_split(digits, RegimeFromFile(str(tmp_path / "text")), 0)
+
+
+def test_the_schema_describes_the_format() -> None:
+    schema = SplitFile.model_json_schema()
+    assert schema["properties"]["format"]["const"] == "trigan-split"
+    assert {"data", "trial", "digest", *PARTS} <= set(schema["required"])
+    assert not schema["$defs"]["SplitFilePart"]["additionalProperties"], "hidden labels do not belong in the file"
+    assert schema["$defs"]["LabelledSplitFilePart"]["properties"]["labels"]["items"]["minimum"] == 0

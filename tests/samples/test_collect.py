@@ -19,7 +19,7 @@ from trigan.samples.filters import (
 )
 from trigan.samples.generate import Samples
 
-from ..modules.tiny import CGAN8, DCGAN8, SPEC, view
+from ..training.tiny import CGAN8, DCGAN8, SPEC, view
 
 
 def _brute(counts: list[int], total: int) -> list[int]:

@@ -13,7 +13,7 @@ from trigan.networks.gans.gan_ensembles import PerClassGenerators
 from trigan.rng import torch_generator
 from trigan.samples.generate import BLOCK, UNCHANGED_LATENTS, LatentTransform, Samples, generate, latents
 
-from ..modules.tiny import CGAN8, DCGAN8, SPEC
+from ..training.tiny import CGAN8, DCGAN8, SPEC
 
 
 def _network(conditional: bool, seed: int = 0) -> nn.Module:

@@ -5,7 +5,7 @@ import torch
 from trigan.samples.candidate_sources import CandidateSource, FromGenerator, FromLabelled, FromNoise, FromUnlabelled
 from trigan.samples.generate import LatentTransform, generate
 
-from ..modules.tiny import CGAN8, DCGAN8, SPEC, view
+from ..training.tiny import CGAN8, DCGAN8, SPEC, view
 
 WANTED = torch.tensor([0, 0, 3, 9, 3, 1])
 
