@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from trigan.data.inputs import Input
 from trigan.errors import ConfigError
 from trigan.samples.candidate_sources import CandidateSource, FromGenerator, FromLabelled, FromNoise, FromUnlabelled
 from trigan.samples.collect import MAX_CANDIDATES_PER_IMAGE, collect, collect_sets, wanted_counts
@@ -17,7 +18,6 @@ from trigan.samples.filters import (
     ScoringModels,
     outputs,
 )
-from trigan.samples.generate import Samples
 
 from ..training.tiny import CGAN8, DCGAN8, SPEC, view
 
@@ -74,9 +74,9 @@ class _Listed:
     images: Tensor
     label_conditional: bool
 
-    def draw(self, start: int, wanted: Tensor) -> Samples:
+    def draw(self, start: int, wanted: Tensor) -> Input:
         images = self.images[start : start + len(wanted)]
-        return Samples(images, wanted[: len(images)] if self.label_conditional else None)
+        return Input(images, wanted[: len(images)] if self.label_conditional else None)
 
 
 def _listed(pairs: list[tuple[int, int]], chooses: bool = False) -> _Listed:
@@ -125,9 +125,9 @@ def test_patience_ends() -> None:
     class _Endless:
         label_conditional = True
 
-        def draw(self, start: int, wanted: Tensor) -> Samples:
+        def draw(self, start: int, wanted: Tensor) -> Input:
             asked.append(len(wanted))
-            return Samples(torch.stack([_image(int(label), 200) for label in wanted]), wanted)
+            return Input(torch.stack([_image(int(label), 200) for label in wanted]), wanted)
 
     found = collect(_Endless(), torch.tensor([5, 5, 5]), (ConfidenceFilter(0.99),), JUDGES, 0.0)
     assert len(found.data) == 0
@@ -171,9 +171,9 @@ def test_a_share_is_kept_of_rare_classes_too(share: float) -> None:
     class _OneInFifty:
         label_conditional: bool = False
 
-        def draw(self, start: int, wanted: Tensor) -> Samples:
+        def draw(self, start: int, wanted: Tensor) -> Input:
             rows = range(start, start + len(wanted))
-            return Samples(torch.stack([_image(int(row % 50 == 0), row * 37 % 101) for row in rows]), None)
+            return Input(torch.stack([_image(int(row % 50 == 0), row * 37 % 101) for row in rows]), None)
 
     found = collect(_OneInFifty(), torch.tensor([60, 60]), (DiscriminatorFilter(share),), JUDGES, 0.0)
     rare = int((found.data.known_labels == 1).sum())

@@ -8,10 +8,11 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
+from trigan.data.inputs import Input
 from trigan.errors import ConfigError
 from trigan.networks.gans.gan_ensembles import PerClassGenerators
 from trigan.rng import torch_generator
-from trigan.samples.generate import BLOCK, UNCHANGED_LATENTS, LatentTransform, Samples, generate, latents
+from trigan.samples.generate import BLOCK, UNCHANGED_LATENTS, LatentTransform, generate, latents
 
 from ..training.tiny import CGAN8, DCGAN8, SPEC
 
@@ -85,7 +86,7 @@ def test_one_generator_a_class_is_one_conditional_generator() -> None:
         images = joined(z, y)
         for row, label in enumerate(y.tolist()):
             torch.testing.assert_close(images[row], members[label](z[row : row + 1])[0], rtol=1e-5, atol=1e-6)
-    assert len(Samples(generate(joined, 0, 5, y).images, y)) == 5
+    assert len(Input(generate(joined, 0, 5, y).images, y)) == 5
     with pytest.raises(ValueError, match="needs labels"):
         joined(z)
 
