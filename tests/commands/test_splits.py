@@ -68,7 +68,7 @@ def test_check(split: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert f"regime=from_file regime.split={split} trial=2" in said
     broken = tmp_path / "broken.json"
     broken.write_text(split.read_text().replace('"indices": [', '"indices": [0, ', 1))
-    assert "expected the digest of its indices" in error_of(["splits", "check", str(broken)], capsys)
+    assert "labelled.sha256 is not that of its indices" in error_of(["splits", "check", str(broken)], capsys)
 
 
 @pytest.mark.parametrize(

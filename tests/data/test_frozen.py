@@ -149,14 +149,14 @@ WRONG: dict[str, tuple[Change, str]] = {
     "overlap": (lambda f: move(f, "unlabelled", "test", keep=True), "is in both unlabelled and test"),
     "range": (
         lambda f: f["unlabelled"]["indices"].append(9999),
-        "unlabelled has index 9999, and digits-official has 1797",
+        "image 9999 of unlabelled does not exist: digits-official has 1797 images",
     ),
     "test set": (
         lambda f: move(f, "test", "unlabelled"),
         "its 499 test images are not the official test set of digits",
     ),
     "class": (lambda f: without(f, 7), "class '7' has no labelled image; add some"),
-    "label": (lambda f: label(f, 10), "labelled has label 10, and classes are 0..9"),
+    "label": (lambda f: label(f, 10), "there is label 10, and classes are 0..9"),
     "changed": (lambda f: label(f, (f["labelled"]["labels"][0] + 1) % 10), "1 labels differ from those of digits"),
     "hidden": (
         lambda f: f["test"].update(labels=[0] * 500),
@@ -192,7 +192,7 @@ def test_a_wrong_file_is_refused(name: str, with_test: ImageDataset, tmp_path: P
     [
         (
             lambda found: found["test"].update(sha256="0" * 64),
-            "test.sha256: '0000.*', expected the digest of its indices",
+            "test.sha256 is not that of its indices",
         ),
         (lambda found: found.update(stamps=["none"]), "digest is not that of the content"),
     ],

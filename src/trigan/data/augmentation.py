@@ -62,8 +62,9 @@ class ClassicAugmentation:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        limits = {"rotate": 180.0, "translate": 128.0, "scale": 0.999, "crop": 128, "cutout": 128, "noise": 2.0}
-        _check_strengths(self, limits)
+        _check_strengths(
+            self, {"rotate": 180.0, "translate": 128.0, "scale": 0.999, "crop": 128, "cutout": 128, "noise": 2.0}
+        )
 
     def __call__(self, images: Tensor, draws: Draws, stream: str) -> Tensor:
         """See :class:`Augmentation`."""
@@ -103,8 +104,7 @@ class StrongAugmentation:
     brightness: float = 0.2
 
     def __post_init__(self) -> None:
-        limits = {"rotate": 180.0, "scale": 0.999, "cutout": 1.0, "contrast": 0.999, "brightness": 2.0}
-        _check_strengths(self, limits)
+        _check_strengths(self, {"rotate": 180.0, "scale": 0.999, "cutout": 1.0, "contrast": 0.999, "brightness": 2.0})
 
     def __call__(self, images: Tensor, draws: Draws, stream: str) -> Tensor:
         """See :class:`Augmentation`."""

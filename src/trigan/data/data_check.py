@@ -1,11 +1,12 @@
 """All problems of a data set at once: the work behind `trigan data check`."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import torch
 
 from trigan.data.sources.image_source import ImageSource, ItemDecoder
@@ -31,16 +32,7 @@ class DataFinding:
 
 @dataclass(frozen=True)
 class DataReport:
-    """The result of a check.
-
-    Attributes:
-        name: of the data set.
-        findings: in the order of the checks.
-        unreadable: one line per unreadable image.
-        class_counts: images per class in ``train`` and ``test`` (if official); empty if the data could not be read.
-        unlabelled: number of training images without a label.
-        fingerprint: of the readable images, or None.
-    """
+    """The result of a check; ``class_counts`` are images per class in ``train`` and ``test`` (if official)."""
 
     name: str
     findings: tuple[DataFinding, ...]
@@ -63,13 +55,8 @@ class DataReport:
         ]
         unlabelled = [f"unlabelled: {self.unlabelled} images"] if self.unlabelled else []
         findings = [f"{finding.level}: {finding.text}" for finding in self.findings]
-        return [
-            f"{self.name}, fingerprint {self.fingerprint or 'unknown'}",
-            *counts,
-            *unlabelled,
-            *findings,
-            *self.unreadable,
-        ]
+        title = f"{self.name}, fingerprint {self.fingerprint or 'unknown'}"
+        return [title, *counts, *unlabelled, *findings, *self.unreadable]
 
 
 def check_data(source: ImageSource) -> DataReport:
@@ -84,19 +71,14 @@ def check_data(source: ImageSource) -> DataReport:
         findings = (DataFinding("error", str(error)), *_check_files(decoder))
         return DataReport(type(source).__name__, findings, tuple(decoder.unreadable))
     counts = _class_counts(dataset)
-    return DataReport(
-        dataset.name,
-        (
-            *_check_files(decoder),
-            *_check_classes(counts, redrawn=dataset.official_test is None),
-            *_check_values(dataset, decoder),
-            *_check_copies(dataset, decoder),
-        ),
-        tuple(decoder.unreadable),
-        counts,
-        int((dataset.labels < 0).sum()),
-        dataset.fingerprint,
+    findings = (
+        *_check_files(decoder),
+        *_check_classes(counts, redrawn=dataset.official_test is None),
+        *_check_values(dataset, decoder),
+        *_check_copies(dataset, decoder),
     )
+    unlabelled = int((dataset.labels < 0).sum())
+    return DataReport(dataset.name, findings, tuple(decoder.unreadable), counts, unlabelled, dataset.fingerprint)
 
 
 def _class_counts(dataset: ImageDataset) -> dict[str, dict[str, int]]:
@@ -163,22 +145,20 @@ def _check_values(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[DataF
 
 
 def _check_copies(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[DataFinding]:
-    copies: dict[int, list[int]] = defaultdict(list)
-    for row, first in enumerate(find_first_copies(dataset.images).tolist()):
-        copies[first].append(row)
-    groups = [rows for rows in copies.values() if len(rows) > 1]
-    if not groups:
-        yield DataFinding("ok", "no image occurs twice")
-    test = torch.zeros(len(dataset.labels)) if dataset.official_test is None else dataset.official_test
+    test = torch.zeros_like(dataset.labels) if dataset.official_test is None else dataset.official_test
+    first_copies = pd.Series(find_first_copies(dataset.images))
     kinds: Counter[str] = Counter()
     conflicts = []
-    for rows in groups:
+    for group in first_copies[first_copies.duplicated(keep=False)].groupby(first_copies).groups.values():
+        rows = group.tolist()
         in_test = int(test[rows].sum())
         kinds["both" if 0 < in_test < len(rows) else "test" if in_test else "train"] += 1
         labels = sorted(set(dataset.labels[rows].tolist()) - {-1})
         if len(labels) > 1:
             names = " and ".join(dataset.class_names[k] for k in labels)
             conflicts.append(f"{decoder.locations[rows[0]]} = {decoder.locations[rows[1]]} ({names})")
+    if not kinds:
+        yield DataFinding("ok", "no image occurs twice")
     if kinds["train"] or kinds["test"]:
         inside = f"{kinds['train']} among the training images, {kinds['test']} among the test images"
         yield DataFinding("warning", f"pictures that occur more than once: {inside}; copies stay in one part")

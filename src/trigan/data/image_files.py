@@ -1,7 +1,8 @@
 """Images outside any data set: files, folders, Parquet and npz files to be classified, one image at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -69,21 +70,16 @@ def read_images(files: Sequence[Path], geometry: Geometry, columns: Columns) -> 
     for file in files:
         try:
             for location, data in _encoded_images(file, columns):
-                yield _decoded(location, data, geometry)
+                try:
+                    pixels = geometry.fit(decode(data() if callable(data) else data, location))
+                    yield DecodedImage(location, pixels.transpose(2, 0, 1))
+                except DataError as error:
+                    yield DecodedImage(location, None, str(error))
         except DataError as error:
             yield DecodedImage(str(file), None, str(error))
 
 
-def _decoded(location: str, data: Encoded | DataError, geometry: Geometry) -> DecodedImage:
-    try:
-        if isinstance(data, DataError):
-            raise data
-        return DecodedImage(location, geometry.fit(decode(data, location)).transpose(2, 0, 1))
-    except DataError as error:
-        return DecodedImage(location, None, str(error))
-
-
-def _encoded_images(file: Path, columns: Columns) -> Iterator[tuple[str, Encoded | DataError]]:
+def _encoded_images(file: Path, columns: Columns) -> Iterator[tuple[str, Encoded | Callable[[], bytes]]]:
     if file.suffix.lower() == _PARQUET:
         yield from _parquet_images(file, columns)
     elif file.suffix.lower() == _NPZ:
@@ -92,18 +88,14 @@ def _encoded_images(file: Path, columns: Columns) -> Iterator[tuple[str, Encoded
         yield str(file), file
 
 
-def _parquet_images(file: Path, columns: Columns) -> Iterator[tuple[str, bytes | DataError]]:
+def _parquet_images(file: Path, columns: Columns) -> Iterator[tuple[str, Callable[[], bytes]]]:
     import datasets
 
     try:
         table = datasets.load_dataset("parquet", data_files=[str(file)], split="train", streaming=True)
         found = ResolvedColumns(image_column(table.features, columns, str(file)), "", None)
         for row, (data, _) in enumerate(found.rows(table, with_labels=False)):
-            location = f"{file}[{row}]"
-            try:
-                yield location, found.encoded(data, location)
-            except DataError as error:
-                yield location, error
+            yield f"{file}[{row}]", partial(found.encoded, data, f"{file}[{row}]")
     except DataError:
         raise
     except Exception as error:  # pyarrow and fsspec have a dozen kinds without a common base

@@ -54,11 +54,11 @@ def read_predictions(path: Path, test: np.ndarray, classes: int) -> Predictions:
 
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray, bool]:
     arrays = dict(npz_arrays(path))
-    kinds = [name for name in ("classes", "probabilities") if name in arrays]
+    kinds = arrays.keys() & {"classes", "probabilities"}
     if "indices" not in arrays or len(kinds) != 1:
         found = ", ".join(sorted(arrays)) or "nothing"
         raise DataError(f"{path} holds {found}; expected indices, and either classes or probabilities")
-    return arrays["indices"], arrays[kinds[0]], kinds[0] == "probabilities"
+    return arrays["indices"], arrays[kinds.pop()], "probabilities" in arrays
 
 
 def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray, bool]:

@@ -23,19 +23,18 @@ def to_uint8(images: Tensor) -> Tensor:
 class BatchStream:
     """An endless stream of global batches; batch ``t`` depends on the seed and ``t`` alone.
 
-    Row r of batch t is at position p = t * batch + r of the stream. Without weights, position p holds image
+    Row r of batch t is at position p = t * batch + r of the stream. Position p holds image
     ``permutation(N, seed, p // N)[p % N]``, so each epoch has each image once, and a batch may be larger than the
-    data set. With ``parts``, consecutive sets are shuffled separately, so an epoch goes through them in turn. With
-    weights, each row is drawn with replacement, image i with probability weights[i] / sum(weights).
+    data set.
 
     Args:
         images: uint8 (N, C, S, S).
         labels: int64 (N,) or None.
         batch: rows of the global batch, over all processes.
         seed: of the order.
-        weights: float (N,), not negative, or None.
+        weights: float (N,) >= 0; each row is then drawn with replacement, image i with probability w_i / sum(w).
         device: of images and labels.
-        parts: sizes that add up to N, or () for one set; not together with weights.
+        parts: sizes that add up to N of consecutive sets, shuffled separately; not together with weights.
 
     Raises:
         DataError: no images, no rows, invalid weights, or parts that don't add up.

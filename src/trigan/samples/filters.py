@@ -1,7 +1,7 @@
 """Filters: which candidates of a sample set are kept."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from typing import Protocol
@@ -35,19 +35,17 @@ class Filter(Protocol):
 
 @dataclass(frozen=True)
 class ScoringModels:
-    """The models a filter may use, in evaluation mode; all but D exist if some filter requires them.
+    """The models a filter may use, in evaluation mode, as far as some filter requires them.
 
-    Attributes:
-        classifier: C trained on L.
-        discriminator: D, if the GAN has one.
-        second: C trained on L with another seed.
-        labelled: L itself.
+    ``classifier`` is C trained on L, ``second`` the same with another seed, ``labelled`` L itself; a GAN without D has
+    no ``discriminator``.
     """
 
     classifier: nn.Module | None = None
     discriminator: nn.Module | None = None
     second: nn.Module | None = None
     labelled: Input | None = None
+    _cache: dict[object, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def teacher(self) -> nn.Module:
@@ -62,10 +60,6 @@ class ScoringModels:
         if self.labelled is None:
             raise ValueError("these scoring models have no labelled images")
         return self.embed(self.labelled.images), self.labelled.known_labels
-
-    @cached_property
-    def _cache(self) -> dict[object, Tensor]:
-        return {}
 
     def cached(self, key: object, compute: Callable[[], Tensor]) -> Tensor:
         """``compute()``, once for equal keys: candidates come in many portions."""

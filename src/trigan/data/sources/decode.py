@@ -82,20 +82,6 @@ def first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
 
 
-def require_min_size(pixels: np.ndarray, location: str) -> None:
-    """Refuse an image with a side under 8 pixels: it is a stray file or a mistake.
-
-    Raises:
-        DataError: the line names ``location``.
-    """
-    height, width, _ = pixels.shape
-    if min(height, width) < MIN_IMAGE_SIZE:
-        raise DataError(
-            f"{location} is {width}x{height} pixels, and the minimum is {MIN_IMAGE_SIZE}x{MIN_IMAGE_SIZE}; "
-            "remove it (`trigan data check` lists all of them)"
-        )
-
-
 def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
     """Any Pillow mode as ``L`` or ``RGB``."""
     if image.mode == "F":

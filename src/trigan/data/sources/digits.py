@@ -13,12 +13,7 @@ from trigan.data.sources.image_source import ImageSource, Item
 @component("data/digits@1")
 @dataclass(frozen=True)
 class Digits(ImageSource):
-    """Handwritten digits (Alpaydin & Kaynak 1998), grey values 0..16 -> round(v * 255 / 16); no official test set.
-
-    Attributes:
-        image_size: side to resize to, 8 to 128; None: 8.
-        channels: 1, 3 or None (1).
-    """
+    """Handwritten digits (Alpaydin & Kaynak 1998), grey values 0..16 -> round(v * 255 / 16); no official test set."""
 
     image_size: int | None = None
     channels: int | None = None

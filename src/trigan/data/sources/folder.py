@@ -35,8 +35,6 @@ class Folder(ImageSource):
 
     Attributes:
         root: the folder.
-        image_size: side to resize to, 8 to 128; None: as the images are (then all must have one size).
-        channels: 1, 3 or None (1 if all images are grey, else 3).
     """
 
     root: str | None = field(default=None, metadata={"identity": False})

@@ -18,13 +18,7 @@ if TYPE_CHECKING:
 @component("data/splits@1")
 @dataclass(frozen=True)
 class SplitNames:
-    """Names of a data set's splits; None: it has none of that kind.
-
-    Attributes:
-        train: training images with labels.
-        test: the official test set. Without one, each trial draws its own.
-        unlabelled: more training images; labels that they may have are not read.
-    """
+    """Names of a data set's splits; None: it has none of that kind. Labels of an unlabelled split are not read."""
 
     train: str = "train"
     test: str | None = "test"
@@ -50,8 +44,6 @@ class Hub(ImageSource):
             ``train/*.parquet``); None: the hub.
         columns: names of the image and the label column.
         splits: names of the splits.
-        image_size: side to resize to, 8 to 128; None: as the images are.
-        channels: 1, 3 or None (1 if all images are grey, else 3).
     """
 
     repo: str | None = None

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 
 from trigan.data.sources.cache import cached
-from trigan.data.sources.decode import Geometry, decode, require_min_size
+from trigan.data.sources.decode import Geometry, decode
 from trigan.data.sources.fingerprint import fingerprint_of, image_digest, stack_digests
 from trigan.data.sources.label_encoding import Label, encode_labels
-from trigan.data.types import ImageDataset
+from trigan.data.types import MIN_IMAGE_SIZE, ImageDataset
 from trigan.errors import DataError
 
 Part = Literal["train", "unlabelled", "test"]
@@ -40,22 +40,36 @@ class ItemDecoder:
     locations: list[str] = field(default_factory=list)
 
     def decode(self, item: Item) -> np.ndarray | None:
-        """The pixels of ``item``; None if it is unusable and the decoder is tolerant."""
+        """The pixels of ``item``; None if it is unusable and the decoder is tolerant.
+
+        An image with a side under 8 pixels is a stray file or a mistake.
+        """
         try:
             pixels = decode(item.data, item.location)
-            require_min_size(pixels, item.location)
+            height, width, _ = pixels.shape
+            if min(height, width) < MIN_IMAGE_SIZE:
+                least = f"{MIN_IMAGE_SIZE}x{MIN_IMAGE_SIZE}"
+                raise DataError(
+                    f"{item.location} is {width}x{height} pixels, and the minimum is {least}; remove it "
+                    "(`trigan data check` lists all of them)"
+                )
         except DataError as error:
             if not self.tolerant:
                 raise
             self.unreadable.append(str(error))
             return None
-        self.sizes[(pixels.shape[1], pixels.shape[0])] += 1
+        self.sizes[(width, height)] += 1
         self.locations.append(item.location)
         return pixels
 
 
 class ImageSource(ABC):
-    """A kind of source. Subclasses are frozen dataclasses that list their items."""
+    """A kind of source. Subclasses are frozen dataclasses that list their items.
+
+    Attributes:
+        image_size: side to resize to, 8 to 128; None: as the images are (then all must have one size).
+        channels: 1, 3 or None (1 if all images are grey, else 3).
+    """
 
     image_size: int | None
     channels: int | None

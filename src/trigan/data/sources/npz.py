@@ -26,8 +26,6 @@ class Npz(ImageSource):
 
     Attributes:
         root: the file, or a folder that holds exactly one ``.npz``.
-        image_size: side to resize to, 8 to 128; None: as it is.
-        channels: 1, 3 or None (as it is).
     """
 
     root: str | None = field(default=None, metadata={"identity": False})
@@ -47,14 +45,12 @@ class Npz(ImageSource):
         if self.root is None:
             raise DataError("data=npz needs a file: set data.root=FILE.npz")
         path = Path(self.root).expanduser()
-        if path.is_dir():
-            found = sorted(path.glob("*.npz"))
-            if len(found) != 1:
-                raise DataError(f"data.root={self.root} holds {len(found)} .npz files; name one: data.root=FILE.npz")
-            return found[0]
-        if not path.is_file():
+        if not path.exists():
             raise DataError(f"data.root={self.root} does not exist (looked for {path.absolute()})")
-        return path
+        files = sorted(path.glob("*.npz")) if path.is_dir() else [path]
+        if len(files) != 1:
+            raise DataError(f"data.root={self.root} holds {len(files)} .npz files; name one: data.root=FILE.npz")
+        return files[0]
 
     def listing(self) -> tuple[Iterator[Item], Sequence[str] | None]:
         """See :meth:`ImageSource.listing`."""

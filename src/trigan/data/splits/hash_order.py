@@ -6,31 +6,19 @@ the decoded pixels before resizing, so a trial draws the same images at every im
 """
 
 import hashlib
-from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
+from trigan.data.types import ImageDataset
 
-@dataclass(frozen=True, eq=False)
-class HashOrder:
-    """The keys of one data set in one trial; ``digests`` are uint8 (N, 32)."""
 
-    fingerprint: str
-    trial: int
-    digests: np.ndarray
-
-    def keys(self, purpose: str, rows: np.ndarray) -> np.ndarray:
-        """uint64 (len(rows), 2) for source indices ``rows``."""
-        prefix = f"{self.fingerprint}/{self.trial}/{purpose}/".encode()
-        keys = b"".join(hashlib.sha256(prefix + digest.tobytes()).digest()[:16] for digest in self.digests[rows])
-        return np.frombuffer(keys, dtype=">u8").astype(np.uint64).reshape(-1, 2)
-
-    def sort(self, purpose: str, rows: np.ndarray, first_copies: np.ndarray) -> np.ndarray:
-        """``rows`` in hash order; equal images (same ``first_copies[row]``) are adjacent, in source order."""
-        firsts, inverse = np.unique(first_copies[rows], return_inverse=True)
-        keys = self.keys(purpose, firsts)[:, 0][inverse]
-        return rows[np.lexsort((rows, first_copies[rows], keys))]
+def hash_keys(source: ImageDataset, trial: int, purpose: str, rows: np.ndarray) -> np.ndarray:
+    """Keys uint64 (n, 2) of the images with source indices ``rows`` (n,)."""
+    prefix = f"{source.fingerprint}/{trial}/{purpose}/".encode()
+    digests = source.digests.numpy()[rows]
+    keys = b"".join(hashlib.sha256(prefix + digest.tobytes()).digest()[:16] for digest in digests)
+    return np.frombuffer(keys, dtype=">u8").astype(np.uint64).reshape(-1, 2)
 
 
 def find_first_copies(images: Tensor) -> np.ndarray:

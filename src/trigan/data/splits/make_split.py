@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trigan.data.splits.hash_order import split_at
+from trigan.data.splits.hash_order import hash_keys, split_at
 from trigan.data.splits.regime import Regime
 from trigan.data.splits.split_from_file import RegimeFromFile, split_from_file
 from trigan.data.splits.splitter import DataSplit, Parts, Splitter
@@ -115,4 +115,4 @@ class _HashSplitter(Splitter):
         labels: np.ndarray = self.labels[rows]
         if self.regime.noise is None:
             return labels
-        return self.regime.noise(labels, self.order.keys("noise", rows), self.classes)
+        return self.regime.noise(labels, hash_keys(self.source, self.trial, "noise", rows), self.classes)

@@ -1,7 +1,7 @@
 """The label regime: budget, validation, imbalance, noise, and how many images stay unlabelled."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from trigan.data.splits.imbalance import ExponentialImbalance, StepImbalance
 from trigan.data.splits.label_noise import PairNoise, SymmetricNoise
 from trigan.errors import ConfigError, DataError
 
+Validation = Literal["auto", "within", "none", "large"]
 #: Fraction of the labels that validates, and fraction of the pool that `large` adds to them.
 WITHIN_FRACTION, LARGE_FRACTION = 0.2, 1 / 6
 #: With at most this many labels per class, `auto` keeps none for validation.
@@ -37,7 +38,7 @@ class Regime:
     labels_per_class: int | None = None
     fraction: float | None = None
     unlabelled: Literal["all", "none"] | int = "all"
-    validation: Literal["auto", "within", "none", "large"] = "auto"
+    validation: Validation = "auto"
     validation_fraction: float | None = None
     imbalance: ExponentialImbalance | StepImbalance | None = None
     noise: SymmetricNoise | PairNoise | None = None
@@ -45,21 +46,18 @@ class Regime:
     def __post_init__(self) -> None:
         if self.labels_per_class is not None and self.fraction is not None:
             raise ConfigError("regime.labels_per_class and regime.fraction both set the number of labels; use one")
-        if self.labels_per_class is not None and self.labels_per_class < 1:
-            raise ConfigError(f"regime.labels_per_class={self.labels_per_class}: must be 1 or more, or null for all")
-        if self.fraction is not None and not 0 < self.fraction <= 1:
-            raise ConfigError(f"regime.fraction={self.fraction}: must be above 0 and at most 1, or null for all labels")
-        count = isinstance(self.unlabelled, int) and not isinstance(self.unlabelled, bool) and self.unlabelled >= 0
-        if self.unlabelled not in ("all", "none") and not count:
-            raise ConfigError(
-                f"regime.unlabelled={self.unlabelled}: must be all, none, or a number of images (0 or more)"
-            )
-        if self.validation not in ("auto", "within", "none", "large"):
-            raise ConfigError(f"regime.validation={self.validation}: must be auto, within, none or large")
-        if self.validation_fraction is not None and not 0 < self.validation_fraction < 1:
-            raise ConfigError(
-                f"regime.validation_fraction={self.validation_fraction}: must be above 0 and below 1, or null"
-            )
+        labels, fraction, held_out = self.labels_per_class, self.fraction, self.validation_fraction
+        unlabelled = self.unlabelled
+        count = isinstance(unlabelled, int) and not isinstance(unlabelled, bool) and unlabelled >= 0
+        for name, valid, expected in (
+            ("labels_per_class", labels is None or labels >= 1, "1 or more, or null for all"),
+            ("fraction", fraction is None or 0 < fraction <= 1, "above 0 and at most 1, or null for all labels"),
+            ("unlabelled", count or unlabelled in ("all", "none"), "all, none, or a number of images (0 or more)"),
+            ("validation", self.validation in get_args(Validation), "auto, within, none or large"),
+            ("validation_fraction", held_out is None or 0 < held_out < 1, "above 0 and below 1, or null"),
+        ):
+            if not valid:
+                raise ConfigError(f"regime.{name}={getattr(self, name)}: must be {expected}")
 
     @property
     def stamps(self) -> tuple[str, ...]:

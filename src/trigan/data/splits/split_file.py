@@ -7,21 +7,11 @@ images, noise included. It has no labels of test and unlabelled images, nor thei
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from trigan.data.splits.split_info import index_digest
 from trigan.data.splits.splitter import LABELLED_PARTS, PARTS, DataSplit, Parts
@@ -31,49 +21,22 @@ from trigan.errors import DataError
 _Count = Annotated[int, Field(ge=0, lt=2**62)]
 
 
-class SplitFilePart(BaseModel):
+class SplitFilePart(BaseModel, strict=True, extra="forbid"):
     """A part whose labels are hidden."""
-
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     indices: list[_Count] = Field(description="source indices, ascending")
     sha256: str = Field(description="of the indices as little-endian int64")
 
-    @field_validator("indices")
-    @classmethod
-    def _ascending(cls, rows: list[int]) -> list[int]:
-        if any(first >= second for first, second in pairwise(rows)):
-            raise ValueError("expected ascending, each once")
-        return rows
 
-    @field_validator("sha256")
-    @classmethod
-    def _of_the_indices(cls, digest: str, info: ValidationInfo) -> str:
-        if "indices" in info.data and digest != index_digest(np.array(info.data["indices"], dtype=np.int64)):
-            raise ValueError("expected the digest of its indices")
-        return digest
-
-
-class LabelledSplitFilePart(SplitFilePart):
+class LabelledSplitFilePart(SplitFilePart, extra="ignore"):
     """A part whose labels are visible, noise included."""
-
-    model_config = ConfigDict(extra="ignore")
 
     labels: list[_Count] = Field(description="class numbers, one for each index")
     paths: list[str] | None = Field(None, description="image files, relative to the data set's folder")
 
-    @field_validator("labels")
-    @classmethod
-    def _one_for_each_index(cls, labels: list[int], info: ValidationInfo) -> list[int]:
-        if "indices" in info.data and len(labels) != len(info.data["indices"]):
-            raise ValueError(f"expected one for each of its {len(info.data['indices'])} indices")
-        return labels
 
-
-class SplitFileData(BaseModel):
+class SplitFileData(BaseModel, strict=True):
     """The data set that the file splits."""
-
-    model_config = ConfigDict(strict=True, frozen=True)
 
     fingerprint: str
     name: str = "unnamed"
@@ -81,10 +44,8 @@ class SplitFileData(BaseModel):
     classes: list[str] | None = Field(None, description="names, by class number")
 
 
-class SplitFile(BaseModel):
+class SplitFile(BaseModel, strict=True):
     """The content of a split file; ``SplitFile.model_json_schema()`` is its JSON Schema."""
-
-    model_config = ConfigDict(strict=True, frozen=True, title="trigan split file")
 
     format: Literal["trigan-split"]
     version: Literal[1]
@@ -98,20 +59,26 @@ class SplitFile(BaseModel):
     unlabelled: SplitFilePart
     test: SplitFilePart
     digest: str = Field(description="SHA-256 of fingerprint, trial, stamps, labels_changed and all parts")
-    _path: Path = PrivateAttr(default_factory=Path)
+    _path: Path = Path()
 
     @model_validator(mode="after")
     def _consistent(self) -> "SplitFile":
-        for name in ("labelled", "test"):
-            if not getattr(self, name).indices:
+        for name, rows in self.parts.items():
+            part = getattr(self, name)
+            if (np.diff(rows) <= 0).any():
+                raise ValueError(f"{name}.indices: expected ascending, each once")
+            if part.sha256 != index_digest(rows):
+                raise ValueError(f"{name}.sha256 is not that of its indices")
+            if name in LABELLED_PARTS and len(part.labels) != len(rows):
+                raise ValueError(f"{name}.labels: expected one class number for each of its {len(rows)} indices")
+            if name in ("labelled", "test") and not len(rows):
                 raise ValueError(f"{name} has no images")
         if self.digest != split_digest(self.model_dump()):
             raise ValueError("digest is not that of the content")
-        part_of: dict[int, str] = {}
-        for name, rows in self.parts.items():
-            for row in rows.tolist():
-                if part_of.setdefault(row, name) != name:
-                    raise ValueError(f"image {row} is in both {part_of[row]} and {name}")
+        images, counts = np.unique(np.concatenate([rows for _, rows in self.parts.items()]), return_counts=True)
+        for image in images[counts > 1]:
+            first, second, *_ = (name for name, rows in self.parts.items() if image in rows)
+            raise ValueError(f"image {image} is in both {first} and {second}")
         return self
 
     @property

@@ -16,25 +16,9 @@ if TYPE_CHECKING:
     from trigan.data.splits.split_file import SplitFile
 
 
-def read_split(split: str | None) -> "SplitFile":
-    """The split file that ``regime.split`` names.
-
-    Raises:
-        ConfigError: it is not set.
-        DataError: the file is missing or wrong.
-    """
-    from trigan.data.splits.split_file import read_split_file  # imports pydantic, which takes 0.15 s
-
-    if split is None:
-        raise ConfigError(
-            "regime=from_file needs a split file: set regime.split=FILE (`trigan splits export` writes one)"
-        )
-    return read_split_file(Path(split).expanduser())
-
-
 def content_digest(split: str | None) -> str:
     """Identity of ``regime.split`` in a run's hash: the file's content, not its location."""
-    return read_split(split).digest
+    return RegimeFromFile(split).read().digest
 
 
 @component("regime/from_file@1")
@@ -49,8 +33,19 @@ class RegimeFromFile:
     split: str | None = field(default=None, metadata={"identity": content_digest})
 
     def read(self) -> "SplitFile":
-        """The file's content; errors as :func:`read_split`."""
-        return read_split(self.split)
+        """The file's content.
+
+        Raises:
+            ConfigError: no file is set.
+            DataError: the file is missing or wrong.
+        """
+        from trigan.data.splits.split_file import read_split_file  # imports pydantic, which takes 0.15 s
+
+        if self.split is None:
+            raise ConfigError(
+                "regime=from_file needs a split file: set regime.split=FILE (`trigan splits export` writes one)"
+            )
+        return read_split_file(Path(self.split).expanduser())
 
 
 def split_from_file(source: ImageDataset, file: "SplitFile", trial: int) -> DataSplit:
@@ -101,13 +96,14 @@ class _FileSplitter(Splitter):
     def _error(self, problem: str, mend: str) -> DataError:
         return DataError(f"{self.file.path}: {problem}; {mend}")
 
+    def _refuse_any(self, rows: np.ndarray, part: str, problem: str, mend: str = "leave it out") -> None:
+        if len(rows):
+            raise self._error(f"image {rows[0]} of {part} {problem}", mend)
+
     def _check_range(self) -> None:
         count = len(self.labels)
         for name, rows in self.parts.items():
-            if len(rows) and rows[-1] >= count:
-                raise self._error(
-                    f"{name} has index {rows[-1]}, and {self.source.name} has {count} images", "correct it"
-                )
+            self._refuse_any(rows[rows >= count], name, f"does not exist: {self.source.name} has {count} images")
 
     def _check_test(self) -> None:
         """A source's own test set must be the test set; without one, any labelled images may be."""
@@ -118,20 +114,16 @@ class _FileSplitter(Splitter):
                 f"({int(official.sum())} images)",
                 "test on that",
             )
-        self._require_labels("test", test)
-
-    def _require_labels(self, name: str, rows: np.ndarray) -> None:
-        bare = rows[self.labels[rows] < 0]
-        if len(bare):
-            raise self._error(f"image {bare[0]} of {name} has no label in {self.source.name}", "leave it out")
 
     def _check_copies(self) -> None:
         for (one, rows), (other, other_rows) in combinations(self.parts.items(), 2):
-            both = np.intersect1d(self.first_copies[rows], self.first_copies[other_rows])
-            if len(both):
-                first, second = (int(part[self.first_copies[part] == both[0]][0]) for part in (rows, other_rows))
+            copies, in_rows, in_other = np.intersect1d(
+                self.first_copies[rows], self.first_copies[other_rows], return_indices=True
+            )
+            if len(copies):
                 raise self._error(
-                    f"image {first} of {one} and image {second} of {other} have the same pixels",
+                    f"image {rows[in_rows[0]]} of {one} and image {other_rows[in_other[0]]} of {other} have the same "
+                    "pixels",
                     "put equal images into one part",
                 )
 
@@ -141,34 +133,28 @@ class _FileSplitter(Splitter):
         outside_test = ~np.isin(self.first_copies, self.first_copies[self.parts.test])
         pool = self.without_label_conflicts(rows[outside_test])
         self.n_train = len(pool)
-        train_parts = [(name, part) for name, part in self.parts.items() if name != "test"]
-        for name, part in train_parts:
-            conflicts = np.setdiff1d(part, pool)
-            if len(conflicts):
-                raise self._error(
-                    f"image {conflicts[0]} of {name} has the same pixels as an earlier image and another label, or "
-                    "none",
-                    "leave it out",
-                )
-        used = np.concatenate([part for _, part in train_parts])
+        parts = dict(self.parts.items())
+        test = parts.pop("test")
+        problem = "has the same pixels as an earlier image and another label, or none"
+        for name, part in parts.items():
+            self._refuse_any(np.setdiff1d(part, pool), name, problem)
+        used = np.concatenate(list(parts.values()))
         if self.source.official_test is None:
-            used = np.concatenate([used, self.parts.test])
+            used = np.concatenate([used, test])
         else:
-            self.dropped_in_test = int((~outside_test).sum()) - len(self.parts.test)
+            self.dropped_in_test = int((~outside_test).sum()) - len(test)
         unused_copies = np.isin(self.first_copies, self.first_copies[used]) & ~np.isin(rows, used)
         conflicting = outside_test & ~np.isin(rows, pool)
         self.dropped_duplicates += int((unused_copies & ~conflicting).sum())
 
     def _check_labels(self) -> None:
-        changed = 0
-        for name, labels in zip(LABELLED_PARTS, self.file.labels, strict=True):
+        for name in (*LABELLED_PARTS, "test"):
             rows = getattr(self.parts, name)
-            self._require_labels(name, rows)
-            if len(labels) and int(labels.max()) >= self.classes:
-                raise self._error(
-                    f"{name} has label {labels.max()}, and classes are 0..{self.classes - 1}", "correct it"
-                )
-            changed += int((self.labels[rows] != labels).sum())
+            self._refuse_any(rows[self.labels[rows] < 0], name, f"has no label in {self.source.name}")
+        given = np.concatenate(self.file.labels)
+        if given.max() >= self.classes:
+            raise self._error(f"there is label {given.max()}, and classes are 0..{self.classes - 1}", "correct it")
+        changed = int((self.labels[np.concatenate([self.parts.labelled, self.parts.validation])] != given).sum())
         if changed != self.file.labels_changed:
             raise self._error(
                 f"{changed} labels differ from those of {self.source.name}, and labels_changed is "
@@ -176,6 +162,5 @@ class _FileSplitter(Splitter):
                 "correct the labels, or set labels_changed to the number that the regime's noise changed",
             )
         counts = np.bincount(self.labels[self.parts.labelled], minlength=self.classes)
-        missing = np.flatnonzero(counts == 0)
-        if len(missing):
-            raise self._error(f"class '{self.source.class_names[missing[0]]}' has no labelled image", "add some")
+        for k in np.flatnonzero(counts == 0):
+            raise self._error(f"class '{self.source.class_names[k]}' has no labelled image", "add some")

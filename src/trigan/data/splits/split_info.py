@@ -9,13 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class PartInfo:
-    """One part of a split.
-
-    Attributes:
-        size: number of images.
-        sha256: of the sorted source indices as little-endian int64 (:func:`index_digest`).
-        class_counts: images per class by their visible labels (noise included); None where labels are hidden.
-    """
+    """One part of a split: its :func:`index_digest`, and images per class by visible labels (None where hidden)."""
 
     size: int
     sha256: str
@@ -57,12 +51,7 @@ class SplitInfo:
 
 @dataclass(frozen=True)
 class ExternalDataInfo:
-    """Another data set used for training.
-
-    Attributes:
-        images: number of images used.
-        dropped_in_test: its training images left out because this data set's test set has the same pixels.
-    """
+    """Another data set used for training; ``dropped_in_test`` images were left out as pixels of this test set."""
 
     name: str
     fingerprint: str

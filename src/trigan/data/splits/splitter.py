@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from trigan.data.splits.hash_order import HashOrder, find_first_copies
+from trigan.data.splits.hash_order import find_first_copies, hash_keys
 from trigan.data.splits.sealed_test import SealedTest
 from trigan.data.splits.split_info import ExternalDataInfo, PartInfo, SplitInfo, index_digest
 from trigan.data.types import ImageDataset, LabelledImages, TrainingView
@@ -32,15 +32,9 @@ class Parts:
 
 @dataclass(frozen=True, eq=False)
 class DataSplit:
-    """The split of a trial.
+    """The split of a trial, with the source indices of its parts.
 
-    Attributes:
-        view: all that a strategy may use.
-        test: the sealed test set.
-        info: the record's description.
-        parts: source indices of all parts.
-        split_file_digest: digest of the split file; None for a drawn split.
-        external: the other data set whose images the view has, if any.
+    ``split_file_digest`` is None for a drawn split; ``external`` describes the other data set in the view, if any.
     """
 
     view: TrainingView
@@ -58,7 +52,6 @@ class Splitter:
         self.source, self.trial = source, trial
         self.labels = source.labels.numpy()
         self.classes = len(source.class_names)
-        self.order = HashOrder(source.fingerprint, trial, source.digests.numpy())
         self.first_copies = find_first_copies(source.images)
         self.dropped_in_test = 0
         self.dropped_duplicates = 0
@@ -74,8 +67,10 @@ class Splitter:
         return np.compress(agree, rows)
 
     def shuffled(self, rows: np.ndarray, purpose: str) -> np.ndarray:
-        """``rows`` in hash order, which is independent of their classes."""
-        return self.order.sort(purpose, rows, self.first_copies)
+        """``rows`` in hash order, independent of their classes; equal images are adjacent, in source order."""
+        firsts, inverse = np.unique(self.first_copies[rows], return_inverse=True)
+        keys = hash_keys(self.source, self.trial, purpose, firsts)[:, 0][inverse]
+        return rows[np.lexsort((rows, self.first_copies[rows], keys))]
 
     def build_split(
         self, parts: Parts, labels: tuple[np.ndarray, np.ndarray], stamps: tuple[str, ...], file: str | None = None
