@@ -3,7 +3,7 @@
 import json
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -64,15 +64,12 @@ def _write_errors(cache: Path) -> Iterator[None]:
 
 def _write(path: Path, dataset: ImageDataset) -> None:
     """Write beside ``path``, then rename; the caller's lock keeps other processes away from both files."""
-    tensors = {"images": dataset.images, "labels": dataset.labels, "digests": dataset.digests}
-    if dataset.official_test is not None:
-        tensors["official_test"] = dataset.official_test
-    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    facts = {"name": dataset.name, "class_names": dataset.class_names, "fingerprint": dataset.fingerprint}
-    checksums = {name: _checksum(tensor) for name, tensor in tensors.items()}
+    fields = {name: value for name, value in vars(dataset).items() if value is not None}
+    tensors = {name: value.contiguous() for name, value in fields.items() if isinstance(value, Tensor)}
+    facts = json.dumps({name: value for name, value in fields.items() if name not in tensors})
     partial = path.with_suffix(".partial")
     try:
-        save_file(tensors, partial, {"dataset": json.dumps(facts), "checksums": json.dumps(checksums)})
+        save_file(tensors, partial, {"facts": facts, "checksum": _checksum(facts, tensors)})
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -82,16 +79,18 @@ def _read(path: Path) -> ImageDataset | None:
     """The stored data set, mapped into memory copy-on-write; None if it is missing or damaged."""
     try:
         with safe_open(path, "pt") as file:
-            facts: dict[str, Any]
-            facts, checksums = (json.loads(file.metadata()[key]) for key in ("dataset", "checksums"))
-            tensors: dict[str, Any] = {name: file.get_tensor(name) for name in checksums}
-        if {name: _checksum(tensor) for name, tensor in tensors.items()} != checksums:
+            names, metadata = file.keys(), file.metadata()
+            tensors: dict[str, Any] = {name: file.get_tensor(name) for name in names}
+        if metadata["checksum"] != _checksum(metadata["facts"], tensors):
             return None
-        facts["class_names"] = tuple(facts["class_names"])
-        return ImageDataset(**facts, **tensors)
+        facts: dict[str, Any] = json.loads(metadata["facts"])
+        return ImageDataset(**{**facts, **tensors, "class_names": tuple(facts["class_names"])})
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, DataError):
         return None
 
 
-def _checksum(tensor: Tensor) -> int:
-    return zlib.crc32(tensor.numpy().data.cast("B"))
+def _checksum(facts: str, tensors: Mapping[str, Tensor]) -> str:
+    checksum = zlib.crc32(facts.encode())
+    for name in sorted(tensors):
+        checksum = zlib.crc32(tensors[name].numpy().data.cast("B"), checksum)
+    return str(checksum)
