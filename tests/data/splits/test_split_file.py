@@ -34,7 +34,7 @@ def export(source: ImageDataset, drawn: DataSplit, path: Path, change: Change | 
     return RegimeFromFile(str(path))
 
 
-def sealed(found: dict[str, Any]) -> None:
+def with_new_digests(found: dict[str, Any]) -> None:
     for part in PARTS:
         found[part]["sha256"] = index_digest(np.array(found[part]["indices"]))
     found["digest"] = split_digest(found)
@@ -62,7 +62,7 @@ def with_copies(digits: ImageDataset) -> ImageDataset:
     ids=["few", "noise", "val-large", "half"],
 )
 @pytest.mark.parametrize("kind", ["redrawn", "official", "copies"])
-def test_a_draw_comes_back_whole(
+def test_an_exported_split_equals_the_draw(
     digits: ImageDataset, with_test: ImageDataset, regime: Regime, kind: str, tmp_path: Path
 ) -> None:
     source = {"redrawn": digits, "official": with_test, "copies": with_copies(digits)}[kind]
@@ -84,7 +84,7 @@ def test_a_draw_comes_back_whole(
     assert (drawn.split_file_digest, again.split_file_digest) == (None, content_digest(str(tmp_path / "split.json")))
 
 
-def test_the_file_tells_no_hidden_label(digits: ImageDataset) -> None:
+def test_the_file_holds_no_hidden_label(digits: ImageDataset) -> None:
     """Whatever the labels of test and unlabelled images are, the file is the same but for the data set's mark."""
     drawn = make_split(digits, Regime(labels_per_class=3), 0)
     found = split_file_content(digits, drawn, {}, [f"{k}/{i}.png" for i, k in enumerate(digits.labels.tolist())])
@@ -178,7 +178,7 @@ def test_a_wrong_file_is_refused(name: str, with_test: ImageDataset, tmp_path: P
     def changed(found: dict[str, Any]) -> None:
         change(found)
         if name not in ("numbers", "missing", "hidden"):
-            sealed(found)
+            with_new_digests(found)
 
     regime = export(with_test, make_split(with_test, Regime(labels_per_class=3), 0), tmp_path / "s.json", changed)
     with pytest.raises(DataError, match=r"s\.json") as caught:
@@ -213,7 +213,7 @@ def test_equal_pixels_in_two_parts_are_refused(digits: ImageDataset, tmp_path: P
         row = next(row for row in found["test"]["indices"] if row >= first)
         found["test"]["indices"].remove(row)
         found["unlabelled"]["indices"] = sorted([*found["unlabelled"]["indices"], row])
-        sealed(found)
+        with_new_digests(found)
 
     with pytest.raises(DataError, match=r"of unlabelled and image .* of test have the same pixels"):
         make_split(source, export(source, drawn, tmp_path / "s.json", split_a_pair), 0)
@@ -227,7 +227,7 @@ def test_a_copy_under_another_label_does_not_train(digits: ImageDataset, tmp_pat
 
     def add(found: dict[str, Any]) -> None:
         found["unlabelled"]["indices"] = sorted([*found["unlabelled"]["indices"], odd])
-        sealed(found)
+        with_new_digests(found)
 
     with pytest.raises(DataError, match=f"image {odd} of unlabelled has the same pixels as an earlier image"):
         make_split(source, export(source, drawn, tmp_path / "s.json", add), 0)
