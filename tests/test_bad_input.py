@@ -52,7 +52,7 @@ FOLDERS = {
     "empty": (lambda root: root.mkdir(), "holds no images; root/CLASS/IMAGE.png or root/train/CLASS/IMAGE.png is read"),
     "a file": (lambda root: root.write_text("x"), "is a file; name the folder that holds the data"),
     "one class": (lambda root: tiny_data.folder(root, classes=1), "only one class ('class0')"),
-    "2x2": (lambda root: tiny_data.folder(root, size=2), "class0/000.png is 2x2 pixels, and 8x8 is the least"),
+    "2x2": (lambda root: tiny_data.folder(root, size=2), "class0/000.png is 2x2 pixels, and the minimum is 8x8"),
     "corrupt": (corrupt, "class1/003.png is not a readable image"),
     "few": (tiny_data.folder, "labelled training images, but regime.labels_per_class=300 needs 300; lower it"),
 }

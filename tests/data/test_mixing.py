@@ -33,14 +33,14 @@ def test_shares_are_of_the_beta_distribution(alpha: float) -> None:
     torch.testing.assert_close(stats.beta(alpha, alpha).cdf(found.numpy()), uniform.numpy(), rtol=0, atol=1e-6)
 
 
-def test_chance_is_how_many_are_mixed() -> None:
+def test_probability_is_the_fraction_of_mixed_rows() -> None:
     found = mixing_coefficients(_draws(4000), 1.0, 0.25)
     assert float((found < 1.0).double().mean()) == pytest.approx(0.25, abs=0.03)
     assert torch.equal(mixing_coefficients(_draws(50), 0.4, 0.0), torch.ones(50).double())
 
 
 @pytest.mark.parametrize("name", MIXES)
-def test_a_row_is_mixed_alike_whoever_mixes_it(name: str) -> None:
+def test_mixing_is_independent_of_the_number_of_processes(name: str) -> None:
     images, partners, mix = _images(16), _images(16, seed=1), MIXES[name](alpha=0.7, probability=0.8)
     whole, share = mix(images, partners, _draws(16))
     for start, stop in ((0, 8), (8, 16), (3, 4)):
@@ -95,7 +95,7 @@ def test_cutmix_cuts_a_rectangle_and_shares_by_its_area(size: int) -> None:
     assert clipped > 5
 
 
-def test_a_box_is_none_of_the_image_or_all_of_it() -> None:
+def test_the_mask_ranges_from_nothing_to_the_whole_image() -> None:
     middle = torch.full((1, 2), 0.5).double()
     assert not cutmix_mask(torch.ones(1).double(), middle, 8).any()
     assert cutmix_mask(torch.zeros(1).double(), middle, 8).all()

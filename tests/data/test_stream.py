@@ -37,7 +37,7 @@ def test_each_epoch_shows_each_image_once_in_another_order() -> None:
 
 
 @pytest.mark.parametrize("weights", [None, torch.arange(10.0)])
-def test_two_ranks_see_what_one_process_sees(weights: torch.Tensor | None) -> None:
+def test_two_ranks_equal_one_process(weights: torch.Tensor | None) -> None:
     whole = BatchStream(IMAGES, LABELS, 16, 3, weights)
     for step in (0, 3):
         halves = [BatchStream(IMAGES, LABELS, 16, 3, weights).at(step, *rows) for rows in ((0, 8), (8, 16))]
@@ -82,7 +82,7 @@ def test_rows_outside_the_batch_are_refused() -> None:
         BatchStream(IMAGES, LABELS, 4, 0).at(0, 2, 5)
 
 
-def test_parts_are_shown_one_after_the_other() -> None:
+def test_parts_come_in_order() -> None:
     """Each is shuffled for itself, in another order in every epoch; the first as it would be alone."""
     stream = BatchStream(IMAGES, LABELS, 5, seed=2, parts=(3, 1, 6))
     epochs = [torch.cat([stream.at(2 * e)[1], stream.at(2 * e + 1)[1]]).tolist() for e in range(4)]

@@ -49,7 +49,7 @@ def test_a_grey_image_counts_as_its_rgb_copy() -> None:
         (IMAGES, torch.tensor([0, 1, 2, 0, 1, -2]), "must lie in 0..2"),
     ],
 )
-def test_useless_sources_are_refused(images: torch.Tensor, labels: torch.Tensor, message: str) -> None:
+def test_invalid_data_sets_are_refused(images: torch.Tensor, labels: torch.Tensor, message: str) -> None:
     with pytest.raises(DataError, match=message):
         ImageDataset.from_tensors("x", images, labels)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from trigan.data.inputs import Input
 from trigan.errors import ConfigError
 from trigan.samples.candidate_sources import CandidateSource, FromGenerator, FromLabelled, FromNoise, FromUnlabelled
 from trigan.samples.collect import MAX_CANDIDATES_PER_IMAGE, collect, collect_sets, wanted_counts
@@ -17,9 +18,8 @@ from trigan.samples.filters import (
     ScoringModels,
     outputs,
 )
-from trigan.samples.generate import Samples
 
-from ..modules.tiny import CGAN8, DCGAN8, SPEC, view
+from ..training.tiny import CGAN8, DCGAN8, SPEC, view
 
 
 def _brute(counts: list[int], total: int) -> list[int]:
@@ -45,8 +45,8 @@ def test_wanted_counts(counts: list[int], total: int) -> None:
     assert bool((raised[deficit == 0] >= touched.max() - 1).all()), "a class was passed over that had fewer"
 
 
-class _ByBrightness(nn.Module):
-    """Takes an image's first pixel for its class, and is surer of it the lower its second pixel is."""
+class _FirstPixelClassifier(nn.Module):
+    """Predicts the first pixel as the class; the second pixel lowers the confidence."""
 
     def __init__(self, classes: int = 3) -> None:
         super().__init__()
@@ -74,22 +74,22 @@ class _Listed:
     images: Tensor
     label_conditional: bool
 
-    def draw(self, start: int, wanted: Tensor) -> Samples:
+    def draw(self, start: int, wanted: Tensor) -> Input:
         images = self.images[start : start + len(wanted)]
-        return Samples(images, wanted[: len(images)] if self.label_conditional else None)
+        return Input(images, wanted[: len(images)] if self.label_conditional else None)
 
 
 def _listed(pairs: list[tuple[int, int]], chooses: bool = False) -> _Listed:
     return _Listed(torch.stack([_image(*pair) for pair in pairs]), chooses)
 
 
-JUDGES = ScoringModels(_ByBrightness(), _ByBrightness())
+MODELS = ScoringModels(_FirstPixelClassifier(), _FirstPixelClassifier())
 
 
-def test_the_first_sure_ones_of_each_class_are_taken_in_order() -> None:
+def test_first_confident_candidates_of_each_class_are_taken_in_order() -> None:
     """Doubt 50 leaves a probability of 0.43 to the right class, which the threshold turns down."""
     pairs = [(0, 0), (0, 1), (1, 50), (0, 2), (2, 0), (1, 0), (2, 50), (2, 1), (1, 1), (2, 2)]
-    found = collect(_listed(pairs), torch.tensor([2, 1, 2]), (), JUDGES, 0.9)
+    found = collect(_listed(pairs), torch.tensor([2, 1, 2]), (), MODELS, 0.9)
     assert [tuple(image.flatten()[:2].tolist()) for image in found.data.images] == [
         (0, 0),
         (0, 1),
@@ -102,41 +102,41 @@ def test_the_first_sure_ones_of_each_class_are_taken_in_order() -> None:
 
 
 @pytest.mark.parametrize(("wanted", "short", "lacking"), [([1, 1, 1], 2, [1, 2]), ([3, 0, 1], 2, [2])])
-def test_what_is_not_found_is_counted_short(wanted: list[int], short: int, lacking: list[int]) -> None:
+def test_missing_images_are_counted(wanted: list[int], short: int, lacking: list[int]) -> None:
     """A class of which some are there, or none was wanted, is not lacking."""
-    found = collect(_listed([(0, 0), (0, 1), (1, 50)]), torch.tensor(wanted), (), JUDGES, 0.9)
+    found = collect(_listed([(0, 0), (0, 1), (1, 50)]), torch.tensor(wanted), (), MODELS, 0.9)
     assert found.data.known_labels.tolist() == [0, 0][: wanted[0]]
     assert (found.n_candidates, found.n_missing, found.empty_classes) == (3, short, lacking)
 
 
-def test_nothing_that_passes_is_an_empty_set_of_images() -> None:
+def test_no_passing_candidate_gives_an_empty_set() -> None:
     for pairs in ([(1, 50)], []):
         source = _listed(pairs) if pairs else _Listed(torch.zeros(0, 1, 8, 8, dtype=torch.uint8), False)
-        found = collect(source, torch.tensor([1, 1, 1]), (), JUDGES, 0.9)
+        found = collect(source, torch.tensor([1, 1, 1]), (), MODELS, 0.9)
         assert found.data.images.shape == (0, 1, 8, 8)
         assert found.data.known_labels.shape == (0,)
         assert found.n_missing == 3
 
 
-def test_patience_ends() -> None:
-    """A source without end whose candidates never pass is given up on."""
-    asked: list[int] = []
+def test_number_of_candidates_is_limited() -> None:
+    """An endless source whose candidates never pass the filter."""
+    sizes: list[int] = []
 
     class _Endless:
         label_conditional = True
 
-        def draw(self, start: int, wanted: Tensor) -> Samples:
-            asked.append(len(wanted))
-            return Samples(torch.stack([_image(int(label), 200) for label in wanted]), wanted)
+        def draw(self, start: int, wanted: Tensor) -> Input:
+            sizes.append(len(wanted))
+            return Input(torch.stack([_image(int(label), 200) for label in wanted]), wanted)
 
-    found = collect(_Endless(), torch.tensor([5, 5, 5]), (ConfidenceFilter(0.99),), JUDGES, 0.0)
+    found = collect(_Endless(), torch.tensor([5, 5, 5]), (ConfidenceFilter(0.99),), MODELS, 0.0)
     assert len(found.data) == 0
     assert found.n_missing == 15
-    assert found.n_candidates == sum(asked) == MAX_CANDIDATES_PER_IMAGE * 15
+    assert found.n_candidates == sum(sizes) == MAX_CANDIDATES_PER_IMAGE * 15
 
 
-def test_filters_come_one_after_the_other() -> None:
-    judged: list[tuple[str, int]] = []
+def test_filters_are_applied_in_order() -> None:
+    filtered: list[tuple[str, int]] = []
 
     @dataclass(frozen=True)
     class _Even:
@@ -146,48 +146,48 @@ def test_filters_come_one_after_the_other() -> None:
         required_networks: tuple[str, ...] = ()
 
         def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
-            judged.append((self.name, len(images)))
+            filtered.append((self.name, len(images)))
             return images.flatten(1)[:, self.pixel] % 2 == 0
 
     pairs = [(0, 0), (1, 0), (0, 2), (0, 1), (2, 1), (2, 2)]
     filters: tuple[Filter, ...] = (_Even("doubt", 1), _Even("label", 0))
-    found = collect(_listed(pairs), torch.tensor([2, 2, 2]), filters, JUDGES, 0.5)
-    assert judged[:2] == [("doubt", 6), ("label", 4)]
+    found = collect(_listed(pairs), torch.tensor([2, 2, 2]), filters, MODELS, 0.5)
+    assert filtered[:2] == [("doubt", 6), ("label", 4)]
     assert sorted(found.data.known_labels.tolist()) == [0, 0, 2]
 
 
-def test_confidence_asks_for_the_samples_own_label() -> None:
+def test_confidence_is_that_of_the_samples_own_label() -> None:
     images = torch.stack([_image(0, 0), _image(1, 0), _image(1, 50)])
     labels = torch.tensor([0, 0, 1])
-    assert ConfidenceFilter(0.9).keep(images, labels, JUDGES).tolist() == [True, False, False]
-    assert ConfidenceFilter(0.0).keep(images, labels, JUDGES).tolist() == [True, True, True]
+    assert ConfidenceFilter(0.9).keep(images, labels, MODELS).tolist() == [True, False, False]
+    assert ConfidenceFilter(0.0).keep(images, labels, MODELS).tolist() == [True, True, True]
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5])
-def test_a_share_is_kept_of_rare_classes_too(share: float) -> None:
+def test_fraction_holds_for_rare_classes(share: float) -> None:
     """Portions shrink as the set fills up; of one or two candidates of a class, the best would pass whatever it is."""
 
     @dataclass(frozen=True)
     class _OneInFifty:
         label_conditional: bool = False
 
-        def draw(self, start: int, wanted: Tensor) -> Samples:
+        def draw(self, start: int, wanted: Tensor) -> Input:
             rows = range(start, start + len(wanted))
-            return Samples(torch.stack([_image(int(row % 50 == 0), row * 37 % 101) for row in rows]), None)
+            return Input(torch.stack([_image(int(row % 50 == 0), row * 37 % 101) for row in rows]), None)
 
-    found = collect(_OneInFifty(), torch.tensor([60, 60]), (DiscriminatorFilter(share),), JUDGES, 0.0)
+    found = collect(_OneInFifty(), torch.tensor([60, 60]), (DiscriminatorFilter(share),), MODELS, 0.0)
     rare = int((found.data.known_labels == 1).sum())
     assert rare > 0
     assert rare <= 1.25 * share * found.n_candidates / 50
 
 
 @pytest.mark.parametrize(("share", "kept"), [(0.5, [1, 3, 4]), (1.0, list(range(6))), (0.01, [1, 4])])
-def test_realism_keeps_the_most_real_of_each_class(share: float, kept: list[int]) -> None:
+def test_discriminator_filter_keeps_the_highest_logits_of_each_class(share: float, kept: list[int]) -> None:
     images = torch.stack([_image(0, doubt) for doubt in (3, 9, 1, 8, 5, 4)])
     labels = torch.tensor([0, 0, 0, 0, 1, 1])
-    found = DiscriminatorFilter(share).keep(images, labels, JUDGES).nonzero().squeeze(1).tolist()
+    found = DiscriminatorFilter(share).keep(images, labels, MODELS).nonzero().squeeze(1).tolist()
     assert found == kept
-    assert DiscriminatorFilter(share).keep(images, labels, ScoringModels(_ByBrightness())).all()
+    assert DiscriminatorFilter(share).keep(images, labels, ScoringModels(_FirstPixelClassifier())).all()
 
 
 def test_filters_out_of_range_are_refused() -> None:
@@ -214,7 +214,7 @@ class _Pairs(nn.Module):
         return self.scale * (((images[:, 0, 0, 0] + 1) * 127.5).round() - labels)
 
 
-def test_each_image_is_shown_with_its_own_label() -> None:
+def test_outputs_pair_each_image_with_its_label() -> None:
     """Also where there are more than one batch holds."""
     labels = torch.arange(600) % 7
     images = torch.stack([_image(int(label), 0) for label in labels])
@@ -223,7 +223,7 @@ def test_each_image_is_shown_with_its_own_label() -> None:
 
 def test_outputs_are_those_of_the_network_in_batches_of_any_size() -> None:
     images = torch.stack([_image(i % 3, i % 7) for i in range(520)])
-    network = _ByBrightness()
+    network = _FirstPixelClassifier()
     whole = network(images.float() / 127.5 - 1).detach()
     torch.testing.assert_close(outputs(network, images), whole)
     labels = torch.zeros(520, dtype=torch.int64)
@@ -267,29 +267,29 @@ def test_every_source_gives_the_same_count(name: str) -> None:
     assert torch.equal(found.data.images, again.data.images)
 
 
-class _Upside(_ByBrightness):
-    """Agrees with :class:`_ByBrightness` on the classes below its last."""
+class _OtherLastClass(_FirstPixelClassifier):
+    """Agrees with :class:`_FirstPixelClassifier` on the classes below its last."""
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         logits = super().forward(images, labels)
         return logits.roll(1, 1) if bool((logits.argmax(1) == self.classes - 1).all()) else logits
 
 
-def test_agreement_asks_two_classifiers_and_the_label() -> None:
+def test_agreement_compares_two_classifiers_and_the_label() -> None:
     pairs, labels = [(0, 0), (1, 0), (0, 50), (1, 3)], torch.tensor([0, 0, 0, 1])
     images = torch.stack([_image(*pair) for pair in pairs])
-    twice = ScoringModels(_ByBrightness(), second=_ByBrightness())
+    twice = ScoringModels(_FirstPixelClassifier(), second=_FirstPixelClassifier())
     assert AgreementFilter().keep(images, labels, twice).tolist() == [True, False, True, True]
     last = torch.stack([_image(2, 0)] * 2)
     assert AgreementFilter().keep(last, torch.tensor([2, 0]), twice).tolist() == [True, False]
-    torn = ScoringModels(_ByBrightness(), second=_Upside())
-    assert AgreementFilter().keep(last, torch.tensor([2, 0]), torn).tolist() == [False, False]
+    disagreeing = ScoringModels(_FirstPixelClassifier(), second=_OtherLastClass())
+    assert AgreementFilter().keep(last, torch.tensor([2, 0]), disagreeing).tolist() == [False, False]
     with pytest.raises(ValueError, match="second classifier"):
-        AgreementFilter().keep(images, labels, ScoringModels(_ByBrightness()))
+        AgreementFilter().keep(images, labels, ScoringModels(_FirstPixelClassifier()))
 
 
 @pytest.mark.parametrize("name", _sources())
-def test_sets_are_of_candidates_that_no_earlier_set_looked_at(name: str) -> None:
+def test_sets_share_no_candidates(name: str) -> None:
     wanted, scoring_models, source = (
         torch.tensor([2, 1, 0, 1, 1, 1, 1, 1, 1, 1]),
         ScoringModels(_Spread()),
@@ -308,7 +308,7 @@ def test_sets_are_of_candidates_that_no_earlier_set_looked_at(name: str) -> None
         assert len(found.data.images.unique(dim=0)) == 30, "no image comes twice"
 
 
-def test_one_set_is_the_set() -> None:
+def test_a_single_set_equals_collect() -> None:
     wanted, scoring_models = torch.tensor([7, 3, 0, 5, 5, 5, 5, 5, 5, 2]), ScoringModels(_Spread())
     alone, found = (
         f(_sources()["conditional"], wanted, (), scoring_models, 0.9, n) for f, n in ((collect, 0), (collect_sets, 1))
@@ -318,9 +318,9 @@ def test_one_set_is_the_set() -> None:
     assert (alone.n_candidates, alone.n_missing) == (found.n_candidates, found.n_missing)
 
 
-def test_a_source_at_its_end_leaves_later_sets_out() -> None:
+def test_an_exhausted_source_leaves_later_sets_out() -> None:
     pairs = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2)]
-    found = collect_sets(_listed(pairs), torch.tensor([1, 1]), (), ScoringModels(_ByBrightness(2)), 0.5, 4)
+    found = collect_sets(_listed(pairs), torch.tensor([1, 1]), (), ScoringModels(_FirstPixelClassifier(2)), 0.5, 4)
     assert found.data.known_labels.tolist() == [0, 1, 0]
     assert found.data.parts == (2, 1)
     assert (found.n_candidates, found.n_missing) == (5, 5)

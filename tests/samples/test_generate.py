@@ -8,12 +8,13 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
+from trigan.data.inputs import Input
 from trigan.errors import ConfigError
 from trigan.networks.gans.gan_ensembles import PerClassGenerators
 from trigan.rng import torch_generator
-from trigan.samples.generate import BLOCK, UNCHANGED_LATENTS, LatentTransform, Samples, generate, latents
+from trigan.samples.generate import BLOCK, UNCHANGED_LATENTS, LatentTransform, generate, latents
 
-from ..modules.tiny import CGAN8, DCGAN8, SPEC
+from ..training.tiny import CGAN8, DCGAN8, SPEC
 
 
 def _network(conditional: bool, seed: int = 0) -> nn.Module:
@@ -34,7 +35,7 @@ PORTIONS = [[0, 600], [0, 1, 600], [0, 255, 256, 257, 600], [0, 300, 599, 600], 
 
 @pytest.mark.parametrize("conditional", [False, True])
 @pytest.mark.parametrize("bounds", PORTIONS[1:])
-def test_portions_do_not_matter(conditional: bool, bounds: list[int]) -> None:
+def test_samples_do_not_depend_on_portions(conditional: bool, bounds: list[int]) -> None:
     network = _network(conditional)
     labels = torch.arange(600) % 10 if conditional else None
     whole, pieces = _drawn(network, PORTIONS[0], labels), _drawn(network, bounds, labels)
@@ -85,13 +86,13 @@ def test_one_generator_a_class_is_one_conditional_generator() -> None:
         images = joined(z, y)
         for row, label in enumerate(y.tolist()):
             torch.testing.assert_close(images[row], members[label](z[row : row + 1])[0], rtol=1e-5, atol=1e-6)
-    assert len(Samples(generate(joined, 0, 5, y).images, y)) == 5
+    assert len(Input(generate(joined, 0, 5, y).images, y)) == 5
     with pytest.raises(ValueError, match="needs labels"):
         joined(z)
 
 
 @pytest.mark.parametrize("bound", [0.2, 1.0, 2.0])
-def test_truncated_latents_have_the_law_of_drawing_again(bound: float) -> None:
+def test_truncated_latents_have_the_truncated_normal_distribution(bound: float) -> None:
     z = latents(0, 0, 2000, 5)
     narrow = LatentTransform(bound)(z)
     assert narrow.dtype == torch.float32
@@ -104,7 +105,7 @@ def test_truncated_latents_have_the_law_of_drawing_again(bound: float) -> None:
     torch.testing.assert_close(LatentTransform(bound)(-z), -narrow)
 
 
-def test_no_truncation_and_no_spread_are_the_latents_as_they_are() -> None:
+def test_default_transform_keeps_latents() -> None:
     z = latents(0, 0, 2000, 5)
     assert UNCHANGED_LATENTS(z) is z
     torch.testing.assert_close(LatentTransform(30.0)(z), z, rtol=1e-6, atol=1e-6)
@@ -114,7 +115,7 @@ def test_no_truncation_and_no_spread_are_the_latents_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("conditional", [False, True])
-def test_samples_of_spread_latents(conditional: bool) -> None:
+def test_samples_of_transformed_latents(conditional: bool) -> None:
     network, labels = _network(conditional), torch.arange(20) % 10 if conditional else None
     spread = LatentTransform(0.5, 2.0)
     drawn = generate(network, 3, 20, labels, latent_transform=spread).images  # type: ignore[arg-type]
@@ -126,7 +127,7 @@ def test_samples_of_spread_latents(conditional: bool) -> None:
     assert torch.equal(generate(network, 3, 20, labels, latent_transform=UNCHANGED_LATENTS).images, plain)  # type: ignore[arg-type]
 
 
-def test_spreads_out_of_range_are_refused() -> None:
+def test_transforms_out_of_range_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"^truncation: 0.0 must be above 0, or null$"):
         LatentTransform(0.0)
     with pytest.raises(ConfigError, match=r"^scale: -1.0 must be 0 or more$"):

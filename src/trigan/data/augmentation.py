@@ -1,9 +1,10 @@
 """Classic augmentation: per sample, on the device, a pure function of (images, draws).
 
-Black (-1) fills what a shift or a turn uncovers.
+Pixels uncovered by a shift or rotation become black (-1).
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -19,17 +20,20 @@ BLACK = -1.0
 
 
 class Augmentation(Protocol):
-    """Images float32 (N, C, S, S) in [-1, 1] -> the same shape and range."""
+    """Transforms images at random."""
 
-    def __call__(self, images: Tensor, draws: Draws, stream: str) -> Tensor: ...
+    def __call__(self, images: Tensor, draws: Draws, stream: str) -> Tensor:
+        """Images float32 (N, C, S, S) in [-1, 1] -> the same; ``stream`` names the random numbers."""
+        ...
 
 
 @component("augmentation/none@1")
 @dataclass(frozen=True)
 class NoAugmentation:
-    """The images as they are."""
+    """Leaves images unchanged."""
 
     def __call__(self, images: Tensor, draws: Draws, stream: str) -> Tensor:
+        """The images."""
         return images
 
 
@@ -44,8 +48,8 @@ class ClassicAugmentation:
         scale: a factor uniform in 1 +- scale; 0 to below 1.
         crop: pixels of padding before a random crop: a whole-pixel shift uniform in -crop..crop on each axis.
         flip: mirror left to right with probability 1/2.
-        cutout: side in pixels of a square that the image's mean replaces; its centre is uniform over the image and
-            the square may stick out (DeVries & Taylor 2017, arXiv 1708.04552).
+        cutout: side in pixels of a square filled with the image's mean; its centre is uniform over the image and the
+            square may cross the border (DeVries & Taylor 2017, arXiv 1708.04552).
         noise: standard deviation of Gaussian noise on each value, in units of [-1, 1]; the sum is clipped.
     """
 
@@ -58,13 +62,12 @@ class ClassicAugmentation:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        tops = {"rotate": 180.0, "translate": 128.0, "scale": 0.999, "crop": 128, "cutout": 128, "noise": 2.0}
-        for name, top in tops.items():
-            value = getattr(self, name)
-            if not 0 <= value <= top:
-                raise ConfigError(f"augmentation.{name}={value}: must lie in 0..{top}")
+        _check_strengths(
+            self, {"rotate": 180.0, "translate": 128.0, "scale": 0.999, "crop": 128, "cutout": 128, "noise": 2.0}
+        )
 
     def __call__(self, images: Tensor, draws: Draws, stream: str) -> Tensor:
+        """See :class:`Augmentation`."""
         if self.rotate or self.translate or self.scale:
             images = affine(images, draws.uniform(f"{stream}/affine", 4), self.rotate, self.translate, self.scale)
         if self.crop or self.flip:
@@ -72,23 +75,23 @@ class ClassicAugmentation:
         if self.cutout:
             images = cut_out(images, draws.uniform(f"{stream}/cutout", 2), self.cutout)
         if self.noise:
-            added = draws.normal(f"{stream}/noise", *images.shape[1:]).to(images.dtype)
-            images = torch.add(images, added, alpha=self.noise).clamp_(-1.0, 1.0)
+            noise = draws.normal(f"{stream}/noise", *images.shape[1:]).to(images.dtype)
+            images = torch.add(images, noise, alpha=self.noise).clamp_(-1.0, 1.0)
         return images
 
 
 @component("augmentation/strong@1")
 @dataclass(frozen=True)
 class StrongAugmentation:
-    """The stronger view of FixMatch's kind (Sohn et al. 2020, arXiv 2001.07685): the classic one, turned up.
+    """A strong view in the manner of FixMatch (Sohn et al. 2020, arXiv 2001.07685): the classic one at more strength.
 
-    Its strengths come on top of the classic ones, so what a data set forbids there (flips, shifts) stays forbidden.
+    Its strengths are added to the classic ones, so what a data set excludes there (flips, shifts) stays excluded.
 
     Attributes:
         classic: the data set's classic augmentation.
-        rotate: degrees more.
-        scale: more scale.
-        cutout: side of the cutout square as a share of the image, 0 to 1; the classic side if that is larger.
+        rotate: additional degrees.
+        scale: additional scale.
+        cutout: side of the cutout square as a fraction of the image, 0 to 1; the classic side if that is larger.
         contrast: a factor uniform in 1 +- contrast about the image's mean; 0 to below 1.
         brightness: a shift uniform in +-brightness, in units of [-1, 1].
     """
@@ -101,13 +104,10 @@ class StrongAugmentation:
     brightness: float = 0.2
 
     def __post_init__(self) -> None:
-        tops = {"rotate": 180.0, "scale": 0.999, "cutout": 1.0, "contrast": 0.999, "brightness": 2.0}
-        for name, top in tops.items():
-            value = getattr(self, name)
-            if not 0 <= value <= top:
-                raise ConfigError(f"augmentation.{name}={value}: must lie in 0..{top}")
+        _check_strengths(self, {"rotate": 180.0, "scale": 0.999, "cutout": 1.0, "contrast": 0.999, "brightness": 2.0})
 
     def __call__(self, images: Tensor, draws: Draws, stream: str) -> Tensor:
+        """See :class:`Augmentation`."""
         stronger = replace(
             self.classic,
             rotate=min(180.0, self.classic.rotate + self.rotate),
@@ -120,41 +120,41 @@ class StrongAugmentation:
         return stronger(lit.clamp_(-1.0, 1.0), draws, stream)
 
 
-def affine(images: Tensor, uniform: Tensor, rotate: float, translate: float, scale: float) -> Tensor:
-    """One bilinear resampling about the centre.
+def _check_strengths(augmentation: object, limits: Mapping[str, float]) -> None:
+    for name, limit in limits.items():
+        value = getattr(augmentation, name)
+        if not 0 <= value <= limit:
+            raise ConfigError(f"augmentation.{name}={value}: must lie in 0..{limit}")
 
-    Args:
-        images: (N, C, S, S).
-        uniform: (N, 4) in [0, 1): angle, scale, shift right, shift down.
+
+def affine(images: Tensor, uniform: Tensor, rotate: float, translate: float, scale: float) -> Tensor:
+    """Rotate (degrees), scale and translate (pixels) about the centre by one bilinear resampling.
+
+    ``uniform`` (N, 4) in [0, 1) draws angle, scale, shift right and shift down for images (N, C, S, S).
     """
-    size = images.shape[-1]
     signed = uniform.to(images.dtype) * 2 - 1
     angle = signed[:, 0] * (rotate * math.pi / 180)
     factor = 1 + signed[:, 1] * scale
-    shift = signed[:, 2:] * (2 * translate / size)
-    # The grid asks where each output pixel comes from: the inverse of turn, scale, then shift.
+    shift = signed[:, 2:] * (2 * translate / images.shape[-1])
+    # affine_grid takes the inverse map, from output to input pixels: of rotation, scale, then shift.
     cos, sin = torch.cos(angle) / factor, torch.sin(angle) / factor
     linear = torch.stack([torch.stack([cos, sin], 1), torch.stack([-sin, cos], 1)], 1)
     theta = torch.cat([linear, -(linear @ shift[:, :, None])], 2)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    # Zeros outside are black outside when black is moved to zero.
+    # Zero padding pads with black once black is moved to zero.
     return F.grid_sample(images - BLACK, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + BLACK
 
 
 def crop_flip(images: Tensor, uniform: Tensor, crop: int, flip: bool) -> Tensor:
-    """A whole-pixel shift and a mirror by one flat gather of whole rows.
+    """Shift by whole pixels, up to ``crop`` on each axis, and mirror, by one flat gather of whole rows.
 
-    The padded images, and their mirror images after them, lie in one buffer; seen as all its windows of S values, each
-    row of the result is one window. That moves S values per index (3 times as fast as a gather of pixels).
-
-    Args:
-        images: (N, C, S, S).
-        uniform: (N, 3) in [0, 1): row, column, mirror if below 1/2.
+    One buffer holds the padded images and then their mirror images. In the view of all its windows of S values, each
+    row of the result is one window, so one index moves S values (3 times as fast as a gather of pixels).
+    ``uniform`` (N, 3) in [0, 1) draws row, column, and mirror if below 1/2, for images (N, C, S, S).
     """
     count, channels, size, _ = images.shape
     width = size + 2 * crop
-    copies = 2 if flip else 1
-    padded = images.new_full((copies, count, channels, width, width), BLACK)
+    padded = images.new_full((2 if flip else 1, count, channels, width, width), BLACK)
     padded[0, :, :, crop : crop + size, crop : crop + size] = images
     if flip:
         padded[1, :, :, crop : crop + size, crop : crop + size] = images.flip(-1)
@@ -170,15 +170,17 @@ def crop_flip(images: Tensor, uniform: Tensor, crop: int, flip: bool) -> Tensor:
 
 
 def cut_out(images: Tensor, uniform: Tensor, side: int) -> Tensor:
-    """A square of each image becomes the image's mean, channel by channel.
+    """Replace a square of each image (N, C, S, S) by the image's mean, channel by channel.
 
-    Args:
-        images: (N, C, S, S).
-        uniform: (N, 2) in [0, 1): row and column of the centre.
+    ``uniform`` (N, 2) in [0, 1) draws row and column of the centre.
     """
-    size = images.shape[-1]
-    line = torch.arange(size, device=images.device)
-    first = (uniform * size).long() - side // 2
-    inside = (line >= first[..., None]) & (line < first[..., None] + side)
-    hole = inside[:, 0, :, None] & inside[:, 1, None, :]
+    hole = square_mask(uniform, side, images.shape[-1])
     return torch.where(hole[:, None], images.mean((2, 3), keepdim=True), images)
+
+
+def square_mask(centres: Tensor, side: int | Tensor, size: int) -> Tensor:
+    """Bool (N, size, size): squares of ``side`` pixels, an int or (N, 1), about centres (N, 2) in [0, 1), clipped."""
+    first = (centres * size).long() - side // 2
+    line = torch.arange(size, device=centres.device)
+    inside = (line >= first[..., None]) & (line < (first + side)[..., None])
+    return inside[:, 0, :, None] & inside[:, 1, None, :]

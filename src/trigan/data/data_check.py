@@ -1,25 +1,25 @@
-"""What is wrong with a data set, all at once: the work behind `trigan data check`."""
+"""All problems of a data set at once: the work behind `trigan data check`."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import pandas as pd
 import torch
 
-from trigan.data.sources.assemble import ItemDecoder
-from trigan.data.sources.image_source import ImageSource
+from trigan.data.sources.image_source import ImageSource, ItemDecoder
 from trigan.data.splits.hash_order import find_first_copies
 from trigan.data.types import ImageDataset
 from trigan.errors import TriganError
 
 Level = Literal["ok", "warning", "error"]
 
-#: A class with fewer training labels than this is called tiny.
+#: A class with fewer training labels than this gets a warning.
 MIN_IMAGES_PER_CLASS = 10
-#: So many examples are named in a line.
-_SHOWN = 3
+#: How many examples a line names.
+_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -32,27 +32,18 @@ class DataFinding:
 
 @dataclass(frozen=True)
 class DataReport:
-    """Everything that was found.
-
-    Attributes:
-        name: of the data set.
-        findings: in the order of the checks.
-        class_counts: images per class in ``train`` and ``test`` (if official); empty if it could not be read.
-        unlabelled: training images without a label.
-        unreadable: one line per unreadable image.
-        fingerprint: of what could be read, or None.
-    """
+    """The result of a check; ``class_counts`` are images per class in ``train`` and ``test`` (if official)."""
 
     name: str
     findings: tuple[DataFinding, ...]
-    class_counts: dict[str, dict[str, int]]
-    unlabelled: int
     unreadable: tuple[str, ...]
-    fingerprint: str | None
+    class_counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    unlabelled: int = 0
+    fingerprint: str | None = None
 
     @property
     def level(self) -> Level:
-        """The worst level met."""
+        """The worst level of all findings."""
         levels = {finding.level for finding in self.findings}
         return "error" if "error" in levels else "warning" if "warning" in levels else "ok"
 
@@ -62,138 +53,121 @@ class DataReport:
             f"{part}: {sum(by_class.values())} images ({', '.join(f'{k}: {n}' for k, n in by_class.items())})"
             for part, by_class in self.class_counts.items()
         ]
-        more = [f"unlabelled: {self.unlabelled} images"] if self.unlabelled else []
-        marks = [f"{finding.level}: {finding.text}" for finding in self.findings]
-        return [f"{self.name}, fingerprint {self.fingerprint or 'unknown'}", *counts, *more, *marks, *self.unreadable]
+        unlabelled = [f"unlabelled: {self.unlabelled} images"] if self.unlabelled else []
+        findings = [f"{finding.level}: {finding.text}" for finding in self.findings]
+        title = f"{self.name}, fingerprint {self.fingerprint or 'unknown'}"
+        return [title, *counts, *unlabelled, *findings, *self.unreadable]
 
 
 def check_data(source: ImageSource) -> DataReport:
-    """Decode every image anew and look at labels, classes, values, sizes and duplicates.
+    """Decode every image and check labels, classes, values, sizes and duplicates.
 
-    What stops a run (an unreadable image, a single class, mixed sizes) is a finding here; nothing is raised for it.
+    Problems that stop a run (an unreadable image, a single class, mixed sizes) become findings; nothing is raised.
     """
     decoder = ItemDecoder(tolerant=True)
     try:
-        loaded = source.read(decoder)
-        name = loaded.name
+        dataset = source.read(decoder)
     except TriganError as error:
-        found = (DataFinding("error", str(error)), *_files(decoder), *_sizes(decoder))
-        return DataReport(type(source).__name__, found, {}, 0, tuple(decoder.unreadable), None)
+        findings = (DataFinding("error", str(error)), *_check_files(decoder))
+        return DataReport(type(source).__name__, findings, tuple(decoder.unreadable))
+    counts = _class_counts(dataset)
     findings = (
-        *_files(decoder),
-        *_sizes(decoder),
-        *_classes(loaded),
-        *_values(loaded, decoder),
-        *_copies(loaded, decoder),
+        *_check_files(decoder),
+        *_check_classes(counts, redrawn=dataset.official_test is None),
+        *_check_values(dataset, decoder),
+        *_check_copies(dataset, decoder),
     )
-    unlabelled = int((loaded.labels < 0).sum())
-    return DataReport(name, findings, _counts(loaded), unlabelled, tuple(decoder.unreadable), loaded.fingerprint)
+    unlabelled = int((dataset.labels < 0).sum())
+    return DataReport(dataset.name, findings, tuple(decoder.unreadable), counts, unlabelled, dataset.fingerprint)
 
 
-def _counts(source: ImageDataset) -> dict[str, dict[str, int]]:
-    test = (
-        source.official_test if source.official_test is not None else torch.zeros_like(source.labels, dtype=torch.bool)
+def _class_counts(dataset: ImageDataset) -> dict[str, dict[str, int]]:
+    test = dataset.official_test
+    parts = (
+        {"train": dataset.labels} if test is None else {"train": dataset.labels[~test], "test": dataset.labels[test]}
     )
-    parts = {"train": ~test & (source.labels >= 0), "test": test}
+    names = dataset.class_names
     return {
-        part: dict(zip(source.class_names, _per_class(source, rows), strict=True))
-        for part, rows in parts.items()
-        if part == "train" or source.official_test is not None
+        part: dict(zip(names, torch.bincount(labels[labels >= 0], minlength=len(names)).tolist(), strict=True))
+        for part, labels in parts.items()
     }
 
 
-def _per_class(source: ImageDataset, rows: torch.Tensor) -> list[int]:
-    return torch.bincount(source.labels[rows], minlength=len(source.class_names)).tolist()
-
-
-def _files(decoder: ItemDecoder) -> Iterator[DataFinding]:
+def _check_files(decoder: ItemDecoder) -> Iterator[DataFinding]:
+    sizes = decoder.sizes
     if decoder.unreadable:
-        yield DataFinding(
-            "error", f"{len(decoder.unreadable)} images cannot be used; repair or remove them (listed below)"
-        )
-    elif decoder.sizes:
-        yield DataFinding("ok", f"all {sum(decoder.sizes.values())} images can be read")
-
-
-def _sizes(decoder: ItemDecoder) -> Iterator[DataFinding]:
-    common = ", ".join(f"{width}x{height}: {n}" for (width, height), n in decoder.sizes.most_common(5))
-    if len(decoder.sizes) > 1:
-        yield DataFinding(
-            "warning", f"{len(decoder.sizes)} image sizes ({common}); data.image_size= brings them to one"
-        )
-    elif decoder.sizes:
+        count = len(decoder.unreadable)
+        yield DataFinding("error", f"{count} images cannot be used; repair or remove them (listed below)")
+    elif sizes:
+        yield DataFinding("ok", f"all {sum(sizes.values())} images can be read")
+    common = ", ".join(f"{width}x{height}: {n}" for (width, height), n in sizes.most_common(5))
+    if len(sizes) > 1:
+        yield DataFinding("warning", f"{len(sizes)} image sizes ({common}); data.image_size= brings them to one")
+    elif sizes:
         yield DataFinding("ok", f"one image size ({common})")
-    if any(width != height for width, height in decoder.sizes):
+    if any(width != height for width, height in sizes):
         yield DataFinding("warning", "images that are not square lose the ends of their longer side")
 
 
-def _classes(source: ImageDataset) -> Iterator[DataFinding]:
-    for part, counts in _counts(source).items():
+def _check_classes(class_counts: dict[str, dict[str, int]], redrawn: bool) -> Iterator[DataFinding]:
+    for part, counts in class_counts.items():
         empty = [name for name, n in counts.items() if n == 0]
         single = [name for name, n in counts.items() if n == 1]
-        tiny = [f"{name} ({n})" for name, n in counts.items() if 1 < n < MIN_IMAGES_PER_CLASS]
+        small = [f"{name} ({n})" for name, n in counts.items() if 1 < n < MIN_IMAGES_PER_CLASS]
         if len(counts) - len(empty) < 2:
             yield DataFinding("error", f"{part}: only one label occurs; two classes or more are needed")
         elif empty:
-            yield DataFinding("error" if part == "train" else "warning", f"{part}: no image of {_some(empty)}")
+            yield DataFinding("error" if part == "train" else "warning", f"{part}: no image of {_examples(empty)}")
         if single:
-            mend = "it cannot train and be tested" if source.official_test is None else "that is very little"
-            yield DataFinding("warning", f"{part}: a single image of {_some(single)}; {mend}")
-        if tiny:
-            yield DataFinding("warning", f"{part}: fewer than {MIN_IMAGES_PER_CLASS} images of {_some(tiny)}")
-        if not (empty or single or tiny):
+            effect = "it cannot train and be tested" if redrawn else "that is very little"
+            yield DataFinding("warning", f"{part}: a single image of {_examples(single)}; {effect}")
+        if small:
+            yield DataFinding("warning", f"{part}: fewer than {MIN_IMAGES_PER_CLASS} images of {_examples(small)}")
+        if not (empty or single or small):
             yield DataFinding("ok", f"{part}: {min(counts.values())} to {max(counts.values())} images in each class")
-    if source.official_test is None:
+    if redrawn:
         yield DataFinding("ok", "no official test set: each trial draws its own, 30 % of each class")
 
 
-def _values(source: ImageDataset, decoder: ItemDecoder) -> Iterator[DataFinding]:
-    flat = source.images.flatten(1)
-    low, high = flat.amin(1), flat.amax(1)
-    constant = torch.nonzero(low == high).flatten().tolist()
-    black = [row for row in constant if int(high[row]) == 0]
-    if black:
-        yield DataFinding(
-            "warning", f"{len(black)} images are all black: {_some([decoder.locations[row] for row in black])}"
-        )
-    if len(constant) > len(black):
-        rest = [decoder.locations[row] for row in constant if int(high[row]) != 0]
-        yield DataFinding("warning", f"{len(rest)} images are of one colour: {_some(rest)}")
-    least, most = int(low.min()), int(high.max())
-    narrow = most - least < 64
+def _check_values(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[DataFinding]:
+    low, high = (extreme.numpy() for extreme in torch.aminmax(dataset.images.flatten(1), dim=1))
+    for kind, rows in (
+        ("all black", np.flatnonzero(high == 0)),
+        ("of one colour", np.flatnonzero((low == high) & (high > 0))),
+    ):
+        if len(rows):
+            locations = _examples([decoder.locations[row] for row in rows])
+            yield DataFinding("warning", f"{len(rows)} images are {kind}: {locations}")
+    lowest, highest = int(low.min()), int(high.max())
+    narrow = highest - lowest < 64
     hint = "; that is a small part of 0..255" if narrow else ""
-    yield DataFinding("warning" if narrow else "ok", f"values lie in {least}..{most}{hint}")
+    yield DataFinding("warning" if narrow else "ok", f"values lie in {lowest}..{highest}{hint}")
 
 
-def _copies(source: ImageDataset, decoder: ItemDecoder) -> Iterator[DataFinding]:
-    first_copies = find_first_copies(source.images)
-    repeats = np.flatnonzero(first_copies != np.arange(len(first_copies)))
-    if not len(repeats):
-        yield DataFinding("ok", "no image occurs twice")
-        return
-    groups: dict[int, list[int]] = defaultdict(list)
-    for row in repeats.tolist():
-        groups[int(first_copies[row])].append(row)
-    test = source.official_test.tolist() if source.official_test is not None else [False] * len(first_copies)
+def _check_copies(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[DataFinding]:
+    test = torch.zeros_like(dataset.labels) if dataset.official_test is None else dataset.official_test
+    first_copies = pd.Series(find_first_copies(dataset.images))
     kinds: Counter[str] = Counter()
-    clashes = []
-    for first, others in groups.items():
-        rows = [first, *others]
-        on_test = sum(test[row] for row in rows)
-        kinds["across" if 0 < on_test < len(rows) else "test" if on_test else "train"] += 1
-        known = {int(source.labels[row]) for row in rows} - {-1}
-        if len(known) > 1:
-            names = " and ".join(source.class_names[k] for k in sorted(known))
-            clashes.append(f"{decoder.locations[first]} = {decoder.locations[others[0]]} ({names})")
+    conflicts = []
+    for group in first_copies[first_copies.duplicated(keep=False)].groupby(first_copies).groups.values():
+        rows = group.tolist()
+        in_test = int(test[rows].sum())
+        kinds["both" if 0 < in_test < len(rows) else "test" if in_test else "train"] += 1
+        labels = sorted(set(dataset.labels[rows].tolist()) - {-1})
+        if len(labels) > 1:
+            names = " and ".join(dataset.class_names[k] for k in labels)
+            conflicts.append(f"{decoder.locations[rows[0]]} = {decoder.locations[rows[1]]} ({names})")
+    if not kinds:
+        yield DataFinding("ok", "no image occurs twice")
     if kinds["train"] or kinds["test"]:
         inside = f"{kinds['train']} among the training images, {kinds['test']} among the test images"
         yield DataFinding("warning", f"pictures that occur more than once: {inside}; copies stay in one part")
-    if kinds["across"]:
-        yield DataFinding("warning", f"{kinds['across']} pictures stand in training and test; training drops them")
-    if clashes:
-        yield DataFinding("warning", f"{len(clashes)} pictures have more than one label: {_some(clashes)}")
+    if kinds["both"]:
+        yield DataFinding("warning", f"{kinds['both']} pictures are in both training and test; training drops them")
+    if conflicts:
+        yield DataFinding("warning", f"{len(conflicts)} pictures have more than one label: {_examples(conflicts)}")
 
 
-def _some(names: list[str]) -> str:
-    more = len(names) - _SHOWN
-    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+def _examples(names: list[str]) -> str:
+    more = len(names) - _EXAMPLES
+    return ", ".join(names[:_EXAMPLES]) + (f" and {more} more" if more > 0 else "")

@@ -1,4 +1,4 @@
-"""What a stage may see, and how it passes through a network when nothing is trained."""
+"""The input of a stage, and batches of images outside training."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from torch import Tensor
 from trigan.data.stream import to_float
 from trigan.rng import torch_generator
 
-#: How many images a forward pass takes when nothing is trained.
+#: Images in a forward pass outside training.
 EVALUATION_BATCH = 256
 
 
 @dataclass(frozen=True)
 class Input:
-    """What a stage may see under one name: ``images`` uint8 (N, C, S, S), ``labels`` int64 (N,) or None.
+    """One named input of a stage: ``images`` uint8 (N, C, S, S), ``labels`` int64 (N,) or None.
 
-    ``parts``, where given, are the sizes of sets that lie one after the other; each epoch shows them in this order.
+    ``parts``, if given, are the sizes of consecutive sets; each epoch goes through them in this order.
     """
 
     images: Tensor
@@ -39,17 +39,17 @@ Inputs = Mapping[str, Input]
 
 
 def image_batches(images: Tensor, device: torch.device, dtype: torch.dtype) -> Iterator[Tensor]:
-    """All of ``images`` (uint8, or float in [-1, 1]) in order, as float batches in [-1, 1].
+    """All ``images`` (uint8, or float in [-1, 1]) in order, as float batches in [-1, 1].
 
-    They are of equal size: a lonely last image would have no batch statistics.
+    Batches have equal sizes: a last batch of one image would have no batch statistics.
     """
-    for portion in images.tensor_split(-(-len(images) // EVALUATION_BATCH)) if len(images) else ():
-        moved = portion.to(device)
+    for batch in images.tensor_split(-(-len(images) // EVALUATION_BATCH)) if len(images) else ():
+        moved = batch.to(device)
         yield (to_float(moved) if moved.dtype == torch.uint8 else moved).to(dtype)
 
 
 def random_subset(images: Tensor, count: int, seed: int) -> Tensor:
-    """At most ``count`` of the images, chosen by the seed, in their order."""
+    """At most ``count`` of the images, chosen by the seed, in their original order."""
     if len(images) <= count:
         return images
     order = torch.randperm(len(images), generator=torch_generator(seed, "sample"))

@@ -1,5 +1,7 @@
 """Batches as a function of (seed, step, row of the global batch), from images that stay on the device."""
 
+from functools import lru_cache, partial
+
 import torch
 from torch import Tensor
 
@@ -14,29 +16,28 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """[-1, 1] -> uint8 0..255, to the nearest: the inverse of :func:`to_float`; what lies outside is cut off."""
+    """[-1, 1] -> uint8 0..255, rounded and clipped: the inverse of :func:`to_float`."""
     return images.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 class BatchStream:
-    """An endless stream of global batches; step ``t`` is the same rows whoever asks, whenever.
+    """An endless stream of global batches; batch ``t`` depends on the seed and ``t`` alone.
 
-    Row r of batch t is at position p = t * batch + r of the stream. Without weights, position p shows image
-    ``permutation(N, seed, p // N)[p % N]``, so each epoch shows each image once, and a batch may be larger than the
-    data set. With ``parts``, sets that lie one after the other are shuffled each for itself, so an epoch shows them in
-    turn. With weights, each row is drawn with replacement, image i with probability weights[i] / sum(weights).
+    Row r of batch t is at position p = t * batch + r of the stream. Position p holds image
+    ``permutation(N, seed, p // N)[p % N]``, so each epoch has each image once, and a batch may be larger than the
+    data set.
 
     Args:
         images: uint8 (N, C, S, S).
         labels: int64 (N,) or None.
         batch: rows of the global batch, over all processes.
         seed: of the order.
-        weights: float (N,), not negative, or None.
-        device: where images and labels are kept.
-        parts: sizes that add up to N, or () for one set; not together with weights.
+        weights: float (N,) >= 0; each row is then drawn with replacement, image i with probability w_i / sum(w).
+        device: of images and labels.
+        parts: sizes that add up to N of consecutive sets, shuffled separately; not together with weights.
 
     Raises:
-        DataError: for no images, no rows, weights that are no weights, or parts that don't add up.
+        DataError: no images, no rows, invalid weights, or parts that don't add up.
     """
 
     def __init__(
@@ -55,12 +56,11 @@ class BatchStream:
             raise DataError(f"{len(images)} images but {len(labels)} labels")
         if parts and (sum(parts) != len(images) or min(parts) < 1 or weights is not None):
             raise DataError(f"parts {list(parts)} must be sizes that add up to {len(images)}, and go without weights")
-        self._parts = parts or (len(images),)
         self.batch, self.seed, self.device = batch, seed, torch.device(device)
         self.images = images.to(self.device)
         self.labels = None if labels is None else labels.to(self.device)
         self._cumulative = None if weights is None else _cumulative(weights, len(images))
-        self._orders: dict[int, Tensor] = {}
+        self._order = lru_cache(maxsize=2)(partial(_order_of_epoch, parts or (len(images),), seed, self.device))
 
     def __len__(self) -> int:
         """Images, which is the length of an epoch."""
@@ -68,57 +68,45 @@ class BatchStream:
 
     def at(self, step: int, start: int = 0, stop: int | None = None) -> tuple[Tensor, Tensor | None]:
         """Rows ``start..stop`` of global batch ``step``: float32 (stop - start, C, S, S) in [-1, 1], labels or None."""
-        return self._shown(self.indices(step, start, stop))
+        return self._take(self.indices(step, start, stop))
 
     def pick(self, step: int, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """As :meth:`at`, for any ``rows`` (n,) of the global batch."""
-        return self._shown(self.indices(step).index_select(0, rows.to(self.device)))
+        return self._take(self.indices(step).index_select(0, rows.to(self.device)))
 
-    def _shown(self, chosen: Tensor) -> tuple[Tensor, Tensor | None]:
-        labels = None if self.labels is None else self.labels.index_select(0, chosen)
-        return to_float(self.images.index_select(0, chosen)), labels
+    def _take(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:
+        labels = None if self.labels is None else self.labels.index_select(0, indices)
+        return to_float(self.images.index_select(0, indices)), labels
 
     def indices(self, step: int, start: int = 0, stop: int | None = None) -> Tensor:
-        """Which images those rows are, int64 (stop - start,) on the device."""
+        """The images in those rows, int64 (stop - start,) on the device."""
         stop = self.batch if stop is None else stop
         if not 0 <= start <= stop <= self.batch:
             raise ValueError(f"rows {start}..{stop} are not inside a batch of {self.batch}")
         if self._cumulative is not None:
             return self._resampled(self._cumulative, step, start, stop)
         position, last = step * self.batch + start, step * self.batch + stop
-        pieces = []
-        while position < last:
+        pieces: list[Tensor] = []
+        while position < last or not pieces:
             epoch, offset = divmod(position, len(self))
-            take = min(len(self) - offset, last - position)
-            pieces.append(self._order(epoch)[offset : offset + take])
-            position += take
-        return (
-            pieces[0]
-            if len(pieces) == 1
-            else torch.cat([*pieces, torch.empty(0, dtype=torch.int64, device=self.device)])
-        )
-
-    def _order(self, epoch: int) -> Tensor:
-        order = self._orders.get(epoch)
-        if order is None:
-            order = self._shuffled(epoch).to(self.device)
-            self._orders = {kept: self._orders[kept] for kept in (epoch - 1,) if kept in self._orders}
-            self._orders[epoch] = order
-        return order
-
-    def _shuffled(self, epoch: int) -> Tensor:
-        pieces, first = [], 0
-        for index, size in enumerate(self._parts):
-            key = ("batches", self.seed, epoch, *((index,) if index else ()))
-            pieces.append(first + rng.permutation(size, *key))
-            first += size
-        return torch.cat(pieces)
+            pieces.append(self._order(epoch)[offset : min(len(self), offset + last - position)])
+            position += len(pieces[-1])
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
     def _resampled(self, cumulative: Tensor, step: int, start: int, stop: int) -> Tensor:
-        # Drawn on the CPU, so that every device shows the same images.
+        # Drawn on the CPU, so that every device gives the same images.
         draws = rng.Draws(self.seed, step, self.batch, start, stop).uniform("resample").double()
         rows = torch.searchsorted(cumulative, draws * cumulative[-1], right=True)
         return rows.clamp_(max=len(self) - 1).to(self.device)
+
+
+def _order_of_epoch(parts: tuple[int, ...], seed: int, device: torch.device, epoch: int) -> Tensor:
+    pieces, first = [], 0
+    for index, size in enumerate(parts):
+        key = ("batches", seed, epoch, *((index,) if index else ()))
+        pieces.append(first + rng.permutation(size, *key))
+        first += size
+    return torch.cat(pieces).to(device)
 
 
 def _cumulative(weights: Tensor, count: int) -> Tensor:

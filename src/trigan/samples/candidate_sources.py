@@ -1,6 +1,6 @@
-"""Where candidates for a sample set come from: a generator, or the real images that stand in for it as controls.
+"""Sources of candidates for a sample set: a generator, or real images as controls.
 
-A source gives candidate images for wanted labels, or says by itself which label each of its candidates has.
+A source draws candidates for requested labels, or without labels; :mod:`trigan.samples.collect` then labels them.
 """
 
 from dataclasses import dataclass
@@ -9,25 +9,28 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from trigan.data.inputs import Input
 from trigan.networks.gans.gan import ImageGenerator
 from trigan.rng import permutation, torch_generator
-from trigan.samples.generate import UNCHANGED_LATENTS, LatentTransform, Samples, generate
+from trigan.samples.generate import UNCHANGED_LATENTS, LatentTransform, generate
 
 
 class CandidateSource(Protocol):
-    """``label_conditional``: candidates are drawn for given labels; else they are labelled afterwards."""
+    """Draws candidates by number."""
 
     @property
-    def label_conditional(self) -> bool: ...
+    def label_conditional(self) -> bool:
+        """Whether candidates are drawn for given labels; otherwise they come without labels."""
+        ...
 
-    def draw(self, start: int, wanted: Tensor) -> Samples:
-        """Candidates number ``start`` onwards, one for each of the ``wanted`` labels (n,); maybe fewer at its end."""
+    def draw(self, start: int, labels: Tensor) -> Input:
+        """Candidates from number ``start``, one for each of the ``labels`` (n,); fewer when the source is exhausted."""
         ...
 
 
 @dataclass(frozen=True)
 class FromGenerator:
-    """Samples of a generator, under the wanted labels if it is conditional."""
+    """Samples of a generator, for the requested labels if it is conditional."""
 
     network: ImageGenerator
     seed: int
@@ -35,53 +38,58 @@ class FromGenerator:
 
     @property
     def label_conditional(self) -> bool:
+        """Whether the generator is."""
         return bool(self.network.classes)
 
-    def draw(self, start: int, wanted: Tensor) -> Samples:
-        labels = wanted if self.label_conditional else None
-        return generate(self.network, self.seed, len(wanted), labels, start, self.latent_transform)
+    def draw(self, start: int, labels: Tensor) -> Input:
+        """See :meth:`CandidateSource.draw`."""
+        conditions = labels if self.label_conditional else None
+        return generate(self.network, self.seed, len(labels), conditions, start, self.latent_transform)
 
 
 @dataclass(frozen=True)
 class FromUnlabelled:
-    """Control: real unlabelled images, each at most once, in an order of the seed; their labels must be guessed."""
+    """Control: real unlabelled images, each at most once, in an order fixed by the seed, without labels."""
 
     images: Tensor
     seed: int
     label_conditional: bool = False
 
-    def draw(self, start: int, wanted: Tensor) -> Samples:
+    def draw(self, start: int, labels: Tensor) -> Input:
+        """See :meth:`CandidateSource.draw`."""
         order = permutation(len(self.images), self.seed, "unlabelled")
-        return Samples(self.images[order[start : start + len(wanted)]], None)
+        return Input(self.images[order[start : start + len(labels)]])
 
 
 @dataclass(frozen=True)
 class FromLabelled:
-    """Control: the labelled images over again, drawn with replacement within the wanted class."""
+    """Control: the labelled images again, drawn with replacement within the requested class."""
 
     images: Tensor
     labels: Tensor
     seed: int
     label_conditional: bool = True
 
-    def draw(self, start: int, wanted: Tensor) -> Samples:
-        random = torch.rand(len(wanted), generator=torch_generator(self.seed, "labelled", start))
-        rows = torch.empty_like(wanted)
-        for label in wanted.unique().tolist():
-            members, asked = (self.labels == label).nonzero().squeeze(1), wanted == label
-            rows[asked] = members[(random[asked] * len(members)).long()]
-        return Samples(self.images[rows], wanted)
+    def draw(self, start: int, labels: Tensor) -> Input:
+        """See :meth:`CandidateSource.draw`."""
+        random = torch.rand(len(labels), generator=torch_generator(self.seed, "labelled", start))
+        rows = torch.empty_like(labels)
+        for label in set(labels.tolist()):
+            members, requested = (self.labels == label).nonzero().squeeze(1), labels == label
+            rows[requested] = members[(random[requested] * len(members)).long()]
+        return Input(self.images[rows], labels)
 
 
 @dataclass(frozen=True)
 class FromNoise:
-    """Control: uniform noise under the wanted labels."""
+    """Control: uniform noise with the requested labels."""
 
     shape: tuple[int, int, int]
     seed: int
     label_conditional: bool = True
 
-    def draw(self, start: int, wanted: Tensor) -> Samples:
-        source = torch_generator(self.seed, "noise", start)
-        images = torch.randint(0, 256, (len(wanted), *self.shape), generator=source, dtype=torch.uint8)
-        return Samples(images, wanted)
+    def draw(self, start: int, labels: Tensor) -> Input:
+        """See :meth:`CandidateSource.draw`."""
+        generator = torch_generator(self.seed, "noise", start)
+        images = torch.randint(0, 256, (len(labels), *self.shape), generator=generator, dtype=torch.uint8)
+        return Input(images, labels)

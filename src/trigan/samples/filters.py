@@ -1,7 +1,7 @@
-"""Filters: which candidates of a sample set are kept, in the order in which they come."""
+"""Filters: which candidates of a sample set are kept."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from typing import Protocol
@@ -16,16 +16,17 @@ from trigan.networks.classifiers.classifier import EmbeddingNetwork
 
 
 class Filter(Protocol):
-    """Which candidates are kept, out of ``min_candidates`` or more at a time, if there are so many.
-
-    ``required_networks``: the networks among its scoring models that it needs, by their names.
-    """
+    """Selects candidates by their images and labels."""
 
     @property
-    def min_candidates(self) -> int: ...
+    def min_candidates(self) -> int:
+        """Candidates to filter at once, if the source has so many."""
+        ...
 
     @property
-    def required_networks(self) -> tuple[str, ...]: ...
+    def required_networks(self) -> tuple[str, ...]:
+        """Names of the networks that it needs among its scoring models."""
+        ...
 
     def keep(self, images: Tensor, labels: Tensor, scoring_models: "ScoringModels") -> Tensor:
         """Bool (N,) for uint8 ``images`` (N, C, S, S) with ``labels`` (N,)."""
@@ -34,15 +35,17 @@ class Filter(Protocol):
 
 @dataclass(frozen=True)
 class ScoringModels:
-    """Whom a filter may ask: C trained on L; D, where there is one; a second C of another seed; and L itself.
+    """The models a filter may use, in evaluation mode, as far as some filter requires them.
 
-    Networks are in evaluation mode. All but D are there if somebody asks for them.
+    ``classifier`` is C trained on L, ``second`` the same with another seed, ``labelled`` L itself; a GAN without D has
+    no ``discriminator``.
     """
 
     classifier: nn.Module | None = None
     discriminator: nn.Module | None = None
     second: nn.Module | None = None
     labelled: Input | None = None
+    _cache: dict[object, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def teacher(self) -> nn.Module:
@@ -53,30 +56,26 @@ class ScoringModels:
 
     @cached_property
     def real_features(self) -> tuple[Tensor, Tensor]:
-        """What C's last layer sees of the labelled images, float (N, F), and their labels (N,)."""
+        """Inputs of C's last layer for the labelled images, float (N, F), and their labels (N,)."""
         if self.labelled is None:
-            raise ValueError("these scoring models know no labelled images")
+            raise ValueError("these scoring models have no labelled images")
         return self.embed(self.labelled.images), self.labelled.known_labels
 
-    @cached_property
-    def _known(self) -> dict[object, Tensor]:
-        return {}
-
-    def cached(self, asker: object, work: Callable[[], Tensor]) -> Tensor:
-        """What ``work`` gives, done for the first of equal askers and kept: candidates come in many portions."""
-        if asker not in self._known:
-            self._known[asker] = work()
-        return self._known[asker]
+    def cached(self, key: object, compute: Callable[[], Tensor]) -> Tensor:
+        """``compute()``, once for equal keys: candidates come in many portions."""
+        if key not in self._cache:
+            self._cache[key] = compute()
+        return self._cache[key]
 
     def embed(self, images: Tensor) -> Tensor:
-        """What C's last layer sees of uint8 images, float (N, F)."""
+        """Inputs of C's last layer for uint8 images, float (N, F)."""
         return outputs(EmbeddingNetwork(self.teacher), images)
 
 
 @component("filter/confidence@1")
 @dataclass(frozen=True)
 class ConfidenceFilter:
-    """Keep what C, trained on L, takes for the sample's label with a probability of at least ``threshold``."""
+    """Keep samples whose label has a probability of at least ``threshold`` under C, trained on L."""
 
     threshold: float = 0.8
 
@@ -87,6 +86,7 @@ class ConfidenceFilter:
             raise ConfigError(f"threshold: {self.threshold} must be in [0, 1]")
 
     def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
+        """See :meth:`Filter.keep`."""
         probabilities = outputs(scoring_models.teacher, images).softmax(1)
         return probabilities.gather(1, labels[:, None]).squeeze(1) >= self.threshold
 
@@ -94,9 +94,9 @@ class ConfidenceFilter:
 @component("filter/discriminator@1")
 @dataclass(frozen=True)
 class DiscriminatorFilter:
-    """Keep the ``keep_fraction`` of the candidates of each class whose D logit is highest (no D: everything).
+    """Keep the ``keep_fraction`` of each class with the highest D logit (without D: everything).
 
-    ``min_candidates``: of so many candidates, of all classes, at least; a share of a few would be one of each class.
+    ``min_candidates`` of all classes are filtered at once; of a few, the fraction would be one of each class.
     """
 
     keep_fraction: float = 0.5
@@ -108,6 +108,7 @@ class DiscriminatorFilter:
         require_fraction_and_candidates(self.keep_fraction, self.min_candidates)
 
     def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
+        """See :meth:`Filter.keep`."""
         if scoring_models.discriminator is None:
             return torch.ones(len(images), dtype=torch.bool)
         return top_fraction_per_class(outputs(scoring_models.discriminator, images, labels), labels, self.keep_fraction)
@@ -116,16 +117,15 @@ class DiscriminatorFilter:
 @component("filter/agreement@1")
 @dataclass(frozen=True)
 class AgreementFilter:
-    """Keep what two classifiers, trained on L from different seeds, both take for the sample's label."""
+    """Keep samples whose label is predicted by two classifiers, trained on L from different seeds."""
 
     min_candidates, required_networks = 1, ("classifier", "second")
 
     def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
+        """See :meth:`Filter.keep`."""
         if scoring_models.second is None:
             raise ValueError("agreement needs a second classifier among the scoring models")
-        first, second = (
-            outputs(network, images).argmax(1) for network in (scoring_models.teacher, scoring_models.second)
-        )
+        first, second = (outputs(c, images).argmax(1) for c in (scoring_models.teacher, scoring_models.second))
         return (first == labels) & (second == labels)
 
 
@@ -138,14 +138,14 @@ def require_fraction_and_candidates(keep_fraction: float, min_candidates: int) -
 
 
 def required_networks(filters: Sequence[Filter]) -> frozenset[str]:
-    """The networks that the filters need, by their names among the scoring models."""
-    return frozenset(name for one in filters for name in one.required_networks)
+    """Names of all networks that the filters need among the scoring models."""
+    return frozenset(name for criterion in filters for name in criterion.required_networks)
 
 
 def top_fraction_per_class(scores: Tensor, labels: Tensor, keep_fraction: float) -> Tensor:
     """Bool (N,): the ``keep_fraction`` of each label's rows that score highest, at least one; earlier rows win ties."""
     kept = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique().tolist():
+    for label in set(labels.tolist()):
         rows = (labels == label).nonzero().squeeze(1)
         best = scores[rows].argsort(descending=True, stable=True)[: max(1, round(keep_fraction * len(rows)))]
         kept[rows[best]] = True
@@ -154,14 +154,12 @@ def top_fraction_per_class(scores: Tensor, labels: Tensor, keep_fraction: float)
 
 @torch.no_grad()
 def outputs(network: nn.Module, images: Tensor, labels: Tensor | None = None) -> Tensor:
-    """The network's outputs on uint8 images, on the CPU; ``labels`` go along where they are given."""
-    # nearest neighbours of pixels have buffers only
-    parameter = next(value for value in chain(network.parameters(), network.buffers()) if value.is_floating_point())
+    """The network's outputs for uint8 images, and ``labels`` if given, as float on the CPU."""
+    # a nearest-neighbour network has buffers only
+    tensor = next(value for value in chain(network.parameters(), network.buffers()) if value.is_floating_point())
     results, start = [], 0
-    for batch in image_batches(images, parameter.device, parameter.dtype):
-        if labels is None:
-            results.append(network(batch).float().cpu())
-        else:
-            results.append(network(batch, labels[start : start + len(batch)].to(parameter.device)).float().cpu())
+    for batch in image_batches(images, tensor.device, tensor.dtype):
+        extra = () if labels is None else (labels[start : start + len(batch)].to(tensor.device),)
+        results.append(network(batch, *extra).float().cpu())
         start += len(batch)
     return torch.cat(results)

@@ -1,4 +1,4 @@
-"""Sample sets: sample number i is a function of (generator, seed, i), in whatever portions it is drawn."""
+"""Generated sample sets: sample i is a function of (generator, seed, i), whatever the portions."""
 
 import math
 from dataclasses import dataclass
@@ -6,34 +6,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trigan.data.inputs import Input
 from trigan.data.stream import to_uint8
 from trigan.errors import ConfigError
 from trigan.networks.gans.gan import ImageGenerator
 from trigan.rng import torch_generator
 
-#: Latents are drawn in blocks of this many, each with a seed of its own.
+#: Latents are drawn in blocks of this size, each with its own seed.
 BLOCK = 256
 
 
 @dataclass(frozen=True)
-class Samples:
-    """``images`` uint8 (N, C, S, S) and ``labels`` int64 (N,), or None from an unconditional generator."""
-
-    images: Tensor
-    labels: Tensor | None
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-
-@dataclass(frozen=True)
 class LatentTransform:
-    """How far from the middle latents are drawn: truncated to |z_i| <= ``truncation``, then times ``scale``.
+    """Narrows the latent distribution: truncated to |z_i| <= ``truncation``, then times ``scale``; None and 1 keep z.
 
-    Truncation is that of Brock et al. 2019 (arXiv 1809.11096, section 3.1), where numbers outside are drawn again until
-    they lie inside. The law is the same, but sample i stays a function of its own z: a number of rank Phi(z) in N(0, 1)
-    becomes that of the same rank in the truncated normal, sqrt(2) erfinv(erf(t / sqrt 2) erf(z / sqrt 2)). What it does
-    to a classifier is measured by Ravuri & Vinyals 2019 (arXiv 1905.10887). None and 1: z as it is.
+    Brock et al. 2019 (arXiv 1809.11096, section 3.1) truncate by redrawing numbers outside the bound. Here the
+    distribution is the same, but sample i stays a function of its own z: a number of rank Phi(z) in N(0, 1) becomes
+    that of the same rank in the truncated normal, sqrt(2) erfinv(erf(t / sqrt 2) erf(z / sqrt 2)). Ravuri & Vinyals
+    2019 (arXiv 1905.10887) measure the effect on a classifier.
     """
 
     truncation: float | None = None
@@ -46,25 +36,26 @@ class LatentTransform:
             raise ConfigError(f"scale: {self.scale} must be 0 or more")
 
     def __call__(self, z: Tensor) -> Tensor:
-        """Latents (N, d) ~ N(0, 1) -> the same shape; the order of the numbers stays."""
+        """Latents (N, d) ~ N(0, 1) -> the same shape; the transform is monotonic."""
         if self.truncation is not None:
             bound, root = self.truncation, math.sqrt(2.0)
-            inner = torch.erf(z.double() / root) * math.erf(bound / root)  # in single precision tails would be lost
+            inner = torch.erf(z.double() / root) * math.erf(bound / root)  # single precision would lose the tails
             z = (torch.erfinv(inner) * root).clamp(-bound, bound).to(z.dtype)
         return z if self.scale == 1.0 else z * self.scale
 
 
-#: Latents as the generator was trained on them.
+#: The distribution of latents in training.
 UNCHANGED_LATENTS = LatentTransform()
 
 
 def latents(seed: int, start: int, stop: int, size: int) -> Tensor:
     """Latents number ``start..stop`` of the seed, N(0, 1), float32 (stop - start, size), on the CPU."""
-    first, last = start // BLOCK, -(-stop // BLOCK)
+    first = start // BLOCK
     blocks = [
-        torch.randn(BLOCK, size, generator=torch_generator(seed, "latents", block)) for block in range(first, last)
+        torch.randn(BLOCK, size, generator=torch_generator(seed, "latents", block))
+        for block in range(first, max(first + 1, -(-stop // BLOCK)))
     ]
-    return torch.cat(blocks)[start - first * BLOCK : stop - first * BLOCK] if blocks else torch.empty(0, size)
+    return torch.cat(blocks)[start - first * BLOCK : stop - first * BLOCK]
 
 
 @torch.no_grad()
@@ -75,25 +66,21 @@ def generate(
     labels: Tensor | None = None,
     start: int = 0,
     latent_transform: LatentTransform = UNCHANGED_LATENTS,
-) -> Samples:
-    """Samples number ``start`` to ``start + count`` from a generator in evaluation mode.
+) -> Input:
+    """Samples number ``start`` to ``start + count`` from a generator in evaluation mode, with their conditions.
 
-    ``labels`` (count,) are the conditions, needed exactly if the generator is label-conditional.
+    ``labels`` (count,) are the conditions, required exactly if the generator is label-conditional. The last
+    ``network.choosing`` latents, which select one of several generators, are not transformed.
     """
     if (labels is None) == bool(network.classes):
-        raise ValueError("labels are for a conditional generator, and for that one they are needed")
+        raise ValueError("a conditional generator needs labels, and only a conditional one takes them")
     parameter = next(network.parameters())
+    transformed = network.latent - getattr(network, "choosing", 0)
     images = []
     for begin in range(start, start + count, BLOCK):
         stop = min(begin + BLOCK, start + count)
-        z = _spread(network, latents(seed, begin, stop, network.latent), latent_transform)
-        z = z.to(parameter.device, parameter.dtype)
+        z = latents(seed, begin, stop, network.latent)
+        z = torch.cat([latent_transform(z[:, :transformed]), z[:, transformed:]], dim=1)
         y = None if labels is None else labels[begin - start : stop - start].to(parameter.device)
-        images.append(to_uint8(network(z, y)).cpu())
-    return Samples(torch.cat(images), labels)
-
-
-def _spread(network: ImageGenerator, z: Tensor, latent_transform: LatentTransform) -> Tensor:
-    """Latents spread, but for the numbers at the end that choose one of several generators."""
-    painting = network.latent - getattr(network, "choosing", 0)
-    return torch.cat([latent_transform(z[:, :painting]), z[:, painting:]], dim=1)
+        images.append(to_uint8(network(z.to(parameter.device, parameter.dtype), y)).cpu())
+    return Input(torch.cat(images), labels)

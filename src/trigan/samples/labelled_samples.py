@@ -1,4 +1,4 @@
-"""Labelled samples for use outside: so many of each class, drawn in portions, so that any number fits into memory."""
+"""Labelled samples for other programs: a number per class, drawn in portions, so that any number fits into memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,17 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from trigan.networks.gans.gan import ImageGenerator
-from trigan.samples.collect import MAX_CANDIDATES_PER_IMAGE
+from trigan.samples.collect import MAX_CANDIDATES_PER_IMAGE, first_of_each
 from trigan.samples.filters import outputs
 from trigan.samples.generate import BLOCK, UNCHANGED_LATENTS, LatentTransform, generate
 
-#: Candidates that are drawn and judged at once.
+#: Candidates drawn at once.
 _PORTION = 4 * BLOCK
 
 
 @dataclass
 class Quota:
-    """``per_class`` images of each of ``classes``: counts what has been taken, and of how many candidates."""
+    """``per_class`` images of each of ``classes``: counts the images taken and the candidates drawn."""
 
     per_class: int
     classes: int
@@ -29,17 +29,14 @@ class Quota:
 
     @property
     def missing(self) -> list[int]:
-        """By class, how many images are still wanted."""
+        """Images still missing, by class."""
         return (self.per_class - self.taken).tolist()
 
     def take(self, labels: Tensor) -> Tensor:
-        """Of candidates with these ``labels`` (n,), the rows (m,) that are wanted, in order; they count as taken."""
-        rows = []
-        for row, label in enumerate(labels.tolist()):
-            if self.taken[label] < self.per_class:
-                self.taken[label] += 1
-                rows.append(row)
-        return torch.tensor(rows, dtype=torch.int64)
+        """Rows (m,) of the candidates with these ``labels`` (n,) that are still missing, in order; counts them."""
+        rows = first_of_each(labels, self.per_class - self.taken)
+        self.taken += torch.bincount(labels[rows], minlength=self.classes)
+        return rows
 
 
 def labelled_samples(
@@ -50,16 +47,17 @@ def labelled_samples(
     threshold: float | None,
     latent_transform: LatentTransform = UNCHANGED_LATENTS,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images uint8 (n, C, S, S) and labels int64 (n,), until the quota is full or the patience is at an end.
+    """Images uint8 (n, C, S, S) and labels int64 (n,), until the quota or the limit of candidates is reached.
 
-    Candidate i is a function of (generator, seed, latent_transform, i) alone. A conditional generator is told the label
-    ``i % K``, and its candidate counts if the classifier gives that label a probability of ``threshold`` (None:
-    always). The candidate of an unconditional one gets the classifier's label, and counts if its probability is
-    ``threshold``. About ``MAX_CANDIDATES_PER_IMAGE`` candidates are looked at for each image wanted, at the most.
+    Candidate i is a function of (generator, seed, latent_transform, i) alone. The label of a conditional generator's
+    candidate is ``i % K``, that of an unconditional one's is the classifier's prediction. A candidate counts if the
+    classifier gives its label a probability of ``threshold`` (None: always). The limit is about
+    ``MAX_CANDIDATES_PER_IMAGE`` candidates for each image.
     """
     conditional = bool(generator.classes)
-    wanted = quota.per_class * quota.classes
-    limit = wanted if conditional and threshold is None else MAX_CANDIDATES_PER_IMAGE * wanted
+    limit = quota.per_class * quota.classes
+    if threshold is not None or not conditional:
+        limit *= MAX_CANDIDATES_PER_IMAGE
     limit = -(-limit // BLOCK) * BLOCK  # whole blocks: a batch of another size may differ in the last bit
     while any(quota.missing) and quota.n_candidates < limit:
         start = quota.n_candidates
@@ -70,8 +68,8 @@ def labelled_samples(
         if threshold is not None or labels is None:
             probabilities = outputs(classifier, images).softmax(1)
             labels = probabilities.argmax(1) if labels is None else labels
-            sure = probabilities.gather(1, labels[:, None]).squeeze(1) >= (threshold or 0.0)
-            images, labels = images[sure], labels[sure]
+            confident = probabilities.gather(1, labels[:, None]).squeeze(1) >= (threshold or 0.0)
+            images, labels = images[confident], labels[confident]
         rows = quota.take(labels)
         if len(rows):
             yield images[rows], labels[rows]

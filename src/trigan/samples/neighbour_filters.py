@@ -1,4 +1,4 @@
-"""Filters by place: where a sample lies among the real labelled images of its class, in what C's last layer sees."""
+"""Filters by distance to the real labelled images of a sample's class, in the input space of C's last layer."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,11 @@ from trigan.samples.filters import ScoringModels, require_fraction_and_candidate
 @component("filter/density@1")
 @dataclass(frozen=True)
 class DensityFilter:
-    """Keep the ``keep_fraction`` of the candidates of each class that lie where its real images are densest.
+    """Keep the ``keep_fraction`` of each class with the highest density of real images.
 
-    The k-nearest-neighbour density (Loftsgaarden & Quesenberry 1965): the nearer the k-th nearest of the real images,
-    the denser. A class of fewer than ``neighbours`` real images counts with all that it has. The fraction is taken of
-    ``min_candidates`` candidates of all classes or more; of a few it would be one of each class.
+    The k-nearest-neighbour density (Loftsgaarden & Quesenberry 1965) decreases with the distance to the k-th nearest
+    real image; a class of fewer than ``neighbours`` real images uses all of them. ``min_candidates`` of all classes
+    are filtered at once; of a few, the fraction would be one of each class.
     """
 
     neighbours: int = 5
@@ -31,24 +31,25 @@ class DensityFilter:
         require_fraction_and_candidates(self.keep_fraction, self.min_candidates)
 
     def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
-        found, (real, of) = scoring_models.embed(images), scoring_models.real_features
+        """See :meth:`trigan.samples.filters.Filter.keep`."""
+        features, (real, real_labels) = scoring_models.embed(images), scoring_models.real_features
         scores = torch.full((len(images),), -torch.inf, dtype=torch.float64)
-        for label in labels.unique().tolist():
-            rows, members = labels == label, real[of == label]
+        for label in set(labels.tolist()):
+            rows, members = labels == label, real[real_labels == label]
             if len(members):
-                far = _distances(found[rows], members)
-                scores[rows] = -far.kthvalue(min(self.neighbours, len(members)), dim=1).values
+                distances = _distances(features[rows], members)
+                scores[rows] = -distances.kthvalue(min(self.neighbours, len(members)), dim=1).values
         return top_fraction_per_class(scores, labels, self.keep_fraction) & (scores > -torch.inf)
 
 
 @component("filter/manifold@1")
 @dataclass(frozen=True)
 class ManifoldFilter:
-    """Keep what lies in the ball of at least one real image of its class.
+    """Keep samples inside the ball of at least one real image of their class.
 
-    The ball of a real image reaches to its k-th nearest neighbour among the other real images: NND_k of Naeem et al.
-    2020 (arXiv 2002.09797), here of its own class. A class of k real images or fewer counts with the
-    farthest of them; one real image has no ball, so nothing of its class is kept.
+    The radius is the distance to the real image's k-th nearest neighbour among the others, here of its own class: NND_k
+    of Naeem et al. 2020 (arXiv 2002.09797). A class of k real images or fewer uses the farthest of them; a single real
+    image has no ball, so nothing of its class is kept.
     """
 
     neighbours: int = 5
@@ -59,38 +60,38 @@ class ManifoldFilter:
         _require_neighbours(self.neighbours)
 
     def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
-        found, (real, of) = scoring_models.embed(images), scoring_models.real_features
+        """See :meth:`trigan.samples.filters.Filter.keep`."""
+        features, (real, real_labels) = scoring_models.embed(images), scoring_models.real_features
+        radii = scoring_models.cached(self, lambda: _radii(real, real_labels, self.neighbours))
+        radii = radii * (1.0 + 1e-6)  # the ball is closed, despite rounding
         kept = torch.zeros(len(images), dtype=torch.bool)
-        radii = scoring_models.cached(self, lambda: _radii(real, of, self.neighbours)) * (
-            1.0 + 1e-6
-        )  # closed, for all rounding
-        for label in labels.unique().tolist():
-            rows, members = labels == label, of == label
-            kept[rows] = (_distances(found[rows], real[members]) <= radii[members]).any(1)
+        for label in set(labels.tolist()):
+            rows, members = labels == label, real_labels == label
+            kept[rows] = (_distances(features[rows], real[members]) <= radii[members]).any(1)
         return kept
 
 
-def _radii(real: Tensor, of: Tensor, neighbours: int) -> Tensor:
-    """How far the ball of each real image reaches, (N,); less than nothing where it is the only one of its class."""
+def _radii(real: Tensor, labels: Tensor, neighbours: int) -> Tensor:
+    """Radius of the ball of each real image, (N,); negative for the only image of a class."""
     radii = torch.full((len(real),), -1.0, dtype=torch.float64)
-    for label in of.unique().tolist():
-        members = of == label
+    for label in set(labels.tolist()):
+        members = labels == label
         others = int(members.sum()) - 1
         if others:
+            distances = _distances(real[members], real[members])
             # the nearest of all is the image itself
-            far = _distances(real[members], real[members])
-            radii[members] = far.kthvalue(min(neighbours, others) + 1, dim=1).values
+            radii[members] = distances.kthvalue(min(neighbours, others) + 1, dim=1).values
     return radii
 
 
-def _distances(one: Tensor, other: Tensor) -> Tensor:
+def _distances(a: Tensor, b: Tensor) -> Tensor:
     """Euclidean distances (N, M) of rows (N, F) and (M, F), by |a - b|^2 = |a|^2 - 2ab + |b|^2.
 
-    In double precision, and about the middle of the second, so that what cancels is small. As a matrix product it is
-    fast, and counted.
+    In double precision and centred on the mean of b, to limit cancellation. The matrix product is fast, and its FLOPs
+    are counted.
     """
-    middle = other.double().mean(0)
-    a, b = one.double() - middle, other.double() - middle
+    centre = b.double().mean(0)
+    a, b = a.double() - centre, b.double() - centre
     squares = a.square().sum(1)[:, None] - 2.0 * a @ b.T + b.square().sum(1)
     return squares.clamp(min=0.0).sqrt()
 

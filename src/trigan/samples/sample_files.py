@@ -1,109 +1,104 @@
 """Labelled images on disk: a folder per class, or one Parquet file in the layout of Hugging Face ``datasets``."""
 
 import io
+from abc import abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Self
 
 from PIL import Image
 from torch import Tensor
 
-#: Not split by name: a reader takes the only file of a folder for the training images.
+#: The name contains no split, so readers take the file as training images.
 PARQUET_NAME = "samples.parquet"
 
 
-class Writer(Protocol):
-    """Takes images uint8 (n, C, S, S) and labels (n,); as a context manager it ends the file."""
+class Writer(AbstractContextManager["Writer"]):
+    """Writes labelled images within a ``with`` block, numbered within their class: ``CLASS/000123.png``."""
 
-    def __enter__(self) -> "Writer": ...
+    def __init__(self, root: Path, classes: Sequence[str]) -> None:
+        self.root, self.classes, self.folders = root, list(classes), folder_names(classes)
+        self.counts = [0] * len(self.classes)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    def write(self, images: Tensor, labels: Tensor) -> None:
+        """Append images uint8 (n, 1 or 3, S, S) with labels (n,)."""
+        names = []
+        for label in labels.tolist():
+            names.append(f"{self.folders[label]}/{self.counts[label]:06d}.png")
+            self.counts[label] += 1
+        pixels = images.permute(0, 2, 3, 1).numpy()
+        self.save(
+            [Image.fromarray(image.squeeze(2) if image.shape[2] == 1 else image) for image in pixels], names, labels
+        )
 
-    def write(self, images: Tensor, labels: Tensor) -> None: ...
+    @abstractmethod
+    def save(self, images: list[Image.Image], names: list[str], labels: Tensor) -> None:
+        """Store one batch."""
 
 
-class FolderWriter:
-    """``root/CLASS/000123.png``, numbered within the class; below ``root/train`` if a class itself is named so.
+class FolderWriter(Writer):
+    """``root/CLASS/000123.png``; ``root/train/CLASS/...`` if a class is named "train".
 
-    Else a reader would take that class's folder for the training part.
+    Otherwise a reader would take that class's folder for the training part.
     """
 
     def __init__(self, root: Path, classes: Sequence[str]) -> None:
-        names = folder_names(classes)
-        parent = root / "train" if "train" in names else root
-        self._folders = [parent / name for name in names]
-        self._counts = [0] * len(names)
+        super().__init__(root, classes)
+        self.root = root / "train" if "train" in self.folders else root
 
-    def __enter__(self) -> "FolderWriter":
-        for folder in self._folders:
-            folder.mkdir(parents=True)
+    def __enter__(self) -> Self:
+        for folder in self.folders:
+            (self.root / folder).mkdir(parents=True)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for folder, count in zip(self._folders, self._counts, strict=True):
+    def __exit__(self, *exception: object) -> None:
+        for folder, count in zip(self.folders, self.counts, strict=True):
             if not count:
-                folder.rmdir()
+                (self.root / folder).rmdir()
 
-    def write(self, images: Tensor, labels: Tensor) -> None:
-        for image, label in zip(images, labels.tolist(), strict=True):
-            _picture(image).save(self._folders[label] / f"{self._counts[label]:06d}.png")
-            self._counts[label] += 1
+    def save(self, images: list[Image.Image], names: list[str], labels: Tensor) -> None:
+        """Write one PNG for each image."""
+        for image, name in zip(images, names, strict=True):
+            image.save(self.root / name)
 
 
-class ParquetWriter:
+class ParquetWriter(Writer):
     """``root/samples.parquet``: ``image`` {bytes, path} and ``label``, with the class names in its metadata."""
 
-    def __init__(self, root: Path, classes: Sequence[str]) -> None:
-        self._path, self._classes = root / PARQUET_NAME, list(classes)
-        self._names = folder_names(classes)
-        self._counts = [0] * len(classes)
-
-    def __enter__(self) -> "ParquetWriter":
+    def __enter__(self) -> Self:
         import datasets
         import pyarrow.parquet as pq
 
-        kinds = {"image": datasets.Image(), "label": datasets.ClassLabel(names=self._classes)}
-        self._schema: Any = datasets.Features(kinds).arrow_schema
-        self._file: Any = pq.ParquetWriter(self._path, self._schema)
+        columns = {"image": datasets.Image(), "label": datasets.ClassLabel(names=self.classes)}
+        self._schema: Any = datasets.Features(columns).arrow_schema
+        self._file: Any = pq.ParquetWriter(self.root / PARQUET_NAME, self._schema)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._file.close()
 
-    def write(self, images: Tensor, labels: Tensor) -> None:
+    def save(self, images: list[Image.Image], names: list[str], labels: Tensor) -> None:
+        """Append one row group."""
         import pyarrow as pa
 
-        cells = [self._cell(image, label) for image, label in zip(images, labels.tolist(), strict=True)]
+        cells = [{"bytes": _png(image), "path": name} for image, name in zip(images, names, strict=True)]
         self._file.write_table(pa.Table.from_pydict({"image": cells, "label": labels.tolist()}, schema=self._schema))
-
-    def _cell(self, image: Tensor, label: int) -> dict[str, Any]:
-        encoded = io.BytesIO()
-        _picture(image).save(encoded, "png")
-        path = f"{self._names[label]}/{self._counts[label]:06d}.png"
-        self._counts[label] += 1
-        return {"bytes": encoded.getvalue(), "path": path}
 
 
 def folder_names(classes: Sequence[str]) -> list[str]:
-    """Class names as names of folders, each its own: no slashes, no leading dot, not empty."""
+    """Class names as distinct folder names without slashes or leading dots, none empty."""
     names: list[str] = []
     for label, name in enumerate(classes):
         safe = "".join("_" if letter in '/\\:*?"<>|' or not letter.isprintable() else letter for letter in name).strip()
         safe = f"_{safe[1:]}" if safe.startswith(".") or not safe else safe
-        # some file systems don't tell capitals from small letters
-        taken = {other.lower() for other in names}
-        free = (name for name in (safe, *(f"{safe}_{n}" for n in range(label, label + len(classes) + 1))))
-        names.append(next(name for name in free if name.lower() not in taken))
+        taken = {other.lower() for other in names}  # some file systems ignore case
+        choices = (safe, *(f"{safe}_{n}" for n in range(label, label + len(classes) + 1)))
+        names.append(next(choice for choice in choices if choice.lower() not in taken))
     return names
 
 
-def _picture(image: Tensor) -> Image.Image:
-    """uint8 (1 or 3, S, S) -> grey or RGB."""
-    return Image.fromarray(image[0].numpy() if len(image) == 1 else image.permute(1, 2, 0).contiguous().numpy())
+def _png(image: Image.Image) -> bytes:
+    encoded = io.BytesIO()
+    image.save(encoded, "png")
+    return encoded.getvalue()

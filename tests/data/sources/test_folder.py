@@ -34,7 +34,7 @@ def test_cache_follows_the_files(folder: Path, tmp_path: Path) -> None:
     source = Folder(root=str(folder))
     before = source.load(tmp_path / "cache")
     assert source.load(tmp_path / "cache").fingerprint == before.fingerprint
-    assert len(list((tmp_path / "cache" / "decoded").glob("*/dataset.json"))) == 1
+    assert len(list((tmp_path / "cache" / "decoded").glob("*.safetensors"))) == 1
     save(folder, "digit2/new.png", GREY)
     assert len(source.load(tmp_path / "cache").labels) == 19
 
@@ -90,7 +90,7 @@ def broken(root: Path) -> None:
         (lambda root: root.write_text("x"), "is a file"),
         (lambda root: save(root, "a.png", GREY), "1 images but no class folders"),
         (one, "only one class \\('only'\\)"),
-        (tiny, "a/a.png is 2x2 pixels, and 8x8 is the least"),
+        (tiny, "a/a.png is 2x2 pixels, and the minimum is 8x8"),
         (broken, "b/bad.png is not a readable image"),
     ],
 )

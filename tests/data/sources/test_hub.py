@@ -159,18 +159,18 @@ def test_missing_roots(tmp_path: Path) -> None:
         Hub()
 
 
-def test_the_hub_itself_is_asked_as_configured(monkeypatch: pytest.MonkeyPatch, digits: ImageDataset) -> None:
-    asked = []
+def test_the_hub_is_called_as_configured(monkeypatch: pytest.MonkeyPatch, digits: ImageDataset) -> None:
+    calls = []
 
     def load(repo: str, config: str | None, *, split: str, revision: str | None) -> Any:
-        asked.append((repo, config, split, revision))
+        calls.append((repo, config, split, revision))
         rows = slice(0, 50) if split == "train" else slice(50, 70)
         kinds = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=TEN)})
         return datasets.Dataset.from_dict(encoded(digits, rows), features=kinds)
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     source = Hub(repo="owner/things", config="big", revision="abc").load()
-    assert asked == [("owner/things", "big", "train", "abc"), ("owner/things", "big", "test", "abc")]
+    assert calls == [("owner/things", "big", "train", "abc"), ("owner/things", "big", "test", "abc")]
     assert source.name == "things"
     assert torch.equal(source.images, digits.images[:70])
 

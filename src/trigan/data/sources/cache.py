@@ -1,114 +1,96 @@
-"""Decoded data sets on disk, so that 70,000 PNGs are decoded once and not in each process."""
+"""Decoded data sets on disk: 70,000 PNGs are decoded once, not in each process."""
 
 import json
 import os
-import shutil
-import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from filelock import FileLock
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
 
 from trigan.data.types import ImageDataset
 from trigan.errors import DataError
 
-#: Moves when the layout below or the decoding changes.
-_LAYOUT = 1
-#: Larger arrays are mapped into memory instead of read.
-_MAP_FROM = 256 * 2**20
+#: Raise this when the file's layout or the decoding changes.
+_LAYOUT = 2
 
 
 def cached(cache: Path | None, key: Any, build: Callable[[], ImageDataset]) -> ImageDataset:
-    """``build()``, or what an earlier call with the same ``key`` built under ``cache``.
+    """``build()``, or the result of an earlier call with the same ``key``. A damaged entry is built again.
 
     Args:
-        cache: folder of the decoded data sets; None: build anew.
-        key: JSON data that name everything that the result depends on (settings; files with sizes and times).
+        cache: folder of the decoded data sets; None: always build.
+        key: JSON data of everything the result depends on (settings; files with sizes and times).
+        build: reads the data set.
 
     Raises:
-        DataError: if the folder cannot be written. A damaged entry is rebuilt.
+        DataError: the folder cannot be written.
     """
     if cache is None:
         return build()
     name = sha256(json.dumps([_LAYOUT, key], sort_keys=True).encode()).hexdigest()[:32]
-    folder = cache / "decoded" / name
-    with _writing(cache):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.with_suffix(".lock"))
+    path = cache / "decoded" / f"{name}.safetensors"
+    with _write_errors(cache):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_suffix(".lock"))
         lock.acquire()
     try:
-        source = _read(folder)
-        if source is None:
-            source = build()
-            with _writing(cache):
-                _write(folder, source)
-        return source
+        dataset = _read(path)
+        if dataset is None:
+            dataset = build()
+            with _write_errors(cache):
+                _write(path, dataset)
+        return dataset
     finally:
         lock.release()
 
 
 @contextmanager
-def _writing(cache: Path) -> Iterator[None]:
+def _write_errors(cache: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise DataError(
-            f"cannot keep decoded images under {cache}: {reason}; free it or choose another cache"
+            f"cannot keep decoded images under {cache}: {reason}; free space there or choose another cache"
         ) from error
 
 
-def _write(folder: Path, source: ImageDataset) -> None:
-    """All files into a temporary folder beside ``folder``, then one rename."""
-    arrays = {"images": source.images, "labels": source.labels, "digests": source.digests}
-    if source.official_test is not None:
-        arrays["official_test"] = source.official_test
-    facts = {"name": source.name, "class_names": source.class_names, "fingerprint": source.fingerprint}
-    for left in folder.parent.glob(f".{folder.name}-*"):
-        shutil.rmtree(left, ignore_errors=True)  # of a killed process: the lock is ours, so nobody writes there
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+def _write(path: Path, dataset: ImageDataset) -> None:
+    """Write beside ``path``, then rename; the caller's lock keeps other processes away from both files."""
+    fields = {name: value for name, value in vars(dataset).items() if value is not None}
+    tensors = {name: value.contiguous() for name, value in fields.items() if isinstance(value, Tensor)}
+    facts = json.dumps({name: value for name, value in fields.items() if name not in tensors})
+    partial = path.with_suffix(".partial")
     try:
-        for name, tensor in arrays.items():
-            np.save(temporary / f"{name}.npy", tensor.numpy())
-        checks = {name: _checksum(tensor.numpy()) for name, tensor in arrays.items()}
-        (temporary / "dataset.json").write_text(json.dumps({**facts, "checks": checks}))
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(temporary, folder)
+        save_file(tensors, partial, {"facts": facts, "checksum": _checksum(facts, tensors)})
+        os.replace(partial, path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        partial.unlink(missing_ok=True)
 
 
-def _read(folder: Path) -> ImageDataset | None:
-    """The stored source, or None if there is none or it is damaged."""
+def _read(path: Path) -> ImageDataset | None:
+    """The stored data set, mapped into memory copy-on-write; None if it is missing or damaged."""
     try:
-        facts = json.loads((folder / "dataset.json").read_text())
-        arrays = {name: _load(folder / f"{name}.npy") for name in facts["checks"]}
-        if any(_checksum(arrays[name]) != check for name, check in facts["checks"].items()):
+        with safe_open(path, "pt") as file:
+            names, metadata = file.keys(), file.metadata()
+            tensors: dict[str, Any] = {name: file.get_tensor(name) for name in names}
+        if metadata["checksum"] != _checksum(metadata["facts"], tensors):
             return None
-        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        return ImageDataset(
-            facts["name"],
-            tensors["images"],
-            tensors["labels"],
-            tuple(facts["class_names"]),
-            facts["fingerprint"],
-            tensors["digests"],
-            tensors.get("official_test"),
-        )
-    except (OSError, ValueError, KeyError, TypeError, EOFError, AttributeError, DataError):
+        facts: dict[str, Any] = json.loads(metadata["facts"])
+        return ImageDataset(**{**facts, **tensors, "class_names": tuple(facts["class_names"])})
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, DataError):
         return None
 
 
-def _load(path: Path) -> np.ndarray:
-    # Mapped copy-on-write: torch wants memory that it may write to, and the file must never change by that.
-    return np.load(path, mmap_mode="c" if path.stat().st_size >= _MAP_FROM else None, allow_pickle=False)
-
-
-def _checksum(array: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+def _checksum(facts: str, tensors: Mapping[str, Tensor]) -> str:
+    checksum = zlib.crc32(facts.encode())
+    for name in sorted(tensors):
+        checksum = zlib.crc32(tensors[name].numpy().data.cast("B"), checksum)
+    return str(checksum)

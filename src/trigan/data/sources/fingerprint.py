@@ -1,9 +1,9 @@
-"""What an image is and what a data set is: SHA-256 of decoded pixels, before resizing and channel conversion.
+"""Identity of images and data sets: SHA-256 of decoded pixels, before resizing and channel conversion.
 
 The digest of an image covers its height, its width and its pixels as RGB bytes (a grey pixel counts as three equal
 ones), so a picture has one digest whether it came as PNG, Parquet or an array, grey or not. The fingerprint of a data
 set covers those digests, the labels and the official test marks, in source order; so the hub's copy and a local copy
-agree, and two folders never collide.
+agree.
 """
 
 import hashlib
@@ -22,14 +22,13 @@ def image_digest(pixels: np.ndarray) -> bytes:
 
 
 def digests_of(images: Tensor) -> Tensor:
-    """:func:`image_digest` of each of images uint8 (N, C, H, W): uint8 (N, 32)."""
-    rows = images.movedim(1, 3).numpy()
-    return stack_digests([image_digest(row) for row in rows])
+    """:func:`image_digest` of each image: uint8 (N, C, H, W) -> uint8 (N, 32)."""
+    return stack_digests([image_digest(image) for image in images.movedim(1, 3).numpy()])
 
 
 def stack_digests(digests: list[bytes]) -> Tensor:
     """Digests as a tensor uint8 (N, 32)."""
-    return torch.from_numpy(np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, 32).copy())
+    return torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8).view(-1, 32)
 
 
 def fingerprint_of(digests: Tensor, labels: Tensor, official_test: Tensor | None) -> str:

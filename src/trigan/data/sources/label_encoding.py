@@ -1,4 +1,4 @@
-"""From the labels that a source has to 0..K-1 and names."""
+"""Encodes a source's labels as 0..K-1, with class names."""
 
 from collections.abc import Sequence
 
@@ -10,35 +10,31 @@ Label = int | str | None
 
 
 def encode_labels(
-    labels: Sequence[Label], names: Sequence[str] | None, where: str
+    labels: Sequence[Label], names: Sequence[str] | None, location: str
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Labels int64 (N,) in 0..K-1 or -1, and the K class names.
 
-    The classes are the labels that occur: texts in sorted order, numbers in numeric order (with ``names``, number i is
+    The classes are the labels that occur: text in sorted order, numbers in numeric order (with ``names``, number i is
     ``names[i]``). So gaps close up, and a name without any image is no class. None and -1 mean "no label".
 
     Raises:
-        DataError: for numbers outside ``names``, other negative numbers, texts mixed with numbers, or a single class.
+        DataError: numbers outside ``names``, other negative numbers, text mixed with numbers, or a single class.
     """
-    known = [label for label in labels if label is not None and label != -1]
-    if any(isinstance(label, str) for label in known) and any(not isinstance(label, str) for label in known):
-        raise DataError(f"{where}: some labels are texts and some are numbers; use one kind")
-    values = sorted(set(known))
-    numbers = [value for value in values if not isinstance(value, str)]
-    top = len(names) - 1 if names is not None else None
+    values = {label for label in labels if label is not None and label != -1}
+    numbers = sorted(value for value in values if not isinstance(value, str))
+    if 0 < len(numbers) < len(values):
+        raise DataError(f"{location}: some labels are text and some are numbers; use one kind")
+    highest = float("inf") if names is None else len(names) - 1
     for value in numbers:
-        if value < 0 or (top is not None and value > top):
-            allowed = f"0..{top}" if top is not None else "0 or more"
+        if not 0 <= value <= highest:
+            allowed = "0 or more" if names is None else f"0..{highest}"
             raise DataError(
-                f"{where}: label {value} is out of range ({allowed}, or -1 for none); mend the label column"
+                f"{location}: label {value} is out of range ({allowed}, or -1 for none); correct the label column"
             )
-    if len(values) < 2:
-        found = f"only one class ('{_name(values[0], names)}')" if values else "no labels"
-        raise DataError(f"{where}: {found}; a classifier needs two classes or more")
-    position = {value: k for k, value in enumerate(values)}
-    coded = [-1 if label is None or label == -1 else position[label] for label in labels]
-    return np.array(coded, dtype=np.int64), tuple(_name(value, names) for value in values)
-
-
-def _name(value: int | str, names: Sequence[str] | None) -> str:
-    return str(value) if names is None or isinstance(value, str) else names[value]
+    classes = sorted(values)
+    class_names = tuple(str(value) if names is None or isinstance(value, str) else names[value] for value in classes)
+    if len(classes) < 2:
+        found = f"only one class ('{class_names[0]}')" if classes else "no labels"
+        raise DataError(f"{location}: {found}; a classifier needs two classes or more")
+    numbered: dict[Label, int] = {value: k for k, value in enumerate(classes)}
+    return np.array([numbered.get(label, -1) for label in labels], dtype=np.int64), class_names

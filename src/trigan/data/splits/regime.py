@@ -1,7 +1,7 @@
-"""What is done to the labels: budget, validation, imbalance, noise, and how much stays unlabelled."""
+"""The label regime: budget, validation, imbalance, noise, and how many images stay unlabelled."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -10,9 +10,10 @@ from trigan.data.splits.imbalance import ExponentialImbalance, StepImbalance
 from trigan.data.splits.label_noise import PairNoise, SymmetricNoise
 from trigan.errors import ConfigError, DataError
 
-#: Of n labels per class, this share validates; of the pool, that share is what `large` takes beside them.
+Validation = Literal["auto", "within", "none", "large"]
+#: Fraction of the labels that validates, and fraction of the pool that `large` adds to them.
 WITHIN_FRACTION, LARGE_FRACTION = 0.2, 1 / 6
-#: With so few labels per class `auto` keeps none for validation.
+#: With at most this many labels per class, `auto` keeps none for validation.
 MAX_LABELS_WITHOUT_VALIDATION = 10
 
 
@@ -23,108 +24,95 @@ class Regime:
 
     Attributes:
         labels_per_class: labels of the largest class, validation included; None: as ``fraction`` says.
-        fraction: share of each class's pool that is labelled, above 0 to 1; None beside no ``labels_per_class``: all.
-        unlabelled: ``all`` of the pool that is left, ``none`` of it, or a number of images.
+        fraction: fraction of each class's pool that is labelled, above 0 to 1; if both are None, all.
+        unlabelled: ``all`` of the remaining pool, ``none`` of it, or a number of images.
         validation: ``auto``: with n labels per class, max(1, round(0.2 n)) of them validate, none when n <= 10;
             ``within``: the same for any n above 1; ``none``; ``large``: one sixth of each class's pool, as labels
             *beside* the budget (what most papers did; stamped "val-large").
-        validation_fraction: another share than 0.2 (of the labels) or 1/6 (of the pool), above 0 and below 1.
-        imbalance: thins the classes of the pool, labelled and unlabelled images alike; an image without any label of
-            its own stays. The pool keeps the largest n_max that every class can supply.
+        validation_fraction: replaces 0.2 (of the labels) or 1/6 (of the pool), above 0 and below 1.
+        imbalance: thins the classes of the pool, labelled and unlabelled images alike, but not images without any
+            label. The pool keeps the largest n_max that every class can supply.
         noise: changes labels for training and, at the same rate, labels for validation.
     """
 
     labels_per_class: int | None = None
     fraction: float | None = None
     unlabelled: Literal["all", "none"] | int = "all"
-    validation: Literal["auto", "within", "none", "large"] = "auto"
+    validation: Validation = "auto"
     validation_fraction: float | None = None
     imbalance: ExponentialImbalance | StepImbalance | None = None
     noise: SymmetricNoise | PairNoise | None = None
 
     def __post_init__(self) -> None:
         if self.labels_per_class is not None and self.fraction is not None:
-            raise ConfigError(
-                "regime.labels_per_class and regime.fraction are two ways to say one thing; set one to null"
-            )
-        if self.labels_per_class is not None and self.labels_per_class < 1:
-            raise ConfigError(f"regime.labels_per_class={self.labels_per_class}: must be 1 or more, or null for all")
-        if self.fraction is not None and not 0 < self.fraction <= 1:
-            raise ConfigError(f"regime.fraction={self.fraction}: must be above 0 and at most 1, or null for all labels")
-        if self.unlabelled not in ("all", "none") and not _is_count(self.unlabelled):
-            raise ConfigError(
-                f"regime.unlabelled={self.unlabelled}: must be all, none, or a number of images (0 or more)"
-            )
-        if self.validation not in ("auto", "within", "none", "large"):
-            raise ConfigError(f"regime.validation={self.validation}: must be auto, within, none or large")
-        if self.validation_fraction is not None and not 0 < self.validation_fraction < 1:
-            raise ConfigError(
-                f"regime.validation_fraction={self.validation_fraction}: must be above 0 and below 1, or null"
-            )
+            raise ConfigError("regime.labels_per_class and regime.fraction both set the number of labels; use one")
+        labels, fraction, held_out = self.labels_per_class, self.fraction, self.validation_fraction
+        unlabelled = self.unlabelled
+        count = isinstance(unlabelled, int) and not isinstance(unlabelled, bool) and unlabelled >= 0
+        for name, valid, expected in (
+            ("labels_per_class", labels is None or labels >= 1, "1 or more, or null for all"),
+            ("fraction", fraction is None or 0 < fraction <= 1, "above 0 and at most 1, or null for all labels"),
+            ("unlabelled", count or unlabelled in ("all", "none"), "all, none, or a number of images (0 or more)"),
+            ("validation", self.validation in get_args(Validation), "auto, within, none or large"),
+            ("validation_fraction", held_out is None or 0 < held_out < 1, "above 0 and below 1, or null"),
+        ):
+            if not valid:
+                raise ConfigError(f"regime.{name}={getattr(self, name)}: must be {expected}")
 
     @property
     def stamps(self) -> tuple[str, ...]:
+        """Marks that tables print."""
         return ("val-large",) if self.validation == "large" else ()
 
     def imbalanced_counts(self, pool: np.ndarray) -> np.ndarray:
-        """Images per class that the imbalance leaves of ``pool`` (K,), int64 (K,); at least 1 where there was one."""
+        """Images per class of ``pool`` (K,) after the imbalance, int64 (K,); at least 1 where there was one."""
         if self.imbalance is None:
             return pool
-        shares = self.imbalance.class_fractions(len(pool))
-        largest = np.min((pool / shares)[pool > 0], initial=np.inf)
-        return np.minimum(pool, np.maximum(1, np.rint(largest * shares))).astype(np.int64)
+        fractions = self.imbalance.class_fractions(len(pool))
+        largest = np.min((pool / fractions)[pool > 0], initial=np.inf)
+        return _rounded(largest * fractions, pool)
 
     def budget(self, pool: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Labels per class for training and for validation, int64 (K,) each, out of a thinned pool (K,).
 
         A class with a single label trains on it and does not validate.
         """
-        beside = np.zeros_like(pool)
         if self.validation == "large":
-            beside = np.minimum(
-                np.maximum(pool - 1, 0), _at_least_one((self.validation_fraction or LARGE_FRACTION) * pool)
-            )
-        labels = self._labels(pool - beside)
-        if self.validation == "large":
-            return labels, beside
-        if self.validation == "none" or (
-            self.validation == "auto" and labels.max(initial=0) <= MAX_LABELS_WITHOUT_VALIDATION
-        ):
-            return labels, beside
-        inside = np.minimum(
-            _at_least_one((self.validation_fraction or WITHIN_FRACTION) * labels), np.maximum(labels - 1, 0)
-        )
-        return labels - inside, inside
+            validation = _rounded((self.validation_fraction or LARGE_FRACTION) * pool, np.maximum(pool - 1, 0))
+            return self._labels(pool - validation), validation
+        labels = self._labels(pool)
+        few = labels.max(initial=0) <= MAX_LABELS_WITHOUT_VALIDATION
+        if self.validation == "none" or (self.validation == "auto" and few):
+            return labels, np.zeros_like(pool)
+        validation = _rounded((self.validation_fraction or WITHIN_FRACTION) * labels, np.maximum(labels - 1, 0))
+        return labels - validation, validation
 
     def _labels(self, available: np.ndarray) -> np.ndarray:
-        """Labels per class out of those available, int64 (K,)."""
+        """Labels per class out of the available images, int64 (K,)."""
         if self.labels_per_class is None:
-            share = 1.0 if self.fraction is None else self.fraction
-            return np.minimum(available, _at_least_one(share * available))
-        shares = np.ones(len(available)) if self.imbalance is None else self.imbalance.class_fractions(len(available))
-        return _at_least_one(self.labels_per_class * shares)
+            fraction = 1.0 if self.fraction is None else self.fraction
+            return _rounded(fraction * available, available)
+        classes = len(available)
+        fractions = np.ones(classes) if self.imbalance is None else self.imbalance.class_fractions(classes)
+        return _rounded(self.labels_per_class * fractions, np.inf)
 
-    def raise_label_shortage(self, class_name: str, wanted: int, available: int) -> None:
-        """Say in one line that a class cannot give the labels asked for.
+    def raise_label_shortage(self, class_name: str, needed: int, available: int) -> None:
+        """Report a class with too few labels.
 
         Raises:
             DataError: always.
         """
         if available == 0:
-            raise DataError(
-                f"class '{class_name}' has no labelled training image; give it some, or leave the class out"
-            )
+            raise DataError(f"class '{class_name}' has no labelled training image; add some, or leave the class out")
         large = self.validation == "large"
         beside, mend = (" with regime.validation=large", " or set regime.validation=none") if large else ("", "")
         raise DataError(
             f"class '{class_name}' has {available} labelled training images, but regime.labels_per_class="
-            f"{self.labels_per_class}{beside} needs {wanted}; lower it{mend}"
+            f"{self.labels_per_class}{beside} needs {needed}; lower it{mend}"
         )
 
 
-def _at_least_one(numbers: np.ndarray) -> np.ndarray:
-    return np.maximum(1, np.rint(numbers)).astype(np.int64)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+def _rounded(numbers: np.ndarray, available: np.ndarray | float) -> np.ndarray:
+    """The numbers as int64, at least 1 but at most ``available``."""
+    counts: np.ndarray = np.minimum(available, np.maximum(1, np.rint(numbers))).astype(np.int64)
+    return counts

@@ -7,15 +7,15 @@ from trigan.data.types import LabelledImages
 from trigan.errors import SealedError
 
 _PUBLIC = {"open", "opened_for", "__len__", "__repr__", "__class__"}
-_REFUSED = "the test set is sealed until the candidates are frozen; read it by SealedTest.open(digest), once"
+_SEALED = "the test set is sealed until the candidates are frozen; read it by SealedTest.open(digest), once"
 
 
 class SealedTest:
     """Holds test images and labels behind one call.
 
-    The tensors live in a closure and no attribute leads there, so nothing reads them by accident: attribute access,
+    The tensors are in a closure that no attribute leads to, so nothing reads them by accident: attribute access,
     ``vars``, copying and pickling raise SealedError. (Python has no lock against a debugger; the seal is against
-    mistakes.) Nothing of the test set but its size can be seen before :meth:`open`.
+    mistakes.) Before :meth:`open`, only the size of the test set is available.
     """
 
     __slots__ = ("__release",)
@@ -26,49 +26,43 @@ class SealedTest:
     def __getattribute__(self, name: str) -> Any:
         if name in _PUBLIC:
             return object.__getattribute__(self, name)
-        raise SealedError(f"cannot read {name!r}: {_REFUSED}")
+        raise SealedError(f"cannot read {name!r}: {_SEALED}")
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise SealedError(f"cannot set {name!r}: {_REFUSED}")
+        raise SealedError(f"cannot set {name!r}: {_SEALED}")
 
     def __delattr__(self, name: str) -> NoReturn:
-        raise SealedError(f"cannot delete {name!r}: {_REFUSED}")
+        raise SealedError(f"cannot delete {name!r}: {_SEALED}")
 
     def open(self, frozen: str) -> LabelledImages:
         """The test images and labels, once.
 
         Args:
-            frozen: the digest of the frozen candidates; it is kept and shown by :attr:`opened_for`.
+            frozen: the digest of the frozen candidates, which :attr:`opened_for` then returns.
 
         Raises:
-            SealedError: for an empty digest, or when the seal is broken already.
+            SealedError: the digest is empty, or the seal is broken already.
         """
         if not isinstance(frozen, str) or not frozen.strip():
             raise SealedError("the test set opens against the digest of the frozen candidates, and none was given")
-        release: Callable[[str | None], Any] = object.__getattribute__(self, "_SealedTest__release")
-        return release(frozen)
+        test: LabelledImages = object.__getattribute__(self, "_SealedTest__release")(frozen)
+        return test
 
     @property
     def opened_for(self) -> str | None:
-        """The digest that the seal was broken for, or None."""
-        release: Callable[[str | None], Any] = object.__getattribute__(self, "_SealedTest__release")
-        return release(None)[1]
+        """The digest for which the seal was broken, or None."""
+        digest: str | None = object.__getattribute__(self, "_SealedTest__release")(None)[1]
+        return digest
 
     def __len__(self) -> int:
-        release: Callable[[str | None], Any] = object.__getattribute__(self, "_SealedTest__release")
-        return release(None)[0]
+        size: int = object.__getattribute__(self, "_SealedTest__release")(None)[0]
+        return size
 
     def __repr__(self) -> str:
         return f"SealedTest({len(self)} images, {'sealed' if self.opened_for is None else 'opened'})"
 
-    def __copy__(self) -> NoReturn:
-        raise SealedError(f"the test set cannot be copied: {_REFUSED}")
-
-    def __deepcopy__(self, memo: object) -> NoReturn:
-        raise SealedError(f"the test set cannot be copied: {_REFUSED}")
-
     def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise SealedError(f"the test set cannot be pickled: {_REFUSED}")
+        raise SealedError(f"the test set cannot be copied or pickled: {_SEALED}")
 
 
 def _seal(test: LabelledImages) -> Callable[[str | None], Any]:

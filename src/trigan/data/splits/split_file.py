@@ -1,190 +1,190 @@
 """A split as one JSON file, so that other programs can train and test on it; docs/submit.md describes the format.
 
-It holds the source indices of every part, and the labels that a method may see: those of labelled and validation
-images, noise included. Labels of test and unlabelled images are not in it, nor their paths, which may name a class.
+It holds the source indices of every part, and the labels that a method may use: those of labelled and validation
+images, noise included. It has no labels of test and unlabelled images, nor their paths, which may name a class.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from trigan.data.splits.split_info import index_digest
-from trigan.data.splits.splitter import PARTS, DataSplit, Parts
+from trigan.data.splits.splitter import LABELLED_PARTS, PARTS, DataSplit, Parts
 from trigan.data.types import ImageDataset
 from trigan.errors import DataError
 
-FORMAT, VERSION = "trigan-split", 1
-#: The parts whose labels are seen.
-LABELLED = ("labelled", "validation")
-_KEYS = {"format": str, "version": int, "data": dict, "trial": int, "regime": dict, "stamps": list}
-_KEYS |= {"labels_changed": int, "digest": str, "labelled": dict, "validation": dict, "unlabelled": dict, "test": dict}
+_Count = Annotated[int, Field(ge=0, lt=2**62)]
 
 
-@dataclass(frozen=True, eq=False)
-class SplitFile:
-    """What a split file says.
+class SplitFilePart(BaseModel, strict=True, extra="forbid"):
+    """A part whose labels are hidden."""
 
-    Attributes:
-        path: of the file, for errors.
-        data: ``name``, ``fingerprint``, ``images`` and ``classes`` of the data set.
-        parts: source indices, ascending.
-        labels: as they are seen, of the labelled and of the validation images.
-        labels_changed: how many of them differ from the data set's own.
-        stamps: marks that tables print, such as "val-large".
-        digest: of what the file decides (:func:`split_digest`).
-    """
+    indices: list[_Count] = Field(description="source indices, ascending")
+    sha256: str = Field(description="of the indices as little-endian int64")
 
-    path: Path
-    data: dict[str, Any]
+
+class LabelledSplitFilePart(SplitFilePart, extra="ignore"):
+    """A part whose labels are visible, noise included."""
+
+    labels: list[_Count] = Field(description="class numbers, one for each index")
+    paths: list[str] | None = Field(None, description="image files, relative to the data set's folder")
+
+
+class SplitFileData(BaseModel, strict=True):
+    """The data set that the file splits."""
+
+    fingerprint: str
+    name: str = "unnamed"
+    images: _Count | None = None
+    classes: list[str] | None = Field(None, description="names, by class number")
+
+
+class SplitFile(BaseModel, strict=True):
+    """The content of a split file; ``SplitFile.model_json_schema()`` is its JSON Schema."""
+
+    format: Literal["trigan-split"]
+    version: Literal[1]
+    data: SplitFileData
     trial: int
-    parts: Parts
-    labels: tuple[np.ndarray, np.ndarray]
-    labels_changed: int
-    stamps: tuple[str, ...]
-    digest: str
+    regime: dict[str, Any] = Field(description="the settings of the draw, for information")
+    stamps: list[str] = Field(description='marks that tables print, such as "val-large"')
+    labels_changed: _Count = Field(description="labels that differ from the data set's own")
+    labelled: LabelledSplitFilePart
+    validation: LabelledSplitFilePart
+    unlabelled: SplitFilePart
+    test: SplitFilePart
+    digest: str = Field(description="SHA-256 of fingerprint, trial, stamps, labels_changed and all parts")
+    _path: Path = Path()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "SplitFile":
+        for name, rows in self.parts.items():
+            part = getattr(self, name)
+            if (np.diff(rows) <= 0).any():
+                raise ValueError(f"{name}.indices: expected ascending, each once")
+            if part.sha256 != index_digest(rows):
+                raise ValueError(f"{name}.sha256 is not that of its indices")
+            if name in LABELLED_PARTS and len(part.labels) != len(rows):
+                raise ValueError(f"{name}.labels: expected one class number for each of its {len(rows)} indices")
+            if name in ("labelled", "test") and not len(rows):
+                raise ValueError(f"{name} has no images")
+        if self.digest != split_digest(self.model_dump()):
+            raise ValueError("digest is not that of the content")
+        images, counts = np.unique(np.concatenate([rows for _, rows in self.parts.items()]), return_counts=True)
+        for image in images[counts > 1]:
+            first, second, *_ = (name for name, rows in self.parts.items() if image in rows)
+            raise ValueError(f"image {image} is in both {first} and {second}")
+        return self
+
+    @property
+    def path(self) -> Path:
+        """The file, for error messages."""
+        return self._path
+
+    @property
+    def parts(self) -> Parts:
+        """Source indices of each part, ascending."""
+        return Parts(*(np.array(getattr(self, name).indices, dtype=np.int64) for name in PARTS))
+
+    @property
+    def labels(self) -> tuple[np.ndarray, np.ndarray]:
+        """Visible labels of the labelled and of the validation images."""
+        return (np.array(self.labelled.labels, dtype=np.int64), np.array(self.validation.labels, dtype=np.int64))
 
 
 def split_file_content(
-    source: ImageDataset, drawn: DataSplit, regime: Mapping[str, Any], paths: Sequence[str] | None
+    source: ImageDataset, split: DataSplit, regime: Mapping[str, Any], paths: Sequence[str] | None
 ) -> dict[str, Any]:
-    """What the file of a draw says, as plain values.
+    """The content of a split's file, as plain values.
 
     Args:
-        regime: the settings that the split was drawn with, for people.
+        source: the data set.
+        split: drawn from it.
+        regime: the settings of the draw, for information.
         paths: of all images, if the source knows them; those of labelled and validation images are kept.
     """
-    validation = drawn.view.validation
+    validation = split.view.validation
     labels = {
-        "labelled": drawn.view.labelled.labels.numpy(),
+        "labelled": split.view.labelled.labels.numpy(),
         "validation": np.empty(0, dtype=np.int64) if validation is None else validation.labels.numpy(),
     }
-    facts: dict[str, Any] = {}
-    for name, rows in drawn.parts.items():
+    parts: dict[str, Any] = {}
+    for name, rows in split.parts.items():
         order = np.argsort(rows)
-        facts[name] = {"sha256": index_digest(rows), "indices": rows[order].tolist()}
-        if name in LABELLED:
-            facts[name]["labels"] = labels[name][order].tolist()
+        parts[name] = {"sha256": index_digest(rows), "indices": rows[order].tolist()}
+        if name in LABELLED_PARTS:
+            parts[name]["labels"] = labels[name][order].tolist()
             if paths is not None:
-                facts[name]["paths"] = [paths[row] for row in rows[order].tolist()]
+                parts[name]["paths"] = [paths[row] for row in rows[order].tolist()]
     data = {"name": source.name, "fingerprint": source.fingerprint, "images": len(source.labels)}
-    found = {
-        "format": FORMAT,
-        "version": VERSION,
+    content = {
+        "format": "trigan-split",
+        "version": 1,
         "data": {**data, "classes": list(source.class_names)},
-        "trial": drawn.info.trial,
+        "trial": split.info.trial,
         "regime": dict(regime),
-        "stamps": list(drawn.info.stamps),
-        "labels_changed": drawn.info.labels_changed,
-        **facts,
+        "stamps": list(split.info.stamps),
+        "labels_changed": split.info.labels_changed,
+        **parts,
     }
-    return {**found, "digest": split_digest(found)}
+    return {**content, "digest": split_digest(content)}
 
 
-def split_digest(found: Mapping[str, Any]) -> str:
-    """SHA-256 of what a split file decides: the same for two files that differ in names, paths and layout alone.
+def split_digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of the split itself: the same for two files that differ in names, paths and layout alone.
 
     It is taken over JSON with sorted keys and no spaces of: fingerprint, trial, stamps, labels_changed, the SHA-256 of
     the indices of each part, and the labels.
     """
-    decided: dict[str, Any] = {key: found[key] for key in ("trial", "stamps", "labels_changed")}
-    decided["fingerprint"] = found["data"]["fingerprint"]
+    hashed: dict[str, Any] = {key: content[key] for key in ("trial", "stamps", "labels_changed")}
+    hashed["fingerprint"] = content["data"]["fingerprint"]
     for name in PARTS:
-        decided[name] = {key: found[name][key] for key in ("sha256", "labels") if key in found[name]}
-    return hashlib.sha256(json.dumps(decided, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        hashed[name] = {key: content[name][key] for key in ("sha256", "labels") if key in content[name]}
+    return hashlib.sha256(json.dumps(hashed, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def split_file_bytes(found: Mapping[str, Any]) -> bytes:
+def split_file_bytes(content: Mapping[str, Any]) -> bytes:
     """The file: JSON with one line for each of its keys, the same bytes for the same split."""
-    lines = [f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in found.items()]
+    lines = [f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in content.items()]
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
 def read_split_file(path: Path) -> SplitFile:
-    """Read a split file, and check what can be checked without the data set.
+    """Read a split file, and check all that needs no data set.
 
     Raises:
-        DataError: one line that names the file, the key and what is wrong with it.
+        DataError: one line that names the file, the key and the error.
     """
     try:
-        found = json.loads(path.read_bytes())
+        file = SplitFile.model_validate_json(path.read_bytes())
     except OSError as error:
         raise DataError(f"cannot read the split file {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error}); `trigan splits export` writes split files") from error
-    wrong = _fault(found)
-    if wrong:
-        raise DataError(f"{path}: {wrong}; export the split again, or mend the file as docs/submit.md describes it")
-    parts = {name: np.array(found[name]["indices"], dtype=np.int64) for name in PARTS}
-    labelled, validation = (np.array(found[name]["labels"], dtype=np.int64) for name in LABELLED)
-    return SplitFile(
-        path=path,
-        data=found["data"],
-        trial=found["trial"],
-        parts=Parts(**parts),
-        labels=(labelled, validation),
-        labels_changed=found["labels_changed"],
-        stamps=tuple(found["stamps"]),
-        digest=found["digest"],
-    )
+    except ValidationError as error:
+        raise DataError(
+            f"{path}: {_one_line(error)}; export the split again (`trigan splits export`), or correct the file as "
+            "docs/submit.md describes it"
+        ) from error
+    file._path = path
+    return file
 
 
-def _fault(found: Any) -> str | None:
-    """What is wrong with a file's content in itself, or None."""
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
-        return f'not a split file (it has no "format": "{FORMAT}")'
-    if found.get("version") != VERSION:
-        return f"version is {found.get('version')!r}, this trigan reads {VERSION}"
-    for key, kind in _KEYS.items():
-        if not isinstance(found.get(key), kind) or isinstance(found[key], bool):
-            return f"{key} is {'missing' if key not in found else f'no {kind.__name__}'}"
-    if not isinstance(found["data"].get("fingerprint"), str):
-        return "data.fingerprint is missing"
-    if not all(isinstance(stamp, str) for stamp in found["stamps"]):
-        return "stamps: expected a list of texts"
-    for name in PARTS:
-        wrong = _part_fault(name, found[name])
-        if wrong:
-            return wrong
-    for name in ("labelled", "test"):
-        if not found[name]["indices"]:
-            return f"{name} has no images"
-    if found["digest"] != split_digest(found):
-        return "digest is not that of the content"
-    return _overlap({name: found[name]["indices"] for name in PARTS})
-
-
-def _part_fault(name: str, part: dict[str, Any]) -> str | None:
-    rows: Any = part.get("indices")
-    labels: Any = part.get("labels")
-    if not _whole_numbers(rows):
-        return f"{name}.indices: expected a list of whole numbers, 0 or more"
-    if any(first >= second for first, second in pairwise(rows)):
-        return f"{name}.indices: expected ascending, each once"
-    if part.get("sha256") != index_digest(np.array(rows, dtype=np.int64)):
-        return f"{name}.sha256 is not that of its indices"
-    if name in LABELLED:
-        if not _whole_numbers(labels) or len(labels) != len(rows):
-            return f"{name}.labels: expected one class number (0 or more) for each of its {len(rows)} indices"
-    elif "labels" in part:
-        return f"{name}.labels: these labels are hidden and do not belong into the file"
-    return None
-
-
-def _whole_numbers(value: Any) -> bool:
-    return isinstance(value, list) and all(type(number) is int and 0 <= number < 2**62 for number in value)
-
-
-def _overlap(parts: Mapping[str, Sequence[int]]) -> str | None:
-    owner: dict[int, str] = {}
-    for name, rows in parts.items():
-        for row in rows:
-            if row in owner:
-                return f"image {row} is in both {owner[row]} and {name}"
-            owner[row] = name
-    return None
+def _one_line(error: ValidationError) -> str:
+    """The first error as ``key: value, expected ...``."""
+    first = error.errors(include_url=False)[0]
+    key, kind, value = ".".join(map(str, first["loc"])), first["type"], first["input"]
+    if kind == "json_invalid":
+        return f"is not JSON ({first['ctx']['error']})"
+    if key in ("", "format") and kind != "value_error":
+        return 'is not a split file, expected a JSON object with "format": "trigan-split"'
+    if kind == "missing":
+        return f"{key} is missing"
+    if kind == "extra_forbidden":
+        return f"{key}: does not belong in the file, because the labels of this part are hidden"
+    expected = first["msg"].removeprefix("Value error, ").replace("Input should be ", "expected ")
+    shown = f"{value!r}, " if isinstance(value, str | int | float | None) and len(str(value)) < 80 else ""
+    return f"{key}: {shown}{expected}" if key else expected

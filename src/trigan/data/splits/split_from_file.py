@@ -1,36 +1,24 @@
-"""A split that a file gives instead of a draw: checked against the data set, then taken as it is."""
+"""The split of a file instead of a draw: checked against the data set, then used unchanged."""
 
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trigan.components import component
-from trigan.data.splits import split_file
-from trigan.data.splits.split_file import SplitFile
-from trigan.data.splits.splitter import DataSplit, Parts, Splitter
+from trigan.data.splits.splitter import LABELLED_PARTS, DataSplit, Parts, Splitter
 from trigan.data.types import ImageDataset
 from trigan.errors import ConfigError, DataError
 
-
-def read_split(split: str | None) -> SplitFile:
-    """The split file that ``regime.split`` names.
-
-    Raises:
-        ConfigError: it is not set.
-        DataError: the file is missing or wrong.
-    """
-    if split is None:
-        raise ConfigError(
-            "regime=from_file needs a split file: set regime.split=FILE (`trigan splits export` writes one)"
-        )
-    return split_file.read_split_file(Path(split).expanduser())
+if TYPE_CHECKING:
+    from trigan.data.splits.split_file import SplitFile
 
 
 def content_digest(split: str | None) -> str:
-    """What the file of ``regime.split`` counts by in a run's identity: its content, not its place."""
-    return read_split(split).digest
+    """Identity of ``regime.split`` in a run's hash: the file's content, not its location."""
+    return RegimeFromFile(split).read().digest
 
 
 @component("regime/from_file@1")
@@ -44,12 +32,23 @@ class RegimeFromFile:
 
     split: str | None = field(default=None, metadata={"identity": content_digest})
 
-    def read(self) -> SplitFile:
-        """The file's content; errors as :func:`read_split`."""
-        return read_split(self.split)
+    def read(self) -> "SplitFile":
+        """The file's content.
+
+        Raises:
+            ConfigError: no file is set.
+            DataError: the file is missing or wrong.
+        """
+        from trigan.data.splits.split_file import read_split_file  # imports pydantic, which takes 0.15 s
+
+        if self.split is None:
+            raise ConfigError(
+                "regime=from_file needs a split file: set regime.split=FILE (`trigan splits export` writes one)"
+            )
+        return read_split_file(Path(self.split).expanduser())
 
 
-def split_from_file(source: ImageDataset, file: SplitFile, trial: int) -> DataSplit:
+def split_from_file(source: ImageDataset, file: "SplitFile", trial: int) -> DataSplit:
     """The split of a file, for the run of ``trial``.
 
     Parts are put into the trial's hash order, so a file that was exported from a draw gives the draw itself, and one
@@ -60,112 +59,108 @@ def split_from_file(source: ImageDataset, file: SplitFile, trial: int) -> DataSp
     """
     if trial != file.trial:
         raise DataError(
-            f"{file.path} is the split of trial {file.trial}, and this run says trial={trial}; set trial={file.trial}"
+            f"{file.path} is the split of trial {file.trial}, and this run has trial={trial}; set trial={file.trial}"
         )
-    return _Taker(source, file).take()
+    if file.data.fingerprint != source.fingerprint:
+        raise DataError(
+            f"{file.path} splits another data set: {file.data.name} with fingerprint {file.data.fingerprint[:16]}, and "
+            f"this is {source.name} with {source.fingerprint[:16]}; choose the data set that it was made for"
+        )
+    return _FileSplitter(source, file).split()
 
 
-class _Taker(Splitter):
-    """The checks of a file against the data set, then the parts."""
-
-    def __init__(self, source: ImageDataset, file: SplitFile) -> None:
-        if file.data["fingerprint"] != source.fingerprint:
-            raise DataError(
-                f"{file.path} splits another data set: {file.data.get('name', 'unnamed')} with fingerprint "
-                f"{file.data['fingerprint'][:16]}, and this is {source.name} with {source.fingerprint[:16]}; "
-                "choose the data set that it was made for"
-            )
+class _FileSplitter(Splitter):
+    def __init__(self, source: ImageDataset, file: "SplitFile") -> None:
         super().__init__(source, file.trial)
-        self.file = file
+        self.file, self.parts = file, file.parts
 
-    def take(self) -> DataSplit:
-        """Check everything, then cut the parts out."""
-        parts = self.file.parts
-        self._check_range(parts)
-        self._check_test(parts.test)
-        self._check_copies(parts)
-        self._check_pool(parts)
-        self._check_labels(parts)
-        labelled, validation = self.shuffled(parts.labelled, "order"), self.shuffled(parts.validation, "order")
-        taken = Parts(labelled, validation, self.shuffled(parts.unlabelled, "unlabelled"), parts.test)
-        seen = (
-            self.file.labels[0][np.searchsorted(parts.labelled, labelled)],
-            self.file.labels[1][np.searchsorted(parts.validation, validation)],
+    def split(self) -> DataSplit:
+        """Check the file against the data set, then cut out its parts."""
+        self._check_range()
+        self._check_test()
+        self._check_copies()
+        self._check_pool()
+        self._check_labels()
+        parts = Parts(
+            self.shuffled(self.parts.labelled, "order"),
+            self.shuffled(self.parts.validation, "order"),
+            self.shuffled(self.parts.unlabelled, "unlabelled"),
+            self.parts.test,
         )
-        return self.build_split(taken, seen, self.file.stamps, self.file.digest)
+        labels = (
+            self.file.labels[0][np.searchsorted(self.parts.labelled, parts.labelled)],
+            self.file.labels[1][np.searchsorted(self.parts.validation, parts.validation)],
+        )
+        return self.build_split(parts, labels, tuple(self.file.stamps), self.file.digest)
 
-    def _refuse(self, what: str, mend: str) -> DataError:
-        return DataError(f"{self.file.path}: {what}; {mend}")
+    def _error(self, problem: str, mend: str) -> DataError:
+        return DataError(f"{self.file.path}: {problem}; {mend}")
 
-    def _check_range(self, parts: Parts) -> None:
+    def _refuse_any(self, rows: np.ndarray, part: str, problem: str, mend: str = "leave it out") -> None:
+        if len(rows):
+            raise self._error(f"image {rows[0]} of {part} {problem}", mend)
+
+    def _check_range(self) -> None:
         count = len(self.labels)
-        for name, rows in parts.items():
-            if len(rows) and rows[-1] >= count:
-                raise self._refuse(f"{name} has index {rows[-1]}, and {self.source.name} has {count} images", "mend it")
+        for name, rows in self.parts.items():
+            self._refuse_any(rows[rows >= count], name, f"does not exist: {self.source.name} has {count} images")
 
-    def _check_test(self, test: np.ndarray) -> None:
-        """A source's own test set is the test set, always; elsewhere any labelled images may be."""
-        official = self.source.official_test
+    def _check_test(self) -> None:
+        """A source's own test set must be the test set; without one, any labelled images may be."""
+        official, test = self.source.official_test, self.parts.test
         if official is not None and not np.array_equal(test, np.flatnonzero(official.numpy())):
-            raise self._refuse(
+            raise self._error(
                 f"its {len(test)} test images are not the official test set of {self.source.name} "
                 f"({int(official.sum())} images)",
                 "test on that",
             )
-        bare = test[self.labels[test] < 0]
-        if len(bare):
-            raise self._refuse(f"test image {bare[0]} has no label in {self.source.name}", "leave it out")
 
-    def _check_copies(self, parts: Parts) -> None:
-        for (one, rows), (other, others) in combinations(parts.items(), 2):
-            both = np.intersect1d(self.first_copies[rows], self.first_copies[others])
-            if len(both):
-                first, second = (int(part[self.first_copies[part] == both[0]][0]) for part in (rows, others))
-                raise self._refuse(
-                    f"image {first} of {one} and image {second} of {other} have the same pixels",
-                    "equal images belong into one part",
-                )
-
-    def _check_pool(self, parts: Parts) -> None:
-        """What is no part of the training pool may not train; counts what the pool and the parts leave out."""
-        rows = np.arange(len(self.labels))
-        beside = ~np.isin(self.first_copies, self.first_copies[parts.test])
-        pool = self.without_label_conflicts(rows[beside])
-        self.n_train = len(pool)
-        if self.source.official_test is not None:
-            self.dropped_in_test = int((~beside).sum()) - len(parts.test)
-        for name, mine in parts.items():
-            clash = [] if name == "test" else np.setdiff1d(mine, pool).tolist()
-            if clash:
-                raise self._refuse(
-                    f"image {clash[0]} of {name} has the same pixels as an earlier image and another label, or none",
-                    "leave it out",
-                )
-        used = np.concatenate([mine for name, mine in parts.items() if name != "test"])
-        if self.source.official_test is None:
-            used = np.concatenate([used, parts.test])
-        copies = np.isin(self.first_copies, self.first_copies[used]) & ~np.isin(rows, used)
-        disagreeing = beside & ~np.isin(rows, pool)
-        self.dropped_duplicates += int((copies & ~disagreeing).sum())
-
-    def _check_labels(self, parts: Parts) -> None:
-        names, changed = self.source.class_names, 0
-        for name, seen in zip(split_file.LABELLED, self.file.labels, strict=True):
-            rows = getattr(parts, name)
-            clean = self.labels[rows]
-            bare = rows[clean < 0]
-            if len(bare):
-                raise self._refuse(f"image {bare[0]} of {name} has no label in {self.source.name}", "leave it out")
-            if len(seen) and int(seen.max()) >= self.classes:
-                raise self._refuse(f"{name} has label {seen.max()}, and classes are 0..{self.classes - 1}", "mend it")
-            changed += int((clean != seen).sum())
-        if changed != self.file.labels_changed:
-            raise self._refuse(
-                f"{changed} labels differ from those of {self.source.name}, and labels_changed says "
-                f"{self.file.labels_changed}",
-                "mend the labels, or say how many the regime's noise changed",
+    def _check_copies(self) -> None:
+        for (one, rows), (other, other_rows) in combinations(self.parts.items(), 2):
+            copies, in_rows, in_other = np.intersect1d(
+                self.first_copies[rows], self.first_copies[other_rows], return_indices=True
             )
-        counts = np.bincount(self.labels[parts.labelled], minlength=self.classes)
-        missing = np.flatnonzero(counts == 0)
-        if len(missing):
-            raise self._refuse(f"class '{names[missing[0]]}' has no labelled image", "give it some")
+            if len(copies):
+                raise self._error(
+                    f"image {rows[in_rows[0]]} of {one} and image {other_rows[in_other[0]]} of {other} have the same "
+                    "pixels",
+                    "put equal images into one part",
+                )
+
+    def _check_pool(self) -> None:
+        """Only images of the training pool may train; counts what the pool and the parts leave out."""
+        rows = np.arange(len(self.labels))
+        outside_test = ~np.isin(self.first_copies, self.first_copies[self.parts.test])
+        pool = self.without_label_conflicts(rows[outside_test])
+        self.n_train = len(pool)
+        parts = dict(self.parts.items())
+        test = parts.pop("test")
+        problem = "has the same pixels as an earlier image and another label, or none"
+        for name, part in parts.items():
+            self._refuse_any(np.setdiff1d(part, pool), name, problem)
+        used = np.concatenate(list(parts.values()))
+        if self.source.official_test is None:
+            used = np.concatenate([used, test])
+        else:
+            self.dropped_in_test = int((~outside_test).sum()) - len(test)
+        unused_copies = np.isin(self.first_copies, self.first_copies[used]) & ~np.isin(rows, used)
+        conflicting = outside_test & ~np.isin(rows, pool)
+        self.dropped_duplicates += int((unused_copies & ~conflicting).sum())
+
+    def _check_labels(self) -> None:
+        for name in (*LABELLED_PARTS, "test"):
+            rows = getattr(self.parts, name)
+            self._refuse_any(rows[self.labels[rows] < 0], name, f"has no label in {self.source.name}")
+        given = np.concatenate(self.file.labels)
+        if given.max() >= self.classes:
+            raise self._error(f"there is label {given.max()}, and classes are 0..{self.classes - 1}", "correct it")
+        changed = int((self.labels[np.concatenate([self.parts.labelled, self.parts.validation])] != given).sum())
+        if changed != self.file.labels_changed:
+            raise self._error(
+                f"{changed} labels differ from those of {self.source.name}, and labels_changed is "
+                f"{self.file.labels_changed}",
+                "correct the labels, or set labels_changed to the number that the regime's noise changed",
+            )
+        counts = np.bincount(self.labels[self.parts.labelled], minlength=self.classes)
+        for k in np.flatnonzero(counts == 0):
+            raise self._error(f"class '{self.source.class_names[k]}' has no labelled image", "add some")

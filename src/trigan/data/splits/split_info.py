@@ -1,4 +1,4 @@
-"""What a record says about a split: sizes, index digests and counts of what is visible, as plain JSON values."""
+"""The record's description of a split: sizes, index digests and class counts, as plain JSON values."""
 
 import hashlib
 from dataclasses import asdict, dataclass
@@ -9,13 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class PartInfo:
-    """One part of a split.
-
-    Attributes:
-        size: number of images.
-        sha256: of the sorted source indices as little-endian int64 (:func:`index_digest`).
-        class_counts: images per class by the labels that are seen (noise included); None where labels are hidden.
-    """
+    """One part of a split: its :func:`index_digest`, and images per class by visible labels (None where hidden)."""
 
     size: int
     sha256: str
@@ -24,15 +18,15 @@ class PartInfo:
 
 @dataclass(frozen=True)
 class SplitInfo:
-    """The facts of one draw; ``as_dict`` goes into the record.
+    """Description of a split; ``as_dict`` goes into the record.
 
     Attributes:
-        n_train: images of the training pool, whatever the regime then leaves out of it: the n_train of Nadeau-Bengio's
-            correction, which is about how much the test sets of two trials overlap.
+        n_train: images of the training pool before the regime: the n_train of Nadeau-Bengio's correction, which is
+            about how much the test sets of two trials overlap.
         test_redrawn: whether each trial draws its own test set (the source has no official one).
         dropped_in_test: training images dropped because the test set has the same pixels.
-        dropped_duplicates: copies dropped because the border between two parts ran through a set of equal images,
-            or because copies carry different labels.
+        dropped_duplicates: copies dropped because the border between two parts split a set of equal images, or because
+            copies carry different labels.
         labels_changed: labels that the regime's noise changed, training and validation together.
         stamps: marks that tables print, such as "val-large".
     """
@@ -51,18 +45,13 @@ class SplitInfo:
     stamps: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain dictionaries, lists, numbers and texts."""
+        """Plain JSON values."""
         return {**asdict(self), "stamps": list(self.stamps)}
 
 
 @dataclass(frozen=True)
 class ExternalDataInfo:
-    """Another data set of which images are seen.
-
-    Attributes:
-        images: how many are seen.
-        dropped_in_test: training images of it that are not, because this data set's test set has the same pixels.
-    """
+    """Another data set used for training; ``dropped_in_test`` images were left out as pixels of this test set."""
 
     name: str
     fingerprint: str
@@ -70,7 +59,7 @@ class ExternalDataInfo:
     dropped_in_test: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain numbers and texts."""
+        """Plain JSON values."""
         return asdict(self)
 
 

@@ -57,7 +57,7 @@ def test_classes_values_and_copies(folder: Path) -> None:
     assert "black.png" in warned
     assert "1 images are of one colour" in warned
     assert "1 among the training images, 0 among the test images" in warned
-    assert "1 pictures stand in training and test" in warned
+    assert "1 pictures are in both training and test" in warned
     assert "1 pictures have more than one label" in warned
     assert "(alone and digit0)" in warned
 

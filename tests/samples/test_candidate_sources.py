@@ -5,12 +5,12 @@ import torch
 from trigan.samples.candidate_sources import CandidateSource, FromGenerator, FromLabelled, FromNoise, FromUnlabelled
 from trigan.samples.generate import LatentTransform, generate
 
-from ..modules.tiny import CGAN8, DCGAN8, SPEC, view
+from ..training.tiny import CGAN8, DCGAN8, SPEC, view
 
 WANTED = torch.tensor([0, 0, 3, 9, 3, 1])
 
 
-def test_a_generator_is_asked_for_labels_if_it_takes_them() -> None:
+def test_conditional_generators_get_the_labels() -> None:
     torch.manual_seed(0)
     conditional, plain = CGAN8.generator(SPEC).eval(), DCGAN8.generator(SPEC).eval()
     source = FromGenerator(conditional, 5)
@@ -25,7 +25,7 @@ def test_a_generator_is_asked_for_labels_if_it_takes_them() -> None:
     assert torch.equal(source.draw(10, WANTED).images, generate(plain, 5, 6, start=10).images)
 
 
-def test_unlabelled_images_come_once_each_and_without_labels() -> None:
+def test_unlabelled_images_are_drawn_once_without_labels() -> None:
     pool = view().unlabelled
     source = FromUnlabelled(pool, 3)
     assert not source.label_conditional
@@ -39,7 +39,7 @@ def test_unlabelled_images_come_once_each_and_without_labels() -> None:
     assert not torch.equal(FromUnlabelled(pool, 4).draw(0, torch.zeros(90)).images, portions[0].images)
 
 
-def test_labelled_images_come_again_under_the_label_asked_for() -> None:
+def test_labelled_images_are_drawn_with_replacement_within_their_class() -> None:
     labelled = view().labelled
     source: CandidateSource = FromLabelled(labelled.images, labelled.labels, 3)
     assert source.label_conditional
@@ -55,7 +55,7 @@ def test_labelled_images_come_again_under_the_label_asked_for() -> None:
     assert not torch.equal(source.draw(500, wanted).images, drawn.images)
 
 
-def test_noise_is_noise_under_the_label_asked_for() -> None:
+def test_noise_has_the_requested_labels() -> None:
     source: CandidateSource = FromNoise((1, 8, 8), 3)
     drawn = source.draw(0, WANTED.repeat(100))
     assert source.label_conditional

@@ -96,7 +96,7 @@ def test_training_copies_of_test_images_are_dropped(with_test: ImageDataset) -> 
 
 @pytest.mark.parametrize("regime", [Regime(labels_per_class=15), Regime(fraction=0.5), FULL, Regime()])
 @pytest.mark.parametrize("trial", range(4))
-def test_duplicates_never_straddle(digits: ImageDataset, regime: Regime, trial: int) -> None:
+def test_duplicates_stay_in_one_part(digits: ImageDataset, regime: Regime, trial: int) -> None:
     copies = torch.arange(600).repeat_interleave(3)
     source = ImageDataset.from_tensors("copies", digits.images[copies], digits.labels[copies])
     drawn = make_split(source, regime, trial)
@@ -141,7 +141,7 @@ def test_training_images_do_not_depend_on_the_budget(digits: ImageDataset) -> No
     )
 
 
-def test_large_validation_lies_beside_the_labels(digits: ImageDataset) -> None:
+def test_large_validation_adds_to_the_labels(digits: ImageDataset) -> None:
     plain = make_split(digits, Regime(labels_per_class=10), 0)
     large = make_split(digits, Regime(labels_per_class=10, validation="large"), 0)
     assert rows_of(digits, plain.view.labelled.images) == rows_of(digits, large.view.labelled.images)
@@ -151,7 +151,7 @@ def test_large_validation_lies_beside_the_labels(digits: ImageDataset) -> None:
     assert plain.info.stamps == ()
 
 
-def test_fewer_labels_than_asked_for(digits: ImageDataset) -> None:
+def test_too_few_labels_or_images_are_refused(digits: ImageDataset) -> None:
     with pytest.raises(DataError, match=r"class '8' has 122 labelled training images, but regime.labels_per_class=123"):
         make_split(digits, Regime(labels_per_class=123), 0)
     with pytest.raises(DataError, match=r"regime.unlabelled=5000"):
@@ -207,7 +207,7 @@ def reachable(start: object) -> list[object]:
     return list(seen.values())
 
 
-def test_no_hidden_label_or_test_pixel_is_in_reach_of_the_view(digits: ImageDataset) -> None:
+def test_the_view_references_no_hidden_label_or_test_pixel(digits: ImageDataset) -> None:
     drawn = make_split(digits, Regime(labels_per_class=20), 0)
     view = drawn.view
     tensors = [thing for thing in reachable(view) if isinstance(thing, torch.Tensor)]
@@ -234,7 +234,7 @@ def test_no_hidden_label_or_test_pixel_is_in_reach_of_the_view(digits: ImageData
         assert not test & {image.numpy().tobytes() for image in images}
 
 
-def test_the_order_of_unlabelled_images_says_nothing_about_labels(digits: ImageDataset) -> None:
+def test_the_order_of_unlabelled_images_is_independent_of_labels(digits: ImageDataset) -> None:
     order = torch.argsort(digits.labels, stable=True)
     source = ImageDataset.from_tensors("by class", digits.images[order], digits.labels[order])
     view = make_split(source, Regime(labels_per_class=5), 0).view
@@ -252,7 +252,7 @@ def test_images_without_labels_are_only_ever_unlabelled(digits: ImageDataset) ->
     assert int(drawn.view.labelled.labels.min()) == 0
 
 
-def test_facts_are_plain_json(digits: ImageDataset) -> None:
+def test_split_info_is_plain_json(digits: ImageDataset) -> None:
     facts = make_split(digits, Regime(labels_per_class=20), 0).info
     data = json.loads(json.dumps(facts.as_dict()))
     assert data["fingerprint"] == digits.fingerprint
@@ -281,7 +281,7 @@ def test_a_class_that_only_tests_is_refused(with_test: ImageDataset) -> None:
             make_split(replace(with_test, labels=labels), regime, 0)
 
 
-def test_the_training_pool_counts_whole_whatever_the_regime_leaves_out(digits: ImageDataset) -> None:
+def test_n_train_does_not_depend_on_the_regime(digits: ImageDataset) -> None:
     plain = make_split(digits, Regime(), 0).info.n_train
     for regime in (Regime(unlabelled="none"), Regime(imbalance=ExponentialImbalance(100)), Regime(labels_per_class=2)):
         assert make_split(digits, regime, 0).info.n_train == plain

@@ -14,7 +14,7 @@ from trigan.data.sources.folder import Folder
 from trigan.data.splits.label_noise import SymmetricNoise
 from trigan.data.splits.make_split import make_split
 from trigan.data.splits.regime import Regime
-from trigan.data.splits.split_file import split_digest, split_file_bytes, split_file_content
+from trigan.data.splits.split_file import SplitFile, split_digest, split_file_bytes, split_file_content
 from trigan.data.splits.split_from_file import RegimeFromFile, content_digest
 from trigan.data.splits.split_info import index_digest
 from trigan.data.splits.splitter import DataSplit
@@ -34,7 +34,7 @@ def export(source: ImageDataset, drawn: DataSplit, path: Path, change: Change | 
     return RegimeFromFile(str(path))
 
 
-def sealed(found: dict[str, Any]) -> None:
+def with_new_digests(found: dict[str, Any]) -> None:
     for part in PARTS:
         found[part]["sha256"] = index_digest(np.array(found[part]["indices"]))
     found["digest"] = split_digest(found)
@@ -62,7 +62,7 @@ def with_copies(digits: ImageDataset) -> ImageDataset:
     ids=["few", "noise", "val-large", "half"],
 )
 @pytest.mark.parametrize("kind", ["redrawn", "official", "copies"])
-def test_a_draw_comes_back_whole(
+def test_an_exported_split_equals_the_draw(
     digits: ImageDataset, with_test: ImageDataset, regime: Regime, kind: str, tmp_path: Path
 ) -> None:
     source = {"redrawn": digits, "official": with_test, "copies": with_copies(digits)}[kind]
@@ -84,7 +84,7 @@ def test_a_draw_comes_back_whole(
     assert (drawn.split_file_digest, again.split_file_digest) == (None, content_digest(str(tmp_path / "split.json")))
 
 
-def test_the_file_tells_no_hidden_label(digits: ImageDataset) -> None:
+def test_the_file_holds_no_hidden_label(digits: ImageDataset) -> None:
     """Whatever the labels of test and unlabelled images are, the file is the same but for the data set's mark."""
     drawn = make_split(digits, Regime(labels_per_class=3), 0)
     found = split_file_content(digits, drawn, {}, [f"{k}/{i}.png" for i, k in enumerate(digits.labels.tolist())])
@@ -149,22 +149,25 @@ WRONG: dict[str, tuple[Change, str]] = {
     "overlap": (lambda f: move(f, "unlabelled", "test", keep=True), "is in both unlabelled and test"),
     "range": (
         lambda f: f["unlabelled"]["indices"].append(9999),
-        "unlabelled has index 9999, and digits-official has 1797",
+        "image 9999 of unlabelled does not exist: digits-official has 1797 images",
     ),
     "test set": (
         lambda f: move(f, "test", "unlabelled"),
         "its 499 test images are not the official test set of digits",
     ),
-    "class": (lambda f: without(f, 7), "class '7' has no labelled image; give it some"),
-    "label": (lambda f: label(f, 10), "labelled has label 10, and classes are 0..9"),
+    "class": (lambda f: without(f, 7), "class '7' has no labelled image; add some"),
+    "label": (lambda f: label(f, 10), "there is label 10, and classes are 0..9"),
     "changed": (lambda f: label(f, (f["labelled"]["labels"][0] + 1) % 10), "1 labels differ from those of digits"),
-    "hidden": (lambda f: f["test"].update(labels=[0] * 500), "test.labels: these labels are hidden"),
+    "hidden": (
+        lambda f: f["test"].update(labels=[0] * 500),
+        "test.labels: does not belong in the file, because the labels of this part are hidden",
+    ),
     "order": (lambda f: f["test"]["indices"].reverse(), "test.indices: expected ascending, each once"),
-    "numbers": (lambda f: f["test"]["indices"].append(True), "test.indices: expected a list of whole numbers"),
-    "version": (lambda f: f.update(version=2), "version is 2, this trigan reads 1"),
-    "format": (lambda f: f.pop("format"), "not a split file"),
+    "numbers": (lambda f: f["test"]["indices"].append(True), "test.indices.500: True, expected a valid integer"),
+    "version": (lambda f: f.update(version=2), "version: 2, expected 1"),
+    "format": (lambda f: f.pop("format"), "is not a split file"),
     "missing": (lambda f: f.pop("stamps"), "stamps is missing"),
-    "kind": (lambda f: f.update(trial="one"), "trial is no int"),
+    "kind": (lambda f: f.update(trial="one"), "trial: 'one', expected a valid integer"),
 }
 
 
@@ -175,7 +178,7 @@ def test_a_wrong_file_is_refused(name: str, with_test: ImageDataset, tmp_path: P
     def changed(found: dict[str, Any]) -> None:
         change(found)
         if name not in ("numbers", "missing", "hidden"):
-            sealed(found)
+            with_new_digests(found)
 
     regime = export(with_test, make_split(with_test, Regime(labels_per_class=3), 0), tmp_path / "s.json", changed)
     with pytest.raises(DataError, match=r"s\.json") as caught:
@@ -187,7 +190,10 @@ def test_a_wrong_file_is_refused(name: str, with_test: ImageDataset, tmp_path: P
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        (lambda found: found["test"].update(sha256="0" * 64), "test.sha256 is not that of its indices"),
+        (
+            lambda found: found["test"].update(sha256="0" * 64),
+            "test.sha256 is not that of its indices",
+        ),
         (lambda found: found.update(stamps=["none"]), "digest is not that of the content"),
     ],
 )
@@ -207,7 +213,7 @@ def test_equal_pixels_in_two_parts_are_refused(digits: ImageDataset, tmp_path: P
         row = next(row for row in found["test"]["indices"] if row >= first)
         found["test"]["indices"].remove(row)
         found["unlabelled"]["indices"] = sorted([*found["unlabelled"]["indices"], row])
-        sealed(found)
+        with_new_digests(found)
 
     with pytest.raises(DataError, match=r"of unlabelled and image .* of test have the same pixels"):
         make_split(source, export(source, drawn, tmp_path / "s.json", split_a_pair), 0)
@@ -221,7 +227,7 @@ def test_a_copy_under_another_label_does_not_train(digits: ImageDataset, tmp_pat
 
     def add(found: dict[str, Any]) -> None:
         found["unlabelled"]["indices"] = sorted([*found["unlabelled"]["indices"], odd])
-        sealed(found)
+        with_new_digests(found)
 
     with pytest.raises(DataError, match=f"image {odd} of unlabelled has the same pixels as an earlier image"):
         make_split(source, export(source, drawn, tmp_path / "s.json", add), 0)
@@ -229,7 +235,7 @@ def test_a_copy_under_another_label_does_not_train(digits: ImageDataset, tmp_pat
 
 def test_another_trial_is_refused(digits: ImageDataset, tmp_path: Path) -> None:
     regime = export(digits, make_split(digits, Regime(labels_per_class=3), 1), tmp_path / "s.json")
-    with pytest.raises(DataError, match="is the split of trial 1, and this run says trial=0"):
+    with pytest.raises(DataError, match="is the split of trial 1, and this run has trial=0"):
         make_split(digits, regime, 0)
 
 
@@ -241,3 +247,14 @@ def test_no_file(digits: ImageDataset, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("{")
     with pytest.raises(DataError, match="is not JSON"):
         make_split(digits, RegimeFromFile(str(tmp_path / "text")), 0)
+    (tmp_path / "text").write_text("[]")
+    with pytest.raises(DataError, match="is not a split file"):
+        make_split(digits, RegimeFromFile(str(tmp_path / "text")), 0)
+
+
+def test_the_schema_describes_the_format() -> None:
+    schema = SplitFile.model_json_schema()
+    assert schema["properties"]["format"]["const"] == "trigan-split"
+    assert {"data", "trial", "digest", *PARTS} <= set(schema["required"])
+    assert not schema["$defs"]["SplitFilePart"]["additionalProperties"], "hidden labels do not belong in the file"
+    assert schema["$defs"]["LabelledSplitFilePart"]["properties"]["labels"]["items"]["minimum"] == 0

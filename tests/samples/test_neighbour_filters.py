@@ -16,7 +16,7 @@ SOURCE = torch.Generator().manual_seed(4)
 
 
 class _Pixels(nn.Module):
-    """A classifier whose last layer sees the first three pixels."""
+    """A classifier whose features are the first three pixels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ def _images(count: int, low: int = 0, high: int = 40) -> Tensor:
 
 REAL, OF = _images(30), torch.tensor([0] * 12 + [1] * 12 + [2] * 5 + [3])
 FOUND, LABELS = torch.cat([_images(60), _images(20, 30, 90)]), torch.arange(80) % 4
-JUDGES = ScoringModels(_Pixels(), labelled=Input(REAL, OF))
+MODELS = ScoringModels(_Pixels(), labelled=Input(REAL, OF))
 
 
 def _seen(images: Tensor) -> np.ndarray:
@@ -44,7 +44,7 @@ def _far(image: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("neighbours", [1, 3, 8])
-def test_inside_is_within_the_ball_of_one_real_image(neighbours: int) -> None:
+def test_manifold_filter_keeps_samples_within_the_ball_of_a_real_image(neighbours: int) -> None:
     real, found = _seen(REAL), _seen(FOUND)
     expected = []
     for image, label in zip(found, LABELS.tolist(), strict=True):
@@ -55,21 +55,21 @@ def test_inside_is_within_the_ball_of_one_real_image(neighbours: int) -> None:
             if len(others):
                 inside |= bool(_far(image, centre[None])[0] <= others[min(neighbours, len(others)) - 1] + 1e-7)
         expected.append(inside)
-    kept = ManifoldFilter(neighbours).keep(FOUND, LABELS, JUDGES)
+    kept = ManifoldFilter(neighbours).keep(FOUND, LABELS, MODELS)
     assert kept.tolist() == expected
     assert 0 < int(kept.sum()) < 60
     assert not kept[LABELS == 3].any(), "one real image has no ball"
 
 
-def test_a_real_image_lies_inside() -> None:
-    assert ManifoldFilter(1).keep(REAL, OF, JUDGES).tolist() == [label != 3 for label in OF.tolist()]
+def test_manifold_filter_keeps_real_images() -> None:
+    assert ManifoldFilter(1).keep(REAL, OF, MODELS).tolist() == [label != 3 for label in OF.tolist()]
 
 
 @pytest.mark.parametrize("neighbours", [1, 3, 8])
 @pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
 def test_density_keeps_the_densest_share_of_each_class(neighbours: int, share: float) -> None:
     real, found = _seen(REAL), _seen(FOUND)
-    kept = set(DensityFilter(neighbours, share).keep(FOUND, LABELS, JUDGES).nonzero().squeeze(1).tolist())
+    kept = set(DensityFilter(neighbours, share).keep(FOUND, LABELS, MODELS).nonzero().squeeze(1).tolist())
     for label in range(4):
         members, rows = real[OF.numpy() == label], np.flatnonzero(LABELS.numpy() == label)
         reach = np.array([np.sort(_far(found[row], members))[min(neighbours, len(members)) - 1] for row in rows])
@@ -87,7 +87,7 @@ def test_a_class_without_real_images_keeps_nothing() -> None:
         assert kept[LABELS == 0].any()
 
 
-def test_without_labelled_images_nobody_can_judge() -> None:
+def test_neighbour_filters_need_labelled_images() -> None:
     with pytest.raises(ValueError, match="no labelled images"):
         ManifoldFilter().keep(FOUND, LABELS, ScoringModels(_Pixels()))
 

@@ -15,7 +15,7 @@ def test_set() -> SealedTest:
     return SealedTest(LabelledImages(torch.zeros(7, 1, 8, 8, dtype=torch.uint8), torch.arange(7)))
 
 
-def test_opens_once_and_says_for_what(test_set: SealedTest) -> None:
+def test_opens_once_and_records_the_digest(test_set: SealedTest) -> None:
     assert len(test_set) == 7
     assert "sealed" in repr(test_set)
     assert test_set.open("abc").labels.tolist() == list(range(7))
@@ -52,7 +52,7 @@ def test_needs_a_digest(test_set: SealedTest, nothing: object) -> None:
         lambda s: delattr(s, "_SealedTest__release"),
     ],
 )
-def test_every_other_way_in_is_refused(test_set: SealedTest, attempt: object) -> None:
+def test_every_other_access_is_refused(test_set: SealedTest, attempt: object) -> None:
     with pytest.raises(SealedError):
         attempt(test_set)  # type: ignore[operator]
     assert test_set.opened_for is None

@@ -42,7 +42,7 @@ def test_sizes_are_changed_as_those_of_a_source(size: int, wanted: int) -> None:
     )
 
 
-def test_the_other_test_set_is_never_seen() -> None:
+def test_the_other_test_set_is_left_out() -> None:
     source, other = Digits().load(), noise(40, 1, 8)
     drawn = with_external(make_split(source, REGIME, 0), source, other)
     assert other.official_test is not None
@@ -57,12 +57,12 @@ def test_the_other_test_set_is_never_seen() -> None:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_this_runs_test_images_are_never_seen_though_they_lie_there_too(channels: int) -> None:
-    """The other data set holds all of ours, and strangers: of ours, those that test are left out, in colour as well."""
-    source, strangers = Digits().load(), noise(20, channels, 8, official=False)
+def test_this_runs_test_images_in_the_other_data_set_are_left_out(channels: int) -> None:
+    """The other data set holds all of ours, and others: of ours, those that test are left out, in colour as well."""
+    source, others = Digits().load(), noise(20, channels, 8, official=False)
     ours = source.images.expand(-1, channels, -1, -1)
     both = ImageDataset.from_tensors(
-        "both", torch.cat([ours, strangers.images]), torch.zeros(len(ours) + 20, dtype=torch.int64) + 1
+        "both", torch.cat([ours, others.images]), torch.zeros(len(ours) + 20, dtype=torch.int64) + 1
     )
     drawn = make_split(source, REGIME, 0)
     found = with_external(drawn, source, both)
@@ -75,7 +75,7 @@ def test_this_runs_test_images_are_never_seen_though_they_lie_there_too(channels
     assert drawn.view.external is None
 
 
-def test_nothing_left_is_one_line() -> None:
+def test_no_image_left_is_one_line() -> None:
     source = Digits().load()
     drawn = make_split(source, REGIME, 0)
     mine = source.images[torch.from_numpy(drawn.parts.test)]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from trigan.data.sources import cache as room
 from trigan.data.sources.cache import cached
@@ -26,11 +27,7 @@ class Builder:
         return self.source
 
 
-@pytest.mark.parametrize("map_from", [0, 2**30])
-def test_built_once_and_equal(
-    tmp_path: Path, with_test: ImageDataset, map_from: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(room, "_MAP_FROM", map_from)
+def test_built_once_and_equal(tmp_path: Path, with_test: ImageDataset) -> None:
     build = Builder(with_test)
     first, second = cached(tmp_path, ["a"], build), cached(tmp_path, ["a"], build)
     assert build.calls == 1
@@ -40,13 +37,10 @@ def test_built_once_and_equal(
     assert build.calls == 2
     cached(None, ["a"], build)
     assert build.calls == 3
-    assert not [path for path in (tmp_path / "decoded").iterdir() if path.name.startswith(".")]
+    assert {path.suffix for path in (tmp_path / "decoded").iterdir()} == {".lock", ".safetensors"}
 
 
-def test_writing_to_a_mapped_source_leaves_the_file_alone(
-    tmp_path: Path, digits: ImageDataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(room, "_MAP_FROM", 0)
+def test_writing_to_a_mapped_source_leaves_the_file_alone(tmp_path: Path, digits: ImageDataset) -> None:
     cached(tmp_path, ["a"], lambda: digits)
     cached(tmp_path, ["a"], lambda: digits).images.zero_()
     build = Builder(digits)
@@ -54,20 +48,27 @@ def test_writing_to_a_mapped_source_leaves_the_file_alone(
     assert build.calls == 0
 
 
-def damage_flip(path: Path) -> None:
+def flip(path: Path, position: float) -> None:
+    """Change one bit at a fraction of the file."""
     data = bytearray(path.read_bytes())
-    data[-1] ^= 1
+    data[int(position * (len(data) - 1))] ^= 1
     path.write_bytes(bytes(data))
 
 
-@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "digests.npy", "dataset.json"])
 @pytest.mark.parametrize(
-    "damage", [damage_flip, Path.unlink, lambda p: p.write_bytes(p.read_bytes()[:40]), lambda p: p.write_bytes(b"")]
+    "damage",
+    [
+        *(lambda path, position=position: flip(path, position) for position in (0.0, 0.0005, 0.1, 0.5, 0.9, 1.0)),
+        Path.unlink,
+        lambda path: path.write_bytes(path.read_bytes()[:40]),
+        lambda path: path.write_bytes(path.read_bytes()[:-1]),
+        lambda path: path.write_bytes(b""),
+    ],
 )
-def test_a_damaged_entry_is_rebuilt(tmp_path: Path, digits: ImageDataset, name: str, damage: object) -> None:
+def test_a_damaged_entry_is_rebuilt(tmp_path: Path, digits: ImageDataset, damage: object) -> None:
     build = Builder(digits)
     cached(tmp_path, ["a"], build)
-    damage(next((tmp_path / "decoded").glob(f"*/{name}")))  # type: ignore[operator]
+    damage(next((tmp_path / "decoded").glob("*.safetensors")))  # type: ignore[operator]
     assert same(cached(tmp_path, ["a"], build), digits)
     assert same(cached(tmp_path, ["a"], build), digits)
     assert build.calls == 2
@@ -82,24 +83,27 @@ def test_a_failing_build_leaves_nothing(tmp_path: Path) -> None:
     assert not [path for path in (tmp_path / "decoded").iterdir() if path.suffix != ".lock"]
 
 
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), SafetensorError("I/O error: No space left on device")]
+)
 def test_a_full_disk_is_one_line_and_leaves_nothing(
-    tmp_path: Path, digits: ImageDataset, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, digits: ImageDataset, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise error
 
-    monkeypatch.setattr(room.np, "save", full)
+    monkeypatch.setattr(room, "save_file", full)
     with pytest.raises(DataError, match="No space left on device"):
         cached(tmp_path, ["a"], lambda: digits)
     assert not [path for path in (tmp_path / "decoded").iterdir() if path.suffix != ".lock"]
 
 
-def test_what_a_killed_process_left_is_swept(tmp_path: Path, digits: ImageDataset) -> None:
+def test_what_a_killed_process_left_is_overwritten(tmp_path: Path, digits: ImageDataset) -> None:
     cached(tmp_path, ["a"], lambda: digits)
-    entry = next((tmp_path / "decoded").glob("*/dataset.json")).parent
-    entry.rename(entry.with_name(f".{entry.name}-torn"))
+    entry = next((tmp_path / "decoded").glob("*.safetensors"))
+    entry.rename(entry.with_suffix(".partial"))
     cached(tmp_path, ["a"], lambda: digits)
-    assert {path.name for path in (tmp_path / "decoded").iterdir()} == {entry.name, f"{entry.name}.lock"}
+    assert {path.name for path in (tmp_path / "decoded").iterdir()} == {entry.name, f"{entry.stem}.lock"}
 
 
 def test_an_impossible_folder_is_one_line(tmp_path: Path, digits: ImageDataset) -> None:
