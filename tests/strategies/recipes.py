@@ -26,7 +26,7 @@ from trigan.strategies.strategy import Outcome, Strategy
 from trigan.training.fit import TrainerSettings
 from trigan.training.objectives import ACGAN, Conditional, FeatureMatching, GeneratedPseudoLabels
 
-from ..modules.tiny import (
+from ..training.tiny import (
     CGAN8,
     NOW,
     SPEC,

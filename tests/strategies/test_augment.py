@@ -27,7 +27,7 @@ from trigan.training.selection import Selection
 from trigan.training.stage import Stage
 from trigan.training.stages.criteria import ExtraImages, Resampling, class_counts
 
-from ..modules.tiny import TURNED, classifier_stage, gan_stage, same, view
+from ..training.tiny import TURNED, classifier_stage, gan_stage, same, view
 from .recipes import CGAN_STAGE, SAMPLES, augment, fitted, shop
 
 

@@ -20,7 +20,7 @@ from trigan.training.selection import Selection, accuracy
 from trigan.training.stages import classifier_stage as classifier_room
 from trigan.training.stages.criteria import ExtraImages, FixMatch
 
-from ..modules.tiny import SPEC, TURNED, classifier_stage, same, view
+from ..training.tiny import SPEC, TURNED, classifier_stage, same, view
 from .recipes import augment, features, fitted, logits, probe_images, shop
 
 BARE = Baseline(classifier_stage())

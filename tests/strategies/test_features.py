@@ -25,7 +25,7 @@ from trigan.strategies.pretraining import (
 )
 from trigan.strategies.probes import LinearSVM
 
-from ..modules.tiny import SPEC, built, classifier_stage, gan_stage, simclr_stage, view
+from ..training.tiny import SPEC, built, classifier_stage, gan_stage, simclr_stage, view
 from .recipes import CGAN_STAGE, SVM, features, logits, probe_images, shop
 
 

@@ -19,7 +19,7 @@ from trigan.strategies.strategy import DataUsed, Outcome
 from trigan.training.fit import TrainerSettings
 from trigan.training.selection import Selection
 
-from ..modules.tiny import digits, view
+from ..training.tiny import digits, view
 from .recipes import RECIPES, logits, probe_images, reloaded, saved, shop
 
 #: L is 40, U 200: what each row may see of them (DESIGN 2.4: unconditional GANs see L and U, conditional ones L).

@@ -33,7 +33,7 @@ from trigan.strategies.strategy import labelled_inputs
 from trigan.training.selection import Selection
 from trigan.training.stages.gan_stage import GANStage
 
-from ..modules.tiny import SPEC, autoencoder_stage, classifier_stage, digits, gan_stage, simclr_stage, view
+from ..training.tiny import SPEC, autoencoder_stage, classifier_stage, digits, gan_stage, simclr_stage, view
 from .recipes import CGAN_STAGE, features, logits, shop
 
 CRITIC = gan_stage(13, DCGAN(width=8, latent=8, discriminator_norm="none"), wasserstein(discriminator_steps=5))

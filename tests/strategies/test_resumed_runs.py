@@ -21,7 +21,7 @@ from trigan.training.callbacks import CallbackSettings
 from trigan.training.fit import FitCallback
 from trigan.training.players import PlayersModule
 
-from ..modules.tiny import Recorder
+from ..training.tiny import Recorder
 
 SMALL = [
     "logger=none",

@@ -21,7 +21,7 @@ from trigan.training.objectives import FeatureMatching
 from trigan.training.players import PlayersModule
 from trigan.training.stage import Stage
 
-from ..modules.tiny import Recorder, classifier_stage, copied, digits, gan_stage, inputs_for, joint_stage, same, view
+from ..training.tiny import Recorder, classifier_stage, copied, digits, gan_stage, inputs_for, joint_stage, same, view
 from .recipes import augment, features, logits, probe_images, shop
 
 STAGES = {"gan": gan_stage, "classifier": classifier_stage, "joint": lambda: joint_stage(FeatureMatching())}

@@ -10,7 +10,7 @@ from trigan.tracking import wandb_fetch
 from trigan.tracking.wandb_fetch import fetch_records
 
 
-def test_records_lie_as_on_disk(tmp_path: Path) -> None:
+def test_records_have_the_layout_of_the_disk(tmp_path: Path) -> None:
     held = {
         "aa": {"record.json": "{}", "config.yaml": "x"},
         "bb": {"config.yaml": "still running"},
@@ -24,7 +24,7 @@ def test_records_lie_as_on_disk(tmp_path: Path) -> None:
     assert fetch_records(api, "me/trigan", [], tmp_path, "record.json") == set()
 
 
-def test_many_runs_are_asked_for_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_runs_are_requested_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wandb_fetch, "RUNS_PER_REQUEST", 2)
     api = Api({"me/trigan": {name: {"record.json": name} for name in "abcde"}})
     assert fetch_records(api, "me/trigan", "abcde", tmp_path, "record.json") == set("abcde")
