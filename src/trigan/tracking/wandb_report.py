@@ -48,7 +48,7 @@ def save_report(text: ReportText, entity: str, project: str, known: str = "") ->
         ConfigError: the extra is missing, or W&B refuses.
     """
     try:
-        from wandb_workspaces.reports import v2
+        import wandb_workspaces.reports.v2 as v2
     except ImportError as error:
         raise ConfigError("W&B Reports need wandb-workspaces: pip install 'trigan[reports]'") from error
     reports: Any = v2
