@@ -35,11 +35,11 @@ def _cost(root: Path) -> int:
 
 def test_operations_per_step_match_a_fit(tmp_path: Path) -> None:
     runner = make_runner(tmp_path)
-    per_step, per_validation = runner.flops_per_step(classifier_stage(), labelled_inputs(view()))
+    per_step, per_validation = runner.measure_flops(classifier_stage(), labelled_inputs(view()))
     assert (per_step * 6, per_validation) == (_cost(tmp_path), 0)
     seen = view(validation=True)
     stage = classifier_stage(selection=Selection("val", 3))
-    found = runner.flops_per_step(stage, labelled_inputs(seen))
+    found = runner.measure_flops(stage, labelled_inputs(seen))
     assert found == (per_step, found[1])
     assert runner.total_cost().flops == 0, "measuring is not charged"
     Baseline(stage).run(seen, runner)

@@ -14,8 +14,7 @@ from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.gans.dcgan import DCGAN
 from trigan.strategies.feature_extraction import FeatureExtractor, ProbedBackbone
-from trigan.strategies.fine_tune import FineTune
-from trigan.strategies.pretrained import FineTunedBackbone
+from trigan.strategies.fine_tune import FineTune, FineTunedBackbone
 from trigan.strategies.pretraining import (
     GANPretraining,
     Pixels,

@@ -19,8 +19,7 @@ from trigan.losses.gan_losses import wasserstein
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.gans.dcgan import DCGAN
 from trigan.strategies.feature_extraction import FeatureExtractor
-from trigan.strategies.fine_tune import FineTune, layer_depths
-from trigan.strategies.pretrained import PretrainedBackbone
+from trigan.strategies.fine_tune import FineTune, PretrainedBackbone, layer_depths
 from trigan.strategies.pretraining import (
     Pixels,
     Pretraining,

@@ -14,8 +14,7 @@ from wandb_kept import Run
 from wandb_server import WandbServer
 
 from trigan.tracking import RunInfo, TrackedArtifact, Tracker
-from trigan.tracking.wandb_fetch import fetch_records
-from trigan.tracking.wandb_tracking import WandbTracking, public_api
+from trigan.tracking.wandb_tracking import WandbTracking, fetch_records, public_api
 
 ID = "0123456789abcdef" * 4
 CONFIG = {"data": {"name": "digits"}, "trial": 3}

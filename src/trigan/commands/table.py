@@ -53,8 +53,7 @@ def main(arguments: list[str]) -> int:
 
 def _fetched(jobs: StudyJobs, study: StudyFile, options: argparse.Namespace, folder: Path) -> StudyJobs:
     """The jobs with their records from a W&B project, where a run's id is its hash, in ``folder``."""
-    from trigan.tracking.wandb_fetch import fetch_records
-    from trigan.tracking.wandb_tracking import public_api
+    from trigan.tracking.wandb_tracking import fetch_records, public_api
 
     api = public_api()
 

@@ -71,9 +71,6 @@ class Augment:
     """Train a GAN, draw labelled samples, and train C on real images and samples.
 
     Attributes:
-        gan: the GAN stage.
-        classifier: C's stage.
-        samples: how many samples, and how C uses them.
         labels: the source of a sample's label: ``condition`` of a conditional G; ``classifier``, C trained on L, where
             it is confident; ``per_class``, one unconditional GAN a class; ``auto``: condition if the architecture is
             conditional, else classifier.
@@ -162,19 +159,10 @@ class Augment:
             trained = self.schedule.train(self.classifier, inputs, collected.data, extra, runner)
         else:
             trained, stamps = runner.train("classifier", self.classifier, inputs), ("no-samples",)
-        networks["classifier"] = trained.networks["classifier"]
+        networks = {"classifier": trained.networks["classifier"], **networks}
         used, notes = DataUsed.of(view, rule, unlabelled), _notes(collected, view.spec.classes)
         return Outcome(
-            networks["classifier"],
-            networks,
-            used,
-            rule,
-            trained.step,
-            runner.status,
-            generator=networks.get("generator"),
-            stamps=stamps,
-            notes=notes,
-            snapshots=trained.snapshots,
+            networks, used, rule, trained.step, runner.status, stamps=stamps, notes=notes, snapshots=trained.snapshots
         )
 
     def skeleton(self, spec: DataSpec, shapes: Shapes) -> dict[str, nn.Module]:

@@ -170,17 +170,9 @@ class Baseline:
             stamps += () if "extra" in inputs else ("no-pseudo-labels",)
         networks = [member.networks["classifier"] for member in members]
         network = networks[0] if len(networks) == 1 else Ensemble(networks).eval()
-        used = DataUsed.of(view, rule, self.unlabelled.uses_unlabelled)
+        used, first = DataUsed.of(view, rule, self.unlabelled.uses_unlabelled), members[0]
         return Outcome(
-            network,
-            {"classifier": network},
-            used,
-            rule,
-            members[0].step,
-            runner.status,
-            stamps=stamps,
-            notes=notes,
-            snapshots=members[0].snapshots,
+            {"classifier": network}, used, rule, first.step, runner.status, True, stamps, notes, first.snapshots
         )
 
     def skeleton(self, spec: DataSpec, shapes: Shapes) -> dict[str, nn.Module]:
@@ -191,7 +183,7 @@ class Baseline:
 
     def _matched(self, stage: ClassifierStage, inputs: Inputs, runner: StageRunner, flops: float) -> list[TrainedStage]:
         """Train the number of members closest to ``flops``, each slightly longer or shorter to spend exactly that."""
-        per_step, per_validation = runner.flops_per_step(stage, inputs)
+        per_step, per_validation = runner.measure_flops(stage, inputs)
         validation = per_validation * stage.selection.candidates  # of each member, whatever its length
         count = 1 if self.matched_by == "longer" else max(1, round(flops / (per_step * stage.steps + validation)))
         stage = replace(stage, steps=max(1, round((flops - count * validation) / (per_step * count))))

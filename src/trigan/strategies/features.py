@@ -15,9 +15,8 @@ from trigan.data.splits.external_data import external_images
 from trigan.data.types import DataSpec, LabelledImages, TrainingView
 from trigan.errors import ConfigError
 from trigan.strategies.feature_extraction import FeatureExtractor, ProbedBackbone, extract_features
-from trigan.strategies.fine_tune import FineTune
+from trigan.strategies.fine_tune import FineTune, PretrainedBackbone
 from trigan.strategies.heads import head_skeleton
-from trigan.strategies.pretrained import PretrainedBackbone
 from trigan.strategies.pretraining import GANPretraining, Pretraining, PretrainingData
 from trigan.strategies.probes import FittedProbe, Probe
 from trigan.strategies.stage_runner import StageRunner
@@ -31,11 +30,9 @@ from trigan.training.stages.gan_stage import GANStage
 @component("strategy/features@1")
 @dataclass(frozen=True)
 class Features:
-    """Fit a probe to features of a discriminator, standardised over the GAN's training images.
+    """Fit ``probe`` to features of the D of ``gan``, standardised over the GAN's training images.
 
     Attributes:
-        gan: the GAN stage; its D is the backbone.
-        probe: the classifier on the features.
         backbone: how D is trained: in the GAN, or as one of the controls.
         layers: names of D's layers; empty: all.
         grid: the side that feature maps are max-pooled to.
@@ -114,9 +111,7 @@ class Features:
         kept = {"classifier": classifier, **(networks if self.backbone.has_generator else {})}
         external = 0 if self.pretrain.data is None else len(external_images(view))
         used = DataUsed.of(view, rule, self._uses_unlabelled, external)
-        return Outcome(
-            classifier, kept, used, rule, step, runner.status, probabilistic, kept.get("generator"), notes=notes
-        )
+        return Outcome(kept, used, rule, step, runner.status, probabilistic, notes=notes)
 
     def skeleton(self, spec: DataSpec, shapes: Shapes) -> dict[str, nn.Module]:
         """The probed or fine-tuned backbone and, if there is one, the generator."""

@@ -14,22 +14,15 @@ Labels = NDArray[np.int64]
 UNSEEN_CLASS_LOGIT = -1e4
 
 
-class Head(nn.Module):
-    """Features (N, F) -> logits (N, K), divided by ``temperature``."""
+class LinearHead(nn.Module):
+    """(W x + b) / T."""
 
     temperature: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("temperature", torch.ones(()))
-
-
-class LinearHead(Head):
-    """(W x + b) / T."""
 
     def __init__(self, features: int, classes: int) -> None:
         super().__init__()
         self.linear = nn.Linear(features, classes)
+        self.register_buffer("temperature", torch.ones(()))
 
     @classmethod
     def of(cls, model: Any, classes: int, temperature: float) -> "LinearHead":
@@ -79,18 +72,20 @@ class MLPHead(LinearHead):
         return super().forward(self.hidden(features).relu())
 
 
-class NearestNeighboursHead(Head):
+class NearestNeighboursHead(nn.Module):
     """log((votes + 1 / 2K) / (k + 1 / 2)) / T, from the votes of the k nearest ``kept`` features."""
 
     kept: Tensor
     votes: Tensor
     k: Tensor
+    temperature: Tensor
 
     def __init__(self, kept: int, features: int, classes: int) -> None:
         super().__init__()
         self.register_buffer("kept", torch.zeros(kept, features))
         self.register_buffer("votes", torch.zeros(kept, classes))
         self.register_buffer("k", torch.tensor(1))
+        self.register_buffer("temperature", torch.ones(()))
 
     @classmethod
     def of(cls, features: Array, labels: Labels, classes: int, k: int) -> "NearestNeighboursHead":
@@ -109,7 +104,7 @@ class NearestNeighboursHead(Head):
         return shares.log() / self.temperature
 
 
-def head_skeleton(saved: Mapping[str, tuple[int, ...]], classes: int) -> Head:
+def head_skeleton(saved: Mapping[str, tuple[int, ...]], classes: int) -> "LinearHead | NearestNeighboursHead":
     """A head to load weights into, given the shapes of all tensors of the saved probed network."""
     if "head.kept" in saved:
         kept, features = saved["head.kept"]

@@ -25,18 +25,8 @@ class Joint:
         trained = runner.train("joint", self.joint, inputs)
         rule = self.joint.selection.resolve("validation" in inputs)
         players = {name: network for name, network in trained.networks.items() if name != "snapshots"}
-        used = DataUsed.of(view, rule, unlabelled=True)
-        return Outcome(
-            players["classifier"],
-            players,
-            used,
-            rule,
-            trained.step,
-            runner.status,
-            generator=players["generator"],
-            snapshots=trained.snapshots,
-            notes={"objective": type(self.joint.objective).__name__},
-        )
+        used, notes = DataUsed.of(view, rule, unlabelled=True), {"objective": type(self.joint.objective).__name__}
+        return Outcome(players, used, rule, trained.step, runner.status, notes=notes, snapshots=trained.snapshots)
 
     def skeleton(self, spec: DataSpec, shapes: Shapes) -> dict[str, nn.Module]:
         """The classifier and the generator."""

@@ -12,7 +12,7 @@ from trigan.components import component
 from trigan.data.inputs import Input, Inputs
 from trigan.data.sources.image_source import ImageSource
 from trigan.networks.pretext_heads import top_layer_name
-from trigan.strategies.pretrained import PretrainedBackbone
+from trigan.strategies.fine_tune import PretrainedBackbone
 from trigan.strategies.stage_runner import StageRunner
 from trigan.training.stages.classifier_stage import ClassifierStage
 from trigan.training.stages.gan_stage import GANStage
@@ -113,7 +113,7 @@ class SupervisedPretraining(Pretraining):
         factory = PretrainedBackbone.of(gan.architecture, initial, layers, runner.spec.size)
         stage = replace(self.classifier, classifier=factory)
         if self.match_gan_flops:
-            per_step, per_validation = runner.flops_per_step(stage, inputs)
+            per_step, per_validation = runner.measure_flops(stage, inputs)
             flops = gan_flops(gan, real, runner) - per_validation * stage.selection.candidates
             stage = stage.with_steps(max(1, round(flops / per_step)))
         trained = runner.train("supervised", stage, inputs)
@@ -137,7 +137,7 @@ class SelfSupervisedPretraining(Pretraining):
         """Train the stage on the images of ``real``."""
         stage, images = self.stage, {"real": Input(real.images)}
         if self.match_gan_flops:
-            per_step, _ = runner.flops_per_step(stage, images)
+            per_step, _ = runner.measure_flops(stage, images)
             stage = stage.with_steps(max(1, round(gan_flops(gan, real, runner) / per_step)))
         return runner.train(stage.kind, stage, images).networks
 
@@ -146,5 +146,5 @@ def gan_flops(gan: GANStage, real: Input, runner: StageRunner) -> int:
     """The operations of the whole GAN stage, extrapolated from one round of updates; its result is discarded."""
     every = gan.loss.discriminator_steps
     rounds, rest = divmod(gan.steps, every)
-    total = rounds * runner.flops_of_steps(gan, {"real": real}, every) if rounds else 0
-    return total + (runner.flops_of_steps(gan, {"real": real}, rest) if rest else 0)
+    flops = {steps: runner.measure_flops(gan, {"real": real}, steps)[0] for steps in (every, rest) if steps}
+    return rounds * flops[every] + flops.get(rest, 0)

@@ -24,15 +24,7 @@ from torch import nn
 from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.evaluation.calibration import fit_temperature
-from trigan.strategies.heads import (
-    UNSEEN_CLASS_LOGIT,
-    Array,
-    Head,
-    Labels,
-    LinearHead,
-    MLPHead,
-    NearestNeighboursHead,
-)
+from trigan.strategies.heads import UNSEEN_CLASS_LOGIT, Array, Labels, LinearHead, MLPHead, NearestNeighboursHead
 from trigan.training.range_checks import require
 
 #: Largest batch of the perceptron, in images.
@@ -126,7 +118,7 @@ class _TunedProbe:
         logits[:, seen] = outputs
         return logits
 
-    def _head(self, value: float, features: Array, labels: Labels, classes: int, seed: int) -> Head:
+    def _head(self, value: float, features: Array, labels: Labels, classes: int, seed: int) -> Any:
         """The head of the model fitted to all labelled images."""
         model = self._model(value, seed, len(labels)).fit(features, labels)
         return (MLPHead if isinstance(model, MLPClassifier) else LinearHead).of(model, classes, 1.0)
@@ -222,7 +214,7 @@ class NearestNeighbours(_TunedProbe):
         logits: Array = np.log((shares * value + 0.5 / classes) / (value + 0.5))
         return logits
 
-    def _head(self, value: float, features: Array, labels: Labels, classes: int, seed: int) -> Head:
+    def _head(self, value: float, features: Array, labels: Labels, classes: int, seed: int) -> NearestNeighboursHead:
         return NearestNeighboursHead.of(features, labels, classes, int(value))
 
 

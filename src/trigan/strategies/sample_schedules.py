@@ -7,7 +7,7 @@ from typing import Any
 from trigan.components import component
 from trigan.data.inputs import Input, Inputs
 from trigan.errors import ConfigError
-from trigan.strategies.pretrained import PretrainedClassifier
+from trigan.strategies.fine_tune import PretrainedClassifier
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.training.range_checks import require
 from trigan.training.selection import Selection
@@ -43,8 +43,8 @@ class MixedSchedule(SampleSchedule):
 class PretrainSchedule(SampleSchedule):
     """First the samples alone, for ``share`` of the steps, then the real images.
 
-    The second fit starts from the weights of the first, with ``learning_rate_factor`` times its learning rate, and only it
-    uses validation images. Together they have the steps of :class:`MixedSchedule`; each has its own learning-rate
+    The second fit starts from the weights of the first with ``learning_rate_factor`` times its learning rate; it alone
+    uses validation images. Together they have the steps of :class:`MixedSchedule`, each with its own learning-rate
     schedule and average. The samples' weight and number per step have no effect.
     """
 

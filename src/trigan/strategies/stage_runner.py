@@ -21,7 +21,6 @@ from trigan.errors import TriganError
 from trigan.identity import canonical_form, digest, tensor_digest
 from trigan.training import distributed
 from trigan.training.fit import FitCallback, TrainerSettings, fit
-from trigan.training.players import PlayersModule
 from trigan.training.stage import Stage, StageContext
 
 T = TypeVar("T")
@@ -36,14 +35,10 @@ _SECONDS = "seconds"
 
 @dataclass(frozen=True)
 class TrainedStage:
-    """A finished stage.
+    """A finished stage, with its networks in evaluation mode and the full cost of their training.
 
     Attributes:
         name: the stage's name in this run.
-        kind: the stage's kind (``gan``, ``classifier``, ``joint``, ...).
-        digest: the stage hash.
-        networks: the trained networks in evaluation mode.
-        cost: the full cost of the training.
         status: ``finished`` or ``diverged``.
         step: the last step, or the selected one.
         directory: the stage's files.
@@ -101,7 +96,7 @@ class StageRunner:
             name: the stage's name in this run.
             stage: the stage.
             inputs: its inputs by name.
-            seed: replaces the runner's seed.
+            seed: the stage's seed; the runner's by default.
 
         Raises:
             TriganError: as the stage does; checkpoints stay in the store for the next attempt.
@@ -133,19 +128,11 @@ class StageRunner:
         self.task_costs[name] = self.task_costs.get(name, Cost()) + Cost(flops)
         return results[0]
 
-    def flops_per_step(self, stage: Stage, inputs: Inputs) -> tuple[int, int]:
-        """Operations of one step and of one pass over the validation images, from a step whose result is discarded."""
-        module = self._trial_fit(stage, inputs, 1)
-        return module.flops - module.flops_per_validation, module.flops_per_validation
-
-    def flops_of_steps(self, stage: Stage, inputs: Inputs, steps: int) -> int:
-        """Operations of the first ``steps`` steps, from a fit whose result is discarded."""
-        return self._trial_fit(stage, inputs, steps).flops
-
-    def _trial_fit(self, stage: Stage, inputs: Inputs, steps: int) -> PlayersModule:
+    def measure_flops(self, stage: Stage, inputs: Inputs, steps: int = 1) -> tuple[int, int]:
+        """Operations of the first ``steps`` steps, and of a pass over the validation images; the fit is discarded."""
         module = stage.build(replace(self._context(self.seed), max_steps=steps), inputs)
         fit(module, self.settings)
-        return module
+        return module.flops - module.flops_per_validation, module.flops_per_validation
 
     def total_cost(self) -> Cost:
         """The cost of all stages, each counted once, and of all tasks."""

@@ -36,31 +36,37 @@ class Outcome:
     """The result of a strategy, fixed before the test set is opened.
 
     Attributes:
-        classifier: images, float (N, C, S, S) in [-1, 1], to logits (N, K); an optional ``embed`` gives the input of its
-            last layer, (N, F).
-        weights: all networks to keep, by player.
+        weights: all networks to keep, by player; ``classifier`` maps images to logits (N, K), and its ``embed``, if it
+            has one, to the input of its last layer, (N, F).
         data_used: numbers of images by kind.
         rule: the selection rule that was applied.
         selected_step: the training step of the selected classifier.
         status: ``finished`` or ``diverged``.
         probabilistic: whether the softmax of the logits is a calibrated probability.
-        generator: the source of samples, if any.
         stamps: marks that tables print beside the row.
         notes: further plain data for the record.
         snapshots: the classifier during its last fit, by images used.
     """
 
-    classifier: nn.Module
     weights: Mapping[str, nn.Module]
     data_used: DataUsed
     rule: Literal["last", "val"]
     selected_step: int
     status: str = "finished"
     probabilistic: bool = True
-    generator: nn.Module | None = None
     stamps: tuple[str, ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
     snapshots: Mapping[int, nn.Module] = field(default_factory=dict)
+
+    @property
+    def classifier(self) -> nn.Module:
+        """The classifier."""
+        return self.weights["classifier"]
+
+    @property
+    def generator(self) -> nn.Module | None:
+        """The source of samples, if any."""
+        return self.weights.get("generator")
 
     def classify(self, images: Tensor) -> Tensor:
         """Logits (N, K) for images float (N, C, S, S) in [-1, 1]."""

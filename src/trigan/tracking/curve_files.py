@@ -5,26 +5,17 @@ import errno
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from trigan.atomic import wrap_os_errors, write_bytes
 from trigan.components import component
-from trigan.errors import ArtifactError
-from trigan.tracking.tracker import RunInfo, Tracker
-
-
-@contextmanager
-def _wrap_os_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ArtifactError(f"cannot write {path}: {reason}; free some space or choose another directory") from error
+from trigan.tracking.tracker import RunInfo, Tracker, Tracking
 
 
 def _open_to_append(path: Path) -> io.FileIO:
@@ -53,7 +44,7 @@ class MetricsFile(AbstractContextManager["MetricsFile"]):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with _wrap_os_errors(path):
+        with wrap_os_errors(path):
             self._file = _open_to_append(path)
 
     def log(self, stage: str, images: int, metrics: Mapping[str, float]) -> None:
@@ -65,7 +56,7 @@ class MetricsFile(AbstractContextManager["MetricsFile"]):
         row = {"stage": stage, "images": int(images), **{key: float(value) for key, value in metrics.items()}}
         if len(row) != len(metrics) + 2:
             raise ValueError("'stage' and 'images' are reserved keys and cannot be metrics")
-        with _wrap_os_errors(self.path):
+        with wrap_os_errors(self.path):
             _append(self._file, json.dumps(row).encode() + b"\n")
 
     def truncate_after(self, images: int, stage: str | None = None) -> None:
@@ -80,7 +71,7 @@ class MetricsFile(AbstractContextManager["MetricsFile"]):
             if row["images"] > images and stage in (None, row["stage"]):
                 break
             offset += len(line)
-        with _wrap_os_errors(self.path):
+        with wrap_os_errors(self.path):
             self._file.truncate(offset)
 
     def close(self) -> None:
@@ -100,7 +91,7 @@ class MetricsFile(AbstractContextManager["MetricsFile"]):
 
 @component("logger/csv@1")
 @dataclass(frozen=True)
-class CsvTracking:
+class CsvTracking(Tracking):
     """``logger=csv``: ``metrics.csv`` (stage, images, key, value), ``summary.csv`` and one CSV per confusion matrix."""
 
     def open(self, info: RunInfo, config: Mapping[str, Any], directory: Path | None = None) -> Tracker:
@@ -117,7 +108,7 @@ class CsvTracker(Tracker):
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.path = directory / "metrics.csv"
-        with _wrap_os_errors(self.path):
+        with wrap_os_errors(self.path):
             self._file = _open_to_append(self.path)
             rows = list(csv.reader(self.path.read_text().splitlines()))
             if not rows:
@@ -130,29 +121,23 @@ class CsvTracker(Tracker):
         new = [row for row in rows if row[:3] not in self._written]
         self._written.update(row[:3] for row in new)
         if new:
-            with _wrap_os_errors(self.path):
+            with wrap_os_errors(self.path):
                 _append(self._file, _csv(new))
 
     def log_confusion_matrix(self, key: str, matrix: np.ndarray, class_names: Sequence[str]) -> None:
         """Write the counts as a table of their own, named by ``key``."""
         rows = [("true \\ predicted", *class_names)]
         rows += [(name, *map(str, counts)) for name, counts in zip(class_names, matrix.tolist(), strict=True)]
-        self._replace(f"{key.replace('/', '_')}.csv", rows)
+        write_bytes(self.directory / f"{key.replace('/', '_')}.csv", _csv(rows))
 
     def log_summary(self, values: Mapping[str, Any]) -> None:
         """Write ``summary.csv``, sorted by key."""
-        self._replace("summary.csv", [("key", "value"), *((key, str(values[key])) for key in sorted(values))])
+        rows = [("key", "value"), *((key, str(values[key])) for key in sorted(values))]
+        write_bytes(self.directory / "summary.csv", _csv(rows))
 
     def finish(self, exit_code: int = 0) -> None:
         """Close the file."""
         self._file.close()
-
-    def _replace(self, name: str, rows: Sequence[tuple[str, ...]]) -> None:
-        path = self.directory / name
-        temporary = path.with_name(f".{name}.partial")
-        with _wrap_os_errors(path):
-            temporary.write_bytes(_csv(rows))
-            os.replace(temporary, path)
 
 
 def _csv(rows: Sequence[tuple[str, ...]]) -> bytes:

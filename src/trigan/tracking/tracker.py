@@ -1,9 +1,9 @@
-"""The tracker interface: the names of a run, what can be logged, and the logger that keeps nothing."""
+"""The interface of trackers: the names of a run, its artifacts, and what can be logged."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -83,7 +83,7 @@ class Tracker:
         """Close the run; 0 is success. Further calls do nothing."""
 
 
-class Tracking(Protocol):
+class Tracking:
     """A logger's settings, as ``conf/logger`` builds them."""
 
     def open(self, info: RunInfo, config: Mapping[str, Any], directory: Path | None = None) -> Tracker:
@@ -94,14 +94,10 @@ class Tracking(Protocol):
             config: the resolved config as plain data.
             directory: where to write; ``info.directory`` by default.
         """
-        ...
+        return Tracker()
 
 
 @component("logger/none@1")
 @dataclass(frozen=True)
-class NoTracking:
+class NoTracking(Tracking):
     """``logger=none``: only the run's own files."""
-
-    def open(self, info: RunInfo, config: Mapping[str, Any], directory: Path | None = None) -> Tracker:
-        """Return a tracker that discards everything."""
-        return Tracker()

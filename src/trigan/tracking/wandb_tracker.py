@@ -1,10 +1,11 @@
 """An open W&B run. It never disturbs training: the first failure logs one warning, and the run continues."""
 
+import itertools
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,8 +25,6 @@ ArtifactDetail = Literal["none", "metadata", "full"]
 
 #: Column names, and rows.
 TableData = tuple[Sequence[str], Sequence[Sequence[Any]]]
-
-_CONFUSION, _BARS = "wandb/confusion_matrix/v1", "wandb/bar/v0"
 
 
 def short_error(error: BaseException) -> str:
@@ -52,20 +51,16 @@ class WandbTracker(Tracker):
 
     def log(self, stage: str, images: int, metrics: Mapping[str, float]) -> None:
         """Log with the prefix ``stage/`` on keys; ``images`` is the run's total, ``stage/images`` the stage's count."""
-
-        def send() -> None:
+        with self._errors_as_warnings():
             total = self._axis.advance(stage, int(images), metrics)
-            if total is None:
-                return
-            named = {key if key.startswith(f"{stage}/") else f"{stage}/{key}": float(metrics[key]) for key in metrics}
-            self._run.log({**named, f"{stage}/images": int(images), "images": total})
-
-        self._attempt(send)
+            if total is not None:
+                prefix = f"{stage}/"
+                named = {key if key.startswith(prefix) else prefix + key: float(metrics[key]) for key in metrics}
+                self._run.log({**named, f"{stage}/images": int(images), "images": total})
 
     def log_image(self, key: str, path: Path, images: int) -> None:
         """Log the file at its stage's images, or now where the stage has logged no curve."""
-
-        def send() -> None:
+        with self._errors_as_warnings():
             import wandb
 
             stage = key.split("/")[0]
@@ -74,39 +69,32 @@ class WandbTracker(Tracker):
             if total is not None:
                 self._run.log({key: wandb.Image(str(path)), "images": total})
 
-        self._attempt(send)
-
     def log_confusion_matrix(self, key: str, matrix: np.ndarray, class_names: Sequence[str]) -> None:
         """Log W&B's confusion-matrix chart."""
-        names = [str(name) for name in class_names]
-        rows: list[Iterable[Any]] = [
-            [names[i], names[j], int(matrix[i][j])] for i in range(len(names)) for j in range(len(names))
-        ]
-        self._attempt(lambda: self._chart(_CONFUSION, key, ("Actual", "Predicted", "nPredictions"), rows))
+        pairs = itertools.product(enumerate(map(str, class_names)), repeat=2)
+        rows = [[true, predicted, int(matrix[i][j])] for (i, true), (j, predicted) in pairs]
+        self._chart("wandb/confusion_matrix/v1", key, ("Actual", "Predicted", "nPredictions"), rows)
 
     def log_per_class(self, key: str, values: Mapping[str, float | None]) -> None:
         """Log W&B's bar chart."""
-        rows: list[Iterable[Any]] = [[name, value] for name, value in values.items()]
-        self._attempt(lambda: self._chart(_BARS, key, ("label", "value"), rows))
+        self._chart("wandb/bar/v0", key, ("label", "value"), [[name, value] for name, value in values.items()])
 
-    def _chart(self, preset: str, key: str, columns: Sequence[str], rows: list[Iterable[Any]]) -> None:
+    def _chart(self, preset: str, key: str, columns: Sequence[str], rows: Sequence[Iterable[Any]]) -> None:
         """Log one of W&B's preset charts, which overlays the selected runs and reads its table from the summary."""
-        import wandb
+        with self._errors_as_warnings():
+            import wandb
 
-        table = wandb.Table(columns=list(columns), data=rows)
-        chart = wandb.plot_table(preset, table, {name: name for name in columns}, {"title": key})
-        self._run.log({key: chart, "images": self._axis.now})
-        self._run.summary[f"{key}_table"] = table
+            table = wandb.Table(columns=list(columns), data=list(rows))
+            chart = wandb.plot_table(preset, table, {name: name for name in columns}, {"title": key})
+            self._run.log({key: chart, "images": self._axis.now})
+            self._run.summary[f"{key}_table"] = table
 
     def log_summary(self, values: Mapping[str, Any]) -> None:
         """Set the summary, and log its numbers once: W&B makes panels only for logged keys."""
-
-        def send() -> None:
+        with self._errors_as_warnings():
             numbers = {key: float(value) for key, value in values.items() if isinstance(value, Real)}
             self._run.log({**numbers, "images": self._axis.now})
             self._run.summary.update(dict(values))
-
-        self._attempt(send)
 
     def log_artifact(self, tracked: TrackedArtifact) -> None:
         """Log an artifact under its content-addressed name, so that equal content is one version for all runs.
@@ -114,8 +102,9 @@ class WandbTracker(Tracker):
         W&B's public methods wait for the server, refuse ``use_artifact`` offline, and leave online artifacts out of the
         local log. The private interface writes artifact and use to the log in both modes.
         """
-
-        def send() -> None:
+        if self._artifacts == "none":
+            return
+        with self._errors_as_warnings():
             import wandb
 
             artifact = wandb.Artifact(tracked.name, tracked.kind, metadata=dict(tracked.metadata))
@@ -128,13 +117,9 @@ class WandbTracker(Tracker):
                 self._run, ready, aliases, [], finalize=True, use_after_commit=tracked.used
             )
 
-        if self._artifacts != "none":
-            self._attempt(send)
-
     def log_study_table(self, grid: TableData, page: str, values: Mapping[str, float]) -> None:
         """Log a study's table as numbers and as an HTML page, and its ``values`` to the summary under ``study/``."""
-
-        def send() -> None:
+        with self._errors_as_warnings():
             import wandb
 
             columns, rows = grid
@@ -142,11 +127,10 @@ class WandbTracker(Tracker):
             self._run.log({"study/table": table, "study/page": wandb.Html(page, inject=False)})
             self._run.summary.update({f"study/{key}": value for key, value in values.items()})
 
-        self._attempt(send)
-
     def log_record(self, path: Path) -> None:
         """Upload a copy at once as a file of the run; tables can be made from it elsewhere."""
-        self._attempt(lambda: self._run.save(str(path), base_path=str(path.parent), policy="now", glob=False))
+        with self._errors_as_warnings():
+            self._run.save(str(path), base_path=str(path.parent), policy="now", glob=False)
 
     def finish(self, exit_code: int = 0) -> None:
         """Close the run, and kill W&B's process if it does not finish within twice its own time limit."""
@@ -157,7 +141,8 @@ class WandbTracker(Tracker):
         limit = threading.Timer(2 * self._run.settings.finish_timeout, self._kill_service)
         limit.daemon = True
         limit.start()
-        self._attempt(lambda: self._run.finish(exit_code=exit_code))
+        with self._errors_as_warnings():
+            self._run.finish(exit_code=exit_code)
         limit.cancel()
         if self._failed:
             import wandb
@@ -173,9 +158,11 @@ class WandbTracker(Tracker):
         with suppress(Exception):  # it may have ended by itself
             wandb_setup.singleton()._connection._proc._process.kill()  # type: ignore[union-attr]
 
-    def _attempt(self, send: Callable[[], object]) -> None:
+    @contextmanager
+    def _errors_as_warnings(self) -> Iterator[None]:
+        """Suppress all errors, and log the first as a warning."""
         try:
-            send()
+            yield
         except Exception as error:
             if self._failed:
                 return

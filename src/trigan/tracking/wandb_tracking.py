@@ -1,11 +1,11 @@
-"""W&B as a view: one W&B run per run hash, online if the user is logged in, else offline.
+"""W&B as a view: one W&B run per run hash, online if the user is logged in, else offline; and reading its records.
 
 A failure of W&B logs one warning and never affects the run, whose own files are complete.
 """
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.tracking.image_axis import ImageAxis
-from trigan.tracking.tracker import RunInfo, Tracker
+from trigan.tracking.tracker import RunInfo, Tracker, Tracking
 from trigan.tracking.wandb_tracker import ArtifactDetail, WandbTracker, short_error
 
 if TYPE_CHECKING:
@@ -23,12 +23,13 @@ _log = logging.getLogger(__name__)
 
 #: The state of :class:`ImageAxis`, in the run's ``wandb`` directory.
 AXIS_FILE = "axis.json"
+RUNS_PER_REQUEST = 100
 _MAX_TAG, _MAX_GROUP = 64, 128  # W&B's limits in characters
 
 
 @component("logger/wandb@1")
 @dataclass(frozen=True)
-class WandbTracking:
+class WandbTracking(Tracking):
     """``logger=wandb``.
 
     Attributes:
@@ -72,24 +73,20 @@ class WandbTracking:
         import wandb  # takes half a second, so only here
 
         wandb.setup(wandb.Settings(silent=True))
-        reason = "you are not logged in to W&B"
         mode = os.environ.get("WANDB_MODE", "").lower() if self.mode == "auto" else self.mode
         if mode == "disabled":
             return Tracker()
-        if mode in ("offline", "dryrun"):
-            reason = "W&B is set to offline"
-        else:
+        run, reason = None, "W&B is set to offline"
+        if mode not in ("offline", "dryrun"):
+            reason = "you are not logged in to W&B"
             try:
-                if mode == "online" or logged_in():
-                    return self._tracker(self._init(info, config, folder, "online"), folder)
+                run = self._init(info, config, folder, "online") if mode == "online" or logged_in() else None
             except Exception as error:
                 wandb.teardown()  # else the half-open run keeps its id
                 reason = f"W&B can't be reached ({short_error(error)})"
-        run = self._init(info, config, folder, "offline")
-        _log.warning("%s: curves are kept offline, send them with: wandb sync %s", reason, folder)
-        return self._tracker(run, folder)
-
-    def _tracker(self, run: "wandb.Run", folder: Path) -> WandbTracker:
+        if run is None:
+            run = self._init(info, config, folder, "offline")
+            _log.warning("%s: curves are kept offline, send them with: wandb sync %s", reason, folder)
         return WandbTracker(run, ImageAxis(folder / AXIS_FILE), self.artifacts)
 
     def _init(
@@ -200,3 +197,33 @@ def public_api(timeout: int = 30) -> "wandb.Api":
         raise ConfigError(
             f"W&B can't be reached ({short_error(error)}); try again later, or use the records on disk"
         ) from error
+
+
+def fetch_records(api: Any, project: str, runs: Iterable[str], folder: Path, file_name: str) -> set[str]:
+    """Download the records of the finished runs among ``runs`` to ``<folder>/runs/<hash>/<file_name>``.
+
+    Args:
+        api: the result of :func:`public_api`.
+        project: ``entity/project``.
+        runs: run hashes, which are the run ids in W&B.
+        folder: where to write.
+        file_name: the record's name. A run without this file is not finished.
+
+    Returns:
+        The run hashes whose record was downloaded.
+
+    Raises:
+        ConfigError: there is no such project, or W&B does not answer.
+    """
+    names, fetched = sorted(set(runs)), set()
+    try:
+        for start in range(0, len(names), RUNS_PER_REQUEST):
+            for run in api.runs(project, filters={"name": {"$in": names[start : start + RUNS_PER_REQUEST]}}):
+                for file in run.files([file_name]):
+                    if file.size:  # W&B also lists files that were requested and never sent
+                        file.download(root=str(folder / "runs" / run.id), replace=True).close()
+                        fetched.add(run.id)
+    except Exception as error:  # of any kind: W&B, its server or the network
+        reason = short_error(error)
+        raise ConfigError(f"wandb:{project}: {reason}; is it an entity/project that your login may read?") from error
+    return fetched
