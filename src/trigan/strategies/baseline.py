@@ -56,10 +56,8 @@ class LabelledOnly(UnlabelledMethod):
 class SelfTraining(UnlabelledMethod):
     """Pseudo-labels (Lee 2013): C is trained on L and on the images of U that a teacher, trained on L, labels.
 
-    Attributes:
-        threshold: the teacher's smallest confidence for a pseudo-label, in [0, 1].
-        weight: of the pseudo-labelled images in the loss; scaled down where they are fewer than the labelled ones.
-        ratio: pseudo-labelled images per labelled image in a batch.
+    The teacher's confidence is at least ``threshold``, in [0, 1]. ``ratio`` is the number of pseudo-labelled images per
+    labelled image in a batch, ``weight`` their weight in the loss, reduced if they are fewer than the labelled images.
     """
 
     threshold: float = 0.95
@@ -97,11 +95,8 @@ class SelfTraining(UnlabelledMethod):
 class FixMatchTraining(UnlabelledMethod):
     """FixMatch (Sohn et al. 2020) on U, with C's own architecture, length and optimizer.
 
-    Attributes:
-        strong: the strong augmentation.
-        threshold: the smallest confidence for a pseudo-label, in [0, 1).
-        weight: of the unlabelled loss.
-        ratio: unlabelled images per labelled image in a batch.
+    A pseudo-label's confidence is at least ``threshold``, in [0, 1). ``ratio`` is the number of unlabelled images per
+    labelled image in a batch, ``weight`` the weight of their loss under the augmentation ``strong``.
     """
 
     strong: Augmentation

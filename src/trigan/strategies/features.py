@@ -4,19 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trigan.components import component
 from trigan.data.inputs import Input, Inputs, random_subset
 from trigan.data.splits.external_data import external_images
-from trigan.data.types import DataSpec, LabelledImages, TrainingView
+from trigan.data.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.strategies.feature_extraction import FeatureExtractor, ProbedBackbone, extract_features
 from trigan.strategies.fine_tune import FineTune, PretrainedBackbone
-from trigan.strategies.heads import head_skeleton
+from trigan.strategies.heads import Array, head_skeleton
 from trigan.strategies.pretraining import GANPretraining, Pretraining, PretrainingData
 from trigan.strategies.probes import FittedProbe, Probe
 from trigan.strategies.stage_runner import StageRunner
@@ -105,8 +103,7 @@ class Features:
             classifier, step = trained.networks["classifier"], trained.step
         else:
             extractor = FeatureExtractor(networks.get("discriminator"), self.layers, self.grid)
-            holdout = view.validation if rule == "val" else None
-            classifier, fitted = self._fit_probe(self.probe, extractor, view, holdout, runner)
+            classifier, fitted = self._fit_probe(self.probe, extractor, view, rule, runner)
             probabilistic, notes = fitted.probabilistic, {"probe": fitted.hyperparameters}
         kept = {"classifier": classifier, **(networks if self.backbone.has_generator else {})}
         external = 0 if self.pretrain.data is None else len(external_images(view))
@@ -154,12 +151,7 @@ class Features:
         return networks
 
     def _fit_probe(
-        self,
-        probe: Probe,
-        extractor: FeatureExtractor,
-        view: TrainingView,
-        holdout: LabelledImages | None,
-        runner: StageRunner,
+        self, probe: Probe, extractor: FeatureExtractor, view: TrainingView, rule: str, runner: StageRunner
     ) -> tuple[ProbedBackbone, FittedProbe]:
         """Fit ``probe`` to standardised features of the labelled images."""
         device = runner.settings.device
@@ -174,12 +166,14 @@ class Features:
         scale = reference.std(0) if self.backbone.per_feature_scale else common
         scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))
 
-        def standardise(raw: Tensor) -> NDArray[np.float64]:
+        def standardise(raw: Tensor) -> Array:
             return ((raw - mean) / scale).double().numpy()
 
-        selection = None if holdout is None else (standardise(extract(holdout.images)), holdout.labels.numpy())
+        holdout = None
+        if rule == "val" and view.validation is not None:
+            holdout = (standardise(extract(view.validation.images)), view.validation.labels.numpy())
         labels = view.labelled.labels.numpy()
-        fitted = probe.fit(standardise(features), labels, view.spec.classes, runner.seed, selection)
+        fitted = probe.fit(standardise(features), labels, view.spec.classes, runner.seed, holdout)
         network = ProbedBackbone(extractor, fitted.head, features.shape[1])
         network.mean.copy_(mean)
         network.scale.copy_(scale)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -104,10 +105,7 @@ class StageRunner:
         context = self._context(self.seed if seed is None else seed)
         identity = self._identity(stage, inputs, context)
         key = digest(identity, 32)
-
-        def waiting() -> None:
-            _log.info("%s: another process is training this very stage; waiting for it", name)
-
+        waiting = partial(_log.info, "%s: another process is training this very stage; waiting for it", name)
         main = distributed.rank() == 0
         with self.store.stage(key, identity, stage.kind, waiting) if main else nullcontext() as handle:
             if handle is not None:

@@ -37,7 +37,6 @@ class TrackedArtifact:
 
     Attributes:
         name: kind and digest (``gan-0123456789ab``).
-        kind: ``gan``, ``samples``, ``classifier``, ...
         metadata: a few plain values that help people identify it.
         description: the full description as plain data, identical in every run.
         files: its (large) files by name.

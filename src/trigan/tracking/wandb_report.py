@@ -21,7 +21,7 @@ class ReportText:
         paragraphs: heading -> Markdown.
         group: the runs' W&B group, which is the study's name.
         metric: the summary key of the bar chart.
-        curves: keys of the line charts, against images seen.
+        curves: keys of the line charts, against images.
     """
 
     title: str
@@ -33,16 +33,7 @@ class ReportText:
 
 
 def save_report(text: ReportText, entity: str, project: str, known: str = "") -> tuple[str, str]:
-    """Save the report.
-
-    Args:
-        text: the content.
-        entity: the W&B user or team.
-        project: the W&B project.
-        known: the id of an existing report to overwrite.
-
-    Returns:
-        The report's id and address.
+    """Save the report, over the one with the id ``known`` if given; return its id and its address.
 
     Raises:
         ConfigError: the extra is missing, or W&B refuses.
