@@ -29,7 +29,7 @@ from trigan.data.types import DataSpec
 from trigan.losses.gan_losses import minimax_discriminator, non_saturating_generator
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.runs.malloc import keep_freed_memory
-from trigan.tracking.tracker import NullTracker
+from trigan.tracking.tracker import Tracker
 from trigan.training.callbacks import MetricsWriter
 from trigan.training.fit import TrainerSettings, fit
 from trigan.training.stage import StageContext
@@ -85,7 +85,7 @@ def framework(case: Case, images: torch.Tensor, steps: int, directory: Path) -> 
     module.configure_callbacks = lambda: [*original(), clock]  # type: ignore[method-assign,list-item]
     file = directory / "metrics.jsonl"
     file.unlink(missing_ok=True)
-    fit(module, TrainerSettings(), None, [MetricsWriter("gan", file, NullTracker())])
+    fit(module, TrainerSettings(), None, [MetricsWriter("gan", file, Tracker())])
     return clock.per_step()
 
 

@@ -1,4 +1,4 @@
-"""A whole run with W&B offline, read back: the promised keys, the same for every strategy, and no other result."""
+"""A whole run with W&B: the documented keys, the same for every strategy, and an unchanged result."""
 
 import json
 import signal
@@ -15,13 +15,14 @@ from wandb_kept import Run
 from wandb_server import WandbServer
 
 from trigan.commands.main import main
+from trigan.components import with_identifiers
 
 pytestmark = pytest.mark.usefixtures("logged_out")
 
 
-def go(outputs: Path, capsys: pytest.CaptureFixture[str], logger: str, *words: str) -> Path:
-    chosen = [word for word in small(*words) if word not in ("logger=none", "callbacks=quiet")]
-    assert main(["run", f"paths.outputs={outputs}", f"logger={logger}", *chosen]) == 0
+def run_and_find(outputs: Path, capsys: pytest.CaptureFixture[str], logger: str, *words: str) -> Path:
+    overrides = [word for word in small(*words) if word not in ("logger=none", "callbacks=quiet")]
+    assert main(["run", f"paths.outputs={outputs}", f"logger={logger}", *overrides]) == 0
     return Path(capsys.readouterr().out.strip())
 
 
@@ -32,17 +33,17 @@ def result(directory: Path) -> dict[str, Any]:
 
 def test_the_run_in_wandb_is_the_run_on_disk(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     three = ("strategy=joint", "strategy.objective=pseudo_label")
-    joint = go(tmp_path / "debug", capsys, "wandb", *three, "trial=2")
+    joint = run_and_find(tmp_path / "debug", capsys, "wandb", *three, "trial=2")
     (run,) = runs(joint)
-    told, on_disk = json.loads(inspect(run, "--summary")), result(joint)
-    assert told["run_id"] == joint.name
-    assert (told["name"], told["state"]) == ("joint #2", "finished")
-    assert told["config"] == json.loads((joint / "record.json").read_text())["config"]
-    assert {"architecture:dcgan", "trial:2"} <= set(told["tags"])
+    sent, on_disk = json.loads(inspect(run, "--summary")), result(joint)
+    assert sent["run_id"] == joint.name
+    assert (sent["name"], sent["state"]) == ("joint #2", "finished")
+    assert with_identifiers(sent["config"]) == json.loads((joint / "record.json").read_text())["config"]
+    assert {"architecture:dcgan", "trial:2"} <= set(sent["tags"])
     assert [(record["run_group"], record["job_type"]) for record in records(run, "run")] == [
         ("digits-default", "joint")
     ]
-    summary = told["summary"]
+    summary = sent["summary"]
     for key in ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece"):
         assert summary[f"final/test/{key}"] == on_disk["test"][key]
     for name, value in zip(on_disk["data"]["classes"], on_disk["test"]["recall"], strict=True):
@@ -62,14 +63,16 @@ def test_the_run_in_wandb_is_the_run_on_disk(tmp_path: Path, capsys: pytest.Capt
     assert (run / "files" / "record.json").read_bytes() == (joint / "record.json").read_bytes()
     assert [file["path"] for record in records(run, "files") for file in record["files"]][-1] == "record.json"
 
-    baseline = go(tmp_path / "debug", capsys, "wandb", "strategy=baseline", "trial=2")
+    baseline = run_and_find(tmp_path / "debug", capsys, "wandb", "strategy=baseline", "trial=2")
     (other,) = runs(baseline)
     assert set(json.loads(inspect(other, "--summary"))["summary"]) == set(summary)
 
 
-def test_no_logger_changes_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nor where the run lies: its hash is the same."""
-    left = [go(tmp_path / name / "debug", capsys, name, "strategy=joint") for name in ("wandb", "csv", "none")]
+def test_the_logger_does_not_change_the_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The run hash is the same, too."""
+    left = [
+        run_and_find(tmp_path / name / "debug", capsys, name, "strategy=joint") for name in ("wandb", "csv", "none")
+    ]
     assert len({directory.name for directory in left}) == 1
     first, *others = (json.dumps(result(directory)) for directory in left)
     assert others == [first, first]
@@ -78,7 +81,7 @@ def test_no_logger_changes_a_result(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def online(outputs: Path, capsys: pytest.CaptureFixture[str], server: WandbServer, *words: str) -> tuple[Path, Run]:
-    directory = go(outputs, capsys, "wandb", *words)
+    directory = run_and_find(outputs, capsys, "wandb", *words)
     assert server.unknown == []
     return directory, server.runs[directory.name]
 
@@ -86,13 +89,13 @@ def online(outputs: Path, capsys: pytest.CaptureFixture[str], server: WandbServe
 def test_strategies_compare_online(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], wandb_server: WandbServer
 ) -> None:
-    """The same summary keys, one axis that only goes on, configs as in the records, GAN -> samples -> classifier."""
+    """Equal summary keys, an increasing x-axis, the record's config, and the lineage GAN -> samples -> classifier."""
     augment = ("strategy=augment", "architecture=cgan")
     first, run = online(tmp_path / "debug", capsys, wandb_server, *augment)
     images = [row["images"] for row in run.history]
     assert images == sorted(images)
     assert images[-1] > 0
-    assert run.config == json.loads((first / "record.json").read_text())["config"]
+    assert with_identifiers(run.config) == json.loads((first / "record.json").read_text())["config"]
     assert wandb_server.file(run.id, "record.json") == (first / "record.json").read_bytes()
     bars = run.summary["final/test/per_class_table"]
     shown = json.loads(wandb_server.file(run.id, bars["path"]))
@@ -107,13 +110,13 @@ def test_strategies_compare_online(
     _, other = online(tmp_path / "debug", capsys, wandb_server, *augment, "strategy.samples.weight=0.25")
     assert set(other.summary) == set(run.summary)
     assert made["gan"].used_by == [run.id, other.id]
-    assert len(wandb_server.named(made["gan"].name)) == 1, "a stage that was found is used, not logged anew"
+    assert len(wandb_server.named(made["gan"].name)) == 1, "a reused stage is used, not logged again"
     _, baseline = online(tmp_path / "debug", capsys, wandb_server, "strategy=baseline")
     assert set(baseline.summary) == set(run.summary)
 
 
 @pytest.mark.slow
-def test_every_strategy_has_the_same_keys_and_a_descent(
+def test_every_strategy_has_the_same_keys_and_a_lineage(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], wandb_server: WandbServer
 ) -> None:
     keys = set()
@@ -126,8 +129,8 @@ def test_every_strategy_has_the_same_keys_and_a_descent(
 
 
 @pytest.mark.slow
-def test_a_run_that_is_stopped_and_goes_on_is_one(tmp_path: Path, wandb_server: WandbServer) -> None:
-    """SIGTERM after some steps; nothing twice, and what an undisturbed run says."""
+def test_a_stopped_and_resumed_run_is_one_run(tmp_path: Path, wandb_server: WandbServer) -> None:
+    """SIGTERM after some steps: no row twice, and the rows of an uninterrupted run."""
     steps = ["debug=fast", "debug.max_steps=400", "trainer.checkpoint_every=40", "classifier.width=8"]
 
     def start(outputs: Path) -> subprocess.Popen[bytes]:
@@ -142,10 +145,10 @@ def test_a_run_that_is_stopped_and_goes_on_is_one(tmp_path: Path, wandb_server: 
     wandb_server.wait_for(name, 3, 150)
     process.send_signal(signal.SIGTERM)
     assert process.wait(120) == 143
-    told = len(wandb_server.runs[name].history)
+    before = len(wandb_server.runs[name].history)
     assert start(tmp_path / "debug").wait(200) == 0
     (run,) = wandb_server.runs.values()
-    assert len(run.history) > told
+    assert len(run.history) > before
     stopped = [plain(row) for row in run.history]
     wandb_server.runs.clear()
     assert start(tmp_path / "other").wait(200) == 0
@@ -155,5 +158,5 @@ def test_a_run_that_is_stopped_and_goes_on_is_one(tmp_path: Path, wandb_server: 
 
 
 def plain(row: dict[str, Any]) -> dict[str, Any]:
-    """Without what W&B draws a new name for."""
+    """Without the values for which W&B draws a new name."""
     return {key: value for key, value in row.items() if not isinstance(value, dict)}

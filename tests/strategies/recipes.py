@@ -1,4 +1,4 @@
-"""Every strategy in small: what the tests of strategies run."""
+"""Small versions of every strategy, for the tests of this folder."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,7 +26,7 @@ from trigan.strategies.strategy import Outcome, Strategy
 from trigan.training.fit import TrainerSettings
 from trigan.training.objectives import ACGAN, Conditional, FeatureMatching, GeneratedPseudoLabels
 
-from ..modules.tiny import (
+from ..training.tiny import (
     CGAN8,
     NOW,
     SPEC,
@@ -95,13 +95,13 @@ RECIPES: dict[str, Callable[[], Strategy]] = {
 }
 
 
-def shop(root: Path, settings: TrainerSettings | None = None, run: str = "run") -> StageRunner:
-    """A runner over a store of its own."""
+def make_runner(root: Path, settings: TrainerSettings | None = None, run: str = "run") -> StageRunner:
+    """A runner over a store in ``root``."""
     return StageRunner(Store(root / "artifacts"), run, SPEC, 0, settings or TrainerSettings())
 
 
 def saved(outcome: Outcome) -> dict[str, bytes]:
-    """What a finished run leaves of an outcome's networks: safetensors."""
+    """The outcome's networks as the safetensors files of a finished run."""
     networks = {"classifier": outcome.classifier}
     if outcome.generator is not None:
         networks["generator"] = outcome.generator
@@ -123,8 +123,8 @@ def reloaded(strategy: Strategy, files: dict[str, bytes]) -> dict[str, nn.Module
     return networks
 
 
-def probe_images() -> Tensor:
-    """Images that no strategy trained on: the validation images of another view, as floats."""
+def unseen_images() -> Tensor:
+    """Images that no strategy was trained on: the validation images of another view, as floats."""
     other = view(validation=True).validation
     assert other is not None
     return to_float(other.images)
@@ -132,10 +132,10 @@ def probe_images() -> Tensor:
 
 @torch.no_grad()
 def logits(network: nn.Module, images: Tensor) -> Tensor:
-    found: Tensor = network(images)
-    return found
+    result: Tensor = network(images)
+    return result
 
 
-def fitted(network: nn.Module) -> dict[str, Tensor]:
-    """What was fitted, without the statistics that were estimated afterwards."""
+def parameters(network: nn.Module) -> dict[str, Tensor]:
+    """The fitted parameters, without batch-norm statistics."""
     return dict(network.named_parameters())

@@ -1,4 +1,4 @@
-"""A GAN's samples beside the real images, and the controls that stand in their place."""
+"""A GAN's samples beside the real images, and the controls that replace them."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -27,28 +27,28 @@ from trigan.training.selection import Selection
 from trigan.training.stage import Stage
 from trigan.training.stages.criteria import ExtraImages, Resampling, class_counts
 
-from ..modules.tiny import TURNED, classifier_stage, gan_stage, same, view
-from .recipes import CGAN_STAGE, SAMPLES, augment, fitted, shop
+from ..training.tiny import TURNED, classifier_stage, gan_stage, same, view
+from .recipes import CGAN_STAGE, SAMPLES, augment, make_runner, parameters
 
 
 class _Stages:
-    """A runner that keeps what it was asked to train."""
+    """A runner, and the stages, inputs and seeds that it was given."""
 
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.runner = shop(root)
-        self.asked: dict[str, tuple[Any, dict[str, Input]]] = {}
+        self.runner = make_runner(root)
+        self.given: dict[str, tuple[Any, dict[str, Input]]] = {}
         self.seeds: dict[str, int | None] = {}
         self.trained: dict[str, TrainedStage] = {}
         train = StageRunner.train
 
-        def listening(
+        def recording(
             runner: StageRunner, name: str, stage: Stage, inputs: dict[str, Input], seed: int | None = None
         ) -> TrainedStage:
-            self.asked[name], self.seeds[name] = (stage, inputs), seed
+            self.given[name], self.seeds[name] = (stage, inputs), seed
             self.trained[name] = train(runner, name, stage, inputs, seed)
             return self.trained[name]
 
-        monkeypatch.setattr(StageRunner, "train", listening)
+        monkeypatch.setattr(StageRunner, "train", recording)
 
 
 @pytest.fixture
@@ -56,38 +56,38 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Stages:
     return _Stages(tmp_path, monkeypatch)
 
 
-def test_a_conditional_gan_learns_and_gives_labels(stages: _Stages) -> None:
+def test_a_conditional_gan_is_trained_with_labels_and_gives_labels(stages: _Stages) -> None:
     recipe = augment(gan=CGAN_STAGE, samples=SampleSettings(ratio=2.5, weight=0.25, per_step=0.5))
     outcome = recipe.run(view(), stages.runner)
     labelled = view().labelled
-    _, inputs = stages.asked["gan"]
+    _, inputs = stages.given["gan"]
     assert torch.equal(inputs["real"].images, labelled.images)
     assert torch.equal(inputs["real"].known_labels, labelled.labels)
-    stage, inputs = stages.asked["classifier"]
+    stage, inputs = stages.given["classifier"]
     assert stage.terms == (ExtraImages(TURNED, 0.25, 0.5),)
     assert torch.bincount(inputs["extra"].known_labels).tolist() == [10] * 10
     assert outcome.notes["samples"]["kept"] == 100
     assert outcome.notes["samples"]["n_candidates"] == 200
-    assert "teacher" not in stages.asked, "nothing asked for a judge"
+    assert "teacher" not in stages.given, "no filter needs a classifier"
     assert outcome.generator is not None
     redrawn = generate(outcome.generator, hash64(0, "samples"), 200, torch.arange(10).repeat_interleave(20)).images
     assert torch.equal(inputs["extra"].images, redrawn.view(10, 20, 1, 8, 8)[:, :10].reshape(100, 1, 8, 8))
 
 
-def test_an_unconditional_gan_sees_all_images_and_a_classifier_labels_its_samples(stages: _Stages) -> None:
+def test_an_unconditional_gan_uses_all_images_and_a_classifier_labels_its_samples(stages: _Stages) -> None:
     augment(samples=replace(SAMPLES, filters=())).run(view(), stages.runner)
-    _, inputs = stages.asked["gan"]
+    _, inputs = stages.given["gan"]
     assert torch.equal(inputs["real"].images, view().training_images)
     assert inputs["real"].labels is None
-    assert set(stages.asked) == {"gan", "teacher", "classifier"}
-    assert set(stages.asked["teacher"][1]) == {"labelled"}
+    assert set(stages.given) == {"gan", "teacher", "classifier"}
+    assert set(stages.given["teacher"][1]) == {"labelled"}
 
 
-def test_one_gan_a_class_sees_one_class_each(stages: _Stages) -> None:
+def test_one_gan_a_class_uses_the_images_of_its_class(stages: _Stages) -> None:
     outcome = augment(labels="per_class").run(view(), stages.runner)
     labelled = view().labelled
     for label in range(10):
-        _, inputs = stages.asked[f"gan-{label}"]
+        _, inputs = stages.given[f"gan-{label}"]
         assert torch.equal(inputs["real"].images, labelled.images[labelled.labels == label])
     generator = outcome.generator
     assert isinstance(generator, PerClassGenerators)
@@ -96,15 +96,15 @@ def test_one_gan_a_class_sees_one_class_each(stages: _Stages) -> None:
 
 
 @pytest.mark.parametrize("source", ["generator", "unlabelled", "labelled", "noise"])
-def test_controls_have_the_count_of_what_they_control(source: str, stages: _Stages) -> None:
+def test_controls_have_as_many_samples_as_the_row_they_control(source: str, stages: _Stages) -> None:
     gan = CGAN_STAGE if source == "generator" else gan_stage()
     augment(gan=gan, source=source).run(view(), stages.runner)
-    _, inputs = stages.asked["classifier"]
+    _, inputs = stages.given["classifier"]
     counts = torch.bincount(inputs["extra"].known_labels, minlength=10)
     if source != "unlabelled":
         assert counts.tolist() == [4] * 10
         return
-    # An untrained teacher may see no image of some class among 200: then it is short, and says so.
+    # An untrained teacher may predict some class for none of 200 images.
     assert int(counts.max()) <= 4
     pool = {image.numpy().tobytes() for image in view().unlabelled}
     assert {image.numpy().tobytes() for image in inputs["extra"].images} <= pool
@@ -116,7 +116,7 @@ def test_controls_pass_through_the_same_filters(source: str, stages: _Stages) ->
         view(), stages.runner
     )
     assert outcome.stamps == ("no-samples",)
-    assert "gan" not in stages.asked
+    assert "gan" not in stages.given
 
 
 def test_deficits_are_filled(stages: _Stages) -> None:
@@ -125,7 +125,7 @@ def test_deficits_are_filled(stages: _Stages) -> None:
     seen = replace(view(), labelled=LabelledImages(labelled.images[keep], labelled.labels[keep]))
     samples = SampleSettings(ratio=1.0, fill="deficit")
     augment(gan=CGAN_STAGE, samples=samples).run(seen, stages.runner)
-    _, inputs = stages.asked["classifier"]
+    _, inputs = stages.given["classifier"]
     counts = class_counts(seen.labelled.labels, 10)
     expected = wanted_counts(counts, len(keep), True)
     assert torch.bincount(inputs["extra"].known_labels, minlength=10).tolist() == expected.tolist()
@@ -133,31 +133,33 @@ def test_deficits_are_filled(stages: _Stages) -> None:
     assert int(after.max() - after.min()) <= 1
 
 
-def test_no_sample_passed(stages: _Stages, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    """The row stands, stamped, and is C on the real images alone, but for statistics over the U that the GAN saw."""
+def test_without_any_sample_the_row_is_the_bare_classifier(
+    stages: _Stages, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """C is trained on the real images, with batch-norm statistics over U, which the GAN used; the row is stamped."""
     with caplog.at_level(logging.WARNING):
         outcome = augment(label_threshold=1.0).run(view(), stages.runner)
     assert outcome.stamps == ("no-samples",)
     assert outcome.notes["samples"] == {"kept": 0, "per_class": [0] * 10, "n_candidates": 800, "n_missing": 40}
     assert "none of 800 candidates passed the filters" in caplog.text
-    bare = Baseline(classifier_stage()).run(view(), shop(tmp_path))
-    assert same(fitted(outcome.classifier), fitted(bare.classifier))
+    bare = Baseline(classifier_stage()).run(view(), make_runner(tmp_path))
+    assert same(parameters(outcome.classifier), parameters(bare.classifier))
 
 
-def test_too_few_samples_are_told(stages: _Stages, caplog: pytest.LogCaptureFixture) -> None:
-    """How many, and which classes have none."""
+def test_missing_samples_are_logged(stages: _Stages, caplog: pytest.LogCaptureFixture) -> None:
+    """The warning has their number and the classes without any."""
     filters = (*SAMPLES.filters, _Only((2, 5)))
     outcome = augment(gan=CGAN_STAGE, samples=replace(SAMPLES, filters=filters)).run(view(), stages.runner)
     counts = [4 if label in (2, 5) else 0 for label in range(10)]
     assert outcome.notes["samples"]["per_class"] == counts
     assert outcome.stamps == ("missing-classes",)
-    told = "only 8 of 40 samples wanted passed the filters, and none of classes 0, 1, 3, 4, 6, 7, 8, 9 ("
-    assert caplog.messages[-1].startswith(told)
+    line = "only 8 of 40 samples wanted passed the filters, and none of classes 0, 1, 3, 4, 6, 7, 8, 9 ("
+    assert caplog.messages[-1].startswith(line)
 
 
 @dataclass(frozen=True)
 class _Only:
-    """A filter that knows some classes only."""
+    """A filter that keeps some classes only."""
 
     min_candidates, required_networks = 1, ()
 
@@ -167,23 +169,25 @@ class _Only:
         return torch.isin(labels, torch.tensor(self.classes))
 
 
-def test_realism_without_a_discriminator_is_told(stages: _Stages, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_discriminator_filter_without_a_discriminator_is_logged(
+    stages: _Stages, caplog: pytest.LogCaptureFixture
+) -> None:
     samples = replace(SAMPLES, filters=(DiscriminatorFilter(0.5),))
-    for source, told in (("noise", True), ("generator", False)):
+    for source, logged in (("noise", True), ("generator", False)):
         caplog.clear()
         augment(gan=CGAN_STAGE, source=source, samples=samples).run(view(), stages.runner)
         line = "strategy.samples.filters: DiscriminatorFilter needs D; strategy.source=noise has none: it keeps all"
-        assert (line in caplog.messages) == told
+        assert (line in caplog.messages) == logged
 
 
-def test_realism_asks_the_discriminator(stages: _Stages) -> None:
+def test_the_discriminator_filter_uses_the_discriminator(stages: _Stages) -> None:
     filters = (DiscriminatorFilter(0.5),)
     with_filter = augment(gan=CGAN_STAGE, samples=replace(SAMPLES, filters=filters)).run(view(), stages.runner)
     assert "discriminator" in with_filter.weights
     assert with_filter.notes["samples"]["kept"] == 40
-    kept = stages.asked["classifier"][1]["extra"].images
+    kept = stages.given["classifier"][1]["extra"].images
     augment(gan=CGAN_STAGE, samples=replace(SAMPLES, filters=())).run(view(), stages.runner)
-    assert not torch.equal(kept, stages.asked["classifier"][1]["extra"].images)
+    assert not torch.equal(kept, stages.given["classifier"][1]["extra"].images)
 
 
 @pytest.mark.parametrize(
@@ -194,11 +198,11 @@ def test_realism_asks_the_discriminator(stages: _Stages) -> None:
         ("generator", (DiscriminatorFilter(0.5), ConfidenceFilter(0.0)), True),
     ],
 )
-def test_a_teacher_is_trained_where_somebody_asks_it(
+def test_a_teacher_is_trained_only_if_it_is_needed(
     source: Any, filters: tuple[Any, ...], trained: bool, stages: _Stages
 ) -> None:
     augment(gan=CGAN_STAGE, source=source, samples=replace(SAMPLES, filters=filters)).run(view(), stages.runner)
-    assert ("teacher" in stages.asked) == trained
+    assert ("teacher" in stages.given) == trained
 
 
 def test_sampling_is_charged(stages: _Stages) -> None:
@@ -209,27 +213,27 @@ def test_sampling_is_charged(stages: _Stages) -> None:
 
 
 def test_several_gans_of_different_seeds_make_one_generator(stages: _Stages, tmp_path: Path) -> None:
-    """The first of them is the only GAN of a run that has one; each sample is one member's, and D is all their Ds."""
+    """The first equals the GAN of a run with one; each sample is one member's, and D is the ensemble of all Ds."""
     filters = (DiscriminatorFilter(0.5, min_candidates=1),)
     samples = SampleSettings(ratio=1.0, filters=filters)
     single = augment(gan=CGAN_STAGE, samples=samples).run(view(), stages.runner)
     outcome = augment(gan=CGAN_STAGE, samples=samples, generators=2).run(view(), stages.runner)
-    assert {name for name in stages.asked if name.startswith("gan")} == {"gan", "gan-seed1"}
+    assert {name for name in stages.given if name.startswith("gan")} == {"gan", "gan-seed1"}
     assert stages.seeds["gan"] == stages.runner.seed
     assert stages.seeds["gan-seed1"] == hash64(stages.runner.seed, "gan", 1)
-    generator, panel = outcome.generator, outcome.weights["discriminator"]
+    generator, ensemble = outcome.generator, outcome.weights["discriminator"]
     assert isinstance(generator, GeneratorMixture)
-    assert isinstance(panel, DiscriminatorEnsemble)
+    assert isinstance(ensemble, DiscriminatorEnsemble)
     assert single.generator is not None
     assert same(generator.members[0].state_dict(), single.generator.state_dict())
     assert not same(generator.members[1].state_dict(), single.generator.state_dict())
-    assert len(panel.members) == 2
+    assert len(ensemble.members) == 2
     drawn = generate(generator, hash64(0, "samples"), 80, torch.arange(10).repeat_interleave(8))
     rows = {image.numpy().tobytes() for image in drawn.images}
-    assert {image.numpy().tobytes() for image in stages.asked["classifier"][1]["extra"].images} <= rows
+    assert {image.numpy().tobytes() for image in stages.given["classifier"][1]["extra"].images} <= rows
     assert [t.name for t in stages.runner.trained_stages if t.kind == "gan"] == ["gan", "gan", "gan-seed1"]
-    blank = augment(gan=CGAN_STAGE, generators=2).skeleton(view().spec, {})
-    blank["generator"].load_state_dict(generator.state_dict())
+    skeleton = augment(gan=CGAN_STAGE, generators=2).skeleton(view().spec, {})
+    skeleton["generator"].load_state_dict(generator.state_dict())
 
 
 @pytest.mark.slow
@@ -244,17 +248,17 @@ def test_several_gans_a_class(stages: _Stages) -> None:
     recipe.skeleton(view().spec, {})["generator"].load_state_dict(generator.state_dict())
 
 
-def test_sets_are_shown_one_after_the_other(stages: _Stages) -> None:
-    """Candidates go on where the last set's ended; the first set is the one of a run with one set."""
+def test_sample_sets_are_used_one_after_the_other(stages: _Stages) -> None:
+    """Each set has further candidates; the first set equals that of a run with one set."""
     settings = SampleSettings(ratio=1.0, sets=3)
     outcome = augment(gan=CGAN_STAGE, samples=settings).run(view(), stages.runner)
-    extra = stages.asked["classifier"][1]["extra"]
+    extra = stages.given["classifier"][1]["extra"]
     assert extra.parts == (40, 40, 40)
     assert outcome.notes["samples"]["sets"] == [40, 40, 40]
     assert outcome.notes["samples"]["n_candidates"] == 3 * 80
     assert torch.bincount(extra.known_labels).tolist() == [12] * 10
     augment(gan=CGAN_STAGE, samples=replace(settings, sets=1)).run(view(), stages.runner)
-    one = stages.asked["classifier"][1]["extra"]
+    one = stages.given["classifier"][1]["extra"]
     assert one.parts == ()
     assert torch.equal(one.images, extra.images[:40])
     assert torch.equal(one.known_labels, extra.known_labels[:40])
@@ -268,17 +272,17 @@ def test_latents_are_narrowed_and_spread(stages: _Stages) -> None:
         assert outcome.generator is not None
         redrawn = generate(outcome.generator, hash64(0, "samples"), 80, wanted, latent_transform=spread).images
         kept = redrawn.view(10, 8, 1, 8, 8)[:, :4].reshape(40, 1, 8, 8)
-        assert torch.equal(stages.asked["classifier"][1]["extra"].images, kept)
+        assert torch.equal(stages.given["classifier"][1]["extra"].images, kept)
 
 
-def test_agreement_has_a_second_teacher(stages: _Stages) -> None:
+def test_the_agreement_filter_has_a_second_teacher(stages: _Stages) -> None:
     """Trained as the first, from another seed, and charged."""
     augment(gan=CGAN_STAGE, samples=replace(SAMPLES, filters=(AgreementFilter(),))).run(view(), stages.runner)
-    (stage, inputs), (other, seen) = stages.asked["teacher"], stages.asked["teacher-second"]
+    (stage, inputs), (other, seen) = stages.given["teacher"], stages.given["teacher-second"]
     assert stage == other
     assert inputs.keys() == seen.keys() == {"labelled"}
     assert stages.seeds["teacher-second"] == hash64(stages.runner.seed, "second teacher")
-    one, two = (fitted(stages.trained[name].networks["classifier"]) for name in ("teacher", "teacher-second"))
+    one, two = (parameters(stages.trained[name].networks["classifier"]) for name in ("teacher", "teacher-second"))
     assert not same(one, two)
     assert "teacher-second" in {trained.name for trained in stages.runner.trained_stages}
 
@@ -299,7 +303,7 @@ def test_samples_first_and_real_images_after(stages: _Stages) -> None:
     plain = augment(gan=CGAN_STAGE, samples=replace(SAMPLES, filters=()))
     recipe = replace(plain, schedule=PretrainSchedule(share=0.7, learning_rate_factor=0.25))
     outcome = recipe.run(view(), stages.runner)
-    (first, samples), (second, real) = stages.asked["classifier-synthetic"], stages.asked["classifier"]
+    (first, samples), (second, real) = stages.given["classifier-synthetic"], stages.given["classifier"]
     assert (first.steps, second.steps) == (4, 2)
     assert recipe.classifier.steps == 6 == outcome.selected_step
     assert first.terms == second.terms == ()
@@ -307,12 +311,12 @@ def test_samples_first_and_real_images_after(stages: _Stages) -> None:
     assert torch.equal(real["labelled"].images, view().labelled.images)
     assert torch.equal(samples["statistics"].images, view().labelled.images)
     plain.run(view(), stages.runner)
-    assert torch.equal(samples["labelled"].images, stages.asked["classifier"][1]["extra"].images)
+    assert torch.equal(samples["labelled"].images, stages.given["classifier"][1]["extra"].images)
     assert first.optimizer == recipe.classifier.optimizer
     assert second.optimizer == replace(Adam(1e-2, (0.9, 0.999)), learning_rate=0.25 * 1e-2)
     kept = stages.trained["classifier-synthetic"].networks["classifier"].state_dict()
     assert same(second.classifier(view().spec).state_dict(), kept)
-    assert not same(fitted(outcome.classifier), dict(kept))
+    assert not same(parameters(outcome.classifier), dict(kept))
 
 
 def test_the_curve_of_a_fit_in_two_parts_counts_the_images_of_both(stages: _Stages) -> None:
@@ -325,10 +329,10 @@ def test_the_curve_of_a_fit_in_two_parts_counts_the_images_of_both(stages: _Stag
     assert min(parted.snapshots) > 3 * 16
 
 
-def test_only_the_second_part_looks_at_validation_images(stages: _Stages) -> None:
+def test_only_the_second_part_uses_validation_images(stages: _Stages) -> None:
     stage = replace(classifier_stage(), selection=Selection("val"))
     augment(source="noise", classifier=stage, schedule=PretrainSchedule()).run(view(validation=True), stages.runner)
-    (first, shown), (second, real) = stages.asked["classifier-synthetic"], stages.asked["classifier"]
+    (first, shown), (second, real) = stages.given["classifier-synthetic"], stages.given["classifier"]
     assert (first.selection.rule, second.selection.rule) == ("last", "val")
     assert ("validation" in shown, "validation" in real) == (False, True)
 
@@ -341,7 +345,7 @@ def test_a_fit_of_one_step_has_no_two_parts(stages: _Stages) -> None:
 
 
 @pytest.mark.parametrize("schedule", [MixedSchedule(), PretrainSchedule()])
-def test_what_the_schedule_does_not_read_is_told(
+def test_settings_that_the_schedule_ignores_are_logged(
     schedule: SampleSchedule, stages: _Stages, caplog: pytest.LogCaptureFixture
 ) -> None:
     """``trigan search augment`` draws weight and per_step whatever the schedule is, so they are no error."""
@@ -358,10 +362,10 @@ def test_what_the_schedule_does_not_read_is_told(
         (lambda: SampleSettings(sets=0), "strategy.samples.sets: 0 must be 1 or more"),
         (lambda: SampleSettings(truncation=0.0), "strategy.samples.truncation: 0.0 must be above 0, or null"),
         (lambda: SampleSettings(latent_scale=0.0), "strategy.samples.latent_scale: 0.0 must be above 0"),
-        (lambda: PretrainSchedule(share=1.0), "strategy.schedule.share=1.0: must lie between 0 and 1"),
+        (lambda: PretrainSchedule(share=1.0), "strategy.schedule.share: 1.0 must be between 0 and 1"),
         (
             lambda: PretrainSchedule(learning_rate_factor=0.0),
-            "strategy.schedule.learning_rate_factor=0.0: must be above 0",
+            "strategy.schedule.learning_rate_factor: 0.0 must be above 0",
         ),
         (lambda: augment(generators=0), "strategy.generators: 0 must be 1 or more"),
         (
@@ -410,4 +414,4 @@ def test_combinations_that_make_no_sense_are_refused(changes: dict[str, Any], me
 def test_without_unlabelled_images_the_control_is_refused(tmp_path: Path) -> None:
     seen = replace(view(), unlabelled=view().unlabelled[:0])
     with pytest.raises(ConfigError, match=r"strategy.source=unlabelled needs unlabelled images"):
-        augment(source="unlabelled").run(seen, shop(tmp_path))
+        augment(source="unlabelled").run(seen, make_runner(tmp_path))

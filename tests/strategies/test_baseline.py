@@ -20,26 +20,26 @@ from trigan.training.selection import Selection, accuracy
 from trigan.training.stages import classifier_stage as classifier_room
 from trigan.training.stages.criteria import ExtraImages, FixMatch
 
-from ..modules.tiny import SPEC, TURNED, classifier_stage, same, view
-from .recipes import augment, features, fitted, logits, probe_images, shop
+from ..training.tiny import SPEC, TURNED, classifier_stage, same, view
+from .recipes import augment, features, logits, make_runner, parameters, unseen_images
 
 BARE = Baseline(classifier_stage())
 
 
 def _cost(root: Path) -> int:
     """Operations of one default-length fit."""
-    runner = shop(root)
+    runner = make_runner(root)
     BARE.run(view(), runner)
     return runner.total_cost().flops
 
 
-def test_a_step_costs_what_it_costs(tmp_path: Path) -> None:
-    runner = shop(tmp_path)
-    per_step, per_look = runner.flops_per_step(classifier_stage(), labelled_inputs(view()))
-    assert (per_step * 6, per_look) == (_cost(tmp_path), 0)
+def test_operations_per_step_match_a_fit(tmp_path: Path) -> None:
+    runner = make_runner(tmp_path)
+    per_step, per_validation = runner.measure_flops(classifier_stage(), labelled_inputs(view()))
+    assert (per_step * 6, per_validation) == (_cost(tmp_path), 0)
     seen = view(validation=True)
     stage = classifier_stage(selection=Selection("val", 3))
-    found = runner.flops_per_step(stage, labelled_inputs(seen))
+    found = runner.measure_flops(stage, labelled_inputs(seen))
     assert found == (per_step, found[1])
     assert runner.total_cost().flops == 0, "measuring is not charged"
     Baseline(stage).run(seen, runner)
@@ -53,7 +53,7 @@ def test_matched_compute_is_met(spend: str, factor: float, tmp_path: Path) -> No
     """Within 10 % (DESIGN 2.9), whatever multiple of the default length is to be spent."""
     stage = classifier_stage(20, selection=Selection("last"))
     budget = factor * _cost(tmp_path) * 20 / 6
-    runner = shop(tmp_path)
+    runner = make_runner(tmp_path)
     seen = view(validation=True)
     outcome = Baseline(stage, matched_flops=budget, matched_by=spend).run(seen, runner)  # type: ignore[arg-type]
     assert runner.total_cost().flops == pytest.approx(budget, rel=0.1)
@@ -70,9 +70,9 @@ def test_matched_compute_is_met(spend: str, factor: float, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("spend", ["longer", "ensemble", "restarts"])
-def test_matched_compute_is_met_with_looks_at_validation_images(spend: str, tmp_path: Path) -> None:
+def test_matched_compute_includes_passes_over_validation_images(spend: str, tmp_path: Path) -> None:
     stage, seen = classifier_stage(50, selection=Selection("val", 2)), view(validation=True)
-    once, twice = shop(tmp_path / "once"), shop(tmp_path / "twice")
+    once, twice = make_runner(tmp_path / "once"), make_runner(tmp_path / "twice")
     Baseline(stage).run(seen, once)
     Baseline(stage, matched_flops=2.0 * once.total_cost().flops, matched_by=spend).run(seen, twice)  # type: ignore[arg-type]
     assert twice.total_cost().flops == pytest.approx(2 * once.total_cost().flops, rel=0.02)
@@ -80,7 +80,7 @@ def test_matched_compute_is_met_with_looks_at_validation_images(spend: str, tmp_
 
 
 def test_restarts_take_the_best_on_validation_labels(tmp_path: Path) -> None:
-    runner, seen = shop(tmp_path), view(validation=True)
+    runner, seen = make_runner(tmp_path), view(validation=True)
     stage = classifier_stage(selection=Selection("last"))
     outcome = Baseline(stage, matched_flops=4 * _cost(tmp_path), matched_by="restarts").run(seen, runner)
     validation = labelled_inputs(seen)["validation"]
@@ -93,7 +93,7 @@ def test_restarts_take_the_best_on_validation_labels(tmp_path: Path) -> None:
 
 
 def test_restarts_without_validation_labels_are_refused_before_any_work(tmp_path: Path) -> None:
-    runner = shop(tmp_path)
+    runner = make_runner(tmp_path)
     with pytest.raises(ConfigError, match=r"strategy.matched_by=restarts chooses on validation labels"):
         Baseline(classifier_stage(), matched_flops=1e9, matched_by="restarts").run(view(), runner)
     assert not runner.trained_stages
@@ -112,7 +112,7 @@ def test_an_ensemble_is_the_mean_of_probabilities() -> None:
     for seed in range(3):
         torch.manual_seed(seed)
         members.append(classifier_stage().classifier(SPEC).eval())
-    images = probe_images()
+    images = unseen_images()
     mean = torch.stack([logits(member, images).softmax(1) for member in members]).mean(0)
     found = logits(Ensemble(members).eval(), images)
     torch.testing.assert_close(found.softmax(1), mean, rtol=1e-5, atol=1e-7)
@@ -120,44 +120,42 @@ def test_an_ensemble_is_the_mean_of_probabilities() -> None:
 
 
 def _teacher_labels(seen: TrainingView, root: Path) -> torch.Tensor:
-    teacher = shop(root).train("teacher", classifier_stage(), labelled_inputs(seen)).networks["classifier"]
+    teacher = make_runner(root).train("teacher", classifier_stage(), labelled_inputs(seen)).networks["classifier"]
     return outputs(teacher, seen.unlabelled)
 
 
-def test_self_training_teaches_what_the_teacher_is_sure_of(tmp_path: Path) -> None:
+def test_self_training_uses_the_teachers_confident_labels(tmp_path: Path) -> None:
     seen = view()
     sure = _teacher_labels(seen, tmp_path).softmax(1).amax(1)
     threshold = float(sure.median())
-    runner = shop(tmp_path)
-    stage, inputs = SelfTraining(threshold, weight=0.5, ratio=2.0).prepare(
-        classifier_stage(), labelled_inputs(seen), seen, runner
-    )
+    runner = make_runner(tmp_path)
+    stage, inputs = SelfTraining(threshold, weight=0.5, ratio=2.0).prepare(classifier_stage(), seen, runner)
     kept = sure >= threshold
     assert 0 < int(kept.sum()) < len(sure)
     assert torch.equal(inputs["extra"].images, seen.unlabelled[kept])
     assert torch.equal(inputs["extra"].known_labels, _teacher_labels(seen, tmp_path)[kept].argmax(1))
     assert stage.terms == (ExtraImages(TURNED, 0.5, 2.0),)
-    outcome = Baseline(classifier_stage(), SelfTraining(threshold)).run(seen, shop(tmp_path))
+    outcome = Baseline(classifier_stage(), SelfTraining(threshold)).run(seen, make_runner(tmp_path))
     assert outcome.notes == {"pseudo_labelled": int(kept.sum())}
 
 
-def test_self_training_with_nothing_sure_is_the_bare_baseline(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    runner = shop(tmp_path)
+def test_self_training_without_confident_labels_is_the_bare_baseline(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    runner = make_runner(tmp_path)
     outcome = Baseline(classifier_stage(), SelfTraining(threshold=1.0)).run(view(), runner)
-    bare = BARE.run(view(), shop(tmp_path))
-    assert same(fitted(outcome.classifier), fitted(bare.classifier))
+    bare = BARE.run(view(), make_runner(tmp_path))
+    assert same(parameters(outcome.classifier), parameters(bare.classifier))
     assert outcome.notes == {"pseudo_labelled": 0}
     assert outcome.stamps == ("no-pseudo-labels",)
     assert "sure of none of 200 unlabelled images" in caplog.text
-    assert outcome.data_used.U == 200, "the teacher looked at them"
+    assert outcome.data_used.U == 200, "the teacher labelled them"
 
 
-def test_fixmatch_looks_at_labelled_and_unlabelled_images(tmp_path: Path) -> None:
+def test_fixmatch_uses_labelled_and_unlabelled_images(tmp_path: Path) -> None:
     seen = view()
     strong = StrongAugmentation(TURNED)
-    stage, inputs = FixMatchTraining(strong, 0.5, 2.0, 3).prepare(
-        classifier_stage(), labelled_inputs(seen), seen, shop(tmp_path)
-    )
+    stage, inputs = FixMatchTraining(strong, 0.5, 2.0, 3).prepare(classifier_stage(), seen, make_runner(tmp_path))
     assert stage.terms == (FixMatch(TURNED, strong, 0.5, 2.0, 3),)
     assert torch.equal(inputs["unlabelled"].images, seen.training_images)
     assert inputs["unlabelled"].labels is None
@@ -168,39 +166,41 @@ def test_without_unlabelled_images_it_is_refused(unlabelled: object, tmp_path: P
     seen = view()
     bare = replace(seen, unlabelled=seen.unlabelled[:0])
     with pytest.raises(ConfigError, match=r"strategy.unlabelled=.* needs unlabelled images.*regime.unlabelled=all"):
-        Baseline(classifier_stage(), unlabelled).run(bare, shop(tmp_path))  # type: ignore[arg-type]
+        Baseline(classifier_stage(), unlabelled).run(bare, make_runner(tmp_path))  # type: ignore[arg-type]
 
 
 def test_a_diverged_stage_makes_a_diverged_row(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.ERROR)
     wild = classifier_stage(20, optimizer=SGD(1e30, momentum=0.0, weight_decay=0.0))
-    outcome = Baseline(wild).run(view(), shop(tmp_path))
+    outcome = Baseline(wild).run(view(), make_runner(tmp_path))
     assert outcome.status == "diverged"
     assert outcome.selected_step == 0
-    assert torch.isfinite(logits(outcome.classifier, probe_images())).all()
-    again = Baseline(wild).run(view(), shop(tmp_path))
-    assert again.status == "diverged", "it is remembered, and not trained again"
-    assert torch.equal(logits(again.classifier, probe_images()), logits(outcome.classifier, probe_images()))
+    assert torch.isfinite(logits(outcome.classifier, unseen_images())).all()
+    again = Baseline(wild).run(view(), make_runner(tmp_path))
+    assert again.status == "diverged", "the store keeps it"
+    assert torch.equal(logits(again.classifier, unseen_images()), logits(outcome.classifier, unseen_images()))
 
 
-def _settled_over(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images each classifier's statistics come from, in the order of the fits."""
+def _recalibration_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of images of each classifier's recalibration, in the order of the fits."""
     seen: list[int] = []
 
     def counted(network: nn.Module, images: torch.Tensor, *given: object) -> None:
         seen.append(len(images))
-        settle(network, images, *given)  # type: ignore[arg-type]
+        recalibrate(network, images, *given)  # type: ignore[arg-type]
 
-    settle = classifier_room.recalibrate_classifier
+    recalibrate = classifier_room.recalibrate_classifier
     monkeypatch.setattr(classifier_room, "recalibrate_classifier", counted)
     return seen
 
 
-def test_rows_of_equal_sight_are_settled_on_the_same_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether a row trains on U, labels it, or draws samples like it: its statistics are those of L and U."""
-    sizes, drawn = _settled_over(monkeypatch), view()
+def test_rows_that_use_the_same_images_are_recalibrated_on_the_same_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row that trains on U, labels it, or samples from it has batch-norm statistics of L and U."""
+    sizes, drawn = _recalibration_sizes(monkeypatch), view()
     labelled, unlabelled = len(drawn.labelled.labels), len(drawn.unlabelled)
-    BARE.run(drawn, shop(tmp_path))
+    BARE.run(drawn, make_runner(tmp_path))
     assert sizes == [labelled]
     rows = (
         Baseline(classifier_stage(), SelfTraining(threshold=0.0)),
@@ -208,5 +208,5 @@ def test_rows_of_equal_sight_are_settled_on_the_same_images(tmp_path: Path, monk
         features(probe=FineTune(classifier_stage())),
     )
     for row in rows:
-        row.run(drawn, shop(tmp_path))
+        row.run(drawn, make_runner(tmp_path))
         assert sizes[-1] == labelled + unlabelled, type(row)

@@ -52,18 +52,18 @@ def test_pixels_are_features_too() -> None:
     assert torch.equal(FeatureExtractor(None, (), 4)(images), images.flatten(1))
 
 
-def test_a_layer_that_is_none_is_refused() -> None:
+def test_an_unknown_layer_is_refused() -> None:
     discriminator = DCGAN(width=4).discriminator(DataSpec(1, 8, 10)).eval()
     with pytest.raises(ConfigError, match=r"strategy.layers: 'conv9' is no layer of D; choose from conv1, conv2"):
         FeatureExtractor(discriminator, ("conv9",), 4)(_images(1, 8))
 
 
-def test_a_probed_trunk_standardises() -> None:
-    trunk = ProbedBackbone(FeatureExtractor(None, (), 4), torch.nn.Identity(), 64)
+def test_a_probed_backbone_standardises() -> None:
+    backbone = ProbedBackbone(FeatureExtractor(None, (), 4), torch.nn.Identity(), 64)
     images = _images(1, 8, 200)
-    trunk.mean.copy_(images.flatten(1).mean(0))
-    trunk.scale.copy_(images.flatten(1).std(0))
-    found = trunk(images)
+    backbone.mean.copy_(images.flatten(1).mean(0))
+    backbone.scale.copy_(images.flatten(1).std(0))
+    found = backbone(images)
     torch.testing.assert_close(found.mean(0), torch.zeros(64), rtol=0, atol=1e-5)
     torch.testing.assert_close(found.std(0), torch.ones(64), rtol=0, atol=1e-5)
 

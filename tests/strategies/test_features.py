@@ -25,8 +25,8 @@ from trigan.strategies.pretraining import (
 )
 from trigan.strategies.probes import LinearSVM
 
-from ..modules.tiny import SPEC, built, classifier_stage, gan_stage, simclr_stage, view
-from .recipes import CGAN_STAGE, SVM, features, logits, probe_images, shop
+from ..training.tiny import SPEC, built, classifier_stage, gan_stage, simclr_stage, view
+from .recipes import CGAN_STAGE, SVM, features, logits, make_runner, unseen_images
 
 
 def _pool() -> torch.Tensor:
@@ -35,7 +35,7 @@ def _pool() -> torch.Tensor:
 
 def test_the_recipe_by_hand(tmp_path: Path) -> None:
     """Features over all training images, standardised over all of them, an SVM on the labelled ones."""
-    outcome = features(probe=LinearSVM((1e-3,), 2)).run(view(), shop(tmp_path))
+    outcome = features(probe=LinearSVM((1e-3,), 2)).run(view(), make_runner(tmp_path))
     discriminator = outcome.weights["discriminator"]
     extractor = FeatureExtractor(discriminator, (), 4)
     with torch.no_grad():
@@ -52,8 +52,8 @@ def test_the_recipe_by_hand(tmp_path: Path) -> None:
 
 def test_statistics_are_those_of_real_training_images(tmp_path: Path) -> None:
     """D's batch norm is held at the statistics of all training images, for the trained and the untrained one alike."""
-    for trunk in (GANPretraining(), Untrained()):
-        outcome = features(backbone=trunk).run(view(), shop(tmp_path))
+    for backbone in (GANPretraining(), Untrained()):
+        outcome = features(backbone=backbone).run(view(), make_runner(tmp_path))
         assert isinstance(outcome.classifier, ProbedBackbone)
         layer = next(m for m in outcome.classifier.modules() if isinstance(m, BatchNorm2d))
         met: list[torch.Tensor] = []
@@ -65,8 +65,8 @@ def test_statistics_are_those_of_real_training_images(tmp_path: Path) -> None:
 
 
 def test_the_untrained_discriminator_has_the_first_weights_of_the_trained_one(tmp_path: Path) -> None:
-    untrained = features(backbone=Untrained()).run(view(), shop(tmp_path)).classifier
-    trained = features().run(view(), shop(tmp_path)).classifier
+    untrained = features(backbone=Untrained()).run(view(), make_runner(tmp_path)).classifier
+    trained = features().run(view(), make_runner(tmp_path)).classifier
     first = built(gan_stage()).networks["discriminator"]
     weights = dict(untrained.extractor.discriminator.named_parameters())
     assert weights.keys() == dict(first.named_parameters()).keys()
@@ -75,8 +75,8 @@ def test_the_untrained_discriminator_has_the_first_weights_of_the_trained_one(tm
     assert not any(torch.equal(moved[name], value) for name, value in weights.items())
 
 
-def test_an_untrained_trunk_costs_no_gan_and_shows_no_samples(tmp_path: Path) -> None:
-    runner = shop(tmp_path)
+def test_an_untrained_backbone_has_no_cost_and_no_generator(tmp_path: Path) -> None:
+    runner = make_runner(tmp_path)
     outcome = features(backbone=Untrained()).run(view(), runner)
     (stage,) = runner.trained_stages
     assert (stage.cost.flops, stage.step) == (0, 0)
@@ -86,42 +86,44 @@ def test_an_untrained_trunk_costs_no_gan_and_shows_no_samples(tmp_path: Path) ->
 
 
 def test_pixels_train_no_gan(tmp_path: Path) -> None:
-    runner = shop(tmp_path)
+    runner = make_runner(tmp_path)
     outcome = features(backbone=Pixels()).run(view(), runner)
     assert runner.trained_stages == []
     assert set(outcome.weights) == {"classifier"}
 
 
-@pytest.mark.parametrize("trunk", [Pixels(), Pixels(per_feature_scale=True), Untrained()], ids=["pixels", "each", "D"])
-def test_pixels_have_one_unit_and_features_their_own(trunk: Pretraining, tmp_path: Path) -> None:
-    network = features(backbone=trunk).run(view(), shop(tmp_path)).classifier
+@pytest.mark.parametrize(
+    "backbone", [Pixels(), Pixels(per_feature_scale=True), Untrained()], ids=["pixels", "each", "D"]
+)
+def test_pixels_share_one_scale_and_features_have_their_own(backbone: Pretraining, tmp_path: Path) -> None:
+    network = features(backbone=backbone).run(view(), make_runner(tmp_path)).classifier
     assert isinstance(network, ProbedBackbone)
     seen = network.extractor(to_float(_pool())).detach()
     torch.testing.assert_close(network.mean, seen.mean(0))
-    if trunk.per_feature_scale:
+    if backbone.per_feature_scale:
         own = seen.std(0)
         torch.testing.assert_close(network.scale, torch.where(own > 1e-6, own, torch.ones_like(own)))
     else:
         torch.testing.assert_close(network.scale, (seen - seen.mean(0)).square().mean().sqrt().expand(seen.shape[1]))
 
 
-def test_a_conditional_gan_sees_labelled_pairs(tmp_path: Path) -> None:
-    runner = shop(tmp_path)
+def test_a_conditional_gan_uses_labelled_images(tmp_path: Path) -> None:
+    runner = make_runner(tmp_path)
     outcome = features(gan=CGAN_STAGE).run(view(), runner)
     assert outcome.data_used.U == 0
     assert features(gan=CGAN_STAGE, gan_images="labelled").run(view(), runner).data_used.U == 0
     assert len({trained.digest for trained in runner.trained_stages}) == 1
 
 
-@pytest.mark.parametrize("trunk", [GANPretraining(), Untrained()], ids=["trained", "untrained"])
-def test_fine_tuning_moves_all_of_the_discriminator(trunk: Pretraining, tmp_path: Path) -> None:
-    outcome = features(backbone=trunk, probe=FineTune(classifier_stage())).run(view(), shop(tmp_path))
+@pytest.mark.parametrize("backbone", [GANPretraining(), Untrained()], ids=["trained", "untrained"])
+def test_fine_tuning_moves_all_of_the_discriminator(backbone: Pretraining, tmp_path: Path) -> None:
+    outcome = features(backbone=backbone, probe=FineTune(classifier_stage())).run(view(), make_runner(tmp_path))
     tuned = outcome.classifier
     assert isinstance(tuned, FineTunedBackbone)
-    start = features(backbone=trunk).run(view(), shop(tmp_path)).classifier.extractor.discriminator
+    start = features(backbone=backbone).run(view(), make_runner(tmp_path)).classifier.extractor.discriminator
     moved = dict(tuned.body.discriminator.named_parameters())
     for name, value in start.named_parameters():
-        if name.startswith("backbone"):  # the judge of real and generated plays no part
+        if name.startswith("backbone"):  # the real-or-generated layer is not trained
             assert not torch.equal(moved[name], value), name
             assert float((moved[name] - value).detach().norm()) < 2 * float(value.detach().norm()) + 1.0, (
                 "it began somewhere else"
@@ -133,9 +135,9 @@ def test_fine_tuning_moves_all_of_the_discriminator(trunk: Pretraining, tmp_path
 
 
 def test_another_discriminator_is_another_fine_tuning(tmp_path: Path) -> None:
-    runner = shop(tmp_path)
-    for trunk in (GANPretraining(), Untrained(), GANPretraining()):
-        features(backbone=trunk, probe=FineTune(classifier_stage())).run(view(), runner)
+    runner = make_runner(tmp_path)
+    for backbone in (GANPretraining(), Untrained(), GANPretraining()):
+        features(backbone=backbone, probe=FineTune(classifier_stage())).run(view(), runner)
     tunings = [trained.digest for trained in runner.trained_stages if trained.kind == "classifier"]
     assert tunings[0] == tunings[2] != tunings[1]
 
@@ -172,14 +174,14 @@ def test_combinations_that_make_no_sense_are_refused(changes: dict[str, Any], me
         features(**changes)
 
 
-def test_a_layer_that_is_none_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_layer_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"strategy.layers: 'top' is no layer of D"):
-        features(backbone=Untrained(), layers=["top"]).run(view(), shop(tmp_path))
+        features(backbone=Untrained(), layers=["top"]).run(view(), make_runner(tmp_path))
 
 
 def test_a_few_labels_suffice(tmp_path: Path) -> None:
-    """One label a class: no cross-validation, so no probabilities, but still an answer."""
+    """One label a class: no cross-validation, so no probabilities, but a classifier."""
     seen = view(labels=1)
-    outcome = features(backbone=Untrained(), probe=SVM).run(seen, shop(tmp_path))
+    outcome = features(backbone=Untrained(), probe=SVM).run(seen, make_runner(tmp_path))
     assert not outcome.probabilistic
-    assert logits(outcome.classifier, probe_images()).shape == (len(probe_images()), 10)
+    assert logits(outcome.classifier, unseen_images()).shape == (len(unseen_images()), 10)

@@ -1,4 +1,4 @@
-"""What every strategy hands back: logits, an account of what it saw, and weights that say all of it."""
+"""The outcome of every strategy: logits, the numbers of images used, and complete weights."""
 
 import gc
 import types
@@ -19,11 +19,11 @@ from trigan.strategies.strategy import DataUsed, Outcome
 from trigan.training.fit import TrainerSettings
 from trigan.training.selection import Selection
 
-from ..modules.tiny import digits, view
-from .recipes import RECIPES, logits, probe_images, reloaded, saved, shop
+from ..training.tiny import digits, view
+from .recipes import RECIPES, logits, make_runner, reloaded, saved, unseen_images
 
-#: L is 40, U 200: what each row may see of them (DESIGN 2.4: unconditional GANs see L and U, conditional ones L).
-UNLABELLED_SEEN = {
+#: The unlabelled images that each row uses, of 200 (DESIGN 2.4: unconditional GANs use L and U, conditional ones L).
+UNLABELLED_USED = {
     "baseline": 0,
     "self-training": 200,
     "fixmatch": 200,
@@ -62,8 +62,8 @@ CHOSEN = [
     "augment, noise",
     "augment, samples first",
 ]
-#: Rows that say that they don't see the unlabelled images.
-BLIND = sorted({name for name in RECIPES if not UNLABELLED_SEEN[name]} - {"augment, one GAN a class"})
+#: Rows that do not use the unlabelled images.
+WITHOUT_U = sorted({name for name in RECIPES if not UNLABELLED_USED[name]} - {"augment, one GAN a class"})
 
 
 #: Recipes that share their parts with others: a second fit of them is for the long suite.
@@ -86,7 +86,7 @@ class _Outcomes(dict[str, Outcome]):
         self._root = root
 
     def __missing__(self, name: str) -> Outcome:
-        self[name] = RECIPES[name]().run(view(), shop(self._root))
+        self[name] = RECIPES[name]().run(view(), make_runner(self._root))
         return self[name]
 
 
@@ -97,7 +97,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_an_outcome_classifies(name: str, outcomes: dict[str, Outcome]) -> None:
-    outcome, images = outcomes[name], probe_images()
+    outcome, images = outcomes[name], unseen_images()
     found = outcome.classify(images)
     assert found.shape == (len(images), 10)
     assert torch.isfinite(found).all()
@@ -110,11 +110,11 @@ def test_an_outcome_classifies(name: str, outcomes: dict[str, Outcome]) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_saved_weights_say_all(name: str, outcomes: dict[str, Outcome]) -> None:
+def test_saved_weights_are_complete(name: str, outcomes: dict[str, Outcome]) -> None:
     """Networks built from the description and the files alone give the same logits and samples to the last bit."""
     outcome = outcomes[name]
     again = reloaded(RECIPES[name](), saved(outcome))
-    assert torch.equal(logits(again["classifier"], probe_images()), logits(outcome.classifier, probe_images()))
+    assert torch.equal(logits(again["classifier"], unseen_images()), logits(outcome.classifier, unseen_images()))
     assert torch.equal(outputs(again["classifier"], view().unlabelled), outputs(outcome.classifier, view().unlabelled))
     if outcome.generator is not None:
         labels = torch.arange(20) % 10 if outcome.generator.classes else None
@@ -125,13 +125,13 @@ def test_saved_weights_say_all(name: str, outcomes: dict[str, Outcome]) -> None:
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_what_a_row_saw_is_declared(name: str, outcomes: dict[str, Outcome]) -> None:
-    assert outcomes[name].data_used == DataUsed(L=40, U=UNLABELLED_SEEN[name], V=0, X=0)
+def test_the_images_used_are_counted(name: str, outcomes: dict[str, Outcome]) -> None:
+    assert outcomes[name].data_used == DataUsed(L=40, U=UNLABELLED_USED[name], V=0, X=0)
 
 
 @pytest.mark.parametrize("name", named(CHOSEN))
-def test_validation_labels_are_counted_where_they_choose(name: str, tmp_path: Path) -> None:
-    outcome = RECIPES[name]().run(view(validation=True), shop(tmp_path))
+def test_validation_labels_are_counted_where_they_select(name: str, tmp_path: Path) -> None:
+    outcome = RECIPES[name]().run(view(validation=True), make_runner(tmp_path))
     seen = view(validation=True)
     assert seen.validation is not None
     assert (outcome.rule, outcome.data_used.V, outcome.data_used.L) == ("val", len(seen.validation), 40)
@@ -139,16 +139,16 @@ def test_validation_labels_are_counted_where_they_choose(name: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("name", ["baseline", "features", "joint, feature matching"])
-def test_the_rule_last_leaves_the_validation_images_alone(name: str, tmp_path: Path) -> None:
+def test_the_rule_last_does_not_use_validation_images(name: str, tmp_path: Path) -> None:
     """Whatever they are, the outcome is the same."""
     seen = view(validation=True)
     assert seen.validation is not None
     turned = replace(seen, validation=type(seen.validation)(255 - seen.validation.images, seen.validation.labels))
     found = []
     for each in (seen, turned):
-        outcome = with_rule(RECIPES[name](), Selection("last")).run(each, shop(tmp_path))
+        outcome = with_rule(RECIPES[name](), Selection("last")).run(each, make_runner(tmp_path))
         assert (outcome.rule, outcome.data_used.V) == ("last", 0)
-        found.append(logits(outcome.classifier, probe_images()))
+        found.append(logits(outcome.classifier, unseen_images()))
     assert torch.equal(*found)
 
 
@@ -160,11 +160,13 @@ def with_rule(strategy: Any, selection: Selection) -> Any:
     return replace(strategy, selection=selection)
 
 
-@pytest.mark.parametrize("name", named(BLIND))
-def test_images_that_a_row_says_it_did_not_see_change_nothing(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", named(WITHOUT_U))
+def test_images_that_a_row_does_not_use_change_nothing(name: str, tmp_path: Path) -> None:
     """U = 0 means that the unlabelled images could be any others."""
     other = replace(view(), unlabelled=255 - view().unlabelled)
-    found = [logits(RECIPES[name]().run(each, shop(tmp_path)).classifier, probe_images()) for each in (view(), other)]
+    found = [
+        logits(RECIPES[name]().run(each, make_runner(tmp_path)).classifier, unseen_images()) for each in (view(), other)
+    ]
     assert torch.equal(*found)
 
 
@@ -175,7 +177,7 @@ def test_other_precisions(name: str, precision: str, tmp_path: Path) -> None:
     settings = TrainerSettings(precision=precision)  # type: ignore[arg-type]
     scores = []
     for _ in range(2):
-        outcome = RECIPES[name]().run(view(), shop(tmp_path, settings))
+        outcome = RECIPES[name]().run(view(), make_runner(tmp_path, settings))
         scores.append(outputs(outcome.classifier, view().unlabelled))
     assert torch.isfinite(scores[0]).all()
     assert torch.equal(*scores)
@@ -205,10 +207,10 @@ def drawn() -> DataSplit:
 
 
 @pytest.mark.parametrize("name", ["self-training", "augment, labels by classifier", "features, fine-tuned"])
-def test_nothing_that_a_strategy_holds_leads_to_hidden_labels_or_test_images(
+def test_no_object_of_a_strategy_references_hidden_labels_or_test_images(
     name: str, drawn: DataSplit, tmp_path: Path
 ) -> None:
-    runner, strategy = shop(tmp_path), RECIPES[name]()
+    runner, strategy = make_runner(tmp_path), RECIPES[name]()
     outcome = strategy.run(drawn.view, runner)
     tensors = _reachable([drawn.view, runner, strategy, outcome])
     assert any(tensor is drawn.view.unlabelled for tensor in tensors)

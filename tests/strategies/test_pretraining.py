@@ -1,4 +1,4 @@
-"""The controls beside a GAN's D: at equal operations, from the same first weights, seeing what they say they see."""
+"""The controls of a GAN's D: equal operations, equal initial weights, and the declared images."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -33,11 +33,11 @@ from trigan.strategies.strategy import labelled_inputs
 from trigan.training.selection import Selection
 from trigan.training.stages.gan_stage import GANStage
 
-from ..modules.tiny import SPEC, autoencoder_stage, classifier_stage, digits, gan_stage, simclr_stage, view
-from .recipes import CGAN_STAGE, features, logits, shop
+from ..training.tiny import SPEC, autoencoder_stage, classifier_stage, digits, gan_stage, simclr_stage, view
+from .recipes import CGAN_STAGE, features, logits, make_runner
 
 CRITIC = gan_stage(13, DCGAN(width=8, latent=8, discriminator_norm="none"), wasserstein(discriminator_steps=5))
-TRUNKS: dict[str, Pretraining] = {
+BACKBONES: dict[str, Pretraining] = {
     "supervised": SupervisedPretraining(classifier_stage()),
     "supervised, chosen on V": SupervisedPretraining(classifier_stage(selection=Selection("val", 3))),
     "autoencoder": SelfSupervisedPretraining(autoencoder_stage()),
@@ -46,7 +46,7 @@ TRUNKS: dict[str, Pretraining] = {
 
 
 #: The first in every run of the tests, the others in the longer ones: they train twice each.
-COUNTED = [*((name, gan_stage(13)) for name in TRUNKS), ("simclr", CRITIC)]
+COUNTED = [*((name, gan_stage(13)) for name in BACKBONES), ("simclr", CRITIC)]
 
 
 @pytest.mark.parametrize(
@@ -55,10 +55,10 @@ COUNTED = [*((name, gan_stage(13)) for name in TRUNKS), ("simclr", CRITIC)]
 def test_equal_operations(name: str, gan: GANStage, tmp_path: Path) -> None:
     """What the pretext stage is charged is within a step (half a step, by rounding) of what the GAN is charged."""
     seen = view(validation="V" in name)
-    whole, runner = shop(tmp_path / "gan"), shop(tmp_path)
+    whole, runner = make_runner(tmp_path / "gan"), make_runner(tmp_path)
     budget = whole.train("gan", gan, {"real": Input(seen.training_images)}).cost.flops
     assert gan_flops(gan, Input(seen.training_images), runner) == budget
-    TRUNKS[name].networks(gan, Input(seen.training_images), labelled_inputs(seen), runner)
+    BACKBONES[name].networks(gan, Input(seen.training_images), labelled_inputs(seen), runner)
     trained = runner.trained_stages[-1]
     assert trained.kind != "gan"
     assert abs(trained.cost.flops - budget) <= trained.cost.flops / trained.step
@@ -66,17 +66,17 @@ def test_equal_operations(name: str, gan: GANStage, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["supervised", "autoencoder", "simclr"])
 def test_without_matching_a_stage_has_its_own_length(name: str, tmp_path: Path) -> None:
-    runner = shop(tmp_path)
-    features(backbone=replace(TRUNKS[name], match_gan_flops=False)).run(view(), runner)  # type: ignore[type-var]
+    runner = make_runner(tmp_path)
+    features(backbone=replace(BACKBONES[name], match_gan_flops=False)).run(view(), runner)  # type: ignore[type-var]
     assert runner.trained_stages[-1].step == 6
 
 
 @pytest.mark.parametrize("name", ["supervised", "autoencoder", "simclr"])
-def test_what_is_probed_is_the_trained_trunk(name: str, tmp_path: Path) -> None:
+def test_the_trained_backbone_is_probed(name: str, tmp_path: Path) -> None:
     """Not the untrained one, and with statistics of real training images; no generator is left."""
-    runner = shop(tmp_path)
-    outcome = features(backbone=TRUNKS[name]).run(view(), runner)
-    first = features(backbone=Untrained()).run(view(), shop(tmp_path)).classifier.extractor.discriminator
+    runner = make_runner(tmp_path)
+    outcome = features(backbone=BACKBONES[name]).run(view(), runner)
+    first = features(backbone=Untrained()).run(view(), make_runner(tmp_path)).classifier.extractor.discriminator
     probed = dict(outcome.classifier.extractor.discriminator.named_parameters())
     moved = {key for key, value in first.named_parameters() if not torch.equal(value, probed[key])}
     assert moved == {key for key in probed if key.startswith("backbone")}
@@ -95,13 +95,13 @@ def test_what_is_probed_is_the_trained_trunk(name: str, tmp_path: Path) -> None:
 def test_embedded_features_are_those_that_are_probed(tmp_path: Path) -> None:
     """What a run keeps for its map: standardised over the training images, for the controls too."""
     images = to_float(view().training_images)
-    for trunk in (Untrained(), Pixels(), TRUNKS["simclr"]):
-        classifier = features(backbone=trunk).run(view(), shop(tmp_path)).classifier
+    for backbone in (Untrained(), Pixels(), BACKBONES["simclr"]):
+        classifier = features(backbone=backbone).run(view(), make_runner(tmp_path)).classifier
         with torch.no_grad():
             found = classifier.embed(images)
             assert torch.equal(classifier.head(found), classifier(images))
         assert float(found.mean(0).abs().max()) < 1e-4
-        if trunk.per_feature_scale:
+        if backbone.per_feature_scale:
             varied = found.std(0) > 0
             torch.testing.assert_close(found.std(0)[varied], torch.ones(int(varied.sum())), rtol=1e-3, atol=0)
         else:
@@ -122,14 +122,15 @@ def test_depths(norm: Any) -> None:
     assert set(found.values()) == {0, 1, 2}
 
 
-def test_lower_layers_move_less(tmp_path: Path) -> None:
+def test_lower_layers_have_smaller_learning_rates(tmp_path: Path) -> None:
     """Adam's first step moves every weight by its rate: by the factor of its layer, that is."""
-    network = features(backbone=Untrained()).run(view(), shop(tmp_path)).classifier.extractor.discriminator
+    network = features(backbone=Untrained()).run(view(), make_runner(tmp_path)).classifier.extractor.discriminator
     stage = classifier_stage(1, ema=None)
     inputs = labelled_inputs(view())
     moved = {}
     for decay in (1.0, 0.1):
-        tuned = FineTune(stage, decay).train(gan_stage().architecture, network, (), 4, inputs, shop(tmp_path))
+        factory = PretrainedBackbone.of(gan_stage().architecture, network, (), 4)
+        tuned = make_runner(tmp_path).train("classifier", FineTune(stage, decay).stage(factory, SPEC), inputs)
         after = dict(tuned.networks["classifier"].named_parameters())
         first = {f"body.discriminator.{name}": value for name, value in network.named_parameters()}
         moved[decay] = {name: float((after[name] - value).detach().abs().max()) for name, value in first.items()}
@@ -142,11 +143,11 @@ def test_lower_layers_move_less(tmp_path: Path) -> None:
             assert plain == moved[0.1][name] == 0
 
 
-def test_without_decay_the_stage_is_as_it_was() -> None:
+def test_without_decay_the_optimizer_is_unchanged() -> None:
     factory = PretrainedBackbone(gan_stage().architecture, (), 4)
-    assert FineTune(classifier_stage())._stage(factory, SPEC) == classifier_stage(classifier=factory)
+    assert FineTune(classifier_stage()).stage(factory, SPEC) == classifier_stage(classifier=factory)
     for decay in (0.0, 1.5):
-        with pytest.raises(ConfigError, match=rf"strategy.probe.layer_decay: {decay} must lie in \(0, 1\]"):
+        with pytest.raises(ConfigError, match=rf"strategy.probe.layer_decay: {decay} must be in \(0, 1\]"):
             FineTune(classifier_stage(), decay)
 
 
@@ -166,12 +167,12 @@ def transferred() -> TrainingView:
 
 
 def test_a_transfer_trains_on_the_other_images_alone(tmp_path: Path) -> None:
-    seen, runner = transferred(), shop(tmp_path)
+    seen, runner = transferred(), make_runner(tmp_path)
     assert seen.external is not None
     assert tuple(seen.external.shape) == (60, 1, 8, 8)
     outcome = features(pretrain=PretrainingData(Digits())).run(seen, runner)
     (gan,) = runner.trained_stages
-    alone = shop(tmp_path / "alone").train("gan", gan_stage(), {"real": Input(seen.external)})
+    alone = make_runner(tmp_path / "alone").train("gan", gan_stage(), {"real": Input(seen.external)})
     assert gan.digest == alone.digest
     assert outcome.data_used.X == 60
     assert (outcome.data_used.L, outcome.data_used.U) == (40, 200)
@@ -180,7 +181,7 @@ def test_a_transfer_trains_on_the_other_images_alone(tmp_path: Path) -> None:
 
 
 def test_after_a_transfer_statistics_are_of_this_data_set(tmp_path: Path) -> None:
-    classifier = features(pretrain=PretrainingData(Digits())).run(transferred(), shop(tmp_path)).classifier
+    classifier = features(pretrain=PretrainingData(Digits())).run(transferred(), make_runner(tmp_path)).classifier
     layer = next(m for m in classifier.modules() if isinstance(m, BatchNorm2d))
     met: list[torch.Tensor] = []
     hook = layer.register_forward_pre_hook(lambda _, given: met.append(given[0]))
@@ -191,15 +192,15 @@ def test_after_a_transfer_statistics_are_of_this_data_set(tmp_path: Path) -> Non
     assert isinstance(classifier.extractor, FeatureExtractor)
 
 
-@pytest.mark.parametrize("trunk", [TRUNKS["autoencoder"], TRUNKS["simclr"]], ids=["autoencoder", "simclr"])
-def test_pretexts_transfer_too(trunk: Pretraining, tmp_path: Path) -> None:
-    runner = shop(tmp_path)
-    outcome = features(backbone=trunk, pretrain=PretrainingData(Digits()), gan_images="labelled").run(
+@pytest.mark.parametrize("backbone", [BACKBONES["autoencoder"], BACKBONES["simclr"]], ids=["autoencoder", "simclr"])
+def test_pretexts_transfer_too(backbone: Pretraining, tmp_path: Path) -> None:
+    runner = make_runner(tmp_path)
+    outcome = features(backbone=backbone, pretrain=PretrainingData(Digits()), gan_images="labelled").run(
         transferred(), runner
     )
     assert (outcome.data_used.U, outcome.data_used.X) == (0, 60)
-    elsewhere = shop(tmp_path)
-    assert features(backbone=trunk).run(view(), elsewhere).data_used.X == 0
+    elsewhere = make_runner(tmp_path)
+    assert features(backbone=backbone).run(view(), elsewhere).data_used.X == 0
     assert runner.trained_stages[0].digest != elsewhere.trained_stages[0].digest
 
 
@@ -221,4 +222,4 @@ def test_transfers_that_make_no_sense_are_refused(changes: dict[str, Any], messa
 
 def test_a_view_without_the_other_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no images of another data set"):
-        features(pretrain=PretrainingData(Digits())).run(view(), shop(tmp_path))
+        features(pretrain=PretrainingData(Digits())).run(view(), make_runner(tmp_path))

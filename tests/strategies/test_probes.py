@@ -1,4 +1,4 @@
-"""Probes against scikit-learn: the same decisions, then a temperature that never changes the answer."""
+"""Probes against scikit-learn: the same predictions, which the temperature does not change."""
 
 import math
 from dataclasses import replace
@@ -119,7 +119,7 @@ def test_a_holdout_chooses_where_there_is_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PROBES)
-def test_the_temperature_never_changes_the_answer(name: str) -> None:
+def test_the_temperature_never_changes_the_prediction(name: str) -> None:
     features, labels, others, _ = _data()
     fitted = PROBES[name].fit(features, labels, 10, 0)
     found = _logits(fitted, others)
@@ -132,14 +132,14 @@ def test_the_temperature_never_changes_the_answer(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "strictest"), [("svm", 1e-3), ("logistic", 1e-2), ("perceptron", 1.0)])
-def test_of_equal_scores_the_strictest_is_taken(name: str, strictest: float) -> None:
+def test_of_equal_accuracies_the_strictest_model_is_chosen(name: str, strictest: float) -> None:
     """Two classes far apart, which every penalty tells from each other; scikit-learn's C is a penalty's inverse."""
     features = np.repeat([[-3.0, 0.0], [3.0, 0.0]], 12, axis=0) + np.linspace(-0.1, 0.1, 24)[:, None]
     fitted = PROBES[name].fit(features, np.repeat([0, 1], 12), 2, 0)
     assert fitted.hyperparameters["penalty"] == strictest
 
 
-def test_a_perceptron_lasts_so_many_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_perceptron_is_trained_for_the_number_of_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """150 images are 3 batches an epoch: 7 batches are rounded up to 3 epochs."""
     lengths: list[int] = []
     fit = MLPClassifier.fit
@@ -173,7 +173,7 @@ def test_a_class_with_one_image(name: str) -> None:
 
 @pytest.mark.parametrize("name", PROBES)
 @pytest.mark.parametrize("per_class", [2, 8])
-def test_a_class_that_has_no_image_is_never_answered(name: str, per_class: int) -> None:
+def test_a_class_without_images_is_never_predicted(name: str, per_class: int) -> None:
     features, labels, others, _ = _data(3, per_class)
     fitted = PROBES[name].fit(features, np.array([0, 4, 9])[labels], 10, 0)
     found = _logits(fitted, others)
@@ -182,7 +182,7 @@ def test_a_class_that_has_no_image_is_never_answered(name: str, per_class: int) 
     assert np.isfinite(found).all()
 
 
-def test_neighbours_that_are_too_many_are_fewer() -> None:
+def test_too_many_neighbours_are_reduced() -> None:
     features, labels, others, _ = _data(2, 2)
     for smallest in (2, 1):  # with and without cross-validation
         keep = np.concatenate([np.flatnonzero(labels == 0)[:smallest], np.flatnonzero(labels == 1)])

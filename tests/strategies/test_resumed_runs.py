@@ -21,7 +21,7 @@ from trigan.training.callbacks import CallbackSettings
 from trigan.training.fit import FitCallback
 from trigan.training.players import PlayersModule
 
-from ..modules.tiny import Recorder
+from ..training.tiny import Recorder
 
 SMALL = [
     "logger=none",
@@ -50,22 +50,22 @@ ROWS = {
 
 @pytest.fixture(autouse=True)
 def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are drawn from what is compared here, and take half of a run's time."""
+    """Skip the pictures, which take half of a run's time."""
     monkeypatch.setattr(final_evaluation, "_draw_pictures", lambda *given: None)
 
 
-def _words(name: str, root: Path, *more: str) -> list[str]:
+def _overrides(name: str, root: Path, *more: str) -> list[str]:
     return [f"paths.outputs={root}", *SMALL, *ROWS[name][0], *more]
 
 
-def _left(directory: Path) -> tuple[str, bytes, bytes]:
-    """What must be the same: the canonical result, the curves, the scores."""
+def _results(directory: Path) -> tuple[str, bytes, bytes]:
+    """The canonical result, the curves and the scores."""
     result = json.dumps(read_record(directory / "record.json")["result"], sort_keys=True)
     return result, (directory / "metrics.jsonl").read_bytes(), (directory / "predictions.npz").read_bytes()
 
 
-def _bomb(monkeypatch: pytest.MonkeyPatch, stage: str, step: int) -> None:
-    """Raise in the middle of a stage, as a power cut would."""
+def _interrupt(monkeypatch: pytest.MonkeyPatch, stage: str, step: int) -> None:
+    """Raise an error in the middle of a stage."""
 
     def explode(module: PlayersModule, metrics: dict[str, float]) -> None:
         if module.completed_steps == step:
@@ -84,18 +84,18 @@ QUICK = ("gan, in augment", "joint, chosen", "classifier, chosen")
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=() if n in QUICK else pytest.mark.slow) for n in ROWS])
-def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
+def test_a_stopped_and_resumed_run_gives_the_same_bytes(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = _left(run(compose(_words(name, tmp_path / "whole", "debug=fast"))))
-    again = compose(_words(name, tmp_path / "again", "debug=fast"))
+    whole = _results(run(compose(_overrides(name, tmp_path / "whole", "debug=fast"))))
+    again = compose(_overrides(name, tmp_path / "again", "debug=fast"))
     with monkeypatch.context() as patch:
-        _bomb(patch, ROWS[name][1], 13)
+        _interrupt(patch, ROWS[name][1], 13)
         with pytest.raises(RuntimeError, match="power cut"):
             run(again)
     assert list((tmp_path / "again").rglob("step-000000010.ckpt")), "it was stopped before its first checkpoint"
     assert not list((tmp_path / "again").rglob("record.json"))
-    assert _left(run(again)) == whole
+    assert _results(run(again)) == whole
     result = json.loads(whole[0])
     assert (result["rule"] == "val") == ("chosen" in name)
     assert result["status"] == "finished"
@@ -104,9 +104,9 @@ def test_a_run_that_was_stopped_ends_as_if_it_had_not_been(
 def test_the_same_config_gives_the_same_bytes(tmp_path: Path) -> None:
     """Nothing is shared between the two: neither store nor record."""
     name = "gan, in features"
-    one, two = (_left(run(compose(_words(name, tmp_path / place, "debug=fast")))) for place in ("one", "two"))
+    one, two = (_results(run(compose(_overrides(name, tmp_path / place, "debug=fast")))) for place in ("one", "two"))
     assert one == two
-    other = json.loads(_left(run(compose(_words(name, tmp_path / "one", "debug=fast", "trial=1"))))[0])
+    other = json.loads(_results(run(compose(_overrides(name, tmp_path / "one", "debug=fast", "trial=1"))))[0])
     assert other["weights"] != json.loads(one[0])["weights"]
 
 
@@ -136,11 +136,11 @@ def _kill_in_the_middle(words: list[str], root: Path, environment: dict[str, str
         pytest.param("classifier, chosen", ["strategy.classifier.steps=400"], marks=pytest.mark.slow),
     ],
 )
-def test_a_run_that_was_killed_ends_as_if_it_had_not_been(name: str, more: list[str], tmp_path: Path) -> None:
+def test_a_killed_and_resumed_run_gives_the_same_bytes(name: str, more: list[str], tmp_path: Path) -> None:
     kept: dict[str, Any] = {key: value for key, value in os.environ.items() if key not in ("RANK", "WORLD_SIZE")}
     environment = {**kept, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
-    words = _words(name, tmp_path / "killed", *more)
+    words = _overrides(name, tmp_path / "killed", *more)
     _kill_in_the_middle(words, tmp_path / "killed", environment, 2)
     assert not list((tmp_path / "killed").rglob("record.json"))
-    finished = _left(run(compose(words)))
-    assert finished == _left(run(compose(_words(name, tmp_path / "whole", *more))))
+    finished = _results(run(compose(words)))
+    assert finished == _results(run(compose(_overrides(name, tmp_path / "whole", *more))))

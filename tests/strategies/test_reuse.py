@@ -1,4 +1,4 @@
-"""A stage is trained once, whoever needs it; whoever uses it is charged all of it."""
+"""A stage is trained once; every run that uses it is charged its full cost."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import torch
 from trigan.data.inputs import Input
 from trigan.data.splits.make_split import make_split
 from trigan.data.splits.regime import Regime
-from trigan.strategies import stage_runner as room
+from trigan.strategies import stage_runner as stage_runner_module
 from trigan.strategies.baseline import Baseline
 from trigan.strategies.joint import Joint
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
@@ -21,8 +21,8 @@ from trigan.training.objectives import FeatureMatching
 from trigan.training.players import PlayersModule
 from trigan.training.stage import Stage
 
-from ..modules.tiny import Recorder, classifier_stage, copied, digits, gan_stage, inputs_for, joint_stage, same, view
-from .recipes import augment, features, logits, probe_images, shop
+from ..training.tiny import Recorder, classifier_stage, copied, digits, gan_stage, inputs_for, joint_stage, same, view
+from .recipes import augment, features, logits, make_runner, unseen_images
 
 STAGES = {"gan": gan_stage, "classifier": classifier_stage, "joint": lambda: joint_stage(FeatureMatching())}
 
@@ -35,7 +35,7 @@ def no_training() -> Iterator[None]:
         raise AssertionError("a stage was trained again")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "fit", refuse)
+        patch.setattr(stage_runner_module, "fit", refuse)
         yield
 
 
@@ -45,18 +45,18 @@ def _train(runner: StageRunner, stage: Stage) -> TrainedStage:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_the_second_run_trains_nothing_and_is_charged_everything(name: str, tmp_path: Path) -> None:
-    first_shop, second_shop = shop(tmp_path, run="one"), shop(tmp_path, run="two")
-    first = _train(first_shop, STAGES[name]())
-    told: list[TrainedStage] = []
-    second_shop.on_reuse = told.append
+    first_runner, second_runner = make_runner(tmp_path, run="one"), make_runner(tmp_path, run="two")
+    first = _train(first_runner, STAGES[name]())
+    reused: list[TrainedStage] = []
+    second_runner.on_reuse = reused.append
     with no_training():
-        second = _train(second_shop, STAGES[name]())
-        _train(second_shop, STAGES[name]())
-    assert told == [second]
+        second = _train(second_runner, STAGES[name]())
+        _train(second_runner, STAGES[name]())
+    assert reused == [second]
     assert first.cost.flops > 0
     assert second.seconds == first.seconds
     assert second.cost == first.cost
-    assert second_shop.total_cost() == first_shop.total_cost() == first.cost
+    assert second_runner.total_cost() == first_runner.total_cost() == first.cost
     assert (second.digest, second.status, second.step, second.directory) == (
         first.digest,
         first.status,
@@ -66,11 +66,11 @@ def test_the_second_run_trains_nothing_and_is_charged_everything(name: str, tmp_
     for player, network in first.networks.items():
         assert same(copied(network.state_dict()), copied(second.networks[player].state_dict()))
         assert not second.networks[player].training
-    assert first_shop.store.users(first.digest) == ("one", "two")
+    assert first_runner.store.users(first.digest) == ("one", "two")
 
 
 def test_a_stage_that_a_run_needs_twice_is_charged_once(tmp_path: Path) -> None:
-    runner = shop(tmp_path)
+    runner = make_runner(tmp_path)
     _train(runner, gan_stage())
     cost = runner.total_cost()
     _train(runner, gan_stage())
@@ -79,7 +79,7 @@ def test_a_stage_that_a_run_needs_twice_is_charged_once(tmp_path: Path) -> None:
 
 def test_augment_and_features_share_the_gan(tmp_path: Path) -> None:
     """With an unconditional GAN; and the teacher of augment is the classifier of the bare baseline."""
-    one, two, three = (shop(tmp_path, run=run) for run in ("augment", "features", "baseline"))
+    one, two, three = (make_runner(tmp_path, run=run) for run in ("augment", "features", "baseline"))
     augment().run(view(), one)
     with no_training():
         features().run(view(), two)
@@ -91,9 +91,9 @@ def test_augment_and_features_share_the_gan(tmp_path: Path) -> None:
 
 
 def test_one_gan_serves_every_label_budget(tmp_path: Path) -> None:
-    """The GAN sees no label, so it does not matter which images have one."""
+    """The GAN uses no label, so it does not depend on which images have one."""
     few, more = (make_split(digits(), Regime(labels_per_class=n, validation="none"), 0).view for n in (2, 4))
-    one, two = (shop(tmp_path, run=run) for run in ("two labels a class", "four"))
+    one, two = (make_runner(tmp_path, run=run) for run in ("two labels a class", "four"))
     features().run(few, one)
     with no_training():
         features().run(more, two)
@@ -103,7 +103,7 @@ def test_one_gan_serves_every_label_budget(tmp_path: Path) -> None:
 
 def test_a_different_stage_is_trained(tmp_path: Path) -> None:
     """Settings, images, labels, seed, precision and a debug run's length are all part of what a stage is."""
-    runner, stage = shop(tmp_path), classifier_stage()
+    runner, stage = make_runner(tmp_path), classifier_stage()
     inputs = dict(inputs_for(stage))
     labelled = inputs["labelled"]
     other_image, other_label = labelled.images.clone(), labelled.known_labels.clone()
@@ -129,21 +129,21 @@ def replace_settings(runner: StageRunner, settings: TrainerSettings) -> StageRun
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_a_stage_that_was_stopped_goes_on_from_its_checkpoint(name: str, tmp_path: Path) -> None:
+def test_a_stopped_stage_resumes_from_its_checkpoint(name: str, tmp_path: Path) -> None:
     def stop(module: PlayersModule, metrics: dict[str, float]) -> None:
         if module.completed_steps == 5:
             raise RuntimeError("power cut")
 
     settings, stage = TrainerSettings(checkpoint_every=2), STAGES[name]()
-    whole = _train(shop(tmp_path / "whole", settings), stage)
-    interrupted = shop(tmp_path, settings)
+    whole = _train(make_runner(tmp_path / "whole", settings), stage)
+    interrupted = make_runner(tmp_path, settings)
     interrupted.callbacks = lambda stage_name, directory: [Recorder(stop)]
     with pytest.raises(RuntimeError, match="power cut"):
         _train(interrupted, stage)
     (unfinished,) = interrupted.store.entries()
     assert (unfinished.state, unfinished.users) == ("unfinished", ("run",))
     seconds = float(next(tmp_path.rglob("seconds")).read_text())
-    recorder, again = Recorder(), shop(tmp_path, settings)
+    recorder, again = Recorder(), make_runner(tmp_path, settings)
     again.callbacks = lambda stage_name, directory: [recorder]
     resumed = _train(again, stage)
     assert recorder.began == [4]
@@ -157,28 +157,28 @@ def test_a_stage_that_was_stopped_goes_on_from_its_checkpoint(name: str, tmp_pat
 
 
 def test_a_damaged_stage_is_trained_again(tmp_path: Path) -> None:
-    first = _train(shop(tmp_path), gan_stage())
+    first = _train(make_runner(tmp_path), gan_stage())
     file = first.directory / "generator.safetensors"
     file.write_bytes(file.read_bytes()[:-4] + b"spam")
-    again = _train(shop(tmp_path), gan_stage())
+    again = _train(make_runner(tmp_path), gan_stage())
     for player, network in first.networks.items():
         assert same(copied(network.state_dict()), copied(again.networks[player].state_dict()))
 
 
-def test_the_manifest_says_what_the_stage_is(tmp_path: Path) -> None:
-    trained = _train(shop(tmp_path), gan_stage())
+def test_the_manifest_describes_the_stage(tmp_path: Path) -> None:
+    trained = _train(make_runner(tmp_path, TrainerSettings(precision="64-true")), gan_stage())
     text = (trained.directory / "manifest.json").read_text()
-    for word in ("GANStage", "DCGAN", "half_life", "precision", "protocol", "real"):
+    for word in ("stage/gan@", "architecture/dcgan@", "half_life", "precision", "protocol", "real"):
         assert word in text, word
     assert json.loads(text)
 
 
 def test_a_joint_row_keeps_all_its_players(tmp_path: Path) -> None:
-    runner = shop(tmp_path)
+    runner = make_runner(tmp_path)
     outcome = Joint(joint_stage(FeatureMatching())).run(view(), runner)
     assert set(outcome.weights) == {"classifier", "generator"}
     with no_training():
-        again = Joint(joint_stage(FeatureMatching())).run(view(), shop(tmp_path))
-    assert torch.equal(logits(again.classifier, probe_images()), logits(outcome.classifier, probe_images()))
+        again = Joint(joint_stage(FeatureMatching())).run(view(), make_runner(tmp_path))
+    assert torch.equal(logits(again.classifier, unseen_images()), logits(outcome.classifier, unseen_images()))
     (trained,) = runner.trained_stages
     assert outcome.weights.keys() == trained.networks.keys()

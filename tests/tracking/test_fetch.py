@@ -6,11 +6,11 @@ import pytest
 from fake_wandb import Api
 
 from trigan.errors import ConfigError
-from trigan.tracking import wandb_fetch
-from trigan.tracking.wandb_fetch import fetch_records
+from trigan.tracking import wandb_tracking
+from trigan.tracking.wandb_tracking import fetch_records
 
 
-def test_records_lie_as_on_disk(tmp_path: Path) -> None:
+def test_records_have_the_layout_of_the_disk(tmp_path: Path) -> None:
     held = {
         "aa": {"record.json": "{}", "config.yaml": "x"},
         "bb": {"config.yaml": "still running"},
@@ -24,8 +24,8 @@ def test_records_lie_as_on_disk(tmp_path: Path) -> None:
     assert fetch_records(api, "me/trigan", [], tmp_path, "record.json") == set()
 
 
-def test_many_runs_are_asked_for_in_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wandb_fetch, "RUNS_PER_REQUEST", 2)
+def test_many_runs_are_requested_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wandb_tracking, "RUNS_PER_REQUEST", 2)
     api = Api({"me/trigan": {name: {"record.json": name} for name in "abcde"}})
     assert fetch_records(api, "me/trigan", "abcde", tmp_path, "record.json") == set("abcde")
     assert api.asked == [2, 2, 1]

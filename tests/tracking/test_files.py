@@ -1,4 +1,4 @@
-"""Curves in files: nothing logged is lost, nothing is there twice, torn ends are cut."""
+"""Curves in files: no logged row is lost or doubled, and torn last lines are removed."""
 
 import csv
 import json
@@ -22,7 +22,7 @@ def info(directory: Path) -> RunInfo:
     return RunInfo("ab12", "name", "group", "joint", ("dcgan",), directory)
 
 
-def test_rows_come_back(tmp_path: Path) -> None:
+def test_rows_are_read_as_written(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "metrics.jsonl"
     with MetricsFile(path) as file:
         file.log("gan", 64, {"gan/train/discriminator_loss": 0.1, "gan/train/generator_loss": float(np.float32(2))})
@@ -71,7 +71,7 @@ def test_a_torn_last_line_is_not_read_and_not_continued(tmp_path: Path) -> None:
     assert [row["images"] for row in MetricsFile.read(path)] == [1, 2]
 
 
-def test_a_refusing_disk_is_one_line(tmp_path: Path) -> None:
+def test_an_unwritable_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ArtifactError, match="cannot write") as caught:
         MetricsFile(tmp_path / "file" / "metrics.jsonl")
@@ -79,7 +79,7 @@ def test_a_refusing_disk_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_fills_up_leaves_whole_rows(tmp_path: Path) -> None:
-    """The kernel takes only part of the last row (RLIMIT_FSIZE): the part goes again."""
+    """The kernel writes only part of the last row (RLIMIT_FSIZE); the part is removed."""
     path = tmp_path / "metrics.jsonl"
     code = f"""
         import resource
@@ -116,7 +116,7 @@ def table(path: Path) -> list[list[str]]:
     return list(csv.reader(path.read_text().splitlines()))
 
 
-def test_csv_started_again_gives_the_same_file(tmp_path: Path) -> None:
+def test_a_restarted_run_gives_the_same_csv_files(tmp_path: Path) -> None:
     def run(*logged: int) -> None:
         tracker = CsvTracking().open(info(tmp_path), {})
         for images in logged:

@@ -1,4 +1,4 @@
-"""W&B holds what is promised, needs no key and no network, and can fail without anybody else noticing."""
+"""W&B gets what is documented, needs no key and no network, and its failures do not affect a run."""
 
 import json
 import logging
@@ -32,8 +32,11 @@ def info(directory: Path) -> RunInfo:
     return RunInfo(ID, "joint on digits", "digits/labels=10", "joint", tags, directory)
 
 
-def talk(directory: Path, start: int = 1) -> None:
-    """What a run of two stages says."""
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name.startswith("trigan")]
+
+
+def log_two_stages(directory: Path, start: int = 1) -> None:
     tracker = WandbTracking().open(info(directory), {"data": {"name": "digits"}, "trial": 3})
     for step in range(start, 5):
         tracker.log("gan", 64 * step, {"gan/train/discriminator_loss": 1 / step, "train/generator_loss": step})
@@ -46,16 +49,17 @@ def talk(directory: Path, start: int = 1) -> None:
     tracker.finish()
 
 
-def test_an_offline_run_holds_what_is_promised(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_offline_run_holds_what_is_documented(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     directory = tmp_path / "run"
     directory.mkdir()
     state = (random.getstate(), str(np.random.get_state()))
-    talk(directory)
+    log_two_stages(directory)
     assert (random.getstate(), str(np.random.get_state())) == state
-    captured = capfd.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    assert f"wandb sync {directory / 'wandb'}" in captured.err
+    assert capfd.readouterr() == ("", ""), "W&B printed something"
+    (line,) = warnings(caplog)
+    assert f"wandb sync {directory / 'wandb'}" in line
 
     (run,) = runs(directory)
     summary = json.loads(inspect(run, "--summary"))
@@ -67,8 +71,8 @@ def test_an_offline_run_holds_what_is_promised(tmp_path: Path, capfd: pytest.Cap
     assert set(summary["tags"]) == {"dcgan", "hinge", "trial-3", "x" * 64}
     kept = {key: value for key, value in summary["summary"].items() if not key.startswith(("_", "test/confusion"))}
     assert kept == {"test/accuracy": 0.8, "cost/flops": 10**12, "status": "finished"}
-    (told,) = records(run, "run")
-    assert (told["run_group"], told["job_type"]) == ("digits/labels=10", "joint")
+    (sent,) = records(run, "run")
+    assert (sent["run_group"], sent["job_type"]) == ("digits/labels=10", "joint")
     axes = records(run, "metric")
     assert any(axis.get("glob_name") == "*" and axis["step_metric"] == "images" for axis in axes)
 
@@ -89,7 +93,7 @@ def test_an_offline_run_holds_what_is_promised(tmp_path: Path, capfd: pytest.Cap
         ["one", "one", 7],
     ]
     assert '"test/confusion_table"' in inspect(run)
-    assert not list((run / "files").glob("*requirements*")), "nobody asked for a list of packages"
+    assert not list((run / "files").glob("*requirements*")), "a list of packages was sent"
     assert list((tmp_path / "home").iterdir()) == [], "everything lies under the run's directory"
 
 
@@ -106,7 +110,7 @@ def test_the_record_is_a_file_of_the_run(tmp_path: Path) -> None:
     assert kept.read_text() == '{"run": "0123"}\n'
 
 
-def test_who_reads_has_to_be_logged_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_needs_a_login(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match=r"^you are not logged in to W&B: log in with `wandb login`"):
         public_api()
     monkeypatch.setenv("WANDB_API_KEY", "short")
@@ -114,15 +118,15 @@ def test_who_reads_has_to_be_logged_in(monkeypatch: pytest.MonkeyPatch) -> None:
         public_api()
 
 
-def test_a_reader_whose_server_is_away_gets_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_from_an_unreachable_server_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
     with pytest.raises(ConfigError, match=r"^W&B can't be reached \(.*\); try again later"):
         public_api(timeout=1)
 
 
-def test_started_again_it_is_one_run(tmp_path: Path) -> None:
-    """A second process repeats what followed its checkpoint: same id, nothing twice, the axis goes on."""
+def test_a_restarted_run_is_one_run(tmp_path: Path) -> None:
+    """A second process repeats what followed its checkpoint: same id, no row twice, the axis continues."""
     directory = tmp_path / "run"
     directory.mkdir()
     first = WandbTracking().open(info(directory), {})
@@ -130,7 +134,7 @@ def test_started_again_it_is_one_run(tmp_path: Path) -> None:
         first.log("gan", 64 * step, {"x": step})
     first.finish(1)
     time.sleep(1.1)  # W&B names the directory by the second
-    talk(directory, start=2)
+    log_two_stages(directory, start=2)
     one, two = runs(directory)
     assert [record["run_id"] for run in (one, two) for record in records(run, "run")] == [ID, ID]
     assert [row["images"] for row in history(one)] == [64, 128, 192]
@@ -168,19 +172,15 @@ def test_kill_9_loses_about_a_second(tmp_path: Path) -> None:
     assert float(done.stdout) - history(run)[-1]["gan/time"] < 1.3
 
 
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name.startswith("trigan")]
-
-
-def test_a_bad_picture_is_one_line_and_the_rest_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_missing_image_is_one_line_and_the_run_continues(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tracker = WandbTracking().open(info(tmp_path), {})
     tracker.log("gan", 1, {"x": 1})
     tracker.log_image("gan/samples", tmp_path / "absent.png", 1)
     tracker.log_image("gan/samples", tmp_path / "absent.png", 1)
     tracker.log("gan", 2, {"x": 2})
     tracker.finish()
-    assert len(warnings(caplog)) == 1
-    assert "absent.png" in warnings(caplog)[0]
+    _, failed = warnings(caplog)
+    assert "absent.png" in failed
     (run,) = runs(tmp_path)
     assert [row["gan/x"] for row in history(run)] == [1, 2]
 
@@ -214,7 +214,7 @@ def test_a_dead_service_is_one_line(tmp_path: Path) -> None:
 
 
 def test_a_server_that_never_answers_means_offline(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -226,7 +226,7 @@ def test_a_server_that_never_answers_means_offline(
         tracker.log("gan", 1, {"x": 1})
         tracker.finish()
         assert time.monotonic() - start < 8
-    (line,) = capfd.readouterr().err.splitlines()
+    (line,) = warnings(caplog)
     assert "can't be reached" in line
     assert "wandb sync" in line
     (run,) = runs(tmp_path)
@@ -234,13 +234,13 @@ def test_a_server_that_never_answers_means_offline(
 
 
 @pytest.mark.parametrize("where", ["nowhere", "environment", "netrc", "another host's netrc", "bad key"])
-def test_who_is_logged_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], where: str
+def test_the_mode_follows_from_the_login(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
 ) -> None:
-    """Only the choice is looked at: no server is asked."""
+    """Only the choice of the mode is tested, without a server."""
     asked = []
 
-    def init(self: WandbTracking, info: RunInfo, config: object, place: Path, mode: str) -> object:
+    def init(self: WandbTracking, info: RunInfo, config: object, folder: Path, mode: str) -> object:
         asked.append(mode)
         return object()
 
@@ -257,15 +257,15 @@ def test_who_is_logged_in(
         netrc.chmod(0o600)
     assert isinstance(WandbTracking().open(info(tmp_path), {}), WandbTracker)
     assert asked == ["online" if where in ("environment", "netrc") else "offline"]
-    assert capfd.readouterr().err.count("\n") == (asked == ["offline"])
+    assert len(warnings(caplog)) == (asked == ["offline"])
 
 
-def test_wandb_mode_is_obeyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wandb_mode_disables_tracking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
     assert not isinstance(WandbTracking().open(info(tmp_path), {}), WandbTracker)
 
 
-def test_no_place_to_write_is_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unwritable_directory_is_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "run").write_text("a file")
     with caplog.at_level(logging.WARNING):
         tracker = WandbTracking(mode="offline").open(info(tmp_path / "run"), {})
@@ -283,11 +283,11 @@ def test_settings_are_checked(settings: dict[str, Any], words: str) -> None:
         WandbTracking(**settings)
 
 
-def test_the_command_is_there() -> None:
+def test_the_wandb_command_is_installed() -> None:
     assert shutil.which(str(COMMAND)), "the tests above read runs back with W&B's own command"
 
 
-def test_forked_jobs_do_not_take_each_others_files(tmp_path: Path) -> None:
+def test_forked_jobs_keep_their_own_files(tmp_path: Path) -> None:
     """W&B is imported once and forked, as a study's jobs are; the first child ends before the second logs."""
     code = f"""
         import os, sys

@@ -1,4 +1,4 @@
-"""The real client against a stand-in of W&B's server: what it gets online, later, in two goes, and when it fails."""
+"""The real client against a stand-in of W&B's server: uploads online, later, in two parts, and with failures."""
 
 import json
 import logging
@@ -14,25 +14,24 @@ from wandb_kept import Run
 from wandb_server import WandbServer
 
 from trigan.tracking import RunInfo, TrackedArtifact, Tracker
-from trigan.tracking.wandb_fetch import fetch_records
-from trigan.tracking.wandb_tracking import WandbTracking, public_api
+from trigan.tracking.wandb_tracking import WandbTracking, fetch_records, public_api
 
 ID = "0123456789abcdef" * 4
 CONFIG = {"data": {"name": "digits"}, "trial": 3}
 
 
-def begin(directory: Path, mode: Any = "auto", timeout: float = 15, run: str = ID) -> Tracker:
+def open_run(directory: Path, mode: Any = "auto", timeout: float = 15, run: str = ID) -> Tracker:
     directory.mkdir(exist_ok=True)
     info = RunInfo(run, "joint on digits", "digits/labels=10", "joint", ("dcgan", "trial-3"), directory)
     return WandbTracking(mode=mode, timeout=timeout).open(info, CONFIG)
 
 
-def talk(tracker: Tracker, steps: range = range(1, 5)) -> None:
+def log_curve(tracker: Tracker, steps: range = range(1, 5)) -> None:
     for step in steps:
         tracker.log("gan", 64 * step, {"train/loss": 1 / step})
 
 
-def conclude(tracker: Tracker, directory: Path) -> None:
+def log_results(tracker: Tracker, directory: Path) -> None:
     tracker.log_confusion_matrix("test/confusion", np.array([[5, 1], [2, 7]]), ["zero", "one"])
     (directory / "gan.safetensors").write_bytes(b"weights")
     files = {"gan.safetensors": directory / "gan.safetensors"}
@@ -50,7 +49,7 @@ def plain(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def check(server: WandbServer, run: Run) -> None:
-    """The server has what `talk` and `conclude` said, once."""
+    """The server has what `log_curve` and `log_results` logged, once."""
     assert (run.state, run.config, run.project) == ("finished", CONFIG, "trigan")
     assert run.told["groupName"] == "digits/labels=10"
     assert (run.told["jobType"], run.told["displayName"]) == ("joint", "joint on digits")
@@ -71,9 +70,9 @@ def check(server: WandbServer, run: Run) -> None:
 
 
 def test_an_online_run_arrives_and_can_be_read(wandb_server: WandbServer, tmp_path: Path) -> None:
-    tracker = begin(tmp_path / "run")
-    talk(tracker)
-    conclude(tracker, tmp_path / "run")
+    tracker = open_run(tmp_path / "run")
+    log_curve(tracker)
+    log_results(tracker, tmp_path / "run")
     check(wandb_server, wandb_server.runs[ID])
     assert "/" not in wandb_server.runs[ID].told["program"], "a path of this machine was sent"
     assert fetch_records(public_api(), "me/trigan", [ID, "other"], tmp_path / "fetched", "record.json") == {ID}
@@ -82,31 +81,31 @@ def test_an_online_run_arrives_and_can_be_read(wandb_server: WandbServer, tmp_pa
 
 
 def test_an_offline_run_arrives_later_as_it_would_have_online(wandb_server: WandbServer, tmp_path: Path) -> None:
-    tracker = begin(tmp_path / "run", "offline")
-    talk(tracker)
-    conclude(tracker, tmp_path / "run")
+    tracker = open_run(tmp_path / "run", "offline")
+    log_curve(tracker)
+    log_results(tracker, tmp_path / "run")
     assert not wandb_server.asked
     sync(tmp_path / "run" / "wandb")
     check(wandb_server, wandb_server.runs[ID])
 
 
-def sync(*words: str | Path) -> None:
-    """What trigan's line says."""
-    folder = Path(words[-1]).parent  # where the command leaves its log
-    subprocess.run([COMMAND, "sync", *words], check=True, capture_output=True, text=True, timeout=120, cwd=folder)
+def sync(*arguments: str | Path) -> None:
+    """The command that trigan's warning prints."""
+    folder = Path(arguments[-1]).parent  # where the command leaves its log
+    subprocess.run([COMMAND, "sync", *arguments], check=True, capture_output=True, text=True, timeout=120, cwd=folder)
 
 
 @pytest.mark.parametrize("mode", ["online", pytest.param("offline", marks=pytest.mark.slow)])
-def test_interrupted_and_resumed_it_is_one_run(wandb_server: WandbServer, tmp_path: Path, mode: str) -> None:
+def test_an_interrupted_and_resumed_run_is_one_run(wandb_server: WandbServer, tmp_path: Path, mode: str) -> None:
     """The second process repeats what followed its checkpoint."""
-    first = begin(tmp_path / "run", mode)
-    talk(first, range(1, 4))
+    first = open_run(tmp_path / "run", mode)
+    log_curve(first, range(1, 4))
     first.finish(143)
     if mode == "offline":
         time.sleep(1.1)  # W&B names the directory by the second
-    second = begin(tmp_path / "run", mode)
-    talk(second, range(2, 5))
-    conclude(second, tmp_path / "run")
+    second = open_run(tmp_path / "run", mode)
+    log_curve(second, range(2, 5))
+    log_results(second, tmp_path / "run")
     if mode == "offline":
         assert len(runs(tmp_path / "run")) == 2
         sync(tmp_path / "run" / "wandb")
@@ -114,9 +113,9 @@ def test_interrupted_and_resumed_it_is_one_run(wandb_server: WandbServer, tmp_pa
     check(wandb_server, run)
 
 
-def test_what_another_run_made_is_used_not_logged_anew(wandb_server: WandbServer, tmp_path: Path) -> None:
+def test_an_artifact_of_another_run_is_used_not_logged_again(wandb_server: WandbServer, tmp_path: Path) -> None:
     for run in ("first", "second"):
-        tracker = begin(tmp_path / run, run=run)
+        tracker = open_run(tmp_path / run, run=run)
         tracker.log_artifact(TrackedArtifact("gan-0123", "gan", {}, {"digest": "0123"}, {}, used=True))
         tracker.finish()
     (gan,) = wandb_server.named("gan-0123")
@@ -124,14 +123,14 @@ def test_what_another_run_made_is_used_not_logged_anew(wandb_server: WandbServer
 
 
 @pytest.mark.parametrize(("artifacts", "files"), [("none", None), ("full", {"description.json", "gan.safetensors"})])
-def test_weights_are_sent_where_asked_for(
+def test_weights_are_sent_with_artifacts_full(
     wandb_server: WandbServer, tmp_path: Path, artifacts: Any, files: set[str] | None
 ) -> None:
     info = RunInfo(ID, "n", "g", "j", (), tmp_path)
     tracker = WandbTracking(artifacts=artifacts).open(info, {})
     (tmp_path / "gan.safetensors").write_bytes(b"weights")
-    facts = {"gan.safetensors": tmp_path / "gan.safetensors"}
-    tracker.log_artifact(TrackedArtifact("gan-0123", "gan", {}, {"digest": "0123"}, facts, used=True))
+    files_of_gan = {"gan.safetensors": tmp_path / "gan.safetensors"}
+    tracker.log_artifact(TrackedArtifact("gan-0123", "gan", {}, {"digest": "0123"}, files_of_gan, used=True))
     tracker.finish()
     found = wandb_server.named("gan-0123")
     assert [set(one.files) for one in found] == ([] if files is None else [files])
@@ -143,8 +142,8 @@ def test_weights_are_sent_where_asked_for(
 def test_a_server_that_fails_midway_is_one_line(
     wandb_server: WandbServer, tmp_path: Path, how: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tracker = begin(tmp_path / "run", timeout=1)
-    talk(tracker, range(1, 2))
+    tracker = open_run(tmp_path / "run", timeout=1)
+    log_curve(tracker, range(1, 2))
     wandb_server.wait_for(ID, 1)
     if how == "die":
         wandb_server.die()
@@ -152,8 +151,8 @@ def test_a_server_that_fails_midway_is_one_line(
         wandb_server.mood = how
     start = time.monotonic()
     with caplog.at_level(logging.WARNING, "trigan"):
-        talk(tracker, range(2, 5))
-        conclude(tracker, tmp_path / "run")
+        log_curve(tracker, range(2, 5))
+        log_results(tracker, tmp_path / "run")
     assert time.monotonic() - start < 6
     (line,) = [record.getMessage() for record in caplog.records if record.name.startswith("trigan")]
     assert "send the rest with: wandb sync --include-online " in line
@@ -161,7 +160,7 @@ def test_a_server_that_fails_midway_is_one_line(
         wandb_server.mood = "answer"
         sync("--include-online", line.rpartition(" ")[2])
         run = wandb_server.runs[ID]
-        # W&B's command goes on behind what is there, so that a row that was sent before comes again, at its own images
+        # W&B's command appends: a row that was sent before comes again, at its own images
         assert [row["images"] for row in run.history] == [64, 64, 128, 192, 256, 256, 256]
         assert plain(run.summary) == {"test/accuracy": 0.8, "status": "finished"}
         assert [len(wandb_server.named(name)) for name in ("gan-0123", "classifier-45")] == [1, 1]

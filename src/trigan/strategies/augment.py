@@ -1,4 +1,4 @@
-"""A GAN's labelled samples beside the real ones: C on real + synthetic, and the controls that stand in for G."""
+"""C trained on real images and on labelled samples of a GAN, and the controls that replace the GAN."""
 
 import logging
 from collections.abc import Mapping
@@ -11,16 +11,16 @@ from trigan.components import component
 from trigan.data.inputs import Input
 from trigan.data.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
+from trigan.networks.gans.gan_ensembles import DiscriminatorEnsemble, GeneratorMixture, PerClassGenerators
 from trigan.rng import hash64
 from trigan.samples.candidate_sources import CandidateSource, FromGenerator, FromLabelled, FromNoise, FromUnlabelled
 from trigan.samples.collect import CollectedSamples, collect_sets, wanted_counts
 from trigan.samples.filters import Filter, ScoringModels, required_networks
-from trigan.samples.generate import UNCHANGED_LATENTS, LatentTransform
-from trigan.strategies.baseline import require_unlabelled
-from trigan.strategies.gan_sets import GANEnsemble
+from trigan.samples.generate import LatentTransform
 from trigan.strategies.sample_schedules import MixedSchedule, PretrainSchedule, SampleSchedule
 from trigan.strategies.stage_runner import StageRunner
-from trigan.strategies.strategy import DataUsed, Outcome, labelled_inputs, overall_status, selection_labels
+from trigan.strategies.strategy import DataUsed, Outcome, Shapes, labelled_inputs, require_unlabelled
+from trigan.training.range_checks import require
 from trigan.training.stages.classifier_stage import ClassifierStage
 from trigan.training.stages.criteria import ExtraImages, Resampling, class_counts
 from trigan.training.stages.gan_stage import GANStage
@@ -31,17 +31,18 @@ _log = logging.getLogger(__name__)
 @component("strategy/samples@1")
 @dataclass(frozen=True)
 class SampleSettings:
-    """Which samples C gets: ``ratio`` per labelled image, with ``weight`` in C's loss, through ``filters`` in turn.
+    """The samples that C is trained on.
 
-    ``fill`` divides them among classes: ``balanced``, or ``deficit`` (small classes first). Each of C's steps shows
-    ``per_step`` of them for each labelled image.
-
-    ``sets``: so many sets of ``ratio`` are drawn, of different candidates, and C's passes over the samples show one
-    after the other; after the last comes the first again. With as many sets as passes no sample is seen twice, which is
-    what papers do that draw anew in every epoch; one set is the fixed sample set of the others. The generator stays as
-    it is, so E sets show what a ratio E times as large would show, in another order, and keep each class's share of it.
-
-    ``truncation`` and ``latent_scale`` are those of the latents (:class:`trigan.samples.generate.LatentTransform`).
+    Attributes:
+        ratio: samples per labelled image.
+        fill: ``balanced`` over classes, or ``deficit``: first to the classes with the fewest labelled images.
+        weight: of a sample in C's loss; a labelled image has 1.
+        per_step: samples per labelled image in each batch.
+        filters: criteria that every sample passes.
+        sets: number of sample sets of ``ratio`` each, which C's epochs over the samples use in turn; with one set per
+            epoch no sample is repeated, as in papers that draw samples in every epoch.
+        truncation: bound of the latents' absolute values, or None (see `LatentTransform`).
+        latent_scale: factor of the latents.
     """
 
     ratio: float = 10.0
@@ -55,34 +56,29 @@ class SampleSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "filters", tuple(self.filters))
-        if self.ratio <= 0.0:
-            raise ConfigError(f"strategy.samples.ratio: {self.ratio} must be above 0")
-        if self.weight < 0.0:
-            raise ConfigError(f"strategy.samples.weight: {self.weight} must be 0 or more")
-        if self.per_step <= 0.0:
-            raise ConfigError(f"strategy.samples.per_step: {self.per_step} must be above 0")
-        if self.sets < 1:
-            raise ConfigError(f"strategy.samples.sets: {self.sets} must be 1 or more")
-        if self.truncation is not None and not self.truncation > 0.0:
-            raise ConfigError(f"strategy.samples.truncation: {self.truncation} must be above 0, or null")
-        if not self.latent_scale > 0.0:
-            raise ConfigError(f"strategy.samples.latent_scale: {self.latent_scale} must be above 0")
-
-    @property
-    def latents(self) -> LatentTransform:
-        """How far from the middle latents are drawn."""
-        return LatentTransform(self.truncation, self.latent_scale)
+        truncation = self.truncation
+        require(self.ratio > 0.0, "strategy.samples.ratio", self.ratio, "above 0")
+        require(self.weight >= 0.0, "strategy.samples.weight", self.weight, "0 or more")
+        require(self.per_step > 0.0, "strategy.samples.per_step", self.per_step, "above 0")
+        require(self.sets >= 1, "strategy.samples.sets", self.sets, "1 or more")
+        require(truncation is None or truncation > 0.0, "strategy.samples.truncation", truncation, "above 0, or null")
+        require(self.latent_scale > 0.0, "strategy.samples.latent_scale", self.latent_scale, "above 0")
 
 
 @component("strategy/augment@1")
 @dataclass(frozen=True)
 class Augment:
-    """Train a GAN, draw labelled samples, train C on both, as ``schedule`` says.
+    """Train a GAN, draw labelled samples, and train C on real images and samples.
 
-    ``labels`` of samples: ``condition`` (a conditional G is told), ``classifier`` (C trained on L, where it is sure),
-    ``per_class`` (one unconditional GAN a class), or ``auto``: condition if the architecture is conditional, else
-    classifier. ``source``: the generator, or real images or noise in its place, through the same filters.
-    ``generators``: so many GANs of different seeds are trained, and each sample is drawn from one of them.
+    Attributes:
+        labels: the source of a sample's label: ``condition`` of a conditional G; ``classifier``, C trained on L, where
+            it is confident; ``per_class``, one unconditional GAN a class; ``auto``: condition if the architecture is
+            conditional, else classifier.
+        source: the generator, or a control that replaces it: real images or noise, with the same filters.
+        label_threshold: smallest confidence of the labelling classifier, in [0, 1].
+        gan_images: the GAN's training images: ``labelled``, ``all`` (L and U), or ``auto``: all if it needs no labels.
+        generators: number of GANs with different seeds; each sample comes from one of them.
+        schedule: when C is trained on the samples.
     """
 
     gan: GANStage
@@ -96,10 +92,10 @@ class Augment:
     schedule: SampleSchedule = field(default_factory=MixedSchedule)
 
     def __post_init__(self) -> None:
-        conditional = self.gan.architecture.conditional
-        if not 0.0 <= self.label_threshold <= 1.0:
-            raise ConfigError(f"strategy.label_threshold={self.label_threshold}: a probability in [0, 1] is expected")
-        if self.labels == "per_class" and "discriminator" in required_networks(self.samples.filters):
+        threshold, samples, conditional = self.label_threshold, self.samples, self.gan.architecture.conditional
+        require(0.0 <= threshold <= 1.0, "strategy.label_threshold", threshold, "a probability in [0, 1]")
+        require(self.generators >= 1, "strategy.generators", self.generators, "1 or more")
+        if self.labels == "per_class" and "discriminator" in required_networks(samples.filters):
             raise ConfigError(
                 "strategy.samples.filters: DiscriminatorFilter needs one D, and strategy.labels=per_class has many"
             )
@@ -109,54 +105,32 @@ class Augment:
             raise ConfigError(f"strategy.labels={self.labels} is for an unconditional G: set architecture=dcgan")
         if self.gan_images == "all" and self.label_source != "classifier":
             raise ConfigError(
-                f"strategy.gan_images=all: a GAN with strategy.labels={self.label_source} needs labels, which unlabelled "
-                "images have not; set strategy.gan_images=labelled"
+                f"strategy.gan_images=all: a GAN with strategy.labels={self.label_source} needs labels, which "
+                "unlabelled images do not have; set strategy.gan_images=labelled"
             )
-        if self.generators < 1:
-            raise ConfigError(f"strategy.generators: {self.generators} must be 1 or more")
-        if self.source != "generator":
-            self._refuse_settings_of_a_generator()
-        balanced = isinstance(self.classifier.balance, Resampling)
-        if self.samples.sets > 1 and balanced and isinstance(self.schedule, PretrainSchedule):
-            raise ConfigError(
-                f"strategy.samples.sets={self.samples.sets}: strategy.schedule=pretrain with balance=resampling draws "
-                "samples at random, not set by set; set strategy.samples.sets=1 or another balance"
-            )
-
-    def _refuse_settings_of_a_generator(self) -> None:
-        latents = self.samples.latents
-        given = {
-            "strategy.generators": (self.generators, 1),
-            "strategy.samples.truncation": (latents.truncation, UNCHANGED_LATENTS.truncation),
-            "strategy.samples.latent_scale": (latents.scale, UNCHANGED_LATENTS.scale),
+        of_a_generator = {
+            "generators": (self.generators, 1),
+            "samples.truncation": (samples.truncation, None),
+            "samples.latent_scale": (samples.latent_scale, 1.0),
         }
-        for setting, (value, plain) in given.items():
-            if value != plain:
+        for setting, (value, default) in of_a_generator.items() if self.source != "generator" else ():
+            if value != default:
                 raise ConfigError(
-                    f"{setting}={value}: a setting of a generator, and strategy.source={self.source} has none; leave "
-                    f"it at {'null' if plain is None else plain}"
+                    f"strategy.{setting}={value}: a setting of a generator, and strategy.source={self.source} has "
+                    f"none; leave it at {'null' if default is None else default}"
                 )
-
-    def _warn_of_settings_of_mixed(self) -> None:
-        """A warning, not a refusal: a search draws them whatever the schedule is."""
-        for name in ("weight", "per_step") if isinstance(self.schedule, PretrainSchedule) else ():
-            value = getattr(self.samples, name)
-            if value != getattr(SampleSettings, name):
-                _log.warning("strategy.samples.%s=%s has no effect with strategy.schedule=pretrain", name, value)
-
-    def _warn_of_filters_without_a_gan(self) -> None:
-        """A warning, not a refusal: a study puts its controls through the filters of the row that they control."""
-        if self.source != "generator" and "discriminator" in required_networks(self.samples.filters):
-            _log.warning(
-                "strategy.samples.filters: DiscriminatorFilter needs D; strategy.source=%s has none: it keeps all",
-                self.source,
+        resampled = isinstance(self.classifier.balance, Resampling) and isinstance(self.schedule, PretrainSchedule)
+        if samples.sets > 1 and resampled:
+            raise ConfigError(
+                f"strategy.samples.sets={samples.sets}: strategy.schedule=pretrain with balance=resampling draws "
+                "samples at random, not set by set; set strategy.samples.sets=1 or another balance"
             )
 
     @property
     def unused_settings(self) -> tuple[str, ...]:
-        """Settings that have no effect beside the others: those of a GAN that is not trained, labels nobody guesses."""
-        guessed = self.source == "unlabelled" or (self.source == "generator" and self.label_source == "classifier")
-        labels = () if guessed else ("label_threshold",)
+        """Settings without effect: those of a GAN that is not trained, and of labels that no classifier predicts."""
+        predicted = self.source == "unlabelled" or (self.source == "generator" and self.label_source == "classifier")
+        labels = () if predicted else ("label_threshold",)
         return labels if self.source == "generator" else ("gan", "gan_images", "labels", *labels)
 
     @property
@@ -166,69 +140,106 @@ class Augment:
             return self.labels
         return "condition" if self.gan.architecture.conditional else "classifier"
 
-    @property
-    def resolved_gan_images(self) -> str:
-        """``gan_images`` with auto resolved: an unconditional GAN sees L and U, one that needs labels L."""
-        if self.gan_images != "auto":
-            return self.gan_images
-        return "all" if self.label_source == "classifier" else "labelled"
-
-    @property
-    def gan_ensemble(self) -> GANEnsemble:
-        """The GANs, as they are trained."""
-        return GANEnsemble(self.gan, self.label_source, self.resolved_gan_images == "all", self.generators)
-
     def run(self, view: TrainingView, runner: StageRunner) -> Outcome:
-        self._warn_of_settings_of_mixed()
-        self._warn_of_filters_without_a_gan()
+        """Train the GANs, collect the samples and train C; without any sample, C is trained on real images alone."""
+        self._warn_about_settings_without_effect()
         inputs = labelled_inputs(view)
         rule = self.classifier.selection.resolve("validation" in inputs)
-        looks = self._sees_unlabelled(view)
-        networks = self.gan_ensemble.train(view, runner) if self.source == "generator" else {}
+        if self.source == "unlabelled":
+            require_unlabelled(view, "strategy.source=unlabelled")
+        unlabelled = self.source == "unlabelled" or (self.source == "generator" and self._gan_uses_unlabelled)
+        networks = self._train_gans(view, runner) if self.source == "generator" else {}
         collected = self._collect(view, networks, runner)
-        if looks:
-            inputs = {**inputs, "statistics": Input(view.training_images)}
-        stamps: tuple[str, ...] = ()
+        self._warn_about_missing_samples(collected)
+        if unlabelled and len(view.unlabelled):
+            inputs["statistics"] = Input(view.training_images)
         if len(collected.data):
-            if collected.n_missing:
-                _warn_of_shortage(collected)
-            if collected.empty_classes:
-                stamps = ("missing-classes",)
+            stamps = ("missing-classes",) if collected.empty_classes else ()
             extra = ExtraImages(self.classifier.augmentation, self.samples.weight, self.samples.per_step)
             trained = self.schedule.train(self.classifier, inputs, collected.data, extra, runner)
         else:
+            trained, stamps = runner.train("classifier", self.classifier, inputs), ("no-samples",)
+        networks = {"classifier": trained.networks["classifier"], **networks}
+        used, notes = DataUsed.of(view, rule, unlabelled), _notes(collected, view.spec.classes)
+        return Outcome(
+            networks, used, rule, trained.step, runner.status, stamps=stamps, notes=notes, snapshots=trained.snapshots
+        )
+
+    def skeleton(self, spec: DataSpec, shapes: Shapes) -> dict[str, nn.Module]:
+        """The classifier and, if there is one, the generator."""
+        networks: dict[str, nn.Module] = {"classifier": self.classifier.classifier(spec)}
+        if self.source == "generator":
+            members = [self._generator_skeleton(spec) for _ in range(self.generators)]
+            networks["generator"] = members[0] if len(members) == 1 else GeneratorMixture(members)
+        return networks
+
+    def _warn_about_settings_without_effect(self) -> None:
+        """Warn, not refuse: searches draw these settings for any schedule, and controls share their row's filters."""
+        for name in ("weight", "per_step") if isinstance(self.schedule, PretrainSchedule) else ():
+            value = getattr(self.samples, name)
+            if value != getattr(SampleSettings, name):
+                _log.warning("strategy.samples.%s=%s has no effect with strategy.schedule=pretrain", name, value)
+        if self.source != "generator" and "discriminator" in required_networks(self.samples.filters):
+            _log.warning(
+                "strategy.samples.filters: DiscriminatorFilter needs D; strategy.source=%s has none: it keeps all",
+                self.source,
+            )
+
+    def _warn_about_missing_samples(self, collected: CollectedSamples) -> None:
+        kept, empty = len(collected.data), ", ".join(map(str, collected.empty_classes))
+        if not kept:
             _log.warning(
                 "none of %d candidates passed the filters: C is trained on the real images alone (see "
                 "strategy.label_threshold, strategy.samples.filters%s)",
                 collected.n_candidates,
                 ", strategy.gan.steps" if self.source == "generator" else "",
             )
-            trained, stamps = runner.train("classifier", self.classifier, inputs), ("no-samples",)
-        classifier = trained.networks["classifier"]
-        return Outcome(
-            classifier,
-            {"classifier": classifier, **networks},
-            DataUsed(len(view.labelled.labels), len(view.unlabelled) if looks else 0, selection_labels(inputs, rule)),
-            rule,
-            trained.step,
-            overall_status(runner),
-            stamps=stamps,
-            generator=networks.get("generator"),
-            notes=_notes(collected, view.spec.classes),
-            snapshots=trained.snapshots,
-        )
+        elif collected.n_missing:
+            _log.warning(
+                "only %d of %d samples wanted passed the filters%s (strategy.samples.filters, "
+                "strategy.label_threshold)",
+                kept,
+                kept + collected.n_missing,
+                f", and none of classes {empty}" if empty else "",
+            )
 
-    def skeleton(self, spec: DataSpec, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> dict[str, nn.Module]:
-        networks: dict[str, nn.Module] = {"classifier": self.classifier.classifier(spec)}
-        if self.source == "generator":
-            networks["generator"] = self.gan_ensemble.skeleton(spec)
+    @property
+    def _gan_uses_unlabelled(self) -> bool:
+        return self.gan_images == "all" or (self.gan_images == "auto" and self.label_source == "classifier")
+
+    def _train_gans(self, view: TrainingView, runner: StageRunner) -> dict[str, nn.Module]:
+        """``generator`` and, except with one GAN a class, ``discriminator``, of all GANs together."""
+        members = [self._train_gan(view, runner, number) for number in range(self.generators)]
+        if len(members) == 1:
+            return members[0]
+        networks: dict[str, nn.Module] = {"generator": GeneratorMixture([m["generator"] for m in members]).eval()}
+        if "discriminator" in members[0]:
+            networks["discriminator"] = DiscriminatorEnsemble([m["discriminator"] for m in members]).eval()
         return networks
 
-    def _sees_unlabelled(self, view: TrainingView) -> bool:
-        if self.source == "unlabelled":
-            require_unlabelled(view, "strategy.source=unlabelled")
-            return True
-        return self.source == "generator" and self.resolved_gan_images == "all" and len(view.unlabelled) > 0
+    def _train_gan(self, view: TrainingView, runner: StageRunner, number: int) -> dict[str, Any]:
+        """One GAN (or one a class); the first has the runner's own seed."""
+        seed = hash64(runner.seed, "gan", number) if number else runner.seed
+        suffix = f"-seed{number}" if number else ""
+        labelled = view.labelled
+        if self.label_source == "per_class":
+            generators = []
+            for label in range(view.spec.classes):
+                data = {"real": Input(labelled.images[labelled.labels == label])}
+                trained = runner.train(f"gan-{label}{suffix}", self.gan, data, hash64(seed, "class", label))
+                generators.append(trained.networks["generator"])
+            return {"generator": PerClassGenerators(generators).eval()}
+        if self.label_source == "condition":
+            real = Input(labelled.images, labelled.labels)
+        else:
+            real = Input(view.training_images if self._gan_uses_unlabelled else labelled.images)
+        return dict(runner.train(f"gan{suffix}", self.gan, {"real": real}, seed).networks)
+
+    def _generator_skeleton(self, spec: DataSpec) -> nn.Module:
+        build = self.gan.architecture.generator
+        if self.label_source == "per_class":
+            return PerClassGenerators([build(spec) for _ in range(spec.classes)])
+        return build(spec)
 
     def _collect(self, view: TrainingView, networks: Mapping[str, nn.Module], runner: StageRunner) -> CollectedSamples:
         samples, labels = self.samples, view.labelled.labels
@@ -238,13 +249,12 @@ class Augment:
             samples.fill == "deficit",
         )
         source = self._source(view, networks, hash64(runner.seed, "samples"))
-        guesses = not source.label_conditional
-        scoring_models = self._judges(view, networks, runner, guesses) if samples.filters or guesses else None
-
-        def draw() -> CollectedSamples:
-            return collect_sets(source, wanted, samples.filters, scoring_models, self.label_threshold, samples.sets)
-
-        return runner.run_task("sampling", draw)
+        needed = {*required_networks(samples.filters), *(() if source.label_conditional else ("classifier",))}
+        models = self._scoring_models(view, networks, runner, needed) if samples.filters or needed else None
+        return runner.run_task(
+            "sampling",
+            lambda: collect_sets(source, wanted, samples.filters, models, self.label_threshold, samples.sets),
+        )
 
     def _source(self, view: TrainingView, networks: Mapping[str, Any], seed: int) -> CandidateSource:
         if self.source == "unlabelled":
@@ -253,15 +263,15 @@ class Augment:
             return FromLabelled(view.labelled.images, view.labelled.labels, seed)
         if self.source == "noise":
             return FromNoise((view.spec.channels, view.spec.size, view.spec.size), seed)
-        return FromGenerator(networks["generator"], seed, self.samples.latents)
+        latents = LatentTransform(self.samples.truncation, self.samples.latent_scale)
+        return FromGenerator(networks["generator"], seed, latents)
 
-    def _judges(
-        self, view: TrainingView, networks: Mapping[str, nn.Module], runner: StageRunner, guesses: bool
+    def _scoring_models(
+        self, view: TrainingView, networks: Mapping[str, nn.Module], runner: StageRunner, needed: set[str]
     ) -> ScoringModels:
-        """C trained on the labelled images alone and another one, each if it is asked, and D where there is one."""
+        """The models that filters need: one or two classifiers trained on L alone, and D where there is one."""
         inputs, teacher, second = labelled_inputs(view), None, None
-        needed = required_networks(self.samples.filters)
-        if guesses or "classifier" in needed:
+        if "classifier" in needed:
             teacher = runner.train("teacher", self.classifier, inputs).networks["classifier"]
         if "second" in needed:
             seed = hash64(runner.seed, "second teacher")
@@ -269,22 +279,11 @@ class Augment:
         return ScoringModels(teacher, networks.get("discriminator"), second, inputs["labelled"])
 
 
-def _warn_of_shortage(collected: CollectedSamples) -> None:
-    kept = len(collected.data)
-    _log.warning(
-        "only %d of %d samples wanted passed the filters%s (strategy.samples.filters, strategy.label_threshold)",
-        kept,
-        kept + collected.n_missing,
-        f", and none of classes {', '.join(map(str, collected.empty_classes))}" if collected.empty_classes else "",
-    )
-
-
 def _notes(collected: CollectedSamples, classes: int) -> dict[str, Any]:
     data = collected.data
-    counts = class_counts(data.known_labels, classes).tolist()
     notes = {
         "kept": len(data),
-        "per_class": counts,
+        "per_class": class_counts(data.known_labels, classes).tolist(),
         "n_candidates": collected.n_candidates,
         "n_missing": collected.n_missing,
     }

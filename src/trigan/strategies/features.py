@@ -1,27 +1,25 @@
-"""D as feature extractor: a GAN on all training images, a probe on D's features; and the controls treated alike."""
+"""D as a feature extractor: a GAN on the training images, a probe on D's features; and the controls of the GAN."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from trigan.components import component
 from trigan.data.inputs import Input, Inputs, random_subset
 from trigan.data.splits.external_data import external_images
-from trigan.data.types import DataSpec, LabelledImages, TrainingView
+from trigan.data.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
-from trigan.networks.gans.gan import Discriminator
 from trigan.strategies.feature_extraction import FeatureExtractor, ProbedBackbone, extract_features
-from trigan.strategies.fine_tune import FineTune
-from trigan.strategies.heads import head_skeleton
+from trigan.strategies.fine_tune import FineTune, PretrainedBackbone
+from trigan.strategies.heads import Array, head_skeleton
 from trigan.strategies.pretraining import GANPretraining, Pretraining, PretrainingData
 from trigan.strategies.probes import FittedProbe, Probe
 from trigan.strategies.stage_runner import StageRunner
-from trigan.strategies.strategy import DataUsed, Outcome, labelled_inputs, overall_status, selection_labels
+from trigan.strategies.strategy import DataUsed, Outcome, Shapes, labelled_inputs
+from trigan.training.range_checks import require
 from trigan.training.recalibration import STATISTICS_IMAGES, recalibrate_discriminator
 from trigan.training.selection import Selection
 from trigan.training.stages.gan_stage import GANStage
@@ -30,14 +28,17 @@ from trigan.training.stages.gan_stage import GANStage
 @component("strategy/features@1")
 @dataclass(frozen=True)
 class Features:
-    """Fit ``probe`` on features of a discriminator, standardised over training images that the GAN may see.
+    """Fit ``probe`` to features of the D of ``gan``, standardised over the GAN's training images.
 
-    ``backbone`` says how D comes by its features: through the GAN stage, or as one of the controls beside it.
-    ``layers`` are names of D's layers, none for all; ``grid`` is the side that maps are max-pooled to.
-    ``selection``: probes choose on the validation images under the rule ``val``, else within the labelled images.
-    ``gan_images``: ``all`` training images (L and U), ``labelled`` ones, or ``auto``: labelled for a conditional GAN, all
-    for an unconditional one. ``pretrain``: with another data set, D is trained on the view's external images (X) alone;
-    what the GAN might have seen then settles D's batch norm and standardises the features.
+    Attributes:
+        backbone: how D is trained: in the GAN, or as one of the controls.
+        layers: names of D's layers; empty: all.
+        grid: the side that feature maps are max-pooled to.
+        gan_images: the GAN's training images: ``all`` (L and U), ``labelled``, or ``auto``: labelled for a conditional
+            GAN, all for an unconditional one.
+        selection: with the rule ``val`` probes choose on the validation images, else within the labelled ones.
+        pretrain: with another data set, D is trained on the view's external images (X) alone. The images that the GAN
+            would have used then give the batch-norm statistics and the standardisation.
     """
 
     gan: GANStage
@@ -51,11 +52,11 @@ class Features:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
-        if self.grid < 1:
-            raise ConfigError(f"strategy.grid: {self.grid} must be at least 1")
-        if self.gan_images == "all" and self.gan.architecture.conditional:
+        require(self.grid >= 1, "strategy.grid", self.grid, "at least 1")
+        conditional, transfer = self.gan.architecture.conditional, self.pretrain.data is not None
+        if self.gan_images == "all" and conditional:
             raise ConfigError(
-                "strategy.gan_images=all: a conditional GAN needs labels, which unlabelled images have not; set "
+                "strategy.gan_images=all: a conditional GAN needs labels, which unlabelled images do not have; set "
                 "architecture=dcgan or strategy.gan_images=labelled"
             )
         if not self.backbone.has_network and isinstance(self.probe, FineTune):
@@ -67,134 +68,112 @@ class Features:
                 f"selection.snapshots={self.selection.snapshots}: strategy=features fits no classifier on images over "
                 "time; leave it at null"
             )
-        if self.pretrain.data is not None:
-            self._check_transfer()
+        if transfer and not self.backbone.label_free:
+            raise ConfigError(
+                "strategy.pretrain.data: nothing is trained on another data set's images with this strategy.backbone; "
+                "set strategy.backbone=trained, autoencoder or simclr, or strategy.pretrain.data=null"
+            )
+        if transfer and conditional:
+            raise ConfigError(
+                "strategy.pretrain.data: a conditional GAN needs this data set's labels, which another's images do not "
+                "have; set architecture=dcgan"
+            )
 
     @property
     def unused_settings(self) -> tuple[str, ...]:
-        """Settings that have no effect beside the others: pixels need no layers, and no GAN but for what it may see."""
+        """Settings without effect: for pixels, the layers and all of the GAN but what decides its training images."""
         if self.backbone.has_network:
             return ()
         return ("layers", "grid", *(f"gan.{one.name}" for one in fields(self.gan) if one.name != "architecture"))
 
-    def _check_transfer(self) -> None:
-        if not self.backbone.label_free:
-            raise ConfigError(
-                "strategy.pretrain.data: nothing is trained on another data set's images with this strategy.backbone; set "
-                "strategy.backbone=trained, autoencoder or simclr, or strategy.pretrain.data=null"
-            )
-        if self.gan.architecture.conditional:
-            raise ConfigError(
-                "strategy.pretrain.data: a conditional GAN needs this data set's labels, which another's images have "
-                "not; set architecture=dcgan"
-            )
-
     def run(self, view: TrainingView, runner: StageRunner) -> Outcome:
+        """Train D, then fit the probe or fine-tune D."""
         inputs = labelled_inputs(view)
         rule = self.selection.resolve("validation" in inputs)
-        self._refuse_unknown_layers(view.spec)
-        players = self._pretrained(view, runner, inputs)
-        discriminator = players.get("discriminator")
-        if isinstance(self.probe, FineTune) and discriminator is not None:
-            if self._sees_all():
-                inputs["statistics"] = Input(view.training_images)
-            trained = self.probe.train(self.gan.architecture, discriminator, self.layers, self.grid, inputs, runner)
-            classifier, fitted, step = trained.networks["classifier"], None, trained.step
-        else:
-            holdout = view.validation if rule == "val" else None
-            classifier, fitted = self._probed(discriminator, view, holdout, runner)
-            step = 0
-        networks: dict[str, nn.Module] = {"classifier": classifier}
-        if self.backbone.has_generator:
-            networks.update(players)
-        return Outcome(
-            classifier,
-            networks,
-            DataUsed(
-                len(view.labelled.labels),
-                len(view.unlabelled) if self._sees_all() else 0,
-                selection_labels(inputs, rule),
-                0 if self.pretrain.data is None else len(external_images(view)),
-            ),
-            rule,
-            step,
-            overall_status(runner),
-            probabilistic=fitted is None or fitted.probabilistic,
-            generator=players.get("generator") if self.backbone.has_generator else None,
-            notes={} if fitted is None else {"probe": fitted.hyperparameters},
-        )
-
-    def skeleton(self, spec: DataSpec, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> dict[str, nn.Module]:
-        saved = shapes["classifier"]
-        discriminator = self.gan.architecture.discriminator(spec) if self.backbone.has_network else None
+        self._check_layers(view.spec)
+        networks = self._pretrain(view, runner, inputs)
+        step, probabilistic, notes = 0, True, {}
         classifier: nn.Module
-        if isinstance(self.probe, FineTune) and discriminator is not None:
-            classifier = self.probe.skeleton(self.gan.architecture, self.layers, self.grid, spec)
+        if isinstance(self.probe, FineTune):
+            if self._uses_unlabelled:
+                inputs["statistics"] = Input(view.training_images)
+            architecture = self.gan.architecture
+            factory = PretrainedBackbone.of(architecture, networks["discriminator"], self.layers, self.grid)
+            trained = runner.train("classifier", self.probe.stage(factory, view.spec), inputs)
+            classifier, step = trained.networks["classifier"], trained.step
         else:
-            head = head_skeleton(saved, spec.classes)
-            classifier = ProbedBackbone(self._extractor(discriminator), head, saved["mean"][0])
-        networks = {"classifier": classifier}
-        if self.backbone.has_generator:
-            networks["generator"] = self.gan.architecture.generator(spec)
-        return networks
+            extractor = FeatureExtractor(networks.get("discriminator"), self.layers, self.grid)
+            classifier, fitted = self._fit_probe(self.probe, extractor, view, rule, runner)
+            probabilistic, notes = fitted.probabilistic, {"probe": fitted.hyperparameters}
+        kept = {"classifier": classifier, **(networks if self.backbone.has_generator else {})}
+        external = 0 if self.pretrain.data is None else len(external_images(view))
+        used = DataUsed.of(view, rule, self._uses_unlabelled, external)
+        return Outcome(kept, used, rule, step, runner.status, probabilistic, notes=notes)
 
-    def _extractor(self, discriminator: Discriminator | None) -> FeatureExtractor:
-        return FeatureExtractor(discriminator, self.layers, self.grid)
+    def skeleton(self, spec: DataSpec, shapes: Shapes) -> dict[str, nn.Module]:
+        """The probed or fine-tuned backbone and, if there is one, the generator."""
+        saved, architecture = shapes["classifier"], self.gan.architecture
+        classifier: nn.Module
+        if isinstance(self.probe, FineTune):
+            classifier = PretrainedBackbone(architecture, self.layers, self.grid)(spec)
+        else:
+            discriminator = architecture.discriminator(spec) if self.backbone.has_network else None
+            extractor = FeatureExtractor(discriminator, self.layers, self.grid)
+            classifier = ProbedBackbone(extractor, head_skeleton(saved, spec.classes), saved["mean"][0])
+        generator = {"generator": architecture.generator(spec)} if self.backbone.has_generator else {}
+        return {"classifier": classifier, **generator}
 
-    def _refuse_unknown_layers(self, spec: DataSpec) -> None:
-        """Before a GAN is trained for them."""
+    def _check_layers(self, spec: DataSpec) -> None:
+        """Raise a ConfigError for an unknown layer before anything is trained."""
         if self.layers and self.backbone.has_network:
-            blank = self._extractor(self.gan.architecture.discriminator(spec)).eval()
-            blank(torch.zeros(1, spec.channels, spec.size, spec.size))
+            extractor = FeatureExtractor(self.gan.architecture.discriminator(spec), self.layers, self.grid)
+            extractor.eval()(torch.zeros(1, spec.channels, spec.size, spec.size))
 
-    def _sees_all(self) -> bool:
-        if self.gan_images == "auto":
-            return not self.gan.architecture.conditional
-        return self.gan_images == "all"
+    @property
+    def _uses_unlabelled(self) -> bool:
+        conditional = self.gan.architecture.conditional
+        return not conditional if self.gan_images == "auto" else self.gan_images == "all"
 
-    def _pool(self, view: TrainingView) -> Tensor:
-        """The training images that may be looked at without their labels."""
-        return view.training_images if self._sees_all() else view.labelled.images
+    def _images(self, view: TrainingView) -> Tensor:
+        """The training images that may be used without their labels."""
+        return view.training_images if self._uses_unlabelled else view.labelled.images
 
-    def _pretrained(self, view: TrainingView, runner: StageRunner, inputs: Inputs) -> Mapping[str, Any]:
-        """D, and G where one is left, as the backbone makes them; after a transfer D is settled on this data set."""
-        pool = self._pool(view)
-        seen = {**inputs, "statistics": Input(pool)} if self._sees_all() else inputs
+    def _pretrain(self, view: TrainingView, runner: StageRunner, inputs: Inputs) -> Mapping[str, Any]:
+        """Train D, and G where the backbone has one; after a transfer, recalibrate D on this data set."""
+        images = self._images(view)
+        inputs = {**inputs, "statistics": Input(images)} if self._uses_unlabelled else inputs
         if self.pretrain.data is None:
             labels = view.labelled.labels if self.gan.architecture.conditional else None
-            return self.backbone.networks(self.gan, Input(pool, labels), seen, runner)
-        players = self.backbone.networks(self.gan, Input(external_images(view)), seen, runner)
+            return self.backbone.networks(self.gan, Input(images, labels), inputs, runner)
+        networks = self.backbone.networks(self.gan, Input(external_images(view)), inputs, runner)
         settings = runner.settings
-        recalibrate_discriminator(players["discriminator"], pool, runner.seed, settings.device, settings.dtype)
-        return players
+        recalibrate_discriminator(networks["discriminator"], images, runner.seed, settings.device, settings.dtype)
+        return networks
 
-    def _probed(
-        self,
-        discriminator: Discriminator | None,
-        view: TrainingView,
-        holdout: LabelledImages | None,
-        runner: StageRunner,
+    def _fit_probe(
+        self, probe: Probe, extractor: FeatureExtractor, view: TrainingView, rule: str, runner: StageRunner
     ) -> tuple[ProbedBackbone, FittedProbe]:
-        if isinstance(self.probe, FineTune):
-            raise ConfigError("strategy.probe=fine_tune needs a network")
-        extractor = self._extractor(discriminator)
+        """Fit ``probe`` to standardised features of the labelled images."""
         device = runner.settings.device
-        pool = random_subset(self._pool(view), STATISTICS_IMAGES, runner.seed)
 
-        def of(images: Tensor) -> Tensor:
+        def extract(images: Tensor) -> Tensor:
             return runner.run_task("features", lambda: extract_features(extractor, images, device))
 
-        features, seen = of(view.labelled.images), of(pool)
-        mean = seen.mean(0)
-        scale = seen.std(0) if self.backbone.per_feature_scale else (seen - mean).square().mean().sqrt().expand_as(mean)
+        features = extract(view.labelled.images)
+        reference = extract(random_subset(self._images(view), STATISTICS_IMAGES, runner.seed))
+        mean = reference.mean(0)
+        common = (reference - mean).square().mean().sqrt().expand_as(mean)
+        scale = reference.std(0) if self.backbone.per_feature_scale else common
         scale = torch.where(scale > 1e-6, scale, torch.ones_like(scale))
 
-        def standardised(raw: Tensor) -> NDArray[np.float64]:
+        def standardise(raw: Tensor) -> Array:
             return ((raw - mean) / scale).double().numpy()
 
-        chosen_on = None if holdout is None else (standardised(of(holdout.images)), holdout.labels.numpy())
+        holdout = None
+        if rule == "val" and view.validation is not None:
+            holdout = (standardise(extract(view.validation.images)), view.validation.labels.numpy())
         labels = view.labelled.labels.numpy()
-        fitted = self.probe.fit(standardised(features), labels, view.spec.classes, runner.seed, chosen_on)
+        fitted = probe.fit(standardise(features), labels, view.spec.classes, runner.seed, holdout)
         network = ProbedBackbone(extractor, fitted.head, features.shape[1])
         network.mean.copy_(mean)
         network.scale.copy_(scale)

@@ -1,4 +1,4 @@
-"""Fine-tuning: all of D, with a linear layer on its pooled features, trained as a classifier."""
+"""Classifiers that start from given weights, and fine-tuning: D with a linear head, trained as a classifier."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -7,21 +7,39 @@ import torch
 from torch import Tensor, nn
 
 from trigan.components import component
-from trigan.data.inputs import Inputs
-from trigan.data.types import DataSpec
-from trigan.errors import ConfigError
 from trigan.identity import weights_digest
-from trigan.networks.classifiers.classifier import Classifier
+from trigan.networks.classifiers.classifier import Classifier, ClassifierFactory
 from trigan.networks.gans.gan import Architecture, Discriminator
 from trigan.networks.shapes import ImageSpec
 from trigan.strategies.feature_extraction import FeatureExtractor
-from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.training.optimizers import LayerWise
+from trigan.training.range_checks import require
 from trigan.training.stages.classifier_stage import ClassifierStage
 
 
+@component("classifier/pretrained@1")
+@dataclass(frozen=True)
+class PretrainedClassifier:
+    """Classifier factory: the network of ``factory`` with the weights of ``state``."""
+
+    factory: ClassifierFactory
+    weights: str
+    state: Mapping[str, Tensor] = field(metadata={"identity": False}, compare=False)
+
+    @staticmethod
+    def of(factory: ClassifierFactory, network: Classifier) -> "PretrainedClassifier":
+        """A factory of copies of ``network``, which was made by ``factory``."""
+        return PretrainedClassifier(factory, *_weights(network))
+
+    def __call__(self, spec: ImageSpec) -> Classifier:
+        """Build the network and load the weights."""
+        network = self.factory(spec)
+        network.load_state_dict(self.state)
+        return network
+
+
 class FineTunedBackbone(Classifier):
-    """Images (N, C, S, S) -> logits (N, K): a linear head on the pooled features of a backbone that moves too."""
+    """Images (N, C, S, S) -> logits (N, K): D as a trainable backbone, and a linear head on its pooled features."""
 
     def __init__(self, extractor: FeatureExtractor, spec: ImageSpec) -> None:
         with torch.no_grad():
@@ -31,14 +49,14 @@ class FineTunedBackbone(Classifier):
     @property
     def discriminator(self) -> Discriminator:
         """The backbone."""
-        found: Discriminator = self.body.discriminator  # type: ignore[assignment]
-        return found
+        discriminator: Discriminator = self.body.discriminator  # type: ignore[assignment]
+        return discriminator
 
 
 @component("classifier/pretrained_backbone@1")
 @dataclass(frozen=True)
 class PretrainedBackbone:
-    """Classifier factory: D's backbone with given weights and a new head; identified by the weights' digest."""
+    """Classifier factory: D with the weights of ``state`` (none: initial weights) and a new linear head."""
 
     architecture: Architecture
     layers: tuple[str, ...]
@@ -46,7 +64,15 @@ class PretrainedBackbone:
     weights: str = ""
     state: Mapping[str, Tensor] = field(default_factory=dict, metadata={"identity": False}, compare=False)
 
+    @staticmethod
+    def of(
+        architecture: Architecture, discriminator: Discriminator, layers: tuple[str, ...], grid: int
+    ) -> "PretrainedBackbone":
+        """A factory with the weights of ``discriminator``, which has this ``architecture``."""
+        return PretrainedBackbone(architecture, layers, grid, *_weights(discriminator))
+
     def __call__(self, spec: ImageSpec) -> FineTunedBackbone:
+        """Build D, load the weights and add a head."""
         discriminator = self.architecture.discriminator(spec)
         if self.state:
             discriminator.load_state_dict(self.state)
@@ -56,38 +82,19 @@ class PretrainedBackbone:
 @component("probe/fine_tune@1")
 @dataclass(frozen=True)
 class FineTune:
-    """A probe that moves D itself; ``classifier`` gives length, augmentation and optimizer, but not the network.
+    """A probe that trains D too. ``classifier`` gives length, augmentation and optimizer; its network is replaced.
 
-    Each of D's layers has ``layer_decay`` times the learning rate of what lies above it, the next layer or the head; 1:
-    one rate for all.
+    The learning rate of each layer of D is ``layer_decay``, in (0, 1], times that of the layer (or head) after it.
     """
 
     classifier: ClassifierStage
     layer_decay: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.layer_decay <= 1.0:
-            raise ConfigError(f"strategy.probe.layer_decay: {self.layer_decay} must lie in (0, 1]")
+        require(0.0 < self.layer_decay <= 1.0, "strategy.probe.layer_decay", self.layer_decay, "in (0, 1]")
 
-    def train(
-        self,
-        architecture: Architecture,
-        discriminator: Discriminator,
-        layers: tuple[str, ...],
-        grid: int,
-        inputs: Inputs,
-        runner: StageRunner,
-    ) -> TrainedStage:
-        """The fine-tuned network, from the discriminator's present weights."""
-        state = {name: value.detach().cpu() for name, value in discriminator.state_dict().items()}
-        factory = PretrainedBackbone(architecture, layers, grid, weights_digest(state), state)
-        return runner.train("classifier", self._stage(factory, runner.spec), inputs)
-
-    def skeleton(self, architecture: Architecture, layers: tuple[str, ...], grid: int, spec: DataSpec) -> nn.Module:
-        """A network of the same shapes."""
-        return PretrainedBackbone(architecture, layers, grid)(spec)
-
-    def _stage(self, factory: PretrainedBackbone, spec: ImageSpec) -> ClassifierStage:
+    def stage(self, factory: PretrainedBackbone, spec: ImageSpec) -> ClassifierStage:
+        """The classifier stage that trains the network of ``factory``."""
         stage = replace(self.classifier, classifier=factory)
         if self.layer_decay == 1.0:
             return stage
@@ -96,16 +103,22 @@ class FineTune:
 
 
 def layer_depths(network: FineTunedBackbone, spec: ImageSpec) -> list[int]:
-    """How far below the head each parameter lies, in the network's order: 1 in D's last layer, 2 in the one before.
+    """The distance of each parameter from the head, in the network's order: 1 in D's last layer, 2 in the one before.
 
-    A parameter belongs to the first feature map that it has a part in; those of the head, and of what no map depends
-    on, have depth 0.
+    A parameter belongs to the first feature map that depends on it. The head, and parameters without effect on any
+    map, have depth 0.
     """
     parameters = list(network.parameters())
     images = torch.zeros(1, spec.channels, spec.size, spec.size)
     maps = list(network.eval().discriminator.features(images).values())
-    found = [0] * len(parameters)
+    depths = [0] * len(parameters)
     for depth, feature in enumerate(reversed(maps), start=1):
-        slopes = torch.autograd.grad(feature.sum(), parameters, retain_graph=True, allow_unused=True)
-        found = [depth if slope is not None else before for slope, before in zip(slopes, found, strict=True)]
-    return found
+        gradients = torch.autograd.grad(feature.sum(), parameters, retain_graph=True, allow_unused=True)
+        depths = [old if gradient is None else depth for gradient, old in zip(gradients, depths, strict=True)]
+    return depths
+
+
+def _weights(network: nn.Module) -> tuple[str, dict[str, Tensor]]:
+    """The digest and a copy of a network's state."""
+    state = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+    return weights_digest(state), state

@@ -1,16 +1,16 @@
-"""How D comes by the features that are probed: by a GAN, or by what stands beside one as a control.
+"""Ways to train D's features before the probe: the GAN, and its controls.
 
-Every control has the GAN's D, begins with its first weights, and where it is trained, costs what the GAN would.
+Every control has the GAN's D with the same initial weights; a trained one costs as many operations as the GAN.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from trigan.components import component
 from trigan.data.inputs import Input, Inputs
 from trigan.data.sources.image_source import ImageSource
-from trigan.identity import weights_digest
 from trigan.networks.pretext_heads import top_layer_name
 from trigan.strategies.fine_tune import PretrainedBackbone
 from trigan.strategies.stage_runner import StageRunner
@@ -19,140 +19,132 @@ from trigan.training.stages.gan_stage import GANStage
 from trigan.training.stages.pretext_stages import PretextStage
 
 
-class Pretraining(Protocol):
-    """A frozen dataclass that brings D's feature maps to where the probe finds them.
+class Pretraining(ABC):
+    """A way to train D, as a frozen dataclass.
 
-    ``has_network``: there is a D at all. ``has_generator``: a generator is left, too. ``label_free``: it is trained on images alone,
-    so that those of another data set will do. ``per_feature_scale``: each feature is divided by a standard deviation of its
-    own, else all by that of all of them.
+    Attributes:
+        has_network: there is a D; else the features are the pixels.
+        has_generator: the training leaves a generator.
+        label_free: it trains D on images alone, so that those of another data set can be used.
+        per_feature_scale: each feature is divided by its own standard deviation, else all by a common one.
     """
 
-    @property
-    def has_network(self) -> bool: ...
+    has_network = True
+    has_generator = False
+    label_free = False
+    per_feature_scale = True
 
-    @property
-    def has_generator(self) -> bool: ...
-
-    @property
-    def label_free(self) -> bool: ...
-
-    @property
-    def per_feature_scale(self) -> bool: ...
-
+    @abstractmethod
     def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
-        """``discriminator`` and ``generator``, as far as there are any, in evaluation mode.
+        """``discriminator`` and ``generator``, where they exist, in evaluation mode.
 
         Args:
-            gan: the GAN whose D it is.
-            real: what that GAN would be trained on.
-            inputs: ``labelled``, ``validation`` where there is one, and ``statistics`` where more may be looked at.
+            gan: the GAN that gives D's architecture and the compute.
+            real: the training images of that GAN.
+            inputs: ``labelled``, and where they exist ``validation`` and ``statistics`` (further images to use).
+            runner: trains the stages.
         """
-        ...
 
 
 @component("pretraining/images@1")
 @dataclass(frozen=True)
 class PretrainingData:
-    """What D is trained on: the run's own images, or those of another data set, ``data`` (the view's external ones)."""
+    """Pretraining images: the run's own, or those of another data set, ``data`` (the view's external images)."""
 
     data: ImageSource | None = None
 
 
 @component("pretraining/gan@1")
 @dataclass(frozen=True)
-class GANPretraining:
-    """Trained against a generator: the strategy's own way."""
+class GANPretraining(Pretraining):
+    """D trained against a generator."""
 
-    has_network = has_generator = label_free = per_feature_scale = True
+    has_generator = label_free = True
 
     def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
+        """Train the GAN."""
         return runner.train("gan", gan, {"real": real}).networks
 
 
 @component("pretraining/none@1")
 @dataclass(frozen=True)
-class Untrained:
-    """The same D with its first weights: what its architecture gives."""
-
-    has_network, has_generator, label_free, per_feature_scale = True, False, False, True
+class Untrained(Pretraining):
+    """D with its initial weights: the contribution of the architecture."""
 
     def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
-        found = runner.train("untrained-gan", replace(gan, steps=0), {"real": real}).networks
-        return {"discriminator": found["discriminator"]}
+        """Train the GAN for 0 steps."""
+        networks = runner.train("untrained-gan", replace(gan, steps=0), {"real": real}).networks
+        return {"discriminator": networks["discriminator"]}
 
 
 @component("pretraining/pixels@1")
 @dataclass(frozen=True)
-class Pixels:
-    """No network: the features are the pixels, which have one unit, so that one standard deviation does for all.
+class Pixels(Pretraining):
+    """No network: the features are the pixels, which share one unit and so one standard deviation.
 
-    With one each, the few values of a nearly constant border weigh as much as the middle, at a cost of some points.
+    With ``per_feature_scale`` a nearly constant border has the weight of the centre, which costs some points.
     """
 
     per_feature_scale: bool = False
 
-    has_network = has_generator = label_free = False
+    has_network = False
 
     def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
+        """No networks."""
         return {}
 
 
 @component("pretraining/supervised@1")
 @dataclass(frozen=True)
-class SupervisedPretraining:
-    """The same D as a classifier of the labelled images: its topmost map and a linear head, trained from first weights.
+class SupervisedPretraining(Pretraining):
+    """D trained as a classifier of the labelled images: its last feature map and a linear head.
 
-    ``classifier`` gives batch, augmentation and optimizer; with ``match_gan_flops`` it lasts as many steps as cost what the GAN
-    would, else its own number.
+    ``classifier`` gives batch, augmentation and optimizer. With ``match_gan_flops`` the fit costs as many operations as
+    the GAN, else it has the stage's own number of steps.
     """
 
     classifier: ClassifierStage
     match_gan_flops: bool = True
 
-    has_network, has_generator, label_free, per_feature_scale = True, False, False, True
-
     def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
-        first = Untrained().networks(gan, real, inputs, runner)["discriminator"]
-        state = {name: value.detach().cpu() for name, value in first.state_dict().items()}
-        layers, whole = (top_layer_name(first, runner.spec),), runner.spec.size
-        factory = PretrainedBackbone(gan.architecture, layers, whole, weights_digest(state), state)
+        """Train the classifier from the initial weights of the GAN's D."""
+        initial = Untrained().networks(gan, real, inputs, runner)["discriminator"]
+        layers = (top_layer_name(initial, runner.spec),)
+        factory = PretrainedBackbone.of(gan.architecture, initial, layers, runner.spec.size)
         stage = replace(self.classifier, classifier=factory)
         if self.match_gan_flops:
-            per_step, per_look = runner.flops_per_step(stage, inputs)
-            looks = per_look * stage.selection.candidates
-            stage = replace(stage, steps=_steps(gan_flops(gan, real, runner) - looks, per_step))
+            per_step, per_validation = runner.measure_flops(stage, inputs)
+            flops = gan_flops(gan, real, runner) - per_validation * stage.selection.candidates
+            stage = stage.with_steps(max(1, round(flops / per_step)))
         trained = runner.train("supervised", stage, inputs)
         return {"discriminator": trained.networks["classifier"].discriminator}
 
 
 @component("pretraining/self_supervised@1")
 @dataclass(frozen=True)
-class SelfSupervisedPretraining:
-    """Trained on the GAN's images by a stage of another kind: a denoising autoencoder, or SimCLR's contrast.
+class SelfSupervisedPretraining(Pretraining):
+    """D trained on the GAN's images by a denoising autoencoder or SimCLR.
 
-    With ``match_gan_flops`` it lasts as many steps as cost what the GAN would, else the stage's own number.
+    With ``match_gan_flops`` the fit costs as many operations as the GAN, else it has the stage's own number of steps.
     """
 
     stage: PretextStage
     match_gan_flops: bool = True
 
-    has_network, has_generator, label_free, per_feature_scale = True, False, True, True
+    label_free = True
 
     def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
-        stage, seen = self.stage, {"real": Input(real.images)}
+        """Train the stage on the images of ``real``."""
+        stage, images = self.stage, {"real": Input(real.images)}
         if self.match_gan_flops:
-            per_step, _ = runner.flops_per_step(stage, seen)
-            stage = stage.with_steps(_steps(gan_flops(gan, real, runner), per_step))
-        return runner.train(stage.kind, stage, seen).networks
+            per_step, _ = runner.measure_flops(stage, images)
+            stage = stage.with_steps(max(1, round(gan_flops(gan, real, runner) / per_step)))
+        return runner.train(stage.kind, stage, images).networks
 
 
 def gan_flops(gan: GANStage, real: Input, runner: StageRunner) -> int:
-    """The operations of the whole GAN stage, from a round of its updates; nothing of it is kept."""
+    """The operations of the whole GAN stage, extrapolated from one round of updates; its result is discarded."""
     every = gan.loss.discriminator_steps
     rounds, rest = divmod(gan.steps, every)
-    total = rounds * runner.flops_of_steps(gan, {"real": real}, every) if rounds else 0
-    return total + (runner.flops_of_steps(gan, {"real": real}, rest) if rest else 0)
-
-
-def _steps(flops: int, per_step: int) -> int:
-    return max(1, round(flops / per_step))
+    flops = {steps: runner.measure_flops(gan, {"real": real}, steps)[0] for steps in (every, rest) if steps}
+    return rounds * flops[every] + flops.get(rest, 0)

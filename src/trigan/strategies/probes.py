@@ -1,12 +1,12 @@
-"""Probes: what is fitted to fixed features. Each gives a head, features (N, F) -> logits (N, K), with a temperature.
+"""Probes: classifiers fitted to fixed features. Each gives a head, features (N, F) -> logits (N, K).
 
-Hyperparameters and temperatures are chosen on the validation images where a row may use them (its labels then count),
-else by cross-validation within the labelled images.
+The hyperparameter and the temperature are chosen on validation images where the row may use them (their labels then
+count), else by cross-validation within the labelled images.
 """
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,22 +19,23 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
-from torch import Tensor, nn
+from torch import nn
 
 from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.evaluation.calibration import fit_temperature
 from trigan.strategies.heads import UNSEEN_CLASS_LOGIT, Array, Labels, LinearHead, MLPHead, NearestNeighboursHead
+from trigan.training.range_checks import require
 
-#: Images in a batch of the perceptron, at the most.
+#: Largest batch of the perceptron, in images.
 _BATCH = 64
-#: Features and labels of the images to choose on.
-Holdout = tuple[Array, Labels]
+#: Features and labels of the validation images, where there are any.
+Holdout = tuple[Array, Labels] | None
 
 
 @dataclass(frozen=True)
 class FittedProbe:
-    """``head`` gives logits; ``probabilistic``: their softmax is calibrated; ``hyperparameters`` goes into the record."""
+    """``head`` gives logits; ``probabilistic``: their softmax is calibrated; ``hyperparameters`` go into the record."""
 
     head: nn.Module
     probabilistic: bool
@@ -42,62 +43,121 @@ class FittedProbe:
 
 
 class Probe(Protocol):
-    """Fitted to standardised features (N, F) with labels (N,) of K classes, chosen on ``holdout`` or by folds."""
+    """A classifier on fixed features, as a frozen dataclass."""
 
-    def fit(
-        self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout | None = None
-    ) -> FittedProbe: ...
+    def fit(self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout = None) -> FittedProbe:
+        """Fit the probe to standardised ``features`` (N, F) with ``labels`` (N,).
+
+        Args:
+            features: float64 (N, F).
+            labels: int64 (N,), in [0, ``classes``).
+            classes: the number of classes K.
+            seed: for the folds and the model.
+            holdout: features and labels for choosing hyperparameters; None: cross-validation.
+        """
+        ...
+
+
+class _TunedProbe:
+    """A scikit-learn model whose one hyperparameter is chosen by accuracy on images that it was not fitted to.
+
+    Of equal accuracies the strictest model wins: ``_strictness`` times the value is largest. The defaults are those of
+    models with a penalty.
+    """
+
+    penalties: tuple[float, ...]
+    folds: int
+
+    _setting, _parameter, _method, _strictness = "penalties", "penalty", "decision_function", -1
+
+    def __post_init__(self) -> None:
+        values: Sequence[float] = getattr(self, self._setting)
+        if not values or min(values) <= 0 or self.folds < 2:
+            raise ConfigError(
+                f"strategy.probe.{self._setting}: {list(values)} must be one or more numbers above 0, and folds "
+                f"{self.folds} at least 2"
+            )
+
+    def fit(self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout = None) -> FittedProbe:
+        """See :meth:`Probe.fit`; without held-out images (a class has one image) a default value is taken."""
+        folds = None if holdout is not None else _folds(labels, self.folds, seed)
+        if holdout is None and folds is None:
+            value = self._default(len(labels))
+            return FittedProbe(self._head(value, features, labels, classes, seed), False, {self._parameter: value})
+        scores, seen = {}, np.unique(labels)
+        for value in self._values(labels, folds):
+            model = self._model(value, seed, len(labels))
+            if holdout is None:
+                outputs, truth = cross_val_predict(model, features, labels, cv=folds, method=self._method), labels
+            else:
+                outputs, truth = getattr(model.fit(features, labels), self._method)(holdout[0]), holdout[1]
+            if outputs.ndim == 1:  # scikit-learn's single column for two classes
+                outputs = np.stack([-outputs, outputs], axis=1)
+            scores[value] = (float(np.mean(seen[outputs.argmax(1)] == truth)), outputs, truth)
+        best = max(scores, key=lambda value: (scores[value][0], self._strictness * value))
+        _, outputs, truth = scores[best]
+        logits = torch.from_numpy(self._logits(outputs, seen, classes, best))
+        temperature = fit_temperature(logits, torch.from_numpy(truth))
+        head = self._head(best, features, labels, classes, seed)
+        head.temperature.fill_(temperature)
+        return FittedProbe(head, True, {self._parameter: best, "temperature": temperature})
+
+    def _values(self, labels: Labels, folds: StratifiedKFold | None) -> Sequence[float]:
+        return self.penalties
+
+    def _default(self, images: int) -> float:
+        return self.penalties[len(self.penalties) // 2]
+
+    def _model(self, value: float, seed: int, images: int) -> Any:
+        """An unfitted scikit-learn model; ``images`` is the number of all labelled images."""
+        ...
+
+    def _logits(self, outputs: Array, seen: Labels, classes: int, value: float) -> Array:
+        """Logits (N, K) of outputs (N, number of ``seen`` classes)."""
+        logits = np.full((len(outputs), classes), UNSEEN_CLASS_LOGIT)
+        logits[:, seen] = outputs
+        return logits
+
+    def _head(self, value: float, features: Array, labels: Labels, classes: int, seed: int) -> Any:
+        """The head of the model fitted to all labelled images."""
+        model = self._model(value, seed, len(labels)).fit(features, labels)
+        return (MLPHead if isinstance(model, MLPClassifier) else LinearHead).of(model, classes, 1.0)
 
 
 @component("probe/svm@1")
 @dataclass(frozen=True)
-class LinearSVM:
-    """L2-regularised linear SVM (squared hinge, one class against the rest), as in Radford et al. 2015, section 5."""
+class LinearSVM(_TunedProbe):
+    """L2-regularised linear SVM (squared hinge, one class against the rest), as in Radford et al. 2015, section 5.
+
+    ``penalties`` are scikit-learn's C: the smallest regularises most.
+    """
 
     penalties: tuple[float, ...] = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 1e-1, 1.0)
     folds: int = 5
 
-    def __post_init__(self) -> None:
-        _check(self.penalties, "penalties", self.folds)
-
-    def fit(
-        self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout | None = None
-    ) -> FittedProbe:
-        def make(penalty: float) -> LinearSVC:
-            return LinearSVC(C=penalty, dual=True, random_state=seed % 2**32, max_iter=5000)
-
-        model = _Penalised(make, LinearHead.of, _falling(self.penalties))
-        return model.fit(self.penalties, _Judge(features, labels, self.folds, seed, holdout), classes)
+    def _model(self, value: float, seed: int, images: int) -> LinearSVC:
+        return LinearSVC(C=value, dual=True, random_state=seed % 2**32, max_iter=5000)
 
 
 @component("probe/logistic_regression@1")
 @dataclass(frozen=True)
-class LogisticRegression:
-    """L2-regularised multinomial logistic regression."""
+class LogisticRegression(_TunedProbe):
+    """L2-regularised multinomial logistic regression; ``penalties`` are scikit-learn's C, as for the SVM."""
 
     penalties: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
     folds: int = 5
 
-    def __post_init__(self) -> None:
-        _check(self.penalties, "penalties", self.folds)
-
-    def fit(
-        self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout | None = None
-    ) -> FittedProbe:
-        def make(penalty: float) -> SklearnLogistic:
-            return SklearnLogistic(C=penalty, max_iter=500)
-
-        model = _Penalised(make, LinearHead.of, _falling(self.penalties))
-        return model.fit(self.penalties, _Judge(features, labels, self.folds, seed, holdout), classes)
+    def _model(self, value: float, seed: int, images: int) -> SklearnLogistic:
+        return SklearnLogistic(C=value, max_iter=500)
 
 
 @component("probe/mlp@1")
 @dataclass(frozen=True)
-class MLPProbe:
-    """One hidden layer of ``hidden`` ReLU units and a softmax, fitted by scikit-learn: Adam, batches of 64 at the most.
+class MLPProbe(_TunedProbe):
+    """One hidden layer of ``hidden`` ReLU units and a softmax, fitted by scikit-learn: Adam, batches of at most 64.
 
-    It lasts ``steps`` batches, rounded up to whole epochs, or fewer where the loss has come to rest. ``penalties`` are
-    weight decays: the loss of a batch of B is its mean cross-entropy plus penalty / (2 B) of the squared weights.
+    Training takes ``steps`` batches, rounded up to whole epochs, or stops when the loss no longer falls. ``penalties``
+    are weight decays: the loss of a batch of B is its mean cross-entropy plus penalty / (2 B) of the squared weights.
     """
 
     hidden: int = 128
@@ -106,154 +166,61 @@ class MLPProbe:
     learning_rate: float = 3e-3
     folds: int = 5
 
+    _method, _strictness = "predict_log_proba", 1
+
     def __post_init__(self) -> None:
-        _check(self.penalties, "penalties", self.folds)
-        for name in ("hidden", "steps"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"strategy.probe.{name}: {getattr(self, name)} must be at least 1")
-        if self.learning_rate <= 0.0:
-            raise ConfigError(f"strategy.probe.learning_rate: {self.learning_rate} must be above 0")
+        super().__post_init__()
+        require(self.hidden >= 1, "strategy.probe.hidden", self.hidden, "at least 1")
+        require(self.steps >= 1, "strategy.probe.steps", self.steps, "at least 1")
+        require(self.learning_rate > 0.0, "strategy.probe.learning_rate", self.learning_rate, "above 0")
 
-    def fit(
-        self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout | None = None
-    ) -> FittedProbe:
-        judge = _Judge(features, labels, self.folds, seed, holdout)
-        batch = min(_BATCH, len(labels))
-        epochs = math.ceil(self.steps / math.ceil(len(labels) / batch))
-
-        def make(penalty: float) -> MLPClassifier:
-            given = {"batch_size": batch, "max_iter": epochs, "random_state": seed % 2**32}
-            return MLPClassifier((self.hidden,), alpha=penalty, learning_rate_init=self.learning_rate, **given)
-
-        model = _Penalised(make, MLPHead.of, tuple(sorted(self.penalties)), "predict_log_proba")
-        with threadpool_limits(limits=1), warnings.catch_warnings():  # on one thread, sums have one order
-            warnings.simplefilter("ignore", ConvergenceWarning)  # it ends when its steps are done
+    def fit(self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout = None) -> FittedProbe:
+        """See :meth:`Probe.fit`; uses one thread, so that sums have one order."""
+        with threadpool_limits(limits=1), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # the number of steps is a setting
             warnings.filterwarnings("ignore", "Got `batch_size`")  # a fold may have fewer images
-            return model.fit(self.penalties, judge, classes)
+            return super().fit(features, labels, classes, seed, holdout)
+
+    def _model(self, value: float, seed: int, images: int) -> MLPClassifier:
+        batch = min(_BATCH, images)
+        epochs = math.ceil(self.steps / math.ceil(images / batch))
+        settings = {"batch_size": batch, "max_iter": epochs, "random_state": seed % 2**32}
+        return MLPClassifier((self.hidden,), alpha=value, learning_rate_init=self.learning_rate, **settings)
 
 
 @component("probe/nearest_neighbours@1")
 @dataclass(frozen=True)
-class NearestNeighbours:
-    """k nearest neighbours, Euclidean; logits are logarithms of vote shares, half a vote spread over all."""
+class NearestNeighbours(_TunedProbe):
+    """k nearest neighbours, Euclidean; logits are logarithms of smoothed vote shares."""
 
     neighbours: tuple[int, ...] = (1, 3, 5, 9)
     folds: int = 5
 
-    def __post_init__(self) -> None:
-        _check(self.neighbours, "neighbours", self.folds)
+    _setting, _parameter, _method = "neighbours", "k", "predict_proba"
 
-    def fit(
-        self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout | None = None
-    ) -> FittedProbe:
-        judge = _Judge(features, labels, self.folds, seed, holdout)
-        if not judge.can_choose:
-            k = min(self.neighbours[0], len(features))
-            return FittedProbe(NearestNeighboursHead.of(features, labels, classes, k), False, {"k": k})
-        scores = {}
-        for k in sorted({min(k, judge.smallest_fit) for k in self.neighbours}):
-            votes, truth = judge.outputs(KNeighborsClassifier(k), "predict_proba")
-            scores[k] = (_accuracy(votes, truth, labels), votes, truth)
-        best = max(scores, key=lambda k: (scores[k][0], -k))
-        _, votes, truth = scores[best]
-        head = NearestNeighboursHead.of(features, labels, classes, best)
-        temperature = fit_temperature(_spread(votes, labels, classes, best), torch.from_numpy(truth))
-        head.temperature.fill_(temperature)
-        return FittedProbe(head, True, {"k": best, "temperature": temperature})
+    def _values(self, labels: Labels, folds: StratifiedKFold | None) -> Sequence[int]:
+        fitted = [len(labels)] if folds is None else [len(train) for train, _ in folds.split(labels, labels)]
+        return sorted({min(k, *fitted) for k in self.neighbours})
 
+    def _default(self, images: int) -> int:
+        return min(self.neighbours[0], images)
 
-def _falling(penalties: tuple[float, ...]) -> tuple[float, ...]:
-    """scikit-learn's C is the inverse of a penalty: the smallest is the strictest."""
-    return tuple(sorted(penalties, reverse=True))
+    def _model(self, value: float, seed: int, images: int) -> KNeighborsClassifier:
+        return KNeighborsClassifier(value)
 
+    def _logits(self, outputs: Array, seen: Labels, classes: int, value: float) -> Array:
+        shares = np.zeros((len(outputs), classes))
+        shares[:, seen] = outputs
+        logits: Array = np.log((shares * value + 0.5 / classes) / (value + 0.5))
+        return logits
 
-def _check(values: Sequence[float], name: str, folds: int) -> None:
-    if not values or min(values) <= 0 or folds < 2:
-        raise ConfigError(
-            f"strategy.probe.{name}: {list(values)} must be one or more numbers above 0, and folds {folds} at least 2"
-        )
-
-
-class _Judge:
-    """What models say of images that they were not fitted on: those of the holdout, or each fold in turn."""
-
-    def __init__(self, features: Array, labels: Labels, folds: int, seed: int, holdout: Holdout | None) -> None:
-        self.features, self.labels, self._holdout = features, labels, holdout
-        self._folds = None if holdout is not None else _folds(labels, folds, seed)
-
-    @property
-    def can_choose(self) -> bool:
-        """False where there is no holdout, and a class has a single image."""
-        return self._holdout is not None or self._folds is not None
-
-    @property
-    def smallest_fit(self) -> int:
-        """The fewest images that a model is fitted to."""
-        if self._folds is None:
-            return len(self.labels)
-        return min(len(train) for train, _ in self._folds.split(self.features, self.labels))
-
-    def outputs(self, model: Any, method: str) -> tuple[Array, Labels]:
-        """``model``'s outputs (N, classes that occur) and the true labels (N,)."""
-        if self._holdout is not None:
-            features, truth = self._holdout
-            return getattr(model.fit(self.features, self.labels), method)(features), truth
-        return cross_val_predict(model, self.features, self.labels, cv=self._folds, method=method), self.labels
-
-
-@dataclass(frozen=True)
-class _Penalised:
-    """A scikit-learn model with a penalty: its ``outputs`` for unseen images, and the head that it becomes.
-
-    ``order`` are the penalties from the mildest model to the strictest, which is taken where scores are equal.
-    """
-
-    make: Callable[[float], Any]
-    head: Callable[[Any, int, float], nn.Module]
-    order: tuple[float, ...]
-    outputs: str = "decision_function"
-
-    def fit(self, penalties: tuple[float, ...], judge: "_Judge", classes: int) -> FittedProbe:
-        """Fitted to all labelled images, with the penalty that does best on those that the judge holds back."""
-        features, labels = judge.features, judge.labels
-        if not judge.can_choose:
-            middle = penalties[len(penalties) // 2]
-            return FittedProbe(
-                self.head(self.make(middle).fit(features, labels), classes, 1.0), False, {"penalty": middle}
-            )
-        scores = {}
-        for penalty in penalties:
-            decisions, truth = judge.outputs(self.make(penalty), self.outputs)
-            decisions = _two_sided(decisions)
-            scores[penalty] = (_accuracy(decisions, truth, labels), decisions, truth)
-        best = max(scores, key=lambda penalty: (scores[penalty][0], self.order.index(penalty)))
-        _, decisions, truth = scores[best]
-        logits = np.full((len(truth), classes), UNSEEN_CLASS_LOGIT)
-        logits[:, np.unique(labels)] = decisions
-        temperature = fit_temperature(torch.from_numpy(logits), torch.from_numpy(truth))
-        head = self.head(self.make(best).fit(features, labels), classes, temperature)
-        return FittedProbe(head, True, {"penalty": best, "temperature": temperature})
-
-
-def _accuracy(outputs: Array, truth: Labels, fitted: Labels) -> float:
-    """Of outputs for the classes that were fitted, in order."""
-    return float(np.mean(np.unique(fitted)[outputs.argmax(1)] == truth))
+    def _head(self, value: float, features: Array, labels: Labels, classes: int, seed: int) -> NearestNeighboursHead:
+        return NearestNeighboursHead.of(features, labels, classes, int(value))
 
 
 def _folds(labels: Labels, count: int, seed: int) -> StratifiedKFold | None:
-    """Stratified folds, fewer where a class is small; None where a class has a single image."""
+    """``count`` stratified folds, or fewer if a class is small; None if a class has a single image."""
     smallest = int(np.bincount(labels)[np.unique(labels)].min())
     if smallest < 2:
         return None
     return StratifiedKFold(min(count, smallest), shuffle=True, random_state=seed % 2**32)
-
-
-def _two_sided(decisions: Array) -> Array:
-    """Decision values as (N, K), also where scikit-learn gives one column for two classes."""
-    return decisions if decisions.ndim == 2 else np.stack([-decisions, decisions], axis=1)
-
-
-def _spread(votes: Array, labels: Labels, classes: int, k: int) -> Tensor:
-    full = np.zeros((len(votes), classes))
-    full[:, np.unique(labels)] = votes
-    return torch.from_numpy(np.log((full * k + 0.5 / classes) / (k + 0.5)))

@@ -1,94 +1,81 @@
-"""When C sees the samples: beside the real images in every step, or before them."""
+"""When C is trained on the samples: together with the real images in every step, or before them."""
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from trigan.components import component
-from trigan.data.inputs import Input
+from trigan.data.inputs import Input, Inputs
 from trigan.errors import ConfigError
-from trigan.strategies.pretrained import PretrainedClassifier
+from trigan.strategies.fine_tune import PretrainedClassifier
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
+from trigan.training.range_checks import require
 from trigan.training.selection import Selection
 from trigan.training.stages.classifier_stage import ClassifierStage
 from trigan.training.stages.criteria import ExtraImages
 
 
-class SampleSchedule(Protocol):
-    """How a classifier's fit is divided between real images and samples."""
+class SampleSchedule(ABC):
+    """A division of C's training steps between real images and samples, as a frozen dataclass."""
 
+    @abstractmethod
     def train(
-        self,
-        stage: ClassifierStage,
-        inputs: Mapping[str, Input],
-        samples: Input,
-        extra: ExtraImages,
-        runner: StageRunner,
+        self, stage: ClassifierStage, inputs: Inputs, samples: Input, extra: ExtraImages, runner: StageRunner
     ) -> TrainedStage:
-        """C, with the step that the selection rule took; ``extra`` is how samples count beside real images."""
-        ...
+        """Train C; ``extra`` is the loss term of samples in a mixed batch."""
 
 
 @component("sample_schedule/mixed@1")
 @dataclass(frozen=True)
-class MixedSchedule:
-    """Each step shows real images and samples."""
+class MixedSchedule(SampleSchedule):
+    """Every batch has real images and samples."""
 
     def train(
-        self,
-        stage: ClassifierStage,
-        inputs: Mapping[str, Input],
-        samples: Input,
-        extra: ExtraImages,
-        runner: StageRunner,
+        self, stage: ClassifierStage, inputs: Inputs, samples: Input, extra: ExtraImages, runner: StageRunner
     ) -> TrainedStage:
-        whole = replace(stage, terms=(*stage.terms, extra))
-        return runner.train("classifier", whole, {**inputs, "extra": samples})
+        """Train C in one fit with a further loss term."""
+        mixed = replace(stage, terms=(*stage.terms, extra))
+        return runner.train("classifier", mixed, {**inputs, "extra": samples})
 
 
 @component("sample_schedule/pretrain@1")
 @dataclass(frozen=True)
-class PretrainSchedule:
-    """First the samples alone, for ``share`` of the steps, then the real images, at ``learning_rate_factor`` times the learning rate.
+class PretrainSchedule(SampleSchedule):
+    """First the samples alone, for ``share`` of the steps, then the real images.
 
-    Both parts together have the steps of :class:`MixedSchedule`, and each has its own learning-rate schedule and average. The
-    second part begins with the weights that the first one kept; only in it does anything look at validation images. The
-    samples' weight and number per step are settings of MixedSchedule and play no part here: a step shows one batch of samples.
+    The second fit starts from the weights of the first with ``learning_rate_factor`` times its learning rate; it alone
+    uses validation images. Together they have the steps of :class:`MixedSchedule`, each with its own learning-rate
+    schedule and average. The samples' weight and number per step have no effect.
     """
 
     share: float = 0.5
     learning_rate_factor: float = 0.1
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.share < 1.0:
-            raise ConfigError(f"strategy.schedule.share={self.share}: must lie between 0 and 1")
-        if not self.learning_rate_factor > 0.0:
-            raise ConfigError(f"strategy.schedule.learning_rate_factor={self.learning_rate_factor}: must be above 0")
+        factor = self.learning_rate_factor
+        require(0.0 < self.share < 1.0, "strategy.schedule.share", self.share, "between 0 and 1")
+        require(factor > 0.0, "strategy.schedule.learning_rate_factor", factor, "above 0")
 
     def train(
-        self,
-        stage: ClassifierStage,
-        inputs: Mapping[str, Input],
-        samples: Input,
-        extra: ExtraImages,
-        runner: StageRunner,
+        self, stage: ClassifierStage, inputs: Inputs, samples: Input, extra: ExtraImages, runner: StageRunner
     ) -> TrainedStage:
-        first = self.steps_on_samples(stage.steps)
-        # A network that saw samples is settled on real images, also where nothing but the next part looks at it.
+        """Train C in two fits; the step and the images of the result include those of the first."""
+        steps = self.steps_on_samples(stage.steps)
+        # batch-norm statistics are of real images even for the intermediate network
         real = inputs.get("statistics", Input(inputs["labelled"].images))
-        before = replace(stage.with_steps(first), terms=(), selection=Selection("last"))
-        begun = runner.train("classifier-synthetic", before, {"labelled": samples, "statistics": real})
+        pretraining = replace(stage.with_steps(steps), terms=(), selection=Selection("last"))
+        first = runner.train("classifier-synthetic", pretraining, {"labelled": samples, "statistics": real})
         optimizer: Any = stage.optimizer
-        after = replace(
-            stage.with_steps(stage.steps - first),
-            classifier=PretrainedClassifier.of(stage.classifier, begun.networks["classifier"]),
+        training = replace(
+            stage.with_steps(stage.steps - steps),
+            classifier=PretrainedClassifier.of(stage.classifier, first.networks["classifier"]),
             optimizer=replace(optimizer, learning_rate=self.learning_rate_factor * optimizer.learning_rate),
         )
-        trained = runner.train("classifier", after, inputs)
-        return replace(trained, step=begun.step + trained.step, images_before=begun.step * stage.batch)
+        second = runner.train("classifier", training, inputs)
+        return replace(second, step=first.step + second.step, images_before=first.step * stage.batch)
 
     def steps_on_samples(self, steps: int) -> int:
-        """How many of the steps are on samples; each part has one at least."""
+        """How many of ``steps`` are on samples; each fit has at least one."""
         if steps < 2:
             raise ConfigError(f"strategy.classifier.steps: {steps} must be 2 or more to be divided in two parts")
         return min(max(1, round(self.share * steps)), steps - 1)

@@ -1,4 +1,4 @@
-"""What every strategy is, and what it hands back: something that classifies images, and an account of what it saw."""
+"""The interface of strategies, and their result: a classifier and the number of images that it used."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,42 +6,67 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
-from trigan.data.inputs import Input, Inputs
+from trigan.data.inputs import Input
 from trigan.data.types import DataSpec, TrainingView
+from trigan.errors import ConfigError
 from trigan.strategies.stage_runner import StageRunner
+
+#: For each saved network, the shapes of its tensors.
+Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
 class DataUsed:
-    """How many images a row may see: labelled, unlabelled, for selection, and from other data sets."""
+    """Numbers of images that a row uses: labelled, unlabelled, with labels for selection, from other data sets."""
 
     L: int
     U: int = 0
     V: int = 0
     X: int = 0
 
+    @staticmethod
+    def of(view: TrainingView, rule: str, unlabelled: bool, external: int = 0) -> "DataUsed":
+        """The numbers for a row that selects by ``rule`` and uses the view's ``unlabelled`` images or not."""
+        selection = view.validation.labels if rule == "val" and view.validation is not None else ()
+        return DataUsed(len(view.labelled.labels), len(view.unlabelled) * unlabelled, len(selection), external)
+
 
 @dataclass(frozen=True)
 class Outcome:
-    """A strategy's result, frozen before the test set is opened.
+    """The result of a strategy, fixed before the test set is opened.
 
-    ``classifier`` maps images, float (N, C, S, S) in [-1, 1], to logits (N, K); its ``embed``, if it has one, gives
-    what its last layer sees, (N, F). ``probabilistic`` says whether the logits' softmax means anything. ``generator``
-    is what samples come from, where there is one; ``weights`` are all players. ``snapshots``: the
-    classifier along its last fit, by images seen, where ``selection.snapshots`` asks for it; for a curve of test error.
+    Attributes:
+        weights: all networks to keep, by player; ``classifier`` maps images to logits (N, K), and its ``embed``, if it
+            has one, to the input of its last layer, (N, F).
+        data_used: numbers of images by kind.
+        rule: the selection rule that was applied.
+        selected_step: the training step of the selected classifier.
+        status: ``finished`` or ``diverged``.
+        probabilistic: whether the softmax of the logits is a calibrated probability.
+        stamps: marks that tables print beside the row.
+        notes: further plain data for the record.
+        snapshots: the classifier during its last fit, by images used.
     """
 
-    classifier: nn.Module
     weights: Mapping[str, nn.Module]
     data_used: DataUsed
     rule: Literal["last", "val"]
     selected_step: int
     status: str = "finished"
     probabilistic: bool = True
-    generator: nn.Module | None = None
     stamps: tuple[str, ...] = ()
     notes: Mapping[str, Any] = field(default_factory=dict)
     snapshots: Mapping[int, nn.Module] = field(default_factory=dict)
+
+    @property
+    def classifier(self) -> nn.Module:
+        """The classifier."""
+        return self.weights["classifier"]
+
+    @property
+    def generator(self) -> nn.Module | None:
+        """The source of samples, if any."""
+        return self.weights.get("generator")
 
     def classify(self, images: Tensor) -> Tensor:
         """Logits (N, K) for images float (N, C, S, S) in [-1, 1]."""
@@ -52,34 +77,27 @@ class Outcome:
 class Strategy(Protocol):
     """A recipe of stages, as a frozen dataclass.
 
-    It may have ``unused_settings``: names of those of its settings that have no effect beside the others. A run warns of them.
+    Its optional ``unused_settings`` are names of settings that have no effect with the others; a run warns about them.
     """
 
     def run(self, view: TrainingView, runner: StageRunner) -> Outcome:
-        """Do the recipe on what may be seen; the test set is out of reach."""
+        """Train all stages on the view, which has no test images."""
         ...
 
-    def skeleton(self, spec: DataSpec, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> dict[str, nn.Module]:
-        """Networks to load a finished run's weights into: ``classifier`` and, if there is one, ``generator``.
-
-        ``shapes`` gives, for each of them, the shapes of the tensors that were saved.
-        """
+    def skeleton(self, spec: DataSpec, shapes: Shapes) -> dict[str, nn.Module]:
+        """``classifier`` and, if there is one, ``generator``, to load a finished run's weights (``shapes``) into."""
         ...
 
 
 def labelled_inputs(view: TrainingView) -> dict[str, Input]:
-    """The inputs that every classifier's fit gets: ``labelled``, and ``validation`` where the regime has it."""
+    """The inputs of every classifier's fit: ``labelled``, and ``validation`` if the regime has validation images."""
     inputs = {"labelled": Input(view.labelled.images, view.labelled.labels)}
     if view.validation is not None:
         inputs["validation"] = Input(view.validation.images, view.validation.labels)
     return inputs
 
 
-def selection_labels(inputs: Inputs, rule: str) -> int:
-    """How many labels selection used."""
-    return len(inputs["validation"]) if rule == "val" else 0
-
-
-def overall_status(runner: StageRunner) -> str:
-    """``diverged`` if any stage did."""
-    return "diverged" if any(trained.status == "diverged" for trained in runner.trained_stages) else "finished"
+def require_unlabelled(view: TrainingView, setting: str) -> None:
+    """Raise a ConfigError if ``setting`` needs unlabelled images and the regime has none."""
+    if len(view.unlabelled) == 0:
+        raise ConfigError(f"{setting} needs unlabelled images, and this regime has none; set regime.unlabelled=all")

@@ -1,54 +1,52 @@
-"""One axis for all curves of a run: images seen, summed over its stages."""
+"""One x-axis for all curves of a run: real images used so far, summed over its stages."""
 
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 
 class ImageAxis:
-    """Maps (stage, images the stage has seen) to the run's own count, which never goes back.
+    """Maps (stage, the stage's images) to the run's total, which never decreases.
 
-    The count is the sum over the stages of the most that each has seen, so it goes on where the stage before ended,
-    in whatever order stages talk. It is kept in a file, with the names of what was logged at each stage's end: a run
-    that is started again goes on counting, and what it repeats since its last checkpoint is known to be there already.
+    The total is the sum over stages of each stage's maximum, whatever the order in which stages log. A JSON file keeps
+    these maxima and the keys logged at each: a restarted run continues the count, and recognises the points between its
+    last checkpoint and the crash as already logged.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: dict[str, int] = {}
-        self._told: dict[str, set[str]] = {}
-        try:
-            for stage, (images, names) in json.loads(path.read_text()).items():
-                self._seen[str(stage)], self._told[str(stage)] = int(images), {str(name) for name in names}
-        except (OSError, ValueError, AttributeError, TypeError):
-            # a first start; or a torn file after a power cut, which costs doubled points only
-            self._seen, self._told = {}, {}
-        self._before = {stage: (self._seen[stage], frozenset(self._told[stage])) for stage in self._seen}
+        self._stages: dict[str, tuple[int, set[str]]] = {}
+        with suppress(OSError, ValueError, AttributeError, TypeError):  # first start; a torn file only doubles points
+            saved = json.loads(path.read_text()).items()
+            self._stages = {str(stage): (int(images), set(map(str, keys))) for stage, (images, keys) in saved}
+        self._earlier = dict(self._stages)
 
     @property
     def now(self) -> int:
         """The run's images so far."""
-        return sum(self._seen.values())
+        return sum(images for images, _ in self._stages.values())
 
     def has_logged(self, stage: str) -> bool:
-        """Whether the stage has logged before."""
-        return stage in self._seen
+        """Whether the stage has logged before, in this process or an earlier one."""
+        return stage in self._stages
 
-    def advance(self, stage: str, images: int, names: Iterable[str]) -> int | None:
-        """The run's count after ``stage`` has seen ``images``; ``None`` if an earlier process logged that already.
+    def advance(self, stage: str, images: int, keys: Iterable[str]) -> int | None:
+        """Register that ``keys`` are logged after ``stage`` has used ``images`` images.
 
-        ``names``: what is logged now. At the very point where the earlier process ended, it may have logged a part.
+        Returns:
+            The run's total, or None if an earlier process has logged this point. At the last point of that process
+            this depends on the keys, since it may have logged only some of them.
         """
-        given = set(names)
-        ended, told = self._before.get(stage, (-1, frozenset()))
-        if images < ended or (images == ended and given <= told):
+        new = set(keys)
+        end, logged = self._earlier.get(stage, (-1, set()))
+        if images < end or (images == end and new <= logged):
             return None
-        last = self._seen.get(stage, -1)
+        last, kept = self._stages.get(stage, (-1, set()))
         if images >= last:
-            self._seen[stage] = images
-            self._told[stage] = given if images > last else self._told[stage] | given
+            self._stages[stage] = (images, new if images > last else kept | new)
             temporary = self._path.with_name(f".{self._path.name}.partial")
-            temporary.write_text(json.dumps({key: [self._seen[key], sorted(self._told[key])] for key in self._seen}))
+            temporary.write_text(json.dumps({name: [count, sorted(k)] for name, (count, k) in self._stages.items()}))
             os.replace(temporary, self._path)
         return self.now

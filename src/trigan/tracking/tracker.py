@@ -1,9 +1,9 @@
-"""What a tracker can be told, what a run is called, and the tracker that keeps nothing."""
+"""The interface of trackers: the names of a run, its artifacts, and what can be logged."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -12,15 +12,15 @@ from trigan.components import component
 
 @dataclass(frozen=True)
 class RunInfo:
-    """How a run appears beside others.
+    """How a run is named and grouped among others.
 
     Attributes:
-        id: the run hash; the same id is the same run, also when it is started again.
-        name: what people read.
-        group: what is compared with each other (a study, or data and regime).
+        id: the run hash; a restarted run has the same id.
+        name: the displayed name.
+        group: the runs to compare it with (a study, or data and regime).
         job_type: the strategy.
-        tags: what one filters by (architecture, loss, trial).
-        directory: the run's directory; a tracker writes nowhere else.
+        tags: values to filter by (architecture, loss, trial).
+        directory: the run's directory; trackers write only there.
     """
 
     id: str
@@ -33,15 +33,14 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class TrackedArtifact:
-    """Something that a run made or stands on, known by its content: the same content is the same thing in all runs.
+    """A content-addressed artifact (stage or sample set): equal content has the same name in all runs.
 
     Attributes:
         name: kind and digest (``gan-0123456789ab``).
-        kind: ``gan``, ``samples``, ``classifier``, ...
-        metadata: a few plain values by which people tell it from others.
-        description: all that is known of it, as plain data that is the same whichever run says it.
-        files: what it consists of, by name; large.
-        used: whether this run went on from it, be it made here or found.
+        metadata: a few plain values that help people identify it.
+        description: the full description as plain data, identical in every run.
+        files: its (large) files by name.
+        used: whether a later stage of this run takes it as input.
     """
 
     name: str
@@ -52,82 +51,52 @@ class TrackedArtifact:
     used: bool
 
 
-class Tracker(Protocol):
-    """An open run. Every method only observes; those of a remote service never raise."""
+class Tracker:
+    """An open run. This base class discards everything; a subclass overrides the methods for what it keeps.
+
+    Methods return nothing that training could depend on. Trackers of a remote service never raise.
+    """
 
     def log(self, stage: str, images: int, metrics: Mapping[str, float]) -> None:
-        """Curve points of ``stage`` after it has seen ``images`` real images; keys as ``stage/split/quantity``."""
-        ...
+        """Log curve points, ``stage/split/quantity`` -> value, after ``stage`` has used ``images`` real images."""
 
     def log_image(self, key: str, path: Path, images: int) -> None:
-        """A picture file that lies in the run's directory; ``images`` as the stage in ``key`` counts them."""
-        ...
+        """Log an image file in the run's directory; ``images`` is the count of the stage that ``key`` begins with."""
 
     def log_confusion_matrix(self, key: str, matrix: np.ndarray, class_names: Sequence[str]) -> None:
-        """Counts (K, K), rows true and columns predicted classes, with K names."""
-        ...
+        """Log counts (K, K): rows are true classes, columns predicted ones."""
 
     def log_per_class(self, key: str, values: Mapping[str, float | None]) -> None:
-        """One number a class, by its name; None where the class has none."""
-        ...
+        """Log one number for each class name; None where it is undefined."""
 
     def log_summary(self, values: Mapping[str, Any]) -> None:
-        """The run's results (``test/accuracy``, ``cost/flops``): the same keys for every strategy."""
-        ...
+        """Log the run's results (``test/accuracy``, ``cost/flops``); every strategy has the same keys."""
 
     def log_artifact(self, tracked: TrackedArtifact) -> None:
-        """A thing that the run made or used, so that its descent can be followed over runs."""
-        ...
+        """Log an artifact that the run made or used, for its lineage across runs."""
 
     def log_record(self, path: Path) -> None:
-        """The record of a finished run, as it lies on disk: the last that is told before ``finish``."""
-        ...
+        """Log the record file of a finished run; the last call before ``finish``."""
 
     def finish(self, exit_code: int = 0) -> None:
-        """Closes the run; 0 is success. Calling it again does nothing."""
-        ...
+        """Close the run; 0 is success. Further calls do nothing."""
 
 
-class Tracking(Protocol):
-    """What ``conf/logger`` builds."""
+class Tracking:
+    """A logger's settings, as ``conf/logger`` builds them."""
 
     def open(self, info: RunInfo, config: Mapping[str, Any], directory: Path | None = None) -> Tracker:
-        """Opens the run, or goes on with it; ``config`` is plain data, ``directory`` defaults to ``info.directory``."""
-        ...
+        """Open or continue the run.
+
+        Args:
+            info: the run's names.
+            config: the resolved config as plain data.
+            directory: where to write; ``info.directory`` by default.
+        """
+        return Tracker()
 
 
 @component("logger/none@1")
 @dataclass(frozen=True)
-class NoTracking:
-    """``logger=none``: nothing but the run's own files."""
-
-    def open(self, info: RunInfo, config: Mapping[str, Any], directory: Path | None = None) -> Tracker:
-        return NullTracker()
-
-
-class NullTracker:
-    """A tracker that keeps nothing."""
-
-    def log(self, stage: str, images: int, metrics: Mapping[str, float]) -> None:
-        """Nothing."""
-
-    def log_image(self, key: str, path: Path, images: int) -> None:
-        """Nothing."""
-
-    def log_confusion_matrix(self, key: str, matrix: np.ndarray, class_names: Sequence[str]) -> None:
-        """Nothing."""
-
-    def log_per_class(self, key: str, values: Mapping[str, float | None]) -> None:
-        """Nothing."""
-
-    def log_summary(self, values: Mapping[str, Any]) -> None:
-        """Nothing."""
-
-    def log_artifact(self, tracked: TrackedArtifact) -> None:
-        """Nothing."""
-
-    def log_record(self, path: Path) -> None:
-        """Nothing."""
-
-    def finish(self, exit_code: int = 0) -> None:
-        """Nothing."""
+class NoTracking(Tracking):
+    """``logger=none``: only the run's own files."""

@@ -1,10 +1,11 @@
-"""An open W&B run, which is told things and never interferes: what fails is one warning line, and the run goes on."""
+"""An open W&B run. It never disturbs training: the first failure logs one warning, and the run continues."""
 
+import itertools
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,63 +13,54 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from trigan.tracking.image_axis import ImageAxis
-from trigan.tracking.tracker import TrackedArtifact
+from trigan.tracking.tracker import TrackedArtifact, Tracker
 
 if TYPE_CHECKING:
     import wandb
 
 _log = logging.getLogger(__name__)
 
-#: What of an artifact W&B gets: nothing, its metadata, or its files too.
+#: What W&B receives of an artifact: nothing, its metadata, or its files too.
 ArtifactDetail = Literal["none", "metadata", "full"]
 
-#: Names of columns, and rows.
+#: Column names, and rows.
 TableData = tuple[Sequence[str], Sequence[Sequence[Any]]]
-
-_CONFUSION, _BARS = "wandb/confusion_matrix/v1", "wandb/bar/v0"
 
 
 def short_error(error: BaseException) -> str:
-    """An error in one short line."""
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0][:200]
+    """An error's message as one line of at most 200 characters."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-class WandbTracker:
-    """An open W&B run; see :class:`trigan.tracking.tracker.Tracker`. No method raises, the first failure is told."""
+class WandbTracker(Tracker):
+    """An open W&B run, with an axis of images and a level of detail for artifacts. No method raises."""
 
     def __init__(self, run: "wandb.Run", axis: ImageAxis, artifacts: ArtifactDetail = "metadata") -> None:
-        self._run = run
-        self._axis = axis
-        self._artifacts = artifacts
-        self._failed = False
-        self._finished = False
-        self._late = False
+        self._run, self._axis, self._artifacts = run, axis, artifacts
+        self._failed = self._finished = self._timed_out = False
 
     @property
     def id(self) -> str:
-        """The run's id in W&B: the run hash, but for a run of a sweep, which W&B names."""
+        """The run's id in W&B: the run hash, or the id that W&B assigned to a run of a sweep."""
         return str(self._run.id)
 
     @property
     def failed(self) -> bool:
-        """Whether W&B has not got something that it was told."""
+        """Whether W&B has failed to receive something."""
         return self._failed
 
     def log(self, stage: str, images: int, metrics: Mapping[str, float]) -> None:
-        """Keys get ``stage/`` in front; ``images`` is the run's count, ``stage/images`` the stage's own."""
-
-        def send() -> None:
+        """Log with the prefix ``stage/`` on keys; ``images`` is the run's total, ``stage/images`` the stage's count."""
+        with self._errors_as_warnings():
             total = self._axis.advance(stage, int(images), metrics)
-            if total is None:
-                return
-            named = {key if key.startswith(f"{stage}/") else f"{stage}/{key}": float(metrics[key]) for key in metrics}
-            self._run.log({**named, f"{stage}/images": int(images), "images": total})
-
-        self._attempt(send)
+            if total is not None:
+                prefix = f"{stage}/"
+                named = {key if key.startswith(prefix) else prefix + key: float(metrics[key]) for key in metrics}
+                self._run.log({**named, f"{stage}/images": int(images), "images": total})
 
     def log_image(self, key: str, path: Path, images: int) -> None:
-        def send() -> None:
+        """Log the file at its stage's images, or now where the stage has logged no curve."""
+        with self._errors_as_warnings():
             import wandb
 
             stage = key.split("/")[0]
@@ -77,46 +69,42 @@ class WandbTracker:
             if total is not None:
                 self._run.log({key: wandb.Image(str(path)), "images": total})
 
-        self._attempt(send)
-
     def log_confusion_matrix(self, key: str, matrix: np.ndarray, class_names: Sequence[str]) -> None:
-        names = [str(name) for name in class_names]
-        rows: list[Iterable[Any]] = [
-            [names[i], names[j], int(matrix[i][j])] for i in range(len(names)) for j in range(len(names))
-        ]
-        self._attempt(lambda: self._chart(_CONFUSION, key, ("Actual", "Predicted", "nPredictions"), rows))
+        """Log W&B's confusion-matrix chart."""
+        pairs = itertools.product(enumerate(map(str, class_names)), repeat=2)
+        rows = [[true, predicted, int(matrix[i][j])] for (i, true), (j, predicted) in pairs]
+        self._chart("wandb/confusion_matrix/v1", key, ("Actual", "Predicted", "nPredictions"), rows)
 
     def log_per_class(self, key: str, values: Mapping[str, float | None]) -> None:
-        rows: list[Iterable[Any]] = [[name, value] for name, value in values.items()]
-        self._attempt(lambda: self._chart(_BARS, key, ("label", "value"), rows))
+        """Log W&B's bar chart."""
+        self._chart("wandb/bar/v0", key, ("label", "value"), [[name, value] for name, value in values.items()])
 
-    def _chart(self, preset: str, key: str, columns: Sequence[str], rows: list[Iterable[Any]]) -> None:
-        """One of W&B's charts, which shows itself and draws all chosen runs; it reads its table from the summary."""
-        import wandb
+    def _chart(self, preset: str, key: str, columns: Sequence[str], rows: Sequence[Iterable[Any]]) -> None:
+        """Log one of W&B's preset charts, which overlays the selected runs and reads its table from the summary."""
+        with self._errors_as_warnings():
+            import wandb
 
-        table = wandb.Table(columns=list(columns), data=rows)
-        chart = wandb.plot_table(preset, table, {name: name for name in columns}, {"title": key})
-        self._run.log({key: chart, "images": self._axis.now})
-        self._run.summary[f"{key}_table"] = table
+            table = wandb.Table(columns=list(columns), data=list(rows))
+            chart = wandb.plot_table(preset, table, {name: name for name in columns}, {"title": key})
+            self._run.log({key: chart, "images": self._axis.now})
+            self._run.summary[f"{key}_table"] = table
 
     def log_summary(self, values: Mapping[str, Any]) -> None:
-        """Also logs the numbers once, at the end of the axis: W&B makes panels for what was logged."""
-
-        def send() -> None:
+        """Set the summary, and log its numbers once: W&B makes panels only for logged keys."""
+        with self._errors_as_warnings():
             numbers = {key: float(value) for key, value in values.items() if isinstance(value, Real)}
             self._run.log({**numbers, "images": self._axis.now})
             self._run.summary.update(dict(values))
 
-        self._attempt(send)
-
     def log_artifact(self, tracked: TrackedArtifact) -> None:
-        """An artifact, named by its content: what another run has logged before is that very version, not a new one.
+        """Log an artifact under its content-addressed name, so that equal content is one version for all runs.
 
-        W&B's own way to say that a run used an artifact waits for the server and is refused offline, and what is logged
-        online is not in the log that is sent later; so it is told as offline, use and all, in either case.
+        W&B's public methods wait for the server, refuse ``use_artifact`` offline, and leave online artifacts out of the
+        local log. The private interface writes artifact and use to the log in both modes.
         """
-
-        def send() -> None:
+        if self._artifacts == "none":
+            return
+        with self._errors_as_warnings():
             import wandb
 
             artifact = wandb.Artifact(tracked.name, tracked.kind, metadata=dict(tracked.metadata))
@@ -129,13 +117,9 @@ class WandbTracker:
                 self._run, ready, aliases, [], finalize=True, use_after_commit=tracked.used
             )
 
-        if self._artifacts != "none":
-            self._attempt(send)
-
     def log_study_table(self, grid: TableData, page: str, values: Mapping[str, float]) -> None:
-        """A study's table so far: as numbers, as the page that shows it, and its headline cells in the summary."""
-
-        def send() -> None:
+        """Log a study's table as numbers and as an HTML page, and its ``values`` to the summary under ``study/``."""
+        with self._errors_as_warnings():
             import wandb
 
             columns, rows = grid
@@ -143,47 +127,48 @@ class WandbTracker:
             self._run.log({"study/table": table, "study/page": wandb.Html(page, inject=False)})
             self._run.summary.update({f"study/{key}": value for key, value in values.items()})
 
-        self._attempt(send)
-
     def log_record(self, path: Path) -> None:
-        """A copy becomes the W&B run's file of the same name, sent at once; tables are made of it elsewhere."""
-        self._attempt(lambda: self._run.save(str(path), base_path=str(path.parent), policy="now", glob=False))
+        """Upload a copy at once as a file of the run; tables can be made from it elsewhere."""
+        with self._errors_as_warnings():
+            self._run.save(str(path), base_path=str(path.parent), policy="now", glob=False)
 
     def finish(self, exit_code: int = 0) -> None:
+        """Close the run, and kill W&B's process if it does not finish within twice its own time limit."""
         if self._finished:
             return
         self._finished = True
-        # W&B's own limit counts from when it comes to the end of what it was told, which it may never do
-        limit = threading.Timer(2 * self._run.settings.finish_timeout, self._give_up)
+        # W&B's own limit starts once it has processed its queue, which may never happen
+        limit = threading.Timer(2 * self._run.settings.finish_timeout, self._kill_service)
         limit.daemon = True
         limit.start()
-        self._attempt(lambda: self._run.finish(exit_code=exit_code))
+        with self._errors_as_warnings():
+            self._run.finish(exit_code=exit_code)
         limit.cancel()
         if self._failed:
             import wandb
 
             with suppress(Exception):
-                wandb.teardown()  # else W&B's own exit handler prints a traceback
+                wandb.teardown()  # else W&B's exit handler prints a traceback
 
-    def _give_up(self) -> None:
-        """Ends W&B's process, which fails whoever waits for it; all that it was told lies in its log on the disk."""
+    def _kill_service(self) -> None:
+        """End W&B's process, which raises an error in the waiting call; its log on the disk has all data."""
         from wandb.sdk import wandb_setup
 
-        self._late = True
+        self._timed_out = True
         with suppress(Exception):  # it may have ended by itself
             wandb_setup.singleton()._connection._proc._process.kill()  # type: ignore[union-attr]
 
-    def _attempt(self, send: Callable[[], object]) -> None:
+    @contextmanager
+    def _errors_as_warnings(self) -> Iterator[None]:
+        """Suppress all errors, and log the first as a warning."""
         try:
-            send()
+            yield
         except Exception as error:
-            if self._late or isinstance(error, TimeoutError):
+            if self._failed:
+                return
+            self._failed = True
+            if self._timed_out or isinstance(error, TimeoutError):
                 directory = self._run.settings.sync_dir
-                self._warn(f"W&B didn't take all in time: send the rest with: wandb sync --include-online {directory}")
+                _log.warning("W&B timed out: send the rest with: wandb sync --include-online %s", directory)
             else:
-                self._warn(f"W&B failed ({short_error(error)}): this run goes on, its own files hold everything")
-
-    def _warn(self, text: str) -> None:
-        if not self._failed:
-            _log.warning("%s", text)
-        self._failed = True
+                _log.warning("W&B failed (%s): the run continues; its own files are complete", short_error(error))

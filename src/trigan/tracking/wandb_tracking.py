@@ -1,12 +1,11 @@
-"""Weights & Biases as a view: one run per run hash, online if the user is logged in, else offline; it never interferes.
+"""W&B as a view: one W&B run per run hash, online if the user is logged in, else offline; and reading its records.
 
-Wherever W&B fails, one warning line is printed and the run goes on: its files hold everything.
+A failure of W&B logs one warning and never affects the run, whose own files are complete.
 """
 
 import logging
 import os
-import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.tracking.image_axis import ImageAxis
-from trigan.tracking.tracker import NullTracker, RunInfo, Tracker
+from trigan.tracking.tracker import RunInfo, Tracker, Tracking
 from trigan.tracking.wandb_tracker import ArtifactDetail, WandbTracker, short_error
 
 if TYPE_CHECKING:
@@ -22,23 +21,24 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-#: Under the run's ``wandb``: how far its curves have been told.
+#: The state of :class:`ImageAxis`, in the run's ``wandb`` directory.
 AXIS_FILE = "axis.json"
-_TAG, _GROUP = 64, 128  # the longest that W&B takes
+RUNS_PER_REQUEST = 100
+_MAX_TAG, _MAX_GROUP = 64, 128  # W&B's limits in characters
 
 
 @component("logger/wandb@1")
 @dataclass(frozen=True)
-class WandbTracking:
+class WandbTracking(Tracking):
     """``logger=wandb``.
 
     Attributes:
         project: the W&B project.
-        entity: the W&B user or team; ``None`` is the login's default.
+        entity: the W&B user or team; None is the login's default.
         mode: ``auto`` is ``online`` if a key is configured (environment, netrc, W&B's settings), else ``offline``;
-            the environment variable ``WANDB_MODE`` is obeyed in ``auto``.
-        timeout: seconds to wait for the server before going offline, and at the end for the rest to be sent.
-        artifacts: what W&B gets of each trained stage and sample set: ``none``; ``metadata``, a few kilobytes; or
+            the environment variable ``WANDB_MODE`` overrides ``auto``.
+        timeout: seconds to wait for the server before going offline, and at the end for remaining uploads.
+        artifacts: what W&B receives of each trained stage and sample set: ``none``; ``metadata``, a few kilobytes; or
             ``full``, the weights too.
     """
 
@@ -59,42 +59,38 @@ class WandbTracking:
             raise ConfigError(f"logger.artifacts must be none, metadata or full, not {self.artifacts!r}")
 
     def open(self, info: RunInfo, config: Mapping[str, Any], directory: Path | None = None) -> Tracker:
-        """Starts or continues the W&B run ``info.id``; its files lie under ``<directory>/wandb``. Never raises."""
-        place = (directory or info.directory) / "wandb"
+        """Start or continue the W&B run ``info.id``, with its files under ``<directory>/wandb``. Never raises."""
+        folder = (directory or info.directory) / "wandb"
         try:
-            place.mkdir(parents=True, exist_ok=True)
-            _keep_at_home(place)
-            return self._open(info, config, place)
+            folder.mkdir(parents=True, exist_ok=True)
+            _redirect_wandb_files(folder)
+            return self._open(info, config, folder)
         except Exception as error:
-            _log.warning("W&B can't start (%s): this run goes on without it", short_error(error))
-            return NullTracker()
+            _log.warning("W&B can't start (%s): the run continues without it", short_error(error))
+            return Tracker()
 
-    def _open(self, info: RunInfo, config: Mapping[str, Any], place: Path) -> Tracker:
-        import wandb  # half a second, for those alone who use it
+    def _open(self, info: RunInfo, config: Mapping[str, Any], folder: Path) -> Tracker:
+        import wandb  # takes half a second, so only here
 
         wandb.setup(wandb.Settings(silent=True))
-        why = "you are not logged in to W&B"
-        asked = os.environ.get("WANDB_MODE", "").lower() if self.mode == "auto" else self.mode
-        if asked == "disabled":
-            return NullTracker()
-        if asked == "offline" or asked == "dryrun":
-            why = "W&B is set to offline"
-        else:
+        mode = os.environ.get("WANDB_MODE", "").lower() if self.mode == "auto" else self.mode
+        if mode == "disabled":
+            return Tracker()
+        run, reason = None, "W&B is set to offline"
+        if mode not in ("offline", "dryrun"):
+            reason = "you are not logged in to W&B"
             try:
-                if asked == "online" or logged_in():
-                    return self._tracker(self._init(info, config, place, "online"), place)
+                run = self._init(info, config, folder, "online") if mode == "online" or logged_in() else None
             except Exception as error:
                 wandb.teardown()  # else the half-open run keeps its id
-                why = f"W&B can't be reached ({short_error(error)})"
-        run = self._init(info, config, place, "offline")
-        print(f"{why}: curves are kept offline, send them with: wandb sync {place}", file=sys.stderr, flush=True)
-        return self._tracker(run, place)
-
-    def _tracker(self, run: "wandb.Run", place: Path) -> WandbTracker:
-        return WandbTracker(run, ImageAxis(place / AXIS_FILE), self.artifacts)
+                reason = f"W&B can't be reached ({short_error(error)})"
+        if run is None:
+            run = self._init(info, config, folder, "offline")
+            _log.warning("%s: curves are kept offline, send them with: wandb sync %s", reason, folder)
+        return WandbTracker(run, ImageAxis(folder / AXIS_FILE), self.artifacts)
 
     def _init(
-        self, info: RunInfo, config: Mapping[str, Any], place: Path, mode: Literal["online", "offline"]
+        self, info: RunInfo, config: Mapping[str, Any], folder: Path, mode: Literal["online", "offline"]
     ) -> "wandb.Run":
         import wandb
 
@@ -103,24 +99,24 @@ class WandbTracking:
             entity=self.entity,
             id=info.id,
             name=info.name,
-            group=info.group[:_GROUP],
-            job_type=info.job_type[:_TAG],
-            tags=[tag[:_TAG] for tag in info.tags if tag],
+            group=info.group[:_MAX_GROUP],
+            job_type=info.job_type[:_MAX_TAG],
+            tags=[tag[:_MAX_TAG] for tag in info.tags if tag],
             config=dict(config),
-            dir=place.parent,
+            dir=folder.parent,
             resume="allow",
             settings=_settings(mode, self.timeout),
         )
         if mode == "online":
-            _never_wait(run)
-        # the axis is stated, and curves stay out of the summary, so that every strategy has the same summary keys
+            _skip_type_checks(run)
+        # curves have an explicit x-axis and stay out of the summary, which has the same keys for every strategy
         run.define_metric("images", summary="none", hidden=True)
         run.define_metric("*", step_metric="images", summary="none")
         return run
 
 
 def _settings(mode: Literal["online", "offline"], timeout: float) -> "wandb.Settings":
-    """Quiet, quick, and nothing collected that the run didn't say: each line off saves time or keeps a secret."""
+    """W&B's settings: no output, and no collected data (faster, and nothing private is uploaded)."""
     import wandb
 
     return wandb.Settings(
@@ -133,7 +129,7 @@ def _settings(mode: Literal["online", "offline"], timeout: float) -> "wandb.Sett
         finish_timeout_raises=True,
         x_graphql_timeout_seconds=timeout,
         x_transaction_log_flush_interval=1.0,  # the default loses 15 s of an offline run to kill -9
-        program="trigan",  # not the path of this machine
+        program="trigan",  # not a path of this machine
         disable_git=True,
         disable_code=True,
         save_code=False,
@@ -145,48 +141,44 @@ def _settings(mode: Literal["online", "offline"], timeout: float) -> "wandb.Sett
     )
 
 
-def _never_wait(run: "wandb.Run") -> None:
-    """With each table and artifact W&B asks the server for its type: were the server gone, 19 seconds each time.
+def _skip_type_checks(run: "wandb.Run") -> None:
+    """Skip the request for an artifact type's existence before each upload: 19 s each if the server is gone.
 
-    The question only finds errors early, so it is left out; what is asked once at the first is asked now.
+    The request only finds errors early. Its one-time setup is done now.
     """
     run._public_api()
     run._assert_can_log_artifact = lambda artifact: None  # type: ignore[method-assign]
 
 
-def _keep_at_home(place: Path) -> None:
-    """W&B's staging and cache under the run's directory, not in the user's home; no error reports to its makers.
+def _redirect_wandb_files(folder: Path) -> None:
+    """Put W&B's staging, cache and temporary files under ``folder`` instead of the user's home.
 
-    With error reports on, W&B waits 20 seconds at exit for a server that doesn't answer.
+    W&B makes its temporary folders at import and removes them at exit; with forked jobs, the first to end would remove
+    those of all others. Error reports are off: W&B would wait 20 s at exit for an unreachable server.
     """
+    staging = (folder / "staging").absolute()
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    os.environ["WANDB_DATA_DIR"] = str((place / "staging").absolute())
-    os.environ["WANDB_CACHE_DIR"] = str((place / "cache").absolute())
-    _own_temporaries((place / "staging").absolute())
-
-
-def _own_temporaries(place: Path) -> None:
-    """Folders that W&B makes at its import and removes at exit: of forked jobs the first to end took them from all."""
+    os.environ["WANDB_DATA_DIR"] = str(staging)
+    os.environ["WANDB_CACHE_DIR"] = str((folder / "cache").absolute())
     from wandb.sdk.artifacts.artifact import Artifact
     from wandb.sdk.data_types import _private
 
-    for name, folder in (("media", _private.MEDIA_TMP), ("artifacts", Artifact._TMP_DIR)):
-        (place / name).mkdir(parents=True, exist_ok=True)
-        folder.name = str(place / name)
+    for name, temporary in (("media", _private.MEDIA_TMP), ("artifacts", Artifact._TMP_DIR)):
+        (staging / name).mkdir(parents=True, exist_ok=True)
+        temporary.name = str(staging / name)
 
 
 def logged_in() -> bool:
-    """Whether W&B finds a key by itself, without asking the user or the network."""
+    """Whether W&B has a configured key; asks neither the user nor the network."""
     import wandb
-    from wandb.sdk.lib import wbauth  # W&B has no public way to look without prompting
+    from wandb.sdk.lib import wbauth  # W&B has no public function for this without a prompt
 
     host = wandb.setup().settings.base_url
-    found = wbauth.authenticate_session(host=host, source="trigan", prompt=False, update_session=False)
-    return found is not None
+    return wbauth.authenticate_session(host=host, source="trigan", prompt=False, update_session=False) is not None
 
 
 def public_api(timeout: int = 30) -> "wandb.Api":
-    """W&B's interface for reading, for the login that is configured; never asks for one.
+    """W&B's read API for the configured login; never prompts. ``timeout`` is in seconds.
 
     Raises:
         ConfigError: nobody is logged in, or the server doesn't answer.
@@ -203,5 +195,35 @@ def public_api(timeout: int = 30) -> "wandb.Api":
         return wandb.Api(timeout=timeout)
     except Exception as error:
         raise ConfigError(
-            f"W&B can't be reached ({short_error(error)}); try again later, or take the records on disk"
+            f"W&B can't be reached ({short_error(error)}); try again later, or use the records on disk"
         ) from error
+
+
+def fetch_records(api: Any, project: str, runs: Iterable[str], folder: Path, file_name: str) -> set[str]:
+    """Download the records of the finished runs among ``runs`` to ``<folder>/runs/<hash>/<file_name>``.
+
+    Args:
+        api: the result of :func:`public_api`.
+        project: ``entity/project``.
+        runs: run hashes, which are the run ids in W&B.
+        folder: where to write.
+        file_name: the record's name. A run without this file is not finished.
+
+    Returns:
+        The run hashes whose record was downloaded.
+
+    Raises:
+        ConfigError: there is no such project, or W&B does not answer.
+    """
+    names, fetched = sorted(set(runs)), set()
+    try:
+        for start in range(0, len(names), RUNS_PER_REQUEST):
+            for run in api.runs(project, filters={"name": {"$in": names[start : start + RUNS_PER_REQUEST]}}):
+                for file in run.files([file_name]):
+                    if file.size:  # W&B also lists files that were requested and never sent
+                        file.download(root=str(folder / "runs" / run.id), replace=True).close()
+                        fetched.add(run.id)
+    except Exception as error:  # of any kind: W&B, its server or the network
+        reason = short_error(error)
+        raise ConfigError(f"wandb:{project}: {reason}; is it an entity/project that your login may read?") from error
+    return fetched
