@@ -126,8 +126,7 @@ def current_table(
 
 def _fetched(jobs: StudyJobs, plan: Callable[[], "StudyPlan"], project: str, folder: Path) -> StudyJobs:
     """The jobs with their records from a W&B project, where a run's id is its hash, in ``folder``."""
-    from trigan.tracking.wandb_tracking import fetch_records
-    from trigan.tracking.wandb_tracking import public_api
+    from trigan.tracking.wandb_tracking import fetch_records, public_api
 
     api = public_api()
 
