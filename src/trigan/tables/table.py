@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import combinations
 from math import isclose
 from statistics import fmean
-from types import MappingProxyType
 
 from trigan.errors import ConfigError
 from trigan.records.record import Record
@@ -98,147 +98,144 @@ class Detectable:
 
 @dataclass(frozen=True)
 class Table:
-    """A built table. All mappings are read-only; a position without records holds an empty cell."""
+    """A table; what is derived from its cells is computed on demand. A position without records has an empty cell."""
 
     spec: TableSpec
     cells: Mapping[CellKey, Cell]
-    differences: Mapping[CellKey, PairedComparison] = field(default_factory=dict)
-    primary: tuple[PairedComparison, ...] = ()
-    best: frozenset[CellKey] = frozenset()
-    not_worse: frozenset[CellKey] = frozenset()
-    detectable: Mapping[str, Detectable] = field(default_factory=dict)
-    published: tuple[MatchedResult, ...] = ()
-    steps: Mapping[CellKey, tuple[AttributionStep, ...]] = field(default_factory=dict)
-
-    def published_at(self, key: CellKey) -> tuple[PublishedResult, ...]:
-        """The published results obtained under exactly the conditions of a cell."""
-        results = (one.published for one in self.published if not one.differs)
-        return tuple(result for result in results if (result.row, result.column) == key)
+    results: tuple[PublishedResult, ...] = ()
 
     @property
     def metric(self) -> TableMetric:
         """What the cells measure."""
         return METRICS[self.spec.metric]
 
+    @cached_property
+    def published(self) -> tuple[MatchedResult, ...]:
+        """The published results, matched to the cells."""
+        return match_to_cells(self.results, self.cells)
+
+    def published_at(self, key: CellKey) -> tuple[PublishedResult, ...]:
+        """The published results obtained under exactly the conditions of a cell."""
+        results = (one.published for one in self.published if not one.differs)
+        return tuple(result for result in results if (result.row, result.column) == key)
+
+    @cached_property
+    def differences(self) -> dict[CellKey, PairedComparison]:
+        """Each cell against the reference row; empty without one."""
+        against = self.spec.reference
+        return {
+            (row, column): compare_cells(row, against, column, cell, self.cells[against, column])
+            for (row, column), cell in self.cells.items()
+            if against is not None
+        }
+
+    @cached_property
+    def steps(self) -> dict[CellKey, tuple[AttributionStep, ...]]:
+        """The steps of each ablation; their means add up to the difference between its last and its first row."""
+        return {
+            (row, column): tuple(
+                self._step(column, adds, end, start) for (adds, start), end in zip(chain, ends, strict=True)
+            )
+            for row, chain in self.spec.ablations.items()
+            for ends in ([*(start for _, start in chain[1:]), row][: len(chain)],)
+            for column in self.spec.columns
+        }
+
+    def _step(self, column: str, adds: str, end: str, start: str) -> AttributionStep:
+        cell, other = self.cells[end, column], self.cells[start, column]
+        return AttributionStep(adds, compare_cells_of_any_data(end, start, column, cell, other))
+
+    @cached_property
+    def best(self) -> frozenset[CellKey]:
+        """The complete cells with the best mean of their column; several if they tie."""
+        best = set()
+        for column in self.spec.columns:
+            means = {
+                (row, column): cell.metric.sign * cell.summary.mean
+                for row in self.spec.rows
+                if (cell := self.cells[row, column]).summary is not None and not cell.incomplete
+            }
+            top = max(means.values(), default=0.0)
+            best |= {key for key, mean in means.items() if isclose(mean, top, rel_tol=1e-12)}
+        return frozenset(best)
+
+    @cached_property
+    def not_worse(self) -> frozenset[CellKey]:
+        """The cells shown to be not worse than a best cell of their column by more than the margin (the dagger)."""
+        return frozenset(
+            key
+            for key, cell in self.cells.items()
+            if self.metric.percent
+            and key not in self.best
+            and any(
+                resolved_not_worse(cell, self.cells[best], self.spec.margin / 100)
+                for best in self.best
+                if best[1] == key[1]
+            )
+        )
+
+    @cached_property
+    def primary(self) -> tuple[PairedComparison, ...]:
+        """The family's comparisons, with Holm's p over all that have a p."""
+        family = self.spec.family
+        if family is None:
+            return ()
+        compared = [self._against_strongest(row, column, family) for column in self.spec.columns for row in family.rows]
+        adjusted = iter(holm([one.p for one in compared if one.p is not None]))
+        return tuple(one if one.p is None else replace(one, p_holm=next(adjusted)) for one in compared)
+
+    def _against_strongest(self, row: str, column: str, family: Family) -> PairedComparison:
+        cell, means = self.cells[row, column], {}
+        for name in family.baselines:
+            other = self.cells[name, column]
+            if name == row or data_difference(cell, other):
+                continue
+            if other.incomplete or other.summary is None:  # it might be the strongest
+                return PairedComparison(row, name, column, "incomplete", reason=f"{name} is incomplete")
+            means[name] = cell.metric.sign * other.summary.mean
+        if not means:
+            return PairedComparison(row, "", column, "different_data", reason="no baseline uses the same data")
+        strongest = max(means, key=lambda name: means[name])  # the first of equal means
+        return compare_cells(row, strongest, column, cell, self.cells[strongest, column])
+
+    @cached_property
+    def detectable(self) -> dict[str, Detectable]:
+        """By column, from the pooled sd of the paired differences of all comparable pairs of rows of three trials."""
+        limits = {}
+        for column in self.spec.columns:
+            deviations, ratios, n = [], [], 0
+            for first, second in combinations(self.spec.rows, 2):
+                cell, other = self.cells[first, column], self.cells[second, column]
+                if cell.n < 3 or cell.incomplete or other.incomplete or data_difference(cell, other):
+                    continue
+                summary = summarise(paired_differences(cell, other))
+                if summary.sd is not None:
+                    n = summary.n
+                    deviations.append((summary.sd, n))
+                    ratios.append(correction(cell, other) or 0.0)
+            if deviations:
+                sd = pooled_sd(deviations)
+                limits[column] = Detectable(minimal_detectable_difference(sd, n, fmean(ratios)), sd, n)
+        return limits
+
 
 def build_table(
     records: Mapping[CellKey, Sequence[Record]], spec: TableSpec, published: Sequence[PublishedResult] = ()
 ) -> Table:
-    """Build a table of the records by (row, column); a position without records gets an empty cell.
+    """Build a table of the records by (row, column).
 
     Raises:
         ConfigError: a record's position is not in the spec.
     """
-    for row, column in records:
+    trials: dict[str, set[int]] = {column: set() for column in spec.columns}
+    for (row, column), group in records.items():
         if row not in spec.rows or column not in spec.columns:
             raise ConfigError(f"table: records for row {row!r}, column {column!r}, which the table does not have")
-    cells = _cells(records, spec)
-    best = frozenset(key for column in spec.columns for key in _best(cells, spec, column))
-    differences = {
-        (row, column): compare_cells(row, spec.reference, column, cell, cells[spec.reference, column])
-        for (row, column), cell in cells.items()
-        if spec.reference is not None
-    }
-    steps = {
-        (row, column): _attribution(row, column, chain, cells)
-        for row, chain in spec.ablations.items()
-        for column in spec.columns
-    }
-    return Table(
-        spec,
-        MappingProxyType(cells),
-        MappingProxyType(differences),
-        _primary(cells, spec),
-        best,
-        frozenset(key for key in cells if _dagger(key, cells, best, spec)),
-        MappingProxyType({c: found for c in spec.columns if (found := _detectable(cells, spec, c))}),
-        match_to_cells(published, cells),
-        MappingProxyType(steps),
-    )
-
-
-def _cells(records: Mapping[CellKey, Sequence[Record]], spec: TableSpec) -> dict[CellKey, Cell]:
-    expected = {column: spec.trials for column in spec.columns}
-    for column in spec.columns if spec.trials is None else ():
-        expected[column] = tuple(
-            sorted({r["tags"]["trial"] for k, rs in records.items() if k[1] == column for r in rs})
-        )
+        trials[column] |= {record["tags"]["trial"] for record in group}
     cells = {}
     for row in spec.rows:
-        for column, trials in expected.items():
-            chosen = tuple(r for r in records.get((row, column), ()) if r["tags"]["trial"] in (trials or ()))
-            cells[row, column] = Cell(chosen, trials or (), METRICS[spec.metric])
-    return cells
-
-
-def _attribution(row: str, column: str, chain: Chain, cells: Mapping[CellKey, Cell]) -> tuple[AttributionStep, ...]:
-    """The steps of a row's chain; their means add up to the difference between the row and the chain's first row."""
-    ends = [start for _, start in chain[1:]] + [row] * bool(chain)
-    return tuple(
-        AttributionStep(adds, compare_cells_of_any_data(end, start, column, cells[end, column], cells[start, column]))
-        for (adds, start), end in zip(chain, ends, strict=True)
-    )
-
-
-def _best(cells: Mapping[CellKey, Cell], spec: TableSpec, column: str) -> list[CellKey]:
-    """The complete cells with the best mean of a column; several if they tie."""
-    means = {
-        (row, column): cell.metric.sign * cell.summary.mean
-        for row in spec.rows
-        if (cell := cells[row, column]).summary is not None and not cell.incomplete
-    }
-    top = max(means.values(), default=0.0)
-    return [key for key, mean in means.items() if isclose(mean, top, rel_tol=1e-12)]
-
-
-def _dagger(key: CellKey, cells: Mapping[CellKey, Cell], best: frozenset[CellKey], spec: TableSpec) -> bool:
-    """Whether a cell is shown to be not worse than a best cell of its column by more than the margin."""
-    if key in best or not METRICS[spec.metric].percent:
-        return False
-    rivals = [other for other in best if other[1] == key[1]]
-    return any(resolved_not_worse(cells[key], cells[rival], spec.margin / 100) for rival in rivals)
-
-
-def _primary(cells: Mapping[CellKey, Cell], spec: TableSpec) -> tuple[PairedComparison, ...]:
-    """The family's comparisons, with Holm's p over all that have a p."""
-    if spec.family is None:
-        return ()
-    family = [
-        _against_strongest(row, column, cells, spec.family) for column in spec.columns for row in spec.family.rows
-    ]
-    adjusted = iter(holm([one.p for one in family if one.p is not None]))
-    return tuple(one if one.p is None else replace(one, p_holm=next(adjusted)) for one in family)
-
-
-def _against_strongest(row: str, column: str, cells: Mapping[CellKey, Cell], family: Family) -> PairedComparison:
-    cell = cells[row, column]
-    means = {}
-    for name in family.baselines:
-        other = cells[name, column]
-        if name == row or data_difference(cell, other):
-            continue
-        if other.incomplete or other.summary is None:  # it might be the strongest
-            return PairedComparison(row, name, column, "incomplete", reason=f"{name} is incomplete")
-        means[name] = cell.metric.sign * other.summary.mean
-    if not means:
-        return PairedComparison(row, "", column, "different_data", reason="no baseline uses the same data")
-    strongest = max(means, key=lambda name: means[name])  # the first of equal means
-    return compare_cells(row, strongest, column, cell, cells[strongest, column])
-
-
-def _detectable(cells: Mapping[CellKey, Cell], spec: TableSpec, column: str) -> Detectable | None:
-    """From the pooled sd of the paired differences of all comparable pairs of rows; needs three trials."""
-    deviations, ratios, n = [], [], 0
-    for first, second in combinations(spec.rows, 2):
-        cell, other = cells[first, column], cells[second, column]
-        if cell.n < 3 or cell.incomplete or other.incomplete or data_difference(cell, other):
-            continue
-        summary = summarise(paired_differences(cell, other))
-        if summary.sd is not None:
-            deviations.append((summary.sd, summary.n))
-            n = summary.n
-            ratios.append(correction(cell, other) or 0.0)
-    if not deviations:
-        return None
-    sd = pooled_sd(deviations)
-    return Detectable(minimal_detectable_difference(sd, n, fmean(ratios)), sd, n)
+        for column in spec.columns:
+            expected = tuple(sorted(trials[column])) if spec.trials is None else spec.trials
+            chosen = tuple(r for r in records.get((row, column), ()) if r["tags"]["trial"] in expected)
+            cells[row, column] = Cell(chosen, expected, METRICS[spec.metric])
+    return Table(spec, cells, tuple(published))
