@@ -40,7 +40,7 @@ class Run:
         return float(self.record["result"]["test"]["accuracy"])
 
     def history(self) -> "pd.DataFrame":
-        """Curves of all stages: a row for each logged moment, with ``stage``, ``images`` seen and a column a quantity."""
+        """Curves of all stages: a row for each logged moment, with ``stage``, ``images`` seen and a column per key."""
         import pandas as pd
 
         from trigan.tracking import MetricsFile
@@ -124,7 +124,7 @@ def run(*overrides: str, force: bool = False, config_dir: Path | None = None) ->
         >>> one.classify(trigan.data("digits").images[:5]).shape
         torch.Size([5, 10])
     """
-    from trigan.runs.run import run_words
+    from trigan.runs.run_words import run_words
 
     return Run(run_words(overrides, force=force, config_dir=config_dir), _allowed(overrides))
 

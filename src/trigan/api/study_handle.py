@@ -49,8 +49,7 @@ class Study:
 
         from trigan.tables.table_data import table_data
 
-        columns, rows = table_data(self._written[0])
-        return pd.DataFrame(rows, columns=list(columns))
+        return pd.DataFrame(table_data(self._written[0]))
 
     def figure(self, name: str = "comparison") -> "Image":
         """A picture of the study: ``comparison``, the trials and means of every row."""
@@ -62,7 +61,7 @@ class Study:
         from trigan.studies.job_cache import load_jobs
         from trigan.studies.run_study import write_study_table
 
-        return write_study_table(self.file, load_jobs(self.file, self.overrides, self.config_dir, finished=True))
+        return write_study_table(self.file, load_jobs(self.file, self.overrides, self.config_dir, need_records=True))
 
     def _repr_html_(self) -> str:
         from trigan.studies.study_table import render_table

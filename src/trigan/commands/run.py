@@ -115,24 +115,3 @@ def _parser() -> Parser:
     add("--config-dir", "-cd", type=Path, metavar="DIR", help="groups of your own, e.g. DIR/architecture/mine.yaml")
     add("--traceback", action="store_true", help="show Python's traceback of an error")
     return parser
-
-
-def _multirun(composer: Composer, words: list[str], engine: EngineChoice, options: argparse.Namespace) -> int:
-    """Run the jobs and print accuracy, name and folder of each finished one; 1 if a job has no record."""
-    from trigan.studies.multirun import job_accuracy, multirun
-
-    jobs, summary = multirun(
-        composer,
-        words,
-        run_options(options.force, False, options.config_dir),
-        engine_choice=engine,
-        workers=options.workers,
-        timeout=options.timeout,
-        retry=options.retry,
-        force=options.force,
-    )
-    for job in jobs:
-        if (accuracy := job_accuracy(job)) is not None:
-            print(f"{100 * accuracy:6.2f} %  {job.name}  {job.directory}")
-    print(summary.line(), file=sys.stderr)
-    return summary.code
