@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 import trigan
 from trigan.data.types import DataSpec
-from trigan.losses.adversarial import hinge_discriminator, hinge_generator
+from trigan.losses.gan_losses import hinge_discriminator, hinge_generator
 from trigan.networks.gans.dcgan import DCGAN
 
 
