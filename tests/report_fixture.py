@@ -65,7 +65,7 @@ def _record(row: str, column: str, trial: int, index: int) -> Record:
 
 
 def write_files(folder: Path, record: Record) -> None:
-    """Curves, predictions and, of a joint run, a sheet: what a run leaves."""
+    """The files of a run: curves, predictions and, for a joint run, sample grids."""
     (folder / "pictures").mkdir(parents=True)
     random = np.random.default_rng(record["tags"]["trial"])
     labels = np.repeat([0, 1], 10)

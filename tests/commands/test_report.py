@@ -68,7 +68,7 @@ def test_a_report_of_what_is_there(
     assert "it is &lt;so&gt;" in text
     assert "<dt>Question</dt><dd>is it so?</dd>" in text
     assert "not finished" in text.partition("<nav")[0]
-    assert "it&#x27;s two: trial 1" in text
+    assert "it&#39;s two: trial 1" in text
     assert main(["report", str(study), own]) == 0
     assert page.read_text() == text
 

@@ -1,4 +1,4 @@
-"""Plots are written whole, the same bytes every time, and say what they must."""
+"""Plots: the same bytes every time, with the expected content."""
 
 import subprocess
 import sys

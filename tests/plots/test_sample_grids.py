@@ -1,4 +1,4 @@
-"""Sheets show the very pixels that they were given."""
+"""Sample grids show exactly the given pixels."""
 
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def test_the_same_bytes_every_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "bad", [np.zeros((2, 2, 8, 8)), np.zeros((2, 2, 8, 8, 4), np.uint8), np.zeros((0, 2, 8, 8), np.uint8)]
 )
-def test_what_is_no_sheet_is_refused(tmp_path: Path, bad: np.ndarray) -> None:
+def test_invalid_images_are_refused(tmp_path: Path, bad: np.ndarray) -> None:
     with pytest.raises(DataError, match="a sheet takes"):
         save_sample_grid(bad, tmp_path / "a.png")
     with pytest.raises(DataError, match="takes 10 names, got 1"):

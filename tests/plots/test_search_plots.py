@@ -7,7 +7,7 @@ from PIL import Image
 from trigan.plots.search_plots import plot_search_history, plot_setting_importance
 
 
-def test_history_shows_every_kind_of_trial(tmp_path: Path) -> None:
+def test_history_shows_all_kinds_of_trials(tmp_path: Path) -> None:
     trials: list[tuple[int, float | None, str]] = [(0, 0.5, "finished"), (1, 0.2, "pruned"), (2, None, "failed")]
     for name in ("one", "two"):
         plot_search_history(trials, "accuracy", True, "toy", tmp_path / f"{name}.png")
@@ -17,7 +17,7 @@ def test_history_shows_every_kind_of_trial(tmp_path: Path) -> None:
     assert len({path.read_bytes() for path in tmp_path.glob("*.png")}) == 3
 
 
-def test_importance_grows_with_its_settings(tmp_path: Path) -> None:
+def test_the_importance_plot_grows_with_the_settings(tmp_path: Path) -> None:
     shares = {"strategy.classifier.optimizer.learning_rate": 0.7, "augmentation": 0.2, "classifier.dropout": 0.1}
     plot_setting_importance(shares, "toy", tmp_path / "three.png")
     plot_setting_importance({"augmentation": 1.0}, "toy", tmp_path / "one.png")

@@ -1,4 +1,4 @@
-"""Records: same bytes, whole files, one-line errors, fast to read."""
+"""Records: canonical bytes, atomic writes, one-line errors, fast to read."""
 
 import json
 import time
@@ -14,7 +14,7 @@ from trigan.records.record import Record, canonical_result_bytes, find_records, 
 Make = Callable[..., Record]
 
 
-def test_a_record_comes_back_and_its_bytes_are_canonical(tmp_path: Path, record: Make) -> None:
+def test_a_record_is_read_as_written_and_its_bytes_are_canonical(tmp_path: Path, record: Make) -> None:
     path, made = tmp_path / "runs" / "ab" / "record.json", record(0.1 + 0.2)
     write_record(path, made)
     assert read_record(path) == made
@@ -73,7 +73,7 @@ def test_a_faulty_record_is_neither_read_nor_written(
     assert not (tmp_path / "new.json").exists()
 
 
-def test_damaged_and_missing_files_get_one_line(tmp_path: Path) -> None:
+def test_damaged_and_missing_files_give_a_one_line_error(tmp_path: Path) -> None:
     path = tmp_path / "record.json"
     with pytest.raises(ArtifactError, match="No such file"):
         read_record(path)
@@ -92,7 +92,7 @@ def test_nan_is_refused_and_leaves_the_old_record(tmp_path: Path, record: Make) 
     assert [p.name for p in tmp_path.iterdir()] == ["record.json"]
 
 
-def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, record: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_no_partial_file(tmp_path: Path, record: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -102,7 +102,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, record: Make, m
     assert list(tmp_path.iterdir()) == []
 
 
-def test_only_runs_are_found_and_a_thousand_load_fast(tmp_path: Path, record: Make) -> None:
+def test_only_finished_runs_are_found_and_a_thousand_load_fast(tmp_path: Path, record: Make) -> None:
     made = record(0.5)
     text = json.dumps(made)
     for index in range(1000):
@@ -111,7 +111,7 @@ def test_only_runs_are_found_and_a_thousand_load_fast(tmp_path: Path, record: Ma
         (folder / "record.json").write_text(text)
     (tmp_path / "runs" / "0000" / "record.json").write_text(json.dumps({**made, "run": "first"}))
     (tmp_path / "runs" / "unfinished").mkdir()
-    for place in ("debug/x", "runs/debug"):  # the second: a debug run that was told to write here
+    for place in ("debug/x", "runs/debug"):  # the second: a debug run with this output folder
         (tmp_path / place).mkdir(parents=True)
         (tmp_path / place / "record.json").write_text(json.dumps({**made, "config": {"debug": {"max_steps": 2}}}))
     start = time.process_time()

@@ -1,4 +1,4 @@
-"""The report: a pure function of records and files that leaves nothing out in silence."""
+"""The report: a pure function of records and files; whatever is left out is named."""
 
 import itertools
 import re
@@ -46,7 +46,7 @@ def cell(material: ReportData, row: str, column: str = COLUMNS[0]) -> Cell:
     return material.table.cells[row, column]
 
 
-def test_the_page_is_sound_and_can_be_read_without_seeing_it(page: str) -> None:
+def test_the_page_is_valid_and_accessible(page: str) -> None:
     outline = Outline(page)
     assert not outline.crossed
     assert not outline.open
@@ -66,7 +66,7 @@ def test_the_page_is_sound_and_can_be_read_without_seeing_it(page: str) -> None:
     assert {aim[1:] for aim in aims} <= set(ids)
 
 
-def test_the_page_fetches_nothing_and_takes_no_name_for_markup(page: str) -> None:
+def test_the_page_fetches_nothing_and_escapes_names(page: str) -> None:
     assert not re.search(r"""(?:src|href)=["'](?!#|data:)|url\(|@import|<link|https?:""", page)
     assert "<b>short" not in page
     assert "&lt;b&gt;short&lt;/b&gt; &amp; co" in page
@@ -85,12 +85,12 @@ def test_an_unfinished_study_says_so_on_top(page: str) -> None:
 
 
 def test_a_finished_study_has_no_warning(tmp_path: Path) -> None:
-    whole = small_study(tmp_path, trials=2)
-    assert not runs_section.missing(whole)
-    assert "not finished" not in render_report(whole)
+    finished = small_study(tmp_path, trials=2)
+    assert not runs_section.missing(finished)
+    assert "not finished" not in render_report(finished)
 
 
-def test_each_number_leads_to_its_runs(material: ReportData, page: str) -> None:
+def test_each_number_links_to_its_runs(material: ReportData, page: str) -> None:
     record = cell(material, "joint", COLUMNS[1]).records[3]
     part = page.partition(f'<div id="{runs_section.anchor(1, 1)}">')[2].partition("</details>")[0]
     assert f'href="#{runs_section.anchor(1, 1)}"' in page
@@ -127,7 +127,7 @@ def test_a_run_without_files_is_named_and_not_drawn(material: ReportData) -> Non
     assert "<svg" in score_section.section(bare).body
 
 
-def test_the_median_trial_stands_for_a_cell(material: ReportData) -> None:
+def test_the_median_trial_represents_a_cell(material: ReportData) -> None:
     values = cell(material, "bare").values
     chosen = median_run(cell(material, "bare"))["tags"]["trial"]
     assert values[chosen] == np.median(list(values.values()))
@@ -135,7 +135,7 @@ def test_the_median_trial_stands_for_a_cell(material: ReportData) -> None:
     assert median_run(short)["tags"]["trial"] == min(short.values, key=lambda trial: short.values[trial])
 
 
-def test_intervals_are_those_that_n_allows(material: ReportData, tmp_path: Path) -> None:
+def test_intervals_depend_on_n(material: ReportData, tmp_path: Path) -> None:
     bare = cell(material, "bare")
     found = t_interval(list(bare.values.values()))
     assert score_section.interval(bare) == (found.low, found.high)
@@ -146,7 +146,7 @@ def test_intervals_are_those_that_n_allows(material: ReportData, tmp_path: Path)
     assert "95 % t interval" in score_section.explain_marks([bare])
 
 
-def test_scores_are_drawn_over_labels_where_columns_differ_in_them(material: ReportData, tmp_path: Path) -> None:
+def test_scores_are_drawn_against_labels_if_columns_differ_in_them(material: ReportData, tmp_path: Path) -> None:
     body = score_section.section(material).body
     assert "against the number of labels" in body
     for row in ROWS[:2]:
@@ -172,8 +172,8 @@ def test_a_class_without_images_has_no_gain(material: ReportData) -> None:
     bare = cell(material, "bare")
     record = {**bare.records[0], "result": {**bare.records[0]["result"], "test": {**bare.records[0]["result"]["test"]}}}
     record["result"]["test"]["recall"] = [None, 0.5]  # type: ignore[index]
-    lame = Cell((record,), (0,), bare.metric)  # type: ignore[arg-type]
-    assert list(class_section.recall_gains(lame, bare)) == [1]
+    one = Cell((record,), (0,), bare.metric)  # type: ignore[arg-type]
+    assert list(class_section.recall_gains(one, bare)) == [1]
 
 
 def test_confusion_is_the_mean_share_over_runs(material: ReportData) -> None:
@@ -249,14 +249,14 @@ def test_outputs_that_are_not_finite_are_cut_off() -> None:
     assert found == pytest.approx(np.array([[0.0, -30.0], [-np.log(2)] * 2]))
 
 
-def test_the_map_is_of_outputs_where_no_features_were_kept_and_says_so(material: ReportData) -> None:
+def test_the_map_uses_outputs_without_stored_features(material: ReportData) -> None:
     body = feature_map_section.section(material).body
     assert "by the outputs of bare" in body
     assert "by the features of" not in body
     assert "Symbols: 0 zero, 1 one." in body
 
 
-def test_the_map_is_of_features_where_they_were_kept(tmp_path: Path) -> None:
+def test_the_map_uses_stored_features(tmp_path: Path) -> None:
     kept = small_study(tmp_path, trials=1)
     folder = kept.folders[cell(kept, "bare").records[0]["run"]]
     labels = read_predictions(folder / "predictions.npz")[1]
@@ -271,7 +271,7 @@ def test_the_map_is_of_features_where_they_were_kept(tmp_path: Path) -> None:
         feature_map_section.section(kept)
 
 
-def test_places_on_the_map_fill_it() -> None:
+def test_the_embedding_fills_the_unit_square() -> None:
     places = feature_map_section.embedding(np.random.default_rng(0).normal(size=(30, 4)))
     assert (places.min(), places.max()) == (0, 1)
 
@@ -284,7 +284,7 @@ def test_curves_are_thinned_and_mark_what_is_not_finite(material: ReportData) ->
     assert longest == training_section.MAX_POINTS
 
 
-def test_sheets_are_shown_once_and_only_as_far_as_there_is_room(
+def test_sample_grids_are_shown_once_and_up_to_a_size_limit(
     material: ReportData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = sample_section.section(material).body
@@ -297,7 +297,7 @@ def test_sheets_are_shown_once_and_only_as_far_as_there_is_room(
     assert "Left out to keep the page small" in full
 
 
-def test_cost_has_a_place_for_nothing(material: ReportData) -> None:
+def test_the_cost_axis_has_a_position_for_zero(material: ReportData) -> None:
     body = cost_section.section(material).body
     assert "for 0 FLOP" in body
     assert "for 10 GFLOP" in body
@@ -311,7 +311,7 @@ def test_numbers_beside_points_do_not_hide_each_other() -> None:
 
 
 @pytest.mark.parametrize("values", [[0.0], [0.5, 0.5], [90.1, 97.4], [-3e-7, 2e-7], [1.0, 1e6]])
-def test_axes_hold_their_values_between_round_ticks(values: list[float]) -> None:
+def test_axes_contain_their_values_and_have_round_ticks(values: list[float]) -> None:
     axis = linear_axis(values, "x")
     assert axis.low < min(values) <= max(values) < axis.high
     assert 2 <= len(axis.ticks) <= 8

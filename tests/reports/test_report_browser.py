@@ -1,4 +1,4 @@
-"""The pages in a browser: headless Chromium, driven by its command line and a script laid into a copy of the page."""
+"""The pages in headless Chromium, driven by its command line and a script inserted into a copy of the page."""
 
 import html
 import json
@@ -24,31 +24,31 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
-#: What the laid-in script answers is written into the page, which the browser prints once the page is loaded.
-_ASK = """<script>addEventListener("load", () => {
-  let said;
-  try { said = { answer: (() => { %s })() }; } catch (error) { said = { error: String(error) }; }
+#: The result of the inserted script is written into the page, which the browser prints after loading it.
+_INSERTED = """<script>addEventListener("load", () => {
+  let result;
+  try { result = { answer: (() => { %s })() }; } catch (error) { result = { error: String(error) }; }
   const place = document.createElement("pre");
-  place.id = "said";
-  place.textContent = JSON.stringify(said);
+  place.id = "result";
+  place.textContent = JSON.stringify(result);
   document.body.append(place);
 });</script></body>"""
 
 
-def ask(page: str, script: str, folder: Path, width: int = 1280) -> tuple[Any, list[str]]:
+def evaluate(page: str, script: str, folder: Path, width: int = 1280) -> tuple[Any, list[str]]:
     """What ``script`` returns when it is run on the loaded page, and the lines of the browser's console."""
     path = folder / "page.html"
-    path.write_text(page.replace("</body>", _ASK % script), encoding="utf-8")
+    path.write_text(page.replace("</body>", _INSERTED % script), encoding="utf-8")
     alone = ["--no-sandbox"] if os.geteuid() == 0 else []
     quiet = ["--disable-background-networking", "--disable-component-update", "--no-first-run", "--disable-gpu"]
     command = [CHROMIUM, "--headless=new", *alone, *quiet, f"--user-data-dir={folder / 'profile'}"]
     command += ["--enable-logging=stderr", f"--window-size={width},900", "--dump-dom"]
     done = subprocess.run([*command, path.as_uri()], capture_output=True, text=True, timeout=240, check=True)
-    found = re.search(r'<pre id="said">(.*?)</pre>', done.stdout, re.DOTALL)
+    found = re.search(r'<pre id="result">(.*?)</pre>', done.stdout, re.DOTALL)
     assert found, done.stderr[-2000:]
-    said = json.loads(html.unescape(found[1]))
-    assert "error" not in said, said
-    return said["answer"], [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    result = json.loads(html.unescape(found[1]))
+    assert "error" not in result, result
+    return result["answer"], [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +66,8 @@ LOADED = """
 
 
 @pytest.mark.parametrize("width", [1280, 500])
-def test_the_report_loads_without_a_request_or_a_complaint(report: str, tmp_path: Path, width: int) -> None:
-    found, console = ask(report, LOADED, tmp_path, width)
+def test_the_report_loads_without_requests_or_console_errors(report: str, tmp_path: Path, width: int) -> None:
+    found, console = evaluate(report, LOADED, tmp_path, width)
     assert console == []
     assert found["requests"] == []
     assert len(found["images"]) == 2 * len(COLUMNS)
@@ -77,12 +77,12 @@ def test_the_report_loads_without_a_request_or_a_complaint(report: str, tmp_path
     assert found["page"] <= found["window"]
 
 
-def test_a_page_that_asks_for_more_is_caught(tmp_path: Path) -> None:
-    """The test above can fail: its eyes are open to refused requests and to errors of scripts."""
+def test_a_page_with_requests_and_errors_is_detected(tmp_path: Path) -> None:
+    """The test above can fail: it detects refused requests and script errors."""
     extended = '{% extends "page.html.j2" %}{% block body %}'
     body = '<main id="main"><img alt="" src="https://example.invalid/a.png"></main><script>gone()</script>'
     bad = environment().from_string(f"{extended}{body}{{% endblock %}}").render(title="t")
-    _, console = ask(bad, "return 1;", tmp_path)
+    _, console = evaluate(bad, "return 1;", tmp_path)
     assert any("Content Security Policy" in line for line in console)
     assert any("gone is not defined" in line for line in console)
 
@@ -99,7 +99,7 @@ SORTED = """
   return seen;"""
 
 
-def test_a_press_on_a_header_sorts(tmp_path: Path) -> None:
+def test_a_click_on_a_header_sorts(tmp_path: Path) -> None:
     material = small_study(tmp_path / "runs", COLUMNS[:1])
     cells = {row: material.table.cells[row, COLUMNS[0]].summary for row in material.table.spec.rows}
     means = {row: summary.mean for row, summary in cells.items() if summary is not None}
@@ -107,7 +107,7 @@ def test_a_press_on_a_header_sorts(tmp_path: Path) -> None:
     first = list(material.table.spec.rows)
     assert upwards not in (first, first[::-1])
     for page in (render_html(material.table), render_report(material)):
-        found, console = ask(page, SORTED, tmp_path)
+        found, console = evaluate(page, SORTED, tmp_path)
         assert console == []
         names, states = zip(*found, strict=True)
         assert names[0] == first
@@ -136,8 +136,8 @@ OPENED = """
            folded: [...document.querySelectorAll("details")].filter((one) => !one.open).length };"""
 
 
-def test_a_number_opens_its_runs_and_print_opens_all(report: str, tmp_path: Path) -> None:
-    found, console = ask(report, OPENED, tmp_path)
+def test_a_link_opens_its_runs_and_printing_opens_all(report: str, tmp_path: Path) -> None:
+    found, console = evaluate(report, OPENED, tmp_path)
     assert console == []
     assert (found["before"], found["after"]) == (False, True)
     assert (found["skip"], found["seen"]) == ("#main", True)

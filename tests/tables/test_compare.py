@@ -1,4 +1,4 @@
-"""Choosing records, and the table of what was chosen."""
+"""Selecting records, and the table of the selected ones."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -68,7 +68,7 @@ def test_queries(runs: list[Record], queries: list[str], found: str) -> None:
         ),
     ],
 )
-def test_a_query_that_meets_nothing_gets_one_line(runs: list[Record], queries: list[str], words: str) -> None:
+def test_a_query_without_a_match_gives_a_one_line_error(runs: list[Record], queries: list[str], words: str) -> None:
     with pytest.raises(ConfigError) as caught:
         select(runs, queries)
     assert words in str(caught.value)
@@ -101,8 +101,8 @@ def test_tables_are_written_before_they_are_printed(
     (tmp_path / "file").touch()
     words = ["compare", "--outputs", str(tmp_path), "--write"]
     assert main([*words, str(tmp_path / "file")]) == 3
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert f"trigan: cannot write {tmp_path / 'file' / 'table.txt'}: a file is where a directory is needed" in said.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert f"trigan: cannot write {tmp_path / 'file' / 'table.txt'}: a file is where a directory is needed" in output.err
     assert main([*words, str(tmp_path / "tables")]) == 0
     assert (tmp_path / "tables" / "table.txt").read_text().splitlines()[0] in capsys.readouterr().out

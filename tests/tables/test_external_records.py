@@ -1,4 +1,4 @@
-"""Submitted rows: found for their study, compared as any other, and unknown where something is not known."""
+"""Submitted rows: found for their study, compared like any other, with unknown costs marked."""
 
 import json
 from collections.abc import Callable
@@ -17,9 +17,9 @@ Make = Callable[..., Record]
 
 
 def submitted(record: Make, value: float, trial: int, **place: Any) -> Record:
-    said = {"study": "s", "scale": None, "row": "ours", "column": "c", **place}
+    submitted_as = {"study": "s", "scale": None, "row": "ours", "column": "c", **place}
     unknown = {"flops": None, "images": None}
-    return record(value, trial, config={"external": said}, stamps=["external"], cost=unknown)
+    return record(value, trial, config={"external": submitted_as}, stamps=["external"], cost=unknown)
 
 
 def keep(outputs: Path, *records: Record) -> None:
@@ -27,7 +27,7 @@ def keep(outputs: Path, *records: Record) -> None:
         write_record(outputs / "external" / made["run"][:20] / "record.json", made)
 
 
-def test_rows_of_a_study_are_found_by_place(tmp_path: Path, record: Make) -> None:
+def test_rows_of_a_study_are_found_by_row_and_column(tmp_path: Path, record: Make) -> None:
     mine = [submitted(record, 0.9, trial) for trial in (1, 0)]
     keep(tmp_path, *mine, submitted(record, 0.1, 0, study="t"), submitted(record, 0.1, 0, scale="paper"))
     found = external_rows(tmp_path, "s", None, ("c",))
@@ -40,14 +40,14 @@ def test_rows_of_a_study_are_found_by_place(tmp_path: Path, record: Make) -> Non
 
 def test_an_external_row_is_compared_by_the_same_rules(tmp_path: Path, record: Make, records: Any) -> None:
     keep(tmp_path, *(submitted(record, 0.9 + 0.01 * trial, trial) for trial in range(5)))
-    places = {("own", "c"): records([0.88] * 5), ("sees U", "c"): records([0.9] * 5, data_used={"U": 9})}
+    places = {("own", "c"): records([0.88] * 5), ("uses U", "c"): records([0.9] * 5, data_used={"U": 9})}
     places |= external_rows(tmp_path, "s", None, ("c",))
-    names = ("own", "sees U", "ours (external)")
+    names = ("own", "uses U", "ours (external)")
     table = build_table(places, TableSpec("t", names, ("c",), (0, 1, 2, 3, 4), reference="own"))
     one = table.differences["ours (external)", "c"]
     assert one.kind == "exploratory"
     assert one.mean == pytest.approx(0.04)
-    assert table.differences["sees U", "c"].kind == "different_data"
+    assert table.differences["uses U", "c"].kind == "different_data"
     assert ("ours (external)", "c") in table.best
     page = render_terminal(table, width=120)
     line = next(line for line in page.splitlines() if "ours (external)" in line and "unknown" in line)
@@ -57,7 +57,7 @@ def test_an_external_row_is_compared_by_the_same_rules(tmp_path: Path, record: M
     assert "unknown,unknown" in cost[0]
 
 
-def test_an_unknown_cost_belongs_to_external_records_alone(tmp_path: Path, record: Make) -> None:
+def test_only_external_records_may_have_an_unknown_cost(tmp_path: Path, record: Make) -> None:
     path = tmp_path / "record.json"
     with pytest.raises(ArtifactError, match=r"result\.cost is unknown, which is allowed for external records only"):
         write_record(path, record(0.9, cost={"flops": None}))

@@ -1,4 +1,4 @@
-"""The table as a page: nothing is taken for markup, and columns know what they are sorted by."""
+"""The table as an HTML page: names are escaped, and columns have sort keys."""
 
 from collections.abc import Callable
 
@@ -65,7 +65,7 @@ def test_the_page_of_a_table(table: Table) -> None:
         ("3rd", None),
     ],
 )
-def test_what_a_text_is_sorted_by(text: str, key: str | None) -> None:
+def test_sort_keys(text: str, key: str | None) -> None:
     found = grid(Block("t", ("row", "x"), (("a", text),)))
     assert ("data-key" in found) == (key is not None)
     assert key is None or f'data-key="{key}"' in found
@@ -83,7 +83,7 @@ def test_names_are_escaped_and_characters_that_html_lacks_are_replaced(records: 
     assert '<th scope="row">it&#39;s &lt;i&gt;&amp; a\ufffdb\ufffd[1m\ufffd</th>' in page
 
 
-def test_a_page_holds_all_that_it_needs() -> None:
+def test_a_page_is_self_contained() -> None:
     page = render_page("page.html.j2", {"title": "t"})
     assert "default-src 'none'" in page
     for outside in ("http:", "https:", "url(", "@import", "<link", " src="):

@@ -56,7 +56,7 @@ def wide(records: MakeAll) -> Table:
     return table(records, rows, ("digits, 10 labels per class", "mnist, 10 labels per class", "cifar10_x"))
 
 
-def test_every_block_stands_in_a_table_of_booktabs(wide: Table, records: MakeAll) -> None:
+def test_every_block_is_a_booktabs_table(wide: Table, records: MakeAll) -> None:
     text = render_latex(wide)
     for words in (
         "A\\_table \\& more: test accuracy, \\%",
@@ -78,7 +78,7 @@ def test_every_block_stands_in_a_table_of_booktabs(wide: Table, records: MakeAll
     assert "(continued) (continued)" not in render_latex(table(records, tuple(f"{ODD} {i}" for i in range(60)), ("x",)))
 
 
-def test_all_rows_are_there_where_a_grid_goes_over_pages(records: MakeAll) -> None:
+def test_a_grid_over_several_pages_has_all_rows(records: MakeAll) -> None:
     rows = tuple(f"row {i} of sixty" for i in range(60))
     text = render_latex(table(records, rows, ("x",), trials=3))
     results = text[: text.index("Primary comparisons")]

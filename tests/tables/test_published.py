@@ -1,4 +1,4 @@
-"""Published figures stand beside ours where everything matches, elsewhere with what differs, and from memory never."""
+"""Published results: beside ours if all conditions match, else apart with the differences; never from memory."""
 
 import csv
 import io
@@ -49,7 +49,7 @@ def read(path: Path) -> tuple[PublishedResult, ...]:
     return read_published(path, ROWS, COLUMNS)
 
 
-def test_a_file_is_read_as_it_is_printed(tmp_path: Path) -> None:
+def test_a_file_is_read_as_written(tmp_path: Path) -> None:
     path = write(tmp_path, {}, {"row": "", "note": "Ladder, which we lack", "spread": "", "spread_kind": "none"})
     first, second = read(path)
     assert (first.row, first.column, first.value, first.spread, first.draws) == (
@@ -107,7 +107,7 @@ def test_mistakes_name_file_line_and_key(tmp_path: Path, line: dict[str, str], w
         (b"\xff\xfe", "cannot be read as CSV"),
     ],
 )
-def test_a_file_of_another_shape(tmp_path: Path, content: str | bytes, words: str) -> None:
+def test_malformed_files_give_a_one_line_error(tmp_path: Path, content: str | bytes, words: str) -> None:
     path = tmp_path / "published.csv"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(ConfigError) as caught:
@@ -134,7 +134,7 @@ def test_a_file_of_another_shape(tmp_path: Path, content: str | bytes, words: st
         ({"regime": {"imbalance": {"factor": 100}, "noise": None}}, {}, {}, ("mnist, imbalanced", *["?"] * 2)),
     ],
 )
-def test_what_a_record_says_of_its_conditions(
+def test_conditions_of_a_record(
     record: Callable[..., Record],
     config: dict[str, Any],
     images: dict[str, int],
@@ -145,8 +145,8 @@ def test_what_a_record_says_of_its_conditions(
     one["result"]["labels"] = {"training": 93, "selection": 7}
     one["result"]["cost"]["images"] = images
     found = conditions(one, "macro_f1")
-    told = (found.dataset, found.split, found.architecture)
-    assert all(mine in (theirs, "?") for theirs, mine in zip(told, expected, strict=True))
+    values = (found.dataset, found.split, found.architecture)
+    assert all(mine in (theirs, "?") for theirs, mine in zip(values, expected, strict=True))
     assert (found.metric, found.labels_training, found.labels_selection) == ("macro_f1", "93", "7")
 
 
@@ -159,7 +159,7 @@ def table(records: MakeAll, path: Path, metric: str = "accuracy", **joint: Any) 
     return build_table(places, TableSpec("T", ROWS, COLUMNS, reference="bare", metric=metric), read(path))
 
 
-def test_a_figure_of_the_same_conditions_stands_beside_ours(tmp_path: Path, records: MakeAll) -> None:
+def test_a_result_under_the_same_conditions_is_beside_ours(tmp_path: Path, records: MakeAll) -> None:
     found = table(records, write(tmp_path, {"note": "weights averaged"}))
     text = render_markdown(found)
     assert "| row | digits (n = 3) | digits minus bare |" not in text
@@ -193,7 +193,7 @@ def test_a_figure_of_the_same_conditions_stands_beside_ours(tmp_path: Path, reco
         ({"row": "bare", "column": "digits"}, "no run of ours yet"),
     ],
 )
-def test_a_figure_of_other_conditions_stands_apart(
+def test_a_result_under_other_conditions_is_apart(
     tmp_path: Path, records: MakeAll, line: dict[str, str], differs: str
 ) -> None:
     found = table(records, write(tmp_path, line))

@@ -1,4 +1,4 @@
-"""Ad-hoc rows: what differs makes the name, trial and seed make none."""
+"""Ad-hoc rows: named by the settings that differ, except trial and seed."""
 
 from collections.abc import Callable
 
@@ -28,8 +28,8 @@ def test_trials_are_one_row_and_settings_name_it(record: Make) -> None:
     assert {row: {r["tags"]["trial"] for r in places[row, columns[0]]} for row in rows} == {row: {0, 1} for row in rows}
 
 
-def test_a_player_that_is_not_there_makes_no_row(record: Make) -> None:
-    """Every config holds an architecture; that of a run without G and D is none of its settings."""
+def test_settings_of_unused_networks_make_no_row(record: Make) -> None:
+    """Every config contains an architecture; for a run without G and D it is not a setting."""
 
     def made(strategy: str, width: int, trial: int) -> Record:
         node = {"width": width}
@@ -46,7 +46,7 @@ def test_a_player_that_is_not_there_makes_no_row(record: Make) -> None:
 
 
 def test_the_shortest_set_of_settings_is_found(record: Make) -> None:
-    """Width and depth vary together, so one of them and the ratio tell the four apart; the shorter key is taken."""
+    """Width and depth vary together, so one of them and the ratio distinguish the four; the shorter key is used."""
     configs = [
         {"net": {"width": size, "layers": size}, "ratio": ratio, "same": 0} for size in (1, 2) for ratio in (1, 2)
     ]
@@ -84,13 +84,13 @@ def test_columns_are_data_and_label_budget_in_natural_order(record: Make) -> Non
     assert len(places) == 3
 
 
-def test_regimes_of_the_same_budget_stay_apart(record: Make) -> None:
+def test_regimes_of_the_same_budget_are_different_columns(record: Make) -> None:
     found = [record(0.8, config={"regime": {"noise": noise}}) for noise in (0.0, 0.2)]
     _, _, columns = rows_from_records(found)
     assert columns == ("digits, 50 labels per class (noise=0.0)", "digits, 50 labels per class (noise=0.2)")
 
 
-def test_strategies_come_in_the_houses_order(record: Make) -> None:
+def test_strategies_are_in_a_fixed_order(record: Make) -> None:
     found = [record(0.8, tags={"strategy": name}) for name in ("joint", "own", "features", "augment", "baseline")]
     assert rows_from_records(found)[1] == ("baseline", "augment", "features", "joint", "own")
 
@@ -101,7 +101,7 @@ def test_the_order_of_records_does_not_matter(record: Make) -> None:
 
 
 def test_a_row_that_follows_the_data_is_one_row_over_data_sets(record: Make) -> None:
-    """Steps and augmentation come from each data set's own proposal; a run that leaves it is another row."""
+    """Steps and augmentation follow each data set's suggestion; a run with other values is another row."""
 
     def config(suggested: int, steps: int) -> dict:
         proposal = {"gan_steps": suggested, "augmentation": {"rotate": suggested}}

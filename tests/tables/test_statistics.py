@@ -26,7 +26,7 @@ def sample(n: int, seed: int = 0) -> list[float]:
         (10, "headline"),
     ],
 )
-def test_what_n_trials_may_say(n: int, kind: str) -> None:
+def test_evidence_of_n_trials(n: int, kind: str) -> None:
     assert ours.evidence(n) == kind
 
 
@@ -96,7 +96,7 @@ def test_holm_equals_closed_testing() -> None:
     assert ours.holm([]) == []
 
 
-def test_the_dagger_rests_on_the_lower_end() -> None:
+def test_the_dagger_depends_on_the_lower_end_of_the_interval() -> None:
     differences = [-0.004, -0.002, -0.003, -0.001, -0.002]
     low = stats.ttest_1samp(differences, 0.0).confidence_interval(0.95).low
     assert ours.not_worse(differences, margin=-low + 1e-6)

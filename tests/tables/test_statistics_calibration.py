@@ -1,4 +1,4 @@
-"""The statistics are what they claim to be, by simulation; the whole of it is benchmarks/calibration.py."""
+"""Calibration of the statistics by simulation; benchmarks/calibration.py is the full version."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The table's numbers, recomputed without the room's own code; and what may not be compared is not."""
+"""The table's numbers, recomputed without our own code; incomparable rows are not compared."""
 
 from collections.abc import Callable
 
@@ -53,7 +53,7 @@ def test_ten_trials_have_p_and_holm_in_the_family(records: MakeAll) -> None:
     assert table.differences["b", "x"].p_sign_flip is not None
 
 
-def test_the_strongest_baseline_sees_the_same(records: MakeAll) -> None:
+def test_the_strongest_baseline_uses_the_same_data(records: MakeAll) -> None:
     unlabelled = {"data_used": {"U": 900}}
     places = {
         ("bare", "x"): records(BASE),
@@ -81,7 +81,7 @@ def test_the_strongest_baseline_sees_the_same(records: MakeAll) -> None:
         ({"U": 900, "X": 5}, "not comparable; also uses unlabelled images; also uses images of other data sets"),
     ],
 )
-def test_rows_that_see_unequal_things_get_no_interval(records: MakeAll, data_used: dict[str, int], reason: str) -> None:
+def test_rows_with_different_data_have_no_interval(records: MakeAll, data_used: dict[str, int], reason: str) -> None:
     places = {("a", "x"): records(BASE), ("b", "x"): records(BETTER, data_used=data_used)}
     table = build_table(places, spec("a", "b", reference="a"))
     one = table.differences["b", "x"]
@@ -91,7 +91,7 @@ def test_rows_that_see_unequal_things_get_no_interval(records: MakeAll, data_use
     assert not table.detectable
 
 
-def test_one_trial_of_unequal_sight_is_enough(records: MakeAll) -> None:
+def test_one_trial_with_different_data_is_enough(records: MakeAll) -> None:
     other = records(BETTER)
     other[3]["result"]["data_used"]["U"] = 1
     table = build_table({("a", "x"): records(BASE), ("b", "x"): other}, spec("a", "b", reference="a"))
@@ -190,7 +190,7 @@ def test_seeds_of_one_trial_are_averaged(record: Callable[..., Record]) -> None:
     assert cell.several_seeds
 
 
-def test_diverged_runs_stay(records: MakeAll) -> None:
+def test_diverged_runs_are_kept(records: MakeAll) -> None:
     found = records(BASE)
     found[1]["result"]["status"] = "diverged"
     cell = build_table({("a", "x"): found}, spec("a")).cells["a", "x"]
@@ -206,7 +206,7 @@ def test_diverged_runs_stay(records: MakeAll) -> None:
         ({"margin": 0.0}, "margin"),
     ],
 )
-def test_a_wrong_spec_gets_one_line(settings: dict[str, object], words: str) -> None:
+def test_a_wrong_spec_gives_a_one_line_error(settings: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         spec("a", "b", **settings)
 
@@ -222,8 +222,8 @@ def test_a_table_cannot_be_changed(records: MakeAll) -> None:
         table.cells["a", "x"] = None  # type: ignore[index]
 
 
-def test_an_incomplete_baseline_is_not_left_out_in_silence(records: MakeAll) -> None:
-    """It might be the strongest: the comparison waits for it."""
+def test_an_incomplete_baseline_makes_the_comparison_incomplete(records: MakeAll) -> None:
+    """It might be the strongest."""
     places = {
         ("weak", "x"): records([0.80, 0.81, 0.82]),
         ("strong", "x"): records([0.90]),

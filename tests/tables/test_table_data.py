@@ -1,4 +1,4 @@
-"""A table as numbers says what the rendered one says."""
+"""A table as numbers agrees with the rendered one."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from trigan.tables.table_data import complete_means, table_data
 MakeAll = Callable[..., list[Record]]
 
 
-def test_a_row_a_cell(records: MakeAll) -> None:
+def test_one_row_per_cell(records: MakeAll) -> None:
     scores = [0.8, 0.9, 0.85, 0.86, 0.84]
     places = {
         ("bare", "digits"): records(scores),

@@ -1,4 +1,4 @@
-"""The same bytes for the same table, on paper, in a terminal and as data."""
+"""The same bytes for the same table, as Markdown, in a terminal and as CSV."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ UNLABELLED = {
 
 @pytest.fixture
 def small(records: MakeAll) -> Table:
-    """Three trials: a reference, a tie with it, a row that sees more, one that lacks a trial."""
+    """Three trials: a reference, a tie with it, a row that uses more data, one with a missing trial."""
     places = {
         ("bare", "digits"): records([0.8, 0.9, 0.85]),
         ("tied", "digits"): records([0.9, 0.85, 0.8], stamps=["val-large"]),
@@ -61,7 +61,8 @@ MARKDOWN = """\
 
 With 3 trials no interval is given: a difference between means may be chance, even where the ranges do not overlap. \
 True differences of less than about 28.3 points would mostly go undetected with these trials. Rows that use \
-other data than bare: joint; their differences are not due to the method alone. Of 4 cells 1 is incomplete and not compared.
+other data than bare: joint; their differences are not due to the method alone. \
+Of 4 cells 1 is incomplete and not compared.
 
 - Below 5 trials: mean (lowest to highest) and no interval; below 3, the values only.
 - bold: highest mean of its column; no statement about significance.
@@ -110,7 +111,7 @@ def test_the_same_bytes_twice_whatever_the_terminal(
     assert "\x1b" not in first
 
 
-def test_colour_is_asked_for(small: Table) -> None:
+def test_colour_is_optional(small: Table) -> None:
     assert "\x1b[1m85.0" in render_terminal(small, colour=True)
 
 
@@ -157,7 +158,7 @@ def test_three_trials_print_no_interval_and_ten_print_p(small: Table, wide: Tabl
     assert "± " in render_markdown(wide)
 
 
-def test_decimals_are_a_choice(small: Table) -> None:
+def test_decimals_are_configurable(small: Table) -> None:
     assert "85.00 (80.00 to 90.00)" in render_markdown(small, decimals=2)
 
 
@@ -196,7 +197,7 @@ def test_a_search_that_chose_settings_is_named(records: MakeAll) -> None:
     assert "- Settings chosen by the search joint-3f (20 trials on 40 validation labels): found." in text
 
 
-def test_a_gain_is_taken_apart_step_by_step(records: MakeAll) -> None:
+def test_a_gain_is_divided_into_steps(records: MakeAll) -> None:
     seen = {"L": 100, "U": 900, "V": 0, "X": 0}
     places = {
         ("bare", "x"): records([0.70, 0.72, 0.74]),
@@ -209,14 +210,14 @@ def test_a_gain_is_taken_apart_step_by_step(records: MakeAll) -> None:
     )
     text = render_markdown(table)
     assert "| game | augmentation | classic minus bare | +10.0 (+9.0 to +11.0) |" in text
-    assert "| game | the game, and U | game minus classic | 0.0 (-1.0 to +1.0) |" in text, "a step may add sight"
+    assert "| game | the game, and U | game minus classic | 0.0 (-1.0 to +1.0) |" in text, "a step may add data"
     total = sum(step.difference.mean for step in table.steps["game", "x"])  # type: ignore[misc]
     assert total == pytest.approx(0.82 - 0.72)
     with pytest.raises(ConfigError, match="'other' is no row"):
         TableSpec("t", ("a",), ("x",), ablations={"a": (("all", "other"),)})
 
 
-def test_curves_of_test_error_stand_beside_the_images(records: MakeAll, record: Callable[..., Record]) -> None:
+def test_curves_of_test_error_by_images_seen(records: MakeAll, record: Callable[..., Record]) -> None:
     def point(images: int, accuracy: float) -> dict[str, object]:
         return {"images": images, "accuracy": accuracy, "weights": "ab"}
 

@@ -1,4 +1,4 @@
-"""The verdict: gains, label-equivalents, attribution, and the page that says them."""
+"""The verdict: gains, label equivalents, attribution, and the page."""
 
 import math
 from collections.abc import Callable
@@ -19,7 +19,7 @@ CHAINS = {"joint": (("augmentation", "bare"), ("unlabelled images", "classic"), 
 
 
 def table(records: Records, gain: float = 0.05, noise: float = 0.002, n: int = 10, redrawn: bool = False) -> Table:
-    """Four rows; ``joint`` lies ``gain`` over FixMatch, give or take ``noise``."""
+    """Four rows; ``joint`` is ``gain`` above FixMatch, with ``noise``."""
     draw = np.random.Generator(np.random.PCG64(3))
 
     def row(mean: float, data_used: dict[str, int], flops: int) -> Any:
@@ -57,7 +57,7 @@ def curve(records: Records, n: int = 10, slope: float = 0.1) -> LabelCurve:
     return LabelCurve.of(cells)
 
 
-def test_a_clear_gain_is_shown_and_taken_apart(records: Records) -> None:
+def test_a_clear_gain_is_resolved_and_divided_into_steps(records: Records) -> None:
     built = table(records)
     (one,), steps = row_verdicts(built, "all", curve(records)), built.steps["joint", "all"]
     assert one.gain.against == "FixMatch"
@@ -69,7 +69,7 @@ def test_a_clear_gain_is_shown_and_taken_apart(records: Records) -> None:
     assert sizes == pytest.approx([0.05, 0.05, 0.05], abs=0.005)
     first, last = steps[0].difference, steps[-1].difference
     assert (first.row, first.against, last.row, last.against) == ("classic", "bare", "joint", "FixMatch")
-    assert all(step.difference.kind == "headline" for step in steps), "equal sight is not asked for here"
+    assert all(step.difference.kind == "headline" for step in steps), "steps may differ in the data used"
     # 0.85 lies half way between 10 and 20 labels per class, on the log scale.
     assert one.label_equivalent is not None
     assert one.label_equivalent.labels == pytest.approx(10 * math.sqrt(2), rel=0.03)
@@ -85,7 +85,7 @@ def test_a_loss_is_shown(records: Records) -> None:
     assert one.label_equivalent is None
 
 
-def test_what_is_not_resolved_says_how_many_trials_would(records: Records) -> None:
+def test_an_unresolved_gain_gives_the_trials_needed(records: Records) -> None:
     (one,) = row_verdicts(table(records, gain=0.004, noise=0.02), "all", None)
     assert not one.resolved
     assert one.detectable is not None
@@ -111,7 +111,7 @@ def test_no_number_of_trials_resolves_a_small_gain_on_redrawn_test_sets(records:
     assert "not resolved: no practical number of trials would" in page
 
 
-def test_few_trials_decide_nothing(records: Records) -> None:
+def test_few_trials_are_not_decided(records: Records) -> None:
     found = row_verdicts(table(records, n=3), "all", curve(records, 3))
     assert not found[0].resolved
     assert found[0].label_equivalent is not None
@@ -129,7 +129,7 @@ def test_label_equivalents_at_the_ends_and_on_the_budgets(records: Records, scor
     assert found.labels == pytest.approx(labels)
 
 
-def test_a_curve_that_falls_is_taken_as_level() -> None:
+def test_a_falling_curve_is_made_monotone() -> None:
     found = label_equivalent(LabelCurve((5, 10, 20), {0: (0.7, 0.6, 0.8)}), {0: 0.75})
     assert found is not None
     assert found.labels == pytest.approx(10 * math.sqrt(2))
@@ -143,8 +143,8 @@ def test_trials_that_the_curve_lacks_are_left_out(records: Records) -> None:
 def test_the_page(records: Records) -> None:
     built = table(records)
     found = row_verdicts(built, "all", curve(records))
-    told = VerdictContext("digits", 10, 10, 12.3, "trigan verdict data=digits", ("comparison.png",))
-    page = render_verdict(told, built, found, curve(records))
+    context = VerdictContext("digits", 10, 10, 12.3, "trigan verdict data=digits", ("comparison.png",))
+    page = render_verdict(context, built, found, curve(records))
     assert page.startswith("# Verdict: digits, 10 labels per class\n\n**Shown to help, over the strongest baseline")
     gain = 100 * (found[0].gain.mean or 0.0)
     assert f"| joint | +{gain:.1f} [" in page
@@ -155,12 +155,14 @@ def test_the_page(records: Records) -> None:
     assert "![Scores of all rows, every trial a dot](comparison.png)" in page
     assert "`trigan verdict data=digits`: 10 trials in 12 minutes." in page
     assert "### t: test accuracy, %" in page
-    none = render_verdict(told, table(records, gain=-0.05), row_verdicts(table(records, gain=-0.05), "all", None), None)
+    none = render_verdict(
+        context, table(records, gain=-0.05), row_verdicts(table(records, gain=-0.05), "all", None), None
+    )
     assert "**No GAN strategy is shown to help, over the strongest baseline that used the same images. Shown" in none
     assert "Label equivalents are not given" in none
 
 
-def test_runs_without_samples_are_said_beside_the_verdict(records: Records) -> None:
+def test_runs_without_samples_are_noted_beside_the_verdict(records: Records) -> None:
     built = table(records)
     for record in built.cells["joint", "all"].records[:2]:
         record["result"]["stamps"] = ["no-samples"]
@@ -169,11 +171,11 @@ def test_runs_without_samples_are_said_beside_the_verdict(records: Records) -> N
 
 
 @pytest.mark.parametrize(
-    ("gain", "said"), [(-0.12, "fewer than any tried"), (0.05, "14"), (-0.035, "7.8"), (0.19, "37"), (0.3, "more than")]
+    ("gain", "text"), [(-0.12, "fewer than any tried"), (0.05, "14"), (-0.035, "7.8"), (0.19, "37"), (0.3, "more than")]
 )
-def test_label_equivalents_have_two_digits(records: Records, gain: float, said: str) -> None:
+def test_label_equivalents_have_two_digits(records: Records, gain: float, text: str) -> None:
     """The curve is .7 at 5 labels and .1 more for each doubling; the row lies at .8 and the gain."""
     built = table(records, gain=gain, noise=0.0, n=3)
     found = row_verdicts(built, "all", curve(records, 3))
     page = render_verdict(VerdictContext("digits", 10, 3, 12.3, "c"), built, found, curve(records, 3))
-    assert f"| {said}" in page
+    assert f"| {text}" in page

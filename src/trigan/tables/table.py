@@ -6,6 +6,7 @@ from functools import cached_property
 from itertools import combinations
 from math import isclose
 from statistics import fmean
+from types import MappingProxyType
 
 from trigan.errors import ConfigError
 from trigan.records.record import Record
@@ -120,7 +121,7 @@ class Table:
         return tuple(result for result in results if (result.row, result.column) == key)
 
     @cached_property
-    def differences(self) -> dict[CellKey, PairedComparison]:
+    def differences(self) -> Mapping[CellKey, PairedComparison]:
         """Each cell against the reference row; empty without one."""
         against = self.spec.reference
         return {
@@ -130,7 +131,7 @@ class Table:
         }
 
     @cached_property
-    def steps(self) -> dict[CellKey, tuple[AttributionStep, ...]]:
+    def steps(self) -> Mapping[CellKey, tuple[AttributionStep, ...]]:
         """The steps of each ablation; their means add up to the difference between its last and its first row."""
         return {
             (row, column): tuple(
@@ -199,7 +200,7 @@ class Table:
         return compare_cells(row, strongest, column, cell, self.cells[strongest, column])
 
     @cached_property
-    def detectable(self) -> dict[str, Detectable]:
+    def detectable(self) -> Mapping[str, Detectable]:
         """By column, from the pooled sd of the paired differences of all comparable pairs of rows of three trials."""
         limits = {}
         for column in self.spec.columns:
@@ -238,4 +239,4 @@ def build_table(
             expected = tuple(sorted(trials[column])) if spec.trials is None else spec.trials
             chosen = tuple(r for r in records.get((row, column), ()) if r["tags"]["trial"] in expected)
             cells[row, column] = Cell(chosen, expected, METRICS[spec.metric])
-    return Table(spec, cells, tuple(published))
+    return Table(spec, MappingProxyType(cells), tuple(published))
