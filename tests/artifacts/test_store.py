@@ -96,7 +96,7 @@ def test_a_damaged_stage_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureF
         slot = reopen(store)
     assert not slot.ready
     assert len(caplog.records) == 1
-    assert "made anew" in caplog.text
+    assert "trained again" in caplog.text
     assert str(final) in caplog.text
     assert list(slot.directory.iterdir()) == []
     fill(store)

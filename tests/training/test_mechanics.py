@@ -23,9 +23,10 @@ from trigan.training.objectives import (
 )
 from trigan.training.objectives.objective import Ramp
 from trigan.training.optimizers import SGD, Adam, Constant, Cosine, LinearTail, Schedule
-from trigan.training.players import Player, TrainingPlan, Update
+from trigan.training.players import Player, Update
 from trigan.training.stage import Stage, StageContext
 from trigan.training.stages.criteria import ExtraImages, PiModel
+from trigan.training.step import TrainingPlan
 
 from .tiny import (
     DESCENT,
@@ -51,7 +52,7 @@ DOUBLE = TrainerSettings(precision="64-true")
 
 
 def _steps_taken(module: nn.Module, player: str) -> int:
-    states = module._steppers[player].state.values()  # type: ignore[union-attr, operator, index]
+    states = module._optimizer_of[player].state.values()  # type: ignore[union-attr, operator, index]
     (count,) = {int(state["step"]) for state in states}
     return count
 
@@ -63,7 +64,7 @@ def test_discriminator_steps_per_generator_step(every: int, steps: int, moves: i
     assert (_steps_taken(module, "generator") if moves else 0) == moves
     assert module.images == {"discriminator": steps * 32, "generator": moves * 16}
     if not moves:
-        assert not module._steppers["generator"].state
+        assert not module._optimizer_of["generator"].state
 
 
 def test_due_is_the_last_of_every_so_many() -> None:
@@ -166,7 +167,7 @@ def test_the_rate_follows_the_schedule(schedule: Schedule, factors: dict[int, fl
 
 
 def _rate(module: nn.Module) -> float:
-    return float(module._steppers["classifier"].param_groups[0]["lr"])  # type: ignore[union-attr, index]
+    return float(module._optimizer_of["classifier"].param_groups[0]["lr"])  # type: ignore[union-attr, index]
 
 
 REFUSED: dict[str, Callable[[], object]] = {
@@ -203,8 +204,8 @@ REFUSED: dict[str, Callable[[], object]] = {
     "alpha: 0.0 must be in (0, 1)": lambda: TripleGAN(alpha=0.0),
     "head_decay: -0.1 must be at least 0": lambda: TripleGAN(head_decay=-0.1),
     "pull_away: -0.1 must be at least 0": lambda: BadGAN(pull_away=-0.1),
-    "weight: 0.0 must be above 0: it is all that tells G about labels": lambda: ACGAN(weight=0.0),
-    "weight: 0.0 must be above 0, or nobody would judge G": lambda: SharedNetwork(weight=0.0),
+    "weight: 0.0 must be above 0: G learns labels from this term alone": lambda: ACGAN(weight=0.0),
+    "weight: 0.0 must be above 0: D learns from this term alone": lambda: SharedNetwork(weight=0.0),
     "consistency.stream: unlabelled must be a name of its own, such as consistency": lambda: joint_stage(
         FeatureMatching(), consistency=PiModel(TURNED)
     ),

@@ -24,7 +24,7 @@ def test_the_loss_by_hand(name: str) -> None:
     stage = classifier_stage(classifier=PlainClassifier(), mix=MIXES[name], balance=ClassWeights())
     module = built(stage)
     step = TrainingStep(module.step_context, 2, 0, False)
-    loss = module.objective.loss(step)  # type: ignore[attr-defined]
+    loss = module.updates[0].loss(step)
     stream, network = module.streams["labelled"], module.networks["classifier"]
     images, labels = stream.at(2)
     assert labels is not None

@@ -16,7 +16,7 @@ from .tiny import OBJECTIVES, built, copied, fitted, gan_stage, same
 
 def _state(module: PlayersModule, player: str) -> dict[str, dict[str, Tensor]]:
     """All that moves with a player: weights, average, optimizer state."""
-    optimizer = module._steppers[player]
+    optimizer = module._optimizer_of[player]
     state = {
         f"{number}/{key}": value.clone()
         for number, slots in enumerate(optimizer.state.values())
@@ -34,12 +34,12 @@ def _state(module: PlayersModule, player: str) -> dict[str, dict[str, Tensor]]:
 
 def _watch_updates(monkeypatch: pytest.MonkeyPatch, look: Callable[[PlayersModule, Update, Any], None]) -> None:
     """Call ``look(module, update, play)`` in the place of each update; ``play`` does the update."""
-    move = PlayersModule._move
+    move = PlayersModule._update
 
     def instead(module: PlayersModule, update: Update, steps: list[TrainingStep]) -> None:
         look(module, update, lambda: move(module, update, steps))
 
-    monkeypatch.setattr(PlayersModule, "_move", instead)
+    monkeypatch.setattr(PlayersModule, "_update", instead)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

@@ -17,7 +17,7 @@ from trigan.networks.classifiers.small_cnn import SmallCNN
 from trigan.training.fit import TrainerSettings
 from trigan.training.objectives import Conditional, FeatureMatching
 from trigan.training.objectives.objective import Ramp
-from trigan.training.objectives.pair_losses import AdversarialLabels
+from trigan.training.objectives.triple_gan import AdversarialLabels
 from trigan.training.step import TrainingStep
 
 from .tiny import CGAN8, NOW, SPEC, built, joint_stage, view

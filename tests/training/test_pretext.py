@@ -54,10 +54,10 @@ def test_the_loss_falls(name: str) -> None:
     stage = STAGES[name](40)
     inputs = {"real": Input(view().training_images[:16])}
     module = built(stage, inputs)
-    losses = [float(module.objective.loss(TrainingStep(module.step_context, 0, 0, False)).detach())]
+    losses = [float(module.updates[0].loss(TrainingStep(module.step_context, 0, 0, False)).detach())]
     after, _ = fitted(stage, inputs=inputs)
     after.networks.train()
-    losses.append(float(after.objective.loss(TrainingStep(after.step_context, 0, 0, False)).detach()))
+    losses.append(float(after.updates[0].loss(TrainingStep(after.step_context, 0, 0, False)).detach()))
     assert losses[1] < 0.8 * losses[0]
 
 
@@ -67,7 +67,7 @@ def test_precisions_run(name: str, precision: Any) -> None:
     settings = TrainerSettings(precision=precision)
     module, ending = fitted(STAGES[name](), settings)
     assert ending.status == "finished"
-    assert module.weights_dtype == settings.dtype
+    assert module.step_context.dtype == settings.dtype
 
 
 def test_what_denoising_asks_for() -> None:
@@ -78,7 +78,7 @@ def test_what_denoising_asks_for() -> None:
         step = TrainingStep(module.step_context, 0, 0, False)
         network = step.network("discriminator")
         network.register_forward_pre_hook(lambda _, given: met.append(given[0]))
-        loss = module.objective.loss(step)
+        loss = module.updates[0].loss(step)
         clean = step.batch("real").images
         with torch.no_grad():
             assert float(loss.detach()) == pytest.approx(float((network(met[-1]) - clean).square().mean()))
@@ -106,9 +106,9 @@ def test_contrast_is_between_two_views_of_the_same_images() -> None:
     with torch.no_grad():
         projected = network(torch.cat([first, second]))
     wanted = nt_xent(projected[:16], projected[16:], 0.5)
-    assert float(module.objective.loss(step).detach()) == pytest.approx(float(wanted))
+    assert float(module.updates[0].loss(step).detach()) == pytest.approx(float(wanted))
     plain = built(replace(simclr_stage(), augmentation=NoAugmentation()))
-    assert float(plain.objective.loss(TrainingStep(plain.step_context, 0, 0, False)).detach()) < float(wanted)
+    assert float(plain.updates[0].loss(TrainingStep(plain.step_context, 0, 0, False)).detach()) < float(wanted)
 
 
 @pytest.mark.parametrize("architecture", [DCGAN(width=4, latent=6), CGAN(width=4, latent=6, label_embedding_dim=5)])

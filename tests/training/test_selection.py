@@ -40,7 +40,7 @@ def test_the_best_is_taken_and_ties_go_to_the_later() -> None:
     settled: list[nn.Module] = []
     taken = []
     for step, answer in [(2, 0), (4, 2), (6, 1), (8, 0), (10, 3)]:
-        selector.update(_Constant(answer, float(step)), settled.append, step)
+        selector.record(_Constant(answer, float(step)), settled.append, step)
         taken.append((int(selector.step), round(float(selector.accuracy), 3)))
     assert taken == [(2, 0.2), (4, 0.4), (6, 0.4), (6, 0.4), (6, 0.4)]
     assert float(selector.best.mark) == 6.0
@@ -49,7 +49,7 @@ def test_the_best_is_taken_and_ties_go_to_the_later() -> None:
 
 def test_a_candidate_is_settled_on_a_copy() -> None:
     selector, network = Selector(_Constant(), _validation([0]), 10, 5), _Constant(0, 1.0)
-    selector.update(network, lambda candidate: candidate.mark.fill_(7.0), 2)  # type: ignore[operator, union-attr]
+    selector.record(network, lambda candidate: candidate.mark.fill_(7.0), 2)  # type: ignore[operator, union-attr]
     assert float(network.mark) == 1.0
     assert float(selector.best.mark) == 7.0
     assert not any(weight.requires_grad for weight in selector.best.parameters())
@@ -130,7 +130,7 @@ def test_candidates_are_charged_and_looked_at_in_full_precision(precision: str) 
     assert set(dtypes) == {torch.float32}
 
     network = deepcopy(module.evaluation_network("classifier"))
-    by_hand = count_flops(lambda: module.selector.update(network, lambda it: _recalibrate(module, it, inputs), 0))
+    by_hand = count_flops(lambda: module.selector.record(network, lambda it: _recalibrate(module, it, inputs), 0))
     assert module.flops_per_validation == by_hand > 0
     assert module.flops == bare.flops + 3 * by_hand
 

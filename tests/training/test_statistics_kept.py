@@ -17,7 +17,6 @@ from trigan.training.players import PlayersModule
 from trigan.training.selection import Selection
 from trigan.training.stage import Stage
 from trigan.training.stages.criteria import ExtraImages, FixMatch
-from trigan.training.stages.joint_stage import JointStage
 from trigan.training.step import TrainingStep
 
 from .tiny import OBJECTIVES, TURNED, built, classifier_stage, copied, fitted, inputs_for, view
@@ -49,9 +48,9 @@ class _Ledger:
 
 
 def _plain(stage: Stage) -> Stage:
-    """The stage with every image shown as it is, so that batches can be told apart by their pixels."""
-    changes = {"augmentation": NoAugmentation()}
-    return replace(stage, **changes, **({"view": NoAugmentation()} if isinstance(stage, JointStage) else {}))
+    """The stage without augmentation, so that batches can be recognized by their pixels."""
+    names = ("augmentation", "discriminator_augmentation")
+    return replace(stage, **{name: NoAugmentation() for name in names if hasattr(stage, name)})  # type: ignore[type-var]
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -85,13 +84,12 @@ def test_further_images_move_no_statistics_of_the_classifier(term: str) -> None:
         with_term, _ = fitted(classifier_stage(terms=(ExtraImages(TURNED, weight=0.0),)), inputs=inputs)
         assert _equal_statistics(bare, with_term)
         return
-    module = built(
-        classifier_stage(terms=(FixMatch(NoAugmentation(), TURNED),)), {**inputs, "unlabelled": Input(noise)}
-    )
+    fixmatch = FixMatch(NoAugmentation(), TURNED)
+    module = built(classifier_stage(terms=(fixmatch,)), {**inputs, "unlabelled": Input(noise)})
     network, ledger = module.networks["classifier"], _Ledger(module.networks["classifier"])
     step = TrainingStep(module.step_context, 0, 0, False)
     with ledger.open():
-        module.objective.terms[0](step, network)  # type: ignore[attr-defined]
+        fixmatch(step, network)
     weak = [moved for images, moved in ledger.seen if torch.equal(images, step.batch("unlabelled").images)]
     assert weak == [False]
     assert [moved for _, moved in ledger.seen] == [False, True]

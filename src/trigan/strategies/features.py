@@ -164,8 +164,7 @@ class Features:
             labels = view.labelled.labels if self.gan.architecture.conditional else None
             return self.backbone.networks(self.gan, Input(pool, labels), seen, runner)
         players = self.backbone.networks(self.gan, Input(external_images(view)), seen, runner)
-        settings = runner.settings
-        recalibrate_discriminator(players["discriminator"], pool, runner.seed, settings.device, settings.dtype)
+        recalibrate_discriminator(players["discriminator"], pool, runner.seed)
         return players
 
     def _probed(

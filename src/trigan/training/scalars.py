@@ -1,4 +1,4 @@
-"""Scalars of the training loop, summed on the device and read rarely: reading waits for the device."""
+"""Means of logged scalars, summed on the device; reading one waits for the device, so they are read rarely."""
 
 import torch
 from torch import Tensor
@@ -14,23 +14,18 @@ class ScalarMeans:
         self._counts: dict[str, int] = {}
 
     def add(self, name: str, value: Tensor) -> None:
-        """Add one scalar; it is detached, and summed in float32 if it is narrower: a bfloat16 stops at 256 ones."""
+        """Add one scalar, detached; sums are float32 or wider, because a bfloat16 sum of ones stops at 256."""
         value = value.detach()
         value = value.float() if value.dtype.itemsize < 4 else value
-        if name in self._sums:
-            self._sums[name] += value
-            self._counts[name] += 1
-        else:
-            self._sums[name] = value.clone()
-            self._counts[name] = 1
+        self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._counts[name] = self._counts.get(name, 0) + 1
 
     def flush(self) -> dict[str, float]:
-        """Mean of each name over steps and ranks since the last flush; then start anew."""
+        """Mean of each name over steps and ranks since the last flush."""
         if not self._sums:
             return {}
-        means = torch.stack([self._sums[name].float() / self._counts[name] for name in self._sums])
-        means = distributed.global_mean(means)
-        result = dict(zip(self._sums, means.tolist(), strict=True))
+        means = torch.stack([total.float() / self._counts[name] for name, total in self._sums.items()])
+        result = dict(zip(self._sums, distributed.global_mean(means).tolist(), strict=True))
         self._sums.clear()
         self._counts.clear()
         return result

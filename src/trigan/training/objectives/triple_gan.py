@@ -1,48 +1,180 @@
-"""Triple-GAN in full (Li et al. 2017, arXiv 1703.02291), with the terms and the schedule of the authors' code."""
+"""Triple-GAN (Li et al. 2017, arXiv 1703.02291): three players on pairs (image, label).
 
+C labels unlabelled images, G draws images for labels, and D separates true pairs from both. In the equations, l are D's
+logits, p the probabilities of C, x_u unlabelled images, y_u = argmax p(x_u), and true pairs are labelled images.
+"""
+
+from abc import abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from trigan.components import component
+from trigan.errors import ConfigError
+from trigan.losses.adversarial import hinge_discriminator, minimax_discriminator
 from trigan.losses.entropy import conditional_entropy, uniform_marginal_loss
 from trigan.losses.gan_losses import AdversarialLoss
-from trigan.losses.triple_gan_losses import pair_discriminator
-from trigan.networks.gans.gan import Architecture
+from trigan.losses.triple_gan_losses import argmax_pair_classifier, pair_classifier, pair_discriminator
+from trigan.networks.batchnorm import frozen_statistics
 from trigan.training import distributed
-from trigan.training.objectives.objective import ObjectiveContext, Ramp, require_conditional
-from trigan.training.objectives.pair_losses import (
-    AdversarialLabels,
-    PairLosses,
-    require_adversarial_labels,
-    require_logits,
-)
-from trigan.training.players import Objective, Update
+from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory, Ramp
+from trigan.training.players import Update
 from trigan.training.range_checks import require
-from trigan.training.stages.classifier_stage import labelled_loss
 from trigan.training.step import TrainingStep
+
+#: Labels of an unlabelled image that C's adversarial loss uses: all, weighted by probability, or the most likely one.
+AdversarialLabels = Literal["all", "argmax"]
+
+
+class _PairObjective(ObjectiveFactory):
+    """The terms that both forms of the objective share."""
+
+    alpha: float
+    pair_weight: float
+    ramp: Ramp
+    adversarial_labels: AdversarialLabels
+
+    players = ("discriminator", "generator", "classifier")
+    conditional = True
+    pretrain = 0.0
+
+    def __post_init__(self) -> None:
+        require(0.0 < self.alpha < 1.0, "alpha", self.alpha, "in (0, 1)")
+        require(self.pair_weight >= 0.0, "pair_weight", self.pair_weight, "at least 0")
+        choice = self.adversarial_labels
+        require(choice in ("all", "argmax"), "adversarial_labels", choice, "all or argmax")
+
+    def _check_loss(self, loss: AdversarialLoss) -> None:
+        if loss.discriminator_loss not in (minimax_discriminator, hinge_discriminator):
+            raise ConfigError(
+                f"loss: with strategy.objective={self.name} C learns from D's outputs as logits; "
+                "take loss=minimax, non_saturating or hinge"
+            )
+        if loss.gradient_penalty > 0.0:
+            raise ConfigError(f"loss: strategy.objective={self.name} has no gradient penalty; take another loss")
+
+    def updates(self, context: ObjectiveContext) -> tuple[Update, ...]:
+        """D, G and C in turn; D and G from the share ``pretrain`` of the fit on."""
+        batch, every, start = context.batch, context.loss.discriminator_steps, self.pretrain
+        return (
+            Update("discriminator", partial(self._discriminator_loss, context), images=3 * batch, start=start),
+            Update("generator", partial(self._generator_loss, context), images=batch, every=every, start=start),
+            Update("classifier", partial(self._classifier_loss, context), images=3 * batch),
+        )
+
+    def phase(self, progress: float) -> Hashable:
+        """Whether R_P is active."""
+        return self.ramp(progress) > 0.0
+
+    @abstractmethod
+    def _discriminator_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor: ...
+
+    @abstractmethod
+    def _classifier_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor: ...
+
+    def _generator_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor:
+        discriminator, fakes = step.network("discriminator"), step.fakes()
+        with frozen_statistics(discriminator):
+            logits = discriminator(context.discriminator_view(fakes), fakes.labels)
+        loss = (1.0 - self.alpha) * context.loss.generator_loss(logits)
+        step.log("train/generator_loss", loss)
+        return loss
+
+    def _pair_logits(self, context: ObjectiveContext, step: TrainingStep) -> tuple[Tensor, Tensor, Tensor]:
+        """D's logits (N,) of labelled pairs, of x_u with C's labels, and of G's images with theirs.
+
+        Only labelled images update D's running statistics.
+        """
+        discriminator, classifier = step.network("discriminator"), step.network("classifier")
+        labelled, unlabelled, fakes = step.batch("labelled"), step.batch("unlabelled"), step.fakes().detached
+        with torch.no_grad(), frozen_statistics(classifier):
+            predicted = classifier(unlabelled.images).argmax(1)
+        real = discriminator(context.discriminator_view(labelled), labelled.labels)
+        with frozen_statistics(discriminator):
+            by_classifier = discriminator(context.discriminator_view(unlabelled), predicted)
+            by_generator = discriminator(context.discriminator_view(fakes), fakes.labels)
+        return real, by_classifier, by_generator
+
+    def _adversarial_loss(self, context: ObjectiveContext, step: TrainingStep, logits: Tensor, weight: float) -> Tensor:
+        """C's adversarial loss for its ``logits`` (N, K) of the unlabelled images."""
+        discriminator, all_labels = step.network("discriminator"), self.adversarial_labels == "all"
+        with torch.no_grad(), frozen_statistics(discriminator):
+            images = context.discriminator_view(step.batch("unlabelled"))
+            if all_labels:
+                of_pairs = discriminator.logits_for_every_label(images, logits.shape[1])
+            else:
+                of_pairs = discriminator(images, logits.argmax(1))
+        adversarial = (pair_classifier if all_labels else argmax_pair_classifier)(logits, of_pairs, weight)
+        step.log("train/adversarial_loss", adversarial)
+        return adversarial
+
+    def _generated_loss(self, step: TrainingStep) -> Tensor:
+        """R_P, C's cross-entropy on G's pairs: the paper's pseudo-discriminative loss."""
+        network, fakes = step.network("classifier"), step.fakes()
+        with frozen_statistics(network):
+            loss = F.cross_entropy(network(fakes.images.detach()), fakes.known_labels)
+        step.log("train/generated_loss", loss)
+        return loss
+
+
+@component("objective/conditional@1")
+@dataclass(frozen=True)
+class Conditional(_PairObjective):
+    """Triple-GAN's base form (algorithm 1), with any loss on logits; written for the non-saturating one.
+
+    - D: softplus(-l) on true pairs + alpha softplus(l(x_u, y_u)) + (1 - alpha) softplus(l(G(z, y), y)).
+    - G: (1 - alpha) softplus(-l(G(z, y), y)).
+    - C: CE on labelled images + alpha E sum_y p(y|x_u) softplus(-l(x_u, y)) + ``pair_weight`` R_P, with
+      R_P = CE(C(G(z, y)), y), which is weighted by ``ramp``. With ``adversarial_labels=argmax`` the sum has y_u alone,
+      which without a further term only makes C less certain.
+
+    ``alpha`` is 1/2 in the official code. C's counted images include G's from the first step on.
+    """
+
+    alpha: float = 0.5
+    pair_weight: float = 0.1
+    ramp: Ramp = field(default_factory=Ramp)
+    adversarial_labels: AdversarialLabels = "all"
+
+    name = "conditional"
+
+    def _discriminator_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor:
+        loss = pair_discriminator(context.loss.discriminator_loss, *self._pair_logits(context, step), self.alpha)
+        step.log("train/discriminator_loss", loss)
+        return loss
+
+    def _classifier_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor:
+        loss = context.labelled_loss(step)
+        logits = step.network("classifier")(step.batch("unlabelled").images)
+        loss = loss + self._adversarial_loss(context, step, logits, self.alpha)
+        weight = self.pair_weight * self.ramp(step.progress)
+        if weight > 0.0:
+            loss = loss + weight * self._generated_loss(step)
+        step.log("train/classifier_loss", loss)
+        return loss
 
 
 @component("objective/triple_gan@1")
 @dataclass(frozen=True)
-class TripleGAN:
-    """C labels unlabelled images, G draws images for labels, D tells true pairs from both.
+class TripleGAN(_PairObjective):
+    """Triple-GAN in full, with the terms, weights and schedule of the authors' code for MNIST.
 
-    The defaults are those of the code for MNIST. With l D's logits, p C's probabilities, x_u unlabelled images and
-    c = argmax p(x_u):
-
-    - D: softplus(-l) on true pairs + alpha softplus(l(x_u, c)) + (1 - alpha) softplus(l(G(z, y), y)), where
-      ``labelled_fraction`` of the true pairs are labelled ones and the rest (x_u, c) as well: few labels alone would be
-      learnt by heart. (The code draws the latter anew; here they are the step's unlabelled batch.)
+    - D: softplus(-l) on true pairs + alpha softplus(l(x_u, y_u)) + (1 - alpha) softplus(l(G(z, y), y)), where
+      ``labelled_fraction`` of the true pairs are labelled images and the others are (x_u, y_u) too: D would memorize a
+      few labelled images. (The code draws new unlabelled images for these; here they are those of the step.)
     - G: (1 - alpha) softplus(-l(G(z, y), y)).
-    - C: CE on L + ``classifier_weight`` E[max p softplus(-l(x_u, c))] + ``entropy`` E H[p(x_u)]
+    - C: CE on labelled images + ``classifier_weight`` E[max p softplus(-l(x_u, y_u))] + ``entropy`` E H[p(x_u)]
       + ``uniform_marginal`` CE(uniform, E p(x_u)) + ``head_decay`` |W of the last layer|^2
-      + ``pair_weight`` CE(C(G(z, y)), y), which comes in by ``ramp`` (the pseudo-discriminative loss R_P).
+      + ``pair_weight`` CE(C(G(z, y)), y), which is weighted by ``ramp`` (the pseudo-discriminative loss R_P).
 
-    For the first ``pretrain`` of the fit C moves alone, on its terms without D and G, with ``pretrain_uniform_marginal`` in the
-    place of ``uniform_marginal``. C's counted images include G's from the first step on. The code averages C's weights: the
-    stage's ``ema``.
+    For the first share ``pretrain`` of the fit only C is updated, on its terms without D and G, with
+    ``pretrain_uniform_marginal`` instead of ``uniform_marginal``. C's counted images include G's from the first step
+    on. The code averages C's weights; here the stage's ``ema`` does.
     """
 
     alpha: float = 0.5
@@ -57,76 +189,42 @@ class TripleGAN:
     pretrain_uniform_marginal: float = 0.3
     adversarial_labels: AdversarialLabels = "argmax"
 
-    players = ("discriminator", "generator", "classifier")
-    two_heads = False
+    name = "triple_gan"
 
     def __post_init__(self) -> None:
-        require(0.0 < self.alpha < 1.0, "alpha", self.alpha, "in (0, 1)")
         require(0.0 < self.labelled_fraction <= 1.0, "labelled_fraction", self.labelled_fraction, "in (0, 1]")
         require(0.0 <= self.pretrain < 1.0, "pretrain", self.pretrain, "in [0, 1)")
-        for name in (
-            "classifier_weight",
-            "entropy",
-            "uniform_marginal",
-            "head_decay",
-            "pair_weight",
-            "pretrain_uniform_marginal",
-        ):
+        for name in ("classifier_weight", "entropy", "uniform_marginal", "head_decay", "pretrain_uniform_marginal"):
             require(getattr(self, name) >= 0.0, name, getattr(self, name), "at least 0")
-        require_adversarial_labels(self.adversarial_labels)
-
-    def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
-        require_conditional(architecture, True, "triple_gan")
-        require_logits(loss, "triple_gan")
-
-    def build(self, context: ObjectiveContext) -> Objective:
-        return _Play(self, context, PairLosses(context, self.alpha))
-
-
-@dataclass(frozen=True)
-class _Play:
-    game: TripleGAN
-    context: ObjectiveContext
-    pairs: PairLosses
-
-    def updates(self) -> tuple[Update, ...]:
-        return self.pairs.updates(self.discriminator_loss, self.classifier_loss, start=self.game.pretrain)
+        super().__post_init__()
 
     def phase(self, progress: float) -> Hashable:
-        return self._alone(progress), self.game.ramp(progress) > 0.0
+        """Whether only C is updated, and whether R_P is active."""
+        return progress < self.pretrain, super().phase(progress)
 
-    def _alone(self, progress: float) -> bool:
-        return progress < self.game.pretrain
-
-    def discriminator_loss(self, step: TrainingStep) -> Tensor:
-        """True pairs, some of them with C's labels, against alpha of C's pairs and 1 - alpha of G's."""
-        judged, game, loss = self.pairs.pair_logits(step), self.game, self.context.loss.discriminator_loss
-        false = judged.by_classifier, judged.by_generator
-        of_labelled = pair_discriminator(loss, judged.labelled, *false, game.alpha)
-        of_pseudo = pair_discriminator(loss, judged.by_classifier, *false, game.alpha)
-        total = game.labelled_fraction * of_labelled + (1.0 - game.labelled_fraction) * of_pseudo
+    def _discriminator_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor:
+        loss, (labelled, pseudo, generated) = context.loss.discriminator_loss, self._pair_logits(context, step)
+        of_labelled = pair_discriminator(loss, labelled, pseudo, generated, self.alpha)
+        of_pseudo_labelled = pair_discriminator(loss, pseudo, pseudo, generated, self.alpha)
+        total = self.labelled_fraction * of_labelled + (1.0 - self.labelled_fraction) * of_pseudo_labelled
         step.log("train/discriminator_loss", total)
         return total
 
-    def classifier_loss(self, step: TrainingStep) -> Tensor:
-        """All of C's terms; without those of D and G as long as C moves alone."""
-        network, game, alone = step.network("classifier"), self.game, self._alone(step.progress)
-        loss = labelled_loss(step, network, self.context.augmentation, mix=self.context.mix)
+    def _classifier_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor:
+        network, pretraining = step.network("classifier"), step.progress < self.pretrain
+        loss: Tensor = context.labelled_loss(step)
         logits = network(step.batch("unlabelled").images)
         entropy = conditional_entropy(logits)
-        average = uniform_marginal_loss(distributed.global_mean(logits.softmax(1).mean(0)))
+        marginal = uniform_marginal_loss(distributed.global_mean(logits.softmax(1).mean(0)))
         step.log("train/entropy", entropy)
-        step.log("train/uniform_marginal_loss", average)
-        loss = (
-            loss
-            + game.entropy * entropy
-            + (game.pretrain_uniform_marginal if alone else game.uniform_marginal) * average
-        )
-        loss = loss + game.head_decay * network.head.weight.square().sum()
-        if not alone:
-            loss = loss + self.pairs.adversarial_loss(step, logits, game.classifier_weight, game.adversarial_labels)
-        weight = 0.0 if alone else game.pair_weight * game.ramp(step.progress)
+        step.log("train/uniform_marginal_loss", marginal)
+        marginal_weight = self.pretrain_uniform_marginal if pretraining else self.uniform_marginal
+        loss = loss + self.entropy * entropy + marginal_weight * marginal
+        loss = loss + self.head_decay * network.head.weight.square().sum()
+        if not pretraining:
+            loss = loss + self._adversarial_loss(context, step, logits, self.classifier_weight)
+        weight = 0.0 if pretraining else self.pair_weight * self.ramp(step.progress)
         if weight > 0.0:
-            loss = loss + weight * self.pairs.generated_loss(step)
+            loss = loss + weight * self._generated_loss(step)
         step.log("train/classifier_loss", loss)
         return loss
