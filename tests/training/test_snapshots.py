@@ -10,8 +10,7 @@ import torch
 from trigan.errors import ConfigError
 from trigan.training.fit import TrainerSettings, fit
 from trigan.training.objectives import FeatureMatching, SharedNetwork
-from trigan.training.selection import Selection
-from trigan.training.selection import Snapshots
+from trigan.training.selection import Selection, Snapshots
 from trigan.training.stage import Stage
 from trigan.training.stages.classifier_stage import _recalibrate
 

@@ -21,7 +21,18 @@ from trigan.training.step import TrainingStep
 from .tiny import DCGAN8, NOW, Recorder, built, copied, fitted, joint_stage, same
 
 DOUBLE = TrainerSettings(precision="64-true")
-FULL = TripleGAN(0.3, 0.2, 0.7, 0.25, 0.15, 0.05, 0.2, NOW, pretrain=0.0, pretrain_uniform_marginal=0.9)
+FULL = TripleGAN(
+    alpha=0.3,
+    labelled_fraction=0.2,
+    classifier_weight=0.7,
+    entropy=0.25,
+    uniform_marginal=0.15,
+    head_decay=0.05,
+    pair_weight=0.2,
+    ramp=NOW,
+    pretrain=0.0,
+    pretrain_uniform_marginal=0.9,
+)
 
 
 def _step(module: PlayersModule, index: int = 0) -> TrainingStep:
@@ -61,7 +72,8 @@ def test_it_is_that_of_its_paper_and_code() -> None:
 
 @pytest.mark.parametrize("loss", [minimax(), hinge()])
 def test_without_its_further_terms_it_is_the_base_form(loss: object) -> None:
-    bare = TripleGAN(0.3, 1.0, 0.3, 0.0, 0.0, 0.0, 0.2, NOW, pretrain=0.0)
+    zero = dict.fromkeys(("entropy", "uniform_marginal", "head_decay", "pretrain"), 0.0)
+    bare = TripleGAN(0.3, 0.2, NOW, labelled_fraction=1.0, classifier_weight=0.3, **zero)
     losses = []
     for game in (bare, Conditional(0.3, 0.2, NOW, "argmax")):
         module = built(joint_stage(game, loss=loss), settings=DOUBLE)

@@ -19,7 +19,6 @@ from trigan.atomic import wrap_os_errors, write_bytes, write_text
 from trigan.errors import ArtifactError, ConfigError
 
 _log = logging.getLogger(__name__)
-
 _NAME = re.compile(r"step-(\d{9,})\.ckpt")
 _LEAVES = (type(None), bool, int, float, str, bytes, torch.Tensor, torch.nn.Parameter, torch.Size, torch.dtype)
 
@@ -30,11 +29,7 @@ def checkpoint_path(directory: Path, step: int) -> Path:
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Lightning's checkpoint plugin with atomic, checksummed files.
-
-    Args:
-        keep: number of newest ``step-*.ckpt`` files kept in a directory, at least 1.
-    """
+    """Lightning's checkpoint plugin, atomic and checksummed; a directory keeps its newest ``keep``, at least 1."""
 
     def __init__(self, keep: int = 2) -> None:
         if keep < 1:
@@ -72,9 +67,8 @@ class AtomicCheckpointIO(CheckpointIO):
             expected = _checksum_path(path).read_text().strip()
         if hashlib.sha256(data).hexdigest() != expected:
             raise ArtifactError(f"cannot use {path}: its bytes don't match its checksum; delete it and train again")
-        checkpoint = torch.load(io.BytesIO(data), map_location=map_location or "cpu", weights_only=True)
-        assert isinstance(checkpoint, dict)
-        return checkpoint
+        loaded: dict[str, Any] = torch.load(io.BytesIO(data), map_location=map_location or "cpu", weights_only=True)
+        return loaded
 
     def remove_checkpoint(self, path: Any) -> None:
         """Remove a checkpoint and its checksum if they exist."""

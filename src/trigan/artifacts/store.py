@@ -67,11 +67,7 @@ class StageHandle:
     def commit(self, manifest: dict[str, Any]) -> None:
         """Make the stage final: checksums, manifest, one rename of ``directory``; can be repeated after a crash.
 
-        Args:
-            manifest: plain JSON data, returned to every user of the stage.
-
-        Raises:
-            ArtifactError: if the disk refuses; the trained files then stay where they are.
+        Every user of the stage gets ``manifest``, plain JSON data. If the disk refuses, the trained files stay.
         """
         if self.ready:
             raise RuntimeError(f"stage {self.digest} is committed already")
@@ -91,10 +87,7 @@ class StageHandle:
                     sync_directory(path)
             self.directory.replace(final)
             sync_directory(self.store.root)
-        self._set_ready(final, Manifest.read(final))
-
-    def _set_ready(self, directory: Path, manifest: Manifest) -> None:
-        self.directory, self.manifest, self.ready = directory, manifest.content, True
+        self.directory, self.manifest, self.ready = final, Manifest.read(final).content, True
 
     def _open(self) -> None:
         """Use the finished stage if it is valid, else prepare for training; a damaged one is removed with a warning."""
@@ -103,7 +96,7 @@ class StageHandle:
             try:
                 manifest = Manifest.read(final)
                 manifest.verify(final)
-                self._set_ready(final, manifest)
+                self.directory, self.manifest, self.ready = final, manifest.content, True
                 return
             except DamagedError as error:
                 _log.warning("%s; the stage %s is trained again", error, self.digest)
@@ -134,13 +127,9 @@ class Store:
         """Lock the stage; its handle is ready, or must be trained and committed.
 
         The lock is held until the body ends, so that no process removes files that it reads: load and leave, and don't
-        train another stage inside. A body that ends without a commit leaves its partial directory to the next attempt.
-
-        Args:
-            digest: the stage's hash.
-            description: its settings as plain data, for readers of the manifest.
-            kind: its kind, in one word.
-            on_wait: called once if another process holds the lock.
+        train another stage inside. A body that ends without a commit leaves its partial directory to the next one.
+        ``description``, the settings as plain data, and ``kind``, one word, go into the manifest. ``on_wait`` is called
+        once if another process holds the lock.
         """
         with self._locked(digest, on_wait):
             handle = StageHandle(self, digest, kind, description, self.root / ".partial" / digest)
@@ -205,12 +194,7 @@ class Store:
         return [entry for entry in self.entries() if not set(entry.users) & runs]
 
     def remove(self, digest: str) -> None:
-        """Remove a stage with its partial directory and its list of users.
-
-        Raises:
-            InUseError: a process is using it.
-            ArtifactError: there is none of this hash.
-        """
+        """Remove a stage with its partial directory and its list of users; InUseError if a process is using it."""
         with self._locked(digest, wait=False):
             if not self._drop(digest):
                 raise ArtifactError(f"there is no stage {digest} in {self.root}")

@@ -27,19 +27,15 @@ _log = logging.getLogger(__name__)
 
 #: Inside a stage's directory.
 METRICS_NAME, SAMPLES_NAME = "metrics.jsonl", "samples"
-#: Longest time between two progress lines of a log, in seconds.
-_LINE_EVERY = 30.0
+_LINE_EVERY = 30.0  # longest time between two progress lines of a log, in seconds
 
 
 @component("callbacks/watch@1")
 @dataclass(frozen=True)
 class CallbackSettings:
-    """Which callbacks observe a fit.
+    """Which callbacks observe a fit: ``progress``, and ``sample_grids`` grids of samples over the fit.
 
-    Args:
-        progress: show a bar on a terminal or in a notebook, and log lines elsewhere.
-        sample_grids: number of grids of samples kept over a fit.
-        columns: samples in each row of a grid; there is one row per class, or 10 rows from an unconditional G.
+    A grid has ``columns`` samples in each row; there is one row per class, or 10 rows from an unconditional G.
     """
 
     progress: bool = True
@@ -48,9 +44,8 @@ class CallbackSettings:
 
     def __post_init__(self) -> None:
         if self.sample_grids < 0 or self.columns < 1:
-            raise ConfigError(
-                f"callbacks: sample_grids {self.sample_grids} must be >= 0 and columns {self.columns} >= 1"
-            )
+            sizes = f"sample_grids {self.sample_grids} must be >= 0 and columns {self.columns} >= 1"
+            raise ConfigError(f"callbacks: {sizes}")
 
     def build(self, stage: str, directory: Path, tracker: Tracker) -> Sequence[FitCallback]:
         """The callbacks of one fit."""
@@ -58,9 +53,7 @@ class CallbackSettings:
         if self.sample_grids:
             callbacks.append(SampleGrids(directory / SAMPLES_NAME, self.sample_grids, self.columns))
         if self.progress:
-            console = Console(stderr=True)
-            interactive = console.is_terminal or console.is_jupyter
-            callbacks.append(FitProgressBar(stage, console) if interactive else FitProgressLog(stage))
+            callbacks.append(FitProgress(stage))
         return callbacks
 
 
@@ -116,39 +109,15 @@ class SampleGrids(FitCallback):
         with frozen_statistics(network), local_statistics(network):  # only rank 0 draws samples
             images = to_uint8(network(z.to(module.device, module.step_context.dtype), y)).cpu()
         network.train(training)
-        grid = images.permute(0, 2, 3, 1).numpy()
-        return grid.reshape(rows, self._columns, *grid.shape[1:])
+        return images.permute(0, 2, 3, 1).numpy().reshape(rows, self._columns, *images.shape[2:], images.shape[1])
 
 
-class FitProgressLog(FitCallback):
-    """Logs a line every tenth of the fit, and after half a minute without one."""
+class FitProgress(FitCallback):
+    """A bar on a terminal or in a notebook; elsewhere a log line every tenth of the fit, or half a minute."""
 
     def __init__(self, stage: str) -> None:
-        self._stage = stage
-
-    def on_fit_start(self, module: PlayersModule) -> None:
-        """Log where a resumed fit starts."""
-        self._started = self._last_line = time.monotonic()
-        self._first_step = module.completed_steps
-        self._tenth = 10 * module.completed_steps // max(1, module.plan.steps)
-        if module.completed_steps:
-            _log.info("%s: resuming at step %d of %d", self._stage, module.completed_steps, module.plan.steps)
-
-    def on_metrics(self, module: PlayersModule, metrics: dict[str, float]) -> None:
-        """Log a line if one is due."""
-        done, steps, now = module.completed_steps, module.plan.steps, time.monotonic()
-        if 10 * done // steps == self._tenth and now - self._last_line < _LINE_EVERY:
-            return
-        self._tenth, self._last_line = 10 * done // steps, now
-        left = (now - self._started) / (done - self._first_step) * (steps - done)
-        _log.info("%s: step %d of %d, about %.0f s left", self._stage, done, steps, left)
-
-
-class FitProgressBar(FitCallback):
-    """A progress bar on a terminal or in a notebook, with the losses of the last flush."""
-
-    def __init__(self, stage: str, console: Console) -> None:
-        self._stage = stage
+        self._stage, console = stage, Console(stderr=True)
+        self._interactive = console.is_terminal or console.is_jupyter
         self._bar = Progress(
             TextColumn("{task.description:<12}", table_column=Column(no_wrap=True, min_width=12)),
             BarColumn(bar_width=20),
@@ -157,20 +126,30 @@ class FitProgressBar(FitCallback):
             TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
             TextColumn("{task.fields[losses]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
             console=console,
+            disable=not self._interactive,
         )
 
     def on_fit_start(self, module: PlayersModule) -> None:
-        """Show the bar, unless the fit is already finished."""
+        """Show the bar, unless the fit is already finished; log where a resumed fit starts."""
         steps, done = module.plan.steps, module.completed_steps
         self._task = self._bar.add_task(self._stage, total=steps, completed=done, losses="")
+        self._started = self._last_line = time.monotonic()
+        self._first_step, self._tenth = done, 10 * done // max(1, steps)
         if done < steps:
             self._bar.start()
+        if done and not self._interactive:
+            _log.info("%s: resuming at step %d of %d", self._stage, done, steps)
 
     def on_metrics(self, module: PlayersModule, metrics: dict[str, float]) -> None:
-        """Advance the bar."""
+        """Advance the bar, or log a line if one is due."""
+        steps, done, now = module.plan.steps, module.completed_steps, time.monotonic()
         losses = {key.removeprefix("train/").removesuffix("_loss"): metrics[key] for key in metrics if "_loss" in key}
         text = "  ".join(f"{name} {value:.3f}" for name, value in sorted(losses.items()))
-        self._bar.update(self._task, completed=module.completed_steps, losses=text)
+        self._bar.update(self._task, completed=done, losses=text)
+        if not self._interactive and (10 * done // steps > self._tenth or now - self._last_line >= _LINE_EVERY):
+            self._tenth, self._last_line = 10 * done // steps, now
+            left = (now - self._started) / (done - self._first_step) * (steps - done)
+            _log.info("%s: step %d of %d, about %.0f s left", self._stage, done, steps, left)
 
     def on_fit_end(self) -> None:
         """Restore the terminal's cursor."""

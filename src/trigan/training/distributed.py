@@ -37,8 +37,8 @@ def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
     gradients = [p.grad for p in parameters if p.grad is not None]
     flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
     dist.all_reduce(flat)
-    flat /= world_size()
-    for gradient, mean in zip(gradients, torch.split(flat, [gradient.numel() for gradient in gradients]), strict=True):
+    means = torch.split(flat / world_size(), [gradient.numel() for gradient in gradients])
+    for gradient, mean in zip(gradients, means, strict=True):
         gradient.copy_(mean.view_as(gradient))
 
 
@@ -56,14 +56,7 @@ def global_mean(value: Tensor) -> Tensor:
 
 
 def all_gather(rows: Tensor) -> Tensor:
-    """All ranks' rows, in the order of the ranks, differentiable.
-
-    Args:
-        rows: (n, d), with the same n on each rank.
-
-    Returns:
-        (ranks x n, d). torch's own ``all_gather`` has no exact backward pass under gloo, a sum of padded rows has.
-    """
+    """All ranks' rows (n, d), with the same n on each, in the order of the ranks: (ranks x n, d), differentiable."""
     if world_size() == 1:
         return rows
     padded = rows.new_zeros(world_size(), *rows.shape)

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import signal
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -18,22 +18,16 @@ from trigan.components import component
 from trigan.errors import ConfigError, DivergedError
 from trigan.training import distributed
 from trigan.training.players import PlayersModule
+from trigan.training.range_checks import require
 
 
 @component("trainer/settings@1")
 @dataclass(frozen=True)
 class TrainerSettings:
-    """How a fit is computed.
+    """How a fit is computed: ``precision`` and ``accumulate`` (micro-batches per rank) are part of a run's identity.
 
-    Args:
-        precision: of weights and arithmetic; part of a run's identity.
-        accumulate: micro-batches per rank; part of a run's identity.
-        accelerator: ``cpu`` or ``gpu``.
-        devices: number of devices, with one process each.
-        checkpoint_every: steps between checkpoints.
-
-    The last three are not part of a run's identity, because they change a finished fit by rounding alone. A fit that
-    diverges ends on its last checkpoint, so there ``checkpoint_every`` does count.
+    ``accelerator``, ``devices`` (one process each) and ``checkpoint_every`` (steps) are not, because they change a
+    finished fit by rounding alone; only a fit that diverges depends on its last checkpoint.
     """
 
     precision: Literal["32-true", "bf16-mixed", "64-true"] = "32-true"
@@ -44,15 +38,10 @@ class TrainerSettings:
 
     def __post_init__(self) -> None:
         for name in ("accumulate", "devices", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"trainer.{name}: {getattr(self, name)} must be at least 1")
+            require(getattr(self, name) >= 1, f"trainer.{name}", getattr(self, name), "at least 1")
 
     def check_available(self) -> None:
-        """Check that this machine can train; a machine that only submits runs to others needs no GPU.
-
-        Raises:
-            ConfigError: a GPU is set and torch finds none.
-        """
+        """Raise a ConfigError if training needs a GPU and torch finds none."""
         if self.accelerator == "gpu" and not torch.cuda.is_available():
             raise ConfigError("trainer.accelerator=gpu: torch finds no GPU here; take trainer=cpu")
 
@@ -102,19 +91,13 @@ class FitResult:
 class _FlushAndCheckpoint(pl.Callback):
     """Passes metrics to the callbacks and saves checkpoints, every ``log_every`` steps; restores the optimizers."""
 
-    def __init__(
-        self,
-        every: int,
-        directory: Path | None,
-        callbacks: Sequence[FitCallback],
-        checkpoint: Mapping[str, Any] | None,
-    ) -> None:
-        self._save_every, self._directory, self._callbacks = every, directory, callbacks
-        self._optimizer_states = None if checkpoint is None else checkpoint["optimizer_states"]
+    def __init__(self, every: int, directory: Path | None, callbacks: Sequence[FitCallback], checkpoint: Any) -> None:
+        self._save_every, self._directory = every, directory
+        self._callbacks, self._checkpoint = callbacks, checkpoint
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._optimizer_states is not None:
-            for optimizer, state in zip(trainer.optimizers, self._optimizer_states, strict=True):
+        if self._checkpoint is not None:
+            for optimizer, state in zip(trainer.optimizers, self._checkpoint["optimizer_states"], strict=True):
                 optimizer.load_state_dict(state)
 
     def on_train_batch_end(
@@ -189,7 +172,7 @@ def _trainer(settings: TrainerSettings, callback: pl.Callback) -> pl.Trainer:
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric", message=f".*({known}).*")
     device = settings.device
     return pl.Trainer(
-        accelerator="cpu" if device.type == "cpu" else "gpu",
+        accelerator=settings.accelerator,
         devices=1 if device.type == "cpu" else [device.index],
         strategy=pl.strategies.SingleDeviceStrategy(device=device),
         precision=settings.precision,

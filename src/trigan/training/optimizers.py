@@ -87,8 +87,7 @@ class Adam:
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """The optimizer of these parameters."""
-        rate, decay = self.learning_rate, self.weight_decay
-        return torch.optim.Adam(parameters, lr=rate, betas=self.betas, weight_decay=decay, fused=True)
+        return torch.optim.Adam(parameters, self.learning_rate, self.betas, weight_decay=self.weight_decay, fused=True)
 
 
 @component("optimizer/sgd@1")

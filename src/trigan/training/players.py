@@ -22,9 +22,8 @@ from trigan.training import distributed
 from trigan.training.ema import EMA, AveragedNetwork
 from trigan.training.optimizers import OptimizerFactory
 from trigan.training.range_checks import require_clip
-from trigan.training.scalars import ScalarMeans
 from trigan.training.selection import Recalibrate, Selector, Snapshots
-from trigan.training.step import StepContext, TrainablePlayer, TrainingPlan, TrainingStep
+from trigan.training.step import ScalarMeans, StepContext, TrainablePlayer, TrainingPlan, TrainingStep
 
 
 @dataclass(frozen=True)
@@ -42,15 +41,7 @@ class Player:
 
 @dataclass(frozen=True)
 class Update:
-    """Update ``player`` on ``loss``.
-
-    Args:
-        player: its name.
-        loss: of one micro-batch, shape ().
-        images: real and generated images that one update charges to the player.
-        every: update in every ``every``-th step.
-        start: share of the fit, in [0, 1), before which the player is not updated.
-    """
+    """Update ``player`` on ``loss``, charging it ``images``, every ``every`` steps from share ``start`` of the fit."""
 
     player: str
     loss: Callable[[TrainingStep], Tensor]
@@ -99,9 +90,8 @@ class PlayersModule(pl.LightningModule):
         self.streams = dict(streams)
         self.plan = plan
         self.scalars = ScalarMeans()
-        self.completed_steps = 0
+        self.completed_steps = self.flops = 0
         self.images = dict.fromkeys(self.players, 0)
-        self.flops = 0
         self._flops_by_kind: dict[Hashable, int] = {}
         self._weights = {name: list(network.parameters()) for name, network in self.networks.items()}
         self._random_layers = random_layers(dict(self.networks.items()))
@@ -141,8 +131,8 @@ class PlayersModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the counters to a checkpoint."""
-        counters = {"completed_steps": self.completed_steps, "images": dict(self.images), "flops": self.flops}
-        checkpoint["counters"] = counters
+        images = dict(self.images)
+        checkpoint["counters"] = {"completed_steps": self.completed_steps, "images": images, "flops": self.flops}
 
     def restore(self, checkpoint: Mapping[str, Any]) -> None:
         """Load weights and counters from a checkpoint; :func:`trigan.training.fit.fit` restores the optimizers."""

@@ -4,10 +4,7 @@ from trigan.errors import ConfigError
 
 
 def require(holds: bool, setting: str, value: object, range_: str) -> None:
-    """Raise a :class:`ConfigError` that names the setting and its value unless ``holds``.
-
-    The code that builds the object from a config prepends the path of its node.
-    """
+    """Raise a :class:`ConfigError` unless ``holds``; ``trigan.config.build`` prepends the path of the object's node."""
     if not holds:
         raise ConfigError(f"{setting}: {value} must be {range_}")
 

@@ -1,7 +1,7 @@
 """Re-estimate a network's batch-norm statistics after a fit, and put it in evaluation mode.
 
-Running statistics mix all that a network was trained on, and averaged weights have no statistics of their own. So every
-network that is evaluated gets statistics of one kind of images: real training images for D and C, its own for G.
+Running statistics mix all images of a fit, and averaged weights have none of their own. Before evaluation every network
+gets statistics of one kind of images: real training images for D and C, its own for G.
 """
 
 from collections.abc import Callable
@@ -36,15 +36,13 @@ def recalibrate_generator(network: Generator, seed: int) -> None:
 
 def recalibrate_discriminator(network: Discriminator, images: Tensor, seed: int) -> None:
     """Statistics of D over real training images, uint8 (N, C, S, S)."""
-    _recalibrate_on(images, network, seed, network.features)
+    recalibrate_classifier(network, images, seed, network.features)
 
 
-def recalibrate_classifier(network: nn.Module, images: Tensor, seed: int) -> None:
-    """Statistics of C over real training images, uint8 (N, C, S, S); never over validation or test images."""
-    _recalibrate_on(images, network, seed, network)
-
-
-def _recalibrate_on(images: Tensor, network: nn.Module, seed: int, forward: Callable[[Tensor], Any]) -> None:
+def recalibrate_classifier(
+    network: nn.Module, images: Tensor, seed: int, forward: Callable[[Tensor], Any] | None = None
+) -> None:
+    """Statistics of C (or of a network with another ``forward``) over real training images, uint8 (N, C, S, S)."""
     weights = next(network.parameters())
     chosen = random_subset(images, STATISTICS_IMAGES, seed)
     recalibrate_batch_norm(network, image_batches(chosen, weights.device, weights.dtype), forward)

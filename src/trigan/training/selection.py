@@ -22,12 +22,8 @@ Recalibrate = Callable[[nn.Module], object]
 class Selection:
     """Which classifier of a fit is kept.
 
-    Args:
-        rule: ``last``; ``val``, the best of ``candidates`` evenly spaced ones on validation labels; or ``auto``, which
-            is ``val`` where there are validation labels and ``last`` elsewhere.
-        candidates: number of evaluations on the validation images.
-        snapshots: number of copies of C kept along the fit for a curve of test error (1 or more, or None); none of them
-            is ever selected.
+    ``rule``: ``last``; ``val``, the best of ``candidates`` evenly spaced ones on validation labels; or ``auto``, which
+    is ``val`` where there are such labels. ``snapshots`` (1 or more, or None): copies of C for a curve of test error.
     """
 
     rule: Literal["auto", "last", "val"] = "auto"
@@ -53,12 +49,6 @@ def evenly_spaced_steps(steps: int, count: int) -> list[int]:
     return [round(steps * (k + 1) / count) for k in range(count)]
 
 
-def _recalibrated(network: nn.Module, recalibrate: Recalibrate) -> nn.Module:
-    copied = copy.deepcopy(network)
-    recalibrate(copied)
-    return copied
-
-
 class Selector(nn.Module):
     """The best classifier so far, ties to the later; saved in checkpoints, so a resumed fit selects the same one."""
 
@@ -76,7 +66,8 @@ class Selector(nn.Module):
     @torch.no_grad()
     def record(self, network: nn.Module, recalibrate: Recalibrate, step: int) -> None:
         """Keep ``network``, recalibrated, if it is at least as accurate on the validation images as the best so far."""
-        candidate = _recalibrated(network, recalibrate)
+        candidate = copy.deepcopy(network)
+        recalibrate(candidate)
         score = accuracy(candidate, self._validation)
         if score >= float(self.accuracy):
             self.best.load_state_dict(candidate.state_dict())
@@ -87,13 +78,9 @@ class Selector(nn.Module):
 class Snapshots(nn.Module):
     """Copies of C along a fit, for a curve of test error over training that is computed once the test set is open.
 
-    ``images``, int64 (n,), has the images seen before each copy, 0 where it is not yet taken. Saved in checkpoints, so
-    a resumed fit keeps the same copies. None is ever selected and their cost is not charged: they are for evaluation.
-
-    Args:
-        networks: n networks of C's shape, overwritten by the copies.
-        due: the step after which each copy is taken.
-        batch: images per step.
+    They overwrite ``networks``, each after its step in ``due``; ``images``, int64 (n,), has the images seen before
+    each, 0 where it is not yet taken. Saved in checkpoints, so a resumed fit keeps the same copies. None is ever
+    selected, and their cost is not charged: they are for evaluation alone.
     """
 
     images: Tensor
@@ -107,8 +94,9 @@ class Snapshots(nn.Module):
     @torch.no_grad()
     def record(self, network: nn.Module, recalibrate: Recalibrate, step: int) -> None:
         """Keep ``network``, recalibrated, as it is after ``step`` steps, one of ``due_steps``."""
-        index = self.due_steps.index(step)
-        self.networks[index].load_state_dict(_recalibrated(network, recalibrate).state_dict())
+        index, recalibrated = self.due_steps.index(step), copy.deepcopy(network)
+        recalibrate(recalibrated)
+        self.networks[index].load_state_dict(recalibrated.state_dict())
         self.images[index] = step * self._batch
 
     def map_networks(self, part: Callable[[Any], nn.Module]) -> "Snapshots":

@@ -31,27 +31,20 @@ class StageContext:
     max_steps: int | None = None
 
     def plan(self, steps: int, batch: int) -> TrainingPlan:
-        """The length of a fit.
-
-        Raises:
-            ConfigError: if ranks and micro-batches cannot get equal shares of the batch, of at least two images.
-        """
+        """The length of a fit."""
         self._check_shares("batch", batch)
         steps = steps if self.max_steps is None else min(steps, self.max_steps)
         every = min(100, max(1, steps // 20))
         return TrainingPlan(steps, batch, self.settings.accumulate, log_every=every, seed=self.seed)
 
     def stream(self, name: str, data: Input, batch: int, weights: Tensor | None = None) -> BatchStream:
-        """An endless stream of batches of ``data``, in an order that depends on the seed and the stream's name.
-
-        Raises:
-            ConfigError: if ranks and micro-batches cannot get equal shares of the batch, of at least two images.
-        """
+        """An endless stream of batches of ``data``, in an order that depends on the seed and the stream's name."""
         self._check_shares(f"batch of {name} images", batch)
         seed = hash64(self.seed, name)
         return BatchStream(data.images, data.labels, batch, seed, weights, self.device, data.parts)
 
     def _check_shares(self, setting: str, batch: int) -> None:
+        """Raise a ConfigError unless ranks and micro-batches get equal shares of the batch, of at least two images."""
         shares = distributed.world_size() * self.settings.accumulate
         split = f"{distributed.world_size()} processes x trainer.accumulate={self.settings.accumulate} micro-batches"
         if batch % shares:

@@ -11,7 +11,30 @@ from torch import Tensor, nn
 from trigan.data.stream import BatchStream
 from trigan.rng import Draws, hash64
 from trigan.training import distributed
-from trigan.training.scalars import ScalarMeans
+
+
+class ScalarMeans:
+    """Means of logged scalars, summed on the device and read rarely, because reading waits for the device."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, name: str, value: Tensor) -> None:
+        """Add one scalar, detached; sums are float32 or wider, because a bfloat16 sum of ones stops at 256."""
+        value = value.detach()
+        value = value.float() if value.dtype.itemsize < 4 else value
+        self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._counts[name] = self._counts.get(name, 0) + 1
+
+    def flush(self) -> dict[str, float]:
+        """Mean of each name over steps and ranks since the last flush."""
+        if not self._sums:
+            return {}
+        means = torch.stack([total.float() / self._counts[name] for name, total in self._sums.items()])
+        result = dict(zip(self._sums, distributed.global_mean(means).tolist(), strict=True))
+        self._sums, self._counts = {}, {}
+        return result
 
 
 @dataclass(frozen=True)
@@ -26,11 +49,7 @@ class TrainingPlan:
 
 
 class TrainablePlayer:
-    """Selects the one player whose weights take gradients.
-
-    Args:
-        weights: the parameters of each player.
-    """
+    """Selects the one player whose ``weights`` take gradients."""
 
     def __init__(self, weights: Mapping[str, list[nn.Parameter]]) -> None:
         self._weights = weights
@@ -68,14 +87,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True)
 class StepContext:
-    """What all steps of a fit share.
-
-    Attributes:
-        networks: one per player.
-        weights: the parameters of each player; never empty.
-        streams: the batches that the objective uses, by name.
-        scalars: the values that the objective logs.
-    """
+    """What all steps of a fit share; ``weights`` are the parameters of each player."""
 
     networks: nn.ModuleDict
     weights: Mapping[str, list[nn.Parameter]]
@@ -118,9 +130,7 @@ class TrainingStep:
     def __init__(self, context: StepContext, index: int, part: int, generator_due: bool) -> None:
         self.index = index
         self.progress = index / context.plan.steps
-        self._context = context
-        self._part = part
-        self._generator_due = generator_due
+        self._context, self._part, self._generator_due = context, part, generator_due
         self._batches: dict[str, Batch] = {}
         self._passes: Counter[str] = Counter()
 

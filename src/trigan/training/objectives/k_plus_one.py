@@ -4,7 +4,7 @@ With l(x) the K logits of C and Z(x) = sum_k exp l_k(x), an image is real with p
 (Salimans et al. 2016, arXiv 1606.03498, section 5).
 
 A C with batch norm normalises unlabelled and generated images each by their own batch, so the means of its features
-contain almost nothing of the images' mean and contrast; both papers here use weight norm instead.
+lose the images' mean and contrast; both papers here use weight norm instead.
 """
 
 from dataclasses import dataclass
@@ -16,16 +16,11 @@ from torch import Tensor
 
 from trigan.components import component
 from trigan.errors import ConfigError
+from trigan.losses import semi_supervised
 from trigan.losses.adversarial import minimax_discriminator
 from trigan.losses.entropy import conditional_entropy
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.losses.pull_away import pull_away, pull_away_moments
-from trigan.losses.semi_supervised import (
-    absolute_feature_matching,
-    feature_matching,
-    k_plus_one_generated,
-    k_plus_one_real,
-)
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.training import distributed
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory
@@ -73,15 +68,34 @@ class FeatureMatching(ObjectiveFactory):
         )
 
     def _classifier_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor:
-        loss, _ = _k_plus_one_loss(context, step, self.unlabelled_weight)
+        network, fakes = step.network("classifier"), step.fakes()
+        loss = context.labelled_loss(step)
+        logits = network(context.discriminator_view(step.batch("unlabelled")))
+        real = semi_supervised.k_plus_one_real(logits)
+        with frozen_statistics(network):
+            fake = semi_supervised.k_plus_one_generated(network(context.discriminator_view(fakes.detached)))
+        step.log("train/real_loss", real)
+        step.log("train/fake_loss", fake)
+        loss = self._add_regularizer(loss + self.unlabelled_weight * (real + fake), step, logits)
         step.log("train/classifier_loss", loss)
         return loss
 
     def _generator_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor:
-        real_mean, fake = _embeddings(context, step)
-        loss = feature_matching(real_mean, distributed.global_mean(fake.mean(0)))
+        network = step.network("classifier")
+        with frozen_statistics(network):
+            with torch.no_grad():
+                real_mean = network.embed(context.discriminator_view(step.batch("unlabelled"))).mean(0)
+            fake = network.embed(context.discriminator_view(step.fakes()))
+        loss = self._match(step, distributed.global_mean(real_mean), fake)
         step.log("train/generator_loss", loss)
         return loss
+
+    def _add_regularizer(self, loss: Tensor, step: TrainingStep, logits: Tensor) -> Tensor:
+        return loss
+
+    def _match(self, step: TrainingStep, real_mean: Tensor, fake: Tensor) -> Tensor:
+        """G's loss for C's mean embedding of real images, (F,), and its embeddings of generated ones, (N, F)."""
+        return semi_supervised.feature_matching(real_mean, distributed.global_mean(fake.mean(0)))
 
 
 @component("objective/bad_gan@1")
@@ -109,45 +123,17 @@ class BadGAN(FeatureMatching):
             require(getattr(self, name) >= 0.0, name, getattr(self, name), "at least 0")
         require(self.matching in ("absolute", "squares"), "matching", self.matching, "absolute or squares")
 
-    def _classifier_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor:
-        loss, unlabelled_logits = _k_plus_one_loss(context, step, self.unlabelled_weight)
-        entropy = conditional_entropy(unlabelled_logits)
+    def _add_regularizer(self, loss: Tensor, step: TrainingStep, logits: Tensor) -> Tensor:
+        entropy = conditional_entropy(logits)
         step.log("train/entropy", entropy)
-        loss = loss + self.entropy * entropy
-        step.log("train/classifier_loss", loss)
-        return loss
+        return loss + self.entropy * entropy
 
-    def _generator_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor:
-        real_mean, fake = _embeddings(context, step)
-        match = absolute_feature_matching if self.matching == "absolute" else feature_matching
-        matching = match(real_mean, distributed.global_mean(fake.mean(0)))
+    def _match(self, step: TrainingStep, real_mean: Tensor, fake: Tensor) -> Tensor:
+        fake_mean, absolute = distributed.global_mean(fake.mean(0)), self.matching == "absolute"
+        match = semi_supervised.absolute_feature_matching if absolute else semi_supervised.feature_matching
+        matching = match(real_mean, fake_mean)
         outer, own = (distributed.global_mean(moment) for moment in pull_away_moments(fake))
         pull_away_term = pull_away(outer, own, len(fake) * distributed.world_size())
         step.log("train/feature_matching", matching)
         step.log("train/pull_away", pull_away_term)
-        loss = matching + self.pull_away * pull_away_term
-        step.log("train/generator_loss", loss)
-        return loss
-
-
-def _k_plus_one_loss(context: ObjectiveContext, step: TrainingStep, weight: float) -> tuple[Tensor, Tensor]:
-    """C's loss on labelled, unlabelled and generated images, shape (), and its logits of unlabelled ones, (N, K)."""
-    network, fakes = step.network("classifier"), step.fakes()
-    loss = context.labelled_loss(step)
-    logits = network(context.discriminator_view(step.batch("unlabelled")))
-    real = k_plus_one_real(logits)
-    with frozen_statistics(network):
-        fake = k_plus_one_generated(network(context.discriminator_view(fakes.detached)))
-    step.log("train/real_loss", real)
-    step.log("train/fake_loss", fake)
-    return loss + weight * (real + fake), logits
-
-
-def _embeddings(context: ObjectiveContext, step: TrainingStep) -> tuple[Tensor, Tensor]:
-    """C's global mean embedding of unlabelled images, (F,), without a graph, and its embeddings of G's, (N, F)."""
-    network = step.network("classifier")
-    with frozen_statistics(network):
-        with torch.no_grad():
-            real_mean = network.embed(context.discriminator_view(step.batch("unlabelled"))).mean(0)
-        fake = network.embed(context.discriminator_view(step.fakes()))
-    return distributed.global_mean(real_mean), fake
+        return matching + self.pull_away * pull_away_term

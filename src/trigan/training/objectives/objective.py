@@ -21,15 +21,10 @@ from trigan.training.step import Batch, TrainingStep
 
 @dataclass(frozen=True)
 class ObjectiveContext:
-    """The stage's settings that an objective uses.
+    """The stage's settings that an objective uses; ``conditional``: G takes labels.
 
-    Attributes:
-        loss: the adversarial loss.
-        augmentation: of labelled images for C.
-        discriminator_augmentation: of all images, real or generated, for D.
-        batch: images in a global batch of each stream.
-        conditional: whether G takes labels.
-        mix: mixing of labelled images in C's supervised loss, or None.
+    ``augmentation`` and ``mix`` are for labelled images in C's supervised loss, ``discriminator_augmentation`` for all
+    images, real or generated, in the adversarial loss.
     """
 
     loss: AdversarialLoss
@@ -53,8 +48,8 @@ class ObjectiveFactory(ABC):
 
     Attributes:
         name: the setting ``strategy.objective``, for error messages.
-        players: the players that are trained, of generator, discriminator and classifier.
-        two_heads: whether C is a :class:`trigan.networks.classifiers.two_heads.TwoHeads` and so also the discriminator.
+        players: the players that are trained.
+        two_heads: whether C also has a real-or-generated head and so is D.
         conditional: whether G must take labels; None if it may.
     """
 
@@ -66,13 +61,9 @@ class ObjectiveFactory(ABC):
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         """Raise a ConfigError for an architecture or a loss that the objective cannot use."""
         if self.conditional is not None and architecture.conditional != self.conditional:
-            conditional, unconditional = (
-                "a label-conditional G and D: set architecture=cgan",
-                "an unconditional G: set architecture=dcgan",
-            )
-            raise ConfigError(
-                f"strategy.objective={self.name} needs {conditional if self.conditional else unconditional}"
-            )
+            need = "a label-conditional G and D: set architecture=cgan"
+            need = need if self.conditional else "an unconditional G: set architecture=dcgan"
+            raise ConfigError(f"strategy.objective={self.name} needs {need}")
         self._check_loss(loss)
 
     def _check_loss(self, loss: AdversarialLoss) -> None:

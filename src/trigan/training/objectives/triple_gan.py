@@ -4,14 +4,13 @@ C labels unlabelled images, G draws images for labels, and D separates true pair
 logits, p the probabilities of C, x_u unlabelled images, y_u = argmax p(x_u), and true pairs are labelled images.
 """
 
-from abc import abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trigan.components import component
@@ -31,23 +30,34 @@ from trigan.training.step import TrainingStep
 AdversarialLabels = Literal["all", "argmax"]
 
 
-class _PairObjective(ObjectiveFactory):
-    """The terms that both forms of the objective share."""
+@component("objective/conditional@1")
+@dataclass(frozen=True)
+class Conditional(ObjectiveFactory):
+    """Triple-GAN's base form (algorithm 1), with any loss on logits; written for the non-saturating one.
 
-    alpha: float
-    pair_weight: float
-    ramp: Ramp
-    adversarial_labels: AdversarialLabels
+    - D: softplus(-l) on true pairs + alpha softplus(l(x_u, y_u)) + (1 - alpha) softplus(l(G(z, y), y)).
+    - G: (1 - alpha) softplus(-l(G(z, y), y)).
+    - C: CE on labelled images + alpha E sum_y p(y|x_u) softplus(-l(x_u, y)) + ``pair_weight`` R_P, where
+      R_P = CE(C(G(z, y)), y), the pseudo-discriminative loss, is also weighted by ``ramp``. With
+      ``adversarial_labels=argmax`` the sum has y_u alone, which without a further term only makes C less certain.
 
+    ``alpha`` is 1/2 in the official code. C's counted images include G's from the first step on.
+    """
+
+    alpha: float = 0.5
+    pair_weight: float = 0.1
+    ramp: Ramp = field(default_factory=Ramp)
+    adversarial_labels: AdversarialLabels = "all"
+
+    name, conditional = "conditional", True
     players = ("discriminator", "generator", "classifier")
-    conditional = True
-    pretrain = 0.0
+    pretrain, labelled_fraction = 0.0, 1.0
 
     def __post_init__(self) -> None:
         require(0.0 < self.alpha < 1.0, "alpha", self.alpha, "in (0, 1)")
         require(self.pair_weight >= 0.0, "pair_weight", self.pair_weight, "at least 0")
-        choice = self.adversarial_labels
-        require(choice in ("all", "argmax"), "adversarial_labels", choice, "all or argmax")
+        labels = self.adversarial_labels
+        require(labels in ("all", "argmax"), "adversarial_labels", labels, "all or argmax")
 
     def _check_loss(self, loss: AdversarialLoss) -> None:
         if loss.discriminator_loss not in (minimax_discriminator, hinge_discriminator):
@@ -68,14 +78,25 @@ class _PairObjective(ObjectiveFactory):
         )
 
     def phase(self, progress: float) -> Hashable:
-        """Whether R_P is active."""
-        return self.ramp(progress) > 0.0
+        """Whether only C is updated, and whether R_P is active."""
+        return progress < self.pretrain, self.ramp(progress) > 0.0
 
-    @abstractmethod
-    def _discriminator_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor: ...
-
-    @abstractmethod
-    def _classifier_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor: ...
+    def _discriminator_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor:
+        """Only labelled images update D's running statistics."""
+        discriminator, classifier = step.network("discriminator"), step.network("classifier")
+        labelled, unlabelled, fakes = step.batch("labelled"), step.batch("unlabelled"), step.fakes().detached
+        with torch.no_grad(), frozen_statistics(classifier):
+            predicted = classifier(unlabelled.images).argmax(1)
+        real = discriminator(context.discriminator_view(labelled), labelled.labels)
+        with frozen_statistics(discriminator):
+            pseudo = discriminator(context.discriminator_view(unlabelled), predicted)
+            fake = discriminator(context.discriminator_view(fakes), fakes.labels)
+        loss = pair_discriminator(context.loss.discriminator_loss, real, pseudo, fake, self.alpha)
+        if self.labelled_fraction < 1.0:
+            of_pseudo = pair_discriminator(context.loss.discriminator_loss, pseudo, pseudo, fake, self.alpha)
+            loss = self.labelled_fraction * loss + (1.0 - self.labelled_fraction) * of_pseudo
+        step.log("train/discriminator_loss", loss)
+        return loss
 
     def _generator_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor:
         discriminator, fakes = step.network("discriminator"), step.fakes()
@@ -85,22 +106,24 @@ class _PairObjective(ObjectiveFactory):
         step.log("train/generator_loss", loss)
         return loss
 
-    def _pair_logits(self, context: ObjectiveContext, step: TrainingStep) -> tuple[Tensor, Tensor, Tensor]:
-        """D's logits (N,) of labelled pairs, of x_u with C's labels, and of G's images with theirs.
+    def _classifier_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor:
+        network = step.network("classifier")
+        loss = context.labelled_loss(step)
+        logits = network(step.batch("unlabelled").images)
+        loss = self._add_regularizers(loss, step, logits)
+        if step.progress >= self.pretrain:
+            loss = loss + self._adversarial_loss(context, step, logits)
+            weight = self.pair_weight * self.ramp(step.progress)
+            if weight > 0.0:
+                fakes = step.fakes()
+                with frozen_statistics(network):
+                    generated = F.cross_entropy(network(fakes.images.detach()), fakes.known_labels)
+                step.log("train/generated_loss", generated)
+                loss = loss + weight * generated
+        step.log("train/classifier_loss", loss)
+        return loss
 
-        Only labelled images update D's running statistics.
-        """
-        discriminator, classifier = step.network("discriminator"), step.network("classifier")
-        labelled, unlabelled, fakes = step.batch("labelled"), step.batch("unlabelled"), step.fakes().detached
-        with torch.no_grad(), frozen_statistics(classifier):
-            predicted = classifier(unlabelled.images).argmax(1)
-        real = discriminator(context.discriminator_view(labelled), labelled.labels)
-        with frozen_statistics(discriminator):
-            by_classifier = discriminator(context.discriminator_view(unlabelled), predicted)
-            by_generator = discriminator(context.discriminator_view(fakes), fakes.labels)
-        return real, by_classifier, by_generator
-
-    def _adversarial_loss(self, context: ObjectiveContext, step: TrainingStep, logits: Tensor, weight: float) -> Tensor:
+    def _adversarial_loss(self, context: ObjectiveContext, step: TrainingStep, logits: Tensor) -> Tensor:
         """C's adversarial loss for its ``logits`` (N, K) of the unlabelled images."""
         discriminator, all_labels = step.network("discriminator"), self.adversarial_labels == "all"
         with torch.no_grad(), frozen_statistics(discriminator):
@@ -109,81 +132,41 @@ class _PairObjective(ObjectiveFactory):
                 of_pairs = discriminator.logits_for_every_label(images, logits.shape[1])
             else:
                 of_pairs = discriminator(images, logits.argmax(1))
-        adversarial = (pair_classifier if all_labels else argmax_pair_classifier)(logits, of_pairs, weight)
-        step.log("train/adversarial_loss", adversarial)
-        return adversarial
-
-    def _generated_loss(self, step: TrainingStep) -> Tensor:
-        """R_P, C's cross-entropy on G's pairs: the paper's pseudo-discriminative loss."""
-        network, fakes = step.network("classifier"), step.fakes()
-        with frozen_statistics(network):
-            loss = F.cross_entropy(network(fakes.images.detach()), fakes.known_labels)
-        step.log("train/generated_loss", loss)
+        loss = (pair_classifier if all_labels else argmax_pair_classifier)(logits, of_pairs, self._adversarial_weight)
+        step.log("train/adversarial_loss", loss)
         return loss
 
+    @property
+    def _adversarial_weight(self) -> float:
+        return self.alpha
 
-@component("objective/conditional@1")
-@dataclass(frozen=True)
-class Conditional(_PairObjective):
-    """Triple-GAN's base form (algorithm 1), with any loss on logits; written for the non-saturating one.
-
-    - D: softplus(-l) on true pairs + alpha softplus(l(x_u, y_u)) + (1 - alpha) softplus(l(G(z, y), y)).
-    - G: (1 - alpha) softplus(-l(G(z, y), y)).
-    - C: CE on labelled images + alpha E sum_y p(y|x_u) softplus(-l(x_u, y)) + ``pair_weight`` R_P, with
-      R_P = CE(C(G(z, y)), y), which is weighted by ``ramp``. With ``adversarial_labels=argmax`` the sum has y_u alone,
-      which without a further term only makes C less certain.
-
-    ``alpha`` is 1/2 in the official code. C's counted images include G's from the first step on.
-    """
-
-    alpha: float = 0.5
-    pair_weight: float = 0.1
-    ramp: Ramp = field(default_factory=Ramp)
-    adversarial_labels: AdversarialLabels = "all"
-
-    name = "conditional"
-
-    def _discriminator_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor:
-        loss = pair_discriminator(context.loss.discriminator_loss, *self._pair_logits(context, step), self.alpha)
-        step.log("train/discriminator_loss", loss)
-        return loss
-
-    def _classifier_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor:
-        loss = context.labelled_loss(step)
-        logits = step.network("classifier")(step.batch("unlabelled").images)
-        loss = loss + self._adversarial_loss(context, step, logits, self.alpha)
-        weight = self.pair_weight * self.ramp(step.progress)
-        if weight > 0.0:
-            loss = loss + weight * self._generated_loss(step)
-        step.log("train/classifier_loss", loss)
+    def _add_regularizers(self, loss: Tensor, step: TrainingStep, logits: Tensor) -> Tensor:
         return loss
 
 
 @component("objective/triple_gan@1")
 @dataclass(frozen=True)
-class TripleGAN(_PairObjective):
+class TripleGAN(Conditional):
     """Triple-GAN in full, with the terms, weights and schedule of the authors' code for MNIST.
 
     - D: softplus(-l) on true pairs + alpha softplus(l(x_u, y_u)) + (1 - alpha) softplus(l(G(z, y), y)), where
       ``labelled_fraction`` of the true pairs are labelled images and the others are (x_u, y_u) too: D would memorize a
       few labelled images. (The code draws new unlabelled images for these; here they are those of the step.)
-    - G: (1 - alpha) softplus(-l(G(z, y), y)).
+    - G: as in :class:`Conditional`.
     - C: CE on labelled images + ``classifier_weight`` E[max p softplus(-l(x_u, y_u))] + ``entropy`` E H[p(x_u)]
       + ``uniform_marginal`` CE(uniform, E p(x_u)) + ``head_decay`` |W of the last layer|^2
-      + ``pair_weight`` CE(C(G(z, y)), y), which is weighted by ``ramp`` (the pseudo-discriminative loss R_P).
+      + ``pair_weight`` R_P, weighted by ``ramp``.
 
     For the first share ``pretrain`` of the fit only C is updated, on its terms without D and G, with
     ``pretrain_uniform_marginal`` instead of ``uniform_marginal``. C's counted images include G's from the first step
     on. The code averages C's weights; here the stage's ``ema`` does.
     """
 
-    alpha: float = 0.5
     labelled_fraction: float = 0.0025
     classifier_weight: float = 0.5
     entropy: float = 0.3
     uniform_marginal: float = 1e-3
     head_decay: float = 1e-4
-    pair_weight: float = 0.1
     ramp: Ramp = field(default_factory=lambda: Ramp(0.3, 0.0))
     pretrain: float = 0.03
     pretrain_uniform_marginal: float = 0.3
@@ -198,33 +181,17 @@ class TripleGAN(_PairObjective):
             require(getattr(self, name) >= 0.0, name, getattr(self, name), "at least 0")
         super().__post_init__()
 
-    def phase(self, progress: float) -> Hashable:
-        """Whether only C is updated, and whether R_P is active."""
-        return progress < self.pretrain, super().phase(progress)
+    @property
+    def _adversarial_weight(self) -> float:
+        return self.classifier_weight
 
-    def _discriminator_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor:
-        loss, (labelled, pseudo, generated) = context.loss.discriminator_loss, self._pair_logits(context, step)
-        of_labelled = pair_discriminator(loss, labelled, pseudo, generated, self.alpha)
-        of_pseudo_labelled = pair_discriminator(loss, pseudo, pseudo, generated, self.alpha)
-        total = self.labelled_fraction * of_labelled + (1.0 - self.labelled_fraction) * of_pseudo_labelled
-        step.log("train/discriminator_loss", total)
-        return total
-
-    def _classifier_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor:
-        network, pretraining = step.network("classifier"), step.progress < self.pretrain
-        loss: Tensor = context.labelled_loss(step)
-        logits = network(step.batch("unlabelled").images)
+    def _add_regularizers(self, loss: Tensor, step: TrainingStep, logits: Tensor) -> Tensor:
         entropy = conditional_entropy(logits)
         marginal = uniform_marginal_loss(distributed.global_mean(logits.softmax(1).mean(0)))
         step.log("train/entropy", entropy)
         step.log("train/uniform_marginal_loss", marginal)
+        pretraining = step.progress < self.pretrain
         marginal_weight = self.pretrain_uniform_marginal if pretraining else self.uniform_marginal
         loss = loss + self.entropy * entropy + marginal_weight * marginal
-        loss = loss + self.head_decay * network.head.weight.square().sum()
-        if not pretraining:
-            loss = loss + self._adversarial_loss(context, step, logits, self.classifier_weight)
-        weight = 0.0 if pretraining else self.pair_weight * self.ramp(step.progress)
-        if weight > 0.0:
-            loss = loss + weight * self._generated_loss(step)
-        step.log("train/classifier_loss", loss)
-        return loss
+        head: nn.Linear = step.network("classifier").head
+        return loss + self.head_decay * head.weight.square().sum()

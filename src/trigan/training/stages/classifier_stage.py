@@ -34,14 +34,9 @@ def labelled_loss(
     class_weights: Tensor | None = None,
     mix: Mix | None = None,
 ) -> Tensor:
-    """Mean cross-entropy of the augmented labelled batch, shape ().
+    """Mean cross-entropy of the augmented labelled batch, shape (), weighted by ``class_weights`` (K,) if given.
 
-    Args:
-        step: the training step.
-        network: C.
-        augmentation: of the images; each partner of ``mix`` is augmented by random numbers of its own.
-        class_weights: factor on each class's cross-entropy, (K,), or None.
-        mix: mixes each image with a partner of the global batch; the loss is then that of both labels.
+    ``mix`` mixes each image with a partner of the global batch, augmented on its own; the loss is that of both labels.
     """
     labelled = step.batch("labelled")
     labels = labelled.known_labels
@@ -145,14 +140,13 @@ def final_classifiers(module: PlayersModule, inputs: Inputs) -> dict[str, nn.Mod
 
     A fit that diverged before its first evaluation on validation images keeps its last finite weights.
     """
+    network: nn.Module = module.evaluation_network("classifier")
     if module.selector is not None and int(module.selector.step) > 0:
-        network: nn.Module = module.selector.best.eval()
+        network = module.selector.best.eval()
     else:
-        network = module.evaluation_network("classifier")
         _recalibrate(module, network, inputs)
-    return (
-        {"classifier": network} if module.snapshots is None else {"classifier": network, "snapshots": module.snapshots}
-    )
+    snapshots = {} if module.snapshots is None else {"snapshots": module.snapshots}
+    return {"classifier": network, **snapshots}
 
 
 def skeleton_classifiers(selection: Selection, build: Callable[[], nn.Module]) -> dict[str, nn.Module]:

@@ -63,10 +63,7 @@ class Resampling(Balance):
 
 
 class LossTerm(ABC):
-    """Base of further terms of C's loss, on ``ratio`` images of the input ``stream`` per labelled image.
-
-    Each step has at least two of these images, and each passes through C in ``views`` views.
-    """
+    """Base of further terms of C's loss, on ``ratio`` images of ``stream`` per labelled image, in ``views`` views."""
 
     weight: float
     ratio: float
@@ -74,7 +71,7 @@ class LossTerm(ABC):
     views: ClassVar[int] = 2
 
     def stream_batch_size(self, batch: int) -> int:
-        """Images of the stream in each step, for ``batch`` labelled ones."""
+        """Images of the stream in each step, at least two, for ``batch`` labelled ones."""
         return max(2, round(self.ratio * batch))
 
     def forward_images(self, batch: int) -> int:

@@ -23,11 +23,7 @@ from trigan.training.range_checks import require, require_length
 from trigan.training.recalibration import recalibrate_discriminator, recalibrate_generator
 from trigan.training.selection import Selection
 from trigan.training.stage import StageContext
-from trigan.training.stages.classifier_stage import (
-    final_classifiers,
-    register_classifier_selection,
-    skeleton_classifiers,
-)
+from trigan.training.stages import classifier_stage
 from trigan.training.stages.criteria import LossTerm
 from trigan.training.stages.gan_stage import refuse_penalty_through_batch_norm
 
@@ -87,12 +83,12 @@ class JointStage:
             streams[stream] = context.stream(stream, inputs["unlabelled"], rows)
             objective = _with_term(objective, self.consistency, self.batch)
         module = PlayersModule(players, objective, streams, context.plan(self.steps, self.batch))
-        return register_classifier_selection(module, self.selection, inputs)
+        return classifier_stage.register_classifier_selection(module, self.selection, inputs)
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
         """All players, recalibrated; of a classifier with two heads, the classifier alone."""
         networks: dict[str, Any] = {name: module.evaluation_network(name) for name in self.objective.players}
-        networks |= final_classifiers(module, inputs)
+        networks |= classifier_stage.final_classifiers(module, inputs)
         if self.objective.two_heads:
             networks["classifier"] = networks["classifier"].classifier
             if module.snapshots is not None:
@@ -105,7 +101,7 @@ class JointStage:
     def skeleton(self, spec: DataSpec) -> dict[str, nn.Module]:
         """See :class:`trigan.training.stage.Stage`."""
         networks = {name: self._network(name, spec).eval() for name in self.objective.players}
-        return networks | skeleton_classifiers(self.selection, lambda: self.classifier(spec).eval())
+        return networks | classifier_stage.skeleton_classifiers(self.selection, lambda: self.classifier(spec).eval())
 
     def _network(self, player: str, spec: DataSpec) -> nn.Module:
         """The network to train."""

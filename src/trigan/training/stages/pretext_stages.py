@@ -5,6 +5,7 @@ Both start from the first weights of the GAN's D, train on the GAN's images, and
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import torch
@@ -97,8 +98,8 @@ class AutoencoderStage(PretextStage):
         require(self.noise >= 0.0, "noise", self.noise, "at least 0")
 
     def _network(self, context: StageContext, discriminator: Discriminator) -> nn.Module:
-        architecture, spec = self.architecture, context.spec
-        return context.build_network("autoencoder", lambda: Autoencoder(discriminator, architecture, spec))
+        build = partial(Autoencoder, discriminator, self.architecture, context.spec)
+        return context.build_network("autoencoder", build)
 
     def _loss(self, step: TrainingStep) -> Tensor:
         real = step.batch("real")
@@ -136,8 +137,8 @@ class SimCLRStage(PretextStage):
         require(self.projection >= 1, "projection", self.projection, "at least 1")
 
     def _network(self, context: StageContext, discriminator: Discriminator) -> nn.Module:
-        sizes = self.hidden, self.projection
-        return context.build_network("projector", lambda: Projector(discriminator, context.spec, *sizes))
+        build = partial(Projector, discriminator, context.spec, self.hidden, self.projection)
+        return context.build_network("projector", build)
 
     def _loss(self, step: TrainingStep) -> Tensor:
         """Anchors are this rank's images, contrasted with those of all ranks."""
