@@ -1,4 +1,4 @@
-"""How labelled images are drawn and weighed, and the terms on further images."""
+"""Class balance of the labelled images, and the terms on further images."""
 
 import math
 from collections.abc import Callable
@@ -30,7 +30,7 @@ from .tiny import TURNED, PlainClassifier, built, classifier_stage, fitted, inpu
 LABELS = torch.tensor([0] * 6 + [1] * 3 + [2])
 
 
-def test_class_weights_make_every_class_count_alike() -> None:
+def test_class_weights_give_every_class_equal_weight() -> None:
     weights = ClassWeights().class_weights(LABELS, 3)
     assert weights is not None
     torch.testing.assert_close(weights, torch.tensor([10 / 18, 10 / 9, 10 / 3]))
@@ -39,7 +39,7 @@ def test_class_weights_make_every_class_count_alike() -> None:
     assert ClassWeights().sampling_weights(LABELS, 3) is None
 
 
-def test_resampling_draws_every_class_alike() -> None:
+def test_resampling_draws_classes_equally_often() -> None:
     rows = Resampling().sampling_weights(LABELS, 3)
     assert rows is not None
     torch.testing.assert_close(torch.zeros(3).index_add(0, LABELS, rows), torch.ones(3))
@@ -48,7 +48,7 @@ def test_resampling_draws_every_class_alike() -> None:
     assert NoBalance().class_weights(LABELS, 3) is None
 
 
-def _lopsided() -> dict[str, Input]:
+def _imbalanced() -> dict[str, Input]:
     """Ten times as many zeros as ones."""
     data = inputs_for(classifier_stage())["labelled"]
     labels = data.known_labels
@@ -60,17 +60,17 @@ def _lopsided() -> dict[str, Input]:
 def test_the_stage_balances_its_stream() -> None:
     shares = {}
     for balance in (NoBalance(), Resampling()):
-        module = built(classifier_stage(balance=balance), _lopsided())
+        module = built(classifier_stage(balance=balance), _imbalanced())
         seen = torch.cat([module.streams["labelled"].at(step)[1] for step in range(60)])  # type: ignore[misc]
         shares[type(balance)] = float((seen == 1).float().mean())
     assert shares[NoBalance] == pytest.approx(1 / 11, abs=0.01)
     assert shares[Resampling] == pytest.approx(0.5, abs=0.05)
 
 
-def test_the_stage_weighs_its_errors() -> None:
+def test_the_stage_weights_its_losses() -> None:
     """The loss by hand, one image after the other."""
     stage = classifier_stage(classifier=PlainClassifier(), augmentation=NoAugmentation(), balance=ClassWeights())
-    module = built(stage, _lopsided())
+    module = built(stage, _imbalanced())
     step = TrainingStep(module.step_context, 0, 0, False)
     loss = module.updates[0].loss(step)
     batch = step.batch("labelled")
@@ -97,7 +97,7 @@ def _noise(count: int) -> Tensor:
 
 
 class _Scaled:
-    """A view whose part in the gradient can be told: the images times a weight of its own."""
+    """An augmentation with a gradient of its own: the images times a weight."""
 
     def __init__(self) -> None:
         self.weight = torch.ones((), requires_grad=True)
@@ -106,7 +106,7 @@ class _Scaled:
         return images * self.weight
 
 
-def test_fixmatch_sends_gradients_through_the_strong_view_alone() -> None:
+def test_fixmatch_has_gradients_through_the_strong_view_alone() -> None:
     weak, strong = _Scaled(), _Scaled()
     term = FixMatch(weak, strong, threshold=0.0)
     module, step = _with_term(term, "unlabelled", _noise(64))
@@ -172,7 +172,7 @@ def test_the_pi_model_refuses_a_view_that_changes_nothing() -> None:
         PiModel(view)
 
 
-def test_extra_images_count_with_their_weight_and_their_own_statistics() -> None:
+def test_extra_images_have_their_weight_and_their_own_batch_statistics() -> None:
     labels = torch.arange(64) % 10
     term = ExtraImages(NoAugmentation(), weight=0.25, ratio=0.5)
     module, step = _with_term(term, "extra", _noise(64), labels)
