@@ -14,10 +14,11 @@ print(f"{len(images.images)} images of {', '.join(images.class_names)}")
 
 # %% One draw of the split: 5 labels per class, the rest of the training images without labels, a sealed test set
 split = trigan.draw(images, labels_per_class=5, trial=0)
-print(f"{len(split.view.labelled.images)} labelled, {len(split.view.unlabelled)} unlabelled, {len(split.test)} to test on")
+view = split.view
+print(f"{len(view.labelled.images)} labelled, {len(view.unlabelled)} unlabelled, {len(split.test)} to test on")
 
 # %% One run: the classifier alone
-common = ["data=folder", f"data.root={folder}", "data.image_size=32", "regime.labels_per_class=5", "logger=none", *settings]
+common = ["data=folder", f"data.root={folder}", "data.image_size=32", "regime.labels_per_class=5", *settings]
 alone = trigan.run("strategy=baseline", *common)
 print(f"classifier alone: {100 * alone.accuracy:.1f} %")
 

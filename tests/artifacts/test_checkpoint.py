@@ -1,4 +1,4 @@
-"""Checkpoints are atomic, verified, plain data, and the one before stays."""
+"""Checkpoints are atomic, verified and plain data, and the previous one is kept."""
 
 import errno
 import logging
@@ -32,20 +32,20 @@ def names(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir())
 
 
-def test_what_goes_in_comes_out(tmp_path: Path) -> None:
-    wanted = content(7)
+def test_a_loaded_checkpoint_equals_the_saved_one(tmp_path: Path) -> None:
+    expected = content(7)
     path = checkpoint_path(tmp_path / "new", 7)
     assert path.name == "step-000000007.ckpt"
-    AtomicCheckpointIO().save_checkpoint(wanted, path)
+    AtomicCheckpointIO().save_checkpoint(expected, path)
     got = AtomicCheckpointIO().load_checkpoint(str(path))
     assert got["step"] == 7
     assert got["betas"] == (0.5, 0.9)
-    torch.testing.assert_close(dict(got["state_dict"]), dict(wanted["state_dict"]), rtol=0, atol=0)
-    torch.testing.assert_close(got["optimizer"]["state"], wanted["optimizer"]["state"], rtol=0, atol=0)
+    torch.testing.assert_close(dict(got["state_dict"]), dict(expected["state_dict"]), rtol=0, atol=0)
+    torch.testing.assert_close(got["optimizer"]["state"], expected["optimizer"]["state"], rtol=0, atol=0)
     torch.load(path, weights_only=True)
 
 
-def test_newest_two_stay(tmp_path: Path) -> None:
+def test_the_newest_two_are_kept(tmp_path: Path) -> None:
     save(tmp_path, 500, 1000, 1500)
     AtomicCheckpointIO().save_checkpoint(content(1), tmp_path / "last.ckpt")  # not numbered: not rotated
     assert names(tmp_path) == [
@@ -70,7 +70,9 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "no checksum", "empty checksum"])
-def test_a_damaged_newest_falls_back_with_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture, harm: str) -> None:
+def test_a_damaged_checkpoint_falls_back_with_one_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, harm: str
+) -> None:
     save(tmp_path, 10, 20)
     newest = checkpoint_path(tmp_path, 20)
     sidecar = newest.with_name(newest.name + ".sha256")
@@ -92,7 +94,7 @@ def test_a_damaged_newest_falls_back_with_one_line(tmp_path: Path, caplog: pytes
         AtomicCheckpointIO().load_checkpoint(newest)
 
 
-def test_nothing_usable_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_valid_checkpoint_is_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert load_latest(tmp_path) is None
     assert load_latest(tmp_path / "absent") is None
     save(tmp_path, 10, 20)
@@ -127,7 +129,7 @@ def test_what_weights_only_refuses_is_refused_on_saving(tmp_path: Path, foreign:
 
 
 class Tiny(LightningModule):
-    """One layer trained by Lightning itself, so that its own checkpoint passes through our IO."""
+    """One layer trained by Lightning itself, so that its own checkpoint uses this plugin."""
 
     def __init__(self) -> None:
         super().__init__()

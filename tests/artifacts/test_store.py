@@ -1,4 +1,4 @@
-"""One stage is trained once, survives kills, and is never used when its bytes have changed."""
+"""A stage is trained once, survives kills, and is never used if its bytes have changed."""
 
 import logging
 import os
@@ -56,7 +56,7 @@ def test_commit_then_reuse(tmp_path: Path) -> None:
         slot.commit({})
 
 
-def test_an_error_keeps_the_partial_directory_and_lets_go(tmp_path: Path) -> None:
+def test_an_error_keeps_the_partial_directory_and_unlocks(tmp_path: Path) -> None:
     store = Store(tmp_path)
 
     def attempt() -> None:
@@ -75,7 +75,7 @@ def test_an_error_keeps_the_partial_directory_and_lets_go(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("harm", ["flip", "cut", "gone", "manifest cut", "manifest edited", "manifest gone"])
-def test_a_damaged_stage_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture, harm: str) -> None:
+def test_a_damaged_stage_is_trained_again(tmp_path: Path, caplog: pytest.LogCaptureFixture, harm: str) -> None:
     store = Store(tmp_path)
     final = fill(store)
     model, manifest = final / "model.bin", final / "manifest.json"
@@ -96,7 +96,7 @@ def test_a_damaged_stage_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureF
         slot = reopen(store)
     assert not slot.ready
     assert len(caplog.records) == 1
-    assert "made anew" in caplog.text
+    assert "trained again" in caplog.text
     assert str(final) in caplog.text
     assert list(slot.directory.iterdir()) == []
     fill(store)
@@ -105,7 +105,7 @@ def test_a_damaged_stage_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureF
 
 
 def test_unreadable_is_not_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Out of file handles, or no permission: an error, but nobody's trained weights are thrown away."""
+    """Out of file handles, or no permission: an error, and no trained weights are deleted."""
     store = Store(tmp_path)
     final = fill(store)
 
@@ -120,7 +120,7 @@ def test_unreadable_is_not_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert reopen(store).ready
 
 
-def test_a_crash_between_sealing_and_renaming_is_finished_next_time(
+def test_a_crash_between_manifest_and_rename_is_completed_next_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(tmp_path)
@@ -232,7 +232,7 @@ def test_busy_then_killed_then_resumed(tmp_path: Path) -> None:
         holder.communicate()
 
 
-def test_what_is_to_be_forgotten_is_waited_for(tmp_path: Path) -> None:
+def test_discard_waits_for_a_stage_in_use(tmp_path: Path) -> None:
     store = Store(tmp_path)
     holder = start(HOLD, tmp_path)
     assert holder.stdout is not None

@@ -90,7 +90,7 @@ def test_never_more_threads_than_cores(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_runs_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Composer().compose(["trainer=ddp_cpu", "runtime.threads=3"]).resources == Resources(2, False, 3)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(ConfigError, match="torch sees no GPU here; take trainer=cpu"):
+    with pytest.raises(ConfigError, match="torch finds no GPU here; take trainer=cpu"):
         Composer().compose(["trainer=gpu"])
     elsewhere = Composer(check_devices=False).compose(["trainer=ddp", "trainer.devices=4"])
     assert elsewhere.resources == Resources(4, True, 1)

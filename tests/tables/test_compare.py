@@ -103,6 +103,8 @@ def test_tables_are_written_before_they_are_printed(
     assert main([*words, str(tmp_path / "file")]) == 3
     output = capsys.readouterr()
     assert output.out == ""
-    assert f"trigan: cannot write {tmp_path / 'file' / 'table.txt'}: a file is where a directory is needed" in output.err
+    assert (
+        f"trigan: cannot write {tmp_path / 'file' / 'table.txt'}: a file is where a directory is needed" in output.err
+    )
     assert main([*words, str(tmp_path / "tables")]) == 0
     assert (tmp_path / "tables" / "table.txt").read_text().splitlines()[0] in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The weights that a few tiny fits end with, written down in ``tests/golden.json``.
+"""The weights that a few tiny fits end with, recorded in ``tests/golden.json``.
 
 ``python -m tests.training.golden`` writes the file anew; it refuses while the numbers have moved under the same
 ``PROTOCOL_VERSION``, because then records of before and after would pass for the same run.

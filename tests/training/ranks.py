@@ -1,6 +1,6 @@
-"""What two processes do in the tests of process groups: ``python -m tests.training.ranks FOLDER`` as torchrun would.
+"""The program of each process in the tests of process groups, run like ``torchrun -m tests.training.ranks FOLDER``.
 
-Every case is fitted at the same global batch; the whole state, the networks that are kept, and the account are written
+Every case is fitted at the same global batch; the whole state, the kept networks, and the counted cost are written
 to FOLDER/<case>-<rank>.pt.
 """
 
@@ -73,16 +73,16 @@ CASES: dict[str, tuple[Callable[[], Stage], TrainerSettings]] = {
 }
 
 
-def play(case: str, folder: Path) -> dict[str, Any]:
-    """The case's fit by this process, and what came of it."""
+def fit_case(case: str, folder: Path) -> dict[str, Any]:
+    """Fit the case in this process; its state, kept networks and counted cost."""
     make, settings = CASES[case]
     stage, seen = make(), view(validation=True)
     inputs = inputs_of(seen)
     inputs["extra"] = Input(seen.labelled.images.flip(-1), seen.labelled.labels)
     inputs["real"] = inputs["unlabelled"]
     module = built(stage, inputs, settings)
-    # Rank 0 alone watches: a picture of samples may not make it wait for the others.
-    callbacks = [SampleGrids(folder / f"{case}-sheets", 2, 2)] if distributed.rank() == 0 else []
+    # Only rank 0 has a callback: a grid of samples must not make it wait for the others.
+    callbacks = [SampleGrids(folder / f"{case}-grids", 2, 2)] if distributed.rank() == 0 else []
     ending = fit(module, settings, None, callbacks)
     kept = {name: copied(network.state_dict()) for name, network in stage.finish(module, inputs).items()}
     account = {"step": ending.step, "images": module.images, "flops": module.flops}
@@ -94,7 +94,7 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     for case in CASES:
-        torch.save(play(case, folder), folder / f"{case}-{os.environ['RANK']}.pt")
+        torch.save(fit_case(case, folder), folder / f"{case}-{os.environ['RANK']}.pt")
     dist.barrier()
     dist.destroy_process_group()
 

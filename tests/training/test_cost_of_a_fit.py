@@ -1,4 +1,4 @@
-"""What a fit is charged: operations by torch's counter, linear in steps, whoever computed them and however often."""
+"""The operations charged to a fit: linear in steps, and the same after a resume."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_an_update_that_is_not_due_costs_nothing() -> None:
     assert every[2] == 10 * per_step + 2 * generator_move
 
 
-def test_a_late_term_is_counted_once_it_is_on() -> None:
+def test_a_term_is_charged_from_the_step_it_becomes_active() -> None:
     off = fitted(joint_stage(Conditional(pair_weight=0.0), 10))[0].flops
     late = fitted(joint_stage(Conditional(ramp=Ramp(0.5, 0.0)), 10))[0].flops
     on = fitted(joint_stage(Conditional(ramp=Ramp(0.0, 0.0)), 10))[0].flops
@@ -83,7 +83,7 @@ def test_the_gradient_penalty_is_counted() -> None:
     assert with_penalty - without == count_flops(by_hand)
 
 
-def test_fixmatch_pays_for_both_views() -> None:
+def test_fixmatch_is_charged_for_both_views() -> None:
     inputs = dict(inputs_for(classifier_stage()))
     inputs["unlabelled"] = Input(inputs["labelled"].images)
     bare = fitted(classifier_stage(2), inputs=inputs)[0]
@@ -97,7 +97,7 @@ def test_fixmatch_pays_for_both_views() -> None:
 @pytest.mark.parametrize("name", named(STAGES))
 def test_a_resumed_fit_counts_what_an_uninterrupted_one_does(name: str, tmp_path: Path) -> None:
     settings = TrainerSettings(checkpoint_every=1)
-    whole, _ = fitted(STAGES[name](), settings)
+    uninterrupted, _ = fitted(STAGES[name](), settings)
 
     def stop(module: PlayersModule, metrics: object) -> None:
         if module.completed_steps == 4:
@@ -106,4 +106,4 @@ def test_a_resumed_fit_counts_what_an_uninterrupted_one_does(name: str, tmp_path
     with pytest.raises(RuntimeError, match="stopped"):
         fitted(STAGES[name](), settings, checkpoints=tmp_path, callbacks=[Recorder(stop)])
     resumed, _ = fitted(STAGES[name](), settings, checkpoints=tmp_path)
-    assert (resumed.flops, resumed.images) == (whole.flops, whole.images)
+    assert (resumed.flops, resumed.images) == (uninterrupted.flops, uninterrupted.images)

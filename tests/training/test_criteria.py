@@ -1,4 +1,4 @@
-"""How labelled images are drawn and weighed, and the terms on further images."""
+"""Class balance of the labelled images, and the terms on further images."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from trigan.data.inputs import Input
 from trigan.errors import ConfigError
 from trigan.rng import Draws
 from trigan.training.players import PlayersModule
-from trigan.training.stages.classifier_stage import SupervisedObjective
+from trigan.training.stages.classifier_stage import labelled_loss
 from trigan.training.stages.criteria import (
     ClassWeights,
     ExtraImages,
@@ -30,7 +30,7 @@ from .tiny import TURNED, PlainClassifier, built, classifier_stage, fitted, inpu
 LABELS = torch.tensor([0] * 6 + [1] * 3 + [2])
 
 
-def test_class_weights_make_every_class_count_alike() -> None:
+def test_class_weights_give_every_class_equal_weight() -> None:
     weights = ClassWeights().class_weights(LABELS, 3)
     assert weights is not None
     torch.testing.assert_close(weights, torch.tensor([10 / 18, 10 / 9, 10 / 3]))
@@ -39,7 +39,7 @@ def test_class_weights_make_every_class_count_alike() -> None:
     assert ClassWeights().sampling_weights(LABELS, 3) is None
 
 
-def test_resampling_draws_every_class_alike() -> None:
+def test_resampling_draws_classes_equally_often() -> None:
     rows = Resampling().sampling_weights(LABELS, 3)
     assert rows is not None
     torch.testing.assert_close(torch.zeros(3).index_add(0, LABELS, rows), torch.ones(3))
@@ -48,7 +48,7 @@ def test_resampling_draws_every_class_alike() -> None:
     assert NoBalance().class_weights(LABELS, 3) is None
 
 
-def _lopsided() -> dict[str, Input]:
+def _imbalanced() -> dict[str, Input]:
     """Ten times as many zeros as ones."""
     data = inputs_for(classifier_stage())["labelled"]
     labels = data.known_labels
@@ -60,19 +60,19 @@ def _lopsided() -> dict[str, Input]:
 def test_the_stage_balances_its_stream() -> None:
     shares = {}
     for balance in (NoBalance(), Resampling()):
-        module = built(classifier_stage(balance=balance), _lopsided())
+        module = built(classifier_stage(balance=balance), _imbalanced())
         seen = torch.cat([module.streams["labelled"].at(step)[1] for step in range(60)])  # type: ignore[misc]
         shares[type(balance)] = float((seen == 1).float().mean())
     assert shares[NoBalance] == pytest.approx(1 / 11, abs=0.01)
     assert shares[Resampling] == pytest.approx(0.5, abs=0.05)
 
 
-def test_the_stage_weighs_its_errors() -> None:
+def test_the_stage_weights_its_losses() -> None:
     """The loss by hand, one image after the other."""
     stage = classifier_stage(classifier=PlainClassifier(), augmentation=NoAugmentation(), balance=ClassWeights())
-    module = built(stage, _lopsided())
+    module = built(stage, _imbalanced())
     step = TrainingStep(module.step_context, 0, 0, False)
-    loss = module.objective.loss(step)  # type: ignore[attr-defined]
+    loss = module.updates[0].loss(step)
     batch = step.batch("labelled")
     logits = module.networks["classifier"](batch.images)
     weights = {0: 44 / (10 * 40), 1: 44 / (10 * 4)}
@@ -97,7 +97,7 @@ def _noise(count: int) -> Tensor:
 
 
 class _Scaled:
-    """A view whose part in the gradient can be told: the images times a weight of its own."""
+    """An augmentation with a gradient of its own: the images times a weight."""
 
     def __init__(self) -> None:
         self.weight = torch.ones((), requires_grad=True)
@@ -106,10 +106,11 @@ class _Scaled:
         return images * self.weight
 
 
-def test_fixmatch_sends_gradients_through_the_strong_view_alone() -> None:
+def test_fixmatch_has_gradients_through_the_strong_view_alone() -> None:
     weak, strong = _Scaled(), _Scaled()
-    module, step = _with_term(FixMatch(weak, strong, threshold=0.0), "unlabelled", _noise(64))
-    module.objective.terms[0](step, module.networks["classifier"]).backward()  # type: ignore[attr-defined]
+    term = FixMatch(weak, strong, threshold=0.0)
+    module, step = _with_term(term, "unlabelled", _noise(64))
+    term(step, module.networks["classifier"]).backward()
     assert weak.weight.grad is None
     assert strong.weight.grad is not None
     assert float(strong.weight.grad.abs()) > 0.0
@@ -158,7 +159,7 @@ def test_the_pi_model_by_hand(share: float) -> None:
 def test_the_pi_model_refuses_a_view_that_changes_nothing() -> None:
     for view in (NoAugmentation(), ClassicAugmentation()):
         with pytest.raises(
-            ConfigError, match=r"^augmentation: .* must be an augmentation that changes images: two views"
+            ConfigError, match=r"^augmentation: .* must be an augmentation that changes images: otherwise"
         ):
             PiModel(view)
     for view in (
@@ -171,11 +172,12 @@ def test_the_pi_model_refuses_a_view_that_changes_nothing() -> None:
         PiModel(view)
 
 
-def test_extra_images_count_with_their_weight_and_their_own_statistics() -> None:
+def test_extra_images_have_their_weight_and_their_own_batch_statistics() -> None:
     labels = torch.arange(64) % 10
-    module, step = _with_term(ExtraImages(NoAugmentation(), weight=0.25, ratio=0.5), "extra", _noise(64), labels)
+    term = ExtraImages(NoAugmentation(), weight=0.25, ratio=0.5)
+    module, step = _with_term(term, "extra", _noise(64), labels)
     network = module.networks["classifier"]
-    loss = module.objective.terms[0](step, network)  # type: ignore[attr-defined]
+    loss = term(step, network)
     batch = step.batch("extra")
     assert len(batch.images) == 8
     torch.testing.assert_close(loss, 0.25 * F.cross_entropy(network(batch.images), batch.known_labels))
@@ -183,12 +185,11 @@ def test_extra_images_count_with_their_weight_and_their_own_statistics() -> None
 
 def test_terms_sum_up() -> None:
     labels = torch.arange(64) % 10
-    module, step = _with_term(ExtraImages(TURNED, weight=0.25), "extra", _noise(64), labels)
-    objective = module.objective
-    assert isinstance(objective, SupervisedObjective)
+    term = ExtraImages(TURNED, weight=0.25)
+    module, step = _with_term(term, "extra", _noise(64), labels)
     network: nn.Module = module.networks["classifier"]
-    bare = SupervisedObjective(objective.augmentation, 16).loss(step)
-    torch.testing.assert_close(objective.loss(step), bare + objective.terms[0](step, network))
+    bare = labelled_loss(step, network, classifier_stage().augmentation)
+    torch.testing.assert_close(module.updates[0].loss(step), bare + term(step, network))
 
 
 def test_a_term_of_weight_zero_changes_no_weight() -> None:

@@ -1,4 +1,4 @@
-"""A fit that stops goes on as if nothing had been; one that diverges ends on what was healthy."""
+"""A resumed fit equals an uninterrupted one; a diverged fit ends on its last finite checkpoint."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -77,10 +77,10 @@ def _stop_at(step: int) -> Recorder:
     ("name", "stop"),
     [("dcgan", 2), *(pytest.param(*each.values, 8, marks=each.marks) for each in named(RESUMED, FURTHER[1:]))],
 )
-def test_a_stopped_fit_ends_where_an_uninterrupted_one_does(name: str, stop: int, tmp_path: Path) -> None:
+def test_a_resumed_fit_equals_an_uninterrupted_one(name: str, stop: int, tmp_path: Path) -> None:
     stage = replace(RESUMED[name](), steps=11)  # type: ignore[type-var]
     inputs = _inputs(stage)
-    whole, ending = fitted(stage, EACH_THIRD, inputs, None, [_writer(tmp_path / "whole")])
+    uninterrupted, ending = fitted(stage, EACH_THIRD, inputs, None, [_writer(tmp_path / "uninterrupted")])
     assert ending == FitResult("finished", 11)
     again = tmp_path / "again"
     with pytest.raises(RuntimeError, match="power cut"):
@@ -89,13 +89,13 @@ def test_a_stopped_fit_ends_where_an_uninterrupted_one_does(name: str, stop: int
     resumed, ending = fitted(stage, EACH_THIRD, inputs, again, [_writer(again), recorder])
     assert ending == FitResult("finished", 11)
     assert recorder.began == [3 * (stop // 3)]
-    assert same(copied(whole.state_dict()), copied(resumed.state_dict()))
-    assert (again / "metrics.jsonl").read_bytes() == (tmp_path / "whole" / "metrics.jsonl").read_bytes()
+    assert same(copied(uninterrupted.state_dict()), copied(resumed.state_dict()))
+    assert (again / "metrics.jsonl").read_bytes() == (tmp_path / "uninterrupted" / "metrics.jsonl").read_bytes()
 
 
-def test_a_fit_stopped_again_and_again_with_a_damaged_checkpoint(tmp_path: Path) -> None:
+def test_a_fit_is_resumed_repeatedly_and_from_before_a_damaged_checkpoint(tmp_path: Path) -> None:
     stage = gan_stage(12)
-    whole, _ = fitted(stage)
+    uninterrupted, _ = fitted(stage)
     for stop in (4, 8, 11):
         with pytest.raises(RuntimeError, match="power cut"):
             fitted(stage, EACH_THIRD, checkpoints=tmp_path, callbacks=[_stop_at(stop)])
@@ -104,27 +104,27 @@ def test_a_fit_stopped_again_and_again_with_a_damaged_checkpoint(tmp_path: Path)
     recorder = Recorder()
     resumed, _ = fitted(stage, EACH_THIRD, checkpoints=tmp_path, callbacks=[recorder])
     assert recorder.began == [6]
-    assert same(copied(whole.state_dict()), copied(resumed.state_dict()))
+    assert same(copied(uninterrupted.state_dict()), copied(resumed.state_dict()))
 
 
-def test_a_finished_fit_is_not_begun_again(tmp_path: Path) -> None:
-    whole, _ = fitted(gan_stage(4), EACH_THIRD, checkpoints=tmp_path)
+def test_a_finished_fit_is_not_repeated(tmp_path: Path) -> None:
+    uninterrupted, _ = fitted(gan_stage(4), EACH_THIRD, checkpoints=tmp_path)
     recorder = Recorder()
     again, ending = fitted(gan_stage(4), EACH_THIRD, checkpoints=tmp_path, callbacks=[recorder])
     assert (recorder.began, recorder.rows, ending) == ([4], [], FitResult("finished", 4))
-    assert same(copied(whole.state_dict()), copied(again.state_dict()))
+    assert same(copied(uninterrupted.state_dict()), copied(again.state_dict()))
 
 
-def test_observers_and_checkpoints_change_nothing(tmp_path: Path) -> None:
+def test_callbacks_and_checkpoints_change_no_weight(tmp_path: Path) -> None:
     bare, _ = fitted(gan_stage(6))
-    sheets = SampleGrids(tmp_path / "samples", 3, 4)
-    watched, _ = fitted(gan_stage(6), TrainerSettings(checkpoint_every=1), None, tmp_path, [_writer(tmp_path), sheets])
+    grids = SampleGrids(tmp_path / "samples", 3, 4)
+    watched, _ = fitted(gan_stage(6), TrainerSettings(checkpoint_every=1), None, tmp_path, [_writer(tmp_path), grids])
     assert same(copied(bare.state_dict()), copied(watched.state_dict()))
     assert len(list((tmp_path / "samples").glob("*.npy"))) == 3
 
 
-class _Poison:
-    """A callback that spoils a weight after a step, as a burst gradient would."""
+class _SetWeight:
+    """A callback that overwrites a weight after a step, as an exploding gradient would."""
 
     def __init__(self, player: str, step: int, value: float) -> None:
         self.player, self.step, self.value = player, step, value
@@ -141,8 +141,8 @@ class _Poison:
         pass
 
 
-class _Witness:
-    """Keeps the whole state after a step."""
+class _StateAt:
+    """Copies the state after a step."""
 
     def __init__(self, step: int) -> None:
         self.step = step
@@ -161,31 +161,31 @@ class _Witness:
 
 @pytest.mark.parametrize("name", ["dcgan", "conditional", "classifier", "chosen joint"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_divergence_ends_on_the_last_healthy_checkpoint(name: str, value: float, tmp_path: Path) -> None:
+def test_divergence_ends_on_the_last_finite_checkpoint(name: str, value: float, tmp_path: Path) -> None:
     stage = replace(RESUMED[name](), steps=11)  # type: ignore[type-var]
     inputs = _inputs(stage)
     player = "classifier" if name != "dcgan" else "discriminator"
-    witness = _Witness(6)
-    callbacks = [witness, _Poison(player, 7, value)]
+    at_step = _StateAt(6)
+    callbacks = [at_step, _SetWeight(player, 7, value)]
     module, ending = fitted(stage, EACH_THIRD, inputs, tmp_path, callbacks)
     assert ending == FitResult("diverged", 6)
-    assert same(copied(module.state_dict()), witness.state)
+    assert same(copied(module.state_dict()), at_step.state)
     networks = stage.finish(module, inputs).values()
     assert all(torch.isfinite(value).all() for network in networks for value in network.state_dict().values())
 
 
 def test_divergence_before_the_first_checkpoint_ends_on_the_first_weights(tmp_path: Path) -> None:
     for folder in (None, tmp_path):
-        module, ending = fitted(gan_stage(), EACH_THIRD, None, folder, [_Poison("generator", 1, float("nan"))])
+        module, ending = fitted(gan_stage(), EACH_THIRD, None, folder, [_SetWeight("generator", 1, float("nan"))])
         assert ending == FitResult("diverged", 0)
         assert same(copied(module.state_dict()), copied(built(gan_stage()).state_dict()))
 
 
-def test_a_diverging_fit_that_is_chosen_on_validation_labels_still_gives_a_settled_classifier(tmp_path: Path) -> None:
-    """No candidate was considered before: the last healthy weights are taken, with real statistics."""
+def test_a_fit_that_diverges_before_its_first_validation_gives_a_recalibrated_classifier(tmp_path: Path) -> None:
+    """The last finite weights are kept, with statistics of real images."""
     stage = classifier_stage(12, selection=Selection("val", 1))
     inputs = _inputs(stage)
-    poison = _Poison("classifier", 7, float("nan"))
+    poison = _SetWeight("classifier", 7, float("nan"))
     module, ending = fitted(stage, EACH_THIRD, inputs, tmp_path, [poison])
     assert ending == FitResult("diverged", 6)
     kept = stage.finish(module, inputs)["classifier"]
@@ -195,14 +195,14 @@ def test_a_diverging_fit_that_is_chosen_on_validation_labels_still_gives_a_settl
 
 
 def test_a_diverged_fit_diverges_again_at_the_same_cost(tmp_path: Path) -> None:
-    poison = _Poison("generator", 7, float("nan"))
+    poison = _SetWeight("generator", 7, float("nan"))
     once, _ = fitted(gan_stage(11), EACH_THIRD, None, tmp_path, [poison])
     again, ending = fitted(gan_stage(11), EACH_THIRD, None, tmp_path, [poison])
     assert ending == FitResult("diverged", 6)
     assert (once.flops, once.images) == (again.flops, again.images)
 
 
-def test_a_loss_that_is_not_finite_is_noticed_and_named() -> None:
+def test_a_loss_that_is_not_finite_is_named() -> None:
     module = built(gan_stage())
     module.scalars.add("train/some_loss", torch.tensor(float("nan")))
     with pytest.raises(DivergedError, match="train/some_loss is nan"):

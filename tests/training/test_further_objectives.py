@@ -1,4 +1,4 @@
-"""One network for C and D, the complement generator, conditional EC-GAN, consistency: against their closed forms."""
+"""Shared networks, bad GAN, conditional EC-GAN and consistency against their closed forms."""
 
 from dataclasses import replace
 from typing import Literal
@@ -38,97 +38,99 @@ def _losses(module: PlayersModule, step: TrainingStep) -> dict[str, Tensor]:
     return {update.player: update.loss(step) for update in module.updates}
 
 
-def _at_play(game: ObjectiveFactory, **changes: object) -> tuple[PlayersModule, TrainingStep]:
-    module = built(joint_stage(game, **PLAIN, **changes), settings=DOUBLE)
+def _built_step(objective: ObjectiveFactory, **changes: object) -> tuple[PlayersModule, TrainingStep]:
+    module = built(joint_stage(objective, **PLAIN, **changes), settings=DOUBLE)
     module.networks.train()
     return module, TrainingStep(module.step_context, 0, 0, True)
 
 
-def _judge(network: nn.Module, images: Tensor) -> Tensor:
+def _real_logit(network: nn.Module, images: Tensor) -> Tensor:
     embedded = network.classifier.embed(images)  # type: ignore[union-attr, operator]
     return (embedded @ network.real_head.weight.T + network.real_head.bias).squeeze(1)  # type: ignore[union-attr, operator]
 
 
 @pytest.mark.parametrize("on_generated", [False, True])
-def test_acgan_is_that_of_its_paper(on_generated: bool) -> None:
+def test_acgan_equals_its_paper(on_generated: bool) -> None:
     """Odena et al. 2017, section 3: L_S + L_C for D, L_C - L_S for G, with the non-saturating L_S."""
-    module, step = _at_play(ACGAN(0.6, on_generated))
+    module, step = _built_step(ACGAN(0.6, on_generated))
     network = module.networks["classifier"]
     labelled, real, fakes = step.batch("labelled"), step.batch("unlabelled").images, step.fakes()
-    source = F.softplus(-_judge(network, real)).mean() + F.softplus(_judge(network, fakes.images)).mean()
+    source = F.softplus(-_real_logit(network, real)).mean() + F.softplus(_real_logit(network, fakes.images)).mean()
     of_real = F.cross_entropy(network.classifier(labelled.images), labelled.known_labels)  # type: ignore[union-attr, operator]
     of_fake = F.cross_entropy(network.classifier(fakes.images), fakes.known_labels)  # type: ignore[union-attr, operator]
     found = _losses(module, step)
     torch.testing.assert_close(found["classifier"], source + 0.6 * of_real + (0.6 * of_fake if on_generated else 0.0))
-    fooled = F.softplus(-_judge(network, fakes.images)).mean()
-    torch.testing.assert_close(found["generator"], fooled + 0.6 * of_fake)
+    generator_loss = F.softplus(-_real_logit(network, fakes.images)).mean()
+    torch.testing.assert_close(found["generator"], generator_loss + 0.6 * of_fake)
 
 
-def test_a_shared_network_is_that_of_its_paper() -> None:
+def test_a_shared_network_equals_its_paper() -> None:
     """Haque 2020: lambda (BCE(D(G(z)), 0) + BCE(D(x), 1)) + CE(C(x), y); BCE(D(G(z)), 1) for G."""
-    module, step = _at_play(SharedNetwork(0.2))
+    module, step = _built_step(SharedNetwork(0.2))
     network = module.networks["classifier"]
     labelled, real, fake = step.batch("labelled"), step.batch("unlabelled").images, step.fakes().images
     bce = F.binary_cross_entropy_with_logits
     ones, zeros = torch.ones(16).double(), torch.zeros(16).double()
-    adversarial = bce(_judge(network, fake), zeros) + bce(_judge(network, real), ones)
+    adversarial = bce(_real_logit(network, fake), zeros) + bce(_real_logit(network, real), ones)
     found = _losses(module, step)
     named = F.cross_entropy(network(labelled.images), labelled.known_labels)
     torch.testing.assert_close(found["classifier"], 0.2 * adversarial + named)
-    torch.testing.assert_close(found["generator"], bce(_judge(network, fake), ones))
+    torch.testing.assert_close(found["generator"], bce(_real_logit(network, fake), ones))
 
 
-def test_both_heads_and_the_trunk_learn_and_g_hears_both() -> None:
-    """Of AC-GAN's G: without the class head's word its gradient is another."""
+def test_both_heads_and_the_body_have_gradients_and_g_has_both_terms() -> None:
+    """AC-GAN's G has another gradient without the class term."""
     gradients = {}
-    for game in (ACGAN(1.0), ACGAN(1e-9)):
-        module, step = _at_play(game)
+    for objective in (ACGAN(1.0), ACGAN(1e-9)):
+        module, step = _built_step(objective)
         module.step_context.trainable.switch_to("classifier")
         module.updates[0].loss(step).backward()
         network = module.networks["classifier"]
-        if game.weight == 1.0:
+        if objective.weight == 1.0:
             assert all(float(w.grad.abs().sum()) > 0 for w in network.parameters())  # type: ignore[union-attr]
         module.step_context.trainable.switch_to("generator")
         module.updates[1].loss(step).backward()
         found = [w.grad.flatten() for w in module.networks["generator"].parameters() if w.grad is not None]
-        gradients[game.weight] = torch.cat(found)
+        gradients[objective.weight] = torch.cat(found)
     assert float((gradients[1.0] - gradients[1e-9]).norm()) > 1e-6
 
 
-@pytest.mark.parametrize(("game", "rule"), [(ACGAN(), "last"), (SharedNetwork(), "val")])
-def test_what_is_kept_is_a_classifier_without_its_second_head(game: ObjectiveFactory, rule: str) -> None:
-    stage = joint_stage(game, 2, selection=Selection(rule, 2))  # type: ignore[arg-type]
+@pytest.mark.parametrize(("objective", "rule"), [(ACGAN(), "last"), (SharedNetwork(), "val")])
+def test_the_kept_classifier_has_no_second_head(objective: ObjectiveFactory, rule: str) -> None:
+    stage = joint_stage(objective, 2, selection=Selection(rule, 2))  # type: ignore[arg-type]
     inputs = inputs_for(stage, view(validation=True))
     module, _ = fitted(stage, inputs=inputs)
-    played = module.networks["classifier"]
-    assert isinstance(played, TwoHeads)
+    trained = module.networks["classifier"]
+    assert isinstance(trained, TwoHeads)
     kept = stage.finish(module, inputs)
     assert set(kept) == set(module.networks) == {"classifier", "generator"}
     assert isinstance(kept["classifier"], Classifier)
-    blank = stage.skeleton(SPEC)
+    skeleton = stage.skeleton(SPEC)
     for player, network in kept.items():
-        blank[player].load_state_dict(network.state_dict())
+        skeleton[player].load_state_dict(network.state_dict())
         assert not network.training
     images = torch.zeros(2, 1, 8, 8)
-    assert torch.equal(blank["classifier"](images), kept["classifier"](images))
+    assert torch.equal(skeleton["classifier"](images), kept["classifier"](images))
 
 
-def test_a_second_head_leaves_the_first_weights_of_c_as_they_are() -> None:
-    two, one = (built(joint_stage(game)).networks["classifier"] for game in (SharedNetwork(), FeatureMatching()))
+def test_a_second_head_does_not_change_the_initial_weights_of_c() -> None:
+    two, one = (
+        built(joint_stage(objective)).networks["classifier"] for objective in (SharedNetwork(), FeatureMatching())
+    )
     assert isinstance(two, TwoHeads)
     assert same(copied(two.classifier.state_dict()), copied(one.state_dict()))
     images = torch.randn(3, 1, 8, 8)
     two.eval()
-    logits, verdict = two.class_and_real_logits(images)
+    logits, real_logit = two.class_and_real_logits(images)
     assert torch.equal(logits, two(images))
-    assert torch.equal(verdict, two.real_logits(images))
-    assert verdict.shape == (3,)
+    assert torch.equal(real_logit, two.real_logits(images))
+    assert real_logit.shape == (3,)
 
 
 @pytest.mark.parametrize("matching", ["absolute", "squares"])
-def test_bad_gan_is_that_of_its_paper(matching: Literal["absolute", "squares"]) -> None:
+def test_bad_gan_equals_its_paper(matching: Literal["absolute", "squares"]) -> None:
     """Dai et al. 2017, eq. 8 without the halves of its code, which are Salimans's; feature matching and pull-away."""
-    module, step = _at_play(BadGAN(unlabelled_weight=2.0, entropy=0.3, pull_away=0.7, matching=matching))
+    module, step = _built_step(BadGAN(unlabelled_weight=2.0, entropy=0.3, pull_away=0.7, matching=matching))
     network = module.networks["classifier"]
     labelled, real, fake = step.batch("labelled"), step.batch("unlabelled").images, step.fakes().images
 
@@ -139,9 +141,9 @@ def test_bad_gan_is_that_of_its_paper(matching: Literal["absolute", "squares"]) 
     p = network(real).softmax(1)
     true, false = with_generated(real), with_generated(fake)
     named = F.cross_entropy(network(labelled.images), labelled.known_labels)
-    wanted = named - true[:, :10].logsumexp(1).mean() - false[:, 10].mean() - 0.3 * (p * p.log()).sum(1).mean()
+    expected = named - true[:, :10].logsumexp(1).mean() - false[:, 10].mean() - 0.3 * (p * p.log()).sum(1).mean()
     found = _losses(module, step)
-    torch.testing.assert_close(found["classifier"], wanted)
+    torch.testing.assert_close(found["classifier"], expected)
     features = network.embed(fake)  # type: ignore[operator]
     cosines = F.cosine_similarity(features[:, None], features[None], dim=2)
     apart = (cosines.square().sum() - cosines.diagonal().square().sum()) / (16 * 15)
@@ -151,16 +153,18 @@ def test_bad_gan_is_that_of_its_paper(matching: Literal["absolute", "squares"]) 
     assert apart.item() > 0.01
 
 
-def test_without_its_further_terms_bad_gan_is_feature_matching() -> None:
-    one, other = (_losses(*_at_play(game)) for game in (BadGAN(1.0, 0.0, 0.0, "squares"), FeatureMatching()))
+def test_bad_gan_without_its_terms_equals_feature_matching() -> None:
+    one, other = (
+        _losses(*_built_step(objective)) for objective in (BadGAN(1.0, 0.0, 0.0, "squares"), FeatureMatching())
+    )
     torch.testing.assert_close(one, other)
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.1])
-def test_ec_gan_with_a_conditional_g_gates_by_the_label_it_drew_for(threshold: float) -> None:
-    game = GeneratedPseudoLabels(0.5, threshold, NOW)
-    module, step = _at_play(game, architecture=CGAN8)
-    network, judge = module.networks["classifier"], module.networks["discriminator"]
+def test_ec_gan_with_a_conditional_g_uses_the_label_of_g(threshold: float) -> None:
+    objective = GeneratedPseudoLabels(0.5, threshold, NOW)
+    module, step = _built_step(objective, architecture=CGAN8)
+    network, discriminator = module.networks["classifier"], module.networks["discriminator"]
     labelled, fakes = step.batch("labelled"), step.fakes()
     p = network(fakes.images).softmax(1)[torch.arange(16), fakes.known_labels]
     passed = p > threshold
@@ -168,14 +172,14 @@ def test_ec_gan_with_a_conditional_g_gates_by_the_label_it_drew_for(threshold: f
     found = _losses(module, step)
     named = F.cross_entropy(network(labelled.images), labelled.known_labels)
     torch.testing.assert_close(found["classifier"], named - 0.5 * (p.log() * passed).sum() / 16)
-    real, fake = judge(labelled.images, labelled.known_labels), judge(fakes.images, fakes.known_labels)
+    real, fake = discriminator(labelled.images, labelled.known_labels), discriminator(fakes.images, fakes.known_labels)
     torch.testing.assert_close(found["discriminator"], F.softplus(-real).mean() + F.softplus(fake).mean())
 
 
 @pytest.mark.parametrize("threshold", [0.0, 0.105])
-def test_ec_gan_gates_by_the_likeliest_label(threshold: float) -> None:
+def test_ec_gan_uses_the_most_likely_label(threshold: float) -> None:
     """Haque 2020: lambda CE(C(G(z)), argmax C(G(z))) where max p, a probability, is above the threshold."""
-    module, step = _at_play(GeneratedPseudoLabels(0.5, threshold, NOW))
+    module, step = _built_step(GeneratedPseudoLabels(0.5, threshold, NOW))
     network = module.networks["classifier"]
     labelled, fakes = step.batch("labelled"), step.fakes()
     p = network(fakes.images).softmax(1).amax(1)
@@ -186,25 +190,27 @@ def test_ec_gan_gates_by_the_likeliest_label(threshold: float) -> None:
 
 
 class _Marked:
-    """A view that nothing else could be mistaken for: pixels far outside [-1, 1]."""
+    """An augmentation that can be recognized: pixels far outside [-1, 1]."""
 
     def __call__(self, images: Tensor, draws: object, stream: str) -> Tensor:
         return images + 10.0
 
 
-JUDGED_BY_D = (TripleGAN(pretrain=0.0), Conditional(), GeneratedPseudoLabels(ramp=NOW))
-JUDGED_BY_C = (FeatureMatching(), BadGAN(), ACGAN(on_generated=True), SharedNetwork())
+WITH_DISCRIMINATOR = (TripleGAN(pretrain=0.0), Conditional(), GeneratedPseudoLabels(ramp=NOW))
+WITHOUT_DISCRIMINATOR = (FeatureMatching(), BadGAN(), ACGAN(on_generated=True), SharedNetwork())
 
 
-@pytest.mark.parametrize("game", [*JUDGED_BY_D, *JUDGED_BY_C], ids=lambda game: type(game).__name__)
-def test_real_and_generated_images_are_judged_in_the_same_view(game: ObjectiveFactory) -> None:
-    """A view of real images alone would tell D which are real (Zhao et al. 2020, section 3.1)."""
-    module = built(joint_stage(game, discriminator_augmentation=_Marked(), augmentation=NoAugmentation()))
+@pytest.mark.parametrize(
+    "objective", [*WITH_DISCRIMINATOR, *WITHOUT_DISCRIMINATOR], ids=lambda objective: type(objective).__name__
+)
+def test_d_gets_real_and_generated_images_through_the_same_augmentation(objective: ObjectiveFactory) -> None:
+    """Otherwise D could recognize real images by it (Zhao et al. 2020, section 3.1)."""
+    module = built(joint_stage(objective, discriminator_augmentation=_Marked(), augmentation=NoAugmentation()))
     module.networks.train()
     step = TrainingStep(module.step_context, 0, 0, True)
-    apart = "discriminator" in game.players
-    judge = module.networks["discriminator" if apart else "classifier"]
-    body = judge.backbone if apart else getattr(judge, "classifier", judge).body  # type: ignore[union-attr]
+    apart = "discriminator" in objective.players
+    discriminator = module.networks["discriminator" if apart else "classifier"]
+    body = discriminator.backbone if apart else getattr(discriminator, "classifier", discriminator).body  # type: ignore[union-attr]
     bare: list[bool] = []
     body.register_forward_pre_hook(lambda _, given: bare.append(bool((given[0] < 5.0).any())))  # type: ignore[union-attr, operator]
     for update in module.updates:
@@ -215,14 +221,14 @@ def test_real_and_generated_images_are_judged_in_the_same_view(game: ObjectiveFa
         assert len(bare) > labelled or (apart and update.player == "classifier")
 
 
-GAMES = (TripleGAN(pretrain=0.0), ACGAN(), FeatureMatching(), GeneratedPseudoLabels())
+WITH_CONSISTENCY = (TripleGAN(pretrain=0.0), ACGAN(), FeatureMatching(), GeneratedPseudoLabels())
 
 
-@pytest.mark.parametrize("game", GAMES, ids=lambda game: type(game).__name__)
-def test_consistency_is_one_more_summand_of_cs_loss(game: ObjectiveFactory) -> None:
+@pytest.mark.parametrize("objective", WITH_CONSISTENCY, ids=lambda objective: type(objective).__name__)
+def test_consistency_is_added_to_the_loss_of_c(objective: ObjectiveFactory) -> None:
     term = FixMatch(TURNED, TURNED, threshold=0.0, weight=0.5, stream="consistency")
-    module, step = _at_play(game, consistency=term)
-    bare, bare_step = _at_play(game)
+    module, step = _built_step(objective, consistency=term)
+    bare, bare_step = _built_step(objective)
     update, without = module.updates[-1 if "discriminator" in module.players else 0], _losses(bare, bare_step)
     added = term(step, module.networks["classifier"])
     assert added.item() > 0
@@ -248,10 +254,10 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("line", "bad"), REFUSED.items(), ids=REFUSED)
-def test_what_a_game_cannot_be_played_with_is_refused_in_one_line(
+def test_unusable_architectures_and_losses_are_refused_in_one_line(
     line: str, bad: tuple[ObjectiveFactory, dict[str, object]]
 ) -> None:
-    game, changes = bad
+    objective, changes = bad
     with pytest.raises(ConfigError, match=line) as caught:
-        replace(joint_stage(game), **changes)  # type: ignore[arg-type]
+        replace(joint_stage(objective), **changes)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)

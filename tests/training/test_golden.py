@@ -1,4 +1,4 @@
-"""The same program ends with the same weights, here and on other machines, until the protocol has another version."""
+"""The same program gives the same weights on every machine under one protocol version."""
 
 import pytest
 
@@ -12,12 +12,12 @@ RULE = (
 )
 
 
-def test_the_file_is_of_this_protocol() -> None:
+def test_the_file_has_this_protocol_version() -> None:
     assert golden.read()["protocol"] == PROTOCOL_VERSION, "run 'python -m tests.training.golden'"
 
 
 @pytest.mark.parametrize("case", golden.CASES)
-def test_weights_in_double_precision_are_those_written_down(case: str) -> None:
+def test_weights_in_double_precision_equal_the_file(case: str) -> None:
     assert golden.moved(golden.sums_and_norms(case), golden.read()["weights"][case]) == [], RULE
 
 
@@ -29,7 +29,7 @@ def test_weights_in_single_precision_are_the_same_bits_on_the_same_machine(case:
     assert golden.digests(case) == known[case], RULE
 
 
-def test_a_small_move_is_seen() -> None:
+def test_a_small_change_is_found() -> None:
     then = golden.read()["weights"]["classifier"]
     for place, factor in ((0, 1e-4), (1, 1e-5)):
         now = {player: {name: list(pair) for name, pair in state.items()} for player, state in then.items()}

@@ -1,4 +1,4 @@
-"""The noise of a network's own layers is the step's: not the process's, not the micro-batch's, another in each pass."""
+"""The noise of a network's own layers depends on the step, the row and the pass alone."""
 
 from dataclasses import replace
 
@@ -13,7 +13,7 @@ from .tiny import DESCENT, built, classifier_stage, copied, fitted, same
 NOISY = MLP((12, 8))
 
 
-def test_a_fit_knows_nothing_of_torchs_generator() -> None:
+def test_a_fit_does_not_use_torchs_global_generator() -> None:
     ends = []
     for seed in (1, 2):
         torch.manual_seed(seed)

@@ -1,4 +1,4 @@
-"""How often, how far, how fast a player moves: steps of D, accumulation, clipping, rates, averages, precision."""
+"""Mechanics of optimization: steps of D, accumulation, clipping, rates, averages, precision."""
 
 import math
 from collections.abc import Callable
@@ -23,9 +23,10 @@ from trigan.training.objectives import (
 )
 from trigan.training.objectives.objective import Ramp
 from trigan.training.optimizers import SGD, Adam, Constant, Cosine, LinearTail, Schedule
-from trigan.training.players import Player, TrainingPlan, Update
+from trigan.training.players import Player, Update
 from trigan.training.stage import Stage, StageContext
 from trigan.training.stages.criteria import ExtraImages, PiModel
+from trigan.training.step import TrainingPlan
 
 from .tiny import (
     DESCENT,
@@ -51,22 +52,22 @@ DOUBLE = TrainerSettings(precision="64-true")
 
 
 def _steps_taken(module: nn.Module, player: str) -> int:
-    states = module._steppers[player].state.values()  # type: ignore[union-attr, operator, index]
+    states = module._optimizer_of[player].state.values()  # type: ignore[union-attr, operator, index]
     (count,) = {int(state["step"]) for state in states}
     return count
 
 
-@pytest.mark.parametrize(("every", "steps", "moves"), [(1, 12, 12), (5, 12, 2), (5, 10, 2), (5, 4, 0)])
-def test_discriminator_steps_per_generator_step(every: int, steps: int, moves: int) -> None:
+@pytest.mark.parametrize(("every", "steps", "updates"), [(1, 12, 12), (5, 12, 2), (5, 10, 2), (5, 4, 0)])
+def test_discriminator_steps_per_generator_step(every: int, steps: int, updates: int) -> None:
     module, _ = fitted(gan_stage(steps, loss=non_saturating(discriminator_steps=every)))
     assert _steps_taken(module, "discriminator") == steps
-    assert (_steps_taken(module, "generator") if moves else 0) == moves
-    assert module.images == {"discriminator": steps * 32, "generator": moves * 16}
-    if not moves:
-        assert not module._steppers["generator"].state
+    assert (_steps_taken(module, "generator") if updates else 0) == updates
+    assert module.images == {"discriminator": steps * 32, "generator": updates * 16}
+    if not updates:
+        assert not module._optimizer_of["generator"].state
 
 
-def test_due_is_the_last_of_every_so_many() -> None:
+def test_an_update_is_due_in_the_last_of_every_few_steps() -> None:
     update = Update("generator", lambda step: torch.zeros(()), 1, every=3)
     assert [update.due(index) for index in range(7)] == [False, False, True, False, False, True, False]
 
@@ -93,23 +94,23 @@ def test_images_of_each_player() -> None:
 
 @pytest.mark.parametrize("name", ["gan", "penalty", "classifier"])
 def test_two_micro_batches_equal_one_batch(name: str) -> None:
-    """Without batch norm rows don't know of each other: only the order of summation differs."""
+    """Without batch norm rows are independent: only the order of summation differs."""
     stages: dict[str, Stage] = {
         "gan": gan_stage(architecture=Plain()),
         "penalty": gan_stage(architecture=Plain(), loss=wasserstein(discriminator_steps=2)),
         "classifier": classifier_stage(classifier=PlainClassifier(), clip=0.1),
     }
-    whole, _ = fitted(stages[name], DOUBLE)
+    single, _ = fitted(stages[name], DOUBLE)
     parts, _ = fitted(stages[name], replace(DOUBLE, accumulate=2))
     first = copied(built(stages[name], settings=DOUBLE).state_dict())
-    for key, value in whole.state_dict().items():
+    for key, value in single.state_dict().items():
         torch.testing.assert_close(parts.state_dict()[key], value, rtol=1e-10, atol=1e-10)
-    assert any(not torch.equal(first[key], value) for key, value in whole.state_dict().items())
-    assert parts.images == whole.images
-    assert parts.flops == whole.flops
+    assert any(not torch.equal(first[key], value) for key, value in single.state_dict().items())
+    assert parts.images == single.images
+    assert parts.flops == single.flops
 
 
-def test_a_batch_that_cannot_be_shared_is_refused() -> None:
+def test_a_batch_that_cannot_be_split_evenly_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"batch.*: 16 cannot be split evenly .* take a multiple of 3"):
         built(gan_stage(), settings=TrainerSettings(accumulate=3))
     stage = classifier_stage(terms=(ExtraImages(TURNED, ratio=0.3),))  # 5 extra images a step
@@ -133,7 +134,7 @@ def test_there_are_two_extra_images_at_least() -> None:
 
 @pytest.mark.parametrize("clip", [None, 1e-2])
 def test_clipping_bounds_the_norm_of_the_gradient(clip: float | None) -> None:
-    """With plain descent at rate 1 a step is the gradient, so its length is what clip bounds."""
+    """With plain descent at rate 1 a step is the gradient, whose norm is bounded."""
     stage = gan_stage(1, optimizer={"generator": DESCENT, "discriminator": DESCENT}, clip=clip)
     first = built(stage)
     module, _ = fitted(stage)
@@ -166,7 +167,7 @@ def test_the_rate_follows_the_schedule(schedule: Schedule, factors: dict[int, fl
 
 
 def _rate(module: nn.Module) -> float:
-    return float(module._steppers["classifier"].param_groups[0]["lr"])  # type: ignore[union-attr, index]
+    return float(module._optimizer_of["classifier"].param_groups[0]["lr"])  # type: ignore[union-attr, index]
 
 
 REFUSED: dict[str, Callable[[], object]] = {
@@ -203,8 +204,8 @@ REFUSED: dict[str, Callable[[], object]] = {
     "alpha: 0.0 must be in (0, 1)": lambda: TripleGAN(alpha=0.0),
     "head_decay: -0.1 must be at least 0": lambda: TripleGAN(head_decay=-0.1),
     "pull_away: -0.1 must be at least 0": lambda: BadGAN(pull_away=-0.1),
-    "weight: 0.0 must be above 0: it is all that tells G about labels": lambda: ACGAN(weight=0.0),
-    "weight: 0.0 must be above 0, or nobody would judge G": lambda: SharedNetwork(weight=0.0),
+    "weight: 0.0 must be above 0: G learns labels from this term alone": lambda: ACGAN(weight=0.0),
+    "weight: 0.0 must be above 0: D learns from this term alone": lambda: SharedNetwork(weight=0.0),
     "consistency.stream: unlabelled must be a name of its own, such as consistency": lambda: joint_stage(
         FeatureMatching(), consistency=PiModel(TURNED)
     ),
@@ -219,7 +220,7 @@ def test_a_setting_out_of_range_is_named_with_its_value(line: str, bad: Callable
 
 
 def _by_hand(history: list[Tensor], batch: int, half_life: int, ramp: float) -> Tensor:
-    """Karras et al. 2022, appendix: beta = 0.5 ^ (batch / min(half-life, ramp * images seen)), one move at a time."""
+    """Karras et al. 2022, appendix: beta = 0.5 ^ (batch / min(half-life, ramp * images seen)), one update at a time."""
     average, seen = history[0], 0
     for weight in history[1:]:
         seen += batch
@@ -241,8 +242,8 @@ def test_the_average_follows_its_formula(half_life: int, ramp: float) -> None:
 
 
 @pytest.mark.parametrize("every", [1, 5])
-def test_the_average_of_a_player_that_moves_rarely_lags_by_as_many_images(every: int) -> None:
-    """Between two moves of G ``every`` batches pass."""
+def test_the_average_of_a_player_with_rare_updates_counts_all_images(every: int) -> None:
+    """Between two updates of G there are ``every`` batches."""
     weights: list[Tensor] = []
     recorder = Recorder(lambda module, _: weights.append(_flat(module.networks["generator"])))
     stage = gan_stage(20, loss=non_saturating(discriminator_steps=every))
@@ -272,8 +273,8 @@ def test_precisions_run(name: str, precision: str, dtype: torch.dtype) -> None:
     stage = OBJECTIVES[name]()
     met: set[torch.dtype] = set()
     module = built(stage, settings=settings)
-    judge = next(m for m in module.networks["generator"].modules() if isinstance(m, nn.ConvTranspose2d))
-    judge.register_forward_hook(lambda *given: met.add(given[2].dtype))
+    layer = next(m for m in module.networks["generator"].modules() if isinstance(m, nn.ConvTranspose2d))
+    layer.register_forward_hook(lambda *given: met.add(given[2].dtype))
     ending = fit(module, settings)
     networks = stage.finish(module, inputs_for(stage))
     assert (ending.status, ending.step) == ("finished", 6)

@@ -1,4 +1,4 @@
-"""Mixing in C's fit: partners of the whole global batch, both labels, and nothing at all where no row is mixed."""
+"""Mixing in C's fit: partners from the single global batch, both labels, and no effect where no row is mixed."""
 
 from dataclasses import replace
 
@@ -24,7 +24,7 @@ def test_the_loss_by_hand(name: str) -> None:
     stage = classifier_stage(classifier=PlainClassifier(), mix=MIXES[name], balance=ClassWeights())
     module = built(stage)
     step = TrainingStep(module.step_context, 2, 0, False)
-    loss = module.objective.loss(step)  # type: ignore[attr-defined]
+    loss = module.updates[0].loss(step)
     stream, network = module.streams["labelled"], module.networks["classifier"]
     images, labels = stream.at(2)
     assert labels is not None
@@ -58,16 +58,20 @@ def test_no_row_mixed_is_no_mixing(name: str) -> None:
 def test_micro_batches_mix_with_partners_in_others() -> None:
     """The gradient of a batch in four parts is that of the batch in one."""
     stage = classifier_stage(2, classifier=PlainClassifier(), mix=MIXES["mixup"], optimizer=DESCENT, ema=None)
-    whole, parts = (fitted(stage, TrainerSettings("64-true", accumulate=count))[0] for count in (1, 4))
-    for one, other in zip(whole.networks.parameters(), parts.networks.parameters(), strict=True):
+    single, parts = (fitted(stage, TrainerSettings("64-true", accumulate=count))[0] for count in (1, 4))
+    for one, other in zip(single.networks.parameters(), parts.networks.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("game", [FeatureMatching(), GeneratedPseudoLabels(ramp=NOW), Conditional(ramp=NOW)], ids=type)
-def test_every_game_mixes_its_labelled_images(game: FeatureMatching | GeneratedPseudoLabels | Conditional) -> None:
+@pytest.mark.parametrize(
+    "objective", [FeatureMatching(), GeneratedPseudoLabels(ramp=NOW), Conditional(ramp=NOW)], ids=type
+)
+def test_every_objective_mixes_labelled_images(
+    objective: FeatureMatching | GeneratedPseudoLabels | Conditional,
+) -> None:
     losses = []
     for mix in (None, MIXES["mixup"]):
-        module = built(joint_stage(game, augmentation=NoAugmentation(), mix=mix))
+        module = built(joint_stage(objective, augmentation=NoAugmentation(), mix=mix))
         update = next(one for one in module.updates if one.player == "classifier")
         torch.manual_seed(0)
         losses.append(update.loss(TrainingStep(module.step_context, 0, 0, False)).detach())

@@ -1,4 +1,4 @@
-"""The three-player game against its closed form, and the losses that a game can't be played with."""
+"""Triple-GAN's base form against its closed form, and the losses that objectives refuse."""
 
 import pytest
 import torch
@@ -17,46 +17,46 @@ from trigan.networks.classifiers.small_cnn import SmallCNN
 from trigan.training.fit import TrainerSettings
 from trigan.training.objectives import Conditional, FeatureMatching
 from trigan.training.objectives.objective import Ramp
-from trigan.training.objectives.pair_losses import AdversarialLabels
+from trigan.training.objectives.triple_gan import AdversarialLabels
 from trigan.training.step import TrainingStep
 
 from .tiny import CGAN8, NOW, SPEC, built, joint_stage, view
 
 
-@pytest.mark.parametrize(("alpha", "paid"), [(0.5, "all"), (0.3, "all"), (0.3, "argmax")])
-def test_the_conditional_game_is_that_of_its_paper(alpha: float, paid: AdversarialLabels) -> None:
-    """Li et al. 2017, algorithm 1: alpha of C's pairs against 1 - alpha of G's, G paid for its share alone."""
+@pytest.mark.parametrize(("alpha", "labels_used"), [(0.5, "all"), (0.3, "all"), (0.3, "argmax")])
+def test_the_conditional_objective_equals_its_paper(alpha: float, labels_used: AdversarialLabels) -> None:
+    """Li et al. 2017, algorithm 1: alpha of C's pairs against 1 - alpha of G's."""
     stage = joint_stage(
-        Conditional(alpha=alpha, pair_weight=0.2, ramp=NOW, adversarial_labels=paid),
+        Conditional(alpha=alpha, pair_weight=0.2, ramp=NOW, adversarial_labels=labels_used),
         discriminator_augmentation=NoAugmentation(),
     )
     module = built(stage, settings=TrainerSettings(precision="64-true"))
     module.networks.train()
     step = TrainingStep(module.step_context, 0, 0, True)
-    judge, classifier = module.networks["discriminator"], module.networks["classifier"]
+    discriminator, classifier = module.networks["discriminator"], module.networks["classifier"]
     labelled, unlabelled, fakes = step.batch("labelled"), step.batch("unlabelled"), step.fakes()
 
     def softplus(sign: int, images: Tensor, labels: Tensor) -> Tensor:
-        return F.softplus(sign * judge(images, labels)).mean()
+        return F.softplus(sign * discriminator(images, labels)).mean()
 
     logits = classifier(unlabelled.images)
-    p, guessed, given = logits.softmax(1), logits.argmax(1), fakes.known_labels
-    every = [F.softplus(-judge(unlabelled.images, torch.full_like(guessed, label))) for label in range(10)]
-    of_all, of_one = torch.stack(every, 1), F.softplus(-judge(unlabelled.images, guessed))
-    paid_by_d = (p * of_all).sum(1) if paid == "all" else p.amax(1) * of_one
-    wanted = {
+    p, predicted, given = logits.softmax(1), logits.argmax(1), fakes.known_labels
+    every = [F.softplus(-discriminator(unlabelled.images, torch.full_like(predicted, label))) for label in range(10)]
+    of_all, of_one = torch.stack(every, 1), F.softplus(-discriminator(unlabelled.images, predicted))
+    adversarial = (p * of_all).sum(1) if labels_used == "all" else p.amax(1) * of_one
+    expected = {
         "discriminator": softplus(-1, labelled.images, labelled.known_labels)
-        + alpha * softplus(1, unlabelled.images, guessed)
+        + alpha * softplus(1, unlabelled.images, predicted)
         + (1 - alpha) * softplus(1, fakes.images, given),
         "generator": (1 - alpha) * softplus(-1, fakes.images, given),
-        "classifier": alpha * paid_by_d.mean() + 0.2 * F.cross_entropy(classifier(fakes.images), given),
+        "classifier": alpha * adversarial.mean() + 0.2 * F.cross_entropy(classifier(fakes.images), given),
     }
     for update in module.updates:
         loss = update.loss(step)
         if update.player == "classifier":  # without its part on labelled images, which every classifier has
             augmented = stage.augmentation(labelled.images, labelled.draws, "augment")
             loss = loss - F.cross_entropy(classifier(augmented), labelled.known_labels)
-        torch.testing.assert_close(loss, wanted[update.player])
+        torch.testing.assert_close(loss, expected[update.player])
 
 
 def test_a_ramp_rises_over_its_length() -> None:
@@ -72,27 +72,27 @@ def test_a_ramp_rises_over_its_length() -> None:
     ids=["cnn", "mlp", "all_cnn"],
 )
 def test_batch_norm_hides_contrast_from_feature_matching(classifier: ClassifierFactory, sees: bool) -> None:
-    """docs/joint.md says so: to a C with batch norm paler images are no further off than other real ones."""
+    """As in docs/joint.md: for a C with batch norm, paler images are no further away than other real ones."""
     torch.manual_seed(0)
     network, images = classifier(SPEC).train(), to_float(view(labels=4).training_images)
     first, second = images[:64], images[64:128]
-    wanted, other, paler = (network.embed(x).mean(0).detach() for x in (first, second, 0.3 * first))
-    ratio = float(feature_matching(wanted, paler) / feature_matching(wanted, other))
+    expected, other, paler = (network.embed(x).mean(0).detach() for x in (first, second, 0.3 * first))
+    ratio = float(feature_matching(expected, paler) / feature_matching(expected, other))
     assert ratio > 5.0 if sees else ratio < 1.0
 
 
 @pytest.mark.parametrize("loss", [minimax(), non_saturating(), hinge()])
-def test_the_conditional_game_takes_losses_whose_outputs_are_logits(loss: AdversarialLoss) -> None:
+def test_the_conditional_objective_accepts_losses_on_logits(loss: AdversarialLoss) -> None:
     Conditional().check(CGAN8, loss)
 
 
 @pytest.mark.parametrize("loss", [least_squares(), wasserstein(), wasserstein(gradient_penalty=0.0)])
-def test_the_conditional_game_refuses_losses_whose_outputs_are_no_logits(loss: AdversarialLoss) -> None:
+def test_the_conditional_objective_refuses_losses_without_logits(loss: AdversarialLoss) -> None:
     with pytest.raises(ConfigError, match=r"^loss: .*objective=conditional.*loss=minimax, non_saturating or hinge$"):
         joint_stage(Conditional(), loss=loss)
 
 
-def test_the_conditional_game_has_no_gradient_penalty() -> None:
+def test_the_conditional_objective_has_no_gradient_penalty() -> None:
     with pytest.raises(ConfigError, match=r"^loss: strategy.objective=conditional has no gradient penalty"):
         joint_stage(Conditional(), loss=hinge(gradient_penalty=1.0))
 
@@ -102,7 +102,7 @@ def test_feature_matching_refuses_steps_of_d_that_it_would_ignore() -> None:
         joint_stage(FeatureMatching(), loss=non_saturating(discriminator_steps=5))
 
 
-def test_notes_of_narrow_losses_are_summed_in_single_precision() -> None:
+def test_logged_bfloat16_losses_are_summed_in_single_precision() -> None:
     notes = built(joint_stage(FeatureMatching())).scalars
     for _ in range(400):
         notes.add("half", torch.ones((), dtype=torch.bfloat16))

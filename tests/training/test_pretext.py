@@ -1,4 +1,4 @@
-"""D trained without a GAN: it starts where a GAN's D does, what moves is D, and what is thrown away is not kept."""
+"""D trained without a GAN: it has the first weights of a GAN's D, and D alone is kept."""
 
 from dataclasses import replace
 from typing import Any
@@ -27,7 +27,7 @@ def _discriminator(module: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_it_begins_with_the_first_weights_of_the_gans_discriminator(name: str) -> None:
+def test_it_starts_from_the_first_weights_of_the_gans_discriminator(name: str) -> None:
     first = dict(built(gan_stage()).networks["discriminator"].named_parameters())
     mine = dict(_discriminator(built(STAGES[name]())).named_parameters())
     assert mine.keys() == first.keys()
@@ -35,7 +35,7 @@ def test_it_begins_with_the_first_weights_of_the_gans_discriminator(name: str) -
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_all_maps_move_and_the_judge_does_not(name: str) -> None:
+def test_all_feature_maps_are_trained_and_the_head_is_not(name: str) -> None:
     stage = STAGES[name]()
     first = copied(dict(_discriminator(built(stage)).named_parameters()))
     module, ending = fitted(stage)
@@ -50,14 +50,14 @@ def test_all_maps_move_and_the_judge_does_not(name: str) -> None:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_the_loss_falls(name: str) -> None:
-    """On one batch, seen over and over, so that it is no matter of luck."""
+    """On one batch, over and over, so that it is no matter of luck."""
     stage = STAGES[name](40)
     inputs = {"real": Input(view().training_images[:16])}
     module = built(stage, inputs)
-    losses = [float(module.objective.loss(TrainingStep(module.step_context, 0, 0, False)).detach())]
+    losses = [float(module.updates[0].loss(TrainingStep(module.step_context, 0, 0, False)).detach())]
     after, _ = fitted(stage, inputs=inputs)
     after.networks.train()
-    losses.append(float(after.objective.loss(TrainingStep(after.step_context, 0, 0, False)).detach()))
+    losses.append(float(after.updates[0].loss(TrainingStep(after.step_context, 0, 0, False)).detach()))
     assert losses[1] < 0.8 * losses[0]
 
 
@@ -67,10 +67,10 @@ def test_precisions_run(name: str, precision: Any) -> None:
     settings = TrainerSettings(precision=precision)
     module, ending = fitted(STAGES[name](), settings)
     assert ending.status == "finished"
-    assert module.weights_dtype == settings.dtype
+    assert module.step_context.dtype == settings.dtype
 
 
-def test_what_denoising_asks_for() -> None:
+def test_the_denoising_loss() -> None:
     """Clean images back from noisy ones: without noise the input is the clean image itself."""
     met: list[torch.Tensor] = []
     for noise in (0.0, 0.5):
@@ -78,7 +78,7 @@ def test_what_denoising_asks_for() -> None:
         step = TrainingStep(module.step_context, 0, 0, False)
         network = step.network("discriminator")
         network.register_forward_pre_hook(lambda _, given: met.append(given[0]))
-        loss = module.objective.loss(step)
+        loss = module.updates[0].loss(step)
         clean = step.batch("real").images
         with torch.no_grad():
             assert float(loss.detach()) == pytest.approx(float((network(met[-1]) - clean).square().mean()))
@@ -88,7 +88,7 @@ def test_what_denoising_asks_for() -> None:
     assert float(met[2].abs().max()) <= 1.0
 
 
-def test_what_is_shown_is_counted() -> None:
+def test_images_are_counted() -> None:
     """SimCLR's images in both of their views."""
     assert {name: fitted(stage())[0].images["discriminator"] for name, stage in STAGES.items()} == {
         "autoencoder": 6 * 16,
@@ -96,7 +96,7 @@ def test_what_is_shown_is_counted() -> None:
     }
 
 
-def test_contrast_is_between_two_views_of_the_same_images() -> None:
+def test_the_contrastive_loss_is_between_two_views_of_the_same_images() -> None:
     module = built(simclr_stage())
     step = TrainingStep(module.step_context, 0, 0, False)
     network, real = step.network("discriminator"), step.batch("real")
@@ -105,10 +105,10 @@ def test_contrast_is_between_two_views_of_the_same_images() -> None:
     assert not torch.equal(first, second)
     with torch.no_grad():
         projected = network(torch.cat([first, second]))
-    wanted = nt_xent(projected[:16], projected[16:], 0.5)
-    assert float(module.objective.loss(step).detach()) == pytest.approx(float(wanted))
+    expected = nt_xent(projected[:16], projected[16:], 0.5)
+    assert float(module.updates[0].loss(step).detach()) == pytest.approx(float(expected))
     plain = built(replace(simclr_stage(), augmentation=NoAugmentation()))
-    assert float(plain.objective.loss(TrainingStep(plain.step_context, 0, 0, False)).detach()) < float(wanted)
+    assert float(plain.updates[0].loss(TrainingStep(plain.step_context, 0, 0, False)).detach()) < float(expected)
 
 
 @pytest.mark.parametrize("architecture", [DCGAN(width=4, latent=6), CGAN(width=4, latent=6, label_embedding_dim=5)])

@@ -1,4 +1,4 @@
-"""The GAN module against a loop written by hand: the textbook, with the same batches and the same noise."""
+"""The GAN stage against a plain training loop with the same batches and the same noise."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

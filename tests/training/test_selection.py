@@ -1,4 +1,4 @@
-"""Which classifier is taken: the best on validation labels, ties to the later one; or the last."""
+"""Which classifier is kept: the best on validation labels, ties to the later one; or the last."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -20,7 +20,7 @@ from .tiny import Recorder, built, classifier_stage, copied, inputs_for, joint_s
 
 
 class _Constant(nn.Module):
-    """Says ``answer`` to every image; ``mark`` tells which candidate it is."""
+    """Predicts ``answer`` for every image; ``mark`` identifies the candidate."""
 
     def __init__(self, answer: int = 0, mark: float = 0.0) -> None:
         super().__init__()
@@ -35,21 +35,21 @@ def _validation(labels: list[int]) -> Input:
     return Input(torch.zeros(len(labels), 1, 8, 8, dtype=torch.uint8), torch.tensor(labels))
 
 
-def test_the_best_is_taken_and_ties_go_to_the_later() -> None:
+def test_the_best_is_kept_and_ties_go_to_the_later() -> None:
     selector = Selector(_Constant(), _validation([0, 1, 1, 2, 2]), 10, 5)
-    settled: list[nn.Module] = []
+    recalibrated: list[nn.Module] = []
     taken = []
     for step, answer in [(2, 0), (4, 2), (6, 1), (8, 0), (10, 3)]:
-        selector.update(_Constant(answer, float(step)), settled.append, step)
+        selector.record(_Constant(answer, float(step)), recalibrated.append, step)
         taken.append((int(selector.step), round(float(selector.accuracy), 3)))
     assert taken == [(2, 0.2), (4, 0.4), (6, 0.4), (6, 0.4), (6, 0.4)]
     assert float(selector.best.mark) == 6.0
-    assert len(settled) == 5
+    assert len(recalibrated) == 5
 
 
-def test_a_candidate_is_settled_on_a_copy() -> None:
+def test_a_candidate_is_recalibrated_as_a_copy() -> None:
     selector, network = Selector(_Constant(), _validation([0]), 10, 5), _Constant(0, 1.0)
-    selector.update(network, lambda candidate: candidate.mark.fill_(7.0), 2)  # type: ignore[operator, union-attr]
+    selector.record(network, lambda candidate: candidate.mark.fill_(7.0), 2)  # type: ignore[operator, union-attr]
     assert float(network.mark) == 1.0
     assert float(selector.best.mark) == 7.0
     assert not any(weight.requires_grad for weight in selector.best.parameters())
@@ -80,8 +80,8 @@ def test_val_without_validation_labels_is_refused_before_any_work(stage: object)
         built(stage(selection=Selection("val")))  # type: ignore[operator]
 
 
-def _settled_scores(stage: Stage, seen: object) -> tuple[nn.Module, dict[int, float], nn.Module, nn.Module]:
-    """(kept, accuracy of the settled average after each step, best by hand, last)."""
+def _scores_by_hand(stage: Stage, seen: object) -> tuple[nn.Module, dict[int, float], nn.Module, nn.Module]:
+    """(kept, accuracy of the recalibrated average after each step, best by hand, last)."""
     inputs = inputs_for(stage, seen)  # type: ignore[arg-type]
     scores: dict[int, float] = {}
     networks: dict[int, nn.Module] = {}
@@ -99,18 +99,18 @@ def _settled_scores(stage: Stage, seen: object) -> tuple[nn.Module, dict[int, fl
 
 
 @pytest.mark.parametrize("rule", ["val", "last"])
-@pytest.mark.parametrize("game", [None, FeatureMatching(), GeneratedPseudoLabels(), Conditional()])
-def test_a_fit_takes_what_the_rule_says(rule: str, game: object) -> None:
+@pytest.mark.parametrize("objective", [None, FeatureMatching(), GeneratedPseudoLabels(), Conditional()])
+def test_a_fit_keeps_what_the_rule_says(rule: str, objective: object) -> None:
     selection = Selection(rule, 12)  # type: ignore[arg-type]
-    stage = classifier_stage(12) if game is None else joint_stage(game, 12)  # type: ignore[arg-type]
-    kept, scores, best, last = _settled_scores(replace(stage, selection=selection), view(validation=True))
+    stage = classifier_stage(12) if objective is None else joint_stage(objective, 12)  # type: ignore[arg-type]
+    kept, scores, best, last = _scores_by_hand(replace(stage, selection=selection), view(validation=True))
     assert len(set(scores.values())) > 1, "all candidates are alike, so nothing was shown"
     assert same(copied(kept.state_dict()), copied((best if rule == "val" else last).state_dict()))
     assert not kept.training
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
-def test_candidates_are_charged_and_looked_at_in_full_precision(precision: str) -> None:
+def test_candidates_are_charged_and_evaluated_in_full_precision(precision: str) -> None:
     stage, inputs = (
         classifier_stage(6, selection=Selection("val", 3)),
         inputs_for(classifier_stage(), view(validation=True)),
@@ -130,10 +130,10 @@ def test_candidates_are_charged_and_looked_at_in_full_precision(precision: str) 
     assert set(dtypes) == {torch.float32}
 
     network = deepcopy(module.evaluation_network("classifier"))
-    by_hand = count_flops(lambda: module.selector.update(network, lambda it: _recalibrate(module, it, inputs), 0))
+    by_hand = count_flops(lambda: module.selector.record(network, lambda it: _recalibrate(module, it, inputs), 0))
     assert module.flops_per_validation == by_hand > 0
     assert module.flops == bare.flops + 3 * by_hand
 
 
-def test_accuracy_is_a_share() -> None:
+def test_accuracy_is_a_fraction() -> None:
     assert accuracy(_Constant(1), _validation([1, 1, 0, 2])) == 0.5

@@ -1,4 +1,4 @@
-"""Snapshots of C along a fit: what they are, and that a fit with them is the fit without them."""
+"""Snapshots of C along a fit, which do not change the fit."""
 
 from copy import deepcopy
 from dataclasses import replace
@@ -10,8 +10,7 @@ import torch
 from trigan.errors import ConfigError
 from trigan.training.fit import TrainerSettings, fit
 from trigan.training.objectives import FeatureMatching, SharedNetwork
-from trigan.training.selection import Selection
-from trigan.training.snapshots import Snapshots
+from trigan.training.selection import Selection, Snapshots
 from trigan.training.stage import Stage
 from trigan.training.stages.classifier_stage import _recalibrate
 
@@ -29,7 +28,7 @@ def with_snapshots(stage: Stage, count: int = COUNT) -> Stage:
 
 
 @pytest.mark.parametrize("stage", stages())
-def test_snapshots_are_the_settled_classifier_at_their_moments(stage: Stage) -> None:
+def test_snapshots_are_the_recalibrated_classifier_at_their_steps(stage: Stage) -> None:
     stage = with_snapshots(stage)
     inputs = inputs_for(stage)
     by_hand = {}
@@ -67,9 +66,9 @@ def test_a_fit_and_its_cost_are_the_same_without_them(stage: Stage) -> None:
 def test_a_resumed_fit_keeps_the_same_ones(tmp_path: Path) -> None:
     stage = with_snapshots(classifier_stage(STEPS))
     inputs = inputs_for(stage)
-    whole, broken, resumed = (built(stage, inputs) for _ in range(3))
+    uninterrupted, broken, resumed = (built(stage, inputs) for _ in range(3))
     settings = TrainerSettings(checkpoint_every=1)
-    fit(whole, settings)
+    fit(uninterrupted, settings)
 
     class Stop(Exception):
         pass
@@ -81,22 +80,22 @@ def test_a_resumed_fit_keeps_the_same_ones(tmp_path: Path) -> None:
     with pytest.raises(Stop):
         fit(broken, settings, tmp_path, callbacks=[Recorder(stop)])
     fit(resumed, settings, tmp_path)
-    assert whole.snapshots is not None
+    assert uninterrupted.snapshots is not None
     assert resumed.snapshots is not None
-    assert same(copied(whole.snapshots.state_dict()), copied(resumed.snapshots.state_dict()))
+    assert same(copied(uninterrupted.snapshots.state_dict()), copied(resumed.snapshots.state_dict()))
 
 
 @pytest.mark.parametrize("stage", stages())
-def test_they_are_loaded_as_they_were_kept_also_those_that_a_short_fit_never_took(stage: Stage) -> None:
+def test_they_are_loaded_as_they_were_saved_even_if_some_were_never_taken(stage: Stage) -> None:
     stage = with_snapshots(stage, STEPS + 5)
     inputs = inputs_for(stage)
     module = built(stage, inputs)
     fit(module, TrainerSettings())
     kept = stage.finish(module, inputs)
-    blank = stage.skeleton(SPEC)
-    assert set(blank) == set(kept)
-    blank["snapshots"].load_state_dict(kept["snapshots"].state_dict())
-    taken = blank["snapshots"].by_images_seen()
+    skeleton = stage.skeleton(SPEC)
+    assert set(skeleton) == set(kept)
+    skeleton["snapshots"].load_state_dict(kept["snapshots"].state_dict())
+    taken = skeleton["snapshots"].by_images_seen()
     assert sorted(taken) == [module.plan.batch * step for step in range(1, STEPS + 1)]
     images = torch.zeros(2, 1, 8, 8)
     for seen, network in kept["snapshots"].by_images_seen().items():

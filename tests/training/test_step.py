@@ -1,4 +1,4 @@
-"""Batches, noise and fakes as functions of (seed, step, row): two ranks see together what one process sees."""
+"""Batches, noise and fakes as functions of (seed, step, row): two ranks together get what one process gets."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def _drawn(step: TrainingStep, stream: str, total: int) -> dict[str, Tensor]:
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_draws_of_all_ranks_are_those_of_one(monkeypatch: pytest.MonkeyPatch, size: int, accumulate: int) -> None:
     module = built(gan_stage())
-    whole = _drawn(TrainingStep(module.step_context, 3, 0, False), "real", 16)
+    single = _drawn(TrainingStep(module.step_context, 3, 0, False), "real", 16)
     shares: list[dict[str, Tensor]] = []
     for part in range(accumulate):  # a micro-batch is the same rows, however many ranks share it
         for rank in range(size):
@@ -38,7 +38,7 @@ def test_draws_of_all_ranks_are_those_of_one(monkeypatch: pytest.MonkeyPatch, si
             module = built(gan_stage(), settings=TrainerSettings(accumulate=accumulate))
             shares.append(_drawn(TrainingStep(module.step_context, 3, part, False), "real", 16))
     assert len(shares) == size * accumulate
-    for kind, value in whole.items():
+    for kind, value in single.items():
         assert torch.equal(torch.cat([share[kind] for share in shares]), value)
 
 
@@ -46,17 +46,17 @@ def test_batches_of_two_ranks_are_those_of_one(monkeypatch: pytest.MonkeyPatch) 
     for name, stage in OBJECTIVES.items():
         module = built(stage())
         for stream in module.streams:
-            whole = TrainingStep(module.step_context, 7, 0, False).batch(stream)
+            single = TrainingStep(module.step_context, 7, 0, False).batch(stream)
             halves = []
             for rank in (0, 1):
                 _as_rank(monkeypatch, rank, 2)
                 halves.append(TrainingStep(built(stage()).step_context, 7, 0, False).batch(stream))
             monkeypatch.undo()
-            assert torch.equal(torch.cat([half.images for half in halves]), whole.images), (name, stream)
-            if whole.labels is not None:
-                assert torch.equal(torch.cat([half.known_labels for half in halves]), whole.labels)
+            assert torch.equal(torch.cat([half.images for half in halves]), single.images), (name, stream)
+            if single.labels is not None:
+                assert torch.equal(torch.cat([half.known_labels for half in halves]), single.labels)
             noise = torch.cat([half.draws.normal("n", 2) for half in halves])
-            assert torch.equal(noise, whole.draws.normal("n", 2))
+            assert torch.equal(noise, single.draws.normal("n", 2))
 
 
 def test_streams_and_steps_and_seeds_differ() -> None:
@@ -78,7 +78,7 @@ def _module(conditional: bool) -> PlayersModule:
 
 
 @pytest.mark.parametrize("conditional", [False, True])
-def test_fakes_are_drawn_once_and_carry_a_graph_only_if_the_generator_moves(conditional: bool) -> None:
+def test_fakes_are_drawn_once_and_carry_a_graph_only_if_the_generator_is_updated(conditional: bool) -> None:
     module = _module(conditional)
     module.step_context.trainable.switch_to("discriminator")
     step, still = TrainingStep(module.step_context, 0, 0, True), TrainingStep(module.step_context, 0, 0, False)
@@ -91,6 +91,6 @@ def test_fakes_are_drawn_once_and_carry_a_graph_only_if_the_generator_moves(cond
     assert moving == ["discriminator"], "drawing fakes changed whose turn it is"
 
 
-def test_a_batch_without_labels_says_so() -> None:
+def test_known_labels_need_labels() -> None:
     with pytest.raises(ValueError, match="no labels"):
         _ = TrainingStep(_module(False).step_context, 0, 0, False).batch("real").known_labels

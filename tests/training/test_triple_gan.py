@@ -1,4 +1,4 @@
-"""Triple-GAN in full against its closed form, against its base form, and what rests while C moves alone."""
+"""Triple-GAN in full against its closed form and its base form, and the pretraining of C."""
 
 import itertools
 from dataclasses import replace
@@ -21,7 +21,18 @@ from trigan.training.step import TrainingStep
 from .tiny import DCGAN8, NOW, Recorder, built, copied, fitted, joint_stage, same
 
 DOUBLE = TrainerSettings(precision="64-true")
-FULL = TripleGAN(0.3, 0.2, 0.7, 0.25, 0.15, 0.05, 0.2, NOW, pretrain=0.0, pretrain_uniform_marginal=0.9)
+FULL = TripleGAN(
+    alpha=0.3,
+    labelled_fraction=0.2,
+    classifier_weight=0.7,
+    entropy=0.25,
+    uniform_marginal=0.15,
+    head_decay=0.05,
+    pair_weight=0.2,
+    ramp=NOW,
+    pretrain=0.0,
+    pretrain_uniform_marginal=0.9,
+)
 
 
 def _step(module: PlayersModule, index: int = 0) -> TrainingStep:
@@ -29,42 +40,43 @@ def _step(module: PlayersModule, index: int = 0) -> TrainingStep:
     return TrainingStep(module.step_context, index, 0, True)
 
 
-def test_it_is_that_of_its_paper_and_code() -> None:
+def test_it_equals_its_paper_and_code() -> None:
     """Li et al. 2017, algorithm 1, with the code's weights; every coefficient different from the others."""
     stage = joint_stage(FULL, discriminator_augmentation=NoAugmentation(), augmentation=NoAugmentation())
     module = built(stage, settings=DOUBLE)
     step = _step(module)
-    judge, classifier = module.networks["discriminator"], module.networks["classifier"]
+    discriminator, classifier = module.networks["discriminator"], module.networks["classifier"]
     labelled, unlabelled, fakes = step.batch("labelled"), step.batch("unlabelled"), step.fakes()
     logits = classifier(unlabelled.images)
-    p, guessed, given = logits.softmax(1), logits.argmax(1), fakes.known_labels
+    p, predicted, given = logits.softmax(1), logits.argmax(1), fakes.known_labels
 
     def softplus(sign: int, images: Tensor, labels: Tensor) -> Tensor:
-        return F.softplus(sign * judge(images, labels)).mean()
+        return F.softplus(sign * discriminator(images, labels)).mean()
 
-    wanted = {
+    expected = {
         "discriminator": 0.2 * softplus(-1, labelled.images, labelled.known_labels)
-        + 0.8 * softplus(-1, unlabelled.images, guessed)
-        + 0.3 * softplus(1, unlabelled.images, guessed)
+        + 0.8 * softplus(-1, unlabelled.images, predicted)
+        + 0.3 * softplus(1, unlabelled.images, predicted)
         + 0.7 * softplus(1, fakes.images, given),
         "generator": 0.7 * softplus(-1, fakes.images, given),
         "classifier": F.cross_entropy(classifier(labelled.images), labelled.known_labels)
-        + 0.7 * (p.amax(1) * F.softplus(-judge(unlabelled.images, guessed))).mean()
+        + 0.7 * (p.amax(1) * F.softplus(-discriminator(unlabelled.images, predicted))).mean()
         + 0.25 * -(p * p.log()).sum(1).mean()
         + 0.15 * -(p.mean(0).log() / 10).sum()
         + 0.05 * classifier.head.weight.pow(2).sum()  # type: ignore[union-attr, operator]
         + 0.2 * F.cross_entropy(classifier(fakes.images), given),
     }
     for update in module.updates:
-        torch.testing.assert_close(update.loss(step), wanted[update.player])
+        torch.testing.assert_close(update.loss(step), expected[update.player])
 
 
 @pytest.mark.parametrize("loss", [minimax(), hinge()])
-def test_without_its_further_terms_it_is_the_base_form(loss: object) -> None:
-    bare = TripleGAN(0.3, 1.0, 0.3, 0.0, 0.0, 0.0, 0.2, NOW, pretrain=0.0)
+def test_without_its_further_terms_it_equals_the_base_form(loss: object) -> None:
+    zero = dict.fromkeys(("entropy", "uniform_marginal", "head_decay", "pretrain"), 0.0)
+    bare = TripleGAN(0.3, 0.2, NOW, labelled_fraction=1.0, classifier_weight=0.3, **zero)
     losses = []
-    for game in (bare, Conditional(0.3, 0.2, NOW, "argmax")):
-        module = built(joint_stage(game, loss=loss), settings=DOUBLE)
+    for objective in (bare, Conditional(0.3, 0.2, NOW, "argmax")):
+        module = built(joint_stage(objective, loss=loss), settings=DOUBLE)
         step = _step(module)
         losses.append([update.loss(step) for update in module.updates])
     for one, other in zip(*losses, strict=True):
@@ -75,8 +87,8 @@ def test_without_its_further_terms_it_is_the_base_form(loss: object) -> None:
 def test_every_term_of_c_has_a_gradient_of_its_own(setting: str) -> None:
     """A regularizer that is always zero would leave C's gradient as it is."""
     gradients = []
-    for game in (FULL, replace(FULL, **{setting: 0.0})):
-        module = built(joint_stage(game), settings=DOUBLE)
+    for objective in (FULL, replace(FULL, **{setting: 0.0})):
+        module = built(joint_stage(objective), settings=DOUBLE)
         module.step_context.trainable.switch_to("classifier")
         module.updates[-1].loss(_step(module)).backward()
         for player in ("generator", "discriminator"):
@@ -85,8 +97,8 @@ def test_every_term_of_c_has_a_gradient_of_its_own(setting: str) -> None:
     assert float((gradients[0] - gradients[1]).norm()) > 1e-6
 
 
-def test_first_c_moves_alone_and_r_p_comes_last() -> None:
-    """Two steps of six: G and D neither move nor are charged for; then all three do; in the last two with R_P."""
+def test_only_c_is_updated_at_first_and_r_p_is_active_last() -> None:
+    """In two steps of six G and D are neither updated nor charged; then all three are; in the last two with R_P."""
     stage = joint_stage(replace(FULL, pretrain=0.3, ramp=Ramp(0.6, 0.0)))
     first = copied(built(stage).state_dict())
     moved: list[set[str]] = []
@@ -110,24 +122,24 @@ def test_first_c_moves_alone_and_r_p_comes_last() -> None:
     assert 0 < alone < base < full
 
 
-def test_alone_c_descends_on_the_labels_and_its_own_answers() -> None:
+def test_pretraining_uses_labels_and_the_predictions_of_c() -> None:
     stage = joint_stage(
         replace(FULL, pretrain=0.5), discriminator_augmentation=NoAugmentation(), augmentation=NoAugmentation()
     )
     module = built(stage, settings=DOUBLE)
     step, classifier = _step(module), module.networks["classifier"]
     labelled, p = step.batch("labelled"), classifier(step.batch("unlabelled").images).softmax(1)
-    wanted = (
+    expected = (
         F.cross_entropy(classifier(labelled.images), labelled.known_labels)
         - 0.25 * (p * p.log()).sum(1).mean()
         - 0.9 * (p.mean(0).log() / 10).sum()
         + 0.05 * classifier.head.weight.pow(2).sum()  # type: ignore[union-attr, operator]
     )
-    torch.testing.assert_close(module.updates[-1].loss(step), wanted)
+    torch.testing.assert_close(module.updates[-1].loss(step), expected)
 
 
-def test_the_average_of_a_player_that_rested_is_as_young_as_its_moves() -> None:
-    """G's average after its first move has the decay of a first move, however long it had rested."""
+def test_the_average_of_a_player_counts_from_its_first_update() -> None:
+    """G's average after its first update has the decay of a first update, at any step."""
     ema = EMA(10_000, 0.5)
     stage = joint_stage(replace(FULL, pretrain=0.5), 2, ema=ema)
     weights: dict[int, tuple[Tensor, Tensor]] = {}
@@ -154,7 +166,7 @@ def test_ema_of_the_stage_is_the_average_of_c_and_can_be_left_out() -> None:
 
 
 @pytest.mark.parametrize("loss", [least_squares(), wasserstein(), wasserstein(gradient_penalty=0.0)])
-def test_it_refuses_losses_whose_outputs_are_no_logits(loss: object) -> None:
+def test_it_refuses_losses_without_logits(loss: object) -> None:
     with pytest.raises(ConfigError, match=r"^loss: .*objective=triple_gan.*loss=minimax, non_saturating or hinge$"):
         joint_stage(TripleGAN(), loss=loss)
 

@@ -18,19 +18,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where two ranks have played every case: once, whichever of the suite's workers comes first."""
+    """Results of two ranks for every case, computed once by the first of the suite's workers."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "ranks"
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():
             started = folder.with_name("ranks-started")
             started.mkdir()  # twice is an error: the first attempt has failed
-            _play_all(started)
+            _fit_all(started)
             started.rename(folder)
     return folder
 
 
-def _play_all(folder: Path) -> None:
+def _fit_all(folder: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -53,7 +53,7 @@ def _of_rank(folder: Path, case: str, rank: int) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", ranks.CASES)
 def test_two_processes_equal_one(case: str, folder: Path, tmp_path: Path) -> None:
-    alone, first, second = ranks.play(case, tmp_path), _of_rank(folder, case, 0), _of_rank(folder, case, 1)
+    alone, first, second = ranks.fit_case(case, tmp_path), _of_rank(folder, case, 0), _of_rank(folder, case, 1)
     assert first["account"] == second["account"] == alone["account"]
     for name, tensor in first["state"].items():
         assert torch.equal(tensor, second["state"][name]), f"the ranks differ in {name}"

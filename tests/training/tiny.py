@@ -1,4 +1,4 @@
-"""Tiny stages on real digits: what the tests of modules, samples and strategies are played with."""
+"""Tiny stages on real digits: for the tests of training, samples and strategies."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -40,9 +40,9 @@ torch.set_num_threads(1)
 SPEC = DataSpec(1, 8, 10)
 DCGAN8, CGAN8 = DCGAN(width=8, latent=8), CGAN(width=8, latent=8, label_embedding_dim=8, joint_units=16)
 CNN8 = SmallCNN(width=8)
-#: Late terms are on from the first step.
+#: Delayed terms are active from the first step.
 NOW = Ramp(0.0, 0.0)
-#: Games in which G draws for labels.
+#: Objectives in which G takes labels.
 CONDITIONAL = (Conditional, TripleGAN, ACGAN)
 TURNED = ClassicAugmentation(rotate=10, noise=0.1)
 
@@ -60,7 +60,7 @@ def view(validation: bool = False, labels: int = 4) -> TrainingView:
 
 
 def inputs_of(seen: TrainingView) -> dict[str, Input]:
-    """All that any stage asks for, under its names."""
+    """All inputs that any stage needs, by name."""
     inputs = {"labelled": Input(seen.labelled.images, seen.labelled.labels), "unlabelled": Input(seen.training_images)}
     if seen.validation is not None:
         inputs["validation"] = Input(seen.validation.images, seen.validation.labels)
@@ -97,13 +97,13 @@ def classifier_stage(steps: int = 6, **changes: Any) -> ClassifierStage:
     return replace(stage, **changes)
 
 
-def joint_stage(game: ObjectiveFactory, steps: int = 6, **changes: Any) -> JointStage:
-    architecture = CGAN8 if isinstance(game, CONDITIONAL) else DCGAN8
+def joint_stage(objective: ObjectiveFactory, steps: int = 6, **changes: Any) -> JointStage:
+    architecture = CGAN8 if isinstance(objective, CONDITIONAL) else DCGAN8
     stage = JointStage(
         architecture,
         CNN8,
         non_saturating(),
-        game,
+        objective,
         adams(),
         TURNED,
         steps,
@@ -132,11 +132,11 @@ OBJECTIVES: dict[str, Callable[[], Stage]] = {
     "bad_gan": lambda: joint_stage(BadGAN()),
     "acgan": lambda: joint_stage(ACGAN(on_generated=True)),
 }
-#: Stages that train D without a game.
+#: Stages that train D without a GAN.
 PRETEXTS: dict[str, Callable[[], Stage]] = {"autoencoder": autoencoder_stage, "simclr": simclr_stage}
 
 
-#: Games that share their parts with others: what takes several fits is tried with them in the long suite.
+#: Objectives that share their parts with others; tests with several fits use them in the long suite only.
 FURTHER = ("triple_gan", "bad_gan", "acgan")
 
 
@@ -191,7 +191,7 @@ def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
 
 @dataclass
 class Recorder:
-    """A callback that keeps what it is told, and calls ``then`` with (module, metrics)."""
+    """A callback that records its calls, and calls ``then`` with (module, metrics)."""
 
     then: Callable[[PlayersModule, dict[str, float]], None] = lambda module, metrics: None
     began: list[int] = field(default_factory=list)
@@ -210,7 +210,7 @@ class Recorder:
 
 
 class _Linear(nn.Module):
-    """The one body that serves as hidden layer, judge and trunk of :class:`Plain`: no batch norm."""
+    """The body of G in :class:`Plain`, without batch norm."""
 
     def __init__(self, shapes: ImageSpec, latent: int) -> None:
         super().__init__()
@@ -240,7 +240,7 @@ class _Critic(nn.Module):
 
 @dataclass(frozen=True)
 class Plain:
-    """An architecture without batch norm anywhere: rows don't know of each other."""
+    """An architecture without batch norm: rows are independent."""
 
     latent: int = 8
     discriminator_norm: str = "none"

@@ -1,1 +1,1 @@
-"""What stays of a fit: identities, the content-addressed store, atomic checkpoints."""
+"""What a fit leaves on the disk: the content-addressed store of trained stages, and atomic checkpoints."""

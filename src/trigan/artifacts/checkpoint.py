@@ -1,7 +1,7 @@
-"""Checkpoints that survive a full disk, a kill and a bad sector: atomic, checksummed, the previous one kept.
+"""Checkpoints that survive a full disk, a kill and a bad sector: atomic, checksummed, with the previous one kept.
 
-A checkpoint is plain data: tensors, numbers, texts, lists and dictionaries, so that ``torch.load(weights_only=True)``
-reads it without running code. Beside ``step-000001500.ckpt`` lies ``step-000001500.ckpt.sha256``.
+A checkpoint is plain data (tensors, numbers, texts, lists and dictionaries), so ``torch.load(weights_only=True)`` reads
+it without running code. Next to ``step-000001500.ckpt`` is ``step-000001500.ckpt.sha256``.
 """
 
 import hashlib
@@ -19,18 +19,17 @@ from trigan.atomic import wrap_os_errors, write_bytes, write_text
 from trigan.errors import ArtifactError, ConfigError
 
 _log = logging.getLogger(__name__)
-
 _NAME = re.compile(r"step-(\d{9,})\.ckpt")
 _LEAVES = (type(None), bool, int, float, str, bytes, torch.Tensor, torch.nn.Parameter, torch.Size, torch.dtype)
 
 
 def checkpoint_path(directory: Path, step: int) -> Path:
-    """The place of the checkpoint after ``step`` batches."""
+    """Path of the checkpoint after ``step`` batches."""
     return directory / f"step-{step:09d}.ckpt"
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Lightning's way to the disk, made safe; ``keep`` newest ``step-*.ckpt`` stay in a directory (at least 1)."""
+    """Lightning's checkpoint plugin, atomic and checksummed; a directory keeps its newest ``keep``, at least 1."""
 
     def __init__(self, keep: int = 2) -> None:
         if keep < 1:
@@ -38,85 +37,79 @@ class AtomicCheckpointIO(CheckpointIO):
         self.keep = keep
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Writes ``checkpoint`` to ``path`` and its checksum beside it, then removes what is older than ``keep``.
+        """Write ``checkpoint`` to ``path`` and its checksum next to it, then remove all but the newest ``keep``.
 
         Raises:
-            TypeError: if the checkpoint holds anything but tensors and plain data.
-            ArtifactError: if the disk refuses; the checkpoints before this one are then untouched.
+            TypeError: if the checkpoint has anything but tensors and plain data.
+            ArtifactError: if it cannot be written; earlier checkpoints are then unchanged.
         """
         path = Path(path)
-        _refuse_foreign(checkpoint, "checkpoint")
-        buffer = io.BytesIO()  # a failing write inside torch's own zip writer would abort without a reason
+        _check_plain(checkpoint, "checkpoint")
+        buffer = io.BytesIO()  # a failed write inside torch's own zip writer would abort without a reason
         torch.save(checkpoint, buffer)
         data = buffer.getbuffer()
         write_bytes(path, data)
-        write_text(_sidecar(path), hashlib.sha256(data).hexdigest() + "\n")
+        write_text(_checksum_path(path), hashlib.sha256(data).hexdigest() + "\n")
         if _NAME.fullmatch(path.name):
-            for old in _numbered(path.parent)[self.keep :]:
+            for old in _newest_first(path.parent)[self.keep :]:
                 self.remove_checkpoint(old)
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
-        """Reads one checkpoint after verifying its checksum, always with ``weights_only=True``.
+        """Read one checkpoint after verifying its checksum, always with ``weights_only=True``.
 
         Raises:
-            ArtifactError: if it is missing, unreadable, or not the bytes that were written.
+            ArtifactError: if it is missing, unreadable, or differs from what was written.
         """
         path = Path(path)
         with wrap_os_errors(path, "read"):
             data = path.read_bytes()
-        with wrap_os_errors(_sidecar(path), "read"):
-            wanted = _sidecar(path).read_text().strip()
-        if hashlib.sha256(data).hexdigest() != wanted:
+        with wrap_os_errors(_checksum_path(path), "read"):
+            expected = _checksum_path(path).read_text().strip()
+        if hashlib.sha256(data).hexdigest() != expected:
             raise ArtifactError(f"cannot use {path}: its bytes don't match its checksum; delete it and train again")
-        checkpoint = torch.load(io.BytesIO(data), map_location=map_location or "cpu", weights_only=True)
-        assert isinstance(checkpoint, dict)
-        return checkpoint
+        loaded: dict[str, Any] = torch.load(io.BytesIO(data), map_location=map_location or "cpu", weights_only=True)
+        return loaded
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Removes a checkpoint and its checksum, where they exist."""
+        """Remove a checkpoint and its checksum if they exist."""
         path = Path(path)
         with wrap_os_errors(path, "remove"):
             path.unlink(missing_ok=True)
-            _sidecar(path).unlink(missing_ok=True)
+            _checksum_path(path).unlink(missing_ok=True)
 
 
 def load_latest(directory: Path) -> dict[str, Any] | None:
-    """The newest checkpoint of ``directory`` whose checksum verifies, on the CPU; ``None`` if there is none.
-
-    Each damaged one is passed over with one warning line.
-    """
+    """The newest valid checkpoint of ``directory``, on the CPU, or None; logs a warning for each damaged one."""
     reader = AtomicCheckpointIO()
-    for path in _numbered(directory):
+    for path in _newest_first(directory):
         try:
             return reader.load_checkpoint(path)
         except ArtifactError as error:
-            _log.warning("%s; going on from the one before it, if there is one", error)
+            _log.warning("%s; trying the checkpoint before it, if there is one", error)
     return None
 
 
-def _sidecar(path: Path) -> Path:
+def _checksum_path(path: Path) -> Path:
     return path.with_name(path.name + ".sha256")
 
 
-def _numbered(directory: Path) -> list[Path]:
-    """The ``step-*.ckpt`` files of ``directory``, newest first."""
+def _newest_first(directory: Path) -> list[Path]:
+    """The ``step-*.ckpt`` files of ``directory``."""
     if not directory.is_dir():
         return []
-    found = [(int(match[1]), path) for path in directory.iterdir() if (match := _NAME.fullmatch(path.name))]
-    return [path for _, path in sorted(found, reverse=True)]
+    numbered = [(int(match[1]), path) for path in directory.iterdir() if (match := _NAME.fullmatch(path.name))]
+    return [path for _, path in sorted(numbered, reverse=True)]
 
 
-def _refuse_foreign(value: Any, where: str) -> None:
-    """Raises a TypeError that names the place of the first thing that ``weights_only`` loading would refuse."""
+def _check_plain(value: Any, where: str) -> None:
+    """Raise a TypeError that locates the first value that ``weights_only`` loading would refuse."""
     kind = type(value)
-    if kind in _LEAVES:
-        return
     if kind in (dict, OrderedDict):
         for key, item in value.items():
-            _refuse_foreign(key, f"{where} (a key)")
-            _refuse_foreign(item, f"{where}[{key!r}]")
+            _check_plain(key, f"{where} (a key)")
+            _check_plain(item, f"{where}[{key!r}]")
     elif kind in (list, tuple, set):
         for index, item in enumerate(value):
-            _refuse_foreign(item, f"{where}[{index}]")
-    else:
+            _check_plain(item, f"{where}[{index}]")
+    elif kind not in _LEAVES:
         raise TypeError(f"{where} is a {kind.__module__}.{kind.__qualname__}: checkpoints hold tensors and plain data")

@@ -1,10 +1,10 @@
-"""The content-addressed store: each trained stage once, whoever needs it first trains it, all others use it.
+"""The content-addressed store: each stage is trained once, by the first run that needs it, and shared by the others.
 
 Layout under the root::
 
     <digest>/             a finished stage: its files and manifest.json; never changed, only removed
-    .partial/<digest>/    a stage in training; kept over crashes, so that its checkpoints serve the next attempt
-    .locks/<digest>.lock  held while a process trains or reads the stage; the system lets go when the process dies
+    .partial/<digest>/    a stage in training; kept after a crash, so the next attempt uses its checkpoints
+    .locks/<digest>.lock  locked while a process trains or reads the stage; the system unlocks it when the process dies
     .users/<digest>/<run> one empty file per run that needs the stage
 """
 
@@ -19,13 +19,12 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from trigan.artifacts import manifest as manifests
-from trigan.artifacts.manifest import DamagedError, Manifest
+from trigan.artifacts.manifest import CHECKPOINTS, MANIFEST_NAME, DamagedError, Manifest, create_manifest
 from trigan.atomic import remove_partial_files, sync_directory, wrap_os_errors
 from trigan.errors import ArtifactError
 
 _log = logging.getLogger(__name__)
-_POLL = 0.2  # seconds between two looks at a lock that another process holds
+_POLL = 0.2  # seconds between two attempts at a lock that another process holds
 
 
 class InUseError(ArtifactError):
@@ -34,7 +33,7 @@ class InUseError(ArtifactError):
 
 @dataclass(frozen=True)
 class StoreEntry:
-    """One line of ``trigan artifacts``. ``created`` is in seconds since 1970; ``users`` are run hashes."""
+    """One line of ``trigan artifacts``; ``created`` is in seconds since 1970, ``users`` are run hashes."""
 
     digest: str
     kind: str
@@ -46,10 +45,10 @@ class StoreEntry:
 
 @dataclass
 class StageHandle:
-    """A stage's place in the store while its lock is held.
+    """A stage in the store while its lock is held.
 
-    ``ready``: ``directory`` is the finished stage, to be read only, and ``manifest`` is what :meth:`commit` got.
-    Otherwise ``directory`` is where to train, with what an earlier attempt left in its ``checkpoints/``.
+    If ``ready``, ``directory`` is the finished stage, for reading only, and ``manifest`` is the argument of its
+    :meth:`commit`. Otherwise ``directory`` is where to train, with an earlier attempt's ``checkpoints/``.
     """
 
     store: "Store"
@@ -62,29 +61,24 @@ class StageHandle:
 
     @property
     def checkpoints(self) -> Path:
-        """Where checkpoints go; they are dropped at :meth:`commit`."""
-        return self.directory / manifests.CHECKPOINTS
+        """Directory of the checkpoints, which :meth:`commit` removes."""
+        return self.directory / CHECKPOINTS
 
     def commit(self, manifest: dict[str, Any]) -> None:
-        """Makes the stage final: checksums, manifest, one rename. ``directory`` moves; after a crash it is repeatable.
+        """Make the stage final: checksums, manifest, one rename of ``directory``; can be repeated after a crash.
 
-        Args:
-            manifest: plain JSON data that whoever uses the stage gets back.
-
-        Raises:
-            ArtifactError: if the disk refuses; what was trained then stays where it is.
+        Every user of the stage gets ``manifest``, plain JSON data. If the disk refuses, the trained files stay.
         """
         if self.ready:
             raise RuntimeError(f"stage {self.digest} is committed already")
         with wrap_os_errors(self.directory):
             remove_partial_files(self.directory)
-            manifests.create_manifest(self.directory, self.digest, self.kind, self.description, manifest).write(
-                self.directory
-            )
+            created = create_manifest(self.directory, self.digest, self.kind, self.description, manifest)
+            created.write(self.directory)
         self._finish()
 
     def _finish(self) -> None:
-        """Promotes a partial directory with a written manifest, and reads back what the next user will see."""
+        """Rename a partial directory that has its manifest, and read back what the next user will get."""
         final = self.store.root / self.digest
         with wrap_os_errors(final):
             shutil.rmtree(self.checkpoints, ignore_errors=True)
@@ -93,15 +87,36 @@ class StageHandle:
                     sync_directory(path)
             self.directory.replace(final)
             sync_directory(self.store.root)
-        self._use(final, Manifest.read(final))
+        self.directory, self.manifest, self.ready = final, Manifest.read(final).content, True
 
-    def _use(self, directory: Path, found: Manifest) -> None:
-        self.directory, self.manifest, self.ready = directory, found.content, True
+    def _open(self) -> None:
+        """Use the finished stage if it is valid, else prepare for training; a damaged one is removed with a warning."""
+        final = self.store.root / self.digest
+        if final.exists():
+            try:
+                manifest = Manifest.read(final)
+                manifest.verify(final)
+                self.directory, self.manifest, self.ready = final, manifest.content, True
+                return
+            except DamagedError as error:
+                _log.warning("%s; the stage %s is trained again", error, self.digest)
+                with wrap_os_errors(final, "remove"):
+                    _remove_tree(final)
+        with wrap_os_errors(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            remove_partial_files(self.directory)
+        if (self.directory / MANIFEST_NAME).exists():  # a crash between the manifest and the rename
+            try:
+                Manifest.read(self.directory).verify(self.directory)
+            except DamagedError:
+                (self.directory / MANIFEST_NAME).unlink()
+                return
+            self._finish()
 
 
 @dataclass(frozen=True)
 class Store:
-    """The store under ``root``, which is made when first needed."""
+    """The store under ``root``, which is created at the first use."""
 
     root: Path
 
@@ -109,52 +124,17 @@ class Store:
     def stage(
         self, digest: str, description: dict[str, Any], kind: str, on_wait: Callable[[], None] | None = None
     ) -> Iterator[StageHandle]:
-        """Holds the stage's lock, and gives its slot: ready, or to be trained and committed.
+        """Lock the stage; its handle is ready, or must be trained and committed.
 
-        The lock is held until the body ends, so that nobody removes the files that it reads: load and leave, don't
-        train another stage inside. A body that ends without a commit leaves its partial directory for next time.
-
-        Args:
-            digest: the stage's hash.
-            description: the settings behind it, plain data, written down for people.
-            kind: one word for what it is.
-            on_wait: called once if another process holds the lock.
+        The lock is held until the body ends, so that no process removes files that it reads: load and leave, and don't
+        train another stage inside. A body that ends without a commit leaves its partial directory to the next one.
+        ``description``, the settings as plain data, and ``kind``, one word, go into the manifest. ``on_wait`` is called
+        once if another process holds the lock.
         """
         with self._locked(digest, on_wait):
-            slot = StageHandle(self, digest, kind, description, self.root / ".partial" / digest)
-            if not self._take_final(slot):
-                self._prepare(slot)
-            yield slot
-
-    def _take_final(self, slot: StageHandle) -> bool:
-        """Makes the slot ready if the finished stage is there and sound; a damaged one is removed with a warning."""
-        final = self.root / slot.digest
-        if not final.exists():
-            return False
-        try:
-            found = Manifest.read(final)
-            found.verify(final)
-        except DamagedError as error:
-            _log.warning("%s; the stage %s is made anew", error, slot.digest)
-            with wrap_os_errors(final, "remove"):
-                _remove_tree(final)
-            return False
-        slot._use(final, found)
-        return True
-
-    def _prepare(self, slot: StageHandle) -> None:
-        """Readies the partial directory; one that was sealed just before a crash is made final at once."""
-        with wrap_os_errors(slot.directory):
-            slot.directory.mkdir(parents=True, exist_ok=True)
-            remove_partial_files(slot.directory)
-        if not (slot.directory / manifests.MANIFEST_NAME).exists():
-            return
-        try:
-            Manifest.read(slot.directory).verify(slot.directory)
-        except DamagedError:
-            (slot.directory / manifests.MANIFEST_NAME).unlink()
-            return
-        slot._finish()
+            handle = StageHandle(self, digest, kind, description, self.root / ".partial" / digest)
+            handle._open()
+            yield handle
 
     @contextmanager
     def _locked(self, digest: str, on_wait: Callable[[], None] | None = None, wait: bool = True) -> Iterator[None]:
@@ -178,93 +158,81 @@ class Store:
             lock.release()
 
     def add_user(self, digest: str, run: str) -> None:
-        """Notes that the run with hash ``run`` needs this stage; repeating it changes nothing."""
-        place = self.root / ".users" / digest / run
-        with wrap_os_errors(place):
-            place.parent.mkdir(parents=True, exist_ok=True)
-            place.touch()
+        """Record that the run with hash ``run`` needs this stage; repeating it changes nothing."""
+        path = self.root / ".users" / digest / run
+        with wrap_os_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
 
     def stages_used_by(self, run: str) -> tuple[str, ...]:
-        """The hashes of the stages that the run needs, as far as it has come, sorted."""
+        """Sorted hashes of the stages that the run has needed so far."""
         return tuple(sorted(path.parent.name for path in self.root.glob(f".users/*/{run}")))
 
     def users(self, digest: str) -> tuple[str, ...]:
-        """The hashes of the runs that need this stage, sorted."""
-        place = self.root / ".users" / digest
-        return tuple(sorted(path.name for path in place.iterdir())) if place.is_dir() else ()
+        """Sorted hashes of the runs that need this stage."""
+        return tuple(sorted(path.name for path in (self.root / ".users" / digest).glob("*")))
 
     def entries(self) -> list[StoreEntry]:
-        """All stages, finished or not, oldest first. Files aren't verified here, only their manifests are."""
-        found = [self._entry(path) for path in _directories(self.root) if not path.name.startswith(".")]
-        found += [self._entry(path, unfinished=True) for path in _directories(self.root / ".partial")]
-        return sorted(found, key=lambda entry: (entry.created, entry.digest))
+        """All stages, finished or not, oldest first; verifies their manifests, not their files."""
+        entries = [self._entry(path) for path in self.root.glob("[!.]*") if path.is_dir()]
+        entries += [self._entry(path, unfinished=True) for path in self.root.glob(".partial/*") if path.is_dir()]
+        return sorted(entries, key=lambda entry: (entry.created, entry.digest))
 
     def _entry(self, directory: Path, unfinished: bool = False) -> StoreEntry:
-        size, changed = _size_and_age(directory)
+        size, changed = _size_and_time(directory)
         users = self.users(directory.name)
         if unfinished:
             return StoreEntry(directory.name, "", size, changed, users, "unfinished")
         try:
-            found = Manifest.read(directory)
+            manifest = Manifest.read(directory)
         except ArtifactError:
             return StoreEntry(directory.name, "", size, changed, users, "damaged")
-        return StoreEntry(directory.name, found.kind, size, found.created, users)
+        return StoreEntry(directory.name, manifest.kind, size, manifest.created, users)
 
     def unused(self, runs: Set[str]) -> list[StoreEntry]:
-        """The stages that none of the existing ``runs`` (their hashes) needs."""
+        """The stages that none of ``runs``, hashes of the existing runs, needs."""
         return [entry for entry in self.entries() if not set(entry.users) & runs]
 
     def remove(self, digest: str) -> None:
-        """Removes a stage with all that belongs to it.
-
-        Raises:
-            InUseError: a process is using it.
-            ArtifactError: there is none of this hash.
-        """
+        """Remove a stage with its partial directory and its list of users; InUseError if a process is using it."""
         with self._locked(digest, wait=False):
-            if not any(path.exists() for path in self._places(digest)):
+            if not self._drop(digest):
                 raise ArtifactError(f"there is no stage {digest} in {self.root}")
-            self._drop(digest)
             with wrap_os_errors(self.root, "clean"):
                 shutil.rmtree(self.root / ".users" / digest, ignore_errors=True)
 
     def discard(self, digest: str, on_wait: Callable[[], None] | None = None) -> None:
-        """Makes the next :meth:`stage` start from nothing (``--force``); its users stay noted, absence is fine.
+        """Let the next :meth:`stage` start from nothing (``--force``); keeps the list of users.
 
-        Waits for a process that is using it; ``on_wait`` is called once before.
+        Does nothing if there is no such stage. Waits for a process that uses it, after one call of ``on_wait``.
         """
         with self._locked(digest, on_wait):
             self._drop(digest)
 
-    def _places(self, digest: str) -> tuple[Path, Path]:
-        return self.root / digest, self.root / ".partial" / digest
-
-    def _drop(self, digest: str) -> None:
-        for path in self._places(digest):
+    def _drop(self, digest: str) -> bool:
+        """Remove the stage's directories; returns whether there were any."""
+        existing = [path for path in (self.root / digest, self.root / ".partial" / digest) if path.exists()]
+        for path in existing:
             with wrap_os_errors(path, "remove"):
-                if path.exists():
-                    _remove_tree(path)
+                _remove_tree(path)
+        return bool(existing)
 
 
-def _directories(place: Path) -> list[Path]:
-    return [path for path in place.iterdir() if path.is_dir()] if place.is_dir() else []
-
-
-def _size_and_age(directory: Path) -> tuple[int, float]:
-    """Bytes and time of last change; files that another process removes meanwhile count as gone."""
+def _size_and_time(directory: Path) -> tuple[int, float]:
+    """Bytes and time of the last change; files that another process removes meanwhile do not count."""
     size, changed = 0, 0.0
     for path in [directory, *directory.rglob("*")]:
         with suppress(FileNotFoundError):
-            found = path.stat()
-            size += 0 if path.is_dir() else found.st_size
-            changed = max(changed, found.st_mtime)
+            status = path.stat()
+            size += 0 if path.is_dir() else status.st_size
+            changed = max(changed, status.st_mtime)
     return size, changed
 
 
 def _remove_tree(directory: Path) -> None:
-    """Removes a directory so that a kill in between never leaves one that looks sound: the manifest goes first."""
+    """Remove a directory, the manifest first, so that an interrupted removal never leaves a stage that looks valid."""
     if not directory.is_dir():
         directory.unlink()
         return
-    (directory / manifests.MANIFEST_NAME).unlink(missing_ok=True)
+    (directory / MANIFEST_NAME).unlink(missing_ok=True)
     shutil.rmtree(directory)

@@ -146,8 +146,7 @@ class Features:
             labels = view.labelled.labels if self.gan.architecture.conditional else None
             return self.backbone.networks(self.gan, Input(images, labels), inputs, runner)
         networks = self.backbone.networks(self.gan, Input(external_images(view)), inputs, runner)
-        settings = runner.settings
-        recalibrate_discriminator(networks["discriminator"], images, runner.seed, settings.device, settings.dtype)
+        recalibrate_discriminator(networks["discriminator"], images, runner.seed)
         return networks
 
     def _fit_probe(

@@ -1,7 +1,7 @@
-"""The process group: who am I, and the few collective operations that the players need.
+"""Rank and size of the process group, and the collective operations that training needs.
 
-Every rank runs the whole program on its slice of each global batch; gradients meet in one flat all-reduce per update
-(so Lightning's DDP wrapper, which refuses alternating updates without a search for unused parameters, is not needed).
+Every rank runs the whole program on its rows of each global batch. Gradients are averaged by one flat all-reduce per
+update, so Lightning's DDP wrapper (which needs a search for unused parameters with alternating updates) is not used.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ def world_size() -> int:
 
 
 def rank() -> int:
-    """This process's number; rank 0 alone writes."""
+    """Number of this process; only rank 0 writes files."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
@@ -25,9 +25,9 @@ def broadcast(value: Any) -> Any:
     """Rank 0's value, on every rank."""
     if world_size() == 1:
         return value
-    box = [value]
-    dist.broadcast_object_list(box, src=0)
-    return box[0]
+    values = [value]
+    dist.broadcast_object_list(values, src=0)
+    return values[0]
 
 
 def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
@@ -35,51 +35,30 @@ def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
     if world_size() == 1:
         return
     gradients = [p.grad for p in parameters if p.grad is not None]
-    flat = torch.cat([g.reshape(-1) for g in gradients])
+    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
     dist.all_reduce(flat)
-    flat /= world_size()
-    offset = 0
-    for gradient in gradients:
-        gradient.copy_(flat[offset : offset + gradient.numel()].view_as(gradient))
-        offset += gradient.numel()
+    means = torch.split(flat / world_size(), [gradient.numel() for gradient in gradients])
+    for gradient, mean in zip(gradients, means, strict=True):
+        gradient.copy_(mean.view_as(gradient))
 
 
-class _GlobalMean(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
-        total = value.clone()
-        dist.all_reduce(total)
-        return total / world_size()
+def _sum(value: Tensor) -> Tensor:
+    """Sum over the ranks; its gradient is summed over the ranks too, because every rank's loss depends on it."""
+    from torch.distributed.nn.functional import all_reduce  # missing where torch is built without torch.distributed
 
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].clone()
-        dist.all_reduce(total)
-        return total / world_size()
+    total: Tensor = all_reduce(value)  # type: ignore[no-untyped-call]
+    return total
 
 
 def global_mean(value: Tensor) -> Tensor:
-    """Mean over the ranks of a per-rank mean, differentiable: for losses that are not themselves means over rows."""
-    return value if world_size() == 1 else _GlobalMean.apply(value)
-
-
-class _Gathered(torch.autograd.Function):
-    """Every rank's loss may depend on every row, so a row's gradient is the sum over the ranks."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor) -> Tensor:
-        every = rows.new_zeros(world_size(), *rows.shape)
-        every[rank()] = rows
-        dist.all_reduce(every)
-        return every.flatten(0, 1)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].clone()
-        dist.all_reduce(total)
-        return total.unflatten(0, (world_size(), -1))[rank()]
+    """Mean over the ranks, differentiable: for losses that are not themselves means over rows."""
+    return value if world_size() == 1 else _sum(value) / world_size()
 
 
 def all_gather(rows: Tensor) -> Tensor:
-    """All ranks' rows (n, d), n alike on each, one rank after the other: (ranks x n, d), differentiable."""
-    return rows if world_size() == 1 else _Gathered.apply(rows)
+    """All ranks' rows (n, d), with the same n on each, in the order of the ranks: (ranks x n, d), differentiable."""
+    if world_size() == 1:
+        return rows
+    padded = rows.new_zeros(world_size(), *rows.shape)
+    padded[rank()] = rows
+    return _sum(padded).flatten(0, 1)

@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules as values: a schedule is a function of progress, so it needs no state."""
+"""Optimizers and learning-rate schedules as values: a schedule is a function of progress, so it has no state."""
 
 import math
 from collections.abc import Iterable
@@ -17,7 +17,6 @@ class Schedule(Protocol):
 
     def __call__(self, progress: float) -> float:
         """Factor at ``progress`` in [0, 1) of the fit."""
-        ...
 
 
 @component("schedule/constant@1")
@@ -26,6 +25,7 @@ class Constant:
     """Factor 1 throughout."""
 
     def __call__(self, progress: float) -> float:
+        """1."""
         return 1.0
 
 
@@ -35,6 +35,7 @@ class Cosine:
     """Half a cosine from 1 to 0 (Loshchilov & Hutter 2017, arXiv 1608.03983, eq. 5 without restarts)."""
 
     def __call__(self, progress: float) -> float:
+        """(1 + cos(pi progress)) / 2."""
         return 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
@@ -49,21 +50,23 @@ class LinearTail:
         require(0.0 < self.fraction <= 1.0, "fraction", self.fraction, "in (0, 1]")
 
     def __call__(self, progress: float) -> float:
+        """min(1, (1 - progress) / fraction)."""
         return min(1.0, (1.0 - progress) / self.fraction)
 
 
-#: Parameters, or torch's groups of them; a group's ``factor``, 1 if it has none, is on its learning rate.
+#: Parameters, or torch's groups of them; a group's ``factor`` (1 if missing) multiplies its learning rate.
 Parameters = Iterable[torch.nn.Parameter] | Iterable[dict[str, Any]]
 
 
 class OptimizerFactory(Protocol):
-    """Builds an optimizer; ``learning_rate`` is its rate at factor 1."""
+    """Builds an optimizer; ``learning_rate`` is the rate where the schedule's factor is 1."""
 
     @property
-    def learning_rate(self) -> float: ...
+    def learning_rate(self) -> float: ...  # noqa: D102
     @property
-    def schedule(self) -> Schedule: ...
-    def build(self, parameters: Parameters) -> torch.optim.Optimizer: ...
+    def schedule(self) -> Schedule: ...  # noqa: D102
+    def build(self, parameters: Parameters) -> torch.optim.Optimizer:
+        """The optimizer of these parameters."""
 
 
 @component("optimizer/adam@1")
@@ -83,9 +86,8 @@ class Adam:
             raise ConfigError(f"betas: {list(self.betas)} must be two numbers in [0, 1)")
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
-        return torch.optim.Adam(
-            parameters, lr=self.learning_rate, betas=self.betas, weight_decay=self.weight_decay, fused=True
-        )
+        """The optimizer of these parameters."""
+        return torch.optim.Adam(parameters, self.learning_rate, self.betas, weight_decay=self.weight_decay, fused=True)
 
 
 @component("optimizer/sgd@1")
@@ -103,20 +105,16 @@ class SGD:
         require(0.0 <= self.momentum < 1.0, "momentum", self.momentum, "in [0, 1)")
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
-        return torch.optim.SGD(
-            parameters,
-            lr=self.learning_rate,
-            momentum=self.momentum,
-            nesterov=self.momentum > 0.0,
-            weight_decay=self.weight_decay,
-            fused=True,
-        )
+        """The optimizer of these parameters."""
+        rate, momentum, decay = self.learning_rate, self.momentum, self.weight_decay
+        nesterov = momentum > 0.0
+        return torch.optim.SGD(parameters, rate, momentum, weight_decay=decay, nesterov=nesterov, fused=True)
 
 
 @component("optimizer/layer_wise@1")
 @dataclass(frozen=True)
 class LayerWise:
-    """``optimizer``, with a factor of its own on the rate of each parameter, in the network's order.
+    """``optimizer`` with one factor on the learning rate of each parameter, in the network's order.
 
     Howard & Ruder 2018 (arXiv 1801.06146), section 3.1: lower layers learn more slowly.
     """
@@ -129,13 +127,16 @@ class LayerWise:
 
     @property
     def learning_rate(self) -> float:
+        """Rate of a parameter with factor 1."""
         return self.optimizer.learning_rate
 
     @property
     def schedule(self) -> Schedule:
+        """Schedule of the wrapped optimizer."""
         return self.optimizer.schedule
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
+        """The optimizer, with one group of parameters for each factor."""
         groups: dict[float, list[Any]] = {}
         for parameter, factor in zip(parameters, self.factors, strict=True):
             groups.setdefault(factor, []).append(parameter)

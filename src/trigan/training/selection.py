@@ -1,9 +1,9 @@
-"""Which of a fit's classifiers is taken: the last one, or the best of a few on counted validation labels."""
+"""Which classifiers of a fit are kept: the last one or the best on validation labels, and snapshots along the fit."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,17 +13,17 @@ from trigan.data.inputs import Input, image_batches
 from trigan.errors import ConfigError
 from trigan.training.range_checks import require
 
-#: Makes a network ready for evaluation.
+#: Prepares a network for evaluation.
 Recalibrate = Callable[[nn.Module], object]
 
 
 @component("selection/candidates@1")
 @dataclass(frozen=True)
 class Selection:
-    """``rule``: ``last``, ``val`` (best of ``candidates`` evenly spaced ones), or ``auto``: val where there is V.
+    """Which classifier of a fit is kept.
 
-    ``snapshots`` (1 or more, or None) of C are kept beside the one that is taken, for a curve of test error; nothing
-    chooses among them.
+    ``rule``: ``last``; ``val``, the best of ``candidates`` evenly spaced ones on validation labels; or ``auto``, which
+    is ``val`` where there are such labels. ``snapshots`` (1 or more, or None): copies of C for a curve of test error.
     """
 
     rule: Literal["auto", "last", "val"] = "auto"
@@ -35,7 +35,7 @@ class Selection:
         require(self.snapshots is None or self.snapshots >= 1, "snapshots", self.snapshots, "at least 1, or null")
 
     def resolve(self, validation: bool) -> Literal["last", "val"]:
-        """The rule that holds, given whether there are validation labels."""
+        """The rule in force, given whether there are validation labels."""
         if self.rule == "val" and not validation:
             raise ConfigError(
                 "selection.rule=val: this regime has no validation labels; take selection.rule=last or "
@@ -44,8 +44,13 @@ class Selection:
         return "val" if self.rule == "val" or (self.rule == "auto" and validation) else "last"
 
 
+def evenly_spaced_steps(steps: int, count: int) -> list[int]:
+    """``count`` steps of a fit of ``steps``, the last one included; some coincide where ``steps`` is smaller."""
+    return [round(steps * (k + 1) / count) for k in range(count)]
+
+
 class Selector(nn.Module):
-    """The best classifier so far, ties to the later; part of a checkpoint, so that a resumed fit chooses alike."""
+    """The best classifier so far, ties to the later; saved in checkpoints, so a resumed fit selects the same one."""
 
     accuracy: Tensor
     step: Tensor
@@ -55,12 +60,12 @@ class Selector(nn.Module):
         self.best = copy.deepcopy(network).requires_grad_(False)
         self.register_buffer("accuracy", torch.tensor(-1.0, dtype=torch.float64))
         self.register_buffer("step", torch.tensor(0))
-        self.due_steps = {round(steps * (k + 1) / candidates) for k in range(candidates)}
+        self.due_steps = set(evenly_spaced_steps(steps, candidates))
         self._validation = validation
 
     @torch.no_grad()
-    def update(self, network: nn.Module, recalibrate: Recalibrate, step: int) -> None:
-        """Take ``network``, recalibrated for evaluation, if it is as accurate on V as the best so far."""
+    def record(self, network: nn.Module, recalibrate: Recalibrate, step: int) -> None:
+        """Keep ``network``, recalibrated, if it is at least as accurate on the validation images as the best so far."""
         candidate = copy.deepcopy(network)
         recalibrate(candidate)
         score = accuracy(candidate, self._validation)
@@ -70,9 +75,45 @@ class Selector(nn.Module):
             self.step.fill_(step)
 
 
+class Snapshots(nn.Module):
+    """Copies of C along a fit, for a curve of test error over training that is computed once the test set is open.
+
+    They overwrite ``networks``, each after its step in ``due``; ``images``, int64 (n,), has the images seen before
+    each, 0 where it is not yet taken. Saved in checkpoints, so a resumed fit keeps the same copies. None is ever
+    selected, and their cost is not charged: they are for evaluation alone.
+    """
+
+    images: Tensor
+
+    def __init__(self, networks: Sequence[nn.Module], due: Sequence[int] = (), batch: int = 0) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks).requires_grad_(False)
+        self.register_buffer("images", torch.zeros(len(networks), dtype=torch.int64))
+        self.due_steps, self._batch = tuple(due), batch
+
+    @torch.no_grad()
+    def record(self, network: nn.Module, recalibrate: Recalibrate, step: int) -> None:
+        """Keep ``network``, recalibrated, as it is after ``step`` steps, one of ``due_steps``."""
+        index, recalibrated = self.due_steps.index(step), copy.deepcopy(network)
+        recalibrate(recalibrated)
+        self.networks[index].load_state_dict(recalibrated.state_dict())
+        self.images[index] = step * self._batch
+
+    def map_networks(self, part: Callable[[Any], nn.Module]) -> "Snapshots":
+        """Snapshots of a part of each network."""
+        mapped = Snapshots([part(network) for network in self.networks])
+        mapped.images.copy_(self.images)
+        return mapped
+
+    def by_images_seen(self) -> dict[int, nn.Module]:
+        """The copies that were taken, in evaluation mode, by the images seen before each."""
+        pairs = zip(self.images.tolist(), self.networks, strict=True)
+        return {images: network.eval() for images, network in pairs if images}
+
+
 @torch.no_grad()
 def accuracy(network: nn.Module, data: Input) -> float:
-    """Share of ``data`` that a network in evaluation mode classifies rightly."""
+    """Share of ``data`` that a network in evaluation mode classifies correctly."""
     parameter = next(network.parameters())
     batches = image_batches(data.images, parameter.device, parameter.dtype)
     predicted = torch.cat([network(images).argmax(1).cpu() for images in batches])

@@ -14,14 +14,15 @@ from trigan.errors import ConfigError
 from trigan.rng import hash64
 from trigan.training import distributed
 from trigan.training.fit import TrainerSettings
-from trigan.training.players import PlayersModule, TrainingPlan
+from trigan.training.players import PlayersModule
+from trigan.training.step import TrainingPlan
 
 N = TypeVar("N", bound=nn.Module)
 
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a stage is built with besides its own settings."""
+    """What a stage is built with besides its own settings; ``max_steps`` shortens the fits of a debug run."""
 
     spec: DataSpec
     seed: int
@@ -29,40 +30,29 @@ class StageContext:
     device: torch.device
     max_steps: int | None = None
 
-    def steps(self, steps: int) -> int:
-        """``steps``, or the debug run's shorter number."""
-        return steps if self.max_steps is None else min(steps, self.max_steps)
-
     def plan(self, steps: int, batch: int) -> TrainingPlan:
-        """The length of a fit.
-
-        Raises:
-            ConfigError: if the batch cannot be shared evenly by ranks and micro-batches, two images or more to each.
-        """
-        self._share_evenly("batch", batch)
-        steps = self.steps(steps)
-        return TrainingPlan(
-            steps, batch, self.settings.accumulate, log_every=min(100, max(1, steps // 20)), seed=self.seed
-        )
+        """The length of a fit."""
+        self._check_shares("batch", batch)
+        steps = steps if self.max_steps is None else min(steps, self.max_steps)
+        every = min(100, max(1, steps // 20))
+        return TrainingPlan(steps, batch, self.settings.accumulate, log_every=every, seed=self.seed)
 
     def stream(self, name: str, data: Input, batch: int, weights: Tensor | None = None) -> BatchStream:
-        """An endless stream of batches of ``data``, in an order that depends on the seed and the stream's name.
-
-        Raises:
-            ConfigError: if the batch cannot be shared evenly by ranks and micro-batches, two images or more to each.
-        """
-        self._share_evenly(f"batch of {name} images", batch)
+        """An endless stream of batches of ``data``, in an order that depends on the seed and the stream's name."""
+        self._check_shares(f"batch of {name} images", batch)
         seed = hash64(self.seed, name)
         return BatchStream(data.images, data.labels, batch, seed, weights, self.device, data.parts)
 
-    def _share_evenly(self, what: str, batch: int) -> None:
+    def _check_shares(self, setting: str, batch: int) -> None:
+        """Raise a ConfigError unless ranks and micro-batches get equal shares of the batch, of at least two images."""
         shares = distributed.world_size() * self.settings.accumulate
-        among = f"{distributed.world_size()} processes x trainer.accumulate={self.settings.accumulate} micro-batches"
+        split = f"{distributed.world_size()} processes x trainer.accumulate={self.settings.accumulate} micro-batches"
         if batch % shares:
-            raise ConfigError(f"{what}: {batch} cannot be split evenly into {among}; take a multiple of {shares}")
+            raise ConfigError(f"{setting}: {batch} cannot be split evenly into {split}; take a multiple of {shares}")
         if batch < 2 * shares:
             raise ConfigError(
-                f"{what}: {batch} leaves {among} one image each, and batch norm needs two; take at least {2 * shares}"
+                f"{setting}: {batch} leaves {split} one image each, and batch norm needs two; "
+                f"take at least {2 * shares}"
             )
 
     def build_network(self, name: str, build: Callable[[], N]) -> N:
@@ -74,21 +64,17 @@ class StageContext:
 
 
 class Stage(Protocol):
-    """A frozen dataclass that knows how to be fitted."""
+    """A frozen dataclass that describes one fit."""
 
     @property
     def kind(self) -> str:
-        """A word for logs and manifests: gan, joint, classifier."""
-        ...
+        """One word for logs and manifests: gan, joint, classifier."""
 
     def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
         """The module to fit, at its first step."""
-        ...
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
-        """The networks to keep, in evaluation mode, their batch-norm statistics those of real training images."""
-        ...
+        """The networks to keep, in evaluation mode, with batch-norm statistics of real training images."""
 
     def skeleton(self, spec: DataSpec) -> dict[str, nn.Module]:
-        """Networks of the same shapes as those that :meth:`finish` returns, to load weights into."""
-        ...
+        """Networks of the same shapes as those of :meth:`finish`, to load weights into."""

@@ -1,4 +1,4 @@
-"""One training step as an objective sees it: named batches, the random numbers that go with them, and the fakes."""
+"""One training step as an objective uses it: named batches, their random numbers, and the generated images."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -11,12 +11,35 @@ from torch import Tensor, nn
 from trigan.data.stream import BatchStream
 from trigan.rng import Draws, hash64
 from trigan.training import distributed
-from trigan.training.scalars import ScalarMeans
+
+
+class ScalarMeans:
+    """Means of logged scalars, summed on the device and read rarely, because reading waits for the device."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def add(self, name: str, value: Tensor) -> None:
+        """Add one scalar, detached; sums are float32 or wider, because a bfloat16 sum of ones stops at 256."""
+        value = value.detach()
+        value = value.float() if value.dtype.itemsize < 4 else value
+        self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._counts[name] = self._counts.get(name, 0) + 1
+
+    def flush(self) -> dict[str, float]:
+        """Mean of each name over steps and ranks since the last flush."""
+        if not self._sums:
+            return {}
+        means = torch.stack([total.float() / self._counts[name] for name, total in self._sums.items()])
+        result = dict(zip(self._sums, distributed.global_mean(means).tolist(), strict=True))
+        self._sums, self._counts = {}, {}
+        return result
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """How long a fit lasts: ``steps`` global batches of ``batch`` images, each in ``accumulate`` micro-batches."""
+    """Length of a fit: ``steps`` global batches of ``batch`` images, each split into ``accumulate`` micro-batches."""
 
     steps: int
     batch: int
@@ -26,18 +49,14 @@ class TrainingPlan:
 
 
 class TrainablePlayer:
-    """Which player's weights take gradients: exactly one player's at a time.
-
-    Args:
-        weights: the parameters of each player.
-    """
+    """Selects the one player whose ``weights`` take gradients."""
 
     def __init__(self, weights: Mapping[str, list[nn.Parameter]]) -> None:
         self._weights = weights
         self._player = ""
 
     def switch_to(self, player: str) -> str:
-        """Make ``player`` the only one whose weights take gradients; returns the one before."""
+        """Make ``player`` the only trainable one; returns the one before."""
         before, self._player = self._player, player
         if player != before:
             for name, parameters in self._weights.items():
@@ -60,17 +79,15 @@ class Batch(NamedTuple):
             raise ValueError("this batch has no labels")
         return self.labels
 
+    @property
+    def detached(self) -> "Batch":
+        """The same batch without the graph of its images."""
+        return self._replace(images=self.images.detach())
+
 
 @dataclass(frozen=True)
 class StepContext:
-    """What all steps of a fit share.
-
-    Attributes:
-        networks: one per player.
-        weights: the parameters of each player; never empty.
-        streams: the batches that feed the objective, by name.
-        scalars: what the objective records for the log.
-    """
+    """What all steps of a fit share; ``weights`` are the parameters of each player."""
 
     networks: nn.ModuleDict
     weights: Mapping[str, list[nn.Parameter]]
@@ -81,45 +98,39 @@ class StepContext:
 
     @property
     def device(self) -> torch.device:
-        """Of the weights."""
+        """Device of the weights."""
         return next(iter(self.weights.values()))[0].device
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights, hence of everything that passes through them."""
+        """Precision of the weights, and so of every image that passes through them."""
         return next(iter(self.weights.values()))[0].dtype
 
     @property
     def micro_batches(self) -> int:
-        """Into how many micro-batches, of all ranks together, a global batch is divided."""
+        """Number of micro-batches, over all ranks, in a global batch."""
         return distributed.world_size() * self.plan.accumulate
 
     def rows(self, total: int, part: int) -> tuple[int, int]:
-        """Rows of a global batch of ``total`` that micro-batch ``part`` of this rank takes.
+        """Rows (start, stop) of a global batch of ``total`` in micro-batch ``part`` of this rank.
 
-        All ranks' rows of a micro-batch lie side by side, so that batch norm over ranks sees what one process would.
+        All ranks' rows of a micro-batch are adjacent, so batch norm over ranks equals that of one process.
         """
         share = total // self.micro_batches
         start = (part * distributed.world_size() + distributed.rank()) * share
         return start, start + share
 
-    def in_dtype(self, images: Tensor) -> Tensor:
-        """Images in the precision of the weights."""
-        return images if images.dtype == self.dtype else images.to(self.dtype)
-
 
 class TrainingStep:
-    """A micro-batch of training step ``index``; rows are this rank's share of each global batch.
+    """One micro-batch of training step ``index``, with this rank's rows of each global batch.
 
-    ``progress`` is the share of the fit that lies behind, in [0, 1). Batches and fakes are made when first asked for.
+    ``progress`` is the finished share of the fit, in [0, 1). Batches and generated images are made at their first use.
     """
 
     def __init__(self, context: StepContext, index: int, part: int, generator_due: bool) -> None:
         self.index = index
         self.progress = index / context.plan.steps
-        self._context = context
-        self._part = part
-        self._generator_due = generator_due
+        self._context, self._part, self._generator_due = context, part, generator_due
         self._batches: dict[str, Batch] = {}
         self._passes: Counter[str] = Counter()
 
@@ -128,36 +139,33 @@ class TrainingStep:
         return self._context.networks[player]
 
     def batch(self, stream: str) -> Batch:
-        """This micro-batch of a stream that the stage feeds."""
+        """This micro-batch of one of the stage's streams."""
         if stream not in self._batches:
             source = self._context.streams[stream]
-            start, stop = self._context.rows(source.batch, self._part)
-            images, labels = source.at(self.index, start, stop)
-            images = self._context.in_dtype(images)
-            self._batches[stream] = Batch(images, labels, self.draws(stream, source.batch))
+            images, labels = source.at(self.index, *self._context.rows(source.batch, self._part))
+            self._batches[stream] = Batch(images.to(self._context.dtype), labels, self.draws(stream, source.batch))
         return self._batches[stream]
 
     def permuted_batch(self, stream: str) -> Batch:
-        """For each row of :meth:`batch` another of the same global batch, by a permutation of its rows.
+        """A partner for each row of :meth:`batch`, by a permutation of the rows of the global batch.
 
-        It may lie with another rank or in another micro-batch. ``draws`` are those of the rows that it is a partner to.
+        A partner may belong to another rank or micro-batch. ``draws`` are those of the rows of :meth:`batch`.
         """
         source = self._context.streams[stream]
         draws = self.draws(stream, source.batch)
         images, labels = source.pick(self.index, draws.permutation("partners"))
-        return Batch(self._context.in_dtype(images), labels, draws)
+        return Batch(images.to(self._context.dtype), labels, draws)
 
     def fakes(self) -> Batch:
-        """One batch from G, drawn once a step and shared by all players.
+        """A batch from G, generated once a step and used by all players.
 
-        It carries G's graph when G moves in this step, and none otherwise; other players take ``images.detach()``.
+        It carries G's graph if G is updated in this step, otherwise none; other players use :attr:`Batch.detached`.
         """
         if "fakes" not in self._batches:
             context, generator = self._context, self.network("generator")
             draws = self.draws("fakes", context.plan.batch)
             z = draws.normal("z", generator.latent).to(context.dtype)
-            classes = generator.classes
-            labels = draws.integers("y", classes) if classes else None
+            labels = draws.integers("y", generator.classes) if generator.classes else None
             before = context.trainable.switch_to("generator") if self._generator_due else None
             with torch.set_grad_enabled(self._generator_due):
                 images = generator(z, labels)
@@ -172,14 +180,13 @@ class TrainingStep:
         return Draws(hash64(self._context.plan.seed, stream), self.index, total, start, stop, self._context.device)
 
     def layer_draws(self, layer: str, rows: int) -> Draws:
-        """Random numbers for a layer's next pass over ``rows`` rows of this step, such as those that dropout needs.
+        """Random numbers for a layer's next pass over ``rows`` rows of this step, such as those of dropout.
 
-        Passes are counted, because all players' passes of a step come in the same order on every rank and in every
-        micro-batch; rows lie in the global batch as :meth:`batch` has them.
+        Passes are counted: they come in the same order on every rank and in every micro-batch.
         """
         self._passes[layer] += 1
         return self.draws(f"layer/{layer}/{self._passes[layer]}", rows * self._context.micro_batches)
 
     def log(self, name: str, value: Tensor) -> None:
-        """Remember a scalar for the log, as a mean over the steps until the next line of it."""
+        """Log a scalar, as a mean over the steps until the next flush."""
         self._context.scalars.add(name, value)

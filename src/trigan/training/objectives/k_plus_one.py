@@ -1,61 +1,138 @@
-"""What the games with K + 1 classes have in common: C's loss, what G sees of C, and which losses they refuse."""
+"""Semi-supervised GANs whose classifier is also the discriminator, with an implicit class K + 1 for generated images.
+
+With l(x) the K logits of C and Z(x) = sum_k exp l_k(x), an image is real with probability D(x) = Z / (Z + 1)
+(Salimans et al. 2016, arXiv 1606.03498, section 5).
+
+A C with batch norm normalises unlabelled and generated images each by their own batch, so the means of its features
+lose the images' mean and contrast; both papers here use weight norm instead.
+"""
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from trigan.components import component
 from trigan.errors import ConfigError
+from trigan.losses import semi_supervised
+from trigan.losses.classifier_losses import conditional_entropy
 from trigan.losses.gan_losses import AdversarialLoss, minimax_discriminator
-from trigan.losses.semi_supervised import k_plus_one_generated, k_plus_one_real
+from trigan.losses.semi_supervised import pull_away, pull_away_moments
 from trigan.networks.batchnorm import frozen_statistics
-from trigan.training.objectives.objective import ObjectiveContext
-from trigan.training.stages.classifier_stage import labelled_loss
+from trigan.training import distributed
+from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory
+from trigan.training.players import Update
+from trigan.training.range_checks import require
 from trigan.training.step import TrainingStep
 
 
-def require_default_loss(loss: AdversarialLoss, objective: str, own: str) -> None:
-    """Raise a ConfigError for a choice of loss that a game with losses of its ``own`` would ignore."""
-    if loss.discriminator_loss is not minimax_discriminator or loss.gradient_penalty > 0.0:
-        raise ConfigError(
-            f"loss: strategy.objective={objective} has losses of its own ({own}); leave loss=non_saturating"
-        )
-    if loss.discriminator_steps != 1:
-        raise ConfigError(
-            f"loss.discriminator_steps: {loss.discriminator_steps} must be 1 with strategy.objective={objective}, "
-            "where C and G both move in every step"
-        )
-
-
+@component("objective/feature_matching@1")
 @dataclass(frozen=True)
-class KPlusOne:
-    """The moves of a C that is D too, with ``unlabelled_weight`` on telling unlabelled from generated images.
+class FeatureMatching(ObjectiveFactory):
+    """Feature matching (Salimans et al. 2016, arXiv 1606.03498, sections 3.1 and 5).
 
-    A C with batch norm normalises unlabelled and generated images each by their own batch, so the means of its features
-    say next to nothing of the images' mean and contrast; Salimans et al. and Dai et al. have weight norm instead.
+    With f the penultimate features of C, w = ``unlabelled_weight``, and the factors of 1/2 of the authors' code:
+
+    - C: CE(l(x), y) + w (-E log D(x_u) / 2 - E log(1 - D(G(z))) / 2).
+    - G: mean_i (E f_i(x_u) - E f_i(G(z)))^2.
     """
 
-    context: ObjectiveContext
-    unlabelled_weight: float
+    unlabelled_weight: float = 1.0
 
-    def classifier_loss(self, step: TrainingStep) -> tuple[Tensor, Tensor]:
-        """C's loss, shape (), and its logits of the unlabelled images, (N, K)."""
-        network, unlabelled, fakes = step.network("classifier"), step.batch("unlabelled"), step.fakes()
-        view = self.context.discriminator_augmentation
-        loss = labelled_loss(step, network, self.context.augmentation, mix=self.context.mix)
-        logits = network(view(unlabelled.images, unlabelled.draws, "view"))
-        real = k_plus_one_real(logits)
+    name, conditional = "feature_matching", False
+    own_losses = "K+1 classes, feature matching"
+
+    def __post_init__(self) -> None:
+        require(self.unlabelled_weight >= 0.0, "unlabelled_weight", self.unlabelled_weight, "at least 0")
+
+    def _check_loss(self, loss: AdversarialLoss) -> None:
+        if loss.discriminator_loss is not minimax_discriminator or loss.gradient_penalty > 0.0:
+            raise ConfigError(
+                f"loss: strategy.objective={self.name} has losses of its own ({self.own_losses}); "
+                "leave loss=non_saturating"
+            )
+        if loss.discriminator_steps != 1:
+            raise ConfigError(
+                f"loss.discriminator_steps: {loss.discriminator_steps} must be 1 with strategy.objective={self.name}, "
+                "which updates C and G in every step"
+            )
+
+    def updates(self, context: ObjectiveContext) -> tuple[Update, ...]:
+        """C and G, each in every step."""
+        return (
+            Update("classifier", partial(self._classifier_loss, context), images=3 * context.batch),
+            Update("generator", partial(self._generator_loss, context), images=2 * context.batch),
+        )
+
+    def _classifier_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor:
+        network, fakes = step.network("classifier"), step.fakes()
+        loss = context.labelled_loss(step)
+        logits = network(context.discriminator_view(step.batch("unlabelled")))
+        real = semi_supervised.k_plus_one_real(logits)
         with frozen_statistics(network):
-            fake = k_plus_one_generated(network(view(fakes.images.detach(), fakes.draws, "view")))
+            fake = semi_supervised.k_plus_one_generated(network(context.discriminator_view(fakes.detached)))
         step.log("train/real_loss", real)
         step.log("train/fake_loss", fake)
-        return loss + self.unlabelled_weight * (real + fake), logits
+        loss = self._add_regularizer(loss + self.unlabelled_weight * (real + fake), step, logits)
+        step.log("train/classifier_loss", loss)
+        return loss
 
-    def embeddings(self, step: TrainingStep) -> tuple[Tensor, Tensor]:
-        """What G's side sees: C's mean embedding of unlabelled images, (F,), a constant, and that of G's, (N, F)."""
-        network, unlabelled, fakes = step.network("classifier"), step.batch("unlabelled"), step.fakes()
-        view = self.context.discriminator_augmentation
+    def _generator_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor:
+        network = step.network("classifier")
         with frozen_statistics(network):
             with torch.no_grad():
-                wanted = network.embed(view(unlabelled.images, unlabelled.draws, "view")).mean(0)
-            return wanted, network.embed(view(fakes.images, fakes.draws, "view"))
+                real_mean = network.embed(context.discriminator_view(step.batch("unlabelled"))).mean(0)
+            fake = network.embed(context.discriminator_view(step.fakes()))
+        loss = self._match(step, distributed.global_mean(real_mean), fake)
+        step.log("train/generator_loss", loss)
+        return loss
+
+    def _add_regularizer(self, loss: Tensor, step: TrainingStep, logits: Tensor) -> Tensor:
+        return loss
+
+    def _match(self, step: TrainingStep, real_mean: Tensor, fake: Tensor) -> Tensor:
+        """G's loss for C's mean embedding of real images, (F,), and its embeddings of generated ones, (N, F)."""
+        return semi_supervised.feature_matching(real_mean, distributed.global_mean(fake.mean(0)))
+
+
+@component("objective/bad_gan@1")
+@dataclass(frozen=True)
+class BadGAN(FeatureMatching):
+    """Complement generator, "bad GAN" (Dai et al. 2017, arXiv 1705.09783); defaults of the authors' code for SVHN.
+
+    - C (eq. 8): :class:`FeatureMatching`'s loss + ``entropy`` E H[p(y|x_u)].
+    - G (section 4.2): feature matching + ``pull_away`` times the pull-away term
+      1 / (N (N - 1)) sum_{i != j} cos(f(G(z_i)), f(G(z_j)))^2. ``matching`` compares means of features by ``absolute``
+      differences or by ``squares``; next to squares, a pull-away term of the default weight dominates.
+
+    The paper's third term of G, which moves samples to regions of low p(x), is omitted: it needs a PixelCNN trained
+    beforehand, and the authors' code for SVHN omits it too.
+    """
+
+    entropy: float = 0.1
+    pull_away: float = 0.8
+    matching: Literal["absolute", "squares"] = "absolute"
+
+    name, own_losses = "bad_gan", "K+1 classes, feature matching, pull-away"
+
+    def __post_init__(self) -> None:
+        for name in ("unlabelled_weight", "entropy", "pull_away"):
+            require(getattr(self, name) >= 0.0, name, getattr(self, name), "at least 0")
+        require(self.matching in ("absolute", "squares"), "matching", self.matching, "absolute or squares")
+
+    def _add_regularizer(self, loss: Tensor, step: TrainingStep, logits: Tensor) -> Tensor:
+        entropy = conditional_entropy(logits)
+        step.log("train/entropy", entropy)
+        return loss + self.entropy * entropy
+
+    def _match(self, step: TrainingStep, real_mean: Tensor, fake: Tensor) -> Tensor:
+        fake_mean, absolute = distributed.global_mean(fake.mean(0)), self.matching == "absolute"
+        match = semi_supervised.absolute_feature_matching if absolute else semi_supervised.feature_matching
+        matching = match(real_mean, fake_mean)
+        outer, own = (distributed.global_mean(moment) for moment in pull_away_moments(fake))
+        pull_away_term = pull_away(outer, own, len(fake) * distributed.world_size())
+        step.log("train/feature_matching", matching)
+        step.log("train/pull_away", pull_away_term)
+        return matching + self.pull_away * pull_away_term

@@ -1,7 +1,11 @@
-"""What every joint game has in common: who plays, how images are shown, and when late terms come in."""
+"""What all joint objectives share: their context, their base class, and the ramp of late terms."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar
+
+from torch import Tensor
 
 from trigan.components import component
 from trigan.data.augmentation import Augmentation
@@ -9,15 +13,18 @@ from trigan.data.mixing import Mix
 from trigan.errors import ConfigError
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.networks.gans.gan import Architecture
-from trigan.training.players import Objective
+from trigan.training.players import Objective, Update
 from trigan.training.range_checks import require
+from trigan.training.stages.classifier_stage import labelled_loss
+from trigan.training.step import Batch, TrainingStep
 
 
 @dataclass(frozen=True)
 class ObjectiveContext:
-    """What a game is played with: ``augmentation`` for labelled images, ``discriminator_augmentation`` for all that D judges, batch sizes.
+    """The stage's settings that an objective uses; ``conditional``: G takes labels.
 
-    ``conditional``: G draws for labels. ``mix``, where there is one, mixes labelled images in C's loss on them.
+    ``augmentation`` and ``mix`` are for labelled images in C's supervised loss, ``discriminator_augmentation`` for all
+    images, real or generated, in the adversarial loss.
     """
 
     loss: AdversarialLoss
@@ -27,33 +34,58 @@ class ObjectiveContext:
     conditional: bool
     mix: Mix | None = None
 
+    def labelled_loss(self, step: TrainingStep) -> Tensor:
+        """C's supervised loss, shape ()."""
+        return labelled_loss(step, step.network("classifier"), self.augmentation, mix=self.mix)
 
-class ObjectiveFactory(Protocol):
-    """A frozen dataclass of a game's own weights and thresholds."""
+    def discriminator_view(self, batch: Batch) -> Tensor:
+        """A batch's images through ``discriminator_augmentation``, with the graph that they carry."""
+        return self.discriminator_augmentation(batch.images, batch.draws, "view")
 
-    @property
-    def players(self) -> tuple[str, ...]:
-        """The players that move, of generator, discriminator, classifier."""
-        ...
 
-    @property
-    def two_heads(self) -> bool:
-        """Whether C is played by :class:`trigan.networks.classifiers.two_heads.TwoHeads`, and so is also D."""
-        ...
+class ObjectiveFactory(ABC):
+    """Base of the joint objectives: frozen dataclasses of weights and thresholds, with each player's loss.
+
+    Attributes:
+        name: the setting ``strategy.objective``, for error messages.
+        players: the players that are trained.
+        two_heads: whether C also has a real-or-generated head and so is D.
+        conditional: whether G must take labels; None if it may.
+    """
+
+    name: ClassVar[str]
+    players: ClassVar[tuple[str, ...]] = ("classifier", "generator")
+    two_heads: ClassVar[bool] = False
+    conditional: ClassVar[bool | None] = None
 
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
-        """Refuse an architecture or a loss that the game can't be played with (ConfigError)."""
-        ...
+        """Raise a ConfigError for an architecture or a loss that the objective cannot use."""
+        if self.conditional is not None and architecture.conditional != self.conditional:
+            need = "a label-conditional G and D: set architecture=cgan"
+            need = need if self.conditional else "an unconditional G: set architecture=dcgan"
+            raise ConfigError(f"strategy.objective={self.name} needs {need}")
+        self._check_loss(loss)
+
+    def _check_loss(self, loss: AdversarialLoss) -> None:
+        return
+
+    @abstractmethod
+    def updates(self, context: ObjectiveContext) -> tuple[Update, ...]:
+        """The players' updates, in their order within a step."""
+
+    def phase(self, progress: float) -> Hashable:
+        """See :class:`trigan.training.players.Objective`."""
+        return None
 
     def build(self, context: ObjectiveContext) -> Objective:
         """The objective for one fit."""
-        ...
+        return Objective(self.updates(context), self.phase)
 
 
 @component("schedule/ramp@1")
 @dataclass(frozen=True)
 class Ramp:
-    """A term's weight over a fit: 0 until ``start``, then linearly to 1 over ``length`` (both shares of the fit)."""
+    """Factor on a term: 0 until ``start``, then linearly to 1 over ``length``, both as shares of the fit."""
 
     start: float = 0.3
     length: float = 0.2
@@ -67,14 +99,3 @@ class Ramp:
         if progress < self.start:
             return 0.0
         return min(1.0, (progress - self.start) / self.length) if self.length > 0.0 else 1.0
-
-
-def require_conditional(architecture: Architecture, wanted: bool, objective: str) -> None:
-    """Raise a ConfigError unless the architecture is label-conditional, or not, as the objective needs."""
-    if architecture.conditional != wanted:
-        need = (
-            "a label-conditional G and D: set architecture=cgan"
-            if wanted
-            else "an unconditional G: set architecture=dcgan"
-        )
-        raise ConfigError(f"strategy.objective={objective} needs {need}")

@@ -1,7 +1,9 @@
-"""Games in which C and D are one network with two heads: AC-GAN, and EC-GAN's variant with a shared discriminator."""
+"""Objectives in which C and D are one network with two heads: AC-GAN, and EC-GAN with a shared discriminator."""
 
-from collections.abc import Hashable
+from abc import abstractmethod
 from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -10,127 +12,116 @@ from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.networks.batchnorm import frozen_statistics
-from trigan.networks.gans.gan import Architecture
-from trigan.training.objectives.objective import ObjectiveContext, require_conditional
-from trigan.training.players import Objective, Update
+from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory
+from trigan.training.players import Update
 from trigan.training.range_checks import require
-from trigan.training.stages.classifier_stage import labelled_loss
 from trigan.training.step import TrainingStep
+
+
+class _Weights(NamedTuple):
+    """Of C's adversarial loss and its cross-entropies on labelled and on G's images; of the latter in G's loss."""
+
+    adversarial: float
+    labelled: float
+    generated: float
+    generator_condition: float
+
+
+class _SharedNetwork(ObjectiveFactory):
+    two_heads = True
+
+    @abstractmethod
+    def _weights(self) -> _Weights: ...
+
+    def _check_loss(self, loss: AdversarialLoss) -> None:
+        if loss.gradient_penalty > 0.0:
+            raise ConfigError(
+                f"loss: strategy.objective={self.name} has no gradient penalty (C's batch norm forbids it); "
+                "take another loss, such as non_saturating or hinge"
+            )
+
+    def updates(self, context: ObjectiveContext) -> tuple[Update, ...]:
+        """C, and G in every ``loss.discriminator_steps``-th step."""
+        batch, every = context.batch, context.loss.discriminator_steps
+        return (
+            Update("classifier", partial(_classifier_loss, context, self._weights()), images=3 * batch),
+            Update("generator", partial(_generator_loss, context, self._weights()), images=batch, every=every),
+        )
 
 
 @component("objective/acgan@1")
 @dataclass(frozen=True)
-class ACGAN:
-    """AC-GAN (Odena et al. 2017, arXiv 1610.09585, section 3): the judge also names the class, and G draws for a label.
+class ACGAN(_SharedNetwork):
+    """AC-GAN (Odena et al. 2017, arXiv 1610.09585, section 3): D also predicts the class, and G draws for a label.
 
-    C and D: L_adv + ``weight`` (CE(c(x), y) [+ CE(c(G(z, y)), y)]); G: L_adv + ``weight`` CE(c(G(z, y)), y). What is in
-    brackets is in the original, and here with ``on_generated``; without it C learns from true labels alone. L_adv
-    (``loss=``) takes all training images for real ones; the original has labels for all of them.
+    With c the class head, L_S the adversarial loss (``loss=``) and w = ``weight``:
+
+    - C and D: L_S + w (CE(c(x), y) [+ CE(c(G(z, y)), y)]).
+    - G: L_S + w CE(c(G(z, y)), y).
+
+    The term in brackets is in the paper, and here with ``on_generated``; without it C learns from true labels alone.
+    The real images of L_S are all training images; the paper has labels for all of them.
     """
 
     weight: float = 1.0
     on_generated: bool = False
 
-    players = ("classifier", "generator")
-    two_heads = True
+    name, conditional = "acgan", True
 
     def __post_init__(self) -> None:
-        require(self.weight > 0.0, "weight", self.weight, "above 0: it is all that tells G about labels")
+        require(self.weight > 0.0, "weight", self.weight, "above 0: G learns labels from this term alone")
 
-    def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
-        require_conditional(architecture, True, "acgan")
-        _require_no_penalty(loss, "acgan")
-
-    def build(self, context: ObjectiveContext) -> Objective:
-        return _Play(context, LossWeights(1.0, self.weight, self.weight if self.on_generated else 0.0, self.weight))
+    def _weights(self) -> _Weights:
+        return _Weights(1.0, self.weight, self.weight if self.on_generated else 0.0, self.weight)
 
 
 @component("objective/shared_network@1")
 @dataclass(frozen=True)
-class SharedNetwork:
-    """EC-GAN's variant with a shared network (Haque 2020, arXiv 2012.15864).
+class SharedNetwork(_SharedNetwork):
+    """EC-GAN with a shared network (Haque 2020, arXiv 2012.15864); w = ``weight``, D the real-or-generated head.
 
-    C and D: CE(c(x), y) + ``weight`` L_adv, G: L_adv. With loss=non_saturating L_adv is the paper's
-    BCE(D(x), 1) + BCE(D(G(z)), 0); it takes all training images for real ones.
+    - C and D: CE(c(x), y) + w L_adv. With loss=non_saturating L_adv is the paper's BCE(D(x), 1) + BCE(D(G(z)), 0); its
+      real images are all training images.
+    - G: L_adv.
     """
 
     weight: float = 0.1
 
-    players = ("classifier", "generator")
-    two_heads = True
+    name, conditional = "shared_network", False
 
     def __post_init__(self) -> None:
-        require(self.weight > 0.0, "weight", self.weight, "above 0, or nobody would judge G")
+        require(self.weight > 0.0, "weight", self.weight, "above 0: D learns from this term alone")
 
-    def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
-        require_conditional(architecture, False, "shared_network")
-        _require_no_penalty(loss, "shared_network")
-
-    def build(self, context: ObjectiveContext) -> Objective:
-        return _Play(context, LossWeights(self.weight, 1.0, 0.0, 0.0))
+    def _weights(self) -> _Weights:
+        return _Weights(self.weight, 1.0, 0.0, 0.0)
 
 
-def _require_no_penalty(loss: AdversarialLoss, objective: str) -> None:
-    if loss.gradient_penalty > 0.0:
-        raise ConfigError(
-            f"loss: strategy.objective={objective} has no gradient penalty (C's batch norm forbids it); "
-            "take another loss, such as non_saturating or hinge"
-        )
+def _classifier_loss(context: ObjectiveContext, weights: _Weights, step: TrainingStep) -> Tensor:
+    """Loss of both heads, shape (): classes on labelled images, real or generated on unlabelled and G's images."""
+    network, fakes = step.network("classifier"), step.fakes()
+    loss = weights.labelled * context.labelled_loss(step)
+    real = network.real_logits(context.discriminator_view(step.batch("unlabelled")))
+    with frozen_statistics(network):
+        classes, fake = network.class_and_real_logits(context.discriminator_view(fakes.detached))
+    adversarial = context.loss.discriminator_loss(real, fake)
+    step.log("train/adversarial_loss", adversarial)
+    loss = loss + weights.adversarial * adversarial
+    if weights.generated > 0.0:
+        generated = F.cross_entropy(classes, fakes.known_labels)
+        step.log("train/generated_loss", generated)
+        loss = loss + weights.generated * generated
+    step.log("train/classifier_loss", loss)
+    return loss
 
 
-@dataclass(frozen=True)
-class LossWeights:
-    """Of C's adversarial loss and of its cross-entropy on labelled and on G's images; of the latter in G's loss."""
-
-    adversarial: float
-    labelled: float
-    generated: float
-    condition: float
-
-
-@dataclass(frozen=True)
-class _Play:
-    context: ObjectiveContext
-    weights: LossWeights
-
-    def updates(self) -> tuple[Update, ...]:
-        batch, every = self.context.batch, self.context.loss.discriminator_steps
-        return (
-            Update("classifier", self.classifier_loss, images=3 * batch),
-            Update("generator", self.generator_loss, images=batch, every=every),
-        )
-
-    def phase(self, progress: float) -> Hashable:
-        return None
-
-    def classifier_loss(self, step: TrainingStep) -> Tensor:
-        """Both heads' loss: labels on L, real or generated on U and G's images."""
-        network, unlabelled, fakes = step.network("classifier"), step.batch("unlabelled"), step.fakes()
-        view, weights = self.context.discriminator_augmentation, self.weights
-        loss = weights.labelled * labelled_loss(step, network, self.context.augmentation, mix=self.context.mix)
-        real = network.real_logits(view(unlabelled.images, unlabelled.draws, "view"))
-        with frozen_statistics(network):
-            classes, fake = network.class_and_real_logits(view(fakes.images.detach(), fakes.draws, "view"))
-        adversarial = self.context.loss.discriminator_loss(real, fake)
-        step.log("train/adversarial_loss", adversarial)
-        loss = loss + weights.adversarial * adversarial
-        if weights.generated > 0.0:
-            generated = F.cross_entropy(classes, fakes.known_labels)
-            step.log("train/generated_loss", generated)
-            loss = loss + weights.generated * generated
-        step.log("train/classifier_loss", loss)
-        return loss
-
-    def generator_loss(self, step: TrainingStep) -> Tensor:
-        network, fakes = step.network("classifier"), step.fakes()
-        with frozen_statistics(network):
-            classes, verdict = network.class_and_real_logits(
-                self.context.discriminator_augmentation(fakes.images, fakes.draws, "view")
-            )
-        loss = self.context.loss.generator_loss(verdict)
-        if self.weights.condition > 0.0:
-            condition = F.cross_entropy(classes, fakes.known_labels)
-            step.log("train/auxiliary_classifier_loss", condition)
-            loss = loss + self.weights.condition * condition
-        step.log("train/generator_loss", loss)
-        return loss
+def _generator_loss(context: ObjectiveContext, weights: _Weights, step: TrainingStep) -> Tensor:
+    network, fakes = step.network("classifier"), step.fakes()
+    with frozen_statistics(network):
+        classes, real_logits = network.class_and_real_logits(context.discriminator_view(fakes))
+    loss = context.loss.generator_loss(real_logits)
+    if weights.generator_condition > 0.0:
+        condition = F.cross_entropy(classes, fakes.known_labels)
+        step.log("train/auxiliary_classifier_loss", condition)
+        loss = loss + weights.generator_condition * condition
+    step.log("train/generator_loss", loss)
+    return loss

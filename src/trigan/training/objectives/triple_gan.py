@@ -1,132 +1,196 @@
-"""Triple-GAN in full (Li et al. 2017, arXiv 1703.02291), with the terms and the schedule of the authors' code."""
+"""Triple-GAN (Li et al. 2017, arXiv 1703.02291): three players on pairs (image, label).
+
+C labels unlabelled images, G draws images for labels, and D separates true pairs from both. In the equations, l are D's
+logits, p the probabilities of C, x_u unlabelled images, y_u = argmax p(x_u), and true pairs are labelled images.
+"""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 from trigan.components import component
+from trigan.errors import ConfigError
 from trigan.losses.classifier_losses import conditional_entropy, uniform_marginal_loss
-from trigan.losses.gan_losses import AdversarialLoss
-from trigan.losses.triple_gan_losses import pair_discriminator
-from trigan.networks.gans.gan import Architecture
+from trigan.losses.gan_losses import AdversarialLoss, hinge_discriminator, minimax_discriminator
+from trigan.losses.triple_gan_losses import argmax_pair_classifier, pair_classifier, pair_discriminator
+from trigan.networks.batchnorm import frozen_statistics
 from trigan.training import distributed
-from trigan.training.objectives.objective import ObjectiveContext, Ramp, require_conditional
-from trigan.training.objectives.pair_losses import (
-    AdversarialLabels,
-    PairLosses,
-    require_adversarial_labels,
-    require_logits,
-)
-from trigan.training.players import Objective, Update
+from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory, Ramp
+from trigan.training.players import Update
 from trigan.training.range_checks import require
-from trigan.training.stages.classifier_stage import labelled_loss
 from trigan.training.step import TrainingStep
+
+#: Labels of an unlabelled image that C's adversarial loss uses: all, weighted by probability, or the most likely one.
+AdversarialLabels = Literal["all", "argmax"]
+
+
+@component("objective/conditional@1")
+@dataclass(frozen=True)
+class Conditional(ObjectiveFactory):
+    """Triple-GAN's base form (algorithm 1), with any loss on logits; written for the non-saturating one.
+
+    - D: softplus(-l) on true pairs + alpha softplus(l(x_u, y_u)) + (1 - alpha) softplus(l(G(z, y), y)).
+    - G: (1 - alpha) softplus(-l(G(z, y), y)).
+    - C: CE on labelled images + alpha E sum_y p(y|x_u) softplus(-l(x_u, y)) + ``pair_weight`` R_P, where
+      R_P = CE(C(G(z, y)), y), the pseudo-discriminative loss, is also weighted by ``ramp``. With
+      ``adversarial_labels=argmax`` the sum has y_u alone, which without a further term only makes C less certain.
+
+    ``alpha`` is 1/2 in the official code. C's counted images include G's from the first step on.
+    """
+
+    alpha: float = 0.5
+    pair_weight: float = 0.1
+    ramp: Ramp = field(default_factory=Ramp)
+    adversarial_labels: AdversarialLabels = "all"
+
+    name, conditional = "conditional", True
+    players = ("discriminator", "generator", "classifier")
+    pretrain, labelled_fraction = 0.0, 1.0
+
+    def __post_init__(self) -> None:
+        require(0.0 < self.alpha < 1.0, "alpha", self.alpha, "in (0, 1)")
+        require(self.pair_weight >= 0.0, "pair_weight", self.pair_weight, "at least 0")
+        labels = self.adversarial_labels
+        require(labels in ("all", "argmax"), "adversarial_labels", labels, "all or argmax")
+
+    def _check_loss(self, loss: AdversarialLoss) -> None:
+        if loss.discriminator_loss not in (minimax_discriminator, hinge_discriminator):
+            raise ConfigError(
+                f"loss: with strategy.objective={self.name} C learns from D's outputs as logits; "
+                "take loss=minimax, non_saturating or hinge"
+            )
+        if loss.gradient_penalty > 0.0:
+            raise ConfigError(f"loss: strategy.objective={self.name} has no gradient penalty; take another loss")
+
+    def updates(self, context: ObjectiveContext) -> tuple[Update, ...]:
+        """D, G and C in turn; D and G from the share ``pretrain`` of the fit on."""
+        batch, every, start = context.batch, context.loss.discriminator_steps, self.pretrain
+        return (
+            Update("discriminator", partial(self._discriminator_loss, context), images=3 * batch, start=start),
+            Update("generator", partial(self._generator_loss, context), images=batch, every=every, start=start),
+            Update("classifier", partial(self._classifier_loss, context), images=3 * batch),
+        )
+
+    def phase(self, progress: float) -> Hashable:
+        """Whether only C is updated, and whether R_P is active."""
+        return progress < self.pretrain, self.ramp(progress) > 0.0
+
+    def _discriminator_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor:
+        """Only labelled images update D's running statistics."""
+        discriminator, classifier = step.network("discriminator"), step.network("classifier")
+        labelled, unlabelled, fakes = step.batch("labelled"), step.batch("unlabelled"), step.fakes().detached
+        with torch.no_grad(), frozen_statistics(classifier):
+            predicted = classifier(unlabelled.images).argmax(1)
+        real = discriminator(context.discriminator_view(labelled), labelled.labels)
+        with frozen_statistics(discriminator):
+            pseudo = discriminator(context.discriminator_view(unlabelled), predicted)
+            fake = discriminator(context.discriminator_view(fakes), fakes.labels)
+        loss = pair_discriminator(context.loss.discriminator_loss, real, pseudo, fake, self.alpha)
+        if self.labelled_fraction < 1.0:
+            of_pseudo = pair_discriminator(context.loss.discriminator_loss, pseudo, pseudo, fake, self.alpha)
+            loss = self.labelled_fraction * loss + (1.0 - self.labelled_fraction) * of_pseudo
+        step.log("train/discriminator_loss", loss)
+        return loss
+
+    def _generator_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor:
+        discriminator, fakes = step.network("discriminator"), step.fakes()
+        with frozen_statistics(discriminator):
+            logits = discriminator(context.discriminator_view(fakes), fakes.labels)
+        loss = (1.0 - self.alpha) * context.loss.generator_loss(logits)
+        step.log("train/generator_loss", loss)
+        return loss
+
+    def _classifier_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor:
+        network = step.network("classifier")
+        loss = context.labelled_loss(step)
+        logits = network(step.batch("unlabelled").images)
+        loss = self._add_regularizers(loss, step, logits)
+        if step.progress >= self.pretrain:
+            loss = loss + self._adversarial_loss(context, step, logits)
+            weight = self.pair_weight * self.ramp(step.progress)
+            if weight > 0.0:
+                fakes = step.fakes()
+                with frozen_statistics(network):
+                    generated = F.cross_entropy(network(fakes.images.detach()), fakes.known_labels)
+                step.log("train/generated_loss", generated)
+                loss = loss + weight * generated
+        step.log("train/classifier_loss", loss)
+        return loss
+
+    def _adversarial_loss(self, context: ObjectiveContext, step: TrainingStep, logits: Tensor) -> Tensor:
+        """C's adversarial loss for its ``logits`` (N, K) of the unlabelled images."""
+        discriminator, all_labels = step.network("discriminator"), self.adversarial_labels == "all"
+        with torch.no_grad(), frozen_statistics(discriminator):
+            images = context.discriminator_view(step.batch("unlabelled"))
+            if all_labels:
+                of_pairs = discriminator.logits_for_every_label(images, logits.shape[1])
+            else:
+                of_pairs = discriminator(images, logits.argmax(1))
+        loss = (pair_classifier if all_labels else argmax_pair_classifier)(logits, of_pairs, self._adversarial_weight)
+        step.log("train/adversarial_loss", loss)
+        return loss
+
+    @property
+    def _adversarial_weight(self) -> float:
+        return self.alpha
+
+    def _add_regularizers(self, loss: Tensor, step: TrainingStep, logits: Tensor) -> Tensor:
+        return loss
 
 
 @component("objective/triple_gan@1")
 @dataclass(frozen=True)
-class TripleGAN:
-    """C labels unlabelled images, G draws images for labels, D tells true pairs from both.
+class TripleGAN(Conditional):
+    """Triple-GAN in full, with the terms, weights and schedule of the authors' code for MNIST.
 
-    The defaults are those of the code for MNIST. With l D's logits, p C's probabilities, x_u unlabelled images and
-    c = argmax p(x_u):
-
-    - D: softplus(-l) on true pairs + alpha softplus(l(x_u, c)) + (1 - alpha) softplus(l(G(z, y), y)), where
-      ``labelled_fraction`` of the true pairs are labelled ones and the rest (x_u, c) as well: few labels alone would be
-      learnt by heart. (The code draws the latter anew; here they are the step's unlabelled batch.)
-    - G: (1 - alpha) softplus(-l(G(z, y), y)).
-    - C: CE on L + ``classifier_weight`` E[max p softplus(-l(x_u, c))] + ``entropy`` E H[p(x_u)]
+    - D: softplus(-l) on true pairs + alpha softplus(l(x_u, y_u)) + (1 - alpha) softplus(l(G(z, y), y)), where
+      ``labelled_fraction`` of the true pairs are labelled images and the others are (x_u, y_u) too: D would memorize a
+      few labelled images. (The code draws new unlabelled images for these; here they are those of the step.)
+    - G: as in :class:`Conditional`.
+    - C: CE on labelled images + ``classifier_weight`` E[max p softplus(-l(x_u, y_u))] + ``entropy`` E H[p(x_u)]
       + ``uniform_marginal`` CE(uniform, E p(x_u)) + ``head_decay`` |W of the last layer|^2
-      + ``pair_weight`` CE(C(G(z, y)), y), which comes in by ``ramp`` (the pseudo-discriminative loss R_P).
+      + ``pair_weight`` R_P, weighted by ``ramp``.
 
-    For the first ``pretrain`` of the fit C moves alone, on its terms without D and G, with ``pretrain_uniform_marginal`` in the
-    place of ``uniform_marginal``. C's counted images include G's from the first step on. The code averages C's weights: the
-    stage's ``ema``.
+    For the first share ``pretrain`` of the fit only C is updated, on its terms without D and G, with
+    ``pretrain_uniform_marginal`` instead of ``uniform_marginal``. C's counted images include G's from the first step
+    on. The code averages C's weights; here the stage's ``ema`` does.
     """
 
-    alpha: float = 0.5
     labelled_fraction: float = 0.0025
     classifier_weight: float = 0.5
     entropy: float = 0.3
     uniform_marginal: float = 1e-3
     head_decay: float = 1e-4
-    pair_weight: float = 0.1
     ramp: Ramp = field(default_factory=lambda: Ramp(0.3, 0.0))
     pretrain: float = 0.03
     pretrain_uniform_marginal: float = 0.3
     adversarial_labels: AdversarialLabels = "argmax"
 
-    players = ("discriminator", "generator", "classifier")
-    two_heads = False
+    name = "triple_gan"
 
     def __post_init__(self) -> None:
-        require(0.0 < self.alpha < 1.0, "alpha", self.alpha, "in (0, 1)")
         require(0.0 < self.labelled_fraction <= 1.0, "labelled_fraction", self.labelled_fraction, "in (0, 1]")
         require(0.0 <= self.pretrain < 1.0, "pretrain", self.pretrain, "in [0, 1)")
-        for name in (
-            "classifier_weight",
-            "entropy",
-            "uniform_marginal",
-            "head_decay",
-            "pair_weight",
-            "pretrain_uniform_marginal",
-        ):
+        for name in ("classifier_weight", "entropy", "uniform_marginal", "head_decay", "pretrain_uniform_marginal"):
             require(getattr(self, name) >= 0.0, name, getattr(self, name), "at least 0")
-        require_adversarial_labels(self.adversarial_labels)
+        super().__post_init__()
 
-    def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
-        require_conditional(architecture, True, "triple_gan")
-        require_logits(loss, "triple_gan")
+    @property
+    def _adversarial_weight(self) -> float:
+        return self.classifier_weight
 
-    def build(self, context: ObjectiveContext) -> Objective:
-        return _Play(self, context, PairLosses(context, self.alpha))
-
-
-@dataclass(frozen=True)
-class _Play:
-    game: TripleGAN
-    context: ObjectiveContext
-    pairs: PairLosses
-
-    def updates(self) -> tuple[Update, ...]:
-        return self.pairs.updates(self.discriminator_loss, self.classifier_loss, start=self.game.pretrain)
-
-    def phase(self, progress: float) -> Hashable:
-        return self._alone(progress), self.game.ramp(progress) > 0.0
-
-    def _alone(self, progress: float) -> bool:
-        return progress < self.game.pretrain
-
-    def discriminator_loss(self, step: TrainingStep) -> Tensor:
-        """True pairs, some of them with C's labels, against alpha of C's pairs and 1 - alpha of G's."""
-        judged, game, loss = self.pairs.pair_logits(step), self.game, self.context.loss.discriminator_loss
-        false = judged.by_classifier, judged.by_generator
-        of_labelled = pair_discriminator(loss, judged.labelled, *false, game.alpha)
-        of_pseudo = pair_discriminator(loss, judged.by_classifier, *false, game.alpha)
-        total = game.labelled_fraction * of_labelled + (1.0 - game.labelled_fraction) * of_pseudo
-        step.log("train/discriminator_loss", total)
-        return total
-
-    def classifier_loss(self, step: TrainingStep) -> Tensor:
-        """All of C's terms; without those of D and G as long as C moves alone."""
-        network, game, alone = step.network("classifier"), self.game, self._alone(step.progress)
-        loss = labelled_loss(step, network, self.context.augmentation, mix=self.context.mix)
-        logits = network(step.batch("unlabelled").images)
+    def _add_regularizers(self, loss: Tensor, step: TrainingStep, logits: Tensor) -> Tensor:
         entropy = conditional_entropy(logits)
-        average = uniform_marginal_loss(distributed.global_mean(logits.softmax(1).mean(0)))
+        marginal = uniform_marginal_loss(distributed.global_mean(logits.softmax(1).mean(0)))
         step.log("train/entropy", entropy)
-        step.log("train/uniform_marginal_loss", average)
-        loss = (
-            loss
-            + game.entropy * entropy
-            + (game.pretrain_uniform_marginal if alone else game.uniform_marginal) * average
-        )
-        loss = loss + game.head_decay * network.head.weight.square().sum()
-        if not alone:
-            loss = loss + self.pairs.adversarial_loss(step, logits, game.classifier_weight, game.adversarial_labels)
-        weight = 0.0 if alone else game.pair_weight * game.ramp(step.progress)
-        if weight > 0.0:
-            loss = loss + weight * self.pairs.generated_loss(step)
-        step.log("train/classifier_loss", loss)
-        return loss
+        step.log("train/uniform_marginal_loss", marginal)
+        pretraining = step.progress < self.pretrain
+        marginal_weight = self.pretrain_uniform_marginal if pretraining else self.uniform_marginal
+        loss = loss + self.entropy * entropy + marginal_weight * marginal
+        head: nn.Linear = step.network("classifier").head
+        return loss + self.head_decay * head.weight.square().sum()

@@ -1,7 +1,9 @@
 """The classifier stage: C on labelled images, with further terms on unlabelled or extra images."""
 
-from collections.abc import Callable, Hashable
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -16,42 +18,13 @@ from trigan.losses.classifier_losses import mixed_cross_entropy
 from trigan.networks.classifiers.classifier import ClassifierFactory
 from trigan.training.ema import EMA
 from trigan.training.optimizers import OptimizerFactory
-from trigan.training.players import Player, PlayersModule, Update
-from trigan.training.range_checks import require, require_clip
+from trigan.training.players import Objective, Player, PlayersModule, Update
+from trigan.training.range_checks import require_clip, require_length
 from trigan.training.recalibration import recalibrate_classifier
-from trigan.training.selection import Selection, Selector
-from trigan.training.snapshots import Snapshots
+from trigan.training.selection import Selection, Selector, Snapshots, evenly_spaced_steps
 from trigan.training.stage import StageContext
 from trigan.training.stages.criteria import Balance, LossTerm, NoBalance
 from trigan.training.step import TrainingStep
-
-
-@component("criterion/supervised@1")
-@dataclass(frozen=True)
-class SupervisedObjective:
-    """Objective: cross-entropy on labelled images, as C sees them through the augmentation, plus the terms."""
-
-    augmentation: Augmentation
-    batch: int
-    class_weights: Tensor | None = None
-    terms: tuple[LossTerm, ...] = ()
-    mix: Mix | None = None
-
-    def updates(self) -> tuple[Update, ...]:
-        images = self.batch + sum(term.forward_images(self.batch) for term in self.terms)
-        return (Update("classifier", self.loss, images=images),)
-
-    def phase(self, progress: float) -> Hashable:
-        return None
-
-    def loss(self, step: TrainingStep) -> Tensor:
-        """C's loss, shape ()."""
-        network = step.network("classifier")
-        loss = labelled_loss(step, network, self.augmentation, self.class_weights, self.mix)
-        for term in self.terms:
-            loss = loss + term(step, network)
-        step.log("train/classifier_loss", loss)
-        return loss
 
 
 def labelled_loss(
@@ -61,48 +34,37 @@ def labelled_loss(
     class_weights: Tensor | None = None,
     mix: Mix | None = None,
 ) -> Tensor:
-    """Mean over the labelled batch of (weighted) cross-entropy; with ``mix``, of mixed images, for both labels."""
+    """Mean cross-entropy of the augmented labelled batch, shape (), weighted by ``class_weights`` (K,) if given.
+
+    ``mix`` mixes each image with a partner of the global batch, augmented on its own; the loss is that of both labels.
+    """
     labelled = step.batch("labelled")
     labels = labelled.known_labels
     images = augmentation(labelled.images, labelled.draws, "augment")
-    if mix is not None:
-        return _mixed_loss(step, network, mix, augmentation, images, class_weights)
-    logits = network(images)
-    errors = F.cross_entropy(logits, labels, reduction="none")
-    loss = (errors if class_weights is None else errors * class_weights[labels]).mean()
+    if mix is None:
+        logits = network(images)
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        loss = (losses if class_weights is None else losses * class_weights[labels]).mean()
+        correct = (logits.argmax(1) == labels).float()
+    else:
+        partners = step.permuted_batch("labelled")
+        mixed, share = mix(images, augmentation(partners.images, partners.draws, "partner"), partners.draws)
+        logits = network(mixed)
+        weights = logits.new_ones(logits.shape[1]) if class_weights is None else class_weights
+        loss = mixed_cross_entropy(logits, labels, partners.known_labels, share, weights).mean()
+        correct = torch.where(logits.argmax(1) == labels, share, 0.0)
+        correct = correct + torch.where(logits.argmax(1) == partners.known_labels, 1.0 - share, 0.0)
     step.log("train/labelled_loss", loss)
-    step.log("train/labelled_accuracy", (logits.argmax(1) == labels).float().mean())
-    return loss
-
-
-def _mixed_loss(
-    step: TrainingStep,
-    network: nn.Module,
-    mix: Mix,
-    augmentation: Augmentation,
-    images: Tensor,
-    class_weights: Tensor | None,
-) -> Tensor:
-    """The loss of augmented ``images`` mixed with partners, which are augmented by draws of their own."""
-    labels, partners = step.batch("labelled").known_labels, step.permuted_batch("labelled")
-    others = augmentation(partners.images, partners.draws, "partner")
-    mixed, share = mix(images, others, partners.draws)
-    logits = network(mixed)
-    weights = logits.new_ones(logits.shape[1]) if class_weights is None else class_weights
-    loss = mixed_cross_entropy(logits, labels, partners.known_labels, share, weights).mean()
-    step.log("train/labelled_loss", loss)
-    right = torch.where(logits.argmax(1) == labels, share, 0.0)
-    right = right + torch.where(logits.argmax(1) == partners.known_labels, 1.0 - share, 0.0)
-    step.log("train/labelled_accuracy", right.mean())
+    step.log("train/labelled_accuracy", correct.mean())
     return loss
 
 
 @component("stage/classifier@1")
 @dataclass(frozen=True)
 class ClassifierStage:
-    """Train a classifier; it is kept as its running average, recalibrated on real training images.
+    """Train a classifier on cross-entropy plus ``terms``; its moving average is kept, recalibrated on real images.
 
-    Inputs: ``labelled``, ``validation`` (if any), and one for each term's stream. ``mix`` is for the labelled images.
+    The inputs are ``labelled``, ``validation`` if any, and one for each term's stream. ``mix`` mixes labelled images.
     """
 
     classifier: ClassifierFactory
@@ -117,83 +79,85 @@ class ClassifierStage:
     clip: float | None = None
     mix: Mix | None = None
 
+    kind = "classifier"
+
     def __post_init__(self) -> None:
-        require(self.steps >= 1, "steps", self.steps, "at least 1")
-        require(self.batch >= 2, "batch", self.batch, "at least 2")
+        require_length(self.steps, self.batch)
         require_clip(self.clip)
 
-    @property
-    def kind(self) -> str:
-        return "classifier"
-
     def with_steps(self, steps: int) -> "ClassifierStage":
-        """The same stage at another length; its schedule stretches with it."""
+        """The same stage for another number of steps; its schedule is stretched accordingly."""
         return replace(self, steps=steps)
 
     def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
-        spec = context.spec
-        network = context.build_network("classifier", lambda: self.classifier(spec))
-        labelled = inputs["labelled"]
-        rows = self.balance.sampling_weights(labelled.known_labels, spec.classes)
-        weights = self.balance.class_weights(labelled.known_labels, spec.classes)
+        """See :class:`trigan.training.stage.Stage`."""
+        labelled, classes = inputs["labelled"], context.spec.classes
+        network = context.build_network("classifier", lambda: self.classifier(context.spec))
+        rows = self.balance.sampling_weights(labelled.known_labels, classes)
+        weights = self.balance.class_weights(labelled.known_labels, classes)
         streams = {"labelled": context.stream("labelled", labelled, self.batch, rows)}
         for term in self.terms:
             streams[term.stream] = context.stream(term.stream, inputs[term.stream], term.stream_batch_size(self.batch))
         weights = None if weights is None else weights.to(context.device)
-        objective = SupervisedObjective(self.augmentation, self.batch, weights, self.terms, self.mix)
-        plan = context.plan(self.steps, self.batch)
+        images = self.batch + sum(term.forward_images(self.batch) for term in self.terms)
+        objective = Objective((Update("classifier", partial(self._loss, weights), images),))
         player = Player(network, self.optimizer, self.ema, self.clip)
-        module = PlayersModule({"classifier": player}, objective, streams, plan)
+        module = PlayersModule({"classifier": player}, objective, streams, context.plan(self.steps, self.batch))
         return register_classifier_selection(module, self.selection, inputs)
 
+    def _loss(self, class_weights: Tensor | None, step: TrainingStep) -> Tensor:
+        network = step.network("classifier")
+        loss = labelled_loss(step, network, self.augmentation, class_weights, self.mix)
+        for term in self.terms:
+            loss = loss + term(step, network)
+        step.log("train/classifier_loss", loss)
+        return loss
+
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
+        """See :func:`final_classifiers`."""
         return final_classifiers(module, inputs)
 
     def skeleton(self, spec: DataSpec) -> dict[str, nn.Module]:
+        """See :class:`trigan.training.stage.Stage`."""
         return skeleton_classifiers(self.selection, lambda: self.classifier(spec).eval())
 
 
 def register_classifier_selection(module: PlayersModule, selection: Selection, inputs: Inputs) -> PlayersModule:
-    """Give ``module`` a selector where the rule asks for one, and snapshots where they are asked for; returns it."""
+    """Give ``module`` the selector and the snapshots that ``selection`` needs; returns it."""
     network, steps = module.evaluation_network("classifier"), module.plan.steps
     selector = snapshots = None
     if selection.resolve("validation" in inputs) == "val":
         selector = Selector(network, inputs["validation"], steps, selection.candidates)
     if selection.snapshots is not None:
-        snapshots = Snapshots.evenly_spaced(network, selection.snapshots, steps, module.plan.batch)
+        due = evenly_spaced_steps(steps, selection.snapshots)
+        snapshots = Snapshots([copy.deepcopy(network) for _ in due], due, module.plan.batch)
     module.register_selection(lambda network: _recalibrate(module, network, inputs), selector, snapshots)
     return module
 
 
 def final_classifiers(module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
-    """``classifier``, the one that the selection rule takes, and ``snapshots`` where there are any."""
-    kept: dict[str, nn.Module] = {"classifier": selected_classifier(module, inputs)}
-    if module.snapshots is not None:
-        kept["snapshots"] = module.snapshots
-    return kept
+    """``classifier``, the selected one, recalibrated, in evaluation mode; and ``snapshots`` if there are any.
+
+    A fit that diverged before its first evaluation on validation images keeps its last finite weights.
+    """
+    network: nn.Module = module.evaluation_network("classifier")
+    if module.selector is not None and int(module.selector.step) > 0:
+        network = module.selector.best.eval()
+    else:
+        _recalibrate(module, network, inputs)
+    snapshots = {} if module.snapshots is None else {"snapshots": module.snapshots}
+    return {"classifier": network, **snapshots}
 
 
 def skeleton_classifiers(selection: Selection, build: Callable[[], nn.Module]) -> dict[str, nn.Module]:
-    """Networks to load what :func:`final_classifiers` gave into, each as ``build`` makes it."""
-    kept = {"classifier": build()}
+    """Networks from ``build`` of the same shapes as those of :func:`final_classifiers`, to load weights into."""
+    networks = {"classifier": build()}
     if selection.snapshots is not None:
-        kept["snapshots"] = Snapshots([build() for _ in range(selection.snapshots)])
-    return kept
-
-
-def selected_classifier(module: PlayersModule, inputs: Inputs) -> nn.Module:
-    """The classifier that the selection rule takes, recalibrated, in evaluation mode.
-
-    A fit that diverged before its first candidate gives its last healthy weights.
-    """
-    if module.selector is not None and int(module.selector.step) > 0:
-        return module.selector.best.eval()
-    network = module.evaluation_network("classifier")
-    _recalibrate(module, network, inputs)
-    return network
+        networks["snapshots"] = Snapshots([build() for _ in range(selection.snapshots)])
+    return networks
 
 
 def _recalibrate(module: PlayersModule, network: nn.Module, inputs: Inputs) -> None:
-    """Over all real training images that the row sees: ``statistics`` where this fit doesn't train on all of them."""
-    seen = next(inputs[name] for name in ("statistics", "unlabelled", "labelled") if name in inputs)
-    recalibrate_classifier(network, seen.images, module.plan.seed, module.device, module.weights_dtype)
+    """Over all real training images of the row: ``statistics`` if this fit does not train on all of them."""
+    images = next(inputs[name] for name in ("statistics", "unlabelled", "labelled") if name in inputs).images
+    recalibrate_classifier(network, images, module.plan.seed)

@@ -1,7 +1,8 @@
-"""What a classifier's fit is made of: how labelled images are drawn, how errors count, and terms on further images."""
+"""Parts of a classifier's loss: class balance of the labelled images, and terms on further images."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -22,78 +23,74 @@ def class_counts(labels: Tensor, classes: int) -> Tensor:
 
 
 class Balance(Protocol):
-    """What is done about unequal class sizes."""
+    """How unequal class sizes are treated."""
 
     def sampling_weights(self, labels: Tensor, classes: int) -> Tensor | None:
-        """Chance of each image to be drawn, up to a factor (N,); None: every image once an epoch."""
-        ...
+        """Relative probability of each image to be drawn, (N,); None: every image once an epoch."""
+        return None
 
     def class_weights(self, labels: Tensor, classes: int) -> Tensor | None:
-        """Factor on each class's cross-entropy (K,); None: all 1."""
-        ...
+        """Factor on each class's cross-entropy, (K,); None: all 1."""
+        return None
 
 
 @component("balance/none@1")
 @dataclass(frozen=True)
-class NoBalance:
-    """Images as they come, every error alike."""
-
-    def sampling_weights(self, labels: Tensor, classes: int) -> Tensor | None:
-        return None
-
-    def class_weights(self, labels: Tensor, classes: int) -> Tensor | None:
-        return None
+class NoBalance(Balance):
+    """Every image once an epoch, with equal weight."""
 
 
 @component("balance/class_weights@1")
 @dataclass(frozen=True)
-class ClassWeights:
-    """Each class's errors count in inverse proportion to its size: N / (K n_k)."""
-
-    def sampling_weights(self, labels: Tensor, classes: int) -> Tensor | None:
-        return None
+class ClassWeights(Balance):
+    """Weights in inverse proportion to class sizes."""
 
     def class_weights(self, labels: Tensor, classes: int) -> Tensor | None:
+        """N / (K n_k)."""
         counts = class_counts(labels, classes).clamp(min=1)
         return len(labels) / (classes * counts.float())
 
 
 @component("balance/resampling@1")
 @dataclass(frozen=True)
-class Resampling:
-    """Random oversampling: classes are drawn equally often, images within a class likewise."""
+class Resampling(Balance):
+    """Random oversampling: classes are drawn equally often, and so are the images of a class."""
 
     def sampling_weights(self, labels: Tensor, classes: int) -> Tensor | None:
+        """1 / n_k for an image of class k."""
         return 1.0 / class_counts(labels, classes)[labels].float()
 
-    def class_weights(self, labels: Tensor, classes: int) -> Tensor | None:
-        return None
 
+class LossTerm(ABC):
+    """Base of further terms of C's loss, on ``ratio`` images of ``stream`` per labelled image, in ``views`` views."""
 
-class LossTerm(Protocol):
-    """A further summand of C's loss, fed by the input named ``stream``."""
-
-    @property
-    def stream(self) -> str: ...
+    weight: float
+    ratio: float
+    stream: str
+    views: ClassVar[int] = 2
 
     def stream_batch_size(self, batch: int) -> int:
-        """Images of the stream in each step, for ``batch`` labelled ones."""
-        ...
+        """Images of the stream in each step, at least two, for ``batch`` labelled ones."""
+        return max(2, round(self.ratio * batch))
 
     def forward_images(self, batch: int) -> int:
         """Images that pass through C in each step."""
-        ...
+        return self.views * self.stream_batch_size(batch)
 
-    def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor: ...
+    def __post_init__(self) -> None:
+        require(self.weight >= 0.0, "weight", self.weight, "at least 0")
+
+    @abstractmethod
+    def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor:
+        """The weighted term, shape ()."""
 
 
 @component("criterion/extra_images@1")
 @dataclass(frozen=True)
-class ExtraImages:
+class ExtraImages(LossTerm):
     """Cross-entropy on extra labelled images (synthetic or pseudo-labelled), times ``weight``.
 
-    They pass through C on their own, with their own batch statistics, and do not move its running statistics.
-    ``ratio``: extra images per labelled one in each step, of which there are two at least.
+    They form a batch of their own for batch norm, and do not update its running statistics.
     """
 
     augmentation: Augmentation
@@ -101,17 +98,14 @@ class ExtraImages:
     ratio: float = 1.0
     stream: str = "extra"
 
+    views = 1
+
     def __post_init__(self) -> None:
-        require(self.weight >= 0.0, "weight", self.weight, "at least 0")
+        super().__post_init__()
         require(self.ratio > 0.0, "ratio", self.ratio, "above 0")
 
-    def stream_batch_size(self, batch: int) -> int:
-        return max(2, round(self.ratio * batch))
-
-    def forward_images(self, batch: int) -> int:
-        return self.stream_batch_size(batch)
-
     def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor:
+        """The weighted term, shape ()."""
         extra = step.batch(self.stream)
         with frozen_statistics(network):
             logits = network(self.augmentation(extra.images, extra.draws, "augment"))
@@ -122,8 +116,11 @@ class ExtraImages:
 
 @component("criterion/fixmatch@1")
 @dataclass(frozen=True)
-class FixMatch:
-    """FixMatch (Sohn et al. 2020, arXiv 2001.07685, eq. 4): a weak view's label, where sure, for a strong view."""
+class FixMatch(LossTerm):
+    """FixMatch (Sohn et al. 2020, arXiv 2001.07685, eq. 4), with p the probabilities of C.
+
+    ``weight`` E 1[max p(weak x_u) >= ``threshold``] CE(C(strong x_u), argmax p(weak x_u)).
+    """
 
     weak: Augmentation
     strong: Augmentation
@@ -133,17 +130,12 @@ class FixMatch:
     stream: str = "unlabelled"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(0.0 <= self.threshold < 1.0, "threshold", self.threshold, "in [0, 1)")
-        require(self.weight >= 0.0, "weight", self.weight, "at least 0")
         require(self.ratio >= 1, "ratio", self.ratio, "at least 1")
 
-    def stream_batch_size(self, batch: int) -> int:
-        return self.ratio * batch
-
-    def forward_images(self, batch: int) -> int:
-        return 2 * self.ratio * batch
-
     def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor:
+        """The weighted term, shape ()."""
         unlabelled = step.batch(self.stream)
         with torch.no_grad(), frozen_statistics(network):
             weak = network(self.weak(unlabelled.images, unlabelled.draws, "weak"))
@@ -156,11 +148,12 @@ class FixMatch:
 
 @component("criterion/pi_model@1")
 @dataclass(frozen=True)
-class PiModel:
-    """The Pi-model (Laine & Aila 2017, arXiv 1610.02242): C should answer alike to two views of an unlabelled image.
+class PiModel(LossTerm):
+    """The Pi-model (Laine & Aila 2017, arXiv 1610.02242, algorithm 1): equal outputs for two views of an image.
 
-    ``weight`` comes in over the first ``ramp_up`` of the fit, by :func:`sigmoid_ramp_up`. The paper's is
-    100 times the share of images that are labelled, and its ramp 80 of 300 epochs.
+    ``weight`` w(t) E |p(x_u) - p(x_u')|^2 / K, with p the probabilities of C and w a sigmoid ramp-up over the first
+    share ``ramp_up`` of the fit. The paper's weight is 100 times the share of images that are labelled, and its ramp-up
+    80 of 300 epochs.
     """
 
     augmentation: Augmentation
@@ -170,34 +163,22 @@ class PiModel:
     stream: str = "unlabelled"
 
     def __post_init__(self) -> None:
-        require(self.weight >= 0.0, "weight", self.weight, "at least 0")
-        require(0.0 < self.ramp_up <= 1.0, "ramp_up", self.ramp_up, "in (0, 1]")
+        super().__post_init__()
         require(self.ratio >= 1, "ratio", self.ratio, "at least 1")
-        require(
-            _varies(self.augmentation),
-            "augmentation",
-            self.augmentation,
-            "an augmentation that changes images: two views would be one",
-        )
-
-    def stream_batch_size(self, batch: int) -> int:
-        return self.ratio * batch
-
-    def forward_images(self, batch: int) -> int:
-        return 2 * self.ratio * batch
+        require(0.0 < self.ramp_up <= 1.0, "ramp_up", self.ramp_up, "in (0, 1]")
+        expected = "an augmentation that changes images: otherwise both views are the same"
+        require(_is_random(self.augmentation), "augmentation", self.augmentation, expected)
 
     def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor:
-        unlabelled = step.batch(self.stream)
-        one, other = (
-            network(self.augmentation(unlabelled.images, unlabelled.draws, name)) for name in ("one", "other")
-        )
+        """The weighted term, shape ()."""
+        unlabelled, view = step.batch(self.stream), self.augmentation
+        one, other = (network(view(unlabelled.images, unlabelled.draws, name)) for name in ("one", "other"))
         loss = pi_model_loss(one, other)
         step.log("train/consistency_loss", loss)
         return self.weight * sigmoid_ramp_up(step.progress / self.ramp_up) * loss
 
 
-def _varies(view: Augmentation) -> bool:
-    """Whether two looks at the same images differ."""
-    images = torch.linspace(-1.0, 1.0, 8 * 64).view(8, 1, 8, 8)
-    draws = Draws(0, 0, 8, 0, 8)
-    return not torch.equal(view(images, draws, "one"), view(images, draws, "other"))
+def _is_random(augmentation: Augmentation) -> bool:
+    """Whether two views of the same images differ."""
+    images, draws = torch.linspace(-1.0, 1.0, 8 * 64).view(8, 1, 8, 8), Draws(0, 0, 8, 0, 8)
+    return not torch.equal(augmentation(images, draws, "one"), augmentation(images, draws, "other"))

@@ -1,6 +1,6 @@
-"""The joint stage: G, C and, where the game has one, D, trained together."""
+"""The joint stage: G, C and, where the objective has one, D, trained together."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -16,34 +16,31 @@ from trigan.networks.classifiers.classifier import ClassifierFactory, TwoHeads
 from trigan.networks.gans.gan import Architecture
 from trigan.training.ema import EMA
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory
-from trigan.training.objectives.objective_with_term import ObjectiveWithTerm
 from trigan.training.optimizers import OptimizerFactory
-from trigan.training.players import Player, PlayersModule
-from trigan.training.range_checks import require
+from trigan.training.players import Objective, Player, PlayersModule, Update
+from trigan.training.range_checks import require, require_length
 from trigan.training.recalibration import recalibrate_discriminator, recalibrate_generator
 from trigan.training.selection import Selection
 from trigan.training.stage import StageContext
-from trigan.training.stages.classifier_stage import (
-    final_classifiers,
-    register_classifier_selection,
-    skeleton_classifiers,
-)
+from trigan.training.stages import classifier_stage
 from trigan.training.stages.criteria import LossTerm
 from trigan.training.stages.gan_stage import refuse_penalty_through_batch_norm
 
-#: What every game draws its batches from.
+#: Streams of every joint objective.
 OBJECTIVE_STREAMS = ("labelled", "unlabelled")
 
 
 @component("stage/joint@1")
 @dataclass(frozen=True)
 class JointStage:
-    """Play ``objective``; inputs are ``labelled``, ``unlabelled`` (all training images) and ``validation`` if any.
+    """Train the players of ``objective`` on ``labelled`` and ``unlabelled`` images.
 
-    ``optimizer`` maps each player to its factory. ``discriminator_augmentation`` is how every image is shown to whoever tells real from
-    generated (Zhao et al. 2020); ``augmentation`` is how C sees labelled images, as in every other strategy, and
-    ``mix`` mixes them. ``consistency`` is one more summand of C's loss, on a stream of its own of the unlabelled
-    images. ``ema`` averages the weights of G and C; with None the last weights are kept.
+    The inputs are ``labelled``, ``unlabelled`` (all training images) and ``validation`` if any.
+
+    ``optimizer`` has a factory for each player. ``discriminator_augmentation`` is applied to all images for the network
+    that separates real from generated ones (Zhao et al. 2020, arXiv 2006.10738); ``augmentation`` and ``mix`` to
+    labelled images for C, as in every other strategy. ``consistency`` is one more term of C's loss, on a stream of its
+    own of the unlabelled images. ``ema`` averages the weights of G and C; with None the last weights are kept.
     """
 
     architecture: Architecture
@@ -60,76 +57,68 @@ class JointStage:
     consistency: LossTerm | None = None
     mix: Mix | None = None
 
+    kind = "joint"
+
     def __post_init__(self) -> None:
-        require(self.steps >= 1, "steps", self.steps, "at least 1")
-        require(self.batch >= 2, "batch", self.batch, "at least 2")
+        require_length(self.steps, self.batch)
         self.objective.check(self.architecture, self.loss)
         if "discriminator" in self.objective.players:
             refuse_penalty_through_batch_norm(self.architecture, self.loss)
         if self.consistency is not None:
-            stream = self.consistency.stream
-            require(
-                stream not in OBJECTIVE_STREAMS, "consistency.stream", stream, "a name of its own, such as consistency"
-            )
-
-    @property
-    def kind(self) -> str:
-        return "joint"
+            stream, expected = self.consistency.stream, "a name of its own, such as consistency"
+            require(stream not in OBJECTIVE_STREAMS, "consistency.stream", stream, expected)
 
     def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
-        networks = {
-            name: context.build_network(name, partial(self._played, name, context.spec))
-            for name in self.objective.players
-        }
-        players = {
-            name: Player(network, self.optimizer[name], None if name == "discriminator" else self.ema)
-            for name, network in networks.items()
-        }
+        """See :class:`trigan.training.stage.Stage`."""
+        players = {}
+        for name in self.objective.players:
+            network = context.build_network(name, partial(self._network, name, context.spec))
+            players[name] = Player(network, self.optimizer[name], None if name == "discriminator" else self.ema)
         streams = {name: context.stream(name, inputs[name], self.batch) for name in OBJECTIVE_STREAMS}
-        objective = self.objective.build(
-            ObjectiveContext(
-                self.loss,
-                self.augmentation,
-                self.discriminator_augmentation,
-                self.batch,
-                self.architecture.conditional,
-                self.mix,
-            )
-        )
+        settings = self.loss, self.augmentation, self.discriminator_augmentation, self.batch
+        objective = self.objective.build(ObjectiveContext(*settings, self.architecture.conditional, self.mix))
         if self.consistency is not None:
             stream, rows = self.consistency.stream, self.consistency.stream_batch_size(self.batch)
             streams[stream] = context.stream(stream, inputs["unlabelled"], rows)
-            objective = ObjectiveWithTerm(objective, self.consistency, self.batch)
+            objective = _with_term(objective, self.consistency, self.batch)
         module = PlayersModule(players, objective, streams, context.plan(self.steps, self.batch))
-        return register_classifier_selection(module, self.selection, inputs)
+        return classifier_stage.register_classifier_selection(module, self.selection, inputs)
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
-        seed, device, dtype = module.plan.seed, module.device, module.weights_dtype
+        """All players, recalibrated; of a classifier with two heads, the classifier alone."""
         networks: dict[str, Any] = {name: module.evaluation_network(name) for name in self.objective.players}
-        networks |= final_classifiers(module, inputs)
+        networks |= classifier_stage.final_classifiers(module, inputs)
         if self.objective.two_heads:
             networks["classifier"] = networks["classifier"].classifier
             if module.snapshots is not None:
                 networks["snapshots"] = module.snapshots.map_networks(lambda network: network.classifier)
-        recalibrate_generator(networks["generator"], seed, device, dtype)
+        recalibrate_generator(networks["generator"], module.plan.seed)
         if "discriminator" in networks:
-            recalibrate_discriminator(networks["discriminator"], inputs["unlabelled"].images, seed, device, dtype)
+            recalibrate_discriminator(networks["discriminator"], inputs["unlabelled"].images, module.plan.seed)
         return networks
 
     def skeleton(self, spec: DataSpec) -> dict[str, nn.Module]:
+        """See :class:`trigan.training.stage.Stage`."""
         networks = {name: self._network(name, spec).eval() for name in self.objective.players}
-        return networks | skeleton_classifiers(self.selection, lambda: self.classifier(spec).eval())
-
-    def _played(self, player: str, spec: DataSpec) -> nn.Module:
-        """The network that plays; a second head of C is dropped when the game is over."""
-        if player == "classifier" and self.objective.two_heads:
-            return TwoHeads(self.classifier(spec))
-        return self._network(player, spec)
+        return networks | classifier_stage.skeleton_classifiers(self.selection, lambda: self.classifier(spec).eval())
 
     def _network(self, player: str, spec: DataSpec) -> nn.Module:
-        makers = {
-            "generator": self.architecture.generator,
-            "discriminator": self.architecture.discriminator,
-            "classifier": self.classifier,
-        }
-        return makers[player](spec)
+        """The network to train."""
+        if player == "classifier":
+            classifier = self.classifier(spec)
+            return TwoHeads(classifier) if self.objective.two_heads else classifier
+        return self.architecture.generator(spec) if player == "generator" else self.architecture.discriminator(spec)
+
+
+def _with_term(objective: Objective, term: LossTerm, batch: int) -> Objective:
+    """``objective`` with ``term`` added to C's loss."""
+
+    def extended(update: Update) -> Update:
+        if update.player != "classifier":
+            return update
+        images = update.images + term.forward_images(batch)
+        return replace(
+            update, images=images, loss=lambda step: update.loss(step) + term(step, step.network("classifier"))
+        )
+
+    return replace(objective, updates=tuple(map(extended, objective.updates)))

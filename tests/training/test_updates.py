@@ -1,4 +1,4 @@
-"""In an update one player moves, and no one else by a single bit."""
+"""An update changes one player and no other by a single bit."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +15,8 @@ from .tiny import OBJECTIVES, built, copied, fitted, gan_stage, same
 
 
 def _state(module: PlayersModule, player: str) -> dict[str, dict[str, Tensor]]:
-    """All that moves with a player: weights, average, optimizer state."""
-    optimizer = module._steppers[player]
+    """What an update of a player changes: weights, average, optimizer state."""
+    optimizer = module._optimizer_of[player]
     state = {
         f"{number}/{key}": value.clone()
         for number, slots in enumerate(optimizer.state.values())
@@ -33,17 +33,17 @@ def _state(module: PlayersModule, player: str) -> dict[str, dict[str, Tensor]]:
 
 
 def _watch_updates(monkeypatch: pytest.MonkeyPatch, look: Callable[[PlayersModule, Update, Any], None]) -> None:
-    """Call ``look(module, update, play)`` in the place of each update; ``play`` does the update."""
-    move = PlayersModule._move
+    """Call ``look(module, update, run)`` instead of each update; ``run`` does the update."""
+    move = PlayersModule._update
 
     def instead(module: PlayersModule, update: Update, steps: list[TrainingStep]) -> None:
         look(module, update, lambda: move(module, update, steps))
 
-    monkeypatch.setattr(PlayersModule, "_move", instead)
+    monkeypatch.setattr(PlayersModule, "_update", instead)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_only_the_named_player_moves(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_named_player_changes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
     def look(module: PlayersModule, update: Update, play: Callable[[], None]) -> None:
@@ -66,8 +66,8 @@ def test_only_the_named_player_moves(name: str, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_a_frozen_player_is_given_no_gradient_to_begin_with(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Frozen means that autograd doesn't compute the gradient, not that it is thrown away after."""
+def test_autograd_computes_no_gradient_of_frozen_players(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gradient is not computed at all, rather than computed and discarded."""
     owners: list[set[str]] = []
     modules: list[PlayersModule] = []
 
@@ -91,14 +91,16 @@ def test_averages_never_take_gradients() -> None:
     assert list(module.averages) == ["generator"]
 
 
-def test_the_generator_is_judged_by_the_discriminator_as_it_now_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loss_of_g_uses_the_updated_discriminator(monkeypatch: pytest.MonkeyPatch) -> None:
     checked: list[bool] = []
 
     def look(module: PlayersModule, update: Update, play: Callable[[], None]) -> None:
-        judge = module.networks["discriminator"]
-        at_rest = copied(dict(judge.named_parameters()))
+        discriminator = module.networks["discriminator"]
+        at_rest = copied(dict(discriminator.named_parameters()))
         met: list[dict[str, Tensor]] = []
-        hook = judge.register_forward_hook(lambda *_: met.append(copied(dict(judge.named_parameters()))))
+        hook = discriminator.register_forward_hook(
+            lambda *_: met.append(copied(dict(discriminator.named_parameters())))
+        )
         play()
         hook.remove()
         if update.player == "generator":
