@@ -21,8 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trigan.config.compose import Composer
-from trigan.data.splits.make_split import make_split
-from trigan.data.types import LabelledImages
+from trigan.datasets.splits.make_split import make_split
+from trigan.datasets.types import LabelledImages
 
 BATCH, LATENT, PIXELS = 100, 100, 784
 HIDDEN = (1000, 500, 250, 250, 250)

@@ -20,8 +20,8 @@ import torch
 from PIL import Image, ImageOps
 from torch.utils.data import DataLoader, Dataset
 
-from trigan.data.augmentation import ClassicAugmentation
-from trigan.data.stream import BatchStream
+from trigan.datasets.augmentation import ClassicAugmentation
+from trigan.datasets.stream import BatchStream
 from trigan.rng import Draws
 from trigan.runs.malloc import keep_freed_memory
 

@@ -23,9 +23,9 @@ import pytorch_lightning as pl
 import torch
 
 from trigan.config.compose import Composer
-from trigan.data.inputs import Input
-from trigan.data.stream import BatchStream
-from trigan.data.types import DataSpec
+from trigan.datasets.inputs import Input
+from trigan.datasets.stream import BatchStream
+from trigan.datasets.types import DataSpec
 from trigan.losses.gan_losses import minimax_discriminator, non_saturating_generator
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.runs.malloc import keep_freed_memory

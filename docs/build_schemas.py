@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from trigan.data.splits.split_file import SplitFile
+from trigan.datasets.splits.split_file import SplitFile
 from trigan.interop.submission import Submission
 from trigan.records.record import RECORD_MODEL
 from trigan.search.space import SearchSpaceSchema

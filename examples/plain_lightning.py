@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 import trigan
-from trigan.data.types import DataSpec
+from trigan.datasets.types import DataSpec
 from trigan.losses.gan_losses import hinge_discriminator, hinge_generator
 from trigan.networks.gans.dcgan import DCGAN
 

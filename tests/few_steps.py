@@ -9,10 +9,10 @@ import torch
 from trigan.artifacts.store import Store
 from trigan.config import override_rules
 from trigan.config.compose import Composer, RunConfig, unresolved
-from trigan.data.splits.external_data import with_external
-from trigan.data.splits.make_split import make_split
-from trigan.data.splits.splitter import DataSplit
-from trigan.data.types import ImageDataset
+from trigan.datasets.splits.external_data import with_external
+from trigan.datasets.splits.make_split import make_split
+from trigan.datasets.splits.splitter import DataSplit
+from trigan.datasets.types import ImageDataset
 from trigan.samples.filters import outputs
 from trigan.samples.generate import generate
 from trigan.strategies.stage_runner import StageRunner

@@ -182,7 +182,7 @@ def test_import_paths_of_nested_classes_and_of_modules_that_fail(
 
 
 def test_a_class_of_ours_without_an_identifier_is_refused() -> None:
-    from trigan.data.splits.splitter import Parts
+    from trigan.datasets.splits.splitter import Parts
 
     with pytest.raises(TypeError, match="no @component identifier"):
         canonical_form({"part": Parts})

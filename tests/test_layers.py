@@ -17,7 +17,7 @@ FILES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.p
 
 
 def room(file: str) -> str:
-    """The first part of a file's place: ``data/sources/hub.py`` is in ``data``, ``rng.py`` in ``rng``."""
+    """The first part of a file's place: ``datasets/sources/hub.py`` is in ``data``, ``rng.py`` in ``rng``."""
     return Path(file).parts[0].removesuffix(".py")
 
 

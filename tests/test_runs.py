@@ -13,7 +13,7 @@ from few_steps import small
 
 from trigan.artifacts.store import Store
 from trigan.commands.main import main
-from trigan.data.splits.sealed_test import SealedTest
+from trigan.datasets.splits.sealed_test import SealedTest
 from trigan.runs import run as room
 
 JOINT = [word for word in small("strategy=joint", "regime.validation=large") if word != "callbacks=quiet"]

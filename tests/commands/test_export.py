@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from trigan.commands.main import main
 from trigan.config.compose import compose
-from trigan.data.stream import to_float
+from trigan.datasets.stream import to_float
 from trigan.interop import onnx_file
 from trigan.runs.finished_run import open_run
 from trigan.samples.filters import outputs as outputs_of

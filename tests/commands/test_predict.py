@@ -14,9 +14,9 @@ from torch import Tensor
 
 from trigan.commands.main import main
 from trigan.config.compose import compose
-from trigan.data.sources.folder import Folder
-from trigan.data.splits.make_split import make_split
-from trigan.data.types import LabelledImages
+from trigan.datasets.sources.folder import Folder
+from trigan.datasets.splits.make_split import make_split
+from trigan.datasets.types import LabelledImages
 from trigan.runs.finished_run import open_run
 from trigan.samples.filters import outputs as outputs_of
 

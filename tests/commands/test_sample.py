@@ -10,7 +10,7 @@ from PIL import Image
 
 from trigan.commands.main import main
 from trigan.config.compose import compose
-from trigan.data.types import ImageDataset
+from trigan.datasets.types import ImageDataset
 from trigan.runs import write_samples
 from trigan.runs.finished_run import open_run
 from trigan.samples.filters import outputs as outputs_of

@@ -12,7 +12,7 @@ import yaml
 from sklearn.metrics import accuracy_score, log_loss
 
 from trigan.commands.main import main
-from trigan.data.sources.digits import Digits
+from trigan.datasets.sources.digits import Digits
 from trigan.records.record import read_record
 from trigan.studies.jobs import StudyJobs
 from trigan.studies.run_study import write_study_table

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trigan.data.types import DataSpec
+from trigan.datasets.types import DataSpec
 from trigan.interop.onnx_file import OnnxSignature, classifier_signature, generator_signature, write_onnx
 from trigan.interop.onnx_graph import max_pool_by_slices, onnx_exportable
 from trigan.networks.classifiers.small_cnn import SmallCNN

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from trigan.commands.main import main
-from trigan.data.stream import to_float
-from trigan.data.types import DataSpec
+from trigan.datasets.stream import to_float
+from trigan.datasets.types import DataSpec
 from trigan.errors import TriganError
 from trigan.runs import finished_run
 from trigan.runs.finished_run import find_run, open_run

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trigan.data.inputs import Input
+from trigan.datasets.inputs import Input
 from trigan.errors import ConfigError
 from trigan.samples.candidate_sources import CandidateSource, FromGenerator, FromLabelled, FromNoise, FromUnlabelled
 from trigan.samples.collect import MAX_CANDIDATES_PER_IMAGE, collect, collect_sets, wanted_counts

@@ -8,7 +8,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from trigan.data.inputs import Input
+from trigan.datasets.inputs import Input
 from trigan.errors import ConfigError
 from trigan.networks.gans.gan_ensembles import PerClassGenerators
 from trigan.rng import torch_generator

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trigan.data.inputs import Input
+from trigan.datasets.inputs import Input
 from trigan.errors import ConfigError
 from trigan.samples.filters import ScoringModels
 from trigan.samples.neighbour_filters import DensityFilter, ManifoldFilter

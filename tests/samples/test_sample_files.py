@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
-from trigan.data.sources.folder import Folder
-from trigan.data.sources.hub import Hub
+from trigan.datasets.sources.folder import Folder
+from trigan.datasets.sources.hub import Hub
 from trigan.samples.sample_files import FolderWriter, ParquetWriter, folder_names
 
 torch.set_num_threads(1)

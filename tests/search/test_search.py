@@ -17,7 +17,7 @@ from search_fixtures import ACCURACY, Children, made, points, score, study_of, t
 from trigan.commands.main import main
 from trigan.config.settings import UNHASHED_KEYS
 from trigan.config.settings_file import merge_settings, read
-from trigan.data.splits.sealed_test import SealedTest
+from trigan.datasets.splits.sealed_test import SealedTest
 from trigan.errors import ArtifactError, ConfigError, TriganError
 from trigan.execution.job import Job
 from trigan.execution.pool import Interrupted

@@ -9,8 +9,8 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from trigan.artifacts.store import Store
-from trigan.data.augmentation import StrongAugmentation
-from trigan.data.stream import to_float
+from trigan.datasets.augmentation import StrongAugmentation
+from trigan.datasets.stream import to_float
 from trigan.samples.filters import ConfidenceFilter, DiscriminatorFilter
 from trigan.samples.neighbour_filters import DensityFilter
 from trigan.strategies.augment import Augment, SampleSettings

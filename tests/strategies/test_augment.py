@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from trigan.data.inputs import Input
-from trigan.data.types import LabelledImages
+from trigan.datasets.inputs import Input
+from trigan.datasets.types import LabelledImages
 from trigan.errors import ConfigError
 from trigan.networks.gans.gan_ensembles import DiscriminatorEnsemble, GeneratorMixture, PerClassGenerators
 from trigan.rng import hash64

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from trigan.data.augmentation import StrongAugmentation
-from trigan.data.types import TrainingView
+from trigan.datasets.augmentation import StrongAugmentation
+from trigan.datasets.types import TrainingView
 from trigan.errors import ConfigError
 from trigan.samples.filters import outputs
 from trigan.strategies.baseline import Baseline, Ensemble, FixMatchTraining, SelfTraining

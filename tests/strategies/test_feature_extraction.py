@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from trigan.data.types import DataSpec
+from trigan.datasets.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.networks.gans.cgan import CGAN
 from trigan.networks.gans.dcgan import DCGAN

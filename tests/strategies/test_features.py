@@ -8,8 +8,8 @@ import pytest
 import torch
 from sklearn.svm import LinearSVC
 
-from trigan.data.sources.digits import Digits
-from trigan.data.stream import to_float
+from trigan.datasets.sources.digits import Digits
+from trigan.datasets.stream import to_float
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.gans.dcgan import DCGAN

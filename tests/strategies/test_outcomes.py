@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from trigan.data.splits.make_split import make_split
-from trigan.data.splits.regime import Regime
-from trigan.data.splits.splitter import DataSplit
+from trigan.datasets.splits.make_split import make_split
+from trigan.datasets.splits.regime import Regime
+from trigan.datasets.splits.splitter import DataSplit
 from trigan.samples.filters import outputs
 from trigan.samples.generate import generate
 from trigan.strategies.strategy import DataUsed, Outcome

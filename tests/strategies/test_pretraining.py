@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from trigan.data.inputs import Input
-from trigan.data.sources.digits import Digits
-from trigan.data.splits.external_data import with_external
-from trigan.data.splits.make_split import make_split
-from trigan.data.splits.regime import Regime
-from trigan.data.stream import to_float
-from trigan.data.types import DataSpec, ImageDataset, TrainingView
+from trigan.datasets.inputs import Input
+from trigan.datasets.sources.digits import Digits
+from trigan.datasets.splits.external_data import with_external
+from trigan.datasets.splits.make_split import make_split
+from trigan.datasets.splits.regime import Regime
+from trigan.datasets.stream import to_float
+from trigan.datasets.types import DataSpec, ImageDataset, TrainingView
 from trigan.errors import ConfigError, DataError
 from trigan.losses.gan_losses import wasserstein
 from trigan.networks.batchnorm import BatchNorm2d

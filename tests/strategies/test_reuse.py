@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from trigan.data.inputs import Input
-from trigan.data.splits.make_split import make_split
-from trigan.data.splits.regime import Regime
+from trigan.datasets.inputs import Input
+from trigan.datasets.splits.make_split import make_split
+from trigan.datasets.splits.regime import Regime
 from trigan.strategies import stage_runner as stage_runner_module
 from trigan.strategies.baseline import Baseline
 from trigan.strategies.joint import Joint

@@ -27,8 +27,8 @@ from tests.training.tiny import (
     simclr_stage,
     view,
 )
-from trigan.data.inputs import Input
-from trigan.data.mixing import CutMix, MixUp
+from trigan.datasets.inputs import Input
+from trigan.datasets.mixing import CutMix, MixUp
 from trigan.losses.gan_losses import wasserstein
 from trigan.networks.classifiers.mlp import MLP
 from trigan.networks.classifiers.resnet import WideResNet

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from trigan.cost import count_flops
-from trigan.data.inputs import Input
+from trigan.datasets.inputs import Input
 from trigan.losses.gan_losses import non_saturating, wasserstein
 from trigan.networks.gans.dcgan import DCGAN
 from trigan.training.fit import TrainerSettings

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trigan.data.augmentation import ClassicAugmentation, NoAugmentation
-from trigan.data.inputs import Input
+from trigan.datasets.augmentation import ClassicAugmentation, NoAugmentation
+from trigan.datasets.inputs import Input
 from trigan.errors import ConfigError
 from trigan.rng import Draws
 from trigan.training.players import PlayersModule

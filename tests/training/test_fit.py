@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from trigan.artifacts.checkpoint import checkpoint_path
-from trigan.data.inputs import Inputs
+from trigan.datasets.inputs import Inputs
 from trigan.errors import ConfigError, DivergedError
 from trigan.losses.gan_losses import wasserstein
 from trigan.networks.classifiers.mlp import MLP

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trigan.data.augmentation import NoAugmentation
+from trigan.datasets.augmentation import NoAugmentation
 from trigan.errors import ConfigError
 from trigan.losses.gan_losses import hinge, non_saturating, wasserstein
 from trigan.networks.classifiers.classifier import Classifier, TwoHeads

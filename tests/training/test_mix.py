@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from trigan.data.augmentation import NoAugmentation
-from trigan.data.mixing import CutMix, Mix, MixUp
+from trigan.datasets.augmentation import NoAugmentation
+from trigan.datasets.mixing import CutMix, Mix, MixUp
 from trigan.training.fit import TrainerSettings
 from trigan.training.objectives import Conditional, FeatureMatching, GeneratedPseudoLabels
 from trigan.training.stages.criteria import ClassWeights

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trigan.data.augmentation import NoAugmentation
-from trigan.data.stream import to_float
+from trigan.datasets.augmentation import NoAugmentation
+from trigan.datasets.stream import to_float
 from trigan.errors import ConfigError
 from trigan.losses.gan_losses import AdversarialLoss, hinge, least_squares, minimax, non_saturating, wasserstein
 from trigan.losses.semi_supervised import feature_matching

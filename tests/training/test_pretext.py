@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import torch
 
-from trigan.data.augmentation import NoAugmentation
-from trigan.data.inputs import Input
-from trigan.data.types import DataSpec
+from trigan.datasets.augmentation import NoAugmentation
+from trigan.datasets.inputs import Input
+from trigan.datasets.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.losses.pretext_losses import nt_xent
 from trigan.networks.gans.cgan import CGAN

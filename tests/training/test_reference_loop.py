@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from trigan.data.stream import BatchStream, to_float
+from trigan.datasets.stream import BatchStream, to_float
 from trigan.losses.gan_losses import non_saturating, wasserstein
 from trigan.rng import Draws, hash64
 from trigan.training.fit import TrainerSettings

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trigan.cost import count_flops
-from trigan.data.inputs import Input
+from trigan.datasets.inputs import Input
 from trigan.errors import ConfigError
 from trigan.training.fit import TrainerSettings, fit
 from trigan.training.objectives import Conditional, FeatureMatching, GeneratedPseudoLabels

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trigan.data.augmentation import NoAugmentation
-from trigan.data.inputs import Input
-from trigan.data.stream import to_float
+from trigan.datasets.augmentation import NoAugmentation
+from trigan.datasets.inputs import Input
+from trigan.datasets.stream import to_float
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.training.fit import TrainerSettings, fit
 from trigan.training.players import PlayersModule

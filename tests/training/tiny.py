@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trigan.data.augmentation import Augmentation, ClassicAugmentation, NoAugmentation
-from trigan.data.inputs import Input, Inputs
-from trigan.data.sources.digits import Digits
-from trigan.data.splits.make_split import make_split
-from trigan.data.splits.regime import Regime
-from trigan.data.types import DataSpec, ImageDataset, TrainingView
+from trigan.datasets.augmentation import Augmentation, ClassicAugmentation, NoAugmentation
+from trigan.datasets.inputs import Input, Inputs
+from trigan.datasets.sources.digits import Digits
+from trigan.datasets.splits.make_split import make_split
+from trigan.datasets.splits.regime import Regime
+from trigan.datasets.types import DataSpec, ImageDataset, TrainingView
 from trigan.losses.gan_losses import AdversarialLoss, non_saturating
 from trigan.networks.classifiers.classifier import Classifier
 from trigan.networks.classifiers.small_cnn import SmallCNN

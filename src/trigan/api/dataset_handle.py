@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trigan.data.splits.splitter import DataSplit
-    from trigan.data.types import ImageDataset
+    from trigan.datasets.splits.splitter import DataSplit
+    from trigan.datasets.types import ImageDataset
 
 
 def data(choice: str = "digits", *, cache: Path = Path("outputs/cache"), **settings: Any) -> "ImageDataset":
@@ -58,7 +58,7 @@ def draw(source: "ImageDataset", *, regime: str = "default", trial: int = 0, **s
         (50, 1208)
     """
     from trigan.config.compose import compose
-    from trigan.data.splits.make_split import make_split
+    from trigan.datasets.splits.make_split import make_split
 
     words = [f"regime={regime}", *(f"regime.{name}={_value(value)}" for name, value in settings.items())]
     return make_split(source, compose(words).build().regime, trial)

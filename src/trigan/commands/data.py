@@ -22,9 +22,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
     options = parser.parse_intermixed_args(arguments[1:])
     from trigan.config.compose import compose
-    from trigan.data.data_check import check_data
-    from trigan.data.splits.make_split import make_split
-    from trigan.data.splits.split_summary import split_summary
+    from trigan.datasets.data_check import check_data
+    from trigan.datasets.splits.make_split import make_split
+    from trigan.datasets.splits.split_summary import split_summary
 
     composed = compose(options.overrides, options.config_dir)
     built = composed.build()

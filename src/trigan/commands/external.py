@@ -42,7 +42,7 @@ def _export(arguments: Sequence[str]) -> int:
     parser.add_argument("--scale", help="with --study: one of its scales (default: its first)")
     parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
     options = parser.parse_intermixed_args(list(arguments))
-    from trigan.data.splits.splitter import PARTS
+    from trigan.datasets.splits.splitter import PARTS
     from trigan.interop.split_export import export_split, study_run
 
     composer = Composer(options.config_dir)
@@ -72,7 +72,7 @@ def _check(arguments: Sequence[str]) -> int:
     parser.add_argument("overrides", nargs="*", help="settings as for `trigan run`: data=..., data.root=...")
     parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
     options = parser.parse_intermixed_args(list(arguments))
-    from trigan.data.splits.splitter import PARTS
+    from trigan.datasets.splits.splitter import PARTS
     from trigan.interop.split_export import check_split
 
     split, info, data = check_split(options.file, Composer(options.config_dir).compose(options.overrides))

@@ -8,8 +8,8 @@ from typing import Any
 
 from trigan.atomic import atomic_write, check_output_folder
 from trigan.commands.arguments import Parser, natural_int, positive_float, positive_int, share
-from trigan.data.image_files import count_images, find_files
-from trigan.data.inputs import EVALUATION_BATCH
+from trigan.datasets.image_files import count_images, find_files
+from trigan.datasets.inputs import EVALUATION_BATCH
 from trigan.execution.progress import ProgressBar, warn
 from trigan.interop.export_run import export_run
 from trigan.interop.onnx_file import require_onnx

@@ -61,7 +61,7 @@ class RunConfig:
         return run_hash(self.config, fingerprint, protocol, pretraining_fingerprint(self.config, self.paths.cache))
 
     def load_data(self) -> Any:
-        """The data set (`trigan.data.types.ImageDataset`), from the cache if it was read before."""
+        """The data set (`trigan.datasets.types.ImageDataset`), from the cache if it was read before."""
         return build({"data": self.config["data"]}).data.load(self.paths.cache)
 
     def load_external(self) -> Any:

@@ -7,12 +7,12 @@ from trigan.atomic import write_bytes
 from trigan.config.build import build
 from trigan.config.compose import Composer, RunConfig
 from trigan.config.suggest import nearest_hint
-from trigan.data.splits.make_split import make_split
-from trigan.data.splits.split_file import SplitFile, read_split_file, split_file_bytes, split_file_content
-from trigan.data.splits.split_from_file import split_from_file
-from trigan.data.splits.split_info import SplitInfo
-from trigan.data.splits.splitter import DataSplit
-from trigan.data.types import ImageDataset
+from trigan.datasets.splits.make_split import make_split
+from trigan.datasets.splits.split_file import SplitFile, read_split_file, split_file_bytes, split_file_content
+from trigan.datasets.splits.split_from_file import split_from_file
+from trigan.datasets.splits.split_info import SplitInfo
+from trigan.datasets.splits.splitter import DataSplit
+from trigan.datasets.types import ImageDataset
 from trigan.errors import ConfigError
 from trigan.studies.plan import StudyPlan
 from trigan.studies.study_file import StudyFile

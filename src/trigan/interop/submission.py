@@ -80,7 +80,7 @@ def read_submission(path: Path) -> Submission:
     submission = read_file(Submission, path, json.loads)
     if re.fullmatch("[0-9a-f]{64}", submission.split):
         return submission
-    from trigan.data.splits.split_file import read_split_file
+    from trigan.datasets.splits.split_file import read_split_file
 
     file = read_split_file(path.parent / Path(submission.split).expanduser())
     return submission.model_copy(update={"split": file.digest})

@@ -14,10 +14,10 @@ import torch
 from trigan import PROTOCOL_VERSION, __version__
 from trigan.atomic import write_bytes
 from trigan.config.compose import Composer, RunConfig
-from trigan.data.predictions import read_predictions
-from trigan.data.splits.split_file import split_file_content
-from trigan.data.splits.splitter import DataSplit
-from trigan.data.types import ImageDataset
+from trigan.datasets.predictions import read_predictions
+from trigan.datasets.splits.split_file import split_file_content
+from trigan.datasets.splits.splitter import DataSplit
+from trigan.datasets.types import ImageDataset
 from trigan.errors import ConfigError
 from trigan.evaluation.classification import classification_metrics
 from trigan.identity import canonical_json, digest, tensor_digest

@@ -8,7 +8,7 @@ MIN_IMAGE_SIZE, MAX_IMAGE_SIZE = 8, 128
 
 
 class ImageSpec(Protocol):
-    """Images of shape (channels, size, size) in ``classes`` classes; ``trigan.data.types.DataSpec`` is one."""
+    """Images of shape (channels, size, size) in ``classes`` classes; ``trigan.datasets.types.DataSpec`` is one."""
 
     @property
     def channels(self) -> int:

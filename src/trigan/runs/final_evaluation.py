@@ -15,8 +15,8 @@ from trigan import PROTOCOL_VERSION
 from trigan.atomic import wrap_os_errors, write_bytes
 from trigan.components import with_identifiers
 from trigan.config.compose import RunConfig
-from trigan.data.inputs import Input
-from trigan.data.types import LabelledImages
+from trigan.datasets.inputs import Input
+from trigan.datasets.types import LabelledImages
 from trigan.evaluation.classification import classification_metrics
 from trigan.evaluation.embedding import evenly_spaced_indices, principal_components
 from trigan.identity import digest, tensor_digest

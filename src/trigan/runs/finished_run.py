@@ -16,7 +16,7 @@ from trigan.config import schema
 from trigan.config.allow_list import check_targets, targets
 from trigan.config.build import build
 from trigan.config.suggest import nearest_hint
-from trigan.data.types import DataSpec
+from trigan.datasets.types import DataSpec
 from trigan.errors import ArtifactError, ConfigError, DataError, TriganError
 from trigan.identity import weights_digest
 from trigan.records.record import MIN_HASH_PREFIX, RECORD_NAME, Record, read_record

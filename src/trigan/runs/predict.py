@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trigan.data.image_files import read_images
-from trigan.data.inputs import EVALUATION_BATCH
-from trigan.data.sources.columns import Columns
-from trigan.data.sources.decode import Geometry
+from trigan.datasets.image_files import read_images
+from trigan.datasets.inputs import EVALUATION_BATCH
+from trigan.datasets.sources.columns import Columns
+from trigan.datasets.sources.decode import Geometry
 from trigan.runs.finished_run import FinishedRun
 
 
@@ -41,7 +41,7 @@ def predict_files(
 
     Args:
         finished: the run.
-        files: images, Parquet and .npz files, as :func:`trigan.data.image_files.find_files` lists them.
+        files: images, Parquet and .npz files, as :func:`trigan.datasets.image_files.find_files` lists them.
         batch: images in memory at a time.
     """
     node: Any = finished.record["config"].get("data")

@@ -19,9 +19,9 @@ from filelock import FileLock, Timeout
 from trigan.artifacts.store import Store
 from trigan.atomic import remove_partial_files, wrap_os_errors, write_text
 from trigan.config.compose import RunConfig
-from trigan.data.splits.external_data import with_external
-from trigan.data.splits.make_split import make_split
-from trigan.data.types import ImageDataset
+from trigan.datasets.splits.external_data import with_external
+from trigan.datasets.splits.make_split import make_split
+from trigan.datasets.types import ImageDataset
 from trigan.errors import TriganError
 from trigan.records import failure
 from trigan.records.record import RECORD_NAME, read_record

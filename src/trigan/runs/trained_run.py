@@ -7,8 +7,8 @@ from pathlib import Path
 from torch import nn
 
 from trigan.config.compose import RunConfig
-from trigan.data.splits.splitter import DataSplit
-from trigan.data.types import ImageDataset
+from trigan.datasets.splits.splitter import DataSplit
+from trigan.datasets.types import ImageDataset
 from trigan.identity import weights_digest
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.strategies.strategy import Outcome

@@ -11,7 +11,7 @@ from typing import Any
 
 from trigan.atomic import wrap_os_errors, write_json
 from trigan.config.compose import RunConfig
-from trigan.data.splits.splitter import DataSplit
+from trigan.datasets.splits.splitter import DataSplit
 from trigan.errors import ArtifactError, ConfigError
 from trigan.runs.final_evaluation import build_record, canonical_result, summary, validation_scores
 from trigan.runs.trained_run import TrainedRun, weights_digests

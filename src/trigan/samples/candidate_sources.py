@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from trigan.data.inputs import Input
+from trigan.datasets.inputs import Input
 from trigan.networks.gans.gan import ImageGenerator
 from trigan.rng import permutation, torch_generator
 from trigan.samples.generate import UNCHANGED_LATENTS, LatentTransform, generate

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trigan.data.inputs import Input
+from trigan.datasets.inputs import Input
 from trigan.samples.candidate_sources import CandidateSource
 from trigan.samples.filters import Filter, ScoringModels, outputs
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trigan.components import component
-from trigan.data.inputs import Input, image_batches
+from trigan.datasets.inputs import Input, image_batches
 from trigan.errors import ConfigError
 from trigan.networks.classifiers.classifier import EmbeddingNetwork
 

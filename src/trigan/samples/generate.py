@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trigan.data.inputs import Input
-from trigan.data.stream import to_uint8
+from trigan.datasets.inputs import Input
+from trigan.datasets.stream import to_uint8
 from trigan.errors import ConfigError
 from trigan.networks.gans.gan import ImageGenerator
 from trigan.rng import torch_generator

@@ -89,7 +89,7 @@ def strategy_searches(
 
 def _fingerprint_and_labels(composed: RunConfig) -> tuple[str, int]:
     """The fingerprint of the data, and how many validation labels the regime leaves."""
-    from trigan.data.splits.make_split import make_split
+    from trigan.datasets.splits.make_split import make_split
 
     source = composed.load_data()
     split = make_split(source, composed.build().regime, composed.trial)

@@ -8,8 +8,8 @@ from typing import Any, Literal
 from torch import nn
 
 from trigan.components import component
-from trigan.data.inputs import Input
-from trigan.data.types import DataSpec, TrainingView
+from trigan.datasets.inputs import Input
+from trigan.datasets.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.networks.gans.gan_ensembles import DiscriminatorEnsemble, GeneratorMixture, PerClassGenerators
 from trigan.rng import hash64

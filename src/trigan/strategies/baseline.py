@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from trigan.components import component
-from trigan.data.augmentation import Augmentation
-from trigan.data.inputs import Input, Inputs
-from trigan.data.types import DataSpec, TrainingView
+from trigan.datasets.augmentation import Augmentation
+from trigan.datasets.inputs import Input, Inputs
+from trigan.datasets.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.rng import hash64
 from trigan.samples.filters import outputs

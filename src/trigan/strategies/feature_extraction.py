@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trigan.data.inputs import image_batches
+from trigan.datasets.inputs import image_batches
 from trigan.errors import ConfigError
 from trigan.networks.gans.gan import Discriminator
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from trigan.components import component
-from trigan.data.inputs import Input, Inputs, random_subset
-from trigan.data.splits.external_data import external_images
-from trigan.data.types import DataSpec, TrainingView
+from trigan.datasets.inputs import Input, Inputs, random_subset
+from trigan.datasets.splits.external_data import external_images
+from trigan.datasets.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.strategies.feature_extraction import FeatureExtractor, ProbedBackbone, extract_features
 from trigan.strategies.fine_tune import FineTune, PretrainedBackbone

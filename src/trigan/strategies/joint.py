@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from trigan.components import component
-from trigan.data.inputs import Input
-from trigan.data.types import DataSpec, TrainingView
+from trigan.datasets.inputs import Input
+from trigan.datasets.types import DataSpec, TrainingView
 from trigan.strategies.stage_runner import StageRunner
 from trigan.strategies.strategy import DataUsed, Outcome, Shapes, labelled_inputs
 from trigan.training.stages.joint_stage import JointStage

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trigan.components import component
-from trigan.data.inputs import Input, Inputs
-from trigan.data.sources.image_source import ImageSource
+from trigan.datasets.inputs import Input, Inputs
+from trigan.datasets.sources.image_source import ImageSource
 from trigan.networks.pretext_heads import top_layer_name
 from trigan.strategies.fine_tune import PretrainedBackbone
 from trigan.strategies.stage_runner import StageRunner

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from trigan.components import component
-from trigan.data.inputs import Input, Inputs
+from trigan.datasets.inputs import Input, Inputs
 from trigan.errors import ConfigError
 from trigan.strategies.fine_tune import PretrainedClassifier
 from trigan.strategies.stage_runner import StageRunner, TrainedStage

@@ -16,8 +16,8 @@ from trigan import PROTOCOL_VERSION
 from trigan.artifacts.store import StageHandle, Store
 from trigan.atomic import write_bytes, write_text
 from trigan.cost import Cost, count_flops
-from trigan.data.inputs import Input, Inputs
-from trigan.data.types import DataSpec
+from trigan.datasets.inputs import Input, Inputs
+from trigan.datasets.types import DataSpec
 from trigan.errors import TriganError
 from trigan.identity import canonical_form, digest, tensor_digest
 from trigan.training import distributed

@@ -6,8 +6,8 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor, nn
 
-from trigan.data.inputs import Input
-from trigan.data.types import DataSpec, TrainingView
+from trigan.datasets.inputs import Input
+from trigan.datasets.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.strategies.stage_runner import StageRunner
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trigan.atomic import write_bytes
 from trigan.config.compose import Composer, RunConfig
-from trigan.data.types import ImageDataset
+from trigan.datasets.types import ImageDataset
 from trigan.errors import ConfigError, DataError
 from trigan.execution.batch import BatchSummary, Engine
 from trigan.execution.local_engine import LocalEngine
@@ -148,7 +148,7 @@ class _Verdict:
 
 def _budgets(first: RunConfig, source: ImageDataset, labels: int) -> tuple[int, ...]:
     """Labels per class for the baseline's curve: those of ``LABEL_BUDGET_FACTORS`` that the images can supply."""
-    from trigan.data.splits.make_split import make_split
+    from trigan.datasets.splits.make_split import make_split
 
     regime, budgets = first.build().regime, []
     for n in sorted({round(factor * labels) for factor in LABEL_BUDGET_FACTORS if round(factor * labels) >= 1}):

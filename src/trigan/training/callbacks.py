@@ -15,7 +15,7 @@ from rich.table import Column
 
 from trigan.atomic import write_bytes
 from trigan.components import component
-from trigan.data.stream import to_uint8
+from trigan.datasets.stream import to_uint8
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import frozen_statistics, local_statistics
 from trigan.rng import torch_generator

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from trigan.cost import count_flops
-from trigan.data.stream import BatchStream
+from trigan.datasets.stream import BatchStream
 from trigan.errors import DivergedError
 from trigan.networks.random_layers import random_layers, use_random_source
 from trigan.training import distributed

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trigan.data.inputs import EVALUATION_BATCH, image_batches, random_subset
+from trigan.datasets.inputs import EVALUATION_BATCH, image_batches, random_subset
 from trigan.networks.batchnorm import recalibrate_batch_norm
 from trigan.networks.gans.gan import Discriminator, Generator
 from trigan.rng import torch_generator

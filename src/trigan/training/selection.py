@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trigan.components import component
-from trigan.data.inputs import Input, image_batches
+from trigan.datasets.inputs import Input, image_batches
 from trigan.errors import ConfigError
 from trigan.training.range_checks import require
 

@@ -7,9 +7,9 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from trigan.data.inputs import Input, Inputs
-from trigan.data.stream import BatchStream
-from trigan.data.types import DataSpec
+from trigan.datasets.inputs import Input, Inputs
+from trigan.datasets.stream import BatchStream
+from trigan.datasets.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.rng import hash64
 from trigan.training import distributed

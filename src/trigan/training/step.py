@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from trigan.data.stream import BatchStream
+from trigan.datasets.stream import BatchStream
 from trigan.rng import Draws, hash64
 from trigan.training import distributed
 

@@ -8,8 +8,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from trigan.components import component
-from trigan.data.augmentation import Augmentation
-from trigan.data.mixing import Mix
+from trigan.datasets.augmentation import Augmentation
+from trigan.datasets.mixing import Mix
 from trigan.errors import ConfigError
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.networks.gans.gan import Architecture

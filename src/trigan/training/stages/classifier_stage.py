@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trigan.components import component
-from trigan.data.augmentation import Augmentation
-from trigan.data.inputs import Inputs
-from trigan.data.mixing import Mix
-from trigan.data.types import DataSpec
+from trigan.datasets.augmentation import Augmentation
+from trigan.datasets.inputs import Inputs
+from trigan.datasets.mixing import Mix
+from trigan.datasets.types import DataSpec
 from trigan.losses.classifier_losses import mixed_cross_entropy
 from trigan.networks.classifiers.classifier import ClassifierFactory
 from trigan.training.ema import EMA

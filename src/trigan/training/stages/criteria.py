@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trigan.components import component
-from trigan.data.augmentation import Augmentation
+from trigan.datasets.augmentation import Augmentation
 from trigan.losses.classifier_losses import fixmatch_loss, pi_model_loss, sigmoid_ramp_up
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.rng import Draws

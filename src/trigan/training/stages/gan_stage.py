@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from trigan.components import component
-from trigan.data.augmentation import Augmentation, NoAugmentation
-from trigan.data.inputs import Inputs
-from trigan.data.types import DataSpec
+from trigan.datasets.augmentation import Augmentation, NoAugmentation
+from trigan.datasets.inputs import Inputs
+from trigan.datasets.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.losses.gan_losses import AdversarialLoss, gradient_penalty
 from trigan.networks.batchnorm import frozen_statistics

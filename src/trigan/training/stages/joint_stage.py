@@ -7,10 +7,10 @@ from typing import Any
 from torch import nn
 
 from trigan.components import component
-from trigan.data.augmentation import Augmentation, NoAugmentation
-from trigan.data.inputs import Inputs
-from trigan.data.mixing import Mix
-from trigan.data.types import DataSpec
+from trigan.datasets.augmentation import Augmentation, NoAugmentation
+from trigan.datasets.inputs import Inputs
+from trigan.datasets.mixing import Mix
+from trigan.datasets.types import DataSpec
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.networks.classifiers.classifier import ClassifierFactory, TwoHeads
 from trigan.networks.gans.gan import Architecture

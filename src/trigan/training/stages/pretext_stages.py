@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from trigan.components import component
-from trigan.data.augmentation import Augmentation
-from trigan.data.inputs import Inputs
-from trigan.data.types import DataSpec
+from trigan.datasets.augmentation import Augmentation
+from trigan.datasets.inputs import Inputs
+from trigan.datasets.types import DataSpec
 from trigan.losses.pretext_losses import nt_xent, squared_error
 from trigan.networks.gans.gan import Architecture, Discriminator
 from trigan.networks.pretext_heads import Autoencoder, Projector

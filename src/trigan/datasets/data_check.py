@@ -1,0 +1,173 @@
+"""All problems of a data set at once: the work behind `trigan data check`."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+
+from trigan.datasets.sources.image_source import ImageSource, ItemDecoder
+from trigan.datasets.splits.hash_order import find_first_copies
+from trigan.datasets.types import ImageDataset
+from trigan.errors import TriganError
+
+Level = Literal["ok", "warning", "error"]
+
+#: A class with fewer training labels than this gets a warning.
+MIN_IMAGES_PER_CLASS = 10
+#: How many examples a line names.
+_EXAMPLES = 3
+
+
+@dataclass(frozen=True)
+class DataFinding:
+    """One line of a report."""
+
+    level: Level
+    text: str
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """The result of a check; ``class_counts`` are images per class in ``train`` and ``test`` (if official)."""
+
+    name: str
+    findings: tuple[DataFinding, ...]
+    unreadable: tuple[str, ...]
+    class_counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    unlabelled: int = 0
+    fingerprint: str | None = None
+
+    @property
+    def level(self) -> Level:
+        """The worst level of all findings."""
+        levels = {finding.level for finding in self.findings}
+        return "error" if "error" in levels else "warning" if "warning" in levels else "ok"
+
+    def lines(self) -> list[str]:
+        """The report as plain text: counts, then findings, then every unreadable image."""
+        counts = [
+            f"{part}: {sum(by_class.values())} images ({', '.join(f'{k}: {n}' for k, n in by_class.items())})"
+            for part, by_class in self.class_counts.items()
+        ]
+        unlabelled = [f"unlabelled: {self.unlabelled} images"] if self.unlabelled else []
+        findings = [f"{finding.level}: {finding.text}" for finding in self.findings]
+        title = f"{self.name}, fingerprint {self.fingerprint or 'unknown'}"
+        return [title, *counts, *unlabelled, *findings, *self.unreadable]
+
+
+def check_data(source: ImageSource) -> DataReport:
+    """Decode every image and check labels, classes, values, sizes and duplicates.
+
+    Problems that stop a run (an unreadable image, a single class, mixed sizes) become findings; nothing is raised.
+    """
+    decoder = ItemDecoder(tolerant=True)
+    try:
+        dataset = source.read(decoder)
+    except TriganError as error:
+        findings = (DataFinding("error", str(error)), *_check_files(decoder))
+        return DataReport(type(source).__name__, findings, tuple(decoder.unreadable))
+    counts = _class_counts(dataset)
+    findings = (
+        *_check_files(decoder),
+        *_check_classes(counts, redrawn=dataset.official_test is None),
+        *_check_values(dataset, decoder),
+        *_check_copies(dataset, decoder),
+    )
+    unlabelled = int((dataset.labels < 0).sum())
+    return DataReport(dataset.name, findings, tuple(decoder.unreadable), counts, unlabelled, dataset.fingerprint)
+
+
+def _class_counts(dataset: ImageDataset) -> dict[str, dict[str, int]]:
+    test = dataset.official_test
+    parts = (
+        {"train": dataset.labels} if test is None else {"train": dataset.labels[~test], "test": dataset.labels[test]}
+    )
+    names = dataset.class_names
+    return {
+        part: dict(zip(names, torch.bincount(labels[labels >= 0], minlength=len(names)).tolist(), strict=True))
+        for part, labels in parts.items()
+    }
+
+
+def _check_files(decoder: ItemDecoder) -> Iterator[DataFinding]:
+    sizes = decoder.sizes
+    if decoder.unreadable:
+        count = len(decoder.unreadable)
+        yield DataFinding("error", f"{count} images cannot be used; repair or remove them (listed below)")
+    elif sizes:
+        yield DataFinding("ok", f"all {sum(sizes.values())} images can be read")
+    common = ", ".join(f"{width}x{height}: {n}" for (width, height), n in sizes.most_common(5))
+    if len(sizes) > 1:
+        yield DataFinding("warning", f"{len(sizes)} image sizes ({common}); data.image_size= brings them to one")
+    elif sizes:
+        yield DataFinding("ok", f"one image size ({common})")
+    if any(width != height for width, height in sizes):
+        yield DataFinding("warning", "images that are not square lose the ends of their longer side")
+
+
+def _check_classes(class_counts: dict[str, dict[str, int]], redrawn: bool) -> Iterator[DataFinding]:
+    for part, counts in class_counts.items():
+        empty = [name for name, n in counts.items() if n == 0]
+        single = [name for name, n in counts.items() if n == 1]
+        small = [f"{name} ({n})" for name, n in counts.items() if 1 < n < MIN_IMAGES_PER_CLASS]
+        if len(counts) - len(empty) < 2:
+            yield DataFinding("error", f"{part}: only one label occurs; two classes or more are needed")
+        elif empty:
+            yield DataFinding("error" if part == "train" else "warning", f"{part}: no image of {_examples(empty)}")
+        if single:
+            effect = "it cannot train and be tested" if redrawn else "that is very little"
+            yield DataFinding("warning", f"{part}: a single image of {_examples(single)}; {effect}")
+        if small:
+            yield DataFinding("warning", f"{part}: fewer than {MIN_IMAGES_PER_CLASS} images of {_examples(small)}")
+        if not (empty or single or small):
+            yield DataFinding("ok", f"{part}: {min(counts.values())} to {max(counts.values())} images in each class")
+    if redrawn:
+        yield DataFinding("ok", "no official test set: each trial draws its own, 30 % of each class")
+
+
+def _check_values(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[DataFinding]:
+    low, high = (extreme.numpy() for extreme in torch.aminmax(dataset.images.flatten(1), dim=1))
+    for kind, rows in (
+        ("all black", np.flatnonzero(high == 0)),
+        ("of one colour", np.flatnonzero((low == high) & (high > 0))),
+    ):
+        if len(rows):
+            locations = _examples([decoder.locations[row] for row in rows])
+            yield DataFinding("warning", f"{len(rows)} images are {kind}: {locations}")
+    lowest, highest = int(low.min()), int(high.max())
+    narrow = highest - lowest < 64
+    hint = "; that is a small part of 0..255" if narrow else ""
+    yield DataFinding("warning" if narrow else "ok", f"values lie in {lowest}..{highest}{hint}")
+
+
+def _check_copies(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[DataFinding]:
+    test = torch.zeros_like(dataset.labels) if dataset.official_test is None else dataset.official_test
+    first_copies = pd.Series(find_first_copies(dataset.images))
+    kinds: Counter[str] = Counter()
+    conflicts = []
+    for group in first_copies[first_copies.duplicated(keep=False)].groupby(first_copies).groups.values():
+        rows = group.tolist()
+        in_test = int(test[rows].sum())
+        kinds["both" if 0 < in_test < len(rows) else "test" if in_test else "train"] += 1
+        labels = sorted(set(dataset.labels[rows].tolist()) - {-1})
+        if len(labels) > 1:
+            names = " and ".join(dataset.class_names[k] for k in labels)
+            conflicts.append(f"{decoder.locations[rows[0]]} = {decoder.locations[rows[1]]} ({names})")
+    if not kinds:
+        yield DataFinding("ok", "no image occurs twice")
+    if kinds["train"] or kinds["test"]:
+        inside = f"{kinds['train']} among the training images, {kinds['test']} among the test images"
+        yield DataFinding("warning", f"pictures that occur more than once: {inside}; copies stay in one part")
+    if kinds["both"]:
+        yield DataFinding("warning", f"{kinds['both']} pictures are in both training and test; training drops them")
+    if conflicts:
+        yield DataFinding("warning", f"{len(conflicts)} pictures have more than one label: {_examples(conflicts)}")
+
+
+def _examples(names: list[str]) -> str:
+    more = len(names) - _EXAMPLES
+    return ", ".join(names[:_EXAMPLES]) + (f" and {more} more" if more > 0 else "")

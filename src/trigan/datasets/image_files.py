@@ -1,0 +1,113 @@
+"""Images outside any data set: files, folders, Parquet and npz files to be classified, one image at a time."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from trigan.datasets.sources.columns import Columns, ResolvedColumns, image_column
+from trigan.datasets.sources.decode import Geometry, decode, first_line
+from trigan.datasets.sources.folder import SUFFIXES, image_files
+from trigan.datasets.sources.npz import npz_arrays
+from trigan.errors import DataError
+
+_PARQUET, _NPZ = ".parquet", ".npz"
+Encoded = bytes | Path | np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedImage:
+    """One image: ``location`` names it (``FILE``, ``FILE.parquet[3]``, ``FILE.npz:test_images[3]``).
+
+    ``pixels`` are uint8 (C, S, S), or None for an unreadable image, whose ``error`` then says why.
+    """
+
+    location: str
+    pixels: np.ndarray | None
+    error: str = ""
+
+
+def find_files(path: Path) -> list[Path]:
+    """The file itself, or all image, Parquet and npz files at any depth of a folder, sorted, hidden ones left out.
+
+    Raises:
+        DataError: the path does not exist or holds no such file.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise DataError(f"{path} does not exist; name an image, a folder of images, a Parquet or an .npz file")
+    files = image_files(path, SUFFIXES | {_PARQUET, _NPZ})
+    if not files:
+        raise DataError(f"{path} holds no images (nor Parquet or .npz files)")
+    return files
+
+
+def count_images(files: Sequence[Path]) -> int | None:
+    """How many images the files hold; None with an npz file, which must be read to be counted."""
+    if any(file.suffix.lower() == _NPZ for file in files):
+        return None
+    return sum(_parquet_rows(file) if file.suffix.lower() == _PARQUET else 1 for file in files)
+
+
+def _parquet_rows(file: Path) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return int(pq.read_metadata(file).num_rows)
+    except (OSError, pa.ArrowException):
+        return 1  # read_images yields one error for the file
+
+
+def read_images(files: Sequence[Path], geometry: Geometry, columns: Columns) -> Iterator[DecodedImage]:
+    """The images of the files in order, decoded and resized as those of a data set with this geometry.
+
+    Nothing is raised: an unreadable image, or a damaged Parquet or npz file, is one item with its error.
+    """
+    for file in files:
+        try:
+            for location, data in _encoded_images(file, columns):
+                try:
+                    pixels = geometry.fit(decode(data() if callable(data) else data, location))
+                    yield DecodedImage(location, pixels.transpose(2, 0, 1))
+                except DataError as error:
+                    yield DecodedImage(location, None, str(error))
+        except DataError as error:
+            yield DecodedImage(str(file), None, str(error))
+
+
+def _encoded_images(file: Path, columns: Columns) -> Iterator[tuple[str, Encoded | Callable[[], bytes]]]:
+    if file.suffix.lower() == _PARQUET:
+        yield from _parquet_images(file, columns)
+    elif file.suffix.lower() == _NPZ:
+        yield from _npz_images(file)
+    else:
+        yield str(file), file
+
+
+def _parquet_images(file: Path, columns: Columns) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    import datasets
+
+    try:
+        table = datasets.load_dataset("parquet", data_files=[str(file)], split="train", streaming=True)
+        found = ResolvedColumns(image_column(table.features, columns, str(file)), "", None)
+        for row, (data, _) in enumerate(found.rows(table, with_labels=False)):
+            yield f"{file}[{row}]", partial(found.encoded, data, f"{file}[{row}]")
+    except DataError:
+        raise
+    except Exception as error:  # pyarrow and fsspec have a dozen kinds without a common base
+        raise DataError(f"{file} is not a readable Parquet file ({first_line(error)})") from error
+
+
+def _npz_images(file: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Every array of images in the archive: uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3)."""
+    found = False
+    for name, array in npz_arrays(file):
+        if array.dtype == np.uint8 and (array.ndim == 3 or (array.ndim == 4 and array.shape[3] in (1, 3))):
+            found = True
+            yield from ((f"{file}:{name}[{row}]", image) for row, image in enumerate(array))
+    if not found:
+        raise DataError(f"{file} holds no images: an array uint8 (N, H, W), (N, H, W, 1) or (N, H, W, 3) is needed")

@@ -1,0 +1,56 @@
+"""The input of a stage, and batches of images outside training."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trigan.datasets.stream import to_float
+from trigan.rng import torch_generator
+
+#: Images in a forward pass outside training.
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Input:
+    """One named input of a stage: ``images`` uint8 (N, C, S, S), ``labels`` int64 (N,) or None.
+
+    ``parts``, if given, are the sizes of consecutive sets; each epoch goes through them in this order.
+    """
+
+    images: Tensor
+    labels: Tensor | None = None
+    parts: tuple[int, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def known_labels(self) -> Tensor:
+        """The labels of an input that must have them."""
+        if self.labels is None:
+            raise ValueError("this input has no labels")
+        return self.labels
+
+
+Inputs = Mapping[str, Input]
+
+
+def image_batches(images: Tensor, device: torch.device, dtype: torch.dtype) -> Iterator[Tensor]:
+    """All ``images`` (uint8, or float in [-1, 1]) in order, as float batches in [-1, 1].
+
+    Batches have equal sizes: a last batch of one image would have no batch statistics.
+    """
+    for batch in images.tensor_split(-(-len(images) // EVALUATION_BATCH)) if len(images) else ():
+        moved = batch.to(device)
+        yield (to_float(moved) if moved.dtype == torch.uint8 else moved).to(dtype)
+
+
+def random_subset(images: Tensor, count: int, seed: int) -> Tensor:
+    """At most ``count`` of the images, chosen by the seed, in their original order."""
+    if len(images) <= count:
+        return images
+    order = torch.randperm(len(images), generator=torch_generator(seed, "sample"))
+    return images[order[:count].sort().values]

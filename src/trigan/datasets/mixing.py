@@ -1,0 +1,93 @@
+"""Mixing of two images: an image and a partner from the same global batch become one, with a share of each label.
+
+Row by row and on the device: the mixing coefficient is a function of the row's draws alone. The loss weighs an image's
+own label by ``share`` and its partner's by 1 - ``share`` (:mod:`trigan.losses.classifier_losses`).
+"""
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from scipy.special import betaincinv
+from torch import Tensor
+
+from trigan.components import component
+from trigan.datasets.augmentation import square_mask
+from trigan.errors import ConfigError
+from trigan.rng import Draws
+
+
+class Mix(Protocol):
+    """Mixes images with partners."""
+
+    def __call__(self, images: Tensor, partners: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Images and partners, float (N, C, S, S) in [-1, 1] -> mixed images, the same, and shares (N,) in [0, 1]."""
+        ...
+
+
+@component("mix/mixup@1")
+@dataclass(frozen=True)
+class MixUp:
+    """lam x_i + (1 - lam) x_j, lam ~ Beta(alpha, alpha): Zhang et al. 2018 (arXiv 1710.09412).
+
+    ``lam`` is drawn for each row; the authors' code draws it for each batch. ``probability``: of mixing a row.
+    """
+
+    alpha: float = 1.0
+    probability: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_settings(self.alpha, self.probability)
+
+    def __call__(self, images: Tensor, partners: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """See :class:`Mix`."""
+        share = mixing_coefficients(draws, self.alpha, self.probability).to(images)
+        lam = share[:, None, None, None]
+        return lam * images + (1.0 - lam) * partners, share
+
+
+@component("mix/cutmix@1")
+@dataclass(frozen=True)
+class CutMix:
+    """A rectangle of the image is replaced by the partner's: Yun et al. 2019 (arXiv 1905.04899), eq. 1 and 2.
+
+    Its sides are sqrt(1 - lam) of the image's, lam ~ Beta(alpha, alpha), its centre is uniform over the image, and it
+    is clipped at the border. The share is the fraction of remaining pixels. ``probability``: of mixing a row.
+    """
+
+    alpha: float = 1.0
+    probability: float = 0.5
+
+    def __post_init__(self) -> None:
+        _check_settings(self.alpha, self.probability)
+
+    def __call__(self, images: Tensor, partners: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """See :class:`Mix`."""
+        lam = mixing_coefficients(draws, self.alpha, self.probability).to(images.device)
+        hole = cutmix_mask(lam, draws.uniform("mix/centre", 2).double(), images.shape[-1])
+        share = 1.0 - hole.to(images.dtype).mean((1, 2))
+        return torch.where(hole[:, None], partners, images), share
+
+
+def mixing_coefficients(draws: Draws, alpha: float, probability: float) -> Tensor:
+    """Draw lam ~ Beta(alpha, alpha) with ``probability``, else 1: float64 (N,) on the CPU.
+
+    The inverse distribution function takes one uniform number a row, independent of other rows; on the CPU, so that
+    every device mixes alike.
+    """
+    on_cpu = replace(draws, device=torch.device("cpu"))
+    uniform = on_cpu.uniform("mix/share").double()
+    lam = torch.from_numpy(betaincinv(alpha, alpha, uniform.numpy()))
+    return torch.where(on_cpu.uniform("mix/chance").double() < probability, lam, torch.ones_like(lam))
+
+
+def cutmix_mask(lam: Tensor, centre: Tensor, size: int) -> Tensor:
+    """Bool (N, size, size): squares of side round(size sqrt(1 - lam)) about centres (N, 2) in [0, 1), clipped."""
+    return square_mask(centre, (size * (1.0 - lam).sqrt()).round().long()[:, None], size)
+
+
+def _check_settings(alpha: float, probability: float) -> None:
+    if not 0.0 < alpha < float("inf"):
+        raise ConfigError(f"mix.alpha={alpha}: must be above 0")
+    if not 0.0 <= probability <= 1.0:
+        raise ConfigError(f"mix.probability={probability}: must lie in 0..1")

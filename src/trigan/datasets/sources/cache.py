@@ -1,0 +1,96 @@
+"""Decoded data sets on disk: 70,000 PNGs are decoded once, not in each process."""
+
+import json
+import os
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from trigan.datasets.types import ImageDataset
+from trigan.errors import DataError
+
+#: Raise this when the file's layout or the decoding changes.
+_LAYOUT = 2
+
+
+def cached(cache: Path | None, key: Any, build: Callable[[], ImageDataset]) -> ImageDataset:
+    """``build()``, or the result of an earlier call with the same ``key``. A damaged entry is built again.
+
+    Args:
+        cache: folder of the decoded data sets; None: always build.
+        key: JSON data of everything the result depends on (settings; files with sizes and times).
+        build: reads the data set.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    if cache is None:
+        return build()
+    name = sha256(json.dumps([_LAYOUT, key], sort_keys=True).encode()).hexdigest()[:32]
+    path = cache / "decoded" / f"{name}.safetensors"
+    with _write_errors(cache):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_suffix(".lock"))
+        lock.acquire()
+    try:
+        dataset = _read(path)
+        if dataset is None:
+            dataset = build()
+            with _write_errors(cache):
+                _write(path, dataset)
+        return dataset
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _write_errors(cache: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(
+            f"cannot keep decoded images under {cache}: {reason}; free space there or choose another cache"
+        ) from error
+
+
+def _write(path: Path, dataset: ImageDataset) -> None:
+    """Write beside ``path``, then rename; the caller's lock keeps other processes away from both files."""
+    fields = {name: value for name, value in vars(dataset).items() if value is not None}
+    tensors = {name: value.contiguous() for name, value in fields.items() if isinstance(value, Tensor)}
+    facts = json.dumps({name: value for name, value in fields.items() if name not in tensors})
+    partial = path.with_suffix(".partial")
+    try:
+        save_file(tensors, partial, {"facts": facts, "checksum": _checksum(facts, tensors)})
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> ImageDataset | None:
+    """The stored data set, mapped into memory copy-on-write; None if it is missing or damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            names, metadata = file.keys(), file.metadata()
+            tensors: dict[str, Any] = {name: file.get_tensor(name) for name in names}
+        if metadata["checksum"] != _checksum(metadata["facts"], tensors):
+            return None
+        facts: dict[str, Any] = json.loads(metadata["facts"])
+        return ImageDataset(**{**facts, **tensors, "class_names": tuple(facts["class_names"])})
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, DataError):
+        return None
+
+
+def _checksum(facts: str, tensors: Mapping[str, Tensor]) -> str:
+    checksum = zlib.crc32(facts.encode())
+    for name in sorted(tensors):
+        checksum = zlib.crc32(tensors[name].numpy().data.cast("B"), checksum)
+    return str(checksum)

@@ -1,0 +1,28 @@
+"""scikit-learn's digits: 1,797 real 8x8 images that come with the package."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.datasets import load_digits
+
+from trigan.components import component
+from trigan.datasets.sources.image_source import ImageSource, Item
+
+
+@component("data/digits@1")
+@dataclass(frozen=True)
+class Digits(ImageSource):
+    """Handwritten digits (Alpaydin & Kaynak 1998), grey values 0..16 -> round(v * 255 / 16); no official test set."""
+
+    image_size: int | None = None
+    channels: int | None = None
+
+    name = "digits"
+
+    def listing(self) -> tuple[Iterator[Item], Sequence[str] | None]:
+        """See :meth:`ImageSource.listing`."""
+        bunch = load_digits()
+        pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
+        rows = enumerate(zip(pixels, bunch.target.tolist(), strict=True))
+        return (Item(f"digits image {i}", image, label, "train") for i, (image, label) in rows), None

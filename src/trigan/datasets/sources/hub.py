@@ -1,0 +1,138 @@
+"""Data sets of the Hugging Face hub, downloaded or read from Parquet files in a folder (then without any network)."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trigan.components import component
+from trigan.datasets.sources.columns import Columns, ResolvedColumns, find_columns
+from trigan.datasets.sources.decode import first_line
+from trigan.datasets.sources.image_source import ImageSource, Item, Part, existing_folder, file_stamps
+from trigan.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
+
+
+@component("data/splits@1")
+@dataclass(frozen=True)
+class SplitNames:
+    """Names of a data set's splits; None: it has none of that kind. Labels of an unlabelled split are not read."""
+
+    train: str = "train"
+    test: str | None = "test"
+    unlabelled: str | None = None
+
+    def by_part(self) -> dict[Part, str]:
+        """The splits that exist, in source order."""
+        parts: dict[Part, str | None] = {"train": self.train, "unlabelled": self.unlabelled, "test": self.test}
+        return {part: name for part, name in parts.items() if name is not None}
+
+
+@component("data/hub@1")
+@dataclass(frozen=True)
+class Hub(ImageSource):
+    """A data set with an image and a label column, read through Hugging Face ``datasets``.
+
+    Attributes:
+        repo: owner/name on the hub; may be None beside ``root``.
+        config: the data set's configuration, e.g. ``cropped_digits``; None: its default.
+        revision: commit, tag or branch on the hub; None: main at the first read (the decoded images are kept). Name a
+            commit to pin it.
+        root: folder with ``train-*.parquet``, ``test-*.parquet`` ... (also in ``data/`` or ``CONFIG/``, or as
+            ``train/*.parquet``); None: the hub.
+        columns: names of the image and the label column.
+        splits: names of the splits.
+    """
+
+    repo: str | None = None
+    config: str | None = None
+    revision: str | None = None
+    root: str | None = field(default=None, metadata={"identity": False})
+    columns: Columns = field(default_factory=Columns)
+    splits: SplitNames = field(default_factory=SplitNames)
+    image_size: int | None = None
+    channels: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.repo is None and self.root is None:
+            raise ConfigError("nothing to read: set data.repo=OWNER/NAME (the hub) or data.root=FOLDER (Parquet files)")
+
+    @property
+    def name(self) -> str:
+        """The repository's name without its owner, else the folder's."""
+        if self.repo is not None:
+            return self.repo.rsplit("/", 1)[-1]
+        return existing_folder(self.root, "hub").absolute().name
+
+    def key(self) -> Any:
+        """See :meth:`ImageSource.key`."""
+        if self.root is None:
+            location: Any = [self.repo, self.config, self.revision]
+        else:
+            location = file_stamps([path for files in self._files().values() for path in files])
+        return [location, [self.columns.image, self.columns.label], list(self.splits.by_part().items())]
+
+    def listing(self) -> tuple[Iterator[Item], Sequence[str] | None]:
+        """See :meth:`ImageSource.listing`."""
+        parts = self.splits.by_part() if self.root is None else self._files()
+        tables = {part: self._open(part) for part in parts}
+        columns = find_columns(tables["train"].features, self.columns, self.name)
+        return self._items(tables, columns), columns.names
+
+    def _items(self, tables: dict[Part, Any], columns: ResolvedColumns) -> Iterator[Item]:
+        for part, table in tables.items():
+            labelled = part != "unlabelled"
+            for column in [columns.image, columns.label] if labelled else [columns.image]:
+                if column not in table.features:
+                    raise DataError(f"{self.name}: split '{part}' has no column '{column}' as the training split has")
+            for row, (data, label) in enumerate(columns.rows(table, labelled)):
+                location = f"{self.name}, {self.splits.by_part()[part]} row {row}"
+                yield Item(location, columns.encoded(data, location), label, part)
+
+    def _open(self, part: Part) -> "Dataset | IterableDataset":
+        """One split; local files are streamed, so nothing is copied."""
+        import datasets  # 1 s to import, and not needed when the decoded images are cached
+
+        split = self.splits.by_part()[part]
+        files = None if self.root is None else [str(path) for path in self._files()[part]]
+        try:
+            if files is not None:
+                return datasets.load_dataset("parquet", data_files={split: files}, split=split, streaming=True)
+            return datasets.load_dataset(self.repo, self.config, split=split, revision=self.revision)
+        except Exception as error:  # the hub's client, pyarrow and fsspec have a dozen kinds without a common base
+            if self.root is not None:
+                raise DataError(f"cannot read split '{split}' of data.root={self.root}: {first_line(error)}") from error
+            raise DataError(
+                f"cannot get split '{split}' of {self.repo} from the hub: {first_line(error)}; "
+                f"with a local copy, set data.root=FOLDER"
+            ) from error
+
+    def _files(self) -> dict[Part, list[Path]]:
+        """Parquet files by part; a single file that names no split holds the training images."""
+        root = existing_folder(self.root, self.name if self.repo else "hub")
+        folders = [root, root / "data", *([root / self.config] if self.config else [])]
+        flat = (found for folder in folders if (found := sorted(folder.glob("*.parquet"))))
+        files = next(flat, []) or sorted(path for folder in folders for path in folder.glob("*/*.parquet"))
+        if not files:
+            raise DataError(f"data.root={self.root} holds no Parquet files (expected {self.splits.train}-*.parquet)")
+        splits = self.splits.by_part()
+        by_part = {part: [path for path in files if _is_split(path, split, folders)] for part, split in splits.items()}
+        if not any(by_part.values()) and len(files) == 1:
+            return {"train": files}
+        for part, split in splits.items():
+            if not by_part[part]:
+                names = ", ".join(path.name for path in files[:4])
+                raise DataError(
+                    f"data.root={self.root} has no {split}-*.parquet (it holds {names}); add it, or set "
+                    f"data.source.splits.{part}=NAME{'' if part == 'train' else ' (null: it has none)'}"
+                )
+        return by_part
+
+
+def _is_split(path: Path, split: str, folders: Sequence[Path]) -> bool:
+    """Whether a file belongs to a split, by its own name or by that of a folder below the data set's own."""
+    subfolder = path.parent.name if path.parent not in folders else None
+    return split in (path.stem, subfolder) or path.stem.startswith((f"{split}-", f"{split}."))

@@ -1,0 +1,103 @@
+"""A NumPy archive in MedMNIST's layout: train_images, train_labels, val_images, ..., test_labels."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trigan.components import component
+from trigan.datasets.sources.decode import first_line
+from trigan.datasets.sources.image_source import ImageSource, Item, Part, file_stamps
+from trigan.errors import DataError
+
+_PARTS: dict[str, Part] = {"train": "train", "val": "train", "test": "test"}
+
+
+@component("data/npz@1")
+@dataclass(frozen=True)
+class Npz(ImageSource):
+    """One ``.npz`` file (MedMNIST: Yang et al. 2023, arXiv 2110.14795).
+
+    ``train_images`` and ``train_labels`` are required; ``val_*`` joins the training images (the regime decides what
+    validates); ``test_*``, if present, is the official test set. Images are uint8 (N, H, W) or (N, H, W, 3), labels
+    integers (N,) or (N, 1).
+
+    Attributes:
+        root: the file, or a folder that holds exactly one ``.npz``.
+    """
+
+    root: str | None = field(default=None, metadata={"identity": False})
+    image_size: int | None = None
+    channels: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name without its suffix."""
+        return self._file().stem
+
+    def key(self) -> Any:
+        """See :meth:`ImageSource.key`."""
+        return file_stamps([self._file()])
+
+    def _file(self) -> Path:
+        if self.root is None:
+            raise DataError("data=npz needs a file: set data.root=FILE.npz")
+        path = Path(self.root).expanduser()
+        if not path.exists():
+            raise DataError(f"data.root={self.root} does not exist (looked for {path.absolute()})")
+        files = sorted(path.glob("*.npz")) if path.is_dir() else [path]
+        if len(files) != 1:
+            raise DataError(f"data.root={self.root} holds {len(files)} .npz files; name one: data.root=FILE.npz")
+        return files[0]
+
+    def listing(self) -> tuple[Iterator[Item], Sequence[str] | None]:
+        """See :meth:`ImageSource.listing`."""
+        path = self._file()
+        arrays = dict(npz_arrays(path))
+        if "train_images" not in arrays:
+            found = ", ".join(sorted(arrays)) or "nothing"
+            raise DataError(f"{path} has no train_images (it holds {found}); MedMNIST's layout is expected")
+        return self._items(path, arrays), None
+
+    def _items(self, path: Path, arrays: dict[str, np.ndarray]) -> Iterator[Item]:
+        for split, part in _PARTS.items():
+            images = arrays.get(f"{split}_images")
+            if images is None:
+                continue
+            labels = _labels(path, split, arrays)
+            if len(images) != len(labels):
+                raise DataError(f"{path}: {split} has {len(images)} images and {len(labels)} labels; they must match")
+            for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+                yield Item(f"{path}: {split}_images[{i}]", image, label, part)
+
+
+def npz_arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Name and content of each array of a ``.npz`` file, read one at a time.
+
+    Raises:
+        DataError: the file is missing, damaged, or holds pickled objects.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            yield from archive.items()
+    except Exception as error:  # zipfile, zlib and NumPy have no common base
+        raise DataError(
+            f"{path} is not a readable .npz file ({first_line(error)}); write plain arrays with numpy.savez"
+        ) from error
+
+
+def _labels(path: Path, split: str, arrays: dict[str, np.ndarray]) -> list[int]:
+    labels = arrays.get(f"{split}_labels")
+    if labels is None:
+        raise DataError(f"{path} has {split}_images but no {split}_labels")
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or labels.dtype.kind not in "iub":
+        raise DataError(
+            f"{path}: {split}_labels must be integers (N,) or (N, 1), not {labels.dtype} {labels.shape} "
+            f"(several labels per image are not supported)"
+        )
+    numbers: list[int] = labels.astype(np.int64).tolist()
+    return numbers

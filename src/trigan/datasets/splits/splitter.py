@@ -1,0 +1,122 @@
+"""The parts of a split, and the base of both ways to make one: a draw and a split file."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from trigan.datasets.splits.hash_order import find_first_copies, hash_keys
+from trigan.datasets.splits.sealed_test import SealedTest
+from trigan.datasets.splits.split_info import ExternalDataInfo, PartInfo, SplitInfo, index_digest
+from trigan.datasets.types import ImageDataset, LabelledImages, TrainingView
+
+#: The parts of a split, and those with visible labels.
+PARTS = ("labelled", "validation", "unlabelled", "test")
+LABELLED_PARTS = ("labelled", "validation")
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The parts of a split as source indices, int64 each, without pixels or labels."""
+
+    labelled: np.ndarray
+    validation: np.ndarray
+    unlabelled: np.ndarray
+    test: np.ndarray
+
+    def items(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Name and indices of each part."""
+        yield from ((name, getattr(self, name)) for name in PARTS)
+
+
+@dataclass(frozen=True, eq=False)
+class DataSplit:
+    """The split of a trial, with the source indices of its parts.
+
+    ``split_file_digest`` is None for a drawn split; ``external`` describes the other data set in the view, if any.
+    """
+
+    view: TrainingView
+    test: SealedTest
+    info: SplitInfo
+    parts: Parts
+    split_file_digest: str | None = None
+    external: ExternalDataInfo | None = None
+
+
+class Splitter:
+    """A data set in one trial; counts what is dropped while its parts are made."""
+
+    def __init__(self, source: ImageDataset, trial: int) -> None:
+        self.source, self.trial = source, trial
+        self.labels = source.labels.numpy()
+        self.classes = len(source.class_names)
+        self.first_copies = find_first_copies(source.images)
+        self.dropped_in_test = 0
+        self.dropped_duplicates = 0
+        self.n_train = 0
+
+    def without_label_conflicts(self, rows: np.ndarray) -> np.ndarray:
+        """``rows`` without copies whose label differs from the first label of the same pixels."""
+        first_label = np.full(len(self.labels), -1)
+        labelled = rows[self.labels[rows] >= 0][::-1]
+        first_label[self.first_copies[labelled]] = self.labels[labelled]
+        agree: np.ndarray = self.labels[rows] == first_label[self.first_copies[rows]]
+        self.dropped_duplicates += int((~agree).sum())
+        return np.compress(agree, rows)
+
+    def shuffled(self, rows: np.ndarray, purpose: str) -> np.ndarray:
+        """``rows`` in hash order, independent of their classes; equal images are adjacent, in source order."""
+        firsts, inverse = np.unique(self.first_copies[rows], return_inverse=True)
+        keys = hash_keys(self.source, self.trial, purpose, firsts)[:, 0][inverse]
+        return rows[np.lexsort((rows, self.first_copies[rows], keys))]
+
+    def build_split(
+        self, parts: Parts, labels: tuple[np.ndarray, np.ndarray], stamps: tuple[str, ...], file: str | None = None
+    ) -> DataSplit:
+        """Copy the parts out of the source and describe them.
+
+        Args:
+            parts: source indices.
+            labels: visible labels of the labelled and of the validation images, noise included.
+            stamps: marks that tables print.
+            file: digest of the split file that gave the parts.
+        """
+        train, validation = self._copy(parts.labelled, labels[0]), self._copy(parts.validation, labels[1])
+        rows = np.concatenate([parts.labelled, parts.unlabelled])
+        position = np.empty(len(self.labels), dtype=np.int64)
+        position[rows] = np.arange(len(rows))
+        view = TrainingView(
+            self.source.spec,
+            train,
+            validation if len(validation) else None,
+            self._pixels(parts.unlabelled),
+            torch.from_numpy(position[self.shuffled(rows, "training images")]),
+        )
+        clean = self.labels[np.concatenate([parts.labelled, parts.validation])]
+        info = SplitInfo(
+            fingerprint=self.source.fingerprint,
+            trial=self.trial,
+            labelled=self._part_info(parts.labelled, train),
+            validation=self._part_info(parts.validation, validation),
+            unlabelled=self._part_info(parts.unlabelled),
+            test=self._part_info(parts.test),
+            test_redrawn=self.source.official_test is None,
+            n_train=self.n_train,
+            dropped_in_test=self.dropped_in_test,
+            dropped_duplicates=self.dropped_duplicates,
+            labels_changed=int((clean != np.concatenate(labels)).sum()),
+            stamps=stamps,
+        )
+        return DataSplit(view, SealedTest(self._copy(parts.test, self.labels[parts.test])), info, parts, file)
+
+    def _copy(self, rows: np.ndarray, labels: np.ndarray) -> LabelledImages:
+        return LabelledImages(self._pixels(rows), torch.from_numpy(labels.copy()))
+
+    def _pixels(self, rows: np.ndarray) -> torch.Tensor:
+        return self.source.images.index_select(0, torch.from_numpy(rows))
+
+    def _part_info(self, rows: np.ndarray, visible: LabelledImages | None = None) -> PartInfo:
+        counts = None if visible is None else torch.bincount(visible.labels, minlength=self.classes).tolist()
+        return PartInfo(len(rows), index_digest(rows), counts)

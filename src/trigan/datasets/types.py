@@ -1,0 +1,130 @@
+"""Types shared by all rooms: shapes, images with labels, a loaded data set, and what a strategy may use."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trigan.components import component
+from trigan.datasets.sources.fingerprint import digests_of, fingerprint_of
+from trigan.errors import DataError
+
+#: Side of the square images that the networks are built for.
+MIN_IMAGE_SIZE, MAX_IMAGE_SIZE = 8, 128
+
+
+@component("data/spec@1")
+@dataclass(frozen=True)
+class DataSpec:
+    """The one source of shapes: images are (channels, size, size), labels 0..classes-1."""
+
+    channels: int
+    size: int
+    classes: int
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledImages:
+    """Images uint8 (N, C, S, S) and their labels int64 (N,) in 0..K-1."""
+
+    images: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDataset:
+    """A loaded data set, before any split.
+
+    Attributes:
+        name: display name.
+        images: uint8 (N, C, S, S), in source order (training images, then unlabelled ones, then the official test set).
+        labels: int64 (N,), 0..K-1, or -1 for an image without a label.
+        class_names: K names, in label order.
+        fingerprint: SHA-256 of decoded pixels and labels, see :mod:`trigan.datasets.sources.fingerprint`.
+        digests: uint8 (N, 32), the SHA-256 of each image's decoded pixels before resizing.
+        official_test: bool (N,), true for the source's own test set; None if it has none.
+
+    Raises:
+        DataError: shapes, labels or classes that no run could use.
+    """
+
+    name: str
+    images: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...]
+    fingerprint: str
+    digests: Tensor
+    official_test: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] not in (1, 3):
+            raise DataError(f"{self.name}: images must be uint8 (N, 1 or 3, S, S), not {_describe(self.images)}")
+        height, width = self.images.shape[2:]
+        if height != width or not MIN_IMAGE_SIZE <= height <= MAX_IMAGE_SIZE:
+            raise DataError(
+                f"{self.name}: images are {width}x{height}, but squares of {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE} pixels "
+                "are needed; set data.image_size=32 (or another size in that range)"
+            )
+        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
+            raise DataError(f"{self.name}: labels must be int64 ({len(self.images)},), not {_describe(self.labels)}")
+        classes = len(self.class_names)
+        if classes < 2:
+            raise DataError(
+                f"{self.name}: only one class ({', '.join(self.class_names)}); a classifier needs two or more"
+            )
+        if not bool(((self.labels >= -1) & (self.labels < classes)).all()):
+            raise DataError(f"{self.name}: labels must lie in 0..{classes - 1}, or be -1 for none")
+        if self.official_test is not None and bool((self.labels[self.official_test] < 0).any()):
+            raise DataError(f"{self.name}: an image of the test set has no label; every test image needs one")
+
+    @property
+    def spec(self) -> DataSpec:
+        """Shapes of images and labels."""
+        return DataSpec(self.images.shape[1], self.images.shape[2], len(self.class_names))
+
+    @classmethod
+    def from_tensors(
+        cls, name: str, images: Tensor, labels: Tensor, official_test: Tensor | None = None
+    ) -> "ImageDataset":
+        """A data set from tensors in memory; classes are named by their numbers."""
+        digests = digests_of(images)
+        names = tuple(str(k) for k in range(int(labels.max()) + 1 if len(labels) else 0))
+        fingerprint = fingerprint_of(digests, labels, official_test)
+        return cls(name, images, labels, names, fingerprint, digests, official_test)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingView:
+    """All that a strategy may use. Every tensor is a copy, without access to hidden labels or test pixels.
+
+    Attributes:
+        spec: shapes.
+        labelled: the labelled training images, with the regime's label noise.
+        validation: labelled images for selection, or None.
+        unlabelled: uint8 (U, C, S, S), possibly empty; the order carries no information about labels.
+        order: int64 (L + U,), rows of the concatenated labelled and unlabelled images in the trial's hash order.
+        external: uint8 (X, C, S, S), training images of another data set, or None.
+    """
+
+    spec: DataSpec
+    labelled: LabelledImages
+    validation: LabelledImages | None
+    unlabelled: Tensor
+    order: Tensor
+    external: Tensor | None = None
+
+    @property
+    def training_images(self) -> Tensor:
+        """All training images, labelled or not, uint8 (L + U, C, S, S).
+
+        Their order does not depend on which of them are labelled, so a network trained on them without labels (a GAN)
+        serves every label budget.
+        """
+        return torch.cat([self.labelled.images, self.unlabelled])[self.order]
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape)}"
