@@ -69,7 +69,7 @@ def _with_key(text: str, key: str, node: dict[str, Any]) -> str:
 
 
 def load_pretraining_data(config: Mapping[str, Any], cache: Path) -> Any:
-    """The data set (`trigan.datasets.types.ImageDataset`) of the other data choice, from the cache if it was read; or None.
+    """The data set (`ImageDataset`) of the other data choice, from the cache if it was read before; or None.
 
     Raises:
         TriganError: as its source does, with the settings' keys as they are here.

@@ -51,6 +51,6 @@ def external_images(view: TrainingView) -> Tensor:
     """The view's external images, which must exist."""
     if view.external is None:
         raise DataError(
-            "this view has no images of another data set: add them with trigan.datasets.splits.external_data.with_external"
+            "this view has no images of another data set: add them with external_data.with_external"
         )
     return view.external
