@@ -108,9 +108,9 @@ def _check_counts(submission: Submission, split: DataSplit) -> None:
     used, sizes = submission.data_used, {name: len(rows) for name, rows in split.parts.items()}
     labels = sizes["labelled"] + sizes["validation"]
     images = labels + sizes["unlabelled"]
-    if used.L + used.V > labels:
+    if labels < used.L + used.V:
         raise ConfigError(f"data_used: L + V is {used.L + used.V}, and the split has {labels} labels; more would be X")
-    if used.L + used.V + used.U > images:
+    if images < used.L + used.V + used.U:
         raise ConfigError(f"data_used: L + V + U is above the {images} training images of the split; more would be X")
 
 
