@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -375,7 +374,7 @@ def test_studies_compose(path: Path, full: bool) -> None:
     seen: set[str] = set()
     for scale in raw.get("scales") or [None]:
         whole = read_study(path, scale)
-        study = replace(whole, trials=whole.trials[:1], columns=whole.columns[:1])
+        study = whole.model_copy(update={"trials": whole.trials[:1], "columns": whole.columns[:1]})
         plan = StudyPlan(composer(), study)
         for row in study.rows:
             if full or row.name not in seen or row is study.rows[0]:

@@ -56,10 +56,10 @@ class DistributionSchema(FileModel):
     def _default_lies_inside(self) -> Self:
         if sum(getattr(self, kind) is not None for kind in _KINDS) != 1:
             raise ValueError(f"expected {{default: VALUE, KIND: [...]}}, KIND one of {', '.join(_KINDS)}")
-        found = self.dimension("")
-        if not found.contains(self.default):
+        dimension = self.dimension("")
+        if not dimension.contains(self.default):
             raise ValueError(
-                f"the default {hydra_literal(self.default)} lies outside {found.kind} {list(found.values)}"
+                f"the default {hydra_literal(self.default)} lies outside {dimension.kind} {list(dimension.values)}"
             )
         return self
 
