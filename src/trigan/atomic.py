@@ -34,7 +34,7 @@ _REASONS = {
 
 @contextmanager
 def wrap_os_errors(path: Path, action: str = "write") -> Iterator[None]:
-    """Turn an ``OSError`` of the body into an :class:`ArtifactError`: one line with the path and what to do."""
+    """Turn an ``OSError`` of the body into an `ArtifactError`: one line with the path and what to do."""
     try:
         yield
     except OSError as error:
@@ -72,7 +72,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
-    """Write ``data`` atomically; errors as in :func:`atomic_write`."""
+    """Write ``data`` atomically; errors as in `atomic_write`."""
     with atomic_write(path) as file:
         file.write(data)
 
@@ -131,7 +131,7 @@ def atomic_folder(folder: Path, force: bool) -> Iterator[Path]:
     """Yield an empty folder that becomes ``folder`` when the body succeeds, and leaves no trace when it fails.
 
     Raises:
-        ConfigError: as in :func:`check_output_folder`.
+        ConfigError: as in `check_output_folder`.
         ArtifactError: the file system refuses.
     """
     folder = folder.expanduser().absolute()

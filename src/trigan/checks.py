@@ -4,7 +4,7 @@ from trigan.errors import ConfigError
 
 
 def require(holds: bool, setting: str, value: object, expected: str) -> None:
-    """Raise a :class:`ConfigError`, ``setting=value: give expected``, unless ``holds``."""
+    """Raise a `ConfigError`, ``setting=value: give expected``, unless ``holds``."""
     if not holds:
         raise ConfigError(f"{setting}={value!r}: give {expected}")
 

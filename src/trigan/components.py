@@ -74,7 +74,7 @@ def with_identifiers(config: Any) -> Any:
 
 
 def with_targets(config: Any) -> Any:
-    """The inverse of :func:`with_identifiers`.
+    """The inverse of `with_identifiers`.
 
     Raises:
         ConfigError: an identifier is unknown, or the installed package has another version of it.

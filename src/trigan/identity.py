@@ -1,7 +1,7 @@
 """The identity of settings, components and tensors: a canonical JSON text and its SHA-256.
 
 An object built by Hydra, the same object built in Python, and the config node that describes it have the same text. A
-component counts by its stable identifier (:mod:`trigan.components`) and the arguments that differ from its defaults, so
+component counts by its stable identifier (`trigan.components`) and the arguments that differ from its defaults, so
 a class that moves or gets a new argument keeps its hashes.
 """
 
@@ -159,7 +159,7 @@ def canonical_json(value: Any) -> str:
 
 
 def digest(value: Any, length: int = 64) -> str:
-    """The first ``length`` hexadecimal characters of the SHA-256 of :func:`canonical_json`."""
+    """The first ``length`` hexadecimal characters of the SHA-256 of `canonical_json`."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
 
 

@@ -21,7 +21,7 @@ def hash64(*parts: object) -> int:
 
 
 def torch_generator(*parts: object, device: torch.device | str = "cpu") -> torch.Generator:
-    """A torch generator seeded with :func:`hash64` of the parts."""
+    """A torch generator seeded with `hash64` of the parts."""
     return torch.Generator(device=device).manual_seed(hash64(*parts))
 
 

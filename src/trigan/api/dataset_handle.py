@@ -39,7 +39,7 @@ def draw(source: "ImageDataset", *, regime: str = "default", trial: int = 0, **s
     """Draw the split of a trial: which images train, validate, stay unlabelled and test.
 
     Args:
-        source: what :func:`data` gave.
+        source: what `data` gave.
         regime: a choice of the group ``regime``.
         trial: another number is another draw of the split and of the known labels.
         settings: of the regime, e.g. ``labels_per_class=10``.

@@ -1,4 +1,4 @@
-"""One run from Python: made with :func:`run`, opened again with :func:`load`."""
+"""One run from Python: made with `run`, opened again with `load`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

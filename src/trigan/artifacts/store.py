@@ -48,7 +48,7 @@ class StageHandle:
     """A stage in the store while its lock is held.
 
     If ``ready``, ``directory`` is the finished stage, for reading only, and ``manifest`` is the argument of its
-    :meth:`commit`. Otherwise ``directory`` is where to train, with an earlier attempt's ``checkpoints/``.
+    `commit`. Otherwise ``directory`` is where to train, with an earlier attempt's ``checkpoints/``.
     """
 
     store: "Store"
@@ -61,7 +61,7 @@ class StageHandle:
 
     @property
     def checkpoints(self) -> Path:
-        """Directory of the checkpoints, which :meth:`commit` removes."""
+        """Directory of the checkpoints, which `commit` removes."""
         return self.directory / CHECKPOINTS
 
     def commit(self, manifest: dict[str, Any]) -> None:
@@ -202,7 +202,7 @@ class Store:
                 shutil.rmtree(self.root / ".users" / digest, ignore_errors=True)
 
     def discard(self, digest: str, on_wait: Callable[[], None] | None = None) -> None:
-        """Let the next :meth:`stage` start from nothing (``--force``); keeps the list of users.
+        """Let the next `stage` start from nothing (``--force``); keeps the list of users.
 
         Does nothing if there is no such stage. Waits for a process that uses it, after one call of ``on_wait``.
         """

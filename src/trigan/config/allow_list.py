@@ -53,7 +53,7 @@ def check_targets(config: dict[str, Any], own: Sequence[str] = ()) -> None:
 
 
 def import_target(key: str, name: str, own: Sequence[str] = ()) -> Any:
-    """The class or function of a name that has passed :func:`check_targets`.
+    """The class or function of a name that has passed `check_targets`.
 
     A path can lead out of an allowed module (``trigan.rng.hashlib.new``), so the object's own module is checked too.
     """

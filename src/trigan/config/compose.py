@@ -53,11 +53,11 @@ class RunConfig:
     unused: tuple[str, ...] = ()
 
     def build(self) -> Built:
-        """New objects of the config; errors as :func:`trigan.config.build.build`."""
+        """New objects of the config; errors as `trigan.config.build.build`."""
         return build(self.config)
 
     def run_hash(self, fingerprint: str, protocol: int | None = None) -> str:
-        """The run's identity, given the fingerprint of its data set; see :func:`trigan.config.run_hash.run_hash`."""
+        """The run's identity, given the fingerprint of its data set; see `trigan.config.run_hash.run_hash`."""
         return run_hash(self.config, fingerprint, protocol, pretraining_fingerprint(self.config, self.paths.cache))
 
     def load_data(self) -> Any:
@@ -226,12 +226,12 @@ class Composer:
 
 
 def compose(arguments: Sequence[str], config_dir: Path | None = None, conf: Path | None = None) -> RunConfig:
-    """One run; see :class:`Composer`."""
+    """One run; see `Composer`."""
     return Composer(config_dir, conf).compose(arguments)
 
 
 def chosen(cfg: DictConfig) -> dict[str, str | None]:
-    """The chosen option of every group of a config from :meth:`Composer.load`."""
+    """The chosen option of every group of a config from `Composer.load`."""
     choices = dict(cfg.hydra.runtime.choices)
     return {str(group): option for group, option in sorted(choices.items()) if not str(group).startswith("hydra/")}
 

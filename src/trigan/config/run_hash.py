@@ -13,7 +13,7 @@ HASH_LENGTH = 20
 def run_hash(config: dict[str, Any], fingerprint: str, protocol: int | None = None, external: str | None = None) -> str:
     """SHA-256 of everything a result depends on, as 20 hexadecimal characters.
 
-    Included: the objects and plain settings of the config (:func:`trigan.identity.canonical_form`), the data set's
+    Included: the objects and plain settings of the config (`trigan.identity.canonical_form`), the data set's
     fingerprint, the protocol version, and ``tuned`` if a search chose the settings, since it used labels. Excluded:
     ``UNHASHED_KEYS``, the place of the data, and what a data choice suggests for other settings, which counts where it
     is used.

@@ -30,7 +30,7 @@ def check(config: dict[str, Any], defaults: dict[str, Any], own: Sequence[str] =
     """Refuse a config with an unknown argument, a missing one, or a value of the wrong type.
 
     Args:
-        config: plain and resolved; its targets have passed :func:`trigan.config.allow_list.check_targets`.
+        config: plain and resolved; its targets have passed `trigan.config.allow_list.check_targets`.
         defaults: the same choices without the user's values, unresolved: a plain leaf keeps the type of its default.
         own: the user's modules in ``runtime.allow``.
     """

@@ -67,7 +67,7 @@ class ClassicAugmentation:
         )
 
     def __call__(self, images: Tensor, draws: Draws, stream: str) -> Tensor:
-        """See :class:`Augmentation`."""
+        """See `Augmentation`."""
         if self.rotate or self.translate or self.scale:
             images = affine(images, draws.uniform(f"{stream}/affine", 4), self.rotate, self.translate, self.scale)
         if self.crop or self.flip:
@@ -107,7 +107,7 @@ class StrongAugmentation:
         _check_strengths(self, {"rotate": 180.0, "scale": 0.999, "cutout": 1.0, "contrast": 0.999, "brightness": 2.0})
 
     def __call__(self, images: Tensor, draws: Draws, stream: str) -> Tensor:
-        """See :class:`Augmentation`."""
+        """See `Augmentation`."""
         stronger = replace(
             self.classic,
             rotate=min(180.0, self.classic.rotate + self.rotate),

@@ -1,7 +1,7 @@
 """Mixing of two images: an image and a partner from the same global batch become one, with a share of each label.
 
 Row by row and on the device: the mixing coefficient is a function of the row's draws alone. The loss weighs an image's
-own label by ``share`` and its partner's by 1 - ``share`` (:mod:`trigan.losses.classifier_losses`).
+own label by ``share`` and its partner's by 1 - ``share`` (`trigan.losses.classifier_losses`).
 """
 
 from dataclasses import dataclass, replace
@@ -40,7 +40,7 @@ class MixUp:
         _check_settings(self.alpha, self.probability)
 
     def __call__(self, images: Tensor, partners: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        """See :class:`Mix`."""
+        """See `Mix`."""
         share = mixing_coefficients(draws, self.alpha, self.probability).to(images)
         lam = share[:, None, None, None]
         return lam * images + (1.0 - lam) * partners, share
@@ -62,7 +62,7 @@ class CutMix:
         _check_settings(self.alpha, self.probability)
 
     def __call__(self, images: Tensor, partners: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        """See :class:`Mix`."""
+        """See `Mix`."""
         lam = mixing_coefficients(draws, self.alpha, self.probability).to(images.device)
         hole = cutmix_mask(lam, draws.uniform("mix/centre", 2).double(), images.shape[-1])
         share = 1.0 - hole.to(images.dtype).mean((1, 2))

@@ -16,7 +16,7 @@ def to_float(images: Tensor) -> Tensor:
 
 
 def to_uint8(images: Tensor) -> Tensor:
-    """[-1, 1] -> uint8 0..255, rounded and clipped: the inverse of :func:`to_float`."""
+    """[-1, 1] -> uint8 0..255, rounded and clipped: the inverse of `to_float`."""
     return images.float().add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -71,7 +71,7 @@ class BatchStream:
         return self._take(self.indices(step, start, stop))
 
     def pick(self, step: int, rows: Tensor) -> tuple[Tensor, Tensor | None]:
-        """As :meth:`at`, for any ``rows`` (n,) of the global batch."""
+        """As `at`, for any ``rows`` (n,) of the global batch."""
         return self._take(self.indices(step).index_select(0, rows.to(self.device)))
 
     def _take(self, indices: Tensor) -> tuple[Tensor, Tensor | None]:

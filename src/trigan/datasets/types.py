@@ -43,7 +43,7 @@ class ImageDataset:
         images: uint8 (N, C, S, S), in source order (training images, then unlabelled ones, then the official test set).
         labels: int64 (N,), 0..K-1, or -1 for an image without a label.
         class_names: K names, in label order.
-        fingerprint: SHA-256 of decoded pixels and labels, see :mod:`trigan.datasets.sources.fingerprint`.
+        fingerprint: SHA-256 of decoded pixels and labels, see `trigan.datasets.sources.fingerprint`.
         digests: uint8 (N, 32), the SHA-256 of each image's decoded pixels before resizing.
         official_test: bool (N,), true for the source's own test set; None if it has none.
 

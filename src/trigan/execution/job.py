@@ -58,7 +58,7 @@ class JobResult:
 
     @property
     def outcome(self) -> Literal["done", "failed", "stopped"]:
-        """``stopped``: ended from outside, by one of :data:`STOP_SIGNALS`."""
+        """``stopped``: ended from outside, by one of `STOP_SIGNALS`."""
         if self.code == 0:
             return "failed" if self.no_record else "done"
         return "stopped" if self._signal in STOP_SIGNALS else "failed"

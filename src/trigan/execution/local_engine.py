@@ -15,7 +15,7 @@ _log = logging.getLogger("trigan")
 
 
 class LocalEngine:
-    """A context manager; inside it, :meth:`run` may be called several times.
+    """A context manager; inside it, `run` may be called several times.
 
     On Linux jobs are forks of a server, whose imports begin when the context is entered, in the background. Elsewhere
     (macOS' libraries cannot be forked), and where an import has started a thread, each job is a new interpreter.
@@ -44,7 +44,7 @@ class LocalEngine:
             self._forks.close()
 
     def run(self, jobs: Sequence[Job], logs: Path) -> list[JobResult]:
-        """Run jobs through the pool; see :meth:`trigan.execution.pool.Pool.run`."""
+        """Run jobs through the pool; see `trigan.execution.pool.Pool.run`."""
         if not jobs:
             return []
         slots = GpuSlots(visible_gpus() if any(job.resources.gpu for job in jobs) else ())

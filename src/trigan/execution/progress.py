@@ -12,7 +12,7 @@ from trigan.execution.job import Job, JobResult
 class ProgressBar:
     """Progress of counted items; a context manager.
 
-    ``total`` is None where it is unknown. With ``quiet`` there is neither bar nor line, but what :meth:`say` is given.
+    ``total`` is None where it is unknown. With ``quiet`` there is neither bar nor line, but what `say` is given.
     """
 
     #: Seconds between two lines where there is no bar.
@@ -51,7 +51,7 @@ class ProgressBar:
         self.refresh()
 
     def refresh(self) -> None:
-        """Update the bar; where there is none, write a line if the last one is :attr:`line_interval` seconds old."""
+        """Update the bar; where there is none, write a line if the last one is `line_interval` seconds old."""
         failed = f"{self.failed} failed" if self.failed else ""
         self._bar.update(self._task, completed=self.done, failed=failed, state="  ".join(self.state()))
         if not self.has_bar and not self.quiet and time.monotonic() - self._last_line >= self.line_interval:

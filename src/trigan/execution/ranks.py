@@ -16,7 +16,7 @@ from trigan.execution.supervisor import POLL, Supervisor, deferred_signals
 
 _log = logging.getLogger("trigan")
 
-#: In the environment of the ranks that :func:`start` started: the process that reports the result of the run.
+#: In the environment of the ranks that `start` started: the process that reports the result of the run.
 PARENT_VARIABLE = "TRIGAN_RANKS_PARENT"
 
 

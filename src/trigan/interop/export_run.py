@@ -25,7 +25,7 @@ def export_run(finished: FinishedRun, folder: Path, onnx: bool = True, force: bo
     Args:
         finished: the run.
         folder: a new one.
-        onnx: write ONNX files; see :func:`trigan.interop.onnx_file.require_onnx`.
+        onnx: write ONNX files; see `trigan.interop.onnx_file.require_onnx`.
         force: replace a folder that trigan wrote.
 
     Returns:

@@ -28,12 +28,12 @@ def feature_matching(real_mean: Tensor, fake_mean: Tensor) -> Tensor:
 
 
 def absolute_feature_matching(real_mean: Tensor, fake_mean: Tensor) -> Tensor:
-    """mean_i |E f_i(x) - E f_i(G(z))|: :func:`feature_matching` as in the code of 1705.09783 for SVHN."""
+    """mean_i |E f_i(x) - E f_i(G(z))|: `feature_matching` as in the code of 1705.09783 for SVHN."""
     return (real_mean.detach() - fake_mean).abs().mean()
 
 
 def pull_away_moments(features: Tensor) -> tuple[Tensor, Tensor]:
-    """The means over rows that :func:`pull_away` takes, so that ranks can average theirs.
+    """The means over rows that `pull_away` takes, so that ranks can average theirs.
 
     With u the rows of ``features`` (N, F) at unit length (zeros stay zeros): E u u^T, (F, F), and E |u|^4, ().
     """

@@ -18,7 +18,7 @@ RandomSource = Callable[[str, int], Draws]
 
 
 class RandomLayer(nn.Module):
-    """A layer that draws random numbers: from a source within :func:`use_random_source`, else from torch."""
+    """A layer that draws random numbers: from a source within `use_random_source`, else from torch."""
 
     source: RandomSource | None = None
     layer_name = ""

@@ -24,7 +24,7 @@ class ImageSpec(Protocol):
 
 
 def require_supported(spec: ImageSpec) -> None:
-    """Raise a :class:`ConfigError` unless the images are 8 to 128 pixels wide and have a channel."""
+    """Raise a `ConfigError` unless the images are 8 to 128 pixels wide and have a channel."""
     if not MIN_IMAGE_SIZE <= spec.size <= MAX_IMAGE_SIZE:
         raise ConfigError(
             f"data.image_size={spec.size}: the networks take images of {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE} pixels;"

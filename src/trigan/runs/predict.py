@@ -41,7 +41,7 @@ def predict_files(
 
     Args:
         finished: the run.
-        files: images, Parquet and .npz files, as :func:`trigan.datasets.image_files.find_files` lists them.
+        files: images, Parquet and .npz files, as `trigan.datasets.image_files.find_files` lists them.
         batch: images in memory at a time.
     """
     node: Any = finished.record["config"].get("data")

@@ -52,7 +52,7 @@ def peak_memory() -> int:
 
 
 def source_commit() -> str | None:
-    """The commit of the running source tree; see :func:`commit_of`."""
+    """The commit of the running source tree; see `commit_of`."""
     return commit_of(Path(__file__).resolve().parents[3])
 
 

@@ -56,7 +56,7 @@ def run(composed: RunConfig, force: bool = False, validation_only: bool = False)
     Args:
         composed: the run.
         force: compute it again if it is finished.
-        validation_only: end with validation scores and never open the test set (:mod:`trigan.runs.validation_run`).
+        validation_only: end with validation scores and never open the test set (`trigan.runs.validation_run`).
 
     Returns:
         The run's directory.

@@ -1,6 +1,6 @@
 """Sources of candidates for a sample set: a generator, or real images as controls.
 
-A source draws candidates for requested labels, or without labels; :mod:`trigan.samples.collect` then labels them.
+A source draws candidates for requested labels, or without labels; `trigan.samples.collect` then labels them.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class FromGenerator:
         return bool(self.network.classes)
 
     def draw(self, start: int, labels: Tensor) -> Input:
-        """See :meth:`CandidateSource.draw`."""
+        """See `CandidateSource.draw`."""
         conditions = labels if self.label_conditional else None
         return generate(self.network, self.seed, len(labels), conditions, start, self.latent_transform)
 
@@ -56,7 +56,7 @@ class FromUnlabelled:
     label_conditional: bool = False
 
     def draw(self, start: int, labels: Tensor) -> Input:
-        """See :meth:`CandidateSource.draw`."""
+        """See `CandidateSource.draw`."""
         order = permutation(len(self.images), self.seed, "unlabelled")
         return Input(self.images[order[start : start + len(labels)]])
 
@@ -71,7 +71,7 @@ class FromLabelled:
     label_conditional: bool = True
 
     def draw(self, start: int, labels: Tensor) -> Input:
-        """See :meth:`CandidateSource.draw`."""
+        """See `CandidateSource.draw`."""
         random = torch.rand(len(labels), generator=torch_generator(self.seed, "labelled", start))
         rows = torch.empty_like(labels)
         for label in set(labels.tolist()):
@@ -89,7 +89,7 @@ class FromNoise:
     label_conditional: bool = True
 
     def draw(self, start: int, labels: Tensor) -> Input:
-        """See :meth:`CandidateSource.draw`."""
+        """See `CandidateSource.draw`."""
         generator = torch_generator(self.seed, "noise", start)
         images = torch.randint(0, 256, (len(labels), *self.shape), generator=generator, dtype=torch.uint8)
         return Input(images, labels)

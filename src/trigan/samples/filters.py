@@ -86,7 +86,7 @@ class ConfidenceFilter:
             raise ConfigError(f"threshold: {self.threshold} must be in [0, 1]")
 
     def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
-        """See :meth:`Filter.keep`."""
+        """See `Filter.keep`."""
         probabilities = outputs(scoring_models.teacher, images).softmax(1)
         return probabilities.gather(1, labels[:, None]).squeeze(1) >= self.threshold
 
@@ -108,7 +108,7 @@ class DiscriminatorFilter:
         require_fraction_and_candidates(self.keep_fraction, self.min_candidates)
 
     def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
-        """See :meth:`Filter.keep`."""
+        """See `Filter.keep`."""
         if scoring_models.discriminator is None:
             return torch.ones(len(images), dtype=torch.bool)
         return top_fraction_per_class(outputs(scoring_models.discriminator, images, labels), labels, self.keep_fraction)
@@ -122,7 +122,7 @@ class AgreementFilter:
     min_candidates, required_networks = 1, ("classifier", "second")
 
     def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
-        """See :meth:`Filter.keep`."""
+        """See `Filter.keep`."""
         if scoring_models.second is None:
             raise ValueError("agreement needs a second classifier among the scoring models")
         first, second = (outputs(c, images).argmax(1) for c in (scoring_models.teacher, scoring_models.second))
@@ -130,7 +130,7 @@ class AgreementFilter:
 
 
 def require_fraction_and_candidates(keep_fraction: float, min_candidates: int) -> None:
-    """Raise a :class:`ConfigError` unless ``keep_fraction`` is in (0, 1] and ``min_candidates`` at least 1."""
+    """Raise a `ConfigError` unless ``keep_fraction`` is in (0, 1] and ``min_candidates`` at least 1."""
     if not 0.0 < keep_fraction <= 1.0:
         raise ConfigError(f"keep_fraction: {keep_fraction} must be in (0, 1]")
     if min_candidates < 1:

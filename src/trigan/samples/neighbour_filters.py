@@ -31,7 +31,7 @@ class DensityFilter:
         require_fraction_and_candidates(self.keep_fraction, self.min_candidates)
 
     def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
-        """See :meth:`trigan.samples.filters.Filter.keep`."""
+        """See `trigan.samples.filters.Filter.keep`."""
         features, (real, real_labels) = scoring_models.embed(images), scoring_models.real_features
         scores = torch.full((len(images),), -torch.inf, dtype=torch.float64)
         for label in set(labels.tolist()):
@@ -60,7 +60,7 @@ class ManifoldFilter:
         _require_neighbours(self.neighbours)
 
     def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
-        """See :meth:`trigan.samples.filters.Filter.keep`."""
+        """See `trigan.samples.filters.Filter.keep`."""
         features, (real, real_labels) = scoring_models.embed(images), scoring_models.real_features
         radii = scoring_models.cached(self, lambda: _radii(real, real_labels, self.neighbours))
         radii = radii * (1.0 + 1e-6)  # the ball is closed, despite rounding

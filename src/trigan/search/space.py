@@ -141,7 +141,7 @@ def find_space(name: str, config_dir: Path | None = None) -> SearchSpace:
 
 
 def read_space(path: Path) -> SearchSpace:
-    """The space of a file, checked by itself; :func:`check_defaults` checks it against the config."""
+    """The space of a file, checked by itself; `check_defaults` checks it against the config."""
     content = read_file(SearchSpaceSchema, path)
     return SearchSpace(path.stem, content.strategy, tuple(one.dimension(key) for key, one in content.space.items()))
 

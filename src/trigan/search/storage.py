@@ -73,7 +73,7 @@ def _database(url: str) -> "optuna.storages.BaseStorage":
 
 @contextmanager
 def explain_storage_loss(where: str | None) -> Iterator[None]:
-    """Turns the loss of the database in the middle of a search into a :class:`TriganError` of one line."""
+    """Turns the loss of the database in the middle of a search into a `TriganError` of one line."""
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.exc import SQLAlchemyError
 

@@ -1,7 +1,7 @@
 """A worker of a search: takes trials, runs each as a child process, records how they end, and replaces lost trials.
 
 Any number of workers share a search, on any machines that can reach its storage; none of them leads. Every decision is
-a function of the list of trials (:mod:`trigan.search.trial_accounting`).
+a function of the list of trials (`trigan.search.trial_accounting`).
 """
 
 import logging

@@ -79,7 +79,7 @@ class _TunedProbe:
             )
 
     def fit(self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout = None) -> FittedProbe:
-        """See :meth:`Probe.fit`; without held-out images (a class has one image) a default value is taken."""
+        """See `Probe.fit`; without held-out images (a class has one image) a default value is taken."""
         folds = None if holdout is not None else _folds(labels, self.folds, seed)
         if holdout is None and folds is None:
             value = self._default(len(labels))
@@ -175,7 +175,7 @@ class MLPProbe(_TunedProbe):
         require(self.learning_rate > 0.0, "strategy.probe.learning_rate", self.learning_rate, "above 0")
 
     def fit(self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout = None) -> FittedProbe:
-        """See :meth:`Probe.fit`; uses one thread, so that sums have one order."""
+        """See `Probe.fit`; uses one thread, so that sums have one order."""
         with threadpool_limits(limits=1), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # the number of steps is a setting
             warnings.filterwarnings("ignore", "Got `batch_size`")  # a fold may have fewer images

@@ -44,7 +44,7 @@ class PretrainSchedule(SampleSchedule):
     """First the samples alone, for ``share`` of the steps, then the real images.
 
     The second fit starts from the weights of the first with ``learning_rate_factor`` times its learning rate; it alone
-    uses validation images. Together they have the steps of :class:`MixedSchedule`, each with its own learning-rate
+    uses validation images. Together they have the steps of `MixedSchedule`, each with its own learning-rate
     schedule and average. The samples' weight and number per step have no effect.
     """
 

@@ -14,7 +14,7 @@ PAGE_FILE = "report.html"
 
 
 def jobs_to_report(study: StudyFile, overrides: Sequence[str] = (), config_dir: Path | None = None) -> StudyJobs:
-    """The jobs of a study, some of which are finished; arguments as for :func:`trigan.studies.job_cache.load_jobs`.
+    """The jobs of a study, some of which are finished; arguments as for `trigan.studies.job_cache.load_jobs`.
 
     Raises:
         ConfigError: no job is finished, or these are debug runs.

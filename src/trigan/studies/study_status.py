@@ -61,7 +61,7 @@ class JobStatus:
 def study_statuses(
     study: StudyFile, overrides: Sequence[str] = (), *, config_dir: Path | None = None
 ) -> list[JobStatus]:
-    """The state of every job of a study; runs nothing. Arguments as for :func:`trigan.studies.run_study.run_study`."""
+    """The state of every job of a study; runs nothing. Arguments as for `trigan.studies.run_study.run_study`."""
     return job_statuses(load_jobs(study, overrides, config_dir))
 
 

@@ -71,7 +71,7 @@ class TInterval:
 def t_interval(
     differences: Sequence[float], test_over_train: float | None = None, confidence: float = 0.95
 ) -> TInterval:
-    """Paired t interval and test over n >= 2 differences, df = n - 1; see :func:`standard_error` for the correction.
+    """Paired t interval and test over n >= 2 differences, df = n - 1; see `standard_error` for the correction.
 
     Differences that are all equal have standard error 0: the interval is a point, and p is 0 (or 1 at zero).
     """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-#: The state of :class:`ImageAxis`, in the run's ``wandb`` directory.
+#: The state of `ImageAxis`, in the run's ``wandb`` directory.
 AXIS_FILE = "axis.json"
 RUNS_PER_REQUEST = 100
 _MAX_TAG, _MAX_GROUP = 64, 128  # W&B's limits in characters
@@ -203,7 +203,7 @@ def fetch_records(api: Any, project: str, runs: Iterable[str], folder: Path, fil
     """Download the records of the finished runs among ``runs`` to ``<folder>/runs/<hash>/<file_name>``.
 
     Args:
-        api: the result of :func:`public_api`.
+        api: the result of `public_api`.
         project: ``entity/project``.
         runs: run hashes, which are the run ids in W&B.
         folder: where to write.

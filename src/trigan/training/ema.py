@@ -43,5 +43,5 @@ class AveragedNetwork:
 
     @torch.no_grad()
     def update(self, images_seen: int, batch: int) -> None:
-        """Move the average towards the network's current weights; arguments as for :meth:`EMA.decay`."""
+        """Move the average towards the network's current weights; arguments as for `EMA.decay`."""
         torch._foreach_lerp_(self._averages, self._weights, 1.0 - self.settings.decay(images_seen, batch))

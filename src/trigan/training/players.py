@@ -135,7 +135,7 @@ class PlayersModule(pl.LightningModule):
         checkpoint["counters"] = {"completed_steps": self.completed_steps, "images": images, "flops": self.flops}
 
     def restore(self, checkpoint: Mapping[str, Any]) -> None:
-        """Load weights and counters from a checkpoint; :func:`trigan.training.fit.fit` restores the optimizers."""
+        """Load weights and counters from a checkpoint; `trigan.training.fit.fit` restores the optimizers."""
         self.load_state_dict(checkpoint["state_dict"])
         counters = checkpoint["counters"]
         self.completed_steps, self.flops = counters["completed_steps"], counters["flops"]

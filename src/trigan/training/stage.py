@@ -77,4 +77,4 @@ class Stage(Protocol):
         """The networks to keep, in evaluation mode, with batch-norm statistics of real training images."""
 
     def skeleton(self, spec: DataSpec) -> dict[str, nn.Module]:
-        """Networks of the same shapes as those of :meth:`finish`, to load weights into."""
+        """Networks of the same shapes as those of `finish`, to load weights into."""

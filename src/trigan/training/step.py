@@ -147,9 +147,9 @@ class TrainingStep:
         return self._batches[stream]
 
     def permuted_batch(self, stream: str) -> Batch:
-        """A partner for each row of :meth:`batch`, by a permutation of the rows of the global batch.
+        """A partner for each row of `batch`, by a permutation of the rows of the global batch.
 
-        A partner may belong to another rank or micro-batch. ``draws`` are those of the rows of :meth:`batch`.
+        A partner may belong to another rank or micro-batch. ``draws`` are those of the rows of `batch`.
         """
         source = self._context.streams[stream]
         draws = self.draws(stream, source.batch)
@@ -159,7 +159,7 @@ class TrainingStep:
     def fakes(self) -> Batch:
         """A batch from G, generated once a step and used by all players.
 
-        It carries G's graph if G is updated in this step, otherwise none; other players use :attr:`Batch.detached`.
+        It carries G's graph if G is updated in this step, otherwise none; other players use `Batch.detached`.
         """
         if "fakes" not in self._batches:
             context, generator = self._context, self.network("generator")

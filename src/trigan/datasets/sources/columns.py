@@ -61,7 +61,7 @@ def find_columns(features: Mapping[str, Any], requested: Columns, location: str)
 
 
 def image_column(features: Mapping[str, Any], requested: Columns, location: str) -> str:
-    """The image column alone, as :func:`find_columns` finds it."""
+    """The image column alone, as `find_columns` finds it."""
     from datasets import Image
 
     images = [

@@ -21,7 +21,7 @@ class Digits(ImageSource):
     name = "digits"
 
     def listing(self) -> tuple[Iterator[Item], Sequence[str] | None]:
-        """See :meth:`ImageSource.listing`."""
+        """See `ImageSource.listing`."""
         bunch = load_digits()
         pixels = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
         rows = enumerate(zip(pixels, bunch.target.tolist(), strict=True))

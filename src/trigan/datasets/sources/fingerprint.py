@@ -22,7 +22,7 @@ def image_digest(pixels: np.ndarray) -> bytes:
 
 
 def digests_of(images: Tensor) -> Tensor:
-    """:func:`image_digest` of each image: uint8 (N, C, H, W) -> uint8 (N, 32)."""
+    """`image_digest` of each image: uint8 (N, C, H, W) -> uint8 (N, 32)."""
     return stack_digests([image_digest(image) for image in images.movedim(1, 3).numpy()])
 
 

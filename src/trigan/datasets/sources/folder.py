@@ -50,16 +50,16 @@ class Folder(ImageSource):
         return existing_folder(self.root, "folder")
 
     def key(self) -> Any:
-        """See :meth:`ImageSource.key`."""
+        """See `ImageSource.key`."""
         parquet = self._parquet()
         return parquet.key() if parquet else file_stamps([path for path, _, _ in self._files()])
 
     def paths(self) -> list[str] | None:
-        """See :meth:`ImageSource.paths`; None for Parquet files."""
+        """See `ImageSource.paths`; None for Parquet files."""
         return None if self._parquet() else [path.relative_to(self._root()).as_posix() for path, _, _ in self._files()]
 
     def listing(self) -> tuple[Iterator[Item], Sequence[str] | None]:
-        """See :meth:`ImageSource.listing`."""
+        """See `ImageSource.listing`."""
         parquet = self._parquet()
         if parquet:
             return parquet.listing()

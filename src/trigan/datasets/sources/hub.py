@@ -68,7 +68,7 @@ class Hub(ImageSource):
         return existing_folder(self.root, "hub").absolute().name
 
     def key(self) -> Any:
-        """See :meth:`ImageSource.key`."""
+        """See `ImageSource.key`."""
         if self.root is None:
             location: Any = [self.repo, self.config, self.revision]
         else:
@@ -76,7 +76,7 @@ class Hub(ImageSource):
         return [location, [self.columns.image, self.columns.label], list(self.splits.by_part().items())]
 
     def listing(self) -> tuple[Iterator[Item], Sequence[str] | None]:
-        """See :meth:`ImageSource.listing`."""
+        """See `ImageSource.listing`."""
         parts = self.splits.by_part() if self.root is None else self._files()
         tables = {part: self._open(part) for part in parts}
         columns = find_columns(tables["train"].features, self.columns, self.name)

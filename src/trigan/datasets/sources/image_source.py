@@ -113,7 +113,7 @@ class ImageSource(ABC):
         """Decode and fingerprint all items without the cache.
 
         Raises:
-            DataError: unreadable images, mixed sizes, no images or too few classes; see also :class:`ImageDataset`.
+            DataError: unreadable images, mixed sizes, no images or too few classes; see also `ImageDataset`.
         """
         items, class_names = self.listing()
         labels: list[Label] = []

@@ -38,7 +38,7 @@ class Npz(ImageSource):
         return self._file().stem
 
     def key(self) -> Any:
-        """See :meth:`ImageSource.key`."""
+        """See `ImageSource.key`."""
         return file_stamps([self._file()])
 
     def _file(self) -> Path:
@@ -53,7 +53,7 @@ class Npz(ImageSource):
         return files[0]
 
     def listing(self) -> tuple[Iterator[Item], Sequence[str] | None]:
-        """See :meth:`ImageSource.listing`."""
+        """See `ImageSource.listing`."""
         path = self._file()
         arrays = dict(npz_arrays(path))
         if "train_images" not in arrays:

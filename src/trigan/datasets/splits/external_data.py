@@ -39,7 +39,7 @@ def with_external(split: DataSplit, source: ImageDataset, other: ImageDataset) -
 
 
 def resize_to_spec(images: Tensor, spec: DataSpec) -> Tensor:
-    """Images uint8 (N, c, s, s) as (N, C, S, S), resized and converted by :class:`Geometry`, as a source's own are."""
+    """Images uint8 (N, c, s, s) as (N, C, S, S), resized and converted by `Geometry`, as a source's own are."""
     if images.shape[1:] == (spec.channels, spec.size, spec.size):
         return images
     geometry = Geometry(spec.size, spec.channels)
@@ -50,7 +50,5 @@ def resize_to_spec(images: Tensor, spec: DataSpec) -> Tensor:
 def external_images(view: TrainingView) -> Tensor:
     """The view's external images, which must exist."""
     if view.external is None:
-        raise DataError(
-            "this view has no images of another data set: add them with external_data.with_external"
-        )
+        raise DataError("this view has no images of another data set: add them with external_data.with_external")
     return view.external

@@ -15,7 +15,7 @@ class SealedTest:
 
     The tensors are in a closure that no attribute leads to, so nothing reads them by accident: attribute access,
     ``vars``, copying and pickling raise SealedError. (Python has no lock against a debugger; the seal is against
-    mistakes.) Before :meth:`open`, only the size of the test set is available.
+    mistakes.) Before `open`, only the size of the test set is available.
     """
 
     __slots__ = ("__release",)
@@ -38,7 +38,7 @@ class SealedTest:
         """The test images and labels, once.
 
         Args:
-            frozen: the digest of the frozen candidates, which :attr:`opened_for` then returns.
+            frozen: the digest of the frozen candidates, which `opened_for` then returns.
 
         Raises:
             SealedError: the digest is empty, or the seal is broken already.

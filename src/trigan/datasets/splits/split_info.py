@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class PartInfo:
-    """One part of a split: its :func:`index_digest`, and images per class by visible labels (None where hidden)."""
+    """One part of a split: its `index_digest`, and images per class by visible labels (None where hidden)."""
 
     size: int
     sha256: str

@@ -2,7 +2,7 @@
 
 It is the All-CNN-C of Springenberg et al. 2014 (1412.6806) with a linear layer after the mean over the map. Widths,
 dropout, leaky ReLU and weight norm are those of the paper's released code, except that the last layer has no weight
-norm and initial lengths are as in :mod:`trigan.networks.weight_norm`.
+norm and initial lengths are as in `trigan.networks.weight_norm`.
 """
 
 from dataclasses import dataclass

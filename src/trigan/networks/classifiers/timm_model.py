@@ -19,7 +19,7 @@ from trigan.networks.shapes import ImageSpec, require_supported
 
 
 def _timm() -> ModuleType:
-    """Import timm, or raise a :class:`ConfigError` with the reason why it cannot be imported."""
+    """Import timm, or raise a `ConfigError` with the reason why it cannot be imported."""
     try:
         import timm
     except ModuleNotFoundError as error:
@@ -34,7 +34,7 @@ def _timm() -> ModuleType:
 
 
 def _with_our_batch_norm(setting: str, module: nn.Module) -> nn.Module:
-    """Replace every batch norm in ``module`` by :class:`BatchNorm2d`, which can be synchronised and recalibrated."""
+    """Replace every batch norm in ``module`` by `BatchNorm2d`, which can be synchronised and recalibrated."""
     for name, child in module.named_children():
         setattr(module, name, _with_our_batch_norm(setting, child))
     if not isinstance(module, _BatchNorm):

@@ -33,13 +33,13 @@ class Architecture(Protocol):
 
 
 class ImageGenerator(Protocol):
-    """A :class:`Generator` or a combination of several; ``classes`` is 0 if it takes no labels."""
+    """A `Generator` or a combination of several; ``classes`` is 0 if it takes no labels."""
 
     latent: int
     classes: int
 
     def __call__(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        """As :meth:`Generator.forward`."""
+        """As `Generator.forward`."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """As of any ``nn.Module``."""

@@ -102,7 +102,7 @@ class FeatureMatching(ObjectiveFactory):
 class BadGAN(FeatureMatching):
     """Complement generator, "bad GAN" (Dai et al. 2017, arXiv 1705.09783); defaults of the authors' code for SVHN.
 
-    - C (eq. 8): :class:`FeatureMatching`'s loss + ``entropy`` E H[p(y|x_u)].
+    - C (eq. 8): `FeatureMatching`'s loss + ``entropy`` E H[p(y|x_u)].
     - G (section 4.2): feature matching + ``pull_away`` times the pull-away term
       1 / (N (N - 1)) sum_{i != j} cos(f(G(z_i)), f(G(z_j)))^2. ``matching`` compares means of features by ``absolute``
       differences or by ``squares``; next to squares, a pull-away term of the default weight dominates.

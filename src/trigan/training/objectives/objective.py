@@ -74,7 +74,7 @@ class ObjectiveFactory(ABC):
         """The players' updates, in their order within a step."""
 
     def phase(self, progress: float) -> Hashable:
-        """See :class:`trigan.training.players.Objective`."""
+        """See `trigan.training.players.Objective`."""
         return None
 
     def build(self, context: ObjectiveContext) -> Objective:

@@ -151,7 +151,7 @@ class TripleGAN(Conditional):
     - D: softplus(-l) on true pairs + alpha softplus(l(x_u, y_u)) + (1 - alpha) softplus(l(G(z, y), y)), where
       ``labelled_fraction`` of the true pairs are labelled images and the others are (x_u, y_u) too: D would memorize a
       few labelled images. (The code draws new unlabelled images for these; here they are those of the step.)
-    - G: as in :class:`Conditional`.
+    - G: as in `Conditional`.
     - C: CE on labelled images + ``classifier_weight`` E[max p softplus(-l(x_u, y_u))] + ``entropy`` E H[p(x_u)]
       + ``uniform_marginal`` CE(uniform, E p(x_u)) + ``head_decay`` |W of the last layer|^2
       + ``pair_weight`` R_P, weighted by ``ramp``.

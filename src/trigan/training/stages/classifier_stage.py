@@ -90,7 +90,7 @@ class ClassifierStage:
         return replace(self, steps=steps)
 
     def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
-        """See :class:`trigan.training.stage.Stage`."""
+        """See `trigan.training.stage.Stage`."""
         labelled, classes = inputs["labelled"], context.spec.classes
         network = context.build_network("classifier", lambda: self.classifier(context.spec))
         rows = self.balance.sampling_weights(labelled.known_labels, classes)
@@ -114,11 +114,11 @@ class ClassifierStage:
         return loss
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
-        """See :func:`final_classifiers`."""
+        """See `final_classifiers`."""
         return final_classifiers(module, inputs)
 
     def skeleton(self, spec: DataSpec) -> dict[str, nn.Module]:
-        """See :class:`trigan.training.stage.Stage`."""
+        """See `trigan.training.stage.Stage`."""
         return skeleton_classifiers(self.selection, lambda: self.classifier(spec).eval())
 
 
@@ -150,7 +150,7 @@ def final_classifiers(module: PlayersModule, inputs: Inputs) -> dict[str, nn.Mod
 
 
 def skeleton_classifiers(selection: Selection, build: Callable[[], nn.Module]) -> dict[str, nn.Module]:
-    """Networks from ``build`` of the same shapes as those of :func:`final_classifiers`, to load weights into."""
+    """Networks from ``build`` of the same shapes as those of `final_classifiers`, to load weights into."""
     networks = {"classifier": build()}
     if selection.snapshots is not None:
         networks["snapshots"] = Snapshots([build() for _ in range(selection.snapshots)])

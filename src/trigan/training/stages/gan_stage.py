@@ -105,7 +105,7 @@ class GANStage:
         refuse_penalty_through_batch_norm(self.architecture, self.loss)
 
     def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
-        """See :class:`trigan.training.stage.Stage`."""
+        """See `trigan.training.stage.Stage`."""
         architecture, spec = self.architecture, context.spec
         generator = context.build_network("generator", lambda: architecture.generator(spec))
         discriminator = context.build_network("discriminator", lambda: architecture.discriminator(spec))
@@ -125,6 +125,6 @@ class GANStage:
         return networks
 
     def skeleton(self, spec: DataSpec) -> dict[str, nn.Module]:
-        """See :class:`trigan.training.stage.Stage`."""
+        """See `trigan.training.stage.Stage`."""
         generator, discriminator = self.architecture.generator(spec), self.architecture.discriminator(spec)
         return {"generator": generator.eval(), "discriminator": discriminator.eval()}

@@ -69,7 +69,7 @@ class JointStage:
             require(stream not in OBJECTIVE_STREAMS, "consistency.stream", stream, expected)
 
     def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
-        """See :class:`trigan.training.stage.Stage`."""
+        """See `trigan.training.stage.Stage`."""
         players = {}
         for name in self.objective.players:
             network = context.build_network(name, partial(self._network, name, context.spec))
@@ -98,7 +98,7 @@ class JointStage:
         return networks
 
     def skeleton(self, spec: DataSpec) -> dict[str, nn.Module]:
-        """See :class:`trigan.training.stage.Stage`."""
+        """See `trigan.training.stage.Stage`."""
         networks = {name: self._network(name, spec).eval() for name in self.objective.players}
         return networks | classifier_stage.skeleton_classifiers(self.selection, lambda: self.classifier(spec).eval())
 

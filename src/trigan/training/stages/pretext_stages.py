@@ -56,7 +56,7 @@ class PretextStage(ABC):
         """The loss, shape ()."""
 
     def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
-        """See :class:`trigan.training.stage.Stage`; D has the first weights of the GAN's D at the same seed."""
+        """See `trigan.training.stage.Stage`; D has the first weights of the GAN's D at the same seed."""
         discriminator = context.build_network(PLAYER, lambda: self.architecture.discriminator(context.spec))
         network = self._network(context, discriminator.to("cpu", torch.float32))
         streams = {"real": context.stream("real", inputs["real"], self.batch)}
@@ -71,7 +71,7 @@ class PretextStage(ABC):
         return {PLAYER: discriminator}
 
     def skeleton(self, spec: DataSpec) -> dict[str, nn.Module]:
-        """See :class:`trigan.training.stage.Stage`."""
+        """See `trigan.training.stage.Stage`."""
         return {PLAYER: self.architecture.discriminator(spec).eval()}
 
 
