@@ -22,9 +22,15 @@ def generator_loss(fake: Tensor) -> Tensor:
     return F.softplus(-fake).mean()
 
 
-def relativistic(learning_rate: float = 2e-4, betas: tuple[float, float] = (0.5, 0.999)) -> AdversarialLoss:
-    """What a config names: the pair of losses with the settings of their optimizers."""
-    return AdversarialLoss(discriminator_loss, generator_loss, learning_rate=learning_rate, betas=betas)
+def relativistic(
+    gradient_penalty: float = 0.0,
+    discriminator_steps: int = 1,
+    learning_rate: float = 2e-4,
+    betas: tuple[float, float] = (0.5, 0.999),
+) -> AdversarialLoss:
+    """What a config names: the pair of losses with the settings that belong to it."""
+    pair = discriminator_loss, generator_loss
+    return AdversarialLoss(*pair, gradient_penalty, discriminator_steps, learning_rate, betas)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,11 @@ def _fakes_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allow_list, "ALLOWED_MODULES", (*allow_list.ALLOWED_MODULES, "fakes"))
     monkeypatch.setattr(allow_list, "FUNCTION_MODULES", (*allow_list.FUNCTION_MODULES, "fakes"))
     found = os.pathsep.join(
-        [str(Path(allow_list.__file__).parents[2]), str(SMALL_CONF.parent), os.environ.get("PYTHONPATH", "")]
+        [
+            str(Path(allow_list.__file__).parents[2]),
+            str(SMALL_CONF.parent / "support"),
+            os.environ.get("PYTHONPATH", ""),
+        ]
     )
     monkeypatch.setenv("PYTHONPATH", found)
     for name in ("RANK", "WORLD_SIZE", "TRIGAN_TRACEBACK"):

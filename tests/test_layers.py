@@ -83,7 +83,7 @@ def files_imported(file: str) -> set[str]:
 
 
 def rooms_imported(file: str) -> set[str]:
-    return {room(other) for other in files_imported(file)} - {room(file), "__init__"}
+    return {room(other) for other in files_imported(file)} - {room(file), "__init__", "version"}
 
 
 def circle(graph: Mapping[str, set[str]]) -> list[str]:

@@ -8,16 +8,13 @@ samplers (``trigan.losses``, ``trigan.networks``, ``trigan.samples``) are plain 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from trigan.version import PROTOCOL_VERSION, __version__
+
 if TYPE_CHECKING:
     from trigan.api.dataset_handle import data, draw
     from trigan.api.run_handle import Run, load, run
     from trigan.api.study_handle import Study, Verdict, study, verdict
     from trigan.errors import ArtifactError, ConfigError, DataError, DivergedError, SealedError, TriganError
-
-__version__ = "0.2.0"
-
-#: Moves whenever the same config would give other numbers; part of every run and stage hash.
-PROTOCOL_VERSION = 4
 
 _HOMES = {
     **dict.fromkeys(("run", "load", "Run"), "trigan.api.run_handle"),

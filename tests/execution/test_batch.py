@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from trigan import PROTOCOL_VERSION
 from trigan.commands.main import main
 from trigan.config.compose import Composer
 from trigan.execution.batch import BatchSummary, run_batch
@@ -21,6 +20,7 @@ from trigan.execution.pool import Pool
 from trigan.execution.progress import JobProgress
 from trigan.records import failure
 from trigan.records.failure import Failure
+from trigan.version import PROTOCOL_VERSION
 
 
 @dataclass

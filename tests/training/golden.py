@@ -21,11 +21,11 @@ from typing import Any
 import torch
 
 from tests.training.tiny import classifier_stage, fitted, gan_stage, inputs_for, joint_stage
-from trigan import PROTOCOL_VERSION
 from trigan.identity import digest, weights_digest
 from trigan.training.fit import TrainerSettings
 from trigan.training.objectives import FeatureMatching
 from trigan.training.stage import Stage
+from trigan.version import PROTOCOL_VERSION
 
 FILE = Path(__file__).resolve().parents[1] / "golden.json"
 #: Of a tensor's norm. Without vector instructions torch draws the first weights, which are single, a rounding apart.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from trigan import PROTOCOL_VERSION
+from trigan.version import PROTOCOL_VERSION
 
 from . import golden
 

@@ -59,7 +59,7 @@ class Run:
             Logits (N, K) on the CPU; ``.argmax(1)`` gives labels, ``record["result"]["data"]["classes"]`` their names.
 
         Raises:
-            ConfigError: the images have another shape or type.
+            DataError: the images have another shape or type.
         """
         import torch
 
@@ -69,7 +69,7 @@ class Run:
         """Images of the run's generator.
 
         Args:
-            labels: the class of each image; an unconditional generator uses their number alone.
+            labels: the class of each image; the samples of an unconditional generator are labelled by the classifier.
             seed: image i depends on (generator, seed, i) and its label.
 
         Returns:
@@ -77,6 +77,7 @@ class Run:
 
         Raises:
             ConfigError: the run has no generator, or a label is none of its classes.
+            ArtifactError: too few samples of an unconditional generator have a confident label.
         """
         return self._opened.sample(labels, seed)
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
 
-from trigan import __version__
 from trigan.config.suggest import nearest_hint
 from trigan.errors import TriganError
+from trigan.version import __version__
 
 #: Each command: the function that takes its arguments and returns the exit code, and its line in the help.
 COMMANDS: dict[str, tuple[str, str]] = {

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import trigan
 from trigan.errors import ConfigError
 
-_PACKAGE = Path(trigan.__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def conf() -> Path:

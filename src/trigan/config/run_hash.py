@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from trigan import PROTOCOL_VERSION
 from trigan.config.pretraining_data import unwrap_pretraining_source
 from trigan.config.settings import UNHASHED_KEYS
+from trigan.version import PROTOCOL_VERSION
 
 #: Hexadecimal characters of a run hash (80 bits).
 HASH_LENGTH = 20

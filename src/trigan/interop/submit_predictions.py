@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from trigan import PROTOCOL_VERSION, __version__
 from trigan.atomic import write_bytes
 from trigan.config.compose import Composer, RunConfig
 from trigan.datasets.predictions import read_predictions
@@ -27,6 +26,7 @@ from trigan.records.record import EXTERNAL, RECORD_NAME, SCHEMA_VERSION, Record,
 from trigan.studies.plan import StudyPlan
 from trigan.studies.study_file import StudyFile
 from trigan.tables.external_records import EXTERNAL_FOLDER, external_records, submission_key
+from trigan.version import PROTOCOL_VERSION, __version__
 
 
 def submit(

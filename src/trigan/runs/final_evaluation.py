@@ -11,7 +11,6 @@ import numpy as np
 from safetensors.torch import save
 from torch import Tensor
 
-from trigan import PROTOCOL_VERSION
 from trigan.atomic import wrap_os_errors, write_bytes
 from trigan.components import with_identifiers
 from trigan.config.compose import RunConfig
@@ -31,6 +30,7 @@ from trigan.tracking import MetricsFile
 from trigan.training import distributed
 from trigan.training.callbacks import METRICS_NAME, SAMPLES_NAME
 from trigan.training.selection import accuracy
+from trigan.version import PROTOCOL_VERSION
 
 _log = logging.getLogger("trigan")
 

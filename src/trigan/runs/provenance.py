@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from trigan import __version__
 from trigan.runs.trained_run import TrainedRun
 from trigan.tracking.wandb_tracker import WandbTracker
+from trigan.version import __version__
 
 _PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "omegaconf", "wandb", "torchmetrics", "numpy", "scikit-learn")
 #: The parts of the source tree that a result depends on.

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 import torch
 from safetensors.torch import load, save
 
-from trigan import PROTOCOL_VERSION
 from trigan.artifacts.store import StageHandle, Store
 from trigan.atomic import write_bytes, write_text
 from trigan.cost import Cost, count_flops
@@ -23,6 +22,7 @@ from trigan.identity import canonical_form, digest, tensor_digest
 from trigan.training import distributed
 from trigan.training.fit import FitCallback, TrainerSettings, fit
 from trigan.training.stage import Stage, StageContext
+from trigan.version import PROTOCOL_VERSION
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)

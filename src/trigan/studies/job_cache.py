@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from trigan import PROTOCOL_VERSION, __version__
 from trigan.atomic import write_bytes
 from trigan.config import locations
 from trigan.errors import ArtifactError
@@ -17,6 +16,7 @@ from trigan.records.record import RECORD_NAME
 from trigan.studies.jobs import StudyJobs, no_finished_runs, unmatched_jobs_done
 from trigan.studies.study_file import StudyFile
 from trigan.tables.external_records import EXTERNAL_FOLDER
+from trigan.version import PROTOCOL_VERSION, __version__
 
 if TYPE_CHECKING:
     from trigan.studies.plan import StudyPlan

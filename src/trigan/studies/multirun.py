@@ -11,7 +11,6 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from trigan import PROTOCOL_VERSION
 from trigan.config import override_rules
 from trigan.config.compose import Composer, RunConfig
 from trigan.errors import ConfigError
@@ -20,6 +19,7 @@ from trigan.execution.engines import EngineChoice
 from trigan.execution.job import Job
 from trigan.identity import canonical_json
 from trigan.records.record import RECORD_NAME, read_record
+from trigan.version import PROTOCOL_VERSION
 
 
 def expand(composer: Composer, arguments: Sequence[str]) -> list[tuple[str, ...]]:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trigan import PROTOCOL_VERSION
 from trigan.execution.batch import BatchSummary, Engine, engine, run_batch, warn_about_stale_records
 from trigan.execution.engines import EngineChoice
 from trigan.execution.job import Job
@@ -19,6 +18,7 @@ from trigan.studies.study_file import StudyFile
 from trigan.studies.study_table import published_results, study_table, write_table_files
 from trigan.studies.study_wandb import log_study
 from trigan.tables.table import Table
+from trigan.version import PROTOCOL_VERSION
 
 _log = logging.getLogger("trigan")
 
