@@ -26,7 +26,7 @@ def refusal(words: Sequence[str], capsys: pytest.CaptureFixture[str]) -> tuple[i
     code = main(["run", *words])
     said = capsys.readouterr()
     assert said.out == ""
-    (line,) = said.err.splitlines()
+    (line,) = [line for line in said.err.splitlines() if line.startswith("trigan: ")]
     assert line.startswith("trigan: ")
     return code, line.removeprefix("trigan: ")
 

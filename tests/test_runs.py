@@ -129,8 +129,8 @@ def test_force_leaves_no_old_number(finished: Path, tmp_path: Path, capsys: pyte
     (finished / "wandb" / "axis.json").write_text('{"joint": 99999}')
     (finished / "record.json").write_text("{")
     assert main(words(tmp_path / "debug")) == 3
-    (line,) = capsys.readouterr().err.splitlines()
-    assert f"{finished}/record.json is not JSON" in line
+    (line,) = [one for one in capsys.readouterr().err.splitlines() if one.startswith("trigan: ")]
+    assert f"{finished}/record.json: not JSON" in line
     assert "--force" in line
     trained = stages_of(tmp_path)
     assert go(tmp_path / "debug", "--force", "logger=csv", capsys=capsys) == finished

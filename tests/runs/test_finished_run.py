@@ -146,7 +146,7 @@ def misspelt(record: dict) -> None:
     ("spoil", "line"),
     [
         (lambda run: (run / "record.json").unlink(), "holds no finished run"),
-        (lambda run: (run / "record.json").write_text("{"), "is not JSON"),
+        (lambda run: (run / "record.json").write_text("{"), "not JSON"),
         (lambda run: (run / "weights" / "classifier.safetensors").unlink(), "has no classifier.safetensors"),
         (lambda run: (run / "weights" / "generator.safetensors").unlink(), "has no generator.safetensors"),
         (flip_a_bit, "its digest differs"),

@@ -87,15 +87,14 @@ class _StderrHandler(logging.Handler):
 @contextmanager
 def _messages_on_stderr() -> Iterator[None]:
     """Show the messages of trigan's loggers; of ranks other than 0, warnings and errors only."""
-    root, trigan, handler = logging.getLogger(), logging.getLogger("trigan"), _StderrHandler()
+    trigan, handler = logging.getLogger("trigan"), _StderrHandler()
     before = trigan.level
     trigan.setLevel(logging.WARNING if int(os.environ.get("RANK", "0")) > 0 else logging.INFO)
-    handler.setLevel(logging.INFO)
-    root.addHandler(handler)
+    trigan.addHandler(handler)
     try:
         yield
     finally:
-        root.removeHandler(handler)
+        trigan.removeHandler(handler)
         trigan.setLevel(before)
 
 
