@@ -6,7 +6,10 @@ import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import optuna
+from optuna.importance import get_param_importances
 
 from trigan.atomic import write_bytes
 from trigan.config.settings import UNHASHED_KEYS
@@ -16,9 +19,6 @@ from trigan.search.metric import ValidationMetric
 from trigan.search.strategy_search import StrategySearch
 from trigan.search.trial_accounting import FLOPS, REASON, RUN, SECONDS, attribute_sum, best_trial, counted_trials, state
 from trigan.studies.plan import hydra_quoted
-
-if TYPE_CHECKING:
-    import optuna
 
 BEST_FILE, TRIALS_FILE, HISTORY_FILE, IMPORTANCE_FILE = "best.yaml", "trials.csv", "history.png", "importance.png"
 #: Finished trials that an estimate of importance needs.
@@ -58,7 +58,7 @@ class SearchResult:
 
 
 def write_search_results(
-    search: StrategySearch, study: "optuna.Study", metric: ValidationMetric, sampler: str
+    search: StrategySearch, study: optuna.Study, metric: ValidationMetric, sampler: str
 ) -> SearchResult:
     """Write the table of trials and, if one finished, the best settings and the plots."""
     book = study.get_trials(deepcopy=False)
@@ -107,9 +107,7 @@ def _trials_csv(search: StrategySearch, trials: Sequence[Any], metric: Validatio
     return text.getvalue()
 
 
-def _plot(search: StrategySearch, study: "optuna.Study", trials: Sequence[Any], metric: ValidationMetric) -> None:
-    from optuna.importance import get_param_importances
-
+def _plot(search: StrategySearch, study: optuna.Study, trials: Sequence[Any], metric: ValidationMetric) -> None:
     kinds = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed"}
     points = [(t.number, t.value, kinds[state(t)]) for t in trials if state(t) in kinds]
     title = f"{search.space.name}: {search.validation_labels} validation labels"
