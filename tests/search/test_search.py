@@ -239,7 +239,7 @@ def test_what_is_refused_in_one_line(words: list[str], said: str, capsys: pytest
     ("words", "said"),
     [
         ([], "regime.validation=auto: there are no validation labels here"),
-        (["regime.labels_per_class=20", "selection.rule=last"], "take selection.rule=val"),
+        (["regime.labels_per_class=20", "selection.rule=last"], "set selection.rule=val"),
         (["regime.labels_per_class=20", "augmentation=none"], "space baseline sets augmentation itself"),
         (["regime.labels_per_class=20", "strategy=joint"], "space baseline sets strategy itself"),
         (["regime.labels_per_clas=20"], "no such setting; nearest: regime.labels_per_class"),

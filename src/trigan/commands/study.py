@@ -9,7 +9,7 @@ from typing import Any
 from trigan.atomic import write_bytes
 from trigan.commands.arguments import Parser, positive_int
 from trigan.execution.engines import split
-from trigan.studies.job_cache import cache_path, make_plan, save_jobs
+from trigan.studies.job_cache import cache_path, load_jobs, make_plan, save_jobs
 from trigan.studies.study_file import StudyFile, find_study, read_study
 
 
@@ -66,12 +66,12 @@ def add_study_arguments(parser: Parser, settings: str) -> None:
 
 def _show_status(study: StudyFile, options: argparse.Namespace) -> int:
     """Print one line a job, and the sum."""
-    from trigan.studies.study_status import status_summary, study_statuses
+    from trigan.studies.study_status import job_statuses, status_summary
 
-    statuses = study_statuses(study, options.overrides, config_dir=options.config_dir)
-    for job in statuses:
-        reason = f"  ({job.reason})" if job.reason else ""
-        print(f"{job.state:7}  {job.run or 'after the others':20}  {job.name}{reason}")
+    statuses = job_statuses(load_jobs(study, options.overrides, options.config_dir))
+    for one in statuses:
+        reason = f"  ({one.reason})" if one.reason else ""
+        print(f"{one.state:7}  {one.job.hash or 'after the others':20}  {one.job.name}{reason}")
     print(status_summary(statuses, options.workers))
     return 0
 
@@ -86,14 +86,14 @@ def _show_plan(study: StudyFile, options: argparse.Namespace) -> int:
 
     statuses = job_statuses(make_plan(study, options.overrides, options.config_dir).jobs())
     costs = mean_row_costs(statuses)
-    for job in statuses:
-        cost = costs.get(job.row)
+    for one in statuses:
+        job, cost = one.job, costs.get(one.job.row.name)
         price = f"  ({duration(cost.seconds)}, {format_flops(cost.flops)} as its row so far)" if cost else ""
-        state = "done" if job.state == "done" else "to do"
-        print(f"{state:5}  {job.run or 'after the others':20}  {job.name}{price}")
-        if job.run and job.state != "done":
+        state = "done" if one.state == "done" else "to do"
+        print(f"{state:5}  {job.hash or 'after the others':20}  {job.name}{price}")
+        if job.hash and one.state != "done":
             print("       " + shell_line(["trigan", "run", *child_options(options.config_dir), *job.arguments]))
-    done = sum(job.state == "done" for job in statuses)
+    done = sum(one.state == "done" for one in statuses)
     stated = f"; the study's file says: {study.cost}" if study.cost else ""
     print(f"{done} of {len(statuses)} jobs done; {time_left(statuses, options.workers)}{stated}")
     return 0
