@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import shlex
 from collections import Counter
 from collections.abc import Sequence
@@ -68,7 +69,11 @@ def write_search_results(
     if best is None:
         return SearchResult(search, metric.name, None, counts)
     tuned = [f"tuned.search={hydra_quoted(search.name)}", f"tuned.trials={len(trials)}"]
-    words = [*search.best_overrides(best.params), *tuned, f"tuned.labels={search.validation_labels}"]
+    # settings that only say where and how to run are not part of the file
+    extra = [word for word in search.settings if re.split("[./=]", word)[0] in UNHASHED_KEYS]
+    kept = [word for word in search.settings if word not in extra]
+    settings = search.space.overrides(best.params)
+    words = [*search.space.strategy, *kept, *settings, *tuned, f"tuned.labels={search.validation_labels}"]
     about = {
         "search": search.name,
         "trials": len(trials),
@@ -79,8 +84,6 @@ def write_search_results(
         "sampler": sampler,
         "flops": attribute_sum(book, FLOPS),
     }
-    # settings that only say where and how to run are not part of the file
-    extra = [word for word in search.settings if word.partition("=")[0].split(".")[0] in UNHASHED_KEYS]
     command = shlex.join(["trigan", "run", "--settings", str(search.folder / BEST_FILE), *extra])
     heading = (
         f"The best of {len(trials)} trials by {metric.name} on {search.validation_labels} validation labels of trial "
@@ -88,9 +91,7 @@ def write_search_results(
     )
     write_bytes(search.folder / BEST_FILE, settings_yaml(words, about, heading))
     _plot(search, study, trials, metric)
-    return SearchResult(
-        search, metric.name, float(best.value), counts, tuple(search.space.overrides(best.params)), command
-    )
+    return SearchResult(search, metric.name, float(best.value), counts, tuple(settings), command)
 
 
 def _trials_csv(search: StrategySearch, trials: Sequence[Any], metric: ValidationMetric) -> str:

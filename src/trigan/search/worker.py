@@ -200,7 +200,7 @@ class Worker:
             self._fail(trial, str(error))
             return
         trial.flops = record["result"]["cost"]["flops"]
-        value = self.settings.metric.from_record(record)
+        value = record["result"]["validation"].get(self.settings.metric.name)
         if record["result"]["status"] == "diverged":
             self._fail(trial, "diverged")
         elif value is None:

@@ -63,16 +63,22 @@ def load_jobs(
         plan = make_plan(study, overrides, config_dir)
         if need_records:
             first = plan.first()
-            folders = first.paths.runs, first.paths.outputs / EXTERNAL_FOLDER
-            if first.debug is None and not any(path for each in folders for path in each.glob(f"*/{RECORD_NAME}")):
-                raise no_finished_runs(study, f"under {first.paths.runs}")
+            _require_a_record(study, first.paths.runs, first.paths.outputs, first.debug is not None)
         jobs = plan.jobs()
-    elif any(all(job.done for job in unmatched_jobs(jobs.runnable, matched)) for matched in jobs.waiting):
-        jobs = make_plan(study, overrides, config_dir).with_matched(replace(jobs, waiting=()))
-    else:
+        save_jobs(path, jobs)
         return jobs
-    save_jobs(path, jobs)
+    if need_records:
+        _require_a_record(study, jobs.runs, jobs.outputs, jobs.debug)
+    if any(all(job.done for job in unmatched_jobs(jobs.runnable, matched)) for matched in jobs.waiting):
+        jobs = make_plan(study, overrides, config_dir).with_matched(replace(jobs, waiting=()))
+        save_jobs(path, jobs)
     return jobs
+
+
+def _require_a_record(study: StudyFile, runs: Path, outputs: Path, debug: bool) -> None:
+    folders = runs, outputs / EXTERNAL_FOLDER
+    if not debug and not any(path for folder in folders for path in folder.glob(f"*/{RECORD_NAME}")):
+        raise no_finished_runs(study, f"under {runs}")
 
 
 def make_plan(
