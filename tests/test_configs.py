@@ -16,7 +16,8 @@ from trigan.errors import ConfigError
 from trigan.records.record import read_record
 from trigan.runs.finished_run import open_run
 from trigan.runs.run import run
-from trigan.studies.plan import StudyPlan, matched_flops_override
+from trigan.studies.jobs import StudyJob
+from trigan.studies.plan import StudyPlan
 from trigan.studies.study_file import read_study
 from trigan.studies.study_table import published_results
 
@@ -378,7 +379,7 @@ def test_studies_compose(path: Path, full: bool) -> None:
         plan = StudyPlan(composer(), study)
         for row in study.rows:
             if full or row.name not in seen or row is study.rows[0]:
-                plan._compose((row, study.columns[0], study.trials[0]), matched_flops_override(1) if row.match else ())
+                plan.compose(StudyJob(row, study.columns[0], study.trials[0]))
             seen.add(row.name)
         assert study.family is not None, "the comparisons that the claim speaks of"
         published_results(whole)

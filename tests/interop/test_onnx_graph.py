@@ -9,8 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trigan.datasets.types import DataSpec
-from trigan.interop.onnx_file import OnnxSignature, classifier_signature, generator_signature, write_onnx
-from trigan.interop.onnx_graph import max_pool_by_slices, onnx_exportable
+from trigan.interop.onnx_file import (
+    OnnxSignature,
+    classifier_signature,
+    generator_signature,
+    max_pool_by_slices,
+    onnx_exportable,
+    write_onnx,
+)
 from trigan.networks.classifiers.small_cnn import SmallCNN
 from trigan.networks.gans.dcgan import DCGAN
 from trigan.networks.gans.gan_ensembles import GeneratorMixture, PerClassGenerators

@@ -24,12 +24,10 @@ from trigan.execution.pool import Interrupted
 from trigan.search import trial_accounting, worker
 from trigan.search.running_trial import RunningTrial
 from trigan.search.search_results import write_search_results
-from trigan.search.storage import explain_storage_loss, open_storage, require_optuna
+from trigan.search.storage import explain_storage_loss, open_storage
 from trigan.search.trial_accounting import Budget
 from trigan.search.worker import SearchSettings
 from trigan.search.worker_lock import WorkerLock
-
-require_optuna()
 
 
 @pytest.mark.parametrize("kind", ["random", "tpe"])

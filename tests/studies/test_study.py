@@ -24,7 +24,7 @@ from trigan.studies import job_cache
 from trigan.studies.plan import StudyPlan, hydra_quoted
 from trigan.studies.run_study import count_stale_records, run_study
 from trigan.studies.study_file import StudySchema, read_study
-from trigan.studies.study_status import study_statuses
+from trigan.studies.study_status import job_statuses
 
 STUDY: dict[str, Any] = {
     "title": "A table",
@@ -135,7 +135,7 @@ def test_matched_rows_get_the_dearest_of_their_column_and_trial(tmp_path: Path, 
     finish(jobs.runnable[:-1], flops=10**15)
     later = plan.with_matched(jobs)
     assert later == plan.jobs()
-    assert later.waiting == (("baseline, matched", "large", 1),)
+    assert [cell.name for cell in later.waiting] == ["baseline, matched, large, trial 1"]
     matched = later.runnable[len(jobs.runnable) :]
     assert [cell.name for cell in matched] == [
         "baseline, matched, small, trial 0",
@@ -299,11 +299,11 @@ def test_job_states(tmp_path: Path, composer: Composer, capsys: pytest.CaptureFi
     locks.mkdir()
     (locks / f"{failed.hash}.lock").touch()  # left by a process that has ended
     with FileLock(locks / f"{running.hash}.lock"):
-        statuses = study_statuses(study, [own])
+        statuses = job_statuses(job_cache.load_jobs(study, [own]))
         assert main(["study", str(path), own, "--status", "--workers", "1"]) == 0
     assert [job.state for job in statuses[:4]] == ["done", "running", "failed", "missing"]
     assert statuses[2].reason == "exit 3: trigan: it broke"
-    assert (statuses[3].name, statuses[3].run) == (missing.name, missing.hash)
+    assert (statuses[3].job.name, statuses[3].job.hash) == (missing.name, missing.hash)
     page = capsys.readouterr().out
     assert f"failed   {failed.hash}  {failed.name}  (exit 3: trigan: it broke)" in page
     assert "1 of 12 jobs done, 1 running, 1 failed, 9 missing; about 16 min 30 s left with 1 at a time, rows" in page
@@ -329,7 +329,8 @@ def test_an_interrupted_study_and_commands_that_run_nothing_leave_no_mark(
         assert main(["study", str(path), own, *words]) == (0 if words else 130)
     validation = validation_record_path(outputs, StudyPlan(composer, read_study(path), [own]).jobs().runnable[0].hash)
     failure.write(validation.parent, failure.Failure("exit 1"))  # of a search's trial with the same hash
-    assert [job.state for job in study_statuses(read_study(path), [own])] == ["missing"] * 12
+    statuses = job_statuses(job_cache.load_jobs(read_study(path), [own]))
+    assert [job.state for job in statuses] == ["missing"] * 12
     files = [file for file in outputs.rglob("*") if file.is_file() and file.parent != validation.parent]
     assert {file.parent for file in files} == {outputs / "cache" / "jobs"}
     capsys.readouterr()
@@ -338,7 +339,7 @@ def test_an_interrupted_study_and_commands_that_run_nothing_leave_no_mark(
 @pytest.mark.usefixtures("small_conf")
 def test_state_is_shown_where_nothing_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "cache").touch()
-    assert len(study_statuses(read_study(write(tmp_path)), [f"paths.outputs={tmp_path}"])) == 12
+    assert len(job_statuses(job_cache.load_jobs(read_study(write(tmp_path)), [f"paths.outputs={tmp_path}"]))) == 12
 
 
 def test_the_schema_of_the_file_says_what_is_expected() -> None:

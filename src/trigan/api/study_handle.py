@@ -33,11 +33,15 @@ class Study:
         """A row for each job: ``row``, ``column``, ``trial``, ``state`` (done, running, failed or missing), ``run``."""
         import pandas as pd
 
-        from trigan.studies.study_status import study_statuses
+        from trigan.studies.job_cache import load_jobs
+        from trigan.studies.study_status import job_statuses
 
-        names = ["row", "column", "trial", "state", "run", "reason"]
-        found = study_statuses(self.file, self.overrides, config_dir=self.config_dir)
-        return pd.DataFrame([{name: getattr(one, name) for name in names} for one in found], columns=names)
+        found = job_statuses(load_jobs(self.file, self.overrides, self.config_dir))
+        rows = [
+            (one.job.row.name, one.job.column.name, one.job.trial, one.state, one.job.hash or None, one.reason)
+            for one in found
+        ]
+        return pd.DataFrame(rows, columns=["row", "column", "trial", "state", "run", "reason"])
 
     def table(self) -> "pd.DataFrame":
         """The table as numbers: a row for each cell, a column for each figure; scores are in [0, 1].

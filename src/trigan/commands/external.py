@@ -72,15 +72,18 @@ def _check(arguments: Sequence[str]) -> int:
     parser.add_argument("overrides", nargs="*", help="settings as for `trigan run`: data=..., data.root=...")
     parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
     options = parser.parse_intermixed_args(list(arguments))
+    from trigan.datasets.splits.split_file import read_split_file
+    from trigan.datasets.splits.split_from_file import split_from_file
     from trigan.datasets.splits.splitter import PARTS
-    from trigan.interop.split_export import check_split
 
-    split, info, data = check_split(options.file, Composer(options.config_dir).compose(options.overrides))
+    composer, split = Composer(options.config_dir), read_split_file(options.file)
+    source = composer.compose(options.overrides).load_data()
+    info = split_from_file(source, split, split.trial).info
     for name in PARTS:
         part = getattr(info, name)
         print(f"{name:10}  {part.size:6} images  {part.sha256}")
     settings = f"regime=from_file regime.split={options.file} trial={split.trial}"
-    print(f"{options.file}: fits {data}; a run takes it by {settings}")
+    print(f"{options.file}: fits {source.name}; a run takes it by {settings}")
     return 0
 
 

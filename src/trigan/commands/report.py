@@ -8,7 +8,7 @@ from trigan.atomic import write_bytes
 from trigan.commands.arguments import Parser
 from trigan.commands.study import add_study_arguments
 from trigan.studies.study_file import find_study, read_study
-from trigan.studies.study_report import PAGE_FILE, jobs_to_report, render_study
+from trigan.studies.study_report import PAGE_FILE, jobs_to_report, render_study, save_wandb_report
 
 _SETTINGS = "the settings that the study was run with, e.g. paths.outputs=DIR"
 
@@ -49,7 +49,5 @@ def wandb_report_main(arguments: list[str]) -> int:
     options = parser.parse_intermixed_args(arguments)
     study = read_study(find_study(options.name), options.scale)
     jobs = jobs_to_report(study, options.overrides, options.config_dir)
-    from trigan.studies.study_wandb import save_wandb_report
-
     print(save_wandb_report(study, jobs, options.project, options.entity))
     return 0

@@ -2,9 +2,10 @@
 
 import argparse
 import shlex
+from importlib.util import find_spec
 from pathlib import Path
 
-from trigan.commands.arguments import Parser, positive_float, positive_int
+from trigan.commands.arguments import Parser, natural_int, positive_float, positive_int
 from trigan.errors import ConfigError
 from trigan.search.metric import VALIDATION_METRICS, parse_metric
 from trigan.search.trial_accounting import Budget
@@ -19,6 +20,8 @@ def main(arguments: list[str]) -> int:
     metric = parse_metric(options.metric)
     if options.prune and not metric.has_validation_curve:
         raise ConfigError(f"--prune: a run's validations during training give the accuracy, not {metric.name}")
+    if find_spec("optuna") is None:
+        raise ConfigError("trigan search needs optuna: pip install 'trigan[search]'")
     from trigan.execution.pool import cores
     from trigan.search.run_search import run_search
     from trigan.search.worker import SearchSettings
@@ -68,13 +71,6 @@ def _names_and_settings(words: list[str]) -> tuple[list[str], list[str]]:
     return [word for word in words if "=" not in word], [word for word in words if "=" in word]
 
 
-def _non_negative_int(text: str) -> int:
-    """An argparse type: a whole number, 0 or more."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text}: expected an int >= 0")
-    return int(text)
-
-
 def _search_parser() -> Parser:
     parser = Parser(
         prog="trigan search",
@@ -92,7 +88,7 @@ def _search_parser() -> Parser:
     parser.add_argument("--workers", type=positive_int, help="trials at a time, here (default: one per core)")
     parser.add_argument("--timeout", type=positive_int, metavar="MINUTES", help="end a trial that takes longer")
     parser.add_argument("--sampler", choices=("random", "tpe"), default="tpe")
-    parser.add_argument("--seed", type=_non_negative_int, default=0, help="of the sampler (default: 0)")
+    parser.add_argument("--seed", type=natural_int, default=0, help="of the sampler (default: 0)")
     parser.add_argument(
         "--prune", action=argparse.BooleanOptionalAction, help="end hopeless trials early (default: with accuracy)"
     )

@@ -6,11 +6,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from trigan.atomic import write_bytes
 from trigan.commands.arguments import Parser, positive_int
 from trigan.execution.engines import split
-from trigan.studies.job_cache import cache_path, make_plan, save_jobs
+from trigan.execution.progress import duration
+from trigan.execution.shell import shell_line
+from trigan.studies.job_cache import cache_path, load_jobs, make_plan, save_jobs
 from trigan.studies.study_file import StudyFile, find_study, read_study
+from trigan.studies.study_status import job_list, job_statuses, mean_row_costs, status_summary, time_left
+from trigan.studies.study_table import FILE_FORMATS, FORMATS
+from trigan.tables.layout.formatting import format_flops
+from trigan.tables.layout.text import render_terminal
 
 
 def main(arguments: list[str]) -> int:
@@ -24,8 +32,7 @@ def main(arguments: list[str]) -> int:
         return _show_plan(study, options)
     if options.jobs_file:
         return _write_job_list(study, options)
-    from trigan.studies.run_study import run_study, write_study_table
-    from trigan.studies.study_table import FILE_FORMATS, FORMATS
+    from trigan.studies.run_study import run_study, write_study_table  # Hydra and torch
 
     jobs, summary = run_study(
         study,
@@ -48,10 +55,6 @@ def main(arguments: list[str]) -> int:
 
 def print_table(table: Any) -> None:
     """Print a table as wide as the terminal and in its colours."""
-    from rich.console import Console
-
-    from trigan.tables.layout.text import render_terminal
-
     console = Console()
     print(render_terminal(table, width=max(console.width, 80), colour=console.is_terminal))
 
@@ -66,34 +69,28 @@ def add_study_arguments(parser: Parser, settings: str) -> None:
 
 def _show_status(study: StudyFile, options: argparse.Namespace) -> int:
     """Print one line a job, and the sum."""
-    from trigan.studies.study_status import status_summary, study_statuses
-
-    statuses = study_statuses(study, options.overrides, config_dir=options.config_dir)
-    for job in statuses:
-        reason = f"  ({job.reason})" if job.reason else ""
-        print(f"{job.state:7}  {job.run or 'after the others':20}  {job.name}{reason}")
+    statuses = job_statuses(load_jobs(study, options.overrides, options.config_dir))
+    for one in statuses:
+        reason = f"  ({one.reason})" if one.reason else ""
+        print(f"{one.state:7}  {one.job.hash or 'after the others':20}  {one.job.name}{reason}")
     print(status_summary(statuses, options.workers))
     return 0
 
 
 def _show_plan(study: StudyFile, options: argparse.Namespace) -> int:
     """Print each job, the command of those to run, and what they will cost, as far as finished runs tell."""
-    from trigan.execution.progress import duration
-    from trigan.execution.shell import shell_line
     from trigan.studies.run_study import child_options
-    from trigan.studies.study_status import job_statuses, mean_row_costs, time_left
-    from trigan.tables.layout.formatting import format_flops
 
     statuses = job_statuses(make_plan(study, options.overrides, options.config_dir).jobs())
     costs = mean_row_costs(statuses)
-    for job in statuses:
-        cost = costs.get(job.row)
+    for one in statuses:
+        job, cost = one.job, costs.get(one.job.row.name)
         price = f"  ({duration(cost.seconds)}, {format_flops(cost.flops)} as its row so far)" if cost else ""
-        state = "done" if job.state == "done" else "to do"
-        print(f"{state:5}  {job.run or 'after the others':20}  {job.name}{price}")
-        if job.run and job.state != "done":
+        state = "done" if one.state == "done" else "to do"
+        print(f"{state:5}  {job.hash or 'after the others':20}  {job.name}{price}")
+        if job.hash and one.state != "done":
             print("       " + shell_line(["trigan", "run", *child_options(options.config_dir), *job.arguments]))
-    done = sum(job.state == "done" for job in statuses)
+    done = sum(one.state == "done" for one in statuses)
     stated = f"; the study's file says: {study.cost}" if study.cost else ""
     print(f"{done} of {len(statuses)} jobs done; {time_left(statuses, options.workers)}{stated}")
     return 0
@@ -102,7 +99,6 @@ def _show_plan(study: StudyFile, options: argparse.Namespace) -> int:
 def _write_job_list(study: StudyFile, options: argparse.Namespace) -> int:
     """Write the commands of the jobs to run, and print how a queue runs them."""
     from trigan.studies.run_study import child_options
-    from trigan.studies.study_status import job_list, job_statuses
 
     file: Path = options.jobs_file
     jobs = make_plan(study, options.overrides, options.config_dir).jobs()
@@ -115,10 +111,7 @@ def _write_job_list(study: StudyFile, options: argparse.Namespace) -> int:
         print(f"left out, having failed before: {left_out} (--retry lists them, too)", file=sys.stderr)
     if jobs.waiting:
         after = "once those are done, the same command lists them"
-        print(
-            f"not in it: {len(jobs.waiting)} jobs that are given the compute of others; {after}",
-            file=sys.stderr,
-        )
+        print(f"not in it: {len(jobs.waiting)} jobs that are given the compute of others; {after}", file=sys.stderr)
     if lines:
         name = shlex.quote(str(file))
         pick = shlex.quote(f'eval "exec $(sed -n "${{SLURM_ARRAY_TASK_ID}}p" {name})"')

@@ -1,16 +1,23 @@
-"""Networks as ONNX files, checked against torch with onnxruntime."""
+"""Networks as ONNX files, checked against torch with onnxruntime.
 
+What depends on data or on tensor values becomes fixed arithmetic, which ONNX can express.
+"""
+
+import copy
 import importlib.util
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trigan.errors import ArtifactError, ConfigError
-from trigan.interop.onnx_graph import onnx_exportable
+from trigan.networks.gans.gan_ensembles import GeneratorMixture, PerClassGenerators
+from trigan.networks.weight_norm import fold_spectral_norm
+from trigan.strategies.feature_extraction import FeatureExtractor
 from trigan.strategies.heads import NearestNeighboursHead
 
 #: Differences to torch that count as rounding: relative to the median output, and absolute.
@@ -26,10 +33,6 @@ class OnnxSignature:
     inputs: tuple[str, ...]
     output: str
     examples: tuple[Tensor, ...]
-
-    def rows(self, count: int) -> tuple[Tensor, ...]:
-        """The first rows of the examples."""
-        return tuple(example[:count] for example in self.examples)
 
 
 def classifier_signature(channels: int, size: int) -> OnnxSignature:
@@ -59,24 +62,22 @@ def write_onnx(network: nn.Module, signature: OnnxSignature, path: Path) -> floa
         ArtifactError: ONNX cannot express it, or the outputs differ from torch's.
     """
     exportable = onnx_exportable(network)
-    names = (*signature.inputs, signature.output)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             # the exporter of traced graphs needs no further package and takes a tenth of the other's time
             torch.onnx.export(
                 exportable,
-                signature.rows(_TRACED),
+                tuple(example[:_TRACED] for example in signature.examples),
                 str(path),
                 input_names=list(signature.inputs),
                 output_names=[signature.output],
-                dynamic_axes={name: {0: "n"} for name in names},
+                dynamic_axes={name: {0: "n"} for name in (*signature.inputs, signature.output)},
                 dynamo=False,
             )
     except (RuntimeError, torch.onnx.errors.OnnxExporterError) as error:
-        raise ArtifactError(
-            f"{path.name}: this network has no form in ONNX ({_first(error)}); add --no-onnx"
-        ) from error
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:160]
+        raise ArtifactError(f"{path.name}: this network has no form in ONNX ({reason}); add --no-onnx") from error
     return _difference(network, signature, path)
 
 
@@ -86,17 +87,20 @@ def _difference(network: nn.Module, signature: OnnxSignature, path: Path) -> flo
         return None
     import onnxruntime
 
-    rows = signature.rows(_CHECKED)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (outputs,) = session.run(
-        [signature.output], {name: row.numpy() for name, row in zip(signature.inputs, rows, strict=True)}
-    )
+    named = zip(signature.inputs, signature.examples, strict=True)
+    (outputs,) = session.run([signature.output], {name: example.numpy() for name, example in named})
+    tensors = (*network.parameters(), *network.buffers(), *signature.examples)
+    like = next(tensor for tensor in tensors if tensor.is_floating_point())
     with torch.no_grad():
-        expected = _run(network, rows)
+        rows = [row.to(like) if row.is_floating_point() else row.to(like.device) for row in signature.examples]
+        expected = network(*rows).double().cpu()
     differences = (torch.from_numpy(outputs).double() - expected).abs().flatten(1).amax(1)
     difference = float(differences.max())
     wrong = ~(differences <= RELATIVE_TOLERANCE * float(expected.abs().median()) + ABSOLUTE_TOLERANCE)
-    if float(wrong.float().mean()) > _allowed(network):
+    # a vote among equally near neighbours depends on the last bit
+    allowed = 0.1 if any(isinstance(module, NearestNeighboursHead) for module in network.modules()) else 0.0
+    if float(wrong.float().mean()) > allowed:
         raise ArtifactError(
             f"{path.name}: onnxruntime's outputs differ from torch's by {difference:.3g}; nothing was written (add "
             "--no-onnx for the weights alone)"
@@ -104,17 +108,100 @@ def _difference(network: nn.Module, signature: OnnxSignature, path: Path) -> flo
     return difference
 
 
-def _allowed(network: nn.Module) -> float:
-    """The share of rows that may differ: a vote among equally near neighbours depends on the last bit."""
-    return 0.1 if any(isinstance(module, NearestNeighboursHead) for module in network.modules()) else 0.0
+def onnx_exportable(network: nn.Module) -> nn.Module:
+    """A float32 copy on the CPU, in evaluation mode, that gives the same outputs and can be traced.
+
+    Spectral norms are folded into the weights, and the modules below replace their originals.
+    """
+    plain = fold_spectral_norm(copy.deepcopy(network).cpu().float()).requires_grad_(False)
+    return _replaced(plain)
 
 
-def _run(network: nn.Module, rows: Sequence[Tensor]) -> Tensor:
-    parameter = next((p for p in (*network.parameters(), *network.buffers()) if p.is_floating_point()), rows[0])
-    inputs = [row.to(parameter.device, parameter.dtype if row.is_floating_point() else row.dtype) for row in rows]
-    outputs: Tensor = network(*inputs)
-    return outputs.double().cpu()
+def _replaced(module: nn.Module) -> nn.Module:
+    for name, child in module.named_children():
+        setattr(module, name, _replaced(child))
+    fixed = (make(module) for kind, make in _FIXED.items() if isinstance(module, kind))
+    return next(fixed, module)
 
 
-def _first(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+class _FixedPooling(nn.Module):
+    """A feature extractor whose adaptive max-pooling, which ONNX lacks, is written out as maxima over slices."""
+
+    def __init__(self, extractor: FeatureExtractor) -> None:
+        super().__init__()
+        self.discriminator, self.layers, self.grid = extractor.discriminator, extractor.layers, extractor.grid
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.discriminator is None:
+            return images.flatten(1)
+        maps: dict[str, Tensor] = self.discriminator.features(images)
+        chosen = [maps[layer] for layer in self.layers] if self.layers else list(maps.values())
+        return torch.cat([max_pool_by_slices(feature, self.grid).flatten(1) for feature in chosen], dim=1)
+
+
+def max_pool_by_slices(feature: Tensor, grid: int) -> Tensor:
+    """``adaptive_max_pool2d`` where the map (N, C, S, S) is larger than ``grid``, else the map unchanged."""
+    size = int(feature.shape[-1])
+    if size <= grid:
+        return feature
+    bins = [(k * size // grid, -(-(k + 1) * size // grid)) for k in range(grid)]
+    rows = torch.cat([feature[:, :, low:high].amax(2, keepdim=True) for low, high in bins], dim=2)
+    return torch.cat([rows[..., low:high].amax(3, keepdim=True) for low, high in bins], dim=3)
+
+
+class _FixedNearestNeighbours(nn.Module):
+    """A nearest-neighbour head whose number of neighbours is a constant of the graph."""
+
+    def __init__(self, head: NearestNeighboursHead) -> None:
+        super().__init__()
+        self.head, self.k, self.temperature = head, int(head.k), float(head.temperature)
+
+    def forward(self, features: Tensor) -> Tensor:
+        kept, votes = self.head.kept, self.head.votes
+        # |a - b|^2 = |a|^2 - 2 ab + |b|^2, of which the first term is the same for every neighbour
+        distances = kept.square().sum(1) - 2.0 * features @ kept.T
+        nearest = distances.topk(self.k, dim=1, largest=False).indices
+        shares = (votes[nearest].sum(1) + 0.5 / votes.shape[1]) / (self.k + 0.5)
+        return shares.log() / self.temperature
+
+
+class _GeneratorPerClass(nn.Module):
+    """One generator a class: each computes every row, and the row's label selects (tracing cannot branch by row)."""
+
+    def __init__(self, per_class: PerClassGenerators) -> None:
+        super().__init__()
+        self.generators: Sequence[nn.Module] = per_class.generators  # type: ignore[assignment]
+        self.latent, self.classes = per_class.latent, per_class.classes
+
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:
+        first, *others = self.generators
+        images: Tensor = first(z)
+        for label, network in enumerate(others, 1):
+            images = torch.where((y == label)[:, None, None, None], network(z), images)
+        return images
+
+
+class _GeneratorMixture(nn.Module):
+    """A mixture of generators: each computes every row, and the last entry of the row's z selects."""
+
+    def __init__(self, mixture: GeneratorMixture) -> None:
+        super().__init__()
+        self.mixture, self.latent, self.classes = mixture, mixture.latent, mixture.classes
+
+    def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
+        member, noise = self.mixture.member_index(z)[:, None, None, None], z[:, :-1]
+        images: Tensor | None = None
+        for index, network in enumerate(self.mixture.members):
+            output: Tensor = network(noise) if y is None else network(noise, y)
+            images = output if images is None else torch.where(member == index, output, images)
+        if images is None:
+            raise ValueError("a mixture of no generators")
+        return images
+
+
+_FIXED: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
+    FeatureExtractor: _FixedPooling,
+    NearestNeighboursHead: _FixedNearestNeighbours,
+    PerClassGenerators: _GeneratorPerClass,
+    GeneratorMixture: _GeneratorMixture,
+}

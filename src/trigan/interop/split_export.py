@@ -8,9 +8,7 @@ from trigan.config.build import build
 from trigan.config.compose import Composer, RunConfig
 from trigan.config.suggest import nearest_hint
 from trigan.datasets.splits.make_split import make_split
-from trigan.datasets.splits.split_file import SplitFile, read_split_file, split_file_bytes, split_file_content
-from trigan.datasets.splits.split_from_file import split_from_file
-from trigan.datasets.splits.split_info import SplitInfo
+from trigan.datasets.splits.split_file import split_file_bytes, split_file_content
 from trigan.datasets.splits.splitter import DataSplit
 from trigan.datasets.types import ImageDataset
 from trigan.errors import ConfigError
@@ -59,14 +57,3 @@ def export_split(composed: RunConfig, file: Path) -> dict[str, Any]:
     content = split_file_content(source, drawn, composed.config["regime"], paths)
     write_bytes(file, split_file_bytes(content))
     return content
-
-
-def check_split(file: Path, composed: RunConfig) -> tuple[SplitFile, SplitInfo, str]:
-    """Read a split file and split a run's data set by it; the name of the data set comes last.
-
-    Raises:
-        TriganError: the file is damaged, breaks a rule of the protocol, or is of other data.
-    """
-    split = read_split_file(file)
-    source = composed.load_data()
-    return split, split_from_file(source, split, split.trial).info, source.name

@@ -1,7 +1,7 @@
 """What a search optimizes: a score on the validation labels, never one on the test set."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
@@ -26,11 +26,6 @@ class ValidationMetric:
     def has_validation_curve(self) -> bool:
         """Whether the validations during training give this score."""
         return self.name == "accuracy"
-
-    def from_record(self, record: dict[str, Any]) -> float | None:
-        """The score of a validation record; None where it has none (no likelihood without probabilities)."""
-        value = record["result"]["validation"].get(self.name)
-        return None if value is None else float(value)
 
 
 def parse_metric(text: str) -> ValidationMetric:

@@ -11,7 +11,7 @@ from trigan.errors import ConfigError
 from trigan.execution.local_engine import LocalEngine
 from trigan.search.search_results import SearchResult, write_search_results
 from trigan.search.space import find_space, list_spaces
-from trigan.search.storage import explain_storage_loss, open_storage, open_study, require_optuna
+from trigan.search.storage import explain_storage_loss, open_storage, open_study
 from trigan.search.strategy_search import StrategySearch, strategy_searches
 from trigan.search.trial_accounting import DEFAULT, ENQUEUED_AS
 from trigan.search.worker import SearchSettings, Worker
@@ -51,7 +51,6 @@ def run_search(
         raise ConfigError(f"SPACE is missing; there are {', '.join(list_spaces(config_dir))}")
     if len(set(spaces)) < len(spaces):
         raise ConfigError(f"{' '.join(spaces)}: a space is named twice")
-    require_optuna()
     known = [find_space(name, config_dir) for name in spaces]
     metric, settings = settings.metric, replace(settings, extra=child_options(config_dir))
     with ExitStack() as stack:

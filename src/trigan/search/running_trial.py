@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 
 from trigan.execution.job import Job, log_name
 from trigan.runs.validation_run import VALIDATION_CURVE_NAME
-
-if TYPE_CHECKING:
-    import optuna
 
 #: Validations before which no trial is pruned: averaged weights improve slowly at first.
 _PATIENCE = 3
@@ -30,7 +30,7 @@ class RunningTrial:
     """
 
     strategy_index: int
-    trial: "optuna.Trial"
+    trial: optuna.Trial
     job: Job
     logs: Path
     record_path: Path | None = None
@@ -54,15 +54,11 @@ class RunningTrial:
 
     def set_attribute(self, name: str, value: Any) -> None:
         """Write an attribute of the trial, unless another worker took this one for dead and ended the trial."""
-        from optuna.exceptions import UpdateFinishedTrialError
-
         with suppress(UpdateFinishedTrialError):
             self.trial.set_user_attr(name, value)
 
     def should_prune(self, images: int, accuracy: float) -> bool:
         """Report one validation to the study; whether the trial should be pruned for it."""
-        from optuna.exceptions import UpdateFinishedTrialError
-
         self._count += 1
         try:
             self.trial.report(accuracy, images)

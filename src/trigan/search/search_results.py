@@ -2,11 +2,15 @@
 
 import csv
 import io
+import re
 import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import optuna
+from optuna.importance import get_param_importances
 
 from trigan.atomic import write_bytes
 from trigan.config.settings import UNHASHED_KEYS
@@ -16,9 +20,6 @@ from trigan.search.metric import ValidationMetric
 from trigan.search.strategy_search import StrategySearch
 from trigan.search.trial_accounting import FLOPS, REASON, RUN, SECONDS, attribute_sum, best_trial, counted_trials, state
 from trigan.studies.plan import hydra_quoted
-
-if TYPE_CHECKING:
-    import optuna
 
 BEST_FILE, TRIALS_FILE, HISTORY_FILE, IMPORTANCE_FILE = "best.yaml", "trials.csv", "history.png", "importance.png"
 #: Finished trials that an estimate of importance needs.
@@ -58,7 +59,7 @@ class SearchResult:
 
 
 def write_search_results(
-    search: StrategySearch, study: "optuna.Study", metric: ValidationMetric, sampler: str
+    search: StrategySearch, study: optuna.Study, metric: ValidationMetric, sampler: str
 ) -> SearchResult:
     """Write the table of trials and, if one finished, the best settings and the plots."""
     book = study.get_trials(deepcopy=False)
@@ -68,7 +69,11 @@ def write_search_results(
     if best is None:
         return SearchResult(search, metric.name, None, counts)
     tuned = [f"tuned.search={hydra_quoted(search.name)}", f"tuned.trials={len(trials)}"]
-    words = [*search.best_overrides(best.params), *tuned, f"tuned.labels={search.validation_labels}"]
+    # settings that only say where and how to run are not part of the file
+    extra = [word for word in search.settings if re.split("[./=]", word)[0] in UNHASHED_KEYS]
+    kept = [word for word in search.settings if word not in extra]
+    settings = search.space.overrides(best.params)
+    words = [*search.space.strategy, *kept, *settings, *tuned, f"tuned.labels={search.validation_labels}"]
     about = {
         "search": search.name,
         "trials": len(trials),
@@ -79,8 +84,6 @@ def write_search_results(
         "sampler": sampler,
         "flops": attribute_sum(book, FLOPS),
     }
-    # settings that only say where and how to run are not part of the file
-    extra = [word for word in search.settings if word.partition("=")[0].split(".")[0] in UNHASHED_KEYS]
     command = shlex.join(["trigan", "run", "--settings", str(search.folder / BEST_FILE), *extra])
     heading = (
         f"The best of {len(trials)} trials by {metric.name} on {search.validation_labels} validation labels of trial "
@@ -88,9 +91,7 @@ def write_search_results(
     )
     write_bytes(search.folder / BEST_FILE, settings_yaml(words, about, heading))
     _plot(search, study, trials, metric)
-    return SearchResult(
-        search, metric.name, float(best.value), counts, tuple(search.space.overrides(best.params)), command
-    )
+    return SearchResult(search, metric.name, float(best.value), counts, tuple(settings), command)
 
 
 def _trials_csv(search: StrategySearch, trials: Sequence[Any], metric: ValidationMetric) -> str:
@@ -107,9 +108,7 @@ def _trials_csv(search: StrategySearch, trials: Sequence[Any], metric: Validatio
     return text.getvalue()
 
 
-def _plot(search: StrategySearch, study: "optuna.Study", trials: Sequence[Any], metric: ValidationMetric) -> None:
-    from optuna.importance import get_param_importances
-
+def _plot(search: StrategySearch, study: optuna.Study, trials: Sequence[Any], metric: ValidationMetric) -> None:
     kinds = {"COMPLETE": "finished", "PRUNED": "pruned", "FAIL": "failed"}
     points = [(t.number, t.value, kinds[state(t)]) for t in trials if state(t) in kinds]
     title = f"{search.space.name}: {search.validation_labels} validation labels"

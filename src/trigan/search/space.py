@@ -94,10 +94,6 @@ class Dimension:
         number = int if "int" in self.kind else (int, float)
         return isinstance(value, number) and not isinstance(value, bool) and self.values[0] <= value <= self.values[1]
 
-    def override(self, value: Value) -> str:
-        """The setting as it is written on a command line."""
-        return f"{self.key}={hydra_literal(value)}"
-
 
 @dataclass(frozen=True)
 class SearchSpace:
@@ -113,8 +109,8 @@ class SearchSpace:
         return {one.key: one.default for one in self.dimensions}
 
     def overrides(self, point: Mapping[str, Value]) -> list[str]:
-        """The settings of a point."""
-        return [one.override(point[one.key]) for one in self.dimensions]
+        """The settings of a point, as they are written on a command line."""
+        return [f"{one.key}={hydra_literal(point[one.key])}" for one in self.dimensions]
 
     def as_dict(self) -> dict[str, Any]:
         """The space as plain data."""

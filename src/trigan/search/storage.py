@@ -5,34 +5,28 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+import optuna
 from filelock import FileLock
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from trigan.atomic import wrap_os_errors
 from trigan.errors import ArtifactError, ConfigError, TriganError
 from trigan.search.metric import ValidationMetric
 from trigan.search.space import Dimension
 
-if TYPE_CHECKING:
-    import optuna
-
-JOURNAL = "journal.log"
 #: Random trials before TPE begins, and finished trials before any is pruned.
 STARTUP_TRIALS = 10
 PRUNING_STARTUP_TRIALS = 5
 
-
-def require_optuna() -> None:
-    """Raise a ConfigError where optuna isn't installed; where it is, silence all but its errors."""
-    try:
-        import optuna
-    except ImportError as error:
-        raise ConfigError("trigan search needs optuna: pip install 'trigan[search]'") from error
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-def open_storage(where: str | None, folder: Path) -> "optuna.storages.BaseStorage":
+def open_storage(where: str | None, folder: Path) -> BaseStorage:
     """The storage at a URL, in a file, or by default in the search's own folder.
 
     Raises:
@@ -41,10 +35,7 @@ def open_storage(where: str | None, folder: Path) -> "optuna.storages.BaseStorag
     """
     if where is not None and "://" in where:
         return _database(where)
-    path = Path(where).expanduser() if where is not None else folder / JOURNAL
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
+    path = Path(where).expanduser() if where is not None else folder / "journal.log"
     with wrap_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock: Any = _JournalLock(path)
@@ -54,10 +45,7 @@ def open_storage(where: str | None, folder: Path) -> "optuna.storages.BaseStorag
             raise ArtifactError(f"{path}: not a journal of a search; name another file with --storage") from error
 
 
-def _database(url: str) -> "optuna.storages.BaseStorage":
-    from optuna.storages import RDBStorage
-    from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-
+def _database(url: str) -> BaseStorage:
     for attempt in range(3):
         try:
             return RDBStorage(url)
@@ -74,9 +62,6 @@ def _database(url: str) -> "optuna.storages.BaseStorage":
 @contextmanager
 def explain_storage_loss(where: str | None) -> Iterator[None]:
     """Turns the loss of the database in the middle of a search into a `TriganError` of one line."""
-    from optuna.exceptions import StorageInternalError
-    from sqlalchemy.exc import SQLAlchemyError
-
     try:
         yield
     except (StorageInternalError, SQLAlchemyError) as error:
@@ -84,31 +69,20 @@ def explain_storage_loss(where: str | None) -> Iterator[None]:
         raise TriganError(f"--storage {_hidden(where or '')}: lost ({_line(error)}); {mend}") from error
 
 
-def open_study(storage: "optuna.storages.BaseStorage", name: str, metric: ValidationMetric) -> "optuna.Study":
+def open_study(storage: BaseStorage, name: str, metric: ValidationMetric) -> optuna.Study:
     """The Optuna study of a name, created if it does not exist."""
-    import optuna
-
     return optuna.create_study(storage=storage, study_name=name, direction=metric.direction, load_if_exists=True)
 
 
-def sampler(kind: Literal["random", "tpe"], seed: int, number: int) -> "optuna.samplers.BaseSampler":
+def sampler(kind: Literal["random", "tpe"], seed: int, number: int) -> optuna.samplers.BaseSampler:
     """The sampler of trial ``number``: its draws depend on the seed and the trials, not on the worker."""
-    import optuna
-
     own = int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:4], "big")
     if kind == "random":
         return optuna.samplers.RandomSampler(seed=own)
     return optuna.samplers.TPESampler(seed=own, n_startup_trials=STARTUP_TRIALS, multivariate=False, constant_liar=True)
 
 
-def pruner() -> "optuna.pruners.BasePruner":
-    """Prunes a trial that, at the same number of images, is below the median of earlier trials."""
-    import optuna
-
-    return optuna.pruners.MedianPruner(n_startup_trials=PRUNING_STARTUP_TRIALS, n_warmup_steps=0)
-
-
-def suggest(trial: "optuna.Trial", one: Dimension) -> Any:
+def suggest(trial: optuna.Trial, one: Dimension) -> Any:
     """The trial's value of a dimension."""
     if one.kind == "choice":
         return trial.suggest_categorical(one.key, list(one.values))

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trigan.config.compose import Composer, RunConfig
-from trigan.config.settings import UNHASHED_KEYS
+from trigan.config.compose import Composer
+from trigan.datasets.splits.make_split import make_split
 from trigan.errors import ConfigError
 from trigan.identity import canonical_json
 from trigan.runs.validation_run import require_validation_labels, validation_record_path
@@ -54,11 +54,6 @@ class StrategySearch:
         logger = [] if any(_key(word) == "logger" for word in self.settings) else ["logger=none"]
         return [*self.space.strategy, *logger, *self.settings, *self.space.overrides(point)]
 
-    def best_overrides(self, point: Mapping[str, Value]) -> list[str]:
-        """The settings that a run of a point needs, without those that only say where and how."""
-        kept = [word for word in self.settings if _key(word).split(".")[0] not in UNHASHED_KEYS]
-        return [*self.space.strategy, *kept, *self.space.overrides(point)]
-
 
 def strategy_searches(
     composer: Composer, spaces: Sequence[SearchSpace], settings: Sequence[str], metric: ValidationMetric
@@ -76,7 +71,11 @@ def strategy_searches(
         check_defaults(space, plain.config, plain.choices)
         key = canonical_json([plain.config[name] for name in ("data", "regime", "trial", "selection")])
         if key not in known:
-            known[key] = _fingerprint_and_labels(plain)
+            source = plain.load_data()
+            split = make_split(source, plain.build().regime, plain.trial)
+            require_validation_labels(plain, split)
+            assert split.view.validation is not None
+            known[key] = source.fingerprint, len(split.view.validation.labels)
         fingerprint, labels = known[key]
         text = json.dumps([plain.run_hash(fingerprint), space.as_dict(), metric.name], sort_keys=True)
         name = f"{space.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
@@ -85,17 +84,6 @@ def strategy_searches(
             StrategySearch(name, space, tuple(settings), labels, plain.trial, outputs, composer, fingerprint)
         )
     return searches
-
-
-def _fingerprint_and_labels(composed: RunConfig) -> tuple[str, int]:
-    """The fingerprint of the data, and how many validation labels the regime leaves."""
-    from trigan.datasets.splits.make_split import make_split
-
-    source = composed.load_data()
-    split = make_split(source, composed.build().regime, composed.trial)
-    require_validation_labels(composed, split)
-    assert split.view.validation is not None
-    return source.fingerprint, len(split.view.validation.labels)
 
 
 def _refuse_clashes(space: SearchSpace, settings: Sequence[str]) -> None:

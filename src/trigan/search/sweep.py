@@ -1,10 +1,10 @@
 """A search space as a W&B sweep; its agents run ``trigan run --validation-only``."""
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import yaml
 
 from trigan.atomic import write_bytes
@@ -79,10 +79,7 @@ def sweep_parameter(one: Dimension, grid: bool) -> dict[str, Any]:
 def _spread(one: Dimension) -> list[Any]:
     """Some values of a range, evenly spread on its scale, its ends and its default among them."""
     low, high = one.values
-    shares = [k / (_STEPS - 1) for k in range(1, _STEPS - 1)]
-    if one.kind.startswith("log"):
-        inner = [math.exp(math.log(low) + share * (math.log(high) - math.log(low))) for share in shares]
-    else:
-        inner = [low + share * (high - low) for share in shares]
+    spread = np.geomspace if one.kind.startswith("log") else np.linspace
+    inner = spread(low, high, _STEPS)[1:-1].tolist()
     rounded = [round(value) if "int" in one.kind else float(f"{value:.4g}") for value in inner]
     return sorted({low, *rounded, high, one.default})

@@ -60,14 +60,6 @@ class Budget:
     hours: float | None = None
     flops: float | None = None
 
-    def is_spent(self, books: Sequence[Sequence[Any]], running: float) -> bool:
-        """Whether hours or operations are used up; ``running``: seconds of the running trials."""
-        trials = [trial for book in books for trial in book]
-        seconds, flops = attribute_sum(trials, SECONDS) + running, attribute_sum(trials, FLOPS)
-        return (self.hours is not None and seconds >= 3600 * self.hours) or (
-            self.flops is not None and flops >= self.flops
-        )
-
     def next_strategy(self, books: Sequence[Sequence[Any]], running: float) -> int | None:
         """Which strategy gets the next trial; None: the budget is spent.
 
@@ -85,9 +77,10 @@ class Budget:
         fewest = min(counts)
         if self.trials is not None and fewest >= self.trials:
             return None
-        if fewest == max(counts) and self.is_spent(books, running):
-            return None
-        return counts.index(fewest)
+        trials = [trial for book in books for trial in book]
+        hours = self.hours is not None and attribute_sum(trials, SECONDS) + running >= 3600 * self.hours
+        flops = self.flops is not None and attribute_sum(trials, FLOPS) >= self.flops
+        return None if fewest == max(counts) and (hours or flops) else counts.index(fewest)
 
     def seconds_left(self, books: Sequence[Sequence[Any]], done: int) -> float:
         """Seconds left at the pace so far, by the bound that is reached first; 0 before it is known."""

@@ -10,7 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState
 
 from trigan.errors import ConfigError, TriganError
 from trigan.execution.job import TIMED_OUT, Job, JobResult
@@ -22,13 +26,10 @@ from trigan.runs.validation_run import read_validation_record
 from trigan.search import trial_accounting as accounting
 from trigan.search.metric import ValidationMetric
 from trigan.search.running_trial import RunningTrial
-from trigan.search.storage import pruner, sampler, suggest
+from trigan.search.storage import PRUNING_STARTUP_TRIALS, sampler, suggest
 from trigan.search.strategy_search import StrategySearch
 from trigan.search.trial_accounting import Budget, DeadWorkerDetector, best_trial, counted_trials
 from trigan.search.worker_lock import WorkerLock
-
-if TYPE_CHECKING:
-    import optuna
 
 _log = logging.getLogger("trigan")
 
@@ -68,7 +69,7 @@ class Worker:
         launch: gives the launcher, when the first child is to be started.
     """
 
-    searches: Sequence[tuple[StrategySearch, "optuna.Study"]]
+    searches: Sequence[tuple[StrategySearch, optuna.Study]]
     settings: SearchSettings
     launch: Callable[[], Launcher]
     worker_lock: WorkerLock
@@ -80,7 +81,7 @@ class Worker:
         self._launcher: Launcher | None = None
         self._waiting = False
         for _, study in self.searches:
-            study.pruner = pruner()
+            study.pruner = optuna.pruners.MedianPruner(n_startup_trials=PRUNING_STARTUP_TRIALS)
 
     def run(self) -> None:
         """Run trials until the budget is spent and no worker has a running trial.
@@ -102,7 +103,7 @@ class Worker:
 
     # The list of all trials -------------------------------------------------------------------------------------
 
-    def trials(self) -> list[list["optuna.trial.FrozenTrial"]]:
+    def trials(self) -> list[list[optuna.trial.FrozenTrial]]:
         """The current trials of each strategy."""
         return [study.get_trials(deepcopy=False) for _, study in self.searches]
 
@@ -199,7 +200,7 @@ class Worker:
             self._fail(trial, str(error))
             return
         trial.flops = record["result"]["cost"]["flops"]
-        value = self.settings.metric.from_record(record)
+        value = record["result"]["validation"].get(self.settings.metric.name)
         if record["result"]["status"] == "diverged":
             self._fail(trial, "diverged")
         elif value is None:
@@ -212,15 +213,12 @@ class Worker:
         self._end(trial, None, "FAIL", reason)
 
     def _end(self, trial: RunningTrial, value: float | None, how: str, reason: str = "") -> None:
-        """Write the trial's cost, then its outcome; a trial that another worker has ended in the meantime is kept."""
+        """Write and log a trial's cost and outcome; one that another worker has ended in the meantime is kept."""
         _, study = self.searches[trial.strategy_index]
         trial.set_attribute(accounting.SECONDS, trial.seconds)
         trial.set_attribute(accounting.FLOPS, trial.flops)
-        if _tell(study, trial.trial.number, value, how):
-            self._log_end(trial, value, how, reason)
-
-    def _log_end(self, trial: RunningTrial, value: float | None, how: str, reason: str) -> None:
-        """Log how a trial ended, the best score so far and the time left."""
+        if not _tell(study, trial.trial.number, value, how):
+            return
         budget, metric, books = self.settings.budget, self.settings.metric, self.trials()
         words = {"PRUNED": "pruned", "FAIL": f"FAILED ({reason}); log: {trial.log}"}.get(how, "")
         words = words if value is None else f"{metric.name} {value:.4f}"
@@ -283,11 +281,8 @@ def _running_seconds(books: Sequence[Sequence[Any]]) -> float:
     return float(sum((datetime.now() - start).total_seconds() for start in starts if start))
 
 
-def _tell(study: "optuna.Study", number: int, value: float | None, how: str) -> bool:
+def _tell(study: optuna.Study, number: int, value: float | None, how: str) -> bool:
     """End a trial; False where another worker has ended it before."""
-    from optuna.exceptions import UpdateFinishedTrialError
-    from optuna.trial import TrialState
-
     try:
         study.tell(number, value, TrialState[how])
     except (ValueError, UpdateFinishedTrialError):

@@ -36,13 +36,11 @@ class WorkerLock:
         """Whether a worker holds its lock; None where its file does not exist: no shared disk."""
         if not self._path(worker).exists():
             return None
-        lock = FileLock(self._path(worker))
         try:
-            lock.acquire(timeout=0)
+            with FileLock(self._path(worker), timeout=0):
+                return False
         except Timeout:
             return True
-        lock.release()
-        return False
 
     def _path(self, worker: str) -> Path:
         return self._folder / f"{worker}.lock"

@@ -19,15 +19,9 @@ ListOf = Annotated[tuple[T, ...], Strict(False)]
 Text = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)]
 
 
-def _setting(value: str) -> str:
-    if "=" not in value:
-        raise ValueError
-    return value
-
-
 #: Settings as they are written on a command line.
 Settings = Annotated[
-    ListOf[Annotated[str, BeforeValidator(_setting)]], Field(description="a list of settings, each written key=value")
+    ListOf[Annotated[str, Field(pattern="=")]], Field(description="a list of settings, each written key=value")
 ]
 
 

@@ -13,7 +13,7 @@ from trigan.atomic import write_bytes
 from trigan.config import locations
 from trigan.errors import ArtifactError
 from trigan.records.record import RECORD_NAME
-from trigan.studies.jobs import StudyJobs, no_finished_runs, unmatched_jobs_done
+from trigan.studies.jobs import StudyJobs, no_finished_runs, unmatched_jobs
 from trigan.studies.study_file import StudyFile
 from trigan.tables.external_records import EXTERNAL_FOLDER
 from trigan.version import PROTOCOL_VERSION, __version__
@@ -21,8 +21,6 @@ from trigan.version import PROTOCOL_VERSION, __version__
 if TYPE_CHECKING:
     from trigan.studies.plan import StudyPlan
 
-#: Under ``paths.outputs``: the lists, one file for each (study, overrides, config).
-CACHE_FOLDER = ("cache", "jobs")
 _LIST = TypeAdapter(StudyJobs)
 
 
@@ -39,7 +37,7 @@ def cache_path(study: StudyFile, overrides: Sequence[str], config_dir: Path | No
         for path in sorted(folder.rglob("*.yaml")):
             mark.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
     mark.update(study.file.read_bytes())
-    return outputs.joinpath(*CACHE_FOLDER, f"{study.name}-{mark.hexdigest()[:16]}.json")
+    return outputs / "cache" / "jobs" / f"{study.name}-{mark.hexdigest()[:16]}.json"
 
 
 def save_jobs(path: Path, jobs: StudyJobs) -> None:
@@ -64,21 +62,23 @@ def load_jobs(
     if jobs is None:
         plan = make_plan(study, overrides, config_dir)
         if need_records:
-            _require_a_record(plan, study)
+            first = plan.first()
+            _require_a_record(study, first.paths.runs, first.paths.outputs, first.debug is not None)
         jobs = plan.jobs()
-    elif any(unmatched_jobs_done(jobs.runnable, column, trial) for _, column, trial in jobs.waiting):
-        jobs = make_plan(study, overrides, config_dir).with_matched(replace(jobs, waiting=()))
-    else:
+        save_jobs(path, jobs)
         return jobs
-    save_jobs(path, jobs)
+    if need_records:
+        _require_a_record(study, jobs.runs, jobs.outputs, jobs.debug)
+    if any(all(job.done for job in unmatched_jobs(jobs.runnable, matched)) for matched in jobs.waiting):
+        jobs = make_plan(study, overrides, config_dir).with_matched(replace(jobs, waiting=()))
+        save_jobs(path, jobs)
     return jobs
 
 
-def _require_a_record(plan: "StudyPlan", study: StudyFile) -> None:
-    first = plan.first()
-    folders = first.paths.runs, first.paths.outputs / EXTERNAL_FOLDER
-    if first.debug is None and not any(path for folder in folders for path in folder.glob(f"*/{RECORD_NAME}")):
-        raise no_finished_runs(study, f"under {first.paths.runs}")
+def _require_a_record(study: StudyFile, runs: Path, outputs: Path, debug: bool) -> None:
+    folders = runs, outputs / EXTERNAL_FOLDER
+    if not debug and not any(path for folder in folders for path in folder.glob(f"*/{RECORD_NAME}")):
+        raise no_finished_runs(study, f"under {runs}")
 
 
 def make_plan(

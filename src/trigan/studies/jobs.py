@@ -16,16 +16,16 @@ class StudyJob:
     """One job of a study.
 
     Attributes:
-        arguments: what follows ``trigan run``.
+        arguments: what follows ``trigan run``; this, hash and record are empty while the job's compute is not known.
         resources: known of a job that was just composed; the list on disk does not have them.
     """
 
     row: GridEntry
     column: GridEntry
     trial: int
-    arguments: tuple[str, ...]
-    hash: str
-    record_path: Path
+    arguments: tuple[str, ...] = ()
+    hash: str = ""
+    record_path: Path = Path()
     resources: Resources = field(default=Resources(), compare=False)
 
     @property
@@ -45,7 +45,7 @@ class StudyJobs:
 
     Attributes:
         runnable: jobs that can run, or have run.
-        waiting: (row, column, trial) of the jobs that are given the compute of others that are not done.
+        waiting: jobs that are given the compute of others that are not done.
         outputs: ``paths.outputs``.
         variant: the user's overrides where they change what is computed, else an empty text.
         debug: whether these are debug runs, which enter no table.
@@ -53,7 +53,7 @@ class StudyJobs:
     """
 
     runnable: tuple[StudyJob, ...]
-    waiting: tuple[tuple[str, str, int], ...]
+    waiting: tuple[StudyJob, ...]
     outputs: Path
     variant: str
     debug: bool
@@ -76,10 +76,6 @@ class StudyJobs:
         """The folder of the study's table and pages."""
         return self.outputs / "studies" / study.name / (study.scale or "")
 
-    def logs(self, study: str) -> Path:
-        """The folder of the jobs' logs."""
-        return self.outputs / "logs" / study
-
     def named(self, study: StudyFile) -> StudyFile:
         """The study, under a name of its own where overrides change what is computed.
 
@@ -94,9 +90,10 @@ class StudyJobs:
         return study.model_copy(update={"name": name, "title": f"{study.title} (with {self.variant})"})
 
 
-def unmatched_jobs_done(jobs: Iterable[StudyJob], column: str, trial: int) -> bool:
-    """Whether the jobs of a column and trial, except those matched to them, are all done."""
-    return all(job.done for job in jobs if job.column.name == column and job.trial == trial and not job.row.match)
+def unmatched_jobs(jobs: Iterable[StudyJob], matched: StudyJob) -> list[StudyJob]:
+    """The jobs of a matched job's column and trial whose compute it is given the most of."""
+    place = matched.column, matched.trial
+    return [job for job in jobs if (job.column, job.trial) == place and not job.row.match]
 
 
 def no_finished_runs(study: StudyFile, where: str) -> ConfigError:

@@ -6,6 +6,7 @@ re-run the whole sweep), so only its expansion of the values is used.
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import compress
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -59,44 +60,25 @@ def multirun(
         outputs = [one.paths.outputs for one in composed]
         if len(set(outputs)) > 1:
             raise ConfigError("paths.outputs: the jobs of one --multirun share it; give each a run of its own")
-        fingerprints = _fingerprints(composed)
-        jobs = _jobs(expanded, composed, fingerprints, common)
-        warn_about_stale_records(_count_stale(composed, fingerprints), PROTOCOL_VERSION)
+        jobs, stale = _jobs(composed, common)
+        warn_about_stale_records(stale, PROTOCOL_VERSION)
         return jobs, run_batch(chosen, jobs, outputs[0] / "logs", retry, force)
 
 
-def _jobs(
-    expanded: Sequence[tuple[str, ...]],
-    composed: Sequence[RunConfig],
-    fingerprints: Sequence[str],
-    common: Sequence[str],
-) -> list[Job]:
-    """The jobs, named by their number and what is swept."""
-    swept = [position for position in range(len(expanded[0])) if len({job[position] for job in expanded}) > 1]
-    jobs = []
-    for number, (words, one, fingerprint) in enumerate(zip(expanded, composed, fingerprints, strict=True)):
-        name = f"{number}_{'_'.join(words[position] for position in swept)}".replace("/", "-")
-        jobs.append(Job(name, (*common, *words), one.paths.runs / one.run_hash(fingerprint), one.resources))
-    return jobs
-
-
-def _fingerprints(composed: Sequence[RunConfig]) -> list[str]:
-    """The fingerprint of each run's data, each data set read once."""
-    known: dict[str, str] = {}
-    for one in composed:
+def _jobs(composed: Sequence[RunConfig], common: Sequence[str]) -> tuple[list[Job], Counter[str]]:
+    """The jobs, named by their number and what is swept; how many records they have of each earlier protocol."""
+    swept = [len(set(words)) > 1 for words in zip(*(one.overrides for one in composed), strict=True)]
+    jobs, stale, fingerprints = [], Counter[str](), dict[str, str]()
+    for number, one in enumerate(composed):
         data = canonical_json(one.config["data"])
-        if data not in known:
-            known[data] = one.load_data().fingerprint
-    return [known[canonical_json(one.config["data"])] for one in composed]
-
-
-def _count_stale(composed: Sequence[RunConfig], fingerprints: Sequence[str]) -> Counter[str]:
-    """How many records of these very runs exist under each earlier protocol version."""
-    counts: Counter[str] = Counter()
-    for one, fingerprint in zip(composed, fingerprints, strict=True):
-        for version in range(1, PROTOCOL_VERSION):
-            counts[str(version)] += (one.paths.runs / one.run_hash(fingerprint, version) / RECORD_NAME).exists()
-    return +counts
+        if data not in fingerprints:
+            fingerprints[data] = one.load_data().fingerprint
+        runs = one.paths.runs
+        name = f"{number}_{'_'.join(compress(one.overrides, swept))}".replace("/", "-")
+        hashes = [one.run_hash(fingerprints[data], version) for version in range(1, PROTOCOL_VERSION + 1)]
+        jobs.append(Job(name, (*common, *one.overrides), runs / hashes.pop(), one.resources))
+        stale.update(str(n) for n, earlier in enumerate(hashes, 1) if (runs / earlier / RECORD_NAME).exists())
+    return jobs, stale
 
 
 def job_accuracy(job: Job) -> float | None:

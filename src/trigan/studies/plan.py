@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 from trigan.config.compose import Composer, RunConfig
@@ -11,11 +12,8 @@ from trigan.config.run_hash import run_hash
 from trigan.errors import ArtifactError, ConfigError
 from trigan.identity import canonical_json
 from trigan.records.record import RECORD_NAME
-from trigan.studies.jobs import StudyJob, StudyJobs, unmatched_jobs_done
-from trigan.studies.study_file import GridEntry, StudyFile
-
-#: Row, column and trial.
-Position = tuple[GridEntry, GridEntry, int]
+from trigan.studies.jobs import StudyJob, StudyJobs, unmatched_jobs
+from trigan.studies.study_file import StudyFile
 
 
 class StudyPlan:
@@ -33,7 +31,7 @@ class StudyPlan:
     def __init__(self, composer: Composer, study: StudyFile, overrides: Sequence[str] = ()) -> None:
         self._below = _refuse_clashes(study, overrides)
         self._composer, self._study, self._overrides = composer, study, tuple(overrides)
-        self._grid = [(row, column, trial) for row in study.rows for column in study.columns for trial in study.trials]
+        self._grid = [StudyJob(*place) for place in product(study.rows, study.columns, study.trials)]
         self._fingerprints: dict[str, str] = {}
 
     def jobs(self) -> StudyJobs:
@@ -42,78 +40,71 @@ class StudyPlan:
         Trials change fastest: neighbours in the queue then never wait for one another's GAN stage, and the next row
         finds it ready.
         """
-        jobs = tuple(self._job(position) for position in self._grid if not position[0].match)
-        for position in self._grid:
-            if position[0].match:  # checked now, with a stand-in for the compute
-                self._compose(position, matched_flops_override(1))
+        jobs = tuple(self._composed(job) for job in self._grid if not job.row.match)
+        for job in self._grid:
+            if job.row.match:
+                self.compose(job)
         first = self.first()
         debug, logger = first.debug is not None, first.config.get("logger")
         return self.with_matched(StudyJobs(jobs, (), first.paths.outputs, self.variant(), debug, logger))
 
     def with_matched(self, jobs: StudyJobs) -> StudyJobs:
         """Adds the jobs that are given the compute of the most expensive one of their column and trial, once known."""
-        unmatched = [job for job in jobs.runnable if not job.row.match]
-        matched, waiting = [], []
-        for row, column, trial in self._grid:
-            if not row.match:
+        runnable, waiting = [job for job in jobs.runnable if not job.row.match], []
+        for job in self._grid:
+            if not job.row.match:
                 continue
-            if unmatched_jobs_done(unmatched, column.name, trial):
-                peers = [job for job in unmatched if job.column == column and job.trial == trial]
-                flops = max(record_flops(job.record_path) for job in peers)
-                matched.append(self._job((row, column, trial), matched_flops_override(flops)))
+            others = unmatched_jobs(jobs.runnable, job)
+            if all(other.done for other in others):
+                runnable.append(self._composed(job, max(record_flops(other.record_path) for other in others)))
             else:
-                waiting.append((row.name, column.name, trial))
-        return replace(jobs, runnable=(*unmatched, *matched), waiting=tuple(waiting))
+                waiting.append(job)
+        return replace(jobs, runnable=tuple(runnable), waiting=tuple(waiting))
 
     def first(self) -> RunConfig:
         """The first job, for what all jobs share: paths, logger, and whether they are debug runs."""
-        return self._compose(self._grid[0])
+        return self.compose(self._grid[0])
 
     def runs(self, column: str, trial: int) -> dict[str, RunConfig]:
         """The runs of a column and trial by row, without those that wait for others' compute."""
-        return {
-            row.name: self._compose((row, entry, number))
-            for row, entry, number in self._grid
-            if (entry.name, number) == (column, trial) and not row.match
-        }
+        place = column, trial
+        jobs = (job for job in self._grid if (job.column.name, job.trial) == place and not job.row.match)
+        return {job.row.name: self.compose(job) for job in jobs}
 
     def variant(self) -> str:
         """The overrides if they change what the jobs compute, not only where and how; else an empty text."""
         bare = StudyPlan(self._composer, self._study)
-        first = {self._applicable(position): position for position in reversed(self._grid)}
-        for position in first.values():
-            plain, given = (run_hash(plan._compose(position).config, "") for plan in (bare, self))
+        first = {self._applicable(job): job for job in reversed(self._grid)}
+        for job in first.values():
+            plain, given = (run_hash(plan.compose(job).config, "") for plan in (bare, self))
             if plain != given:
                 return " ".join(self._overrides)
         return ""
 
-    def _compose(self, position: Position, more: Sequence[str] = ()) -> RunConfig:
+    def compose(self, job: StudyJob, flops: int = 1) -> RunConfig:
+        """The run of a row, column and trial; ``flops``: the compute that a matched row is given, or a stand-in."""
+        matched = (f"strategy.matched_flops={flops}",) if job.row.match else ()
+        tags = (f"trial={job.trial}", f"study={hydra_quoted(self._study.name)}", f"row={hydra_quoted(job.row.name)}")
+        settings = (*self._study.fixed, *job.column.set, *job.row.set, *matched, *tags, *self._applicable(job))
         try:
-            return self._composer.compose(self._arguments(position, more))
+            return self._composer.compose(settings)
         except ConfigError as error:
-            raise ConfigError(f"row {position[0].name!r}, column {position[1].name!r}: {error}") from error
+            raise ConfigError(f"row {job.row.name!r}, column {job.column.name!r}: {error}") from error
 
-    def _arguments(self, position: Position, more: Sequence[str]) -> tuple[str, ...]:
-        row, column, trial = position
-        tags = (f"trial={trial}", f"study={hydra_quoted(self._study.name)}", f"row={hydra_quoted(row.name)}")
-        return (*self._study.fixed, *column.set, *row.set, *more, *tags, *self._applicable(position))
-
-    def _applicable(self, position: Position) -> tuple[str, ...]:
+    def _applicable(self, job: StudyJob) -> tuple[str, ...]:
         """The user's overrides, without those below a choice that this row and column don't make."""
-        made = {setting.partition("=")[0] for setting in (*position[0].set, *position[1].set)}
+        made = {setting.partition("=")[0] for setting in (*job.row.set, *job.column.set)}
         return tuple(one for one in self._overrides if self._below.get(one) in (None, *made))
 
-    def _job(self, position: Position, more: Sequence[str] = ()) -> StudyJob:
-        composed = self._compose(position, more)
-        run = composed.run_hash(self._fingerprint(composed))
+    def _composed(self, job: StudyJob, flops: int = 1) -> StudyJob:
+        """The job with what it runs and where its record will be."""
+        composed = self.compose(job, flops)
+        data = canonical_json(composed.config["data"])
+        if data not in self._fingerprints:
+            self._fingerprints[data] = composed.load_data().fingerprint
+        run, arguments = composed.run_hash(self._fingerprints[data]), composed.overrides
         record = composed.paths.runs / run / RECORD_NAME
-        return StudyJob(*position, self._arguments(position, more), run, record, composed.resources)
-
-    def _fingerprint(self, composed: RunConfig) -> str:
-        key = canonical_json(composed.config["data"])
-        if key not in self._fingerprints:
-            self._fingerprints[key] = composed.load_data().fingerprint
-        return self._fingerprints[key]
+        return replace(job, arguments=arguments, hash=run, record_path=record, resources=composed.resources)
 
 
 def _refuse_clashes(study: StudyFile, overrides: Sequence[str]) -> dict[str, str]:
@@ -148,11 +139,6 @@ def hydra_quoted(text: str) -> str:
     escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)  # a backslash counts as one unless a quote follows
     escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
     return f"'{escaped}'"
-
-
-def matched_flops_override(flops: int) -> tuple[str, ...]:
-    """The setting that gives a matched row its compute."""
-    return (f"strategy.matched_flops={flops}",)
 
 
 def record_flops(record: Path) -> int:

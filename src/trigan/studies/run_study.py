@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from trigan.atomic import write_bytes
 from trigan.execution.batch import BatchSummary, Engine, engine, run_batch, warn_about_stale_records
 from trigan.execution.engines import EngineChoice
 from trigan.execution.job import Job
@@ -15,7 +16,7 @@ from trigan.studies.job_cache import cache_path, make_plan, save_jobs
 from trigan.studies.jobs import StudyJob, StudyJobs
 from trigan.studies.plan import StudyPlan
 from trigan.studies.study_file import StudyFile
-from trigan.studies.study_table import published_results, study_table, write_table_files
+from trigan.studies.study_table import FILE_FORMATS, FORMATS, published_results, render_table, study_table
 from trigan.studies.study_wandb import log_study
 from trigan.tables.table import Table
 from trigan.version import PROTOCOL_VERSION
@@ -68,9 +69,7 @@ def run_study(
         jobs, summary = run_jobs(chosen, plan, jobs, study.name, child_options(config_dir), retry)
         save_jobs(cache, jobs)
     for job in jobs.waiting:
-        _log.warning(
-            "not run: %s, %s, trial %d needs the compute of its column's other rows, of which some failed", *job
-        )
+        _log.warning("not run: %s needs the compute of its column's other rows, of which some failed", job.name)
     _log.info("%s", summary.line(len(jobs.waiting)))
     folders = {job.record_path.parent for job in jobs.runnable}
     offline = {folder.parent for folder in folders if any(folder.glob("wandb/offline-run-*"))}
@@ -86,15 +85,14 @@ def run_jobs(
 
     The logs lie in the folder ``name``; ``extra`` precedes every job's settings.
     """
-    first = _run(chosen, jobs.runnable, jobs.logs(name), extra, retry)
+
+    def run(due: Sequence[StudyJob]) -> BatchSummary:
+        batch = [Job(job.name, (*extra, *job.arguments), job.record_path.parent, job.resources) for job in due]
+        return run_batch(chosen, batch, jobs.outputs / "logs" / name, retry)
+
+    first = run(jobs.runnable)
     later = plan.with_matched(jobs)
-    matched = [job for job in later.runnable if job not in jobs.runnable]
-    return later, first + _run(chosen, matched, jobs.logs(name), extra, retry)
-
-
-def _run(chosen: Engine, jobs: Sequence[StudyJob], logs: Path, extra: Sequence[str], retry: bool) -> BatchSummary:
-    batch = [Job(job.name, (*extra, *job.arguments), job.record_path.parent, job.resources) for job in jobs]
-    return run_batch(chosen, batch, logs, retry)
+    return later, first + run([job for job in later.runnable if job not in jobs.runnable])
 
 
 def write_study_table(study: StudyFile, jobs: StudyJobs) -> tuple[Table, Path]:
@@ -108,9 +106,13 @@ def write_study_table(study: StudyFile, jobs: StudyJobs) -> tuple[Table, Path]:
     Raises:
         ConfigError: these are debug runs.
     """
+    from trigan.plots.run_plots import plot_comparison  # importing matplotlib takes long
+
     study = jobs.named(study)
     table, folder = study_table(study, jobs.runnable, jobs.outputs), jobs.folder(study)
-    write_table_files(table, folder)
+    for name in FILE_FORMATS:
+        write_bytes(folder / f"table.{FORMATS[name][0]}", render_table(table, name).encode())
+    plot_comparison(table, folder / "comparison.png")
     log_study(study, jobs, table)
     return table, folder
 

@@ -1,14 +1,18 @@
-"""A study's finished runs as one HTML page."""
+"""A study's finished runs as one HTML page, or as a W&B Report."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from trigan.atomic import write_bytes
 from trigan.reports.report_data import ReportData, ReportHeading
 from trigan.reports.report_page import render_report
 from trigan.studies.job_cache import load_jobs
 from trigan.studies.jobs import StudyJobs, no_finished_runs
 from trigan.studies.study_file import StudyFile
-from trigan.studies.study_table import study_table
+from trigan.studies.study_table import render_table, study_table
+from trigan.tracking.curve_files import MetricsFile
+from trigan.tracking.wandb_report import ReportText, save_report
+from trigan.tracking.wandb_tracking import public_api
 
 PAGE_FILE = "report.html"
 
@@ -31,6 +35,37 @@ def render_study(study: StudyFile, jobs: StudyJobs) -> str:
     study = jobs.named(study)
     lines = [(key.capitalize(), getattr(study, key)) for key in ("question", "command", "cost", "expected")]
     heading = ReportHeading(study.title, study.claim, tuple((name, text) for name, text in lines if text))
-    done = jobs.done
-    folders = {job.hash: job.record_path.parent for job in done}
-    return render_report(ReportData(heading, study_table(study, done, jobs.outputs), folders))
+    folders = {job.hash: job.record_path.parent for job in jobs.done}
+    return render_report(ReportData(heading, study_table(study, jobs.done, jobs.outputs), folders))
+
+
+def save_wandb_report(study: StudyFile, jobs: StudyJobs, project: str, entity: str | None = None) -> str:
+    """Save the study as a W&B Report, over the one that was saved before; return its address. No entity: the login's.
+
+    Raises:
+        ConfigError: nobody is logged in, an extra is missing, or W&B refuses.
+    """
+    entity = entity or str(public_api().default_entity)
+    study = jobs.named(study)
+    paragraphs = {
+        "Question": study.question,
+        "Results": render_table(study_table(study, jobs.done, jobs.outputs), "md"),
+        "Command": f"`{study.command}`" if study.command else "",
+        "Cost": study.cost,
+        "Expected": study.expected,
+    }
+    files = (job.record_path.parent / "metrics.jsonl" for job in jobs.done)
+    losses = sorted({key for file in files for row in MetricsFile.read(file) for key in row if key.endswith("loss")})
+    text = ReportText(
+        title=study.title,
+        description=study.claim,
+        paragraphs={heading: words for heading, words in paragraphs.items() if words},
+        group=study.name,
+        metric=f"final/test/{study.metric}",
+        curves=losses,
+    )
+    file, key = jobs.folder(study) / "wandb" / "report", f"{entity}/{project}"
+    saved_key, _, saved = file.read_text().rpartition(" ") if file.is_file() else ("", "", "")
+    report, address = save_report(text, entity, project, saved if saved_key == key else "")
+    write_bytes(file, f"{key} {report}".encode())
+    return address

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from filelock import FileLock, Timeout
 
@@ -16,15 +16,12 @@ from trigan.execution.pool import cores
 from trigan.execution.progress import duration
 from trigan.execution.shell import shell_line
 from trigan.records import failure
-from trigan.studies.job_cache import load_jobs
 from trigan.studies.jobs import StudyJob, StudyJobs
-from trigan.studies.study_file import StudyFile
 
 State = Literal["done", "running", "failed", "missing"]
 
 
-@dataclass(frozen=True)
-class RowCost:
+class RowCost(NamedTuple):
     """What a run takes: seconds of its process and counted operations."""
 
     seconds: float
@@ -37,32 +34,14 @@ class JobStatus:
 
     Attributes:
         state: ``failed``: the run left the mark of a failure, has no record, and no process is running it.
-        run: the run's hash; None for a job that is given the compute of others that are not done.
-        arguments: what follows ``trigan run``.
         reason: how a failed run ended.
         cost: of a finished run; None where the record does not tell.
     """
 
-    row: str
-    column: str
-    trial: int
+    job: StudyJob
     state: State
-    run: str | None = None
-    arguments: tuple[str, ...] = ()
     reason: str = ""
     cost: RowCost | None = None
-
-    @property
-    def name(self) -> str:
-        """Row, column and trial, as messages name the job."""
-        return f"{self.row}, {self.column}, trial {self.trial}"
-
-
-def study_statuses(
-    study: StudyFile, overrides: Sequence[str] = (), *, config_dir: Path | None = None
-) -> list[JobStatus]:
-    """The state of every job of a study; runs nothing. Arguments as for `trigan.studies.run_study.run_study`."""
-    return job_statuses(load_jobs(study, overrides, config_dir))
 
 
 def job_statuses(jobs: StudyJobs) -> list[JobStatus]:
@@ -71,10 +50,8 @@ def job_statuses(jobs: StudyJobs) -> list[JobStatus]:
     for job in jobs.runnable:
         state: State = "done" if job.done else "running" if _is_locked(job) else "missing"
         mark = failure.read(job.record_path.parent) if state == "missing" else None
-        place, cost = (job.row.name, job.column.name, job.trial), _cost(job.record_path)
-        state = "failed" if mark else state
-        statuses.append(JobStatus(*place, state, job.hash, job.arguments, str(mark or ""), cost))
-    return statuses + [JobStatus(row, column, trial, "missing") for row, column, trial in jobs.waiting]
+        statuses.append(JobStatus(job, "failed" if mark else state, str(mark or ""), _cost(job.record_path)))
+    return statuses + [JobStatus(job, "missing") for job in jobs.waiting]
 
 
 def _is_locked(job: StudyJob) -> bool:
@@ -99,18 +76,15 @@ def _cost(record: Path) -> RowCost | None:
 def mean_row_costs(statuses: Sequence[JobStatus]) -> dict[str, RowCost]:
     """The mean cost of the finished runs of each row."""
     costs: dict[str, list[RowCost]] = {}
-    for job in statuses:
-        if job.cost:
-            costs.setdefault(job.row, []).append(job.cost)
-    return {
-        row: RowCost(fmean(one.seconds for one in each), fmean(one.flops for one in each))
-        for row, each in costs.items()
-    }
+    for one in statuses:
+        if one.cost:
+            costs.setdefault(one.job.row.name, []).append(one.cost)
+    return {row: RowCost(*map(fmean, zip(*each, strict=True))) for row, each in costs.items()}
 
 
 def time_left(statuses: Sequence[JobStatus], workers: int | None) -> str:
     """The time that unfinished jobs will take, in words; a row without a finished run takes the mean of the others."""
-    rows = [job.row for job in statuses if job.state != "done"]
+    rows = [one.job.row.name for one in statuses if one.state != "done"]
     costs = mean_row_costs(statuses)
     if not rows:
         return "nothing is left to do"
@@ -140,5 +114,5 @@ def job_list(statuses: Sequence[JobStatus], extra: Sequence[str], retry: bool) -
     script = Path(sys.executable).with_name("trigan")  # works without an activated environment
     trigan = [str(script)] if script.exists() else [sys.executable, "-m", "trigan"]
     states = ("missing", "running", *(["failed"] if retry else []))
-    listed = {job.run: job for job in statuses if job.run and job.state in states}
+    listed = {one.job.hash: one.job for one in statuses if one.job.hash and one.state in states}
     return [shell_line([*trigan, "run", *extra, *job.arguments]) for job in listed.values()]

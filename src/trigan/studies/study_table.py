@@ -7,7 +7,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from trigan.atomic import write_bytes
 from trigan.errors import ArtifactError
 from trigan.records.record import RECORD_NAME, Record, read_record
 from trigan.studies.job_cache import load_jobs, make_plan
@@ -40,8 +39,13 @@ def study_table(study: StudyFile, jobs: Sequence[StudyJob], outputs: Path) -> Ta
     """
     records: dict[CellKey, list[Record]] = {}
     for job in jobs:
-        if job.done:
-            records.setdefault((job.row.name, job.column.name), []).append(_record(job))
+        if not job.done:
+            continue
+        record = read_record(job.record_path)
+        if record["run"] != job.hash:
+            another = record["run"][:20]
+            raise ArtifactError(f"{job.record_path}: the record of another run, {another}: move it to its own folder")
+        records.setdefault((job.row.name, job.column.name), []).append(record)
     columns = tuple(column.name for column in study.columns)
     submitted = external_rows(outputs, study.name, study.scale, columns)
     spec = TableSpec(
@@ -71,29 +75,11 @@ def published_results(study: StudyFile) -> tuple[PublishedResult, ...]:
     return read_published(path, *study.names) if path.is_file() else ()
 
 
-def _record(job: StudyJob) -> Record:
-    record = read_record(job.record_path)
-    if record["run"] != job.hash:
-        raise ArtifactError(
-            f"{job.record_path}: the record of another run, {record['run'][:20]}: move it to its own folder"
-        )
-    return record
-
-
 def render_table(table: Table, name: str) -> str:
     """The table in one of ``FORMATS``, as it is written to a file."""
     module, _, function = FORMATS[name][1].partition(":")
     text: str = getattr(import_module(module), function)(table)
     return text
-
-
-def write_table_files(table: Table, folder: Path) -> None:
-    """Write the table as text, Markdown, CSV and LaTeX and as a picture."""
-    from trigan.plots.run_plots import plot_comparison  # importing matplotlib takes long
-
-    for name in FILE_FORMATS:
-        write_bytes(folder / f"table.{FORMATS[name][0]}", render_table(table, name).encode())
-    plot_comparison(table, folder / "comparison.png")
 
 
 def current_table(

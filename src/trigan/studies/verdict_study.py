@@ -10,6 +10,7 @@ from pathlib import Path
 
 from trigan.atomic import write_bytes
 from trigan.config.compose import Composer, RunConfig
+from trigan.datasets.splits.make_split import make_split
 from trigan.datasets.types import ImageDataset
 from trigan.errors import ConfigError, DataError
 from trigan.execution.batch import BatchSummary, Engine
@@ -44,21 +45,12 @@ def run_verdict(
     name: str | None = None,
     config_dir: Path | None = None,
 ) -> tuple[Path, BatchSummary]:
-    """Run trials of a small study on any images, as long as one more fits into the time, and write the page.
+    """Run trials of a small study on any images and write the page; arguments and errors as for `trigan.verdict`.
 
-    Args:
-        overrides: data and regime, e.g. ``data=mnist regime.labels_per_class=10``.
-        minutes: for all trials; the first one always runs.
-        trials: at most so many; None: as many as the study has, which is ten.
-        workers: jobs at a time; None: one per core.
-        name: the page's folder under ``outputs/verdicts``; None: named by data set and label budget.
-        config_dir: a folder with the user's own groups.
+    The page lies in the folder ``name`` under ``outputs/verdicts``; None: named by data set and label budget.
 
     Returns:
         The page, and how the jobs ended.
-
-    Raises:
-        ConfigError: a setting makes no sense here; then nothing has run.
     """
     study = read_study(find_study(STUDY))
     composer = Composer(config_dir)
@@ -148,8 +140,6 @@ class _Verdict:
 
 def _budgets(first: RunConfig, source: ImageDataset, labels: int) -> tuple[int, ...]:
     """Labels per class for the baseline's curve: those of ``LABEL_BUDGET_FACTORS`` that the images can supply."""
-    from trigan.datasets.splits.make_split import make_split
-
     regime, budgets = first.build().regime, []
     for n in sorted({round(factor * labels) for factor in LABEL_BUDGET_FACTORS if round(factor * labels) >= 1}):
         try:
