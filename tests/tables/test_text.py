@@ -211,7 +211,7 @@ def test_a_gain_is_divided_into_steps(records: MakeAll) -> None:
     text = render_markdown(table)
     assert "| game | augmentation | classic minus bare | +10.0 (+9.0 to +11.0) |" in text
     assert "| game | the game, and U | game minus classic | 0.0 (-1.0 to +1.0) |" in text, "a step may add data"
-    total = sum(step.difference.mean for step in table.steps["game", "x"])  # type: ignore[misc]
+    total = sum(one.mean for _, one in table.steps["game", "x"])  # type: ignore[misc]
     assert total == pytest.approx(0.82 - 0.72)
     with pytest.raises(ConfigError, match="'other' is no row"):
         TableSpec("t", ("a",), ("x",), ablations={"a": (("all", "other"),)})

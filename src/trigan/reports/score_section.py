@@ -16,9 +16,9 @@ _APART = 6
 
 def interval(cell: Cell) -> tuple[float, float] | None:
     """The range drawn around a mean: from 5 trials its 95 % t interval, with 3 or 4 the range, below that None."""
-    if cell.summary is None or cell.evidence == "values":
+    if cell.summary is None or cell.n < 3:
         return None
-    if cell.evidence == "range":
+    if cell.n < 5:
         return cell.summary.low, cell.summary.high
     found = t_interval(list(cell.values.values()), cell.test_over_train)
     return found.low, found.high

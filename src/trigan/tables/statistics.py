@@ -122,11 +122,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def not_worse(differences: Sequence[float], margin: float, test_over_train: float | None = None) -> bool:
-    """The dagger: whether the lower end of the two-sided 95 % interval of (row - best) is above ``-margin``."""
-    return t_interval(differences, test_over_train).low > -margin
-
-
 def minimal_detectable_difference(
     sd: float, n: int, test_over_train: float | None = None, level: float = 0.05, power: float = 0.8
 ) -> float:

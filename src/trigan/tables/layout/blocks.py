@@ -95,10 +95,10 @@ def _elsewhere(table: Table) -> Block:
     places = ("row", "column") if len(table.spec.columns) > 1 else ("row",)
     rows = tuple(
         (
-            *(getattr(one.published, place) or "-" for place in places),
-            format_published(one.published),
+            *(getattr(one, place) or "-" for place in places),
+            format_published(one),
             one.differs,
-            one.published.note or "-",
+            one.note or "-",
         )
         for one in table.published
         if one.differs
@@ -127,10 +127,9 @@ def _primary(table: Table, fmt: TextFormat, column: str, where: str) -> Block:
 def attribution(table: Table, fmt: TextFormat, column: str, where: str) -> Block:
     """Each ablation, step by step, whatever data its rows used."""
     rows = tuple(
-        (row, step.adds, f"{one.row} minus {one.against}", fmt.difference(one, with_p=False))
+        (row, adds, f"{one.row} minus {one.against}", fmt.difference(one, with_p=False))
         for row in table.spec.ablations
-        for step in table.steps[row, column]
-        for one in (step.difference,)
+        for adds, one in table.steps[row, column]
     )
     header = ("row", "what is added", "comparison", "difference")
     return Block(f"Where a gain comes from{where}", header, rows, groups=((1, 2), (2, 4)), tight=frozenset({3}))

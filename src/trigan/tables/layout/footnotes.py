@@ -37,7 +37,6 @@ def footnotes(table: Table, fmt: TextFormat, best_mark: str) -> list[str]:
         best_mark: how the best cell is marked: ``bold`` or ``*``.
     """
     cells = [cell for cell in table.cells.values() if cell.records]
-    published = [one.published for one in table.published]
     values: dict[str, Any] = {
         "table": table,
         "cells": cells,
@@ -50,8 +49,8 @@ def footnotes(table: Table, fmt: TextFormat, best_mark: str) -> list[str]:
         "searches": _searches(table),
         "external": any(EXTERNAL in cell.stamps for cell in cells),
         "stamps": list(_stamps(table)),
-        "tags": [f"[{tag}] {meaning}" for tag, meaning in TAGS.items() if any(one.tag == tag for one in published)],
-        "spreads": [text for kind, text in _SPREADS.items() if any(one.spread_kind == kind for one in published)],
+        "tags": [f"[{tag}] {meaning}" for tag, meaning in TAGS.items() if tag in {one.tag for one in table.published}],
+        "spreads": [text for kind, text in _SPREADS.items() if kind in {one.spread_kind for one in table.published}],
     }
     return _render("footnotes.txt.j2", values)
 

@@ -99,9 +99,9 @@ def _csv_row(table: Table, key: CellKey) -> dict[str, Value]:
     counts = zip(DATA_KEYS, (*cell.data_used.values(), *cell.labels), strict=True) if cell.records else ()
     images = "unknown" if cell.images is None else json.dumps(cell.images, sort_keys=True)
     elsewhere = (
-        f"{format_published(one.published)} ({one.differs})"
+        f"{format_published(one)} ({one.differs})"
         for one in table.published
-        if one.differs and (one.published.row, one.published.column) == key
+        if one.differs and (one.row, one.column) == key
     )
     return {
         **row,
