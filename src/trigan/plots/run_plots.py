@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trigan.plots.loss_curves import Curve, loss_curves
 from trigan.plots.plot_style import COLOURS, GREY, OUTSIDE, saved_figure
 from trigan.tables.cell import Cell
 from trigan.tables.layout.formatting import TextFormat, data_used_text
@@ -17,10 +17,29 @@ from trigan.tables.table import Table
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+#: One curve: images seen and values, both (N,).
+Curve = tuple[np.ndarray, np.ndarray]
 #: Markers of classes, one for each round of the colours.
 _MARKS = "os^Dv"
 #: Style of a mean beside its line.
 _BESIDE: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8.5, "annotation_clip": False}
+
+
+def loss_curves(metrics_rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Curve]]:
+    """Curves in ``metrics.jsonl``, by stage and by name (``discriminator``, or ``classifier, validation``)."""
+    points: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for row in metrics_rows:
+        for key, value in row.items():
+            stage, _, rest = key.partition("/")
+            split, _, quantity = rest.partition("/")
+            if quantity.endswith("loss") and isinstance(value, int | float) and "images" in row:
+                player = quantity.removesuffix("loss").rstrip("_").replace("_", " ") or "loss"
+                name = player if split == "train" else f"{player}, {split}"
+                points.setdefault(stage, {}).setdefault(name, []).append((float(row["images"]), float(value)))
+    return {
+        stage: {name: tuple(np.array(sorted(found, key=itemgetter(0))).T) for name, found in curves.items()}
+        for stage, curves in points.items()
+    }
 
 
 def plot_loss_curves(metrics_rows: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -14,7 +14,7 @@ from trigan.reports import (
     score_section,
     training_section,
 )
-from trigan.reports.figures import Section, render, templates
+from trigan.reports.figures import TEMPLATES, Section, render
 from trigan.reports.report_data import ReportData
 from trigan.tables.layout.blocks import blocks
 from trigan.tables.layout.footnotes import footnotes, summary_paragraph
@@ -31,7 +31,7 @@ def render_report(report: ReportData) -> str:
         "sections": [section for make in _SECTIONS if (section := make(report)) is not None],
         "runs": sum(len(cell.records) for cell in report.table.cells.values()),
     }
-    return render_page("report.html.j2", values, templates())
+    return render_page("report.html.j2", values, TEMPLATES)
 
 
 def _verdict(report: ReportData) -> Section:

@@ -1,4 +1,4 @@
-"""A table as terminal text, Markdown and CSV: pure functions, the same bytes for the same table."""
+"""A table as terminal text, Markdown, CSV and HTML: pure functions, the same bytes for the same table."""
 
 import io
 import json
@@ -15,6 +15,7 @@ from trigan.tables.layout.blocks import Block, blocks
 from trigan.tables.layout.column_widths import column_widths, split_to_width
 from trigan.tables.layout.footnotes import footnotes, summary_paragraph
 from trigan.tables.layout.formatting import TextFormat, format_published
+from trigan.tables.layout.templating import render_page
 from trigan.tables.table import CellKey, Table
 from trigan.tables.table_data import DATA_KEYS, Value, cell_data
 
@@ -77,6 +78,18 @@ def markdown_grid(header: Sequence[str], rows: Iterable[Sequence[str]], bold: Co
 
 def _escape(text: str) -> str:
     return re.sub(r"[\\|*_<`]", r"\\\g<0>", text).replace("\n", " ")
+
+
+def render_html(table: Table, decimals: int = 1) -> str:
+    """The table as a self-contained HTML page that fetches nothing: its blocks, the summary and the footnotes."""
+    fmt = TextFormat(table.metric, decimals)
+    values = {
+        "title": table.spec.title,
+        "summary": summary_paragraph(table, fmt),
+        "blocks": blocks(table, fmt),
+        "footnotes": footnotes(table, fmt, best_mark="bold"),
+    }
+    return render_page("table.html.j2", values)
 
 
 def render_csv(table: Table) -> str:
