@@ -267,7 +267,7 @@ def test_the_map_uses_stored_features(tmp_path: Path) -> None:
     assert f"Map of {len(index)} test images by the features of bare" in body
     assert read_features(folder / "features.npz", len(labels))[0].shape == (len(index), 3)
     np.savez(folder / "features.npz", features=spread, index=index + len(labels))
-    with pytest.raises(ArtifactError, match=r"features\.npz: features .* do not belong to"):
+    with pytest.raises(ArtifactError, match=r"features\.npz: features .* do not belong together"):
         feature_map_section.section(kept)
 
 

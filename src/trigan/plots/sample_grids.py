@@ -11,6 +11,7 @@ import numpy as np
 
 from trigan.atomic import write_bytes
 from trigan.errors import DataError
+from trigan.tables.layout.formatting import format_images, shorten
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
@@ -60,9 +61,7 @@ def save_samples_over_training(
     if last >= SNAPSHOTS:
         ordered = [ordered[round(index * last / (SNAPSHOTS - 1))] for index in range(SNAPSHOTS)]
     grids = [_enlarged(images[:, :columns]) for _, images in ordered]
-    titles = [
-        f"{seen / 1000:.3g}k images" if seen >= 1000 else f"{seen} images" if seen else "start" for seen, _ in ordered
-    ]
+    titles = [f"{format_images(seen)} images" if seen else "start" for seen, _ in ordered]
     _save(grids, titles, path, _short(row_names, len(ordered[0][1])), _MARGIN + _FONT + 8)
 
 
@@ -85,7 +84,7 @@ def _enlarged(images: np.ndarray) -> np.ndarray:
 def _short(names: Sequence[str], rows: int) -> list[str]:
     if names and len(names) != rows:
         raise DataError(f"a sheet of {rows} rows takes {rows} names, got {len(names)}")
-    return [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
+    return [shorten(name, 24) for name in names]
 
 
 def _save(grids: Sequence[np.ndarray], titles: Sequence[str], path: Path, names: Sequence[str], top: int) -> None:

@@ -1,12 +1,12 @@
 """Generated images: the sample grids of the runs."""
 
-import io
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from trigan.errors import ArtifactError
-from trigan.reports.chart import data_address
+from trigan.reports.chart import picture_address
 from trigan.reports.figures import Figure, Part, Section, render
 from trigan.reports.report_data import PICTURES, ReportData, median_run, median_run_text
 
@@ -60,17 +60,11 @@ def encode_image(path: Path) -> tuple[str, tuple[int, int]]:
     Raises:
         ArtifactError: the picture is damaged.
     """
-    from PIL import Image
-
     try:
         with Image.open(path) as file:
             picture = file.convert("RGB")
     except (OSError, ValueError) as error:
         raise ArtifactError(f"{path}: cannot be read ({error}): run its command again with --force") from error
-    pixels, content = np.asarray(picture), io.BytesIO()
+    pixels = np.asarray(picture)
     grey = (pixels == pixels[..., :1]).all()
-    if grey:
-        picture.convert("L").save(content, "PNG", optimize=True)
-    else:
-        picture.save(content, "JPEG", quality=88, subsampling=0)
-    return data_address(content.getvalue(), "png" if grey else "jpeg"), picture.size
+    return picture_address(picture.convert("L") if grey else picture, "png" if grey else "jpeg"), picture.size

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from statistics import fmean
 
 from trigan.records.record import DATA_KINDS, Record
@@ -55,10 +56,8 @@ class Cell:
     @cached_property
     def by_trial(self) -> dict[int, tuple[Record, ...]]:
         """The records of each trial, trials ascending, seeds ascending within."""
-        groups: dict[int, list[Record]] = {}
-        for record in sorted(self.records, key=lambda r: (r["tags"]["trial"], r["tags"]["seed"], r["run"])):
-            groups.setdefault(record["tags"]["trial"], []).append(record)
-        return {trial: tuple(group) for trial, group in groups.items()}
+        ordered = sorted(self.records, key=lambda r: (r["tags"]["trial"], r["tags"]["seed"], r["run"]))
+        return {trial: tuple(group) for trial, group in groupby(ordered, key=lambda r: r["tags"]["trial"])}
 
     @cached_property
     def values(self) -> dict[int, float]:

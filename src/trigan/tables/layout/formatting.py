@@ -124,6 +124,11 @@ def _three_digits(number: float, units: Mapping[str, float]) -> str:
     return ""
 
 
+def shorten(name: str, letters: int) -> str:
+    """A name of at most so many letters, its end replaced by an ellipsis."""
+    return name if len(name) <= letters else f"{name[: letters - 1]}…"
+
+
 def join_names(names: Iterable[str]) -> str:
     """Names in a sentence: ``a``; ``a and b``; ``a, b and c``; quoted if a name contains a comma."""
     items = list(names)
