@@ -83,8 +83,7 @@ def _draw_curve(axes: "Axes", name: str, curve: Curve, colour: str) -> None:
         axes.plot(images, np.where(np.isfinite(values), values, np.nan), dashed, marker=mark, color=colour, label=name)
     lost = images[~np.isfinite(values)]
     if len(lost):
-        bottom = axes.get_xaxis_transform()
-        style: dict[str, Any] = {"transform": bottom, "clip_on": False, "markersize": 5}
+        style: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False, "markersize": 5}
         axes.plot(lost, np.zeros(len(lost)), "x", color=colour, label=f"{name}: not finite", **style)
 
 

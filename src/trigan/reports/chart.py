@@ -68,8 +68,7 @@ class Series:
 
 def number(value: float) -> str:
     """A coordinate, to a tenth of a pixel."""
-    text = f"{value:.1f}".removesuffix(".0")
-    return "0" if text == "-0" else text
+    return f"{value:z.1f}".removesuffix(".0")
 
 
 def tick_text(value: float) -> str:

@@ -10,8 +10,7 @@ from typing import Any
 
 import yaml
 
-from trigan.tables.layout.blocks import Block, blocks
-from trigan.tables.layout.column_widths import column_widths, natural_widths, split_to_width
+from trigan.tables.layout.blocks import Block, blocks, column_widths, natural_widths, split_to_width
 from trigan.tables.layout.footnotes import footnotes, summary_paragraph
 from trigan.tables.layout.formatting import TextFormat
 from trigan.tables.layout.templating import environment

@@ -11,8 +11,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from trigan.tables.layout.blocks import Block, blocks
-from trigan.tables.layout.column_widths import column_widths, split_to_width
+from trigan.tables.layout.blocks import Block, blocks, column_widths, split_to_width
 from trigan.tables.layout.footnotes import footnotes, summary_paragraph
 from trigan.tables.layout.formatting import TextFormat, format_published
 from trigan.tables.layout.templating import render_page
