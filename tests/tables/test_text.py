@@ -158,10 +158,6 @@ def test_three_trials_print_no_interval_and_ten_print_p(small: Table, wide: Tabl
     assert "± " in render_markdown(wide)
 
 
-def test_decimals_are_configurable(small: Table) -> None:
-    assert "85.00 (80.00 to 90.00)" in render_markdown(small, decimals=2)
-
-
 def test_csv_is_unrounded_and_long(small: Table) -> None:
     lines = list(csv.DictReader(io.StringIO(render_csv(small))))
     assert [line["row"] for line in lines] == ["bare", "tied", "joint", "short"]

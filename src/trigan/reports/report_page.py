@@ -35,20 +35,20 @@ def render_report(report: ReportData) -> str:
 
 
 def _verdict(report: ReportData) -> Section:
-    words = summary_paragraph(report.table, report.text_format)
+    words = summary_paragraph(report.table)
     return Section("verdict", "What came out", Markup('<p class="lead">{}</p>').format(words))
 
 
 def _results(report: ReportData) -> Section:
     """The table's blocks; a number of the first is a link to its runs."""
-    spec, shown = report.table.spec, blocks(report.table, report.text_format)
+    spec, shown = report.table.spec, blocks(report.table)
     # The numbers of a column come first in its group of the block's columns.
     links = {
         (i, shown[0].groups[j][0]): f"#{runs_section.anchor(i, j)}"
         for i in range(len(spec.rows))
         for j in range(len(spec.columns))
     }
-    notes = footnotes(report.table, report.text_format, best_mark="bold")
+    notes = footnotes(report.table, best_mark="bold")
     return Section(
         "results", "Results", render("results.html.j2", {"blocks": shown, "links": links, "footnotes": notes})
     )

@@ -37,18 +37,19 @@ class Block:
     tight: frozenset[int] = frozenset()
 
 
-def blocks(table: Table, fmt: TextFormat) -> list[Block]:
+def blocks(table: Table) -> list[Block]:
     """The grids of a table.
 
     Results of all columns; for each column the primary comparisons, attributions, curves, data and cost, and every
     trial; then published results under other conditions. Those under the conditions of a cell are beside it.
     """
+    fmt = TextFormat(table.metric)
     found = [_results(table, fmt)]
     for column in table.spec.columns:
         where = f" on {column}" if len(table.spec.columns) > 1 else ""
         found += [
             _primary(table, fmt, column, where),
-            attribution(table, fmt, column, where),
+            attribution(table, column, where),
             _curves(table, fmt, column, where),
             _data_used(table, column, where),
             _trials(table, fmt, column, where),
@@ -128,10 +129,10 @@ def _primary(table: Table, fmt: TextFormat, column: str, where: str) -> Block:
     return Block(f"Primary comparisons{where}", header, tuple(rows), groups=groups, tight=frozenset(range(2, 7)))
 
 
-def attribution(table: Table, fmt: TextFormat, column: str, where: str) -> Block:
+def attribution(table: Table, column: str, where: str = "") -> Block:
     """Each ablation, step by step, whatever data its rows used."""
     rows = tuple(
-        (row, adds, f"{one.row} minus {one.against}", fmt.difference(one, with_p=False))
+        (row, adds, f"{one.row} minus {one.against}", TextFormat(table.metric).difference(one, with_p=False))
         for row in table.spec.ablations
         for adds, one in table.steps[row, column]
     )

@@ -11,7 +11,7 @@ from trigan.tables.published import TAGS
 from trigan.tables.table import Table
 
 
-def footnotes(table: Table, fmt: TextFormat, best_mark: str) -> list[str]:
+def footnotes(table: Table, best_mark: str) -> list[str]:
     """The footnotes that the table needs, one line each (``templates/footnotes.txt.j2``).
 
     ``best_mark`` is how the best cell is marked: ``bold`` or ``*``.
@@ -21,7 +21,7 @@ def footnotes(table: Table, fmt: TextFormat, best_mark: str) -> list[str]:
         "table": table,
         "cells": cells,
         "comparisons": [*table.differences.values(), *table.primary],
-        "fmt": fmt,
+        "fmt": TextFormat(table.metric),
         "best_mark": best_mark,
         "protocols": sorted({str(r["result"]["protocol"]) for cell in cells for r in cell.records}),
         "trials": sorted({trial for cell in table.cells.values() for trial in cell.expected}),
@@ -60,9 +60,9 @@ def _stamps(table: Table) -> Iterator[tuple[str, list[str]]]:
         yield stamp, rows
 
 
-def summary_paragraph(table: Table, fmt: TextFormat) -> str:
+def summary_paragraph(table: Table) -> str:
     """A few sentences on what the table shows and what it does not (``templates/summary.txt.j2``)."""
-    cells = [cell for cell in table.cells.values() if cell.values]
+    fmt, cells = TextFormat(table.metric), [cell for cell in table.cells.values() if cell.values]
     sizes = {cell.n for cell in cells if not cell.incomplete} or {cell.n for cell in cells}
     n = (min(sizes), max(sizes)) if sizes else None
     limits = sorted(limit.difference for limit in table.detectable.values())

@@ -14,10 +14,9 @@ _PLAYERS = {"classifier": "C", "discriminator": "D", "generator": "G"}
 
 @dataclass(frozen=True)
 class TextFormat:
-    """How the numbers of one metric are written: percent with ``decimals`` places, others with three."""
+    """How the numbers of one metric are written: percent with one decimal place, others with three."""
 
     metric: TableMetric
-    decimals: int = 1
 
     @property
     def unit(self) -> str:
@@ -26,7 +25,7 @@ class TextFormat:
 
     def value(self, value: float, sign: str = "") -> str:
         """A score: ``95.1``; with the ``sign`` ``+`` a difference: ``+2.1``, and a zero without a sign."""
-        places = self.decimals if self.metric.percent else 3
+        places = 1 if self.metric.percent else 3
         number = round(100 * value if self.metric.percent else value, places) or 0.0
         return f"{number:{sign if number else ''}.{places}f}"
 

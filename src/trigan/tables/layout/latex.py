@@ -12,7 +12,6 @@ import yaml
 
 from trigan.tables.layout.blocks import Block, blocks, column_widths, natural_widths, split_to_width
 from trigan.tables.layout.footnotes import footnotes, summary_paragraph
-from trigan.tables.layout.formatting import TextFormat
 from trigan.tables.layout.templating import environment
 from trigan.tables.table import Table
 
@@ -28,20 +27,17 @@ _SIGN = re.compile(r"(?<![\w.-])-(?=\d)")
 _OPENING = re.compile(r'(?<![^\s(\[])"(?=\S)')
 
 
-def render_latex(table: Table, decimals: int = 1) -> str:
+def render_latex(table: Table) -> str:
     """The table's blocks as ``table`` environments, then the summary and the footnotes (``templates/table.tex.j2``).
 
     A block that is too wide or too long for a page is printed in parts.
     """
-    fmt = TextFormat(table.metric, decimals)
-    parts = [
-        page for block in blocks(table, fmt) for part in split_to_width(block, PAGE) for page in _pages(part, LINES)
-    ]
+    parts = [page for block in blocks(table) for part in split_to_width(block, PAGE) for page in _pages(part, LINES)]
     values = {
         "parts": [_environment(part) for part in parts],
         "max_floats": MAX_FLOATS,
-        "summary": escape(summary_paragraph(table, fmt)),
-        "footnotes": map(escape, footnotes(table, fmt, best_mark="bold")),
+        "summary": escape(summary_paragraph(table)),
+        "footnotes": map(escape, footnotes(table, best_mark="bold")),
     }
     return environment().get_template("table.tex.j2").render(values) + "\n"
 

@@ -13,24 +13,24 @@ from rich.text import Text
 
 from trigan.tables.layout.blocks import Block, blocks, column_widths, split_to_width
 from trigan.tables.layout.footnotes import footnotes, summary_paragraph
-from trigan.tables.layout.formatting import TextFormat, format_published
+from trigan.tables.layout.formatting import format_published
 from trigan.tables.layout.templating import render_page
 from trigan.tables.table import CellKey, Table
 from trigan.tables.table_data import DATA_KEYS, Value, cell_data
 
 
-def render_terminal(table: Table, width: int = 100, colour: bool = False, decimals: int = 1) -> str:
+def render_terminal(table: Table, width: int = 100, colour: bool = False) -> str:
     """The table as text of at most ``width`` columns (80 or more); with ``colour`` also ANSI styles, for a terminal."""
-    fmt, page = TextFormat(table.metric, decimals), io.StringIO()
+    page = io.StringIO()
     system: Literal["standard"] | None = "standard" if colour else None
     console = Console(file=page, width=width, force_terminal=colour, color_system=system, highlight=False, _environ={})
-    for block in blocks(table, fmt):
+    for block in blocks(table):
         for part in split_to_width(block, width):
             console.print(_rich(part, width))
             console.print()
-    console.print(Text(summary_paragraph(table, fmt)))
+    console.print(Text(summary_paragraph(table)))
     console.print()
-    for note in footnotes(table, fmt, best_mark="*"):
+    for note in footnotes(table, best_mark="*"):
         console.print(Text(note, style="dim"))
     return "".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines())
 
@@ -51,15 +51,14 @@ def _starred(text: str) -> Text:
     return Text.assemble((f"{number} *", "bold"), semicolon + rest)
 
 
-def render_markdown(table: Table, decimals: int = 1) -> str:
+def render_markdown(table: Table) -> str:
     """The table as Markdown: its blocks, the summary, and the footnotes as a list."""
-    fmt = TextFormat(table.metric, decimals)
     parts = [
         f"{'###' if index else '##'} {_escape(block.title)}\n\n{markdown_grid(block.header, block.rows, block.bold)}"
-        for index, block in enumerate(blocks(table, fmt))
+        for index, block in enumerate(blocks(table))
     ]
-    parts.append(_escape(summary_paragraph(table, fmt)))
-    parts.append("\n".join(f"- {_escape(note)}" for note in footnotes(table, fmt, best_mark="bold")))
+    parts.append(_escape(summary_paragraph(table)))
+    parts.append("\n".join(f"- {_escape(note)}" for note in footnotes(table, best_mark="bold")))
     return "\n\n".join(parts) + "\n"
 
 
@@ -79,14 +78,13 @@ def _escape(text: str) -> str:
     return re.sub(r"[\\|*_<`]", r"\\\g<0>", text).replace("\n", " ")
 
 
-def render_html(table: Table, decimals: int = 1) -> str:
+def render_html(table: Table) -> str:
     """The table as a self-contained HTML page that fetches nothing: its blocks, the summary and the footnotes."""
-    fmt = TextFormat(table.metric, decimals)
     values = {
         "title": table.spec.title,
-        "summary": summary_paragraph(table, fmt),
-        "blocks": blocks(table, fmt),
-        "footnotes": footnotes(table, fmt, best_mark="bold"),
+        "summary": summary_paragraph(table),
+        "blocks": blocks(table),
+        "footnotes": footnotes(table, best_mark="bold"),
     }
     return render_page("table.html.j2", values)
 
