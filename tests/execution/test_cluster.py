@@ -12,8 +12,9 @@ from pathlib import Path
 import fake_slurm as slurm
 import pytest
 import yaml
+from record_makers import canonical_result_bytes
 
-from trigan.records.record import canonical_result_bytes, read_record
+from trigan.records.record import read_record
 
 STUDY = {
     "title": "tiny",

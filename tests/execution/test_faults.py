@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
+from record_makers import canonical_result_bytes
 
-from trigan.records.record import canonical_result_bytes, read_record
+from trigan.records.record import read_record
 
 SMALL = ["regime.labels_per_class=5", "classifier.width=4", "architecture.width=4", "logger=none", "callbacks=quiet"]
 SHORT = ["data.suggested.classifier_steps=60", "data.suggested.gan_steps=150", "trainer.checkpoint_every=20"]

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from trigan.plots import run_plots
-from trigan.plots.loss_curves import loss_curves
+from trigan.plots.run_plots import loss_curves
 from trigan.records.record import Record
 from trigan.tables.table import Table, TableSpec, build_table
 

@@ -9,7 +9,7 @@ import pytest
 
 from trigan import atomic
 from trigan.errors import ArtifactError
-from trigan.records.record import Record, canonical_result_bytes, find_records, read_record, write_record
+from trigan.records.record import Record, find_records, read_record, write_record
 
 Make = Callable[..., Record]
 
@@ -23,14 +23,6 @@ def test_a_record_is_read_as_written_and_its_bytes_are_canonical(tmp_path: Path,
     assert path.read_bytes() == first
     assert first.endswith(b"}\n")
     assert b"0.30000000000000004" in first
-
-
-def test_result_bytes_leave_provenance_out(record: Make) -> None:
-    one, other = record(0.5), record(0.5)
-    other["provenance"]["seconds"] = 99.0
-    assert canonical_result_bytes(one) == canonical_result_bytes(other)
-    assert canonical_result_bytes(one) != canonical_result_bytes(record(0.6))
-    assert canonical_result_bytes(one).startswith(b'{"cost":{"flops":')
 
 
 def _without(path: str) -> Callable[[dict], None]:

@@ -237,11 +237,11 @@ def test_bins_are_those_of_the_evaluation() -> None:
     random = np.random.default_rng(0)
     values, labels = random.normal(size=(200, 4)) * 2, random.integers(0, 4, 200)
     expected = reliability(torch.softmax(torch.from_numpy(values), dim=1), torch.from_numpy(labels))
-    found = reliability_section.bins(values, labels)
+    counts, confidence, accuracy = reliability_section.bins(values, labels).T
     full = [i for i, count in enumerate(expected.counts) if count]
-    assert [one.count for one in found] == [expected.counts[i] for i in full]
-    assert [one.confidence for one in found] == pytest.approx([expected.confidence[i] for i in full])
-    assert [one.accuracy for one in found] == pytest.approx([expected.accuracy[i] for i in full])
+    assert list(counts) == [expected.counts[i] for i in full]
+    assert list(confidence) == pytest.approx([expected.confidence[i] for i in full])
+    assert list(accuracy) == pytest.approx([expected.accuracy[i] for i in full])
 
 
 def test_outputs_that_are_not_finite_are_cut_off() -> None:
@@ -267,7 +267,7 @@ def test_the_map_uses_stored_features(tmp_path: Path) -> None:
     assert f"Map of {len(index)} test images by the features of bare" in body
     assert read_features(folder / "features.npz", len(labels))[0].shape == (len(index), 3)
     np.savez(folder / "features.npz", features=spread, index=index + len(labels))
-    with pytest.raises(ArtifactError, match=r"features\.npz: features .* do not belong to"):
+    with pytest.raises(ArtifactError, match=r"features\.npz: features .* do not belong together"):
         feature_map_section.section(kept)
 
 

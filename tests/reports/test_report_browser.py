@@ -13,8 +13,8 @@ import pytest
 from report_fixture import COLUMNS, small_study
 
 from trigan.reports.report_page import render_report
-from trigan.tables.layout.html import render_html
 from trigan.tables.layout.templating import environment
+from trigan.tables.layout.text import render_html
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""

@@ -64,6 +64,11 @@ def make_record(
     return made  # type: ignore[return-value]
 
 
+def canonical_result_bytes(record: Record) -> bytes:
+    """Bytes of ``result``, equal for two runs of one config on the CPU."""
+    return json.dumps(record["result"], sort_keys=True, allow_nan=False).encode()
+
+
 def make_records(values: list[float], **parts: Any) -> list[Record]:
     """One record a trial, trials 0, 1, ..."""
     return [make_record(value, trial, **parts) for trial, value in enumerate(values)]

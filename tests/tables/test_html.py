@@ -7,8 +7,8 @@ from html_outline import Outline
 
 from trigan.records.record import Record
 from trigan.tables.layout.blocks import Block
-from trigan.tables.layout.html import render_html
 from trigan.tables.layout.templating import environment, render_page
+from trigan.tables.layout.text import render_html
 from trigan.tables.table import Table, TableSpec, build_table
 
 MakeAll = Callable[..., list[Record]]

@@ -12,7 +12,7 @@ from trigan.errors import ConfigError
 from trigan.records.record import Record
 from trigan.tables.layout.latex import render_latex
 from trigan.tables.layout.text import render_csv, render_markdown, render_terminal
-from trigan.tables.published import KEYS, Conditions, PublishedResult, conditions, read_published
+from trigan.tables.published import KEYS, PublishedResult, conditions, read_published
 from trigan.tables.table import Table, TableSpec, build_table
 
 MakeAll = Callable[..., list[Record]]
@@ -59,7 +59,7 @@ def test_a_file_is_read_as_written(tmp_path: Path) -> None:
         "0.065",
         "10",
     )
-    assert first.conditions == Conditions("mnist", "accuracy", "official", "100", "0", "small_cnn")
+    assert tuple(first.conditions.values()) == ("mnist", "accuracy", "official", "100", "0", "small_cnn")
     assert (second.row, second.note) == ("", "Ladder, which we lack")
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes() + b"\r\n")
     assert read(path) == (first, second), "as a spreadsheet writes it"
@@ -145,9 +145,9 @@ def test_conditions_of_a_record(
     one["result"]["labels"] = {"training": 93, "selection": 7}
     one["result"]["cost"]["images"] = images
     found = conditions(one, "macro_f1")
-    values = (found.dataset, found.split, found.architecture)
+    values = (found["dataset"], found["split"], found["architecture"])
     assert all(mine in (theirs, "?") for theirs, mine in zip(values, expected, strict=True))
-    assert (found.metric, found.labels_training, found.labels_selection) == ("macro_f1", "93", "7")
+    assert (found["metric"], found["labels_training"], found["labels_selection"]) == ("macro_f1", "93", "7")
 
 
 def table(records: MakeAll, path: Path, metric: str = "accuracy", **joint: Any) -> Table:

@@ -8,6 +8,7 @@ from scipy import stats
 
 from trigan.errors import ConfigError
 from trigan.records.record import Record
+from trigan.tables.paired_comparison import resolved_not_worse
 from trigan.tables.table import Family, Table, TableSpec, build_table
 
 MakeAll = Callable[..., list[Record]]
@@ -169,6 +170,16 @@ def test_nadeau_bengio_if_and_only_if_the_test_set_is_redrawn(records: MakeAll) 
     assert width(test_redrawn=False, n_train=1000, n_test=1) == pytest.approx(plain)
     redrawn = width(test_redrawn=True, n_train=1000, n_test=500)
     assert redrawn / plain == pytest.approx(np.sqrt((1 / 5 + 500 / 1000) / (1 / 5)))
+
+
+def test_the_dagger_depends_on_the_lower_end_of_the_interval(records: MakeAll) -> None:
+    places = {("best", "x"): records(BETTER), ("close", "x"): records([0.837, 0.848, 0.859, 0.817, 0.849])}
+    cells = build_table(places, spec("best", "close")).cells
+    best, close = cells["best", "x"], cells["close", "x"]
+    differences = np.subtract(list(close.values.values()), BETTER)
+    low = stats.ttest_1samp(differences, 0.0).confidence_interval(0.95).low
+    assert resolved_not_worse(close, best, margin=-low + 1e-6)
+    assert not resolved_not_worse(close, best, margin=-low - 1e-6)
 
 
 def test_the_dagger_needs_five_trials_and_a_margin(records: MakeAll) -> None:

@@ -64,12 +64,12 @@ def test_a_clear_gain_is_resolved_and_divided_into_steps(records: Records) -> No
     assert one.resolved
     assert one.helps
     assert one.cost == 4.5
-    assert [step.adds for step in steps] == ["augmentation", "unlabelled images", "generator"]
-    sizes = [step.difference.mean for step in steps]
-    assert sizes == pytest.approx([0.05, 0.05, 0.05], abs=0.005)
-    first, last = steps[0].difference, steps[-1].difference
+    differences = [difference for _, difference in steps]
+    assert [adds for adds, _ in steps] == ["augmentation", "unlabelled images", "generator"]
+    assert [one.mean for one in differences] == pytest.approx([0.05, 0.05, 0.05], abs=0.005)
+    first, last = differences[0], differences[-1]
     assert (first.row, first.against, last.row, last.against) == ("classic", "bare", "joint", "FixMatch")
-    assert all(step.difference.kind == "headline" for step in steps), "steps may differ in the data used"
+    assert all(one.kind == "headline" for one in differences), "steps may differ in the data used"
     # 0.85 lies half way between 10 and 20 labels per class, on the log scale.
     assert one.label_equivalent is not None
     assert one.label_equivalent.labels == pytest.approx(10 * math.sqrt(2), rel=0.03)

@@ -2,25 +2,46 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trigan.plots.loss_curves import Curve, loss_curves
 from trigan.plots.plot_style import COLOURS, GREY, OUTSIDE, saved_figure
 from trigan.tables.cell import Cell
-from trigan.tables.layout.formatting import TextFormat, data_used_text
+from trigan.tables.layout.formatting import TextFormat, data_used_text, format_images, shorten
 from trigan.tables.table import Table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+#: One curve: images seen and values, both (N,).
+Curve = tuple[np.ndarray, np.ndarray]
 #: Markers of classes, one for each round of the colours.
 _MARKS = "os^Dv"
+#: Letters of a class's name.
+_LETTERS = 14
 #: Style of a mean beside its line.
 _BESIDE: dict[str, Any] = {"textcoords": "offset points", "va": "center", "fontsize": 8.5, "annotation_clip": False}
+
+
+def loss_curves(metrics_rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Curve]]:
+    """Curves in ``metrics.jsonl``, by stage and by name (``discriminator``, or ``classifier, validation``)."""
+    points: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for row in metrics_rows:
+        for key, value in row.items():
+            stage, _, rest = key.partition("/")
+            split, _, quantity = rest.partition("/")
+            if quantity.endswith("loss") and isinstance(value, int | float) and "images" in row:
+                player = quantity.removesuffix("loss").rstrip("_").replace("_", " ") or "loss"
+                name = player if split == "train" else f"{player}, {split}"
+                points.setdefault(stage, {}).setdefault(name, []).append((float(row["images"]), float(value)))
+    return {
+        stage: {name: tuple(np.array(sorted(found, key=itemgetter(0))).T) for name, found in curves.items()}
+        for stage, curves in points.items()
+    }
 
 
 def plot_loss_curves(metrics_rows: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -43,7 +64,7 @@ def plot_loss_curves(metrics_rows: Sequence[Mapping[str, Any]], path: Path) -> N
                 _draw_curve(axes, name, curve, COLOURS[index % len(COLOURS)])
             axes.set_xlabel("images seen")
             axes.set_ylabel("loss")
-            axes.xaxis.set_major_formatter(_thousands)
+            axes.xaxis.set_major_formatter(lambda value, _: format_images(value) if value >= 1000 else f"{value:g}")
             axes.legend(**OUTSIDE)
 
 
@@ -62,17 +83,8 @@ def _draw_curve(axes: "Axes", name: str, curve: Curve, colour: str) -> None:
         axes.plot(images, np.where(np.isfinite(values), values, np.nan), dashed, marker=mark, color=colour, label=name)
     lost = images[~np.isfinite(values)]
     if len(lost):
-        bottom = axes.get_xaxis_transform()
-        style: dict[str, Any] = {"transform": bottom, "clip_on": False, "markersize": 5}
+        style: dict[str, Any] = {"transform": axes.get_xaxis_transform(), "clip_on": False, "markersize": 5}
         axes.plot(lost, np.zeros(len(lost)), "x", color=colour, label=f"{name}: not finite", **style)
-
-
-def _thousands(value: float, _: int | None = None) -> str:
-    """``640``, ``64k``, ``1.2M`` on an axis."""
-    for unit, size in (("M", 1e6), ("k", 1e3)):
-        if abs(value) >= size:
-            return f"{value / size:g}{unit}"
-    return f"{value:g}"
 
 
 def plot_confusion_matrix(matrix: ArrayLike, names: Sequence[str], path: Path) -> None:
@@ -86,7 +98,7 @@ def plot_confusion_matrix(matrix: ArrayLike, names: Sequence[str], path: Path) -
         image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
         axes.grid(False)
         axes.spines[:].set_visible(False)
-        labels = _short(names)
+        labels = [shorten(name, _LETTERS) for name in names]
         step = math.ceil(len(counts) / 40)
         long = max(map(len, labels), default=0) > 3
         ticks = range(0, len(counts), step)
@@ -99,15 +111,8 @@ def plot_confusion_matrix(matrix: ArrayLike, names: Sequence[str], path: Path) -
         if len(counts) <= 20:
             for (i, j), n in np.ndenumerate(counts):
                 if n:
-                    axes.text(
-                        j,
-                        i,
-                        str(n),
-                        ha="center",
-                        va="center",
-                        fontsize=8,
-                        color="white" if share[i, j] > 0.55 else "black",
-                    )
+                    colour = "white" if share[i, j] > 0.55 else "black"
+                    axes.text(j, i, str(n), ha="center", va="center", fontsize=8, color=colour)
         bar = figure.colorbar(image, ax=axes, shrink=0.8, pad=0.02, format=lambda value, _: f"{value:.0%}")
         bar.outline.set_visible(False)
         bar.set_label("share of the true class")
@@ -124,16 +129,12 @@ def plot_feature_map(features: ArrayLike, labels: ArrayLike, names: Sequence[str
         for k in np.unique(classes):
             style: dict[str, Any] = {"linestyle": "none", "markersize": 3.5, "alpha": 0.7}
             style |= {"color": COLOURS[k % len(COLOURS)], "marker": _MARKS[k // len(COLOURS) % len(_MARKS)]}
-            axes.plot(*points[classes == k, :2].T, label=_short([names[k]])[0], **style)
+            axes.plot(*points[classes == k, :2].T, label=shorten(names[k], _LETTERS), **style)
         axes.set_title(f"features of {len(points)} test images")
         axes.set_xlabel("first principal component")
         axes.set_ylabel("second")
         if len(names) <= 20:
             axes.legend(**OUTSIDE)
-
-
-def _short(names: Sequence[str]) -> list[str]:
-    return [name if len(name) <= 14 else f"{name[:13]}…" for name in names]
 
 
 def plot_comparison(table: Table, path: Path) -> None:
@@ -185,16 +186,13 @@ def _legend(axes: "Axes", palette: Mapping[str, str], cells: Sequence[Cell]) -> 
     """The meaning of colours and of the marks in use."""
     from matplotlib.lines import Line2D
 
+    bar = {"marker": "|", "markersize": 13, "markeredgewidth": 2.5}
     marks: list[tuple[str, bool, dict[str, Any]]] = [
         *((f"uses {kind}", True, {"markersize": 7, "color": colour}) for kind, colour in palette.items()),
         ("one trial", True, {}),
         ("one trial, diverged", any(cell.diverged for cell in cells), {"marker": "x"}),
         ("trials are missing", any(cell.values and cell.incomplete for cell in cells), {"markerfacecolor": "none"}),
-        (
-            "mean (number at the right)",
-            any(cell.n > 2 for cell in cells),
-            {"marker": "|", "markersize": 13, "markeredgewidth": 2.5},
-        ),
+        ("mean (number at the right)", any(cell.n > 2 for cell in cells), bar),
     ]
     usual = {"marker": "o", "linestyle": "none", "markersize": 5, "color": GREY}
     handles = [Line2D([], [], label=label, **{**usual, **style}) for label, used, style in marks if used]

@@ -5,15 +5,13 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from trigan.atomic import write_bytes
 from trigan.errors import DataError
-
-if TYPE_CHECKING:
-    from PIL.ImageFont import FreeTypeFont
+from trigan.tables.layout.formatting import format_images, shorten
 
 #: Pixels between two images, and the smallest side of an enlarged image.
 GAP, SIDE = 2, 40
@@ -23,12 +21,11 @@ _FONT, _MARGIN, _INK = 13, 8, (40, 40, 40)
 
 
 @functools.cache
-def _font() -> "FreeTypeFont":
+def _font() -> ImageFont.FreeTypeFont:
     """The plots' font, from matplotlib: Pillow's own has few letters beyond ASCII."""
     import matplotlib
-    from PIL.ImageFont import truetype
 
-    return truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", _FONT)
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", _FONT)
 
 
 def save_sample_grid(images: np.ndarray, path: Path, row_names: Sequence[str] = ()) -> None:
@@ -39,7 +36,7 @@ def save_sample_grid(images: np.ndarray, path: Path, row_names: Sequence[str] = 
         path: file to write.
         row_names: one a row, or none.
     """
-    _save([_enlarged(images)], [""], path, _short(row_names, len(images)), _MARGIN)
+    _save([(images, "")], path, row_names)
 
 
 def save_samples_over_training(
@@ -59,11 +56,8 @@ def save_samples_over_training(
     last = len(ordered) - 1
     if last >= SNAPSHOTS:
         ordered = [ordered[round(index * last / (SNAPSHOTS - 1))] for index in range(SNAPSHOTS)]
-    grids = [_enlarged(images[:, :columns]) for _, images in ordered]
-    titles = [
-        f"{seen / 1000:.3g}k images" if seen >= 1000 else f"{seen} images" if seen else "start" for seen, _ in ordered
-    ]
-    _save(grids, titles, path, _short(row_names, len(ordered[0][1])), _MARGIN + _FONT + 8)
+    titled = [(images[:, :columns], f"{format_images(seen)} images" if seen else "start") for seen, images in ordered]
+    _save(titled, path, row_names)
 
 
 def _enlarged(images: np.ndarray) -> np.ndarray:
@@ -82,15 +76,13 @@ def _enlarged(images: np.ndarray) -> np.ndarray:
     return cells.transpose(0, 2, 1, 3, 4).reshape(rows * high, columns * wide, 3)[:-GAP, :-GAP]
 
 
-def _short(names: Sequence[str], rows: int) -> list[str]:
-    if names and len(names) != rows:
-        raise DataError(f"a sheet of {rows} rows takes {rows} names, got {len(names)}")
-    return [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
-
-
-def _save(grids: Sequence[np.ndarray], titles: Sequence[str], path: Path, names: Sequence[str], top: int) -> None:
-    """Write grids side by side, each under its title, with the names of the rows at the left."""
-    from PIL import Image, ImageDraw
+def _save(titled: Sequence[tuple[np.ndarray, str]], path: Path, row_names: Sequence[str]) -> None:
+    """Write grids of images side by side, each under its title, with the names of the rows at the left."""
+    grids, rows = [_enlarged(images) for images, _ in titled], len(titled[0][0])
+    if row_names and len(row_names) != rows:
+        raise DataError(f"a sheet of {rows} rows takes {rows} names, got {len(row_names)}")
+    names, titles = [shorten(name, 24) for name in row_names], [title for _, title in titled]
+    top = _MARGIN + (_FONT + 8 if any(titles) else 0)
 
     def width(text: str) -> int:
         return math.ceil(_font().getlength(text))

@@ -22,22 +22,19 @@ def plot_search_history(
     """
     from matplotlib.ticker import MaxNLocator
 
-    points = {
-        kind: [(number, value) for number, value, how in trials if how == kind and value is not None]
-        for kind in ("finished", "pruned")
-    }
+    looks = (("finished", "o", "finished"), ("pruned", "v", "pruned, at its last evaluation"))
     failed = [number for number, _, how in trials if how == "failed"]
     with saved_figure(path, 7.5, 3.4) as figure:
         axes = figure.subplots()
         axes.set_title(title)
-        if points["finished"]:
-            numbers, values = map(np.array, zip(*points["finished"], strict=True))
-            best = np.maximum.accumulate(values) if higher else np.minimum.accumulate(values)
-            axes.step(numbers, best, where="post", color=COLOURS[0], label="best so far")
-            axes.plot(numbers, values, "o", color=COLOURS[0], markersize=4.5, label="finished")
-        if points["pruned"]:
-            numbers, values = map(np.array, zip(*points["pruned"], strict=True))
-            axes.plot(numbers, values, "v", color=COLOURS[1], markersize=4.5, label="pruned, at its last evaluation")
+        for (kind, mark, label), colour in zip(looks, COLOURS, strict=False):
+            points = np.array([(number, value) for number, value, how in trials if how == kind and value is not None])
+            if len(points):
+                numbers, values = points.T
+                if kind == "finished":
+                    best = np.maximum.accumulate(values) if higher else np.minimum.accumulate(values)
+                    axes.step(numbers, best, where="post", color=colour, label="best so far")
+                axes.plot(numbers, values, mark, color=colour, markersize=4.5, label=label)
         if failed:
             bottom = axes.get_xaxis_transform()
             axes.plot(failed, np.zeros(len(failed)), "x", color=GREY, transform=bottom, clip_on=False, label="failed")

@@ -180,28 +180,13 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
     Raises:
         ArtifactError: the record lacks a key, holds a value that JSON lacks (NaN, objects), or cannot be written.
     """
-    content = _canonical(record, str(path), indent=1)
     try:
+        text = json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+        content = f"{text}\n".encode()
         _parse(content)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise ArtifactError(f"cannot write {path}: {error}") from error
     write_bytes(path, content)
-
-
-def canonical_result_bytes(record: Mapping[str, Any]) -> bytes:
-    """Bytes of ``result``, equal for two runs of one config: sorted keys, no spaces, a newline at the end."""
-    return _canonical(record["result"], "result", indent=None)
-
-
-def _canonical(value: Any, name: str, indent: int | None) -> bytes:
-    separators = (",", ":") if indent is None else (",", ": ")
-    try:
-        text = json.dumps(
-            value, sort_keys=True, indent=indent, separators=separators, ensure_ascii=False, allow_nan=False
-        )
-    except (TypeError, ValueError) as error:
-        raise ArtifactError(f"cannot write {name}: {error}") from error
-    return f"{text}\n".encode()
 
 
 def read_record(path: Path) -> Record:

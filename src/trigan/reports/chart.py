@@ -1,9 +1,12 @@
 """The numbers of a chart: axes, pixel coordinates and series; ``templates/drawings.html.j2`` draws them."""
 
 import base64
+import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from PIL.Image import Image
 
 from trigan.tables.layout.formatting import format_images
 
@@ -65,8 +68,7 @@ class Series:
 
 def number(value: float) -> str:
     """A coordinate, to a tenth of a pixel."""
-    text = f"{value:.1f}".removesuffix(".0")
-    return "0" if text == "-0" else text
+    return f"{value:z.1f}".removesuffix(".0")
 
 
 def tick_text(value: float) -> str:
@@ -98,6 +100,8 @@ def polyline(points: Iterable[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{number(x)} {number(y)}" for x, y in points)
 
 
-def data_address(content: bytes, kind: str) -> str:
-    """A picture as an address; ``kind`` is its media type after ``image/``."""
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+def picture_address(picture: Image, kind: str) -> str:
+    """A picture as a ``data:`` address; ``kind`` is ``png`` or ``jpeg``."""
+    content = io.BytesIO()
+    picture.save(content, kind, optimize=kind == "png", quality=88, subsampling=0)
+    return f"data:image/{kind};base64,{base64.b64encode(content.getvalue()).decode()}"

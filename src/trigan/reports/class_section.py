@@ -1,23 +1,22 @@
 """Results by class: confusion matrices, and gains in recall over the reference row."""
 
-import io
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
+from PIL import Image
 
-from trigan.reports.chart import Axis, data_address, linear_axis
+from trigan.reports.chart import Axis, linear_axis, picture_address
 from trigan.reports.figures import Figure, Part, Section, render
 from trigan.reports.report_data import ReportData, class_names
 from trigan.tables.cell import Cell
+from trigan.tables.layout.formatting import shorten
 from trigan.tables.paired_comparison import data_difference
 
 #: Largest number of classes for a matrix with numbers; above it, each entry is a pixel.
 MAX_NUMBERED = 20
 #: Classes shown in gains; of more, those with the lowest and highest.
 MAX_GAINS = 20
-#: Letters of a class's name beside a matrix.
-_LETTERS = 10
 
 
 def confusion(report: ReportData) -> Section:
@@ -49,22 +48,12 @@ def _matrix(row: str, cell: Cell) -> Figure:
     alt = f"Confusion matrix of {row}. Most often confused: {words}"
     caption = f"Most often confused: {words}; mean over {len(cell.records)} runs."
     if len(share) > MAX_NUMBERED:
-        return Figure("image", {"source": _pixels(share), "size": (300, 300), "css": "pixels"}, alt, caption, row)
+        pixels = Image.fromarray(np.rint(255 * (1 - np.sqrt(share))).astype(np.uint8))
+        data = {"source": picture_address(pixels, "png"), "size": (300, 300), "css": "pixels"}
+        return Figure("image", data, alt, caption, row)
     entries = [(i, j, float(value)) for (i, j), value in np.ndenumerate(share) if round(100 * float(value))]
-    short = [_short(name, _LETTERS) for name in names]
+    short = [shorten(name, 10) for name in names]
     return Figure("matrix", {"names": short, "entries": entries}, alt, caption, row)
-
-
-def _short(name: str, limit: int) -> str:
-    return name if len(name) <= limit else f"{name[: limit - 1]}…"
-
-
-def _pixels(share: np.ndarray) -> str:
-    from PIL import Image
-
-    content = io.BytesIO()
-    Image.fromarray(np.rint(255 * (1 - np.sqrt(share))).astype(np.uint8)).save(content, "PNG", optimize=True)
-    return data_address(content.getvalue(), "png")
 
 
 def gains(report: ReportData) -> Section | None:
@@ -115,7 +104,7 @@ def _gain_panel(row: str, cell: Cell, against: Cell, axis: Axis, gained: Mapping
         ordered = sorted(means, key=lambda index: (means[index], index))
         kept = sorted({*ordered[: MAX_GAINS // 2], *ordered[-MAX_GAINS // 2 :]})
         caption += f" Shown: the {MAX_GAINS} of {len(means)} classes with the lowest and highest gains."
-    short = [_short(names[index], 14) for index in kept]
+    short = [shorten(names[index], 14) for index in kept]
     classes = [(name, means[index], gained[index]) for name, index in zip(short, kept, strict=True)]
     data = {"axis": axis, "left": 10 + 7 * max(map(len, short)), "classes": classes}
     values = ", ".join(f"{names[index]} {means[index]:+.1f}" for index in kept)

@@ -1,7 +1,5 @@
 """The feature map: t-SNE of test images by a classifier's features, or by its outputs if a run kept no features."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from trigan.reports.figures import Figure, Part, Section, render
@@ -67,18 +65,16 @@ def _cell_map(report: ReportData, row: str, cell: Cell) -> Figure | None:
         chosen = np.linspace(0, len(labels) - 1, min(MAX_IMAGES, len(labels))).round().astype(int)
         points = log_probabilities(scores[chosen])
     wrong = scores[chosen].argmax(axis=1) != labels[chosen]
-    source = f"{'features' if features is not None else 'outputs'} of {median_run_text(report, row, cell)}"
-    return _map(source, embedding(points), labels[chosen], wrong, class_names(cell.records[0]))
-
-
-def _map(source: str, places: np.ndarray, labels: np.ndarray, wrong: np.ndarray, names: Sequence[str]) -> Figure:
+    names = class_names(record)
     short = all(len(name) <= 2 for name in names)
-    symbols = list(names) if short else [str(index) for index in range(len(names))]
-    points = [
+    symbols = names if short else [str(index) for index in range(len(names))]
+    shown = [
         (across, up, symbols[true], int(true), bool(missed))
-        for (across, up), true, missed in zip(places.tolist(), labels, wrong, strict=True)
+        for (across, up), true, missed in zip(embedding(points).tolist(), labels[chosen], wrong, strict=True)
     ]
-    alt = f"Map of {len(labels)} test images by the {source}: {int(wrong.sum())} are misclassified"
+    kind, count = "outputs" if features is None else "features", int(wrong.sum())
+    source = f"{kind} of {median_run_text(report, row, cell)}"
+    alt = f"Map of {len(chosen)} test images by the {source}: {count} are misclassified"
     key = ", ".join(map(" ".join, zip(symbols, names, strict=True)))
-    caption = f"{len(labels)} images, {int(wrong.sum())} of them misclassified.{'' if short else f' Symbols: {key}.'}"
-    return Figure("map", {"points": points}, alt, caption, source[0].upper() + source[1:])
+    caption = f"{len(chosen)} images, {count} of them misclassified.{'' if short else f' Symbols: {key}.'}"
+    return Figure("map", {"points": shown}, alt, caption, source[0].upper() + source[1:])

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment
-
 from trigan.reports.chart import number, polyline
 from trigan.tables.layout.templating import environment
 
@@ -52,13 +50,11 @@ class Section:
     body: str
 
 
-def templates() -> Environment:
-    """The templates of reports, with the filters of charts."""
-    made = environment(Path(__file__).parent / "templates")
-    made.filters |= {"px": number, "polyline": polyline}
-    return made
+#: The templates of reports, with the filters of charts.
+TEMPLATES = environment(Path(__file__).parent / "templates")
+TEMPLATES.filters |= {"px": number, "polyline": polyline}
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
     """A template of ``reports/templates``, filled in."""
-    return templates().get_template(template).render(values)
+    return TEMPLATES.get_template(template).render(values)

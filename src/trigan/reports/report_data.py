@@ -100,38 +100,28 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Scores (N, K) and labels (N,) of the test images.
-
-    Raises:
-        ArtifactError: the file is damaged.
-    """
-    scores, labels = _arrays(path, "scores", "labels")
-    if not _indexes(scores, labels) or labels.max() >= scores.shape[1]:
-        raise ArtifactError(f"{path}: scores {scores.shape} and labels {labels.shape} do not belong together: {_MEND}")
-    return scores, labels
+    """Scores (N, K) and labels (N,) of the test images."""
+    return _arrays(path, "scores", "labels")
 
 
 def read_features(path: Path, images: int) -> tuple[np.ndarray, np.ndarray]:
-    """Features (n, F) of some of the ``images`` test images, and their indices, int (n,).
+    """Features (n, F) of some of the ``images`` test images, and their indices, int (n,)."""
+    return _arrays(path, "features", "index", images)
+
+
+def _arrays(path: Path, first: str, second: str, limit: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """A matrix of a file as float64 (n, F), n > 0, and for each row an index below ``limit`` (default F), int (n,).
 
     Raises:
         ArtifactError: the file is damaged.
     """
-    features, index = _arrays(path, "features", "index")
-    if not _indexes(features, index) or index.max() >= images:
-        raise ArtifactError(f"{path}: features {features.shape} do not belong to {images} images: {_MEND}")
-    return features, index
-
-
-def _indexes(values: np.ndarray, index: np.ndarray) -> bool:
-    """Whether ``index`` has one number >= 0 for each row of a matrix, and any."""
-    return values.ndim == 2 and len(index) > 0 and index.shape == values.shape[:1] and index.min() >= 0
-
-
-def _arrays(path: Path, values: str, index: str) -> tuple[np.ndarray, np.ndarray]:
-    """Two arrays of a file: numbers as float64, and indices as stored."""
     try:
         with np.load(path) as file:
-            return np.asarray(file[values], dtype=np.float64), np.asarray(file[index])
+            values, index = np.asarray(file[first], dtype=np.float64), np.asarray(file[second])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ArtifactError(f"{path}: cannot be read ({error}): {_MEND}") from error
+    fits = values.ndim == 2 and len(index) > 0 and index.shape == values.shape[:1] and index.min() >= 0
+    if not fits or index.max() >= (values.shape[1] if limit is None else limit):
+        words = f"{first} {values.shape} and {second} {index.shape} do not belong together"
+        raise ArtifactError(f"{path}: {words}: {_MEND}")
+    return values, index

@@ -14,7 +14,7 @@ from trigan.reports import (
     score_section,
     training_section,
 )
-from trigan.reports.figures import Section, render, templates
+from trigan.reports.figures import TEMPLATES, Section, render
 from trigan.reports.report_data import ReportData
 from trigan.tables.layout.blocks import blocks
 from trigan.tables.layout.footnotes import footnotes, summary_paragraph
@@ -31,24 +31,24 @@ def render_report(report: ReportData) -> str:
         "sections": [section for make in _SECTIONS if (section := make(report)) is not None],
         "runs": sum(len(cell.records) for cell in report.table.cells.values()),
     }
-    return render_page("report.html.j2", values, templates())
+    return render_page("report.html.j2", values, TEMPLATES)
 
 
 def _verdict(report: ReportData) -> Section:
-    words = summary_paragraph(report.table, report.text_format)
+    words = summary_paragraph(report.table)
     return Section("verdict", "What came out", Markup('<p class="lead">{}</p>').format(words))
 
 
 def _results(report: ReportData) -> Section:
     """The table's blocks; a number of the first is a link to its runs."""
-    spec, shown = report.table.spec, blocks(report.table, report.text_format)
+    spec, shown = report.table.spec, blocks(report.table)
     # The numbers of a column come first in its group of the block's columns.
     links = {
         (i, shown[0].groups[j][0]): f"#{runs_section.anchor(i, j)}"
         for i in range(len(spec.rows))
         for j in range(len(spec.columns))
     }
-    notes = footnotes(report.table, report.text_format, best_mark="bold")
+    notes = footnotes(report.table, best_mark="bold")
     return Section(
         "results", "Results", render("results.html.j2", {"blocks": shown, "links": links, "footnotes": notes})
     )

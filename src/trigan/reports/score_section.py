@@ -16,9 +16,9 @@ _APART = 6
 
 def interval(cell: Cell) -> tuple[float, float] | None:
     """The range drawn around a mean: from 5 trials its 95 % t interval, with 3 or 4 the range, below that None."""
-    if cell.summary is None or cell.evidence == "values":
+    if cell.summary is None or cell.n < 3:
         return None
-    if cell.evidence == "range":
+    if cell.n < 5:
         return cell.summary.low, cell.summary.high
     found = t_interval(list(cell.values.values()), cell.test_over_train)
     return found.low, found.high
@@ -109,15 +109,14 @@ def _panel(
             if cell.summary is None:
                 continue
             x = frame.at(labels, frame.y.low)[0] + shift
-
-            def up(score: float, labels: int = labels) -> float:
-                return frame.at(labels, report.scale * score)[1]
-
-            points.append((x, up(cell.summary.mean)))
-            whiskers += [(x, up(ends[0]), up(ends[1]))] if (ends := interval(cell)) else []
+            points.append((x, frame.at(labels, report.scale * cell.summary.mean)[1]))
+            if (ends := interval(cell)) is not None:
+                low, high = (frame.at(labels, report.scale * end)[1] for end in ends)
+                whiskers.append((x, low, high))
             for trial, value in cell.values.items():
+                at = x, frame.at(labels, report.scale * value)[1]
                 title = f"{row}, {labels} labels, trial {trial}: {report.text_format.value(value)}"
-                dots.append(Dot((x, up(value)), 3, title, cell.incomplete, cell.diverged_in(trial)))
+                dots.append(Dot(at, 3, title, cell.incomplete, cell.diverged_in(trial)))
             words.append(f"{labels} labels: {row} {report.text_format.cell(cell)}")
         series.append(Series(points, dots, whiskers))
     alt = f"{report.score} against labels, {name}: {'; '.join(words)}"

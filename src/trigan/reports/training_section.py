@@ -5,7 +5,7 @@ from statistics import fmean
 
 import numpy as np
 
-from trigan.plots.loss_curves import Curve, loss_curves
+from trigan.plots.run_plots import Curve, loss_curves
 from trigan.reports.chart import Axis, Dot, Frame, Series, images_axis, linear_axis, tick_text
 from trigan.reports.figures import Figure, Part, Section, render
 from trigan.reports.report_data import METRICS, ReportData, median_run, median_run_text, read_metrics

@@ -27,18 +27,13 @@ class VerdictContext:
 
 
 def render_verdict(
-    context: VerdictContext,
-    table: Table,
-    verdicts: Sequence[RowVerdict],
-    curve: LabelCurve | None,
-    decimals: int = 1,
+    context: VerdictContext, table: Table, verdicts: Sequence[RowVerdict], curve: LabelCurve | None
 ) -> str:
     """The page (``templates/verdict.md.j2``)."""
-    fmt = TextFormat(table.metric, decimals)
-    steps = attribution(table, fmt, table.spec.columns[0], "")
+    fmt, steps = TextFormat(table.metric), attribution(table, table.spec.columns[0])
     columns = list(zip(*curve.values.values(), strict=True)) if curve is not None else []
     means = [fmt.value(sum(column) / len(column)) for column in columns]
-    page = render_markdown(replace(table, spec=replace(table.spec, ablations={})), decimals)
+    page = render_markdown(replace(table, spec=replace(table.spec, ablations={})))
     values = {
         "context": context,
         "helps": [one.row for one in verdicts if one.helps],

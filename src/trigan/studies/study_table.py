@@ -25,7 +25,7 @@ FORMATS = {
     "md": ("md", "trigan.tables.layout.text:render_markdown"),
     "csv": ("csv", "trigan.tables.layout.text:render_csv"),
     "latex": ("tex", "trigan.tables.layout.latex:render_latex"),
-    "html": ("html", "trigan.tables.layout.html:render_html"),
+    "html": ("html", "trigan.tables.layout.text:render_html"),
 }
 #: The formats that ``trigan study`` writes.
 FILE_FORMATS = ("terminal", "md", "csv", "latex")

@@ -4,25 +4,26 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from statistics import fmean
 
 from trigan.records.record import DATA_KINDS, Record
-from trigan.tables.statistics import Evidence, ValueSummary, evidence, summarise
+from trigan.tables.statistics import ValueSummary, summarise
 
 
 @dataclass(frozen=True)
 class TableMetric:
-    """A score of the test set; ``percent``: a fraction that is shown in percent, its differences in points."""
+    """A score of the test set.
+
+    Attributes:
+        percent: a fraction that is shown in percent, its differences in points.
+        sign: 1.0 if higher is better, else -1.0.
+    """
 
     key: str
     label: str
     percent: bool = True
-    higher_is_better: bool = True
-
-    @property
-    def sign(self) -> float:
-        """1.0 if higher is better, else -1.0."""
-        return 1.0 if self.higher_is_better else -1.0
+    sign: float = 1.0
 
 
 METRICS = {
@@ -31,8 +32,8 @@ METRICS = {
         TableMetric("accuracy", "accuracy"),
         TableMetric("balanced_accuracy", "balanced accuracy"),
         TableMetric("macro_f1", "macro F1"),
-        TableMetric("ece", "expected calibration error", higher_is_better=False),
-        TableMetric("nll", "negative log-likelihood", percent=False, higher_is_better=False),
+        TableMetric("ece", "expected calibration error", sign=-1.0),
+        TableMetric("nll", "negative log-likelihood", percent=False, sign=-1.0),
     )
 }
 
@@ -55,10 +56,8 @@ class Cell:
     @cached_property
     def by_trial(self) -> dict[int, tuple[Record, ...]]:
         """The records of each trial, trials ascending, seeds ascending within."""
-        groups: dict[int, list[Record]] = {}
-        for record in sorted(self.records, key=lambda r: (r["tags"]["trial"], r["tags"]["seed"], r["run"])):
-            groups.setdefault(record["tags"]["trial"], []).append(record)
-        return {trial: tuple(group) for trial, group in groups.items()}
+        ordered = sorted(self.records, key=lambda r: (r["tags"]["trial"], r["tags"]["seed"], r["run"]))
+        return {trial: tuple(group) for trial, group in groupby(ordered, key=lambda r: r["tags"]["trial"])}
 
     @cached_property
     def values(self) -> dict[int, float]:
@@ -103,11 +102,6 @@ class Cell:
     def incomplete(self) -> bool:
         """Whether an expected trial is missing."""
         return bool(self.missing)
-
-    @property
-    def evidence(self) -> Evidence:
-        """What may be reported for this number of trials."""
-        return evidence(self.n)
 
     @cached_property
     def summary(self) -> ValueSummary | None:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from trigan.records.record import DATA_KINDS
 from trigan.tables.cell import Cell
-from trigan.tables.statistics import evidence, not_worse, sign_flip_p, summarise, t_interval
+from trigan.tables.statistics import evidence, sign_flip_p, summarise, t_interval
 
 #: ``values`` .. ``headline`` by the number of trials; the others are the reasons why there is no comparison.
 Kind = Literal["values", "range", "exploratory", "headline", "itself", "different_data", "incomplete", "absent"]
@@ -77,23 +77,22 @@ def correction(cell: Cell, against: Cell) -> float | None:
     return max(ratios) if ratios else None
 
 
-def compare_cells(row: str, against: str, column: str, cell: Cell, other: Cell) -> PairedComparison:
-    """Compare two cells, or give the reason why they are not comparable."""
-    if row == against:
-        return PairedComparison(row, against, column, "itself")
-    comparison = compare_cells_of_any_data(row, against, column, cell, other)
-    if comparison.differences and (different := data_difference(cell, other)):
-        return PairedComparison(row, against, column, "different_data", reason=f"not comparable; {different}")
-    return comparison
+def compare_cells(
+    row: str, against: str, column: str, cell: Cell, other: Cell, any_data: bool = False
+) -> PairedComparison:
+    """Compare two cells, or give the reason why they are not comparable.
 
-
-def compare_cells_of_any_data(row: str, against: str, column: str, cell: Cell, other: Cell) -> PairedComparison:
-    """The difference of two cells whatever data each uses: the effect of the method and of further data together."""
+    With ``any_data`` the data that each uses may differ: the effect of the method and of further data together.
+    """
     result = partial(PairedComparison, row, against, column)
+    if row == against:
+        return result("itself")
     if not cell.values or not other.values:
         return result("absent", reason="not defined" if cell.undefined else "no run")
     if cell.incomplete or other.incomplete:
         return result("incomplete", reason="incomplete" if cell.incomplete else f"{against} is incomplete")
+    if not any_data and (different := data_difference(cell, other)):
+        return result("different_data", reason=f"not comparable; {different}")
     differences = paired_differences(cell, other)
     summary, kind = summarise(differences), evidence(len(differences))
     if kind == "values":
@@ -111,7 +110,10 @@ def compare_cells_of_any_data(row: str, against: str, column: str, cell: Cell, o
 
 
 def resolved_not_worse(cell: Cell, best: Cell, margin: float) -> bool:
-    """Whether ``cell`` gets the dagger against ``best``: comparable, five trials or more, and within the margin."""
+    """Whether ``cell`` gets the dagger against ``best``: comparable, five trials or more, and within the margin.
+
+    That is, the lower end of the two-sided 95 % interval of (row - best) is above ``-margin``, a fraction.
+    """
     comparison = compare_cells("row", "best", "", cell, best)
     differences = [cell.metric.sign * value for value in comparison.differences]
-    return comparison.has_interval and not_worse(differences, margin, correction(cell, best))
+    return comparison.has_interval and t_interval(differences, correction(cell, best)).low > -margin

@@ -9,8 +9,8 @@ from its records: the data set from ``tags.data`` and its changed settings, the 
 import csv
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from trigan.errors import ConfigError
@@ -27,20 +27,13 @@ _ARXIV = re.compile(r"\d{4}\.\d{4,5}(v\d+)?|[a-z-]+(\.[A-Z]{2})?/\d{7}(v\d+)?")
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """What must be equal for two results to be printed side by side, as text; empty: not stated."""
-
-    dataset: str
-    metric: str
-    split: str
-    labels_training: str
-    labels_selection: str
-    architecture: str
-
-
-@dataclass(frozen=True)
 class PublishedResult:
-    """One line of the file; ``value`` and ``spread`` as printed in the source."""
+    """One line of the file; ``value`` and ``spread`` as printed in the source.
+
+    Attributes:
+        conditions: by ``CONDITIONS``, what must be equal for it to be printed beside our cell; empty: not stated.
+        differs: how the conditions differ from those of our cell, in words; empty: printed beside the cell.
+    """
 
     row: str
     column: str
@@ -51,30 +44,18 @@ class PublishedResult:
     draws: str
     tag: str
     note: str
-    conditions: Conditions
+    conditions: Mapping[str, str]
+    differs: str = ""
 
 
-@dataclass(frozen=True)
-class MatchedResult:
-    """A published result, and how its conditions differ from our cell's, in words; empty: printed beside the cell."""
-
-    published: PublishedResult
-    differs: str
+_OWN = ("row", "column", "value", "spread", "spread_kind", "arxiv", "draws", "tag", "note")
+CONDITIONS = ("dataset", "metric", "split", "labels_training", "labels_selection", "architecture")
+#: The columns of the file.
+KEYS = (*_OWN, *CONDITIONS)
 
 
-_OWN = [field.name for field in fields(PublishedResult) if field.name != "conditions"]
-_CONDITIONS = [field.name for field in fields(Conditions)]
-KEYS = (*_OWN, *_CONDITIONS)
-
-
-def match_to_cells(
-    results: Iterable[PublishedResult], cells: Mapping[tuple[str, str], Cell]
-) -> tuple[MatchedResult, ...]:
-    """Each result with its differences from the cell that it names."""
-    return tuple(MatchedResult(result, _differs(result, cells.get((result.row, result.column)))) for result in results)
-
-
-def _differs(result: PublishedResult, cell: Cell | None) -> str:
+def difference_from(result: PublishedResult, cell: Cell | None) -> str:
+    """How the conditions of a result differ from those of the cell that it names, in words; empty if they do not."""
     if cell is None:
         missing = [kind for kind, name in (("row", result.row), ("column", result.column)) if not name]
         return f"no {' and no '.join(missing)} of ours"
@@ -83,24 +64,24 @@ def _differs(result: PublishedResult, cell: Cell | None) -> str:
     ours = [conditions(record, cell.metric.key) for record in cell.records]
     words = {"dataset": "data set", "labels_training": "training labels", "labels_selection": "selection labels"}
     parts = []
-    for key in _CONDITIONS:
-        value, own = getattr(result.conditions, key), sorted({getattr(one, key) for one in ours})
+    for key in CONDITIONS:
+        value, own = result.conditions[key], sorted({one[key] for one in ours})
         if own != [value]:
             parts.append(f"{words.get(key, key)}: {value or 'not stated'}, ours {' or '.join(own)}")
     return "; ".join(parts)
 
 
-def conditions(record: Record, metric: str) -> Conditions:
-    """The conditions of a record; see the top of this file."""
+def conditions(record: Record, metric: str) -> dict[str, str]:
+    """The conditions of a record, by ``CONDITIONS``; see the top of this file."""
     result = record["result"]
-    return Conditions(
-        dataset=_dataset(record),
-        metric=metric,
-        split="hash" if result["split"]["test_redrawn"] else "official",
-        labels_training=str(result["labels"]["training"]),
-        labels_selection=str(result["labels"]["selection"]),
-        architecture=_architecture(record),
-    )
+    return {
+        "dataset": _dataset(record),
+        "metric": metric,
+        "split": "hash" if result["split"]["test_redrawn"] else "official",
+        "labels_training": str(result["labels"]["training"]),
+        "labels_selection": str(result["labels"]["selection"]),
+        "architecture": _architecture(record),
+    }
 
 
 def _dataset(record: Record) -> str:
@@ -150,7 +131,7 @@ def read_published(path: Path, rows: Sequence[str], columns: Sequence[str]) -> t
         values |= {
             key: str(int(values[key])) for key in ("labels_training", "labels_selection", "draws") if values[key]
         }
-        stated = Conditions(**{key: values[key] for key in _CONDITIONS})
+        stated = {key: values[key] for key in CONDITIONS}
         results.append(PublishedResult(**{key: values[key] for key in _OWN}, conditions=stated))
     return tuple(results)
 

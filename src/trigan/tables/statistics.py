@@ -114,17 +114,10 @@ def _signed_sums(values: np.ndarray) -> np.ndarray:
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's (1979) step-down adjusted p values, in the order given; each is compared with the family's level."""
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    adjusted, running = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(order):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = running
-    return adjusted
-
-
-def not_worse(differences: Sequence[float], margin: float, test_over_train: float | None = None) -> bool:
-    """The dagger: whether the lower end of the two-sided 95 % interval of (row - best) is above ``-margin``."""
-    return t_interval(differences, test_over_train).low > -margin
+    order = np.argsort(p_values, kind="stable")
+    scaled = np.arange(len(order), 0, -1) * np.asarray(p_values)[order]
+    adjusted = np.maximum.accumulate(np.minimum(1.0, scaled))
+    return [float(p) for p in adjusted[np.argsort(order)]]
 
 
 def minimal_detectable_difference(

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import combinations
+from itertools import combinations, product
 from math import isclose
 from statistics import fmean
 from types import MappingProxyType
@@ -14,27 +14,18 @@ from trigan.tables.cell import METRICS, Cell, TableMetric
 from trigan.tables.paired_comparison import (
     PairedComparison,
     compare_cells,
-    compare_cells_of_any_data,
     correction,
     data_difference,
     paired_differences,
     resolved_not_worse,
 )
-from trigan.tables.published import MatchedResult, PublishedResult, match_to_cells
+from trigan.tables.published import PublishedResult, difference_from
 from trigan.tables.statistics import holm, minimal_detectable_difference, pooled_sd, summarise
 
 #: Position of a cell: (row, column).
 CellKey = tuple[str, str]
 #: Ablation of a row: (what the step adds, the row it starts from), first step first; the last step ends at the row.
 Chain = Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class AttributionStep:
-    """One step of an ablation: the difference between the rows with and without what it ``adds``."""
-
-    adds: str
-    difference: PairedComparison
 
 
 @dataclass(frozen=True)
@@ -103,22 +94,16 @@ class Table:
 
     spec: TableSpec
     cells: Mapping[CellKey, Cell]
-    results: tuple[PublishedResult, ...] = ()
+    published: tuple[PublishedResult, ...] = ()
 
     @property
     def metric(self) -> TableMetric:
         """What the cells measure."""
         return METRICS[self.spec.metric]
 
-    @cached_property
-    def published(self) -> tuple[MatchedResult, ...]:
-        """The published results, matched to the cells."""
-        return match_to_cells(self.results, self.cells)
-
     def published_at(self, key: CellKey) -> tuple[PublishedResult, ...]:
         """The published results obtained under exactly the conditions of a cell."""
-        results = (one.published for one in self.published if not one.differs)
-        return tuple(result for result in results if (result.row, result.column) == key)
+        return tuple(one for one in self.published if not one.differs and (one.row, one.column) == key)
 
     @cached_property
     def differences(self) -> Mapping[CellKey, PairedComparison]:
@@ -131,20 +116,19 @@ class Table:
         }
 
     @cached_property
-    def steps(self) -> Mapping[CellKey, tuple[AttributionStep, ...]]:
-        """The steps of each ablation; their means add up to the difference between its last and its first row."""
-        return {
-            (row, column): tuple(
-                self._step(column, adds, end, start) for (adds, start), end in zip(chain, ends, strict=True)
-            )
-            for row, chain in self.spec.ablations.items()
-            for ends in ([*(start for _, start in chain[1:]), row][: len(chain)],)
-            for column in self.spec.columns
-        }
+    def steps(self) -> Mapping[CellKey, tuple[tuple[str, PairedComparison], ...]]:
+        """What each step of an ablation adds, and the difference between the rows with and without it.
 
-    def _step(self, column: str, adds: str, end: str, start: str) -> AttributionStep:
-        cell, other = self.cells[end, column], self.cells[start, column]
-        return AttributionStep(adds, compare_cells_of_any_data(end, start, column, cell, other))
+        The means add up to the difference between the last and the first row.
+        """
+        steps = {}
+        for (row, chain), column in product(self.spec.ablations.items(), self.spec.columns):
+            ends = [*(start for _, start in chain[1:]), row]
+            steps[row, column] = tuple(
+                (adds, compare_cells(end, start, column, self.cells[end, column], self.cells[start, column], True))
+                for (adds, start), end in zip(chain, ends, strict=False)
+            )
+        return steps
 
     @cached_property
     def best(self) -> frozenset[CellKey]:
@@ -239,4 +223,5 @@ def build_table(
             expected = tuple(sorted(trials[column])) if spec.trials is None else spec.trials
             chosen = tuple(r for r in records.get((row, column), ()) if r["tags"]["trial"] in expected)
             cells[row, column] = Cell(chosen, expected, METRICS[spec.metric])
-    return Table(spec, MappingProxyType(cells), tuple(published))
+    matched = (replace(one, differs=difference_from(one, cells.get((one.row, one.column)))) for one in published)
+    return Table(spec, MappingProxyType(cells), tuple(matched))

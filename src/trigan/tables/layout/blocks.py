@@ -1,5 +1,6 @@
-"""A table laid out as grids of text, which the renderers print."""
+"""A table laid out as grids of text, which the renderers print, and the widths of their columns."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trigan.records.record import DATA_KINDS
@@ -13,6 +14,9 @@ from trigan.tables.layout.formatting import (
     format_range,
 )
 from trigan.tables.table import Table
+
+#: Characters between two columns of a grid.
+GAP = 2
 
 
 @dataclass(frozen=True)
@@ -33,18 +37,19 @@ class Block:
     tight: frozenset[int] = frozenset()
 
 
-def blocks(table: Table, fmt: TextFormat) -> list[Block]:
+def blocks(table: Table) -> list[Block]:
     """The grids of a table.
 
     Results of all columns; for each column the primary comparisons, attributions, curves, data and cost, and every
     trial; then published results under other conditions. Those under the conditions of a cell are beside it.
     """
+    fmt = TextFormat(table.metric)
     found = [_results(table, fmt)]
     for column in table.spec.columns:
         where = f" on {column}" if len(table.spec.columns) > 1 else ""
         found += [
             _primary(table, fmt, column, where),
-            attribution(table, fmt, column, where),
+            attribution(table, column, where),
             _curves(table, fmt, column, where),
             _data_used(table, column, where),
             _trials(table, fmt, column, where),
@@ -95,10 +100,10 @@ def _elsewhere(table: Table) -> Block:
     places = ("row", "column") if len(table.spec.columns) > 1 else ("row",)
     rows = tuple(
         (
-            *(getattr(one.published, place) or "-" for place in places),
-            format_published(one.published),
+            *(getattr(one, place) or "-" for place in places),
+            format_published(one),
             one.differs,
-            one.published.note or "-",
+            one.note or "-",
         )
         for one in table.published
         if one.differs
@@ -124,13 +129,12 @@ def _primary(table: Table, fmt: TextFormat, column: str, where: str) -> Block:
     return Block(f"Primary comparisons{where}", header, tuple(rows), groups=groups, tight=frozenset(range(2, 7)))
 
 
-def attribution(table: Table, fmt: TextFormat, column: str, where: str) -> Block:
+def attribution(table: Table, column: str, where: str = "") -> Block:
     """Each ablation, step by step, whatever data its rows used."""
     rows = tuple(
-        (row, step.adds, f"{one.row} minus {one.against}", fmt.difference(one, with_p=False))
+        (row, adds, f"{one.row} minus {one.against}", TextFormat(table.metric).difference(one, with_p=False))
         for row in table.spec.ablations
-        for step in table.steps[row, column]
-        for one in (step.difference,)
+        for adds, one in table.steps[row, column]
     )
     header = ("row", "what is added", "comparison", "difference")
     return Block(f"Where a gain comes from{where}", header, rows, groups=((1, 2), (2, 4)), tight=frozenset({3}))
@@ -172,3 +176,56 @@ def _trials(table: Table, fmt: TextFormat, column: str, where: str) -> Block:
     else:
         header = ["row", *(f"trial {t}" for t in numbers)]
     return Block(f"Every trial{where}", tuple(header), tuple((row, *values) for row, values in texts.items()))
+
+
+def split_to_width(block: Block, width: int) -> Iterator[Block]:
+    """The block, or if even its narrowest form is too wide, its groups of columns one after another."""
+    narrowest = [_narrowest(block, column) + GAP for column in range(len(block.header))]
+    if len(block.groups) < 2 or sum(narrowest) <= width:
+        yield block
+        return
+    start = 0
+    while start < len(block.groups):
+        stop, used = start, narrowest[0]
+        while stop < len(block.groups):
+            used += sum(narrowest[slice(*block.groups[stop])])
+            if used > width and stop > start:
+                break
+            stop += 1
+        columns = [0, *range(block.groups[start][0], block.groups[stop - 1][1])]
+        yield Block(
+            block.title if start == 0 else f"{block.title} (continued)",
+            tuple(block.header[c] for c in columns),
+            tuple(tuple(row[c] for c in columns) for row in block.rows),
+            frozenset((i, columns.index(j)) for i, j in block.bold if j in columns),
+            tight=frozenset(columns.index(j) for j in block.tight if j in columns),
+        )
+        start = stop
+
+
+def column_widths(block: Block, width: int) -> list[int]:
+    """The widths of the columns: their texts' widths, or if these exceed the page, with the widest ones narrowed."""
+    narrowest = [_narrowest(block, column) for column in range(len(block.header))]
+    widths = [max(pair) for pair in zip(natural_widths(block), narrowest, strict=True)]
+    while sum(widths) + GAP * len(widths) > width and widths != narrowest:
+        spare = [have - need for have, need in zip(widths, narrowest, strict=True)]
+        widths[spare.index(max(spare))] -= 1
+    return widths
+
+
+def natural_widths(block: Block) -> list[int]:
+    """The widths of the columns without a limit."""
+    return [max(map(len, (name, *_texts(block, column)))) for column, name in enumerate(block.header)]
+
+
+def _texts(block: Block, column: int) -> list[str]:
+    """A column's texts; bold ones with room for the star that marks them in a terminal."""
+    return [row[column] + (" *" if (i, column) in block.bold else "") for i, row in enumerate(block.rows)]
+
+
+def _narrowest(block: Block, column: int) -> int:
+    """The width below which a column would break a number: its longest piece without a possible break."""
+    texts = _texts(block, column)
+    words = [len(word) for text in (block.header[column], *texts) for word in text.split()]
+    pieces = [len(piece) for text in texts for piece in text.split("; ")] if column in block.tight else []
+    return max(min(20, max(words, default=1)), min(36, max(pieces, default=1)))

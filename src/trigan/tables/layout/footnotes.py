@@ -10,48 +10,27 @@ from trigan.tables.paired_comparison import PairedComparison
 from trigan.tables.published import TAGS
 from trigan.tables.table import Table
 
-#: Meaning of a run's stamps.
-STAMPS = {
-    "matched-ensemble": "matched compute spent on an ensemble",
-    "matched-longer": "matched compute spent on longer training",
-    "matched-restarts": "matched compute spent on restarts, the best chosen on validation labels",
-    "missing-classes": "no sample of some classes passed the filters",
-    "no-pseudo-labels": "no pseudo-label reached the threshold, so C was trained on the labelled images alone",
-    "no-samples": "no sample passed the filters, so C was trained on the real images alone",
-    "val-large": "a large validation set chose the weights, as in most papers",
-}
-_RULES = {"last": "last = weights at the end of training", "val": "val = checkpoint with the best validation score"}
-_SPREADS = {
-    "sd": "sd = standard deviation",
-    "sem": "sem = standard error of the mean",
-    "interval95": "95 % = half a 95 % interval",
-}
 
-
-def footnotes(table: Table, fmt: TextFormat, best_mark: str) -> list[str]:
+def footnotes(table: Table, best_mark: str) -> list[str]:
     """The footnotes that the table needs, one line each (``templates/footnotes.txt.j2``).
 
-    Args:
-        table: the table.
-        fmt: how its numbers are written.
-        best_mark: how the best cell is marked: ``bold`` or ``*``.
+    ``best_mark`` is how the best cell is marked: ``bold`` or ``*``.
     """
     cells = [cell for cell in table.cells.values() if cell.records]
-    published = [one.published for one in table.published]
     values: dict[str, Any] = {
         "table": table,
         "cells": cells,
         "comparisons": [*table.differences.values(), *table.primary],
-        "fmt": fmt,
+        "fmt": TextFormat(table.metric),
         "best_mark": best_mark,
         "protocols": sorted({str(r["result"]["protocol"]) for cell in cells for r in cell.records}),
         "trials": sorted({trial for cell in table.cells.values() for trial in cell.expected}),
-        "rules": [_RULES[rule] for rule in sorted({rule for cell in cells for rule in cell.rules})],
+        "rules": {rule for cell in cells for rule in cell.rules},
         "searches": _searches(table),
         "external": any(EXTERNAL in cell.stamps for cell in cells),
         "stamps": list(_stamps(table)),
-        "tags": [f"[{tag}] {meaning}" for tag, meaning in TAGS.items() if any(one.tag == tag for one in published)],
-        "spreads": [text for kind, text in _SPREADS.items() if any(one.spread_kind == kind for one in published)],
+        "tags": [f"[{tag}] {meaning}" for tag, meaning in TAGS.items() if tag in {one.tag for one in table.published}],
+        "spreads": {one.spread_kind for one in table.published},
     }
     return _render("footnotes.txt.j2", values)
 
@@ -69,8 +48,8 @@ def _searches(table: Table) -> list[tuple[str, list[str]]]:
     return sorted(rows.items())
 
 
-def _stamps(table: Table) -> Iterator[tuple[str, str, list[str]]]:
-    """Each stamp with its meaning and its rows; of a row that has it in some runs only, the number of these."""
+def _stamps(table: Table) -> Iterator[tuple[str, list[str]]]:
+    """Each stamp with its rows; of a row that has it in some runs only, the number of these."""
     for stamp in sorted({stamp for cell in table.cells.values() for stamp in cell.stamps} - {EXTERNAL}):
         rows = []
         for row in table.spec.rows:
@@ -78,12 +57,12 @@ def _stamps(table: Table) -> Iterator[tuple[str, str, list[str]]]:
             runs, all_runs = sum(cell.stamps.get(stamp, 0) for cell in cells), sum(len(cell.records) for cell in cells)
             if runs:
                 rows.append(row if runs == all_runs else f"{row}, {runs} of {all_runs} runs")
-        yield stamp, STAMPS.get(stamp, ""), rows
+        yield stamp, rows
 
 
-def summary_paragraph(table: Table, fmt: TextFormat) -> str:
+def summary_paragraph(table: Table) -> str:
     """A few sentences on what the table shows and what it does not (``templates/summary.txt.j2``)."""
-    cells = [cell for cell in table.cells.values() if cell.values]
+    fmt, cells = TextFormat(table.metric), [cell for cell in table.cells.values() if cell.values]
     sizes = {cell.n for cell in cells if not cell.incomplete} or {cell.n for cell in cells}
     n = (min(sizes), max(sizes)) if sizes else None
     limits = sorted(limit.difference for limit in table.detectable.values())

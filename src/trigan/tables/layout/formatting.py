@@ -14,10 +14,9 @@ _PLAYERS = {"classifier": "C", "discriminator": "D", "generator": "G"}
 
 @dataclass(frozen=True)
 class TextFormat:
-    """How the numbers of one metric are written: percent with ``decimals`` places, others with three."""
+    """How the numbers of one metric are written: percent with one decimal place, others with three."""
 
     metric: TableMetric
-    decimals: int = 1
 
     @property
     def unit(self) -> str:
@@ -25,14 +24,10 @@ class TextFormat:
         return "points" if self.metric.percent else "nats"
 
     def value(self, value: float, sign: str = "") -> str:
-        """A score: ``95.1``; ``sign`` is that of a format specification."""
-        places = self.decimals if self.metric.percent else 3
+        """A score: ``95.1``; with the ``sign`` ``+`` a difference: ``+2.1``, and a zero without a sign."""
+        places = 1 if self.metric.percent else 3
         number = round(100 * value if self.metric.percent else value, places) or 0.0
         return f"{number:{sign if number else ''}.{places}f}"
-
-    def signed(self, value: float) -> str:
-        """A difference: ``+2.1``; a zero has no sign."""
-        return self.value(value, "+")
 
     def cell(self, cell: Cell, dagger: bool = False) -> str:
         """A cell by its number of trials, the dagger, and after semicolons diverged and missing trials."""
@@ -61,8 +56,8 @@ class TextFormat:
         if one.mean is None:
             return one.reason
         if one.low is None or one.high is None:
-            return ", ".join(map(self.signed, one.differences))
-        mean, low, high = map(self.signed, (one.mean, one.low, one.high))
+            return ", ".join(self.value(difference, "+") for difference in one.differences)
+        mean, low, high = (self.value(value, "+") for value in (one.mean, one.low, one.high))
         if one.kind == "range":
             return f"{mean} ({low} to {high})"
         return f"{mean} [{low}, {high}]" + (f" p {format_p(one.p)}" if with_p and one.p is not None else "")
@@ -122,6 +117,11 @@ def _three_digits(number: float, units: Mapping[str, float]) -> str:
             text = f"{number / size:.3g}" if number / size < 1000 else f"{number / size:.0f}"
             return (f"{float(text):.0f}" if "e" in text else text) + unit
     return ""
+
+
+def shorten(name: str, letters: int) -> str:
+    """A name of at most so many letters, its end replaced by an ellipsis."""
+    return name if len(name) <= letters else f"{name[: letters - 1]}…"
 
 
 def join_names(names: Iterable[str]) -> str:

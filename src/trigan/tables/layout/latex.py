@@ -5,12 +5,13 @@ import textwrap
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from trigan.tables.layout.blocks import Block, blocks
-from trigan.tables.layout.column_widths import column_widths, natural_widths, split_to_width
+import yaml
+
+from trigan.tables.layout.blocks import Block, blocks, column_widths, natural_widths, split_to_width
 from trigan.tables.layout.footnotes import footnotes, summary_paragraph
-from trigan.tables.layout.formatting import TextFormat
 from trigan.tables.layout.templating import environment
 from trigan.tables.table import Table
 
@@ -19,55 +20,24 @@ PAGE, LINES = 80, 45
 #: LaTeX's limit of floats that wait for a page.
 MAX_FLOATS = 16
 
-_MARKS = {
-    **{mark: f"\\{mark}" for mark in "&%$#_{}"},
-    **{mark: f"${mark}$" for mark in "<>|"},
-    # in braces: after the end of a row, a bracket would be read as its argument and a star as its variant
-    **{mark: f"{{{mark}}}" for mark in "[]*"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "`": r"{\`{}}",
-}
-#: The minus sign, and the quotes that open and close.
-_MINUS, _OPEN, _CLOSE = "\u2212", "\u201c", "\u201d"
-_SYMBOLS = {
-    **{_MINUS: "$-$", _OPEN: "``", _CLOSE: "''", "\u2018": "`", "\u2019": "'"},
-    **{"±": r"$\pm$", "†": r"$\dagger$", "\u00d7": r"$\times$", "·": r"$\cdot$", "°": r"$^\circ$", "µ": r"$\mu$"},
-    **{"≤": r"$\leq$", "≥": r"$\geq$", "≈": r"$\approx$", "≠": r"$\neq$", "→": r"$\rightarrow$", "∞": r"$\infty$"},
-    **{"\u2013": r"\textendash{}", "\u2014": r"\textemdash{}", "…": r"\ldots{}", "\u00a0": "~"},
-    **{"ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}", "œ": r"\oe{}", "ø": r"\o{}", "Ø": r"\O{}", "ł": r"\l{}"},
-    **{
-        unicodedata.lookup(f"GREEK SMALL LETTER {name}"): f"$\\{name}$"
-        for name in ("alpha", "beta", "gamma", "delta", "epsilon", "theta", "mu", "pi", "sigma", "tau")
-    },
-    "λ": r"$\lambda$",
-}
-#: Combining marks by LaTeX's command for the accent.
-_ACCENTS = {
-    **{"\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0304": "=", "\u0306": "u", "\u0307": "."},
-    **{"\u0308": '"', "\u030a": "r", "\u030b": "H", "\u030c": "v", "\u0327": "c"},
-}
+_LETTERS = yaml.safe_load((Path(__file__).parent / "templates/latex_letters.yaml").read_text(encoding="utf-8"))
 #: A hyphen that is a minus sign: before a digit, and not inside a word or a date.
 _SIGN = re.compile(r"(?<![\w.-])-(?=\d)")
 #: An opening quote: before a word.
 _OPENING = re.compile(r'(?<![^\s(\[])"(?=\S)')
 
 
-def render_latex(table: Table, decimals: int = 1) -> str:
+def render_latex(table: Table) -> str:
     """The table's blocks as ``table`` environments, then the summary and the footnotes (``templates/table.tex.j2``).
 
     A block that is too wide or too long for a page is printed in parts.
     """
-    fmt = TextFormat(table.metric, decimals)
-    parts = [
-        page for block in blocks(table, fmt) for part in split_to_width(block, PAGE) for page in _pages(part, LINES)
-    ]
+    parts = [page for block in blocks(table) for part in split_to_width(block, PAGE) for page in _pages(part, LINES)]
     values = {
         "parts": [_environment(part) for part in parts],
         "max_floats": MAX_FLOATS,
-        "summary": escape(summary_paragraph(table, fmt)),
-        "footnotes": map(escape, footnotes(table, fmt, best_mark="bold")),
+        "summary": escape(summary_paragraph(table)),
+        "footnotes": map(escape, footnotes(table, best_mark="bold")),
     }
     return environment().get_template("table.tex.j2").render(values) + "\n"
 
@@ -132,18 +102,17 @@ def _tied(text: str, width: int | None) -> str:
 def escape(text: str) -> str:
     """Any text as LaTeX that prints it with every engine and encoding; an unknown letter becomes its code point."""
     text = unicodedata.normalize("NFC", text)
-    text = _OPENING.sub(_OPEN, _SIGN.sub(_MINUS, text)).replace('"', _CLOSE)
+    text = _OPENING.sub("\u201c", _SIGN.sub("\u2212", text)).replace('"', "\u201d")
     letters = "".join(_letter(found) for found in text)
     return re.sub("-(?=-)", "-{}", letters)  # two hyphens would become a dash
 
 
 def _letter(letter: str) -> str:
-    known = _MARKS.get(letter) or _SYMBOLS.get(letter)
-    if known:
-        return known
+    if letter in _LETTERS["letters"]:
+        return str(_LETTERS["letters"][letter])
     if letter.isascii():
         return letter if letter.isprintable() else " "
     parts = unicodedata.normalize("NFD", letter)
-    if len(parts) == 2 and parts[0].isascii() and parts[1] in _ACCENTS:
-        return f"\\{_ACCENTS[parts[1]]}{{{parts[0]}}}"
+    if len(parts) == 2 and parts[0].isascii() and parts[1] in _LETTERS["accents"]:
+        return f"\\{_LETTERS['accents'][parts[1]]}{{{parts[0]}}}"
     return f"{{\\ttfamily U+{ord(letter):04X}}}"

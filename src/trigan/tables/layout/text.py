@@ -1,4 +1,4 @@
-"""A table as terminal text, Markdown and CSV: pure functions, the same bytes for the same table."""
+"""A table as terminal text, Markdown, CSV and HTML: pure functions, the same bytes for the same table."""
 
 import io
 import json
@@ -11,26 +11,26 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from trigan.tables.layout.blocks import Block, blocks
-from trigan.tables.layout.column_widths import column_widths, split_to_width
+from trigan.tables.layout.blocks import Block, blocks, column_widths, split_to_width
 from trigan.tables.layout.footnotes import footnotes, summary_paragraph
-from trigan.tables.layout.formatting import TextFormat, format_published
+from trigan.tables.layout.formatting import format_published
+from trigan.tables.layout.templating import render_page
 from trigan.tables.table import CellKey, Table
 from trigan.tables.table_data import DATA_KEYS, Value, cell_data
 
 
-def render_terminal(table: Table, width: int = 100, colour: bool = False, decimals: int = 1) -> str:
+def render_terminal(table: Table, width: int = 100, colour: bool = False) -> str:
     """The table as text of at most ``width`` columns (80 or more); with ``colour`` also ANSI styles, for a terminal."""
-    fmt, page = TextFormat(table.metric, decimals), io.StringIO()
+    page = io.StringIO()
     system: Literal["standard"] | None = "standard" if colour else None
     console = Console(file=page, width=width, force_terminal=colour, color_system=system, highlight=False, _environ={})
-    for block in blocks(table, fmt):
+    for block in blocks(table):
         for part in split_to_width(block, width):
             console.print(_rich(part, width))
             console.print()
-    console.print(Text(summary_paragraph(table, fmt)))
+    console.print(Text(summary_paragraph(table)))
     console.print()
-    for note in footnotes(table, fmt, best_mark="*"):
+    for note in footnotes(table, best_mark="*"):
         console.print(Text(note, style="dim"))
     return "".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines())
 
@@ -51,15 +51,14 @@ def _starred(text: str) -> Text:
     return Text.assemble((f"{number} *", "bold"), semicolon + rest)
 
 
-def render_markdown(table: Table, decimals: int = 1) -> str:
+def render_markdown(table: Table) -> str:
     """The table as Markdown: its blocks, the summary, and the footnotes as a list."""
-    fmt = TextFormat(table.metric, decimals)
     parts = [
         f"{'###' if index else '##'} {_escape(block.title)}\n\n{markdown_grid(block.header, block.rows, block.bold)}"
-        for index, block in enumerate(blocks(table, fmt))
+        for index, block in enumerate(blocks(table))
     ]
-    parts.append(_escape(summary_paragraph(table, fmt)))
-    parts.append("\n".join(f"- {_escape(note)}" for note in footnotes(table, fmt, best_mark="bold")))
+    parts.append(_escape(summary_paragraph(table)))
+    parts.append("\n".join(f"- {_escape(note)}" for note in footnotes(table, best_mark="bold")))
     return "\n\n".join(parts) + "\n"
 
 
@@ -77,6 +76,17 @@ def markdown_grid(header: Sequence[str], rows: Iterable[Sequence[str]], bold: Co
 
 def _escape(text: str) -> str:
     return re.sub(r"[\\|*_<`]", r"\\\g<0>", text).replace("\n", " ")
+
+
+def render_html(table: Table) -> str:
+    """The table as a self-contained HTML page that fetches nothing: its blocks, the summary and the footnotes."""
+    values = {
+        "title": table.spec.title,
+        "summary": summary_paragraph(table),
+        "blocks": blocks(table),
+        "footnotes": footnotes(table, best_mark="bold"),
+    }
+    return render_page("table.html.j2", values)
 
 
 def render_csv(table: Table) -> str:
@@ -99,9 +109,9 @@ def _csv_row(table: Table, key: CellKey) -> dict[str, Value]:
     counts = zip(DATA_KEYS, (*cell.data_used.values(), *cell.labels), strict=True) if cell.records else ()
     images = "unknown" if cell.images is None else json.dumps(cell.images, sort_keys=True)
     elsewhere = (
-        f"{format_published(one.published)} ({one.differs})"
+        f"{format_published(one)} ({one.differs})"
         for one in table.published
-        if one.differs and (one.published.row, one.published.column) == key
+        if one.differs and (one.row, one.column) == key
     )
     return {
         **row,
