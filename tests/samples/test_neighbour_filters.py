@@ -69,7 +69,7 @@ def test_manifold_filter_keeps_real_images() -> None:
 @pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
 def test_density_keeps_the_densest_share_of_each_class(neighbours: int, share: float) -> None:
     real, found = _seen(REAL), _seen(FOUND)
-    kept = set(DensityFilter(neighbours, share).keep(FOUND, LABELS, MODELS).nonzero().squeeze(1).tolist())
+    kept = set(DensityFilter(share, neighbours=neighbours).keep(FOUND, LABELS, MODELS).nonzero().squeeze(1).tolist())
     for label in range(4):
         members, rows = real[OF.numpy() == label], np.flatnonzero(LABELS.numpy() == label)
         reach = np.array([np.sort(_far(found[row], members))[min(neighbours, len(members)) - 1] for row in rows])
@@ -95,7 +95,7 @@ def test_neighbour_filters_need_labelled_images() -> None:
 @pytest.mark.parametrize(
     ("bad", "line"),
     [
-        (lambda: DensityFilter(0), "neighbours: 0 must be at least 1"),
+        (lambda: DensityFilter(neighbours=0), "neighbours: 0 must be at least 1"),
         (lambda: ManifoldFilter(0), "neighbours: 0 must be at least 1"),
         (lambda: DensityFilter(keep_fraction=0.0), "keep_fraction: 0.0 must be in (0, 1]"),
     ],

@@ -91,10 +91,9 @@ class ConfidenceFilter:
         return probabilities.gather(1, labels[:, None]).squeeze(1) >= self.threshold
 
 
-@component("filter/discriminator@1")
 @dataclass(frozen=True)
-class DiscriminatorFilter:
-    """Keep the ``keep_fraction`` of each class with the highest D logit (without D: everything).
+class TopFraction:
+    """Keeps the ``keep_fraction`` of each class with the highest scores.
 
     ``min_candidates`` of all classes are filtered at once; of a few, the fraction would be one of each class.
     """
@@ -102,16 +101,34 @@ class DiscriminatorFilter:
     keep_fraction: float = 0.5
     min_candidates: int = 1000
 
-    required_networks = ("discriminator",)
-
     def __post_init__(self) -> None:
-        require_fraction_and_candidates(self.keep_fraction, self.min_candidates)
+        if not 0.0 < self.keep_fraction <= 1.0:
+            raise ConfigError(f"keep_fraction: {self.keep_fraction} must be in (0, 1]")
+        if self.min_candidates < 1:
+            raise ConfigError(f"min_candidates: {self.min_candidates} must be 1 or more")
+
+    def best_of_each_class(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Bool (N,) for scores (N,) and labels (N,): at least one row of each class; earlier rows win ties."""
+        kept = torch.zeros(len(labels), dtype=torch.bool)
+        for label in set(labels.tolist()):
+            rows = (labels == label).nonzero().squeeze(1)
+            best = scores[rows].argsort(descending=True, stable=True)[: max(1, round(self.keep_fraction * len(rows)))]
+            kept[rows[best]] = True
+        return kept
+
+
+@component("filter/discriminator@1")
+@dataclass(frozen=True)
+class DiscriminatorFilter(TopFraction):
+    """Keep the samples of each class with the highest D logit (without D: everything)."""
+
+    required_networks = ("discriminator",)
 
     def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
         """See `Filter.keep`."""
         if scoring_models.discriminator is None:
             return torch.ones(len(images), dtype=torch.bool)
-        return top_fraction_per_class(outputs(scoring_models.discriminator, images, labels), labels, self.keep_fraction)
+        return self.best_of_each_class(outputs(scoring_models.discriminator, images, labels), labels)
 
 
 @component("filter/agreement@1")
@@ -129,27 +146,9 @@ class AgreementFilter:
         return (first == labels) & (second == labels)
 
 
-def require_fraction_and_candidates(keep_fraction: float, min_candidates: int) -> None:
-    """Raise a `ConfigError` unless ``keep_fraction`` is in (0, 1] and ``min_candidates`` at least 1."""
-    if not 0.0 < keep_fraction <= 1.0:
-        raise ConfigError(f"keep_fraction: {keep_fraction} must be in (0, 1]")
-    if min_candidates < 1:
-        raise ConfigError(f"min_candidates: {min_candidates} must be 1 or more")
-
-
 def required_networks(filters: Sequence[Filter]) -> frozenset[str]:
     """Names of all networks that the filters need among the scoring models."""
     return frozenset(name for criterion in filters for name in criterion.required_networks)
-
-
-def top_fraction_per_class(scores: Tensor, labels: Tensor, keep_fraction: float) -> Tensor:
-    """Bool (N,): the ``keep_fraction`` of each label's rows that score highest, at least one; earlier rows win ties."""
-    kept = torch.zeros(len(labels), dtype=torch.bool)
-    for label in set(labels.tolist()):
-        rows = (labels == label).nonzero().squeeze(1)
-        best = scores[rows].argsort(descending=True, stable=True)[: max(1, round(keep_fraction * len(rows)))]
-        kept[rows[best]] = True
-    return kept
 
 
 @torch.no_grad()

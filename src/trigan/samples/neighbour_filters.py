@@ -7,28 +7,25 @@ from torch import Tensor
 
 from trigan.components import component
 from trigan.errors import ConfigError
-from trigan.samples.filters import ScoringModels, require_fraction_and_candidates, top_fraction_per_class
+from trigan.samples.filters import ScoringModels, TopFraction
 
 
 @component("filter/density@1")
 @dataclass(frozen=True)
-class DensityFilter:
-    """Keep the ``keep_fraction`` of each class with the highest density of real images.
+class DensityFilter(TopFraction):
+    """Keep the samples of each class with the highest density of real images.
 
     The k-nearest-neighbour density (Loftsgaarden & Quesenberry 1965) decreases with the distance to the k-th nearest
-    real image; a class of fewer than ``neighbours`` real images uses all of them. ``min_candidates`` of all classes
-    are filtered at once; of a few, the fraction would be one of each class.
+    real image; a class of fewer than ``neighbours`` real images uses all of them.
     """
 
     neighbours: int = 5
-    keep_fraction: float = 0.5
-    min_candidates: int = 1000
 
     required_networks = ("classifier",)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _require_neighbours(self.neighbours)
-        require_fraction_and_candidates(self.keep_fraction, self.min_candidates)
 
     def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
         """See `trigan.samples.filters.Filter.keep`."""
@@ -39,7 +36,7 @@ class DensityFilter:
             if len(members):
                 distances = _distances(features[rows], members)
                 scores[rows] = -distances.kthvalue(min(self.neighbours, len(members)), dim=1).values
-        return top_fraction_per_class(scores, labels, self.keep_fraction) & (scores > -torch.inf)
+        return self.best_of_each_class(scores, labels) & (scores > -torch.inf)
 
 
 @component("filter/manifold@1")
