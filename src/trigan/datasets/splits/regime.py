@@ -8,7 +8,7 @@ import numpy as np
 from trigan.components import component
 from trigan.datasets.splits.imbalance import ExponentialImbalance, StepImbalance
 from trigan.datasets.splits.label_noise import PairNoise, SymmetricNoise
-from trigan.errors import ConfigError, DataError
+from trigan.errors import ConfigError
 
 Validation = Literal["auto", "within", "none", "large"]
 #: Fraction of the labels that validates, and fraction of the pool that `large` adds to them.
@@ -95,21 +95,6 @@ class Regime:
         classes = len(available)
         fractions = np.ones(classes) if self.imbalance is None else self.imbalance.class_fractions(classes)
         return _rounded(self.labels_per_class * fractions, np.inf)
-
-    def raise_label_shortage(self, class_name: str, needed: int, available: int) -> None:
-        """Report a class with too few labels.
-
-        Raises:
-            DataError: always.
-        """
-        if available == 0:
-            raise DataError(f"class '{class_name}' has no labelled training image; add some, or leave the class out")
-        large = self.validation == "large"
-        beside, mend = (" with regime.validation=large", " or set regime.validation=none") if large else ("", "")
-        raise DataError(
-            f"class '{class_name}' has {available} labelled training images, but regime.labels_per_class="
-            f"{self.labels_per_class}{beside} needs {needed}; lower it{mend}"
-        )
 
 
 def _rounded(numbers: np.ndarray, available: np.ndarray | float) -> np.ndarray:
