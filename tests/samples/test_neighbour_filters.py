@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from trigan.datasets.inputs import Input
 from trigan.errors import ConfigError
-from trigan.samples.filters import ScoringModels
-from trigan.samples.neighbour_filters import DensityFilter, ManifoldFilter
+from trigan.samples.filters import DensityFilter, ManifoldFilter, ScoringModels
 
 SOURCE = torch.Generator().manual_seed(4)
 

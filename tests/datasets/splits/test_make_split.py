@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from trigan.datasets.splits.imbalance import ExponentialImbalance, StepImbalance
-from trigan.datasets.splits.label_noise import PairNoise, SymmetricNoise
 from trigan.datasets.splits.make_split import make_split
-from trigan.datasets.splits.regime import Regime
+from trigan.datasets.splits.regime import ExponentialImbalance, PairNoise, Regime, StepImbalance, SymmetricNoise
 from trigan.datasets.splits.splitter import DataSplit
 from trigan.datasets.types import ImageDataset
 from trigan.errors import DataError

@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from trigan.datasets.sources.folder import Folder
-from trigan.datasets.splits.label_noise import SymmetricNoise
 from trigan.datasets.splits.make_split import make_split
-from trigan.datasets.splits.regime import Regime
+from trigan.datasets.splits.regime import Regime, SymmetricNoise
 from trigan.datasets.splits.split_file import SplitFile, split_digest, split_file_bytes, split_file_content
 from trigan.datasets.splits.split_from_file import RegimeFromFile, content_digest
 from trigan.datasets.splits.split_info import index_digest
