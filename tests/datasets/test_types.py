@@ -1,7 +1,6 @@
 import pytest
 import torch
 
-from trigan.datasets.sources.fingerprint import digests_of
 from trigan.datasets.types import DataSpec, ImageDataset
 from trigan.errors import DataError
 
@@ -32,7 +31,8 @@ def test_fingerprint_covers_pixels_labels_order_and_test_marks() -> None:
 
 
 def test_a_grey_image_counts_as_its_rgb_copy() -> None:
-    assert torch.equal(digests_of(IMAGES), digests_of(IMAGES.expand(-1, 3, -1, -1)))
+    grey, colour = (ImageDataset.from_tensors("x", images, LABELS) for images in (IMAGES, IMAGES.expand(-1, 3, -1, -1)))
+    assert torch.equal(grey.digests, colour.digests)
 
 
 @pytest.mark.parametrize(

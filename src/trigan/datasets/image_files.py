@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trigan.datasets.sources.columns import Columns, ResolvedColumns, image_column
+from trigan.datasets.sources.columns import Columns, image_bytes, read_rows
 from trigan.datasets.sources.decode import Geometry, decode, first_line
 from trigan.datasets.sources.folder import SUFFIXES, image_files
 from trigan.datasets.sources.npz import npz_arrays
@@ -93,9 +93,9 @@ def _parquet_images(file: Path, columns: Columns) -> Iterator[tuple[str, Callabl
 
     try:
         table = datasets.load_dataset("parquet", data_files=[str(file)], split="train", streaming=True)
-        found = ResolvedColumns(image_column(table.features, columns, str(file)), "", None)
-        for row, (data, _) in enumerate(found.rows(table, with_labels=False)):
-            yield f"{file}[{row}]", partial(found.encoded, data, f"{file}[{row}]")
+        column = columns.find_image(table.features, str(file))
+        for row, (data, _) in enumerate(read_rows(table, column, None)):
+            yield f"{file}[{row}]", partial(image_bytes, data, column, f"{file}[{row}]")
     except DataError:
         raise
     except Exception as error:  # pyarrow and fsspec have a dozen kinds without a common base

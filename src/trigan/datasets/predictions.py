@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from trigan.datasets.sources.npz import npz_arrays
 from trigan.errors import DataError
@@ -62,8 +63,6 @@ def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray, bool]:
 
 
 def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray, bool]:
-    import pandas as pd
-
     try:
         frame = pd.read_csv(path)
     except OSError as error:

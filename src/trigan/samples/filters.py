@@ -21,16 +21,13 @@ class Filter(Protocol):
     @property
     def min_candidates(self) -> int:
         """Candidates to filter at once, if the source has so many."""
-        ...
 
     @property
     def required_networks(self) -> tuple[str, ...]:
         """Names of the networks that it needs among its scoring models."""
-        ...
 
     def keep(self, images: Tensor, labels: Tensor, scoring_models: "ScoringModels") -> Tensor:
         """Bool (N,) for uint8 ``images`` (N, C, S, S) with ``labels`` (N,)."""
-        ...
 
 
 @dataclass(frozen=True)
