@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensor_datasets import from_tensors
 
 from trigan.datasets.sources.digits import Digits
 from trigan.datasets.types import ImageDataset
@@ -23,7 +24,7 @@ def digits() -> ImageDataset:
 def with_test(digits: ImageDataset) -> ImageDataset:
     """The digits, their last 500 marked as an official test set."""
     marks = torch.arange(len(digits.labels)) >= len(digits.labels) - 500
-    return ImageDataset.from_tensors("digits-official", digits.images, digits.labels, marks)
+    return from_tensors("digits-official", digits.images, digits.labels, marks)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Images outside any data set: files, folders, Parquet and npz files to be classified, one image at a time."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,6 @@ from trigan.datasets.sources.npz import npz_arrays
 from trigan.errors import DataError
 
 _PARQUET, _NPZ = ".parquet", ".npz"
-Encoded = bytes | Path | np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +67,13 @@ def read_images(files: Sequence[Path], geometry: Geometry, columns: Columns) -> 
     Nothing is raised: an unreadable image, or a damaged Parquet or npz file, is one item with its error.
     """
     for file in files:
+        images: Iterable[tuple[str, Path | np.ndarray | Callable[[], bytes]]] = [(str(file), file)]
+        if file.suffix.lower() == _PARQUET:
+            images = _parquet_images(file, columns)
+        elif file.suffix.lower() == _NPZ:
+            images = _npz_images(file)
         try:
-            for location, data in _encoded_images(file, columns):
+            for location, data in images:
                 try:
                     pixels = geometry.fit(decode(data() if callable(data) else data, location))
                     yield DecodedImage(location, pixels.transpose(2, 0, 1))
@@ -77,15 +81,6 @@ def read_images(files: Sequence[Path], geometry: Geometry, columns: Columns) -> 
                     yield DecodedImage(location, None, str(error))
         except DataError as error:
             yield DecodedImage(str(file), None, str(error))
-
-
-def _encoded_images(file: Path, columns: Columns) -> Iterator[tuple[str, Encoded | Callable[[], bytes]]]:
-    if file.suffix.lower() == _PARQUET:
-        yield from _parquet_images(file, columns)
-    elif file.suffix.lower() == _NPZ:
-        yield from _npz_images(file)
-    else:
-        yield str(file), file
 
 
 def _parquet_images(file: Path, columns: Columns) -> Iterator[tuple[str, Callable[[], bytes]]]:

@@ -24,12 +24,7 @@ class Predictions:
 
 
 def read_predictions(path: Path, test: np.ndarray, classes: int) -> Predictions:
-    """The predictions of a file, one for each test image.
-
-    Args:
-        path: ``.npz``, else CSV.
-        test: source indices (N,) of the test images; the result has their order.
-        classes: number of classes K.
+    """The predictions of a file (``.npz``, else CSV), in the order of ``test`` (N,), the test images' source indices.
 
     Raises:
         DataError: the file is unreadable, lacks test images, has others, or its predictions are malformed.

@@ -87,16 +87,6 @@ class ImageDataset:
         """Shapes of images and labels."""
         return DataSpec(self.images.shape[1], self.images.shape[2], len(self.class_names))
 
-    @classmethod
-    def from_tensors(
-        cls, name: str, images: Tensor, labels: Tensor, official_test: Tensor | None = None
-    ) -> "ImageDataset":
-        """A data set from tensors in memory; classes are named by their numbers."""
-        digests = stack_digests(image_digest(image) for image in images.movedim(1, 3).numpy())
-        names = tuple(str(k) for k in range(int(labels.max()) + 1 if len(labels) else 0))
-        fingerprint = fingerprint_of(digests, labels, official_test)
-        return cls(name, images, labels, names, fingerprint, digests, official_test)
-
 
 @dataclass(frozen=True, eq=False)
 class TrainingView:

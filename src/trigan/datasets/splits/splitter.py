@@ -78,11 +78,8 @@ class Splitter:
     ) -> DataSplit:
         """Copy the parts out of the source and describe them.
 
-        Args:
-            parts: source indices.
-            labels: visible labels of the labelled and of the validation images, noise included.
-            stamps: marks that tables print.
-            file: digest of the split file that gave the parts.
+        ``labels`` are those of the labelled and of the validation images, noise included; ``file`` is the digest of
+        the split file that gave the parts.
         """
         train, validation = self._copy(parts.labelled, labels[0]), self._copy(parts.validation, labels[1])
         rows = np.concatenate([parts.labelled, parts.unlabelled])
