@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -44,12 +43,3 @@ def real_data() -> Path:
     if not place:
         pytest.skip("TRIGAN_TEST_DATA names no folder with mnist/ and cifar10-jpeg/")
     return Path(place)
-
-
-def save(root: Path, name: str, array: np.ndarray, mode: str | None = None) -> Path:
-    """Write one image file below ``root``."""
-    path = root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.fromarray(array)
-    (image.convert(mode) if mode else image).save(path)
-    return path

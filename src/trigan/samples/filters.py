@@ -9,9 +9,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from trigan.checks import require, require_at_least
 from trigan.components import component
 from trigan.datasets.inputs import Input, image_batches
-from trigan.errors import ConfigError
 from trigan.networks.classifiers.classifier import EmbeddingNetwork
 
 
@@ -79,8 +79,7 @@ class ConfidenceFilter:
     min_candidates, required_networks = 1, ("classifier",)
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.threshold <= 1.0:
-            raise ConfigError(f"threshold: {self.threshold} must be in [0, 1]")
+        require(0.0 <= self.threshold <= 1.0, "threshold", self.threshold, "a probability in [0, 1]")
 
     def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
         """See `Filter.keep`."""
@@ -99,10 +98,8 @@ class TopFraction:
     min_candidates: int = 1000
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.keep_fraction <= 1.0:
-            raise ConfigError(f"keep_fraction: {self.keep_fraction} must be in (0, 1]")
-        if self.min_candidates < 1:
-            raise ConfigError(f"min_candidates: {self.min_candidates} must be 1 or more")
+        require(0.0 < self.keep_fraction <= 1.0, "keep_fraction", self.keep_fraction, "a fraction in (0, 1]")
+        require_at_least("min_candidates", self.min_candidates, 1)
 
     def best_of_each_class(self, scores: Tensor, labels: Tensor) -> Tensor:
         """Bool (N,) for scores (N,) and labels (N,): at least one row of each class; earlier rows win ties."""
@@ -159,7 +156,7 @@ class DensityFilter(TopFraction):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_neighbours(self.neighbours)
+        require_at_least("neighbours", self.neighbours, 1)
 
     def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
         """See `Filter.keep`."""
@@ -188,7 +185,7 @@ class ManifoldFilter:
     min_candidates, required_networks = 1, ("classifier",)
 
     def __post_init__(self) -> None:
-        _require_neighbours(self.neighbours)
+        require_at_least("neighbours", self.neighbours, 1)
 
     def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
         """See `Filter.keep`."""
@@ -243,8 +240,3 @@ def _distances(a: Tensor, b: Tensor) -> Tensor:
     a, b = a.double() - centre, b.double() - centre
     squares = a.square().sum(1)[:, None] - 2.0 * a @ b.T + b.square().sum(1)
     return squares.clamp(min=0.0).sqrt()
-
-
-def _require_neighbours(neighbours: int) -> None:
-    if neighbours < 1:
-        raise ConfigError(f"neighbours: {neighbours} must be at least 1")

@@ -9,6 +9,8 @@ from trigan.datasets.sources.image_source import Label
 from trigan.errors import DataError
 
 _ROWS_PER_BATCH = 1000
+#: Beginnings of the types that a label may have.
+_LABEL_TYPES = ("int", "uint", "string", "large_string", "bool")
 
 
 @component("data/columns@1")
@@ -39,7 +41,9 @@ class Columns:
         from datasets import ClassLabel, Value
 
         classes = [name for name, kind in features.items() if isinstance(kind, ClassLabel)]
-        plain = [name for name, kind in features.items() if isinstance(kind, Value) and _may_be_label(kind.dtype)]
+        plain = [
+            name for name, kind in features.items() if isinstance(kind, Value) and kind.dtype.startswith(_LABEL_TYPES)
+        ]
         return _choose("label", self.label, features, classes or plain, location)
 
 
@@ -67,10 +71,6 @@ def _choose(kind: str, name: str, features: Mapping[str, Any], candidates: list[
     raise DataError(
         f"{location}: {kind} column '{name}' not found among {', '.join(features)}; set data.source.columns.{kind}=NAME"
     )
-
-
-def _may_be_label(dtype: str) -> bool:
-    return dtype.startswith(("int", "uint", "string", "large_string", "bool"))
 
 
 def _label(value: Any, column: str | None) -> Label:
