@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensor_datasets import from_tensors
 
 from trigan.datasets.sources.digits import Digits
 from trigan.datasets.types import ImageDataset
@@ -23,7 +23,7 @@ def digits() -> ImageDataset:
 def with_test(digits: ImageDataset) -> ImageDataset:
     """The digits, their last 500 marked as an official test set."""
     marks = torch.arange(len(digits.labels)) >= len(digits.labels) - 500
-    return ImageDataset.from_tensors("digits-official", digits.images, digits.labels, marks)
+    return from_tensors("digits-official", digits.images, digits.labels, marks)
 
 
 @pytest.fixture
@@ -43,12 +43,3 @@ def real_data() -> Path:
     if not place:
         pytest.skip("TRIGAN_TEST_DATA names no folder with mnist/ and cifar10-jpeg/")
     return Path(place)
-
-
-def save(root: Path, name: str, array: np.ndarray, mode: str | None = None) -> Path:
-    """Write one image file below ``root``."""
-    path = root / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = Image.fromarray(array)
-    (image.convert(mode) if mode else image).save(path)
-    return path

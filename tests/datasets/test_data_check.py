@@ -2,12 +2,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensor_datasets import save
 
 from trigan.datasets.data_check import DataReport, check_data
 from trigan.datasets.sources.digits import Digits
 from trigan.datasets.sources.folder import Folder
-
-from .conftest import save
 
 GREY = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
 

@@ -1,8 +1,8 @@
 import pytest
 import torch
+from tensor_datasets import from_tensors
 
-from trigan.datasets.sources.fingerprint import digests_of
-from trigan.datasets.types import DataSpec, ImageDataset
+from trigan.datasets.types import DataSpec
 from trigan.errors import DataError
 
 IMAGES = torch.randint(256, (6, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -10,7 +10,7 @@ LABELS = torch.tensor([0, 1, 2, 0, 1, 2])
 
 
 def test_spec_and_names() -> None:
-    source = ImageDataset.from_tensors("x", IMAGES, LABELS)
+    source = from_tensors("x", IMAGES, LABELS)
     assert source.spec == DataSpec(channels=1, size=8, classes=3)
     assert source.class_names == ("0", "1", "2")
 
@@ -21,18 +21,19 @@ def test_fingerprint_covers_pixels_labels_order_and_test_marks() -> None:
     changed[5, 0, 7, 7] ^= 1
     swapped = torch.tensor([1, 0, 2, 3, 4, 5])
     variants = [
-        ImageDataset.from_tensors("x", IMAGES, LABELS),
-        ImageDataset.from_tensors("x", changed, LABELS),
-        ImageDataset.from_tensors("x", IMAGES, torch.tensor([0, 1, 2, 0, 1, 1])),
-        ImageDataset.from_tensors("x", IMAGES[swapped], LABELS[swapped]),
-        ImageDataset.from_tensors("x", IMAGES, LABELS, marks),
+        from_tensors("x", IMAGES, LABELS),
+        from_tensors("x", changed, LABELS),
+        from_tensors("x", IMAGES, torch.tensor([0, 1, 2, 0, 1, 1])),
+        from_tensors("x", IMAGES[swapped], LABELS[swapped]),
+        from_tensors("x", IMAGES, LABELS, marks),
     ]
     assert len({source.fingerprint for source in variants}) == len(variants)
-    assert ImageDataset.from_tensors("other name", IMAGES, LABELS).fingerprint == variants[0].fingerprint
+    assert from_tensors("other name", IMAGES, LABELS).fingerprint == variants[0].fingerprint
 
 
 def test_a_grey_image_counts_as_its_rgb_copy() -> None:
-    assert torch.equal(digests_of(IMAGES), digests_of(IMAGES.expand(-1, 3, -1, -1)))
+    grey, colour = (from_tensors("x", images, LABELS) for images in (IMAGES, IMAGES.expand(-1, 3, -1, -1)))
+    assert torch.equal(grey.digests, colour.digests)
 
 
 @pytest.mark.parametrize(
@@ -51,9 +52,9 @@ def test_a_grey_image_counts_as_its_rgb_copy() -> None:
 )
 def test_invalid_data_sets_are_refused(images: torch.Tensor, labels: torch.Tensor, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        ImageDataset.from_tensors("x", images, labels)
+        from_tensors("x", images, labels)
 
 
 def test_a_test_image_needs_a_label() -> None:
     with pytest.raises(DataError, match="test set has no label"):
-        ImageDataset.from_tensors("x", IMAGES, torch.tensor([0, 1, 2, 0, 1, -1]), torch.tensor([False] * 5 + [True]))
+        from_tensors("x", IMAGES, torch.tensor([0, 1, 2, 0, 1, -1]), torch.tensor([False] * 5 + [True]))

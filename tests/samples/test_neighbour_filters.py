@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from trigan.datasets.inputs import Input
 from trigan.errors import ConfigError
-from trigan.samples.filters import ScoringModels
-from trigan.samples.neighbour_filters import DensityFilter, ManifoldFilter
+from trigan.samples.filters import DensityFilter, ManifoldFilter, ScoringModels
 
 SOURCE = torch.Generator().manual_seed(4)
 
@@ -69,7 +68,7 @@ def test_manifold_filter_keeps_real_images() -> None:
 @pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
 def test_density_keeps_the_densest_share_of_each_class(neighbours: int, share: float) -> None:
     real, found = _seen(REAL), _seen(FOUND)
-    kept = set(DensityFilter(neighbours, share).keep(FOUND, LABELS, MODELS).nonzero().squeeze(1).tolist())
+    kept = set(DensityFilter(share, neighbours=neighbours).keep(FOUND, LABELS, MODELS).nonzero().squeeze(1).tolist())
     for label in range(4):
         members, rows = real[OF.numpy() == label], np.flatnonzero(LABELS.numpy() == label)
         reach = np.array([np.sort(_far(found[row], members))[min(neighbours, len(members)) - 1] for row in rows])
@@ -95,9 +94,9 @@ def test_neighbour_filters_need_labelled_images() -> None:
 @pytest.mark.parametrize(
     ("bad", "line"),
     [
-        (lambda: DensityFilter(0), "neighbours: 0 must be at least 1"),
-        (lambda: ManifoldFilter(0), "neighbours: 0 must be at least 1"),
-        (lambda: DensityFilter(keep_fraction=0.0), "keep_fraction: 0.0 must be in (0, 1]"),
+        (lambda: DensityFilter(neighbours=0), "neighbours=0: give an integer of at least 1"),
+        (lambda: ManifoldFilter(0), "neighbours=0: give an integer of at least 1"),
+        (lambda: DensityFilter(keep_fraction=0.0), "keep_fraction=0.0: give a fraction in (0, 1]"),
     ],
 )
 def test_settings_out_of_range_are_refused(bad: Callable[[], object], line: str) -> None:

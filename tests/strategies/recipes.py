@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from trigan.artifacts.store import Store
 from trigan.datasets.augmentation import StrongAugmentation
 from trigan.datasets.stream import to_float
-from trigan.samples.filters import ConfidenceFilter, DiscriminatorFilter
-from trigan.samples.neighbour_filters import DensityFilter
+from trigan.samples.filters import ConfidenceFilter, DensityFilter, DiscriminatorFilter
 from trigan.strategies.augment import Augment, SampleSettings
 from trigan.strategies.baseline import Baseline, FixMatchTraining, SelfTraining
 from trigan.strategies.features import Features

@@ -15,9 +15,8 @@ from trigan.errors import ConfigError
 from trigan.networks.gans.gan_ensembles import DiscriminatorEnsemble, GeneratorMixture, PerClassGenerators
 from trigan.rng import hash64
 from trigan.samples.collect import wanted_counts
-from trigan.samples.filters import AgreementFilter, ConfidenceFilter, DiscriminatorFilter, ScoringModels
+from trigan.samples.filters import AgreementFilter, ConfidenceFilter, DiscriminatorFilter, ManifoldFilter, ScoringModels
 from trigan.samples.generate import LatentTransform, generate
-from trigan.samples.neighbour_filters import ManifoldFilter
 from trigan.strategies.augment import SampleSettings
 from trigan.strategies.baseline import Baseline
 from trigan.strategies.sample_schedules import MixedSchedule, PretrainSchedule, SampleSchedule

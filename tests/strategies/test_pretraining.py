@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from tensor_datasets import from_tensors
 
 from trigan.datasets.inputs import Input
 from trigan.datasets.sources.digits import Digits
@@ -158,7 +159,7 @@ def other(size: int = 12, channels: int = 3, count: int = 90) -> ImageDataset:
     """Coloured noise, a third of it an official test set."""
     images = torch.randint(0, 256, (count, channels, size, size), generator=torch.Generator().manual_seed(1))
     labels = torch.arange(count) % 3
-    return ImageDataset.from_tensors("noise", images.to(torch.uint8), labels, torch.arange(count) >= 2 * count // 3)
+    return from_tensors("noise", images.to(torch.uint8), labels, torch.arange(count) >= 2 * count // 3)
 
 
 def transferred() -> TrainingView:

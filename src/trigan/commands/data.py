@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     from trigan.config.compose import compose
     from trigan.datasets.data_check import check_data
     from trigan.datasets.splits.make_split import make_split
-    from trigan.datasets.splits.split_summary import split_summary
+    from trigan.datasets.splits.split_info import split_summary
 
     composed = compose(options.overrides, options.config_dir)
     built = composed.build()

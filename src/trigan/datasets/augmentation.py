@@ -24,7 +24,6 @@ class Augmentation(Protocol):
 
     def __call__(self, images: Tensor, draws: Draws, stream: str) -> Tensor:
         """Images float32 (N, C, S, S) in [-1, 1] -> the same; ``stream`` names the random numbers."""
-        ...
 
 
 @component("augmentation/none@1")

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from trigan.datasets.sources.image_source import ImageSource, ItemDecoder
-from trigan.datasets.splits.hash_order import find_first_copies
+from trigan.datasets.splits.splitter import find_first_copies
 from trigan.datasets.types import ImageDataset
 from trigan.errors import TriganError
 

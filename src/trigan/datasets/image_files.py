@@ -1,20 +1,19 @@
 """Images outside any data set: files, folders, Parquet and npz files to be classified, one image at a time."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from trigan.datasets.sources.columns import Columns, ResolvedColumns, image_column
+from trigan.datasets.sources.columns import Columns, image_bytes, read_rows
 from trigan.datasets.sources.decode import Geometry, decode, first_line
 from trigan.datasets.sources.folder import SUFFIXES, image_files
 from trigan.datasets.sources.npz import npz_arrays
 from trigan.errors import DataError
 
 _PARQUET, _NPZ = ".parquet", ".npz"
-Encoded = bytes | Path | np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +67,13 @@ def read_images(files: Sequence[Path], geometry: Geometry, columns: Columns) -> 
     Nothing is raised: an unreadable image, or a damaged Parquet or npz file, is one item with its error.
     """
     for file in files:
+        images: Iterable[tuple[str, Path | np.ndarray | Callable[[], bytes]]] = [(str(file), file)]
+        if file.suffix.lower() == _PARQUET:
+            images = _parquet_images(file, columns)
+        elif file.suffix.lower() == _NPZ:
+            images = _npz_images(file)
         try:
-            for location, data in _encoded_images(file, columns):
+            for location, data in images:
                 try:
                     pixels = geometry.fit(decode(data() if callable(data) else data, location))
                     yield DecodedImage(location, pixels.transpose(2, 0, 1))
@@ -79,23 +83,14 @@ def read_images(files: Sequence[Path], geometry: Geometry, columns: Columns) -> 
             yield DecodedImage(str(file), None, str(error))
 
 
-def _encoded_images(file: Path, columns: Columns) -> Iterator[tuple[str, Encoded | Callable[[], bytes]]]:
-    if file.suffix.lower() == _PARQUET:
-        yield from _parquet_images(file, columns)
-    elif file.suffix.lower() == _NPZ:
-        yield from _npz_images(file)
-    else:
-        yield str(file), file
-
-
 def _parquet_images(file: Path, columns: Columns) -> Iterator[tuple[str, Callable[[], bytes]]]:
     import datasets
 
     try:
         table = datasets.load_dataset("parquet", data_files=[str(file)], split="train", streaming=True)
-        found = ResolvedColumns(image_column(table.features, columns, str(file)), "", None)
-        for row, (data, _) in enumerate(found.rows(table, with_labels=False)):
-            yield f"{file}[{row}]", partial(found.encoded, data, f"{file}[{row}]")
+        column = columns.find_image(table.features, str(file))
+        for row, (data, _) in enumerate(read_rows(table, column, None)):
+            yield f"{file}[{row}]", partial(image_bytes, data, column, f"{file}[{row}]")
     except DataError:
         raise
     except Exception as error:  # pyarrow and fsspec have a dozen kinds without a common base

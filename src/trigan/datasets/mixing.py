@@ -4,8 +4,8 @@ Row by row and on the device: the mixing coefficient is a function of the row's 
 own label by ``share`` and its partner's by 1 - ``share`` (`trigan.losses.classifier_losses`).
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import torch
 from scipy.special import betaincinv
@@ -17,27 +17,36 @@ from trigan.errors import ConfigError
 from trigan.rng import Draws
 
 
-class Mix(Protocol):
-    """Mixes images with partners."""
-
-    def __call__(self, images: Tensor, partners: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
-        """Images and partners, float (N, C, S, S) in [-1, 1] -> mixed images, the same, and shares (N,) in [0, 1]."""
-        ...
-
-
-@component("mix/mixup@1")
 @dataclass(frozen=True)
-class MixUp:
-    """lam x_i + (1 - lam) x_j, lam ~ Beta(alpha, alpha): Zhang et al. 2018 (arXiv 1710.09412).
+class Mix(ABC):
+    """Mixes images with partners.
 
-    ``lam`` is drawn for each row; the authors' code draws it for each batch. ``probability``: of mixing a row.
+    Attributes:
+        alpha: of the mixing coefficient lam ~ Beta(alpha, alpha), drawn for each row.
+        probability: of mixing a row.
     """
 
     alpha: float = 1.0
     probability: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_settings(self.alpha, self.probability)
+        if not 0.0 < self.alpha < float("inf"):
+            raise ConfigError(f"mix.alpha={self.alpha}: must be above 0")
+        if not 0.0 <= self.probability <= 1.0:
+            raise ConfigError(f"mix.probability={self.probability}: must lie in 0..1")
+
+    @abstractmethod
+    def __call__(self, images: Tensor, partners: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
+        """Images and partners, float (N, C, S, S) in [-1, 1] -> mixed images, the same, and shares (N,) in [0, 1]."""
+
+
+@component("mix/mixup@1")
+@dataclass(frozen=True)
+class MixUp(Mix):
+    """lam x_i + (1 - lam) x_j, lam ~ Beta(alpha, alpha): Zhang et al. 2018 (arXiv 1710.09412).
+
+    The authors' code draws ``lam`` for each batch.
+    """
 
     def __call__(self, images: Tensor, partners: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """See `Mix`."""
@@ -48,18 +57,14 @@ class MixUp:
 
 @component("mix/cutmix@1")
 @dataclass(frozen=True)
-class CutMix:
+class CutMix(Mix):
     """A rectangle of the image is replaced by the partner's: Yun et al. 2019 (arXiv 1905.04899), eq. 1 and 2.
 
-    Its sides are sqrt(1 - lam) of the image's, lam ~ Beta(alpha, alpha), its centre is uniform over the image, and it
-    is clipped at the border. The share is the fraction of remaining pixels. ``probability``: of mixing a row.
+    Its sides are sqrt(1 - lam) of the image's, its centre is uniform over the image, and it is clipped at the border.
+    The share is the fraction of remaining pixels.
     """
 
-    alpha: float = 1.0
     probability: float = 0.5
-
-    def __post_init__(self) -> None:
-        _check_settings(self.alpha, self.probability)
 
     def __call__(self, images: Tensor, partners: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """See `Mix`."""
@@ -84,10 +89,3 @@ def mixing_coefficients(draws: Draws, alpha: float, probability: float) -> Tenso
 def cutmix_mask(lam: Tensor, centre: Tensor, size: int) -> Tensor:
     """Bool (N, size, size): squares of side round(size sqrt(1 - lam)) about centres (N, 2) in [0, 1), clipped."""
     return square_mask(centre, (size * (1.0 - lam).sqrt()).round().long()[:, None], size)
-
-
-def _check_settings(alpha: float, probability: float) -> None:
-    if not 0.0 < alpha < float("inf"):
-        raise ConfigError(f"mix.alpha={alpha}: must be above 0")
-    if not 0.0 <= probability <= 1.0:
-        raise ConfigError(f"mix.probability={probability}: must lie in 0..1")

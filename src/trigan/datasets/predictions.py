@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from trigan.datasets.sources.npz import npz_arrays
 from trigan.errors import DataError
@@ -23,12 +24,7 @@ class Predictions:
 
 
 def read_predictions(path: Path, test: np.ndarray, classes: int) -> Predictions:
-    """The predictions of a file, one for each test image.
-
-    Args:
-        path: ``.npz``, else CSV.
-        test: source indices (N,) of the test images; the result has their order.
-        classes: number of classes K.
+    """The predictions of a file (``.npz``, else CSV), in the order of ``test`` (N,), the test images' source indices.
 
     Raises:
         DataError: the file is unreadable, lacks test images, has others, or its predictions are malformed.
@@ -62,8 +58,6 @@ def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray, bool]:
 
 
 def _read_csv(path: Path) -> tuple[np.ndarray, np.ndarray, bool]:
-    import pandas as pd
-
     try:
         frame = pd.read_csv(path)
     except OSError as error:

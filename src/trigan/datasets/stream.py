@@ -84,7 +84,10 @@ class BatchStream:
         if not 0 <= start <= stop <= self.batch:
             raise ValueError(f"rows {start}..{stop} are not inside a batch of {self.batch}")
         if self._cumulative is not None:
-            return self._resampled(self._cumulative, step, start, stop)
+            # Drawn on the CPU, so that every device gives the same images.
+            draws = rng.Draws(self.seed, step, self.batch, start, stop).uniform("resample").double()
+            rows = torch.searchsorted(self._cumulative, draws * self._cumulative[-1], right=True)
+            return rows.clamp_(max=len(self) - 1).to(self.device)
         position, last = step * self.batch + start, step * self.batch + stop
         pieces: list[Tensor] = []
         while position < last or not pieces:
@@ -92,12 +95,6 @@ class BatchStream:
             pieces.append(self._order(epoch)[offset : min(len(self), offset + last - position)])
             position += len(pieces[-1])
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-
-    def _resampled(self, cumulative: Tensor, step: int, start: int, stop: int) -> Tensor:
-        # Drawn on the CPU, so that every device gives the same images.
-        draws = rng.Draws(self.seed, step, self.batch, start, stop).uniform("resample").double()
-        rows = torch.searchsorted(cumulative, draws * cumulative[-1], right=True)
-        return rows.clamp_(max=len(self) - 1).to(self.device)
 
 
 def _order_of_epoch(parts: tuple[int, ...], seed: int, device: torch.device, epoch: int) -> Tensor:

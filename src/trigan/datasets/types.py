@@ -1,12 +1,14 @@
 """Types shared by all rooms: shapes, images with labels, a loaded data set, and what a strategy may use."""
 
+import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from trigan.components import component
-from trigan.datasets.sources.fingerprint import digests_of, fingerprint_of
 from trigan.errors import DataError
 
 #: Side of the square images that the networks are built for.
@@ -43,8 +45,8 @@ class ImageDataset:
         images: uint8 (N, C, S, S), in source order (training images, then unlabelled ones, then the official test set).
         labels: int64 (N,), 0..K-1, or -1 for an image without a label.
         class_names: K names, in label order.
-        fingerprint: SHA-256 of decoded pixels and labels, see `trigan.datasets.sources.fingerprint`.
-        digests: uint8 (N, 32), the SHA-256 of each image's decoded pixels before resizing.
+        fingerprint: of all images, labels and test marks, see `fingerprint_of`.
+        digests: uint8 (N, 32), the `image_digest` of each image.
         official_test: bool (N,), true for the source's own test set; None if it has none.
 
     Raises:
@@ -85,16 +87,6 @@ class ImageDataset:
         """Shapes of images and labels."""
         return DataSpec(self.images.shape[1], self.images.shape[2], len(self.class_names))
 
-    @classmethod
-    def from_tensors(
-        cls, name: str, images: Tensor, labels: Tensor, official_test: Tensor | None = None
-    ) -> "ImageDataset":
-        """A data set from tensors in memory; classes are named by their numbers."""
-        digests = digests_of(images)
-        names = tuple(str(k) for k in range(int(labels.max()) + 1 if len(labels) else 0))
-        fingerprint = fingerprint_of(digests, labels, official_test)
-        return cls(name, images, labels, names, fingerprint, digests, official_test)
-
 
 @dataclass(frozen=True, eq=False)
 class TrainingView:
@@ -124,6 +116,34 @@ class TrainingView:
         serves every label budget.
         """
         return torch.cat([self.labelled.images, self.unlabelled])[self.order]
+
+
+def image_digest(pixels: np.ndarray) -> bytes:
+    """SHA-256 of decoded pixels uint8 (H, W, 1 or 3), before resizing and channel conversion: 32 bytes.
+
+    It covers height, width and the pixels as RGB bytes (a grey pixel counts as three equal ones), so a picture has one
+    digest whether it came as PNG, Parquet or an array, grey or not.
+    """
+    height, width, channels = pixels.shape
+    sha = hashlib.sha256(f"{height}x{width};".encode())
+    sha.update(np.ascontiguousarray(pixels if channels == 3 else np.repeat(pixels, 3, axis=2)).data)
+    return sha.digest()
+
+
+def stack_digests(digests: Iterable[bytes]) -> Tensor:
+    """Digests as a tensor uint8 (N, 32)."""
+    return torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8).view(-1, 32)
+
+
+def fingerprint_of(digests: Tensor, labels: Tensor, official_test: Tensor | None) -> str:
+    """64 hexadecimal characters for digests (N, 32), labels (N,) and test marks (N,) or None, in source order.
+
+    So the hub's copy of a data set and a local copy agree.
+    """
+    sha = hashlib.sha256(digests.numpy().tobytes())
+    sha.update(labels.numpy().astype("<i8").tobytes())
+    sha.update(b"no test set" if official_test is None else official_test.numpy().astype(np.uint8).tobytes())
+    return sha.hexdigest()
 
 
 def _describe(tensor: Tensor) -> str:

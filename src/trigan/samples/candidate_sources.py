@@ -21,11 +21,9 @@ class CandidateSource(Protocol):
     @property
     def label_conditional(self) -> bool:
         """Whether candidates are drawn for given labels; otherwise they come without labels."""
-        ...
 
     def draw(self, start: int, labels: Tensor) -> Input:
         """Candidates from number ``start``, one for each of the ``labels`` (n,); fewer when the source is exhausted."""
-        ...
 
 
 @dataclass(frozen=True)

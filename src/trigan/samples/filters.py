@@ -9,9 +9,9 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from trigan.checks import require, require_at_least
 from trigan.components import component
 from trigan.datasets.inputs import Input, image_batches
-from trigan.errors import ConfigError
 from trigan.networks.classifiers.classifier import EmbeddingNetwork
 
 
@@ -21,16 +21,13 @@ class Filter(Protocol):
     @property
     def min_candidates(self) -> int:
         """Candidates to filter at once, if the source has so many."""
-        ...
 
     @property
     def required_networks(self) -> tuple[str, ...]:
         """Names of the networks that it needs among its scoring models."""
-        ...
 
     def keep(self, images: Tensor, labels: Tensor, scoring_models: "ScoringModels") -> Tensor:
         """Bool (N,) for uint8 ``images`` (N, C, S, S) with ``labels`` (N,)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -82,8 +79,7 @@ class ConfidenceFilter:
     min_candidates, required_networks = 1, ("classifier",)
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.threshold <= 1.0:
-            raise ConfigError(f"threshold: {self.threshold} must be in [0, 1]")
+        require(0.0 <= self.threshold <= 1.0, "threshold", self.threshold, "a probability in [0, 1]")
 
     def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
         """See `Filter.keep`."""
@@ -91,10 +87,9 @@ class ConfidenceFilter:
         return probabilities.gather(1, labels[:, None]).squeeze(1) >= self.threshold
 
 
-@component("filter/discriminator@1")
 @dataclass(frozen=True)
-class DiscriminatorFilter:
-    """Keep the ``keep_fraction`` of each class with the highest D logit (without D: everything).
+class TopFraction:
+    """Keeps the ``keep_fraction`` of each class with the highest scores.
 
     ``min_candidates`` of all classes are filtered at once; of a few, the fraction would be one of each class.
     """
@@ -102,16 +97,32 @@ class DiscriminatorFilter:
     keep_fraction: float = 0.5
     min_candidates: int = 1000
 
-    required_networks = ("discriminator",)
-
     def __post_init__(self) -> None:
-        require_fraction_and_candidates(self.keep_fraction, self.min_candidates)
+        require(0.0 < self.keep_fraction <= 1.0, "keep_fraction", self.keep_fraction, "a fraction in (0, 1]")
+        require_at_least("min_candidates", self.min_candidates, 1)
+
+    def best_of_each_class(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """Bool (N,) for scores (N,) and labels (N,): at least one row of each class; earlier rows win ties."""
+        kept = torch.zeros(len(labels), dtype=torch.bool)
+        for label in set(labels.tolist()):
+            rows = (labels == label).nonzero().squeeze(1)
+            best = scores[rows].argsort(descending=True, stable=True)[: max(1, round(self.keep_fraction * len(rows)))]
+            kept[rows[best]] = True
+        return kept
+
+
+@component("filter/discriminator@1")
+@dataclass(frozen=True)
+class DiscriminatorFilter(TopFraction):
+    """Keep the samples of each class with the highest D logit (without D: everything)."""
+
+    required_networks = ("discriminator",)
 
     def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
         """See `Filter.keep`."""
         if scoring_models.discriminator is None:
             return torch.ones(len(images), dtype=torch.bool)
-        return top_fraction_per_class(outputs(scoring_models.discriminator, images, labels), labels, self.keep_fraction)
+        return self.best_of_each_class(outputs(scoring_models.discriminator, images, labels), labels)
 
 
 @component("filter/agreement@1")
@@ -129,27 +140,68 @@ class AgreementFilter:
         return (first == labels) & (second == labels)
 
 
-def require_fraction_and_candidates(keep_fraction: float, min_candidates: int) -> None:
-    """Raise a `ConfigError` unless ``keep_fraction`` is in (0, 1] and ``min_candidates`` at least 1."""
-    if not 0.0 < keep_fraction <= 1.0:
-        raise ConfigError(f"keep_fraction: {keep_fraction} must be in (0, 1]")
-    if min_candidates < 1:
-        raise ConfigError(f"min_candidates: {min_candidates} must be 1 or more")
+@component("filter/density@1")
+@dataclass(frozen=True)
+class DensityFilter(TopFraction):
+    """Keep the samples of each class with the highest density of real labelled images.
+
+    The k-nearest-neighbour density (Loftsgaarden & Quesenberry 1965) decreases with the distance to the k-th nearest
+    real image of the class, between inputs of C's last layer; a class of fewer than ``neighbours`` real images
+    uses all of them.
+    """
+
+    neighbours: int = 5
+
+    required_networks = ("classifier",)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least("neighbours", self.neighbours, 1)
+
+    def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
+        """See `Filter.keep`."""
+        features, (real, real_labels) = scoring_models.embed(images), scoring_models.real_features
+        scores = torch.full((len(images),), -torch.inf, dtype=torch.float64)
+        for label in set(labels.tolist()):
+            rows, members = labels == label, real[real_labels == label]
+            if len(members):
+                distances = _distances(features[rows], members)
+                scores[rows] = -distances.kthvalue(min(self.neighbours, len(members)), dim=1).values
+        return self.best_of_each_class(scores, labels) & (scores > -torch.inf)
+
+
+@component("filter/manifold@1")
+@dataclass(frozen=True)
+class ManifoldFilter:
+    """Keep samples inside the ball of at least one real image of their class.
+
+    The radius is the distance to the real image's k-th nearest neighbour among the others, here of its own class: NND_k
+    of Naeem et al. 2020 (arXiv 2002.09797). A class of k real images or fewer uses the farthest of them; a single real
+    image has no ball, so nothing of its class is kept.
+    """
+
+    neighbours: int = 5
+
+    min_candidates, required_networks = 1, ("classifier",)
+
+    def __post_init__(self) -> None:
+        require_at_least("neighbours", self.neighbours, 1)
+
+    def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
+        """See `Filter.keep`."""
+        features, (real, real_labels) = scoring_models.embed(images), scoring_models.real_features
+        radii = scoring_models.cached(self, lambda: _radii(real, real_labels, self.neighbours))
+        radii = radii * (1.0 + 1e-6)  # the ball is closed, despite rounding
+        kept = torch.zeros(len(images), dtype=torch.bool)
+        for label in set(labels.tolist()):
+            rows, members = labels == label, real_labels == label
+            kept[rows] = (_distances(features[rows], real[members]) <= radii[members]).any(1)
+        return kept
 
 
 def required_networks(filters: Sequence[Filter]) -> frozenset[str]:
     """Names of all networks that the filters need among the scoring models."""
     return frozenset(name for criterion in filters for name in criterion.required_networks)
-
-
-def top_fraction_per_class(scores: Tensor, labels: Tensor, keep_fraction: float) -> Tensor:
-    """Bool (N,): the ``keep_fraction`` of each label's rows that score highest, at least one; earlier rows win ties."""
-    kept = torch.zeros(len(labels), dtype=torch.bool)
-    for label in set(labels.tolist()):
-        rows = (labels == label).nonzero().squeeze(1)
-        best = scores[rows].argsort(descending=True, stable=True)[: max(1, round(keep_fraction * len(rows)))]
-        kept[rows[best]] = True
-    return kept
 
 
 @torch.no_grad()
@@ -163,3 +215,28 @@ def outputs(network: nn.Module, images: Tensor, labels: Tensor | None = None) ->
         results.append(network(batch, *extra).float().cpu())
         start += len(batch)
     return torch.cat(results)
+
+
+def _radii(real: Tensor, labels: Tensor, neighbours: int) -> Tensor:
+    """Radius of the ball of each real image, (N,); negative for the only image of a class."""
+    radii = torch.full((len(real),), -1.0, dtype=torch.float64)
+    for label in set(labels.tolist()):
+        members = labels == label
+        others = int(members.sum()) - 1
+        if others:
+            distances = _distances(real[members], real[members])
+            # the nearest of all is the image itself
+            radii[members] = distances.kthvalue(min(neighbours, others) + 1, dim=1).values
+    return radii
+
+
+def _distances(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distances (N, M) of rows (N, F) and (M, F), by |a - b|^2 = |a|^2 - 2ab + |b|^2.
+
+    In double precision and centred on the mean of b, to limit cancellation. The matrix product is fast, and its FLOPs
+    are counted.
+    """
+    centre = b.double().mean(0)
+    a, b = a.double() - centre, b.double() - centre
+    squares = a.square().sum(1)[:, None] - 2.0 * a @ b.T + b.square().sum(1)
+    return squares.clamp(min=0.0).sqrt()

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from trigan.checks import require
 from trigan.datasets.inputs import Input
 from trigan.datasets.stream import to_uint8
-from trigan.errors import ConfigError
 from trigan.networks.gans.gan import ImageGenerator
 from trigan.rng import torch_generator
 
@@ -30,10 +30,9 @@ class LatentTransform:
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.truncation is not None and not self.truncation > 0.0:
-            raise ConfigError(f"truncation: {self.truncation} must be above 0, or null")
-        if not 0.0 <= self.scale < math.inf:
-            raise ConfigError(f"scale: {self.scale} must be 0 or more")
+        positive = self.truncation is None or self.truncation > 0.0
+        require(positive, "truncation", self.truncation, "a number above 0, or null")
+        require(0.0 <= self.scale < math.inf, "scale", self.scale, "a number of 0 or more")
 
     def __call__(self, z: Tensor) -> Tensor:
         """Latents (N, d) ~ N(0, 1) -> the same shape; the transform is monotonic."""

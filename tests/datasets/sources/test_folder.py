@@ -3,12 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tensor_datasets import save
 
 from trigan.datasets.sources.folder import Folder
 from trigan.datasets.types import ImageDataset
 from trigan.errors import DataError
-
-from ..conftest import save
 
 GREY = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
 

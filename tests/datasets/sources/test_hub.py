@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensor_datasets import from_tensors
 
 from trigan.datasets.sources.columns import Columns
 from trigan.datasets.sources.folder import Folder
@@ -55,7 +56,7 @@ def test_local_parquet_is_the_data(root: Path, digits: ImageDataset) -> None:
     assert torch.equal(source.labels, digits.labels[:80])
     assert source.class_names == tuple(TEN)
     assert source.official_test.tolist() == [False] * 60 + [True] * 20
-    marked = ImageDataset.from_tensors("other way", digits.images[:80], digits.labels[:80], source.official_test)
+    marked = from_tensors("other way", digits.images[:80], digits.labels[:80], source.official_test)
     assert source.fingerprint == marked.fingerprint
 
 

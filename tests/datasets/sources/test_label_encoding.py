@@ -1,6 +1,6 @@
 import pytest
 
-from trigan.datasets.sources.label_encoding import encode_labels
+from trigan.datasets.sources.image_source import encode_labels
 from trigan.errors import DataError
 
 

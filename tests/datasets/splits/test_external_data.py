@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensor_datasets import from_tensors
 
 from trigan.datasets.sources.digits import Digits
 from trigan.datasets.splits.external_data import external_images, resize_to_spec, with_external
@@ -18,7 +19,7 @@ REGIME = Regime(labels_per_class=4)
 def noise(count: int, channels: int, size: int, official: bool = True) -> ImageDataset:
     images = torch.randint(0, 256, (count, channels, size, size), generator=torch.Generator().manual_seed(count))
     tests = torch.arange(count) % 4 == 0 if official else None
-    return ImageDataset.from_tensors("noise", images.to(torch.uint8), torch.arange(count) % 2, tests)
+    return from_tensors("noise", images.to(torch.uint8), torch.arange(count) % 2, tests)
 
 
 def test_grey_becomes_colour_by_repetition_and_colour_grey_by_its_luma() -> None:
@@ -61,9 +62,7 @@ def test_this_runs_test_images_in_the_other_data_set_are_left_out(channels: int)
     """The other data set holds all of ours, and others: of ours, those that test are left out, in colour as well."""
     source, others = Digits().load(), noise(20, channels, 8, official=False)
     ours = source.images.expand(-1, channels, -1, -1)
-    both = ImageDataset.from_tensors(
-        "both", torch.cat([ours, others.images]), torch.zeros(len(ours) + 20, dtype=torch.int64) + 1
-    )
+    both = from_tensors("both", torch.cat([ours, others.images]), torch.zeros(len(ours) + 20, dtype=torch.int64) + 1)
     drawn = make_split(source, REGIME, 0)
     found = with_external(drawn, source, both)
     tests = {source.images[i].numpy().tobytes() for i in drawn.parts.test}
@@ -80,4 +79,4 @@ def test_no_image_left_is_one_line() -> None:
     drawn = make_split(source, REGIME, 0)
     mine = source.images[torch.from_numpy(drawn.parts.test)]
     with pytest.raises(DataError, match=r"strategy.pretrain.data: same has no image outside its test set"):
-        with_external(drawn, source, ImageDataset.from_tensors("same", mine, torch.arange(len(mine)) % 2))
+        with_external(drawn, source, from_tensors("same", mine, torch.arange(len(mine)) % 2))

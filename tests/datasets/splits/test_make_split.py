@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tensor_datasets import from_tensors
 
-from trigan.datasets.splits.imbalance import ExponentialImbalance, StepImbalance
-from trigan.datasets.splits.label_noise import PairNoise, SymmetricNoise
 from trigan.datasets.splits.make_split import make_split
-from trigan.datasets.splits.regime import Regime
+from trigan.datasets.splits.regime import ExponentialImbalance, PairNoise, Regime, StepImbalance, SymmetricNoise
 from trigan.datasets.splits.splitter import DataSplit
 from trigan.datasets.types import ImageDataset
 from trigan.errors import DataError
@@ -87,7 +86,7 @@ def test_training_copies_of_test_images_are_dropped(with_test: ImageDataset) -> 
     images = torch.cat([with_test.images[-3:], with_test.images])
     labels = torch.cat([with_test.labels[-3:], with_test.labels])
     marks = torch.cat([torch.zeros(3, dtype=torch.bool), with_test.official_test])
-    drawn = make_split(ImageDataset.from_tensors("leaky", images, labels, marks), FULL, 0)
+    drawn = make_split(from_tensors("leaky", images, labels, marks), FULL, 0)
     assert drawn.info.dropped_in_test == 3
     assert drawn.info.n_train == len(with_test.labels) - 500
     pixels = {image.numpy().tobytes() for image in drawn.view.labelled.images}
@@ -98,7 +97,7 @@ def test_training_copies_of_test_images_are_dropped(with_test: ImageDataset) -> 
 @pytest.mark.parametrize("trial", range(4))
 def test_duplicates_stay_in_one_part(digits: ImageDataset, regime: Regime, trial: int) -> None:
     copies = torch.arange(600).repeat_interleave(3)
-    source = ImageDataset.from_tensors("copies", digits.images[copies], digits.labels[copies])
+    source = from_tensors("copies", digits.images[copies], digits.labels[copies])
     drawn = make_split(source, regime, trial)
     view, test = drawn.view, drawn.test.open("x")
     found = [view.labelled.images, view.unlabelled, test.images]
@@ -115,7 +114,7 @@ def test_duplicates_stay_in_one_part(digits: ImageDataset, regime: Regime, trial
 def test_copies_with_other_labels_are_dropped(digits: ImageDataset) -> None:
     images = torch.cat([digits.images, digits.images[:5]])
     labels = torch.cat([digits.labels, (digits.labels[:5] + 1) % 10])
-    drawn = make_split(ImageDataset.from_tensors("conflicts", images, labels), FULL, 0)
+    drawn = make_split(from_tensors("conflicts", images, labels), FULL, 0)
     assert drawn.info.dropped_duplicates == 5
     assert drawn.info.labelled.size + drawn.info.test.size == len(digits.labels)
 
@@ -236,7 +235,7 @@ def test_the_view_references_no_hidden_label_or_test_pixel(digits: ImageDataset)
 
 def test_the_order_of_unlabelled_images_is_independent_of_labels(digits: ImageDataset) -> None:
     order = torch.argsort(digits.labels, stable=True)
-    source = ImageDataset.from_tensors("by class", digits.images[order], digits.labels[order])
+    source = from_tensors("by class", digits.images[order], digits.labels[order])
     view = make_split(source, Regime(labels_per_class=5), 0).view
     index = {image.numpy().tobytes(): int(label) for image, label in zip(source.images, source.labels, strict=True)}
     hidden = np.array([index[image.numpy().tobytes()] for image in view.unlabelled])
@@ -246,7 +245,7 @@ def test_the_order_of_unlabelled_images_is_independent_of_labels(digits: ImageDa
 def test_images_without_labels_are_only_ever_unlabelled(digits: ImageDataset) -> None:
     labels = digits.labels.clone()
     labels[::2] = -1
-    drawn = make_split(ImageDataset.from_tensors("half", digits.images, labels), Regime(), 0)
+    drawn = make_split(from_tensors("half", digits.images, labels), Regime(), 0)
     assert drawn.info.unlabelled.size == int((labels < 0).sum())
     assert int(drawn.test.open("x").labels.min()) == 0
     assert int(drawn.view.labelled.labels.min()) == 0

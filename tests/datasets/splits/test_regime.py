@@ -1,9 +1,7 @@
 import numpy as np
 import pytest
 
-from trigan.datasets.splits.imbalance import ExponentialImbalance, StepImbalance
-from trigan.datasets.splits.label_noise import PairNoise, SymmetricNoise
-from trigan.datasets.splits.regime import Regime
+from trigan.datasets.splits.regime import ExponentialImbalance, PairNoise, Regime, StepImbalance, SymmetricNoise
 from trigan.errors import ConfigError
 
 POOL = np.full(10, 1000)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tensor_datasets import from_tensors
 
 from trigan.datasets.sources.folder import Folder
-from trigan.datasets.splits.label_noise import SymmetricNoise
 from trigan.datasets.splits.make_split import make_split
-from trigan.datasets.splits.regime import Regime
+from trigan.datasets.splits.regime import Regime, SymmetricNoise
 from trigan.datasets.splits.split_file import SplitFile, split_digest, split_file_bytes, split_file_content
 from trigan.datasets.splits.split_from_file import RegimeFromFile, content_digest
 from trigan.datasets.splits.split_info import index_digest
@@ -46,9 +46,7 @@ def with_copies(digits: ImageDataset) -> ImageDataset:
     labels = digits.labels[copies].clone()
     labels[:4] = (labels[:4] + 1) % 10
     labels[4:8] = -1
-    return ImageDataset.from_tensors(
-        "copies", torch.cat([digits.images, digits.images[copies]]), torch.cat([digits.labels, labels])
-    )
+    return from_tensors("copies", torch.cat([digits.images, digits.images[copies]]), torch.cat([digits.labels, labels]))
 
 
 @pytest.mark.parametrize(
@@ -206,7 +204,7 @@ def test_a_digest_that_does_not_match_is_refused(
 
 
 def test_equal_pixels_in_two_parts_are_refused(digits: ImageDataset, tmp_path: Path) -> None:
-    source = ImageDataset.from_tensors("twice", torch.cat([digits.images] * 2), torch.cat([digits.labels] * 2))
+    source = from_tensors("twice", torch.cat([digits.images] * 2), torch.cat([digits.labels] * 2))
     drawn, first = make_split(source, Regime(labels_per_class=3), 0), len(digits.labels)
 
     def split_a_pair(found: dict[str, Any]) -> None:

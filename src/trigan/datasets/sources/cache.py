@@ -38,17 +38,14 @@ def cached(cache: Path | None, key: Any, build: Callable[[], ImageDataset]) -> I
     path = cache / "decoded" / f"{name}.safetensors"
     with _write_errors(cache):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_suffix(".lock"))
-        lock.acquire()
-    try:
+        lock = FileLock(path.with_suffix(".lock")).acquire()
+    with lock:
         dataset = _read(path)
         if dataset is None:
             dataset = build()
             with _write_errors(cache):
                 _write(path, dataset)
         return dataset
-    finally:
-        lock.release()
 
 
 @contextmanager

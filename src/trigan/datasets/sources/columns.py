@@ -1,14 +1,16 @@
-"""Finds the image and the label column of a table, and reads them."""
+"""The image and the label column of a table: found, and read."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from trigan.components import component
-from trigan.datasets.sources.label_encoding import Label
+from trigan.datasets.sources.image_source import Label
 from trigan.errors import DataError
 
 _ROWS_PER_BATCH = 1000
+#: Beginnings of the types that a label may have.
+_LABEL_TYPES = ("int", "uint", "string", "large_string", "bool")
 
 
 @component("data/columns@1")
@@ -19,61 +21,49 @@ class Columns:
     image: str = "image"
     label: str = "label"
 
+    def find_image(self, features: Mapping[str, Any], location: str) -> str:
+        """The image column among ``features``.
 
-@dataclass(frozen=True)
-class ResolvedColumns:
-    """The columns of one data set, and the names of its integer labels if it has them."""
+        Raises:
+            DataError: the named column is absent and no other is the only one of its kind; see also `find_label`.
+        """
+        from datasets import Image
 
-    image: str
-    label: str
-    names: list[str] | None
+        images = [
+            name
+            for name, kind in features.items()
+            if isinstance(kind, Image) or (isinstance(kind, Mapping) and "bytes" in kind)
+        ]
+        return _choose("image", self.image, features, images, location)
 
-    def rows(self, table: Any, with_labels: bool) -> Iterator[tuple[Any, Label]]:
-        """(image struct, label or None) of each row, still encoded."""
-        for batch in table.with_format("arrow").iter(batch_size=_ROWS_PER_BATCH):
-            images = batch.column(self.image).to_pylist()
-            labels = batch.column(self.label).to_pylist() if with_labels else [None] * len(images)
-            yield from zip(images, (_label(value, self.label) for value in labels), strict=True)
+    def find_label(self, features: Mapping[str, Any], location: str) -> str:
+        """The label column among ``features``."""
+        from datasets import ClassLabel, Value
 
-    def encoded(self, data: Any, location: str) -> bytes:
-        """The image file's bytes in the image column of a row."""
-        content = data.get("bytes") if isinstance(data, Mapping) else data
-        if not isinstance(content, bytes):
-            raise DataError(
-                f"{location}: column '{self.image}' holds no image bytes; save the images into the Parquet file"
-            )
-        return content
-
-
-def find_columns(features: Mapping[str, Any], requested: Columns, location: str) -> ResolvedColumns:
-    """The image and the label column among ``features``.
-
-    Raises:
-        DataError: the requested column is absent and no other is the only one of its kind.
-    """
-    from datasets import ClassLabel, Value
-
-    image = image_column(features, requested, location)
-    classes = [name for name, kind in features.items() if isinstance(kind, ClassLabel)]
-    plain = [name for name, kind in features.items() if isinstance(kind, Value) and _may_be_label(kind.dtype)]
-    label = _choose(requested, "label", features, classes or plain, location)
-    return ResolvedColumns(image, label, getattr(features[label], "names", None) or None)
+        classes = [name for name, kind in features.items() if isinstance(kind, ClassLabel)]
+        plain = [
+            name for name, kind in features.items() if isinstance(kind, Value) and kind.dtype.startswith(_LABEL_TYPES)
+        ]
+        return _choose("label", self.label, features, classes or plain, location)
 
 
-def image_column(features: Mapping[str, Any], requested: Columns, location: str) -> str:
-    """The image column alone, as `find_columns` finds it."""
-    from datasets import Image
-
-    images = [
-        name
-        for name, kind in features.items()
-        if isinstance(kind, Image) or (isinstance(kind, Mapping) and "bytes" in kind)
-    ]
-    return _choose(requested, "image", features, images, location)
+def read_rows(table: Any, image: str, label: str | None) -> Iterator[tuple[Any, Label]]:
+    """(image struct, label or None) of each row, still encoded, from the columns of these names."""
+    for batch in table.with_format("arrow").iter(batch_size=_ROWS_PER_BATCH):
+        images = batch.column(image).to_pylist()
+        labels = batch.column(label).to_pylist() if label is not None else [None] * len(images)
+        yield from zip(images, (_label(value, label) for value in labels), strict=True)
 
 
-def _choose(requested: Columns, kind: str, features: Mapping[str, Any], candidates: list[str], location: str) -> str:
-    name: str = getattr(requested, kind)
+def image_bytes(data: Any, column: str, location: str) -> bytes:
+    """The image file's bytes in the image column of a row."""
+    content = data.get("bytes") if isinstance(data, Mapping) else data
+    if not isinstance(content, bytes):
+        raise DataError(f"{location}: column '{column}' holds no image bytes; save the images into the Parquet file")
+    return content
+
+
+def _choose(kind: str, name: str, features: Mapping[str, Any], candidates: list[str], location: str) -> str:
     if name in features:
         return name
     if len(candidates) == 1:
@@ -83,11 +73,7 @@ def _choose(requested: Columns, kind: str, features: Mapping[str, Any], candidat
     )
 
 
-def _may_be_label(dtype: str) -> bool:
-    return dtype.startswith(("int", "uint", "string", "large_string", "bool"))
-
-
-def _label(value: Any, column: str) -> Label:
+def _label(value: Any, column: str | None) -> Label:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, bool | int):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trigan.components import component
-from trigan.datasets.sources.columns import Columns, ResolvedColumns, find_columns
+from trigan.datasets.sources.columns import Columns, image_bytes, read_rows
 from trigan.datasets.sources.decode import first_line
 from trigan.datasets.sources.image_source import ImageSource, Item, Part, existing_folder, file_stamps
 from trigan.errors import ConfigError, DataError
@@ -79,18 +79,19 @@ class Hub(ImageSource):
         """See `ImageSource.listing`."""
         parts = self.splits.by_part() if self.root is None else self._files()
         tables = {part: self._open(part) for part in parts}
-        columns = find_columns(tables["train"].features, self.columns, self.name)
-        return self._items(tables, columns), columns.names
+        features = tables["train"].features
+        image, label = self.columns.find_image(features, self.name), self.columns.find_label(features, self.name)
+        return self._items(tables, image, label), getattr(features[label], "names", None) or None
 
-    def _items(self, tables: dict[Part, Any], columns: ResolvedColumns) -> Iterator[Item]:
+    def _items(self, tables: dict[Part, Any], image_column: str, label_column: str) -> Iterator[Item]:
         for part, table in tables.items():
-            labelled = part != "unlabelled"
-            for column in [columns.image, columns.label] if labelled else [columns.image]:
-                if column not in table.features:
+            labels = None if part == "unlabelled" else label_column
+            for column in (image_column, labels):
+                if column is not None and column not in table.features:
                     raise DataError(f"{self.name}: split '{part}' has no column '{column}' as the training split has")
-            for row, (data, label) in enumerate(columns.rows(table, labelled)):
+            for row, (data, label) in enumerate(read_rows(table, image_column, labels)):
                 location = f"{self.name}, {self.splits.by_part()[part]} row {row}"
-                yield Item(location, columns.encoded(data, location), label, part)
+                yield Item(location, image_bytes(data, image_column, location), label, part)
 
     def _open(self, part: Part) -> "Dataset | IterableDataset":
         """One split; local files are streamed, so nothing is copied."""

@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from trigan.datasets.splits.hash_order import hash_keys, split_at
 from trigan.datasets.splits.regime import Regime
 from trigan.datasets.splits.split_from_file import RegimeFromFile, split_from_file
-from trigan.datasets.splits.splitter import DataSplit, Parts, Splitter
+from trigan.datasets.splits.splitter import DataSplit, Parts, Splitter, hash_keys
 from trigan.datasets.types import ImageDataset
 from trigan.errors import DataError
 
@@ -66,18 +65,19 @@ class _HashSplitter(Splitter):
         return [ordered[self.labels[ordered] == k] for k in range(self.classes)]
 
     def _take(self, rows: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """The first ``size`` rows and the rest, without copies on both sides."""
-        taken, rest, dropped = split_at(rows, size, self.first_copies)
-        self.dropped_duplicates += dropped
-        return taken, rest
+        """The first ``size`` of ordered rows and the rest, without the copies of the last row taken."""
+        taken, rest = rows[:size], rows[size:]
+        copies = np.isin(self.first_copies[rest], self.first_copies[taken[-1:]])
+        self.dropped_duplicates += int(copies.sum())
+        return taken, rest[~copies]
 
     def _divide(self, pool: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Source indices of labelled, validation and unlabelled images."""
         self.n_train = len(pool)
         by_class = self._by_class(pool, "labels")
         sizes = self.regime.imbalanced_counts(np.array([len(rows) for rows in by_class]))
-        for k in np.flatnonzero(sizes == 0).tolist():
-            self.regime.raise_label_shortage(self.source.class_names[k], 1, 0)
+        for name in np.array(self.source.class_names)[sizes == 0]:
+            raise DataError(f"class '{name}' has no labelled training image; add some, or leave the class out")
         labelled, validation, unlabelled = [], [], [pool[self.labels[pool] < 0]]
         for k, (n_train, n_validation) in enumerate(zip(*self.regime.budget(sizes), strict=True)):
             rows = by_class[k][: sizes[k]]
@@ -96,8 +96,14 @@ class _HashSplitter(Splitter):
 
     def _require_labels(self, k: int, needed: int, available: int) -> None:
         """Refuse fewer labels than ``labels_per_class``; a fraction takes what there is."""
-        if self.regime.labels_per_class is not None and available < needed:
-            self.regime.raise_label_shortage(self.source.class_names[k], needed, available)
+        if self.regime.labels_per_class is None or available >= needed:
+            return
+        large = self.regime.validation == "large"
+        beside, mend = (" with regime.validation=large", " or set regime.validation=none") if large else ("", "")
+        raise DataError(
+            f"class '{self.source.class_names[k]}' has {available} labelled training images, but "
+            f"regime.labels_per_class={self.regime.labels_per_class}{beside} needs {needed}; lower it{mend}"
+        )
 
     def _take_unlabelled(self, rest: np.ndarray) -> np.ndarray:
         rows = self.shuffled(rest, "unlabelled")

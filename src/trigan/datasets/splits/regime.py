@@ -1,20 +1,119 @@
 """The label regime: budget, validation, imbalance, noise, and how many images stay unlabelled."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
 
 from trigan.components import component
-from trigan.datasets.splits.imbalance import ExponentialImbalance, StepImbalance
-from trigan.datasets.splits.label_noise import PairNoise, SymmetricNoise
-from trigan.errors import ConfigError, DataError
+from trigan.errors import ConfigError
 
 Validation = Literal["auto", "within", "none", "large"]
 #: Fraction of the labels that validates, and fraction of the pool that `large` adds to them.
 WITHIN_FRACTION, LARGE_FRACTION = 0.2, 1 / 6
 #: With at most this many labels per class, `auto` keeps none for validation.
 MAX_LABELS_WITHOUT_VALIDATION = 10
+
+
+@dataclass(frozen=True)
+class _Imbalance:
+    """The fraction of the largest class that each class keeps, classes in label order.
+
+    Attributes:
+        ratio: n_max / n_min, 1 or more.
+    """
+
+    ratio: float
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.ratio < float("inf"):
+            raise ConfigError(
+                f"regime.imbalance.ratio={self.ratio}: must be 1 or more (100 means largest : smallest = 100 : 1)"
+            )
+
+
+@component("imbalance/exponential@1")
+@dataclass(frozen=True)
+class ExponentialImbalance(_Imbalance):
+    """A long tail: n_k = n_max mu^(k / (K-1)), mu = 1 / ratio (Cui et al. 2019, arXiv 1901.05555).
+
+    The ratio is the literature's imbalance factor; the ``imb_factor`` of LDAM (Cao et al. 2019) is its inverse.
+    """
+
+    def class_fractions(self, classes: int) -> np.ndarray:
+        """n_k / n_max for k = 0..K-1, float64 (K,)."""
+        return self.ratio ** (-np.arange(classes) / max(1, classes - 1))
+
+
+@component("imbalance/step@1")
+@dataclass(frozen=True)
+class StepImbalance(_Imbalance):
+    """The first classes keep n_max, the last ones n_max / ratio.
+
+    Attributes:
+        minority_fraction: the fraction of classes, from the last, that are small; above 0 and below 1.
+    """
+
+    minority_fraction: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.minority_fraction < 1:
+            raise ConfigError(
+                f"regime.imbalance.minority_fraction={self.minority_fraction}: must be above 0 and below 1, e.g. 0.5"
+            )
+
+    def class_fractions(self, classes: int) -> np.ndarray:
+        """n_k / n_max for k = 0..K-1, float64 (K,)."""
+        small = min(classes - 1, max(1, round(self.minority_fraction * classes)))
+        return np.where(np.arange(classes) < classes - small, 1.0, 1.0 / self.ratio)
+
+
+@dataclass(frozen=True)
+class LabelNoise(ABC):
+    """Moves an exact number of labels, round(rate * N) of a part, chosen by hash, to other classes.
+
+    Attributes:
+        rate: fraction of the labels that change, 0 to 1.
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate <= 1:
+            raise ConfigError(f"regime.noise.rate={self.rate}: must lie in 0..1 (0.4 changes 40 % of the labels)")
+
+    def __call__(self, labels: np.ndarray, keys: np.ndarray, classes: int) -> np.ndarray:
+        """Labels int64 (N,), keys uint64 (N, 2) -> noisy labels int64 (N,)."""
+        rows = np.argsort(keys[:, 0], kind="stable")[: round(self.rate * len(keys))]
+        noisy = labels.copy()
+        noisy[rows] = (labels[rows] + self.steps(keys[rows, 1], classes)) % classes
+        return noisy
+
+    @abstractmethod
+    def steps(self, keys: np.ndarray, classes: int) -> np.ndarray | int:
+        """By how many classes each label moves: keys uint64 (n,) -> 1..K-1."""
+
+
+@component("label_noise/symmetric@1")
+@dataclass(frozen=True)
+class SymmetricNoise(LabelNoise):
+    """A changed label becomes any of the other K - 1 classes with equal probability."""
+
+    def steps(self, keys: np.ndarray, classes: int) -> np.ndarray:
+        """1 + key mod (K - 1)."""
+        return 1 + (keys % np.uint64(classes - 1)).astype(np.int64)
+
+
+@component("label_noise/pair@1")
+@dataclass(frozen=True)
+class PairNoise(LabelNoise):
+    """A changed label becomes the next class, k -> k + 1 mod K (Han et al. 2018, co-teaching, arXiv 1804.06872)."""
+
+    def steps(self, keys: np.ndarray, classes: int) -> int:
+        """Always 1."""
+        return 1
 
 
 @component("regime/drawn@1")
@@ -95,21 +194,6 @@ class Regime:
         classes = len(available)
         fractions = np.ones(classes) if self.imbalance is None else self.imbalance.class_fractions(classes)
         return _rounded(self.labels_per_class * fractions, np.inf)
-
-    def raise_label_shortage(self, class_name: str, needed: int, available: int) -> None:
-        """Report a class with too few labels.
-
-        Raises:
-            DataError: always.
-        """
-        if available == 0:
-            raise DataError(f"class '{class_name}' has no labelled training image; add some, or leave the class out")
-        large = self.validation == "large"
-        beside, mend = (" with regime.validation=large", " or set regime.validation=none") if large else ("", "")
-        raise DataError(
-            f"class '{class_name}' has {available} labelled training images, but regime.labels_per_class="
-            f"{self.labels_per_class}{beside} needs {needed}; lower it{mend}"
-        )
 
 
 def _rounded(numbers: np.ndarray, available: np.ndarray | float) -> np.ndarray:

@@ -1,6 +1,5 @@
 """The test set, sealed until the candidates are frozen, then opened once."""
 
-from collections.abc import Callable
 from typing import Any, NoReturn
 
 from trigan.datasets.types import LabelledImages
@@ -21,7 +20,18 @@ class SealedTest:
     __slots__ = ("__release",)
 
     def __init__(self, test: LabelledImages) -> None:
-        object.__setattr__(self, "_SealedTest__release", _seal(test))
+        size, held, opened = len(test), [test], list[str]()
+
+        def release(frozen: str | None) -> Any:
+            """The size and the digest of the opening for None; the test set, once, for a digest."""
+            if frozen is None:
+                return size, (opened[0] if opened else None)
+            if opened:
+                raise SealedError(f"the test set was opened already (for {opened[0][:16]}); it opens once")
+            opened.append(frozen)
+            return held.pop()
+
+        object.__setattr__(self, "_SealedTest__release", release)
 
     def __getattribute__(self, name: str) -> Any:
         if name in _PUBLIC:
@@ -35,10 +45,7 @@ class SealedTest:
         raise SealedError(f"cannot delete {name!r}: {_SEALED}")
 
     def open(self, frozen: str) -> LabelledImages:
-        """The test images and labels, once.
-
-        Args:
-            frozen: the digest of the frozen candidates, which `opened_for` then returns.
+        """The test images and labels, once, against the digest of the frozen candidates.
 
         Raises:
             SealedError: the digest is empty, or the seal is broken already.
@@ -50,7 +57,7 @@ class SealedTest:
 
     @property
     def opened_for(self) -> str | None:
-        """The digest for which the seal was broken, or None."""
+        """The digest that `open` was called with, or None."""
         digest: str | None = object.__getattribute__(self, "_SealedTest__release")(None)[1]
         return digest
 
@@ -63,20 +70,3 @@ class SealedTest:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise SealedError(f"the test set cannot be copied or pickled: {_SEALED}")
-
-
-def _seal(test: LabelledImages) -> Callable[[str | None], Any]:
-    """A function that gives ``(size, digest of the opening)`` for None, and the test set, once, for a digest."""
-    size = len(test)
-    held: list[LabelledImages] = [test]
-    opened: list[str] = []
-
-    def release(frozen: str | None) -> Any:
-        if frozen is None:
-            return size, (opened[0] if opened else None)
-        if opened:
-            raise SealedError(f"the test set was opened already (for {opened[0][:16]}); it opens once")
-        opened.append(frozen)
-        return held.pop()
-
-    return release

@@ -100,13 +100,9 @@ class SplitFile(BaseModel, strict=True):
 def split_file_content(
     source: ImageDataset, split: DataSplit, regime: Mapping[str, Any], paths: Sequence[str] | None
 ) -> dict[str, Any]:
-    """The content of a split's file, as plain values.
+    """The content of the file of a ``split`` of ``source``, as plain values.
 
-    Args:
-        source: the data set.
-        split: drawn from it.
-        regime: the settings of the draw, for information.
-        paths: of all images, if the source knows them; those of labelled and validation images are kept.
+    Of the ``paths`` of all images, if the source knows them, it has those of labelled and validation images.
     """
     validation = split.view.validation
     labels = {

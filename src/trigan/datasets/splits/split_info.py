@@ -66,3 +66,15 @@ class ExternalDataInfo:
 def index_digest(rows: np.ndarray) -> str:
     """SHA-256 of an index set: sorted, as little-endian int64."""
     return hashlib.sha256(np.sort(rows).astype("<i8").tobytes()).hexdigest()
+
+
+def split_summary(info: SplitInfo) -> str:
+    """The sizes of the parts: ``70 labelled (7 of each class), 0 for validation, 1188 unlabelled, 539 test``."""
+    words = []
+    for name in ("labelled", "validation", "unlabelled", "test"):
+        part: PartInfo = getattr(info, name)
+        counts = part.class_counts if part.size else None
+        low, high = (min(counts), max(counts)) if counts else (0, 0)
+        classes = "" if not counts else f" ({low} of each class)" if low == high else f" ({low} to {high} of a class)"
+        words.append(f"{part.size} {'for ' if name == 'validation' else ''}{name}{classes}")
+    return ", ".join(words)

@@ -1,12 +1,13 @@
 """The parts of a split, and the base of both ways to make one: a draw and a split file."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from trigan.datasets.splits.hash_order import find_first_copies, hash_keys
 from trigan.datasets.splits.sealed_test import SealedTest
 from trigan.datasets.splits.split_info import ExternalDataInfo, PartInfo, SplitInfo, index_digest
 from trigan.datasets.types import ImageDataset, LabelledImages, TrainingView
@@ -77,11 +78,8 @@ class Splitter:
     ) -> DataSplit:
         """Copy the parts out of the source and describe them.
 
-        Args:
-            parts: source indices.
-            labels: visible labels of the labelled and of the validation images, noise included.
-            stamps: marks that tables print.
-            file: digest of the split file that gave the parts.
+        ``labels`` are those of the labelled and of the validation images, noise included; ``file`` is the digest of
+        the split file that gave the parts.
         """
         train, validation = self._copy(parts.labelled, labels[0]), self._copy(parts.validation, labels[1])
         rows = np.concatenate([parts.labelled, parts.unlabelled])
@@ -114,9 +112,29 @@ class Splitter:
     def _copy(self, rows: np.ndarray, labels: np.ndarray) -> LabelledImages:
         return LabelledImages(self._pixels(rows), torch.from_numpy(labels.copy()))
 
-    def _pixels(self, rows: np.ndarray) -> torch.Tensor:
+    def _pixels(self, rows: np.ndarray) -> Tensor:
         return self.source.images.index_select(0, torch.from_numpy(rows))
 
     def _part_info(self, rows: np.ndarray, visible: LabelledImages | None = None) -> PartInfo:
         counts = None if visible is None else torch.bincount(visible.labels, minlength=self.classes).tolist()
         return PartInfo(len(rows), index_digest(rows), counts)
+
+
+def hash_keys(source: ImageDataset, trial: int, purpose: str, rows: np.ndarray) -> np.ndarray:
+    """Keys uint64 (n, 2) of the images with source indices ``rows`` (n,): no library's shuffle decides which test.
+
+    The key of an image is the first 16 bytes of SHA-256(fingerprint "/" trial "/" purpose "/" digest of the image),
+    read as two big-endian 64-bit numbers. The digest is that of the decoded pixels before resizing, so a trial draws
+    the same images at every image size.
+    """
+    prefix = f"{source.fingerprint}/{trial}/{purpose}/".encode()
+    digests = source.digests.numpy()[rows]
+    keys = b"".join(hashlib.sha256(prefix + digest.tobytes()).digest()[:16] for digest in digests)
+    return np.frombuffer(keys, dtype=">u8").astype(np.uint64).reshape(-1, 2)
+
+
+def find_first_copies(images: Tensor) -> np.ndarray:
+    """For each image uint8 (N, C, S, S) the index of the first image with the same pixels, int64 (N,)."""
+    first: dict[bytes, int] = {}
+    digests = (hashlib.sha256(row.data).digest() for row in images.flatten(1).numpy())
+    return np.array([first.setdefault(digest, i) for i, digest in enumerate(digests)], dtype=np.int64)
