@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from trigan.checks import require
 from trigan.components import component
 from trigan.datasets.inputs import Input
 from trigan.datasets.types import DataSpec, TrainingView
@@ -20,7 +21,6 @@ from trigan.samples.generate import LatentTransform
 from trigan.strategies.sample_schedules import MixedSchedule, PretrainSchedule, SampleSchedule
 from trigan.strategies.stage_runner import StageRunner
 from trigan.strategies.strategy import DataUsed, Outcome, Shapes, labelled_inputs, require_unlabelled
-from trigan.training.range_checks import require
 from trigan.training.stages.classifier_stage import ClassifierStage
 from trigan.training.stages.criteria import ExtraImages, Resampling, class_counts
 from trigan.training.stages.gan_stage import GANStage

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from trigan.checks import require
 from trigan.components import component
 from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.inputs import Input, Inputs
@@ -18,7 +19,6 @@ from trigan.rng import hash64
 from trigan.samples.filters import outputs
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.strategies.strategy import DataUsed, Outcome, Shapes, labelled_inputs, require_unlabelled
-from trigan.training.range_checks import require
 from trigan.training.selection import accuracy
 from trigan.training.stages.classifier_stage import ClassifierStage
 from trigan.training.stages.criteria import ExtraImages, FixMatch

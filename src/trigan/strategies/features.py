@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from trigan.checks import require
 from trigan.components import component
 from trigan.datasets.inputs import Input, Inputs, random_subset
 from trigan.datasets.splits.external_data import external_images
@@ -19,7 +20,6 @@ from trigan.strategies.pretraining import GANPretraining, Pretraining, Pretraini
 from trigan.strategies.probes import FittedProbe, Probe
 from trigan.strategies.stage_runner import StageRunner
 from trigan.strategies.strategy import DataUsed, Outcome, Shapes, labelled_inputs
-from trigan.training.range_checks import require
 from trigan.training.recalibration import STATISTICS_IMAGES, recalibrate_discriminator
 from trigan.training.selection import Selection
 from trigan.training.stages.gan_stage import GANStage

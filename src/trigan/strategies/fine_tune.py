@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from trigan.checks import require
 from trigan.components import component
 from trigan.identity import weights_digest
 from trigan.networks.classifiers.classifier import Classifier, ClassifierFactory
@@ -13,7 +14,6 @@ from trigan.networks.gans.gan import Architecture, Discriminator
 from trigan.networks.shapes import ImageSpec
 from trigan.strategies.feature_extraction import FeatureExtractor
 from trigan.training.optimizers import LayerWise
-from trigan.training.range_checks import require
 from trigan.training.stages.classifier_stage import ClassifierStage
 
 

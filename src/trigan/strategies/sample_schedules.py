@@ -4,12 +4,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any
 
+from trigan.checks import require
 from trigan.components import component
 from trigan.datasets.inputs import Input, Inputs
-from trigan.errors import ConfigError
 from trigan.strategies.fine_tune import PretrainedClassifier
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
-from trigan.training.range_checks import require
 from trigan.training.selection import Selection
 from trigan.training.stages.classifier_stage import ClassifierStage
 from trigan.training.stages.criteria import ExtraImages
@@ -76,6 +75,5 @@ class PretrainSchedule(SampleSchedule):
 
     def steps_on_samples(self, steps: int) -> int:
         """How many of ``steps`` are on samples; each fit has at least one."""
-        if steps < 2:
-            raise ConfigError(f"strategy.classifier.steps: {steps} must be 2 or more to be divided in two parts")
+        require(steps >= 2, "strategy.classifier.steps", steps, "2 or more to be divided in two parts")
         return min(max(1, round(self.share * steps)), steps - 1)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from trigan.checks import require
 from trigan.components import component
-from trigan.training.range_checks import require
 
 
 @component("average/ema@1")

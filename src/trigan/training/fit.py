@@ -14,11 +14,11 @@ import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
 from trigan.artifacts.checkpoint import AtomicCheckpointIO, checkpoint_path, load_latest
+from trigan.checks import require_settings
 from trigan.components import component
 from trigan.errors import ConfigError, DivergedError
 from trigan.training import distributed
 from trigan.training.players import PlayersModule
-from trigan.training.range_checks import require
 
 
 @component("trainer/settings@1")
@@ -37,8 +37,7 @@ class TrainerSettings:
     checkpoint_every: int = field(default=500, metadata={"identity": False})
 
     def __post_init__(self) -> None:
-        for name in ("accumulate", "devices", "checkpoint_every"):
-            require(getattr(self, name) >= 1, f"trainer.{name}", getattr(self, name), "at least 1")
+        require_settings(self, "accumulate devices checkpoint_every", 1, "trainer.")
 
     def check_available(self) -> None:
         """Raise a ConfigError if training needs a GPU and torch finds none."""

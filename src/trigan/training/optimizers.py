@@ -7,9 +7,8 @@ from typing import Any, Protocol
 
 import torch
 
+from trigan.checks import require
 from trigan.components import component
-from trigan.errors import ConfigError
-from trigan.training.range_checks import require
 
 
 class Schedule(Protocol):
@@ -82,8 +81,8 @@ class Adam:
     def __post_init__(self) -> None:
         _check(self.learning_rate, self.weight_decay)
         object.__setattr__(self, "betas", tuple(self.betas))
-        if len(self.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in self.betas):
-            raise ConfigError(f"betas: {list(self.betas)} must be two numbers in [0, 1)")
+        in_range = len(self.betas) == 2 and all(0.0 <= beta < 1.0 for beta in self.betas)
+        require(in_range, "betas", list(self.betas), "two numbers in [0, 1)")
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """The optimizer of these parameters."""

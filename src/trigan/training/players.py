@@ -14,6 +14,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from trigan.checks import require_clip
 from trigan.cost import count_flops
 from trigan.datasets.stream import BatchStream
 from trigan.errors import DivergedError
@@ -21,7 +22,6 @@ from trigan.networks.random_layers import random_layers, use_random_source
 from trigan.training import distributed
 from trigan.training.ema import EMA, AveragedNetwork
 from trigan.training.optimizers import OptimizerFactory
-from trigan.training.range_checks import require_clip
 from trigan.training.selection import Recalibrate, Selector, Snapshots
 from trigan.training.step import ScalarMeans, StepContext, TrainablePlayer, TrainingPlan, TrainingStep
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from trigan.checks import require
 from trigan.components import component
 from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.mixing import Mix
@@ -14,7 +15,6 @@ from trigan.errors import ConfigError
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.networks.gans.gan import Architecture
 from trigan.training.players import Objective, Update
-from trigan.training.range_checks import require
 from trigan.training.stages.classifier_stage import labelled_loss
 from trigan.training.step import Batch, TrainingStep
 

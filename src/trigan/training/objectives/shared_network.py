@@ -8,13 +8,13 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.nn import functional as F
 
+from trigan.checks import require
 from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory
 from trigan.training.players import Update
-from trigan.training.range_checks import require
 from trigan.training.step import TrainingStep
 
 

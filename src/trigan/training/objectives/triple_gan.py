@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trigan.checks import require, require_settings
 from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.losses.classifier_losses import conditional_entropy, uniform_marginal_loss
@@ -22,7 +23,6 @@ from trigan.networks.batchnorm import frozen_statistics
 from trigan.training import distributed
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory, Ramp
 from trigan.training.players import Update
-from trigan.training.range_checks import require
 from trigan.training.step import TrainingStep
 
 #: Labels of an unlabelled image that C's adversarial loss uses: all, weighted by probability, or the most likely one.
@@ -176,8 +176,7 @@ class TripleGAN(Conditional):
     def __post_init__(self) -> None:
         require(0.0 < self.labelled_fraction <= 1.0, "labelled_fraction", self.labelled_fraction, "in (0, 1]")
         require(0.0 <= self.pretrain < 1.0, "pretrain", self.pretrain, "in [0, 1)")
-        for name in ("classifier_weight", "entropy", "uniform_marginal", "head_decay", "pretrain_uniform_marginal"):
-            require(getattr(self, name) >= 0.0, name, getattr(self, name), "at least 0")
+        require_settings(self, "classifier_weight entropy uniform_marginal head_decay pretrain_uniform_marginal", 0)
         super().__post_init__()
 
     @property

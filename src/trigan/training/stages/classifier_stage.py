@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trigan.checks import require_clip, require_length
 from trigan.components import component
 from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.inputs import Inputs
@@ -19,7 +20,6 @@ from trigan.networks.classifiers.classifier import ClassifierFactory
 from trigan.training.ema import EMA
 from trigan.training.optimizers import OptimizerFactory
 from trigan.training.players import Objective, Player, PlayersModule, Update
-from trigan.training.range_checks import require_clip, require_length
 from trigan.training.recalibration import recalibrate_classifier
 from trigan.training.selection import Selection, Selector, Snapshots, evenly_spaced_steps
 from trigan.training.stage import StageContext

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from trigan.checks import require, require_length, require_settings
 from trigan.components import component
 from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.inputs import Inputs
@@ -21,7 +22,6 @@ from trigan.networks.pretext_heads import Autoencoder, Projector
 from trigan.training import distributed
 from trigan.training.optimizers import OptimizerFactory
 from trigan.training.players import Objective, Player, PlayersModule, Update
-from trigan.training.range_checks import require, require_length
 from trigan.training.recalibration import recalibrate_discriminator
 from trigan.training.stage import StageContext
 from trigan.training.step import TrainingStep
@@ -132,8 +132,7 @@ class SimCLRStage(PretextStage):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.temperature > 0.0, "temperature", self.temperature, "above 0")
-        require(self.hidden >= 1, "hidden", self.hidden, "at least 1")
-        require(self.projection >= 1, "projection", self.projection, "at least 1")
+        require_settings(self, "hidden projection", 1)
 
     def _network(self, context: StageContext, discriminator: Discriminator) -> nn.Module:
         build = partial(Projector, discriminator, context.spec, self.hidden, self.projection)
