@@ -18,9 +18,8 @@ from trigan.samples.collect import wanted_counts
 from trigan.samples.filters import AgreementFilter, ConfidenceFilter, DiscriminatorFilter, ScoringModels
 from trigan.samples.generate import LatentTransform, generate
 from trigan.samples.neighbour_filters import ManifoldFilter
-from trigan.strategies.augment import SampleSettings
+from trigan.strategies.augment import MixedSchedule, PretrainSchedule, SampleSchedule, SampleSettings
 from trigan.strategies.baseline import Baseline
-from trigan.strategies.sample_schedules import MixedSchedule, PretrainSchedule, SampleSchedule
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.training.optimizers import Adam
 from trigan.training.selection import Selection

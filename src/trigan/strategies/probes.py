@@ -45,16 +45,10 @@ class Probe(Protocol):
     """A classifier on fixed features, as a frozen dataclass."""
 
     def fit(self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout = None) -> FittedProbe:
-        """Fit the probe to standardised ``features`` (N, F) with ``labels`` (N,).
+        """Fit the probe to standardised ``features`` (N, F) with ``labels`` (N,), in [0, ``classes``).
 
-        Args:
-            features: float64 (N, F).
-            labels: int64 (N,), in [0, ``classes``).
-            classes: the number of classes K.
-            seed: for the folds and the model.
-            holdout: features and labels for choosing hyperparameters; None: cross-validation.
+        ``seed`` is for the folds and the model; hyperparameters are chosen on ``holdout``, else by cross-validation.
         """
-        ...
 
 
 class _TunedProbe:
@@ -107,7 +101,6 @@ class _TunedProbe:
 
     def _model(self, value: float, seed: int, images: int) -> Any:
         """An unfitted scikit-learn model; ``images`` is the number of all labelled images."""
-        ...
 
     def _logits(self, outputs: Array, seen: Labels, classes: int, value: float) -> Array:
         """Logits (N, K) of outputs (N, number of ``seen`` classes)."""

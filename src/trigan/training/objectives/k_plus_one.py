@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from trigan import distributed
 from trigan.checks import require, require_settings
 from trigan.components import component
 from trigan.errors import ConfigError
@@ -22,7 +23,6 @@ from trigan.losses.classifier_losses import conditional_entropy
 from trigan.losses.gan_losses import AdversarialLoss, minimax_discriminator
 from trigan.losses.semi_supervised import pull_away, pull_away_moments
 from trigan.networks.batchnorm import frozen_statistics
-from trigan.training import distributed
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory
 from trigan.training.players import Update
 from trigan.training.step import TrainingStep

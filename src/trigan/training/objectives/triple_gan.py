@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trigan import distributed
 from trigan.checks import require, require_settings
 from trigan.components import component
 from trigan.errors import ConfigError
@@ -20,7 +21,6 @@ from trigan.losses.classifier_losses import conditional_entropy, uniform_margina
 from trigan.losses.gan_losses import AdversarialLoss, hinge_discriminator, minimax_discriminator
 from trigan.losses.triple_gan_losses import argmax_pair_classifier, pair_classifier, pair_discriminator
 from trigan.networks.batchnorm import frozen_statistics
-from trigan.training import distributed
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory, Ramp
 from trigan.training.players import Update
 from trigan.training.step import TrainingStep
@@ -64,8 +64,6 @@ class Conditional(ObjectiveFactory):
                 f"loss: with strategy.objective={self.name} C learns from D's outputs as logits; "
                 "take loss=minimax, non_saturating or hinge"
             )
-        if loss.gradient_penalty > 0.0:
-            raise ConfigError(f"loss: strategy.objective={self.name} has no gradient penalty; take another loss")
 
     def updates(self, context: ObjectiveContext) -> tuple[Update, ...]:
         """D, G and C in turn; D and G from the share ``pretrain`` of the fit on."""

@@ -13,8 +13,7 @@ from trigan.errors import ConfigError
 from trigan.losses.gan_losses import AdversarialLoss, gradient_penalty
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.networks.gans.gan import Architecture
-from trigan.training.ema import EMA
-from trigan.training.optimizers import OptimizerFactory
+from trigan.training.optimizers import EMA, OptimizerFactory
 from trigan.training.players import Objective, Player, PlayersModule, Update
 from trigan.training.recalibration import recalibrate_discriminator, recalibrate_generator
 from trigan.training.stage import StageContext

@@ -15,9 +15,8 @@ from trigan.datasets.types import DataSpec
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.networks.classifiers.classifier import ClassifierFactory, TwoHeads
 from trigan.networks.gans.gan import Architecture
-from trigan.training.ema import EMA
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory
-from trigan.training.optimizers import OptimizerFactory
+from trigan.training.optimizers import EMA, OptimizerFactory
 from trigan.training.players import Objective, Player, PlayersModule, Update
 from trigan.training.recalibration import recalibrate_discriminator, recalibrate_generator
 from trigan.training.selection import Selection

@@ -4,13 +4,14 @@ Both start from the first weights of the GAN's D, train on the GAN's images, and
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from trigan import distributed
 from trigan.checks import require, require_length, require_settings
 from trigan.components import component
 from trigan.datasets.augmentation import Augmentation
@@ -19,7 +20,6 @@ from trigan.datasets.types import DataSpec
 from trigan.losses.pretext_losses import nt_xent, squared_error
 from trigan.networks.gans.gan import Architecture, Discriminator
 from trigan.networks.pretext_heads import Autoencoder, Projector
-from trigan.training import distributed
 from trigan.training.optimizers import OptimizerFactory
 from trigan.training.players import Objective, Player, PlayersModule, Update
 from trigan.training.recalibration import recalibrate_discriminator
@@ -42,10 +42,6 @@ class PretextStage(ABC):
 
     def __post_init__(self) -> None:
         require_length(self.steps, self.batch)
-
-    def with_steps(self, steps: int) -> Self:
-        """The same stage for another number of steps."""
-        return replace(self, steps=steps)  # type: ignore[type-var]
 
     @abstractmethod
     def _network(self, context: StageContext, discriminator: Discriminator) -> nn.Module:
