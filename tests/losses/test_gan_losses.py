@@ -124,7 +124,7 @@ def test_defaults_are_those_of_the_papers() -> None:
 )
 def test_settings_out_of_range_are_named(setting: str, value: object) -> None:
     for choice in CHOICES:
-        with pytest.raises(ConfigError, match=rf"loss\.{setting}="):
+        with pytest.raises(ConfigError, match=rf"loss\.{setting}: "):
             choice(**{setting: value})
 
 

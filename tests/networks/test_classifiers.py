@@ -153,27 +153,27 @@ def test_narrow_networks_learn_with_channels_last(factory: ClassifierFactory) ->
 
 
 def test_settings_out_of_range_are_named() -> None:
-    with pytest.raises(ConfigError, match=r"classifier\.width=0"):
+    with pytest.raises(ConfigError, match=r"classifier\.width: 0"):
         SmallCNN(width=0)
-    with pytest.raises(ConfigError, match=r"classifier\.dropout=1"):
+    with pytest.raises(ConfigError, match=r"classifier\.dropout: 1"):
         SmallCNN(dropout=1.0)
-    with pytest.raises(ConfigError, match=r"classifier\.width=0"):
+    with pytest.raises(ConfigError, match=r"classifier\.width: 0"):
         ResNet18(width=0)
-    with pytest.raises(ConfigError, match=r"classifier\.depth=27: give 6 n \+ 4"):
+    with pytest.raises(ConfigError, match=r"classifier\.depth: 27 must be 6 n \+ 4"):
         WideResNet(depth=27)
-    with pytest.raises(ConfigError, match=r"classifier\.dropout=-0.1"):
+    with pytest.raises(ConfigError, match=r"classifier\.dropout: -0.1"):
         WideResNet(dropout=-0.1)
-    with pytest.raises(ConfigError, match=r"classifier\.widths=\[\]"):
+    with pytest.raises(ConfigError, match=r"classifier\.widths: \[\]"):
         MLP(widths=())
-    with pytest.raises(ConfigError, match=r"classifier\.widths=0"):
+    with pytest.raises(ConfigError, match=r"classifier\.widths: 0"):
         MLP(widths=(5, 0))
-    with pytest.raises(ConfigError, match=r"classifier\.hidden_noise=-1"):
+    with pytest.raises(ConfigError, match=r"classifier\.hidden_noise: -1"):
         MLP(hidden_noise=-1)
-    with pytest.raises(ConfigError, match=r"classifier\.input_noise=nan"):
+    with pytest.raises(ConfigError, match=r"classifier\.input_noise: nan"):
         MLP(input_noise=float("nan"))
-    with pytest.raises(ConfigError, match=r"classifier\.direction_std=0: give a standard deviation above 0"):
+    with pytest.raises(ConfigError, match=r"classifier\.direction_std: 0 must be a standard deviation above 0"):
         MLP(direction_std=0)
-    with pytest.raises(ConfigError, match=r"classifier\.input_dropout=1"):
+    with pytest.raises(ConfigError, match=r"classifier\.input_dropout: 1"):
         AllCNN(input_dropout=1.0)
     with pytest.raises(ConfigError, match=r"data\.image_size=6"):
         SmallCNN()(Spec(size=6))

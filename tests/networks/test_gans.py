@@ -188,7 +188,7 @@ def test_a_conditional_pair_requires_labels() -> None:
     [("width", 0), ("latent", -1), ("max_multiplier", 0), ("width", 2.5), ("discriminator_norm", "layer")],
 )
 def test_settings_out_of_range_are_named(setting: str, value: object) -> None:
-    with pytest.raises(ConfigError, match=rf"architecture\.{setting}="):
+    with pytest.raises(ConfigError, match=rf"architecture\.{setting}: "):
         DCGAN(**{setting: value})
-    with pytest.raises(ConfigError, match=r"architecture\.joint_units=0"):
+    with pytest.raises(ConfigError, match=r"architecture\.joint_units: 0"):
         CGAN(joint_units=0)

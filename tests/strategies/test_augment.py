@@ -17,9 +17,9 @@ from trigan.rng import hash64
 from trigan.samples.collect import wanted_counts
 from trigan.samples.filters import AgreementFilter, ConfidenceFilter, DiscriminatorFilter, ManifoldFilter, ScoringModels
 from trigan.samples.generate import LatentTransform, generate
-from trigan.strategies.augment import SampleSettings
+from trigan.samples.filters import ManifoldFilter
+from trigan.strategies.augment import MixedSchedule, PretrainSchedule, SampleSchedule, SampleSettings
 from trigan.strategies.baseline import Baseline
-from trigan.strategies.sample_schedules import MixedSchedule, PretrainSchedule, SampleSchedule
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.training.optimizers import Adam
 from trigan.training.selection import Selection

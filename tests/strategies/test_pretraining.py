@@ -20,7 +20,7 @@ from trigan.losses.gan_losses import wasserstein
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.gans.dcgan import DCGAN
 from trigan.strategies.feature_extraction import FeatureExtractor
-from trigan.strategies.fine_tune import FineTune, PretrainedBackbone, layer_depths
+from trigan.strategies.fine_tune import FineTune, PretrainedBackbone, layer_depths, saved_weights
 from trigan.strategies.pretraining import (
     Pixels,
     Pretraining,
@@ -130,7 +130,7 @@ def test_lower_layers_have_smaller_learning_rates(tmp_path: Path) -> None:
     inputs = labelled_inputs(view())
     moved = {}
     for decay in (1.0, 0.1):
-        factory = PretrainedBackbone.of(gan_stage().architecture, network, (), 4)
+        factory = PretrainedBackbone(gan_stage().architecture, (), 4, *saved_weights(network))
         tuned = make_runner(tmp_path).train("classifier", FineTune(stage, decay).stage(factory, SPEC), inputs)
         after = dict(tuned.networks["classifier"].named_parameters())
         first = {f"body.discriminator.{name}": value for name, value in network.named_parameters()}

@@ -27,13 +27,13 @@ from tests.training.tiny import (
     simclr_stage,
     view,
 )
+from trigan import distributed
 from trigan.datasets.inputs import Input
 from trigan.datasets.mixing import CutMix, MixUp
 from trigan.losses.gan_losses import wasserstein
 from trigan.networks.classifiers.mlp import MLP
 from trigan.networks.classifiers.resnet import WideResNet
 from trigan.networks.gans.dcgan import DCGAN
-from trigan.training import distributed
 from trigan.training.callbacks import SampleGrids
 from trigan.training.fit import TrainerSettings, fit
 from trigan.training.objectives import BadGAN, Conditional, FeatureMatching, GeneratedPseudoLabels, TripleGAN

@@ -83,12 +83,12 @@ def test_both_heads_and_the_body_have_gradients_and_g_has_both_terms() -> None:
     gradients = {}
     for objective in (ACGAN(1.0), ACGAN(1e-9)):
         module, step = _built_step(objective)
-        module.step_context.trainable.switch_to("classifier")
+        module.step_context.switch_to("classifier")
         module.updates[0].loss(step).backward()
         network = module.networks["classifier"]
         if objective.weight == 1.0:
             assert all(float(w.grad.abs().sum()) > 0 for w in network.parameters())  # type: ignore[union-attr]
-        module.step_context.trainable.switch_to("generator")
+        module.step_context.switch_to("generator")
         module.updates[1].loss(step).backward()
         found = [w.grad.flatten() for w in module.networks["generator"].parameters() if w.grad is not None]
         gradients[objective.weight] = torch.cat(found)

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from trigan.errors import ConfigError
 from trigan.losses.gan_losses import non_saturating, wasserstein
-from trigan.training.ema import EMA, AveragedNetwork
 from trigan.training.fit import TrainerSettings, fit
 from trigan.training.objectives import (
     ACGAN,
@@ -22,7 +21,7 @@ from trigan.training.objectives import (
     TripleGAN,
 )
 from trigan.training.objectives.objective import Ramp
-from trigan.training.optimizers import SGD, Adam, Constant, Cosine, LinearTail, Schedule
+from trigan.training.optimizers import EMA, SGD, Adam, AveragedNetwork, Constant, Cosine, LinearTail, Schedule
 from trigan.training.players import Player, Update
 from trigan.training.stage import Stage, StageContext
 from trigan.training.stages.criteria import ExtraImages, PiModel

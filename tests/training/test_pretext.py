@@ -13,7 +13,7 @@ from trigan.errors import ConfigError
 from trigan.losses.pretext_losses import nt_xent
 from trigan.networks.gans.cgan import CGAN
 from trigan.networks.gans.dcgan import DCGAN
-from trigan.networks.pretext_heads import Autoencoder, top_layer_name
+from trigan.networks.pretext_heads import Autoencoder, top_map
 from trigan.training.fit import TrainerSettings
 from trigan.training.stages.pretext_stages import AutoencoderStage, SimCLRStage
 from trigan.training.step import TrainingStep
@@ -121,7 +121,7 @@ def test_any_architecture_restores_images_of_its_shape(architecture: DCGAN, chan
     assert restored.shape == images.shape
     assert float(restored.detach().abs().max()) <= 1.0
     assert network.bottleneck.out_features == (11 if architecture.conditional else 6)
-    assert top_layer_name(network.discriminator, spec) == "conv2"
+    assert top_map(network.discriminator, spec)[0] == "conv2"
 
 
 @pytest.mark.parametrize(
@@ -141,5 +141,5 @@ def test_settings_out_of_range_are_refused(bad: Any, message: str) -> None:
 
 def test_more_steps_are_another_stage() -> None:
     for stage in (autoencoder_stage(), simclr_stage()):
-        longer: AutoencoderStage | SimCLRStage = stage.with_steps(9)
-        assert (longer.steps, longer.with_steps(6)) == (9, stage)
+        longer: AutoencoderStage | SimCLRStage = replace(stage, steps=9)
+        assert (longer.steps, replace(longer, steps=6)) == (9, stage)

@@ -124,7 +124,7 @@ def test_candidates_are_charged_and_evaluated_in_full_precision(precision: str) 
         network.register_forward_hook(lambda *given: dtypes.append(given[2].dtype))
         _recalibrate(module, network, inputs)
 
-    module.register_selection(look, module.selector)
+    module.recalibrate = look
     fit(bare, settings)
     fit(module, settings)
     assert set(dtypes) == {torch.float32}

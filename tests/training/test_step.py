@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trigan.training import distributed
+from trigan import distributed
 from trigan.training.fit import TrainerSettings
 from trigan.training.players import PlayersModule
 from trigan.training.step import TrainingStep
@@ -80,7 +80,7 @@ def _module(conditional: bool) -> PlayersModule:
 @pytest.mark.parametrize("conditional", [False, True])
 def test_fakes_are_drawn_once_and_carry_a_graph_only_if_the_generator_is_updated(conditional: bool) -> None:
     module = _module(conditional)
-    module.step_context.trainable.switch_to("discriminator")
+    module.step_context.switch_to("discriminator")
     step, still = TrainingStep(module.step_context, 0, 0, True), TrainingStep(module.step_context, 0, 0, False)
     assert step.fakes() is step.fakes()
     assert step.fakes().images.requires_grad

@@ -11,10 +11,10 @@ from torch import Tensor
 from trigan.datasets.augmentation import NoAugmentation
 from trigan.errors import ConfigError
 from trigan.losses.gan_losses import hinge, least_squares, minimax, wasserstein
-from trigan.training.ema import EMA
 from trigan.training.fit import TrainerSettings
 from trigan.training.objectives import Conditional, TripleGAN
 from trigan.training.objectives.objective import Ramp
+from trigan.training.optimizers import EMA
 from trigan.training.players import PlayersModule
 from trigan.training.step import TrainingStep
 
@@ -89,7 +89,7 @@ def test_every_term_of_c_has_a_gradient_of_its_own(setting: str) -> None:
     gradients = []
     for objective in (FULL, replace(FULL, **{setting: 0.0})):
         module = built(joint_stage(objective), settings=DOUBLE)
-        module.step_context.trainable.switch_to("classifier")
+        module.step_context.switch_to("classifier")
         module.updates[-1].loss(_step(module)).backward()
         for player in ("generator", "discriminator"):
             assert all(weight.grad is None for weight in module.networks[player].parameters())

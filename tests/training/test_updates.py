@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from trigan.training import distributed
+from trigan import distributed
 from trigan.training.players import PlayersModule, Update
 from trigan.training.step import TrainingStep
 

@@ -23,11 +23,10 @@ from trigan.networks.gans.cgan import CGAN
 from trigan.networks.gans.dcgan import DCGAN
 from trigan.networks.gans.gan import Architecture, Generator
 from trigan.networks.shapes import ImageSpec
-from trigan.training.ema import EMA
 from trigan.training.fit import FitCallback, FitResult, TrainerSettings, fit
 from trigan.training.objectives import ACGAN, BadGAN, Conditional, FeatureMatching, GeneratedPseudoLabels, TripleGAN
 from trigan.training.objectives.objective import ObjectiveFactory, Ramp
-from trigan.training.optimizers import SGD, Adam, OptimizerFactory
+from trigan.training.optimizers import EMA, SGD, Adam, OptimizerFactory
 from trigan.training.players import PlayersModule
 from trigan.training.stage import Stage, StageContext
 from trigan.training.stages.classifier_stage import ClassifierStage

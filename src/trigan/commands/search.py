@@ -47,7 +47,7 @@ def wandb_sweep_main(arguments: list[str]) -> int:
     if len(names) != 1:
         raise ConfigError(f"{' '.join(names) or 'SPACE is missing'}: one space is one sweep; settings are key=value")
     from trigan.search.sweep import write_sweep
-    from trigan.tracking.wandb_sweeps import register_sweep
+    from trigan.tracking.wandb_tracking import register_sweep
 
     spec, path = write_sweep(
         names[0],

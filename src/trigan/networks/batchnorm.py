@@ -4,34 +4,23 @@ Ioffe & Szegedy 2015 (1502.03167). torch's SyncBatchNorm refuses CPU tensors; th
 differentiable all-reduce, so n processes equal one with the same global batch.
 """
 
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trigan import distributed
 from trigan.errors import DataError
-
-if dist.is_available():
-    from torch.distributed.nn.functional import all_reduce
-# torch 2.13 recommends a private function instead (torch.distributed._functional_collectives)
-warnings.filterwarnings("ignore", r"torch\.distributed\.nn\.functional\.all_reduce is deprecated", FutureWarning)
 
 
 class BatchNorm2d(nn.Module):
-    """Batch norm over (N, H, W) of an input (N, C, H, W).
+    """Batch norm over (N, H, W) of an input (N, C, H, W); C = ``channels``, and ``eps`` is added to the variance.
 
-    State, each of shape (C,): ``weight``, ``bias``, ``running_mean``, ``running_var``. In training mode with several
-    ranks, each rank must call it the same number of times.
-
-    Args:
-        channels: C.
-        momentum: share of the new batch in the running statistics.
-        eps: added to the variance.
+    State, each of shape (C,): ``weight``, ``bias``, ``running_mean``, ``running_var``, in which a new batch has the
+    share ``momentum``. In training mode with several ranks, each rank must call it the same number of times.
     """
 
     running_mean: Tensor
@@ -49,8 +38,7 @@ class BatchNorm2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalised ``x``, of the same shape and dtype."""
-        shared = self.training and self.synchronized
-        if shared and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+        if self.training and self.synchronized and distributed.world_size() > 1:
             return self._normalize_over_ranks(x)
         frozen = self.training and not self.update_statistics
         mean, var = (None, None) if frozen else (self.running_mean, self.running_var)
@@ -72,17 +60,14 @@ class BatchNorm2d(nn.Module):
 def _moments_over_ranks(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Count (), mean (C,) and biased variance (C,) of ``x`` (n, C, H, W) over all ranks' rows; n may differ by rank.
 
-    Each rank sends its count, mean and centred second moment in its own row of one table; they are pooled after Chan et
-    al. 1979. Sums of squares would lose digits where the mean is large.
+    Counts, means and centred second moments are pooled after Chan et al. 1979: sums of squares would lose digits where
+    the mean is large.
     """
     channels = x.shape[1]
     mean = x.mean((0, 2, 3))
     second = (x - mean[:, None, None]).square().sum((0, 2, 3))
     own = torch.cat([mean, second, mean.new_full((1,), x.numel() // channels)])
-    row = own.new_zeros(dist.get_world_size(), 1)
-    row[dist.get_rank()] = 1.0
-    table: Tensor = all_reduce(row * own, group=dist.group.WORLD)  # type: ignore[no-untyped-call]
-    means, seconds, counts = torch.split(table, [channels, channels, 1], dim=1)
+    means, seconds, counts = torch.split(distributed.all_gather(own[None]), [channels, channels, 1], dim=1)
     count = counts.sum()
     pooled = (counts * means).sum(0) / count
     return count, pooled, (seconds + counts * (means - pooled).square()).sum(0) / count
@@ -137,12 +122,7 @@ def recalibrate_batch_norm(
 
     In each pass batch norm normalises by the batch, and all else (dropout, spectral norm) is in eval mode. A layer that
     the pass doesn't reach keeps its statistics. No collective is called: one rank may call it alone, and ranks that
-    pass the same batches get the same statistics.
-
-    Args:
-        network: the network that holds the batch-norm layers.
-        batches: inputs of ``forward``: real training images.
-        forward: the forward pass, ``network`` by default.
+    pass the same batches get the same statistics. ``batches`` are inputs of ``forward``, by default of ``network``.
 
     Raises:
         DataError: ``batches`` is empty.

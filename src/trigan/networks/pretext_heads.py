@@ -13,16 +13,11 @@ def _top_features(discriminator: Discriminator, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _top_map(discriminator: Discriminator, spec: ImageSpec) -> tuple[str, int]:
+def top_map(discriminator: Discriminator, spec: ImageSpec) -> tuple[str, int]:
     """Name and number of values of the last of D's feature maps; D is left in evaluation mode."""
     image = next(discriminator.parameters()).new_zeros(1, spec.channels, spec.size, spec.size)
     name, features = list(discriminator.eval().features(image).items())[-1]
     return name, features.numel()
-
-
-def top_layer_name(discriminator: Discriminator, spec: ImageSpec) -> str:
-    """The name of the last of D's feature maps; D is left in evaluation mode."""
-    return _top_map(discriminator, spec)[0]
 
 
 class Autoencoder(nn.Module):
@@ -37,7 +32,7 @@ class Autoencoder(nn.Module):
         with torch.no_grad():
             hidden = generator.input_layer(torch.zeros(1, generator.latent), torch.zeros(1, dtype=torch.int64)).shape[1]
         self.discriminator = discriminator
-        self.bottleneck = nn.Linear(_top_map(discriminator, spec)[1], hidden)
+        self.bottleneck = nn.Linear(top_map(discriminator, spec)[1], hidden)
         self.decoder = generator.body
 
     def forward(self, images: Tensor) -> Tensor:
@@ -55,7 +50,7 @@ class Projector(nn.Module):
     def __init__(self, discriminator: Discriminator, spec: ImageSpec, hidden: int, width: int) -> None:
         super().__init__()
         self.discriminator = discriminator
-        features = _top_map(discriminator, spec)[1]
+        features = top_map(discriminator, spec)[1]
         self.head = nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, width))
 
     def forward(self, images: Tensor) -> Tensor:

@@ -21,12 +21,9 @@ RELU_GAIN, LEAKY_RELU_GAIN = math.sqrt(2.0), math.sqrt(2.0 / (1.0 + 0.2**2))
 
 
 class _WeightNorm(nn.Module):
-    """Weight norm, eq. 2, for each output channel: ``scale * direction / |direction|``.
+    """Weight norm, eq. 2, for each output channel (the first axis of ``shape``): ``scale * direction / |direction|``.
 
-    Args:
-        shape: of the weight, output channels first.
-        std: of the initial directions; the larger it is, the less a step of Adam turns them.
-        gain: the initial scales.
+    ``std`` is that of the initial directions, the larger the less a step of Adam turns them; ``gain`` the first scale.
     """
 
     def __init__(self, shape: tuple[int, ...], std: float, gain: float) -> None:

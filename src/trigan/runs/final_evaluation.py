@@ -11,6 +11,7 @@ import numpy as np
 from safetensors.torch import save
 from torch import Tensor
 
+from trigan import distributed
 from trigan.atomic import wrap_os_errors, write_bytes
 from trigan.components import with_identifiers
 from trigan.config.compose import RunConfig
@@ -27,7 +28,6 @@ from trigan.runs.provenance import provenance
 from trigan.runs.trained_run import TrainedRun, weights_digests
 from trigan.samples.filters import outputs
 from trigan.tracking import MetricsFile
-from trigan.training import distributed
 from trigan.training.callbacks import METRICS_NAME, SAMPLES_NAME
 from trigan.training.selection import accuracy
 from trigan.version import PROTOCOL_VERSION

@@ -16,6 +16,7 @@ import torch.distributed as dist
 import yaml
 from filelock import FileLock, Timeout
 
+from trigan import distributed
 from trigan.artifacts.store import Store
 from trigan.atomic import remove_partial_files, wrap_os_errors, write_text
 from trigan.config.compose import RunConfig
@@ -39,8 +40,7 @@ from trigan.runs.validation_run import (
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.tracking import MetricsFile, RunInfo, Tracker
 from trigan.tracking.tracker import NoTracking
-from trigan.tracking.wandb_sweeps import started_by_sweep_agent
-from trigan.training import distributed
+from trigan.tracking.wandb_tracking import started_by_sweep_agent
 from trigan.training.callbacks import METRICS_NAME
 from trigan.training.fit import FitCallback
 

@@ -9,6 +9,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from trigan import distributed
 from trigan.atomic import wrap_os_errors, write_json
 from trigan.config.compose import RunConfig
 from trigan.datasets.splits.splitter import DataSplit
@@ -16,7 +17,6 @@ from trigan.errors import ArtifactError, ConfigError
 from trigan.runs.final_evaluation import build_record, canonical_result, summary, validation_scores
 from trigan.runs.trained_run import TrainedRun, weights_digests
 from trigan.strategies.stage_runner import StageRunner
-from trigan.training import distributed
 from trigan.training.players import PlayersModule
 
 _log = logging.getLogger("trigan")

@@ -1,14 +1,16 @@
 """C trained on real images and on labelled samples of a GAN, and the controls that replace the GAN."""
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from torch import nn
 
+from trigan.checks import require
 from trigan.components import component
-from trigan.datasets.inputs import Input
+from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.networks.gans.gan_ensembles import DiscriminatorEnsemble, GeneratorMixture, PerClassGenerators
@@ -17,10 +19,10 @@ from trigan.samples.candidate_sources import CandidateSource, FromGenerator, Fro
 from trigan.samples.collect import CollectedSamples, collect_sets, wanted_counts
 from trigan.samples.filters import Filter, ScoringModels, required_networks
 from trigan.samples.generate import LatentTransform
-from trigan.strategies.sample_schedules import MixedSchedule, PretrainSchedule, SampleSchedule
-from trigan.strategies.stage_runner import StageRunner
+from trigan.strategies.fine_tune import PretrainedClassifier, saved_weights
+from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.strategies.strategy import DataUsed, Outcome, Shapes, labelled_inputs, require_unlabelled
-from trigan.training.range_checks import require
+from trigan.training.selection import Selection
 from trigan.training.stages.classifier_stage import ClassifierStage
 from trigan.training.stages.criteria import ExtraImages, Resampling, class_counts
 from trigan.training.stages.gan_stage import GANStage
@@ -63,6 +65,72 @@ class SampleSettings:
         require(self.sets >= 1, "strategy.samples.sets", self.sets, "1 or more")
         require(truncation is None or truncation > 0.0, "strategy.samples.truncation", truncation, "above 0, or null")
         require(self.latent_scale > 0.0, "strategy.samples.latent_scale", self.latent_scale, "above 0")
+
+
+class SampleSchedule(ABC):
+    """A division of C's training steps between real images and samples, as a frozen dataclass."""
+
+    @abstractmethod
+    def train(
+        self, stage: ClassifierStage, inputs: Inputs, samples: Input, extra: ExtraImages, runner: StageRunner
+    ) -> TrainedStage:
+        """Train C; ``extra`` is the loss term of samples in a mixed batch."""
+
+
+@component("sample_schedule/mixed@1")
+@dataclass(frozen=True)
+class MixedSchedule(SampleSchedule):
+    """Every batch has real images and samples."""
+
+    def train(
+        self, stage: ClassifierStage, inputs: Inputs, samples: Input, extra: ExtraImages, runner: StageRunner
+    ) -> TrainedStage:
+        """Train C in one fit with a further loss term."""
+        mixed = replace(stage, terms=(*stage.terms, extra))
+        return runner.train("classifier", mixed, {**inputs, "extra": samples})
+
+
+@component("sample_schedule/pretrain@1")
+@dataclass(frozen=True)
+class PretrainSchedule(SampleSchedule):
+    """First the samples alone, for ``share`` of the steps, then the real images.
+
+    The second fit starts from the weights of the first with ``learning_rate_factor`` times its learning rate; it alone
+    uses validation images. Together they have the steps of `MixedSchedule`, each with its own learning-rate
+    schedule and average. The samples' weight and number per step have no effect.
+    """
+
+    share: float = 0.5
+    learning_rate_factor: float = 0.1
+
+    def __post_init__(self) -> None:
+        factor = self.learning_rate_factor
+        require(0.0 < self.share < 1.0, "strategy.schedule.share", self.share, "between 0 and 1")
+        require(factor > 0.0, "strategy.schedule.learning_rate_factor", factor, "above 0")
+
+    def train(
+        self, stage: ClassifierStage, inputs: Inputs, samples: Input, extra: ExtraImages, runner: StageRunner
+    ) -> TrainedStage:
+        """Train C in two fits; the step and the images of the result include those of the first."""
+        steps = self.steps_on_samples(stage.steps)
+        # batch-norm statistics are of real images even for the intermediate network
+        real = inputs.get("statistics", Input(inputs["labelled"].images))
+        pretraining = replace(stage, steps=steps, terms=(), selection=Selection("last"))
+        first = runner.train("classifier-synthetic", pretraining, {"labelled": samples, "statistics": real})
+        optimizer: Any = stage.optimizer
+        training = replace(
+            stage,
+            steps=stage.steps - steps,
+            classifier=PretrainedClassifier(stage.classifier, *saved_weights(first.networks["classifier"])),
+            optimizer=replace(optimizer, learning_rate=self.learning_rate_factor * optimizer.learning_rate),
+        )
+        second = runner.train("classifier", training, inputs)
+        return replace(second, step=first.step + second.step, images_before=first.step * stage.batch)
+
+    def steps_on_samples(self, steps: int) -> int:
+        """How many of ``steps`` are on samples; each fit has at least one."""
+        require(steps >= 2, "strategy.classifier.steps", steps, "2 or more to be divided in two parts")
+        return min(max(1, round(self.share * steps)), steps - 1)
 
 
 @component("strategy/augment@1")
@@ -169,7 +237,11 @@ class Augment:
         """The classifier and, if there is one, the generator."""
         networks: dict[str, nn.Module] = {"classifier": self.classifier.classifier(spec)}
         if self.source == "generator":
-            members = [self._generator_skeleton(spec) for _ in range(self.generators)]
+            build, per_class = self.gan.architecture.generator, self.label_source == "per_class"
+            members = [
+                PerClassGenerators([build(spec) for _ in range(spec.classes)]) if per_class else build(spec)
+                for _ in range(self.generators)
+            ]
             networks["generator"] = members[0] if len(members) == 1 else GeneratorMixture(members)
         return networks
 
@@ -234,12 +306,6 @@ class Augment:
         else:
             real = Input(view.training_images if self._gan_uses_unlabelled else labelled.images)
         return dict(runner.train(f"gan{suffix}", self.gan, {"real": real}, seed).networks)
-
-    def _generator_skeleton(self, spec: DataSpec) -> nn.Module:
-        build = self.gan.architecture.generator
-        if self.label_source == "per_class":
-            return PerClassGenerators([build(spec) for _ in range(spec.classes)])
-        return build(spec)
 
     def _collect(self, view: TrainingView, networks: Mapping[str, nn.Module], runner: StageRunner) -> CollectedSamples:
         samples, labels = self.samples, view.labelled.labels

@@ -2,13 +2,13 @@
 
 import logging
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from trigan.checks import require
 from trigan.components import component
 from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.inputs import Input, Inputs
@@ -18,7 +18,6 @@ from trigan.rng import hash64
 from trigan.samples.filters import outputs
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.strategies.strategy import DataUsed, Outcome, Shapes, labelled_inputs, require_unlabelled
-from trigan.training.range_checks import require
 from trigan.training.selection import accuracy
 from trigan.training.stages.classifier_stage import ClassifierStage
 from trigan.training.stages.criteria import ExtraImages, FixMatch
@@ -29,14 +28,14 @@ _log = logging.getLogger(__name__)
 Prepared = tuple[ClassifierStage, dict[str, Input]]
 
 
-class UnlabelledMethod(ABC):
+class UnlabelledMethod:
     """A way to train C on unlabelled images, as a frozen dataclass."""
 
     uses_unlabelled = True
 
-    @abstractmethod
     def prepare(self, stage: ClassifierStage, view: TrainingView, runner: StageRunner) -> Prepared:
-        """The stage and the inputs of C's final fit."""
+        """The stage and the inputs of C's final fit: by default the stage as it is, on the labelled images."""
+        return stage, labelled_inputs(view)
 
 
 @component("baseline/labelled_only@1")
@@ -45,10 +44,6 @@ class LabelledOnly(UnlabelledMethod):
     """No unlabelled images."""
 
     uses_unlabelled = False
-
-    def prepare(self, stage: ClassifierStage, view: TrainingView, runner: StageRunner) -> Prepared:
-        """The stage as it is, on the labelled images."""
-        return stage, labelled_inputs(view)
 
 
 @component("baseline/self_training@1")

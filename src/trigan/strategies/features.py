@@ -7,19 +7,19 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from trigan.checks import require
 from trigan.components import component
 from trigan.datasets.inputs import Input, Inputs, random_subset
 from trigan.datasets.splits.external_data import external_images
 from trigan.datasets.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.strategies.feature_extraction import FeatureExtractor, ProbedBackbone, extract_features
-from trigan.strategies.fine_tune import FineTune, PretrainedBackbone
+from trigan.strategies.fine_tune import FineTune, PretrainedBackbone, saved_weights
 from trigan.strategies.heads import Array, head_skeleton
 from trigan.strategies.pretraining import GANPretraining, Pretraining, PretrainingData
 from trigan.strategies.probes import FittedProbe, Probe
 from trigan.strategies.stage_runner import StageRunner
 from trigan.strategies.strategy import DataUsed, Outcome, Shapes, labelled_inputs
-from trigan.training.range_checks import require
 from trigan.training.recalibration import STATISTICS_IMAGES, recalibrate_discriminator
 from trigan.training.selection import Selection
 from trigan.training.stages.gan_stage import GANStage
@@ -97,8 +97,8 @@ class Features:
         if isinstance(self.probe, FineTune):
             if self._uses_unlabelled:
                 inputs["statistics"] = Input(view.training_images)
-            architecture = self.gan.architecture
-            factory = PretrainedBackbone.of(architecture, networks["discriminator"], self.layers, self.grid)
+            weights = saved_weights(networks["discriminator"])
+            factory = PretrainedBackbone(self.gan.architecture, self.layers, self.grid, *weights)
             trained = runner.train("classifier", self.probe.stage(factory, view.spec), inputs)
             classifier, step = trained.networks["classifier"], trained.step
         else:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
+from trigan.checks import require
 from trigan.components import component
 from trigan.identity import weights_digest
 from trigan.networks.classifiers.classifier import Classifier, ClassifierFactory
@@ -13,23 +14,17 @@ from trigan.networks.gans.gan import Architecture, Discriminator
 from trigan.networks.shapes import ImageSpec
 from trigan.strategies.feature_extraction import FeatureExtractor
 from trigan.training.optimizers import LayerWise
-from trigan.training.range_checks import require
 from trigan.training.stages.classifier_stage import ClassifierStage
 
 
 @component("classifier/pretrained@1")
 @dataclass(frozen=True)
 class PretrainedClassifier:
-    """Classifier factory: the network of ``factory`` with the weights of ``state``."""
+    """Classifier factory: the network of ``factory`` with the `saved_weights` ``state``, of digest ``weights``."""
 
     factory: ClassifierFactory
     weights: str
     state: Mapping[str, Tensor] = field(metadata={"identity": False}, compare=False)
-
-    @staticmethod
-    def of(factory: ClassifierFactory, network: Classifier) -> "PretrainedClassifier":
-        """A factory of copies of ``network``, which was made by ``factory``."""
-        return PretrainedClassifier(factory, *_weights(network))
 
     def __call__(self, spec: ImageSpec) -> Classifier:
         """Build the network and load the weights."""
@@ -56,20 +51,13 @@ class FineTunedBackbone(Classifier):
 @component("classifier/pretrained_backbone@1")
 @dataclass(frozen=True)
 class PretrainedBackbone:
-    """Classifier factory: D with the weights of ``state`` (none: initial weights) and a new linear head."""
+    """Classifier factory: D with the `saved_weights` ``state`` (none: initial weights) and a new linear head."""
 
     architecture: Architecture
     layers: tuple[str, ...]
     grid: int
     weights: str = ""
     state: Mapping[str, Tensor] = field(default_factory=dict, metadata={"identity": False}, compare=False)
-
-    @staticmethod
-    def of(
-        architecture: Architecture, discriminator: Discriminator, layers: tuple[str, ...], grid: int
-    ) -> "PretrainedBackbone":
-        """A factory with the weights of ``discriminator``, which has this ``architecture``."""
-        return PretrainedBackbone(architecture, layers, grid, *_weights(discriminator))
 
     def __call__(self, spec: ImageSpec) -> FineTunedBackbone:
         """Build D, load the weights and add a head."""
@@ -118,7 +106,7 @@ def layer_depths(network: FineTunedBackbone, spec: ImageSpec) -> list[int]:
     return depths
 
 
-def _weights(network: nn.Module) -> tuple[str, dict[str, Tensor]]:
+def saved_weights(network: nn.Module) -> tuple[str, dict[str, Tensor]]:
     """The digest and a copy of a network's state."""
     state = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
     return weights_digest(state), state

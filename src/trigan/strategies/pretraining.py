@@ -11,8 +11,8 @@ from typing import Any
 from trigan.components import component
 from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.sources.image_source import ImageSource
-from trigan.networks.pretext_heads import top_layer_name
-from trigan.strategies.fine_tune import PretrainedBackbone
+from trigan.networks.pretext_heads import top_map
+from trigan.strategies.fine_tune import PretrainedBackbone, saved_weights
 from trigan.strategies.stage_runner import StageRunner
 from trigan.training.stages.classifier_stage import ClassifierStage
 from trigan.training.stages.gan_stage import GANStage
@@ -38,11 +38,8 @@ class Pretraining(ABC):
     def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
         """``discriminator`` and ``generator``, where they exist, in evaluation mode.
 
-        Args:
-            gan: the GAN that gives D's architecture and the compute.
-            real: the training images of that GAN.
-            inputs: ``labelled``, and where they exist ``validation`` and ``statistics`` (further images to use).
-            runner: trains the stages.
+        ``gan`` gives D's architecture and the compute, and ``real`` are its training images. ``inputs`` are
+        ``labelled``, and where they exist ``validation`` and ``statistics`` (further images to use).
         """
 
 
@@ -109,13 +106,13 @@ class SupervisedPretraining(Pretraining):
     def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
         """Train the classifier from the initial weights of the GAN's D."""
         initial = Untrained().networks(gan, real, inputs, runner)["discriminator"]
-        layers = (top_layer_name(initial, runner.spec),)
-        factory = PretrainedBackbone.of(gan.architecture, initial, layers, runner.spec.size)
+        layers = (top_map(initial, runner.spec)[0],)
+        factory = PretrainedBackbone(gan.architecture, layers, runner.spec.size, *saved_weights(initial))
         stage = replace(self.classifier, classifier=factory)
         if self.match_gan_flops:
             per_step, per_validation = runner.measure_flops(stage, inputs)
             flops = gan_flops(gan, real, runner) - per_validation * stage.selection.candidates
-            stage = stage.with_steps(max(1, round(flops / per_step)))
+            stage = replace(stage, steps=max(1, round(flops / per_step)))
         trained = runner.train("supervised", stage, inputs)
         return {"discriminator": trained.networks["classifier"].discriminator}
 
@@ -138,7 +135,8 @@ class SelfSupervisedPretraining(Pretraining):
         stage, images = self.stage, {"real": Input(real.images)}
         if self.match_gan_flops:
             per_step, _ = runner.measure_flops(stage, images)
-            stage = stage.with_steps(max(1, round(gan_flops(gan, real, runner) / per_step)))
+            steps = max(1, round(gan_flops(gan, real, runner) / per_step))
+            stage = replace(stage, steps=steps)  # type: ignore[type-var]
         return runner.train(stage.kind, stage, images).networks
 
 

@@ -21,11 +21,10 @@ from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
 from torch import nn
 
+from trigan.checks import require, require_settings
 from trigan.components import component
-from trigan.errors import ConfigError
 from trigan.evaluation.calibration import fit_temperature
 from trigan.strategies.heads import UNSEEN_CLASS_LOGIT, Array, Labels, LinearHead, MLPHead, NearestNeighboursHead
-from trigan.training.range_checks import require
 
 #: Largest batch of the perceptron, in images.
 _BATCH = 64
@@ -46,16 +45,10 @@ class Probe(Protocol):
     """A classifier on fixed features, as a frozen dataclass."""
 
     def fit(self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout = None) -> FittedProbe:
-        """Fit the probe to standardised ``features`` (N, F) with ``labels`` (N,).
+        """Fit the probe to standardised ``features`` (N, F) with ``labels`` (N,), in [0, ``classes``).
 
-        Args:
-            features: float64 (N, F).
-            labels: int64 (N,), in [0, ``classes``).
-            classes: the number of classes K.
-            seed: for the folds and the model.
-            holdout: features and labels for choosing hyperparameters; None: cross-validation.
+        ``seed`` is for the folds and the model; hyperparameters are chosen on ``holdout``, else by cross-validation.
         """
-        ...
 
 
 class _TunedProbe:
@@ -72,11 +65,9 @@ class _TunedProbe:
 
     def __post_init__(self) -> None:
         values: Sequence[float] = getattr(self, self._setting)
-        if not values or min(values) <= 0 or self.folds < 2:
-            raise ConfigError(
-                f"strategy.probe.{self._setting}: {list(values)} must be one or more numbers above 0, and folds "
-                f"{self.folds} at least 2"
-            )
+        in_range = bool(values) and min(values) > 0 and self.folds >= 2
+        expected = f"one or more numbers above 0, and folds {self.folds} at least 2"
+        require(in_range, f"strategy.probe.{self._setting}", list(values), expected)
 
     def fit(self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout = None) -> FittedProbe:
         """See `Probe.fit`; without held-out images (a class has one image) a default value is taken."""
@@ -110,7 +101,6 @@ class _TunedProbe:
 
     def _model(self, value: float, seed: int, images: int) -> Any:
         """An unfitted scikit-learn model; ``images`` is the number of all labelled images."""
-        ...
 
     def _logits(self, outputs: Array, seen: Labels, classes: int, value: float) -> Array:
         """Logits (N, K) of outputs (N, number of ``seen`` classes)."""
@@ -170,8 +160,7 @@ class MLPProbe(_TunedProbe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.hidden >= 1, "strategy.probe.hidden", self.hidden, "at least 1")
-        require(self.steps >= 1, "strategy.probe.steps", self.steps, "at least 1")
+        require_settings(self, "hidden steps", 1, "strategy.probe.")
         require(self.learning_rate > 0.0, "strategy.probe.learning_rate", self.learning_rate, "above 0")
 
     def fit(self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout = None) -> FittedProbe:

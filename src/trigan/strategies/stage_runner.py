@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load, save
+from torch import nn
 
+from trigan import distributed
 from trigan.artifacts.store import StageHandle, Store
 from trigan.atomic import write_bytes, write_text
 from trigan.cost import Cost, count_flops
@@ -19,7 +21,6 @@ from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.types import DataSpec
 from trigan.errors import TriganError
 from trigan.identity import canonical_form, digest, tensor_digest
-from trigan.training import distributed
 from trigan.training.fit import FitCallback, TrainerSettings, fit
 from trigan.training.stage import Stage, StageContext
 from trigan.version import PROTOCOL_VERSION
@@ -42,7 +43,6 @@ class TrainedStage:
         name: the stage's name in this run.
         status: ``finished`` or ``diverged``.
         step: the last step, or the selected one.
-        directory: the stage's files.
         reused: whether it was in the store already, under any name.
         seconds: duration of the training over all attempts; None if unknown.
         images_before: images that an earlier stage had used to train the same classifier.
@@ -93,14 +93,8 @@ class StageRunner:
     def train(self, name: str, stage: Stage, inputs: Inputs, seed: int | None = None) -> TrainedStage:
         """Load the stage from the store, or train it, starting from the last checkpoint of an earlier attempt.
 
-        Args:
-            name: the stage's name in this run.
-            stage: the stage.
-            inputs: its inputs by name.
-            seed: the stage's seed; the runner's by default.
-
-        Raises:
-            TriganError: as the stage does; checkpoints stay in the store for the next attempt.
+        ``name`` is the stage's in this run; ``seed`` is the runner's by default. After an error its checkpoints stay in
+        the store for the next attempt.
         """
         context = self._context(self.seed if seed is None else seed)
         identity = self._identity(stage, inputs, context)
@@ -110,12 +104,15 @@ class StageRunner:
         with self.store.stage(key, identity, stage.kind, waiting) if main else nullcontext() as handle:
             if handle is not None:
                 self.store.add_user(key, self.run)  # before the fit, since checkpoints are in use too
-            if distributed.broadcast(handle is not None and handle.ready):
-                trained = self._load(name, key, stage, handle)
-                if all(key != earlier.digest for earlier in self.trained_stages):
-                    self.on_reuse(trained)
-            else:
-                trained = self._fit(name, key, stage, inputs, context, handle)
+            reused = distributed.broadcast(handle is not None and handle.ready)
+            networks = self._load(stage, handle) if reused else self._fit(name, stage, inputs, context, handle)
+            content = (handle.manifest, handle.directory) if handle is not None else None
+            manifest, directory = distributed.broadcast(content)
+            cost, seconds = Cost(**manifest["cost"]), manifest.get("seconds")
+            result = manifest["status"], manifest["step"]
+            trained = TrainedStage(name, stage.kind, key, networks, cost, *result, directory, reused, seconds)
+            if reused and all(key != earlier.digest for earlier in self.trained_stages):
+                self.on_reuse(trained)
         self.trained_stages.append(trained)
         return trained
 
@@ -151,23 +148,22 @@ class StageRunner:
             "protocol": PROTOCOL_VERSION,
         }
 
-    def _load(self, name: str, key: str, stage: Stage, handle: StageHandle | None) -> TrainedStage:
+    def _load(self, stage: Stage, handle: StageHandle | None) -> dict[str, nn.Module]:
+        """The networks of a finished stage."""
         networks = stage.skeleton(self.spec)
-        content = None
+        files = {}
         if handle is not None:
             files = {player: (handle.directory / f"{player}.safetensors").read_bytes() for player in networks}
-            content = (files, handle.manifest, handle.directory)
-        files, manifest, directory = distributed.broadcast(content)
+        files = distributed.broadcast(files)
         for player, network in networks.items():
             network.to(self.settings.device, self.settings.dtype).load_state_dict(load(files[player]))
             network.eval()
-        cost = Cost(manifest["cost"]["flops"], manifest["cost"]["images"])
-        status, step, seconds = manifest["status"], manifest["step"], manifest.get("seconds")
-        return TrainedStage(name, stage.kind, key, networks, cost, status, step, directory, True, seconds)
+        return networks
 
     def _fit(
-        self, name: str, key: str, stage: Stage, inputs: Inputs, context: StageContext, handle: StageHandle | None
-    ) -> TrainedStage:
+        self, name: str, stage: Stage, inputs: Inputs, context: StageContext, handle: StageHandle | None
+    ) -> dict[str, nn.Module]:
+        """Train a stage, and commit its networks with their cost."""
         started = time.monotonic() - (_earlier_seconds(handle.checkpoints) if handle is not None else 0)
         module = stage.build(context, inputs)
         callbacks = self.callbacks(name, handle.directory) if handle is not None else ()
@@ -183,17 +179,14 @@ class StageRunner:
         for network in networks.values():  # the memory format of loaded networks, for bit-equal results
             network.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
         selected = int(module.selector.step) if module.selector is not None else 0
-        step, seconds = selected or result.step, round(time.monotonic() - started, 3)
-        cost, directory = Cost(module.flops, dict(module.images)), Path()
         if handle is not None:
             for player, network in networks.items():
                 state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
                 write_bytes(handle.directory / f"{player}.safetensors", save(state))
-            manifest = {"cost": {"flops": cost.flops, "images": cost.images}, "status": result.status, "step": step}
-            handle.commit({**manifest, "seconds": seconds})
-            directory = handle.directory
-        directory = distributed.broadcast(directory)
-        return TrainedStage(name, stage.kind, key, networks, cost, result.status, step, directory, False, seconds)
+            cost, seconds = {"flops": module.flops, "images": dict(module.images)}, time.monotonic() - started
+            manifest = {"cost": cost, "status": result.status, "step": selected or result.step}
+            handle.commit({**manifest, "seconds": round(seconds, 3)})
+        return networks
 
 
 def _input_digest(data: Input) -> str:

@@ -82,11 +82,9 @@ class Strategy(Protocol):
 
     def run(self, view: TrainingView, runner: StageRunner) -> Outcome:
         """Train all stages on the view, which has no test images."""
-        ...
 
     def skeleton(self, spec: DataSpec, shapes: Shapes) -> dict[str, nn.Module]:
         """``classifier`` and, if there is one, ``generator``, to load a finished run's weights (``shapes``) into."""
-        ...
 
 
 def labelled_inputs(view: TrainingView) -> dict[str, Input]:

@@ -3,6 +3,7 @@
 import csv
 import errno
 import io
+import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -59,18 +60,13 @@ class MetricsFile(AbstractContextManager["MetricsFile"]):
         with wrap_os_errors(self.path):
             _append(self._file, json.dumps(row).encode() + b"\n")
 
-    def truncate_after(self, images: int, stage: str | None = None) -> None:
+    def truncate_after(self, images: int) -> None:
         """Remove the rows after a checkpoint, since a resumed fit logs them again.
 
-        The first row of ``stage`` (None: any stage) with more than ``images`` images is removed with all later rows, in
-        one system call.
+        The first row with more than ``images`` images is removed with all later rows, in one system call.
         """
-        offset = 0
-        for line in self.path.read_bytes().splitlines(keepends=True):
-            row = json.loads(line)
-            if row["images"] > images and stage in (None, row["stage"]):
-                break
-            offset += len(line)
+        lines = self.path.read_bytes().splitlines(keepends=True)
+        offset = sum(map(len, itertools.takewhile(lambda line: json.loads(line)["images"] <= images, lines)))
         with wrap_os_errors(self.path):
             self._file.truncate(offset)
 
@@ -94,9 +90,9 @@ class MetricsFile(AbstractContextManager["MetricsFile"]):
 class CsvTracking(Tracking):
     """``logger=csv``: ``metrics.csv`` (stage, images, key, value), ``summary.csv`` and one CSV per confusion matrix."""
 
-    def open(self, info: RunInfo, config: Mapping[str, Any], directory: Path | None = None) -> Tracker:
-        """Open or continue the tables in ``directory``."""
-        return CsvTracker(directory or info.directory)
+    def open(self, info: RunInfo, config: Mapping[str, Any]) -> Tracker:
+        """Open or continue the tables in the run's directory."""
+        return CsvTracker(info.directory)
 
 
 class CsvTracker(Tracker):

@@ -14,13 +14,8 @@ from trigan.components import component
 class RunInfo:
     """How a run is named and grouped among others.
 
-    Attributes:
-        id: the run hash; a restarted run has the same id.
-        name: the displayed name.
-        group: the runs to compare it with (a study, or data and regime).
-        job_type: the strategy.
-        tags: values to filter by (architecture, loss, trial).
-        directory: the run's directory; trackers write only there.
+    ``id`` is the run hash; ``group`` the runs to compare it with (a study, or data and regime); ``job_type`` the
+    strategy; ``tags`` values to filter by (architecture, loss, trial). Trackers write only in ``directory``, the run's.
     """
 
     id: str
@@ -35,12 +30,8 @@ class RunInfo:
 class TrackedArtifact:
     """A content-addressed artifact (stage or sample set): equal content has the same name in all runs.
 
-    Attributes:
-        name: kind and digest (``gan-0123456789ab``).
-        metadata: a few plain values that help people identify it.
-        description: the full description as plain data, identical in every run.
-        files: its (large) files by name.
-        used: whether a later stage of this run takes it as input.
+    ``name`` is kind and digest (``gan-0123456789ab``); ``metadata`` a few plain values that help people identify it;
+    ``description`` the full one, identical in every run; ``used``: a later stage of this run takes it as input.
     """
 
     name: str
@@ -85,14 +76,8 @@ class Tracker:
 class Tracking:
     """A logger's settings, as ``conf/logger`` builds them."""
 
-    def open(self, info: RunInfo, config: Mapping[str, Any], directory: Path | None = None) -> Tracker:
-        """Open or continue the run.
-
-        Args:
-            info: the run's names.
-            config: the resolved config as plain data.
-            directory: where to write; ``info.directory`` by default.
-        """
+    def open(self, info: RunInfo, config: Mapping[str, Any]) -> Tracker:
+        """Open or continue the run; ``config`` is the resolved one, as plain data."""
         return Tracker()
 
 

@@ -7,21 +7,12 @@ from typing import Any
 from trigan.errors import ConfigError
 from trigan.tracking.wandb_tracker import short_error
 
-#: W&B's limit for a title, in characters.
-_MAX_TITLE = 128
-
 
 @dataclass(frozen=True)
 class ReportText:
-    """The content of a report.
+    """The content of a report: ``paragraphs`` maps headings to Markdown; ``group`` is the runs' in W&B.
 
-    Attributes:
-        title: the study's title.
-        description: one line below the title.
-        paragraphs: heading -> Markdown.
-        group: the runs' W&B group, which is the study's name.
-        metric: the summary key of the bar chart.
-        curves: keys of the line charts, against images.
+    ``metric`` is the summary key of the bar chart, ``curves`` those of the line charts, against images.
     """
 
     title: str
@@ -47,7 +38,7 @@ def save_report(text: ReportText, entity: str, project: str, known: str = "") ->
         report = reports.Report(
             project=project,
             entity=entity,
-            title=text.title[:_MAX_TITLE],
+            title=text.title[:128],  # W&B's limit
             description=text.description,
             blocks=report_blocks(reports, text, entity, project),
             width="fluid",

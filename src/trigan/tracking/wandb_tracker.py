@@ -3,6 +3,7 @@
 import itertools
 import json
 import logging
+import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from trigan.tracking.image_axis import ImageAxis
 from trigan.tracking.tracker import TrackedArtifact, Tracker
 
 if TYPE_CHECKING:
@@ -32,22 +32,65 @@ def short_error(error: BaseException) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
+class ImageAxis:
+    """Maps (stage, the stage's images) to the run's total, which never decreases.
+
+    The total is the sum over stages of each stage's maximum, whatever the order in which stages log. A JSON file keeps
+    these maxima and the keys logged at each: a restarted run continues the count, and recognises the points between its
+    last checkpoint and the crash as already logged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stages: dict[str, tuple[int, set[str]]] = {}
+        with suppress(OSError, ValueError, AttributeError, TypeError):  # first start; a torn file only doubles points
+            saved = json.loads(path.read_text()).items()
+            self._stages = {str(stage): (int(images), set(map(str, keys))) for stage, (images, keys) in saved}
+        self._earlier = dict(self._stages)
+
+    @property
+    def now(self) -> int:
+        """The run's images so far."""
+        return sum(images for images, _ in self._stages.values())
+
+    def has_logged(self, stage: str) -> bool:
+        """Whether the stage has logged before, in this process or an earlier one."""
+        return stage in self._stages
+
+    def advance(self, stage: str, images: int, keys: Iterable[str]) -> int | None:
+        """Register that ``keys`` are logged after ``stage`` has used ``images`` images.
+
+        Returns:
+            The run's total, or None if an earlier process has logged this point. At the last point of that process
+            this depends on the keys, since it may have logged only some of them.
+        """
+        new = set(keys)
+        end, logged = self._earlier.get(stage, (-1, set()))
+        if images < end or (images == end and new <= logged):
+            return None
+        last, kept = self._stages.get(stage, (-1, set()))
+        if images >= last:
+            self._stages[stage] = (images, new if images > last else kept | new)
+            temporary = self._path.with_name(f".{self._path.name}.partial")
+            temporary.write_text(json.dumps({name: [count, sorted(k)] for name, (count, k) in self._stages.items()}))
+            os.replace(temporary, self._path)
+        return self.now
+
+
 class WandbTracker(Tracker):
-    """An open W&B run, with an axis of images and a level of detail for artifacts. No method raises."""
+    """An open W&B run, with an axis of images and a level of detail for artifacts. No method raises.
+
+    ``failed``: W&B has failed to receive something.
+    """
 
     def __init__(self, run: "wandb.Run", axis: ImageAxis, artifacts: ArtifactDetail = "metadata") -> None:
         self._run, self._axis, self._artifacts = run, axis, artifacts
-        self._failed = self._finished = self._timed_out = False
+        self.failed = self._finished = self._timed_out = False
 
     @property
     def id(self) -> str:
         """The run's id in W&B: the run hash, or the id that W&B assigned to a run of a sweep."""
         return str(self._run.id)
-
-    @property
-    def failed(self) -> bool:
-        """Whether W&B has failed to receive something."""
-        return self._failed
 
     def log(self, stage: str, images: int, metrics: Mapping[str, float]) -> None:
         """Log with the prefix ``stage/`` on keys; ``images`` is the run's total, ``stage/images`` the stage's count."""
@@ -144,7 +187,7 @@ class WandbTracker(Tracker):
         with self._errors_as_warnings():
             self._run.finish(exit_code=exit_code)
         limit.cancel()
-        if self._failed:
+        if self.failed:
             import wandb
 
             with suppress(Exception):
@@ -164,9 +207,9 @@ class WandbTracker(Tracker):
         try:
             yield
         except Exception as error:
-            if self._failed:
+            if self.failed:
                 return
-            self._failed = True
+            self.failed = True
             if self._timed_out or isinstance(error, TimeoutError):
                 directory = self._run.settings.sync_dir
                 _log.warning("W&B timed out: send the rest with: wandb sync --include-online %s", directory)

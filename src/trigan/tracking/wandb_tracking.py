@@ -1,28 +1,28 @@
-"""W&B as a view: one W&B run per run hash, online if the user is logged in, else offline; and reading its records.
+"""W&B as a view: a W&B run per run hash, online if the user is logged in, else offline; its records and sweeps.
 
 A failure of W&B logs one warning and never affects the run, whose own files are complete.
 """
 
+import contextlib
 import logging
 import os
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from trigan.checks import require
 from trigan.components import component
 from trigan.errors import ConfigError
-from trigan.tracking.image_axis import ImageAxis
 from trigan.tracking.tracker import RunInfo, Tracker, Tracking
-from trigan.tracking.wandb_tracker import ArtifactDetail, WandbTracker, short_error
+from trigan.tracking.wandb_tracker import ArtifactDetail, ImageAxis, WandbTracker, short_error
 
 if TYPE_CHECKING:
     import wandb
 
 _log = logging.getLogger(__name__)
 
-#: The state of `ImageAxis`, in the run's ``wandb`` directory.
-AXIS_FILE = "axis.json"
 RUNS_PER_REQUEST = 100
 _MAX_TAG, _MAX_GROUP = 64, 128  # W&B's limits in characters
 
@@ -49,18 +49,17 @@ class WandbTracking(Tracking):
     artifacts: ArtifactDetail = "metadata"
 
     def __post_init__(self) -> None:
-        if self.mode not in ("auto", "online", "offline"):
-            raise ConfigError(f"logger.mode must be auto, online or offline, not {self.mode!r}")
-        if not self.project or set(self.project) & set("/\\#?%:"):
-            raise ConfigError(f"logger.project must be a name without / \\ # ? % :, not {self.project!r}")
-        if not self.timeout > 0:
-            raise ConfigError(f"logger.timeout must be more than 0 seconds, not {self.timeout}")
-        if self.artifacts not in ("none", "metadata", "full"):
-            raise ConfigError(f"logger.artifacts must be none, metadata or full, not {self.artifacts!r}")
+        name, project = set(self.project), repr(self.project)
+        require(self.mode in ("auto", "online", "offline"), "logger.mode", self.mode, "auto, online or offline")
+        require(bool(name) and not name & set("/\\#?%:"), "logger.project", project, "a name without / \\ # ? % :")
+        require(self.timeout > 0, "logger.timeout", self.timeout, "more than 0 seconds")
+        require(
+            self.artifacts in get_args(ArtifactDetail), "logger.artifacts", self.artifacts, "none, metadata or full"
+        )
 
-    def open(self, info: RunInfo, config: Mapping[str, Any], directory: Path | None = None) -> Tracker:
-        """Start or continue the W&B run ``info.id``, with its files under ``<directory>/wandb``. Never raises."""
-        folder = (directory or info.directory) / "wandb"
+    def open(self, info: RunInfo, config: Mapping[str, Any]) -> Tracker:
+        """Start or continue the W&B run ``info.id``, with its files under ``wandb/`` of the run. Never raises."""
+        folder = info.directory / "wandb"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _redirect_wandb_files(folder)
@@ -87,13 +86,34 @@ class WandbTracking(Tracking):
         if run is None:
             run = self._init(info, config, folder, "offline")
             _log.warning("%s: curves are kept offline, send them with: wandb sync %s", reason, folder)
-        return WandbTracker(run, ImageAxis(folder / AXIS_FILE), self.artifacts)
+        return WandbTracker(run, ImageAxis(folder / "axis.json"), self.artifacts)
 
     def _init(
         self, info: RunInfo, config: Mapping[str, Any], folder: Path, mode: Literal["online", "offline"]
     ) -> "wandb.Run":
         import wandb
 
+        # no output, and no collected data: it is faster, and nothing private is uploaded
+        settings = wandb.Settings(
+            mode=mode,
+            silent=True,
+            console="off",
+            symlink=False,
+            init_timeout=self.timeout,
+            finish_timeout=self.timeout,
+            finish_timeout_raises=True,
+            x_graphql_timeout_seconds=self.timeout,
+            x_transaction_log_flush_interval=1.0,  # the default loses 15 s of an offline run to kill -9
+            program="trigan",  # not a path of this machine
+            disable_git=True,
+            disable_code=True,
+            save_code=False,
+            disable_job_creation=True,
+            x_save_requirements=False,
+            x_disable_meta=True,
+            x_disable_stats=True,
+            x_disable_machine_info=True,
+        )
         run = wandb.init(
             project=self.project,
             entity=self.entity,
@@ -105,49 +125,17 @@ class WandbTracking(Tracking):
             config=dict(config),
             dir=folder.parent,
             resume="allow",
-            settings=_settings(mode, self.timeout),
+            settings=settings,
         )
         if mode == "online":
-            _skip_type_checks(run)
+            # skip the request for an artifact type's existence before each upload, which only finds errors early: it
+            # takes 19 s if the server is gone; its one-time setup is done now
+            run._public_api()
+            run._assert_can_log_artifact = lambda artifact: None  # type: ignore[method-assign]
         # curves have an explicit x-axis and stay out of the summary, which has the same keys for every strategy
         run.define_metric("images", summary="none", hidden=True)
         run.define_metric("*", step_metric="images", summary="none")
         return run
-
-
-def _settings(mode: Literal["online", "offline"], timeout: float) -> "wandb.Settings":
-    """W&B's settings: no output, and no collected data (faster, and nothing private is uploaded)."""
-    import wandb
-
-    return wandb.Settings(
-        mode=mode,
-        silent=True,
-        console="off",
-        symlink=False,
-        init_timeout=timeout,
-        finish_timeout=timeout,
-        finish_timeout_raises=True,
-        x_graphql_timeout_seconds=timeout,
-        x_transaction_log_flush_interval=1.0,  # the default loses 15 s of an offline run to kill -9
-        program="trigan",  # not a path of this machine
-        disable_git=True,
-        disable_code=True,
-        save_code=False,
-        disable_job_creation=True,
-        x_save_requirements=False,
-        x_disable_meta=True,
-        x_disable_stats=True,
-        x_disable_machine_info=True,
-    )
-
-
-def _skip_type_checks(run: "wandb.Run") -> None:
-    """Skip the request for an artifact type's existence before each upload: 19 s each if the server is gone.
-
-    The request only finds errors early. Its one-time setup is done now.
-    """
-    run._public_api()
-    run._assert_can_log_artifact = lambda artifact: None  # type: ignore[method-assign]
 
 
 def _redirect_wandb_files(folder: Path) -> None:
@@ -202,15 +190,8 @@ def public_api(timeout: int = 30) -> "wandb.Api":
 def fetch_records(api: Any, project: str, runs: Iterable[str], folder: Path, file_name: str) -> set[str]:
     """Download the records of the finished runs among ``runs`` to ``<folder>/runs/<hash>/<file_name>``.
 
-    Args:
-        api: the result of `public_api`.
-        project: ``entity/project``.
-        runs: run hashes, which are the run ids in W&B.
-        folder: where to write.
-        file_name: the record's name. A run without this file is not finished.
-
-    Returns:
-        The run hashes whose record was downloaded.
+    ``api`` is the result of `public_api`, ``project`` is ``entity/project``, and ``runs`` are run hashes, which are the
+    run ids in W&B. Returns the hashes whose record was downloaded; a run without the file is not finished.
 
     Raises:
         ConfigError: there is no such project, or W&B does not answer.
@@ -227,3 +208,30 @@ def fetch_records(api: Any, project: str, runs: Iterable[str], folder: Path, fil
         reason = short_error(error)
         raise ConfigError(f"wandb:{project}: {reason}; is it an entity/project that your login may read?") from error
     return fetched
+
+
+def register_sweep(spec: Mapping[str, Any]) -> str | None:
+    """Create the sweep in W&B; returns ``entity/project/id``, as `wandb agent` takes it, or None without a login.
+
+    Raises:
+        ConfigError: W&B refuses the sweep or can't be reached.
+    """
+    import wandb
+
+    try:
+        if not logged_in():
+            return None
+        with contextlib.redirect_stdout(sys.stderr):  # W&B prints the sweep's address
+            sweep = wandb.sweep(dict(spec), entity=spec.get("entity"), project=spec["project"])
+        entity = spec.get("entity") or wandb.Api().default_entity
+    except Exception as error:
+        reason = short_error(error)
+        raise ConfigError(
+            f"W&B did not take the sweep ({reason}); register its YAML file with `wandb sweep`"
+        ) from error
+    return "/".join(part for part in (entity, spec["project"], sweep) if part)
+
+
+def started_by_sweep_agent() -> bool:
+    """Whether a sweep agent started this process; W&B then assigns the run's id."""
+    return bool(os.environ.get("WANDB_SWEEP_ID"))

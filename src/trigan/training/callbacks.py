@@ -14,9 +14,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 
 from trigan.atomic import write_bytes
+from trigan.checks import require_settings
 from trigan.components import component
 from trigan.datasets.stream import to_uint8
-from trigan.errors import ConfigError
 from trigan.networks.batchnorm import frozen_statistics, local_statistics
 from trigan.rng import torch_generator
 from trigan.tracking import MetricsFile, Tracker
@@ -43,9 +43,8 @@ class CallbackSettings:
     columns: int = 10
 
     def __post_init__(self) -> None:
-        if self.sample_grids < 0 or self.columns < 1:
-            sizes = f"sample_grids {self.sample_grids} must be >= 0 and columns {self.columns} >= 1"
-            raise ConfigError(f"callbacks: {sizes}")
+        require_settings(self, "sample_grids", 0, "callbacks.")
+        require_settings(self, "columns", 1, "callbacks.")
 
     def build(self, stage: str, directory: Path, tracker: Tracker) -> Sequence[FitCallback]:
         """The callbacks of one fit."""
@@ -62,7 +61,6 @@ class MetricsWriter(FitCallback):
 
     def __init__(self, stage: str, path: Path, tracker: Tracker) -> None:
         self._stage, self._path, self._tracker = stage, path, tracker
-        self._file: MetricsFile | None = None
 
     def on_fit_start(self, module: PlayersModule) -> None:
         """Open the file and drop rows after the checkpoint."""
@@ -72,8 +70,7 @@ class MetricsWriter(FitCallback):
     def on_metrics(self, module: PlayersModule, metrics: dict[str, float]) -> None:
         """Write one row."""
         images = module.completed_steps * module.plan.batch
-        if self._file is not None:
-            self._file.log(self._stage, images, metrics)
+        self._file.log(self._stage, images, metrics)
         self._tracker.log(self._stage, images, metrics)
 
     def on_fit_end(self) -> None:

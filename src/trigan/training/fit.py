@@ -7,18 +7,18 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 
+from trigan import distributed
 from trigan.artifacts.checkpoint import AtomicCheckpointIO, checkpoint_path, load_latest
+from trigan.checks import require_settings
 from trigan.components import component
 from trigan.errors import ConfigError, DivergedError
-from trigan.training import distributed
 from trigan.training.players import PlayersModule
-from trigan.training.range_checks import require
 
 
 @component("trainer/settings@1")
@@ -37,8 +37,7 @@ class TrainerSettings:
     checkpoint_every: int = field(default=500, metadata={"identity": False})
 
     def __post_init__(self) -> None:
-        for name in ("accumulate", "devices", "checkpoint_every"):
-            require(getattr(self, name) >= 1, f"trainer.{name}", getattr(self, name), "at least 1")
+        require_settings(self, "accumulate devices checkpoint_every", 1, "trainer.")
 
     def check_available(self) -> None:
         """Raise a ConfigError if training needs a GPU and torch finds none."""
@@ -64,20 +63,17 @@ class TrainerSettings:
         return torch.device("cuda", distributed.rank() % torch.cuda.device_count())
 
 
-class FitCallback(Protocol):
+class FitCallback:
     """Observes a fit, and must not change its result."""
 
     def on_fit_start(self, module: PlayersModule) -> None:
         """Called before the first step, number ``module.completed_steps``: 0, or that of the checkpoint."""
-        return
 
     def on_metrics(self, module: PlayersModule, metrics: dict[str, float]) -> None:
         """Called every ``log_every`` steps with the means since the last call."""
-        return
 
     def on_fit_end(self) -> None:
         """Called when the fit has finished, diverged, or stopped with an error."""
-        return
 
 
 @dataclass(frozen=True)

@@ -1,22 +1,22 @@
-"""Optimizers and learning-rate schedules as values: a schedule is a function of progress, so it has no state."""
+"""Optimizers, learning-rate schedules and averages of weights as values.
 
+A schedule is a function of progress in [0, 1), so it has no state.
+"""
+
+import copy
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor, nn
 
+from trigan.checks import require
 from trigan.components import component
-from trigan.errors import ConfigError
-from trigan.training.range_checks import require
 
-
-class Schedule(Protocol):
-    """A factor on the learning rate."""
-
-    def __call__(self, progress: float) -> float:
-        """Factor at ``progress`` in [0, 1) of the fit."""
+#: Factor on the learning rate at ``progress`` in [0, 1) of the fit.
+Schedule = Callable[[float], float]
 
 
 @component("schedule/constant@1")
@@ -82,8 +82,8 @@ class Adam:
     def __post_init__(self) -> None:
         _check(self.learning_rate, self.weight_decay)
         object.__setattr__(self, "betas", tuple(self.betas))
-        if len(self.betas) != 2 or not all(0.0 <= beta < 1.0 for beta in self.betas):
-            raise ConfigError(f"betas: {list(self.betas)} must be two numbers in [0, 1)")
+        in_range = len(self.betas) == 2 and all(0.0 <= beta < 1.0 for beta in self.betas)
+        require(in_range, "betas", list(self.betas), "two numbers in [0, 1)")
 
     def build(self, parameters: Parameters) -> torch.optim.Optimizer:
         """The optimizer of these parameters."""
@@ -146,3 +146,40 @@ class LayerWise:
 def _check(rate: float, decay: float) -> None:
     require(rate > 0.0, "learning_rate", rate, "above 0")
     require(decay >= 0.0, "weight_decay", decay, "at least 0")
+
+
+@component("average/ema@1")
+@dataclass(frozen=True)
+class EMA:
+    """Half-life of the average in images: ``min(half_life, rampup_ratio * images seen)``.
+
+    Karras et al. 2022 (arXiv 2206.00364), appendix F. The ramp-up keeps the average close to the weights at first: a
+    fixed decay of .999 is worse than no average below 4,000 steps.
+    """
+
+    half_life: int = 10_000
+    rampup_ratio: float = 0.05
+
+    def __post_init__(self) -> None:
+        require(self.half_life >= 1, "half_life", self.half_life, "at least 1 image")
+        require(0.0 < self.rampup_ratio <= 1.0, "rampup_ratio", self.rampup_ratio, "in (0, 1]")
+
+    def decay(self, images_seen: int, batch: int) -> float:
+        """Weight of the old average after ``images_seen`` images, ``batch`` of them since the last update."""
+        half_life = min(float(self.half_life), self.rampup_ratio * images_seen)
+        return 0.5 ** (batch / half_life) if half_life > 0 else 0.0
+
+
+class AveragedNetwork:
+    """The averaged copy of a network: parameters are averaged, buffers stay as copied until they are re-estimated."""
+
+    def __init__(self, network: nn.Module, settings: EMA) -> None:
+        self.settings = settings
+        self.network = copy.deepcopy(network).requires_grad_(False)
+        self._averages: list[Tensor] = list(self.network.parameters())
+        self._weights: list[Tensor] = list(network.parameters())
+
+    @torch.no_grad()
+    def update(self, images_seen: int, batch: int) -> None:
+        """Move the average towards the network's current weights; arguments as for `EMA.decay`."""
+        torch._foreach_lerp_(self._averages, self._weights, 1.0 - self.settings.decay(images_seen, batch))

@@ -14,16 +14,15 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from trigan import distributed
+from trigan.checks import require_clip
 from trigan.cost import count_flops
 from trigan.datasets.stream import BatchStream
 from trigan.errors import DivergedError
 from trigan.networks.random_layers import random_layers, use_random_source
-from trigan.training import distributed
-from trigan.training.ema import EMA, AveragedNetwork
-from trigan.training.optimizers import OptimizerFactory
-from trigan.training.range_checks import require_clip
+from trigan.training.optimizers import EMA, AveragedNetwork, OptimizerFactory
 from trigan.training.selection import Recalibrate, Selector, Snapshots
-from trigan.training.step import ScalarMeans, StepContext, TrainablePlayer, TrainingPlan, TrainingStep
+from trigan.training.step import ScalarMeans, StepContext, TrainingPlan, TrainingStep
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,10 @@ class Objective:
 
 
 class PlayersModule(pl.LightningModule):
-    """Players, an objective, and the streams of batches; ``training_step`` takes the number of the step."""
+    """Players, an objective, and the streams of batches; ``training_step`` takes the number of the step.
+
+    A stage may set ``selector`` and ``snapshots``, which record C prepared for evaluation by ``recalibrate``.
+    """
 
     def __init__(
         self,
@@ -95,13 +97,12 @@ class PlayersModule(pl.LightningModule):
         self._flops_by_kind: dict[Hashable, int] = {}
         self._weights = {name: list(network.parameters()) for name, network in self.networks.items()}
         self._random_layers = random_layers(dict(self.networks.items()))
-        trainable = TrainablePlayer(self._weights)
-        self.step_context = StepContext(self.networks, self._weights, self.streams, plan, trainable, self.scalars)
+        self.step_context = StepContext(self.networks, self._weights, self.streams, plan, self.scalars)
         for network in self.networks.values():  # a quarter faster on the CPU, the same numbers to rounding
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.selector: Selector | None = None
         self.snapshots: Snapshots | None = None
-        self._recalibrate: Recalibrate = nn.Module.eval
+        self.recalibrate: Recalibrate = nn.Module.eval
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """One optimizer per player, in the players' order."""
@@ -157,7 +158,7 @@ class PlayersModule(pl.LightningModule):
 
     def _update(self, update: Update, steps: list[TrainingStep]) -> None:
         """One update of one player, from all micro-batches of a step."""
-        self.step_context.trainable.switch_to(update.player)
+        self.step_context.switch_to(update.player)
         for step in steps:
             with use_random_source(self._random_layers, step.layer_draws):
                 self.manual_backward(update.loss(step) / len(steps))
@@ -177,16 +178,10 @@ class PlayersModule(pl.LightningModule):
             trained_steps = steps[0].index + 1 - update.first_step(self.plan.steps)
             self._averages[update.player].update(trained_steps * batch, update.every * batch)
 
-    def register_selection(
-        self, recalibrate: Recalibrate, selector: Selector | None, snapshots: Snapshots | None = None
-    ) -> None:
-        """Register the checkpoint selector and the snapshot recorder; ``recalibrate`` prepares C for evaluation."""
-        self.selector, self.snapshots, self._recalibrate = selector, snapshots, recalibrate
-
     def _record_classifier(self, recorder: Selector | Snapshots) -> None:
         """In the precision of the weights: bfloat16 is too coarse for batch-norm statistics."""
         with torch.autocast(self.device.type, enabled=False):
-            recorder.record(self.evaluation_network("classifier"), self._recalibrate, self.completed_steps)
+            recorder.record(self.evaluation_network("classifier"), self.recalibrate, self.completed_steps)
 
     @property
     def flops_per_validation(self) -> int:

@@ -21,11 +21,8 @@ STATISTICS_IMAGES = 5_000
 
 def recalibrate_generator(network: Generator, seed: int) -> None:
     """Statistics of G over its own latent distribution."""
-    source, weights, classes = (
-        torch_generator(seed, "generator statistics"),
-        next(network.parameters()),
-        network.classes,
-    )
+    source, weights = torch_generator(seed, "generator statistics"), next(network.parameters())
+    classes = network.classes
     batches: list[tuple[Tensor, Tensor | None]] = []
     for _ in range(STATISTICS_IMAGES // EVALUATION_BATCH):
         z = torch.randn(EVALUATION_BATCH, network.latent, generator=source).to(weights)

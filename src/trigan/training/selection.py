@@ -8,10 +8,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from trigan.checks import require
 from trigan.components import component
 from trigan.datasets.inputs import Input, image_batches
 from trigan.errors import ConfigError
-from trigan.training.range_checks import require
 
 #: Prepares a network for evaluation.
 Recalibrate = Callable[[nn.Module], object]

@@ -7,12 +7,12 @@ from typing import Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
+from trigan import distributed
 from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.stream import BatchStream
 from trigan.datasets.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.rng import hash64
-from trigan.training import distributed
 from trigan.training.fit import TrainerSettings
 from trigan.training.players import PlayersModule
 from trigan.training.step import TrainingPlan

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from trigan import distributed
 from trigan.datasets.stream import BatchStream
 from trigan.rng import Draws, hash64
-from trigan.training import distributed
 
 
 class ScalarMeans:
@@ -48,23 +48,6 @@ class TrainingPlan:
     seed: int = 0
 
 
-class TrainablePlayer:
-    """Selects the one player whose ``weights`` take gradients."""
-
-    def __init__(self, weights: Mapping[str, list[nn.Parameter]]) -> None:
-        self._weights = weights
-        self._player = ""
-
-    def switch_to(self, player: str) -> str:
-        """Make ``player`` the only trainable one; returns the one before."""
-        before, self._player = self._player, player
-        if player != before:
-            for name, parameters in self._weights.items():
-                for parameter in parameters:
-                    parameter.requires_grad_(name == player)
-        return before
-
-
 class Batch(NamedTuple):
     """``images`` float (n, C, S, S) in [-1, 1]; ``labels`` int64 (n,) or None; ``draws`` for exactly these rows."""
 
@@ -85,16 +68,25 @@ class Batch(NamedTuple):
         return self._replace(images=self.images.detach())
 
 
-@dataclass(frozen=True)
+@dataclass
 class StepContext:
-    """What all steps of a fit share; ``weights`` are the parameters of each player."""
+    """What all steps of a fit share; of all players' ``weights`` those of ``trainable`` take gradients."""
 
     networks: nn.ModuleDict
     weights: Mapping[str, list[nn.Parameter]]
     streams: Mapping[str, BatchStream]
     plan: TrainingPlan
-    trainable: TrainablePlayer
     scalars: ScalarMeans
+    trainable: str = ""
+
+    def switch_to(self, player: str) -> str:
+        """Make ``player`` the only trainable one; returns the one before."""
+        before, self.trainable = self.trainable, player
+        if player != before:
+            for name, parameters in self.weights.items():
+                for parameter in parameters:
+                    parameter.requires_grad_(name == player)
+        return before
 
     @property
     def device(self) -> torch.device:
@@ -166,11 +158,11 @@ class TrainingStep:
             draws = self.draws("fakes", context.plan.batch)
             z = draws.normal("z", generator.latent).to(context.dtype)
             labels = draws.integers("y", generator.classes) if generator.classes else None
-            before = context.trainable.switch_to("generator") if self._generator_due else None
+            before = context.switch_to("generator") if self._generator_due else None
             with torch.set_grad_enabled(self._generator_due):
                 images = generator(z, labels)
             if before is not None:
-                context.trainable.switch_to(before)
+                context.switch_to(before)
             self._batches["fakes"] = Batch(images, labels, draws)
         return self._batches["fakes"]
 

@@ -9,12 +9,7 @@ from trigan.networks.shapes import ImageSpec
 
 
 class Classifier(nn.Module):
-    """``head(body(x))``; new classifiers are drawn from torch's global generator.
-
-    Args:
-        body: images (N, C, S, S) -> embeddings (N, F).
-        head: embeddings -> logits (N, K).
-    """
+    """``head(body(x))``; new classifiers are drawn from torch's global generator."""
 
     def __init__(self, body: nn.Module, head: nn.Linear) -> None:
         super().__init__()

@@ -12,7 +12,6 @@ from torch import nn
 
 from trigan.checks import require, require_at_least, require_std
 from trigan.components import component
-from trigan.errors import ConfigError
 from trigan.networks.classifiers.classifier import Classifier
 from trigan.networks.random_layers import GaussianNoise, NoisyLinear
 from trigan.networks.shapes import ImageSpec, require_supported
@@ -39,8 +38,7 @@ class MLP:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
-        if not self.widths:
-            raise ConfigError("classifier.widths=[]: give the width of one hidden layer or more")
+        require(bool(self.widths), "classifier.widths", [], "the widths of one hidden layer or more")
         for width in self.widths:
             require_at_least("classifier.widths", width, 1)
         for name in ("input_noise", "hidden_noise"):

@@ -5,7 +5,7 @@ timm is optional (``pip install 'trigan[timm]'``). Pretrained weights are not of
 
 import difflib
 from dataclasses import dataclass
-from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from trigan.networks.classifiers.classifier import Classifier
 from trigan.networks.shapes import ImageSpec, require_supported
 
 
-def _timm() -> ModuleType:
+def _timm() -> Any:
     """Import timm, or raise a `ConfigError` with the reason why it cannot be imported."""
     try:
         import timm
@@ -29,8 +29,7 @@ def _timm() -> ModuleType:
         raise ConfigError(
             f"classifier=timm: timm cannot be imported ({reason}); install the torchvision that matches this torch"
         ) from error
-    module: ModuleType = timm
-    return module
+    return timm
 
 
 def _with_our_batch_norm(setting: str, module: nn.Module) -> nn.Module:

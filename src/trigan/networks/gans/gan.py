@@ -46,14 +46,7 @@ class ImageGenerator(Protocol):
 
 
 class Generator(nn.Module):
-    """An input layer and a body.
-
-    Args:
-        input_layer: (z, y) -> the input of the body.
-        body: hidden vector -> images.
-        latent: length of z.
-        classes: number of labels, 0 if unconditional.
-    """
+    """An input layer, (z, y) -> hidden vector, and a body, hidden vector -> images; without labels ``classes`` is 0."""
 
     def __init__(self, input_layer: nn.Module, body: Upsampler, latent: int, classes: int) -> None:
         super().__init__()
@@ -67,12 +60,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """A backbone and a head.
-
-    Args:
-        backbone: images -> the last map, label-free.
-        head: (flattened last map (N, F), y) -> logits (N, 1).
-    """
+    """A backbone, images -> the last map, label-free; and a head, (flattened last map (N, F), y) -> logits (N, 1)."""
 
     def __init__(self, backbone: ConvBackbone, head: nn.Module) -> None:
         super().__init__()

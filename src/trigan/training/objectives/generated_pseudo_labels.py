@@ -6,12 +6,12 @@ from functools import partial
 
 from torch import Tensor
 
+from trigan.checks import require
 from trigan.components import component
 from trigan.losses.classifier_losses import gated_label, gated_pseudo_label
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory, Ramp
 from trigan.training.players import Update
-from trigan.training.range_checks import require
 from trigan.training.stages.gan_stage import GANObjective
 from trigan.training.step import TrainingStep
 
@@ -35,6 +35,7 @@ class GeneratedPseudoLabels(ObjectiveFactory):
 
     name = "generated_pseudo_labels"
     players = ("discriminator", "generator", "classifier")
+    penalty = True
 
     def __post_init__(self) -> None:
         require(self.weight >= 0.0, "weight", self.weight, "at least 0")

@@ -14,6 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from trigan import distributed
+from trigan.checks import require, require_settings
 from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.losses import semi_supervised
@@ -21,10 +23,8 @@ from trigan.losses.classifier_losses import conditional_entropy
 from trigan.losses.gan_losses import AdversarialLoss, minimax_discriminator
 from trigan.losses.semi_supervised import pull_away, pull_away_moments
 from trigan.networks.batchnorm import frozen_statistics
-from trigan.training import distributed
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory
 from trigan.training.players import Update
-from trigan.training.range_checks import require
 from trigan.training.step import TrainingStep
 
 
@@ -45,7 +45,7 @@ class FeatureMatching(ObjectiveFactory):
     own_losses = "K+1 classes, feature matching"
 
     def __post_init__(self) -> None:
-        require(self.unlabelled_weight >= 0.0, "unlabelled_weight", self.unlabelled_weight, "at least 0")
+        require_settings(self, "unlabelled_weight", 0)
 
     def _check_loss(self, loss: AdversarialLoss) -> None:
         if loss.discriminator_loss is not minimax_discriminator or loss.gradient_penalty > 0.0:
@@ -118,8 +118,7 @@ class BadGAN(FeatureMatching):
     name, own_losses = "bad_gan", "K+1 classes, feature matching, pull-away"
 
     def __post_init__(self) -> None:
-        for name in ("unlabelled_weight", "entropy", "pull_away"):
-            require(getattr(self, name) >= 0.0, name, getattr(self, name), "at least 0")
+        require_settings(self, "unlabelled_weight entropy pull_away", 0)
         require(self.matching in ("absolute", "squares"), "matching", self.matching, "absolute or squares")
 
     def _add_regularizer(self, loss: Tensor, step: TrainingStep, logits: Tensor) -> Tensor:

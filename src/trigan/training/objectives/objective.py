@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from trigan.checks import require
 from trigan.components import component
 from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.mixing import Mix
@@ -14,7 +15,6 @@ from trigan.errors import ConfigError
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.networks.gans.gan import Architecture
 from trigan.training.players import Objective, Update
-from trigan.training.range_checks import require
 from trigan.training.stages.classifier_stage import labelled_loss
 from trigan.training.step import Batch, TrainingStep
 
@@ -51,12 +51,14 @@ class ObjectiveFactory(ABC):
         players: the players that are trained.
         two_heads: whether C also has a real-or-generated head and so is D.
         conditional: whether G must take labels; None if it may.
+        penalty: whether the adversarial loss may have a gradient penalty.
     """
 
     name: ClassVar[str]
     players: ClassVar[tuple[str, ...]] = ("classifier", "generator")
     two_heads: ClassVar[bool] = False
     conditional: ClassVar[bool | None] = None
+    penalty: ClassVar[bool] = False
 
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         """Raise a ConfigError for an architecture or a loss that the objective cannot use."""
@@ -65,6 +67,11 @@ class ObjectiveFactory(ABC):
             need = need if self.conditional else "an unconditional G: set architecture=dcgan"
             raise ConfigError(f"strategy.objective={self.name} needs {need}")
         self._check_loss(loss)
+        if loss.gradient_penalty > 0.0 and not self.penalty:
+            raise ConfigError(
+                f"loss: strategy.objective={self.name} has no gradient penalty; take another loss, such as "
+                "non_saturating or hinge"
+            )
 
     def _check_loss(self, loss: AdversarialLoss) -> None:
         return

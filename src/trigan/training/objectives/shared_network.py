@@ -8,13 +8,11 @@ from typing import NamedTuple
 from torch import Tensor
 from torch.nn import functional as F
 
+from trigan.checks import require
 from trigan.components import component
-from trigan.errors import ConfigError
-from trigan.losses.gan_losses import AdversarialLoss
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory
 from trigan.training.players import Update
-from trigan.training.range_checks import require
 from trigan.training.step import TrainingStep
 
 
@@ -32,13 +30,6 @@ class _SharedNetwork(ObjectiveFactory):
 
     @abstractmethod
     def _weights(self) -> _Weights: ...
-
-    def _check_loss(self, loss: AdversarialLoss) -> None:
-        if loss.gradient_penalty > 0.0:
-            raise ConfigError(
-                f"loss: strategy.objective={self.name} has no gradient penalty (C's batch norm forbids it); "
-                "take another loss, such as non_saturating or hinge"
-            )
 
     def updates(self, context: ObjectiveContext) -> tuple[Update, ...]:
         """C, and G in every ``loss.discriminator_steps``-th step."""

@@ -13,16 +13,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trigan import distributed
+from trigan.checks import require, require_settings
 from trigan.components import component
 from trigan.errors import ConfigError
 from trigan.losses.classifier_losses import conditional_entropy, uniform_marginal_loss
 from trigan.losses.gan_losses import AdversarialLoss, hinge_discriminator, minimax_discriminator
 from trigan.losses.triple_gan_losses import argmax_pair_classifier, pair_classifier, pair_discriminator
 from trigan.networks.batchnorm import frozen_statistics
-from trigan.training import distributed
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory, Ramp
 from trigan.training.players import Update
-from trigan.training.range_checks import require
 from trigan.training.step import TrainingStep
 
 #: Labels of an unlabelled image that C's adversarial loss uses: all, weighted by probability, or the most likely one.
@@ -64,8 +64,6 @@ class Conditional(ObjectiveFactory):
                 f"loss: with strategy.objective={self.name} C learns from D's outputs as logits; "
                 "take loss=minimax, non_saturating or hinge"
             )
-        if loss.gradient_penalty > 0.0:
-            raise ConfigError(f"loss: strategy.objective={self.name} has no gradient penalty; take another loss")
 
     def updates(self, context: ObjectiveContext) -> tuple[Update, ...]:
         """D, G and C in turn; D and G from the share ``pretrain`` of the fit on."""
@@ -176,8 +174,7 @@ class TripleGAN(Conditional):
     def __post_init__(self) -> None:
         require(0.0 < self.labelled_fraction <= 1.0, "labelled_fraction", self.labelled_fraction, "in (0, 1]")
         require(0.0 <= self.pretrain < 1.0, "pretrain", self.pretrain, "in [0, 1)")
-        for name in ("classifier_weight", "entropy", "uniform_marginal", "head_decay", "pretrain_uniform_marginal"):
-            require(getattr(self, name) >= 0.0, name, getattr(self, name), "at least 0")
+        require_settings(self, "classifier_weight entropy uniform_marginal head_decay pretrain_uniform_marginal", 0)
         super().__post_init__()
 
     @property

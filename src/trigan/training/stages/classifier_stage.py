@@ -2,13 +2,14 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from trigan.checks import require_clip, require_length
 from trigan.components import component
 from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.inputs import Inputs
@@ -16,10 +17,8 @@ from trigan.datasets.mixing import Mix
 from trigan.datasets.types import DataSpec
 from trigan.losses.classifier_losses import mixed_cross_entropy
 from trigan.networks.classifiers.classifier import ClassifierFactory
-from trigan.training.ema import EMA
-from trigan.training.optimizers import OptimizerFactory
+from trigan.training.optimizers import EMA, OptimizerFactory
 from trigan.training.players import Objective, Player, PlayersModule, Update
-from trigan.training.range_checks import require_clip, require_length
 from trigan.training.recalibration import recalibrate_classifier
 from trigan.training.selection import Selection, Selector, Snapshots, evenly_spaced_steps
 from trigan.training.stage import StageContext
@@ -85,10 +84,6 @@ class ClassifierStage:
         require_length(self.steps, self.batch)
         require_clip(self.clip)
 
-    def with_steps(self, steps: int) -> "ClassifierStage":
-        """The same stage for another number of steps; its schedule is stretched accordingly."""
-        return replace(self, steps=steps)
-
     def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
         """See `trigan.training.stage.Stage`."""
         labelled, classes = inputs["labelled"], context.spec.classes
@@ -125,13 +120,12 @@ class ClassifierStage:
 def register_classifier_selection(module: PlayersModule, selection: Selection, inputs: Inputs) -> PlayersModule:
     """Give ``module`` the selector and the snapshots that ``selection`` needs; returns it."""
     network, steps = module.evaluation_network("classifier"), module.plan.steps
-    selector = snapshots = None
     if selection.resolve("validation" in inputs) == "val":
-        selector = Selector(network, inputs["validation"], steps, selection.candidates)
+        module.selector = Selector(network, inputs["validation"], steps, selection.candidates)
     if selection.snapshots is not None:
         due = evenly_spaced_steps(steps, selection.snapshots)
-        snapshots = Snapshots([copy.deepcopy(network) for _ in due], due, module.plan.batch)
-    module.register_selection(lambda network: _recalibrate(module, network, inputs), selector, snapshots)
+        module.snapshots = Snapshots([copy.deepcopy(network) for _ in due], due, module.plan.batch)
+    module.recalibrate = lambda network: _recalibrate(module, network, inputs)
     return module
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from trigan.checks import require_clip, require_length
 from trigan.components import component
 from trigan.datasets.augmentation import Augmentation, NoAugmentation
 from trigan.datasets.inputs import Inputs
@@ -12,10 +13,8 @@ from trigan.errors import ConfigError
 from trigan.losses.gan_losses import AdversarialLoss, gradient_penalty
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.networks.gans.gan import Architecture
-from trigan.training.ema import EMA
-from trigan.training.optimizers import OptimizerFactory
+from trigan.training.optimizers import EMA, OptimizerFactory
 from trigan.training.players import Objective, Player, PlayersModule, Update
-from trigan.training.range_checks import require_clip, require_length
 from trigan.training.recalibration import recalibrate_discriminator, recalibrate_generator
 from trigan.training.stage import StageContext
 from trigan.training.step import TrainingStep

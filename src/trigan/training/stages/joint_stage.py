@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from trigan.checks import require, require_length
 from trigan.components import component
 from trigan.datasets.augmentation import Augmentation, NoAugmentation
 from trigan.datasets.inputs import Inputs
@@ -14,11 +15,9 @@ from trigan.datasets.types import DataSpec
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.networks.classifiers.classifier import ClassifierFactory, TwoHeads
 from trigan.networks.gans.gan import Architecture
-from trigan.training.ema import EMA
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory
-from trigan.training.optimizers import OptimizerFactory
+from trigan.training.optimizers import EMA, OptimizerFactory
 from trigan.training.players import Objective, Player, PlayersModule, Update
-from trigan.training.range_checks import require, require_length
 from trigan.training.recalibration import recalibrate_discriminator, recalibrate_generator
 from trigan.training.selection import Selection
 from trigan.training.stage import StageContext

@@ -4,13 +4,15 @@ Both start from the first weights of the GAN's D, train on the GAN's images, and
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from trigan import distributed
+from trigan.checks import require, require_length, require_settings
 from trigan.components import component
 from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.inputs import Inputs
@@ -18,10 +20,8 @@ from trigan.datasets.types import DataSpec
 from trigan.losses.pretext_losses import nt_xent, squared_error
 from trigan.networks.gans.gan import Architecture, Discriminator
 from trigan.networks.pretext_heads import Autoencoder, Projector
-from trigan.training import distributed
 from trigan.training.optimizers import OptimizerFactory
 from trigan.training.players import Objective, Player, PlayersModule, Update
-from trigan.training.range_checks import require, require_length
 from trigan.training.recalibration import recalibrate_discriminator
 from trigan.training.stage import StageContext
 from trigan.training.step import TrainingStep
@@ -42,10 +42,6 @@ class PretextStage(ABC):
 
     def __post_init__(self) -> None:
         require_length(self.steps, self.batch)
-
-    def with_steps(self, steps: int) -> Self:
-        """The same stage for another number of steps."""
-        return replace(self, steps=steps)  # type: ignore[type-var]
 
     @abstractmethod
     def _network(self, context: StageContext, discriminator: Discriminator) -> nn.Module:
@@ -132,8 +128,7 @@ class SimCLRStage(PretextStage):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.temperature > 0.0, "temperature", self.temperature, "above 0")
-        require(self.hidden >= 1, "hidden", self.hidden, "at least 1")
-        require(self.projection >= 1, "projection", self.projection, "at least 1")
+        require_settings(self, "hidden projection", 1)
 
     def _network(self, context: StageContext, discriminator: Discriminator) -> nn.Module:
         build = partial(Projector, discriminator, context.spec, self.hidden, self.projection)

@@ -1,14 +1,20 @@
-"""Rank and size of the process group, and the collective operations that training needs.
+"""Rank and size of the process group, and the collective operations of training and of batch norm.
 
 Every rank runs the whole program on its rows of each global batch. Gradients are averaged by one flat all-reduce per
 update, so Lightning's DDP wrapper (which needs a search for unused parameters with alternating updates) is not used.
 """
 
+import warnings
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+if dist.is_available():
+    from torch.distributed.nn.functional import all_reduce
+# torch 2.13 recommends a private function instead (torch.distributed._functional_collectives)
+warnings.filterwarnings("ignore", r"torch\.distributed\.nn\.functional\.all_reduce is deprecated", FutureWarning)
 
 
 def world_size() -> int:
@@ -44,8 +50,6 @@ def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
 
 def _sum(value: Tensor) -> Tensor:
     """Sum over the ranks; its gradient is summed over the ranks too, because every rank's loss depends on it."""
-    from torch.distributed.nn.functional import all_reduce  # missing where torch is built without torch.distributed
-
     total: Tensor = all_reduce(value)  # type: ignore[no-untyped-call]
     return total
 
