@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from trigan.config import locations, override_rules, schema
 from trigan.config.allow_list import check_targets
 from trigan.config.build import Built, build, load_pretraining_data, pretraining_fingerprint
+from trigan.config.nodes import dotted_keys, walk
 from trigan.config.run_hash import run_hash
 from trigan.config.settings import PRETRAINING_DATA_KEY, Debug, Paths, Resources, Runtime
 from trigan.config.unused_settings import find_unused_settings
@@ -184,7 +185,7 @@ class Composer:
     def load(self, overrides: Sequence[Override]) -> DictConfig:
         """The composed config with Hydra's own node, its keys and choices checked, unresolved. Imports no target."""
         base = self.base(overrides)
-        override_rules.check_keys(overrides, override_rules.dotted_keys(unresolved(base)), self.groups)
+        override_rules.check_keys(overrides, dotted_keys(unresolved(base)), self.groups)
         cfg = copy.deepcopy(base)
         try:
             ConfigLoaderImpl._apply_overrides_to_config([o for o in overrides if not self._is_choice(o)], cfg)
@@ -243,7 +244,7 @@ def resolve(cfg: DictConfig) -> dict[str, Any]:
         ConfigError: a mandatory value (``???``) is not given, or an interpolation leads nowhere.
     """
     HydraConfig.instance().set_config(cfg)
-    if missing := _missing(unresolved(cfg)):
+    if missing := [key for key, value in walk(unresolved(cfg)) if value == "???"]:
         raise ConfigError(f"{missing[0]}: has no default and was not given; add {missing[0]}=VALUE")
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     try:
@@ -257,12 +258,6 @@ def unresolved(cfg: DictConfig) -> dict[str, Any]:
     """The config as plain values with its interpolations and ``???`` as written, without Hydra's own node."""
     plain: Any = OmegaConf.to_container(cfg, resolve=False)
     return {str(key): value for key, value in plain.items() if key != "hydra"}
-
-
-def _missing(node: Any, key: str = "") -> list[str]:
-    if isinstance(node, dict):
-        return [found for name, item in node.items() for found in _missing(item, f"{key}.{name}" if key else str(name))]
-    return [key] if node == "???" else []
 
 
 def _one_line(error: Exception) -> str:

@@ -9,7 +9,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from trigan.config.compose import CONFIG_NAME, Composer, chosen, unresolved
-from trigan.config.override_rules import dotted_keys, first_line
+from trigan.config.nodes import dotted_keys
+from trigan.config.override_rules import first_line
 from trigan.config.schema import show
 from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from trigan.config import override_rules
+from trigan.config.nodes import dotted_keys
 from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError, TriganError
 from trigan.execution.cluster_node import ClusterTask
@@ -45,7 +46,7 @@ class ClusterEngine:
     def __init__(self, choice: EngineChoice, minutes: int | None) -> None:
         self._choice, self._seconds = choice, minutes * 60.0 if minutes else None
         self._loader = ConfigLoaderImpl(config_search_path=create_config_search_path(None))
-        known = [f"{_KEY}.{key}" for key in override_rules.dotted_keys(self._launcher_settings([]))]
+        known = [f"{_KEY}.{key}" for key in dotted_keys(self._launcher_settings([]))]
         for word in choice.settings:
             key = word.lstrip("+").partition("=")[0]
             if key not in known and not word.startswith("+"):

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from trigan.atomic import wrap_os_errors
 from trigan.components import with_targets
 from trigan.config import schema
-from trigan.config.allow_list import check_targets, targets
+from trigan.config.allow_list import check_targets
 from trigan.config.build import build
+from trigan.config.nodes import targets
 from trigan.config.suggest import nearest_hint
 from trigan.datasets.types import DataSpec
 from trigan.errors import ArtifactError, ConfigError, DataError, TriganError

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from trigan.config.nodes import node_at
 from trigan.datasets.image_files import read_images
 from trigan.datasets.inputs import EVALUATION_BATCH
 from trigan.datasets.sources.columns import Columns
@@ -44,12 +44,10 @@ def predict_files(
         files: images, Parquet and .npz files, as `trigan.datasets.image_files.find_files` lists them.
         batch: images in memory at a time.
     """
-    node: Any = finished.record["config"].get("data")
-    for key in ("source", "columns", "image"):
-        node = node.get(key) if isinstance(node, dict) else None
-    column = node if isinstance(node, str) else "image"
+    column = node_at(finished.record["config"], "data.source.columns.image")
+    columns = Columns(image=column) if isinstance(column, str) else Columns()
     spec = finished.spec
-    images = read_images(files, Geometry(spec.size, spec.channels), Columns(image=column))
+    images = read_images(files, Geometry(spec.size, spec.channels), columns)
     while portion := list(islice(images, batch)):
         readable = [image for image in portion if image.pixels is not None]
         pixels = np.reshape([image.pixels for image in readable], (-1, spec.channels, spec.size, spec.size))
