@@ -12,7 +12,7 @@ from trigan.records import failure
 from trigan.runs import run as room
 from trigan.runs.trained_run import TrainedRun
 from trigan.runs.validation_run import VALIDATION_CURVE_NAME
-from trigan.tracking.tracker import NoTracking, NullTracker, RunInfo
+from trigan.tracking.tracker import NoTracking, RunInfo, Tracker
 
 
 def composed(outputs: Path) -> RunConfig:
@@ -29,9 +29,9 @@ def test_a_validation_only_run_leaves_nothing_among_the_ordinary_runs(
     """Neither when it fails nor when it is finished, and it logs to a tracker run of its own."""
     opened: list[RunInfo] = []
 
-    def open_null(tracking: NoTracking, info: RunInfo, config: object, directory: object = None) -> NullTracker:
+    def open_null(tracking: NoTracking, info: RunInfo, config: object, directory: object = None) -> Tracker:
         opened.append(info)
-        return NullTracker()
+        return Tracker()
 
     monkeypatch.setattr(NoTracking, "open", open_null)
     with monkeypatch.context() as patch:
@@ -57,10 +57,10 @@ def test_force_starts_a_new_validation_curve(tmp_path: Path) -> None:
 
 
 def test_an_error_after_the_record_leaves_no_mark(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(tracker: NullTracker, path: Path) -> None:
+    def fail(tracker: Tracker, path: Path) -> None:
         raise RuntimeError("the tracker is gone")
 
-    monkeypatch.setattr(NullTracker, "log_record", fail)
+    monkeypatch.setattr(Tracker, "log_record", fail)
     with pytest.raises(RuntimeError, match="the tracker is gone"):
         room.run(composed(tmp_path))
     assert len(list(tmp_path.rglob("record.json"))) == 1

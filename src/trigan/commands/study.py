@@ -78,8 +78,8 @@ def _show_status(study: StudyFile, options: argparse.Namespace) -> int:
 
 def _show_plan(study: StudyFile, options: argparse.Namespace) -> int:
     """Print each job, the command of those to run, and what they will cost, as far as finished runs tell."""
+    from trigan.execution.job import shell_line
     from trigan.execution.progress import duration
-    from trigan.execution.shell import shell_line
     from trigan.studies.run_study import child_options
     from trigan.studies.study_status import job_statuses, mean_row_costs, time_left
     from trigan.tables.layout.formatting import format_flops

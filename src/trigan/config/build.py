@@ -18,6 +18,8 @@ from trigan.errors import ConfigError, TriganError
 
 #: Hydra's keys that are not given to a target; the positional arguments in ``_args_`` are.
 _NOT_ARGUMENTS = ("_target_", "_partial_", "_recursive_", "_convert_")
+#: The fingerprints of other data sets that this process has read, by their sources.
+_FINGERPRINTS: dict[str, str | None] = {}
 
 
 class Built(SimpleNamespace):
@@ -68,22 +70,18 @@ def _with_key(text: str, key: str, node: dict[str, Any]) -> str:
 def load_pretraining_data(config: Mapping[str, Any], cache: Path) -> Any:
     """The data set (`ImageDataset`) of the other data choice, from the cache if it was read before; or None."""
     source = pretraining_source(config)
-    return None if source is None else _load(json.dumps(source, sort_keys=True), cache)
+    if source is None:
+        return None
+    try:
+        return _build(source, PRETRAINING_DATA_KEY).load(cache)
+    except TriganError as error:
+        raise type(error)(with_pretraining_keys(str(error))) from error
 
 
 def pretraining_fingerprint(config: Mapping[str, Any], cache: Path) -> str | None:
     """The fingerprint of that data set, which a process reads once; None if there is none."""
-    source = pretraining_source(config)
-    return None if source is None else _fingerprint(json.dumps(source, sort_keys=True), cache)
-
-
-@functools.lru_cache
-def _fingerprint(source: str, cache: Path) -> str:
-    return str(_load(source, cache).fingerprint)
-
-
-def _load(source: str, cache: Path) -> Any:
-    try:
-        return _build(json.loads(source), PRETRAINING_DATA_KEY).load(cache)
-    except TriganError as error:
-        raise type(error)(with_pretraining_keys(str(error))) from error
+    key = json.dumps([pretraining_source(config), str(cache)], sort_keys=True)
+    if key not in _FINGERPRINTS:
+        data = load_pretraining_data(config, cache)
+        _FINGERPRINTS[key] = None if data is None else str(data.fingerprint)
+    return _FINGERPRINTS[key]

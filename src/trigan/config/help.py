@@ -72,11 +72,7 @@ def _common_settings(plain: dict[str, Any]) -> dict[str, str]:
 def config_text(
     composer: Composer, arguments: Sequence[str], cfg: str, package: str | None, resolve: bool, info: str | None
 ) -> str:
-    """What ``--cfg`` (job, hydra or all) or ``--info`` (one of ``INFO``) prints: Hydra's text, after trigan's checks.
-
-    Raises:
-        ConfigError: a wrong setting, or no node ``package``.
-    """
+    """Hydra's text for ``--cfg`` (job, hydra or all) or ``--info`` (one of ``INFO``), after trigan's checks."""
     overrides = composer.parse(arguments)
     config, words = composer.load(overrides), composer.words(overrides)
     if package and OmegaConf.select(config, package, throw_on_missing=False) is None:

@@ -93,5 +93,5 @@ def first_line(error: BaseException) -> str:
     text = str(error).strip()
     if text.startswith("LexerNoViableAltException"):
         return "no key=value"
-    lines = [line for line in text.splitlines() if not line.startswith("Error parsing override")]
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    lines = (line for line in text.splitlines() if not line.startswith("Error parsing override"))
+    return next(lines, type(error).__name__).rstrip(".")

@@ -28,12 +28,10 @@ _PLAIN: dict[Any, tuple[Any, str]] = {
 
 
 def check(config: dict[str, Any], defaults: dict[str, Any], own: Sequence[str] = ()) -> None:
-    """Refuse a config with an unknown argument, a missing one, or a value of the wrong type.
+    """Refuse a resolved config with an unknown argument, a missing one, or a value of the wrong type.
 
-    Args:
-        config: plain and resolved; its targets have passed `trigan.config.allow_list.check_targets`.
-        defaults: the same choices without the user's values, unresolved: a plain leaf keeps the type of its default.
-        own: the user's modules in ``runtime.allow``.
+    Its targets have passed `check_targets` with the same ``own``. ``defaults`` are the same choices without the user's
+    values, unresolved: a plain leaf keeps the type of its default.
     """
     for key, value in walk(config):
         if isinstance(value, float) and not math.isfinite(value):  # in no range, and not in JSON

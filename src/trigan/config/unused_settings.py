@@ -19,12 +19,9 @@ _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 def find_unused_settings(
     config: dict[str, Any], given: Iterable[str], unused_settings: Iterable[str] = ()
 ) -> list[str]:
-    """Those of the settings in ``given`` that have no effect.
+    """Those of the dotted keys and groups in ``given`` that have no effect in a config with unresolved interpolations.
 
-    Args:
-        config: plain values with unresolved interpolations.
-        given: dotted keys, or names of groups, that the user wrote.
-        unused_settings: names below ``strategy`` of settings that the strategy itself ignores as it is set.
+    ``unused_settings`` are names below ``strategy`` of settings that the strategy itself ignores as it is set.
     """
     own = [f"strategy.{name}" for name in unused_settings]
     strategy = copy.deepcopy(config.get("strategy"))

@@ -32,12 +32,6 @@ from trigan.records import failure
 
 _log = logging.getLogger("trigan")
 _KEY = "hydra.launcher"
-#: Folder in a study's logs for the engine's own files, one folder for each submission.
-ENGINE_FOLDER = ".engine"
-#: Jobs of one submission: Slurm's MaxArraySize is 1001 by default.
-MAX_JOBS_PER_SUBMISSION = 1000
-#: How often Slurm may requeue a job that ran into its time limit; submitit's own default is never.
-MAX_REQUEUES = 100
 
 
 class ClusterEngine:
@@ -67,18 +61,13 @@ class ClusterEngine:
             raise ConfigError(f"{self._choice.name}: {override_rules.first_line(error)}") from error
 
     def run(self, jobs: Sequence[Job], logs: Path) -> list[JobResult]:
-        """Run all jobs, as `trigan.execution.pool.Pool.run` does.
-
-        Raises:
-            ConfigError: the settings contradict what the jobs need.
-            TriganError: the engine accepted no job.
-        """
-        size = MAX_JOBS_PER_SUBMISSION
+        """Run all jobs, as `trigan.execution.pool.Pool.run` does."""
+        size = 1000  # Slurm's MaxArraySize is 1001 by default
         return [one for i in range(0, len(jobs), size) for one in self._submit(jobs[i : i + size], logs)]
 
     def _submit(self, jobs: Sequence[Job], logs: Path) -> list[JobResult]:
         name, started = self._choice.name, time.monotonic()
-        folder = logs / ENGINE_FOLDER / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        folder = logs / ".engine" / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         config = self._compose([*self._choice.settings, *self._resources(jobs), f"hydra.sweep.dir='{folder}'"])
         task = ClusterTask.of(jobs, logs, folder / "jobs.json", self._seconds)
         context = HydraContext(config_loader=self._loader, callbacks=Callbacks(config))
@@ -116,7 +105,7 @@ class ClusterEngine:
         words += [f"{_KEY}.cpus_per_task={cores}"] if self._settings["cpus_per_task"] is None else []
         requeues = f"{_KEY}.max_num_timeout="
         if "max_num_timeout" in self._settings and not any(word.startswith(requeues) for word in self._choice.settings):
-            words.append(f"{requeues}{MAX_REQUEUES}")
+            words.append(f"{requeues}100")  # so often may a job run into its time limit; by submitit's default never
         return words
 
 
