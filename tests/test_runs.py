@@ -129,7 +129,7 @@ def test_force_leaves_no_old_number(finished: Path, tmp_path: Path, capsys: pyte
     (finished / "wandb" / "axis.json").write_text('{"joint": 99999}')
     (finished / "record.json").write_text("{")
     assert main(words(tmp_path / "debug")) == 3
-    (line,) = capsys.readouterr().err.splitlines()
+    _, line = capsys.readouterr().err.splitlines()
     assert f"{finished}/record.json is not JSON" in line
     assert "--force" in line
     trained = stages_of(tmp_path)

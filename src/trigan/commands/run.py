@@ -41,14 +41,13 @@ def main(arguments: list[str]) -> int:
             raise ConfigError(f"--{option}: applies only with --multirun; this is one run")
     if options.retry:
         raise ConfigError("--retry: applies only with --multirun; a single run is tried again whenever it is called")
-    rank = int(os.environ.get("RANK", "0"))
     try:
         directory = run_words(
             words, force=options.force, validation_only=options.validation_only, config_dir=options.config_dir
         )
     except RankFailedError as error:
         return error.exit_code
-    if rank == 0 and ranks.PARENT_VARIABLE not in os.environ:
+    if int(os.environ.get("RANK", "0")) == 0 and ranks.PARENT_VARIABLE not in os.environ:
         print(directory)
     return 0
 
