@@ -12,7 +12,7 @@ from wandb_server import WandbServer
 
 from trigan.config import allow_list, locations
 from trigan.config.compose import Composer
-from trigan.execution import local_engine
+from trigan.execution import pool
 from trigan.records.record import Record
 
 SMALL_CONF = Path(__file__).parent / "small_conf"
@@ -46,7 +46,7 @@ class _NoServer:
 
 @pytest.fixture
 def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_engine, "ForkLauncher", _NoServer)
+    monkeypatch.setattr(pool, "ForkLauncher", _NoServer)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -137,7 +137,7 @@ def atomic_folder(folder: Path, force: bool) -> Iterator[Path]:
     folder = folder.expanduser().absolute()
     check_output_folder(folder, force)
     temporary = _temporary(folder)
-    with wrap_os_errors(folder), _sigterm_raises():
+    with wrap_os_errors(folder), signals_handled(_unwind, signal.SIGTERM):
         try:
             temporary.mkdir(parents=True)
             yield temporary
@@ -164,19 +164,20 @@ def _replace_folder(new: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def _unwind(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
 @contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """Make SIGTERM unwind the stack of the body, so that half-written folders are removed."""
+def signals_handled(handler: Callable[[int, FrameType | None], None], *numbers: int) -> Iterator[None]:
+    """Handle signals in the body; outside the main thread, where no handler can be installed, nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, handler) for number in numbers}
     try:
         yield
     finally:
-        with contextlib.suppress(TypeError):  # a handler that was not set from Python cannot be restored
-            signal.signal(signal.SIGTERM, before)
+        for number, former in before.items():
+            with contextlib.suppress(TypeError):  # a handler that was not set from Python cannot be restored
+                signal.signal(number, former)

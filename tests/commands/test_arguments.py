@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from trigan.execution.shell import shell_line
+from trigan.execution.job import shell_line
 
 WORDS = [
     "plain",

@@ -14,7 +14,7 @@ from record_makers import make_record
 from trigan.commands.main import main
 from trigan.config.compose import Composer
 from trigan.execution.job import Job, JobResult
-from trigan.execution.local_engine import LocalEngine
+from trigan.execution.pool import LocalEngine
 
 SCORES = {"baseline: classic": 0.80, "baseline: FixMatch": 0.83, "joint: feature matching": 0.88}
 

@@ -15,8 +15,7 @@ from trigan.config.compose import Composer
 from trigan.execution.batch import BatchSummary, run_batch
 from trigan.execution.job import TIMED_OUT, Job, JobResult
 from trigan.execution.launchers import ForkLauncher
-from trigan.execution.local_engine import LocalEngine
-from trigan.execution.pool import Pool
+from trigan.execution.pool import LocalEngine, Pool
 from trigan.execution.progress import JobProgress
 from trigan.records import failure
 from trigan.records.failure import Failure

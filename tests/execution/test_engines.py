@@ -25,7 +25,7 @@ from trigan.execution.batch import engine
 from trigan.execution.cluster_node import ClusterTask
 from trigan.execution.engines import EngineChoice, split
 from trigan.execution.job import Job
-from trigan.execution.local_engine import LocalEngine
+from trigan.execution.pool import LocalEngine
 from trigan.records import failure
 
 

@@ -10,11 +10,10 @@ import pytest
 from trigan.config.compose import Composer
 from trigan.config.settings import Resources
 from trigan.errors import ConfigError
-from trigan.execution import local_engine
+from trigan.execution import pool
 from trigan.execution.job import Job
 from trigan.execution.launchers import ExecLauncher, ForkLauncher
-from trigan.execution.local_engine import LocalEngine
-from trigan.execution.pool import GPU_VARIABLE, GpuSlots, visible_gpus
+from trigan.execution.pool import GPU_VARIABLE, GpuSlots, LocalEngine, visible_gpus
 
 
 def job(name: str, gpus: int = 1) -> Job:
@@ -54,8 +53,7 @@ def test_only_what_is_visible_is_handed_out(said: str, found: tuple[str, ...], m
 @pytest.mark.parametrize("forks", [True, False])
 def test_jobs_see_their_gpus_alone(forks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(GPU_VARIABLE, "0,6")
-    monkeypatch.setattr(local_engine, "cores", lambda: 2)
-    monkeypatch.setattr("trigan.execution.pool.cores", lambda: 2)
+    monkeypatch.setattr(pool, "cores", lambda: 2)
     made = ForkLauncher((), "fakes:job", ("fakes",)) if forks else ExecLauncher((sys.executable, "-m", "fakes"))
     jobs = [Job(name, ("finish", str(tmp_path / name)), tmp_path / name, Resources(1, True)) for name in "abcd"]
     with LocalEngine(2) as two:
@@ -70,13 +68,13 @@ def test_jobs_see_their_gpus_alone(forks: bool, tmp_path: Path, monkeypatch: pyt
 
 def test_never_more_threads_than_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(local_engine, "cores", lambda: 8)
+    monkeypatch.setattr(pool, "cores", lambda: 8)
 
-    def note(self: local_engine.Pool, jobs: Sequence[Job], shown: Any) -> list[Any]:
+    def note(self: pool.Pool, jobs: Sequence[Job], shown: Any) -> list[Any]:
         asked.append(self.workers)
         return []
 
-    monkeypatch.setattr(local_engine.Pool, "run", note)
+    monkeypatch.setattr(pool.Pool, "run", note)
     with LocalEngine(None) as all_cores:
         all_cores._launcher = ExecLauncher()
         for needs in (Resources(), Resources(2), Resources(2, threads=2), Resources(16)):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from trigan.runs.provenance import commit_of, peak_memory
+from trigan.runs.provenance import peak_memory, source_commit
 
 
 def git(root: Path, *words: str) -> str:
@@ -20,17 +20,17 @@ def test_the_commit_is_that_of_the_source_tree_and_says_so_if_it_is_not_all(tmp_
     tree = tmp_path / "tree"
     (tree / "src" / "trigan").mkdir(parents=True)
     git(tree, "init", "-q")
-    assert commit_of(tree) is None
+    assert source_commit(tree) is None
     (tree / "src" / "trigan" / "a.py").write_text("a = 1")
     git(tree, "add", ".")
     git(tree, "commit", "-qm", "first")
     head = git(tree, "rev-parse", "HEAD")
     (tree / "outputs.txt").write_text("a file that no result comes from")
-    assert commit_of(tree) == head
+    assert source_commit(tree) == head
     (tree / "src" / "trigan" / "b.py").write_text("b = 2")
-    assert commit_of(tree) == f"{head}+changes"
+    assert source_commit(tree) == f"{head}+changes"
     (tree / ".venv" / "lib" / "src" / "trigan").mkdir(parents=True)
-    assert commit_of(tree / ".venv" / "lib") is None
+    assert source_commit(tree / ".venv" / "lib") is None
 
 
 @pytest.mark.parametrize(("system", "held"), [("linux", 3 * 1024), ("darwin", 3)])

@@ -17,7 +17,6 @@ from trigan.rng import hash64
 from trigan.samples.collect import wanted_counts
 from trigan.samples.filters import AgreementFilter, ConfidenceFilter, DiscriminatorFilter, ManifoldFilter, ScoringModels
 from trigan.samples.generate import LatentTransform, generate
-from trigan.samples.filters import ManifoldFilter
 from trigan.strategies.augment import MixedSchedule, PretrainSchedule, SampleSchedule, SampleSettings
 from trigan.strategies.baseline import Baseline
 from trigan.strategies.stage_runner import StageRunner, TrainedStage

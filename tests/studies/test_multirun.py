@@ -9,7 +9,7 @@ from trigan.commands.main import main
 from trigan.config.compose import Composer
 from trigan.errors import ConfigError
 from trigan.execution.job import Job, JobResult
-from trigan.execution.local_engine import LocalEngine
+from trigan.execution.pool import LocalEngine
 from trigan.studies.multirun import expand
 
 

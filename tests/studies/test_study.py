@@ -16,8 +16,7 @@ from trigan.commands.main import main
 from trigan.config.compose import Composer
 from trigan.errors import ConfigError
 from trigan.execution.job import Job, JobResult
-from trigan.execution.local_engine import LocalEngine
-from trigan.execution.pool import Interrupted
+from trigan.execution.pool import Interrupted, LocalEngine
 from trigan.records import failure
 from trigan.runs.validation_run import validation_record_path
 from trigan.studies import job_cache

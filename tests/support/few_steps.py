@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from trigan.artifacts.store import Store
-from trigan.config import override_rules
+from trigan.config import nodes
 from trigan.config.compose import Composer, RunConfig, unresolved
 from trigan.datasets.splits.external_data import with_external
 from trigan.datasets.splits.make_split import make_split
@@ -45,9 +45,7 @@ def small(*words: str, steps: int = 2) -> list[str]:
     """``words``, and after them what makes the run small and keeps it to files."""
     chosen = ["debug=fast", f"debug.max_steps={steps}", "logger=none", "callbacks=quiet", *words]
     parsed = composer().parse(chosen)
-    known = override_rules.dotted_keys(
-        unresolved(composer().base(parsed))
-    )  # kept, and needed again when it is composed
+    known = nodes.dotted_keys(unresolved(composer().base(parsed)))  # kept, and needed again when it is composed
     given = {override.key_or_group for override in parsed}
     given |= {"strategy.samples.filters"} if "strategy/filter" in given else set()
     return [*chosen, *(f"{key}={value}" for key, value in SMALL.items() if key in known and key not in given)]

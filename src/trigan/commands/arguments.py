@@ -3,12 +3,18 @@
 import argparse
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 
 T = TypeVar("T")
+
+
+def help_text(name: str) -> str:
+    """The text ``help/NAME.txt`` beside this file."""
+    return (Path(__file__).parent / "help" / f"{name}.txt").read_text(encoding="utf-8")
 
 
 class Parser(argparse.ArgumentParser):

@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from trigan.artifacts.store import InUseError, StoreEntry
+from trigan.artifacts.store import InUseError, Store, StoreEntry
 from trigan.commands.arguments import Parser
-from trigan.runs.stored_stages import remove_stages, run_hashes, stage_store
+from trigan.runs.stored_stages import remove_stages, run_hashes
 
 
 def main(arguments: list[str]) -> int:
@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
         print(f"removed {len(removed)} artifacts, {_size(removed)}{kept}")
         refused = any(entry.digest.startswith(tuple(options.remove)) for entry in in_use)
         return InUseError.exit_code if refused else 0
-    entries = stage_store(options.outputs).entries()
+    entries = Store(options.outputs / "artifacts").entries()
     if not entries:
         print(f"no artifacts under {options.outputs / 'artifacts'}")
         return 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trigan.atomic import atomic_write, check_output_folder
-from trigan.commands.arguments import Parser, natural_int, positive_float, positive_int, share
+from trigan.commands.arguments import Parser, help_text, natural_int, positive_float, positive_int, share
 from trigan.datasets.image_files import count_images, find_files
 from trigan.datasets.inputs import EVALUATION_BATCH
 from trigan.execution.progress import ProgressBar, warn
@@ -21,46 +21,14 @@ from trigan.samples.generate import LatentTransform
 #: Exit code where some images could not be read, or some samples were not found.
 INCOMPLETE = 3
 
-_PREDICT = """\
-Classify new images with a finished run. They are decoded, cropped to a square, converted and resized as the run's own
-data were. The CSV has a row per image, in sorted order of the files: path, prediction, confidence and, in p_CLASS, the
-probability of each class. A run whose scores are not probabilities (its record has no nll) gives path and prediction
-alone. An image that cannot be read gives a warning and no row; the exit code is 3 then.
-
-examples:
-  trigan predict 55452682 photo.png
-  trigan predict outputs/runs/55452682c6eb7981266a folder/ --out predictions.csv
-  trigan predict 55452682 test.parquet --batch 1024 --out - | head"""
-_SAMPLE = """\
-Draw labelled images from a finished run's generator. A conditional generator takes the label; the samples of an
-unconditional one are labelled by the run's own classifier, where it is confident. The command writes
-DIR/CLASS/000123.png, or DIR/samples.parquet with the columns image {bytes, path} and label: `data=folder data.root=DIR`
-reads both, `data=hub data.root=DIR` the Parquet file. The same run, seed and number give the same images; a larger
-number begins with those of a smaller one. If images are missing, the others are written and the exit code is 3.
-
-examples:
-  trigan sample 55452682 --per-class 100
-  trigan sample outputs/runs/55452682c6eb7981266a --per-class 5000 --format parquet --out synthetic
-  trigan run data=folder data.root=synthetic"""
-_EXPORT = """\
-Write a finished run's networks for use elsewhere: classifier.safetensors and classifier.onnx (images -> logits), the
-same of the generator where there is one (z, and y if it is conditional, -> images), trigan.json (class names, sizes,
-normalisation) and README.txt. ONNX files take any number of rows; if onnxruntime is installed, it compares each with
-torch, and the largest difference is printed.
-
-examples:
-  trigan export 55452682
-  trigan export outputs/runs/55452682c6eb7981266a --out model --no-onnx"""
-
 
 def predict(arguments: list[str]) -> int:
     """Classify the images at a path; 3 if some of them could not be read."""
-    parser = _parser("trigan predict", _PREDICT)
-    path_help = "an image, a folder (all depths), or a Parquet or .npz file"
-    parser.add_argument("path", metavar="PATH", type=Path, help=path_help)
-    parser.add_argument("--out", default="-", metavar="FILE", help="where the CSV goes (default: -, standard output)")
-    batch_help = "images in memory at a time"
-    parser.add_argument("--batch", type=positive_int, default=EVALUATION_BATCH, metavar="N", help=batch_help)
+    parser = _parser("predict")
+    add = parser.add_argument
+    add("path", metavar="PATH", type=Path, help="an image, a folder (all depths), or a Parquet or .npz file")
+    add("--out", default="-", metavar="FILE", help="where the CSV goes (default: -, standard output)")
+    add("--batch", type=positive_int, default=EVALUATION_BATCH, metavar="N", help="images in memory at a time")
     options = parser.parse_intermixed_args(arguments)
     files = find_files(options.path)
     finished = _open(options)
@@ -71,12 +39,12 @@ def predict(arguments: list[str]) -> int:
     target = contextlib.nullcontext(sys.stdout.buffer) if to_stdout else atomic_write(Path(options.out).absolute())
     with target as out, ProgressBar("classifying", count_images(files), quiet) as bar:
         out.write(csv_header(finished))
-        for batch in predict_files(finished, files, options.batch):
-            for error in batch.errors:
+        for locations, logits, errors in predict_files(finished, files, options.batch):
+            for error in errors:
                 bar.say(f"trigan: warning: skipped: {error}")
-            out.write(csv_rows(finished, batch))
-            unreadable += len(batch.errors)
-            bar.advance(len(batch.locations) + len(batch.errors))
+            out.write(csv_rows(finished, locations, logits))
+            unreadable += len(errors)
+            bar.advance(len(locations) + len(errors))
         out.flush()
     if unreadable:
         warn(f"{unreadable} images could not be read and have no row")
@@ -102,7 +70,7 @@ def sample(arguments: list[str]) -> int:
 
 def export(arguments: list[str]) -> int:
     """Write the networks as safetensors and ONNX files."""
-    parser = _parser("trigan export", _EXPORT)
+    parser = _parser("export")
     _add_folder_arguments(parser, "OUTPUTS/exports/HASH")
     onnx_help = "write ONNX files too (default: yes)"
     parser.add_argument("--onnx", action=argparse.BooleanOptionalAction, default=True, help=onnx_help)
@@ -118,10 +86,14 @@ def export(arguments: list[str]) -> int:
     return 0
 
 
-def _parser(prog: str, description: str) -> Parser:
+def _parser(command: str) -> Parser:
     """A parser with the arguments that name a finished run."""
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = Parser(prog=prog, description=description, allow_abbrev=False, formatter_class=layout)
+    parser = Parser(
+        prog=f"trigan {command}",
+        description=help_text(command),
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("run", metavar="RUN", help="a run's directory, or the first characters of its hash")
     parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="the folder of runs (default: outputs)")
     parser.add_argument("--device", default="cpu", help="where to compute: cpu (default), cuda, cuda:1")
@@ -131,20 +103,21 @@ def _parser(prog: str, description: str) -> Parser:
 
 
 def _sample_parser() -> Parser:
-    parser = _parser("trigan sample", _SAMPLE)
+    parser = _parser("sample")
+    add = parser.add_argument
     _add_folder_arguments(parser, "OUTPUTS/samples/HASH")
-    parser.add_argument("--per-class", type=positive_int, required=True, metavar="N", help="images of each class")
-    parser.add_argument("--format", choices=("folder", "parquet"), default="folder")
-    parser.add_argument("--seed", type=natural_int, default=0, metavar="S", help="of the latents (default: 0)")
+    add("--per-class", type=positive_int, required=True, metavar="N", help="images of each class")
+    add("--format", choices=("folder", "parquet"), default="folder")
+    add("--seed", type=natural_int, default=0, metavar="S", help="of the latents (default: 0)")
     threshold_help = (
         f"the least probability of the label by the run's classifier (default: {LABEL_THRESHOLD} where the classifier "
         "labels; none for a conditional generator)"
     )
-    parser.add_argument("--threshold", type=share, metavar="T", help=threshold_help)
+    add("--threshold", type=share, metavar="T", help=threshold_help)
     truncation_help = "draw latents within -T..T: fewer bad samples, less variety (default: no bound)"
-    parser.add_argument("--truncation", type=positive_float, metavar="T", help=truncation_help)
+    add("--truncation", type=positive_float, metavar="T", help=truncation_help)
     scale_help = "multiply latents by S (default: 1, as in training)"
-    parser.add_argument("--latent-scale", type=positive_float, default=1.0, metavar="S", help=scale_help)
+    add("--latent-scale", type=positive_float, default=1.0, metavar="S", help=scale_help)
     return parser
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from io import TextIOWrapper
 
+from trigan.commands.arguments import help_text
 from trigan.config.suggest import nearest_hint
 from trigan.errors import TriganError
 from trigan.version import __version__
@@ -33,16 +34,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("finished:export", "write a finished run's networks as safetensors and ONNX"),
 }
 
-_EXAMPLES = """\
-examples:
-  trigan run                                               the default run: a classifier alone on the embedded digits
-  trigan run strategy=joint regime.labels_per_class=10     the three-player game with ten labels per class
-  trigan run -m strategy=baseline,joint trial=0,1,2        six runs, each a process of its own
-  trigan study demo                                        all strategies with their controls, and the table
-  trigan COMMAND --help                                    the arguments of a command
-
-tab completion:  eval "$(trigan --shell-completion install=bash)"   (also zsh; fish: | source)
-"""
 
 #: The flag and the environment variable that turn on tracebacks.
 TRACEBACK_FLAG, TRACEBACK_VARIABLE = "--traceback", "TRIGAN_TRACEBACK"
@@ -76,18 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
 
 
-class _StderrHandler(logging.Handler):
-    """Writes each message as a plain line to what is standard error at that moment: a progress bar replaces it."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one message."""
-        print(self.format(record), file=sys.stderr, flush=True)
-
-
 @contextmanager
 def _messages_on_stderr() -> Iterator[None]:
     """Show the messages of trigan's loggers; of ranks other than 0, warnings and errors only."""
-    trigan, handler = logging.getLogger("trigan"), _StderrHandler()
+    trigan = logging.getLogger("trigan")
+    # its stream is what sys.stderr is at that moment: a progress bar replaces it
+    handler = logging._StderrHandler(logging.INFO)  # type: ignore[attr-defined]
     before = trigan.level
     trigan.setLevel(logging.WARNING if int(os.environ.get("RANK", "0")) > 0 else logging.INFO)
     trigan.addHandler(handler)
@@ -102,10 +87,7 @@ def _dispatch(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help", "help"):
         width = max(map(len, COMMANDS))
         lines = [f"  {name:{width}}  {text}" for name, (_, text) in COMMANDS.items()]
-        question = "Does a GAN help my classifier, on my data, with my label budget, and which way is best?"
-        print(
-            "\n".join(["usage: trigan COMMAND ...", "", question, "", "commands:", *lines, "", _EXAMPLES]), flush=True
-        )
+        print(help_text("trigan").format(commands="\n".join(lines)), flush=True)
         return 0 if words else 2
     name, rest = words[0], words[1:]
     if name == "--version":

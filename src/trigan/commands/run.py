@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from trigan.commands.arguments import Parser, positive_int
+from trigan.commands.arguments import Parser, help_text, positive_int
 from trigan.config.compose import Composer
 from trigan.config.help import INFO, config_text, run_help
 from trigan.config.settings_file import merge_settings
@@ -14,15 +14,7 @@ from trigan.execution import ranks
 from trigan.execution.engines import EngineChoice, split
 from trigan.runs.run_words import RankFailedError, run_options, run_words
 
-EXAMPLES = """\
-examples:
-  trigan run
-  trigan run strategy=joint regime.labels_per_class=10 trial=3
-  trigan run data=mnist data.root=PATH architecture=cgan strategy=joint trainer=cpu
-  trigan run debug=fast strategy=augment                     end to end in seconds, stored under outputs/debug
-  trigan run strategy=features --cfg job --package strategy  the settings of a strategy
-  trigan run -m strategy=baseline,augment,features,joint trial=0,1,2
-"""
+EXAMPLES = help_text("run")
 
 
 def main(arguments: list[str]) -> int:
@@ -49,14 +41,13 @@ def main(arguments: list[str]) -> int:
             raise ConfigError(f"--{option}: applies only with --multirun; this is one run")
     if options.retry:
         raise ConfigError("--retry: applies only with --multirun; a single run is tried again whenever it is called")
-    rank = int(os.environ.get("RANK", "0"))
     try:
         directory = run_words(
             words, force=options.force, validation_only=options.validation_only, config_dir=options.config_dir
         )
     except RankFailedError as error:
         return error.exit_code
-    if rank == 0 and ranks.PARENT_VARIABLE not in os.environ:
+    if int(os.environ.get("RANK", "0")) == 0 and ranks.PARENT_VARIABLE not in os.environ:
         print(directory)
     return 0
 

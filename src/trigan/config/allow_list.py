@@ -6,11 +6,12 @@ that strangers share.
 
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hydra._internal.utils import _locate
 
+from trigan.config.nodes import targets
 from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 
@@ -27,24 +28,8 @@ FORBIDDEN_MODULES = tuple(
 FUNCTION_MODULES = ("trigan.losses", "trigan.networks", "trigan.training.objectives", "torch.nn")
 
 
-def targets(node: Any, key: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every node with a ``_target_``, outermost first, as (dotted key, node); lists count by index."""
-    if isinstance(node, dict) and "_target_" in node:
-        yield key, node
-    items: Iterable[tuple[Any, Any]] = ()
-    if isinstance(node, dict | list):
-        items = node.items() if isinstance(node, dict) else enumerate(node)
-    for name, item in items:
-        yield from targets(item, f"{key}.{name}" if key else str(name))
-
-
 def check_targets(config: dict[str, Any], own: Sequence[str] = ()) -> None:
-    """Refuse, without importing anything, every ``_target_`` outside the allow-list.
-
-    Args:
-        config: plain values.
-        own: the user's modules in ``runtime.allow``.
-    """
+    """Refuse, importing nothing, every ``_target_`` outside the allow-list and the user's ``own`` modules."""
     for key, node in targets(config):
         name = node["_target_"]
         plain = isinstance(name, str) and all(p.isidentifier() and not p.startswith("_") for p in name.split("."))
@@ -67,8 +52,8 @@ def import_target(key: str, name: str, own: Sequence[str] = ()) -> Any:
     plain_function = inspect.isfunction(target) and "." not in target.__qualname__
     if not isinstance(module, str) or not (inspect.isclass(target) or plain_function):
         raise ConfigError(f"{key}._target_={name}: expected a class or a function")
-    allowed = (*ALLOWED_MODULES, *own) if inspect.isclass(target) else (*FUNCTION_MODULES, *own)
-    if not _inside(module, allowed) or _inside(module, FORBIDDEN_MODULES):
+    allowed = ALLOWED_MODULES if inspect.isclass(target) else FUNCTION_MODULES
+    if not _inside(module, (*allowed, *own)) or _inside(module, FORBIDDEN_MODULES):
         raise _refusal(key, name, own)
     return target
 

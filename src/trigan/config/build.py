@@ -10,11 +10,16 @@ from typing import Any
 
 from hydra._internal.utils import _locate
 
-from trigan.config.allow_list import targets
+from trigan.config.nodes import targets
 from trigan.config.override_rules import first_line
 from trigan.config.pretraining_data import pretraining_source, unwrap_pretraining_source, with_pretraining_keys
 from trigan.config.settings import PRETRAINING_DATA_KEY
 from trigan.errors import ConfigError, TriganError
+
+#: Hydra's keys that are not given to a target; the positional arguments in ``_args_`` are.
+_NOT_ARGUMENTS = ("_target_", "_partial_", "_recursive_", "_convert_")
+#: The fingerprints of other data sets that this process has read, by their sources.
+_FINGERPRINTS: dict[str, str | None] = {}
 
 
 class Built(SimpleNamespace):
@@ -22,11 +27,7 @@ class Built(SimpleNamespace):
 
 
 def build(config: dict[str, Any]) -> Built:
-    """Build every top-level node that holds a ``_target_``.
-
-    Raises:
-        ConfigError: one line with the config key, when an object refuses its arguments.
-    """
+    """Build every top-level node that holds a ``_target_``; a ConfigError with the key if an object refuses."""
     nodes = unwrap_pretraining_source(config).items()
     built = {key: _build(node, key) for key, node in nodes if next(targets(node), None)}
     if isinstance(built.get("data"), dict):  # beside the source are settings that other nodes refer to
@@ -40,8 +41,7 @@ def _build(node: Any, key: str) -> Any:
         return [_build(item, f"{key}.{index}") for index, item in enumerate(node)]
     if not isinstance(node, dict):
         return node
-    plain = {name: item for name, item in node.items() if name not in ("_target_", "_partial_", "_recursive_")}
-    plain.pop("_convert_", None)
+    plain = {name: item for name, item in node.items() if name not in _NOT_ARGUMENTS}
     if node.get("_recursive_", True):
         plain = {name: _build(item, f"{key}.{name}") for name, item in plain.items()}
     if "_target_" not in node:
@@ -49,9 +49,8 @@ def _build(node: Any, key: str) -> Any:
     positional = plain.pop("_args_", [])
     target = _locate(node["_target_"])
     try:
-        return (
-            (functools.partial(target, *positional, **plain)) if node.get("_partial_") else target(*positional, **plain)
-        )
+        bound = functools.partial(target, *positional, **plain)
+        return bound if node.get("_partial_") else bound()
     except TriganError as error:
         raise ConfigError(_with_key(first_line(error), key, node)) from error
     except Exception as error:
@@ -69,28 +68,20 @@ def _with_key(text: str, key: str, node: dict[str, Any]) -> str:
 
 
 def load_pretraining_data(config: Mapping[str, Any], cache: Path) -> Any:
-    """The data set (`ImageDataset`) of the other data choice, from the cache if it was read before; or None.
-
-    Raises:
-        TriganError: as its source does, with the settings' keys as they are here.
-    """
+    """The data set (`ImageDataset`) of the other data choice, from the cache if it was read before; or None."""
     source = pretraining_source(config)
-    return None if source is None else _load(json.dumps(source, sort_keys=True), cache)
+    if source is None:
+        return None
+    try:
+        return _build(source, PRETRAINING_DATA_KEY).load(cache)
+    except TriganError as error:
+        raise type(error)(with_pretraining_keys(str(error))) from error
 
 
 def pretraining_fingerprint(config: Mapping[str, Any], cache: Path) -> str | None:
     """The fingerprint of that data set, which a process reads once; None if there is none."""
-    source = pretraining_source(config)
-    return None if source is None else _fingerprint(json.dumps(source, sort_keys=True), cache)
-
-
-@functools.lru_cache
-def _fingerprint(source: str, cache: Path) -> str:
-    return str(_load(source, cache).fingerprint)
-
-
-def _load(source: str, cache: Path) -> Any:
-    try:
-        return _build(json.loads(source), PRETRAINING_DATA_KEY).load(cache)
-    except TriganError as error:
-        raise type(error)(with_pretraining_keys(str(error))) from error
+    key = json.dumps([pretraining_source(config), str(cache)], sort_keys=True)
+    if key not in _FINGERPRINTS:
+        data = load_pretraining_data(config, cache)
+        _FINGERPRINTS[key] = None if data is None else str(data.fingerprint)
+    return _FINGERPRINTS[key]

@@ -24,6 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 from trigan.config import locations, override_rules, schema
 from trigan.config.allow_list import check_targets
 from trigan.config.build import Built, build, load_pretraining_data, pretraining_fingerprint
+from trigan.config.nodes import dotted_keys, walk
 from trigan.config.run_hash import run_hash
 from trigan.config.settings import PRETRAINING_DATA_KEY, Debug, Paths, Resources, Runtime
 from trigan.config.unused_settings import find_unused_settings
@@ -32,19 +33,13 @@ from trigan.errors import ConfigError
 CONFIG_NAME = "config"
 #: Folders beside the groups: Hydra's own, and the spaces of `trigan search`.
 _NO_GROUPS = ("hydra", "search")
-#: How many configs a composer keeps, by their choices: a study's rows and columns have few.
-_CACHED = 128
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """The complete description of a run; it never changes after composition.
+    """The complete description of a run: its config, plain and resolved, and the chosen option of each group.
 
-    Attributes:
-        config: plain and resolved.
-        choices: chosen option by group.
-        overrides: what the user wrote.
-        unused: what the user set and the chosen strategy does not read.
+    ``overrides`` is what the user wrote, ``unused`` what of it the chosen strategy does not read.
     """
 
     config: dict[str, Any] = field(repr=False)
@@ -122,7 +117,7 @@ class Composer:
             search.get_path().insert(-1, own)  # the last one is Hydra's own, for structured configs
         self.loader = ConfigLoaderImpl(config_search_path=search)
         self.hydra = Hydra(task_name="trigan", config_loader=self.loader)
-        self._load_choices = lru_cache(_CACHED)(self._load_choices_anew)
+        self._load_choices = lru_cache(self._load_choices_anew)  # a study's rows and columns have few choices
 
     def parse(self, arguments: Sequence[str]) -> list[Override]:
         """The arguments as Hydra's overrides; a choice of an inner group may be written with dots.
@@ -158,11 +153,7 @@ class Composer:
         return sorted(set(self.loader.repository.get_group_options(group, kind)))
 
     def compose(self, arguments: Sequence[str]) -> RunConfig:
-        """Check, compose, resolve, type-check and build once (the objects check their ranges and each other).
-
-        Raises:
-            ConfigError: one line that names the key, what is allowed and the nearest match.
-        """
+        """Check, compose, resolve, type-check and build once (the objects check their ranges and each other)."""
         overrides = self.parse(arguments)
         cfg = self.load(overrides)
         config = resolve(cfg)
@@ -184,7 +175,7 @@ class Composer:
     def load(self, overrides: Sequence[Override]) -> DictConfig:
         """The composed config with Hydra's own node, its keys and choices checked, unresolved. Imports no target."""
         base = self.base(overrides)
-        override_rules.check_keys(overrides, override_rules.dotted_keys(unresolved(base)), self.groups)
+        override_rules.check_keys(overrides, dotted_keys(unresolved(base)), self.groups)
         cfg = copy.deepcopy(base)
         try:
             ConfigLoaderImpl._apply_overrides_to_config([o for o in overrides if not self._is_choice(o)], cfg)
@@ -237,13 +228,9 @@ def chosen(cfg: DictConfig) -> dict[str, str | None]:
 
 
 def resolve(cfg: DictConfig) -> dict[str, Any]:
-    """The config as plain values, without Hydra's own node.
-
-    Raises:
-        ConfigError: a mandatory value (``???``) is not given, or an interpolation leads nowhere.
-    """
+    """The config as plain values, without Hydra's own node; every ``???`` must be given."""
     HydraConfig.instance().set_config(cfg)
-    if missing := _missing(unresolved(cfg)):
+    if missing := [key for key, value in walk(unresolved(cfg)) if value == "???"]:
         raise ConfigError(f"{missing[0]}: has no default and was not given; add {missing[0]}=VALUE")
     own = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key != "hydra"])
     try:
@@ -257,12 +244,6 @@ def unresolved(cfg: DictConfig) -> dict[str, Any]:
     """The config as plain values with its interpolations and ``???`` as written, without Hydra's own node."""
     plain: Any = OmegaConf.to_container(cfg, resolve=False)
     return {str(key): value for key, value in plain.items() if key != "hydra"}
-
-
-def _missing(node: Any, key: str = "") -> list[str]:
-    if isinstance(node, dict):
-        return [found for name, item in node.items() for found in _missing(item, f"{key}.{name}" if key else str(name))]
-    return [key] if node == "???" else []
 
 
 def _one_line(error: Exception) -> str:

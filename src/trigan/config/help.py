@@ -9,7 +9,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from trigan.config.compose import CONFIG_NAME, Composer, chosen, unresolved
-from trigan.config.override_rules import dotted_keys, first_line
+from trigan.config.nodes import dotted_keys
+from trigan.config.override_rules import first_line
 from trigan.config.schema import show
 from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
@@ -71,11 +72,7 @@ def _common_settings(plain: dict[str, Any]) -> dict[str, str]:
 def config_text(
     composer: Composer, arguments: Sequence[str], cfg: str, package: str | None, resolve: bool, info: str | None
 ) -> str:
-    """What ``--cfg`` (job, hydra or all) or ``--info`` (one of ``INFO``) prints: Hydra's text, after trigan's checks.
-
-    Raises:
-        ConfigError: a wrong setting, or no node ``package``.
-    """
+    """Hydra's text for ``--cfg`` (job, hydra or all) or ``--info`` (one of ``INFO``), after trigan's checks."""
     overrides = composer.parse(arguments)
     config, words = composer.load(overrides), composer.words(overrides)
     if package and OmegaConf.select(config, package, throw_on_missing=False) is None:

@@ -7,8 +7,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
+from trigan.config.nodes import dotted_keys
 from trigan.config.settings import PRETRAINING_DATA_KEY
-from trigan.config.suggest import nearest_hint as nearest_hint
+from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 
 _QUOTES = "quote values with spaces, commas or brackets, within the shell's quotes: \"data.root='my images'\""
@@ -58,13 +59,7 @@ def _check_choice(group: str, choice: Any, options: Sequence[str]) -> None:
 
 
 def check_keys(overrides: Iterable[Override], known: Iterable[str], groups: Mapping[str, Sequence[str]]) -> None:
-    """Refuse settings that do not exist, and ``+key`` for those that do.
-
-    Args:
-        overrides: as parsed.
-        known: every dotted key of the composed config.
-        groups: every group with its choices.
-    """
+    """Refuse settings that are not ``known`` (dotted keys of the composed config), and ``+key`` for those that are."""
     names = set(known)
     for override in overrides:
         key, value = override.key_or_group, override.value()
@@ -93,19 +88,10 @@ def _is_added(override: Override) -> bool:
     return bool(override.is_add() or override.is_force_add())
 
 
-def dotted_keys(node: Any, prefix: str = "") -> list[str]:
-    """Every key of a plain config, inner nodes included, as dotted paths."""
-    keys = []
-    for name, value in node.items() if isinstance(node, dict) else ():
-        key = f"{prefix}.{name}" if prefix else str(name)
-        keys += [key, *dotted_keys(value, key)]
-    return keys
-
-
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, or its type when it has none."""
     text = str(error).strip()
     if text.startswith("LexerNoViableAltException"):
         return "no key=value"
-    lines = [line for line in text.splitlines() if not line.startswith("Error parsing override")]
-    return lines[0].rstrip(".") if lines else type(error).__name__
+    lines = (line for line in text.splitlines() if not line.startswith("Error parsing override"))
+    return next(lines, type(error).__name__).rstrip(".")

@@ -4,17 +4,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from trigan.config.nodes import node_at
 from trigan.config.settings import PRETRAINING_DATA_KEY
-
-_OUTER, _MIDDLE, _INNER = PRETRAINING_DATA_KEY.split(".")
 
 
 def pretraining_source(config: Mapping[str, Any]) -> dict[str, Any] | None:
     """The node of the choice's source in a plain config, or None."""
-    node: Any = config
-    for part in (_OUTER, _MIDDLE, _INNER):
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return node["source"] if isinstance(node, dict) and "source" in node else None
+    source: dict[str, Any] | None = node_at(config, f"{PRETRAINING_DATA_KEY}.source")
+    return source
 
 
 def unwrap_pretraining_source(config: dict[str, Any]) -> dict[str, Any]:
@@ -22,8 +19,8 @@ def unwrap_pretraining_source(config: dict[str, Any]) -> dict[str, Any]:
     source = pretraining_source(config)
     if source is None:
         return config
-    strategy = config[_OUTER]
-    return {**config, _OUTER: {**strategy, _MIDDLE: {**strategy[_MIDDLE], _INNER: source}}}
+    strategy = config["strategy"]
+    return {**config, "strategy": {**strategy, "pretrain": {**strategy["pretrain"], "data": source}}}
 
 
 def with_pretraining_keys(text: str) -> str:

@@ -6,9 +6,6 @@ from trigan.config.pretraining_data import unwrap_pretraining_source
 from trigan.config.settings import UNHASHED_KEYS
 from trigan.version import PROTOCOL_VERSION
 
-#: Hexadecimal characters of a run hash (80 bits).
-HASH_LENGTH = 20
-
 
 def run_hash(config: dict[str, Any], fingerprint: str, protocol: int | None = None, external: str | None = None) -> str:
     """SHA-256 of everything a result depends on, as 20 hexadecimal characters.
@@ -32,4 +29,4 @@ def run_hash(config: dict[str, Any], fingerprint: str, protocol: int | None = No
     if "source" in (kept.get("data") or {}):
         kept["data"] = kept["data"]["source"]
     data = {"data": fingerprint, **({"external": external} if external else {})}
-    return digest({"config": kept, **data, "protocol": protocol or PROTOCOL_VERSION}, HASH_LENGTH)
+    return digest({"config": kept, **data, "protocol": protocol or PROTOCOL_VERSION}, length=20)

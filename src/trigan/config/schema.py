@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from trigan.config.allow_list import import_target, targets
+from trigan.config.allow_list import import_target
+from trigan.config.nodes import targets, walk
 from trigan.config.pretraining_data import unwrap_pretraining_source
 from trigan.config.settings import TOP_LEVEL, AtLeast
 from trigan.config.suggest import nearest_hint
@@ -27,14 +28,14 @@ _PLAIN: dict[Any, tuple[Any, str]] = {
 
 
 def check(config: dict[str, Any], defaults: dict[str, Any], own: Sequence[str] = ()) -> None:
-    """Refuse a config with an unknown argument, a missing one, or a value of the wrong type.
+    """Refuse a resolved config with an unknown argument, a missing one, or a value of the wrong type.
 
-    Args:
-        config: plain and resolved; its targets have passed `trigan.config.allow_list.check_targets`.
-        defaults: the same choices without the user's values, unresolved: a plain leaf keeps the type of its default.
-        own: the user's modules in ``runtime.allow``.
+    Its targets have passed `check_targets` with the same ``own``. ``defaults`` are the same choices without the user's
+    values, unresolved: a plain leaf keeps the type of its default.
     """
-    _check_finite("", config)
+    for key, value in walk(config):
+        if isinstance(value, float) and not math.isfinite(value):  # in no range, and not in JSON
+            raise ConfigError(f"{key}: expected a finite number, got {value}")
     for key, hint in TOP_LEVEL.items():
         if key in config:
             _check_value(key, config[key], hint)
@@ -42,15 +43,6 @@ def check(config: dict[str, Any], defaults: dict[str, Any], own: Sequence[str] =
     for key, node in targets(config):
         _check_target(key, node, import_target(key, node["_target_"], own))
     _check_plain("", config, defaults)
-
-
-def _check_finite(key: str, value: Any) -> None:
-    """No range includes inf or nan, and a record, which is JSON, cannot hold them."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(f"{key}: expected a finite number, got {value}")
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for name, item in items:
-        _check_finite(f"{key}.{name}" if key else str(name), item)
 
 
 def _check_target(key: str, node: dict[str, Any], target: Callable[..., Any]) -> None:

@@ -11,11 +11,7 @@ from trigan.errors import ConfigError
 
 
 def merge_settings(path: Path, given: Sequence[str]) -> list[str]:
-    """The settings of the file followed by ``given``, which replace those of the same key.
-
-    Raises:
-        ConfigError: the file does not exist or is not a list of settings.
-    """
+    """The settings of the file followed by ``given``, which replace those of the same key."""
     own = {_key(word) for word in given}
     return [*(word for word in read(path) if _key(word) not in own), *given]
 

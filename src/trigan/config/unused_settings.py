@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from trigan.config.nodes import node_at
+
 #: The groups that strategies refer to; a setting of theirs is unused where nothing refers to it.
 SHARED_GROUPS = (
     *("architecture", "loss", "optimizer", "classifier", "augmentation", "mix", "balance", "selection"),
@@ -17,25 +19,22 @@ _REFERENCE = re.compile(r"\$\{([\w.]+)\}")
 def find_unused_settings(
     config: dict[str, Any], given: Iterable[str], unused_settings: Iterable[str] = ()
 ) -> list[str]:
-    """Those of the settings in ``given`` that have no effect.
+    """Those of the dotted keys and groups in ``given`` that have no effect in a config with unresolved interpolations.
 
-    Args:
-        config: plain values with unresolved interpolations.
-        given: dotted keys, or names of groups, that the user wrote.
-        unused_settings: names below ``strategy`` of settings that the strategy itself ignores as it is set.
+    ``unused_settings`` are names below ``strategy`` of settings that the strategy itself ignores as it is set.
     """
     own = [f"strategy.{name}" for name in unused_settings]
     strategy = copy.deepcopy(config.get("strategy"))
     for key in own:
         parent, _, name = key.rpartition(".")
-        if isinstance(node := _at({"strategy": strategy}, parent), dict):
+        if isinstance(node := node_at({"strategy": strategy}, parent), dict):
             node.pop(name, None)
     read: set[str] = set()
     queue = [strategy]
     while queue:
         new = set(_REFERENCE.findall(json.dumps(queue.pop()))) - read
         read |= new
-        queue += [_at(config, key) for key in new]
+        queue += [node_at(config, key) for key in new]
 
     def is_unused(key: str) -> bool:
         if any(_within(key, ignored) for ignored in own):
@@ -48,9 +47,3 @@ def find_unused_settings(
 
 def _within(key: str, parent: str) -> bool:
     return f"{key}.".startswith(f"{parent}.")
-
-
-def _at(node: Any, key: str) -> Any:
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, dict) else None
-    return node

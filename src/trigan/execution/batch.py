@@ -11,6 +11,7 @@ from typing import Protocol
 from trigan.errors import ConfigError
 from trigan.execution.engines import LOCAL, EngineChoice
 from trigan.execution.job import Job, JobResult
+from trigan.execution.pool import LocalEngine
 from trigan.records import failure
 from trigan.records.failure import Failure
 
@@ -20,7 +21,7 @@ _NAMED = 5
 
 
 class Engine(Protocol):
-    """What runs jobs: processes of this machine (`trigan.execution.local_engine.LocalEngine`), or a cluster."""
+    """What runs jobs: processes of this machine (`trigan.execution.pool.LocalEngine`), or a cluster."""
 
     def run(self, jobs: Sequence[Job], logs: Path) -> list[JobResult]:
         """Run all jobs, one log each, and return their results, in their order."""
@@ -93,14 +94,8 @@ def warn_about_stale_records(versions: Mapping[str, int], current: int | str) ->
 
 
 def engine(choice: EngineChoice, workers: int | None, minutes: int | None) -> AbstractContextManager[Engine]:
-    """The engine, ready to run jobs inside the context.
-
-    Raises:
-        ConfigError: a setting that the engine does not have, or that trigan's jobs do not support.
-    """
+    """The engine, ready to run jobs inside the context."""
     if choice.name == LOCAL:
-        from trigan.execution.local_engine import LocalEngine
-
         return LocalEngine(workers, minutes)
     if workers is not None:
         setting = {"ray": "+hydra.launcher.ray.init.num_cpus=N", "submitit_slurm": "hydra.launcher.array_parallelism=N"}

@@ -22,6 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from trigan.config import override_rules
+from trigan.config.nodes import dotted_keys
 from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError, TriganError
 from trigan.execution.cluster_node import ClusterTask
@@ -31,12 +32,6 @@ from trigan.records import failure
 
 _log = logging.getLogger("trigan")
 _KEY = "hydra.launcher"
-#: Folder in a study's logs for the engine's own files, one folder for each submission.
-ENGINE_FOLDER = ".engine"
-#: Jobs of one submission: Slurm's MaxArraySize is 1001 by default.
-MAX_JOBS_PER_SUBMISSION = 1000
-#: How often Slurm may requeue a job that ran into its time limit; submitit's own default is never.
-MAX_REQUEUES = 100
 
 
 class ClusterEngine:
@@ -45,7 +40,7 @@ class ClusterEngine:
     def __init__(self, choice: EngineChoice, minutes: int | None) -> None:
         self._choice, self._seconds = choice, minutes * 60.0 if minutes else None
         self._loader = ConfigLoaderImpl(config_search_path=create_config_search_path(None))
-        known = [f"{_KEY}.{key}" for key in override_rules.dotted_keys(self._launcher_settings([]))]
+        known = [f"{_KEY}.{key}" for key in dotted_keys(self._launcher_settings([]))]
         for word in choice.settings:
             key = word.lstrip("+").partition("=")[0]
             if key not in known and not word.startswith("+"):
@@ -66,18 +61,13 @@ class ClusterEngine:
             raise ConfigError(f"{self._choice.name}: {override_rules.first_line(error)}") from error
 
     def run(self, jobs: Sequence[Job], logs: Path) -> list[JobResult]:
-        """Run all jobs, as `trigan.execution.pool.Pool.run` does.
-
-        Raises:
-            ConfigError: the settings contradict what the jobs need.
-            TriganError: the engine accepted no job.
-        """
-        size = MAX_JOBS_PER_SUBMISSION
+        """Run all jobs, as `trigan.execution.pool.Pool.run` does."""
+        size = 1000  # Slurm's MaxArraySize is 1001 by default
         return [one for i in range(0, len(jobs), size) for one in self._submit(jobs[i : i + size], logs)]
 
     def _submit(self, jobs: Sequence[Job], logs: Path) -> list[JobResult]:
         name, started = self._choice.name, time.monotonic()
-        folder = logs / ENGINE_FOLDER / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+        folder = logs / ".engine" / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         config = self._compose([*self._choice.settings, *self._resources(jobs), f"hydra.sweep.dir='{folder}'"])
         task = ClusterTask.of(jobs, logs, folder / "jobs.json", self._seconds)
         context = HydraContext(config_loader=self._loader, callbacks=Callbacks(config))
@@ -115,7 +105,7 @@ class ClusterEngine:
         words += [f"{_KEY}.cpus_per_task={cores}"] if self._settings["cpus_per_task"] is None else []
         requeues = f"{_KEY}.max_num_timeout="
         if "max_num_timeout" in self._settings and not any(word.startswith(requeues) for word in self._choice.settings):
-            words.append(f"{requeues}{MAX_REQUEUES}")
+            words.append(f"{requeues}100")  # so often may a job run into its time limit; by submitit's default never
         return words
 
 

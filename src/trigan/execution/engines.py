@@ -32,11 +32,7 @@ class EngineChoice:
 
 
 def split(words: Sequence[str]) -> tuple[EngineChoice, list[str]]:
-    """The engine that a command line names, and the other words.
-
-    Raises:
-        ConfigError: no such engine, or it is not installed.
-    """
+    """The engine that a command line names, and the other words."""
     name, settings, rest = LOCAL, list[str](), list[str]()
     for word in words:
         key, _, value = word.lstrip("+").partition("=")

@@ -1,7 +1,9 @@
 """A job: one ``trigan run`` as a process of its own, and how it ended."""
 
 import hashlib
+import shlex
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,3 +105,10 @@ def log_name(name: str) -> str:
     if stem != name:
         stem += f"-{hashlib.sha256(name.encode(errors='replace')).hexdigest()[:8]}"
     return f"{stem}.log"
+
+
+def shell_line(arguments: Sequence[str]) -> str:
+    """Arguments as one line for a POSIX shell; double quotes, easier to read, where an argument has single ones."""
+    return " ".join(
+        f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word) for word in arguments
+    )

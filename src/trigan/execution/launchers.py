@@ -68,11 +68,7 @@ class ForkLauncher(Supervisor):
         self._server = _server_pid()
 
     def threads(self) -> int:
-        """Threads of the server once its imports are done; with more than one it cannot fork safely.
-
-        Raises:
-            TriganError: the imports failed; their error is on standard error.
-        """
+        """Threads of the server once its imports are done; with more than one it cannot fork safely."""
         try:
             probe = self._start(os.getpid)  # returns when the server answers, after its imports
             probe.kill()

@@ -38,7 +38,10 @@ def start(
     with wrap_os_errors(logs):
         logs.mkdir(parents=True, exist_ok=True)
     files = {rank: logs / f"rank{rank}-{os.getpid()}.log" for rank in range(1, devices)}
-    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(devices)}
+    with socket.socket() as probe:  # finds a free port
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(devices)}
     shared[PARENT_VARIABLE] = str(os.getpid())
     ranks = Supervisor()
     with deferred_signals() as caught:
@@ -70,9 +73,3 @@ def _wait(ranks: Supervisor, running: int, caught: Sequence[int]) -> tuple[int, 
             running -= 1
         time.sleep(POLL)
     return 0, 0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -4,15 +4,14 @@ import ctypes
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import DEVNULL, Popen
-from typing import Any
 
+from trigan.atomic import signals_handled
 from trigan.execution.job import TIMED_OUT
 
 #: Seconds between two polls, and between SIGTERM and SIGKILL.
@@ -118,16 +117,5 @@ def deferred_signals() -> Iterator[list[int]]:
     Outside the main thread, where no handler can be installed, the list stays empty.
     """
     caught: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield caught  # only the main thread may install handlers
-        return
-
-    def catch(number: int, frame: Any) -> None:
-        caught.append(number)
-
-    before = {number: signal.signal(number, catch) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with signals_handled(lambda number, frame: caught.append(number), signal.SIGINT, signal.SIGTERM):
         yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

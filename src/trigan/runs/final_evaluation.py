@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from trigan import distributed
-from trigan.atomic import wrap_os_errors, write_bytes
+from trigan.atomic import write_bytes
 from trigan.components import with_identifiers
 from trigan.config.compose import RunConfig
 from trigan.datasets.inputs import Input
@@ -53,26 +53,21 @@ def finish_run(trained: TrainedRun) -> None:
     if outcome.data_used.V:
         result |= validation_scores(trained)
     if snapshots:
+        labelled = Input(test.images, test.labels)
         result["curve"] = [
-            {
-                "images": images,
-                "accuracy": accuracy(network, Input(test.images, test.labels)),
-                "weights": snapshots[str(images)],
-            }
+            {"images": images, "accuracy": accuracy(network, labelled), "weights": snapshots[str(images)]}
             for images, network in sorted(outcome.snapshots.items())
         ]
-    for folder in (location.directory / "pictures", location.directory / "weights"):
-        with wrap_os_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
     _save_npz(location.directory / "predictions.npz", {"scores": logits, "labels": test.labels})
     _save_features(trained, test)
     _save_weights(trained)
     _draw_pictures(trained, result, _gather_metrics(trained))
     record = build_record(SCHEMA_VERSION, trained, result)
     tracker.log_confusion_matrix("final/test/confusion", np.asarray(result["test"]["confusion"]), classes)
-    tracker.log_per_class("final/test/per_class", dict(zip(classes, result["test"]["recall"], strict=True)))
+    recalls = dict(zip(classes, result["test"]["recall"], strict=True))
+    tracker.log_per_class("final/test/per_class", recalls)
     log_lineage(trained, weights)
-    tracker.log_summary(_summary(result))
+    tracker.log_summary(summary("test", result) | {f"final/test/recall/{name}": one for name, one in recalls.items()})
     write_record(location.record, record)
     tracker.log_record(location.record)
     _log.info("test accuracy %.2f %%: %s", 100 * result["test"]["accuracy"], location.record)
@@ -208,8 +203,3 @@ def summary(part: str, result: dict[str, Any]) -> dict[str, Any]:
         "cost/flops": result["cost"]["flops"],
         "status": result["status"],
     }
-
-
-def _summary(result: dict[str, Any]) -> dict[str, Any]:
-    recalls = zip(result["data"]["classes"], result["test"]["recall"], strict=True)
-    return {**summary("test", result), **{f"final/test/recall/{name}": value for name, value in recalls}}

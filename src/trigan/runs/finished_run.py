@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from trigan.atomic import wrap_os_errors
 from trigan.components import with_targets
 from trigan.config import schema
-from trigan.config.allow_list import check_targets, targets
+from trigan.config.allow_list import check_targets
 from trigan.config.build import build
+from trigan.config.nodes import targets
 from trigan.config.suggest import nearest_hint
 from trigan.datasets.types import DataSpec
 from trigan.errors import ArtifactError, ConfigError, DataError, TriganError
@@ -25,8 +26,6 @@ from trigan.samples.filters import outputs as outputs_of
 from trigan.samples.generate import generate
 from trigan.samples.labelled_samples import Quota, labelled_samples
 
-#: Where runs are stored under the folder of outputs.
-_RUNS = ("runs", "debug/runs")
 #: The probability from which the classifier labels the samples of an unconditional generator.
 LABEL_THRESHOLD = 0.8
 
@@ -35,10 +34,7 @@ LABEL_THRESHOLD = 0.8
 class FinishedRun:
     """A finished run, ready for use.
 
-    Attributes:
-        spec: shapes of its images and labels.
-        classes: K names, in label order.
-        networks: ``classifier`` and maybe ``generator``, in evaluation mode, on one device.
+    ``classes`` are K names in label order; ``networks``: ``classifier`` and maybe ``generator``, in evaluation mode.
     """
 
     directory: Path
@@ -69,11 +65,7 @@ class FinishedRun:
 
     @property
     def generator(self) -> Any:
-        """The run's generator.
-
-        Raises:
-            ConfigError: it has none.
-        """
+        """The run's generator; a ConfigError if it has none."""
         if "generator" not in self.networks:
             strategy = self.record["tags"]["strategy"]
             raise ConfigError(
@@ -83,17 +75,7 @@ class FinishedRun:
         return self.networks["generator"]
 
     def logits(self, images: Tensor) -> Tensor:
-        """The classifier's logits, computed in batches.
-
-        Args:
-            images: (N, C, S, S), uint8 or float in [-1, 1].
-
-        Returns:
-            float32 (N, K) on the CPU.
-
-        Raises:
-            DataError: the images have another shape.
-        """
+        """Images (N, C, S, S), uint8 or float in [-1, 1] -> the classifier's logits, float32 (N, K) on the CPU."""
         shape = (self.spec.channels, self.spec.size, self.spec.size)
         if images.ndim != 4 or images.shape[1:] != shape:
             raise DataError(f"images: expected shape (N, {', '.join(map(str, shape))}), got {tuple(images.shape)}")
@@ -185,7 +167,7 @@ def find_run(name: str, outputs: Path) -> Path:
         return path
     if "/" in name or not name:
         raise ConfigError(f"RUN={name}: no such directory; give a run's directory or the start of its hash")
-    folders = [outputs / folder for folder in _RUNS]
+    folders = [outputs / "runs", outputs / "debug/runs"]
     runs = {path.name: path for folder in folders for path in folder.glob("[0-9a-f]*") if path.is_dir()}
     chosen = sorted(run for run in runs if run.startswith(name))
     if chosen and len(name) < MIN_HASH_PREFIX:

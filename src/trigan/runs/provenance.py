@@ -16,8 +16,8 @@ from trigan.tracking.wandb_tracker import WandbTracker
 from trigan.version import __version__
 
 _PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "omegaconf", "wandb", "torchmetrics", "numpy", "scikit-learn")
-#: The parts of the source tree that a result depends on.
-_SOURCES = ("src", "conf", "pyproject.toml")
+#: The source tree of this file, if it has one, and the parts of it that a result depends on.
+_ROOT, _SOURCES = Path(__file__).resolve().parents[3], ("src", "conf", "pyproject.toml")
 
 
 def provenance(trained: TrainedRun) -> dict[str, Any]:
@@ -26,12 +26,11 @@ def provenance(trained: TrainedRun) -> dict[str, Any]:
     ``seconds`` are those of this process; ``training_seconds`` is the training time of all stages over all attempts,
     reused stages included, and None if one of them did not store it.
     """
-    seconds = [stage.seconds for stage in trained.stages]
-    known = [value for value in seconds if value is not None]
+    known = [stage.seconds for stage in trained.stages if stage.seconds is not None]
     gpu = trained.run_config.config["trainer"]["accelerator"] == "gpu"
     return {
         "seconds": round(time.time() - trained.started, 3),
-        "training_seconds": round(sum(known), 3) if len(known) == len(seconds) else None,
+        "training_seconds": round(sum(known), 3) if len(known) == len(trained.stages) else None,
         "peak_memory_mb": round(peak_memory() / 2**20, 1),
         "device": torch.cuda.get_device_name() if gpu else "cpu",
         "host": platform.node(),
@@ -51,12 +50,7 @@ def peak_memory() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def source_commit() -> str | None:
-    """The commit of the running source tree; see `commit_of`."""
-    return commit_of(Path(__file__).resolve().parents[3])
-
-
-def commit_of(root: Path) -> str | None:
+def source_commit(root: Path = _ROOT) -> str | None:
     """The commit of trigan's source tree at ``root``, followed by ``+changes`` if its files differ from the commit.
 
     None if ``root`` is not such a tree, for example the site-packages of another project's repository.
@@ -64,9 +58,7 @@ def commit_of(root: Path) -> str | None:
     if not (root / ".git").exists() or not (root / "src" / "trigan").is_dir():
         return None
     head, changes = _git(root, "rev-parse", "HEAD"), _git(root, "status", "--porcelain", "--", *_SOURCES)
-    if head is None or changes is None:
-        return None
-    return f"{head}+changes" if changes else head
+    return f"{head}+changes" if head and changes else head if changes is not None else None
 
 
 def _git(root: Path, *arguments: str) -> str | None:

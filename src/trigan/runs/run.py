@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from trigan import distributed
 from trigan.artifacts.store import Store
-from trigan.atomic import remove_partial_files, wrap_os_errors, write_text
+from trigan.atomic import remove_partial_files, signals_handled, wrap_os_errors, write_text
 from trigan.config.compose import RunConfig
 from trigan.datasets.splits.external_data import with_external
 from trigan.datasets.splits.make_split import make_split
@@ -46,27 +45,16 @@ from trigan.training.fit import FitCallback
 
 _log = logging.getLogger("trigan")
 
-#: Curves that a resumed run appends to.
-CURVE_FILES = ("metrics.csv", "summary.csv", "wandb/axis.json", VALIDATION_CURVE_NAME)
-
 
 def run(composed: RunConfig, force: bool = False, validation_only: bool = False) -> Path:
-    """Finish the run, unless it is finished already.
+    """Finish the run, unless it is finished already, and return its directory; ``force`` computes it again.
 
-    Args:
-        composed: the run.
-        force: compute it again if it is finished.
-        validation_only: end with validation scores and never open the test set (`trigan.runs.validation_run`).
-
-    Returns:
-        The run's directory.
-
-    Raises:
-        TriganError: one line; finished stages stay in the store, and the same call continues from there.
+    With ``validation_only`` it ends with validation scores and never opens the test set (`trigan.runs.validation_run`).
+    After an error finished stages stay in the store, and the same call continues from there.
     """
     torch.set_num_threads(composed.runtime.threads)
     keep_freed_memory()
-    with _process_group(composed), _exit_on_sigterm():
+    with _process_group(composed), signals_handled(_stop, signal.SIGTERM):
         built = composed.build()
         names = [composed.choices.get(group) for group in ("strategy", "architecture", "data", "regime")]
         _log.info("%s (%s) on %s, regime %s, trial %d", *names, composed.trial)
@@ -78,7 +66,10 @@ def run(composed: RunConfig, force: bool = False, validation_only: bool = False)
                 return location.directory
             _log.info("this run is finished: %s", location.record)
             if validation_only and started_by_sweep_agent():
-                _log_summary_again(composed, built, location)
+                tracker = _open_tracker(composed, built, location)  # of a sweep that runs the same point again
+                if distributed.rank() == 0:
+                    tracker.log_summary(summary("validation", read_validation_record(location.record)["result"]))
+                tracker.finish()
         return location.directory
 
 
@@ -172,14 +163,6 @@ def _open_tracker(composed: RunConfig, built: Any, location: RunLocation) -> Tra
     return tracker
 
 
-def _log_summary_again(composed: RunConfig, built: Any, location: RunLocation) -> None:
-    """Log the summary of a finished validation-only run for a sweep that runs the same point again."""
-    tracker = _open_tracker(composed, built, location)
-    if distributed.rank() == 0:
-        tracker.log_summary(summary("validation", read_validation_record(location.record)["result"]))
-    tracker.finish()
-
-
 def _log_curves(stage: TrainedStage, tracker: Tracker) -> None:
     """Log the curves of a stage that another run trained, as if this run had trained it."""
     for row in MetricsFile.read(stage.directory / METRICS_NAME) if distributed.rank() == 0 else ():
@@ -202,7 +185,8 @@ def _forget(store: Store, location: RunLocation) -> None:
         return
     for stage in store.stages_used_by(location.run):
         store.discard(stage, lambda: _log.info("--force: another process is using a stage of this run; waiting for it"))
-    for path in (*(location.directory / name for name in CURVE_FILES), location.record):
+    curves = ("metrics.csv", "summary.csv", "wandb/axis.json", VALIDATION_CURVE_NAME)  # a resumed run appends to them
+    for path in (*(location.directory / name for name in curves), location.record):
         with wrap_os_errors(path, "remove"):
             path.unlink(missing_ok=True)
 
@@ -241,20 +225,7 @@ def _process_group(composed: RunConfig) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-@contextlib.contextmanager
-def _exit_on_sigterm() -> Iterator[None]:
-    """Exit with code 143 on SIGTERM, where Lightning would exit with 0; outside the main thread nothing changes."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        _log.warning("stopped by SIGTERM; the same command continues from the last checkpoint")
-        raise SystemExit(128 + number)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        with contextlib.suppress(TypeError):  # a handler that was not set from Python cannot be restored
-            signal.signal(signal.SIGTERM, before)
+def _stop(number: int, frame: FrameType | None) -> None:
+    """On SIGTERM exit with code 143, where Lightning would exit with 0."""
+    _log.warning("stopped by SIGTERM; the same command continues from the last checkpoint")
+    raise SystemExit(128 + number)

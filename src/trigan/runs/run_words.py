@@ -11,11 +11,7 @@ from trigan.execution import ranks
 
 
 class RankFailedError(TriganError):
-    """A process of a run on several devices failed; it has written its own error to standard error.
-
-    Attributes:
-        exit_code: of that process.
-    """
+    """A process of a run on several devices failed, with this exit code; its error is on standard error."""
 
     def __init__(self, exit_code: int) -> None:
         super().__init__(f"a rank of this run ended with exit code {exit_code}; its error is on standard error")
@@ -37,10 +33,6 @@ def run_words(
 
     Returns:
         The run's directory.
-
-    Raises:
-        TriganError: one line; the same call continues from what was finished.
-        RankFailedError: a rank failed.
     """
     composer = Composer(config_dir)
     config = composer.load(composer.parse(words))  # imports no target, so a typing error shows at once

@@ -7,11 +7,6 @@ from trigan.artifacts.store import InUseError, Store, StoreEntry
 from trigan.errors import ConfigError
 
 
-def stage_store(outputs: Path) -> Store:
-    """The store of an outputs folder."""
-    return Store(outputs / "artifacts")
-
-
 def run_hashes(outputs: Path) -> set[str]:
     """The hashes of the runs of an outputs folder, finished or not."""
     return {path.parent.name for path in (outputs / "runs").glob("*/config.yaml")}
@@ -24,11 +19,8 @@ def remove_stages(
 
     Returns:
         The stages that were removed, and those that were kept because another process uses them.
-
-    Raises:
-        ConfigError: a hash matches no stage, or several.
     """
-    store = stage_store(outputs)
+    store = Store(outputs / "artifacts")
     entries, chosen = store.entries(), {}
     for prefix in hashes:
         matches = [entry for entry in entries if entry.digest.startswith(prefix)]

@@ -21,16 +21,14 @@ from trigan.training.players import PlayersModule
 
 _log = logging.getLogger("trigan")
 
-#: The file that ends a validation-only run, and its validation scores during training.
-VALIDATION_RECORD_NAME, VALIDATION_CURVE_NAME = "validation.json", "validation_curve.jsonl"
+#: The validation scores of a validation-only run during its training.
+VALIDATION_CURVE_NAME = "validation_curve.jsonl"
 SCHEMA_VERSION = 2
-#: The stages that train the final classifier; a strategy has at most one of them.
-_CLASSIFIER_STAGES = ("classifier", "joint")
 
 
 def validation_record_path(outputs: Path, run: str) -> Path:
     """The file that ends the validation-only run of a hash, under ``paths.outputs``."""
-    return outputs / "search" / "runs" / run / VALIDATION_RECORD_NAME
+    return outputs / "search" / "runs" / run / "validation.json"
 
 
 def require_validation_labels(run_config: RunConfig, split: DataSplit) -> None:
@@ -78,12 +76,12 @@ class ValidationCurve:
     """A callback that appends a line to a file after each evaluation on the validation images.
 
     The line is ``{"images": images that C was trained on, "accuracy": best so far, "flops": of the whole run so far}``.
-    Only the stage that trains the final classifier has such lines.
+    Only the stage that trains the final classifier has such lines; a strategy has at most one.
     """
 
     def __init__(self, stage: str, path: Path, runner: StageRunner) -> None:
         self._path, self._runner = path, runner
-        self._active, self._logged_step = stage in _CLASSIFIER_STAGES, 0
+        self._active, self._logged_step = stage in ("classifier", "joint"), 0
 
     def on_fit_start(self, module: PlayersModule) -> None:
         """Skip the evaluations of an earlier attempt."""

@@ -37,14 +37,8 @@ def write_samples(
 ) -> tuple[dict[str, int], str]:
     """Write ``folder/CLASS/000123.png`` or ``folder/samples.parquet``, complete or not at all.
 
-    The same run, seed and number give the same images; a larger number begins with those of a smaller one.
-
-    Args:
-        finished: the run.
-        folder: a new one.
-        request: which samples.
-        force: replace a folder that trigan wrote.
-        on_progress: called with the number of images written since the last call.
+    The same run, seed and number give the same images; a larger number begins with those of a smaller one. ``force``
+    replaces a folder that trigan wrote; ``on_progress`` is called with the number of images since its last call.
 
     Returns:
         How many images are missing, by class, and advice on how to get them.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trigan.config.compose import Composer
 from trigan.errors import ConfigError
-from trigan.execution.local_engine import LocalEngine
+from trigan.execution.pool import LocalEngine
 from trigan.search.search_results import SearchResult, write_search_results
 from trigan.search.space import find_space, list_spaces
 from trigan.search.storage import explain_storage_loss, open_storage, open_study

@@ -12,9 +12,9 @@ from typing import Literal, NamedTuple
 
 from filelock import FileLock, Timeout
 
+from trigan.execution.job import shell_line
 from trigan.execution.pool import cores
 from trigan.execution.progress import duration
-from trigan.execution.shell import shell_line
 from trigan.records import failure
 from trigan.studies.jobs import StudyJob, StudyJobs
 

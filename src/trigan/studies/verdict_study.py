@@ -14,7 +14,7 @@ from trigan.datasets.splits.make_split import make_split
 from trigan.datasets.types import ImageDataset
 from trigan.errors import ConfigError, DataError
 from trigan.execution.batch import BatchSummary, Engine
-from trigan.execution.local_engine import LocalEngine
+from trigan.execution.pool import LocalEngine
 from trigan.plots.run_plots import plot_comparison
 from trigan.reports.verdict_page import VerdictContext, render_verdict
 from trigan.studies.jobs import StudyJob
