@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trigan.config.compose import Composer
-from trigan.datasets.splits.make_split import make_split
+from trigan.datasets.splits.draw_split import make_split
 from trigan.datasets.types import LabelledImages
 
 BATCH, LATENT, PIXELS = 100, 100, 784

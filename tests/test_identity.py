@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.identity import canonical_form, canonical_json, digest, tensor_digest, weights_digest
 
 

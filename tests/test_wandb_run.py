@@ -15,7 +15,7 @@ from wandb_kept import Run
 from wandb_server import WandbServer
 
 from trigan.commands.main import main
-from trigan.components import with_identifiers
+from trigan.component_ids import with_identifiers
 
 pytestmark = pytest.mark.usefixtures("logged_out")
 

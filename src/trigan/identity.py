@@ -1,7 +1,7 @@
 """The identity of settings, components and tensors: a canonical JSON text and its SHA-256.
 
 An object built by Hydra, the same object built in Python, and the config node that describes it have the same text. A
-component counts by its stable identifier (`trigan.components`) and the arguments that differ from its defaults, so
+component counts by its stable identifier (`trigan.component_ids`) and the arguments that differ from its defaults, so
 a class that moves or gets a new argument keeps its hashes.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trigan.components import identifier_of, import_object, source_digest
+from trigan.component_ids import identifier_of, import_object, source_digest
 
 #: Top-level packages whose classes and functions count by their import path alone.
 LIBRARIES = ("builtins", "torch", "pytorch_lightning", "torchmetrics")

@@ -15,7 +15,7 @@ from torch import Tensor
 from trigan.commands.main import main
 from trigan.config.compose import compose
 from trigan.datasets.sources.folder import Folder
-from trigan.datasets.splits.make_split import make_split
+from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.types import LabelledImages
 from trigan.runs.finished_run import open_run
 from trigan.samples.filters import outputs as outputs_of
@@ -33,7 +33,7 @@ def tests(runs: Runs, outputs: Path) -> dict[str, LabelledImages]:
     for name in RUNS:
         composed = compose(run_words(name, outputs))
         built = composed.build()
-        found[name] = make_split(composed.load_data(), built.regime, composed.trial).test.open("frozen")
+        found[name] = draw_split(composed.load_data(), built.regime, composed.trial).test.open("frozen")
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from trigan.datasets.splits.make_split import make_split
+from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.splits.regime import Regime
 from trigan.datasets.splits.splitter import DataSplit
 from trigan.samples.filters import outputs
@@ -203,7 +203,7 @@ def _rows(images: torch.Tensor) -> set[bytes]:
 
 @pytest.fixture(scope="module")
 def drawn() -> DataSplit:
-    return make_split(digits(), Regime(labels_per_class=4, unlabelled=200, validation="large"), 0)
+    return draw_split(digits(), Regime(labels_per_class=4, unlabelled=200, validation="large"), 0)
 
 
 @pytest.mark.parametrize("name", ["self-training", "augment, labels by classifier", "features, fine-tuned"])

@@ -10,8 +10,8 @@ from tensor_datasets import from_tensors
 
 from trigan.datasets.inputs import Input
 from trigan.datasets.sources.digits import Digits
+from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.splits.external_data import with_external
-from trigan.datasets.splits.make_split import make_split
 from trigan.datasets.splits.regime import Regime
 from trigan.datasets.stream import to_float
 from trigan.datasets.types import DataSpec, ImageDataset, TrainingView
@@ -164,7 +164,7 @@ def other(size: int = 12, channels: int = 3, count: int = 90) -> ImageDataset:
 
 def transferred() -> TrainingView:
     regime = Regime(labels_per_class=4, unlabelled=200, validation="none")
-    return with_external(make_split(digits(), regime, 0), digits(), other()).view
+    return with_external(draw_split(digits(), regime, 0), digits(), other()).view
 
 
 def test_a_transfer_trains_on_the_other_images_alone(tmp_path: Path) -> None:

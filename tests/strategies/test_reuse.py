@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from trigan.datasets.inputs import Input
-from trigan.datasets.splits.make_split import make_split
+from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.splits.regime import Regime
 from trigan.strategies import stage_runner as stage_runner_module
 from trigan.strategies.baseline import Baseline
@@ -92,7 +92,7 @@ def test_augment_and_features_share_the_gan(tmp_path: Path) -> None:
 
 def test_one_gan_serves_every_label_budget(tmp_path: Path) -> None:
     """The GAN uses no label, so it does not depend on which images have one."""
-    few, more = (make_split(digits(), Regime(labels_per_class=n, validation="none"), 0).view for n in (2, 4))
+    few, more = (draw_split(digits(), Regime(labels_per_class=n, validation="none"), 0).view for n in (2, 4))
     one, two = (make_runner(tmp_path, run=run) for run in ("two labels a class", "four"))
     features().run(few, one)
     with no_training():

@@ -9,8 +9,8 @@ import torch
 from trigan.artifacts.store import Store
 from trigan.config import nodes
 from trigan.config.compose import Composer, RunConfig, unresolved
+from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.splits.external_data import with_external
-from trigan.datasets.splits.make_split import make_split
 from trigan.datasets.splits.splitter import DataSplit
 from trigan.datasets.types import ImageDataset
 from trigan.samples.filters import outputs
@@ -64,7 +64,7 @@ class Done:
 def run_strategy(composed: RunConfig, place: Path) -> Done:
     """Draw the data and run the strategy, with its stages stored under ``place``."""
     built, source = composed.build(), composed.load_data()
-    drawn = make_split(source, built.regime, composed.trial)
+    drawn = draw_split(source, built.regime, composed.trial)
     if (other := composed.load_external()) is not None:
         drawn = with_external(drawn, source, other)
     debug = composed.debug

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trigan.datasets.augmentation import Augmentation, ClassicAugmentation, NoAugmentation
 from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.sources.digits import Digits
-from trigan.datasets.splits.make_split import make_split
+from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.splits.regime import Regime
 from trigan.datasets.types import DataSpec, ImageDataset, TrainingView
 from trigan.losses.gan_losses import AdversarialLoss, non_saturating
@@ -55,7 +55,7 @@ def digits() -> ImageDataset:
 def view(validation: bool = False, labels: int = 4) -> TrainingView:
     """A few labels per class and 200 unlabelled images; with ``validation`` as many labels again for selection."""
     regime = Regime(labels_per_class=labels, unlabelled=200, validation="large" if validation else "none")
-    return make_split(digits(), regime, 0).view
+    return draw_split(digits(), regime, 0).view
 
 
 def inputs_of(seen: TrainingView) -> dict[str, Input]:

@@ -58,10 +58,10 @@ def draw(source: "ImageDataset", *, regime: str = "default", trial: int = 0, **s
         (50, 1208)
     """
     from trigan.config.compose import compose
-    from trigan.datasets.splits.make_split import make_split
+    from trigan.datasets.splits.draw_split import draw_split
 
     words = [f"regime={regime}", *(f"regime.{name}={_value(value)}" for name, value in settings.items())]
-    return make_split(source, compose(words).build().regime, trial)
+    return draw_split(source, compose(words).build().regime, trial)
 
 
 def _value(value: object) -> str:

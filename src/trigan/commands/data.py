@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_intermixed_args(arguments[1:])
     from trigan.config.compose import compose
     from trigan.datasets.data_check import check_data
-    from trigan.datasets.splits.make_split import make_split
+    from trigan.datasets.splits.draw_split import draw_split
     from trigan.datasets.splits.split_info import split_summary
 
     composed = compose(options.overrides, options.config_dir)
@@ -32,6 +32,6 @@ def main(arguments: list[str]) -> int:
     print("\n".join(report.lines()))
     if report.level == "error":
         return 1
-    info = make_split(composed.load_data(), built.regime, composed.trial).info
+    info = draw_split(composed.load_data(), built.regime, composed.trial).info
     print(f"regime {composed.choices['regime']}, trial {composed.trial}: {split_summary(info)}")
     return 0

@@ -11,8 +11,8 @@ from rich.console import Console
 from trigan.atomic import write_bytes
 from trigan.commands.arguments import Parser, positive_int
 from trigan.execution.engines import split
+from trigan.execution.job import shell_line
 from trigan.execution.progress import duration
-from trigan.execution.shell import shell_line
 from trigan.studies.job_cache import cache_path, load_jobs, make_plan, save_jobs
 from trigan.studies.study_file import StudyFile, find_study, read_study
 from trigan.studies.study_status import job_list, job_statuses, mean_row_costs, status_summary, time_left

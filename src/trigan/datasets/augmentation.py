@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.errors import ConfigError
 from trigan.rng import Draws
 

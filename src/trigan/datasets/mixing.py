@@ -1,7 +1,7 @@
 """Mixing of two images: an image and a partner from the same global batch become one, with a share of each label.
 
 Row by row and on the device: the mixing coefficient is a function of the row's draws alone. The loss weighs an image's
-own label by ``share`` and its partner's by 1 - ``share`` (`trigan.losses.classifier_losses`).
+own label by ``share`` and its partner's by 1 - ``share`` (`trigan.losses.semi_supervised_losses`).
 """
 
 from abc import ABC, abstractmethod
@@ -11,7 +11,7 @@ import torch
 from scipy.special import betaincinv
 from torch import Tensor
 
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.datasets.augmentation import square_mask
 from trigan.errors import ConfigError
 from trigan.rng import Draws

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.errors import DataError
 
 #: Side of the square images that the networks are built for.

@@ -7,7 +7,7 @@ from trigan.atomic import write_bytes
 from trigan.config.build import build
 from trigan.config.compose import Composer, RunConfig
 from trigan.config.suggest import nearest_hint
-from trigan.datasets.splits.make_split import make_split
+from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.splits.split_file import split_file_bytes, split_file_content
 from trigan.datasets.splits.splitter import DataSplit
 from trigan.datasets.types import ImageDataset
@@ -41,7 +41,7 @@ def study_run(
 def data_and_split(composed: RunConfig) -> tuple[ImageDataset, DataSplit]:
     """The data set of a run, and its split."""
     source = composed.load_data()
-    return source, make_split(source, build({"regime": composed.config["regime"]}).regime, composed.trial)
+    return source, draw_split(source, build({"regime": composed.config["regime"]}).regime, composed.trial)
 
 
 def export_split(composed: RunConfig, file: Path) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trigan.checks import require, require_at_least
-from trigan.components import component
+from trigan.component_ids import component
 
 DiscriminatorLoss = Callable[[Tensor, Tensor], Tensor]
 GeneratorLoss = Callable[[Tensor], Tensor]

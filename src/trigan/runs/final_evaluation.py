@@ -13,7 +13,7 @@ from torch import Tensor
 
 from trigan import distributed
 from trigan.atomic import write_bytes
-from trigan.components import with_identifiers
+from trigan.component_ids import with_identifiers
 from trigan.config.compose import RunConfig
 from trigan.datasets.inputs import Input
 from trigan.datasets.types import LabelledImages

@@ -11,7 +11,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from trigan.atomic import wrap_os_errors
-from trigan.components import with_targets
+from trigan.component_ids import with_targets
 from trigan.config import schema
 from trigan.config.allow_list import check_targets
 from trigan.config.build import build

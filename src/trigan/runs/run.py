@@ -19,8 +19,8 @@ from trigan import distributed
 from trigan.artifacts.store import Store
 from trigan.atomic import remove_partial_files, signals_handled, wrap_os_errors, write_text
 from trigan.config.compose import RunConfig
+from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.splits.external_data import with_external
-from trigan.datasets.splits.make_split import make_split
 from trigan.datasets.types import ImageDataset
 from trigan.errors import TriganError
 from trigan.records import failure
@@ -83,7 +83,7 @@ def locate(composed: RunConfig, dataset: ImageDataset, validation_only: bool = F
 
 def _execute(composed: RunConfig, built: Any, dataset: ImageDataset, location: RunLocation, force: bool) -> None:
     started = time.time()
-    split = make_split(dataset, built.regime, composed.trial)
+    split = draw_split(dataset, built.regime, composed.trial)
     if (external := composed.load_external()) is not None:
         split = with_external(split, dataset, external)
     if location.validation_only:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from trigan.checks import require, require_at_least
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.datasets.inputs import Input, image_batches
 from trigan.networks.classifiers.classifier import EmbeddingNetwork
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trigan.config.compose import Composer
-from trigan.datasets.splits.make_split import make_split
+from trigan.datasets.splits.draw_split import draw_split
 from trigan.errors import ConfigError
 from trigan.identity import canonical_json
 from trigan.runs.validation_run import require_validation_labels, validation_record_path
@@ -72,7 +72,7 @@ def strategy_searches(
         key = canonical_json([plain.config[name] for name in ("data", "regime", "trial", "selection")])
         if key not in known:
             source = plain.load_data()
-            split = make_split(source, plain.build().regime, plain.trial)
+            split = draw_split(source, plain.build().regime, plain.trial)
             require_validation_labels(plain, split)
             assert split.view.validation is not None
             known[key] = source.fingerprint, len(split.view.validation.labels)

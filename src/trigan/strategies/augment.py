@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch import nn
 
 from trigan.checks import require
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.types import DataSpec, TrainingView
 from trigan.errors import ConfigError

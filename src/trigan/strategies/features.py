@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from trigan.checks import require
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.datasets.inputs import Input, Inputs, random_subset
 from trigan.datasets.splits.external_data import external_images
 from trigan.datasets.types import DataSpec, TrainingView

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trigan.checks import require
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.identity import weights_digest
 from trigan.networks.classifiers.classifier import Classifier, ClassifierFactory
 from trigan.networks.gans.gan import Architecture, Discriminator

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.datasets.inputs import Input
 from trigan.datasets.types import DataSpec, TrainingView
 from trigan.strategies.stage_runner import StageRunner

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.sources.image_source import ImageSource
 from trigan.networks.pretext_heads import top_map

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from trigan.checks import require, require_settings
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.evaluation.calibration import fit_temperature
 from trigan.strategies.heads import UNSEEN_CLASS_LOGIT, Array, Labels, LinearHead, MLPHead, NearestNeighboursHead
 

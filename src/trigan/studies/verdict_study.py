@@ -10,7 +10,7 @@ from pathlib import Path
 
 from trigan.atomic import write_bytes
 from trigan.config.compose import Composer, RunConfig
-from trigan.datasets.splits.make_split import make_split
+from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.types import ImageDataset
 from trigan.errors import ConfigError, DataError
 from trigan.execution.batch import BatchSummary, Engine
@@ -143,7 +143,7 @@ def _budgets(first: RunConfig, source: ImageDataset, labels: int) -> tuple[int, 
     regime, budgets = first.build().regime, []
     for n in sorted({round(factor * labels) for factor in LABEL_BUDGET_FACTORS if round(factor * labels) >= 1}):
         try:
-            make_split(source, replace(regime, labels_per_class=n), first.trial)
+            draw_split(source, replace(regime, labels_per_class=n), first.trial)
         except (DataError, ConfigError):
             if n <= labels:
                 raise

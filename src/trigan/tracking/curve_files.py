@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from trigan.atomic import wrap_os_errors, write_bytes
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.tracking.tracker import RunInfo, Tracker, Tracking
 
 

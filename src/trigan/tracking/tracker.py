@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from trigan.components import component
+from trigan.component_ids import component
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from trigan.checks import require
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.errors import ConfigError
 from trigan.tracking.tracker import RunInfo, Tracker, Tracking
 from trigan.tracking.wandb_tracker import ArtifactDetail, ImageAxis, WandbTracker, short_error

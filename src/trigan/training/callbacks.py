@@ -15,7 +15,7 @@ from rich.table import Column
 
 from trigan.atomic import write_bytes
 from trigan.checks import require_settings
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.datasets.stream import to_uint8
 from trigan.networks.batchnorm import frozen_statistics, local_statistics
 from trigan.rng import torch_generator

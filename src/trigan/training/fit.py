@@ -16,7 +16,7 @@ from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from trigan import distributed
 from trigan.artifacts.checkpoint import AtomicCheckpointIO, checkpoint_path, load_latest
 from trigan.checks import require_settings
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.errors import ConfigError, DivergedError
 from trigan.training.players import PlayersModule
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trigan.checks import require
-from trigan.components import component
+from trigan.component_ids import component
 
 #: Factor on the learning rate at ``progress`` in [0, 1) of the fit.
 Schedule = Callable[[float], float]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trigan.checks import require
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.datasets.inputs import Input, image_batches
 from trigan.errors import ConfigError
 

@@ -7,8 +7,8 @@ from PIL import Image
 from tensor_datasets import from_tensors
 
 from trigan.datasets.sources.digits import Digits
+from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.splits.external_data import external_images, resize_to_spec, with_external
-from trigan.datasets.splits.make_split import make_split
 from trigan.datasets.splits.regime import Regime
 from trigan.datasets.types import DataSpec, ImageDataset
 from trigan.errors import DataError
@@ -45,7 +45,7 @@ def test_sizes_are_changed_as_those_of_a_source(size: int, wanted: int) -> None:
 
 def test_the_other_test_set_is_left_out() -> None:
     source, other = Digits().load(), noise(40, 1, 8)
-    drawn = with_external(make_split(source, REGIME, 0), source, other)
+    drawn = with_external(draw_split(source, REGIME, 0), source, other)
     assert other.official_test is not None
     assert torch.equal(external_images(drawn.view), other.images[~other.official_test])
     assert drawn.external is not None
@@ -63,7 +63,7 @@ def test_this_runs_test_images_in_the_other_data_set_are_left_out(channels: int)
     source, others = Digits().load(), noise(20, channels, 8, official=False)
     ours = source.images.expand(-1, channels, -1, -1)
     both = from_tensors("both", torch.cat([ours, others.images]), torch.zeros(len(ours) + 20, dtype=torch.int64) + 1)
-    drawn = make_split(source, REGIME, 0)
+    drawn = draw_split(source, REGIME, 0)
     found = with_external(drawn, source, both)
     tests = {source.images[i].numpy().tobytes() for i in drawn.parts.test}
     seen = external_images(found.view)
@@ -76,7 +76,7 @@ def test_this_runs_test_images_in_the_other_data_set_are_left_out(channels: int)
 
 def test_no_image_left_is_one_line() -> None:
     source = Digits().load()
-    drawn = make_split(source, REGIME, 0)
+    drawn = draw_split(source, REGIME, 0)
     mine = source.images[torch.from_numpy(drawn.parts.test)]
     with pytest.raises(DataError, match=r"strategy.pretrain.data: same has no image outside its test set"):
         with_external(drawn, source, from_tensors("same", mine, torch.arange(len(mine)) % 2))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tensor_datasets import from_tensors
 
-from trigan.datasets.splits.make_split import make_split
+from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.splits.regime import ExponentialImbalance, PairNoise, Regime, StepImbalance, SymmetricNoise
 from trigan.datasets.splits.splitter import DataSplit
 from trigan.datasets.types import ImageDataset
@@ -35,14 +35,14 @@ def parts(source: ImageDataset, drawn: DataSplit) -> dict[str, set[int]]:
 
 
 def test_parts_are_disjoint_and_complete(digits: ImageDataset) -> None:
-    found = parts(digits, make_split(digits, Regime(labels_per_class=20), 0))
+    found = parts(digits, draw_split(digits, Regime(labels_per_class=20), 0))
     assert set.union(*found.values()) == set(range(len(digits.labels)))
     assert sum(len(part) for part in found.values()) == len(digits.labels)
 
 
 def test_equal_fingerprint_and_trial_give_equal_splits(digits: ImageDataset) -> None:
     regime = Regime(labels_per_class=5)
-    first, again, other = make_split(digits, regime, 0), make_split(digits, regime, 0), make_split(digits, regime, 1)
+    first, again, other = draw_split(digits, regime, 0), draw_split(digits, regime, 0), draw_split(digits, regime, 1)
     assert first.info == again.info
     assert torch.equal(first.view.labelled.images, again.view.labelled.images)
     assert torch.equal(first.view.unlabelled, again.view.unlabelled)
@@ -54,7 +54,7 @@ def test_the_hash_is_the_documented_one(digits: ImageDataset) -> None:
     """The labelled image of a class with one label is the one with the smallest SHA-256, by its documented recipe."""
     import hashlib
 
-    drawn = make_split(digits, Regime(labels_per_class=1), 3)
+    drawn = draw_split(digits, Regime(labels_per_class=1), 3)
     pool = sorted(set(range(len(digits.labels))) - rows_of(digits, drawn.test.open("x").images))
 
     def key(i: int) -> bytes:
@@ -65,19 +65,19 @@ def test_the_hash_is_the_documented_one(digits: ImageDataset) -> None:
 
 
 def test_redrawn_test_set_is_a_stratified_30_percent(digits: ImageDataset) -> None:
-    drawn = make_split(digits, FULL, 0)
+    drawn = draw_split(digits, FULL, 0)
     counts = torch.bincount(drawn.test.open("x").labels).tolist()
     assert counts == [round(0.3 * n) for n in torch.bincount(digits.labels).tolist()]
     assert drawn.info.test_redrawn
 
 
 def test_official_test_set_stays(with_test: ImageDataset) -> None:
-    facts = [make_split(with_test, Regime(labels_per_class=5), trial).info for trial in (0, 1)]
+    facts = [draw_split(with_test, Regime(labels_per_class=5), trial).info for trial in (0, 1)]
     assert facts[0].test.sha256 == facts[1].test.sha256
     assert facts[0].labelled.sha256 != facts[1].labelled.sha256
     assert facts[0].test.size == 500
     assert not facts[0].test_redrawn
-    test = make_split(with_test, FULL, 0).test.open("x")
+    test = draw_split(with_test, FULL, 0).test.open("x")
     assert torch.equal(test.images, with_test.images[-500:])
     assert torch.equal(test.labels, with_test.labels[-500:])
 
@@ -86,7 +86,7 @@ def test_training_copies_of_test_images_are_dropped(with_test: ImageDataset) -> 
     images = torch.cat([with_test.images[-3:], with_test.images])
     labels = torch.cat([with_test.labels[-3:], with_test.labels])
     marks = torch.cat([torch.zeros(3, dtype=torch.bool), with_test.official_test])
-    drawn = make_split(from_tensors("leaky", images, labels, marks), FULL, 0)
+    drawn = draw_split(from_tensors("leaky", images, labels, marks), FULL, 0)
     assert drawn.info.dropped_in_test == 3
     assert drawn.info.n_train == len(with_test.labels) - 500
     pixels = {image.numpy().tobytes() for image in drawn.view.labelled.images}
@@ -98,7 +98,7 @@ def test_training_copies_of_test_images_are_dropped(with_test: ImageDataset) -> 
 def test_duplicates_stay_in_one_part(digits: ImageDataset, regime: Regime, trial: int) -> None:
     copies = torch.arange(600).repeat_interleave(3)
     source = from_tensors("copies", digits.images[copies], digits.labels[copies])
-    drawn = make_split(source, regime, trial)
+    drawn = draw_split(source, regime, trial)
     view, test = drawn.view, drawn.test.open("x")
     found = [view.labelled.images, view.unlabelled, test.images]
     found += [view.validation.images] if view.validation else []
@@ -114,13 +114,13 @@ def test_duplicates_stay_in_one_part(digits: ImageDataset, regime: Regime, trial
 def test_copies_with_other_labels_are_dropped(digits: ImageDataset) -> None:
     images = torch.cat([digits.images, digits.images[:5]])
     labels = torch.cat([digits.labels, (digits.labels[:5] + 1) % 10])
-    drawn = make_split(from_tensors("conflicts", images, labels), FULL, 0)
+    drawn = draw_split(from_tensors("conflicts", images, labels), FULL, 0)
     assert drawn.info.dropped_duplicates == 5
     assert drawn.info.labelled.size + drawn.info.test.size == len(digits.labels)
 
 
 def test_budgets_are_exact_and_nested(digits: ImageDataset) -> None:
-    ten, twenty = (make_split(digits, Regime(labels_per_class=n, validation="none"), 0) for n in (10, 20))
+    ten, twenty = (draw_split(digits, Regime(labels_per_class=n, validation="none"), 0) for n in (10, 20))
     assert ten.info.labelled.class_counts == [10] * 10
     assert ten.view.validation is None
     assert twenty.info.labelled.class_counts == [20] * 10
@@ -129,7 +129,7 @@ def test_budgets_are_exact_and_nested(digits: ImageDataset) -> None:
 
 def test_training_images_do_not_depend_on_the_budget(digits: ImageDataset) -> None:
     ten, twenty, other = (
-        make_split(digits, Regime(labels_per_class=n, validation="none"), trial).view
+        draw_split(digits, Regime(labels_per_class=n, validation="none"), trial).view
         for n, trial in ((10, 0), (20, 0), (10, 1))
     )
     assert len(ten.training_images) == 100 + len(ten.unlabelled)
@@ -141,8 +141,8 @@ def test_training_images_do_not_depend_on_the_budget(digits: ImageDataset) -> No
 
 
 def test_large_validation_adds_to_the_labels(digits: ImageDataset) -> None:
-    plain = make_split(digits, Regime(labels_per_class=10), 0)
-    large = make_split(digits, Regime(labels_per_class=10, validation="large"), 0)
+    plain = draw_split(digits, Regime(labels_per_class=10), 0)
+    large = draw_split(digits, Regime(labels_per_class=10, validation="large"), 0)
     assert rows_of(digits, plain.view.labelled.images) == rows_of(digits, large.view.labelled.images)
     pool = torch.bincount(digits.labels) - torch.bincount(plain.test.open("x").labels)
     assert large.info.validation.class_counts == [round(n / 6) for n in pool.tolist()]
@@ -152,14 +152,14 @@ def test_large_validation_adds_to_the_labels(digits: ImageDataset) -> None:
 
 def test_too_few_labels_or_images_are_refused(digits: ImageDataset) -> None:
     with pytest.raises(DataError, match=r"class '8' has 122 labelled training images, but regime.labels_per_class=123"):
-        make_split(digits, Regime(labels_per_class=123), 0)
+        draw_split(digits, Regime(labels_per_class=123), 0)
     with pytest.raises(DataError, match=r"regime.unlabelled=5000"):
-        make_split(digits, Regime(labels_per_class=2, unlabelled=5000), 0)
+        draw_split(digits, Regime(labels_per_class=2, unlabelled=5000), 0)
 
 
 def test_unlabelled_choices(digits: ImageDataset) -> None:
     sizes = [
-        make_split(digits, Regime(labels_per_class=10, unlabelled=u), 0).info.unlabelled.size
+        draw_split(digits, Regime(labels_per_class=10, unlabelled=u), 0).info.unlabelled.size
         for u in ("none", 77, "all")
     ]
     assert sizes == [0, 77, 1258 - 100]
@@ -167,20 +167,20 @@ def test_unlabelled_choices(digits: ImageDataset) -> None:
 
 def test_imbalance_thins_labelled_and_unlabelled(digits: ImageDataset) -> None:
     regime = Regime(labels_per_class=50, imbalance=ExponentialImbalance(10), validation="none")
-    drawn = make_split(digits, regime, 0)
+    drawn = draw_split(digits, regime, 0)
     assert drawn.info.labelled.class_counts == [round(50 * 0.1 ** (k / 9)) for k in range(10)]
     hidden = digits.labels[sorted(rows_of(digits, drawn.view.unlabelled))]
     pool = torch.bincount(hidden, minlength=10) + torch.tensor(drawn.info.labelled.class_counts)
     assert pool[0] / pool[9] == pytest.approx(10, rel=0.06)
-    step = make_split(digits, Regime(imbalance=StepImbalance(4), validation="none"), 0).info.labelled.class_counts
+    step = draw_split(digits, Regime(imbalance=StepImbalance(4), validation="none"), 0).info.labelled.class_counts
     assert len(set(step[:5])) == len(set(step[5:])) == 1
     assert step[0] / step[9] == pytest.approx(4, rel=0.02)
 
 
 @pytest.mark.parametrize("noise", [SymmetricNoise(0.4), PairNoise(0.25)])
 def test_noise_has_its_rate_in_training_and_validation(digits: ImageDataset, noise: Any) -> None:
-    clean = make_split(digits, Regime(), 0).view
-    drawn = make_split(digits, Regime(noise=noise), 0)
+    clean = draw_split(digits, Regime(), 0).view
+    drawn = draw_split(digits, Regime(noise=noise), 0)
     changed = 0
     for before, after in ((clean.labelled, drawn.view.labelled), (clean.validation, drawn.view.validation)):
         assert torch.equal(before.images, after.images)
@@ -190,7 +190,7 @@ def test_noise_has_its_rate_in_training_and_validation(digits: ImageDataset, noi
         assert set(steps.tolist()) == ({1} if isinstance(noise, PairNoise) else set(range(1, 10)))
         changed += int(moved.sum())
     assert drawn.info.labels_changed == changed
-    assert torch.equal(drawn.test.open("x").labels, make_split(digits, Regime(), 0).test.open("x").labels)
+    assert torch.equal(drawn.test.open("x").labels, draw_split(digits, Regime(), 0).test.open("x").labels)
 
 
 def reachable(start: object) -> list[object]:
@@ -207,7 +207,7 @@ def reachable(start: object) -> list[object]:
 
 
 def test_the_view_references_no_hidden_label_or_test_pixel(digits: ImageDataset) -> None:
-    drawn = make_split(digits, Regime(labels_per_class=20), 0)
+    drawn = draw_split(digits, Regime(labels_per_class=20), 0)
     view = drawn.view
     tensors = [thing for thing in reachable(view) if isinstance(thing, torch.Tensor)]
     allowed = [view.labelled, view.validation]
@@ -236,7 +236,7 @@ def test_the_view_references_no_hidden_label_or_test_pixel(digits: ImageDataset)
 def test_the_order_of_unlabelled_images_is_independent_of_labels(digits: ImageDataset) -> None:
     order = torch.argsort(digits.labels, stable=True)
     source = from_tensors("by class", digits.images[order], digits.labels[order])
-    view = make_split(source, Regime(labels_per_class=5), 0).view
+    view = draw_split(source, Regime(labels_per_class=5), 0).view
     index = {image.numpy().tobytes(): int(label) for image, label in zip(source.images, source.labels, strict=True)}
     hidden = np.array([index[image.numpy().tobytes()] for image in view.unlabelled])
     assert abs(np.corrcoef(np.arange(len(hidden)), hidden)[0, 1]) < 0.1
@@ -245,14 +245,14 @@ def test_the_order_of_unlabelled_images_is_independent_of_labels(digits: ImageDa
 def test_images_without_labels_are_only_ever_unlabelled(digits: ImageDataset) -> None:
     labels = digits.labels.clone()
     labels[::2] = -1
-    drawn = make_split(from_tensors("half", digits.images, labels), Regime(), 0)
+    drawn = draw_split(from_tensors("half", digits.images, labels), Regime(), 0)
     assert drawn.info.unlabelled.size == int((labels < 0).sum())
     assert int(drawn.test.open("x").labels.min()) == 0
     assert int(drawn.view.labelled.labels.min()) == 0
 
 
 def test_split_info_is_plain_json(digits: ImageDataset) -> None:
-    facts = make_split(digits, Regime(labels_per_class=20), 0).info
+    facts = draw_split(digits, Regime(labels_per_class=20), 0).info
     data = json.loads(json.dumps(facts.as_dict()))
     assert data["fingerprint"] == digits.fingerprint
     assert data["labelled"]["size"] == 160
@@ -265,8 +265,8 @@ def test_splits_are_the_same_at_every_image_size(digits: ImageDataset) -> None:
 
     regime = Regime(labels_per_class=10)
     small, large = (
-        make_split(digits, regime, 0).info,
-        make_split(Digits(image_size=16, channels=3).load(), regime, 0).info,
+        draw_split(digits, regime, 0).info,
+        draw_split(Digits(image_size=16, channels=3).load(), regime, 0).info,
     )
     assert small == large
 
@@ -277,10 +277,10 @@ def test_a_class_that_only_tests_is_refused(with_test: ImageDataset) -> None:
     labels[(labels == 9) & ~with_test.official_test] = -1
     for regime in (Regime(), Regime(fraction=0.5), Regime(labels_per_class=3)):
         with pytest.raises(DataError, match="class '9' has no labelled training image"):
-            make_split(replace(with_test, labels=labels), regime, 0)
+            draw_split(replace(with_test, labels=labels), regime, 0)
 
 
 def test_n_train_does_not_depend_on_the_regime(digits: ImageDataset) -> None:
-    plain = make_split(digits, Regime(), 0).info.n_train
+    plain = draw_split(digits, Regime(), 0).info.n_train
     for regime in (Regime(unlabelled="none"), Regime(imbalance=ExponentialImbalance(100)), Regime(labels_per_class=2)):
-        assert make_split(digits, regime, 0).info.n_train == plain
+        assert draw_split(digits, regime, 0).info.n_train == plain

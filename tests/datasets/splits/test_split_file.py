@@ -12,7 +12,7 @@ import torch
 from tensor_datasets import from_tensors
 
 from trigan.datasets.sources.folder import Folder
-from trigan.datasets.splits.make_split import make_split
+from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.splits.regime import Regime, SymmetricNoise
 from trigan.datasets.splits.split_file import SplitFile, split_digest, split_file_bytes, split_file_content
 from trigan.datasets.splits.split_from_file import RegimeFromFile, content_digest
@@ -64,8 +64,8 @@ def test_an_exported_split_equals_the_draw(
     digits: ImageDataset, with_test: ImageDataset, regime: Regime, kind: str, tmp_path: Path
 ) -> None:
     source = {"redrawn": digits, "official": with_test, "copies": with_copies(digits)}[kind]
-    drawn = make_split(source, regime, 2)
-    again = make_split(source, export(source, drawn, tmp_path / "split.json"), 2)
+    drawn = draw_split(source, regime, 2)
+    again = draw_split(source, export(source, drawn, tmp_path / "split.json"), 2)
     assert again.info == drawn.info
     assert torch.equal(again.view.training_images, drawn.view.training_images)
     for one, other in ((again.view.labelled, drawn.view.labelled), (again.view.validation, drawn.view.validation)):
@@ -84,7 +84,7 @@ def test_an_exported_split_equals_the_draw(
 
 def test_the_file_holds_no_hidden_label(digits: ImageDataset) -> None:
     """Whatever the labels of test and unlabelled images are, the file is the same but for the data set's mark."""
-    drawn = make_split(digits, Regime(labels_per_class=3), 0)
+    drawn = draw_split(digits, Regime(labels_per_class=3), 0)
     found = split_file_content(digits, drawn, {}, [f"{k}/{i}.png" for i, k in enumerate(digits.labels.tolist())])
     for part in ("unlabelled", "test"):
         assert set(found[part]) == {"sha256", "indices"}
@@ -103,7 +103,7 @@ def test_the_file_holds_no_hidden_label(digits: ImageDataset) -> None:
 def test_the_digest_is_the_documented_one(digits: ImageDataset) -> None:
     import hashlib
 
-    found = split_file_content(digits, make_split(digits, Regime(labels_per_class=2), 4), {}, None)
+    found = split_file_content(digits, draw_split(digits, Regime(labels_per_class=2), 4), {}, None)
     labels = json.dumps(found["labelled"]["labels"]).replace(" ", "")
     parts = {part: found[part]["sha256"] for part in PARTS}
     text = (
@@ -178,9 +178,9 @@ def test_a_wrong_file_is_refused(name: str, with_test: ImageDataset, tmp_path: P
         if name not in ("numbers", "missing", "hidden"):
             with_new_digests(found)
 
-    regime = export(with_test, make_split(with_test, Regime(labels_per_class=3), 0), tmp_path / "s.json", changed)
+    regime = export(with_test, draw_split(with_test, Regime(labels_per_class=3), 0), tmp_path / "s.json", changed)
     with pytest.raises(DataError, match=r"s\.json") as caught:
-        make_split(with_test, regime, 0)
+        draw_split(with_test, regime, 0)
     assert line in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -198,14 +198,14 @@ def test_a_wrong_file_is_refused(name: str, with_test: ImageDataset, tmp_path: P
 def test_a_digest_that_does_not_match_is_refused(
     change: Change, line: str, digits: ImageDataset, tmp_path: Path
 ) -> None:
-    regime = export(digits, make_split(digits, Regime(labels_per_class=3), 0), tmp_path / "s.json", change)
+    regime = export(digits, draw_split(digits, Regime(labels_per_class=3), 0), tmp_path / "s.json", change)
     with pytest.raises(DataError, match=line):
-        make_split(digits, regime, 0)
+        draw_split(digits, regime, 0)
 
 
 def test_equal_pixels_in_two_parts_are_refused(digits: ImageDataset, tmp_path: Path) -> None:
     source = from_tensors("twice", torch.cat([digits.images] * 2), torch.cat([digits.labels] * 2))
-    drawn, first = make_split(source, Regime(labels_per_class=3), 0), len(digits.labels)
+    drawn, first = draw_split(source, Regime(labels_per_class=3), 0), len(digits.labels)
 
     def split_a_pair(found: dict[str, Any]) -> None:
         row = next(row for row in found["test"]["indices"] if row >= first)
@@ -214,12 +214,12 @@ def test_equal_pixels_in_two_parts_are_refused(digits: ImageDataset, tmp_path: P
         with_new_digests(found)
 
     with pytest.raises(DataError, match=r"of unlabelled and image .* of test have the same pixels"):
-        make_split(source, export(source, drawn, tmp_path / "s.json", split_a_pair), 0)
+        draw_split(source, export(source, drawn, tmp_path / "s.json", split_a_pair), 0)
 
 
 def test_a_copy_under_another_label_does_not_train(digits: ImageDataset, tmp_path: Path) -> None:
     source = with_copies(digits)
-    drawn = make_split(source, Regime(labels_per_class=3), 0)
+    drawn = draw_split(source, Regime(labels_per_class=3), 0)
     unlabelled = set(drawn.parts.unlabelled.tolist())
     odd = next(len(digits.labels) + i for i in range(8) if 2 * i in unlabelled)
 
@@ -228,26 +228,26 @@ def test_a_copy_under_another_label_does_not_train(digits: ImageDataset, tmp_pat
         with_new_digests(found)
 
     with pytest.raises(DataError, match=f"image {odd} of unlabelled has the same pixels as an earlier image"):
-        make_split(source, export(source, drawn, tmp_path / "s.json", add), 0)
+        draw_split(source, export(source, drawn, tmp_path / "s.json", add), 0)
 
 
 def test_another_trial_is_refused(digits: ImageDataset, tmp_path: Path) -> None:
-    regime = export(digits, make_split(digits, Regime(labels_per_class=3), 1), tmp_path / "s.json")
+    regime = export(digits, draw_split(digits, Regime(labels_per_class=3), 1), tmp_path / "s.json")
     with pytest.raises(DataError, match="is the split of trial 1, and this run has trial=0"):
-        make_split(digits, regime, 0)
+        draw_split(digits, regime, 0)
 
 
 def test_no_file(digits: ImageDataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"set regime\.split=FILE"):
-        make_split(digits, RegimeFromFile(), 0)
+        draw_split(digits, RegimeFromFile(), 0)
     with pytest.raises(DataError, match="cannot read the split file"):
-        make_split(digits, RegimeFromFile(str(tmp_path / "none.json")), 0)
+        draw_split(digits, RegimeFromFile(str(tmp_path / "none.json")), 0)
     (tmp_path / "text").write_text("{")
     with pytest.raises(DataError, match="is not JSON"):
-        make_split(digits, RegimeFromFile(str(tmp_path / "text")), 0)
+        draw_split(digits, RegimeFromFile(str(tmp_path / "text")), 0)
     (tmp_path / "text").write_text("[]")
     with pytest.raises(DataError, match="is not a split file"):
-        make_split(digits, RegimeFromFile(str(tmp_path / "text")), 0)
+        draw_split(digits, RegimeFromFile(str(tmp_path / "text")), 0)
 
 
 def test_the_schema_describes_the_format() -> None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.datasets.sources.image_source import Label
 from trigan.errors import DataError
 

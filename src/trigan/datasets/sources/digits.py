@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.datasets import load_digits
 
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.datasets.sources.image_source import ImageSource, Item
 
 

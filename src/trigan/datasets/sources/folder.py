@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.datasets.sources.hub import Hub, SplitNames
 from trigan.datasets.sources.image_source import ImageSource, Item, Part, existing_folder, file_stamps
 from trigan.errors import DataError

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.datasets.sources.columns import Columns, image_bytes, read_rows
 from trigan.datasets.sources.decode import first_line
 from trigan.datasets.sources.image_source import ImageSource, Item, Part, existing_folder, file_stamps

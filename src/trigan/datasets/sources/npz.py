@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.datasets.sources.decode import first_line
 from trigan.datasets.sources.image_source import ImageSource, Item, Part, file_stamps
 from trigan.errors import DataError

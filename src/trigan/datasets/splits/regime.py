@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.errors import ConfigError
 
 Validation = Literal["auto", "within", "none", "large"]

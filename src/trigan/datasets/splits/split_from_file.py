@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.datasets.splits.splitter import LABELLED_PARTS, DataSplit, Parts, Splitter
 from trigan.datasets.types import ImageDataset
 from trigan.errors import ConfigError, DataError

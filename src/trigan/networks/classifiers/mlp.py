@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from trigan.checks import require, require_at_least, require_std
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.networks.classifiers.classifier import Classifier
 from trigan.networks.random_layers import GaussianNoise, NoisyLinear
 from trigan.networks.shapes import ImageSpec, require_supported

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trigan.checks import require, require_at_least, require_probability
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.classifiers.classifier import Classifier, conv_norm_relu, convolutional_classifier
 from trigan.networks.random_layers import Dropout

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from trigan.checks import require_at_least, require_probability
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.networks.classifiers.classifier import Classifier, conv_norm_relu, convolutional_classifier
 from trigan.networks.random_layers import Dropout
 from trigan.networks.shapes import ImageSpec, require_supported

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d, frozen_statistics, local_statistics
 from trigan.networks.classifiers.classifier import Classifier

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trigan.checks import require_at_least
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.errors import ConfigError
 from trigan.networks.gans.dcgan import DCGAN
 from trigan.networks.gans.gan import Generator

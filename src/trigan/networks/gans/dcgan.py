@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from trigan.checks import require, require_at_least
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.gans.convolutional import ConvBackbone, Upsampler
 from trigan.networks.gans.gan import Discriminator, Generator

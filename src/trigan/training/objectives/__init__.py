@@ -1,6 +1,6 @@
 """Joint objectives of G, D and C."""
 
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.networks.gans.gan import Architecture
 from trigan.training.objectives.generated_pseudo_labels import GeneratedPseudoLabels as GeneratedPseudoLabels
 from trigan.training.objectives.k_plus_one import BadGAN as BadGAN

@@ -7,8 +7,8 @@ from functools import partial
 from torch import Tensor
 
 from trigan.checks import require
-from trigan.components import component
-from trigan.losses.classifier_losses import gated_label, gated_pseudo_label
+from trigan.component_ids import component
+from trigan.losses.semi_supervised_losses import gated_label, gated_pseudo_label
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory, Ramp
 from trigan.training.players import Update

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from trigan import distributed
 from trigan.checks import require, require_settings
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.errors import ConfigError
-from trigan.losses import semi_supervised
-from trigan.losses.classifier_losses import conditional_entropy
+from trigan.losses import k_plus_one_losses
 from trigan.losses.gan_losses import AdversarialLoss, minimax_discriminator
-from trigan.losses.semi_supervised import pull_away, pull_away_moments
+from trigan.losses.k_plus_one_losses import pull_away, pull_away_moments
+from trigan.losses.semi_supervised_losses import conditional_entropy
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory
 from trigan.training.players import Update
@@ -70,9 +70,9 @@ class FeatureMatching(ObjectiveFactory):
         network, fakes = step.network("classifier"), step.fakes()
         loss = context.labelled_loss(step)
         logits = network(context.discriminator_view(step.batch("unlabelled")))
-        real = semi_supervised.k_plus_one_real(logits)
+        real = k_plus_one_losses.k_plus_one_real(logits)
         with frozen_statistics(network):
-            fake = semi_supervised.k_plus_one_generated(network(context.discriminator_view(fakes.detached)))
+            fake = k_plus_one_losses.k_plus_one_generated(network(context.discriminator_view(fakes.detached)))
         step.log("train/real_loss", real)
         step.log("train/fake_loss", fake)
         loss = self._add_regularizer(loss + self.unlabelled_weight * (real + fake), step, logits)
@@ -94,7 +94,7 @@ class FeatureMatching(ObjectiveFactory):
 
     def _match(self, step: TrainingStep, real_mean: Tensor, fake: Tensor) -> Tensor:
         """G's loss for C's mean embedding of real images, (F,), and its embeddings of generated ones, (N, F)."""
-        return semi_supervised.feature_matching(real_mean, distributed.global_mean(fake.mean(0)))
+        return k_plus_one_losses.feature_matching(real_mean, distributed.global_mean(fake.mean(0)))
 
 
 @component("objective/bad_gan@1")
@@ -128,7 +128,7 @@ class BadGAN(FeatureMatching):
 
     def _match(self, step: TrainingStep, real_mean: Tensor, fake: Tensor) -> Tensor:
         fake_mean, absolute = distributed.global_mean(fake.mean(0)), self.matching == "absolute"
-        match = semi_supervised.absolute_feature_matching if absolute else semi_supervised.feature_matching
+        match = k_plus_one_losses.absolute_feature_matching if absolute else k_plus_one_losses.feature_matching
         matching = match(real_mean, fake_mean)
         outer, own = (distributed.global_mean(moment) for moment in pull_away_moments(fake))
         pull_away_term = pull_away(outer, own, len(fake) * distributed.world_size())

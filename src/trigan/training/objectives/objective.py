@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from trigan.checks import require
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.mixing import Mix
 from trigan.errors import ConfigError

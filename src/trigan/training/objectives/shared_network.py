@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from trigan.checks import require
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory
 from trigan.training.players import Update

@@ -15,10 +15,10 @@ from torch.nn import functional as F
 
 from trigan import distributed
 from trigan.checks import require, require_settings
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.errors import ConfigError
-from trigan.losses.classifier_losses import conditional_entropy, uniform_marginal_loss
 from trigan.losses.gan_losses import AdversarialLoss, hinge_discriminator, minimax_discriminator
+from trigan.losses.semi_supervised_losses import conditional_entropy, uniform_marginal_loss
 from trigan.losses.triple_gan_losses import argmax_pair_classifier, pair_classifier, pair_discriminator
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory, Ramp

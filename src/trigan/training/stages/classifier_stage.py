@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trigan.checks import require_clip, require_length
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.inputs import Inputs
 from trigan.datasets.mixing import Mix
 from trigan.datasets.types import DataSpec
-from trigan.losses.classifier_losses import mixed_cross_entropy
+from trigan.losses.semi_supervised_losses import mixed_cross_entropy
 from trigan.networks.classifiers.classifier import ClassifierFactory
 from trigan.training.optimizers import EMA, OptimizerFactory
 from trigan.training.players import Objective, Player, PlayersModule, Update

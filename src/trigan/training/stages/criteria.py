@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from trigan.checks import require
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.datasets.augmentation import Augmentation
-from trigan.losses.classifier_losses import fixmatch_loss, pi_model_loss, sigmoid_ramp_up
+from trigan.losses.semi_supervised_losses import fixmatch_loss, pi_model_loss, sigmoid_ramp_up
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.rng import Draws
 from trigan.training.step import TrainingStep

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from trigan.checks import require_clip, require_length
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.datasets.augmentation import Augmentation, NoAugmentation
 from trigan.datasets.inputs import Inputs
 from trigan.datasets.types import DataSpec

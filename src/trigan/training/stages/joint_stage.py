@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from trigan.checks import require, require_length
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.datasets.augmentation import Augmentation, NoAugmentation
 from trigan.datasets.inputs import Inputs
 from trigan.datasets.mixing import Mix

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from trigan import distributed
 from trigan.checks import require, require_length, require_settings
-from trigan.components import component
+from trigan.component_ids import component
 from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.inputs import Inputs
 from trigan.datasets.types import DataSpec

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from scipy.special import log_softmax, softmax
 from torch import Tensor
 
-from trigan.losses.classifier_losses import (
+from trigan.losses.semi_supervised_losses import (
     conditional_entropy,
     fixmatch_loss,
     gated_label,

@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from trigan.components import (
+from trigan.component_ids import (
     component,
     identifier_of,
     identifier_paths,
@@ -106,7 +106,7 @@ def test_every_target_of_the_configs_has_an_identifier() -> None:
 def test_no_default_changes_without_a_version() -> None:
     """Hashes leave out what equals a default, so another default must come with another version of the component.
 
-    New components and new fields are added to the file with ``python tests/test_components.py``.
+    New components and new fields are added to the file with ``python tests/test_component_ids.py``.
     """
     known, found = json.loads(FIELDS.read_text()), fields()
     for identifier, defaults in known.items():
@@ -114,7 +114,7 @@ def test_no_default_changes_without_a_version() -> None:
             now = found[identifier]
             changed = {name: now.get(name) for name, value in defaults.items() if now.get(name, "absent") != value}
             assert not changed, f"{identifier}: {changed}; give it the next version, or leave the defaults"
-    assert found == known, "run python tests/test_components.py"
+    assert found == known, "run python tests/test_component_ids.py"
 
 
 def fields() -> dict[str, dict[str, object]]:

@@ -12,7 +12,7 @@ from trigan.errors import DataError
 TEST_FRACTION = 0.3
 
 
-def make_split(source: ImageDataset, regime: Regime | RegimeFromFile, trial: int) -> DataSplit:
+def draw_split(source: ImageDataset, regime: Regime | RegimeFromFile, trial: int) -> DataSplit:
     """Split ``source`` for ``trial`` and apply ``regime``, or take the split from the file of a RegimeFromFile.
 
     The official test set is the test set, and training images with the same pixels as one of its images are dropped;
