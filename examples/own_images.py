@@ -18,7 +18,8 @@ view = split.view
 print(f"{len(view.labelled.images)} labelled, {len(view.unlabelled)} unlabelled, {len(split.test)} to test on")
 
 # %% One run: the classifier alone
-common = ["data=folder", f"data.root={folder}", "data.image_size=32", "regime.labels_per_class=5", *settings]
+data = ["data=folder", f"data.root={folder}", "data.image_size=32", "regime.labels_per_class=5"]
+common = [*data, "logger=none", *settings]
 alone = trigan.run("strategy=baseline", *common)
 print(f"classifier alone: {100 * alone.accuracy:.1f} %")
 

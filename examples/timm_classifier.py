@@ -3,6 +3,7 @@
 python examples/timm_classifier.py [settings]
 """
 
+import importlib.util
 import sys
 
 import trigan
@@ -13,6 +14,8 @@ CHOICES = {
 }
 
 if __name__ == "__main__":
+    if importlib.util.find_spec("timm") is None:
+        sys.exit("this example needs timm: pip install 'trigan[timm]'")
     for name, choice in CHOICES.items():
         run = trigan.run("data.image_size=32", "logger=none", *choice, *sys.argv[1:])
         images = trigan.data("digits", image_size=32).images[:8]

@@ -150,7 +150,7 @@ def load(path_or_hash: str | Path, outputs: Path = Path("outputs"), allow: Seque
     """
     from trigan.runs.finished_run import find_run
 
-    found = Run(find_run(str(path_or_hash), outputs), tuple(allow))
+    found = Run(find_run(str(path_or_hash), outputs).absolute(), tuple(allow))
     _ = found.record  # a run that is not finished is refused here
     return found
 

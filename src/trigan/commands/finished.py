@@ -4,19 +4,15 @@ import argparse
 import contextlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trigan.atomic import atomic_write, check_output_folder
 from trigan.commands.arguments import Parser, help_text, natural_int, positive_float, positive_int, share
-from trigan.datasets.image_files import count_images, find_files
-from trigan.datasets.inputs import EVALUATION_BATCH
+from trigan.config.settings import LABEL_THRESHOLD
 from trigan.execution.progress import ProgressBar, warn
-from trigan.interop.export_run import export_run
-from trigan.interop.onnx_file import require_onnx
-from trigan.runs.finished_run import LABEL_THRESHOLD, FinishedRun, open_run
-from trigan.runs.predict import csv_header, csv_rows, predict_files
-from trigan.runs.write_samples import SampleRequest, write_samples
-from trigan.samples.generate import LatentTransform
+
+if TYPE_CHECKING:  # torch is imported once the arguments are known to be right
+    from trigan.runs.finished_run import FinishedRun
 
 #: Exit code where some images could not be read, or some samples were not found.
 INCOMPLETE = 3
@@ -28,8 +24,12 @@ def predict(arguments: list[str]) -> int:
     add = parser.add_argument
     add("path", metavar="PATH", type=Path, help="an image, a folder (all depths), or a Parquet or .npz file")
     add("--out", default="-", metavar="FILE", help="where the CSV goes (default: -, standard output)")
-    add("--batch", type=positive_int, default=EVALUATION_BATCH, metavar="N", help="images in memory at a time")
+    add("--batch", type=positive_int, metavar="N", help="images in memory at a time")
     options = parser.parse_intermixed_args(arguments)
+    from trigan.datasets.image_files import count_images, find_files
+    from trigan.datasets.inputs import EVALUATION_BATCH
+    from trigan.runs.predict import csv_header, csv_rows, predict_files
+
     files = find_files(options.path)
     finished = _open(options)
     if not finished.probabilistic:
@@ -39,7 +39,7 @@ def predict(arguments: list[str]) -> int:
     target = contextlib.nullcontext(sys.stdout.buffer) if to_stdout else atomic_write(Path(options.out).absolute())
     with target as out, ProgressBar("classifying", count_images(files), quiet) as bar:
         out.write(csv_header(finished))
-        for locations, logits, errors in predict_files(finished, files, options.batch):
+        for locations, logits, errors in predict_files(finished, files, options.batch or EVALUATION_BATCH):
             for error in errors:
                 bar.say(f"trigan: warning: skipped: {error}")
             out.write(csv_rows(finished, locations, logits))
@@ -54,6 +54,9 @@ def predict(arguments: list[str]) -> int:
 def sample(arguments: list[str]) -> int:
     """Write labelled samples; 3 if some are missing."""
     options = _sample_parser().parse_intermixed_args(arguments)
+    from trigan.runs.write_samples import SampleRequest, write_samples
+    from trigan.samples.generate import LatentTransform
+
     finished = _open_for(options)
     folder = options.out or options.outputs / "samples" / finished.run[:12]
     spread = LatentTransform(options.truncation, options.latent_scale)
@@ -75,6 +78,9 @@ def export(arguments: list[str]) -> int:
     onnx_help = "write ONNX files too (default: yes)"
     parser.add_argument("--onnx", action=argparse.BooleanOptionalAction, default=True, help=onnx_help)
     options = parser.parse_intermixed_args(arguments)
+    from trigan.interop.export_run import export_run
+    from trigan.interop.onnx_file import require_onnx
+
     if options.onnx:
         require_onnx()
     finished = _open_for(options)
@@ -126,14 +132,16 @@ def _add_folder_arguments(parser: Parser, default: str) -> None:
     parser.add_argument("--force", action="store_true", help="replace a folder that an earlier call wrote")
 
 
-def _open_for(options: Any) -> FinishedRun:
+def _open_for(options: Any) -> "FinishedRun":
     """The run, after a check of the folder that the command is to write."""
     if options.out is not None:
         check_output_folder(options.out, options.force)
     return _open(options)
 
 
-def _open(options: Any) -> FinishedRun:
+def _open(options: Any) -> "FinishedRun":
+    from trigan.runs.finished_run import open_run
+
     finished = open_run(options.run, options.outputs, options.allow, options.device)
     if finished.diverged:
         warn(f"run {finished.run[:12]} diverged in training; its networks have their last finite weights")

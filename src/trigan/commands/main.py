@@ -67,12 +67,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
 
 
+class _StderrHandler(logging.Handler):
+    """Writes each message as a line to the current standard error, which a progress bar replaces while it is shown."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one message."""
+        print(self.format(record), file=sys.stderr, flush=True)
+
+
 @contextmanager
 def _messages_on_stderr() -> Iterator[None]:
     """Show the messages of trigan's loggers; of ranks other than 0, warnings and errors only."""
     trigan = logging.getLogger("trigan")
-    # its stream is what sys.stderr is at that moment: a progress bar replaces it
-    handler = logging._StderrHandler(logging.INFO)  # type: ignore[attr-defined]
+    handler = _StderrHandler()
     before = trigan.level
     trigan.setLevel(logging.WARNING if int(os.environ.get("RANK", "0")) > 0 else logging.INFO)
     trigan.addHandler(handler)

@@ -2,16 +2,17 @@
 
 from pathlib import Path
 
-from rich.console import Console
-from rich.markdown import Markdown
-
 from trigan.commands.arguments import Parser, positive_float, positive_int
-from trigan.studies.verdict_study import MINUTES, PICTURE_FILE, run_verdict
 
 
 def main(arguments: list[str]) -> int:
     """Run trials until the minutes are used, and print the page; 1 when jobs failed."""
     options = _parser().parse_intermixed_args(arguments)
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    from trigan.studies.verdict_study import PICTURE_FILE, run_verdict
+
     path, summary = run_verdict(
         options.overrides,
         minutes=options.minutes,
@@ -37,8 +38,8 @@ def _parser() -> Parser:
         allow_abbrev=False,
     )
     parser.add_argument("overrides", nargs="*", help="data and regime, e.g. data=mnist regime.labels_per_class=10")
-    minutes = f"trials are added while one more fits (default: {MINUTES:g})"
-    parser.add_argument("--minutes", type=positive_float, default=MINUTES, help=minutes)
+    minutes = "trials are added while one more fits; the first one always runs (default: 30)"
+    parser.add_argument("--minutes", type=positive_float, default=30.0, help=minutes)
     parser.add_argument("--trials", type=positive_int, help="at most so many (default: 10; five give intervals)")
     parser.add_argument("--workers", type=positive_int, help="jobs at a time (default: one per core)")
     parser.add_argument("--name", help="folder under outputs/verdicts (default: data set and budget)")

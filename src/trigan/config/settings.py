@@ -87,3 +87,6 @@ TOP_LEVEL: dict[str, object] = {
 UNHASHED_KEYS = ("paths", "runtime", "logger", "callbacks", "study", "row", "tuned")
 #: Where a choice of ``data`` names another data set that a strategy trains on.
 PRETRAINING_DATA_KEY = "strategy.pretrain.data"
+
+#: The probability from which the classifier labels the samples of an unconditional generator.
+LABEL_THRESHOLD = 0.8

@@ -16,6 +16,7 @@ from trigan.config import schema
 from trigan.config.allow_list import check_targets
 from trigan.config.build import build
 from trigan.config.nodes import targets
+from trigan.config.settings import LABEL_THRESHOLD
 from trigan.config.suggest import nearest_hint
 from trigan.datasets.types import DataSpec
 from trigan.errors import ArtifactError, ConfigError, DataError, TriganError
@@ -25,9 +26,6 @@ from trigan.runs.provenance import source_commit
 from trigan.samples.filters import outputs as outputs_of
 from trigan.samples.generate import generate
 from trigan.samples.labelled_samples import Quota, labelled_samples
-
-#: The probability from which the classifier labels the samples of an unconditional generator.
-LABEL_THRESHOLD = 0.8
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,8 +56,11 @@ def run(composed: RunConfig, force: bool = False, validation_only: bool = False)
     keep_freed_memory()
     with _process_group(composed), signals_handled(_stop, signal.SIGTERM):
         built = composed.build()
-        names = [composed.choices.get(group) for group in ("strategy", "architecture", "data", "regime")]
-        _log.info("%s (%s) on %s, regime %s, trial %d", *names, composed.trial)
+        strategy, architecture, data, regime = (
+            composed.choices.get(group) for group in ("strategy", "architecture", "data", "regime")
+        )
+        gan = "" if strategy == "baseline" else f" ({architecture})"
+        _log.info("%s%s on %s, regime %s, trial %d", strategy, gan, data, regime, composed.trial)
         dataset = composed.load_data()
         location = locate(composed, dataset, validation_only)
         with _run_lock(location) if distributed.rank() == 0 else contextlib.nullcontext():

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from trigan.atomic import MARKER_FILE, atomic_folder, write_json
+from trigan.config.settings import LABEL_THRESHOLD
 from trigan.errors import ArtifactError, ConfigError
-from trigan.runs.finished_run import LABEL_THRESHOLD, FinishedRun
+from trigan.runs.finished_run import FinishedRun
 from trigan.samples.generate import UNCHANGED_LATENTS, LatentTransform
 from trigan.samples.labelled_samples import Quota, labelled_samples
 from trigan.samples.sample_files import FolderWriter, ParquetWriter, Writer
