@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from trigan.api.study_handle import Study, Verdict, study, verdict
     from trigan.errors import ArtifactError, ConfigError, DataError, DivergedError, SealedError, TriganError
 
-_HOMES = {
+_LAZY_IMPORTS = {
     **dict.fromkeys(("run", "load", "Run"), "trigan.api.run_handle"),
     **dict.fromkeys(("study", "verdict", "Study", "Verdict"), "trigan.api.study_handle"),
     **dict.fromkeys(("data", "draw"), "trigan.api.dataset_handle"),
@@ -47,10 +47,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for: ``import trigan`` alone stays light."""
-    if name not in _HOMES:
+    """Import public names lazily, so that ``import trigan`` is fast."""
+    if name not in _LAZY_IMPORTS:
         raise AttributeError(f"module 'trigan' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_LAZY_IMPORTS[name]), name)
 
 
 def __dir__() -> list[str]:

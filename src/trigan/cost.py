@@ -16,7 +16,7 @@ class Cost:
         flops: floating-point operations, 2 per multiply-add.
         images: images in the updates of each player, real and generated alike, each augmented view counted. An image
             counts for the player that is updated, not for other networks that process it: the generated images of a
-            D update are not charged to G.
+            D update are not counted for G.
     """
 
     flops: int = 0

@@ -151,7 +151,7 @@ def test_missing_samples_are_logged(stages: _Stages, caplog: pytest.LogCaptureFi
     counts = [4 if label in (2, 5) else 0 for label in range(10)]
     assert outcome.notes["samples"]["per_class"] == counts
     assert outcome.stamps == ("missing-classes",)
-    line = "only 8 of 40 samples wanted passed the filters, and none of classes 0, 1, 3, 4, 6, 7, 8, 9 ("
+    line = "only 8 of the 40 requested samples passed the filters, none of them in classes 0, 1, 3, 4, 6, 7, 8, 9 ("
     assert caplog.messages[-1].startswith(line)
 
 

@@ -67,7 +67,7 @@ class StageHandle:
     def commit(self, manifest: dict[str, Any]) -> None:
         """Make the stage final: checksums, manifest, one rename of ``directory``; can be repeated after a crash.
 
-        Every user of the stage gets ``manifest``, plain JSON data. If the disk refuses, the trained files stay.
+        Every user of the stage gets ``manifest``, plain JSON data. If it cannot be written, the trained files stay.
         """
         if self.ready:
             raise RuntimeError(f"stage {self.digest} is committed already")

@@ -17,7 +17,7 @@ from trigan.version import __version__
 #: Each command: the function that takes its arguments and returns the exit code, and its line in the help.
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run:main", "compose one run (or several with -m), train, evaluate, write the record"),
-    "study": ("study:main", "run a whole table of experiments/ and print it"),
+    "study": ("study:main", "run a study of experiments/ and print its table"),
     "search": ("search:main", "search good settings of strategies on validation labels, many workers"),
     "wandb-sweep": ("search:wandb_sweep_main", "a search space as a W&B sweep, for agents on many machines"),
     "table": ("table:main", "the table of a study's finished jobs, in any format, from disk or W&B"),

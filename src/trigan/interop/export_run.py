@@ -24,7 +24,7 @@ def export_run(finished: FinishedRun, folder: Path, onnx: bool = True, force: bo
 
     Raises:
         ConfigError: the folder exists.
-        ArtifactError: a network has no ONNX form, its ONNX file gives other numbers, or the disk refuses.
+        ArtifactError: a network has no ONNX form, its ONNX file gives other numbers, or the file cannot be written.
     """
     signatures = {"classifier": classifier_signature(finished.spec.channels, finished.spec.size)}
     if "generator" in finished.networks:

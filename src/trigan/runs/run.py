@@ -47,7 +47,7 @@ _log = logging.getLogger("trigan")
 
 
 def run(composed: RunConfig, force: bool = False, validation_only: bool = False) -> Path:
-    """Finish the run, unless it is finished already, and return its directory; ``force`` computes it again.
+    """Execute the run, or find its record, and return its directory; ``force`` computes it again.
 
     With ``validation_only`` it ends with validation scores and never opens the test set (`trigan.runs.validation_run`).
     After an error finished stages stay in the store, and the same call continues from there.
@@ -77,7 +77,7 @@ def run(composed: RunConfig, force: bool = False, validation_only: bool = False)
 
 
 def locate(composed: RunConfig, dataset: ImageDataset, validation_only: bool = False) -> RunLocation:
-    """Where the run is stored, which depends on its data."""
+    """Where the run is stored, by a hash that includes the fingerprint of its data."""
     key = composed.run_hash(dataset.fingerprint)
     if validation_only:
         return RunLocation(key, validation_record_path(composed.paths.outputs, key), validation_only)
@@ -134,13 +134,15 @@ def _prepare(composed: RunConfig, built: Any, location: RunLocation, forced: Sto
     write_text(location.directory / "config.yaml", yaml.safe_dump(composed.config, sort_keys=False))
     _log.info("run %s", location.run)
     for key in composed.unused:
-        _log.warning("%s has no effect with strategy=%s as it is set", key, composed.choices.get("strategy"))
+        _log.warning("%s has no effect with the current settings of strategy=%s", key, composed.choices.get("strategy"))
     if built.trainer.emulates_bfloat16:
-        _log.warning("trainer.precision=bf16-mixed: this CPU lacks bfloat16, 32-true is many times faster here")
+        _log.warning(
+            "trainer.precision=bf16-mixed: this CPU has no native bfloat16; precision 32-true is many times faster"
+        )
 
 
 def _mark_failed(location: RunLocation, error: Exception) -> None:
-    """Write the failure mark, unless the record was written before the error or the disk refuses."""
+    """Write the failure mark, unless the record was written before the error or the file cannot be written."""
     if distributed.rank() == 0 and not location.record.exists():
         message = " ".join(str(error).split()) or type(error).__name__
         with contextlib.suppress(TriganError):

@@ -46,7 +46,7 @@ def write_samples(
 
     Raises:
         ConfigError: the run has no generator, its logits give no probabilities for the threshold, or the folder exists.
-        ArtifactError: not one image reached the threshold, or the disk refuses.
+        ArtifactError: not one image reached the threshold, or the file cannot be written.
     """
     conditional, threshold = bool(finished.generator.classes), request.threshold
     if threshold is None and not conditional:

@@ -246,14 +246,14 @@ class Augment:
         return networks
 
     def _warn_about_settings_without_effect(self) -> None:
-        """Warn, not refuse: searches draw these settings for any schedule, and controls share their row's filters."""
+        """Warn instead of raising: searches sample these settings for every schedule; controls share filters."""
         for name in ("weight", "per_step") if isinstance(self.schedule, PretrainSchedule) else ():
             value = getattr(self.samples, name)
             if value != getattr(SampleSettings, name):
                 _log.warning("strategy.samples.%s=%s has no effect with strategy.schedule=pretrain", name, value)
         if self.source != "generator" and "discriminator" in required_networks(self.samples.filters):
             _log.warning(
-                "strategy.samples.filters: DiscriminatorFilter needs D; strategy.source=%s has none: it keeps all",
+                "strategy.samples.filters: DiscriminatorFilter keeps every sample, as strategy.source=%s has no D",
                 self.source,
             )
 
@@ -268,11 +268,11 @@ class Augment:
             )
         elif collected.n_missing:
             _log.warning(
-                "only %d of %d samples wanted passed the filters%s (strategy.samples.filters, "
+                "only %d of the %d requested samples passed the filters%s (strategy.samples.filters, "
                 "strategy.label_threshold)",
                 kept,
                 kept + collected.n_missing,
-                f", and none of classes {empty}" if empty else "",
+                f", none of them in classes {empty}" if empty else "",
             )
 
     @property

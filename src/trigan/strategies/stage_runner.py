@@ -69,7 +69,7 @@ class TrainedStage:
 
 @dataclass
 class StageRunner:
-    """Trains stages, or loads them from the store, and charges their full cost in either case.
+    """Trains stages, or loads them from the store, and counts their full cost in either case.
 
     ``callbacks`` makes the callbacks of each fit; ``on_reuse`` is called once for each stage taken from the store.
     """
@@ -117,7 +117,7 @@ class StageRunner:
         return trained
 
     def run_task(self, name: str, task: Callable[[], T]) -> T:
-        """Run a task without a fit (sampling, feature extraction) and charge its operations under ``name``."""
+        """Run a task without a fit (sampling, feature extraction) and count its operations under ``name``."""
         results: list[T] = []
         flops = count_flops(lambda: results.append(task()))
         self.task_costs[name] = self.task_costs.get(name, Cost()) + Cost(flops)

@@ -1,1 +1,1 @@
-"""Thin LightningModules: players, the games they play, and the fits that move them."""
+"""Training: players (networks with optimizers), objectives and the fit loop, on thin LightningModules."""

@@ -40,7 +40,7 @@ class Player:
 
 @dataclass(frozen=True)
 class Update:
-    """Update ``player`` on ``loss``, charging it ``images``, every ``every`` steps from share ``start`` of the fit."""
+    """Update ``player`` on ``loss`` every ``every`` steps from share ``start`` of the fit; adds ``images`` to its count."""
 
     player: str
     loss: Callable[[TrainingStep], Tensor]
@@ -122,11 +122,11 @@ class PlayersModule(pl.LightningModule):
         progress = index / self.plan.steps
         due = tuple(update for update in self.updates if update.due(index, progress))
         kind = (tuple(update.player for update in due), self.objective.phase(progress))
-        self._charge(kind, lambda: self._run_updates(index, due), distributed.world_size())
+        self._run_and_count(kind, lambda: self._run_updates(index, due), distributed.world_size())
         self.completed_steps = index + 1
         if self.selector is not None and self.completed_steps in self.selector.due_steps:
-            # every rank evaluates all validation images; one rank's work is charged
-            self._charge("validation", partial(self._record_classifier, self.selector), 1)
+            # every rank evaluates all validation images; the cost of one rank is counted
+            self._run_and_count("validation", partial(self._record_classifier, self.selector), 1)
         if self.snapshots is not None and self.completed_steps in self.snapshots.due_steps:
             self._record_classifier(self.snapshots)
 
@@ -142,7 +142,7 @@ class PlayersModule(pl.LightningModule):
         self.completed_steps, self.flops = counters["completed_steps"], counters["flops"]
         self.images = dict(counters["images"])
 
-    def _charge(self, kind: Hashable, work: Callable[[], None], ranks: int) -> None:
+    def _run_and_count(self, kind: Hashable, work: Callable[[], None], ranks: int) -> None:
         """Do ``work`` and add its operations, which are counted once per ``kind``."""
         if kind in self._flops_by_kind:
             work()

@@ -80,7 +80,7 @@ class Snapshots(nn.Module):
 
     They overwrite ``networks``, each after its step in ``due``; ``images``, int64 (n,), has the images seen before
     each, 0 where it is not yet taken. Saved in checkpoints, so a resumed fit keeps the same copies. None is ever
-    selected, and their cost is not charged: they are for evaluation alone.
+    selected, and their cost is not counted: they are for evaluation alone.
     """
 
     images: Tensor
