@@ -174,7 +174,7 @@ def test_a_discriminator_filter_without_a_discriminator_is_logged(
     for source, logged in (("noise", True), ("generator", False)):
         caplog.clear()
         augment(gan=CGAN_STAGE, source=source, samples=samples).run(view(), stages.runner)
-        line = "strategy.samples.filters: DiscriminatorFilter needs D; strategy.source=noise has none: it keeps all"
+        line = "strategy.samples.filters: DiscriminatorFilter keeps every sample, as strategy.source=noise has no D"
         assert (line in caplog.messages) == logged
 
 

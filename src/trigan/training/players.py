@@ -40,7 +40,7 @@ class Player:
 
 @dataclass(frozen=True)
 class Update:
-    """Update ``player`` on ``loss`` every ``every`` steps from share ``start`` of the fit; adds ``images`` to its count."""
+    """Update ``player`` on ``loss`` every ``every`` steps from share ``start`` of the fit; it counts ``images``."""
 
     player: str
     loss: Callable[[TrainingStep], Tensor]
