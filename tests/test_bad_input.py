@@ -132,7 +132,7 @@ CONFIDENCE = "{_target_: trigan.samples.filters.ConfidenceFilter}"
         ),
         (
             ["strategy=augment", f"strategy.samples.filters=[{CONFIDENCE}, {CONFIDENCE[:-1]}, threshold: 1.5}}]"],
-            "strategy.samples.filters.1.threshold=1.5: give a probability in [0, 1]",
+            "strategy.samples.filters.1.threshold: 1.5 must be a probability in [0, 1]",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -197,9 +197,9 @@ def test_filters_out_of_range_are_refused() -> None:
         lambda: DiscriminatorFilter(0.0),
         lambda: DiscriminatorFilter(1.1),
     ):
-        with pytest.raises(ConfigError, match=r"give a .* in [\[(]0, 1\]"):
+        with pytest.raises(ConfigError, match=r"must be a .* in [\[(]0, 1\]"):
             bad()
-    with pytest.raises(ConfigError, match="min_candidates=0: give an integer of at least 1"):
+    with pytest.raises(ConfigError, match="min_candidates: 0 must be an integer of at least 1"):
         DiscriminatorFilter(min_candidates=0)
 
 

@@ -128,7 +128,7 @@ def test_samples_of_transformed_latents(conditional: bool) -> None:
 
 
 def test_transforms_out_of_range_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^truncation=0.0: give a number above 0, or null$"):
+    with pytest.raises(ConfigError, match=r"^truncation: 0.0 must be a number above 0, or null$"):
         LatentTransform(0.0)
-    with pytest.raises(ConfigError, match=r"^scale=-1.0: give a number of 0 or more$"):
+    with pytest.raises(ConfigError, match=r"^scale: -1.0 must be a number of 0 or more$"):
         LatentTransform(scale=-1.0)

@@ -94,9 +94,9 @@ def test_neighbour_filters_need_labelled_images() -> None:
 @pytest.mark.parametrize(
     ("bad", "line"),
     [
-        (lambda: DensityFilter(neighbours=0), "neighbours=0: give an integer of at least 1"),
-        (lambda: ManifoldFilter(0), "neighbours=0: give an integer of at least 1"),
-        (lambda: DensityFilter(keep_fraction=0.0), "keep_fraction=0.0: give a fraction in (0, 1]"),
+        (lambda: DensityFilter(neighbours=0), "neighbours: 0 must be an integer of at least 1"),
+        (lambda: ManifoldFilter(0), "neighbours: 0 must be an integer of at least 1"),
+        (lambda: DensityFilter(keep_fraction=0.0), "keep_fraction: 0.0 must be a fraction in (0, 1]"),
     ],
 )
 def test_settings_out_of_range_are_refused(bad: Callable[[], object], line: str) -> None:

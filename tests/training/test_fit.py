@@ -61,7 +61,7 @@ def _inputs(stage: Stage) -> Inputs:
 
 
 def _writer(directory: Path) -> MetricsWriter:
-    tracker = NoTracking().open(None, {}, None)  # type: ignore[arg-type]
+    tracker = NoTracking().open(None, {})  # type: ignore[arg-type]
     return MetricsWriter("stage", directory / "metrics.jsonl", tracker)
 
 
