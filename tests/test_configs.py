@@ -118,7 +118,7 @@ def _steps(loss: str) -> int:
 
 @pytest.mark.parametrize("file", DATA)
 def test_a_data_set_on_the_disk_is_read_and_learnt(file: str, tmp_path: Path) -> None:
-    """Tiny images in the layout that the source wants; ``joint`` builds G, D's trunk and C for their shape."""
+    """Tiny images in the layout that the source wants; ``joint`` builds G, D's backbone and C for their shape."""
     name, root = file.split("/")[1], tmp_path / "data"
     channels = 1 if "mnist" in name else 3
     source = unresolved(composer().base(composer().parse([f"data={name}"])))["data"]["source"]
@@ -239,7 +239,7 @@ def factors() -> dict[str, list[str]]:
             "augment strategy.generators=2 strategy.samples.sets=2 strategy.samples.truncation=1",
         ],
         **crossed,
-        "regime": [one for one in GROUPS["regime"] if one != "frozen"],  # it needs a file
+        "regime": [one for one in GROUPS["regime"] if one != "from_file"],  # it needs a file
         **shapes,
         "trainer.precision": ["32-true", "bf16-mixed", "64-true"],
         "trainer.accumulate": ["1", "2"],
@@ -295,7 +295,7 @@ def test_every_two_choices(case: dict[str, str], tmp_path: Path) -> None:
 
 
 PAIRS = list(itertools.product(GROUPS["strategy/backbone"], GROUPS["strategy/probe"]))
-#: Each probe takes its step with the trained trunk and with pixels, and each trunk with the first probe, further up.
+#: Each probe with the trained backbone and with pixels; each backbone with the first probe, further up.
 PROBED = [
     pytest.param(*pair, marks=() if pair == ("pixels", "knn") else pytest.mark.slow)
     for pair in PAIRS
@@ -303,11 +303,16 @@ PROBED = [
 ]
 
 
-@pytest.mark.parametrize(("trunk", "probe"), PROBED)
-def test_every_trunk_with_every_probe(trunk: str, probe: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("backbone", "probe"), PROBED)
+def test_every_backbone_with_every_probe(backbone: str, probe: str, tmp_path: Path) -> None:
     """From the command to its record; with pixels there is no network, and nothing may ask for its parameters."""
-    given = ["strategy=features", f"strategy.backbone={trunk}", f"strategy.probe={probe}", f"paths.outputs={tmp_path}"]
-    if (trunk, probe) == ("pixels", "fine_tune"):
+    given = [
+        "strategy=features",
+        f"strategy.backbone={backbone}",
+        f"strategy.probe={probe}",
+        f"paths.outputs={tmp_path}",
+    ]
+    if (backbone, probe) == ("pixels", "fine_tune"):
         with pytest.raises(ConfigError, match="fine_tune needs a network"):
             composer().compose(small(*given))
         return
