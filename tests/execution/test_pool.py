@@ -132,6 +132,24 @@ def test_the_server_says_how_many_threads_it_has(tmp_path: Path, monkeypatch: py
     broken.close()
 
 
+def test_the_server_imports_trigan_without_the_optional_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("optuna", "onnx", "onnxruntime", "onnxscript", "timm", "kornia", "wandb_workspaces"):
+        (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('not installed', name={name!r})\n")
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "__init__.py").touch()
+    (tmp_path / "own" / "broken.py").write_text("import own.missing\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ['PYTHONPATH']}")
+    plain = ForkLauncher()  # as `trigan study` starts it
+    assert plain.threads() == 1
+    plain.close()
+    broken = ForkLauncher((), "fakes:job", ("own.*",))
+    with pytest.raises(TriganError, match="could not start"):
+        broken.threads()
+    broken.close()
+
+
 def test_a_server_that_dies_is_an_error(tmp_path: Path) -> None:
     fork = ForkLauncher((), "fakes:job", ("fakes",))
     fork.threads()

@@ -53,7 +53,7 @@ def run_exit_handlers() -> None:
 
 
 def _preload(modules: Sequence[str]) -> None:
-    """Prepare this process, the fork server; ``package.*`` stands for a package and all modules in it."""
+    """Prepare this process, the fork server; ``package.*`` is a package and its modules that lack no other package."""
     lead_session()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(2, 1)  # what an import prints is no output of the command
@@ -63,8 +63,12 @@ def _preload(modules: Sequence[str]) -> None:
             module = import_module(name.removesuffix(".*"))
             inside = pkgutil.walk_packages(module.__path__, f"{module.__name__}.") if name.endswith(".*") else ()
             for found in inside:
-                if not found.name.endswith("__main__"):
-                    import_module(found.name)
+                try:
+                    if not found.name.endswith("__main__"):
+                        import_module(found.name)
+                except ModuleNotFoundError as error:  # of an optional package: trigan.search needs optuna
+                    if (error.name or "").partition(".")[0] in ("", name.removesuffix(".*")):
+                        raise
     except ImportError as error:  # multiprocessing would ignore it
         raise RuntimeError("the modules of the jobs cannot be imported") from error
     if "torch" in sys.modules:
