@@ -9,8 +9,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-import fake_slurm as slurm
 import pytest
+import slurm_cluster as slurm
 import yaml
 from record_makers import canonical_result_bytes
 
