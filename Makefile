@@ -16,14 +16,14 @@ help: ## list the targets
 
 setup: $(SETUP) ## virtual environment with the pinned dependencies and trigan (about 1.7 GB, 2 minutes)
 
-demo: setup ## all four strategies on the embedded digits, 10 labels per class (about 5 minutes on 2 cores)
+demo: setup ## all four strategies on the embedded digits, 10 labels per class (about 90 seconds on 2 cores)
 	$(BIN)/trigan study demo
 
 smoke: $(DEV) ## a verdict on a change in 60 seconds: lint, the quick tests, a short run of each strategy
 	$(BIN)/ruff check .
 	$(PYTEST) -m "not slow" tests/test_layers.py tests/test_style.py tests/test_smoke.py tests/losses tests/tables tests/training/test_golden.py
 
-test: $(DEV) ## the test suite (about 8 minutes on 2 cores)
+test: $(DEV) ## the test suite (about 5 minutes on 2 cores)
 	$(PYTEST) -m "not slow"
 
 test-all: $(DEV) ## the test suite with its longer cross products
