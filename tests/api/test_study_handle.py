@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
+from study_fixture import write_study
 
 import trigan
 
@@ -23,7 +23,7 @@ STUDY = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("small_study")
-    (folder / "study.yaml").write_text(yaml.safe_dump(STUDY))
+    write_study(folder, STUDY)
     return folder
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from record_makers import make_record
+from study_fixture import write_study
 
 from trigan.commands.main import main
 from trigan.config.compose import Composer
@@ -33,10 +33,7 @@ pytestmark = pytest.mark.usefixtures("small_conf")
 
 @pytest.fixture
 def study(tmp_path: Path) -> Path:
-    path = tmp_path / "table" / "study.yaml"
-    path.parent.mkdir()
-    path.write_text(yaml.safe_dump(STUDY))
-    return path
+    return write_study(tmp_path / "table", STUDY)
 
 
 def finish(cells: Sequence[StudyJob]) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from sklearn.metrics import accuracy_score, log_loss
+from study_fixture import write_study
 
 from trigan.commands.main import main
 from trigan.datasets.sources.digits import Digits
@@ -38,9 +38,7 @@ LABELS = Digits().load().labels.numpy()
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the study, with the split of its column `few` and trial 2."""
     folder = tmp_path_factory.mktemp("study")
-    path = folder / "mine" / "study.yaml"
-    path.parent.mkdir()
-    path.write_text(yaml.safe_dump(STUDY))
+    path = write_study(folder / "mine", STUDY)
     words = ["--study", str(path), "--column", "few", "--trial", "2", "--output", str(folder / "split.json")]
     assert main(["splits", "export", *words]) == 0
     return folder

@@ -4,9 +4,8 @@ import csv
 from pathlib import Path
 
 import pytest
-import yaml
 from fake_wandb import Api
-from study_fixture import STUDY, finish
+from study_fixture import STUDY, finish, write_study
 
 from trigan.commands.main import main
 from trigan.config.compose import Composer
@@ -30,10 +29,7 @@ def finish_all(plan: StudyPlan) -> tuple[StudyJob, ...]:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    path = tmp_path / "table" / "study.yaml"
-    path.parent.mkdir()
-    path.write_text(yaml.safe_dump(STUDY))
-    return path
+    return write_study(tmp_path / "table", STUDY)
 
 
 @pytest.fixture

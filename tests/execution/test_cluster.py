@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import slurm_cluster as slurm
-import yaml
 from record_makers import canonical_result_bytes
+from study_fixture import write_study
 
 from trigan.records.record import read_record
 
@@ -42,9 +42,7 @@ def needs(package: str, extra: str) -> pytest.MarkDecorator:
 
 def start(folder: Path, *words: str, **variables: str) -> subprocess.Popen[str]:
     """``trigan study`` in the background."""
-    path = folder / "tiny" / "study.yaml"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(yaml.safe_dump(STUDY))
+    path = write_study(folder / "tiny", STUDY)
     command = [sys.executable, "-m", "trigan", "study", str(path), f"paths.outputs={folder}/outputs", *words]
     found = os.pathsep.join(filter(None, sys.path))  # nodes must find what this process finds
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": found, **variables}

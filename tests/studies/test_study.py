@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from filelock import FileLock
+from study_fixture import write_study
 
 from trigan.commands.main import main
 from trigan.config.compose import Composer
@@ -42,10 +42,7 @@ STUDY: dict[str, Any] = {
 
 
 def write(folder: Path, **changes: Any) -> Path:
-    path = folder / "table" / "study.yaml"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(yaml.safe_dump({**STUDY, **changes}))
-    return path
+    return write_study(folder / "table", {**STUDY, **changes})
 
 
 def finish(cells: Sequence[Any], flops: int = 1) -> None:

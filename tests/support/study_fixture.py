@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import yaml
 from record_makers import make_record
 
 from trigan.studies.jobs import StudyJob
@@ -20,6 +22,14 @@ STUDY: dict[str, Any] = {
     "reference": "bare",
     "family": {"rows": ["two & more"], "baselines": ["bare", "matched"]},
 }
+
+
+def write_study(folder: Path, study: dict[str, Any]) -> Path:
+    """The path of ``study.yaml`` in ``folder``, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(study))
+    return path
 
 
 def finish(cells: Sequence[StudyJob]) -> Sequence[StudyJob]:
