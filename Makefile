@@ -66,4 +66,5 @@ $(SETUP): pyproject.toml constraints.txt | $(BIN)/python
 
 $(DEV): $(SETUP)
 	$(PIP) install -q -c constraints.txt -e '.[dev]'
+	$(PIP) install -q -c constraints.txt --no-deps --upgrade --target $(VENV)/timm timm torchvision
 	@touch $@

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import timm_package
 import torch
 from torch import Tensor, nn
 
@@ -118,7 +119,7 @@ NAMES = ["test_resnet", "test_efficientnet", "test_vit", "resnet18", "mobilenetv
 @pytest.mark.parametrize("size", [32, 96])
 @pytest.mark.parametrize("name", NAMES)
 def test_timms_networks_are_classifiers(name: str, size: int) -> None:
-    pytest.importorskip("timm", reason="timm is not installed")
+    timm_package.make_importable()
     torch.manual_seed(0)
     network = TimmModel(name)(Spec(1, size)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x = torch.randn(4, 1, size, size)
@@ -135,7 +136,7 @@ def test_timms_networks_are_classifiers(name: str, size: int) -> None:
 
 
 def test_timms_resnet_has_the_published_size_and_unknown_names_are_refused() -> None:
-    pytest.importorskip("timm", reason="timm is not installed")
+    timm_package.make_importable()
     network = TimmModel("resnet18")(Spec(3, 64, 1000))
     assert sum(weight.numel() for weight in network.parameters()) == 11_689_512
     with pytest.raises(ConfigError, match=r"classifier\.name=resnet19: timm has no network .*; nearest: resnet"):
