@@ -40,7 +40,7 @@ def names(cell: str) -> list[str]:
 def allowed_rooms() -> dict[str, set[str]]:
     """Room -> what its row of the page lets it import (``torch`` among the rooms where that is the only library)."""
     allowed: dict[str, set[str]] = {}
-    for rooms, _, cell in table("room"):
+    for rooms, _, cell in table("package"):
         if cell.startswith("all above"):
             may = set(allowed) - set(names(cell.partition(" but ")[2]))
         else:
