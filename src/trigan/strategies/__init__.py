@@ -1,1 +1,1 @@
-"""Recipes of stages: baseline, augment, features, joint."""
+"""Strategies, each a sequence of stages: baseline, augment, features, joint."""

@@ -38,9 +38,9 @@ class SampleSettings:
     Attributes:
         ratio: samples per labelled image.
         fill: ``balanced`` over classes, or ``deficit``: first to the classes with the fewest labelled images.
-        weight: of a sample in C's loss; a labelled image has 1.
+        weight: weight of a sample in C's loss; a labelled image has weight 1.
         per_step: samples per labelled image in each batch.
-        filters: criteria that every sample passes.
+        filters: filters that keep or reject each sample; a sample must pass all of them.
         sets: number of sample sets of ``ratio`` each, which C's epochs over the samples use in turn; with one set per
             epoch no sample is repeated, as in papers that draw samples in every epoch.
         truncation: bound of the latents' absolute values, or None (see `LatentTransform`).
@@ -95,9 +95,9 @@ class MixedSchedule(SampleSchedule):
 class PretrainSchedule(SampleSchedule):
     """First the samples alone, for ``share`` of the steps, then the real images.
 
-    The second fit starts from the weights of the first with ``learning_rate_factor`` times its learning rate; it alone
-    uses validation images. Together they have the steps of `MixedSchedule`, each with its own learning-rate
-    schedule and average. The samples' weight and number per step have no effect.
+    The second fit starts from the weights of the first, with ``learning_rate_factor`` times its learning rate; only the
+    second uses validation images. Together the fits have as many steps as `MixedSchedule`; each has its own
+    learning-rate schedule and weight average. The samples' ``weight`` and ``per_step`` have no effect.
     """
 
     share: float = 0.5
@@ -111,9 +111,9 @@ class PretrainSchedule(SampleSchedule):
     def train(
         self, stage: ClassifierStage, inputs: Inputs, samples: Input, extra: ExtraImages, runner: StageRunner
     ) -> TrainedStage:
-        """Train C in two fits; the step and the images of the result include those of the first."""
+        """Train C in two fits; the step and the images of the result include those of the first fit."""
         steps = self.steps_on_samples(stage.steps)
-        # batch-norm statistics are of real images even for the intermediate network
+        # the intermediate network has batch-norm statistics of real images too
         real = inputs.get("statistics", Input(inputs["labelled"].images))
         pretraining = replace(stage, steps=steps, terms=(), selection=Selection("last"))
         first = runner.train("classifier-synthetic", pretraining, {"labelled": samples, "statistics": real})
@@ -139,12 +139,12 @@ class Augment:
     """Train a GAN, draw labelled samples, and train C on real images and samples.
 
     Attributes:
-        labels: the source of a sample's label: ``condition`` of a conditional G; ``classifier``, C trained on L, where
-            it is confident; ``per_class``, one unconditional GAN a class; ``auto``: condition if the architecture is
-            conditional, else classifier.
+        labels: the source of a sample's label: ``condition``, the label given to G; ``classifier``, confident
+            predictions of C trained on L; ``per_class``, one unconditional GAN per class; ``auto``: condition if the
+            architecture is conditional, else classifier.
         source: the generator, or a control that replaces it: real images or noise, with the same filters.
-        label_threshold: smallest confidence of the labelling classifier, in [0, 1].
-        gan_images: the GAN's training images: ``labelled``, ``all`` (L and U), or ``auto``: all if it needs no labels.
+        label_threshold: smallest confidence at which a classifier's prediction is used as label, in [0, 1].
+        gan_images: the GAN's training images: ``labelled``, ``all`` (L and U), or ``auto``: all if G needs no labels.
         generators: number of GANs with different seeds; each sample comes from one of them.
         schedule: when C is trained on the samples.
     """
@@ -196,7 +196,7 @@ class Augment:
 
     @property
     def unused_settings(self) -> tuple[str, ...]:
-        """Settings without effect: those of a GAN that is not trained, and of labels that no classifier predicts."""
+        """Settings without effect: those of a GAN that is not trained, and the threshold if no classifier gives labels."""
         predicted = self.source == "unlabelled" or (self.source == "generator" and self.label_source == "classifier")
         labels = () if predicted else ("label_threshold",)
         return labels if self.source == "generator" else ("gan", "gan_images", "labels", *labels)
@@ -246,7 +246,7 @@ class Augment:
         return networks
 
     def _warn_about_settings_without_effect(self) -> None:
-        """Warn instead of raising: searches sample these settings for every schedule; controls share filters."""
+        """Warn, not raise: searches sample these settings for every schedule; controls have the GAN row's filters."""
         for name in ("weight", "per_step") if isinstance(self.schedule, PretrainSchedule) else ():
             value = getattr(self.samples, name)
             if value != getattr(SampleSettings, name):
@@ -280,7 +280,7 @@ class Augment:
         return self.gan_images == "all" or (self.gan_images == "auto" and self.label_source == "classifier")
 
     def _train_gans(self, view: TrainingView, runner: StageRunner) -> dict[str, nn.Module]:
-        """``generator`` and, except with one GAN a class, ``discriminator``, of all GANs together."""
+        """Train all GANs; their joint ``generator`` and, except with one GAN per class, ``discriminator``."""
         members = [self._train_gan(view, runner, number) for number in range(self.generators)]
         if len(members) == 1:
             return members[0]
@@ -290,7 +290,7 @@ class Augment:
         return networks
 
     def _train_gan(self, view: TrainingView, runner: StageRunner, number: int) -> dict[str, Any]:
-        """One GAN (or one a class); the first has the runner's own seed."""
+        """Train one GAN (or one per class); number 0 has the runner's seed."""
         seed = hash64(runner.seed, "gan", number) if number else runner.seed
         suffix = f"-seed{number}" if number else ""
         labelled = view.labelled

@@ -1,4 +1,4 @@
-"""C without a GAN: the rows that every gain is measured against."""
+"""Baselines: C without a GAN. Every gain of a GAN row is measured against them."""
 
 import logging
 import math
@@ -51,8 +51,8 @@ class LabelledOnly(UnlabelledMethod):
 class SelfTraining(UnlabelledMethod):
     """Pseudo-labels (Lee 2013): C is trained on L and on the images of U that a teacher, trained on L, labels.
 
-    The teacher's confidence is at least ``threshold``, in [0, 1]. ``ratio`` is the number of pseudo-labelled images per
-    labelled image in a batch, ``weight`` their weight in the loss, reduced if they are fewer than the labelled images.
+    A label is used if the teacher's confidence is at least ``threshold``, in [0, 1]. ``ratio`` is the number of
+    pseudo-labelled images per labelled image in a batch, ``weight`` their weight, reduced if they are fewer than L.
     """
 
     threshold: float = 0.95
@@ -90,8 +90,8 @@ class SelfTraining(UnlabelledMethod):
 class FixMatchTraining(UnlabelledMethod):
     """FixMatch (Sohn et al. 2020) on U, with C's own architecture, length and optimizer.
 
-    A pseudo-label's confidence is at least ``threshold``, in [0, 1). ``ratio`` is the number of unlabelled images per
-    labelled image in a batch, ``weight`` the weight of their loss under the augmentation ``strong``.
+    A pseudo-label is used if its confidence is at least ``threshold``, in [0, 1). ``ratio`` is the number of unlabelled
+    images per labelled image in a batch, ``weight`` the weight of their loss with the augmentation ``strong``.
     """
 
     strong: Augmentation
@@ -114,10 +114,10 @@ class FixMatchTraining(UnlabelledMethod):
 @component("strategy/baseline@1")
 @dataclass(frozen=True)
 class Baseline:
-    """A classifier on labelled images and, with another ``unlabelled`` method, on U.
+    """A classifier trained on L and, unless ``unlabelled`` is `LabelledOnly`, on U.
 
-    ``matched_flops`` is another row's compute, to be spent on longer training, on restarts (the most accurate on the
-    validation labels is taken), or on an ensemble (mean of probabilities), as ``matched_by`` says.
+    ``matched_flops`` is another row's compute, spent as ``matched_by`` says: on longer training, on restarts (the most
+    accurate on validation labels is kept), or on an ensemble (mean of probabilities).
     """
 
     classifier: ClassifierStage
@@ -172,9 +172,9 @@ class Baseline:
         return {"classifier": Ensemble(networks) if members else networks[0]}
 
     def _matched(self, stage: ClassifierStage, inputs: Inputs, runner: StageRunner, flops: float) -> list[TrainedStage]:
-        """Train the number of members closest to ``flops``, each slightly longer or shorter to spend exactly that."""
+        """Train as many members as ``flops`` allow (rounded), with the length at which together they cost ``flops``."""
         per_step, per_validation = runner.measure_flops(stage, inputs)
-        validation = per_validation * stage.selection.candidates  # of each member, whatever its length
+        validation = per_validation * stage.selection.candidates  # per member, independent of its length
         count = 1 if self.matched_by == "longer" else max(1, round(flops / (per_step * stage.steps + validation)))
         stage = replace(stage, steps=max(1, round((flops - count * validation) / (per_step * count))))
         if self.matched_by == "longer":

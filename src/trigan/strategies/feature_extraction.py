@@ -14,7 +14,7 @@ from trigan.networks.gans.gan import Discriminator
 class FeatureExtractor(nn.Module):
     """Images (N, C, S, S) -> (N, F): the map of each layer, max-pooled to ``grid`` x ``grid`` where it is larger.
 
-    Without a discriminator the features are the pixels. Empty ``layers`` are all layers.
+    Without a discriminator the features are the pixels. Empty ``layers``: all layers.
     Radford et al. 2015 (arXiv 1511.06434), section 5: all layers, a 4x4 grid.
     """
 

@@ -36,9 +36,9 @@ class Features:
         grid: the side that feature maps are max-pooled to.
         gan_images: the GAN's training images: ``all`` (L and U), ``labelled``, or ``auto``: labelled for a conditional
             GAN, all for an unconditional one.
-        selection: with the rule ``val`` probes choose on the validation images, else within the labelled ones.
+        selection: with the rule ``val`` probes are tuned on validation images, else on labelled images.
         pretrain: with another data set, D is trained on the view's external images (X) alone. The images that the GAN
-            would have used then give the batch-norm statistics and the standardisation.
+            would otherwise use then give the batch-norm statistics and the standardisation.
     """
 
     gan: GANStage
@@ -81,7 +81,7 @@ class Features:
 
     @property
     def unused_settings(self) -> tuple[str, ...]:
-        """Settings without effect: for pixels, the layers and all of the GAN but what decides its training images."""
+        """Settings without effect: for pixels, the layers, the grid and all settings of the GAN but architecture."""
         if self.backbone.has_network:
             return ()
         return ("layers", "grid", *(f"gan.{one.name}" for one in fields(self.gan) if one.name != "architecture"))

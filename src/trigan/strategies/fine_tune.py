@@ -20,7 +20,7 @@ from trigan.training.stages.classifier_stage import ClassifierStage
 @component("classifier/pretrained@1")
 @dataclass(frozen=True)
 class PretrainedClassifier:
-    """Classifier factory: the network of ``factory`` with the `saved_weights` ``state``, of digest ``weights``."""
+    """Classifier factory: the network of ``factory`` with the weights ``state``, whose digest is ``weights``."""
 
     factory: ClassifierFactory
     weights: str
@@ -51,7 +51,7 @@ class FineTunedBackbone(Classifier):
 @component("classifier/pretrained_backbone@1")
 @dataclass(frozen=True)
 class PretrainedBackbone:
-    """Classifier factory: D with the `saved_weights` ``state`` (none: initial weights) and a new linear head."""
+    """Classifier factory: D with the weights ``state`` (empty: initial weights) and a new linear head."""
 
     architecture: Architecture
     layers: tuple[str, ...]
@@ -70,7 +70,7 @@ class PretrainedBackbone:
 @component("probe/fine_tune@1")
 @dataclass(frozen=True)
 class FineTune:
-    """A probe that trains D too. ``classifier`` gives length, augmentation and optimizer; its network is replaced.
+    """A probe that trains D too. ``classifier`` gives steps, augmentation and optimizer; its network is replaced.
 
     The learning rate of each layer of D is ``layer_decay``, in (0, 1], times that of the layer (or head) after it.
     """
@@ -91,7 +91,7 @@ class FineTune:
 
 
 def layer_depths(network: FineTunedBackbone, spec: ImageSpec) -> list[int]:
-    """The distance of each parameter from the head, in the network's order: 1 in D's last layer, 2 in the one before.
+    """The distance of each parameter from the head, in the network's order: 1 in D's last layer, 2 in the layer before.
 
     A parameter belongs to the first feature map that depends on it. The head, and parameters without effect on any
     map, have depth 0.

@@ -26,7 +26,7 @@ class LinearHead(nn.Module):
 
     @classmethod
     def of(cls, model: Any, classes: int, temperature: float) -> "LinearHead":
-        """The head of a fitted scikit-learn linear model; two classes may share one decision value there."""
+        """The head of a fitted scikit-learn linear model, which may have one decision value for two classes."""
         weight, bias = np.atleast_2d(model.coef_), np.atleast_1d(model.intercept_)
         if len(model.classes_) == 2 and len(weight) == 1:
             weight, bias = np.concatenate([-weight, weight]), np.concatenate([-bias, bias])
@@ -57,7 +57,7 @@ class MLPHead(LinearHead):
 
     @classmethod
     def of(cls, model: Any, classes: int, temperature: float) -> "MLPHead":
-        """The head of a fitted scikit-learn perceptron; two classes have one logit there, of the second class."""
+        """The head of a fitted scikit-learn perceptron, which has one logit for two classes, that of the second."""
         (inner, outer), (inner_bias, bias) = model.coefs_, model.intercepts_
         weight = outer.T
         if len(model.classes_) == 2 and len(weight) == 1:

@@ -1,6 +1,6 @@
 """Ways to train D's features before the probe: the GAN, and its controls.
 
-Every control has the GAN's D with the same initial weights; a trained one costs as many operations as the GAN.
+A control with a D starts from the GAN's initial weights of D; by default its training costs as much as the GAN's.
 """
 
 from abc import ABC, abstractmethod
@@ -23,10 +23,10 @@ class Pretraining(ABC):
     """A way to train D, as a frozen dataclass.
 
     Attributes:
-        has_network: there is a D; else the features are the pixels.
-        has_generator: the training leaves a generator.
-        label_free: it trains D on images alone, so that those of another data set can be used.
-        per_feature_scale: each feature is divided by its own standard deviation, else all by a common one.
+        has_network: whether there is a D; else the features are the pixels.
+        has_generator: whether G is trained too.
+        label_free: whether D is trained on images alone, so that images of another data set can be used.
+        per_feature_scale: whether each feature is divided by its own standard deviation; else all by a common one.
     """
 
     has_network = True
@@ -38,8 +38,8 @@ class Pretraining(ABC):
     def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
         """``discriminator`` and ``generator``, where they exist, in evaluation mode.
 
-        ``gan`` gives D's architecture and the compute, and ``real`` are its training images. ``inputs`` are
-        ``labelled``, and where they exist ``validation`` and ``statistics`` (further images to use).
+        ``gan`` gives D's architecture and the compute; ``real`` are the GAN's training images. ``inputs`` are
+        ``labelled`` and, if they exist, ``validation`` and ``statistics`` (images for batch-norm statistics).
         """
 
 
@@ -79,7 +79,7 @@ class Untrained(Pretraining):
 class Pixels(Pretraining):
     """No network: the features are the pixels, which share one unit and so one standard deviation.
 
-    With ``per_feature_scale`` a nearly constant border has the weight of the centre, which costs some points.
+    With ``per_feature_scale`` a nearly constant border has as much weight as the centre, which costs some points.
     """
 
     per_feature_scale: bool = False
@@ -141,7 +141,7 @@ class SelfSupervisedPretraining(Pretraining):
 
 
 def gan_flops(gan: GANStage, real: Input, runner: StageRunner) -> int:
-    """The operations of the whole GAN stage, extrapolated from one round of updates; its result is discarded."""
+    """The operations of the whole GAN stage, extrapolated from one round of updates, whose result is discarded."""
     every = gan.loss.discriminator_steps
     rounds, rest = divmod(gan.steps, every)
     flops = {steps: runner.measure_flops(gan, {"real": real}, steps)[0] for steps in (every, rest) if steps}

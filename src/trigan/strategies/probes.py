@@ -1,7 +1,7 @@
 """Probes: classifiers fitted to fixed features. Each gives a head, features (N, F) -> logits (N, K).
 
-The hyperparameter and the temperature are chosen on validation images where the row may use them (their labels then
-count), else by cross-validation within the labelled images.
+The hyperparameter and the temperature are chosen on validation images if the row may use them (their labels then
+count as V), else by cross-validation on the labelled images.
 """
 
 import math
@@ -54,8 +54,8 @@ class Probe(Protocol):
 class _TunedProbe:
     """A scikit-learn model whose one hyperparameter is chosen by accuracy on images that it was not fitted to.
 
-    Of equal accuracies the strictest model wins: ``_strictness`` times the value is largest. The defaults are those of
-    models with a penalty.
+    Of values with equal accuracy, that with the largest ``_strictness`` times value is chosen. The class attributes are
+    those of models with a penalty.
     """
 
     penalties: tuple[float, ...]
@@ -70,7 +70,7 @@ class _TunedProbe:
         require(in_range, f"strategy.probe.{self._setting}", list(values), expected)
 
     def fit(self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout = None) -> FittedProbe:
-        """See `Probe.fit`; without held-out images (a class has one image) a default value is taken."""
+        """See `Probe.fit`; if a class has a single image and there is no holdout, it uses a default value."""
         folds = None if holdout is not None else _folds(labels, self.folds, seed)
         if holdout is None and folds is None:
             value = self._default(len(labels))
@@ -164,10 +164,10 @@ class MLPProbe(_TunedProbe):
         require(self.learning_rate > 0.0, "strategy.probe.learning_rate", self.learning_rate, "above 0")
 
     def fit(self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout = None) -> FittedProbe:
-        """See `Probe.fit`; uses one thread, so that sums have one order."""
+        """See `Probe.fit`; uses one thread, so that sums are always in the same order."""
         with threadpool_limits(limits=1), warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # the number of steps is a setting
-            warnings.filterwarnings("ignore", "Got `batch_size`")  # a fold may have fewer images
+            warnings.simplefilter("ignore", ConvergenceWarning)  # expected: the number of steps is fixed
+            warnings.filterwarnings("ignore", "Got `batch_size`")  # expected: a fold may have fewer images
             return super().fit(features, labels, classes, seed, holdout)
 
     def _model(self, value: float, seed: int, images: int) -> MLPClassifier:

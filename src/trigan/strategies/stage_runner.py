@@ -43,7 +43,7 @@ class TrainedStage:
         name: the stage's name in this run.
         status: ``finished`` or ``diverged``.
         step: the last step, or the selected one.
-        reused: whether it was in the store already, under any name.
+        reused: whether the stage was in the store already, under any name.
         seconds: duration of the training over all attempts; None if unknown.
         images_before: images that an earlier stage had used to train the same classifier.
     """
@@ -93,8 +93,8 @@ class StageRunner:
     def train(self, name: str, stage: Stage, inputs: Inputs, seed: int | None = None) -> TrainedStage:
         """Load the stage from the store, or train it, starting from the last checkpoint of an earlier attempt.
 
-        ``name`` is the stage's in this run; ``seed`` is the runner's by default. After an error its checkpoints stay in
-        the store for the next attempt.
+        ``name`` is the stage's name in this run; ``seed`` is the runner's by default. After an error the stage's
+        checkpoints stay in the store for the next attempt.
         """
         context = self._context(self.seed if seed is None else seed)
         identity = self._identity(stage, inputs, context)
@@ -174,7 +174,7 @@ class StageRunner:
                 with suppress(TriganError):  # on a full disk the first error is the one to report
                     write_text(handle.checkpoints / _SECONDS, str(time.monotonic() - started))
             raise
-        module.to(self.settings.device)  # Lightning leaves it on the CPU
+        module.to(self.settings.device)  # Lightning leaves the module on the CPU
         networks = stage.finish(module, inputs)
         for network in networks.values():  # the memory format of loaded networks, for bit-equal results
             network.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]

@@ -75,16 +75,16 @@ class Outcome:
 
 
 class Strategy(Protocol):
-    """A recipe of stages, as a frozen dataclass.
+    """A sequence of stages whose result is a classifier, as a frozen dataclass.
 
-    Its optional ``unused_settings`` are names of settings that have no effect with the others; a run warns about them.
+    Its optional ``unused_settings`` are names of settings without effect, given the others; a run warns about them.
     """
 
     def run(self, view: TrainingView, runner: StageRunner) -> Outcome:
         """Train all stages on the view, which has no test images."""
 
     def skeleton(self, spec: DataSpec, shapes: Shapes) -> dict[str, nn.Module]:
-        """``classifier`` and, if there is one, ``generator``, to load a finished run's weights (``shapes``) into."""
+        """``classifier`` and, if any, ``generator``: networks to load a finished run's weights (of ``shapes``) into."""
 
 
 def labelled_inputs(view: TrainingView) -> dict[str, Input]:

@@ -33,7 +33,7 @@ _LINE_EVERY = 30.0  # longest time between two progress lines of a log, in secon
 @component("callbacks/watch@1")
 @dataclass(frozen=True)
 class CallbackSettings:
-    """Which callbacks observe a fit: ``progress``, and ``sample_grids`` grids of samples over the fit.
+    """Settings of a fit's callbacks: whether to show ``progress``, and how many ``sample_grids`` to save over the fit.
 
     A grid has ``columns`` samples in each row; there is one row per class, or 10 rows from an unconditional G.
     """
@@ -102,7 +102,7 @@ class SampleGrids(FitCallback):
         z = torch.randn(rows * self._columns, network.latent, generator=torch_generator(module.plan.seed, "sheet"))
         y = torch.arange(rows).repeat_interleave(self._columns).to(module.device) if network.classes else None
         training = network.training
-        network.train()  # an average has no batch-norm statistics of its own before the end of the fit
+        network.train()  # averaged weights have no batch-norm statistics before the end of the fit
         with frozen_statistics(network), local_statistics(network):  # only rank 0 draws samples
             images = to_uint8(network(z.to(module.device, module.step_context.dtype), y)).cpu()
         network.train(training)
@@ -110,7 +110,7 @@ class SampleGrids(FitCallback):
 
 
 class FitProgress(FitCallback):
-    """A bar on a terminal or in a notebook; elsewhere a log line every tenth of the fit, or half a minute."""
+    """A progress bar on a terminal or in a notebook; elsewhere a log line each tenth of the fit or each half minute."""
 
     def __init__(self, stage: str) -> None:
         self._stage, console = stage, Console(stderr=True)

@@ -24,10 +24,10 @@ from trigan.training.players import PlayersModule
 @component("trainer/settings@1")
 @dataclass(frozen=True)
 class TrainerSettings:
-    """How a fit is computed: ``precision`` and ``accumulate`` (micro-batches per rank) are part of a run's identity.
+    """How a fit is computed: ``precision`` and ``accumulate`` (micro-batches per rank) are part of the run hash.
 
     ``accelerator``, ``devices`` (one process each) and ``checkpoint_every`` (steps) are not, because they change a
-    finished fit by rounding alone; only a fit that diverges depends on its last checkpoint.
+    finished fit only by rounding. A fit that diverges also depends on ``checkpoint_every``.
     """
 
     precision: Literal["32-true", "bf16-mixed", "64-true"] = "32-true"
@@ -67,7 +67,7 @@ class FitCallback:
     """Observes a fit, and must not change its result."""
 
     def on_fit_start(self, module: PlayersModule) -> None:
-        """Called before the first step, number ``module.completed_steps``: 0, or that of the checkpoint."""
+        """Called before the first step, whose number is ``module.completed_steps`` (0, or that of the checkpoint)."""
 
     def on_metrics(self, module: PlayersModule, metrics: dict[str, float]) -> None:
         """Called every ``log_every`` steps with the means since the last call."""
@@ -119,8 +119,8 @@ def fit(
 ) -> FitResult:
     """Fit ``module`` to the end of its plan, from the newest valid checkpoint in ``checkpoints``.
 
-    Only rank 0 reads and writes files. A fit that diverges ends on its last checkpoint, or on its first weights if
-    there is none.
+    Only rank 0 reads and writes files. A fit that diverges returns to its last checkpoint, or to its initial
+    weights if there is none.
     """
     folder = checkpoints if distributed.rank() == 0 else None
     checkpoint = distributed.broadcast(load_latest(folder) if folder is not None else None)

@@ -1,4 +1,4 @@
-"""Optimizers, learning-rate schedules and averages of weights as values.
+"""Optimizers, learning-rate schedules and moving averages of weights, described by frozen dataclasses.
 
 A schedule is a function of progress in [0, 1), so it has no state.
 """
@@ -114,7 +114,7 @@ class SGD:
 @component("optimizer/layer_wise@1")
 @dataclass(frozen=True)
 class LayerWise:
-    """``optimizer`` with one factor on the learning rate of each parameter, in the network's order.
+    """``optimizer`` with a factor on the learning rate of each parameter; ``factors`` are in the network's order.
 
     Howard & Ruder 2018 (arXiv 1801.06146), section 3.1: lower layers learn more slowly.
     """
@@ -181,5 +181,5 @@ class AveragedNetwork:
 
     @torch.no_grad()
     def update(self, images_seen: int, batch: int) -> None:
-        """Move the average towards the network's current weights; arguments as for `EMA.decay`."""
+        """Move the average towards the network's current weights; the arguments are those of `EMA.decay`."""
         torch._foreach_lerp_(self._averages, self._weights, 1.0 - self.settings.decay(images_seen, batch))

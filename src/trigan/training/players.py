@@ -1,4 +1,4 @@
-"""Manual optimization of several networks: which player is updated, on which loss, how often.
+"""Manual optimization of several networks: which player is updated on which loss, and how often.
 
 An objective is an ordered list of updates. In each step, every update that is due freezes all players but its own, sums
 gradients over micro-batches, averages them over ranks, clips them, steps the optimizer and updates the average.
@@ -40,7 +40,7 @@ class Player:
 
 @dataclass(frozen=True)
 class Update:
-    """Update ``player`` on ``loss`` every ``every`` steps from share ``start`` of the fit; it counts ``images``."""
+    """Update ``player`` on ``loss`` every ``every`` steps after share ``start`` of the fit; counts as ``images`` images."""
 
     player: str
     loss: Callable[[TrainingStep], Tensor]
@@ -49,7 +49,7 @@ class Update:
     start: float = 0.0
 
     def due(self, index: int, progress: float = 0.0) -> bool:
-        """Whether step ``index``, which starts after the share ``progress`` of the fit, includes the update."""
+        """Whether the update is part of step ``index``, which starts after share ``progress`` of the fit."""
         return progress >= self.start and index % self.every == self.every - 1
 
     def first_step(self, steps: int) -> int:
@@ -71,7 +71,7 @@ class Objective:
 class PlayersModule(pl.LightningModule):
     """Players, an objective, and the streams of batches; ``training_step`` takes the number of the step.
 
-    A stage may set ``selector`` and ``snapshots``, which record C prepared for evaluation by ``recalibrate``.
+    A stage may set ``selector`` and ``snapshots``, which keep copies of C; ``recalibrate`` prepares C for evaluation.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class PlayersModule(pl.LightningModule):
         self._weights = {name: list(network.parameters()) for name, network in self.networks.items()}
         self._random_layers = random_layers(dict(self.networks.items()))
         self.step_context = StepContext(self.networks, self._weights, self.streams, plan, self.scalars)
-        for network in self.networks.values():  # a quarter faster on the CPU, the same numbers to rounding
+        for network in self.networks.values():  # a quarter faster on the CPU, equal up to rounding
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.selector: Selector | None = None
         self.snapshots: Snapshots | None = None
@@ -143,7 +143,7 @@ class PlayersModule(pl.LightningModule):
         self.images = dict(counters["images"])
 
     def _run_and_count(self, kind: Hashable, work: Callable[[], None], ranks: int) -> None:
-        """Do ``work`` and add its operations, which are counted once per ``kind``."""
+        """Run ``work`` and add its number of operations, which is measured once per ``kind``."""
         if kind in self._flops_by_kind:
             work()
         else:
@@ -174,12 +174,12 @@ class PlayersModule(pl.LightningModule):
         optimizer.zero_grad(set_to_none=True)
         self.images[update.player] += update.images
         if update.player in self._averages:
-            batch = self.plan.batch  # of each of the ``every`` steps since the last update
+            batch = self.plan.batch  # images in each of the ``every`` steps since the last update
             trained_steps = steps[0].index + 1 - update.first_step(self.plan.steps)
             self._averages[update.player].update(trained_steps * batch, update.every * batch)
 
     def _record_classifier(self, recorder: Selector | Snapshots) -> None:
-        """In the precision of the weights: bfloat16 is too coarse for batch-norm statistics."""
+        """Record C in the precision of the weights: bfloat16 is too coarse for batch-norm statistics."""
         with torch.autocast(self.device.type, enabled=False):
             recorder.record(self.evaluation_network("classifier"), self.recalibrate, self.completed_steps)
 
@@ -192,7 +192,7 @@ class PlayersModule(pl.LightningModule):
         """Means of the logged scalars since the last flush.
 
         Raises:
-            DivergedError: if one of them, or a player's weight, is not finite.
+            DivergedError: if a mean or a player's weight is not finite.
         """
         means = self.scalars.flush()
         finite_weights = all(torch.isfinite(p).all() for parameters in self._weights.values() for p in parameters)

@@ -1,7 +1,7 @@
 """Re-estimate a network's batch-norm statistics after a fit, and put it in evaluation mode.
 
-Running statistics mix all images of a fit, and averaged weights have none of their own. Before evaluation every network
-gets statistics of one kind of images: real training images for D and C, its own for G.
+Running statistics mix all images of a fit, and averaged weights have no statistics. Before evaluation the statistics of
+each network are estimated on one kind of images: real training images for D and C, generated images for G.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ STATISTICS_IMAGES = 5_000
 
 
 def recalibrate_generator(network: Generator, seed: int) -> None:
-    """Statistics of G over its own latent distribution."""
+    """Estimate G's statistics on latents drawn from its latent distribution."""
     source, weights = torch_generator(seed, "generator statistics"), next(network.parameters())
     classes = network.classes
     batches: list[tuple[Tensor, Tensor | None]] = []
@@ -32,14 +32,14 @@ def recalibrate_generator(network: Generator, seed: int) -> None:
 
 
 def recalibrate_discriminator(network: Discriminator, images: Tensor, seed: int) -> None:
-    """Statistics of D over real training images, uint8 (N, C, S, S)."""
+    """Estimate D's statistics on real training images, uint8 (N, C, S, S)."""
     recalibrate_classifier(network, images, seed, network.features)
 
 
 def recalibrate_classifier(
     network: nn.Module, images: Tensor, seed: int, forward: Callable[[Tensor], Any] | None = None
 ) -> None:
-    """Statistics of C (or of a network with another ``forward``) over real training images, uint8 (N, C, S, S)."""
+    """Estimate C's statistics (or those of a network with another ``forward``) on real images, uint8 (N, C, S, S)."""
     weights = next(network.parameters())
     chosen = random_subset(images, STATISTICS_IMAGES, seed)
     recalibrate_batch_norm(network, image_batches(chosen, weights.device, weights.dtype), forward)

@@ -1,4 +1,4 @@
-"""Which classifiers of a fit are kept: the last one or the best on validation labels, and snapshots along the fit."""
+"""Which classifiers of a fit are kept: the last one or the best on validation labels, and snapshots during the fit."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -22,8 +22,8 @@ Recalibrate = Callable[[nn.Module], object]
 class Selection:
     """Which classifier of a fit is kept.
 
-    ``rule``: ``last``; ``val``, the best of ``candidates`` evenly spaced ones on validation labels; or ``auto``, which
-    is ``val`` where there are such labels. ``snapshots`` (1 or more, or None): copies of C for a curve of test error.
+    ``rule``: ``last``; ``val``: the best of ``candidates`` evenly spaced classifiers on validation labels; ``auto``:
+    ``val`` if there are validation labels. ``snapshots`` (1 or more, or None): copies of C for a curve of test error.
     """
 
     rule: Literal["auto", "last", "val"] = "auto"
@@ -35,7 +35,7 @@ class Selection:
         require(self.snapshots is None or self.snapshots >= 1, "snapshots", self.snapshots, "at least 1, or null")
 
     def resolve(self, validation: bool) -> Literal["last", "val"]:
-        """The rule in force, given whether there are validation labels."""
+        """``rule`` with ``auto`` resolved; ``validation`` says whether there are validation labels."""
         if self.rule == "val" and not validation:
             raise ConfigError(
                 "selection.rule=val: this regime has no validation labels; take selection.rule=last or "
@@ -45,12 +45,12 @@ class Selection:
 
 
 def evenly_spaced_steps(steps: int, count: int) -> list[int]:
-    """``count`` steps of a fit of ``steps``, the last one included; some coincide where ``steps`` is smaller."""
+    """``count`` steps of a fit, including the last of its ``steps``; some are equal if ``count`` exceeds ``steps``."""
     return [round(steps * (k + 1) / count) for k in range(count)]
 
 
 class Selector(nn.Module):
-    """The best classifier so far, ties to the later; saved in checkpoints, so a resumed fit selects the same one."""
+    """The best classifier so far (of equals the later); saved in checkpoints, so a resumed fit selects the same one."""
 
     accuracy: Tensor
     step: Tensor
@@ -65,7 +65,7 @@ class Selector(nn.Module):
 
     @torch.no_grad()
     def record(self, network: nn.Module, recalibrate: Recalibrate, step: int) -> None:
-        """Keep ``network``, recalibrated, if it is at least as accurate on the validation images as the best so far."""
+        """Keep a recalibrated copy of ``network`` if its accuracy on validation images is at least the best so far."""
         candidate = copy.deepcopy(network)
         recalibrate(candidate)
         score = accuracy(candidate, self._validation)
@@ -76,11 +76,11 @@ class Selector(nn.Module):
 
 
 class Snapshots(nn.Module):
-    """Copies of C along a fit, for a curve of test error over training that is computed once the test set is open.
+    """Copies of C during a fit, for a curve of test error over training, computed after the test set is opened.
 
-    They overwrite ``networks``, each after its step in ``due``; ``images``, int64 (n,), has the images seen before
-    each, 0 where it is not yet taken. Saved in checkpoints, so a resumed fit keeps the same copies. None is ever
-    selected, and their cost is not counted: they are for evaluation alone.
+    The copy of each step in ``due`` replaces one of ``networks``; ``images``, int64 (n,), is the number of images seen
+    before each copy (0: not yet taken). Copies are saved in checkpoints, so a resumed fit keeps them. A copy is never
+    selected, and its cost is not counted, because it is for evaluation alone.
     """
 
     images: Tensor
@@ -93,7 +93,7 @@ class Snapshots(nn.Module):
 
     @torch.no_grad()
     def record(self, network: nn.Module, recalibrate: Recalibrate, step: int) -> None:
-        """Keep ``network``, recalibrated, as it is after ``step`` steps, one of ``due_steps``."""
+        """Keep a recalibrated copy of ``network`` after ``step`` steps; ``step`` is one of ``due_steps``."""
         index, recalibrated = self.due_steps.index(step), copy.deepcopy(network)
         recalibrate(recalibrated)
         self.networks[index].load_state_dict(recalibrated.state_dict())
@@ -106,7 +106,7 @@ class Snapshots(nn.Module):
         return mapped
 
     def by_images_seen(self) -> dict[int, nn.Module]:
-        """The copies that were taken, in evaluation mode, by the images seen before each."""
+        """The number of images seen before each copy -> the copy, in evaluation mode."""
         pairs = zip(self.images.tolist(), self.networks, strict=True)
         return {images: network.eval() for images, network in pairs if images}
 

@@ -74,7 +74,7 @@ class Stage(Protocol):
         """The module to fit, at its first step."""
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
-        """The networks to keep, in evaluation mode, with batch-norm statistics of real training images."""
+        """The networks to keep, in evaluation mode, with batch-norm statistics from `trigan.training.recalibration`."""
 
     def skeleton(self, spec: DataSpec) -> dict[str, nn.Module]:
         """Networks of the same shapes as those of `finish`, to load weights into."""

@@ -64,13 +64,13 @@ class Batch(NamedTuple):
 
     @property
     def detached(self) -> "Batch":
-        """The same batch without the graph of its images."""
+        """The same batch, its images without their autograd graph."""
         return self._replace(images=self.images.detach())
 
 
 @dataclass
 class StepContext:
-    """What all steps of a fit share; of all players' ``weights`` those of ``trainable`` take gradients."""
+    """What all steps of a fit share; only the ``weights`` of the player ``trainable`` take gradients."""
 
     networks: nn.ModuleDict
     weights: Mapping[str, list[nn.Parameter]]
@@ -80,7 +80,7 @@ class StepContext:
     trainable: str = ""
 
     def switch_to(self, player: str) -> str:
-        """Make ``player`` the only trainable one; returns the one before."""
+        """Make ``player`` the only trainable player; returns the previous trainable player."""
         before, self.trainable = self.trainable, player
         if player != before:
             for name, parameters in self.weights.items():
@@ -151,7 +151,7 @@ class TrainingStep:
     def fakes(self) -> Batch:
         """A batch from G, generated once a step and used by all players.
 
-        It carries G's graph if G is updated in this step, otherwise none; other players use `Batch.detached`.
+        Its images have G's autograd graph if G is updated in this step, else none; other players use `Batch.detached`.
         """
         if "fakes" not in self._batches:
             context, generator = self._context, self.network("generator")
@@ -172,7 +172,7 @@ class TrainingStep:
         return Draws(hash64(self._context.plan.seed, stream), self.index, total, start, stop, self._context.device)
 
     def layer_draws(self, layer: str, rows: int) -> Draws:
-        """Random numbers for a layer's next pass over ``rows`` rows of this step, such as those of dropout.
+        """Random numbers for the next pass of a layer, such as dropout, over ``rows`` rows of this step.
 
         Passes are counted: they come in the same order on every rank and in every micro-batch.
         """

@@ -14,5 +14,5 @@ from trigan.training.objectives.triple_gan import TripleGAN as TripleGAN
 
 @component("objective/auto@1")
 def default_objective(architecture: Architecture) -> ObjectiveFactory:
-    """The default for an architecture: Triple-GAN's base form if it is label-conditional, else feature matching."""
+    """The default: Triple-GAN's base form for a label-conditional architecture, else feature matching."""
     return Conditional() if architecture.conditional else FeatureMatching()

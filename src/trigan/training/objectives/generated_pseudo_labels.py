@@ -1,4 +1,4 @@
-"""EC-GAN (Haque 2020, arXiv 2012.15864): a classifier that also learns from generated images of confident label."""
+"""EC-GAN (Haque 2020, arXiv 2012.15864): a classifier also learns confident pseudo-labels of G's images."""
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class GeneratedPseudoLabels(ObjectiveFactory):
     """EC-GAN: an ordinary GAN, and a classifier with pseudo-labels on its samples.
 
     - C: CE(C(x), y) + ``weight`` CE(C(G(z)), argmax p(G(z))) 1[max p(G(z)) > ``threshold``]. With a label-conditional G
-      its label replaces argmax p, and the probability of that label replaces max p.
+      the label given to G replaces argmax p, and the probability of that label replaces max p.
     - D and G: the adversarial loss. D's real images are the unlabelled ones, or the labelled ones with labels.
 
     The paper has weight .1 and threshold .7 from the first step; here ``ramp`` delays the term, because early samples

@@ -3,8 +3,8 @@
 With l(x) the K logits of C and Z(x) = sum_k exp l_k(x), an image is real with probability D(x) = Z / (Z + 1)
 (Salimans et al. 2016, arXiv 1606.03498, section 5).
 
-A C with batch norm normalises unlabelled and generated images each by their own batch, so the means of its features
-lose the images' mean and contrast; both papers here use weight norm instead.
+If C has batch norm, unlabelled and generated images are normalised by separate batch statistics, so the mean features
+do not contain the mean and contrast of the images; both papers use weight norm instead.
 """
 
 from dataclasses import dataclass
@@ -93,7 +93,7 @@ class FeatureMatching(ObjectiveFactory):
         return loss
 
     def _match(self, step: TrainingStep, real_mean: Tensor, fake: Tensor) -> Tensor:
-        """G's loss for C's mean embedding of real images, (F,), and its embeddings of generated ones, (N, F)."""
+        """G's loss, from C's mean embedding of real images, (F,), and C's embeddings of generated images, (N, F)."""
         return k_plus_one_losses.feature_matching(real_mean, distributed.global_mean(fake.mean(0)))
 
 
@@ -105,10 +105,10 @@ class BadGAN(FeatureMatching):
     - C (eq. 8): `FeatureMatching`'s loss + ``entropy`` E H[p(y|x_u)].
     - G (section 4.2): feature matching + ``pull_away`` times the pull-away term
       1 / (N (N - 1)) sum_{i != j} cos(f(G(z_i)), f(G(z_j)))^2. ``matching`` compares means of features by ``absolute``
-      differences or by ``squares``; next to squares, a pull-away term of the default weight dominates.
+      differences or by ``squares``; with squares, the pull-away term dominates at its default weight.
 
-    The paper's third term of G, which moves samples to regions of low p(x), is omitted: it needs a PixelCNN trained
-    beforehand, and the authors' code for SVHN omits it too.
+    The paper's third term of G, which moves samples to regions of low p(x), is omitted: it needs a pretrained
+    PixelCNN, and the authors' code for SVHN omits it too.
     """
 
     entropy: float = 0.1

@@ -1,4 +1,4 @@
-"""What all joint objectives share: their context, their base class, and the ramp of late terms."""
+"""What all joint objectives share: their context, their base class, and the ramp of terms that start late."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
@@ -21,7 +21,7 @@ from trigan.training.step import Batch, TrainingStep
 
 @dataclass(frozen=True)
 class ObjectiveContext:
-    """The stage's settings that an objective uses; ``conditional``: G takes labels.
+    """The stage's settings that an objective uses; ``conditional``: whether G takes labels.
 
     ``augmentation`` and ``mix`` are for labelled images in C's supervised loss, ``discriminator_augmentation`` for all
     images, real or generated, in the adversarial loss.
@@ -39,7 +39,7 @@ class ObjectiveContext:
         return labelled_loss(step, step.network("classifier"), self.augmentation, mix=self.mix)
 
     def discriminator_view(self, batch: Batch) -> Tensor:
-        """A batch's images through ``discriminator_augmentation``, with the graph that they carry."""
+        """The images of a batch after ``discriminator_augmentation``, with their autograd graph."""
         return self.discriminator_augmentation(batch.images, batch.draws, "view")
 
 
@@ -49,8 +49,8 @@ class ObjectiveFactory(ABC):
     Attributes:
         name: the setting ``strategy.objective``, for error messages.
         players: the players that are trained.
-        two_heads: whether C also has a real-or-generated head and so is D.
-        conditional: whether G must take labels; None if it may.
+        two_heads: whether C also has a real-or-generated head, so that C is also D.
+        conditional: True if G must take labels, False if it must not, None if both are possible.
         penalty: whether the adversarial loss may have a gradient penalty.
     """
 

@@ -17,7 +17,7 @@ from trigan.training.step import TrainingStep
 
 
 class _Weights(NamedTuple):
-    """Of C's adversarial loss and its cross-entropies on labelled and on G's images; of the latter in G's loss."""
+    """Weights in C's loss (adversarial, cross-entropy on labelled and on G's images) and of G's cross-entropy."""
 
     adversarial: float
     labelled: float
@@ -32,7 +32,7 @@ class _SharedNetwork(ObjectiveFactory):
     def _weights(self) -> _Weights: ...
 
     def updates(self, context: ObjectiveContext) -> tuple[Update, ...]:
-        """C, and G in every ``loss.discriminator_steps``-th step."""
+        """C in every step, and G in every ``loss.discriminator_steps``-th step."""
         batch, every = context.batch, context.loss.discriminator_steps
         return (
             Update("classifier", partial(_classifier_loss, context, self._weights()), images=3 * batch),
@@ -43,14 +43,14 @@ class _SharedNetwork(ObjectiveFactory):
 @component("objective/acgan@1")
 @dataclass(frozen=True)
 class ACGAN(_SharedNetwork):
-    """AC-GAN (Odena et al. 2017, arXiv 1610.09585, section 3): D also predicts the class, and G draws for a label.
+    """AC-GAN (Odena et al. 2017, arXiv 1610.09585, section 3): D also predicts the class, and G takes a label.
 
     With c the class head, L_S the adversarial loss (``loss=``) and w = ``weight``:
 
     - C and D: L_S + w (CE(c(x), y) [+ CE(c(G(z, y)), y)]).
     - G: L_S + w CE(c(G(z, y)), y).
 
-    The term in brackets is in the paper, and here with ``on_generated``; without it C learns from true labels alone.
+    The paper has the term in brackets; here ``on_generated`` adds it, and without it C learns from true labels alone.
     The real images of L_S are all training images; the paper has labels for all of them.
     """
 
@@ -69,7 +69,7 @@ class ACGAN(_SharedNetwork):
 @component("objective/shared_network@1")
 @dataclass(frozen=True)
 class SharedNetwork(_SharedNetwork):
-    """EC-GAN with a shared network (Haque 2020, arXiv 2012.15864); w = ``weight``, D the real-or-generated head.
+    """EC-GAN with a shared network (Haque 2020, arXiv 2012.15864); w = ``weight``, D is the real-or-generated head.
 
     - C and D: CE(c(x), y) + w L_adv. With loss=non_saturating L_adv is the paper's BCE(D(x), 1) + BCE(D(G(z)), 0); its
       real images are all training images.
@@ -88,7 +88,7 @@ class SharedNetwork(_SharedNetwork):
 
 
 def _classifier_loss(context: ObjectiveContext, weights: _Weights, step: TrainingStep) -> Tensor:
-    """Loss of both heads, shape (): classes on labelled images, real or generated on unlabelled and G's images."""
+    """Loss of both heads, shape (): the class head on labelled images, the other on unlabelled and G's images."""
     network, fakes = step.network("classifier"), step.fakes()
     loss = weights.labelled * context.labelled_loss(step)
     real = network.real_logits(context.discriminator_view(step.batch("unlabelled")))

@@ -32,15 +32,15 @@ AdversarialLabels = Literal["all", "argmax"]
 @component("objective/conditional@1")
 @dataclass(frozen=True)
 class Conditional(ObjectiveFactory):
-    """Triple-GAN's base form (algorithm 1), with any loss on logits; written for the non-saturating one.
+    """Triple-GAN's base form (algorithm 1), with any loss on logits; the equations are for the non-saturating loss.
 
     - D: softplus(-l) on true pairs + alpha softplus(l(x_u, y_u)) + (1 - alpha) softplus(l(G(z, y), y)).
     - G: (1 - alpha) softplus(-l(G(z, y), y)).
     - C: CE on labelled images + alpha E sum_y p(y|x_u) softplus(-l(x_u, y)) + ``pair_weight`` R_P, where
       R_P = CE(C(G(z, y)), y), the pseudo-discriminative loss, is also weighted by ``ramp``. With
-      ``adversarial_labels=argmax`` the sum has y_u alone, which without a further term only makes C less certain.
+      ``adversarial_labels=argmax`` the sum has only y_u; without a further term this only makes C less certain.
 
-    ``alpha`` is 1/2 in the official code. C's counted images include G's from the first step on.
+    ``alpha`` is 1/2 in the authors' code. C's counted images include G's from the first step on.
     """
 
     alpha: float = 0.5
@@ -66,7 +66,7 @@ class Conditional(ObjectiveFactory):
             )
 
     def updates(self, context: ObjectiveContext) -> tuple[Update, ...]:
-        """D, G and C in turn; D and G from the share ``pretrain`` of the fit on."""
+        """D, G and C in turn; D and G start after the share ``pretrain`` of the fit."""
         batch, every, start = context.batch, context.loss.discriminator_steps, self.pretrain
         return (
             Update("discriminator", partial(self._discriminator_loss, context), images=3 * batch, start=start),
@@ -147,8 +147,8 @@ class TripleGAN(Conditional):
     """Triple-GAN in full, with the terms, weights and schedule of the authors' code for MNIST.
 
     - D: softplus(-l) on true pairs + alpha softplus(l(x_u, y_u)) + (1 - alpha) softplus(l(G(z, y), y)), where
-      ``labelled_fraction`` of the true pairs are labelled images and the others are (x_u, y_u) too: D would memorize a
-      few labelled images. (The code draws new unlabelled images for these; here they are those of the step.)
+      ``labelled_fraction`` of the true pairs are labelled images and the others are pairs (x_u, y_u), because D would
+      memorize a few labelled images. (The authors' code draws new x_u for these; here they are those of the step.)
     - G: as in `Conditional`.
     - C: CE on labelled images + ``classifier_weight`` E[max p softplus(-l(x_u, y_u))] + ``entropy`` E H[p(x_u)]
       + ``uniform_marginal`` CE(uniform, E p(x_u)) + ``head_decay`` |W of the last layer|^2
@@ -156,7 +156,7 @@ class TripleGAN(Conditional):
 
     For the first share ``pretrain`` of the fit only C is updated, on its terms without D and G, with
     ``pretrain_uniform_marginal`` instead of ``uniform_marginal``. C's counted images include G's from the first step
-    on. The code averages C's weights; here the stage's ``ema`` does.
+    on. The authors' code averages C's weights; here the stage's ``ema`` does.
     """
 
     labelled_fraction: float = 0.0025

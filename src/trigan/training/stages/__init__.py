@@ -1,1 +1,1 @@
-"""The stages: what one fit trains, from named inputs to networks that can be evaluated."""
+"""The stages: each is one fit, from named inputs to networks that can be evaluated."""

@@ -35,7 +35,7 @@ def labelled_loss(
 ) -> Tensor:
     """Mean cross-entropy of the augmented labelled batch, shape (), weighted by ``class_weights`` (K,) if given.
 
-    ``mix`` mixes each image with a partner of the global batch, augmented on its own; the loss is that of both labels.
+    ``mix`` mixes each image with a separately augmented partner of the global batch; the loss uses both labels.
     """
     labelled = step.batch("labelled")
     labels = labelled.known_labels
@@ -61,7 +61,7 @@ def labelled_loss(
 @component("stage/classifier@1")
 @dataclass(frozen=True)
 class ClassifierStage:
-    """Train a classifier on cross-entropy plus ``terms``; its moving average is kept, recalibrated on real images.
+    """Train a classifier on cross-entropy plus ``terms``; keep the average of its weights, recalibrated on real images.
 
     The inputs are ``labelled``, ``validation`` if any, and one for each term's stream. ``mix`` mixes labelled images.
     """
@@ -118,7 +118,7 @@ class ClassifierStage:
 
 
 def register_classifier_selection(module: PlayersModule, selection: Selection, inputs: Inputs) -> PlayersModule:
-    """Give ``module`` the selector and the snapshots that ``selection`` needs; returns it."""
+    """Give ``module`` the selector and the snapshots that ``selection`` needs; returns ``module``."""
     network, steps = module.evaluation_network("classifier"), module.plan.steps
     if selection.resolve("validation" in inputs) == "val":
         module.selector = Selector(network, inputs["validation"], steps, selection.candidates)
@@ -130,7 +130,7 @@ def register_classifier_selection(module: PlayersModule, selection: Selection, i
 
 
 def final_classifiers(module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
-    """``classifier``, the selected one, recalibrated, in evaluation mode; and ``snapshots`` if there are any.
+    """The selected ``classifier``, recalibrated and in evaluation mode, and ``snapshots`` if there are any.
 
     A fit that diverged before its first evaluation on validation images keeps its last finite weights.
     """
@@ -152,6 +152,6 @@ def skeleton_classifiers(selection: Selection, build: Callable[[], nn.Module]) -
 
 
 def _recalibrate(module: PlayersModule, network: nn.Module, inputs: Inputs) -> None:
-    """Over all real training images of the row: ``statistics`` if this fit does not train on all of them."""
+    """Recalibrate on all real training images of the row: ``statistics`` if this fit does not train on all of them."""
     images = next(inputs[name] for name in ("statistics", "unlabelled", "labelled") if name in inputs).images
     recalibrate_classifier(network, images, module.plan.seed)

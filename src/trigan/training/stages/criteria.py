@@ -62,7 +62,7 @@ class Resampling(Balance):
 
 
 class LossTerm(ABC):
-    """Base of further terms of C's loss, on ``ratio`` images of ``stream`` per labelled image, in ``views`` views."""
+    """Base of additional terms of C's loss: ``views`` views of ``ratio`` images of ``stream`` per labelled image."""
 
     weight: float
     ratio: float
@@ -90,7 +90,7 @@ class LossTerm(ABC):
 class ExtraImages(LossTerm):
     """Cross-entropy on extra labelled images (synthetic or pseudo-labelled), times ``weight``.
 
-    They form a batch of their own for batch norm, and do not update its running statistics.
+    Batch norm normalises them by separate batch statistics, and they do not update its running statistics.
     """
 
     augmentation: Augmentation

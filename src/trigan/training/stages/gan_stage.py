@@ -23,11 +23,11 @@ from trigan.training.step import TrainingStep
 @component("stage/gan_settings@1")
 @dataclass(frozen=True)
 class GANObjective:
-    """The adversarial loss, with ``loss.discriminator_steps`` updates of D for one of G.
+    """The adversarial loss, with ``loss.discriminator_steps`` updates of D per update of G.
 
     D normalises generated images by their own batch statistics, and only real ones update its running statistics. All
     images, real or generated, reach D through ``discriminator_augmentation`` (Zhao et al. 2020, arXiv 2006.10738).
-    ``stream`` has the real images.
+    ``stream`` is the name of the stream of real images.
     """
 
     loss: AdversarialLoss
@@ -84,7 +84,7 @@ def refuse_penalty_through_batch_norm(architecture: Architecture, loss: Adversar
 class GANStage:
     """Train a GAN on the input ``real``: unconditional on images, or label-conditional on labelled images.
 
-    ``optimizer`` maps "generator" and "discriminator" to their factories. G is kept as its moving average.
+    ``optimizer`` maps "generator" and "discriminator" to their factories. The moving average of G's weights is kept.
     """
 
     architecture: Architecture

@@ -37,9 +37,9 @@ class JointStage:
     The inputs are ``labelled``, ``unlabelled`` (all training images) and ``validation`` if any.
 
     ``optimizer`` has a factory for each player. ``discriminator_augmentation`` is applied to all images for the network
-    that separates real from generated ones (Zhao et al. 2020, arXiv 2006.10738); ``augmentation`` and ``mix`` to
-    labelled images for C, as in every other strategy. ``consistency`` is one more term of C's loss, on a stream of its
-    own of the unlabelled images. ``ema`` averages the weights of G and C; with None the last weights are kept.
+    that separates real from generated images (Zhao et al. 2020, arXiv 2006.10738), ``augmentation`` and ``mix`` to
+    labelled images for C, as in every other strategy. ``consistency`` is an additional term of C's loss, on a separate
+    stream of unlabelled images. ``ema`` averages the weights of G and C; with None the last weights are kept.
     """
 
     architecture: Architecture
@@ -84,7 +84,7 @@ class JointStage:
         return classifier_stage.register_classifier_selection(module, self.selection, inputs)
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
-        """All players, recalibrated; of a classifier with two heads, the classifier alone."""
+        """All players, recalibrated; a classifier with two heads keeps only the class head."""
         networks: dict[str, Any] = {name: module.evaluation_network(name) for name in self.objective.players}
         networks |= classifier_stage.final_classifiers(module, inputs)
         if self.objective.two_heads:

@@ -1,6 +1,6 @@
 """Stages that train D's features on images alone, without a GAN: a denoising autoencoder, and SimCLR.
 
-Both start from the first weights of the GAN's D, train on the GAN's images, and keep D alone, recalibrated.
+Both start from the initial weights of the GAN's D, train on the GAN's images, and keep only D, recalibrated.
 """
 
 from abc import ABC, abstractmethod
@@ -52,7 +52,7 @@ class PretextStage(ABC):
         """The loss, shape ()."""
 
     def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
-        """See `trigan.training.stage.Stage`; D has the first weights of the GAN's D at the same seed."""
+        """See `trigan.training.stage.Stage`; D has the initial weights of the GAN's D with the same seed."""
         discriminator = context.build_network(PLAYER, lambda: self.architecture.discriminator(context.spec))
         network = self._network(context, discriminator.to("cpu", torch.float32))
         streams = {"real": context.stream("real", inputs["real"], self.batch)}
@@ -77,7 +77,7 @@ class AutoencoderStage(PretextStage):
     """Train a denoising autoencoder A: D's feature maps encode, the body of the architecture's G decodes.
 
     The loss is E |x - A(clip(x + e, -1, 1))|^2 with Gaussian e (Vincent et al. 2008, ICML; with Gaussian noise and
-    squared error as in Vincent et al. 2010, JMLR 11). ``noise`` is its standard deviation, on images in [-1, 1].
+    squared error as in Vincent et al. 2010, JMLR 11). ``noise`` is the standard deviation of e, on images in [-1, 1].
     """
 
     architecture: Architecture
@@ -110,7 +110,7 @@ class AutoencoderStage(PretextStage):
 class SimCLRStage(PretextStage):
     """Train D's feature maps by SimCLR (Chen et al. 2020, arXiv 2002.05709): two views, a projection head, NT-Xent.
 
-    Of all views in the batch, an image's two views are trained to be each other's most similar (eq. 1).
+    The two views of an image are trained to be more similar to each other than to the other views (eq. 1).
     ``hidden`` and ``projection`` are the widths of the head's two layers; the head is discarded.
     """
 
@@ -139,7 +139,7 @@ class SimCLRStage(PretextStage):
         real = step.batch("real")
         views = [self.augmentation(real.images, real.draws, name) for name in ("first view", "second view")]
         projected = step.network(PLAYER)(torch.cat(views))  # in one pass: batch-norm statistics are over both views
-        projected = projected.float() if projected.dtype.itemsize == 2 else projected  # bfloat16 has too few digits
+        projected = projected.float() if projected.dtype.itemsize == 2 else projected  # bfloat16 is too coarse
         first, second = (distributed.all_gather(part) for part in projected.chunk(2))
         start = distributed.rank() * len(real.images)
         loss = nt_xent(first, second, self.temperature, start, start + len(real.images))
