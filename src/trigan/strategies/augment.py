@@ -196,7 +196,7 @@ class Augment:
 
     @property
     def unused_settings(self) -> tuple[str, ...]:
-        """Settings without effect: those of a GAN that is not trained, and the threshold if no classifier gives labels."""
+        """Settings without effect: those of an untrained GAN, and the threshold if no classifier gives labels."""
         predicted = self.source == "unlabelled" or (self.source == "generator" and self.label_source == "classifier")
         labels = () if predicted else ("label_threshold",)
         return labels if self.source == "generator" else ("gan", "gan_images", "labels", *labels)

@@ -40,7 +40,7 @@ class Player:
 
 @dataclass(frozen=True)
 class Update:
-    """Update ``player`` on ``loss`` every ``every`` steps after share ``start`` of the fit; counts as ``images`` images."""
+    """Every ``every`` steps after share ``start`` of the fit, update ``player`` on ``loss`` and count ``images``."""
 
     player: str
     loss: Callable[[TrainingStep], Tensor]

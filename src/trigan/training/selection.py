@@ -106,7 +106,7 @@ class Snapshots(nn.Module):
         return mapped
 
     def by_images_seen(self) -> dict[int, nn.Module]:
-        """The number of images seen before each copy -> the copy, in evaluation mode."""
+        """Number of images seen -> the copy taken after them, in evaluation mode."""
         pairs = zip(self.images.tolist(), self.networks, strict=True)
         return {images: network.eval() for images, network in pairs if images}
 

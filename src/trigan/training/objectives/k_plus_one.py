@@ -4,7 +4,7 @@ With l(x) the K logits of C and Z(x) = sum_k exp l_k(x), an image is real with p
 (Salimans et al. 2016, arXiv 1606.03498, section 5).
 
 If C has batch norm, unlabelled and generated images are normalised by separate batch statistics, so the mean features
-do not contain the mean and contrast of the images; both papers use weight norm instead.
+do not reflect the mean and contrast of the images; both papers use weight norm instead.
 """
 
 from dataclasses import dataclass
