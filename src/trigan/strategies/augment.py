@@ -144,7 +144,7 @@ class Augment:
             architecture is conditional, else classifier.
         source: the generator, or a control that replaces it: real images or noise, with the same filters.
         label_threshold: smallest confidence at which a classifier's prediction is used as label, in [0, 1].
-        gan_images: the GAN's training images: ``labelled``, ``all`` (L and U), or ``auto``: all if G needs no labels.
+        gan_images: the GAN's training images: ``labelled``, ``all`` (L and U), ``auto``: all if it needs no label.
         generators: number of GANs with different seeds; each sample comes from one of them.
         schedule: when C is trained on the samples.
     """

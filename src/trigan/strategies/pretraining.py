@@ -1,6 +1,6 @@
 """Ways to train D's features before the probe: the GAN, and its controls.
 
-A control with a D starts from the GAN's initial weights of D; by default its training costs as much as the GAN's.
+A control with a D starts from the GAN's initial weights of D; if it trains D, it costs as much as the GAN by default.
 """
 
 from abc import ABC, abstractmethod
