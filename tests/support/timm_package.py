@@ -1,8 +1,8 @@
 """timm for the tests, from a folder beside the environment's packages; `make test` fills the folder.
 
-timm needs torchvision. The compiled part of torchvision's public wheel is for CUDA and isn't loaded beside a CPU build of
-torch; then importing torchvision fails, because two operators are not declared. They are declared here; no classifier
-calls them. The folder is on no other program's path, since torchmetrics imports any torchvision that it finds.
+timm needs torchvision. The compiled part of torchvision's public wheel is for CUDA and isn't loaded beside a CPU build
+of torch; then importing torchvision fails, because two operators are not declared. They are declared here; no
+classifier calls them. The folder is on no other program's path, since torchmetrics imports any torchvision it finds.
 
     python timm_package.py SCRIPT [ARGUMENT ...]    run a script that can import timm
 """
