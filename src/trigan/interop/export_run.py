@@ -13,11 +13,7 @@ from trigan.tables.layout.templating import environment
 def export_run(finished: FinishedRun, folder: Path, onnx: bool = True, force: bool = False) -> dict[str, float | None]:
     """Write weights, ONNX files, ``trigan.json`` and ``README.txt``; the folder is complete or does not appear.
 
-    Args:
-        finished: the run.
-        folder: a new one.
-        onnx: write ONNX files; see `trigan.interop.onnx_file.require_onnx`.
-        force: replace a folder that trigan wrote.
+    ``onnx`` needs a package (`trigan.interop.onnx_file.require_onnx`); ``force`` replaces a folder that trigan wrote.
 
     Returns:
         For each ONNX file the largest difference of its outputs to torch's, or None if onnxruntime is not installed.
@@ -39,17 +35,8 @@ def export_run(finished: FinishedRun, folder: Path, onnx: bool = True, force: bo
                 file = f"{player}.onnx"
                 differences[file] = write_onnx(finished.networks[player], signature, new / file)
         write_json(new / MARKER_FILE, _description(finished, signatures, differences))
-        values = {
-            "run": finished.run,
-            "strategy": finished.record["tags"]["strategy"],
-            "spec": finished.spec,
-            "classes": finished.classes,
-            "probabilistic": finished.probabilistic,
-            "generator": finished.networks.get("generator"),
-            "onnx": onnx,
-        }
         readme = environment(Path(__file__).parent / "templates").get_template("README.txt.j2")
-        write_text(new / "README.txt", readme.render(values))
+        write_text(new / "README.txt", readme.render(finished=finished, spec=finished.spec, onnx=onnx))
     return differences
 
 

@@ -6,10 +6,9 @@ What depends on data or on tensor values becomes fixed arithmetic, which ONNX ca
 import copy
 import importlib.util
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -111,31 +110,24 @@ def _difference(network: nn.Module, signature: OnnxSignature, path: Path) -> flo
 def onnx_exportable(network: nn.Module) -> nn.Module:
     """A float32 copy on the CPU, in evaluation mode, that gives the same outputs and can be traced.
 
-    Spectral norms are folded into the weights, and the modules below replace their originals.
+    Spectral norms are folded into the weights; the modules below keep their weights and get another forward pass.
     """
     plain = fold_spectral_norm(copy.deepcopy(network).cpu().float()).requires_grad_(False)
-    return _replaced(plain)
+    for module in plain.modules():
+        for original, form in _FORMS.items():
+            if isinstance(module, original):
+                module.__class__ = form
+    return plain
 
 
-def _replaced(module: nn.Module) -> nn.Module:
-    for name, child in module.named_children():
-        setattr(module, name, _replaced(child))
-    fixed = (make(module) for kind, make in _FIXED.items() if isinstance(module, kind))
-    return next(fixed, module)
-
-
-class _FixedPooling(nn.Module):
-    """A feature extractor whose adaptive max-pooling, which ONNX lacks, is written out as maxima over slices."""
-
-    def __init__(self, extractor: FeatureExtractor) -> None:
-        super().__init__()
-        self.discriminator, self.layers, self.grid = extractor.discriminator, extractor.layers, extractor.grid
+class _PoolingBySlices(FeatureExtractor):
+    """Adaptive max-pooling, which ONNX lacks, is written out as maxima over slices."""
 
     def forward(self, images: Tensor) -> Tensor:
         if self.discriminator is None:
             return images.flatten(1)
-        maps: dict[str, Tensor] = self.discriminator.features(images)
-        chosen = [maps[layer] for layer in self.layers] if self.layers else list(maps.values())
+        maps = self.discriminator.features(images)
+        chosen = [maps[layer] for layer in self.layers or maps]
         return torch.cat([max_pool_by_slices(feature, self.grid).flatten(1) for feature in chosen], dim=1)
 
 
@@ -149,59 +141,44 @@ def max_pool_by_slices(feature: Tensor, grid: int) -> Tensor:
     return torch.cat([rows[..., low:high].amax(3, keepdim=True) for low, high in bins], dim=3)
 
 
-class _FixedNearestNeighbours(nn.Module):
-    """A nearest-neighbour head whose number of neighbours is a constant of the graph."""
-
-    def __init__(self, head: NearestNeighboursHead) -> None:
-        super().__init__()
-        self.head, self.k, self.temperature = head, int(head.k), float(head.temperature)
+class _NeighboursByProducts(NearestNeighboursHead):
+    """Distances are products of matrices, and the number of neighbours is a constant of the graph."""
 
     def forward(self, features: Tensor) -> Tensor:
-        kept, votes = self.head.kept, self.head.votes
+        k, temperature = int(self.k), float(self.temperature)
         # |a - b|^2 = |a|^2 - 2 ab + |b|^2, of which the first term is the same for every neighbour
-        distances = kept.square().sum(1) - 2.0 * features @ kept.T
-        nearest = distances.topk(self.k, dim=1, largest=False).indices
-        shares = (votes[nearest].sum(1) + 0.5 / votes.shape[1]) / (self.k + 0.5)
-        return shares.log() / self.temperature
+        distances = self.kept.square().sum(1) - 2.0 * features @ self.kept.T
+        nearest = distances.topk(k, dim=1, largest=False).indices
+        shares = (self.votes[nearest].sum(1) + 0.5 / self.votes.shape[1]) / (k + 0.5)
+        return shares.log() / temperature
 
 
-class _GeneratorPerClass(nn.Module):
-    """One generator a class: each computes every row, and the row's label selects (tracing cannot branch by row)."""
+class _GeneratorPerClass(PerClassGenerators):
+    """The row's label selects the generator."""
 
-    def __init__(self, per_class: PerClassGenerators) -> None:
-        super().__init__()
-        self.generators: Sequence[nn.Module] = per_class.generators  # type: ignore[assignment]
-        self.latent, self.classes = per_class.latent, per_class.classes
-
-    def forward(self, z: Tensor, y: Tensor) -> Tensor:
-        first, *others = self.generators
-        images: Tensor = first(z)
-        for label, network in enumerate(others, 1):
-            images = torch.where((y == label)[:, None, None, None], network(z), images)
-        return images
+    def forward(self, z: Tensor, y: Tensor) -> Tensor:  # type: ignore[override]
+        return _select([network(z) for network in self.generators], y)
 
 
-class _GeneratorMixture(nn.Module):
-    """A mixture of generators: each computes every row, and the last entry of the row's z selects."""
-
-    def __init__(self, mixture: GeneratorMixture) -> None:
-        super().__init__()
-        self.mixture, self.latent, self.classes = mixture, mixture.latent, mixture.classes
+class _GeneratorMixture(GeneratorMixture):
+    """The last entry of the row's z selects the generator."""
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
-        member, noise = self.mixture.member_index(z)[:, None, None, None], z[:, :-1]
-        images: Tensor | None = None
-        for index, network in enumerate(self.mixture.members):
-            output: Tensor = network(noise) if y is None else network(noise, y)
-            images = output if images is None else torch.where(member == index, output, images)
-        if images is None:
-            raise ValueError("a mixture of no generators")
-        return images
+        conditions = () if y is None else (y,)
+        return _select([network(z[:, :-1], *conditions) for network in self.members], self.member_index(z))
 
 
-_FIXED: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
-    FeatureExtractor: _FixedPooling,
-    NearestNeighboursHead: _FixedNearestNeighbours,
+def _select(outputs: Sequence[Tensor], chosen: Tensor) -> Tensor:
+    """Row by row, the images of the chosen generator (N,): each computes every row, as tracing cannot branch by row."""
+    images = outputs[0]
+    for index, output in enumerate(outputs[1:], 1):
+        images = torch.where((chosen == index)[:, None, None, None], output, images)
+    return images
+
+
+_FORMS: dict[type[nn.Module], type[nn.Module]] = {
+    FeatureExtractor: _PoolingBySlices,
+    NearestNeighboursHead: _NeighboursByProducts,
     PerClassGenerators: _GeneratorPerClass,
     GeneratorMixture: _GeneratorMixture,
 }
