@@ -40,11 +40,6 @@ class Manifest:
     content: dict[str, Any]
     files: dict[str, tuple[int, str]]
 
-    def write(self, directory: Path) -> None:
-        """Write ``manifest.json`` atomically, with a checksum of its own."""
-        body = json.loads(json.dumps({"schema": _SCHEMA, **asdict(self)}))  # hash what a reader gets: text keys
-        write_json(directory / MANIFEST_NAME, {**body, "checksum": _checksum(body)})
-
     @staticmethod
     def read(directory: Path) -> "Manifest":
         """Read and verify ``manifest.json`` alone.
@@ -84,10 +79,10 @@ class Manifest:
                 raise DamagedError(f"{directory / name} is not what was written: its checksum differs")
 
 
-def create_manifest(
+def write_manifest(
     directory: Path, digest: str, kind: str, description: dict[str, Any], content: dict[str, Any]
-) -> Manifest:
-    """The manifest of the files in ``directory``, checkpoints left out; flushes every file to the disk."""
+) -> None:
+    """Flush the files in ``directory``, checkpoints left out, to the disk, and write their manifest atomically."""
     files = {}
     for path in sorted(directory.rglob("*")):
         name = path.relative_to(directory)
@@ -95,7 +90,9 @@ def create_manifest(
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
             files[name.as_posix()] = (path.stat().st_size, _file_digest(path))
-    return Manifest(digest, kind, time.time(), description, content, files)
+    manifest = Manifest(digest, kind, time.time(), description, content, files)
+    body = json.loads(json.dumps({"schema": _SCHEMA, **asdict(manifest)}))  # hash what a reader gets: text keys
+    write_json(directory / MANIFEST_NAME, {**body, "checksum": _checksum(body)})
 
 
 def _file_digest(path: Path) -> str:

@@ -11,15 +11,15 @@ Layout under the root::
 import logging
 import re
 import shutil
-from collections.abc import Callable, Iterator, Set
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
-from trigan.artifacts.manifest import CHECKPOINTS, MANIFEST_NAME, DamagedError, Manifest, create_manifest
+from trigan.artifacts.manifest import CHECKPOINTS, MANIFEST_NAME, DamagedError, Manifest, write_manifest
 from trigan.atomic import remove_partial_files, sync_directory, wrap_os_errors
 from trigan.errors import ArtifactError
 
@@ -29,6 +29,23 @@ _POLL = 0.2  # seconds between two attempts at a lock that another process holds
 
 class InUseError(ArtifactError):
     """Another process trains or reads the stage."""
+
+
+@contextmanager
+def locked(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold the lock of the file ``path``; ``on_wait`` is called once before a wait, and may raise instead of waiting."""
+    with wrap_os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            on_wait()
+            lock.acquire(poll_interval=_POLL)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @dataclass(frozen=True)
@@ -73,8 +90,7 @@ class StageHandle:
             raise RuntimeError(f"stage {self.digest} is committed already")
         with wrap_os_errors(self.directory):
             remove_partial_files(self.directory)
-            created = create_manifest(self.directory, self.digest, self.kind, self.description, manifest)
-            created.write(self.directory)
+            write_manifest(self.directory, self.digest, self.kind, self.description, manifest)
         self._finish()
 
     def _finish(self) -> None:
@@ -122,7 +138,7 @@ class Store:
 
     @contextmanager
     def stage(
-        self, digest: str, description: dict[str, Any], kind: str, on_wait: Callable[[], None] | None = None
+        self, digest: str, description: dict[str, Any], kind: str, on_wait: Callable[[], None] = lambda: None
     ) -> Iterator[StageHandle]:
         """Lock the stage; its handle is ready, or must be trained and committed.
 
@@ -136,26 +152,10 @@ class Store:
             handle._open()
             yield handle
 
-    @contextmanager
-    def _locked(self, digest: str, on_wait: Callable[[], None] | None = None, wait: bool = True) -> Iterator[None]:
+    def _locked(self, digest: str, on_wait: Callable[[], None]) -> AbstractContextManager[None]:
         if not re.fullmatch(r"[0-9a-f]{8,64}", digest):
             raise ArtifactError(f"{digest!r} is no stage's hash: 8 to 64 characters 0-9 and a-f are expected")
-        path = self.root / ".locks" / f"{digest}.lock"
-        with wrap_os_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path)
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                if not wait:
-                    raise InUseError(f"stage {digest} is in use by another process: try again when it ends") from None
-                if on_wait is not None:
-                    on_wait()
-                lock.acquire(timeout=-1, poll_interval=_POLL)
-        try:
-            yield
-        finally:
-            lock.release()
+        return locked(self.root / ".locks" / f"{digest}.lock", on_wait)
 
     def add_user(self, digest: str, run: str) -> None:
         """Record that the run with hash ``run`` needs this stage; repeating it changes nothing."""
@@ -174,14 +174,14 @@ class Store:
 
     def entries(self) -> list[StoreEntry]:
         """All stages, finished or not, oldest first; verifies their manifests, not their files."""
-        entries = [self._entry(path) for path in self.root.glob("[!.]*") if path.is_dir()]
-        entries += [self._entry(path, unfinished=True) for path in self.root.glob(".partial/*") if path.is_dir()]
+        paths = [*self.root.glob("[!.]*"), *self.root.glob(".partial/*")]
+        entries = [self._entry(path) for path in paths if path.is_dir()]
         return sorted(entries, key=lambda entry: (entry.created, entry.digest))
 
-    def _entry(self, directory: Path, unfinished: bool = False) -> StoreEntry:
+    def _entry(self, directory: Path) -> StoreEntry:
         size, changed = _size_and_time(directory)
         users = self.users(directory.name)
-        if unfinished:
+        if directory.parent != self.root:
             return StoreEntry(directory.name, "", size, changed, users, "unfinished")
         try:
             manifest = Manifest.read(directory)
@@ -189,19 +189,18 @@ class Store:
             return StoreEntry(directory.name, "", size, changed, users, "damaged")
         return StoreEntry(directory.name, manifest.kind, size, manifest.created, users)
 
-    def unused(self, runs: Set[str]) -> list[StoreEntry]:
-        """The stages that none of ``runs``, hashes of the existing runs, needs."""
-        return [entry for entry in self.entries() if not set(entry.users) & runs]
-
     def remove(self, digest: str) -> None:
         """Remove a stage with its partial directory and its list of users; InUseError if a process is using it."""
-        with self._locked(digest, wait=False):
+
+        def refuse() -> None:
+            raise InUseError(f"stage {digest} is in use by another process: try again when it ends")
+
+        with self._locked(digest, refuse):
             if not self._drop(digest):
                 raise ArtifactError(f"there is no stage {digest} in {self.root}")
-            with wrap_os_errors(self.root, "clean"):
-                shutil.rmtree(self.root / ".users" / digest, ignore_errors=True)
+            shutil.rmtree(self.root / ".users" / digest, ignore_errors=True)
 
-    def discard(self, digest: str, on_wait: Callable[[], None] | None = None) -> None:
+    def discard(self, digest: str, on_wait: Callable[[], None] = lambda: None) -> None:
         """Let the next `stage` start from nothing (``--force``); keeps the list of users.
 
         Does nothing if there is no such stage. Waits for a process that uses it, after one call of ``on_wait``.

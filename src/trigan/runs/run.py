@@ -13,10 +13,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import yaml
-from filelock import FileLock, Timeout
 
 from trigan import distributed
-from trigan.artifacts.store import Store
+from trigan.artifacts.store import Store, locked
 from trigan.atomic import remove_partial_files, signals_handled, wrap_os_errors, write_text
 from trigan.config.compose import RunConfig
 from trigan.datasets.splits.draw_split import draw_split
@@ -196,22 +195,10 @@ def _forget(store: Store, location: RunLocation) -> None:
             path.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def _run_lock(location: RunLocation) -> Iterator[None]:
-    """Hold the run's lock; a second process waits for it and then finds the run finished."""
+def _run_lock(location: RunLocation) -> contextlib.AbstractContextManager[None]:
+    """The run's lock; a second process waits for it and then finds the run finished."""
     path = location.directory.parent / ".locks" / f"{location.run}.lock"
-    with wrap_os_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            _log.info("another process is computing this run; waiting for it")
-            lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+    return locked(path, lambda: _log.info("another process is computing this run; waiting for it"))
 
 
 @contextlib.contextmanager

@@ -29,7 +29,8 @@ def remove_stages(
             raise ConfigError(f"{prefix}: {count} with this hash; `trigan artifacts` lists them")
         chosen[matches[0].digest] = matches[0]
     if unused:
-        chosen |= {entry.digest: entry for entry in store.unused(run_hashes(outputs))}
+        runs = run_hashes(outputs)
+        chosen |= {entry.digest: entry for entry in entries if not runs & set(entry.users)}
     removed, in_use = [], []
     for entry in chosen.values():
         try:
