@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning import LightningModule, Trainer
 
 from trigan.artifacts.checkpoint import AtomicCheckpointIO, checkpoint_path, load_latest
-from trigan.errors import ArtifactError, ConfigError
+from trigan.errors import ArtifactError
 
 
 def content(step: int) -> dict[str, Any]:
@@ -23,9 +23,9 @@ def content(step: int) -> dict[str, Any]:
     return {"step": step, "state_dict": network.state_dict(), "optimizer": optimizer.state_dict(), "betas": (0.5, 0.9)}
 
 
-def save(directory: Path, *steps: int, keep: int = 2) -> None:
+def save(directory: Path, *steps: int) -> None:
     for step in steps:
-        AtomicCheckpointIO(keep).save_checkpoint(content(step), checkpoint_path(directory, step))
+        AtomicCheckpointIO().save_checkpoint(content(step), checkpoint_path(directory, step))
 
 
 def names(directory: Path) -> list[str]:
@@ -59,8 +59,6 @@ def test_the_newest_two_are_kept(tmp_path: Path) -> None:
     latest = load_latest(tmp_path)
     assert latest is not None
     assert latest["step"] == 1500
-    with pytest.raises(ConfigError, match="1 or more"):
-        AtomicCheckpointIO(keep=0)
 
 
 def flip(path: Path) -> None:

@@ -70,7 +70,7 @@ def test_no_job_ends_another(launcher: Launcher, tmp_path: Path) -> None:
     assert codes == {"fine": 0, "raises": 1, "exits": 3, "killed": -9, "hangs": 124, "deaf": 124, "last": 0}
     assert (tmp_path / "logs" / "fine.log").read_text() == "said hello group True\n"
     assert (tmp_path / "logs" / "last.log").read_text() == "said a b group True\n"
-    reasons = {one.job.name: one.reason for one in ended if not one.ok}
+    reasons = {one.job.name: str(one.failure) for one in ended if not one.ok}
     assert reasons["raises"] == "exit 1: RuntimeError: boom"
     assert reasons["killed"] == "killed by SIGKILL"
     assert reasons["hangs"] == "timed out"

@@ -16,7 +16,7 @@ import torch
 from pytorch_lightning.plugins.io import CheckpointIO
 
 from trigan.atomic import wrap_os_errors, write_bytes, write_text
-from trigan.errors import ArtifactError, ConfigError
+from trigan.errors import ArtifactError
 
 _log = logging.getLogger(__name__)
 _NAME = re.compile(r"step-(\d{9,})\.ckpt")
@@ -29,15 +29,10 @@ def checkpoint_path(directory: Path, step: int) -> Path:
 
 
 class AtomicCheckpointIO(CheckpointIO):
-    """Lightning's checkpoint plugin, atomic and checksummed; a directory keeps its newest ``keep``, at least 1."""
-
-    def __init__(self, keep: int = 2) -> None:
-        if keep < 1:
-            raise ConfigError(f"checkpoints to keep must be 1 or more, not {keep}")
-        self.keep = keep
+    """Lightning's checkpoint plugin, atomic and checksummed; a directory keeps its newest two."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Write ``checkpoint`` to ``path`` and its checksum next to it, then remove all but the newest ``keep``.
+        """Write ``checkpoint`` to ``path`` and its checksum next to it, then remove all but the newest two.
 
         Raises:
             TypeError: if the checkpoint has anything but tensors and plain data.
@@ -51,7 +46,7 @@ class AtomicCheckpointIO(CheckpointIO):
         write_bytes(path, data)
         write_text(_checksum_path(path), hashlib.sha256(data).hexdigest() + "\n")
         if _NAME.fullmatch(path.name):
-            for old in _newest_first(path.parent)[self.keep :]:
+            for old in _newest_first(path.parent)[2:]:
                 self.remove_checkpoint(old)
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class InUseError(ArtifactError):
 
 @contextmanager
 def locked(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold the lock of the file ``path``; ``on_wait`` is called once before a wait, and may raise instead of waiting."""
+    """Hold the lock of the file ``path``; ``on_wait`` is called once before a wait, and may raise an error instead."""
     with wrap_os_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path)

@@ -81,7 +81,7 @@ def run_batch(engine: Engine, jobs: Sequence[Job], logs: Path, retry: bool, forc
     ended = engine.run(to_do, logs)
     for one in ended:
         if not one.ok:
-            _log.warning("%s: %s (%s); log: %s", one.outcome, one.job.name, one.reason, one.log)
+            _log.warning("%s: %s (%s); log: %s", one.outcome, one.job.name, one.failure, one.log)
     return BatchSummary(len(unique) - len(to_do) - len(left_out), tuple(ended), tuple(left_out))
 
 

@@ -11,8 +11,7 @@ from omegaconf import DictConfig, open_dict
 
 from trigan.execution.job import Job
 from trigan.execution.launchers import ExecLauncher
-from trigan.execution.pool import Pool, cores
-from trigan.execution.progress import JobProgress
+from trigan.execution.pool import LocalEngine
 
 #: Settings of Hydra that belong to the sweep, not to its jobs.
 _OF_THE_SWEEP = ("hydra/launcher", "hydra.launcher", "hydra/sweeper", "hydra.sweeper", "hydra.sweep", "hydra.mode")
@@ -43,16 +42,13 @@ def launch(
             composed.hydra.job.num, composed.hydra.job.id = number, str(number)
         folder = sweep / str(composed.hydra.sweep.subdir)
         jobs.append(Job(str(number), (*own, *overrides, f"hydra.run.dir='{folder}'")))
-    workers = min(workers or cores(), cores(), len(jobs))
-    pool = Pool(ExecLauncher(_program()), workers, sweep / "logs", minutes * 60.0 if minutes else None)
-    with JobProgress(len(jobs), workers) as progress:
-        results = pool.run(jobs, progress)
+    results = LocalEngine(workers, minutes, ExecLauncher(_program())).run(jobs, sweep / "logs")
     returns = []
     for result, overrides in zip(results, job_overrides, strict=True):
         status = JobStatus.COMPLETED if result.ok else JobStatus.FAILED
         returns.append(JobReturn(overrides=list(overrides), status=status))
         if not result.ok:  # reading the value of a failed job raises this
-            returns[-1].return_value = JobFailed(f"{result.job.name}: {result.reason}; log: {result.log}")
+            returns[-1].return_value = JobFailed(f"{result.job.name}: {result.failure}; log: {result.log}")
     return returns
 
 

@@ -88,11 +88,6 @@ class JobResult:
             lines += [line.strip() for line in self.log.read_text(errors="replace").split("\n") if line.strip()]
         return Failure(self.how, lines[-1], str(self.log))
 
-    @property
-    def reason(self) -> str:
-        """How it ended, and the last line of its log."""
-        return str(self.failure)
-
     def mark(self) -> None:
         """Write the mark of a failed job into its run directory."""
         if self.outcome == "failed" and self.job.directory is not None and not self.job.finished:

@@ -138,13 +138,13 @@ class LocalEngine:
     Args:
         workers: jobs at a time; None: as many as cores allow, and as GPUs allow without sharing.
         minutes: time limit of a job; None: no limit.
+        launcher: another way to start jobs than that.
     """
 
-    def __init__(self, workers: int | None, minutes: int | None = None) -> None:
-        self._workers = workers
+    def __init__(self, workers: int | None, minutes: int | None = None, launcher: Launcher | None = None) -> None:
+        self._workers, self._launcher = workers, launcher
         self.seconds = minutes * 60.0 if minutes else None
         self._forks: ForkLauncher | None = None
-        self._launcher: Launcher | None = None
 
     def __enter__(self) -> Self:
         if sys.platform == "linux":

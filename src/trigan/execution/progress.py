@@ -93,7 +93,7 @@ class JobProgress(ProgressBar):
         """Show that a job has ended."""
         self.running.remove(result.job.name)
         self.done, self.failed, self._busy = self.done + 1, self.failed + (not result.ok), self._busy + result.seconds
-        outcome = f"{result.outcome.upper()} ({result.reason}); log: {result.log}"
+        outcome = f"{result.outcome.upper()} ({result.failure}); log: {result.log}"
         if not self.has_bar:
             line = f"{result.job.name}: {duration(result.seconds) if result.ok else outcome}"
             self.say("; ".join([str(self), line, *super().state()]))

@@ -3,7 +3,7 @@
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -62,11 +62,6 @@ class Submission(FileModel):
         if self.rule == "val" and not self.data_used.V:
             raise ValueError("rule=val: expected last, or val beside a V above 0")
         return self
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data, with the cost beside the rest."""
-        content = self.model_dump()
-        return {**{key: value for key, value in content.items() if key != "cost"}, **content["cost"]}
 
 
 def read_submission(path: Path) -> Submission:

@@ -127,8 +127,9 @@ def _record(
     scores = torch.from_numpy(predictions.scores)
     scores_digest = tensor_digest(scores)
     test, spec = split.test.open(scores_digest), split.view.spec
-    stated = submission.as_dict()
-    about = {**labels, **stated}
+    stated = submission.model_dump()
+    cost = stated.pop("cost")
+    about = {**labels, **stated, **cost}
     run = {EXTERNAL: about, "data": source.fingerprint, "predictions": scores_digest, "protocol": PROTOCOL_VERSION}
     result = {
         "status": "finished",
@@ -139,7 +140,7 @@ def _record(
         "test": classification_metrics(scores, test.labels, spec.classes, predictions.probabilistic),
         "weights": {},
         "predictions": scores_digest,
-        "cost": {"flops": stated["flops"], "images": stated["images"]},
+        "cost": cost,
         "split": {**split.info.as_dict(), "n_test": len(test), "file": submission.split},
         "stages": [],
         "stamps": sorted({*split.info.stamps, EXTERNAL}),

@@ -189,7 +189,7 @@ class Worker:
                 self._end(trial, None, "PRUNED")
             else:
                 code = TIMED_OUT if trial.timed_out else code
-                self._fail(trial, JobResult(trial.job, code, trial.seconds, trial.log).reason)
+                self._fail(trial, str(JobResult(trial.job, code, trial.seconds, trial.log).failure))
         return bool(ended)
 
     def _finish(self, trial: RunningTrial) -> None:
