@@ -36,13 +36,13 @@ class GpuSlots:
 
     def workers(self, jobs: Sequence[Job]) -> int | None:
         """Number of jobs at a time without sharing a GPU; None where no job needs one."""
-        needed = {job.name: job.resources.processes for job in jobs if job.resources.gpu}
+        needed = [(job.resources.processes, job.name) for job in jobs if job.resources.gpu]
         if not needed or not self._users:
             return None
-        for name, count in needed.items():
-            if count > len(self._users):
-                raise ConfigError(f"{name}: trainer.devices={count}, and {len(self._users)} GPUs are visible")
-        return len(self._users) // max(needed.values())
+        most, name = max(needed)
+        if most > len(self._users):
+            raise ConfigError(f"{name}: trainer.devices={most}, and {len(self._users)} GPUs are visible")
+        return len(self._users) // most
 
     def allocate(self, job: Job) -> Mapping[str, str]:
         """The environment variable that gives a job its GPUs: those with the fewest users, the first of equals."""

@@ -1,7 +1,6 @@
 """Predictions of another program, checked against a study's split, as a record for its table."""
 
 import hashlib
-import io
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from trigan.atomic import write_bytes
+from trigan.atomic import atomic_write
 from trigan.config.compose import Composer, RunConfig
 from trigan.datasets.predictions import read_predictions
 from trigan.datasets.splits.split_file import split_file_content
@@ -39,16 +38,10 @@ def submit(
     metadata: Path | None = None,
     config_dir: Path | None = None,
 ) -> tuple[Path, Record, bool]:
-    """Score predictions for the test set of a study's split, and keep them as a row of its table.
+    """Score predictions (.npz or .csv) for the test set of a study's split, and keep them as a row of its table.
 
-    Args:
-        file: the predictions, .npz or .csv.
-        study: a study at a scale.
-        row: the row's name, the same in all its trials.
-        overrides: where things lie: ``data.root=...``, ``paths.outputs=...``.
-        column: the study's column; None: its only one.
-        metadata: what the method used; None: beside ``file``, .json.
-        config_dir: a folder with the user's own groups.
+    ``row`` is the row's name, the same in all its trials. ``overrides`` say where things lie: ``data.root=...``,
+    ``paths.outputs=...``. ``metadata`` states what the method used; by default it is beside ``file``, .json.
 
     Returns:
         The record's file, the record, and whether it is new.
@@ -80,7 +73,8 @@ def submit(
                 f"{other_path.parent} has other predictions for this row, column, trial and seed already; "
                 "remove that folder first, or give another seed if it is another training"
             )
-    write_bytes(path.with_name("predictions.npz"), predictions)
+    with atomic_write(path.with_name("predictions.npz")) as kept:
+        np.savez_compressed(kept, **predictions)  # type: ignore[arg-type]
     write_record(path, record)
     return path, record, True
 
@@ -121,8 +115,8 @@ def _record(
     composed: RunConfig,
     source: ImageDataset,
     split: DataSplit,
-) -> tuple[Record, bytes]:
-    """The record, and the predictions as a run keeps them."""
+) -> tuple[Record, dict[str, np.ndarray]]:
+    """The record, and the arrays of ``predictions.npz`` as a run keeps them."""
     predictions = read_predictions(file, split.parts.test, len(source.class_names))
     scores = torch.from_numpy(predictions.scores)
     scores_digest = tensor_digest(scores)
@@ -163,6 +157,4 @@ def _record(
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         },
     }
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, scores=predictions.scores, labels=test.labels.numpy())
-    return record, buffer.getvalue()
+    return record, {"scores": predictions.scores, "labels": test.labels.numpy()}

@@ -1,6 +1,5 @@
 """The end of a run: the test set is opened once for the frozen networks; the record is written last."""
 
-import io
 import json
 import logging
 from dataclasses import asdict, replace
@@ -12,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from trigan import distributed
-from trigan.atomic import write_bytes
+from trigan.atomic import atomic_write, write_bytes
 from trigan.component_ids import with_identifiers
 from trigan.config.compose import RunConfig
 from trigan.datasets.inputs import Input
@@ -130,9 +129,8 @@ def validation_scores(trained: TrainedRun) -> dict[str, Any]:
 
 
 def _save_npz(path: Path, arrays: dict[str, Tensor]) -> None:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **{name: array.numpy() for name, array in arrays.items()})  # type: ignore[arg-type]
-    write_bytes(path, buffer.getvalue())
+    with atomic_write(path) as file:
+        np.savez_compressed(file, **{name: array.numpy() for name, array in arrays.items()})  # type: ignore[arg-type]
 
 
 def _save_features(trained: TrainedRun, test: LabelledImages) -> None:

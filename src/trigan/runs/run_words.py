@@ -21,18 +21,10 @@ class RankFailedError(TriganError):
 def run_words(
     words: Sequence[str], *, force: bool = False, validation_only: bool = False, config_dir: Path | None = None
 ) -> Path:
-    """Compose and finish a run, unless it is finished already; with ``trainer.devices`` > 1, one process per rank.
+    """Compose a run and do what `trigan.runs.run.run` does; with ``trainer.devices`` > 1, in one process per rank.
 
-    Any thread may call it; signal handlers are installed in the main thread only.
-
-    Args:
-        words: settings as they follow ``trigan run``: ``["strategy=joint", "trial=3"]``.
-        force: compute it again if it is finished.
-        validation_only: end with validation scores and never open the test set.
-        config_dir: a folder with groups of the user's own.
-
-    Returns:
-        The run's directory.
+    ``words`` are settings as they follow ``trigan run``: ``["strategy=joint", "trial=3"]``. Any thread may call it;
+    signal handlers are installed in the main thread only.
     """
     composer = Composer(config_dir)
     config = composer.load(composer.parse(words))  # imports no target, so a typing error shows at once

@@ -17,6 +17,7 @@ from trigan.errors import ArtifactError, ConfigError
 from trigan.runs.final_evaluation import build_record, canonical_result, summary, validation_scores
 from trigan.runs.trained_run import TrainedRun, weights_digests
 from trigan.strategies.stage_runner import StageRunner
+from trigan.training.fit import FitCallback
 from trigan.training.players import PlayersModule
 
 _log = logging.getLogger("trigan")
@@ -72,7 +73,7 @@ def read_validation_record(path: Path) -> dict[str, Any]:
     return record
 
 
-class ValidationCurve:
+class ValidationCurve(FitCallback):
     """A callback that appends a line to a file after each evaluation on the validation images.
 
     The line is ``{"images": images that C was trained on, "accuracy": best so far, "flops": of the whole run so far}``.
@@ -100,6 +101,3 @@ class ValidationCurve:
         }
         with wrap_os_errors(self._path), self._path.open("a") as file:
             file.write(json.dumps(row) + "\n")
-
-    def on_fit_end(self) -> None:
-        """No file is open between two lines."""
