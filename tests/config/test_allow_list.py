@@ -18,7 +18,7 @@ ATTACKS = [
     "triganevil.y",
     "torch.nnevil.y",
     "trigan.commands.main.os.system",
-    "trigan.execution.pool.Pool",
+    "trigan.execution.pool.LocalEngine",
     "trigan.rng.hashlib.new",
     "trigan.rng.permutation",
     "trigan.atomic.write_bytes",

@@ -15,8 +15,7 @@ from trigan.config.compose import Composer
 from trigan.execution.batch import BatchSummary, run_batch
 from trigan.execution.job import TIMED_OUT, Job, JobResult
 from trigan.execution.launchers import ForkLauncher
-from trigan.execution.pool import LocalEngine, Pool
-from trigan.execution.progress import JobProgress
+from trigan.execution.pool import LocalEngine
 from trigan.records import failure
 from trigan.records.failure import Failure
 from trigan.version import PROTOCOL_VERSION
@@ -213,12 +212,8 @@ def faulty_jobs(count: int, folder: Path) -> list[Job]:
 def test_every_outcome_is_in_the_summary(count: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     jobs = faulty_jobs(count, tmp_path / "runs")
     launcher = ForkLauncher(words=(), entry="fakes:job", preload=("fakes",))
-
-    class Local:
-        def run(self, jobs: Sequence[Job], logs: Path) -> list[JobResult]:
-            return Pool(launcher, 2, logs, timeout=2, grace=0.5).run(jobs, JobProgress(len(jobs), 2))
-
-    summary = run_batch(Local(), jobs, tmp_path / "logs", retry=False)
+    engine = LocalEngine(2, 2 / 60, launcher, grace=0.5)
+    summary = run_batch(engine, jobs, tmp_path / "logs", retry=False)
     kinds = Counter(job.name.split()[1] for job in jobs)
     assert sum(kinds.values()) == count
     assert summary.code == 1
@@ -239,7 +234,7 @@ def test_every_outcome_is_in_the_summary(count: int, tmp_path: Path, caplog: pyt
     assert f"{kinds['raise'] + kinds['greedy']} exit 1" in summary.line()
     assert "2 timed out" in summary.line()
     caplog.clear()
-    again = run_batch(Local(), jobs, tmp_path / "logs", retry=False)
+    again = run_batch(engine, jobs, tmp_path / "logs", retry=False)
     launcher.close()
     assert len(again.ended) == kinds["terminate"], "what was stopped from outside is missing, all else is known"
     assert again.found == kinds["finish"]

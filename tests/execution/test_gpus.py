@@ -1,9 +1,7 @@
 """GPUs are handed out among jobs that run side by side; no GPU is needed to see that."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -56,9 +54,7 @@ def test_jobs_see_their_gpus_alone(forks: bool, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(pool, "cores", lambda: 2)
     made = ForkLauncher((), "fakes:job", ("fakes",)) if forks else ExecLauncher((sys.executable, "-m", "fakes"))
     jobs = [Job(name, ("finish", str(tmp_path / name)), tmp_path / name, Resources(1, True)) for name in "abcd"]
-    with LocalEngine(2) as two:
-        two._launcher = made
-        assert all(one.ok for one in two.run(jobs, tmp_path / "logs"))
+    assert all(one.ok for one in LocalEngine(2, launcher=made).run(jobs, tmp_path / "logs"))
     if isinstance(made, ForkLauncher):
         made.close()
     seen = [(tmp_path / name / "record.json").read_text() for name in "abcd"]
@@ -66,23 +62,15 @@ def test_jobs_see_their_gpus_alone(forks: bool, tmp_path: Path, monkeypatch: pyt
     assert set(seen) == {"0", "6"}
 
 
-def test_never_more_threads_than_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[int] = []
+def test_never_more_threads_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pool, "cores", lambda: 8)
 
-    def note(self: pool.Pool, jobs: Sequence[Job], shown: Any) -> list[Any]:
-        asked.append(self.workers)
-        return []
+    def at_once(workers: int | None, needs: Resources) -> int:
+        return LocalEngine(workers).at_once([Job(str(n), (), resources=needs) for n in range(9)], GpuSlots(()))
 
-    monkeypatch.setattr(pool.Pool, "run", note)
-    with LocalEngine(None) as all_cores:
-        all_cores._launcher = ExecLauncher()
-        for needs in (Resources(), Resources(2), Resources(2, threads=2), Resources(16)):
-            all_cores.run([Job(str(n), (), resources=needs) for n in range(9)], tmp_path)
-    with LocalEngine(3) as three:
-        three._launcher = ExecLauncher()
-        three.run([Job(str(n), (), resources=Resources(4)) for n in range(9)], tmp_path)
-    assert asked == [8, 4, 2, 1, 2]
+    needs = (Resources(), Resources(2), Resources(2, threads=2), Resources(16))
+    assert [at_once(None, each) for each in needs] == [8, 4, 2, 1]
+    assert at_once(3, Resources(4)) == 2
 
 
 def test_a_runs_needs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,9 +15,10 @@ import pytest
 from rich.console import Console
 
 from trigan.errors import TriganError
+from trigan.execution import pool
 from trigan.execution.job import Job, JobResult, log_name
 from trigan.execution.launchers import ExecLauncher, ForkLauncher, Launcher
-from trigan.execution.pool import Interrupted, Pool, cores
+from trigan.execution.pool import Interrupted, LocalEngine, cores
 from trigan.execution.progress import JobProgress, ProgressBar, duration
 
 
@@ -53,7 +54,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 20) -> None:
         time.sleep(0.02)
 
 
-def test_no_job_ends_another(launcher: Launcher, tmp_path: Path) -> None:
+def test_no_job_ends_another(launcher: Launcher, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     jobs = [
         Job("fine", ("ok", "hello")),
         Job("raises", ("raise",)),
@@ -63,9 +64,7 @@ def test_no_job_ends_another(launcher: Launcher, tmp_path: Path) -> None:
         Job("deaf", ("deaf", str(tmp_path / "deaf"))),
         Job("last", ("ok", "a", "b")),
     ]
-    said = io.StringIO()
-    with JobProgress(len(jobs), 2, Console(file=said)) as progress:
-        ended = Pool(launcher, 2, tmp_path / "logs", timeout=2, grace=0.5).run(jobs, progress)
+    ended = LocalEngine(2, 2 / 60, launcher, grace=0.5).run(jobs, tmp_path / "logs")
     codes = {one.job.name: one.code for one in ended}
     assert codes == {"fine": 0, "raises": 1, "exits": 3, "killed": -9, "hangs": 124, "deaf": 124, "last": 0}
     assert (tmp_path / "logs" / "fine.log").read_text() == "said hello group True\n"
@@ -75,7 +74,7 @@ def test_no_job_ends_another(launcher: Launcher, tmp_path: Path) -> None:
     assert reasons["killed"] == "killed by SIGKILL"
     assert reasons["hangs"] == "timed out"
     assert not any(alive(int((tmp_path / name).read_text())) for name in ("hang", "deaf"))
-    assert "2/7 done, 5 failed in" in said.getvalue()
+    assert "2/7 done, 5 failed in" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -88,7 +87,7 @@ def test_a_signal_ends_the_children_first(launcher: Launcher, tmp_path: Path, nu
 
     threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(Interrupted, match="stopped with 0 of 3 done; the same command goes on from there") as caught:
-        Pool(launcher, 2, tmp_path / "logs", grace=1).run(jobs, JobProgress(3, 2, Console(file=io.StringIO())))
+        LocalEngine(2, launcher=launcher, grace=1).run(jobs, tmp_path / "logs")
     assert caught.value.exit_code == 128 + number
     for name in ("a", "b"):
         if (tmp_path / name).exists():
@@ -106,12 +105,12 @@ def test_jobs_end_with_a_pool_that_is_killed(launcher: str, tmp_path: Path) -> N
         "import sys; from pathlib import Path; from trigan.execution.job import Job\n"
         "from trigan.execution.launchers import *; from trigan.execution.pool import *\n"
         f"job = Job('a', ('hang', {str(pid)!r}))\n"
-        f"Pool({launcher}, 1, Path({str(tmp_path)!r})).run([job], JobProgress(1, 1))\n"
+        f"LocalEngine(1, None, {launcher}).run([job], Path({str(tmp_path)!r}))\n"
     )
-    pool = subprocess.Popen([sys.executable, str(tmp_path / "script.py")], stderr=subprocess.DEVNULL)
+    parent = subprocess.Popen([sys.executable, str(tmp_path / "script.py")], stderr=subprocess.DEVNULL)
     wait_for(lambda: pid.exists() and pid.read_text() != "")
-    pool.kill()
-    pool.wait()
+    parent.kill()
+    parent.wait()
     wait_for(lambda: not alive(int(pid.read_text())))
 
 
@@ -163,7 +162,7 @@ def test_a_server_that_dies_is_an_error(tmp_path: Path) -> None:
     wait_for(lambda: not alive(int((tmp_path / "pid").read_text())))
 
 
-def test_never_more_workers_than_cores(launcher: Launcher, tmp_path: Path) -> None:
+def test_never_more_workers_than_cores(launcher: Launcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     most = 0
 
     class Watch(JobProgress):
@@ -172,8 +171,8 @@ def test_never_more_workers_than_cores(launcher: Launcher, tmp_path: Path) -> No
             super().started(job)
             most = max(most, len(self.running))
 
-    progress = Watch(cores() + 2, 999, Console(file=io.StringIO()))
-    Pool(launcher, 999, tmp_path).run([Job(str(i), ("ok",)) for i in range(cores() + 2)], progress)
+    monkeypatch.setattr(pool, "JobProgress", Watch)
+    LocalEngine(999, launcher=launcher).run([Job(str(i), ("ok",)) for i in range(cores() + 2)], tmp_path)
     assert most == cores()
 
 

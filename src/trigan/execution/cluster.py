@@ -61,7 +61,7 @@ class ClusterEngine:
             raise ConfigError(f"{self._choice.name}: {override_rules.first_line(error)}") from error
 
     def run(self, jobs: Sequence[Job], logs: Path) -> list[JobResult]:
-        """Run all jobs, as `trigan.execution.pool.Pool.run` does."""
+        """Run all jobs, as `trigan.execution.pool.LocalEngine.run` does."""
         size = 1000  # Slurm's MaxArraySize is 1001 by default
         return [one for i in range(0, len(jobs), size) for one in self._submit(jobs[i : i + size], logs)]
 

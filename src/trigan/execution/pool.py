@@ -5,7 +5,6 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -60,60 +59,6 @@ class GpuSlots:
             users.discard(job.name)
 
 
-@dataclass(frozen=True)
-class Pool:
-    """Runs jobs, ``workers`` (at most one per core) at a time, each with a log in ``logs``.
-
-    After ``timeout`` seconds a job gets SIGTERM, and SIGKILL ``grace`` seconds later. ``slots``: the GPUs to share.
-    """
-
-    launcher: Launcher
-    workers: int
-    logs: Path
-    timeout: float | None = None
-    grace: float = GRACE
-    slots: GpuSlots = field(default_factory=lambda: GpuSlots(()))
-
-    def run(self, jobs: Sequence[Job], progress: JobProgress) -> list[JobResult]:
-        """Run all jobs and return their results, in the order of ``jobs``.
-
-        Raises:
-            Interrupted: Ctrl-C or SIGTERM; all jobs have been ended, and finished ones keep their records.
-        """
-        with wrap_os_errors(self.logs):
-            self.logs.mkdir(parents=True, exist_ok=True)
-        waiting, running, results = list(jobs), dict[str, tuple[Job, float]](), dict[str, JobResult]()
-        with deferred_signals() as caught:
-            try:
-                while (waiting or running) and not caught:
-                    while waiting and len(running) < min(self.workers, cores()):
-                        job = waiting.pop(0)
-                        self._log(job).unlink(missing_ok=True)
-                        self.launcher.start(job, self._log(job), self.slots.allocate(job))
-                        running[job.name] = job, time.monotonic()
-                        progress.started(job)
-                    for name, code in self.launcher.ended(self.timeout, self.grace).items():
-                        job, started = running.pop(name)
-                        self.slots.release(job)
-                        no_record = job.directory is not None and not job.finished
-                        results[name] = JobResult(job, code, time.monotonic() - started, self._log(job), no_record)
-                        results[name].mark()
-                        progress.ended(results[name])
-                    progress.refresh()
-                    time.sleep(POLL)
-            finally:
-                self.launcher.end_all(self.grace, caught)
-        if waiting or running:
-            done = sum(one.ok for one in results.values())
-            raise Interrupted(
-                f"stopped with {done} of {len(jobs)} done; the same command goes on from there", caught[0]
-            )
-        return [results[job.name] for job in jobs]
-
-    def _log(self, job: Job) -> Path:
-        return self.logs / log_name(job.name)
-
-
 def cores() -> int:
     """Processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -137,13 +82,20 @@ class LocalEngine:
 
     Args:
         workers: jobs at a time; None: as many as cores allow, and as GPUs allow without sharing.
-        minutes: time limit of a job; None: no limit.
+        minutes: time limit of a job, which then gets SIGTERM; None: no limit.
         launcher: another way to start jobs than that.
+        grace: seconds from SIGTERM to SIGKILL.
     """
 
-    def __init__(self, workers: int | None, minutes: int | None = None, launcher: Launcher | None = None) -> None:
-        self._workers, self._launcher = workers, launcher
-        self.seconds = minutes * 60.0 if minutes else None
+    def __init__(
+        self,
+        workers: int | None,
+        minutes: float | None = None,
+        launcher: Launcher | None = None,
+        grace: float = GRACE,
+    ) -> None:
+        self._workers, self._launcher, self._grace = workers, launcher, grace
+        self._seconds = minutes * 60.0 if minutes else None
         self._forks: ForkLauncher | None = None
 
     def __enter__(self) -> Self:
@@ -159,16 +111,50 @@ class LocalEngine:
             self._forks.close()
 
     def run(self, jobs: Sequence[Job], logs: Path) -> list[JobResult]:
-        """Run jobs as `Pool.run` does."""
+        """Run all jobs, one log each, and return their results, in their order.
+
+        Raises:
+            Interrupted: Ctrl-C or SIGTERM; all jobs have been ended, and finished ones keep their records.
+        """
         if not jobs:
             return []
         slots = GpuSlots(visible_gpus() if any(job.resources.gpu for job in jobs) else ())
-        unshared = slots.workers(jobs)
-        most = max(1, cores() // max(job.resources.cores for job in jobs))  # never more threads than cores
-        workers = min(self._workers or unshared or most, most, len(jobs))
-        pool = Pool(self.launcher(), workers, logs, self.seconds, slots=slots)
-        with JobProgress(len(jobs), workers) as progress:
-            return pool.run(jobs, progress)
+        workers, launcher = self.at_once(jobs, slots), self.launcher()
+        with wrap_os_errors(logs):
+            logs.mkdir(parents=True, exist_ok=True)
+        paths = {job.name: logs / log_name(job.name) for job in jobs}
+        waiting, running, results = list(jobs), dict[str, tuple[Job, float]](), dict[str, JobResult]()
+        with JobProgress(len(jobs), workers) as progress, deferred_signals() as caught:
+            try:
+                while (waiting or running) and not caught:
+                    while waiting and len(running) < workers:
+                        job = waiting.pop(0)
+                        paths[job.name].unlink(missing_ok=True)
+                        launcher.start(job, paths[job.name], slots.allocate(job))
+                        running[job.name] = job, time.monotonic()
+                        progress.started(job)
+                    for name, code in launcher.ended(self._seconds, self._grace).items():
+                        job, started = running.pop(name)
+                        slots.release(job)
+                        no_record = job.directory is not None and not job.finished
+                        results[name] = JobResult(job, code, time.monotonic() - started, paths[name], no_record)
+                        results[name].mark()
+                        progress.ended(results[name])
+                    progress.refresh()
+                    time.sleep(POLL)
+            finally:
+                launcher.end_all(self._grace, caught)
+        if waiting or running:
+            done = sum(one.ok for one in results.values())
+            raise Interrupted(
+                f"stopped with {done} of {len(jobs)} done; the same command goes on from there", caught[0]
+            )
+        return [results[job.name] for job in jobs]
+
+    def at_once(self, jobs: Sequence[Job], slots: GpuSlots) -> int:
+        """How many of the jobs run at a time, never with more threads than cores."""
+        most = max(1, cores() // max(job.resources.cores for job in jobs))
+        return min(self._workers or slots.workers(jobs) or most, most, len(jobs))
 
     def launcher(self) -> Launcher:
         """What starts the jobs; waits for the imports that began with the context."""
