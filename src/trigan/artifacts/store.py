@@ -116,8 +116,7 @@ class StageHandle:
                 return
             except DamagedError as error:
                 _log.warning("%s; the stage %s is trained again", error, self.digest)
-                with wrap_os_errors(final, "remove"):
-                    _remove_tree(final)
+                _remove_tree(final)
         with wrap_os_errors(self.directory):
             self.directory.mkdir(parents=True, exist_ok=True)
             remove_partial_files(self.directory)
@@ -212,8 +211,7 @@ class Store:
         """Remove the stage's directories; returns whether there were any."""
         existing = [path for path in (self.root / digest, self.root / ".partial" / digest) if path.exists()]
         for path in existing:
-            with wrap_os_errors(path, "remove"):
-                _remove_tree(path)
+            _remove_tree(path)
         return bool(existing)
 
 
@@ -230,8 +228,9 @@ def _size_and_time(directory: Path) -> tuple[int, float]:
 
 def _remove_tree(directory: Path) -> None:
     """Remove a directory, the manifest first, so that an interrupted removal never leaves a stage that looks valid."""
-    if not directory.is_dir():
-        directory.unlink()
-        return
-    (directory / MANIFEST_NAME).unlink(missing_ok=True)
-    shutil.rmtree(directory)
+    with wrap_os_errors(directory, "remove"):
+        if not directory.is_dir():
+            directory.unlink()
+            return
+        (directory / MANIFEST_NAME).unlink(missing_ok=True)
+        shutil.rmtree(directory)

@@ -105,7 +105,7 @@ def submit_main(arguments: list[str]) -> int:
     parser.add_argument("--metadata", type=Path, metavar="FILE", help=metadata)
     parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
     options = parser.parse_intermixed_args(arguments)
-    from trigan.interop.submit_predictions import submit
+    from trigan.interop.submission import submit
 
     path, record, new = submit(
         options.file,

@@ -93,12 +93,12 @@ class JobProgress(ProgressBar):
         """Show that a job has ended."""
         self.running.remove(result.job.name)
         self.done, self.failed, self._busy = self.done + 1, self.failed + (not result.ok), self._busy + result.seconds
-        outcome = f"{result.outcome.upper()} ({result.failure}); log: {result.log}"
+        failed = "" if result.ok else f"{result.outcome.upper()} ({result.failure}); log: {result.log}"
+        line = f"{result.job.name}: {failed or duration(result.seconds)}"
         if not self.has_bar:
-            line = f"{result.job.name}: {duration(result.seconds) if result.ok else outcome}"
             self.say("; ".join([str(self), line, *super().state()]))
-        elif not result.ok:
-            self.say(f"{result.job.name}: {outcome}")
+        elif failed:
+            self.say(line)
 
     def __exit__(self, *exception: object) -> None:
         super().__exit__(*exception)
