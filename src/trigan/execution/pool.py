@@ -88,14 +88,10 @@ class LocalEngine:
     """
 
     def __init__(
-        self,
-        workers: int | None,
-        minutes: float | None = None,
-        launcher: Launcher | None = None,
-        grace: float = GRACE,
+        self, workers: int | None, minutes: float | None = None, launcher: Launcher | None = None, grace: float = GRACE
     ) -> None:
         self._workers, self._launcher, self._grace = workers, launcher, grace
-        self._seconds = minutes * 60.0 if minutes else None
+        self.seconds = minutes * 60.0 if minutes else None
         self._forks: ForkLauncher | None = None
 
     def __enter__(self) -> Self:
@@ -133,7 +129,7 @@ class LocalEngine:
                         launcher.start(job, paths[job.name], slots.allocate(job))
                         running[job.name] = job, time.monotonic()
                         progress.started(job)
-                    for name, code in launcher.ended(self._seconds, self._grace).items():
+                    for name, code in launcher.ended(self.seconds, self._grace).items():
                         job, started = running.pop(name)
                         slots.release(job)
                         no_record = job.directory is not None and not job.finished
