@@ -1,13 +1,12 @@
 """The style of all plots, and writing them: the same bytes for the same numbers, whatever the machine's settings."""
 
-import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trigan.atomic import write_bytes
+from trigan.atomic import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,8 +50,6 @@ def saved_figure(path: Path, width: float, height: float) -> Iterator["Figure"]:
         figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
         FigureCanvasAgg(figure)
         yield figure
-        page = io.BytesIO()
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), atomic_write(path) as file:
             warnings.filterwarnings("ignore", message="Glyph .* missing")  # a class name in a script without a font
-            figure.savefig(page, format="png", metadata={"Software": None})
-    write_bytes(path, page.getvalue())
+            figure.savefig(file, format="png", metadata={"Software": None})

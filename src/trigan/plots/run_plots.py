@@ -59,11 +59,9 @@ def plot_loss_curves(metrics_rows: Sequence[Mapping[str, Any]], path: Path) -> N
             panels[0].text(0.5, 0.5, "no loss was logged", ha="center", color=GREY)
             panels[0].set_axis_off()
         for axes, (stage, curves) in zip(panels, stages.items(), strict=False):
-            axes.set_title(stage)
             for index, (name, curve) in enumerate(curves.items()):
                 _draw_curve(axes, name, curve, COLOURS[index % len(COLOURS)])
-            axes.set_xlabel("images seen")
-            axes.set_ylabel("loss")
+            axes.set(title=stage, xlabel="images seen", ylabel="loss")
             axes.xaxis.set_major_formatter(lambda value, _: format_images(value) if value >= 1000 else f"{value:g}")
             axes.legend(**OUTSIDE)
 
@@ -105,9 +103,9 @@ def plot_confusion_matrix(matrix: ArrayLike, names: Sequence[str], path: Path) -
         axes.set_xticks(ticks, labels[::step], rotation=45 if long else 0, ha="right" if long else "center")
         axes.set_yticks(ticks, labels[::step])
         axes.tick_params(length=0)
-        axes.set_xlabel("predicted")
-        axes.set_ylabel("true")
-        axes.set_title(f"{np.trace(counts)} of {counts.sum()} right ({np.trace(counts) / max(1, counts.sum()):.1%})")
+        right, total = np.trace(counts), counts.sum()
+        title = f"{right} of {total} right ({right / max(1, total):.1%})"
+        axes.set(title=title, xlabel="predicted", ylabel="true")
         if len(counts) <= 20:
             for (i, j), n in np.ndenumerate(counts):
                 if n:
@@ -130,9 +128,8 @@ def plot_feature_map(features: ArrayLike, labels: ArrayLike, names: Sequence[str
             style: dict[str, Any] = {"linestyle": "none", "markersize": 3.5, "alpha": 0.7}
             style |= {"color": COLOURS[k % len(COLOURS)], "marker": _MARKS[k // len(COLOURS) % len(_MARKS)]}
             axes.plot(*points[classes == k, :2].T, label=shorten(names[k], _LETTERS), **style)
-        axes.set_title(f"features of {len(points)} test images")
-        axes.set_xlabel("first principal component")
-        axes.set_ylabel("second")
+        title = f"features of {len(points)} test images"
+        axes.set(title=title, xlabel="first principal component", ylabel="second")
         if len(names) <= 20:
             axes.legend(**OUTSIDE)
 
@@ -154,8 +151,7 @@ def plot_comparison(table: Table, path: Path) -> None:
                 cell = table.cells[row, column]
                 if cell.values:
                     _draw_cell(axes, index, cell, palette[data_used_text(cell)], fmt)
-            axes.set_title(column)
-            axes.set_xlabel(f"test {table.metric.label}{' (%)' if table.metric.percent else ''}")
+            axes.set(title=column, xlabel=f"test {table.metric.label}{' (%)' if table.metric.percent else ''}")
             axes.grid(axis="y", visible=False)
             axes.set_yticks(range(len(spec.rows)), spec.rows)
             axes.set_ylim(len(spec.rows) - 0.4, -0.6)

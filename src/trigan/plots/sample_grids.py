@@ -1,7 +1,6 @@
 """Grids of images as PNG: generated samples by class, and over training. Pixels are enlarged by whole factors only."""
 
 import functools
-import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from trigan.atomic import write_bytes
+from trigan.atomic import atomic_write
 from trigan.errors import DataError
 from trigan.tables.layout.formatting import format_images, shorten
 
@@ -32,7 +31,7 @@ def save_sample_grid(images: np.ndarray, path: Path, row_names: Sequence[str] = 
     """Write a grid of images as PNG, each row with its name at the left.
 
     Args:
-        images: uint8 (rows, columns, H, W, C) with C = 1 or 3, or (rows, columns, H, W).
+        images: uint8 (rows, columns, H, W, C) with C = 1 or 3.
         path: file to write.
         row_names: one a row, or none.
     """
@@ -61,9 +60,7 @@ def save_samples_over_training(
 
 
 def _enlarged(images: np.ndarray) -> np.ndarray:
-    """Images (rows, columns, H, W[, C]) as one RGB picture on white."""
-    if images.ndim == 4:
-        images = images[..., None]
+    """Images (rows, columns, H, W, C) as one RGB picture on white."""
     if images.ndim != 5 or images.dtype != np.uint8 or images.shape[-1] not in (1, 3) or 0 in images.shape:
         given = f"{images.dtype} {images.shape}"
         raise DataError(f"a sheet takes uint8 images (rows, columns, H, W, 1 or 3), got {given}")
@@ -99,6 +96,5 @@ def _save(titled: Sequence[tuple[np.ndarray, str]], path: Path, row_names: Seque
     for index, name in enumerate(names):
         middle = top + (index + 0.5) * (grids[0].shape[0] + GAP) / len(names)
         draw.text((left - _MARGIN, middle), name, fill=_INK, font=_font(), anchor="rm")
-    content = io.BytesIO()
-    page.save(content, format="PNG", optimize=False)
-    write_bytes(path, content.getvalue())
+    with atomic_write(path) as file:
+        page.save(file, format="PNG", optimize=False)

@@ -26,7 +26,8 @@ def plot_search_history(
     failed = [number for number, _, how in trials if how == "failed"]
     with saved_figure(path, 7.5, 3.4) as figure:
         axes = figure.subplots()
-        axes.set_title(title)
+        axes.set(title=title, xlabel="trial", ylabel=f"validation {metric}")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         for (kind, mark, label), colour in zip(looks, COLOURS, strict=False):
             points = np.array([(number, value) for number, value, how in trials if how == kind and value is not None])
             if len(points):
@@ -42,9 +43,6 @@ def plot_search_history(
             axes.text(0.5, 0.5, "no trial has ended", ha="center", color=GREY, transform=axes.transAxes)
         else:
             axes.legend(**OUTSIDE)
-        axes.set_xlabel("trial")
-        axes.set_ylabel(f"validation {metric}")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def plot_setting_importance(shares: Mapping[str, float], title: str, path: Path) -> None:
@@ -52,8 +50,6 @@ def plot_setting_importance(shares: Mapping[str, float], title: str, path: Path)
     ordered = sorted(shares.items(), key=lambda item: item[1])
     with saved_figure(path, 7.5, 0.34 * len(ordered) + 1.0) as figure:
         axes = figure.subplots()
-        axes.set_title(title)
+        axes.set(title=title, xlabel="importance (PED-ANOVA)", xlim=(0, 1))
         axes.barh([name for name, _ in ordered], [share for _, share in ordered], color=COLOURS[0], height=0.6)
         axes.grid(False, axis="y")
-        axes.set_xlim(0, 1)
-        axes.set_xlabel("importance (PED-ANOVA)")
