@@ -14,17 +14,8 @@ from report_fixture import COLUMNS, NAMES, ROWS, small_study
 from trigan.errors import ArtifactError
 from trigan.evaluation.calibration import reliability
 from trigan.records.record import Record
-from trigan.reports import (
-    class_section,
-    cost_section,
-    feature_map_section,
-    reliability_section,
-    runs_section,
-    sample_section,
-    score_section,
-    training_section,
-)
-from trigan.reports.chart import Axis, images_axis, linear_axis, number
+from trigan.reports import class_section, prediction_section, runs_section, score_section, training_section
+from trigan.reports.figures import Axis, images_axis, linear_axis, number
 from trigan.reports.report_data import ReportData, median_run, read_features, read_metrics, read_predictions
 from trigan.reports.report_page import render_report
 from trigan.tables.cell import Cell
@@ -118,13 +109,13 @@ def test_failures_are_listed(material: ReportData) -> None:
 
 
 def test_a_run_without_files_is_named_and_not_drawn(material: ReportData) -> None:
-    bare = ReportData(material.heading, material.table, {})
+    bare = ReportData(material.words, material.table, {})
     assert cell(material, "bare").records[0]["run"] in runs_section.failures(bare).body
-    assert "No probabilities, or the file is not here: bare; joint" in reliability_section.reliability(bare).body
+    assert "No probabilities, or the file is not here: bare; joint" in prediction_section.reliability(bare).body
     assert "No loss was logged, or the file is not here: bare; joint" in training_section.curves(bare).body
-    assert "No run has sample grids" in sample_section.section(bare).body
-    assert "No predictions are here" in feature_map_section.section(bare).body
-    assert "<svg" in score_section.section(bare).body
+    assert "No run has sample grids" in training_section.samples(bare).body
+    assert "No predictions are here" in prediction_section.feature_map(bare).body
+    assert "<svg" in score_section.scores(bare).body
 
 
 def test_the_median_trial_represents_a_cell(material: ReportData) -> None:
@@ -147,13 +138,13 @@ def test_intervals_depend_on_n(material: ReportData, tmp_path: Path) -> None:
 
 
 def test_scores_are_drawn_against_labels_if_columns_differ_in_them(material: ReportData, tmp_path: Path) -> None:
-    body = score_section.section(material).body
+    body = score_section.scores(material).body
     assert "against the number of labels" in body
     for row in ROWS[:2]:
         for budget in (10, 40):
             for trial in range(5):
                 assert f"<title>{row}, {budget} labels, trial {trial}: " in body
-    one = score_section.section(small_study(tmp_path, COLUMNS[:1])).body
+    one = score_section.scores(small_study(tmp_path, COLUMNS[:1])).body
     assert "against the number of labels" not in one
     assert all(f"<title>joint, trial {trial}: " in one for trial in range(5))
     assert "a cross is a diverged trial; hollow dots belong to a row with missing trials" in one
@@ -195,7 +186,7 @@ def test_test_error_while_training_is_drawn_where_there_are_snapshots(tmp_path: 
             {"images": 640, "accuracy": 0.25, "weights": "a"},
             {"images": 6400, "accuracy": final, "weights": "b"},
         ]
-    material = ReportData(material.heading, build_table(places(material), material.table.spec), material.folders)
+    material = ReportData(material.words, build_table(places(material), material.table.spec), material.folders)
     section = training_section.errors(material)
     assert section is not None
     last = 100 - 100 * np.mean([record["result"]["test"]["accuracy"] for record in cell(material, "joint").records])
@@ -215,7 +206,7 @@ def with_classes(material: ReportData, names: list[str]) -> ReportData:
     test = {**record["result"]["test"], "confusion": np.eye(k, dtype=int).tolist(), "recall": [1.0] * k}
     made = {**record, "result": {**record["result"], "test": test, "data": {"classes": names}}}
     table = build_table({("bare", "x"): [made]}, TableSpec("t", ("bare",), ("x",)))  # type: ignore[list-item]
-    return ReportData(material.heading, table, {})
+    return ReportData(material.words, table, {})
 
 
 @pytest.mark.parametrize(("names", "slanted"), [(["cat", "dog"], False), (["airplane", "automobile"], True)])
@@ -237,7 +228,7 @@ def test_bins_are_those_of_the_evaluation() -> None:
     random = np.random.default_rng(0)
     values, labels = random.normal(size=(200, 4)) * 2, random.integers(0, 4, 200)
     expected = reliability(torch.softmax(torch.from_numpy(values), dim=1), torch.from_numpy(labels))
-    counts, confidence, accuracy = reliability_section.bins(values, labels).T
+    counts, confidence, accuracy = prediction_section.bins(values, labels).T
     full = [i for i, count in enumerate(expected.counts) if count]
     assert list(counts) == [expected.counts[i] for i in full]
     assert list(confidence) == pytest.approx([expected.confidence[i] for i in full])
@@ -245,12 +236,12 @@ def test_bins_are_those_of_the_evaluation() -> None:
 
 
 def test_outputs_that_are_not_finite_are_cut_off() -> None:
-    found = reliability_section.log_probabilities(np.array([[0.0, -np.inf], [1.0, 1.0]]))
+    found = prediction_section.log_probabilities(np.array([[0.0, -np.inf], [1.0, 1.0]]))
     assert found == pytest.approx(np.array([[0.0, -30.0], [-np.log(2)] * 2]))
 
 
 def test_the_map_uses_outputs_without_stored_features(material: ReportData) -> None:
-    body = feature_map_section.section(material).body
+    body = prediction_section.feature_map(material).body
     assert "by the outputs of bare" in body
     assert "by the features of" not in body
     assert "Symbols: 0 zero, 1 one." in body
@@ -263,16 +254,16 @@ def test_the_map_uses_stored_features(tmp_path: Path) -> None:
     index = np.arange(0, len(labels), 2)
     spread = np.random.default_rng(0).normal(0, 0.01, (len(index), 3)) + labels[index, None]
     np.savez(folder / "features.npz", features=spread, index=index)
-    body = feature_map_section.section(kept).body
+    body = prediction_section.feature_map(kept).body
     assert f"Map of {len(index)} test images by the features of bare" in body
     assert read_features(folder / "features.npz", len(labels))[0].shape == (len(index), 3)
     np.savez(folder / "features.npz", features=spread, index=index + len(labels))
     with pytest.raises(ArtifactError, match=r"features\.npz: features .* do not belong together"):
-        feature_map_section.section(kept)
+        prediction_section.feature_map(kept)
 
 
 def test_the_embedding_fills_the_unit_square() -> None:
-    places = feature_map_section.embedding(np.random.default_rng(0).normal(size=(30, 4)))
+    places = prediction_section.embedding(np.random.default_rng(0).normal(size=(30, 4)))
     assert (places.min(), places.max()) == (0, 1)
 
 
@@ -287,27 +278,27 @@ def test_curves_are_thinned_and_mark_what_is_not_finite(material: ReportData) ->
 def test_sample_grids_are_shown_once_and_up_to_a_size_limit(
     material: ReportData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    body = sample_section.section(material).body
+    body = training_section.samples(material).body
     # every run has the same pictures, and each column shows them once
     assert body.count("data:image/jpeg") == body.count("data:image/png") == 2
     assert "joint, trial" in body
-    monkeypatch.setattr(sample_section, "MAX_BYTES", 10)
-    full = sample_section.section(material).body
+    monkeypatch.setattr(training_section, "MAX_BYTES", 10)
+    full = training_section.samples(material).body
     assert "<img" not in full
     assert "Left out to keep the page small" in full
 
 
 def test_the_cost_axis_has_a_position_for_zero(material: ReportData) -> None:
-    body = cost_section.section(material).body
+    body = score_section.cost(material).body
     assert "for 0 FLOP" in body
     assert "for 10 GFLOP" in body
 
 
 def test_numbers_beside_points_do_not_hide_each_other() -> None:
     places = [(100.0, 100.0), (104.0, 100.0), (100.0, 104.0), (300.0, 50.0)]
-    found = cost_section._beside(places)
+    found = score_section._beside(places)
     boxes = [(x, y - 9, x + 7, y) for x, y in found]
-    assert not any(cost_section._overlap(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
+    assert not any(score_section._overlap(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :])
 
 
 @pytest.mark.parametrize("values", [[0.0], [0.5, 0.5], [90.1, 97.4], [-3e-7, 2e-7], [1.0, 1e6]])
@@ -337,7 +328,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
         read_predictions(tmp_path / "odd.npz")
     (tmp_path / "samples-a.png").write_bytes(b"no picture")
     with pytest.raises(ArtifactError, match=r"samples-a\.png: cannot be read"):
-        sample_section.encode_image(tmp_path / "samples-a.png")
+        training_section.encode_image(tmp_path / "samples-a.png")
 
 
 def test_names_of_classes(material: ReportData) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from record_makers import make_record
 
 from trigan.records.record import Record
-from trigan.reports.report_data import ReportData, ReportHeading
+from trigan.reports.report_data import ReportData
 from trigan.tables.table import Family, TableSpec, build_table
 
 ROWS = ("bare", "joint", "<b>short</b> & co")
@@ -36,9 +36,9 @@ def small_study(folder: Path, columns: tuple[str, ...] = COLUMNS, trials: int = 
         reference="bare",
         family=Family(("joint",), ("bare",)),
     )
-    heading = ReportHeading("A <small> study", "nothing is shown & nothing is hidden", (("Question", "does it?"),))
+    words = (("Claim", "nothing is shown & nothing is hidden"), ("Question", "does it?"), ("Cost", ""))
     folders = {record["run"]: folder / record["run"] for group in places.values() for record in group}
-    return ReportData(heading, build_table(places, spec), folders)
+    return ReportData(words, build_table(places, spec), folders)
 
 
 def _record(row: str, column: str, trial: int, index: int) -> Record:

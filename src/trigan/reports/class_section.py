@@ -6,8 +6,7 @@ from statistics import fmean
 import numpy as np
 from PIL import Image
 
-from trigan.reports.chart import Axis, linear_axis, picture_address
-from trigan.reports.figures import Figure, Part, Section, render
+from trigan.reports.figures import Axis, Figure, Part, Section, linear_axis, picture_address, render
 from trigan.reports.report_data import ReportData, class_names
 from trigan.tables.cell import Cell
 from trigan.tables.layout.formatting import shorten
@@ -22,9 +21,9 @@ MAX_GAINS = 20
 def confusion(report: ReportData) -> Section:
     """The confusion matrices, each the mean over trials."""
     parts = [
-        Part(report.subheading(column), panels=[_matrix(row, cell) for row, cell in report.cells(column)])
+        Part(report.subheading(column), panels=[_matrix(row, cell) for row, cell in cells.items()])
         for column in report.table.spec.columns
-        if any(report.cells(column))
+        if (cells := report.cells(column))
     ]
     return Section("confusion", "Confusion", render("confusion.html.j2", {"parts": parts}))
 
@@ -64,7 +63,7 @@ def gains(report: ReportData) -> Section | None:
     parts = []
     for column in report.table.spec.columns:
         against = report.table.cells[reference, column]
-        rows = {row: cell for row, cell in report.cells(column) if row != reference}
+        rows = {row: cell for row, cell in report.cells(column).items() if row != reference}
         found = {row: gained for row, cell in rows.items() if (gained := recall_gains(cell, against))}
         values = [v for gained in found.values() for values in gained.values() for v in values]
         axis = linear_axis([0.0, *values], "points")

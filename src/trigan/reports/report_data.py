@@ -3,6 +3,7 @@
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,19 +21,15 @@ _MEND = "run its command again with --force"
 
 
 @dataclass(frozen=True)
-class ReportHeading:
-    """Title and claim of a study; ``words`` are (name, text) printed under the claim."""
-
-    title: str
-    claim: str
-    words: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True)
 class ReportData:
-    """A table and the folders of its runs by run hash, without fetched and external runs."""
+    """What a report is made of.
 
-    heading: ReportHeading
+    Attributes:
+        words: (name, text) to print under the table's title; those without a text are left out.
+        folders: the runs' folders by run hash, without fetched and external runs.
+    """
+
+    words: tuple[tuple[str, str], ...]
     table: Table
     folders: Mapping[str, Path]
 
@@ -55,12 +52,10 @@ class ReportData:
         """The heading of a column's part of a section; empty if the table has one column."""
         return column if len(self.table.spec.columns) > 1 else ""
 
-    def cells(self, column: str) -> Iterator[tuple[str, Cell]]:
-        """The rows of a column that have a value, with their cells."""
-        for row in self.table.spec.rows:
-            cell = self.table.cells[row, column]
-            if cell.values:
-                yield row, cell
+    def cells(self, column: str) -> dict[str, Cell]:
+        """The cells of a column that have a value, by row."""
+        cells = {row: self.table.cells[row, column] for row in self.table.spec.rows}
+        return {row: cell for row, cell in cells.items() if cell.values}
 
     def file(self, record: Record, name: str) -> Path | None:
         """A file or folder of a run, if it exists."""
@@ -87,16 +82,19 @@ def class_names(record: Record) -> list[str]:
     return [str(name) for name in names or range(len(record["result"]["test"]["confusion"]))]
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of ``metrics.jsonl``.
-
-    Raises:
-        ArtifactError: the file is damaged.
-    """
+@contextmanager
+def wrap_damage(path: Path) -> Iterator[None]:
+    """Turn an error of reading a file into an `ArtifactError` that names the file and what to do."""
     try:
-        return [json.loads(line) for line in path.read_bytes().splitlines()]
-    except (OSError, ValueError) as error:
+        yield
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ArtifactError(f"{path}: cannot be read ({error}): {_MEND}") from error
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of ``metrics.jsonl``; an `ArtifactError` if the file is damaged."""
+    with wrap_damage(path):
+        return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
 def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -115,11 +113,8 @@ def _arrays(path: Path, first: str, second: str, limit: int | None = None) -> tu
     Raises:
         ArtifactError: the file is damaged.
     """
-    try:
-        with np.load(path) as file:
-            values, index = np.asarray(file[first], dtype=np.float64), np.asarray(file[second])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ArtifactError(f"{path}: cannot be read ({error}): {_MEND}") from error
+    with wrap_damage(path), np.load(path) as file:
+        values, index = np.asarray(file[first], dtype=np.float64), np.asarray(file[second])
     fits = values.ndim == 2 and len(index) > 0 and index.shape == values.shape[:1] and index.min() >= 0
     if not fits or index.max() >= (values.shape[1] if limit is None else limit):
         words = f"{first} {values.shape} and {second} {index.shape} do not belong together"

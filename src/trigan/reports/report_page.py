@@ -4,16 +4,7 @@ from collections.abc import Callable
 
 from markupsafe import Markup
 
-from trigan.reports import (
-    class_section,
-    cost_section,
-    feature_map_section,
-    reliability_section,
-    runs_section,
-    sample_section,
-    score_section,
-    training_section,
-)
+from trigan.reports import class_section, prediction_section, runs_section, score_section, training_section
 from trigan.reports.figures import TEMPLATES, Section, render
 from trigan.reports.report_data import ReportData
 from trigan.tables.layout.blocks import blocks
@@ -23,11 +14,10 @@ from trigan.tables.layout.templating import render_page
 
 def render_report(report: ReportData) -> str:
     """The report as one HTML page that fetches nothing: the same bytes for the same records and files."""
-    heading = report.heading
     values = {
-        "title": heading.title,
+        "title": report.table.spec.title,
         "missing": runs_section.missing(report),
-        "words": [(name, text) for name, text in (("Claim", heading.claim), *heading.words) if text],
+        "words": [(name, text) for name, text in report.words if text],
         "sections": [section for make in _SECTIONS if (section := make(report)) is not None],
         "runs": sum(len(cell.records) for cell in report.table.cells.values()),
     }
@@ -55,7 +45,7 @@ def _results(report: ReportData) -> Section:
 
 
 _SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
-    *(_verdict, _results, score_section.section, class_section.gains, class_section.confusion, cost_section.section),
-    *(reliability_section.reliability, feature_map_section.section, training_section.errors, training_section.curves),
-    *(sample_section.section, runs_section.failures, runs_section.runs_behind),
+    *(_verdict, _results, score_section.scores, class_section.gains, class_section.confusion, score_section.cost),
+    *(prediction_section.reliability, prediction_section.feature_map, training_section.errors),
+    *(training_section.curves, training_section.samples, runs_section.failures, runs_section.runs_behind),
 )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trigan.atomic import write_bytes
-from trigan.reports.report_data import ReportData, ReportHeading
+from trigan.reports.report_data import ReportData
 from trigan.reports.report_page import render_report
 from trigan.studies.job_cache import load_jobs
 from trigan.studies.jobs import StudyJobs, no_finished_runs
@@ -33,10 +33,10 @@ def jobs_to_report(study: StudyFile, overrides: Sequence[str] = (), config_dir: 
 def render_study(study: StudyFile, jobs: StudyJobs) -> str:
     """The page of the finished jobs: their table, pictures, and the runs behind each number."""
     study = jobs.named(study)
-    lines = [(key.capitalize(), getattr(study, key)) for key in ("question", "command", "cost", "expected")]
-    heading = ReportHeading(study.title, study.claim, tuple((name, text) for name, text in lines if text))
+    keys = ("claim", "question", "command", "cost", "expected")
+    words = tuple((key.capitalize(), getattr(study, key)) for key in keys)
     folders = {job.hash: job.record_path.parent for job in jobs.done}
-    return render_report(ReportData(heading, study_table(study, jobs.done, jobs.outputs), folders))
+    return render_report(ReportData(words, study_table(study, jobs.done, jobs.outputs), folders))
 
 
 def save_wandb_report(study: StudyFile, jobs: StudyJobs, project: str, entity: str | None = None) -> str:
