@@ -1,14 +1,17 @@
 """A cell of a table: the records of one row in one column, and their statistics."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from statistics import fmean
+from typing import Any
 
 from trigan.records.record import DATA_KINDS, Record
 from trigan.tables.statistics import ValueSummary, summarise
+
+#: What a row used: images or labels of each kind, and labels for training and for selection.
+DATA_KEYS = (*DATA_KINDS, "labels_training", "labels_selection")
 
 
 @dataclass(frozen=True)
@@ -124,16 +127,12 @@ class Cell:
 
     @property
     def data_used(self) -> dict[str, tuple[int, int]]:
-        """Smallest and largest count of each of L, U, V and X over the records; empty without records."""
-        return {
-            key: _extent([r["result"]["data_used"][key] for r in self.records]) for key in DATA_KINDS if self.records
-        }
-
-    @property
-    def labels(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Smallest and largest count of labels used for training, and for selection."""
-        used = [record["result"]["labels"] for record in self.records]
-        return _extent([u["training"] for u in used]), _extent([u["selection"] for u in used])
+        """Smallest and largest of each of ``DATA_KEYS`` over the records; empty without records."""
+        used: list[dict[str, Any]] = [
+            {**one["data_used"], **{f"labels_{use}": count for use, count in one["labels"].items()}}
+            for one in (record["result"] for record in self.records)
+        ]
+        return {key: (min(one[key] for one in used), max(one[key] for one in used)) for key in DATA_KEYS if used}
 
     @property
     def rules(self) -> tuple[str, ...]:
@@ -168,7 +167,3 @@ class Cell:
         if not any(split["test_redrawn"] for split in splits):
             return None
         return fmean(split["n_test"] / split["n_train"] for split in splits)
-
-
-def _extent(counts: Sequence[int]) -> tuple[int, int]:
-    return min(counts), max(counts)

@@ -125,9 +125,9 @@ def read_published(path: Path, rows: Sequence[str], columns: Sequence[str]) -> t
         if len(line) != len(header):
             raise ConfigError(f"{where}: {len(line)} fields, expected {len(header)}; quote texts that have a comma")
         values = dict(zip(header, map(str.strip, line), strict=True))
-        for key, message in _errors(values, rows, columns):
-            if message:
-                raise ConfigError(f"{where}: {key} is {values[key]!r}: {message}")
+        for key, sound, expected in _rules(values, rows, columns):
+            if not sound:
+                raise ConfigError(f"{where}: {key} is {values[key]!r}: {expected}")
         values |= {
             key: str(int(values[key])) for key in ("labels_training", "labels_selection", "draws") if values[key]
         }
@@ -136,32 +136,31 @@ def read_published(path: Path, rows: Sequence[str], columns: Sequence[str]) -> t
     return tuple(results)
 
 
-def _errors(line: Mapping[str, str], rows: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each key that has a rule, with what is wrong with its value; empty: nothing."""
-    if line["tag"] == "M":
-        yield "tag", "a figure from memory is never printed; find its source and tag it R or T, or take the line out"
-    yield "tag", "" if line["tag"] in TAGS else f"expected one of {', '.join(TAGS)}"
+def _rules(line: Mapping[str, str], rows: Sequence[str], columns: Sequence[str]) -> Iterator[tuple[str, object, str]]:
+    """Key, whether its value is sound, and what is wrong or expected if it is not."""
+    memory = "a figure from memory is never printed; find its source and tag it R or T, or take the line out"
+    yield "tag", line["tag"] != "M", memory
+    yield "tag", line["tag"] in TAGS, f"expected one of {', '.join(TAGS)}"
     for key, names in (("row", rows), ("column", columns)):
-        known = line[key] in ("", *names)
-        yield key, "" if known else f"no such {key} in this table, expected one of {', '.join(names)}, or nothing"
-    yield "value", "" if _is_number(line["value"]) else "expected a number"
-    yield "spread_kind", "" if line["spread_kind"] in SPREADS else f"expected one of {', '.join(SPREADS)}"
-    if line["spread_kind"] == "none":
-        yield "spread", "expected nothing beside spread_kind none" if line["spread"] else ""
-    else:
-        positive = _is_number(line["spread"]) and float(line["spread"]) >= 0
-        yield "spread", "" if positive else f"expected a number of at least 0, as spread_kind is {line['spread_kind']}"
+        known = f"no such {key} in this table, expected one of {', '.join(names)}, or nothing"
+        yield key, line[key] in ("", *names), known
+    yield "value", _is_number(line["value"]), "expected a number"
+    kind, spread = line["spread_kind"], line["spread"]
+    yield "spread_kind", kind in SPREADS, f"expected one of {', '.join(SPREADS)}"
+    yield "spread", kind != "none" or not spread, "expected nothing beside spread_kind none"
+    positive = _is_number(spread) and float(spread) >= 0
+    yield "spread", kind == "none" or positive, f"expected a number of at least 0, as spread_kind is {kind}"
     paper = _ARXIV.fullmatch(line["arxiv"]) or (line["tag"] == "P" and not line["arxiv"])
-    yield "arxiv", "" if paper else "expected an id such as 1606.03498 (nothing for tag P alone)"
+    yield "arxiv", paper, "expected an id such as 1606.03498 (nothing for tag P alone)"
     for key in ("dataset", "metric", "split"):
-        yield key, "" if line[key] else "expected a name"
-    split = line["split"] in ("official", "hash") or re.fullmatch(r"other: \S.*", line["split"])
-    yield "split", "" if split else "expected official, hash, or other: WORDS"
+        yield key, line[key], "expected a name"
+    split = re.fullmatch(r"official|hash|other: \S.*", line["split"])
+    yield "split", split, "expected official, hash, or other: WORDS"
     for key, least in (("labels_training", 0), ("labels_selection", 0), ("draws", 1)):
         stated = line[key].isdecimal() and int(line[key]) >= least
-        yield key, "" if stated or not line[key] else f"expected an int >= {least}, or nothing where it is not stated"
+        yield key, stated or not line[key], f"expected an int >= {least}, or nothing where it is not stated"
     named = (line["row"] and line["column"]) or line["note"]
-    yield "note", "" if named else "expected what the figure is of, as it has no row or no column of ours"
+    yield "note", named, "expected what the figure is of, as it has no row or no column of ours"
 
 
 def _is_number(text: str) -> bool:

@@ -68,9 +68,7 @@ class TInterval:
     p: float
 
 
-def t_interval(
-    differences: Sequence[float], test_over_train: float | None = None, confidence: float = 0.95
-) -> TInterval:
+def t_interval(differences: Sequence[float], test_over_train: float | None = None) -> TInterval:
     """Paired t interval and test over n >= 2 differences, df = n - 1; see `standard_error` for the correction.
 
     Differences that are all equal have standard error 0: the interval is a point, and p is 0 (or 1 at zero).
@@ -80,7 +78,7 @@ def t_interval(
     if summary.sd is None:
         raise ValueError("a t interval needs two differences")
     error = standard_error(summary.sd, n, test_over_train)
-    half = float(stdtrit(n - 1, 0.5 + confidence / 2)) * error
+    half = float(stdtrit(n - 1, 0.975)) * error
     t = abs(summary.mean) / error if error > 0 else (math.inf if summary.mean else 0.0)
     return TInterval(summary.mean, summary.mean - half, summary.mean + half, 2 * float(stdtr(n - 1, -t)))
 
@@ -120,21 +118,19 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted[np.argsort(order)]]
 
 
-def minimal_detectable_difference(
-    sd: float, n: int, test_over_train: float | None = None, level: float = 0.05, power: float = 0.8
-) -> float:
-    """The true difference that a two-sided paired t test at ``level`` detects with probability ``power``.
+def minimal_detectable_difference(sd: float, n: int, test_over_train: float | None = None) -> float:
+    """The true difference that a two-sided paired t test at level 0.05 detects with probability 0.8.
 
     Solves for the noncentrality at which the noncentral t distribution with n - 1 degrees of freedom lies outside the
-    critical values with that probability. ``sd`` is that of the paired differences; n >= 3 and power <= 0.95.
+    critical values with that probability. ``sd`` is that of the paired differences; n >= 3.
     """
     if n < 3:
         raise ValueError("a minimal detectable difference needs three trials")
     df = n - 1
-    critical = float(stdtrit(df, 1 - level / 2))
+    critical = float(stdtrit(df, 0.975))
 
     def shortfall(noncentrality: float) -> float:
-        return float(1 - nctdtr(df, noncentrality, critical) + nctdtr(df, noncentrality, -critical)) - power
+        return float(1 - nctdtr(df, noncentrality, critical) + nctdtr(df, noncentrality, -critical)) - 0.8
 
     return float(brentq(shortfall, 0.0, 8.0)) * standard_error(sd, n, test_over_train)
 

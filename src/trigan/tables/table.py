@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations, product
 from math import isclose
-from statistics import fmean
+from statistics import fmean, stdev
 from types import MappingProxyType
 
 from trigan.errors import ConfigError
@@ -20,7 +20,7 @@ from trigan.tables.paired_comparison import (
     resolved_not_worse,
 )
 from trigan.tables.published import PublishedResult, difference_from
-from trigan.tables.statistics import holm, minimal_detectable_difference, pooled_sd, summarise
+from trigan.tables.statistics import holm, minimal_detectable_difference, pooled_sd
 
 #: Position of a cell: (row, column).
 CellKey = tuple[str, str]
@@ -147,16 +147,13 @@ class Table:
     @cached_property
     def not_worse(self) -> frozenset[CellKey]:
         """The cells shown to be not worse than a best cell of their column by more than the margin (the dagger)."""
+        margin = self.spec.margin / 100
         return frozenset(
             key
             for key, cell in self.cells.items()
             if self.metric.percent
             and key not in self.best
-            and any(
-                resolved_not_worse(cell, self.cells[best], self.spec.margin / 100)
-                for best in self.best
-                if best[1] == key[1]
-            )
+            and any(resolved_not_worse(cell, self.cells[best], margin) for best in self.best if best[1] == key[1])
         )
 
     @cached_property
@@ -188,18 +185,16 @@ class Table:
         """By column, from the pooled sd of the paired differences of all comparable pairs of rows of three trials."""
         limits = {}
         for column in self.spec.columns:
-            deviations, ratios, n = [], [], 0
+            deviations, ratios = [], []
             for first, second in combinations(self.spec.rows, 2):
                 cell, other = self.cells[first, column], self.cells[second, column]
                 if cell.n < 3 or cell.incomplete or other.incomplete or data_difference(cell, other):
                     continue
-                summary = summarise(paired_differences(cell, other))
-                if summary.sd is not None:
-                    n = summary.n
-                    deviations.append((summary.sd, n))
-                    ratios.append(correction(cell, other) or 0.0)
+                differences = paired_differences(cell, other)
+                deviations.append((stdev(differences), len(differences)))
+                ratios.append(correction(cell, other) or 0.0)
             if deviations:
-                sd = pooled_sd(deviations)
+                sd, n = pooled_sd(deviations), deviations[-1][1]
                 limits[column] = Detectable(minimal_detectable_difference(sd, n, fmean(ratios)), sd, n)
         return limits
 
@@ -218,10 +213,9 @@ def build_table(
             raise ConfigError(f"table: records for row {row!r}, column {column!r}, which the table does not have")
         trials[column] |= {record["tags"]["trial"] for record in group}
     cells = {}
-    for row in spec.rows:
-        for column in spec.columns:
-            expected = tuple(sorted(trials[column])) if spec.trials is None else spec.trials
-            chosen = tuple(r for r in records.get((row, column), ()) if r["tags"]["trial"] in expected)
-            cells[row, column] = Cell(chosen, expected, METRICS[spec.metric])
+    for row, column in product(spec.rows, spec.columns):
+        expected = tuple(sorted(trials[column])) if spec.trials is None else spec.trials
+        chosen = tuple(r for r in records.get((row, column), ()) if r["tags"]["trial"] in expected)
+        cells[row, column] = Cell(chosen, expected, METRICS[spec.metric])
     matched = (replace(one, differs=difference_from(one, cells.get((one.row, one.column)))) for one in published)
     return Table(spec, MappingProxyType(cells), tuple(matched))

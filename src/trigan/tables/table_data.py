@@ -1,15 +1,10 @@
 """A table as numbers, one row a cell: for CSV, W&B, or ``pandas.DataFrame(table_data(table))``."""
 
-from itertools import zip_longest
-
-from trigan.records.record import DATA_KINDS
+from trigan.tables.cell import DATA_KEYS
 from trigan.tables.paired_comparison import PairedComparison
 from trigan.tables.table import CellKey, Table
 
 Value = str | float | int | bool | None
-#: Counts of data used.
-DATA_KEYS = (*DATA_KINDS, "labels_training", "labels_selection")
-
 _COMPARISON = ("against", "kind", "mean", "low", "high", "p", "p_sign_flip", "p_holm", "reason")
 
 
@@ -31,7 +26,6 @@ def cell_data(table: Table, key: CellKey) -> dict[str, Value]:
     """The numbers of one cell, without those of its trials."""
     cell = table.cells[key]
     summary = cell.summary
-    counts = [largest for _, largest in (*cell.data_used.values(), *cell.labels)] if cell.records else []
     primary = next((one for one in table.primary if (one.row, one.column) == key), None)
     return {
         "row": key[0],
@@ -46,7 +40,7 @@ def cell_data(table: Table, key: CellKey) -> dict[str, Value]:
         "not_worse": key in table.not_worse,
         **_comparison("difference", table.differences.get(key)),
         **_comparison("primary", primary),
-        **dict(zip_longest(DATA_KEYS, counts)),
+        **{name: max(cell.data_used[name]) if cell.records else None for name in DATA_KEYS},
         "rule": " ".join(cell.rules),
         "flops": cell.flops if cell.records else None,
     }

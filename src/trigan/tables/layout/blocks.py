@@ -61,38 +61,34 @@ def _results(table: Table, fmt: TextFormat) -> Block:
     spec = table.spec
     header, columns, bold, groups = ["row"], [list(spec.rows)], set(), []
     for column in spec.columns:
-        names, texts, apart = _column(table, fmt, column)
-        first = len(header)
-        header += names
-        columns += texts
-        bold |= {(i, first) for i, row in enumerate(spec.rows) if (row, column) in table.best}
-        groups += [(first, first + apart), (first + apart, len(header))] if apart else [(first, len(header))]
+        bold |= {(i, len(header)) for i, row in enumerate(spec.rows) if (row, column) in table.best}
+        for group in _column(table, fmt, column):
+            groups.append((len(header), len(header) + len(group)))
+            header += group.keys()
+            columns += group.values()
     title = f"{spec.title}: test {table.metric.label}{', %' if table.metric.percent else ''}"
     rows, tight = tuple(zip(*columns, strict=True)), frozenset(range(1, len(header)))
     return Block(title, tuple(header), rows, frozenset(bold), tuple(groups), tight)
 
 
-def _column(table: Table, fmt: TextFormat, column: str) -> tuple[list[str], list[list[str]], int]:
+def _column(table: Table, fmt: TextFormat, column: str) -> list[dict[str, list[str]]]:
     """The cells of one column, the results published for them if any, and the differences to the reference if any.
 
-    Returns:
-        Names and texts of these columns, and the index from which a narrow page may print them separately (0: none).
+    Texts by name, in one or two groups, which a narrow page prints one after the other.
     """
     spec = table.spec
     expected = max(len(table.cells[row, column].expected) for row in spec.rows)
-    names = [f"{column} (n = {expected})"]
-    texts = [[fmt.cell(table.cells[row, column], (row, column) in table.not_worse) for row in spec.rows]]
+    cells = [fmt.cell(table.cells[row, column], (row, column) in table.not_worse) for row in spec.rows]
+    groups = [{f"{column} (n = {expected})": cells}]
     published = ["; ".join(map(format_published, table.published_at((row, column)))) or "-" for row in spec.rows]
     beside = any(text != "-" for text in published)
     if beside:
-        names.append("published")
-        texts.append(published)
+        groups = [groups[0] | {"published": published}, {}]
     if table.differences:
         # Apart from their cells, differences need the name of their column.
-        apart = beside and len(spec.columns) > 1
-        names.append(f"{column} minus {spec.reference}" if apart else f"minus {spec.reference}")
-        texts.append([fmt.difference(table.differences[row, column]) for row in spec.rows])
-    return names, texts, len(names) - 1 if beside and table.differences else 0
+        name = f"{column} minus" if beside and len(spec.columns) > 1 else "minus"
+        groups[-1][f"{name} {spec.reference}"] = [fmt.difference(table.differences[row, column]) for row in spec.rows]
+    return [group for group in groups if group]
 
 
 def _elsewhere(table: Table) -> Block:
@@ -156,8 +152,7 @@ def _data_used(table: Table, column: str, where: str) -> Block:
     for row in table.spec.rows:
         cell = table.cells[row, column]
         if cell.records:
-            training, selection = map(format_range, cell.labels)
-            counts = [format_range(cell.data_used[key]) for key in DATA_KINDS]
+            *counts, training, selection = map(format_range, cell.data_used.values())
             cost = (format_flops(cell.flops), format_players(cell.images))
             rows.append((row, *counts, f"{training} + {selection}", "/".join(cell.rules), *cost))
     header = ("row", *DATA_KINDS, "train + select", "rule", "cost per run", "images per run")
@@ -184,23 +179,21 @@ def split_to_width(block: Block, width: int) -> Iterator[Block]:
     if len(block.groups) < 2 or sum(narrowest) <= width:
         yield block
         return
-    start = 0
-    while start < len(block.groups):
-        stop, used = start, narrowest[0]
-        while stop < len(block.groups):
-            used += sum(narrowest[slice(*block.groups[stop])])
-            if used > width and stop > start:
-                break
-            stop += 1
-        columns = [0, *range(block.groups[start][0], block.groups[stop - 1][1])]
+    parts: list[list[int]] = []
+    for group in block.groups:
+        columns = [*(parts[-1] if parts else [0]), *range(*group)]
+        if parts and sum(narrowest[column] for column in columns) <= width:
+            parts[-1] = columns
+        else:
+            parts.append([0, *range(*group)])
+    for index, columns in enumerate(parts):
         yield Block(
-            block.title if start == 0 else f"{block.title} (continued)",
+            f"{block.title} (continued)" if index else block.title,
             tuple(block.header[c] for c in columns),
             tuple(tuple(row[c] for c in columns) for row in block.rows),
             frozenset((i, columns.index(j)) for i, j in block.bold if j in columns),
             tight=frozenset(columns.index(j) for j in block.tight if j in columns),
         )
-        start = stop
 
 
 def column_widths(block: Block, width: int) -> list[int]:

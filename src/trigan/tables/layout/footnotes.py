@@ -38,14 +38,12 @@ def footnotes(table: Table, best_mark: str) -> list[str]:
 def _searches(table: Table) -> list[tuple[str, list[str]]]:
     """Each search that chose settings, with its budget, and the rows that use them."""
     rows: dict[str, list[str]] = {}
-    for row in table.spec.rows:
-        for record in (record for column in table.spec.columns for record in table.cells[row, column].records):
-            tuned = record["config"].get("tuned") or {}
+    for (row, _), cell in table.cells.items():
+        for tuned in (record["config"].get("tuned") or {} for record in cell.records):
             if tuned.get("search") is not None:
                 search = f"{tuned['search']} ({tuned['trials']} trials on {tuned['labels']} validation labels)"
-                if row not in rows.setdefault(search, []):
-                    rows[search].append(row)
-    return sorted(rows.items())
+                rows.setdefault(search, []).append(row)
+    return [(search, list(dict.fromkeys(using))) for search, using in sorted(rows.items())]
 
 
 def _stamps(table: Table) -> Iterator[tuple[str, list[str]]]:

@@ -16,7 +16,7 @@ from trigan.tables.layout.footnotes import footnotes, summary_paragraph
 from trigan.tables.layout.formatting import format_published
 from trigan.tables.layout.templating import render_page
 from trigan.tables.table import CellKey, Table
-from trigan.tables.table_data import DATA_KEYS, Value, cell_data
+from trigan.tables.table_data import Value, cell_data
 
 
 def render_terminal(table: Table, width: int = 100, colour: bool = False) -> str:
@@ -106,7 +106,6 @@ def _csv_row(table: Table, key: CellKey) -> dict[str, Value]:
     """The numbers of a cell, with what only text can hold: ranges over trials, costs by player, runs, sources."""
     cell = table.cells[key]
     row = {name: int(value) if isinstance(value, bool) else value for name, value in cell_data(table, key).items()}
-    counts = zip(DATA_KEYS, (*cell.data_used.values(), *cell.labels), strict=True) if cell.records else ()
     images = "unknown" if cell.images is None else json.dumps(cell.images, sort_keys=True)
     elsewhere = (
         f"{format_published(one)} ({one.differs})"
@@ -115,7 +114,7 @@ def _csv_row(table: Table, key: CellKey) -> dict[str, Value]:
     )
     return {
         **row,
-        **{name: f"{low}" if low == high else f"{low}:{high}" for name, (low, high) in counts},
+        **{name: f"{low}" if low == high else f"{low}:{high}" for name, (low, high) in cell.data_used.items()},
         "flops": "unknown" if cell.records and cell.flops is None else row["flops"],
         "images": images if cell.records else None,
         "stamps": " ".join(cell.stamps),
