@@ -14,7 +14,7 @@ from report_fixture import COLUMNS, NAMES, ROWS, small_study
 from trigan.errors import ArtifactError
 from trigan.evaluation.calibration import reliability
 from trigan.records.record import Record
-from trigan.reports import class_section, prediction_section, runs_section, score_section, training_section
+from trigan.reports import classifier_section, report_page, score_section, training_section
 from trigan.reports.figures import Axis, images_axis, linear_axis, number
 from trigan.reports.report_data import ReportData, median_run, read_features, read_metrics, read_predictions
 from trigan.reports.report_page import render_report
@@ -77,15 +77,15 @@ def test_an_unfinished_study_says_so_on_top(page: str) -> None:
 
 def test_a_finished_study_has_no_warning(tmp_path: Path) -> None:
     finished = small_study(tmp_path, trials=2)
-    assert not runs_section.missing(finished)
+    assert not report_page.missing(finished)
     assert "not finished" not in render_report(finished)
 
 
 def test_each_number_links_to_its_runs(material: ReportData, page: str) -> None:
     record = cell(material, "joint", COLUMNS[1]).records[3]
-    part = page.partition(f'<div id="{runs_section.anchor(1, 1)}">')[2].partition("</details>")[0]
-    assert f'href="#{runs_section.anchor(1, 1)}"' in page
-    for digest in (record["run"], runs_section.config_digest(record), "13" * 32, "3a" * 32, "f" * 64):
+    part = page.partition(f'<div id="{report_page.anchor(1, 1)}">')[2].partition("</details>")[0]
+    assert f'href="#{report_page.anchor(1, 1)}"' in page
+    for digest in (record["run"], report_page.config_digest(record), "13" * 32, "3a" * 32, "f" * 64):
         assert f"<code>{digest}</code>" in part
     assert "trigan run regime.labels_per_class=20" in part
     assert "1, seed 1: " in part
@@ -96,12 +96,12 @@ def test_the_config_digest_is_of_what_is_computed(material: ReportData) -> None:
     record = cell(material, "bare").records[0]
     moved = {**record, "config": {**record["config"], "paths": {"outputs": "elsewhere"}}}
     other = {**record, "config": {**record["config"], "trial": 9}}
-    assert runs_section.config_digest(moved) == runs_section.config_digest(record)  # type: ignore[arg-type]
-    assert runs_section.config_digest(other) != runs_section.config_digest(record)  # type: ignore[arg-type]
+    assert report_page.config_digest(moved) == report_page.config_digest(record)  # type: ignore[arg-type]
+    assert report_page.config_digest(other) != report_page.config_digest(record)  # type: ignore[arg-type]
 
 
 def test_failures_are_listed(material: ReportData) -> None:
-    body = runs_section.failures(material).body
+    body = report_page.failures(material).body
     diverged = [r["run"] for c in COLUMNS for r in cell(material, "joint", c).records if r["tags"]["trial"] == 1]
     assert all(f"trial 1: run {run}" in body for run in diverged)
     assert body.count("trials 2, 3 and 4") == 2
@@ -110,11 +110,11 @@ def test_failures_are_listed(material: ReportData) -> None:
 
 def test_a_run_without_files_is_named_and_not_drawn(material: ReportData) -> None:
     bare = ReportData(material.words, material.table, {})
-    assert cell(material, "bare").records[0]["run"] in runs_section.failures(bare).body
-    assert "No probabilities, or the file is not here: bare; joint" in prediction_section.reliability(bare).body
+    assert cell(material, "bare").records[0]["run"] in report_page.failures(bare).body
+    assert "No probabilities, or the file is not here: bare; joint" in classifier_section.reliability(bare).body
     assert "No loss was logged, or the file is not here: bare; joint" in training_section.curves(bare).body
     assert "No run has sample grids" in training_section.samples(bare).body
-    assert "No predictions are here" in prediction_section.feature_map(bare).body
+    assert "No predictions are here" in classifier_section.feature_map(bare).body
     assert "<svg" in score_section.scores(bare).body
 
 
@@ -151,10 +151,10 @@ def test_scores_are_drawn_against_labels_if_columns_differ_in_them(material: Rep
 
 
 def test_gains_are_differences_within_trials(material: ReportData) -> None:
-    found = class_section.recall_gains(cell(material, "joint"), cell(material, "bare"))
+    found = classifier_section.recall_gains(cell(material, "joint"), cell(material, "bare"))
     assert found[0] == pytest.approx([0.0] * 5)
     assert found[1] == pytest.approx([-20.0] * 5)
-    body = class_section.gains(material)
+    body = classifier_section.gains(material)
     assert body is not None
     assert "zero +0.0, one -20.0" in body.body
 
@@ -164,16 +164,16 @@ def test_a_class_without_images_has_no_gain(material: ReportData) -> None:
     record = {**bare.records[0], "result": {**bare.records[0]["result"], "test": {**bare.records[0]["result"]["test"]}}}
     record["result"]["test"]["recall"] = [None, 0.5]  # type: ignore[index]
     one = Cell((record,), (0,), bare.metric)  # type: ignore[arg-type]
-    assert list(class_section.recall_gains(one, bare)) == [1]
+    assert list(classifier_section.recall_gains(one, bare)) == [1]
 
 
 def test_confusion_is_the_mean_share_over_runs(material: ReportData) -> None:
-    share = class_section.confusion_shares(cell(material, "bare"))
+    share = classifier_section.confusion_shares(cell(material, "bare"))
     assert share.sum(axis=1) == pytest.approx([1.0, 1.0])
     assert share[0, 0] == pytest.approx(np.mean([0.8, 0.9, 1.0, 0.8, 0.9]))
     assert (
         "Most often confused: zero as one (12\u00a0%), one as zero (10\u00a0%)"
-        in class_section.confusion(material).body
+        in classifier_section.confusion(material).body
     )
 
 
@@ -213,13 +213,13 @@ def with_classes(material: ReportData, names: list[str]) -> ReportData:
 def test_names_under_a_matrix_are_as_long_as_those_beside_it(
     material: ReportData, names: list[str], slanted: bool
 ) -> None:
-    drawn = class_section.confusion(with_classes(material, names)).body
+    drawn = classifier_section.confusion(with_classes(material, names)).body
     assert [drawn.count(f">{name}</text>") for name in names] == [2, 2]
     assert ("rotate(-45" in drawn) == slanted
 
 
 def test_many_classes_become_a_picture_of_pixels(material: ReportData) -> None:
-    drawn = class_section.confusion(with_classes(material, [str(k) for k in range(30)])).body
+    drawn = classifier_section.confusion(with_classes(material, [str(k) for k in range(30)])).body
     assert '<img class="pixels" src="data:image/png;base64,' in drawn
     assert "Most often confused: nothing" in drawn
 
@@ -228,7 +228,7 @@ def test_bins_are_those_of_the_evaluation() -> None:
     random = np.random.default_rng(0)
     values, labels = random.normal(size=(200, 4)) * 2, random.integers(0, 4, 200)
     expected = reliability(torch.softmax(torch.from_numpy(values), dim=1), torch.from_numpy(labels))
-    counts, confidence, accuracy = prediction_section.bins(values, labels).T
+    counts, confidence, accuracy = classifier_section.bins(values, labels).T
     full = [i for i, count in enumerate(expected.counts) if count]
     assert list(counts) == [expected.counts[i] for i in full]
     assert list(confidence) == pytest.approx([expected.confidence[i] for i in full])
@@ -236,12 +236,12 @@ def test_bins_are_those_of_the_evaluation() -> None:
 
 
 def test_outputs_that_are_not_finite_are_cut_off() -> None:
-    found = prediction_section.log_probabilities(np.array([[0.0, -np.inf], [1.0, 1.0]]))
+    found = classifier_section.log_probabilities(np.array([[0.0, -np.inf], [1.0, 1.0]]))
     assert found == pytest.approx(np.array([[0.0, -30.0], [-np.log(2)] * 2]))
 
 
 def test_the_map_uses_outputs_without_stored_features(material: ReportData) -> None:
-    body = prediction_section.feature_map(material).body
+    body = classifier_section.feature_map(material).body
     assert "by the outputs of bare" in body
     assert "by the features of" not in body
     assert "Symbols: 0 zero, 1 one." in body
@@ -254,16 +254,16 @@ def test_the_map_uses_stored_features(tmp_path: Path) -> None:
     index = np.arange(0, len(labels), 2)
     spread = np.random.default_rng(0).normal(0, 0.01, (len(index), 3)) + labels[index, None]
     np.savez(folder / "features.npz", features=spread, index=index)
-    body = prediction_section.feature_map(kept).body
+    body = classifier_section.feature_map(kept).body
     assert f"Map of {len(index)} test images by the features of bare" in body
     assert read_features(folder / "features.npz", len(labels))[0].shape == (len(index), 3)
     np.savez(folder / "features.npz", features=spread, index=index + len(labels))
     with pytest.raises(ArtifactError, match=r"features\.npz: features .* do not belong together"):
-        prediction_section.feature_map(kept)
+        classifier_section.feature_map(kept)
 
 
 def test_the_embedding_fills_the_unit_square() -> None:
-    places = prediction_section.embedding(np.random.default_rng(0).normal(size=(30, 4)))
+    places = classifier_section.embedding(np.random.default_rng(0).normal(size=(30, 4)))
     assert (places.min(), places.max()) == (0, 1)
 
 

@@ -1,22 +1,34 @@
 """The report's page: a study's claim, its results, the pictures, and the origin of each number."""
 
+import hashlib
+import json
+import shlex
 from collections.abc import Callable
+from typing import Any
 
 from markupsafe import Markup
 
-from trigan.reports import class_section, prediction_section, runs_section, score_section, training_section
+from trigan.records.record import Record
+from trigan.reports.classifier_section import confusion, feature_map, gains, reliability
 from trigan.reports.figures import TEMPLATES, Section, render
-from trigan.reports.report_data import ReportData
+from trigan.reports.report_data import FEATURES, METRICS, PICTURES, PREDICTIONS, ReportData
+from trigan.reports.score_section import cost, scores
+from trigan.reports.training_section import curves, errors, samples
+from trigan.tables.cell import Cell
 from trigan.tables.layout.blocks import blocks
 from trigan.tables.layout.footnotes import footnotes, summary_paragraph
+from trigan.tables.layout.formatting import join_names
 from trigan.tables.layout.templating import render_page
+
+#: Top-level settings that change where and how a run was done, not what it computes.
+_NOT_COMPUTED = ("paths", "runtime", "logger", "callbacks", "study", "row")
 
 
 def render_report(report: ReportData) -> str:
     """The report as one HTML page that fetches nothing: the same bytes for the same records and files."""
     values = {
         "title": report.table.spec.title,
-        "missing": runs_section.missing(report),
+        "missing": missing(report),
         "words": [(name, text) for name, text in report.words if text],
         "sections": [section for make in _SECTIONS if (section := make(report)) is not None],
         "runs": sum(len(cell.records) for cell in report.table.cells.values()),
@@ -34,18 +46,90 @@ def _results(report: ReportData) -> Section:
     spec, shown = report.table.spec, blocks(report.table)
     # The numbers of a column come first in its group of the block's columns.
     links = {
-        (i, shown[0].groups[j][0]): f"#{runs_section.anchor(i, j)}"
-        for i in range(len(spec.rows))
-        for j in range(len(spec.columns))
+        (i, shown[0].groups[j][0]): f"#{anchor(i, j)}" for i in range(len(spec.rows)) for j in range(len(spec.columns))
     }
-    notes = footnotes(report.table, best_mark="bold")
-    return Section(
-        "results", "Results", render("results.html.j2", {"blocks": shown, "links": links, "footnotes": notes})
-    )
+    values = {"blocks": shown, "links": links, "footnotes": footnotes(report.table, best_mark="bold")}
+    return Section("results", "Results", render("results.html.j2", values))
+
+
+def missing(report: ReportData) -> list[str]:
+    """Each incomplete cell with its missing trials, in words."""
+    lines = []
+    for (row, column), cell in report.table.cells.items():
+        if cell.missing:
+            where = f" on {column}" if report.subheading(column) else ""
+            why = " (finished, but without this score)" if cell.undefined else ""
+            trials = f"trial{'s' if len(cell.missing) > 1 else ''} {join_names(map(str, cell.missing))}"
+            lines.append(f"{row}{where}: {trials}{why}")
+    return lines
+
+
+def failures(report: ReportData) -> Section:
+    """Diverged runs, missing trials, and runs without files here."""
+    records = [(key, record) for key, cell in report.table.cells.items() for record in cell.records]
+    values = {
+        "diverged": [
+            f"{row}, {column}, trial {r['tags']['trial']}: run {r['run']}"
+            for (row, column), r in records
+            if r["result"]["status"] == "diverged"
+        ],
+        "missing": missing(report),
+        "without": [r["run"] for _, r in records if report.file(r, PREDICTIONS) is None],
+        "file": PREDICTIONS,
+        "runs": len(records),
+    }
+    return Section("failures", "Failures", render("failures.html.j2", values))
+
+
+def anchor(row: int, column: int) -> str:
+    """The anchor of a cell's runs, by the numbers of its row and column."""
+    return f"cell-{row + 1}-{column + 1}"
+
+
+def runs_behind(report: ReportData) -> Section:
+    """The runs of each cell, each with the digests of its config, its split and its weights."""
+    spec = report.table.spec
+    cells = [
+        {
+            "title": f"{f'{row}, {column}' if report.subheading(column) else row}: {report.text_format.cell(cell)}",
+            "anchor": anchor(i, j),
+            "runs": [_run(report, cell, record) for group in cell.by_trial.values() for record in group],
+        }
+        for j, column in enumerate(spec.columns)
+        for i, row in enumerate(spec.rows)
+        for cell in (report.table.cells[row, column],)
+    ]
+    values = {"cells": cells, "left_out": _NOT_COMPUTED}
+    return Section("behind", "Behind each number", render("behind.html.j2", values))
+
+
+def _run(report: ReportData, cell: Cell, record: Record) -> dict[str, Any]:
+    tags, result = record["tags"], record["result"]
+    score = result["test"].get(cell.metric.key)
+    value = report.text_format.value(score) if isinstance(score, int | float) else "not defined"
+    overrides = record["provenance"].get("overrides")
+    return {
+        "record": record,
+        "trial": f"{tags['trial']}, seed {tags['seed']}: {value}, {result['status']}",
+        "command": shlex.join(["trigan", "run", *map(str, overrides)]) if isinstance(overrides, list) else "",
+        "config": config_digest(record),
+        "split": {
+            name: part["sha256"]
+            for name, part in result["split"].items()
+            if isinstance(part, dict) and "sha256" in part
+        },
+        "files": [name for name in (METRICS, PREDICTIONS, FEATURES, PICTURES) if report.file(record, name) is not None],
+    }
+
+
+def config_digest(record: Record) -> str:
+    """SHA-256 of the settings that a run computes with."""
+    kept = {key: value for key, value in record["config"].items() if key not in _NOT_COMPUTED}
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 _SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
-    *(_verdict, _results, score_section.scores, class_section.gains, class_section.confusion, score_section.cost),
-    *(prediction_section.reliability, prediction_section.feature_map, training_section.errors),
-    *(training_section.curves, training_section.samples, runs_section.failures, runs_section.runs_behind),
+    *(_verdict, _results, scores, gains, confusion, cost, reliability, feature_map),
+    *(errors, curves, samples, failures, runs_behind),
 )
