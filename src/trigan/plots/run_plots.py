@@ -47,10 +47,8 @@ def loss_curves(metrics_rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str
 def plot_loss_curves(metrics_rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Training losses over images seen, one panel a stage, one line a loss; dashed: losses on other splits.
 
-    Args:
-        metrics_rows: lines of ``metrics.jsonl``: ``{"stage": "gan", "images": 640, "gan/train/generator_loss": 0.7}``.
-            Keys that end in ``loss`` are drawn; values that are not finite leave a gap, marked on the axis.
-        path: PNG to write.
+    ``metrics_rows``, as in ``metrics.jsonl``: ``{"stage": "gan", "images": 640, "gan/train/generator_loss": 0.7}``.
+    Keys that end in ``loss`` are drawn; values that are not finite leave a gap, marked on the axis.
     """
     stages = loss_curves(metrics_rows)
     with saved_figure(path, 7.5, 2.6 * max(1, len(stages)) + 0.3) as figure:

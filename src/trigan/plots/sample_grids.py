@@ -28,26 +28,17 @@ def _font() -> ImageFont.FreeTypeFont:
 
 
 def save_sample_grid(images: np.ndarray, path: Path, row_names: Sequence[str] = ()) -> None:
-    """Write a grid of images as PNG, each row with its name at the left.
-
-    Args:
-        images: uint8 (rows, columns, H, W, C) with C = 1 or 3.
-        path: file to write.
-        row_names: one a row, or none.
-    """
+    """Write a grid of images, uint8 (rows, columns, H, W, 1 or 3), as PNG, with the rows' names at the left."""
     _save([(images, "")], path, row_names)
 
 
 def save_samples_over_training(
     snapshots: Sequence[tuple[int, np.ndarray]], path: Path, row_names: Sequence[str] = (), columns: int = 5
 ) -> None:
-    """Write samples at several steps of training side by side, early to late, one row a class.
+    """Write samples at several steps of training side by side, early to late, one row a class, as PNG.
 
-    Args:
-        snapshots: (images seen, uint8 (classes, n, H, W, C)).
-        path: file to write.
-        row_names: one a class, or none for an unconditional generator.
-        columns: how many of the n samples of a snapshot are shown.
+    ``snapshots`` are (images seen, uint8 (classes, n, H, W, 1 or 3)); ``columns`` of the n samples are shown.
+    An unconditional generator has no ``row_names``.
     """
     if not snapshots:
         raise DataError("no samples to show: the list of snapshots is empty")

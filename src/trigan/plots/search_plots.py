@@ -11,14 +11,9 @@ from trigan.plots.plot_style import COLOURS, GREY, OUTSIDE, saved_figure
 def plot_search_history(
     trials: Sequence[tuple[int, float | None, str]], metric: str, higher: bool, title: str, path: Path
 ) -> None:
-    """Score by trial number, and the best so far as a line.
+    """Score by trial number, and the best so far as a line: the highest, or the lowest unless ``higher``.
 
-    Args:
-        trials: number, score (None if there is none) and ``finished``, ``pruned`` or ``failed``, in order.
-        metric: name of the score.
-        higher: whether a higher score is better.
-        title: heading.
-        path: file to write.
+    ``trials`` are (number, score or None, ``finished``, ``pruned`` or ``failed``), in order.
     """
     from matplotlib.ticker import MaxNLocator
 

@@ -5,6 +5,7 @@ from statistics import fmean
 
 import numpy as np
 from PIL import Image
+from scipy.special import log_softmax
 
 from trigan.reports.figures import Axis, Dot, Figure, Frame, Part, Section, linear_axis, picture_address, render
 from trigan.reports.report_data import (
@@ -128,8 +129,7 @@ def _gain_panel(row: str, cell: Cell, against: Cell, axis: Axis, gained: Mapping
 def log_probabilities(scores: np.ndarray) -> np.ndarray:
     """The log softmax of scores (N, K), at least -30."""
     finite = np.nan_to_num(scores, nan=_LOG_ZERO, neginf=-1e6, posinf=1e6)
-    finite = finite - finite.max(axis=1, keepdims=True)
-    return np.asarray(np.maximum(finite - np.log(np.exp(finite).sum(axis=1, keepdims=True)), _LOG_ZERO))
+    return np.asarray(np.maximum(log_softmax(finite, axis=1), _LOG_ZERO))
 
 
 def bins(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -90,11 +90,7 @@ def _equals(value: Any, text: str) -> bool:
 
 
 def compare(
-    records: Sequence[Record],
-    metric: str = "accuracy",
-    reference: str | None = None,
-    margin: float = 0.5,
-    title: str = "Comparison",
+    records: Sequence[Record], metric: str = "accuracy", reference: str | None = None, margin: float = 0.5
 ) -> Table:
     """An ad-hoc table: rows by config, columns by data and labels, differences to ``reference``.
 
@@ -112,4 +108,4 @@ def compare(
         raise ConfigError(f"no row is named {reference!r}; {nearest}rows: {', '.join(rows)}")
     # Rows are sorted with baselines first.
     chosen = reference or (rows[0] if len(rows) > 1 else None)
-    return build_table(cells, TableSpec(title, rows, columns, metric=metric, reference=chosen, margin=margin))
+    return build_table(cells, TableSpec("Comparison", rows, columns, metric=metric, reference=chosen, margin=margin))

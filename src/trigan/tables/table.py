@@ -44,7 +44,6 @@ class TableSpec:
     """What a table shows.
 
     Args:
-        title: heading.
         rows, columns: names in the order of display.
         trials: the trials that every cell should have; None: in each column, all trials that any of its cells has.
         metric: one of ``METRICS``.

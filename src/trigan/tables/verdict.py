@@ -63,7 +63,6 @@ class RowVerdict:
         runs_without_samples: runs in which no sample passed the filters, so that the GAN had no effect.
     """
 
-    row: str
     gain: PairedComparison
     detectable: float | None
     trials_needed: int | None
@@ -95,7 +94,6 @@ def row_verdicts(table: Table, column: str, curve: LabelCurve | None) -> tuple[R
         known = cell.records and reference.records and cell.flops is not None and reference.flops
         verdicts.append(
             RowVerdict(
-                gain.row,
                 gain,
                 *(_trials_needed(gain, cell, against) if against is not None else (None, None)),
                 label_equivalent(curve, cell.values) if curve is not None else None,
