@@ -5,8 +5,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from trigan.records.record import Record
-from trigan.tables.table import Family, TableSpec, build_table
-from trigan.tables.table_data import complete_means, table_data
+from trigan.tables.table import Family, TableSpec, build_table, complete_means, table_data
 
 MakeAll = Callable[..., list[Record]]
 

@@ -51,7 +51,7 @@ class Study:
         """
         import pandas as pd
 
-        from trigan.tables.table_data import table_data
+        from trigan.tables.table import table_data
 
         return pd.DataFrame(table_data(self._written[0]))
 

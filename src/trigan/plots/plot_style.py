@@ -42,13 +42,11 @@ def saved_figure(path: Path, width: float, height: float) -> Iterator["Figure"]:
 
     Matplotlib is imported lazily and without pyplot: no window system and no global state.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.style import context
 
     with context(["default", _STYLE]):
         figure = Figure(figsize=(width, height), dpi=130, layout="constrained")
-        FigureCanvasAgg(figure)
         yield figure
         with warnings.catch_warnings(), atomic_write(path) as file:
             warnings.filterwarnings("ignore", message="Glyph .* missing")  # a class name in a script without a font

@@ -163,11 +163,9 @@ def _draw_cell(axes: "Axes", line: int, cell: Cell, colour: str, fmt: TextFormat
     spread = np.linspace(-0.2, 0.2, len(cell.expected)) if len(cell.expected) > 1 else np.zeros(1)
     height = dict(zip(cell.expected, line + spread, strict=True))
     fill = "none" if cell.incomplete else colour
+    dot: dict[str, Any] = {"color": colour, "markerfacecolor": fill, "markersize": 4.5, "alpha": 0.75}
     for trial, value in cell.values.items():
-        mark: dict[str, Any] = {"marker": "o", "markerfacecolor": fill}
-        if cell.diverged_in(trial):
-            mark = {"marker": "x"}
-        axes.plot(scale * value, height[trial], color=colour, markersize=4.5, alpha=0.75, linestyle="none", **mark)
+        axes.plot(scale * value, height[trial], "x" if cell.diverged_in(trial) else "o", **dot)
     if cell.summary is not None and cell.n > 2:
         mean = scale * cell.summary.mean
         # below the dots

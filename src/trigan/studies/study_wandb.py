@@ -6,8 +6,7 @@ from trigan.atomic import write_bytes
 from trigan.studies.jobs import StudyJobs
 from trigan.studies.study_file import StudyFile
 from trigan.studies.study_table import render_table
-from trigan.tables.table import Table
-from trigan.tables.table_data import complete_means, table_data
+from trigan.tables.table import Table, complete_means, table_data
 from trigan.tracking.tracker import RunInfo
 
 

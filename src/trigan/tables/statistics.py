@@ -13,14 +13,11 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import nctdtr, stdtr, stdtrit
 
-#: What may be reported for n trials.
-Evidence = Literal["values", "range", "exploratory", "headline"]
-
 #: Largest n of the sign-flip test, whose cost grows as 2^(n/2).
 SIGN_FLIP_LIMIT = 40
 
 
-def evidence(n: int) -> Evidence:
+def evidence(n: int) -> Literal["values", "range", "exploratory", "headline"]:
     """What n trials allow: 1 or 2 values only; 3 or 4 mean and range; 5 to 9 an exploratory interval; from 10 p.
 
     The protocol names n = 3 and n = 5; four trials are treated as three.

@@ -15,8 +15,7 @@ from trigan.tables.layout.blocks import Block, blocks, column_widths, split_to_w
 from trigan.tables.layout.footnotes import footnotes, summary_paragraph
 from trigan.tables.layout.formatting import format_published
 from trigan.tables.layout.templating import render_page
-from trigan.tables.table import CellKey, Table
-from trigan.tables.table_data import Value, cell_data
+from trigan.tables.table import CellKey, Table, Value, cell_data
 
 
 def render_terminal(table: Table, width: int = 100, colour: bool = False) -> str:
