@@ -61,8 +61,7 @@ def test_a_clear_gain_is_resolved_and_divided_into_steps(records: Records) -> No
     built = table(records)
     (one,), steps = row_verdicts(built, "all", curve(records)), built.steps["joint", "all"]
     assert one.gain.against == "FixMatch"
-    assert one.resolved
-    assert one.helps
+    assert one.gain.verdict == "higher"
     assert one.cost == 4.5
     differences = [difference for _, difference in steps]
     assert [adds for adds, _ in steps] == ["augmentation", "unlabelled images", "generator"]
@@ -80,14 +79,13 @@ def test_a_clear_gain_is_resolved_and_divided_into_steps(records: Records) -> No
 
 def test_a_loss_is_shown(records: Records) -> None:
     (one,) = row_verdicts(table(records, gain=-0.05), "all", None)
-    assert one.resolved
-    assert not one.helps
+    assert one.gain.verdict == "lower"
     assert one.label_equivalent is None
 
 
 def test_an_unresolved_gain_gives_the_trials_needed(records: Records) -> None:
     (one,) = row_verdicts(table(records, gain=0.004, noise=0.02), "all", None)
-    assert not one.resolved
+    assert one.gain.verdict == "not resolved"
     assert one.detectable is not None
     assert one.trials_needed is not None
     differences, n = one.gain.differences, len(one.gain.differences)
@@ -105,7 +103,7 @@ def test_no_number_of_trials_resolves_a_small_gain_on_redrawn_test_sets(records:
     """Trials that redraw the test set overlap, so more of them bring less and less (Nadeau and Bengio)."""
     built = table(records, gain=0.004, noise=0.02, redrawn=True)
     (one,) = row_verdicts(built, "all", None)
-    assert not one.resolved
+    assert one.gain.verdict == "not resolved"
     assert one.trials_needed is None
     page = render_verdict(VerdictContext("digits", 10, 10, 1.0, "x"), built, [one], None)
     assert "not resolved: no practical number of trials would" in page
@@ -113,7 +111,7 @@ def test_no_number_of_trials_resolves_a_small_gain_on_redrawn_test_sets(records:
 
 def test_few_trials_are_not_decided(records: Records) -> None:
     found = row_verdicts(table(records, n=3), "all", curve(records, 3))
-    assert not found[0].resolved
+    assert found[0].gain.verdict == "not resolved"
     assert found[0].label_equivalent is not None
     assert found[0].label_equivalent.low is None
     page = render_verdict(VerdictContext("digits", 10, 3, 4.0, "trigan verdict"), table(records, n=3), found, None)

@@ -146,10 +146,9 @@ class Cell:
 
     @property
     def flops(self) -> float | None:
-        """Mean counted FLOPs of a run, all its stages included; None if a run's are unknown."""
-        counts = [record["result"]["cost"]["flops"] for record in self.records]
-        known = [count for count in counts if count is not None]
-        return fmean(known) if len(known) == len(counts) else None
+        """Mean counted FLOPs of a run, all its stages included; None without runs, or if a run's are unknown."""
+        known = [count for record in self.records if (count := record["result"]["cost"]["flops"]) is not None]
+        return fmean(known) if 0 < len(known) == len(self.records) else None
 
     @property
     def images(self) -> dict[str, float] | None:

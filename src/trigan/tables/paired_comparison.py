@@ -41,6 +41,13 @@ class PairedComparison:
         """Whether ``low`` and ``high`` are the ends of a 95 % interval."""
         return self.kind in ("exploratory", "headline")
 
+    @property
+    def verdict(self) -> Literal["higher", "lower", "not resolved"]:
+        """Where the 95 % interval lies; ``not resolved`` if it contains zero, or if there is none."""
+        if self.has_interval and self.low is not None and self.high is not None and (self.low > 0 or self.high < 0):
+            return "higher" if self.low > 0 else "lower"
+        return "not resolved"
+
 
 _DATA_NAMES = {
     "L": "labelled images",

@@ -33,7 +33,6 @@ def evidence(n: int) -> Literal["values", "range", "exploratory", "headline"]:
 class ValueSummary:
     """Mean, sample standard deviation (n - 1; None for n = 1), smallest and largest of n values."""
 
-    n: int
     mean: float
     sd: float | None
     low: float
@@ -43,7 +42,7 @@ class ValueSummary:
 def summarise(values: Sequence[float]) -> ValueSummary:
     """The summary of one or more values; the mean is exactly rounded, so it does not depend on their order."""
     sd = statistics.stdev(values) if len(values) > 1 else None
-    return ValueSummary(len(values), statistics.fmean(values), sd, min(values), max(values))
+    return ValueSummary(statistics.fmean(values), sd, min(values), max(values))
 
 
 def standard_error(sd: float, n: int, test_over_train: float | None = None) -> float:

@@ -261,7 +261,7 @@ def cell_data(table: Table, key: CellKey) -> dict[str, Value]:
         **_comparison("primary", primary),
         **{name: max(cell.data_used[name]) if cell.records else None for name in DATA_KEYS},
         "rule": " ".join(cell.rules),
-        "flops": cell.flops if cell.records else None,
+        "flops": cell.flops,
     }
 
 

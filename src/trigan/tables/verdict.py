@@ -70,34 +70,20 @@ class RowVerdict:
     cost: float
     runs_without_samples: int = 0
 
-    @property
-    def resolved(self) -> bool:
-        """Whether the interval of the gain excludes zero."""
-        low, high = self.gain.low, self.gain.high
-        return self.gain.has_interval and low is not None and high is not None and (low > 0 or high < 0)
-
-    @property
-    def helps(self) -> bool:
-        """Whether a gain is shown."""
-        return self.resolved and (self.gain.mean or 0.0) > 0
-
 
 def row_verdicts(table: Table, column: str, curve: LabelCurve | None) -> tuple[RowVerdict, ...]:
     """One verdict for each primary comparison of the column."""
     verdicts = []
     reference = table.cells[str(table.spec.reference), column]
-    for gain in table.primary:
-        if gain.column != column:
-            continue
-        cell = table.cells[gain.row, column]
-        against = table.cells.get((gain.against, column))
-        known = cell.records and reference.records and cell.flops is not None and reference.flops
+    for gain in (one for one in table.primary if one.column == column):
+        cell, against = table.cells[gain.row, column], table.cells.get((gain.against, column))
+        own, usual = cell.flops, reference.flops
         verdicts.append(
             RowVerdict(
                 gain,
                 *(_trials_needed(gain, cell, against) if against is not None else (None, None)),
                 label_equivalent(curve, cell.values) if curve is not None else None,
-                (cell.flops or 0.0) / (reference.flops or math.nan) if known else math.nan,
+                own / usual if own is not None and usual else math.nan,
                 cell.stamps.get("no-samples", 0),
             )
         )

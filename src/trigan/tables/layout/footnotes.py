@@ -92,9 +92,7 @@ def _resolved(table: Table) -> Iterator[tuple[str, list[tuple[list[str], str]]]]
 
 
 def _by_verdict(comparisons: list[PairedComparison]) -> list[tuple[list[str], str]]:
-    shown = [one for one in comparisons if one.has_interval]
-    resolved = [one for one in shown if one.p_holm is None or one.p_holm < 0.05]
-    above = [one.row for one in resolved if one.low is not None and one.low > 0]
-    below = [one.row for one in resolved if one.high is not None and one.high < 0]
-    rest = [one.row for one in shown if one.row not in (*above, *below)]
-    return [(rows, verdict) for rows, verdict in ((above, "higher"), (below, "lower"), (rest, "not resolved")) if rows]
+    rows: dict[str, list[str]] = {"higher": [], "lower": [], "not resolved": []}
+    for one in (one for one in comparisons if one.has_interval):
+        rows[one.verdict if one.p_holm is None or one.p_holm < 0.05 else "not resolved"].append(one.row)
+    return [(named, verdict) for verdict, named in rows.items() if named]
