@@ -88,33 +88,26 @@ def curves(report: ReportData) -> Section:
 
 def _stage(run: str, stage: str, curves: Mapping[str, Curve]) -> Figure:
     thinned = {name: _thinned(curve) for name, curve in curves.items()}
-    finite = [value for _, values in thinned.values() for value in values if np.isfinite(value)]
+    losses = [loss for points in thinned.values() for _, loss in points]
     x = images_axis(max(float(seen.max()) for seen, _ in curves.values()) or 1.0, "images seen")
-    frame = Frame(x, linear_axis(finite or [0.0, 1.0], "loss"), height=230)
+    frame = Frame(x, linear_axis(losses or [0.0, 1.0], "loss"), height=230)
     series, words = [], []
-    for name, (seen, values) in thinned.items():
-        kept = np.isfinite(values)
-        points = zip(seen[kept], values[kept], strict=True)
-        line = [frame.at(float(images), float(loss)) for images, loss in points]
-        if line:
-            words.append(f"{name} from {values[kept][0]:.3g} to {values[kept][-1]:.3g}")
-        lost = curves[name][0][~np.isfinite(curves[name][1])]
-        crosses = [Dot(frame.at(float(seen), frame.y.low), 4.0, diverged=True) for seen in lost[:MAX_POINTS]]
-        series.append(Series(line, crosses))
+    for name, (seen, values) in curves.items():
+        points, lost = thinned[name], seen[~np.isfinite(values)].tolist()
+        if points:
+            words.append(f"{name} from {points[0][1]:.3g} to {points[-1][1]:.3g}")
+        crosses = [Dot(frame.at(images, frame.y.low), 4.0, diverged=True) for images in lost[:MAX_POINTS]]
+        series.append(Series([frame.at(*point) for point in points], crosses))
         words += [f"{name}: {len(lost)} values not finite"] if len(lost) else []
     alt = f"Losses of stage {stage} of {run}, over images seen: {'; '.join(words)}"
     key = [("line", index, name) for index, name in enumerate(thinned)]
     return Figure("chart", {"frame": frame, "series": series, "texts": ()}, alt, title=f"{run}: {stage}", key=key)
 
 
-def _thinned(curve: Curve) -> Curve:
-    """A curve of at most ``MAX_POINTS`` points, each the mean of a segment's finite values."""
-    seen, values = curve
-    if len(seen) <= MAX_POINTS:
-        return curve
-    segments = zip(np.array_split(seen, MAX_POINTS), np.array_split(values, MAX_POINTS), strict=True)
-    kept = [(x.mean(), v[np.isfinite(v)].mean()) for x, v in segments if np.isfinite(v).any()]
-    return np.array([x for x, _ in kept]), np.array([v for _, v in kept])
+def _thinned(curve: Curve) -> list[tuple[float, float]]:
+    """At most ``MAX_POINTS`` points of a curve, each the mean of a segment's finite values."""
+    seen, values = (np.array_split(part, min(len(part), MAX_POINTS)) for part in curve)
+    return [(x.mean(), v[np.isfinite(v)].mean()) for x, v in zip(seen, values, strict=True) if np.isfinite(v).any()]
 
 
 def samples(report: ReportData) -> Section:
