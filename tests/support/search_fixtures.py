@@ -8,6 +8,7 @@ from typing import Any
 
 from trigan.errors import ConfigError
 from trigan.execution.job import Job
+from trigan.execution.supervisor import Supervisor
 from trigan.search import trial_accounting
 from trigan.search.metric import ValidationMetric
 from trigan.search.space import Dimension, SearchSpace
@@ -35,36 +36,29 @@ class ToyComposer:
         return SimpleNamespace(run_hash=lambda fingerprint: name)
 
 
-class Children:
+class Children(Supervisor):
     """A launcher whose children are done at the next look; ``play`` says what each leaves and how it ends."""
 
     def __init__(self, play: Callable[[Path, Mapping[str, str]], int | None], outputs: Path) -> None:
+        super().__init__()
         self.play, self.outputs = play, outputs
         self.started: list[str] = []
-        self.running: dict[str, Path] = {}
         self.signals: list[tuple[str, int]] = []
 
     def start(self, job: Job, log: Path) -> None:
         assert job.overrides[0] == "--validation-only"
         words = [word for word in job.overrides if word[0] in "xk"]
         self.started.append("_".join(words))
-        self.running[job.name] = self.outputs / "search" / "runs" / "_".join(words)
+        folder, point = self.outputs / "search" / "runs" / "_".join(words), dict(word.split("=") for word in words)
 
-    def ended(self) -> dict[str, int]:
-        codes = {}
-        for name, folder in list(self.running.items()):
+        def poll() -> int | None:
             folder.mkdir(parents=True, exist_ok=True)
-            point = dict(word.split("=") for word in folder.name.split("_"))
-            code = 143 if any(name == told for told, _ in self.signals) else self.play(folder, point)
-            if code is not None:
-                codes[name] = code
-                del self.running[name]
-        return codes
+            return 143 if any(job.name == told for told, _ in self.signals) else self.play(folder, point)
+
+        self.add(job.name, 0, poll)
 
     def signal(self, name: str, number: int) -> None:
         self.signals.append((name, number))
-
-    def close(self) -> None: ...
 
 
 def score(folder: Path, point: Mapping[str, str], status: str = "finished") -> int:

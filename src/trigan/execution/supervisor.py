@@ -66,10 +66,18 @@ class Supervisor:
                 del self._children[name]
             elif child.overdue is not None and now - child.overdue > grace:
                 self.signal(name, signal.SIGKILL)
-            elif child.overdue is None and timeout is not None and now - child.started > timeout:
-                child.overdue = now
-                self.signal(name, signal.SIGTERM)
+            elif timeout is not None and now - child.started > timeout:
+                self.end(name)
         return codes
+
+    def end(self, name: str) -> bool:
+        """End a child as one that runs too long; False if it has ended, or was told to end before."""
+        child = self._children.get(name)
+        if child is None or child.overdue is not None:
+            return False
+        child.overdue = time.monotonic()
+        self.signal(name, signal.SIGTERM)
+        return True
 
     def signal(self, name: str, number: int) -> None:
         """Send a signal to a child and its descendants; does nothing if the child has ended."""

@@ -25,7 +25,7 @@ class RunningTrial:
     Attributes:
         strategy_index: position of the trial's strategy in the search.
         logs: folder of the trials' logs.
-        ended_at: when it was first signalled to end, on the monotonic clock; 0: it was not.
+        pruned: whether it was ended for its validations.
         flops: counted so far, as far as the validation curve tells.
     """
 
@@ -37,8 +37,7 @@ class RunningTrial:
 
     def __post_init__(self) -> None:
         self.since = time.monotonic()
-        self.pruned = self.timed_out = False
-        self.ended_at = 0.0
+        self.pruned = False
         self.flops: int | None = None
         self._offset, self._images, self._count = 0, 0, 0
 

@@ -5,7 +5,6 @@ a function of the list of trials (`trigan.search.trial_accounting`).
 """
 
 import logging
-import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,11 +16,11 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from trigan.errors import ConfigError, TriganError
-from trigan.execution.job import TIMED_OUT, Job, JobResult
+from trigan.execution.job import Job, JobResult
 from trigan.execution.launchers import Launcher
 from trigan.execution.pool import Interrupted
 from trigan.execution.progress import duration
-from trigan.execution.supervisor import deferred_signals
+from trigan.execution.supervisor import GRACE, POLL, deferred_signals
 from trigan.runs.validation_run import read_validation_record
 from trigan.search import trial_accounting as accounting
 from trigan.search.metric import ValidationMetric
@@ -33,10 +32,10 @@ from trigan.search.worker_lock import WorkerLock
 
 _log = logging.getLogger("trigan")
 
-#: Seconds between two checks of the children, and of the list of all trials.
-_POLL, _LIST = 0.05, 0.5
-#: Seconds between heartbeats; without one after which a worker on another machine is dead; from SIGTERM to SIGKILL.
-HEARTBEAT_SECONDS, HEARTBEAT_TIMEOUT, _KILL = 30.0, 180.0, 15.0
+#: Seconds between two checks of the list of all trials.
+_LIST = 0.5
+#: Seconds between heartbeats; without one after which a worker on another machine is dead.
+HEARTBEAT_SECONDS, HEARTBEAT_TIMEOUT = 30.0, 180.0
 
 
 @dataclass(frozen=True)
@@ -93,11 +92,11 @@ class Worker:
             while not caught:
                 ended = self._collect()
                 for trial in self.running.values():
-                    self._check(trial)
+                    self._prune(trial)
                 self._beat()
                 if (ended or time.monotonic() - self._listed >= _LIST) and self._round():
                     return
-                time.sleep(_POLL)
+                time.sleep(POLL)
             self._end_all(caught)
             raise Interrupted("search stopped; the same command goes on from there", caught[0])
 
@@ -179,16 +178,15 @@ class Worker:
 
     def _collect(self) -> bool:
         """Record how the children that have ended ended; whether there were any."""
-        ended = self._launcher.ended() if self._launcher else {}
+        ended = self._launcher.ended(self.settings.timeout) if self._launcher else {}
         for name, code in ended.items():
             trial = self.running.pop(name)
-            self._check(trial)
+            self._prune(trial)
             if code == 0 and trial.record_path is not None and trial.record_path.exists():
                 self._finish(trial)
             elif trial.pruned:
                 self._end(trial, None, "PRUNED")
             else:
-                code = TIMED_OUT if trial.timed_out else code
                 self._fail(trial, str(JobResult(trial.job, code, trial.seconds, trial.log).failure))
         return bool(ended)
 
@@ -233,22 +231,11 @@ class Worker:
 
     # Running children -------------------------------------------------------------------------------------------
 
-    def _check(self, trial: RunningTrial) -> None:
-        """Report a child's new validations; end it if it is pruned or out of time."""
+    def _prune(self, trial: RunningTrial) -> None:
+        """Report a child's new validations, and end it if it is pruned for them."""
         for images, accuracy in trial.new_validations():
-            if self.settings.prune and not trial.ended_at and trial.should_prune(images, accuracy):
-                trial.pruned = True
-                self._signal(trial, signal.SIGTERM)
-        if self.settings.timeout is not None and trial.seconds > self.settings.timeout and not trial.ended_at:
-            trial.timed_out = True
-            self._signal(trial, signal.SIGTERM)
-        if trial.ended_at and time.monotonic() - trial.ended_at > _KILL:
-            self._signal(trial, signal.SIGKILL)
-
-    def _signal(self, trial: RunningTrial, number: int) -> None:
-        if self._launcher is not None and trial.job.name in self.running:
-            self._launcher.signal(trial.job.name, number)
-            trial.ended_at = trial.ended_at or time.monotonic()
+            if self._launcher and self.settings.prune and not trial.pruned and trial.should_prune(images, accuracy):
+                trial.pruned = self._launcher.end(trial.job.name)
 
     def _beat(self) -> None:
         if time.monotonic() - self._beaten < HEARTBEAT_SECONDS:
@@ -259,20 +246,13 @@ class Worker:
 
     def _end_all(self, caught: list[int]) -> None:
         """End the children, and queue their points for any worker that continues the search."""
-        if (launcher := self._launcher) is None:
-            return
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            signals = len(caught)
-            for name in self.running:
-                launcher.signal(name, number)
-            until = time.monotonic() + _KILL
-            while self.running and time.monotonic() < until and len(caught) == signals:
-                for name in launcher.ended():
-                    running = self.running.pop(name)
-                    trials = self.searches[running.strategy_index][1].get_trials(deepcopy=False)
-                    trial = next(trial for trial in trials if trial.number == running.trial.number)
-                    self._requeue(running.strategy_index, trial, trial.user_attrs.get(accounting.ATTEMPT, 1))
-                time.sleep(_POLL)
+        if self._launcher is not None:
+            self._launcher.end_all(GRACE, caught)
+        books = self.trials()
+        for running in self.running.values():
+            trial = books[running.strategy_index][running.trial.number]
+            self._requeue(running.strategy_index, trial, trial.user_attrs.get(accounting.ATTEMPT, 1))
+        self.running.clear()
 
 
 def _running_seconds(books: Sequence[Sequence[Any]]) -> float:
