@@ -32,6 +32,13 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message.removeprefix('argument ')}; see `{self.prog} --help`")
 
 
+def command_parser(command: str, description: str, epilog: str, usage: str | None = None) -> Parser:
+    """The parser of a command that composes runs, with ``--config-dir``; options are not abbreviated."""
+    parser = Parser(prog=f"trigan {command}", description=description, epilog=epilog, usage=usage, allow_abbrev=False)
+    parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
+    return parser
+
+
 def _type(parse: Callable[[str], T], accepts: Callable[[T], bool], expected: str) -> Callable[[str], T]:
     def convert(text: str) -> T:
         try:

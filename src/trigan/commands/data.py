@@ -1,8 +1,6 @@
 """``trigan data check``: what a run would find in its data set."""
 
-from pathlib import Path
-
-from trigan.commands.arguments import Parser
+from trigan.commands.arguments import command_parser
 from trigan.errors import ConfigError
 
 
@@ -12,14 +10,12 @@ def main(arguments: list[str]) -> int:
         arguments = ["check", "--help"]
     if arguments[:1] != ["check"]:
         raise ConfigError("trigan data: expected `trigan data check [data=CHOICE] [data.root=PATH]`")
-    parser = Parser(
-        prog="trigan data check",
-        description="Class counts, one-label sets, tiny classes, unreadable files, values, duplicates, the regime.",
-        epilog="example: trigan data check data=folder data.root=PATH",
-        allow_abbrev=False,
+    parser = command_parser(
+        "data check",
+        "Class counts, one-label sets, tiny classes, unreadable files, values, duplicates, the regime.",
+        "example: trigan data check data=folder data.root=PATH",
     )
     parser.add_argument("overrides", nargs="*", help="settings as for `trigan run`: data=..., regime=..., trial=...")
-    parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
     options = parser.parse_intermixed_args(arguments[1:])
     from trigan.config.compose import compose
     from trigan.datasets.data_check import check_data

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from trigan.commands.arguments import Parser
+from trigan.commands.arguments import command_parser
 from trigan.config.compose import Composer
 from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
@@ -27,11 +27,10 @@ def splits_main(arguments: list[str]) -> int:
 
 
 def _export(arguments: Sequence[str]) -> int:
-    parser = Parser(
-        prog="trigan splits export",
-        description="Draw the split of a run and write its source indices, and the labels that a method may use.",
-        epilog="example: trigan splits export data=mnist data.root=PATH trial=3 --output mnist-3.json",
-        allow_abbrev=False,
+    parser = command_parser(
+        "splits export",
+        "Draw the split of a run and write its source indices, and the labels that a method may use.",
+        "example: trigan splits export data=mnist data.root=PATH trial=3 --output mnist-3.json",
     )
     parser.add_argument("overrides", nargs="*", help="settings as for `trigan run`: data=..., regime=..., trial=...")
     parser.add_argument("--output", "-o", type=Path, required=True, metavar="FILE", help="the file to write")
@@ -40,7 +39,6 @@ def _export(arguments: Sequence[str]) -> int:
     parser.add_argument("--column", metavar="NAME", help="with --study: the column (needed if it has several)")
     parser.add_argument("--row", metavar="NAME", help="with --study: the row, where rows differ in regime")
     parser.add_argument("--scale", help="with --study: one of its scales (default: its first)")
-    parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
     options = parser.parse_intermixed_args(list(arguments))
     from trigan.datasets.splits.splitter import PARTS
     from trigan.interop.split_export import export_split, study_run
@@ -62,15 +60,13 @@ def _export(arguments: Sequence[str]) -> int:
 
 
 def _check(arguments: Sequence[str]) -> int:
-    parser = Parser(
-        prog="trigan splits check",
-        description="Whether a split file is complete, keeps the protocol's rules, and fits the data set at hand.",
-        epilog="example: trigan splits check mnist-3.json data=mnist data.root=PATH",
-        allow_abbrev=False,
+    parser = command_parser(
+        "splits check",
+        "Whether a split file is complete, keeps the protocol's rules, and fits the data set at hand.",
+        "example: trigan splits check mnist-3.json data=mnist data.root=PATH",
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="the split file")
     parser.add_argument("overrides", nargs="*", help="settings as for `trigan run`: data=..., data.root=...")
-    parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
     options = parser.parse_intermixed_args(list(arguments))
     from trigan.datasets.splits.split_file import read_split_file
     from trigan.datasets.splits.split_from_file import split_from_file
@@ -89,11 +85,10 @@ def _check(arguments: Sequence[str]) -> int:
 
 def submit_main(arguments: list[str]) -> int:
     """Check, score and keep one submission; the study's table shows it from then on."""
-    parser = Parser(
-        prog="trigan submit",
-        description="Score another program's predictions for a study's split, and show them as a row of its table.",
-        epilog="The files: docs/submit.md. example: trigan submit mine-0.npz --study demo --row 'my method'",
-        allow_abbrev=False,
+    parser = command_parser(
+        "submit",
+        "Score another program's predictions for a study's split, and show them as a row of its table.",
+        "The files: docs/submit.md. example: trigan submit mine-0.npz --study demo --row 'my method'",
     )
     parser.add_argument("file", metavar="FILE", type=Path, help="the predictions, .npz or .csv")
     parser.add_argument("overrides", nargs="*", help="where things lie: data.root=..., paths.outputs=...")
@@ -103,7 +98,6 @@ def submit_main(arguments: list[str]) -> int:
     parser.add_argument("--scale", help="one of the study's scales (default: its first)")
     metadata = "what the method used (default: beside FILE, .json)"
     parser.add_argument("--metadata", type=Path, metavar="FILE", help=metadata)
-    parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
     options = parser.parse_intermixed_args(arguments)
     from trigan.interop.submission import submit
 

@@ -53,12 +53,25 @@ def predict(arguments: list[str]) -> int:
 
 def sample(arguments: list[str]) -> int:
     """Write labelled samples; 3 if some are missing."""
-    options = _sample_parser().parse_intermixed_args(arguments)
+    parser = _parser("sample", "samples")
+    add = parser.add_argument
+    add("--per-class", type=positive_int, required=True, metavar="N", help="images of each class")
+    add("--format", choices=("folder", "parquet"), default="folder")
+    add("--seed", type=natural_int, default=0, metavar="S", help="of the latents (default: 0)")
+    threshold_help = (
+        f"the least probability of the label by the run's classifier (default: {LABEL_THRESHOLD} where the classifier "
+        "labels; none for a conditional generator)"
+    )
+    add("--threshold", type=share, metavar="T", help=threshold_help)
+    truncation_help = "draw latents within -T..T: fewer bad samples, less variety (default: no bound)"
+    add("--truncation", type=positive_float, metavar="T", help=truncation_help)
+    scale_help = "multiply latents by S (default: 1, as in training)"
+    add("--latent-scale", type=positive_float, default=1.0, metavar="S", help=scale_help)
+    options = parser.parse_intermixed_args(arguments)
     from trigan.runs.write_samples import SampleRequest, write_samples
     from trigan.samples.generate import LatentTransform
 
-    finished = _open_for(options)
-    folder = options.out or options.outputs / "samples" / finished.run[:12]
+    finished, folder = _open_for(options, "samples")
     spread = LatentTransform(options.truncation, options.latent_scale)
     request = SampleRequest(options.per_class, options.seed, options.threshold, spread, options.format)
     total = options.per_class * len(finished.classes)
@@ -73,8 +86,7 @@ def sample(arguments: list[str]) -> int:
 
 def export(arguments: list[str]) -> int:
     """Write the networks as safetensors and ONNX files."""
-    parser = _parser("export")
-    _add_folder_arguments(parser, "OUTPUTS/exports/HASH")
+    parser = _parser("export", "exports")
     onnx_help = "write ONNX files too (default: yes)"
     parser.add_argument("--onnx", action=argparse.BooleanOptionalAction, default=True, help=onnx_help)
     options = parser.parse_intermixed_args(arguments)
@@ -83,8 +95,7 @@ def export(arguments: list[str]) -> int:
 
     if options.onnx:
         require_onnx()
-    finished = _open_for(options)
-    folder = options.out or options.outputs / "exports" / finished.run[:12]
+    finished, folder = _open_for(options, "exports")
     for name, difference in export_run(finished, folder, options.onnx, options.force).items():
         off = f"at most {difference:.2g} off torch" if difference is not None else None
         print(f"{name}: {off or 'not checked: onnxruntime is not installed'}")
@@ -92,8 +103,8 @@ def export(arguments: list[str]) -> int:
     return 0
 
 
-def _parser(command: str) -> Parser:
-    """A parser with the arguments that name a finished run."""
+def _parser(command: str, kind: str = "") -> Parser:
+    """A parser with the arguments that name a finished run and, with ``kind``, the folder that is written."""
     parser = Parser(
         prog=f"trigan {command}",
         description=help_text(command),
@@ -105,38 +116,18 @@ def _parser(command: str) -> Parser:
     parser.add_argument("--device", default="cpu", help="where to compute: cpu (default), cuda, cuda:1")
     allow_help = "a module of your own that the run is built from"
     parser.add_argument("--allow", metavar="MODULE", action="append", default=[], help=allow_help)
+    if kind:
+        parser.add_argument("--out", type=Path, metavar="DIR", help=f"a new folder (default: OUTPUTS/{kind}/HASH)")
+        parser.add_argument("--force", action="store_true", help="replace a folder that an earlier call wrote")
     return parser
 
 
-def _sample_parser() -> Parser:
-    parser = _parser("sample")
-    add = parser.add_argument
-    _add_folder_arguments(parser, "OUTPUTS/samples/HASH")
-    add("--per-class", type=positive_int, required=True, metavar="N", help="images of each class")
-    add("--format", choices=("folder", "parquet"), default="folder")
-    add("--seed", type=natural_int, default=0, metavar="S", help="of the latents (default: 0)")
-    threshold_help = (
-        f"the least probability of the label by the run's classifier (default: {LABEL_THRESHOLD} where the classifier "
-        "labels; none for a conditional generator)"
-    )
-    add("--threshold", type=share, metavar="T", help=threshold_help)
-    truncation_help = "draw latents within -T..T: fewer bad samples, less variety (default: no bound)"
-    add("--truncation", type=positive_float, metavar="T", help=truncation_help)
-    scale_help = "multiply latents by S (default: 1, as in training)"
-    add("--latent-scale", type=positive_float, default=1.0, metavar="S", help=scale_help)
-    return parser
-
-
-def _add_folder_arguments(parser: Parser, default: str) -> None:
-    parser.add_argument("--out", type=Path, metavar="DIR", help=f"a new folder (default: {default})")
-    parser.add_argument("--force", action="store_true", help="replace a folder that an earlier call wrote")
-
-
-def _open_for(options: Any) -> "FinishedRun":
-    """The run, after a check of the folder that the command is to write."""
+def _open_for(options: Any, kind: str) -> "tuple[FinishedRun, Path]":
+    """The run, and the folder that the command is to write; one that is named is checked first."""
     if options.out is not None:
         check_output_folder(options.out, options.force)
-    return _open(options)
+    finished = _open(options)
+    return finished, options.out or options.outputs / kind / finished.run[:12]
 
 
 def _open(options: Any) -> "FinishedRun":

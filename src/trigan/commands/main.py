@@ -4,10 +4,10 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from io import TextIOWrapper
+from pkgutil import resolve_name
 
 from trigan.commands.arguments import help_text
 from trigan.config.suggest import nearest_hint
@@ -101,14 +101,8 @@ def _dispatch(words: list[str]) -> int:
         print(f"trigan {__version__}")
         return 0
     if name in ("-sc", "--shell-completion"):
-        return _function("completion:main")(rest)
+        return int(resolve_name("trigan.commands.completion:main")(rest))
     if name not in COMMANDS:
         mend = f"settings follow a command: trigan run {name}" if "=" in name else f"commands: {', '.join(COMMANDS)}"
         raise TriganError(f"{name}: no such command{nearest_hint(name, COMMANDS)}; {mend}")
-    return _function(COMMANDS[name][0])(rest)
-
-
-def _function(place: str) -> Callable[[list[str]], int]:
-    module, _, name = place.partition(":")
-    function: Callable[[list[str]], int] = getattr(import_module(f"trigan.commands.{module}"), name)
-    return function
+    return int(resolve_name(f"trigan.commands.{COMMANDS[name][0]}")(rest))

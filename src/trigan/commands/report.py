@@ -5,23 +5,18 @@ from pathlib import Path
 from rich.console import Console
 
 from trigan.atomic import write_bytes
-from trigan.commands.arguments import Parser
-from trigan.commands.study import add_study_arguments
+from trigan.commands.study import study_parser
 from trigan.studies.study_file import find_study, read_study
 from trigan.studies.study_report import PAGE_FILE, jobs_to_report, render_study, save_wandb_report
-
-_SETTINGS = "the settings that the study was run with, e.g. paths.outputs=DIR"
 
 
 def main(arguments: list[str]) -> int:
     """Write the page and print where it is; runs nothing."""
-    parser = Parser(
-        prog="trigan report",
-        description="Write a study as one HTML page: its table, pictures, and the runs behind each number.",
-        epilog="The page opens without a server or a network. It runs nothing: it shows the runs that are finished.",
-        allow_abbrev=False,
+    parser = study_parser(
+        "report",
+        "Write a study as one HTML page: its table, pictures, and the runs behind each number.",
+        "The page opens without a server or a network. It runs nothing: it shows the runs that are finished.",
     )
-    add_study_arguments(parser, _SETTINGS)
     default = f"default: outputs/studies/NAME/[SCALE/]{PAGE_FILE}"
     parser.add_argument("--output", type=Path, metavar="FILE", help=default)
     options = parser.parse_intermixed_args(arguments)
@@ -36,14 +31,12 @@ def main(arguments: list[str]) -> int:
 
 def wandb_report_main(arguments: list[str]) -> int:
     """Save the report, or what is new in it, and print its address."""
-    parser = Parser(
-        prog="trigan wandb-report",
-        description="Save a study as a W&B Report: its text, its table, and panels over its runs in W&B.",
-        epilog="It needs a login (`wandb login`) and wandb-workspaces (pip install 'trigan[reports]'). Called again, "
+    parser = study_parser(
+        "wandb-report",
+        "Save a study as a W&B Report: its text, its table, and panels over its runs in W&B.",
+        "It needs a login (`wandb login`) and wandb-workspaces (pip install 'trigan[reports]'). Called again, "
         "it replaces the report that it saved before.",
-        allow_abbrev=False,
     )
-    add_study_arguments(parser, _SETTINGS)
     parser.add_argument("--entity", help="the W&B user or team (default: the login's)")
     parser.add_argument("--project", default="trigan", help="the W&B project of the runs (default: trigan)")
     options = parser.parse_intermixed_args(arguments)

@@ -12,9 +12,8 @@ from trigan.config.settings_file import merge_settings
 from trigan.errors import ConfigError
 from trigan.execution import ranks
 from trigan.execution.engines import EngineChoice, split
+from trigan.records.record import RECORD_NAME, read_record
 from trigan.runs.run_words import RankFailedError, run_options, run_words
-
-EXAMPLES = help_text("run")
 
 
 def main(arguments: list[str]) -> int:
@@ -54,12 +53,12 @@ def main(arguments: list[str]) -> int:
 
 def _multirun(composer: Composer, words: list[str], engine: EngineChoice, options: argparse.Namespace) -> int:
     """Run the jobs and print accuracy, name and folder of each finished one; 1 if a job has no record."""
-    from trigan.studies.multirun import job_accuracy, multirun
+    from trigan.studies.multirun import multirun
 
     jobs, summary = multirun(
         composer,
         words,
-        run_options(options.force, False, options.config_dir),
+        run_options(options.config_dir, force=options.force),
         engine_choice=engine,
         workers=options.workers,
         timeout=options.timeout,
@@ -67,7 +66,8 @@ def _multirun(composer: Composer, words: list[str], engine: EngineChoice, option
         force=options.force,
     )
     for job in jobs:
-        if (accuracy := job_accuracy(job)) is not None:
+        if job.finished and job.directory:
+            accuracy = read_record(job.directory / RECORD_NAME)["result"]["test"]["accuracy"]
             print(f"{100 * accuracy:6.2f} %  {job.name}  {job.directory}")
     print(summary.line(), file=sys.stderr)
     return summary.code
@@ -77,7 +77,7 @@ def _parser() -> Parser:
     parser = Parser(
         prog="trigan run",
         usage="trigan run [options] [group=choice ...] [setting=value ...]",
-        epilog=EXAMPLES,
+        epilog=help_text("run"),
         add_help=False,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -85,13 +85,8 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("overrides", nargs="*", help=argparse.SUPPRESS)
     add("--help", "-h", action="store_true", help=argparse.SUPPRESS)
-    add(
-        "--cfg",
-        "-c",
-        choices=("job", "hydra", "all"),
-        metavar="job|hydra|all",
-        help="print the config instead of running",
-    )
+    cfg_help = "print the config instead of running"
+    add("--cfg", "-c", choices=("job", "hydra", "all"), metavar="job|hydra|all", help=cfg_help)
     add("--resolve", action="store_true", help="with --cfg: fill in interpolations")
     add("--package", "-p", metavar="KEY", help="with --cfg: one node")
     info_help = f"where the config comes from: {', '.join(INFO)}"

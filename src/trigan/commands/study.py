@@ -9,21 +9,34 @@ from typing import Any
 from rich.console import Console
 
 from trigan.atomic import write_bytes
-from trigan.commands.arguments import Parser, positive_int
+from trigan.commands.arguments import Parser, command_parser, positive_int
 from trigan.execution.engines import split
 from trigan.execution.job import shell_line
 from trigan.execution.progress import duration
 from trigan.studies.job_cache import cache_path, load_jobs, make_plan, save_jobs
 from trigan.studies.study_file import StudyFile, find_study, read_study
 from trigan.studies.study_status import job_list, job_statuses, mean_row_costs, status_summary, time_left
-from trigan.studies.study_table import FILE_FORMATS, FORMATS
+from trigan.studies.study_table import FILE_FORMATS, FORMATS, render_table
 from trigan.tables.layout.formatting import format_flops
 from trigan.tables.layout.text import render_terminal
 
 
 def main(arguments: list[str]) -> int:
     """Run a study, or show its state; 0 when its table is complete, 1 when a job has no record."""
-    options = _parser().parse_intermixed_args(arguments)
+    parser = study_parser(
+        "study",
+        "Run the jobs of experiments/NAME/study.yaml that have no record yet, and print their table.",
+        "Each job is a process of its own. The same command again runs what is missing, --retry what failed.",
+        "settings for every job, e.g. trainer=gpu paths.outputs=DIR",
+    )
+    add = parser.add_argument
+    add("--workers", type=positive_int, help="jobs at a time (default: one per core)")
+    add("--timeout", type=positive_int, metavar="MINUTES", help="end a job that takes longer")
+    add("--retry", action="store_true", help="run again what failed in an earlier call, too")
+    add("--dry-run", action="store_true", help="list the jobs, their commands and their cost; runs nothing")
+    add("--status", action="store_true", help="which jobs are done, running, failed or missing; runs nothing")
+    add("--jobs-file", type=Path, metavar="FILE", help="write the commands of the jobs to run to a file; runs nothing")
+    options = parser.parse_intermixed_args(arguments)
     options.engine, options.overrides = split(options.overrides)
     study = read_study(find_study(options.name), options.scale)
     if options.status:
@@ -53,18 +66,27 @@ def main(arguments: list[str]) -> int:
     return 1 if jobs.waiting else summary.code
 
 
-def print_table(table: Any) -> None:
-    """Print a table as wide as the terminal and in its colours."""
-    console = Console()
-    print(render_terminal(table, width=max(console.width, 80), colour=console.is_terminal))
+def print_table(table: Any, name: str = "terminal") -> None:
+    """Print a table in a format; for the terminal, as wide as it is and in its colours."""
+    if name == "terminal":
+        console = Console()
+        print(render_terminal(table, width=max(console.width, 80), colour=console.is_terminal))
+    else:
+        print(render_table(table, name), end="")
 
 
-def add_study_arguments(parser: Parser, settings: str) -> None:
-    """The arguments that name a study and the settings that it is run with."""
+def study_parser(
+    command: str,
+    description: str,
+    epilog: str,
+    settings: str = "the settings that the study was run with, e.g. paths.outputs=DIR",
+) -> Parser:
+    """The parser of a command on a study, with the arguments that name it and its settings."""
+    parser = command_parser(command, description, epilog)
     parser.add_argument("name", help="a study of ./experiments or of trigan's own, or a path")
     parser.add_argument("overrides", nargs="*", help=settings)
     parser.add_argument("--scale", help="one of the study's scales (default: its first)")
-    parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
+    return parser
 
 
 def _show_status(study: StudyFile, options: argparse.Namespace) -> int:
@@ -79,7 +101,7 @@ def _show_status(study: StudyFile, options: argparse.Namespace) -> int:
 
 def _show_plan(study: StudyFile, options: argparse.Namespace) -> int:
     """Print each job, the command of those to run, and what they will cost, as far as finished runs tell."""
-    from trigan.studies.run_study import child_options
+    from trigan.runs.run_words import run_options
 
     statuses = job_statuses(make_plan(study, options.overrides, options.config_dir).jobs())
     costs = mean_row_costs(statuses)
@@ -89,7 +111,7 @@ def _show_plan(study: StudyFile, options: argparse.Namespace) -> int:
         state = "done" if one.state == "done" else "to do"
         print(f"{state:5}  {job.hash or 'after the others':20}  {job.name}{price}")
         if job.hash and one.state != "done":
-            print("       " + shell_line(["trigan", "run", *child_options(options.config_dir), *job.arguments]))
+            print("       " + shell_line(["trigan", "run", *run_options(options.config_dir), *job.arguments]))
     done = sum(one.state == "done" for one in statuses)
     stated = f"; the study's file says: {study.cost}" if study.cost else ""
     print(f"{done} of {len(statuses)} jobs done; {time_left(statuses, options.workers)}{stated}")
@@ -98,12 +120,12 @@ def _show_plan(study: StudyFile, options: argparse.Namespace) -> int:
 
 def _write_job_list(study: StudyFile, options: argparse.Namespace) -> int:
     """Write the commands of the jobs to run, and print how a queue runs them."""
-    from trigan.studies.run_study import child_options
+    from trigan.runs.run_words import run_options
 
     file: Path = options.jobs_file
     jobs = make_plan(study, options.overrides, options.config_dir).jobs()
     save_jobs(cache_path(study, options.overrides, options.config_dir), jobs)
-    statuses, extra = job_statuses(jobs), child_options(options.config_dir)
+    statuses, extra = job_statuses(jobs), run_options(options.config_dir)
     lines, missing = job_list(statuses, extra, options.retry), job_list(statuses, extra, retry=True)
     write_bytes(file, "".join(f"{line}\n" for line in lines).encode())
     print(f"{len(lines)} of {len(jobs)} jobs written to {file}, one a line", file=sys.stderr)
@@ -119,26 +141,3 @@ def _write_job_list(study: StudyFile, options: argparse.Namespace) -> int:
         print(f"  sbatch --array=1-{len(lines)} --requeue --cpus-per-task=1 --wrap={pick}   # Slurm")
         print(f"  xargs -d '\\n' -n 1 -P 2 sh -c < {name}   # two at a time, here")
     return 0
-
-
-def _parser() -> Parser:
-    parser = Parser(
-        prog="trigan study",
-        description="Run the jobs of experiments/NAME/study.yaml that have no record yet, and print their table.",
-        epilog="Each job is a process of its own. The same command again runs what is missing, --retry what failed.",
-        allow_abbrev=False,
-    )
-    add_study_arguments(parser, "settings for every job, e.g. trainer=gpu paths.outputs=DIR")
-    parser.add_argument("--workers", type=positive_int, help="jobs at a time (default: one per core)")
-    parser.add_argument("--timeout", type=positive_int, metavar="MINUTES", help="end a job that takes longer")
-    parser.add_argument("--retry", action="store_true", help="run again what failed in an earlier call, too")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="list the jobs, their commands and their cost; runs nothing"
-    )
-    parser.add_argument(
-        "--status", action="store_true", help="which jobs are done, running, failed or missing; runs nothing"
-    )
-    parser.add_argument(
-        "--jobs-file", type=Path, metavar="FILE", help="write the commands of the jobs to run to a file; runs nothing"
-    )
-    return parser

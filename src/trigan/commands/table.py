@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trigan.atomic import write_bytes
 from trigan.commands.arguments import Parser
-from trigan.commands.study import add_study_arguments, print_table
+from trigan.commands.study import print_table, study_parser
 from trigan.errors import ConfigError
 from trigan.records.record import find_records
 from trigan.studies.study_file import find_study, read_study
@@ -21,11 +21,19 @@ _COMPARE_FORMATS = {"text": "terminal", "md": "md", "csv": "csv"}
 
 def main(arguments: list[str]) -> int:
     """Print the table of a study, or write it to a file."""
-    options = _table_parser().parse_intermixed_args(arguments)
-    study = read_study(find_study(options.name), options.scale)
-    table, done, count = current_table(
-        study, options.overrides, config_dir=options.config_dir, project=options.source, metric=options.metric
+    parser = study_parser(
+        "table",
+        "Print the table of a study from its finished runs; nothing is run.",
+        "example: trigan table demo --format latex --output demo.tex",
     )
+    parser.add_argument("--format", choices=tuple(FORMATS), default="terminal")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write it there instead of printing it")
+    source, source_help = "disk|wandb:ENTITY/PROJECT", "where the records are (default: disk, under paths.runs)"
+    parser.add_argument("--from", dest="source", type=_source, default="disk", metavar=source, help=source_help)
+    parser.add_argument("--metric", choices=sorted(METRICS), help="another metric than the study's")
+    options = parser.parse_intermixed_args(arguments)
+    study = read_study(find_study(options.name), options.scale)
+    table, done, count = current_table(study, options.overrides, options.config_dir, options.source, options.metric)
     if done < count:
         where = f" in W&B's {options.source}" if options.source else ""
         rest = f"`trigan study {options.name}` runs the rest"
@@ -33,63 +41,13 @@ def main(arguments: list[str]) -> int:
     if options.output:
         write_bytes(options.output, render_table(table, options.format).encode())
         print(f"written: {options.output}", file=sys.stderr)
-    elif options.format == "terminal":
-        print_table(table)
     else:
-        print(render_table(table, options.format), end="")
+        print_table(table, options.format)
     return 0
 
 
 def compare_main(arguments: list[str]) -> int:
     """Print a table of the chosen records, as terminal text, Markdown or CSV."""
-    options = _compare_parser().parse_intermixed_args(arguments)
-    records, left_out = find_records(options.outputs)
-    debug = f"debug runs enter no table, {left_out} left out" if left_out else ""
-    if not records:
-        nothing = f"{options.outputs}/runs: there is no finished run to compare"
-        raise ConfigError("; ".join(part for part in (nothing, debug) if part))
-    if debug:
-        print(debug, file=sys.stderr)
-    table = compare(select(records, options.queries), options.metric, options.reference, options.margin)
-    for name in _COMPARE_FORMATS.values() if options.write else ():
-        write_bytes(options.write / f"table.{FORMATS[name][0]}", render_table(table, name).encode())
-    if options.format == "text":
-        print_table(table)
-    else:
-        print(render_table(table, _COMPARE_FORMATS[options.format]), end="")
-    return 0
-
-
-def _source(text: str) -> str:
-    """The W&B project that ``--from`` names; empty for the disk."""
-    if text != "disk" and not re.fullmatch(r"wandb:[^/\s:]+/[^/\s:]+", text):
-        raise argparse.ArgumentTypeError(f"{text}: expected disk, or wandb:ENTITY/PROJECT")
-    return text.removeprefix("wandb:") if text != "disk" else ""
-
-
-def _table_parser() -> Parser:
-    parser = Parser(
-        prog="trigan table",
-        description="Print the table of a study from its finished runs; nothing is run.",
-        epilog="example: trigan table demo --format latex --output demo.tex",
-        allow_abbrev=False,
-    )
-    add_study_arguments(parser, "the settings that the study was run with, e.g. paths.outputs=DIR")
-    parser.add_argument("--format", choices=tuple(FORMATS), default="terminal")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write it there instead of printing it")
-    parser.add_argument(
-        "--from",
-        dest="source",
-        type=_source,
-        default="disk",
-        metavar="disk|wandb:ENTITY/PROJECT",
-        help="where the records are (default: disk, under paths.runs)",
-    )
-    parser.add_argument("--metric", choices=sorted(METRICS), help="another metric than the study's")
-    return parser
-
-
-def _compare_parser() -> Parser:
     parser = Parser(
         prog="trigan compare",
         description="A table over finished runs: rows by what differs, columns by data and labels.",
@@ -103,4 +61,23 @@ def _compare_parser() -> Parser:
     parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="the folder of runs")
     parser.add_argument("--format", choices=tuple(_COMPARE_FORMATS), default="text", help="what is printed")
     parser.add_argument("--write", type=Path, metavar="DIR", help="also write table.txt, table.md and table.csv there")
-    return parser
+    options = parser.parse_intermixed_args(arguments)
+    records, left_out = find_records(options.outputs)
+    debug = f"debug runs enter no table, {left_out} left out" if left_out else ""
+    if not records:
+        nothing = f"{options.outputs}/runs: there is no finished run to compare"
+        raise ConfigError("; ".join(part for part in (nothing, debug) if part))
+    if debug:
+        print(debug, file=sys.stderr)
+    table = compare(select(records, options.queries), options.metric, options.reference, options.margin)
+    for name in _COMPARE_FORMATS.values() if options.write else ():
+        write_bytes(options.write / f"table.{FORMATS[name][0]}", render_table(table, name).encode())
+    print_table(table, _COMPARE_FORMATS[options.format])
+    return 0
+
+
+def _source(text: str) -> str:
+    """The W&B project that ``--from`` names; empty for the disk."""
+    if text != "disk" and not re.fullmatch(r"wandb:[^/\s:]+/[^/\s:]+", text):
+        raise argparse.ArgumentTypeError(f"{text}: expected disk, or wandb:ENTITY/PROJECT")
+    return text.removeprefix("wandb:") if text != "disk" else ""

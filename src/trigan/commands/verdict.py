@@ -1,13 +1,22 @@
 """``trigan verdict``: a small fixed study on the user's images, and one page that says whether a GAN helps there."""
 
-from pathlib import Path
-
-from trigan.commands.arguments import Parser, positive_float, positive_int
+from trigan.commands.arguments import command_parser, positive_float, positive_int
 
 
 def main(arguments: list[str]) -> int:
     """Run trials until the minutes are used, and print the page; 1 when jobs failed."""
-    options = _parser().parse_intermixed_args(arguments)
+    parser = command_parser(
+        "verdict",
+        "Does a GAN help a classifier on these images? A small study of fixed rows, and one page.",
+        "Example: trigan verdict data=folder data.root=my_images data.image_size=32 --minutes 30",
+    )
+    parser.add_argument("overrides", nargs="*", help="data and regime, e.g. data=mnist regime.labels_per_class=10")
+    minutes_help = "trials are added while one more fits; the first one always runs (default: 30)"
+    parser.add_argument("--minutes", type=positive_float, default=30.0, help=minutes_help)
+    parser.add_argument("--trials", type=positive_int, help="at most so many (default: 10; five give intervals)")
+    parser.add_argument("--workers", type=positive_int, help="jobs at a time (default: one per core)")
+    parser.add_argument("--name", help="folder under outputs/verdicts (default: data set and budget)")
+    options = parser.parse_intermixed_args(arguments)
     from rich.console import Console
     from rich.markdown import Markdown
 
@@ -28,20 +37,3 @@ def main(arguments: list[str]) -> int:
         print(page)
     print(f"written: {path}, {PICTURE_FILE}")
     return summary.code
-
-
-def _parser() -> Parser:
-    parser = Parser(
-        prog="trigan verdict",
-        description="Does a GAN help a classifier on these images? A small study of fixed rows, and one page.",
-        epilog="Example: trigan verdict data=folder data.root=my_images data.image_size=32 --minutes 30",
-        allow_abbrev=False,
-    )
-    parser.add_argument("overrides", nargs="*", help="data and regime, e.g. data=mnist regime.labels_per_class=10")
-    minutes = "trials are added while one more fits; the first one always runs (default: 30)"
-    parser.add_argument("--minutes", type=positive_float, default=30.0, help=minutes)
-    parser.add_argument("--trials", type=positive_int, help="at most so many (default: 10; five give intervals)")
-    parser.add_argument("--workers", type=positive_int, help="jobs at a time (default: one per core)")
-    parser.add_argument("--name", help="folder under outputs/verdicts (default: data set and budget)")
-    parser.add_argument("--config-dir", type=Path, help="a folder with groups of your own")
-    return parser
