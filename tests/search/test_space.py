@@ -8,9 +8,10 @@ import pytest
 from few_steps import composer
 from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
+from trigan.config.settings_file import dotted_key
 from trigan.errors import ConfigError
 from trigan.search.space import Dimension, SearchSpace, check_defaults, find_space, list_spaces, read_space
-from trigan.search.sweep import agent_command, parameter_name, sweep_parameter
+from trigan.search.sweep import agent_command, sweep_parameter
 
 SPACES = sorted(list_spaces())
 
@@ -33,7 +34,7 @@ def test_a_space_fits_the_config(name: str) -> None:
     """Its defaults are the config's, its distributions contain them, and its ends compose."""
     space = find_space(name)
     plain = composer().compose(space.strategy)
-    check_defaults(space, plain.config, plain.choices)
+    check_defaults(space, plain)
     assert all(one.contains(one.default) for one in space.dimensions)
     default = composer().compose([*space.strategy, *space.overrides(space.default_point)])
     assert default.run_hash("f") == plain.run_hash("f"), "the first trial is not the default"
@@ -62,7 +63,7 @@ def test_what_an_agent_writes_composes(name: str) -> None:
     space = find_space(name)
     template = agent_command([*space.strategy, "logger=none"])
     point = at(space, -1)
-    args = {parameter_name(one): {"value": point[one.key]} for one in space.dimensions}
+    args = {dotted_key(one.key): {"value": point[one.key]} for one in space.dimensions}
     variables = create_sweep_command_args({"args": args})
     words = template[:-1] + variables["args_no_hyphens"]
     assert words[:4] == ["${env}", "${program}", "run", "--validation-only"]
@@ -81,7 +82,7 @@ def test_parameters_are_flat_and_null_is_told() -> None:
         "min": 1,
         "max": 4,
     }
-    assert parameter_name(Dimension("strategy/probe", "knn", "choice", ("knn", "svm"))) == "strategy.probe"
+    assert dotted_key("strategy/probe") == "strategy.probe"
 
 
 @pytest.mark.parametrize("word", ["search=baseline", "+search=baseline", "search.space=1"])
@@ -145,4 +146,4 @@ def test_a_default_that_is_not_the_configs_is_refused() -> None:
     space = find_space("features")
     plain = composer().compose([*space.strategy, "loss.learning_rate=0.0004"])
     with pytest.raises(ConfigError, match=r"loss.learning_rate: its default is 0.0002, .* has 0.0004"):
-        check_defaults(space, plain.config, plain.choices)
+        check_defaults(space, plain)

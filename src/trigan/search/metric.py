@@ -29,11 +29,7 @@ class ValidationMetric:
 
 
 def parse_metric(text: str) -> ValidationMetric:
-    """The metric of a name, with or without ``validation/`` in front.
-
-    Raises:
-        ConfigError: it is a test score, or no score.
-    """
+    """The metric of a name, with or without ``validation/`` in front; a ConfigError for a test score, or no score."""
     name = text.replace(".", "/").removeprefix("final/").removeprefix("validation/")
     known = ", ".join(VALIDATION_METRICS)
     if name.startswith("test"):

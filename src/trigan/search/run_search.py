@@ -3,8 +3,6 @@
 import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
-from pathlib import Path
 
 from trigan.config.compose import Composer
 from trigan.errors import ConfigError
@@ -16,19 +14,11 @@ from trigan.search.strategy_search import StrategySearch, strategy_searches
 from trigan.search.trial_accounting import DEFAULT, ENQUEUED_AS
 from trigan.search.worker import SearchSettings, Worker
 from trigan.search.worker_lock import WorkerLock
-from trigan.studies.run_study import child_options
 
 _log = logging.getLogger("trigan")
 
 
-def run_search(
-    spaces: Sequence[str],
-    overrides: Sequence[str],
-    settings: SearchSettings,
-    *,
-    storage: str | None = None,
-    config_dir: Path | None = None,
-) -> list[SearchResult]:
+def run_search(spaces: Sequence[str], overrides: Sequence[str], settings: SearchSettings) -> list[SearchResult]:
     """Search the settings of strategies on validation labels, until the budget of the whole search is spent.
 
     The same call in another process that can reach the storage is one more worker.
@@ -36,9 +26,7 @@ def run_search(
     Args:
         spaces: names of search spaces, or paths of their files; each gets the same number of trials.
         overrides: settings for all trials.
-        settings: how trials are chosen and run.
-        storage: a journal's file or a database's URL; None: a journal in the search's folder.
-        config_dir: a folder with the user's own groups and spaces.
+        settings: how trials are chosen and run, and where they are kept.
 
     Returns:
         The outcome for each space.
@@ -47,17 +35,17 @@ def run_search(
         ConfigError: a space or a setting is not valid; then nothing has run.
         Interrupted: Ctrl-C or SIGTERM; the same call continues.
     """
+    metric, config_dir = settings.metric, settings.config_dir
     if not spaces:
         raise ConfigError(f"SPACE is missing; there are {', '.join(list_spaces(config_dir))}")
     if len(set(spaces)) < len(spaces):
         raise ConfigError(f"{' '.join(spaces)}: a space is named twice")
     known = [find_space(name, config_dir) for name in spaces]
-    metric, settings = settings.metric, replace(settings, extra=child_options(config_dir))
     with ExitStack() as stack:
-        stack.enter_context(explain_storage_loss(storage))
+        stack.enter_context(explain_storage_loss(settings.storage))
         engine = stack.enter_context(LocalEngine(settings.slots))
         searches = strategy_searches(Composer(config_dir), known, overrides, metric)
-        books = [(one, open_study(open_storage(storage, one.folder), one.name, metric)) for one in searches]
+        books = [(one, open_study(open_storage(settings.storage, one.folder), one.name, metric)) for one in searches]
         for search, study in books:
             if not study.get_trials(deepcopy=False):
                 study.enqueue_trial(search.space.default_point, user_attrs={ENQUEUED_AS: DEFAULT})

@@ -25,6 +25,7 @@ class RunningTrial:
     Attributes:
         strategy_index: position of the trial's strategy in the search.
         logs: folder of the trials' logs.
+        record_path: where the child writes its record; empty for a point that makes no sense, which has no child.
         pruned: whether it was ended for its validations.
         flops: counted so far, as far as the validation curve tells.
     """
@@ -33,7 +34,7 @@ class RunningTrial:
     trial: optuna.Trial
     job: Job
     logs: Path
-    record_path: Path | None = None
+    record_path: Path = Path()
 
     def __post_init__(self) -> None:
         self.since = time.monotonic()
@@ -71,8 +72,8 @@ class RunningTrial:
         A run that resumes from a checkpoint may write a validation twice; it counts once. A line that a killed attempt
         left incomplete is skipped, with what the next attempt appended to it.
         """
-        curve = self.record_path and self.record_path.with_name(VALIDATION_CURVE_NAME)
-        if curve is None or not curve.exists():
+        curve = self.record_path.with_name(VALIDATION_CURVE_NAME)
+        if not curve.exists():
             return
         with curve.open("rb") as file:
             file.seek(self._offset)

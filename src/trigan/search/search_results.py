@@ -13,13 +13,13 @@ import optuna
 from optuna.importance import get_param_importances
 
 from trigan.atomic import write_bytes
+from trigan.config.override_rules import hydra_quoted
 from trigan.config.settings import UNHASHED_KEYS
 from trigan.config.settings_file import settings_yaml
 from trigan.plots.search_plots import plot_search_history, plot_setting_importance
 from trigan.search.metric import ValidationMetric
 from trigan.search.strategy_search import StrategySearch
 from trigan.search.trial_accounting import FLOPS, REASON, RUN, SECONDS, attribute_sum, best_trial, counted_trials, state
-from trigan.studies.plan import hydra_quoted
 
 BEST_FILE, TRIALS_FILE, HISTORY_FILE, IMPORTANCE_FILE = "best.yaml", "trials.csv", "history.png", "importance.png"
 #: Finished trials that an estimate of importance needs.

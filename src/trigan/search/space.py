@@ -1,6 +1,5 @@
 """A search space: ``conf/search/NAME.yaml``, each hyperparameter's default beside its distribution."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,9 @@ from typing import Annotated, Any, Self, TypeVar
 from pydantic import AfterValidator, Field, Strict, model_validator
 
 from trigan.config import locations
+from trigan.config.compose import RunConfig
+from trigan.config.nodes import dotted_keys, node_at
+from trigan.config.override_rules import hydra_literal
 from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 from trigan.studies.file_model import FileModel, ListOf, Settings, read_file
@@ -37,8 +39,6 @@ _LogInt = Annotated[
 _Choice = Annotated[
     Annotated[ListOf[Value], Field(min_length=2)] | None, Field(description="a list of two plain values or more")
 ]
-#: Texts that Hydra reads as another value unless they are quoted.
-_RESERVED = ("null", "true", "false", "nan", "inf", "infinity")
 _KINDS = ("uniform", "log_uniform", "int", "log_int", "choice")
 
 
@@ -124,11 +124,7 @@ def list_spaces(config_dir: Path | None = None) -> dict[str, Path]:
 
 
 def find_space(name: str, config_dir: Path | None = None) -> SearchSpace:
-    """The space of a name, or of a path that ends in ``.yaml``.
-
-    Raises:
-        ConfigError: there is none, or it is not valid.
-    """
+    """The space of a name, or of a path that ends in ``.yaml``; a ConfigError if there is none, or it is not valid."""
     known = list_spaces(config_dir)
     path = Path(name) if name.endswith(".yaml") else known.get(name)
     if path is None or not path.is_file():
@@ -142,39 +138,20 @@ def read_space(path: Path) -> SearchSpace:
     return SearchSpace(path.stem, content.strategy, tuple(one.dimension(key) for key, one in content.space.items()))
 
 
-def check_defaults(space: SearchSpace, config: Mapping[str, Any], choices: Mapping[str, str | None]) -> None:
-    """Refuse a space whose defaults are not the config's: its first trial would not be the default."""
+def check_defaults(space: SearchSpace, run: RunConfig) -> None:
+    """Refuse a space whose defaults are not those of the run: its first trial would not be the default."""
+    known = dotted_keys(run.config)
     for one in space.dimensions:
-        value = config_value(one.key, config, choices)
+        group = one.key.replace(".", "/")
+        if group not in run.choices and one.key not in known:
+            raise ConfigError(f"{one.key}: no such setting beside the others of its space")
+        value = run.choices[group] if group in run.choices else node_at(run.config, one.key)
         if not _same(value, one.default):
             raise ConfigError(
                 f"space {space.name}: {one.key}: its default is {hydra_literal(one.default)}, and with these settings "
                 f"the config has {hydra_literal(value)}; copy the space to DIR/search/NAME.yaml, change it there, and "
                 "give --config-dir DIR"
             )
-
-
-def config_value(key: str, config: Mapping[str, Any], choices: Mapping[str, str | None]) -> Any:
-    """The value of a setting, or of a group's choice, in a composed config."""
-    if (group := key.replace(".", "/")) in choices:
-        return choices[group]
-    node: Any = config
-    for part in key.split("."):
-        if not isinstance(node, Mapping) or part not in node:
-            raise ConfigError(f"{key}: no such setting beside the others of its space")
-        node = node[part]
-    return node
-
-
-def hydra_literal(value: Any) -> str:
-    """A value as Hydra reads it back: ``null``, ``true``, ``0.001``, ``'a b'``."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, str):
-        plain = re.fullmatch(r"[a-z_][\w-]*", value.lower()) and value.lower() not in _RESERVED
-        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-        return value if plain else f"'{escaped}'"
-    return repr(value)
 
 
 def _same(one: Any, other: Any) -> bool:

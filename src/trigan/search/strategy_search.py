@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trigan.config.compose import Composer
+from trigan.config.settings_file import dotted_key
 from trigan.datasets.splits.draw_split import draw_split
 from trigan.errors import ConfigError
 from trigan.identity import canonical_json
@@ -41,17 +42,13 @@ class StrategySearch:
         return self.outputs / "search" / self.name
 
     def record_path(self, point: Mapping[str, Value]) -> Path:
-        """The validation record of a point; its folder is named by the run's hash.
-
-        Raises:
-            ConfigError: the point's settings make no sense together.
-        """
+        """The validation record of a point, in a folder named by the run's hash; a ConfigError for a wrong point."""
         composed = self.composer.compose(self.trial_overrides(point))
         return validation_record_path(self.outputs, composed.run_hash(self.fingerprint))
 
     def trial_overrides(self, point: Mapping[str, Value]) -> list[str]:
         """What follows ``trigan run`` for a point; trials have no logger unless the user names one."""
-        logger = [] if any(_key(word) == "logger" for word in self.settings) else ["logger=none"]
+        logger = [] if any(dotted_key(word) == "logger" for word in self.settings) else ["logger=none"]
         return [*self.space.strategy, *logger, *self.settings, *self.space.overrides(point)]
 
 
@@ -68,7 +65,7 @@ def strategy_searches(
     for space in spaces:
         _refuse_clashes(space, settings)
         plain = composer.compose([*space.strategy, *settings])
-        check_defaults(space, plain.config, plain.choices)
+        check_defaults(space, plain)
         key = canonical_json([plain.config[name] for name in ("data", "regime", "trial", "selection")])
         if key not in known:
             source = plain.load_data()
@@ -87,15 +84,11 @@ def strategy_searches(
 
 
 def _refuse_clashes(space: SearchSpace, settings: Sequence[str]) -> None:
-    searched = sorted(one.key.replace("/", ".") for one in space.dimensions)
-    fixed = {_key(word) for word in space.strategy} | {"study", "row", "tuned"}
+    searched = sorted(dotted_key(one.key) for one in space.dimensions)
+    fixed = {dotted_key(word) for word in space.strategy} | {"study", "row", "tuned"}
     for word in settings:
-        key = _key(word)
+        key = dotted_key(word)
         inside = (own for own in searched if f"{key}.".startswith(f"{own}.") or own.startswith(f"{key}."))
         clash = key if key in fixed or key.startswith("tuned.") else next(inside, None)
         if clash is not None:
             raise ConfigError(f"{word}: space {space.name} sets {clash} itself; leave it out, or write a space")
-
-
-def _key(word: str) -> str:
-    return word.partition("=")[0].replace("/", ".")

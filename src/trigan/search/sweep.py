@@ -9,11 +9,12 @@ import yaml
 
 from trigan.atomic import write_bytes
 from trigan.config.compose import Composer
+from trigan.config.settings_file import dotted_key
 from trigan.errors import ConfigError
+from trigan.runs.run_words import run_options
 from trigan.search.metric import ValidationMetric
 from trigan.search.space import Dimension, find_space
 from trigan.search.strategy_search import strategy_searches
-from trigan.studies.run_study import child_options
 
 #: Values of a range that a grid takes beside its default.
 _STEPS = 4
@@ -47,8 +48,8 @@ def write_sweep(
         "method": method,
         "metric": {"name": f"final/validation/{metric.name}", "goal": metric.direction},
         **({"run_cap": trials} if trials else {}),
-        "parameters": {parameter_name(one): sweep_parameter(one, method == "grid") for one in space.dimensions},
-        "command": agent_command([*child_options(config_dir), *space.strategy, *overrides]),
+        "parameters": {dotted_key(one.key): sweep_parameter(one, method == "grid") for one in space.dimensions},
+        "command": agent_command([*run_options(config_dir), *space.strategy, *overrides]),
     }
     path = search.folder / "sweep.yaml"
     write_bytes(path, yaml.safe_dump(spec, sort_keys=False).encode())
@@ -58,11 +59,6 @@ def write_sweep(
 def agent_command(words: Sequence[str]) -> list[str]:
     """What an agent runs: validation-only, so that settings which were only tried never get a test score."""
     return ["${env}", "${program}", "run", "--validation-only", *words, "${args_no_hyphens}"]
-
-
-def parameter_name(one: Dimension) -> str:
-    """The parameter's name: dots in place of the slashes of an inner group, which `trigan run` takes alike."""
-    return one.key.replace("/", ".")
 
 
 def sweep_parameter(one: Dimension, grid: bool) -> dict[str, Any]:

@@ -6,7 +6,7 @@ counts, and a worker that holds another one withdraws it. All functions here are
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
@@ -64,11 +64,8 @@ class Budget:
         """Which strategy gets the next trial; None: the budget is spent.
 
         The strategy with the fewest trials is next. Hours and operations are compared only where all have equally
-        many: a round that has begun is finished, so that every strategy gets the same number.
-
-        Args:
-            books: the trials of each strategy.
-            running: seconds of the running trials.
+        many: a round that has begun is finished, so that every strategy gets the same number. ``running``: seconds of
+        the running trials.
         """
         queued = next((i for i, book in enumerate(books) if any(state(t) == "WAITING" for t in book)), None)
         if queued is not None:
@@ -124,9 +121,7 @@ class DeadWorkerDetector:
 
     alive: Callable[[str], bool | None]
     grace: float
-
-    def __post_init__(self) -> None:
-        self._seen: dict[tuple[int, int], tuple[Any, float]] = {}
+    _seen: dict[tuple[int, int], tuple[Any, float]] = field(default_factory=dict, init=False)
 
     def is_dead(self, book: int, trial: Any, now: float) -> bool:
         """Whether the worker of a running trial is dead; ``now``: this worker's own clock, in seconds."""

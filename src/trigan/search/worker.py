@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import optuna
@@ -16,11 +17,12 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from trigan.errors import ConfigError, TriganError
-from trigan.execution.job import Job, JobResult
+from trigan.execution.job import TIMED_OUT, Job, JobResult
 from trigan.execution.launchers import Launcher
 from trigan.execution.pool import Interrupted
 from trigan.execution.progress import duration
 from trigan.execution.supervisor import GRACE, POLL, deferred_signals
+from trigan.runs.run_words import run_options
 from trigan.runs.validation_run import read_validation_record
 from trigan.search import trial_accounting as accounting
 from trigan.search.metric import ValidationMetric
@@ -46,7 +48,8 @@ class SearchSettings:
         prune: end trials early that are worse than the median of earlier ones.
         slots: trials at a time, by this worker.
         timeout: seconds after which a trial is ended.
-        extra: what precedes every trial's settings.
+        storage: a journal's file or a database's URL; None: a journal in the search's folder.
+        config_dir: a folder with the user's own groups and spaces.
     """
 
     budget: Budget
@@ -56,7 +59,8 @@ class SearchSettings:
     prune: bool = True
     slots: int = 1
     timeout: float | None = None
-    extra: tuple[str, ...] = ()
+    storage: str | None = None
+    config_dir: Path | None = None
 
 
 @dataclass
@@ -156,7 +160,7 @@ class Worker:
             return
         study.sampler = sampler(self.settings.sampler, self.settings.seed, trial.number)
         point = {one.key: suggest(trial, one) for one in search.space.dimensions}
-        words = ("--validation-only", *self.settings.extra, *search.trial_overrides(point))
+        words = ("--validation-only", *run_options(self.settings.config_dir), *search.trial_overrides(point))
         running = RunningTrial(index, trial, Job(self._name(index, trial.number), words), search.folder / "logs")
         try:
             running.record_path = search.record_path(point)
@@ -182,7 +186,7 @@ class Worker:
         for name, code in ended.items():
             trial = self.running.pop(name)
             self._prune(trial)
-            if code == 0 and trial.record_path is not None and trial.record_path.exists():
+            if code in (0, TIMED_OUT) and trial.record_path.exists():  # it may be done just before it is ended
                 self._finish(trial)
             elif trial.pruned:
                 self._end(trial, None, "PRUNED")
@@ -191,7 +195,6 @@ class Worker:
         return bool(ended)
 
     def _finish(self, trial: RunningTrial) -> None:
-        assert trial.record_path is not None
         try:
             record = read_validation_record(trial.record_path)
         except TriganError as error:

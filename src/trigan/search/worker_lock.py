@@ -4,7 +4,6 @@ import os
 import platform
 import uuid
 from pathlib import Path
-from types import TracebackType
 
 from filelock import FileLock, Timeout
 
@@ -25,9 +24,7 @@ class WorkerLock:
             self._lock.acquire()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
         self._lock.release()
         if kind is None:  # else the list still has its trials as running: the free lock shows that it died
             self._path(self.name).unlink(missing_ok=True)
