@@ -10,17 +10,19 @@ from typing import Any
 
 import pytest
 from filelock import FileLock
+from record_makers import make_record
 from study_fixture import write_study
 
 from trigan.commands.main import main
 from trigan.config.compose import Composer
+from trigan.config.override_rules import hydra_quoted
 from trigan.errors import ConfigError
 from trigan.execution.job import Job, JobResult
 from trigan.execution.pool import Interrupted, LocalEngine
 from trigan.records import failure
 from trigan.runs.validation_run import validation_record_path
 from trigan.studies import job_cache
-from trigan.studies.plan import StudyPlan, hydra_quoted
+from trigan.studies.plan import StudyPlan
 from trigan.studies.run_study import count_stale_records, run_study
 from trigan.studies.study_file import StudySchema, read_study
 from trigan.studies.study_status import job_statuses
@@ -48,7 +50,7 @@ def write(folder: Path, **changes: Any) -> Path:
 def finish(cells: Sequence[Any], flops: int = 1) -> None:
     for index, cell in enumerate(cells):
         cell.record_path.parent.mkdir(parents=True)
-        cell.record_path.write_text(json.dumps({"result": {"cost": {"flops": flops + index}}}))
+        cell.record_path.write_text(json.dumps(make_record(0.5, cost={"flops": flops + index})))
 
 
 def test_scales(tmp_path: Path) -> None:

@@ -30,9 +30,10 @@ def data(choice: str = "digits", *, cache: Path = Path("outputs/cache"), **setti
         ((1797, 1, 8, 8), 10)
     """
     from trigan.config.compose import compose
+    from trigan.config.override_rules import hydra_literal
 
-    words = [f"data={choice}", *(f"data.{name}={_value(value)}" for name, value in settings.items())]
-    return compose([*words, f"paths.cache={_value(str(cache))}"]).load_data()  # type: ignore[no-any-return]
+    words = [f"data={choice}", *(f"data.{name}={hydra_literal(value)}" for name, value in settings.items())]
+    return compose([*words, f"paths.cache={hydra_literal(str(cache))}"]).load_data()  # type: ignore[no-any-return]
 
 
 def draw(source: "ImageDataset", *, regime: str = "default", trial: int = 0, **settings: Any) -> "DataSplit":
@@ -58,14 +59,8 @@ def draw(source: "ImageDataset", *, regime: str = "default", trial: int = 0, **s
         (50, 1208)
     """
     from trigan.config.compose import compose
+    from trigan.config.override_rules import hydra_literal
     from trigan.datasets.splits.draw_split import draw_split
 
-    words = [f"regime={regime}", *(f"regime.{name}={_value(value)}" for name, value in settings.items())]
+    words = [f"regime={regime}", *(f"regime.{name}={hydra_literal(value)}" for name, value in settings.items())]
     return draw_split(source, compose(words).build().regime, trial)
-
-
-def _value(value: object) -> str:
-    """A value as the command line takes it."""
-    from trigan.config.schema import show
-
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'" if isinstance(value, str) else show(value)

@@ -62,14 +62,10 @@ class Study:
     @cached_property
     def _written(self) -> "tuple[Table, Path]":
         """The table of what is finished now, and the folder of its files."""
-        from trigan.studies.job_cache import load_jobs
-        from trigan.studies.jobs import no_finished_runs
         from trigan.studies.run_study import write_study_table
+        from trigan.studies.study_report import jobs_to_report
 
-        jobs = load_jobs(self.file, self.overrides, self.config_dir, need_records=True)
-        if not jobs.done:
-            raise no_finished_runs(self.file, f"under {jobs.runs}")
-        return write_study_table(self.file, jobs)
+        return write_study_table(self.file, jobs_to_report(self.file, self.overrides, self.config_dir))
 
     def _repr_html_(self) -> str:
         from trigan.studies.study_table import render_table

@@ -216,9 +216,9 @@ class Composer:
             raise ConfigError(_one_line(error)) from error
 
 
-def compose(arguments: Sequence[str], config_dir: Path | None = None, conf: Path | None = None) -> RunConfig:
+def compose(arguments: Sequence[str], config_dir: Path | None = None) -> RunConfig:
     """One run; see `Composer`."""
-    return Composer(config_dir, conf).compose(arguments)
+    return Composer(config_dir).compose(arguments)
 
 
 def chosen(cfg: DictConfig) -> dict[str, str | None]:

@@ -1,5 +1,6 @@
 """What a user may write after ``trigan run``: checked against the existing groups and settings before composing."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -8,10 +9,13 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from trigan.config.nodes import dotted_keys
+from trigan.config.schema import show
 from trigan.config.settings import PRETRAINING_DATA_KEY
 from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 
+#: Texts that Hydra reads as another value unless they are quoted.
+_RESERVED = ("null", "true", "false", "nan", "inf", "infinity")
 _QUOTES = "quote values with spaces, commas or brackets, within the shell's quotes: \"data.root='my images'\""
 
 
@@ -95,3 +99,18 @@ def first_line(error: BaseException) -> str:
         return "no key=value"
     lines = (line for line in text.splitlines() if not line.startswith("Error parsing override"))
     return next(lines, type(error).__name__).rstrip(".")
+
+
+def hydra_literal(value: Any) -> str:
+    """A value as Hydra reads it back: ``null``, ``true``, ``0.001``, ``'a b'``."""
+    if not isinstance(value, str):
+        return show(value)
+    plain = re.fullmatch(r"[a-z_][\w-]*", value.lower()) and value.lower() not in _RESERVED
+    return value if plain else hydra_quoted(value)
+
+
+def hydra_quoted(text: str) -> str:
+    """A text as a value that Hydra reads back unchanged."""
+    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)  # a backslash counts as one unless a quote follows
+    escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
+    return f"'{escaped}'"

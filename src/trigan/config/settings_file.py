@@ -12,8 +12,8 @@ from trigan.errors import ConfigError
 
 def merge_settings(path: Path, given: Sequence[str]) -> list[str]:
     """The settings of the file followed by ``given``, which replace those of the same key."""
-    own = {_key(word) for word in given}
-    return [*(word for word in read(path) if _key(word) not in own), *given]
+    own = {dotted_key(word) for word in given}
+    return [*(word for word in read(path) if dotted_key(word) not in own), *given]
 
 
 def read(path: Path) -> list[str]:
@@ -38,5 +38,6 @@ def settings_yaml(words: Sequence[str], about: Mapping[str, Any], heading: str) 
     return (comment + yaml.safe_dump({"settings": list(words), "about": dict(about)}, sort_keys=False)).encode()
 
 
-def _key(word: str) -> str:
+def dotted_key(word: str) -> str:
+    """The key of a setting, with dots in place of the slashes of an inner group, which `trigan run` takes alike."""
     return word.partition("=")[0].replace("/", ".")

@@ -33,7 +33,7 @@ def run_words(
     starts_ranks = isinstance(devices, int) and devices > 1 and not ranks.is_rank()
     if starts_ranks:
         logs = Path(str(resolve(config)["paths"]["outputs"])) / "logs"
-        code = ranks.start(["run", *run_options(force, validation_only, config_dir), *words], devices, logs)
+        code = ranks.start(["run", *run_options(config_dir, force, validation_only), *words], devices, logs)
         if code:
             raise RankFailedError(code)
     elif "torch" not in sys.modules:  # its thread pools read this variable when it is imported, which composing does
@@ -46,7 +46,7 @@ def run_words(
     return run(composed, force, validation_only)
 
 
-def run_options(force: bool, validation_only: bool, config_dir: Path | None) -> list[str]:
+def run_options(config_dir: Path | None, force: bool = False, validation_only: bool = False) -> tuple[str, ...]:
     """The options of ``trigan run`` for a process that is started with these arguments."""
-    folder = ["--config-dir", str(config_dir.absolute())] if config_dir else []
-    return [*folder, *["--force"] * force, *["--validation-only"] * validation_only]
+    folder = ("--config-dir", str(config_dir.absolute())) if config_dir else ()
+    return (*folder, *["--force"] * force, *["--validation-only"] * validation_only)

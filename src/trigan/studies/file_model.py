@@ -34,12 +34,8 @@ class FileModel(BaseModel):
 M = TypeVar("M", bound=FileModel)
 
 
-def read_file(model: type[M], path: Path, load: Callable[[str], Any] = yaml.safe_load, kind: str = "a mapping") -> M:
-    """The checked content of a file, YAML by default.
-
-    Raises:
-        ConfigError: one line with the file, the key, what was expected there, and the nearest name to an unknown one.
-    """
+def read_file(model: type[M], path: Path, load: Callable[[str], Any] = yaml.safe_load) -> M:
+    """The checked content of a file, YAML by default; a ConfigError names the wrong key and what was expected."""
     try:
         content = load(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -51,10 +51,7 @@ def load_jobs(
 ) -> StudyJobs:
     """The study's jobs as last composed; composed now if they never were, or if matched jobs can now be composed.
 
-    With ``need_records`` a study without any record is refused before its images are loaded.
-
-    Raises:
-        ConfigError: a job that cannot be composed, or no record.
+    With ``need_records`` a study without any record is refused before its images are loaded to compose the jobs.
     """
     path, jobs = cache_path(study, overrides, config_dir), None
     with suppress(OSError, ValueError):  # there is no list, or it is damaged
@@ -63,22 +60,16 @@ def load_jobs(
         plan = make_plan(study, overrides, config_dir)
         if need_records:
             first = plan.first()
-            _require_a_record(study, first.paths.runs, first.paths.outputs, first.debug is not None)
+            folders = first.paths.runs, first.paths.outputs / EXTERNAL_FOLDER
+            if first.debug is None and not any(path for folder in folders for path in folder.glob(f"*/{RECORD_NAME}")):
+                raise no_finished_runs(study, f"under {first.paths.runs}")
         jobs = plan.jobs()
         save_jobs(path, jobs)
         return jobs
-    if need_records:
-        _require_a_record(study, jobs.runs, jobs.outputs, jobs.debug)
     if any(all(job.done for job in unmatched_jobs(jobs.runnable, matched)) for matched in jobs.waiting):
         jobs = make_plan(study, overrides, config_dir).with_matched(replace(jobs, waiting=()))
         save_jobs(path, jobs)
     return jobs
-
-
-def _require_a_record(study: StudyFile, runs: Path, outputs: Path, debug: bool) -> None:
-    folders = runs, outputs / EXTERNAL_FOLDER
-    if not debug and not any(path for folder in folders for path in folder.glob(f"*/{RECORD_NAME}")):
-        raise no_finished_runs(study, f"under {runs}")
 
 
 def make_plan(

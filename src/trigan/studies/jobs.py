@@ -77,11 +77,7 @@ class StudyJobs:
         return self.outputs / "studies" / study.name / (study.scale or "")
 
     def named(self, study: StudyFile) -> StudyFile:
-        """The study, under a name of its own where overrides change what is computed.
-
-        Raises:
-            ConfigError: these are debug runs.
-        """
+        """The study, under a name of its own where overrides change what is computed; a ConfigError for debug runs."""
         if self.debug:
             raise ConfigError("debug runs enter no table and no report; leave debug=... out")
         if not self.variant:

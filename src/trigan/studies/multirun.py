@@ -19,7 +19,7 @@ from trigan.execution.batch import BatchSummary, engine, run_batch, warn_about_s
 from trigan.execution.engines import EngineChoice
 from trigan.execution.job import Job
 from trigan.identity import canonical_json
-from trigan.records.record import RECORD_NAME, read_record
+from trigan.records.record import RECORD_NAME
 from trigan.version import PROTOCOL_VERSION
 
 
@@ -79,10 +79,3 @@ def _jobs(composed: Sequence[RunConfig], common: Sequence[str]) -> tuple[list[Jo
         jobs.append(Job(name, (*common, *one.overrides), runs / hashes.pop(), one.resources))
         stale.update(str(n) for n, earlier in enumerate(hashes, 1) if (runs / earlier / RECORD_NAME).exists())
     return jobs, stale
-
-
-def job_accuracy(job: Job) -> float | None:
-    """The test accuracy of a finished job, in [0, 1]; None without a record."""
-    if job.directory is None or not job.finished:
-        return None
-    return read_record(job.directory / RECORD_NAME)["result"]["test"]["accuracy"]

@@ -1,17 +1,15 @@
 """A study's jobs: rows x columns x trials, each a checked run with its hash, its record and its place in the table."""
 
-import json
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 
 from trigan.config.compose import Composer, RunConfig
+from trigan.config.override_rules import hydra_quoted
 from trigan.config.run_hash import run_hash
-from trigan.errors import ArtifactError, ConfigError
+from trigan.errors import ConfigError
 from trigan.identity import canonical_json
-from trigan.records.record import RECORD_NAME
+from trigan.records.record import RECORD_NAME, read_record
 from trigan.studies.jobs import StudyJob, StudyJobs, unmatched_jobs
 from trigan.studies.study_file import StudyFile
 
@@ -19,10 +17,7 @@ from trigan.studies.study_file import StudyFile
 class StudyPlan:
     """Composes the jobs of a study, strictly, all of them before the first one runs.
 
-    Args:
-        composer: of the config.
-        study: a study at a scale.
-        overrides: the user's own, on top of every job's; one below a choice that some jobs make, on top of theirs.
+    The user's overrides come on top of every job's; one below a choice that some jobs make, on top of theirs.
 
     Raises:
         ConfigError: an override changes what distinguishes a job's row, column or trial.
@@ -56,7 +51,7 @@ class StudyPlan:
                 continue
             others = unmatched_jobs(jobs.runnable, job)
             if all(other.done for other in others):
-                runnable.append(self._composed(job, max(record_flops(other.record_path) for other in others)))
+                runnable.append(self._composed(job, max(map(_flops, others))))
             else:
                 waiting.append(job)
         return replace(jobs, runnable=tuple(runnable), waiting=tuple(waiting))
@@ -108,11 +103,7 @@ class StudyPlan:
 
 
 def _refuse_clashes(study: StudyFile, overrides: Sequence[str]) -> dict[str, str]:
-    """Override -> the row's or column's choice that it is below: data.root below data=mnist, if there is one.
-
-    Raises:
-        ConfigError: an override changes a choice, or is below one that is not the same wherever it is made.
-    """
+    """Override -> the row's or column's choice that it is below: data.root below data=mnist, if there is one."""
     values: dict[str, set[str]] = {"trial": set(), "study": set(), "row": set()}
     for setting in (setting for entry in (*study.rows, *study.columns) for setting in entry.set):
         name, _, value = setting.partition("=")
@@ -134,16 +125,6 @@ def _refuse_clashes(study: StudyFile, overrides: Sequence[str]) -> dict[str, str
     return below
 
 
-def hydra_quoted(text: str) -> str:
-    """A text as a value that Hydra reads back unchanged."""
-    escaped = re.sub(r"(\\*)'", r"\1\1\\'", text)  # a backslash counts as one unless a quote follows
-    escaped = re.sub(r"(\\+)$", r"\1\1", escaped)
-    return f"'{escaped}'"
-
-
-def record_flops(record: Path) -> int:
-    """The counted cost of a finished run, in FLOPs."""
-    try:
-        return int(json.loads(record.read_bytes())["result"]["cost"]["flops"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{record}: not a sound record; run its command again with --force") from error
+def _flops(job: StudyJob) -> int:
+    """The counted cost of a finished job."""
+    return read_record(job.record_path)["result"]["cost"]["flops"] or 0

@@ -12,6 +12,7 @@ from trigan.execution.batch import BatchSummary, Engine, engine, run_batch, warn
 from trigan.execution.engines import EngineChoice
 from trigan.execution.job import Job
 from trigan.records.record import RECORD_NAME
+from trigan.runs.run_words import run_options
 from trigan.studies.job_cache import cache_path, make_plan, save_jobs
 from trigan.studies.jobs import StudyJob, StudyJobs
 from trigan.studies.plan import StudyPlan
@@ -24,11 +25,6 @@ from trigan.version import PROTOCOL_VERSION
 _log = logging.getLogger("trigan")
 
 
-def child_options(config_dir: Path | None) -> tuple[str, ...]:
-    """The options of ``trigan run`` that every job needs."""
-    return ("--config-dir", str(config_dir.absolute())) if config_dir else ()
-
-
 def run_study(
     study: StudyFile,
     overrides: Sequence[str] = (),
@@ -39,22 +35,14 @@ def run_study(
     config_dir: Path | None = None,
     engine_choice: EngineChoice | None = None,
 ) -> tuple[StudyJobs, BatchSummary]:
-    """Run the jobs of a study that have no record.
+    """Run the jobs of a study that have no record; arguments and errors as for `trigan.study`.
 
-    Args:
-        study: a study at a scale.
-        overrides: settings for every job, e.g. ``paths.outputs=DIR``.
-        workers: jobs at a time; None: one per core.
-        timeout: minutes after which a job is ended.
-        retry: also run again what failed in an earlier call.
-        config_dir: a folder with the user's own groups.
-        engine_choice: where the jobs run; None: processes of this machine.
+    A job is ended after ``timeout`` minutes. ``engine_choice`` says where the jobs run; None: on this machine.
 
     Returns:
         All jobs, and how those that were due ended.
 
     Raises:
-        ConfigError: any job cannot be composed; then none has run.
         Interrupted: Ctrl-C or SIGTERM; the same call continues from what was finished.
     """
     published_results(study)  # a mistake there is reported before anything runs
@@ -66,7 +54,7 @@ def run_study(
         save_jobs(cache, jobs)
         _log.info("%s: %d jobs", study.title, len(jobs))
         warn_about_stale_records(count_stale_records(study, jobs), PROTOCOL_VERSION)
-        jobs, summary = run_jobs(chosen, plan, jobs, study.name, child_options(config_dir), retry)
+        jobs, summary = run_jobs(chosen, plan, jobs, study.name, run_options(config_dir), retry)
         save_jobs(cache, jobs)
     for job in jobs.waiting:
         _log.warning("not run: %s needs the compute of its column's other rows, of which some failed", job.name)
@@ -101,10 +89,7 @@ def write_study_table(study: StudyFile, jobs: StudyJobs) -> tuple[Table, Path]:
     If the jobs were composed in this process and their logger is W&B, W&B gets the table, too.
 
     Returns:
-        The table, and the folder of ``table.*`` and ``comparison.png``.
-
-    Raises:
-        ConfigError: these are debug runs.
+        The table, and the folder of ``table.*`` and ``comparison.png``; a ConfigError for debug runs.
     """
     from trigan.plots.run_plots import plot_comparison  # importing matplotlib takes long
 

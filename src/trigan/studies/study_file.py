@@ -154,11 +154,7 @@ class StudyFile(StudySchema):
         return self.model_copy(update={"rows": rows, "family": family, "ablations": ablations})
 
     def column(self, name: str | None) -> str:
-        """The column of that name; without a name, the only one.
-
-        Raises:
-            ConfigError: there is no such column, or none is named and there are several.
-        """
+        """The column of that name; without a name, the only one. A ConfigError if that is no column."""
         names = [column.name for column in self.columns]
         if name is None and len(names) == 1:
             return names[0]
@@ -169,11 +165,7 @@ class StudyFile(StudySchema):
 
 
 def find_study(name: str) -> Path:
-    """The file of a study: a path, ``./experiments/NAME`` or one that comes with trigan.
-
-    Raises:
-        ConfigError: there is none, with the nearest name.
-    """
+    """The file of a study: a path, ``./experiments/NAME`` or one that comes with trigan; a ConfigError without one."""
     folders = [Path("experiments"), locations.experiments()]
     for candidate in (Path(name), Path(name) / FILE, *(folder / name / FILE for folder in folders)):
         if candidate.is_file():
@@ -183,11 +175,7 @@ def find_study(name: str) -> Path:
 
 
 def read_study(path: Path, scale: str | None = None) -> StudyFile:
-    """Read and check a study at a scale (the first one by default).
-
-    Raises:
-        ConfigError: one line that names the file and what is wrong with it.
-    """
+    """Read and check a study at a scale (the first one by default); a ConfigError names what is wrong with it."""
     content = read_file(StudySchema, path)
     if scale is None:
         scale = next(iter(content.scales), None)

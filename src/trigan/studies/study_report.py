@@ -18,11 +18,7 @@ PAGE_FILE = "report.html"
 
 
 def jobs_to_report(study: StudyFile, overrides: Sequence[str] = (), config_dir: Path | None = None) -> StudyJobs:
-    """The jobs of a study, some of which are finished; arguments as for `trigan.studies.job_cache.load_jobs`.
-
-    Raises:
-        ConfigError: no job is finished, or these are debug runs.
-    """
+    """The jobs of a study; a ConfigError if none is finished, or if these are debug runs."""
     jobs = load_jobs(study, overrides, config_dir, need_records=True)
     jobs.named(study)  # refuses debug runs
     if not jobs.done:

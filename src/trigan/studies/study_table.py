@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
@@ -32,11 +32,7 @@ FILE_FORMATS = ("terminal", "md", "csv", "latex")
 
 
 def study_table(study: StudyFile, jobs: Sequence[StudyJob], outputs: Path) -> Table:
-    """The table of the finished jobs among ``jobs``, of rows submitted to ``outputs``, and of published figures.
-
-    Raises:
-        TriganError: a record or the published figures are not sound.
-    """
+    """The table of finished jobs, submitted rows and published figures; a TriganError if one of these is damaged."""
     records: dict[CellKey, list[Record]] = {}
     for job in jobs:
         if not job.done:
@@ -66,29 +62,18 @@ def study_table(study: StudyFile, jobs: Sequence[StudyJob], outputs: Path) -> Ta
 
 
 def published_results(study: StudyFile) -> tuple[PublishedResult, ...]:
-    """The figures of ``published.csv`` beside the study's file; empty where there is none.
-
-    Raises:
-        ConfigError: one line that names the file, the line and the key that is wrong.
-    """
+    """The figures of ``published.csv`` beside the study's file, if it exists; a ConfigError names a wrong line."""
     path = study.file.parent / PUBLISHED_NAME
     return read_published(path, *study.names) if path.is_file() else ()
 
 
 def render_table(table: Table, name: str) -> str:
     """The table in one of ``FORMATS``, as it is written to a file."""
-    module, _, function = FORMATS[name][1].partition(":")
-    text: str = getattr(import_module(module), function)(table)
-    return text
+    return str(resolve_name(FORMATS[name][1])(table))
 
 
 def current_table(
-    study: StudyFile,
-    overrides: Sequence[str] = (),
-    *,
-    config_dir: Path | None = None,
-    project: str = "",
-    metric: str | None = None,
+    study: StudyFile, overrides: Sequence[str], config_dir: Path | None, project: str, metric: str | None
 ) -> tuple[Table, int, int]:
     """The table of a study's finished runs, on disk or in the W&B project ``ENTITY/PROJECT``; runs nothing.
 

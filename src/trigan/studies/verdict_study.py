@@ -17,9 +17,10 @@ from trigan.execution.batch import BatchSummary, Engine
 from trigan.execution.pool import LocalEngine
 from trigan.plots.run_plots import plot_comparison
 from trigan.reports.verdict_page import VerdictContext, render_verdict
+from trigan.runs.run_words import run_options
 from trigan.studies.jobs import StudyJob
 from trigan.studies.plan import StudyPlan
-from trigan.studies.run_study import child_options, run_jobs
+from trigan.studies.run_study import run_jobs
 from trigan.studies.study_file import GridEntry, StudyFile, find_study, read_study
 from trigan.studies.study_table import study_table
 from trigan.tables.verdict import LabelCurve, row_verdicts
@@ -56,7 +57,7 @@ def run_verdict(
     composer = Composer(config_dir)
     verdict = _Verdict(composer, study, overrides, StudyPlan(composer, study, overrides).first())
     with LocalEngine(workers) as engine:
-        verdict.run(engine, study.trials[:trials], minutes, child_options(config_dir))
+        verdict.run(engine, study.trials[:trials], minutes, run_options(config_dir))
     given = f"{minutes:g}" if minutes != MINUTES else None
     options = {"minutes": given, "trials": trials, "workers": workers, "name": name, "config-dir": config_dir}
     words = [word for key, value in options.items() if value is not None for word in (f"--{key}", str(value))]
@@ -79,9 +80,7 @@ class _Verdict:
         column = f"{self.labels} a class" if self.labels else "all labels"
         self.study = study.model_copy(update={"columns": (GridEntry(name=column),)})
         reference = next(row for row in study.rows if row.name == study.reference)
-        columns = tuple(
-            GridEntry(name=f"{n} a class", set=(f"{_LABELS}={n}",)) for n in self.budgets if n != self.labels
-        )
+        columns = tuple(GridEntry(name=f"{n} a class", set=(f"{_LABELS}={n}",)) for n in self.budgets)
         self.curve = study.with_rows((reference,)).model_copy(update={"columns": columns})
         self.trials: list[int] = []
         self.jobs: list[StudyJob] = []
@@ -128,7 +127,7 @@ class _Verdict:
         if self.curve.columns:
             other = study_table(self.curve.model_copy(update=done), self.curve_jobs, outputs)
             row = str(self.study.reference)
-            cells = {n: other.cells[row, f"{n} a class"] for n in self.budgets if n != self.labels}
+            cells = {n: other.cells[row, f"{n} a class"] for n in self.budgets}
             own = {self.labels: table.cells[row, column]} if self.labels else {}
             curve = LabelCurve.of({**cells, **own})
         context = VerdictContext(self.data, self.labels, len(self.trials), self.seconds / 60, command, (PICTURE_FILE,))
@@ -139,7 +138,7 @@ class _Verdict:
 
 
 def _budgets(first: RunConfig, source: ImageDataset, labels: int) -> tuple[int, ...]:
-    """Labels per class for the baseline's curve: those of ``LABEL_BUDGET_FACTORS`` that the images can supply."""
+    """Other labels per class for the baseline's curve: those of ``LABEL_BUDGET_FACTORS`` that the images can supply."""
     regime, budgets = first.build().regime, []
     for n in sorted({round(factor * labels) for factor in LABEL_BUDGET_FACTORS if round(factor * labels) >= 1}):
         try:
@@ -149,4 +148,4 @@ def _budgets(first: RunConfig, source: ImageDataset, labels: int) -> tuple[int, 
                 raise
             break
         budgets.append(n)
-    return tuple(budgets)
+    return tuple(n for n in budgets if n != labels)
