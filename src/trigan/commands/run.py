@@ -12,8 +12,9 @@ from trigan.config.settings_file import merge_settings
 from trigan.errors import ConfigError
 from trigan.execution import ranks
 from trigan.execution.engines import EngineChoice, split
+from trigan.execution.job import run_options
 from trigan.records.record import RECORD_NAME, read_record
-from trigan.runs.run_words import RankFailedError, run_options, run_words
+from trigan.runs.run_words import RankFailedError, run_words
 
 
 def main(arguments: list[str]) -> int:

@@ -11,7 +11,7 @@ from rich.console import Console
 from trigan.atomic import write_bytes
 from trigan.commands.arguments import Parser, command_parser, positive_int
 from trigan.execution.engines import split
-from trigan.execution.job import shell_line
+from trigan.execution.job import run_options, shell_line
 from trigan.execution.progress import duration
 from trigan.studies.job_cache import cache_path, load_jobs, make_plan, save_jobs
 from trigan.studies.study_file import StudyFile, find_study, read_study
@@ -101,8 +101,6 @@ def _show_status(study: StudyFile, options: argparse.Namespace) -> int:
 
 def _show_plan(study: StudyFile, options: argparse.Namespace) -> int:
     """Print each job, the command of those to run, and what they will cost, as far as finished runs tell."""
-    from trigan.runs.run_words import run_options
-
     statuses = job_statuses(make_plan(study, options.overrides, options.config_dir).jobs())
     costs = mean_row_costs(statuses)
     for one in statuses:
@@ -120,8 +118,6 @@ def _show_plan(study: StudyFile, options: argparse.Namespace) -> int:
 
 def _write_job_list(study: StudyFile, options: argparse.Namespace) -> int:
     """Write the commands of the jobs to run, and print how a queue runs them."""
-    from trigan.runs.run_words import run_options
-
     file: Path = options.jobs_file
     jobs = make_plan(study, options.overrides, options.config_dir).jobs()
     save_jobs(cache_path(study, options.overrides, options.config_dir), jobs)

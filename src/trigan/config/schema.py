@@ -24,6 +24,7 @@ _PLAIN: dict[Any, tuple[Any, str]] = {
     float: ((int, float), "a number"),
     str: (str, "a string"),
     Path: (str, "a path"),
+    types.NoneType: (types.NoneType, "null"),
 }
 
 
@@ -99,8 +100,6 @@ def _check_value(key: str, value: Any, hint: Any) -> None:
 def _matches(value: Any, hint: Any) -> bool:
     if isinstance(value, dict) and "_target_" in value:
         return True  # another node's object; that node is checked by itself
-    if hint is None or hint is type(None):
-        return value is None
     origin, args = get_origin(hint), get_args(hint)
     if hint in (Any, object, inspect.Parameter.empty) or isinstance(hint, TypeVar):
         return True
@@ -132,8 +131,6 @@ def _matches_container(value: Any, kind: Any, args: tuple[Any, ...]) -> bool:
 def expected(hint: Any) -> str:
     """What a hint allows, in words: ``an int >= 0``, ``one of a, b``, ``a list, each a number or null``."""
     origin, args = get_origin(hint), get_args(hint)
-    if hint is None or hint is type(None):
-        return "null"
     if hint in _PLAIN:
         return _PLAIN[hint][1]
     if origin is Annotated:

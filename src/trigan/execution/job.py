@@ -107,3 +107,9 @@ def shell_line(arguments: Sequence[str]) -> str:
     return " ".join(
         f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word) for word in arguments
     )
+
+
+def run_options(config_dir: Path | None, force: bool = False, validation_only: bool = False) -> tuple[str, ...]:
+    """The options of ``trigan run`` for a process that is started with these arguments."""
+    folder = ("--config-dir", str(config_dir.absolute())) if config_dir else ()
+    return (*folder, *["--force"] * force, *["--validation-only"] * validation_only)

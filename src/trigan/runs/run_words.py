@@ -8,6 +8,7 @@ from pathlib import Path
 from trigan.config.compose import Composer, resolve, unresolved
 from trigan.errors import TriganError
 from trigan.execution import ranks
+from trigan.execution.job import run_options
 
 
 class RankFailedError(TriganError):
@@ -44,9 +45,3 @@ def run_words(
     if starts_ranks:
         return locate(composed, composed.load_data(), validation_only).directory
     return run(composed, force, validation_only)
-
-
-def run_options(config_dir: Path | None, force: bool = False, validation_only: bool = False) -> tuple[str, ...]:
-    """The options of ``trigan run`` for a process that is started with these arguments."""
-    folder = ("--config-dir", str(config_dir.absolute())) if config_dir else ()
-    return (*folder, *["--force"] * force, *["--validation-only"] * validation_only)

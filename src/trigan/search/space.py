@@ -27,18 +27,10 @@ Value = None | bool | int | float | str
 _T = TypeVar("_T")
 _Range = Annotated[tuple[_T, _T], Strict(False), AfterValidator(_ascending)]
 _Number = int | Annotated[float, Field(allow_inf_nan=False)]
-_Above0 = Field(gt=0)
-_Uniform = Annotated[_Range[_Number] | None, Field(description="[low, high], ascending numbers")]
-_LogUniform = Annotated[
-    _Range[Annotated[_Number, _Above0]] | None, Field(description="[low, high], ascending numbers above 0")
-]
-_Int = Annotated[_Range[int] | None, Field(description="[low, high], ascending whole numbers")]
-_LogInt = Annotated[
-    _Range[Annotated[int, _Above0]] | None, Field(description="[low, high], ascending whole numbers above 0")
-]
-_Choice = Annotated[
-    Annotated[ListOf[Value], Field(min_length=2)] | None, Field(description="a list of two plain values or more")
-]
+_Above0 = Annotated[_Number, Field(gt=0)]
+_Int = int  # the schema below has a field of that name
+_IntAbove0 = Annotated[int, Field(gt=0)]
+_Values = Annotated[ListOf[Value], Field(min_length=2)]
 _KINDS = ("uniform", "log_uniform", "int", "log_int", "choice")
 
 
@@ -46,11 +38,11 @@ class DistributionSchema(FileModel):
     """A hyperparameter in the file: its default and exactly one distribution."""
 
     default: Value = Field(description="a plain value")
-    uniform: _Uniform = None
-    log_uniform: _LogUniform = None
-    int: _Int = None
-    log_int: _LogInt = None
-    choice: _Choice = None
+    uniform: _Range[_Number] | None = Field(default=None, description="[low, high], ascending numbers")
+    log_uniform: _Range[_Above0] | None = Field(default=None, description="[low, high], ascending numbers above 0")
+    int: _Range[_Int] | None = Field(default=None, description="[low, high], ascending whole numbers")
+    log_int: _Range[_IntAbove0] | None = Field(default=None, description="[low, high], ascending whole numbers above 0")
+    choice: _Values | None = Field(default=None, description="a list of two plain values or more")
 
     @model_validator(mode="after")
     def _default_lies_inside(self) -> Self:
@@ -111,10 +103,6 @@ class SearchSpace:
     def overrides(self, point: Mapping[str, Value]) -> list[str]:
         """The settings of a point, as they are written on a command line."""
         return [f"{one.key}={hydra_literal(point[one.key])}" for one in self.dimensions]
-
-    def as_dict(self) -> dict[str, Any]:
-        """The space as plain data."""
-        return {"strategy": list(self.strategy), "space": [[d.key, d.kind, list(d.values)] for d in self.dimensions]}
 
 
 def list_spaces(config_dir: Path | None = None) -> dict[str, Path]:

@@ -74,7 +74,8 @@ def strategy_searches(
             assert split.view.validation is not None
             known[key] = source.fingerprint, len(split.view.validation.labels)
         fingerprint, labels = known[key]
-        text = json.dumps([plain.run_hash(fingerprint), space.as_dict(), metric.name], sort_keys=True)
+        searched = {"strategy": space.strategy, "space": [(one.key, one.kind, one.values) for one in space.dimensions]}
+        text = json.dumps([plain.run_hash(fingerprint), searched, metric.name], sort_keys=True)
         name = f"{space.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
         outputs = plain.paths.outputs
         searches.append(

@@ -11,7 +11,7 @@ from trigan.atomic import write_bytes
 from trigan.config.compose import Composer
 from trigan.config.settings_file import dotted_key
 from trigan.errors import ConfigError
-from trigan.runs.run_words import run_options
+from trigan.execution.job import run_options
 from trigan.search.metric import ValidationMetric
 from trigan.search.space import Dimension, find_space
 from trigan.search.strategy_search import strategy_searches

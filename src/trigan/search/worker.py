@@ -17,12 +17,11 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from trigan.errors import ConfigError, TriganError
-from trigan.execution.job import TIMED_OUT, Job, JobResult
+from trigan.execution.job import TIMED_OUT, Job, JobResult, run_options
 from trigan.execution.launchers import Launcher
 from trigan.execution.pool import Interrupted
 from trigan.execution.progress import duration
 from trigan.execution.supervisor import GRACE, POLL, deferred_signals
-from trigan.runs.run_words import run_options
 from trigan.runs.validation_run import read_validation_record
 from trigan.search import trial_accounting as accounting
 from trigan.search.metric import ValidationMetric

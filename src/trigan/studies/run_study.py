@@ -10,9 +10,8 @@ from typing import Any
 from trigan.atomic import write_bytes
 from trigan.execution.batch import BatchSummary, Engine, engine, run_batch, warn_about_stale_records
 from trigan.execution.engines import EngineChoice
-from trigan.execution.job import Job
+from trigan.execution.job import Job, run_options
 from trigan.records.record import RECORD_NAME
-from trigan.runs.run_words import run_options
 from trigan.studies.job_cache import cache_path, make_plan, save_jobs
 from trigan.studies.jobs import StudyJob, StudyJobs
 from trigan.studies.plan import StudyPlan

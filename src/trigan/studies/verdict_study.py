@@ -14,10 +14,10 @@ from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.types import ImageDataset
 from trigan.errors import ConfigError, DataError
 from trigan.execution.batch import BatchSummary, Engine
+from trigan.execution.job import run_options
 from trigan.execution.pool import LocalEngine
 from trigan.plots.run_plots import plot_comparison
 from trigan.reports.verdict_page import VerdictContext, render_verdict
-from trigan.runs.run_words import run_options
 from trigan.studies.jobs import StudyJob
 from trigan.studies.plan import StudyPlan
 from trigan.studies.run_study import run_jobs
