@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from trigan.atomic import write_bytes
+from trigan.atomic import write_text
 from trigan.commands.study import study_parser
 from trigan.studies.study_file import find_study, read_study
 from trigan.studies.study_report import PAGE_FILE, jobs_to_report, render_study, save_wandb_report
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     jobs = jobs_to_report(study, options.overrides, options.config_dir)
     output = options.output or jobs.folder(jobs.named(study)) / PAGE_FILE
     with Console(stderr=True).status(f"drawing {len(jobs.done)} runs; maps take seconds each"):
-        write_bytes(output, render_study(study, jobs).encode())
+        write_text(output, render_study(study, jobs))
     print(f"written: {output}")
     return 0
 

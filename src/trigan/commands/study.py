@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from trigan.atomic import write_bytes
+from trigan.atomic import write_text
 from trigan.commands.arguments import Parser, command_parser, positive_int
 from trigan.execution.engines import split
 from trigan.execution.job import run_options, shell_line
@@ -123,7 +123,7 @@ def _write_job_list(study: StudyFile, options: argparse.Namespace) -> int:
     save_jobs(cache_path(study, options.overrides, options.config_dir), jobs)
     statuses, extra = job_statuses(jobs), run_options(options.config_dir)
     lines, missing = job_list(statuses, extra, options.retry), job_list(statuses, extra, retry=True)
-    write_bytes(file, "".join(f"{line}\n" for line in lines).encode())
+    write_text(file, "".join(f"{line}\n" for line in lines))
     print(f"{len(lines)} of {len(jobs)} jobs written to {file}, one a line", file=sys.stderr)
     if left_out := len(missing) - len(lines):
         print(f"left out, having failed before: {left_out} (--retry lists them, too)", file=sys.stderr)

@@ -5,7 +5,7 @@ import re
 import sys
 from pathlib import Path
 
-from trigan.atomic import write_bytes
+from trigan.atomic import write_text
 from trigan.commands.arguments import Parser
 from trigan.commands.study import print_table, study_parser
 from trigan.errors import ConfigError
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
         rest = f"`trigan study {options.name}` runs the rest"
         print(f"{done} of {count} jobs have a record{where}; {rest}", file=sys.stderr)
     if options.output:
-        write_bytes(options.output, render_table(table, options.format).encode())
+        write_text(options.output, render_table(table, options.format))
         print(f"written: {options.output}", file=sys.stderr)
     else:
         print_table(table, options.format)
@@ -71,7 +71,7 @@ def compare_main(arguments: list[str]) -> int:
         print(debug, file=sys.stderr)
     table = compare(select(records, options.queries), options.metric, options.reference, options.margin)
     for name in _COMPARE_FORMATS.values() if options.write else ():
-        write_bytes(options.write / f"table.{FORMATS[name][0]}", render_table(table, name).encode())
+        write_text(options.write / f"table.{FORMATS[name][0]}", render_table(table, name))
     print_table(table, _COMPARE_FORMATS[options.format])
     return 0
 

@@ -32,10 +32,10 @@ def read(path: Path) -> list[str]:
     return words
 
 
-def settings_yaml(words: Sequence[str], about: Mapping[str, Any], heading: str) -> bytes:
+def settings_yaml(words: Sequence[str], about: Mapping[str, Any], heading: str) -> str:
     """The content of such a file, with the origin of the settings in ``about`` and the heading as a comment."""
     comment = "".join(f"# {line}\n" for line in heading.splitlines())
-    return (comment + yaml.safe_dump({"settings": list(words), "about": dict(about)}, sort_keys=False)).encode()
+    return comment + yaml.safe_dump({"settings": list(words), "about": dict(about)}, sort_keys=False)
 
 
 def dotted_key(word: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 from optuna.importance import get_param_importances
 
-from trigan.atomic import write_bytes
+from trigan.atomic import write_text
 from trigan.config.override_rules import hydra_quoted
 from trigan.config.settings import UNHASHED_KEYS
 from trigan.config.settings_file import settings_yaml
@@ -64,7 +64,7 @@ def write_search_results(
     """Write the table of trials and, if one finished, the best settings and the plots."""
     book = study.get_trials(deepcopy=False)
     trials = counted_trials(book)
-    write_bytes(search.folder / TRIALS_FILE, _trials_csv(search, trials, metric).encode())
+    write_text(search.folder / TRIALS_FILE, _trials_csv(search, trials, metric))
     counts, best = Counter(map(state, trials)), best_trial(book, metric)
     if best is None:
         return SearchResult(search, metric.name, None, counts)
@@ -89,7 +89,7 @@ def write_search_results(
         f"The best of {len(trials)} trials by {metric.name} on {search.validation_labels} validation labels of trial "
         f"{search.trial}; the test set was not used.\n{command}"
     )
-    write_bytes(search.folder / BEST_FILE, settings_yaml(words, about, heading))
+    write_text(search.folder / BEST_FILE, settings_yaml(words, about, heading))
     _plot(search, study, trials, metric)
     return SearchResult(search, metric.name, float(best.value), counts, tuple(settings), command)
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
-from trigan.atomic import write_bytes
+from trigan.atomic import write_text
 from trigan.config.compose import Composer
 from trigan.config.settings_file import dotted_key
 from trigan.errors import ConfigError
@@ -52,7 +52,7 @@ def write_sweep(
         "command": agent_command([*run_options(config_dir), *space.strategy, *overrides]),
     }
     path = search.folder / "sweep.yaml"
-    write_bytes(path, yaml.safe_dump(spec, sort_keys=False).encode())
+    write_text(path, yaml.safe_dump(spec, sort_keys=False))
     return spec, path
 
 

@@ -68,19 +68,18 @@ class Worker:
 
     Args:
         searches: each strategy with its study.
-        launch: gives the launcher, when the first child is to be started.
+        launcher: gives the launcher, always the same; it may take seconds until it can start the first child.
     """
 
     searches: Sequence[tuple[StrategySearch, optuna.Study]]
     settings: SearchSettings
-    launch: Callable[[], Launcher]
+    launcher: Callable[[], Launcher]
     worker_lock: WorkerLock
     running: dict[str, RunningTrial] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._watch = DeadWorkerDetector(self.worker_lock.alive, HEARTBEAT_TIMEOUT)
         self._beaten, self._beats, self._listed = time.monotonic(), 0, 0.0
-        self._launcher: Launcher | None = None
         self._waiting = False
         for _, study in self.searches:
             study.pruner = optuna.pruners.MedianPruner(n_startup_trials=PRUNING_STARTUP_TRIALS)
@@ -172,8 +171,7 @@ class Worker:
             return
         running.log.parent.mkdir(parents=True, exist_ok=True)
         running.log.unlink(missing_ok=True)
-        self._launcher = self._launcher or self.launch()
-        self._launcher.start(running.job, running.log)
+        self.launcher().start(running.job, running.log)
         self.running[running.job.name] = running
 
     def _name(self, index: int, number: int) -> str:
@@ -181,7 +179,7 @@ class Worker:
 
     def _collect(self) -> bool:
         """Record how the children that have ended ended; whether there were any."""
-        ended = self._launcher.ended(self.settings.timeout) if self._launcher else {}
+        ended = self.launcher().ended(self.settings.timeout) if self.running else {}
         for name, code in ended.items():
             trial = self.running.pop(name)
             self._prune(trial)
@@ -236,8 +234,8 @@ class Worker:
     def _prune(self, trial: RunningTrial) -> None:
         """Report a child's new validations, and end it if it is pruned for them."""
         for images, accuracy in trial.new_validations():
-            if self._launcher and self.settings.prune and not trial.pruned and trial.should_prune(images, accuracy):
-                trial.pruned = self._launcher.end(trial.job.name)
+            if self.settings.prune and not trial.pruned and trial.should_prune(images, accuracy):
+                trial.pruned = self.launcher().end(trial.job.name)
 
     def _beat(self) -> None:
         if time.monotonic() - self._beaten < HEARTBEAT_SECONDS:
@@ -248,8 +246,8 @@ class Worker:
 
     def _end_all(self, caught: list[int]) -> None:
         """End the children, and queue their points for any worker that continues the search."""
-        if self._launcher is not None:
-            self._launcher.end_all(GRACE, caught)
+        if self.running:
+            self.launcher().end_all(GRACE, caught)
         books = self.trials()
         for running in self.running.values():
             trial = books[running.strategy_index][running.trial.number]

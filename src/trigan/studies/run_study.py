@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trigan.atomic import write_bytes
+from trigan.atomic import write_text
 from trigan.execution.batch import BatchSummary, Engine, engine, run_batch, warn_about_stale_records
 from trigan.execution.engines import EngineChoice
 from trigan.execution.job import Job, run_options
@@ -95,7 +95,7 @@ def write_study_table(study: StudyFile, jobs: StudyJobs) -> tuple[Table, Path]:
     study = jobs.named(study)
     table, folder = study_table(study, jobs.runnable, jobs.outputs), jobs.folder(study)
     for name in FILE_FORMATS:
-        write_bytes(folder / f"table.{FORMATS[name][0]}", render_table(table, name).encode())
+        write_text(folder / f"table.{FORMATS[name][0]}", render_table(table, name))
     plot_comparison(table, folder / "comparison.png")
     log_study(study, jobs, table)
     return table, folder

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from trigan.atomic import write_bytes
+from trigan.atomic import write_text
 from trigan.reports.report_data import ReportData
 from trigan.reports.report_page import render_report
 from trigan.studies.job_cache import load_jobs
@@ -63,5 +63,5 @@ def save_wandb_report(study: StudyFile, jobs: StudyJobs, project: str, entity: s
     file, key = jobs.folder(study) / "wandb" / "report", f"{entity}/{project}"
     saved_key, _, saved = file.read_text().rpartition(" ") if file.is_file() else ("", "", "")
     report, address = save_report(text, entity, project, saved if saved_key == key else "")
-    write_bytes(file, f"{key} {report}".encode())
+    write_text(file, f"{key} {report}")
     return address

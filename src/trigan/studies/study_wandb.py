@@ -2,7 +2,7 @@
 
 import hashlib
 
-from trigan.atomic import write_bytes
+from trigan.atomic import write_text
 from trigan.studies.jobs import StudyJobs
 from trigan.studies.study_file import StudyFile
 from trigan.studies.study_table import render_table
@@ -52,4 +52,4 @@ def log_study(study: StudyFile, jobs: StudyJobs, table: Table) -> None:
             tracker.log_record(folder / "table.md")
         tracker.finish()
         if not tracker.failed:
-            write_bytes(digest_file, digest.encode())
+            write_text(digest_file, digest)

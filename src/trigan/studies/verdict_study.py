@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from trigan.atomic import write_bytes
+from trigan.atomic import write_text
 from trigan.config.compose import Composer, RunConfig
 from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.types import ImageDataset
@@ -132,7 +132,7 @@ class _Verdict:
             curve = LabelCurve.of({**cells, **own})
         context = VerdictContext(self.data, self.labels, len(self.trials), self.seconds / 60, command, (PICTURE_FILE,))
         path = outputs / "verdicts" / name / PAGE_FILE
-        write_bytes(path, render_verdict(context, table, row_verdicts(table, column, curve), curve).encode())
+        write_text(path, render_verdict(context, table, row_verdicts(table, column, curve), curve))
         plot_comparison(table, path.with_name(PICTURE_FILE))
         return path
 
