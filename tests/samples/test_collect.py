@@ -1,6 +1,7 @@
 """A sample set: so many of each class, from any source, through filters, and no more than was asked for."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from trigan.datasets.inputs import Input
 from trigan.errors import ConfigError
-from trigan.samples.candidate_sources import CandidateSource, FromGenerator, FromLabelled, FromNoise, FromUnlabelled
+from trigan.samples.candidate_sources import CandidateSource, from_generator, from_labelled, from_noise, from_unlabelled
 from trigan.samples.collect import MAX_CANDIDATES_PER_IMAGE, collect, collect_sets, wanted_counts
 from trigan.samples.filters import (
     AgreementFilter,
@@ -18,6 +19,7 @@ from trigan.samples.filters import (
     ScoringModels,
     outputs,
 )
+from trigan.samples.generate import UNCHANGED_LATENTS
 
 from ..training.tiny import CGAN8, DCGAN8, SPEC, view
 
@@ -72,11 +74,11 @@ class _Listed:
     """Candidates from a list, each once, with the label that is drawn on them or with the one asked for."""
 
     images: Tensor
-    label_conditional: bool
+    chooses: bool
 
-    def draw(self, start: int, wanted: Tensor) -> Input:
+    def __call__(self, start: int, wanted: Tensor) -> Input:
         images = self.images[start : start + len(wanted)]
-        return Input(images, wanted[: len(images)] if self.label_conditional else None)
+        return Input(images, wanted[: len(images)] if self.chooses else None)
 
 
 def _listed(pairs: list[tuple[int, int]], chooses: bool = False) -> _Listed:
@@ -122,14 +124,11 @@ def test_number_of_candidates_is_limited() -> None:
     """An endless source whose candidates never pass the filter."""
     sizes: list[int] = []
 
-    class _Endless:
-        label_conditional = True
+    def endless(start: int, wanted: Tensor) -> Input:
+        sizes.append(len(wanted))
+        return Input(torch.stack([_image(int(label), 200) for label in wanted]), wanted)
 
-        def draw(self, start: int, wanted: Tensor) -> Input:
-            sizes.append(len(wanted))
-            return Input(torch.stack([_image(int(label), 200) for label in wanted]), wanted)
-
-    found = collect(_Endless(), torch.tensor([5, 5, 5]), (ConfidenceFilter(0.99),), MODELS, 0.0)
+    found = collect(endless, torch.tensor([5, 5, 5]), (ConfidenceFilter(0.99),), MODELS, 0.0)
     assert len(found.data) == 0
     assert found.n_missing == 15
     assert found.n_candidates == sum(sizes) == MAX_CANDIDATES_PER_IMAGE * 15
@@ -167,15 +166,11 @@ def test_confidence_is_that_of_the_samples_own_label() -> None:
 def test_fraction_holds_for_rare_classes(share: float) -> None:
     """Portions shrink as the set fills up; of one or two candidates of a class, the best would pass whatever it is."""
 
-    @dataclass(frozen=True)
-    class _OneInFifty:
-        label_conditional: bool = False
+    def one_in_fifty(start: int, wanted: Tensor) -> Input:
+        rows = range(start, start + len(wanted))
+        return Input(torch.stack([_image(int(row % 50 == 0), row * 37 % 101) for row in rows]), None)
 
-        def draw(self, start: int, wanted: Tensor) -> Input:
-            rows = range(start, start + len(wanted))
-            return Input(torch.stack([_image(int(row % 50 == 0), row * 37 % 101) for row in rows]), None)
-
-    found = collect(_OneInFifty(), torch.tensor([60, 60]), (DiscriminatorFilter(share),), MODELS, 0.0)
+    found = collect(one_in_fifty, torch.tensor([60, 60]), (DiscriminatorFilter(share),), MODELS, 0.0)
     rare = int((found.data.known_labels == 1).sum())
     assert rare > 0
     assert rare <= 1.25 * share * found.n_candidates / 50
@@ -234,11 +229,11 @@ def _sources() -> dict[str, CandidateSource]:
     torch.manual_seed(0)
     seen = view()
     return {
-        "conditional": FromGenerator(CGAN8.generator(SPEC).eval(), 1),
-        "unconditional": FromGenerator(DCGAN8.generator(SPEC).eval(), 1),
-        "unlabelled": FromUnlabelled(seen.unlabelled, 1),
-        "labelled": FromLabelled(seen.labelled.images, seen.labelled.labels, 1),
-        "noise": FromNoise((1, 8, 8), 1),
+        "conditional": partial(from_generator, CGAN8.generator(SPEC).eval(), 1, UNCHANGED_LATENTS),
+        "unconditional": partial(from_generator, DCGAN8.generator(SPEC).eval(), 1, UNCHANGED_LATENTS),
+        "unlabelled": partial(from_unlabelled, seen.unlabelled, 1),
+        "labelled": partial(from_labelled, seen.labelled, 1),
+        "noise": partial(from_noise, (1, 8, 8), 1),
     }
 
 

@@ -68,7 +68,7 @@ def collect(
     min_candidates = max((criterion.min_candidates for criterion in filters), default=1)
     while int(missing.sum()) and n_candidates < limit:
         portion = _next_portion(missing, min(min_candidates, limit - n_candidates))
-        candidates = source.draw(start + n_candidates, torch.repeat_interleave(torch.arange(len(wanted)), portion))
+        candidates = source(start + n_candidates, torch.repeat_interleave(torch.arange(len(wanted)), portion))
         n_candidates += len(candidates)
         if len(candidates) == 0:
             kept.append(Input(candidates.images, torch.empty(0, dtype=torch.int64)))

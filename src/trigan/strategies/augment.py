@@ -4,6 +4,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 from torch import nn
@@ -15,7 +16,7 @@ from trigan.datasets.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.networks.gans.gan_ensembles import DiscriminatorEnsemble, GeneratorMixture, PerClassGenerators
 from trigan.rng import hash64
-from trigan.samples.candidate_sources import CandidateSource, FromGenerator, FromLabelled, FromNoise, FromUnlabelled
+from trigan.samples.candidate_sources import CandidateSource, from_generator, from_labelled, from_noise, from_unlabelled
 from trigan.samples.collect import CollectedSamples, collect_sets, wanted_counts
 from trigan.samples.filters import Filter, ScoringModels, required_networks
 from trigan.samples.generate import LatentTransform
@@ -197,9 +198,12 @@ class Augment:
     @property
     def unused_settings(self) -> tuple[str, ...]:
         """Settings without effect: those of an untrained GAN, and the threshold if no classifier gives labels."""
-        predicted = self.source == "unlabelled" or (self.source == "generator" and self.label_source == "classifier")
-        labels = () if predicted else ("label_threshold",)
+        labels = () if self._labels_are_predicted else ("label_threshold",)
         return labels if self.source == "generator" else ("gan", "gan_images", "labels", *labels)
+
+    @property
+    def _labels_are_predicted(self) -> bool:
+        return self.source == "unlabelled" or (self.source == "generator" and self.label_source == "classifier")
 
     @property
     def label_source(self) -> Literal["condition", "classifier", "per_class"]:
@@ -315,7 +319,7 @@ class Augment:
             samples.fill == "deficit",
         )
         source = self._source(view, networks, hash64(runner.seed, "samples"))
-        needed = {*required_networks(samples.filters), *(() if source.label_conditional else ("classifier",))}
+        needed = {*required_networks(samples.filters), *(("classifier",) if self._labels_are_predicted else ())}
         models = self._scoring_models(view, networks, runner, needed) if samples.filters or needed else None
         return runner.run_task(
             "sampling",
@@ -324,13 +328,13 @@ class Augment:
 
     def _source(self, view: TrainingView, networks: Mapping[str, Any], seed: int) -> CandidateSource:
         if self.source == "unlabelled":
-            return FromUnlabelled(view.unlabelled, seed)
+            return partial(from_unlabelled, view.unlabelled, seed)
         if self.source == "labelled":
-            return FromLabelled(view.labelled.images, view.labelled.labels, seed)
+            return partial(from_labelled, view.labelled, seed)
         if self.source == "noise":
-            return FromNoise((view.spec.channels, view.spec.size, view.spec.size), seed)
+            return partial(from_noise, (view.spec.channels, view.spec.size, view.spec.size), seed)
         latents = LatentTransform(self.samples.truncation, self.samples.latent_scale)
-        return FromGenerator(networks["generator"], seed, latents)
+        return partial(from_generator, networks["generator"], seed, latents)
 
     def _scoring_models(
         self, view: TrainingView, networks: Mapping[str, nn.Module], runner: StageRunner, needed: set[str]
