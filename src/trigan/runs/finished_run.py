@@ -23,9 +23,9 @@ from trigan.errors import ArtifactError, ConfigError, DataError, TriganError
 from trigan.identity import weights_digest
 from trigan.records.record import MIN_HASH_PREFIX, RECORD_NAME, Record, read_record
 from trigan.runs.provenance import source_commit
+from trigan.samples.collect import Quota, labelled_samples
 from trigan.samples.filters import outputs as outputs_of
 from trigan.samples.generate import generate
-from trigan.samples.labelled_samples import Quota, labelled_samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,13 +106,12 @@ class FinishedRun:
         if generator.classes:
             return generate(generator, seed, len(labels), labels).images
         counts = torch.bincount(labels, minlength=classes)
-        quota = Quota(int(counts.max()), classes)
-        quota.taken = quota.per_class - counts
+        quota = Quota(counts)
         threshold = LABEL_THRESHOLD if self.probabilistic else 0.0
         drawn = list(labelled_samples(generator, self.classifier, seed, quota, threshold))
-        if any(quota.missing):
+        if lacking := int(quota.missing.sum()):
             raise ArtifactError(
-                f"run {self.run[:12]}: {sum(quota.missing)} of {len(labels)} images were not found in "
+                f"run {self.run[:12]}: {lacking} of {len(labels)} images were not found in "
                 f"{quota.n_candidates} samples; choose a run that was trained longer"
             )
         images, found = (torch.cat(part) for part in zip(*drawn, strict=True))

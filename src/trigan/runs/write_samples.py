@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from trigan.atomic import MARKER_FILE, atomic_folder, write_json
 from trigan.config.settings import LABEL_THRESHOLD
 from trigan.errors import ArtifactError, ConfigError
 from trigan.runs.finished_run import FinishedRun
+from trigan.samples.collect import Quota, labelled_samples
 from trigan.samples.generate import UNCHANGED_LATENTS, LatentTransform
-from trigan.samples.labelled_samples import Quota, labelled_samples
 from trigan.samples.sample_files import FolderWriter, ParquetWriter, Writer
 
 
@@ -56,7 +58,7 @@ def write_samples(
             f"--threshold {threshold}: the scores of run {finished.run[:12]} are not probabilities; add --threshold 0 "
             "to use its classifier's label without a threshold"
         )
-    quota = Quota(request.per_class, finished.spec.classes)
+    quota = Quota(torch.full((finished.spec.classes,), request.per_class))
     with atomic_folder(folder, force) as new:
         writer: Writer = (FolderWriter if request.file_format == "folder" else ParquetWriter)(new, finished.classes)
         samples = labelled_samples(
@@ -66,7 +68,8 @@ def write_samples(
             for images, labels in samples:
                 writer.write(images, labels)
                 on_progress(len(labels))
-        if not int(quota.taken.sum()):
+        taken = (request.per_class - quota.missing).tolist()
+        if not any(taken):
             raise ArtifactError(f"not one image was written: {_advice(quota, threshold)}")
         marker = {
             "what": "samples",
@@ -76,11 +79,11 @@ def write_samples(
             "latent_scale": request.latent_transform.scale,
             "threshold": threshold,
             "labels": "condition" if conditional else "classifier",
-            "per_class": dict(zip(finished.classes, quota.taken.tolist(), strict=True)),
+            "per_class": dict(zip(finished.classes, taken, strict=True)),
             "n_candidates": quota.n_candidates,
         }
         write_json(new / MARKER_FILE, marker)
-    missing = {name: count for name, count in zip(finished.classes, quota.missing, strict=True) if count}
+    missing = {name: count for name, count in zip(finished.classes, quota.missing.tolist(), strict=True) if count}
     return missing, _advice(quota, threshold)
 
 

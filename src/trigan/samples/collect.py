@@ -1,19 +1,26 @@
-"""Collects a sample set: a number of images per class, from a source, through filters."""
+"""Collects a number of images per class: a strategy's sample set, or a stream of samples for other programs.
 
-from collections.abc import Sequence
+The stream comes in portions, so that any number of samples fits into memory.
+"""
+
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trigan.datasets.inputs import Input
+from trigan.networks.gans.gan import ImageGenerator
 from trigan.samples.candidate_sources import CandidateSource
-from trigan.samples.filters import Filter, ScoringModels, outputs
+from trigan.samples.filters import ConfidenceFilter, Filter, ScoringModels, outputs
+from trigan.samples.generate import BLOCK, UNCHANGED_LATENTS, LatentTransform, generate
 
 #: Upper limit of candidates drawn for each requested image.
 MAX_CANDIDATES_PER_IMAGE = 20
 #: Approximate upper limit of candidates in memory at once.
 CANDIDATES_PER_BATCH = 20_000
+#: Candidates of a stream drawn at once.
+_PORTION = 4 * BLOCK
 
 
 @dataclass(frozen=True)
@@ -106,6 +113,54 @@ def first_of_each(labels: Tensor, counts: Tensor) -> Tensor:
     """Rows of the first ``counts[k]`` occurrences of each label k, in order."""
     rows = [(labels == k).nonzero().squeeze(1)[: max(0, count)] for k, count in enumerate(counts.tolist())]
     return torch.cat(rows).sort().values
+
+
+@dataclass
+class Quota:
+    """The images still ``missing`` by class, int64 (K,), and the number of candidates drawn for them."""
+
+    missing: Tensor
+    n_candidates: int = 0
+
+    def take(self, labels: Tensor) -> Tensor:
+        """Rows (m,) of the candidates with these ``labels`` (n,) that are missing, in order; they are not any more."""
+        rows = first_of_each(labels, self.missing)
+        self.missing = self.missing - torch.bincount(labels[rows], minlength=len(self.missing))
+        return rows
+
+
+def labelled_samples(
+    generator: ImageGenerator,
+    classifier: nn.Module,
+    seed: int,
+    quota: Quota,
+    threshold: float | None,
+    latent_transform: LatentTransform = UNCHANGED_LATENTS,
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images uint8 (n, C, S, S) and labels int64 (n,), until the quota or the limit of candidates is reached.
+
+    Candidate i is a function of (generator, seed, latent_transform, i) alone. The label of a conditional generator's
+    candidate is ``i % K``, that of an unconditional one's is the classifier's prediction. A candidate counts if the
+    classifier gives its label a probability of ``threshold`` (None: always). The limit is about
+    ``MAX_CANDIDATES_PER_IMAGE`` candidates for each image of the class that lacks most, times K.
+    """
+    conditional, models = bool(generator.classes), ScoringModels(classifier)
+    filters = () if threshold is None or not conditional else (ConfidenceFilter(threshold),)
+    classes = len(quota.missing)
+    limit = int(quota.missing.max()) * classes
+    if filters or not conditional:
+        limit *= MAX_CANDIDATES_PER_IMAGE
+    limit = -(-limit // BLOCK) * BLOCK  # whole blocks: a batch of another size may differ in the last bit
+    while bool(quota.missing.any()) and quota.n_candidates < limit:
+        start = quota.n_candidates
+        count = min(_PORTION, limit - start)
+        labels = torch.arange(start, start + count) % classes if conditional else None
+        candidates = generate(generator, seed, count, labels, start, latent_transform)
+        quota.n_candidates += count
+        images, kept = _label_and_filter(candidates, filters, models, threshold or 0.0)
+        rows = quota.take(kept)
+        if len(rows):
+            yield images[rows], kept[rows]
 
 
 def _label_and_filter(
