@@ -6,7 +6,7 @@ import torch
 
 from trigan.datasets.sources.folder import Folder
 from trigan.datasets.sources.hub import Hub
-from trigan.samples.sample_files import FolderWriter, ParquetWriter, folder_names
+from trigan.samples.sample_files import folder_names, folder_writer, parquet_writer
 
 torch.set_num_threads(1)
 
@@ -27,7 +27,7 @@ def test_folder_names_are_safe_and_distinct() -> None:
 
 
 def test_a_class_named_train_is_a_class(tmp_path: Path) -> None:
-    with FolderWriter(tmp_path / "f", ["bus", "car", "train"]) as writer:
+    with folder_writer(tmp_path / "f", ["bus", "car", "train"]) as writer:
         writer.write(IMAGES[:2], LABELS[:2])
         writer.write(IMAGES[2:], LABELS[2:])
     source = Folder(str(tmp_path / "f")).load()
@@ -37,7 +37,7 @@ def test_a_class_named_train_is_a_class(tmp_path: Path) -> None:
 
 def test_parquet_keeps_names_that_folders_cannot_have(tmp_path: Path) -> None:
     names = ["a/b", "..", "train"]
-    with ParquetWriter(tmp_path, names) as writer:
+    with parquet_writer(tmp_path, names) as writer:
         writer.write(IMAGES, LABELS)
     source = Hub(root=str(tmp_path)).load()
     assert source.class_names == tuple(names)

@@ -13,7 +13,7 @@ from trigan.errors import ArtifactError, ConfigError
 from trigan.runs.finished_run import FinishedRun
 from trigan.samples.collect import Quota, labelled_samples
 from trigan.samples.generate import UNCHANGED_LATENTS, LatentTransform
-from trigan.samples.sample_files import FolderWriter, ParquetWriter, Writer
+from trigan.samples.sample_files import folder_writer, parquet_writer
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ def write_samples(
         )
     quota = Quota(torch.full((finished.spec.classes,), request.per_class))
     with atomic_folder(folder, force) as new:
-        writer: Writer = (FolderWriter if request.file_format == "folder" else ParquetWriter)(new, finished.classes)
+        writing = folder_writer if request.file_format == "folder" else parquet_writer
         samples = labelled_samples(
             finished.generator, finished.classifier, request.seed, quota, threshold, request.latent_transform
         )
-        with writer:
+        with writing(new, finished.classes) as writer:
             for images, labels in samples:
                 writer.write(images, labels)
                 on_progress(len(labels))

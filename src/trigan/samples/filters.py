@@ -1,10 +1,10 @@
 """Filters: which candidates of a sample set are kept."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -15,17 +15,17 @@ from trigan.datasets.inputs import Input, image_batches
 from trigan.networks.classifiers.classifier import EmbeddingNetwork
 
 
-class Filter(Protocol):
-    """Selects candidates by their images and labels."""
+class Filter(ABC):
+    """Selects candidates by their images and labels; a frozen dataclass.
 
-    @property
-    def min_candidates(self) -> int:
-        """Candidates to filter at once, if the source has so many."""
+    ``min_candidates`` are filtered at once, if the source has so many; ``required_networks`` names the networks that
+    must be among the scoring models.
+    """
 
-    @property
-    def required_networks(self) -> tuple[str, ...]:
-        """Names of the networks that it needs among its scoring models."""
+    min_candidates: int = 1
+    required_networks: tuple[str, ...] = ("classifier",)
 
+    @abstractmethod
     def keep(self, images: Tensor, labels: Tensor, scoring_models: "ScoringModels") -> Tensor:
         """Bool (N,) for uint8 ``images`` (N, C, S, S) with ``labels`` (N,)."""
 
@@ -71,12 +71,10 @@ class ScoringModels:
 
 @component("filter/confidence@1")
 @dataclass(frozen=True)
-class ConfidenceFilter:
+class ConfidenceFilter(Filter):
     """Keep samples whose label has a probability of at least ``threshold`` under C, trained on L."""
 
     threshold: float = 0.8
-
-    min_candidates, required_networks = 1, ("classifier",)
 
     def __post_init__(self) -> None:
         require(0.0 <= self.threshold <= 1.0, "threshold", self.threshold, "a probability in [0, 1]")
@@ -88,7 +86,7 @@ class ConfidenceFilter:
 
 
 @dataclass(frozen=True)
-class TopFraction:
+class TopFraction(Filter):
     """Keeps the ``keep_fraction`` of each class with the highest scores.
 
     ``min_candidates`` of all classes are filtered at once; of a few, the fraction would be one of each class.
@@ -127,10 +125,10 @@ class DiscriminatorFilter(TopFraction):
 
 @component("filter/agreement@1")
 @dataclass(frozen=True)
-class AgreementFilter:
+class AgreementFilter(Filter):
     """Keep samples whose label is predicted by two classifiers, trained on L from different seeds."""
 
-    min_candidates, required_networks = 1, ("classifier", "second")
+    required_networks = ("classifier", "second")
 
     def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
         """See `Filter.keep`."""
@@ -152,8 +150,6 @@ class DensityFilter(TopFraction):
 
     neighbours: int = 5
 
-    required_networks = ("classifier",)
-
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least("neighbours", self.neighbours, 1)
@@ -172,7 +168,7 @@ class DensityFilter(TopFraction):
 
 @component("filter/manifold@1")
 @dataclass(frozen=True)
-class ManifoldFilter:
+class ManifoldFilter(Filter):
     """Keep samples inside the ball of at least one real image of their class.
 
     The radius is the distance to the real image's k-th nearest neighbour among the others, here of its own class: NND_k
@@ -181,8 +177,6 @@ class ManifoldFilter:
     """
 
     neighbours: int = 5
-
-    min_candidates, required_networks = 1, ("classifier",)
 
     def __post_init__(self) -> None:
         require_at_least("neighbours", self.neighbours, 1)

@@ -1,11 +1,9 @@
 """Labelled images on disk: a folder per class, or one Parquet file in the layout of Hugging Face ``datasets``."""
 
 import io
-from abc import abstractmethod
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
 
 from PIL import Image
 from torch import Tensor
@@ -14,12 +12,15 @@ from torch import Tensor
 PARQUET_NAME = "samples.parquet"
 
 
-class Writer(AbstractContextManager["Writer"]):
-    """Writes labelled images within a ``with`` block, numbered within their class: ``CLASS/000123.png``."""
+class Writer:
+    """Writes labelled images, numbered within their class: ``CLASS/000123.png``.
 
-    def __init__(self, root: Path, classes: Sequence[str]) -> None:
-        self.root, self.classes, self.folders = root, list(classes), folder_names(classes)
-        self.counts = [0] * len(self.classes)
+    ``save`` stores a batch: the images, these names and the labels.
+    """
+
+    def __init__(self, classes: Sequence[str], save: Callable[[list[Image.Image], list[str], list[int]], None]) -> None:
+        self.folders, self.save = folder_names(classes), save
+        self.counts = [0] * len(classes)
 
     def write(self, images: Tensor, labels: Tensor) -> None:
         """Append images uint8 (n, 1 or 3, S, S) with labels (n,)."""
@@ -28,62 +29,44 @@ class Writer(AbstractContextManager["Writer"]):
             names.append(f"{self.folders[label]}/{self.counts[label]:06d}.png")
             self.counts[label] += 1
         pixels = images.permute(0, 2, 3, 1).numpy()
-        self.save(
-            [Image.fromarray(image.squeeze(2) if image.shape[2] == 1 else image) for image in pixels], names, labels
-        )
-
-    @abstractmethod
-    def save(self, images: list[Image.Image], names: list[str], labels: Tensor) -> None:
-        """Store one batch."""
+        pictures = [Image.fromarray(image.squeeze(2) if image.shape[2] == 1 else image) for image in pixels]
+        self.save(pictures, names, labels.tolist())
 
 
-class FolderWriter(Writer):
-    """``root/CLASS/000123.png``; ``root/train/CLASS/...`` if a class is named "train".
+@contextmanager
+def folder_writer(root: Path, classes: Sequence[str]) -> Iterator[Writer]:
+    """Write ``root/CLASS/000123.png``; ``root/train/CLASS/...`` if a class is named "train".
 
     Otherwise a reader would take that class's folder for the training part.
     """
 
-    def __init__(self, root: Path, classes: Sequence[str]) -> None:
-        super().__init__(root, classes)
-        self.root = root / "train" if "train" in self.folders else root
-
-    def __enter__(self) -> Self:
-        for folder in self.folders:
-            (self.root / folder).mkdir(parents=True)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for folder, count in zip(self.folders, self.counts, strict=True):
-            if not count:
-                (self.root / folder).rmdir()
-
-    def save(self, images: list[Image.Image], names: list[str], labels: Tensor) -> None:
-        """Write one PNG for each image."""
+    def save(images: list[Image.Image], names: list[str], labels: list[int]) -> None:
         for image, name in zip(images, names, strict=True):
-            image.save(self.root / name)
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image.save(path)
+
+    writer = Writer(classes, save)
+    folder = root / "train" if "train" in writer.folders else root
+    yield writer
 
 
-class ParquetWriter(Writer):
-    """``root/samples.parquet``: ``image`` {bytes, path} and ``label``, with the class names in its metadata."""
+@contextmanager
+def parquet_writer(root: Path, classes: Sequence[str]) -> Iterator[Writer]:
+    """Write ``root/samples.parquet``: ``image`` {bytes, path} and ``label``, with the class names in its metadata."""
+    import datasets
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    def __enter__(self) -> Self:
-        import datasets
-        import pyarrow.parquet as pq
+    columns = {"image": datasets.Image(), "label": datasets.ClassLabel(names=list(classes))}
+    schema = datasets.Features(columns).arrow_schema
+    with pq.ParquetWriter(root / PARQUET_NAME, schema) as file:
 
-        columns = {"image": datasets.Image(), "label": datasets.ClassLabel(names=self.classes)}
-        self._schema: Any = datasets.Features(columns).arrow_schema
-        self._file: Any = pq.ParquetWriter(self.root / PARQUET_NAME, self._schema)
-        return self
+        def save(images: list[Image.Image], names: list[str], labels: list[int]) -> None:
+            cells = [{"bytes": _png(image), "path": name} for image, name in zip(images, names, strict=True)]
+            file.write_table(pa.Table.from_pydict({"image": cells, "label": labels}, schema=schema))
 
-    def __exit__(self, *exception: object) -> None:
-        self._file.close()
-
-    def save(self, images: list[Image.Image], names: list[str], labels: Tensor) -> None:
-        """Append one row group."""
-        import pyarrow as pa
-
-        cells = [{"bytes": _png(image), "path": name} for image, name in zip(images, names, strict=True)]
-        self._file.write_table(pa.Table.from_pydict({"image": cells, "label": labels.tolist()}, schema=self._schema))
+        yield Writer(classes, save)
 
 
 def folder_names(classes: Sequence[str]) -> list[str]:
