@@ -1,7 +1,6 @@
-"""Calibration: temperature scaling, reliability bins and the expected calibration error."""
+"""Calibration: temperature scaling and the expected calibration error."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 from scipy.optimize import minimize_scalar
@@ -13,45 +12,24 @@ CALIBRATION_BINS = 15
 LIMIT = 100.0
 
 
-@dataclass(frozen=True)
-class ReliabilityDiagram:
-    """Per bin of confidence: number of predictions, mean confidence and accuracy (None in an empty bin)."""
+def expected_calibration_error(probabilities: Tensor, labels: Tensor) -> float:
+    """Sum over bins of |bin| / N * |accuracy - confidence|, in [0, 1] (Guo et al. 2017, eq. 3).
 
-    counts: tuple[int, ...]
-    confidence: tuple[float | None, ...]
-    accuracy: tuple[float | None, ...]
-
-    @property
-    def ece(self) -> float:
-        """Expected calibration error, sum over bins of |bin| / n * |accuracy - confidence|, in [0, 1]."""
-        gaps = (
-            count * abs(accuracy - confidence)
-            for count, confidence, accuracy in zip(self.counts, self.confidence, self.accuracy, strict=True)
-            if confidence is not None and accuracy is not None
-        )
-        return math.fsum(gaps) / sum(self.counts)
-
-
-def reliability(probabilities: Tensor, labels: Tensor, bins: int = CALIBRATION_BINS) -> ReliabilityDiagram:
-    """Reliability diagram of the top prediction: ``bins`` equal-width bins (lo, hi] of [0, 1] (Guo et al. 2017).
+    The top predictions are in `CALIBRATION_BINS` bins (lo, hi] of equal width by their confidence.
 
     Args:
         probabilities: (N, K), rows that sum to 1.
         labels: (N,) int64.
-        bins: number of bins.
     """
     confidence, predicted = probabilities.detach().cpu().double().max(dim=1)
     correct = (predicted == labels.cpu()).double()
-    edges = torch.linspace(0, 1, bins + 1, dtype=torch.float64)
+    edges = torch.linspace(0, 1, CALIBRATION_BINS + 1, dtype=torch.float64)
     # With right=False, edges[i - 1] < value <= edges[i]; rounding may give a confidence a little over 1.
-    index = (torch.bucketize(confidence, edges, right=False) - 1).clamp(0, bins - 1)
-    counts = torch.bincount(index, minlength=bins)
-    sums = [torch.bincount(index, weights=values, minlength=bins).tolist() for values in (confidence, correct)]
-    means = [
-        tuple(total / count if count else None for total, count in zip(values, counts.tolist(), strict=True))
-        for values in sums
-    ]
-    return ReliabilityDiagram(tuple(counts.tolist()), means[0], means[1])
+    index = (torch.bucketize(confidence, edges, right=False) - 1).clamp(0, CALIBRATION_BINS - 1)
+    counts = torch.bincount(index).tolist()
+    confidences, hits = (torch.bincount(index, weights=values).tolist() for values in (confidence, correct))
+    gaps = [n * abs(hit / n - sure / n) for n, hit, sure in zip(counts, hits, confidences, strict=True) if n]
+    return math.fsum(gaps) / len(labels)
 
 
 def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:

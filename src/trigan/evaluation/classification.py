@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from trigan.errors import DataError, TriganError
-from trigan.evaluation.calibration import negative_log_likelihood, reliability
+from trigan.evaluation.calibration import expected_calibration_error, negative_log_likelihood
 
 
 def classification_metrics(scores: Tensor, labels: Tensor, classes: int, probabilistic: bool) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def classification_metrics(scores: Tensor, labels: Tensor, classes: int, probabi
     metrics = _from_confusion(confusion)
     if probabilistic:
         metrics["nll"] = negative_log_likelihood(scores, labels)
-        metrics["ece"] = reliability(scores.softmax(dim=1), labels).ece
+        metrics["ece"] = expected_calibration_error(scores.softmax(dim=1), labels)
     return metrics
 
 
