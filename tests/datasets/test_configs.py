@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from trigan.datasets.augmentation import ClassicAugmentation, NoAugmentation, StrongAugmentation
 from trigan.datasets.sources.image_source import ImageSource
 from trigan.datasets.splits.regime import Regime
-from trigan.datasets.splits.split_from_file import RegimeFromFile
+from trigan.datasets.splits.split_file import RegimeFromFile
 from trigan.errors import ConfigError
 
 CONF = Path(__file__).parents[2] / "conf"

@@ -68,8 +68,7 @@ def _check(arguments: Sequence[str]) -> int:
     parser.add_argument("file", metavar="FILE", type=Path, help="the split file")
     parser.add_argument("overrides", nargs="*", help="settings as for `trigan run`: data=..., data.root=...")
     options = parser.parse_intermixed_args(list(arguments))
-    from trigan.datasets.splits.split_file import read_split_file
-    from trigan.datasets.splits.split_from_file import split_from_file
+    from trigan.datasets.splits.split_file import read_split_file, split_from_file
     from trigan.datasets.splits.splitter import PARTS
 
     composer, split = Composer(options.config_dir), read_split_file(options.file)

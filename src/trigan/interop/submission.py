@@ -206,7 +206,7 @@ def _record(
         "weights": {},
         "predictions": scores_digest,
         "cost": cost,
-        "split": {**split.info.as_dict(), "n_test": len(test), "file": submission.split},
+        "split": {**asdict(split.info), "n_test": len(test), "file": submission.split},
         "stages": [],
         "stamps": sorted({*split.info.stamps, EXTERNAL}),
         "notes": {},

@@ -103,7 +103,7 @@ def canonical_result(trained: TrainedRun, weights: dict[str, str]) -> dict[str, 
         "weights": weights,
         "cost": trained.runner.total_cost().as_dict(),
         "split": {
-            **split.info.as_dict(),
+            **asdict(split.info),
             "n_test": len(split.test),
             **({"file": split.split_file_digest} if split.split_file_digest else {}),
         },
@@ -115,7 +115,7 @@ def canonical_result(trained: TrainedRun, weights: dict[str, str]) -> dict[str, 
             "classes": list(dataset.class_names),
             "spec": asdict(split.view.spec),
         },
-        **({"external": split.external.as_dict()} if split.external is not None else {}),
+        **({"external": asdict(split.external)} if split.external is not None else {}),
     }
 
 

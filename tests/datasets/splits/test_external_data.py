@@ -1,5 +1,7 @@
 """Images of another data set: never its test images, never this run's, and in this run's shape."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
@@ -49,7 +51,7 @@ def test_the_other_test_set_is_left_out() -> None:
     assert other.official_test is not None
     assert torch.equal(external_images(drawn.view), other.images[~other.official_test])
     assert drawn.external is not None
-    assert drawn.external.as_dict() == {
+    assert asdict(drawn.external) == {
         "name": "noise",
         "fingerprint": other.fingerprint,
         "images": 30,

@@ -1,7 +1,7 @@
 import gc
 import json
 import types
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -253,7 +253,7 @@ def test_images_without_labels_are_only_ever_unlabelled(digits: ImageDataset) ->
 
 def test_split_info_is_plain_json(digits: ImageDataset) -> None:
     facts = draw_split(digits, Regime(labels_per_class=20), 0).info
-    data = json.loads(json.dumps(facts.as_dict()))
+    data = json.loads(json.dumps(asdict(facts)))
     assert data["fingerprint"] == digits.fingerprint
     assert data["labelled"]["size"] == 160
     assert data["unlabelled"]["class_counts"] is None

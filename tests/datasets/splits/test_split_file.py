@@ -14,8 +14,14 @@ from tensor_datasets import from_tensors
 from trigan.datasets.sources.folder import Folder
 from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.splits.regime import Regime, SymmetricNoise
-from trigan.datasets.splits.split_file import SplitFile, split_digest, split_file_bytes, split_file_content
-from trigan.datasets.splits.split_from_file import RegimeFromFile, content_digest
+from trigan.datasets.splits.split_file import (
+    RegimeFromFile,
+    SplitFile,
+    content_digest,
+    split_digest,
+    split_file_bytes,
+    split_file_content,
+)
 from trigan.datasets.splits.split_info import index_digest
 from trigan.datasets.splits.splitter import DataSplit
 from trigan.datasets.types import ImageDataset

@@ -15,9 +15,6 @@ from trigan.datasets.sources.image_source import ImageSource, Item
 class Digits(ImageSource):
     """Handwritten digits (Alpaydin & Kaynak 1998), grey values 0..16 -> round(v * 255 / 16); no official test set."""
 
-    image_size: int | None = None
-    channels: int | None = None
-
     name = "digits"
 
     def listing(self) -> tuple[Iterator[Item], Sequence[str] | None]:

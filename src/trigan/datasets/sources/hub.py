@@ -52,8 +52,6 @@ class Hub(ImageSource):
     root: str | None = field(default=None, metadata={"identity": False})
     columns: Columns = field(default_factory=Columns)
     splits: SplitNames = field(default_factory=SplitNames)
-    image_size: int | None = None
-    channels: int | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -62,6 +62,7 @@ class ItemDecoder:
         return pixels
 
 
+@dataclass(frozen=True, kw_only=True)
 class ImageSource(ABC):
     """A kind of source. Subclasses are frozen dataclasses that list their items.
 
@@ -70,8 +71,8 @@ class ImageSource(ABC):
         channels: 1, 3 or None (1 if all images are grey, else 3).
     """
 
-    image_size: int | None
-    channels: int | None
+    image_size: int | None = None
+    channels: int | None = None
 
     def __post_init__(self) -> None:
         _ = self.geometry  # refuses impossible sizes early

@@ -29,8 +29,6 @@ class Npz(ImageSource):
     """
 
     root: str | None = field(default=None, metadata={"identity": False})
-    image_size: int | None = None
-    channels: int | None = None
 
     @property
     def name(self) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from trigan.datasets.splits.regime import Regime
-from trigan.datasets.splits.split_from_file import RegimeFromFile, split_from_file
+from trigan.datasets.splits.split_file import RegimeFromFile, split_from_file
 from trigan.datasets.splits.splitter import DataSplit, Parts, Splitter, hash_keys
 from trigan.datasets.types import ImageDataset
 from trigan.errors import DataError

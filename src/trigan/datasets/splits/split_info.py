@@ -1,8 +1,7 @@
-"""The record's description of a split: sizes, index digests and class counts, as plain JSON values."""
+"""The record's description of a split: sizes, index digests and class counts, as plain values."""
 
 import hashlib
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,7 +17,7 @@ class PartInfo:
 
 @dataclass(frozen=True)
 class SplitInfo:
-    """Description of a split; ``as_dict`` goes into the record.
+    """Description of a split, for the record.
 
     Attributes:
         n_train: images of the training pool before the regime: the n_train of Nadeau-Bengio's correction, which is
@@ -44,10 +43,6 @@ class SplitInfo:
     labels_changed: int
     stamps: tuple[str, ...] = ()
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {**asdict(self), "stamps": list(self.stamps)}
-
 
 @dataclass(frozen=True)
 class ExternalDataInfo:
@@ -57,10 +52,6 @@ class ExternalDataInfo:
     fingerprint: str
     images: int
     dropped_in_test: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
 
 
 def index_digest(rows: np.ndarray) -> str:
