@@ -105,9 +105,9 @@ def test_the_mask_ranges_from_nothing_to_the_whole_image() -> None:
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        ({"alpha": 0.0}, "mix.alpha=0.0: must be above 0"),
-        ({"alpha": math.inf}, "mix.alpha=inf: must be above 0"),
-        ({"probability": 1.5}, "mix.probability=1.5: must lie in 0..1"),
+        ({"alpha": 0.0}, "alpha: 0.0 must be above 0"),
+        ({"alpha": math.inf}, "alpha: inf must be above 0"),
+        ({"probability": 1.5}, "probability: 1.5 must be in 0..1"),
     ],
 )
 def test_settings_out_of_range_are_refused(name: str, given: dict[str, float], line: str) -> None:

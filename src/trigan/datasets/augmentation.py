@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from trigan.checks import require
 from trigan.component_ids import component
-from trigan.errors import ConfigError
 from trigan.rng import Draws
 
 BLACK = -1.0
@@ -122,8 +122,7 @@ class StrongAugmentation:
 def _check_strengths(augmentation: object, limits: Mapping[str, float]) -> None:
     for name, limit in limits.items():
         value = getattr(augmentation, name)
-        if not 0 <= value <= limit:
-            raise ConfigError(f"augmentation.{name}={value}: must lie in 0..{limit}")
+        require(0 <= value <= limit, name, value, f"in 0..{limit}")
 
 
 def affine(images: Tensor, uniform: Tensor, rotate: float, translate: float, scale: float) -> Tensor:

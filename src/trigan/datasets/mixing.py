@@ -11,9 +11,9 @@ import torch
 from scipy.special import betaincinv
 from torch import Tensor
 
+from trigan.checks import require
 from trigan.component_ids import component
 from trigan.datasets.augmentation import square_mask
-from trigan.errors import ConfigError
 from trigan.rng import Draws
 
 
@@ -30,10 +30,8 @@ class Mix(ABC):
     probability: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.alpha < float("inf"):
-            raise ConfigError(f"mix.alpha={self.alpha}: must be above 0")
-        if not 0.0 <= self.probability <= 1.0:
-            raise ConfigError(f"mix.probability={self.probability}: must lie in 0..1")
+        require(0.0 < self.alpha < float("inf"), "alpha", self.alpha, "above 0")
+        require(0.0 <= self.probability <= 1.0, "probability", self.probability, "in 0..1")
 
     @abstractmethod
     def __call__(self, images: Tensor, partners: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from trigan.checks import require
 from trigan.component_ids import component
 from trigan.errors import ConfigError
 
@@ -27,10 +28,7 @@ class _Imbalance:
     ratio: float
 
     def __post_init__(self) -> None:
-        if not 1 <= self.ratio < float("inf"):
-            raise ConfigError(
-                f"regime.imbalance.ratio={self.ratio}: must be 1 or more (100 means largest : smallest = 100 : 1)"
-            )
+        require(1 <= self.ratio < float("inf"), "ratio", self.ratio, "1 or more (100: largest : smallest = 100 : 1)")
 
 
 @component("imbalance/exponential@1")
@@ -59,10 +57,8 @@ class StepImbalance(_Imbalance):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 < self.minority_fraction < 1:
-            raise ConfigError(
-                f"regime.imbalance.minority_fraction={self.minority_fraction}: must be above 0 and below 1, e.g. 0.5"
-            )
+        small = self.minority_fraction
+        require(0 < small < 1, "minority_fraction", small, "above 0 and below 1, e.g. 0.5")
 
     def class_fractions(self, classes: int) -> np.ndarray:
         """n_k / n_max for k = 0..K-1, float64 (K,)."""
@@ -81,8 +77,7 @@ class LabelNoise(ABC):
     rate: float
 
     def __post_init__(self) -> None:
-        if not 0 <= self.rate <= 1:
-            raise ConfigError(f"regime.noise.rate={self.rate}: must lie in 0..1 (0.4 changes 40 % of the labels)")
+        require(0 <= self.rate <= 1, "rate", self.rate, "in 0..1 (0.4 changes 40 % of the labels)")
 
     def __call__(self, labels: np.ndarray, keys: np.ndarray, classes: int) -> np.ndarray:
         """Labels int64 (N,), keys uint64 (N, 2) -> noisy labels int64 (N,)."""
@@ -143,20 +138,17 @@ class Regime:
     noise: SymmetricNoise | PairNoise | None = None
 
     def __post_init__(self) -> None:
-        if self.labels_per_class is not None and self.fraction is not None:
-            raise ConfigError("regime.labels_per_class and regime.fraction both set the number of labels; use one")
         labels, fraction, held_out = self.labels_per_class, self.fraction, self.validation_fraction
-        unlabelled = self.unlabelled
+        unlabelled, validation = self.unlabelled, self.validation
+        if labels is not None and fraction is not None:
+            raise ConfigError("regime.labels_per_class and regime.fraction both set the number of labels; use one")
         count = isinstance(unlabelled, int) and not isinstance(unlabelled, bool) and unlabelled >= 0
-        for name, valid, expected in (
-            ("labels_per_class", labels is None or labels >= 1, "1 or more, or null for all"),
-            ("fraction", fraction is None or 0 < fraction <= 1, "above 0 and at most 1, or null for all labels"),
-            ("unlabelled", count or unlabelled in ("all", "none"), "all, none, or a number of images (0 or more)"),
-            ("validation", self.validation in get_args(Validation), "auto, within, none or large"),
-            ("validation_fraction", held_out is None or 0 < held_out < 1, "above 0 and below 1, or null"),
-        ):
-            if not valid:
-                raise ConfigError(f"regime.{name}={getattr(self, name)}: must be {expected}")
+        require(labels is None or labels >= 1, "labels_per_class", labels, "1 or more, or null for all")
+        require(fraction is None or 0 < fraction <= 1, "fraction", fraction, "above 0 and at most 1, or null for all")
+        require(count or unlabelled in ("all", "none"), "unlabelled", unlabelled, "all, none, or a number of images")
+        require(validation in get_args(Validation), "validation", validation, "auto, within, none or large")
+        valid = held_out is None or 0 < held_out < 1
+        require(valid, "validation_fraction", held_out, "above 0 and below 1, or null")
 
     @property
     def stamps(self) -> tuple[str, ...]:
