@@ -15,6 +15,8 @@ from trigan.datasets.types import ImageDataset
 from trigan.errors import TriganError
 
 Level = Literal["ok", "warning", "error"]
+#: A line of a report.
+Finding = tuple[Level, str]
 
 #: A class with fewer training labels than this gets a warning.
 MIN_IMAGES_PER_CLASS = 10
@@ -23,19 +25,11 @@ _EXAMPLES = 3
 
 
 @dataclass(frozen=True)
-class DataFinding:
-    """One line of a report."""
-
-    level: Level
-    text: str
-
-
-@dataclass(frozen=True)
 class DataReport:
     """The result of a check; ``class_counts`` are images per class in ``train`` and ``test`` (if official)."""
 
     name: str
-    findings: tuple[DataFinding, ...]
+    findings: tuple[Finding, ...]
     unreadable: tuple[str, ...]
     class_counts: dict[str, dict[str, int]] = field(default_factory=dict)
     unlabelled: int = 0
@@ -44,7 +38,7 @@ class DataReport:
     @property
     def level(self) -> Level:
         """The worst level of all findings."""
-        levels = {finding.level for finding in self.findings}
+        levels = {level for level, _ in self.findings}
         return "error" if "error" in levels else "warning" if "warning" in levels else "ok"
 
     def lines(self) -> list[str]:
@@ -54,7 +48,7 @@ class DataReport:
             for part, by_class in self.class_counts.items()
         ]
         unlabelled = [f"unlabelled: {self.unlabelled} images"] if self.unlabelled else []
-        findings = [f"{finding.level}: {finding.text}" for finding in self.findings]
+        findings = [f"{level}: {text}" for level, text in self.findings]
         title = f"{self.name}, fingerprint {self.fingerprint or 'unknown'}"
         return [title, *counts, *unlabelled, *findings, *self.unreadable]
 
@@ -68,7 +62,7 @@ def check_data(source: ImageSource) -> DataReport:
     try:
         dataset = source.read(decoder)
     except TriganError as error:
-        findings = (DataFinding("error", str(error)), *_check_files(decoder))
+        findings = (("error", str(error)), *_check_files(decoder))
         return DataReport(type(source).__name__, findings, tuple(decoder.unreadable))
     counts = _class_counts(dataset)
     findings = (
@@ -82,69 +76,64 @@ def check_data(source: ImageSource) -> DataReport:
 
 
 def _class_counts(dataset: ImageDataset) -> dict[str, dict[str, int]]:
-    test = dataset.official_test
-    parts = (
-        {"train": dataset.labels} if test is None else {"train": dataset.labels[~test], "test": dataset.labels[test]}
-    )
-    names = dataset.class_names
+    labels, test, names = dataset.labels, dataset.official_test, dataset.class_names
+    parts = {"train": labels} if test is None else {"train": labels[~test], "test": labels[test]}
     return {
-        part: dict(zip(names, torch.bincount(labels[labels >= 0], minlength=len(names)).tolist(), strict=True))
-        for part, labels in parts.items()
+        part: dict(zip(names, torch.bincount(of_part[of_part >= 0], minlength=len(names)).tolist(), strict=True))
+        for part, of_part in parts.items()
     }
 
 
-def _check_files(decoder: ItemDecoder) -> Iterator[DataFinding]:
+def _check_files(decoder: ItemDecoder) -> Iterator[Finding]:
     sizes = decoder.sizes
     if decoder.unreadable:
         count = len(decoder.unreadable)
-        yield DataFinding("error", f"{count} images cannot be used; repair or remove them (listed below)")
+        yield "error", f"{count} images cannot be used; repair or remove them (listed below)"
     elif sizes:
-        yield DataFinding("ok", f"all {sum(sizes.values())} images can be read")
+        yield "ok", f"all {sum(sizes.values())} images can be read"
     common = ", ".join(f"{width}x{height}: {n}" for (width, height), n in sizes.most_common(5))
     if len(sizes) > 1:
-        yield DataFinding("warning", f"{len(sizes)} image sizes ({common}); data.image_size= brings them to one")
+        yield "warning", f"{len(sizes)} image sizes ({common}); data.image_size= brings them to one"
     elif sizes:
-        yield DataFinding("ok", f"one image size ({common})")
+        yield "ok", f"one image size ({common})"
     if any(width != height for width, height in sizes):
-        yield DataFinding("warning", "images that are not square lose the ends of their longer side")
+        yield "warning", "images that are not square lose the ends of their longer side"
 
 
-def _check_classes(class_counts: dict[str, dict[str, int]], redrawn: bool) -> Iterator[DataFinding]:
+def _check_classes(class_counts: dict[str, dict[str, int]], redrawn: bool) -> Iterator[Finding]:
     for part, counts in class_counts.items():
         empty = [name for name, n in counts.items() if n == 0]
         single = [name for name, n in counts.items() if n == 1]
         small = [f"{name} ({n})" for name, n in counts.items() if 1 < n < MIN_IMAGES_PER_CLASS]
         if len(counts) - len(empty) < 2:
-            yield DataFinding("error", f"{part}: only one label occurs; two classes or more are needed")
+            yield "error", f"{part}: only one label occurs; two classes or more are needed"
         elif empty:
-            yield DataFinding("error" if part == "train" else "warning", f"{part}: no image of {_examples(empty)}")
+            yield ("error" if part == "train" else "warning"), f"{part}: no image of {_examples(empty)}"
         if single:
             effect = "it cannot train and be tested" if redrawn else "that is very little"
-            yield DataFinding("warning", f"{part}: a single image of {_examples(single)}; {effect}")
+            yield "warning", f"{part}: a single image of {_examples(single)}; {effect}"
         if small:
-            yield DataFinding("warning", f"{part}: fewer than {MIN_IMAGES_PER_CLASS} images of {_examples(small)}")
+            yield "warning", f"{part}: fewer than {MIN_IMAGES_PER_CLASS} images of {_examples(small)}"
         if not (empty or single or small):
-            yield DataFinding("ok", f"{part}: {min(counts.values())} to {max(counts.values())} images in each class")
+            yield "ok", f"{part}: {min(counts.values())} to {max(counts.values())} images in each class"
     if redrawn:
-        yield DataFinding("ok", "no official test set: each trial draws its own, 30 % of each class")
+        yield "ok", "no official test set: each trial draws its own, 30 % of each class"
 
 
-def _check_values(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[DataFinding]:
+def _check_values(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[Finding]:
     low, high = (extreme.numpy() for extreme in torch.aminmax(dataset.images.flatten(1), dim=1))
-    for kind, rows in (
-        ("all black", np.flatnonzero(high == 0)),
-        ("of one colour", np.flatnonzero((low == high) & (high > 0))),
-    ):
+    for kind, found in (("all black", high == 0), ("of one colour", (low == high) & (high > 0))):
+        rows = np.flatnonzero(found)
         if len(rows):
             locations = _examples([decoder.locations[row] for row in rows])
-            yield DataFinding("warning", f"{len(rows)} images are {kind}: {locations}")
+            yield "warning", f"{len(rows)} images are {kind}: {locations}"
     lowest, highest = int(low.min()), int(high.max())
     narrow = highest - lowest < 64
     hint = "; that is a small part of 0..255" if narrow else ""
-    yield DataFinding("warning" if narrow else "ok", f"values lie in {lowest}..{highest}{hint}")
+    yield ("warning" if narrow else "ok"), f"values lie in {lowest}..{highest}{hint}"
 
 
-def _check_copies(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[DataFinding]:
+def _check_copies(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[Finding]:
     test = torch.zeros_like(dataset.labels) if dataset.official_test is None else dataset.official_test
     first_copies = pd.Series(find_first_copies(dataset.images))
     kinds: Counter[str] = Counter()
@@ -158,14 +147,14 @@ def _check_copies(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[DataF
             names = " and ".join(dataset.class_names[k] for k in labels)
             conflicts.append(f"{decoder.locations[rows[0]]} = {decoder.locations[rows[1]]} ({names})")
     if not kinds:
-        yield DataFinding("ok", "no image occurs twice")
+        yield "ok", "no image occurs twice"
     if kinds["train"] or kinds["test"]:
         inside = f"{kinds['train']} among the training images, {kinds['test']} among the test images"
-        yield DataFinding("warning", f"pictures that occur more than once: {inside}; copies stay in one part")
+        yield "warning", f"pictures that occur more than once: {inside}; copies stay in one part"
     if kinds["both"]:
-        yield DataFinding("warning", f"{kinds['both']} pictures are in both training and test; training drops them")
+        yield "warning", f"{kinds['both']} pictures are in both training and test; training drops them"
     if conflicts:
-        yield DataFinding("warning", f"{len(conflicts)} pictures have more than one label: {_examples(conflicts)}")
+        yield "warning", f"{len(conflicts)} pictures have more than one label: {_examples(conflicts)}"
 
 
 def _examples(names: list[str]) -> str:

@@ -23,6 +23,21 @@ CANDIDATES_PER_BATCH = 20_000
 _PORTION = 4 * BLOCK
 
 
+@dataclass
+class Quota:
+    """The images still ``missing`` by class, int64 (K,), and the number of candidates drawn for them."""
+
+    missing: Tensor
+    n_candidates: int = 0
+
+    def take(self, labels: Tensor) -> Tensor:
+        """Rows (m,) of those candidates with ``labels`` (n,) that are missing, in order; counts them as found."""
+        found = [(labels == k).nonzero().squeeze(1)[:count] for k, count in enumerate(self.missing.tolist())]
+        rows = torch.cat(found).sort().values
+        self.missing = self.missing - torch.bincount(labels[rows], minlength=len(self.missing))
+        return rows
+
+
 @dataclass(frozen=True)
 class CollectedSamples:
     """A sample set ``data``, selected from ``n_candidates``; ``missing`` (K,) counts the images not found per class."""
@@ -69,22 +84,20 @@ def collect(
     candidates get the classifier's label, where its probability is at least ``label_threshold``. Every candidate
     passes through every filter. Both need ``scoring_models``.
     """
-    missing = wanted.clone()
-    kept: list[Input] = []
-    n_candidates, limit = 0, MAX_CANDIDATES_PER_IMAGE * int(wanted.sum())
+    quota, kept = Quota(wanted), list[Input]()
+    limit = MAX_CANDIDATES_PER_IMAGE * int(wanted.sum())
     min_candidates = max((criterion.min_candidates for criterion in filters), default=1)
-    while int(missing.sum()) and n_candidates < limit:
-        portion = _next_portion(missing, min(min_candidates, limit - n_candidates))
-        candidates = source(start + n_candidates, torch.repeat_interleave(torch.arange(len(wanted)), portion))
-        n_candidates += len(candidates)
+    while int(quota.missing.sum()) and quota.n_candidates < limit:
+        portion = _next_portion(quota.missing, min(min_candidates, limit - quota.n_candidates))
+        candidates = source(start + quota.n_candidates, torch.repeat_interleave(torch.arange(len(wanted)), portion))
+        quota.n_candidates += len(candidates)
         if len(candidates) == 0:
             kept.append(Input(candidates.images, torch.empty(0, dtype=torch.int64)))
             break
         images, labels = _label_and_filter(candidates, filters, scoring_models, label_threshold)
-        rows = first_of_each(labels, missing)
+        rows = quota.take(labels)
         kept.append(Input(images[rows], labels[rows]))
-        missing -= torch.bincount(labels[rows], minlength=len(wanted))
-    return CollectedSamples(_joined(kept), n_candidates, missing)
+    return CollectedSamples(_joined(kept), quota.n_candidates, quota.missing)
 
 
 def collect_sets(
@@ -109,26 +122,6 @@ def collect_sets(
     return CollectedSamples(data, sum(one.n_candidates for one in found), missing)
 
 
-def first_of_each(labels: Tensor, counts: Tensor) -> Tensor:
-    """Rows of the first ``counts[k]`` occurrences of each label k, in order."""
-    rows = [(labels == k).nonzero().squeeze(1)[: max(0, count)] for k, count in enumerate(counts.tolist())]
-    return torch.cat(rows).sort().values
-
-
-@dataclass
-class Quota:
-    """The images still ``missing`` by class, int64 (K,), and the number of candidates drawn for them."""
-
-    missing: Tensor
-    n_candidates: int = 0
-
-    def take(self, labels: Tensor) -> Tensor:
-        """Rows (m,) of the candidates with these ``labels`` (n,) that are missing, in order; they are not any more."""
-        rows = first_of_each(labels, self.missing)
-        self.missing = self.missing - torch.bincount(labels[rows], minlength=len(self.missing))
-        return rows
-
-
 def labelled_samples(
     generator: ImageGenerator,
     classifier: nn.Module,
@@ -151,7 +144,7 @@ def labelled_samples(
     if filters or not conditional:
         limit *= MAX_CANDIDATES_PER_IMAGE
     limit = -(-limit // BLOCK) * BLOCK  # whole blocks: a batch of another size may differ in the last bit
-    while bool(quota.missing.any()) and quota.n_candidates < limit:
+    while int(quota.missing.sum()) and quota.n_candidates < limit:
         start = quota.n_candidates
         count = min(_PORTION, limit - start)
         labels = torch.arange(start, start + count) % classes if conditional else None
@@ -187,7 +180,7 @@ def _joined(inputs: list[Input], parts: tuple[int, ...] = ()) -> Input:
 
 def _next_portion(missing: Tensor, min_candidates: int) -> Tensor:
     """Candidates to draw per class: twice the missing number, at least ``min_candidates``, at most a batch."""
-    requested = missing.clamp(min=0) * 2
+    requested = missing * 2
     total = int(requested.sum())
     size = min(max(total, min_candidates), CANDIDATES_PER_BATCH)
     return requested if size == total else (requested * size / total).ceil().long()
