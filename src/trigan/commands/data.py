@@ -20,7 +20,7 @@ def main(arguments: list[str]) -> int:
     from trigan.config.compose import compose
     from trigan.datasets.data_check import check_data
     from trigan.datasets.splits.draw_split import draw_split
-    from trigan.datasets.splits.split_info import split_summary
+    from trigan.datasets.splits.splitter import split_summary
 
     composed = compose(options.overrides, options.config_dir)
     built = composed.build()

@@ -22,8 +22,7 @@ from trigan.datasets.splits.split_file import (
     split_file_bytes,
     split_file_content,
 )
-from trigan.datasets.splits.split_info import index_digest
-from trigan.datasets.splits.splitter import DataSplit
+from trigan.datasets.splits.splitter import DataSplit, index_digest
 from trigan.datasets.types import ImageDataset
 from trigan.errors import ConfigError, DataError
 

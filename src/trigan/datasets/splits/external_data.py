@@ -7,8 +7,7 @@ import torch
 from torch import Tensor
 
 from trigan.datasets.sources.decode import Geometry
-from trigan.datasets.splits.split_info import ExternalDataInfo
-from trigan.datasets.splits.splitter import DataSplit
+from trigan.datasets.splits.splitter import DataSplit, ExternalDataInfo
 from trigan.datasets.types import DataSpec, ImageDataset, TrainingView
 from trigan.errors import DataError
 

@@ -17,8 +17,7 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from trigan.component_ids import component
-from trigan.datasets.splits.split_info import index_digest
-from trigan.datasets.splits.splitter import LABELLED_PARTS, PARTS, DataSplit, Parts, Splitter
+from trigan.datasets.splits.splitter import LABELLED_PARTS, PARTS, DataSplit, Parts, Splitter, index_digest
 from trigan.datasets.types import ImageDataset
 from trigan.errors import ConfigError, DataError
 

@@ -1,4 +1,4 @@
-"""The parts of a split, and the base of both ways to make one: a draw and a split file."""
+"""The parts of a split, their description for the record, and the base of both ways to make one: a draw and a file."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from trigan.datasets.splits.sealed_test import SealedTest
-from trigan.datasets.splits.split_info import ExternalDataInfo, PartInfo, SplitInfo, index_digest
 from trigan.datasets.types import ImageDataset, LabelledImages, TrainingView
 
 #: The parts of a split, and those with visible labels.
@@ -29,6 +28,54 @@ class Parts:
     def items(self) -> Iterator[tuple[str, np.ndarray]]:
         """Name and indices of each part."""
         yield from ((name, getattr(self, name)) for name in PARTS)
+
+
+@dataclass(frozen=True)
+class PartInfo:
+    """One part of a split: its `index_digest`, and images per class by visible labels (None where hidden)."""
+
+    size: int
+    sha256: str
+    class_counts: list[int] | None = None
+
+
+@dataclass(frozen=True)
+class SplitInfo:
+    """Description of a split, for the record.
+
+    Attributes:
+        n_train: images of the training pool before the regime: the n_train of Nadeau-Bengio's correction, which is
+            about how much the test sets of two trials overlap.
+        test_redrawn: whether each trial draws its own test set (the source has no official one).
+        dropped_in_test: training images dropped because the test set has the same pixels.
+        dropped_duplicates: copies dropped because the border between two parts split a set of equal images, or because
+            copies carry different labels.
+        labels_changed: labels that the regime's noise changed, training and validation together.
+        stamps: marks that tables print, such as "val-large".
+    """
+
+    fingerprint: str
+    trial: int
+    labelled: PartInfo
+    validation: PartInfo
+    unlabelled: PartInfo
+    test: PartInfo
+    test_redrawn: bool
+    n_train: int
+    dropped_in_test: int
+    dropped_duplicates: int
+    labels_changed: int
+    stamps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExternalDataInfo:
+    """Another data set used for training; ``dropped_in_test`` images were left out as pixels of this test set."""
+
+    name: str
+    fingerprint: str
+    images: int
+    dropped_in_test: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,3 +185,20 @@ def find_first_copies(images: Tensor) -> np.ndarray:
     first: dict[bytes, int] = {}
     digests = (hashlib.sha256(row.data).digest() for row in images.flatten(1).numpy())
     return np.array([first.setdefault(digest, i) for i, digest in enumerate(digests)], dtype=np.int64)
+
+
+def index_digest(rows: np.ndarray) -> str:
+    """SHA-256 of an index set: sorted, as little-endian int64."""
+    return hashlib.sha256(np.sort(rows).astype("<i8").tobytes()).hexdigest()
+
+
+def split_summary(info: SplitInfo) -> str:
+    """The sizes of the parts: ``70 labelled (7 of each class), 0 for validation, 1188 unlabelled, 539 test``."""
+    words = []
+    for name in PARTS:
+        part: PartInfo = getattr(info, name)
+        counts = part.class_counts if part.size else None
+        low, high = (min(counts), max(counts)) if counts else (0, 0)
+        classes = "" if not counts else f" ({low} of each class)" if low == high else f" ({low} to {high} of a class)"
+        words.append(f"{part.size} {'for ' if name == 'validation' else ''}{name}{classes}")
+    return ", ".join(words)
