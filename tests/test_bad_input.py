@@ -78,7 +78,7 @@ def test_folders(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         (["data=npz"], "data=npz needs a file: set data.root=FILE.npz"),
         (["data=mnist", "data.root=nowhere"], "data.root=nowhere does not exist (looked for "),
         (["data=mnist", "data.root=."], "data.root=. holds no Parquet files (expected train-*.parquet)"),
-        (["data.image_size=4"], "data.image_size=4: must lie in 8..128, or be null"),
+        (["data.image_size=4"], "data.image_size: 4 must be in 8..128, or null"),
         (["regime.labels_per_class=500"], "labelled training images, but regime.labels_per_class=500 needs 500"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -45,8 +45,9 @@ def test_a_grey_image_counts_as_its_rgb_copy() -> None:
         (IMAGES[..., :4, :4], LABELS, "8 to 128"),
         (torch.zeros(2, 1, 129, 129, dtype=torch.uint8), torch.tensor([0, 1]), "8 to 128"),
         (IMAGES, LABELS[:5], "labels must be int64"),
-        (IMAGES, LABELS * 0, "only one class"),
+        (IMAGES, LABELS * 0, r"only one class \('0'\)"),
         (IMAGES, LABELS - 2, "only one class"),
+        (IMAGES, LABELS * 0 - 1, "no labels"),
         (IMAGES, torch.tensor([0, 1, 2, 0, 1, -2]), "must lie in 0..2"),
     ],
 )

@@ -1,6 +1,5 @@
 """Reads predictions that another program wrote for the test images of a split (formats: docs/submit.md)."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +14,11 @@ SUM_TOLERANCE = 1e-3
 MIN_PROBABILITY = 2.0**-52
 
 
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """Scores float64 (N, K) in test-set order: log-probabilities if ``probabilistic``, else one-hot classes."""
-
-    scores: np.ndarray
-    probabilistic: bool
-
-
-def read_predictions(path: Path, test: np.ndarray, classes: int) -> Predictions:
+def read_predictions(path: Path, test: np.ndarray, classes: int) -> tuple[np.ndarray, bool]:
     """The predictions of a file (``.npz``, else CSV), in the order of ``test`` (N,), the test images' source indices.
+
+    Returns:
+        Scores float64 (N, K), and whether they are log-probabilities; else they are one-hot classes.
 
     Raises:
         DataError: the file is unreadable, lacks test images, has others, or its predictions are malformed.
@@ -35,7 +29,7 @@ def read_predictions(path: Path, test: np.ndarray, classes: int) -> Predictions:
         raise DataError(f"{path}: {len(indices)} indices, but predictions {values.shape}; give one for each index")
     values = values[np.argsort(indices)][np.argsort(np.argsort(test))]
     if probabilistic:
-        return Predictions(_log_probabilities(path, values, test, classes), True)
+        return _log_probabilities(path, values, test, classes), True
     if values.ndim != 1 or values.dtype.kind not in "iu":
         text = values.ndim == 1 and values.dtype.kind in "OUS"
         found = repr(str(values[0])) if text else f"{values.dtype} {values.shape}"
@@ -45,7 +39,7 @@ def read_predictions(path: Path, test: np.ndarray, classes: int) -> Predictions:
         )
     if int(values.min()) < 0 or int(values.max()) >= classes:
         raise DataError(f"{path}: classes lie in {values.min()}..{values.max()}, should be 0..{classes - 1}")
-    return Predictions(np.eye(classes)[values], False)
+    return np.eye(classes)[values], False
 
 
 def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray, bool]:

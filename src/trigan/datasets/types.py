@@ -74,9 +74,8 @@ class ImageDataset:
             raise DataError(f"{self.name}: labels must be int64 ({len(self.images)},), not {_describe(self.labels)}")
         classes = len(self.class_names)
         if classes < 2:
-            raise DataError(
-                f"{self.name}: only one class ({', '.join(self.class_names)}); a classifier needs two or more"
-            )
+            found = f"only one class ('{self.class_names[0]}')" if classes else "no labels"
+            raise DataError(f"{self.name}: {found}; a classifier needs two classes or more")
         if not bool(((self.labels >= -1) & (self.labels < classes)).all()):
             raise DataError(f"{self.name}: labels must lie in 0..{classes - 1}, or be -1 for none")
         if self.official_test is not None and bool((self.labels[self.official_test] < 0).any()):

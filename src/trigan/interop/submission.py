@@ -188,8 +188,8 @@ def _record(
     split: DataSplit,
 ) -> tuple[Record, dict[str, np.ndarray]]:
     """The record, and the arrays of ``predictions.npz`` as a run keeps them."""
-    predictions = read_predictions(file, split.parts.test, len(source.class_names))
-    scores = torch.from_numpy(predictions.scores)
+    values, probabilistic = read_predictions(file, split.parts.test, len(source.class_names))
+    scores = torch.from_numpy(values)
     scores_digest = tensor_digest(scores)
     test, spec = split.test.open(scores_digest), split.view.spec
     stated = submission.model_dump()
@@ -202,7 +202,7 @@ def _record(
         "rule": submission.rule,
         "data_used": stated["data_used"],
         "labels": {"training": submission.data_used.L, "selection": submission.data_used.V},
-        "test": classification_metrics(scores, test.labels, spec.classes, predictions.probabilistic),
+        "test": classification_metrics(scores, test.labels, spec.classes, probabilistic),
         "weights": {},
         "predictions": scores_digest,
         "cost": cost,
@@ -228,4 +228,4 @@ def _record(
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         },
     }
-    return record, {"scores": predictions.scores, "labels": test.labels.numpy()}
+    return record, {"scores": values, "labels": test.labels.numpy()}

@@ -87,5 +87,5 @@ def test_channels() -> None:
 
 @pytest.mark.parametrize(("size", "channels"), [(7, None), (129, None), (0, None), (None, 2), (None, 4)])
 def test_impossible_geometry(size: int | None, channels: int | None) -> None:
-    with pytest.raises(ConfigError, match=r"data\.(image_size|channels)="):
+    with pytest.raises(ConfigError, match=r"data\.(image_size|channels): "):
         Geometry(size, channels)

@@ -23,5 +23,5 @@ def test_fingerprint_is_stable() -> None:
 
 def test_size_and_channels() -> None:
     assert Digits(image_size=32, channels=3).load().spec == DataSpec(3, 32, 10)
-    with pytest.raises(ConfigError, match=r"data.image_size=4"):
+    with pytest.raises(ConfigError, match=r"data.image_size: 4"):
         Digits(image_size=4)

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from trigan.checks import require
 from trigan.datasets.types import MAX_IMAGE_SIZE, MIN_IMAGE_SIZE
-from trigan.errors import ConfigError, DataError
+from trigan.errors import DataError
 
 #: Pillow's grey modes, and those with an alpha channel.
 _GREY = {"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"}
@@ -23,12 +24,9 @@ class Geometry:
     channels: int | None
 
     def __post_init__(self) -> None:
-        if self.image_size is not None and not MIN_IMAGE_SIZE <= self.image_size <= MAX_IMAGE_SIZE:
-            raise ConfigError(
-                f"data.image_size={self.image_size}: must lie in {MIN_IMAGE_SIZE}..{MAX_IMAGE_SIZE}, or be null"
-            )
-        if self.channels not in (None, 1, 3):
-            raise ConfigError(f"data.channels={self.channels}: must be 1, 3, or null (as the images are)")
+        side, least, most = self.image_size, MIN_IMAGE_SIZE, MAX_IMAGE_SIZE
+        require(side is None or least <= side <= most, "data.image_size", side, f"in {least}..{most}, or null")
+        require(self.channels in (None, 1, 3), "data.channels", self.channels, "1, 3, or null (as the images are)")
 
     def fit(self, pixels: np.ndarray) -> np.ndarray:
         """Decoded pixels (H, W, c) -> (S, S, c'): centre square, then Pillow's antialiased resize, then channels.

@@ -47,10 +47,9 @@ class ItemDecoder:
             pixels = decode(item.data, item.location)
             height, width, _ = pixels.shape
             if min(height, width) < MIN_IMAGE_SIZE:
-                least = f"{MIN_IMAGE_SIZE}x{MIN_IMAGE_SIZE}"
                 raise DataError(
-                    f"{item.location} is {width}x{height} pixels, and the minimum is {least}; remove it "
-                    "(`trigan data check` lists all of them)"
+                    f"{item.location} is {width}x{height} pixels, and the minimum is "
+                    f"{MIN_IMAGE_SIZE}x{MIN_IMAGE_SIZE}; remove it (`trigan data check` lists all of them)"
                 )
         except DataError as error:
             if not self.tolerant:
@@ -113,7 +112,7 @@ class ImageSource(ABC):
         """Decode and fingerprint all items without the cache.
 
         Raises:
-            DataError: unreadable images, mixed sizes, no images or too few classes; see also `ImageDataset`.
+            DataError: unreadable images, mixed sizes or no images; see also `ImageDataset`.
         """
         items, class_names = self.listing()
         labels: list[Label] = []
@@ -159,7 +158,7 @@ def encode_labels(
     ``names[i]``). So gaps close up, and a name without any image is no class. None and -1 mean "no label".
 
     Raises:
-        DataError: numbers outside ``names``, other negative numbers, text mixed with numbers, or a single class.
+        DataError: numbers outside ``names``, other negative numbers, or text mixed with numbers.
     """
     values = {label for label in labels if label is not None and label != -1}
     numbers = sorted(value for value in values if not isinstance(value, str))
@@ -174,9 +173,6 @@ def encode_labels(
             )
     classes = sorted(values)
     class_names = tuple(str(value) if names is None or isinstance(value, str) else names[value] for value in classes)
-    if len(classes) < 2:
-        found = f"only one class ('{class_names[0]}')" if classes else "no labels"
-        raise DataError(f"{location}: {found}; a classifier needs two classes or more")
     numbered: dict[Label, int] = {value: k for k, value in enumerate(classes)}
     return np.array([numbered.get(label, -1) for label in labels], dtype=np.int64), class_names
 
