@@ -124,7 +124,7 @@ def test_any_picture_is_fitted_as_the_data_source_does(runs: Runs, tmp_path: Pat
     Image.fromarray(random.integers(0, 65536, (20, 30), dtype=np.uint16)).save(tmp_path / "b" / "deep.png")
     for name in ("joint", "spectral"):
         finished = open_run(runs[name])
-        source = Folder(str(tmp_path), finished.spec.size, finished.spec.channels).load()
+        source = Folder(str(tmp_path), image_size=finished.spec.size, channels=finished.spec.channels).load()
         rows = predicted(capsys, runs[name], tmp_path)
         assert [Path(row["path"]).name for row in rows] == ["RGB.png", "RGBA.png", "L.png", "P.png", "deep.png"]
         expected = outputs_of(finished.classifier, source.images).softmax(1).amax(1)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from trigan.datasets.sources.columns import Columns, image_bytes, read_rows
 from trigan.datasets.sources.decode import Geometry, decode, first_line
 from trigan.datasets.sources.folder import SUFFIXES, image_files
+from trigan.datasets.sources.hub import Columns, image_bytes, read_rows
 from trigan.datasets.sources.npz import npz_arrays
 from trigan.errors import DataError
 

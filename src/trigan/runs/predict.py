@@ -12,8 +12,8 @@ from torch import Tensor
 
 from trigan.config.nodes import node_at
 from trigan.datasets.image_files import read_images
-from trigan.datasets.sources.columns import Columns
 from trigan.datasets.sources.decode import Geometry
+from trigan.datasets.sources.hub import Columns
 from trigan.runs.finished_run import FinishedRun
 
 

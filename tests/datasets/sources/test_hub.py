@@ -10,9 +10,8 @@ import torch
 from PIL import Image
 from tensor_datasets import from_tensors
 
-from trigan.datasets.sources.columns import Columns
 from trigan.datasets.sources.folder import Folder
-from trigan.datasets.sources.hub import Hub, SplitNames
+from trigan.datasets.sources.hub import Columns, Hub, SplitNames
 from trigan.datasets.types import ImageDataset
 from trigan.errors import ConfigError, DataError
 

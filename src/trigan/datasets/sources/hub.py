@@ -1,18 +1,52 @@
 """Data sets of the Hugging Face hub, downloaded or read from Parquet files in a folder (then without any network)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trigan.component_ids import component
-from trigan.datasets.sources.columns import Columns, image_bytes, read_rows
 from trigan.datasets.sources.decode import first_line
-from trigan.datasets.sources.image_source import ImageSource, Item, Part, existing_folder, file_stamps
+from trigan.datasets.sources.image_source import ImageSource, Item, Label, Part, existing_folder, file_stamps
 from trigan.errors import ConfigError, DataError
 
-if TYPE_CHECKING:
-    from datasets import Dataset, IterableDataset
+_ROWS_PER_BATCH = 1000
+#: Beginnings of the types that a label may have.
+_LABEL_TYPES = ("int", "uint", "string", "large_string", "bool")
+
+
+@component("data/columns@1")
+@dataclass(frozen=True)
+class Columns:
+    """Names of the image and the label column; if one is absent, the only column of its kind is taken."""
+
+    image: str = "image"
+    label: str = "label"
+
+    def find_image(self, features: Mapping[str, Any], location: str) -> str:
+        """The image column among ``features``.
+
+        Raises:
+            DataError: the named column is absent and no other is the only one of its kind; see also `find_label`.
+        """
+        from datasets import Image
+
+        images = [
+            name
+            for name, kind in features.items()
+            if isinstance(kind, Image) or (isinstance(kind, Mapping) and "bytes" in kind)
+        ]
+        return _choose("image", self.image, features, images, location)
+
+    def find_label(self, features: Mapping[str, Any], location: str) -> str:
+        """The label column among ``features``."""
+        from datasets import ClassLabel, Value
+
+        classes = [name for name, kind in features.items() if isinstance(kind, ClassLabel)]
+        plain = [
+            name for name, kind in features.items() if isinstance(kind, Value) and kind.dtype.startswith(_LABEL_TYPES)
+        ]
+        return _choose("label", self.label, features, classes or plain, location)
 
 
 @component("data/splits@1")
@@ -91,8 +125,8 @@ class Hub(ImageSource):
                 location = f"{self.name}, {self.splits.by_part()[part]} row {row}"
                 yield Item(location, image_bytes(data, image_column, location), label, part)
 
-    def _open(self, part: Part) -> "Dataset | IterableDataset":
-        """One split; local files are streamed, so nothing is copied."""
+    def _open(self, part: Part) -> Any:
+        """One split, as a data set of ``datasets``; local files are streamed, so nothing is copied."""
         import datasets  # 1 s to import, and not needed when the decoded images are cached
 
         split = self.splits.by_part()[part]
@@ -135,3 +169,37 @@ def _is_split(path: Path, split: str, folders: Sequence[Path]) -> bool:
     """Whether a file belongs to a split, by its own name or by that of a folder below the data set's own."""
     subfolder = path.parent.name if path.parent not in folders else None
     return split in (path.stem, subfolder) or path.stem.startswith((f"{split}-", f"{split}."))
+
+
+def read_rows(table: Any, image: str, label: str | None) -> Iterator[tuple[Any, Label]]:
+    """(image struct, label or None) of each row, still encoded, from the columns of these names."""
+    for batch in table.with_format("arrow").iter(batch_size=_ROWS_PER_BATCH):
+        images = batch.column(image).to_pylist()
+        labels = batch.column(label).to_pylist() if label is not None else [None] * len(images)
+        yield from zip(images, (_label(value, label) for value in labels), strict=True)
+
+
+def image_bytes(data: Any, column: str, location: str) -> bytes:
+    """The image file's bytes in the image column of a row."""
+    content = data.get("bytes") if isinstance(data, Mapping) else data
+    if not isinstance(content, bytes):
+        raise DataError(f"{location}: column '{column}' holds no image bytes; save the images into the Parquet file")
+    return content
+
+
+def _choose(kind: str, name: str, features: Mapping[str, Any], candidates: list[str], location: str) -> str:
+    if name in features:
+        return name
+    if len(candidates) == 1:
+        return candidates[0]
+    raise DataError(
+        f"{location}: {kind} column '{name}' not found among {', '.join(features)}; set data.source.columns.{kind}=NAME"
+    )
+
+
+def _label(value: Any, column: str | None) -> Label:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bool | int):
+        return int(value)
+    raise DataError(f"label column '{column}' holds {value!r}; labels must be integers or text")
