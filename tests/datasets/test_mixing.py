@@ -9,7 +9,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from trigan.datasets.mixing import CutMix, Mix, MixUp, cutmix_mask, mixing_coefficients
+from trigan.datasets.augmentation import square_mask
+from trigan.datasets.mixing import CutMix, Mix, MixUp, mixing_coefficients
 from trigan.errors import ConfigError
 from trigan.rng import Draws
 
@@ -97,8 +98,8 @@ def test_cutmix_cuts_a_rectangle_and_shares_by_its_area(size: int) -> None:
 
 def test_the_mask_ranges_from_nothing_to_the_whole_image() -> None:
     middle = torch.full((1, 2), 0.5).double()
-    assert not cutmix_mask(torch.ones(1).double(), middle, 8).any()
-    assert cutmix_mask(torch.zeros(1).double(), middle, 8).all()
+    assert not square_mask(middle, 0, 8).any()
+    assert square_mask(middle, 8, 8).all()
 
 
 @pytest.mark.parametrize("name", MIXES)

@@ -58,8 +58,8 @@ class MixUp(Mix):
 class CutMix(Mix):
     """A rectangle of the image is replaced by the partner's: Yun et al. 2019 (arXiv 1905.04899), eq. 1 and 2.
 
-    Its sides are sqrt(1 - lam) of the image's, its centre is uniform over the image, and it is clipped at the border.
-    The share is the fraction of remaining pixels.
+    Its sides are sqrt(1 - lam) of the image's, in whole pixels; its centre is uniform over the image, and it is clipped
+    at the border. The share is the fraction of remaining pixels.
     """
 
     probability: float = 0.5
@@ -67,7 +67,8 @@ class CutMix(Mix):
     def __call__(self, images: Tensor, partners: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """See `Mix`."""
         lam = mixing_coefficients(draws, self.alpha, self.probability).to(images.device)
-        hole = cutmix_mask(lam, draws.uniform("mix/centre", 2).double(), images.shape[-1])
+        size, centres = images.shape[-1], draws.uniform("mix/centre", 2).double()
+        hole = square_mask(centres, (size * (1.0 - lam).sqrt()).round().long()[:, None], size)
         share = 1.0 - hole.to(images.dtype).mean((1, 2))
         return torch.where(hole[:, None], partners, images), share
 
@@ -82,8 +83,3 @@ def mixing_coefficients(draws: Draws, alpha: float, probability: float) -> Tenso
     uniform = on_cpu.uniform("mix/share").double()
     lam = torch.from_numpy(betaincinv(alpha, alpha, uniform.numpy()))
     return torch.where(on_cpu.uniform("mix/chance").double() < probability, lam, torch.ones_like(lam))
-
-
-def cutmix_mask(lam: Tensor, centre: Tensor, size: int) -> Tensor:
-    """Bool (N, size, size): squares of side round(size sqrt(1 - lam)) about centres (N, 2) in [0, 1), clipped."""
-    return square_mask(centre, (size * (1.0 - lam).sqrt()).round().long()[:, None], size)
