@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from trigan.datasets.inputs import Input
 from trigan.errors import ConfigError
-from trigan.networks.gans.gan_ensembles import PerClassGenerators
+from trigan.networks.gans.gan_ensembles import GeneratorMixture, PerClassGenerators
 from trigan.rng import torch_generator
 from trigan.samples.generate import BLOCK, UNCHANGED_LATENTS, LatentTransform, generate, latents
 
@@ -132,3 +132,24 @@ def test_transforms_out_of_range_are_refused() -> None:
         LatentTransform(0.0)
     with pytest.raises(ConfigError, match=r"^scale: -1.0 must be a number of 0 or more$"):
         LatentTransform(scale=-1.0)
+
+
+class _Constant(nn.Module):
+    """A generator whose images all have one value."""
+
+    latent, classes = 8, 0
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(value))
+
+    def forward(self, z: torch.Tensor, y: torch.Tensor | None = None) -> torch.Tensor:
+        return self.value.expand(len(z), 1, 8, 8)
+
+
+@pytest.mark.parametrize("transform", [UNCHANGED_LATENTS, LatentTransform(0.5), LatentTransform(scale=0.1)])
+def test_members_of_a_mixture_are_equally_frequent_under_any_latent_transform(transform: LatentTransform) -> None:
+    mixture = GeneratorMixture([_Constant(value) for value in (-1.0, 0.0, 1.0)])
+    images = generate(mixture, 0, 6000, latent_transform=transform).images[:, 0, 0, 0]
+    assert stats.chisquare(images.unique(return_counts=True)[1].numpy()).pvalue > 0.001
+    assert len(images.unique()) == 3

@@ -10,6 +10,7 @@ from trigan.checks import require
 from trigan.datasets.inputs import Input
 from trigan.datasets.stream import to_uint8
 from trigan.networks.gans.gan import ImageGenerator
+from trigan.networks.gans.gan_ensembles import GeneratorMixture
 from trigan.rng import torch_generator
 
 #: Latents are drawn in blocks of this size, each with its own seed.
@@ -68,13 +69,13 @@ def generate(
 ) -> Input:
     """Samples number ``start`` to ``start + count`` from a generator in evaluation mode, with their conditions.
 
-    ``labels`` (count,) are the conditions, required exactly if the generator is label-conditional. The last
-    ``network.choosing`` latents, which select one of several generators, are not transformed.
+    ``labels`` (count,) are the conditions, required exactly if the generator is label-conditional. The latents by
+    which a `GeneratorMixture` selects a member are not transformed.
     """
     if (labels is None) == bool(network.classes):
         raise ValueError("a conditional generator needs labels, and only a conditional one takes them")
     parameter = next(network.parameters())
-    transformed = network.latent - getattr(network, "choosing", 0)
+    transformed = network.latent - (network.selector_dims if isinstance(network, GeneratorMixture) else 0)
     images = []
     for begin in range(start, start + count, BLOCK):
         stop = min(begin + BLOCK, start + count)
