@@ -21,6 +21,10 @@ from few_steps import composer
             ["strategy=augment", "strategy.source=noise", "strategy.gan.batch=8", "strategy.samples.weight=1"],
             ("strategy.gan.batch",),
         ),
+        (
+            ["strategy=augment", "strategy/schedule=pretrain", "strategy.samples.weight=1", "strategy.samples.sets=2"],
+            ("strategy.samples.weight",),
+        ),
         (["strategy=augment", "architecture=cgan", "strategy.label_threshold=0.5"], ("strategy.label_threshold",)),
         (["strategy=augment", "strategy.label_threshold=0.5", "strategy.gan.batch=8", "loss=hinge"], ()),
         (

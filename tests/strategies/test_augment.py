@@ -17,7 +17,7 @@ from trigan.rng import hash64
 from trigan.samples.collect import wanted_counts
 from trigan.samples.filters import AgreementFilter, ConfidenceFilter, DiscriminatorFilter, ManifoldFilter, ScoringModels
 from trigan.samples.generate import LatentTransform, generate
-from trigan.strategies.augment import MixedSchedule, PretrainSchedule, SampleSchedule, SampleSettings
+from trigan.strategies.augment import MixedSchedule, PretrainSchedule, SampleSettings
 from trigan.strategies.baseline import Baseline
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.training.optimizers import Adam
@@ -340,18 +340,6 @@ def test_a_fit_of_one_step_has_no_two_parts(stages: _Stages) -> None:
     with pytest.raises(ConfigError, match=r"strategy.classifier.steps: 1 must be 2 or more"):
         recipe.run(view(), stages.runner)
     assert [PretrainSchedule(share).steps_on_samples(10) for share in (0.01, 0.5, 0.99)] == [1, 5, 9]
-
-
-@pytest.mark.parametrize("schedule", [MixedSchedule(), PretrainSchedule()])
-def test_settings_that_the_schedule_ignores_are_logged(
-    schedule: SampleSchedule, stages: _Stages, caplog: pytest.LogCaptureFixture
-) -> None:
-    """``trigan search augment`` draws weight and per_step whatever the schedule is, so they are no error."""
-    samples = SampleSettings(ratio=1, weight=0.7)
-    augment(source="noise", label_threshold=0.0, samples=samples, schedule=schedule).run(view(), stages.runner)
-    line = "strategy.samples.weight=0.7 has no effect with strategy.schedule=pretrain"
-    assert (line in caplog.messages) == isinstance(schedule, PretrainSchedule)
-    assert not any("per_step" in message for message in caplog.messages)
 
 
 @pytest.mark.parametrize(

@@ -197,9 +197,11 @@ class Augment:
 
     @property
     def unused_settings(self) -> tuple[str, ...]:
-        """Settings without effect: those of an untrained GAN, and the threshold if no classifier gives labels."""
+        """Settings of a GAN that is not trained, of labels that no classifier predicts, and of a mixed loss."""
+        gan = () if self.source == "generator" else ("gan", "gan_images", "labels")
         labels = () if self._labels_are_predicted else ("label_threshold",)
-        return labels if self.source == "generator" else ("gan", "gan_images", "labels", *labels)
+        mixed = ("samples.weight", "samples.per_step") if isinstance(self.schedule, PretrainSchedule) else ()
+        return (*gan, *labels, *mixed)
 
     @property
     def _labels_are_predicted(self) -> bool:
@@ -214,7 +216,11 @@ class Augment:
 
     def run(self, view: TrainingView, runner: StageRunner) -> Outcome:
         """Train the GANs, collect the samples and train C; without any sample, C is trained on real images alone."""
-        self._warn_about_settings_without_effect()
+        if self.source != "generator" and "discriminator" in required_networks(self.samples.filters):
+            _log.warning(
+                "strategy.samples.filters: DiscriminatorFilter keeps every sample, as strategy.source=%s has no D",
+                self.source,
+            )
         inputs = labelled_inputs(view)
         rule = self.classifier.selection.resolve("validation" in inputs)
         if self.source == "unlabelled":
@@ -248,18 +254,6 @@ class Augment:
             ]
             networks["generator"] = members[0] if len(members) == 1 else GeneratorMixture(members)
         return networks
-
-    def _warn_about_settings_without_effect(self) -> None:
-        """Warn, not raise: searches sample these settings for every schedule; controls have the GAN row's filters."""
-        for name in ("weight", "per_step") if isinstance(self.schedule, PretrainSchedule) else ():
-            value = getattr(self.samples, name)
-            if value != getattr(SampleSettings, name):
-                _log.warning("strategy.samples.%s=%s has no effect with strategy.schedule=pretrain", name, value)
-        if self.source != "generator" and "discriminator" in required_networks(self.samples.filters):
-            _log.warning(
-                "strategy.samples.filters: DiscriminatorFilter keeps every sample, as strategy.source=%s has no D",
-                self.source,
-            )
 
     def _warn_about_missing_samples(self, collected: CollectedSamples) -> None:
         kept, empty = len(collected.data), ", ".join(map(str, collected.empty_classes))
