@@ -22,7 +22,7 @@ from trigan.networks.gans.dcgan import DCGAN
 from trigan.networks.gans.gan_ensembles import GeneratorMixture, PerClassGenerators
 from trigan.strategies.baseline import Ensemble
 from trigan.strategies.feature_extraction import FeatureExtractor, ProbedBackbone
-from trigan.strategies.heads import MLPHead, NearestNeighboursHead
+from trigan.strategies.probes import MLPHead, NearestNeighboursHead
 
 torch.set_num_threads(1)
 

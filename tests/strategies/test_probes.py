@@ -14,13 +14,15 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.svm import LinearSVC
 
 from trigan.errors import ConfigError
-from trigan.strategies.heads import LinearHead, MLPHead, NearestNeighboursHead
 from trigan.strategies.probes import (
     FittedProbe,
+    LinearHead,
     LinearSVM,
     LogisticRegression,
+    MLPHead,
     MLPProbe,
     NearestNeighbours,
+    NearestNeighboursHead,
     Probe,
 )
 
@@ -52,9 +54,9 @@ def test_a_linear_head_is_the_decision_function(kind: str, classes: int) -> None
     features, labels, others, _ = _data(classes)
     model = LinearSVC(C=0.01, dual=True, random_state=0) if kind == "svm" else SklearnLogistic(C=0.1, max_iter=500)
     model.fit(features, labels)
-    head = LinearHead.of(model, classes, 2.5)
+    head = LinearHead.of(model, classes)
     with torch.no_grad():
-        found = head(torch.from_numpy(others).float()).numpy() * 2.5
+        found = head(torch.from_numpy(others).float()).numpy()
     wanted = model.decision_function(others)
     wanted = np.stack([-wanted, wanted], 1) if classes == 2 else wanted
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
@@ -78,9 +80,9 @@ def test_a_neighbours_head_predicts_as_scikit_learn_does(k: int) -> None:
 def test_a_perceptron_head_is_scikit_learns_network(classes: int) -> None:
     features, labels, others, _ = _data(classes)
     model = MLPClassifier((16,), max_iter=400, tol=1e-2, random_state=0).fit(features, labels)
-    head = MLPHead.of(model, classes, 2.5)
+    head = MLPHead.of(model, classes)
     with torch.no_grad():
-        found = (head(torch.from_numpy(others).float()) * 2.5).softmax(1).numpy()
+        found = head(torch.from_numpy(others).float()).softmax(1).numpy()
     np.testing.assert_allclose(found, model.predict_proba(others), rtol=1e-3, atol=1e-5)
     assert (found.argmax(1) == model.predict(others)).all()
     assert not any(weight.requires_grad for weight in head.parameters())

@@ -15,9 +15,8 @@ from trigan.datasets.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.strategies.feature_extraction import FeatureExtractor, ProbedBackbone, extract_features
 from trigan.strategies.fine_tune import FineTune, PretrainedBackbone, saved_weights
-from trigan.strategies.heads import Array, head_skeleton
 from trigan.strategies.pretraining import GANPretraining, Pretraining, PretrainingData
-from trigan.strategies.probes import FittedProbe, Probe
+from trigan.strategies.probes import Array, FittedProbe, Probe, head_skeleton
 from trigan.strategies.stage_runner import StageRunner
 from trigan.strategies.strategy import DataUsed, Outcome, Shapes, labelled_inputs
 from trigan.training.recalibration import STATISTICS_IMAGES, recalibrate_discriminator

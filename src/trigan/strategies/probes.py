@@ -1,4 +1,4 @@
-"""Probes: classifiers fitted to fixed features. Each gives a head, features (N, F) -> logits (N, K).
+"""Probes: classifiers fitted to fixed features; and their heads, networks from features (N, F) to logits (N, K).
 
 The hyperparameter and the temperature are chosen on validation images if the row may use them (their labels then
 count as V), else by cross-validation on the labelled images.
@@ -6,12 +6,13 @@ count as V), else by cross-validation on the labelled images.
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression as SklearnLogistic
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -19,17 +20,120 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.svm import LinearSVC
 from threadpoolctl import threadpool_limits
-from torch import nn
+from torch import Tensor, nn
 
 from trigan.checks import require, require_settings
 from trigan.component_ids import component
 from trigan.evaluation.calibration import fit_temperature
-from trigan.strategies.heads import UNSEEN_CLASS_LOGIT, Array, Labels, LinearHead, MLPHead, NearestNeighboursHead
 
+Array = NDArray[np.float64]
+Labels = NDArray[np.int64]
+#: The logit of a class without training images.
+UNSEEN_CLASS_LOGIT = -1e4
 #: Largest batch of the perceptron, in images.
 _BATCH = 64
 #: Features and labels of the validation images, where there are any.
 Holdout = tuple[Array, Labels] | None
+
+
+class LinearHead(nn.Module):
+    """(W x + b) / T."""
+
+    temperature: Tensor
+
+    def __init__(self, features: int, classes: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(features, classes)
+        self.register_buffer("temperature", torch.ones(()))
+
+    @classmethod
+    def of(cls, model: Any, classes: int) -> "LinearHead":
+        """The head of a fitted scikit-learn linear model; two classes share one decision value there."""
+        head = cls(model.coef_.shape[1], classes)
+        return head._filled(model.classes_, model.coef_, model.intercept_, first_of_two=-1.0)
+
+    def _filled(self, seen: Labels, weight: Array, bias: Array, first_of_two: float) -> Self:
+        """Set the rows of the ``seen`` classes; all other classes get very small logits.
+
+        Where two classes share one row, it is that of the second; the first has ``first_of_two`` times it.
+        """
+        if len(weight) < len(seen):
+            weight, bias = (np.concatenate([first_of_two * row, row]) for row in (weight, bias))
+        self.requires_grad_(False)
+        self.linear.weight.zero_()
+        self.linear.bias.fill_(UNSEEN_CLASS_LOGIT)
+        self.linear.weight[seen] = torch.from_numpy(weight).float()
+        self.linear.bias[seen] = torch.from_numpy(bias).float()
+        return self
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits (N, K) of features (N, F)."""
+        logits: Tensor = self.linear(features)
+        return logits / self.temperature
+
+
+class MLPHead(LinearHead):
+    """(W2 relu(W1 x + b1) + b2) / T: one hidden layer."""
+
+    def __init__(self, features: int, hidden: int, classes: int) -> None:
+        super().__init__(hidden, classes)
+        self.hidden = nn.Linear(features, hidden)
+
+    @classmethod
+    def of(cls, model: Any, classes: int) -> "MLPHead":
+        """The head of a fitted scikit-learn perceptron; two classes have one logit there, of the second class."""
+        (inner, outer), (inner_bias, bias) = model.coefs_, model.intercepts_
+        head = cls(len(inner), len(inner_bias), classes)._filled(model.classes_, outer.T, bias, first_of_two=0.0)
+        head.hidden.weight.copy_(torch.from_numpy(inner.T))
+        head.hidden.bias.copy_(torch.from_numpy(inner_bias))
+        return head
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits (N, K) of features (N, F)."""
+        return super().forward(self.hidden(features).relu())
+
+
+class NearestNeighboursHead(nn.Module):
+    """log((votes + 1 / 2K) / (k + 1 / 2)) / T, from the votes of the k nearest ``kept`` features."""
+
+    kept: Tensor
+    votes: Tensor
+    k: Tensor
+    temperature: Tensor
+
+    def __init__(self, kept: int, features: int, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("kept", torch.zeros(kept, features))
+        self.register_buffer("votes", torch.zeros(kept, classes))
+        self.register_buffer("k", torch.tensor(1))
+        self.register_buffer("temperature", torch.ones(()))
+
+    @classmethod
+    def of(cls, features: Array, labels: Labels, classes: int, k: int) -> "NearestNeighboursHead":
+        """The head of the labelled ``features`` (N, F), with ``labels`` (N,)."""
+        head = cls(len(features), features.shape[1], classes)
+        head.kept.copy_(torch.from_numpy(features).float())
+        head.votes.copy_(nn.functional.one_hot(torch.from_numpy(labels), classes).float())
+        head.k.fill_(k)
+        return head
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits (N, K) of features (N, F)."""
+        k, classes = int(self.k), self.votes.shape[1]
+        nearest = torch.cdist(features, self.kept).topk(k, largest=False).indices
+        shares = (self.votes[nearest].sum(1) + 0.5 / classes) / (k + 0.5)
+        return shares.log() / self.temperature
+
+
+def head_skeleton(saved: Mapping[str, tuple[int, ...]], classes: int) -> LinearHead | NearestNeighboursHead:
+    """A head to load weights into, given the shapes of all tensors of the saved probed network."""
+    if "head.kept" in saved:
+        kept, features = saved["head.kept"]
+        return NearestNeighboursHead(kept, features, classes)
+    if "head.hidden.weight" in saved:
+        hidden, features = saved["head.hidden.weight"]
+        return MLPHead(features, hidden, classes)
+    return LinearHead(saved["mean"][0], classes)
 
 
 @dataclass(frozen=True)
@@ -111,7 +215,7 @@ class _TunedProbe:
     def _head(self, value: float, features: Array, labels: Labels, classes: int, seed: int) -> Any:
         """The head of the model fitted to all labelled images."""
         model = self._model(value, seed, len(labels)).fit(features, labels)
-        return (MLPHead if isinstance(model, MLPClassifier) else LinearHead).of(model, classes, 1.0)
+        return (MLPHead if isinstance(model, MLPClassifier) else LinearHead).of(model, classes)
 
 
 @component("probe/svm@1")
