@@ -8,9 +8,8 @@ from trigan.datasets.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.networks.gans.cgan import CGAN
 from trigan.networks.gans.dcgan import DCGAN
-from trigan.strategies.feature_extraction import FeatureExtractor, ProbedBackbone, extract_features
-
-CPU = torch.device("cpu")
+from trigan.samples.filters import outputs
+from trigan.strategies.feature_extraction import FeatureExtractor, ProbedBackbone
 
 
 def _images(channels: int, size: int, count: int = 5) -> torch.Tensor:
@@ -49,7 +48,9 @@ def test_pooling_by_hand() -> None:
 
 def test_pixels_are_features_too() -> None:
     images = _images(3, 8)
-    assert torch.equal(FeatureExtractor(None, (), 4)(images), images.flatten(1))
+    extractor = FeatureExtractor(None, (), 4)
+    assert torch.equal(extractor(images), images.flatten(1))
+    assert torch.equal(outputs(extractor, images), images.flatten(1))
 
 
 def test_an_unknown_layer_is_refused() -> None:
@@ -74,7 +75,7 @@ def test_extraction_does_not_depend_on_batches(count: int) -> None:
     extractor = FeatureExtractor(discriminator, (), 4)
     source = torch.Generator().manual_seed(1)
     images = torch.randint(0, 256, (count, 1, 8, 8), generator=source, dtype=torch.uint8)
-    found = extract_features(extractor, images, CPU)
+    found = outputs(extractor, images)
     assert not found.requires_grad
     with torch.no_grad():
         torch.testing.assert_close(found, extractor(images / 127.5 - 1), rtol=1e-4, atol=1e-5)

@@ -19,7 +19,6 @@ from trigan.datasets.types import LabelledImages
 from trigan.evaluation.classification import classification_metrics
 from trigan.evaluation.embedding import evenly_spaced_indices, principal_components
 from trigan.identity import digest, tensor_digest
-from trigan.networks.classifiers.classifier import EmbeddingNetwork
 from trigan.plots import run_plots, sample_grids
 from trigan.records.record import SCHEMA_VERSION, write_record
 from trigan.runs.lineage import log_lineage
@@ -139,7 +138,7 @@ def _save_features(trained: TrainedRun, test: LabelledImages) -> None:
         return
     directory, names = trained.location.directory, trained.dataset.class_names
     index = evenly_spaced_indices(len(test))
-    features = principal_components(outputs(EmbeddingNetwork(trained.outcome.classifier), test.images[index]))
+    features = principal_components(outputs(trained.outcome.classifier, test.images[index], embed=True))
     _save_npz(directory / "features.npz", {"features": features, "index": index})
     if features.shape[1] > 1:  # two images or one feature have a single component, which makes no map
         picture, labels = directory / "pictures/features.png", test.labels[index].numpy()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,6 @@ from torch import Tensor, nn
 from trigan.checks import require, require_at_least
 from trigan.component_ids import component
 from trigan.datasets.inputs import Input, image_batches
-from trigan.networks.classifiers.classifier import EmbeddingNetwork
 
 
 class Filter(ABC):
@@ -66,7 +66,7 @@ class ScoringModels:
 
     def embed(self, images: Tensor) -> Tensor:
         """Inputs of C's last layer for uint8 images, float (N, F)."""
-        return outputs(EmbeddingNetwork(self.teacher), images)
+        return outputs(self.teacher, images, embed=True)
 
 
 @component("filter/confidence@1")
@@ -199,14 +199,16 @@ def required_networks(filters: Sequence[Filter]) -> frozenset[str]:
 
 
 @torch.no_grad()
-def outputs(network: nn.Module, images: Tensor, labels: Tensor | None = None) -> Tensor:
-    """The network's outputs for uint8 images, and ``labels`` if given, as float on the CPU."""
-    # a nearest-neighbour network has buffers only
-    tensor = next(value for value in chain(network.parameters(), network.buffers()) if value.is_floating_point())
+def outputs(network: nn.Module, images: Tensor, labels: Tensor | None = None, embed: bool = False) -> Tensor:
+    """Outputs for uint8 images, and ``labels`` if given, as float on the CPU; with ``embed`` those of ``.embed``."""
+    forward: Any = network.embed if embed else network
+    # a nearest-neighbour network has buffers only, and pixels as features have none
+    tensors = (value for value in chain(network.parameters(), network.buffers()) if value.is_floating_point())
+    tensor = next(tensors, torch.empty(0))
     results, start = [], 0
     for batch in image_batches(images, tensor.device, tensor.dtype):
         extra = () if labels is None else (labels[start : start + len(batch)].to(tensor.device),)
-        results.append(network(batch, *extra).float().cpu())
+        results.append(forward(batch, *extra).float().cpu())
         start += len(batch)
     return torch.cat(results)
 

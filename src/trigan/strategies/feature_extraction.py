@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trigan.datasets.inputs import image_batches
 from trigan.errors import ConfigError
 from trigan.networks.gans.gan import Discriminator
 
@@ -56,10 +55,3 @@ class ProbedBackbone(nn.Module):
         """Logits (N, K)."""
         logits: Tensor = self.head(self.embed(images))
         return logits
-
-
-@torch.no_grad()
-def extract_features(extractor: FeatureExtractor, images: Tensor, device: torch.device) -> Tensor:
-    """Features of uint8 images, float32 (N, F), on the CPU."""
-    dtype = next((weight.dtype for weight in extractor.parameters()), torch.float32)
-    return torch.cat([extractor(batch).float().cpu() for batch in image_batches(images, device, dtype)])

@@ -13,7 +13,8 @@ from trigan.datasets.inputs import Input, Inputs, random_subset
 from trigan.datasets.splits.external_data import external_images
 from trigan.datasets.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
-from trigan.strategies.feature_extraction import FeatureExtractor, ProbedBackbone, extract_features
+from trigan.samples.filters import outputs
+from trigan.strategies.feature_extraction import FeatureExtractor, ProbedBackbone
 from trigan.strategies.fine_tune import FineTune, PretrainedBackbone, saved_weights
 from trigan.strategies.pretraining import GANPretraining, Pretraining, PretrainingData
 from trigan.strategies.probes import Array, FittedProbe, Probe, head_skeleton
@@ -152,10 +153,9 @@ class Features:
         self, probe: Probe, extractor: FeatureExtractor, view: TrainingView, rule: str, runner: StageRunner
     ) -> tuple[ProbedBackbone, FittedProbe]:
         """Fit ``probe`` to standardised features of the labelled images."""
-        device = runner.settings.device
 
         def extract(images: Tensor) -> Tensor:
-            return runner.run_task("features", lambda: extract_features(extractor, images, device))
+            return runner.run_task("features", lambda: outputs(extractor, images))
 
         features = extract(view.labelled.images)
         reference = extract(random_subset(self._images(view), STATISTICS_IMAGES, runner.seed))
@@ -175,4 +175,4 @@ class Features:
         network = ProbedBackbone(extractor, fitted.head, features.shape[1])
         network.mean.copy_(mean)
         network.scale.copy_(scale)
-        return network.to(device).eval(), fitted
+        return network.to(runner.settings.device).eval(), fitted
