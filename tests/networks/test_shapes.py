@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from trigan.errors import ConfigError
-from trigan.networks.gans.convolutional import KERNEL_SIZE, PADDING, upsampling_conv
+from trigan.networks.gans.gan import KERNEL_SIZE, PADDING, upsampling_conv
 from trigan.networks.shapes import channels_per_level, map_sizes, require_supported
 
 

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from trigan.checks import require, require_at_least
 from trigan.component_ids import component
 from trigan.networks.batchnorm import BatchNorm2d
-from trigan.networks.gans.convolutional import ConvBackbone, Upsampler
-from trigan.networks.gans.gan import Discriminator, Generator
+from trigan.networks.gans.gan import ConvBackbone, Discriminator, Generator, Upsampler
 from trigan.networks.shapes import ImageSpec, require_supported
 from trigan.networks.weight_norm import apply_spectral_norm
 

@@ -9,15 +9,13 @@ from torch import Tensor, nn
 from trigan.networks.gans.gan import ImageGenerator
 
 
-class PerClassGenerators(nn.Module):
+class PerClassGenerators(ImageGenerator):
     """Unconditional generators, one per class, as a conditional generator."""
 
-    def __init__(self, generators: Sequence[nn.Module]) -> None:
+    def __init__(self, generators: Sequence[ImageGenerator]) -> None:
         super().__init__()
         self.generators = nn.ModuleList(generators)
-        first: ImageGenerator = generators[0]  # type: ignore[assignment]
-        self.latent: int = first.latent
-        self.classes: int = len(generators)
+        self.latent, self.classes = generators[0].latent, len(generators)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Latents (N, latent) and labels (N,) -> images (N, C, S, S)."""
@@ -26,7 +24,7 @@ class PerClassGenerators(nn.Module):
         return _generate_by(self.generators, y, z, None)
 
 
-class GeneratorMixture(nn.Module):
+class GeneratorMixture(ImageGenerator):
     """Generators of one kind as one, in which every sample comes from a member chosen by its z, all equally often.
 
     Latents are one number longer than the members': (N, latent + 1), N(0, 1). The last number u selects member
@@ -36,12 +34,10 @@ class GeneratorMixture(nn.Module):
     #: Numbers at the end of z that select a member; latent transforms leave them unchanged.
     selector_dims = 1
 
-    def __init__(self, members: Sequence[nn.Module]) -> None:
+    def __init__(self, members: Sequence[ImageGenerator]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
-        first: ImageGenerator = members[0]  # type: ignore[assignment]
-        self.latent: int = first.latent + self.selector_dims
-        self.classes: int = first.classes
+        self.latent, self.classes = members[0].latent + self.selector_dims, members[0].classes
 
     def member_index(self, z: Tensor) -> Tensor:
         """The member that each row selects, int64 (N,) in 0..M-1."""
