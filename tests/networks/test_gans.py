@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
-from trigan.networks.gans.cgan import CGAN
-from trigan.networks.gans.dcgan import DCGAN
+from trigan.networks.gans.dcgan import CGAN, DCGAN
 from trigan.networks.shapes import map_sizes
 from trigan.networks.weight_norm import fold_spectral_norm
 

@@ -13,8 +13,7 @@ from trigan.networks.classifiers.all_cnn import AllCNN
 from trigan.networks.classifiers.mlp import MLP
 from trigan.networks.classifiers.resnet import ResNet18, WideResNet
 from trigan.networks.classifiers.small_cnn import SmallCNN
-from trigan.networks.gans.cgan import CGAN
-from trigan.networks.gans.dcgan import DCGAN
+from trigan.networks.gans.dcgan import CGAN, DCGAN
 from trigan.networks.weight_norm import fold_spectral_norm
 
 torch.set_num_threads(1)

@@ -6,8 +6,7 @@ import torch.nn.functional as F
 
 from trigan.datasets.types import DataSpec
 from trigan.errors import ConfigError
-from trigan.networks.gans.cgan import CGAN
-from trigan.networks.gans.dcgan import DCGAN
+from trigan.networks.gans.dcgan import CGAN, DCGAN
 from trigan.samples.filters import outputs
 from trigan.strategies.feature_extraction import FeatureExtractor, ProbedBackbone
 

@@ -11,8 +11,7 @@ from trigan.datasets.inputs import Input
 from trigan.datasets.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.losses.pretext_losses import nt_xent
-from trigan.networks.gans.cgan import CGAN
-from trigan.networks.gans.dcgan import DCGAN
+from trigan.networks.gans.dcgan import CGAN, DCGAN
 from trigan.networks.pretext_heads import Autoencoder, top_map
 from trigan.training.fit import TrainerSettings
 from trigan.training.stages.pretext_stages import AutoencoderStage, SimCLRStage
