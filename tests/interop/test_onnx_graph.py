@@ -17,7 +17,7 @@ from trigan.interop.onnx_file import (
     onnx_exportable,
     write_onnx,
 )
-from trigan.networks.classifiers.small_cnn import SmallCNN
+from trigan.networks.classifiers.cnn import SmallCNN
 from trigan.networks.gans.dcgan import DCGAN
 from trigan.networks.gans.gan_ensembles import GeneratorMixture, PerClassGenerators
 from trigan.strategies.baseline import Ensemble

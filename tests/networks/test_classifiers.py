@@ -9,11 +9,10 @@ from torch import nn
 
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
-from trigan.networks.classifiers.all_cnn import AllCNN
 from trigan.networks.classifiers.classifier import ClassifierFactory
+from trigan.networks.classifiers.cnn import AllCNN, SmallCNN
 from trigan.networks.classifiers.mlp import MLP
 from trigan.networks.classifiers.resnet import PreActivationBlock, ResNet18, WideResNet
-from trigan.networks.classifiers.small_cnn import SmallCNN
 from trigan.networks.weight_norm import WeightNormConv2d, WeightNormLinear
 
 torch.set_num_threads(1)

@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from trigan.networks.classifiers.all_cnn import AllCNN
+from trigan.networks.classifiers.cnn import AllCNN, SmallCNN
 from trigan.networks.classifiers.mlp import MLP
 from trigan.networks.classifiers.resnet import ResNet18, WideResNet
-from trigan.networks.classifiers.small_cnn import SmallCNN
 from trigan.networks.gans.dcgan import CGAN, DCGAN
 from trigan.networks.weight_norm import fold_spectral_norm
 

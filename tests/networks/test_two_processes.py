@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from trigan.losses.gan_losses import gradient_penalty
 from trigan.networks.batchnorm import frozen_statistics, recalibrate_batch_norm
-from trigan.networks.classifiers.small_cnn import SmallCNN
+from trigan.networks.classifiers.cnn import SmallCNN
 from trigan.networks.gans.dcgan import DCGAN
 
 torch.set_num_threads(1)

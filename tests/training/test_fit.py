@@ -11,8 +11,8 @@ from trigan.artifacts.checkpoint import checkpoint_path
 from trigan.datasets.inputs import Inputs
 from trigan.errors import ConfigError, DivergedError
 from trigan.losses.gan_losses import wasserstein
+from trigan.networks.classifiers.cnn import SmallCNN
 from trigan.networks.classifiers.mlp import MLP
-from trigan.networks.classifiers.small_cnn import SmallCNN
 from trigan.networks.gans.dcgan import DCGAN
 from trigan.tracking.tracker import NoTracking
 from trigan.training.callbacks import MetricsWriter, SampleGrids

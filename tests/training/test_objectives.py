@@ -10,10 +10,9 @@ from trigan.datasets.stream import to_float
 from trigan.errors import ConfigError
 from trigan.losses.gan_losses import AdversarialLoss, hinge, least_squares, minimax, non_saturating, wasserstein
 from trigan.losses.k_plus_one_losses import feature_matching
-from trigan.networks.classifiers.all_cnn import AllCNN
 from trigan.networks.classifiers.classifier import ClassifierFactory
+from trigan.networks.classifiers.cnn import AllCNN, SmallCNN
 from trigan.networks.classifiers.mlp import MLP
-from trigan.networks.classifiers.small_cnn import SmallCNN
 from trigan.training.fit import TrainerSettings
 from trigan.training.objectives import Conditional, FeatureMatching
 from trigan.training.objectives.objective import Ramp

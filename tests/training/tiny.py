@@ -18,7 +18,7 @@ from trigan.datasets.splits.regime import Regime
 from trigan.datasets.types import DataSpec, ImageDataset, TrainingView
 from trigan.losses.gan_losses import AdversarialLoss, non_saturating
 from trigan.networks.classifiers.classifier import Classifier
-from trigan.networks.classifiers.small_cnn import SmallCNN
+from trigan.networks.classifiers.cnn import SmallCNN
 from trigan.networks.gans.dcgan import CGAN, DCGAN
 from trigan.networks.gans.gan import Architecture, Generator
 from trigan.networks.shapes import ImageSpec
