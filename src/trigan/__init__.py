@@ -8,21 +8,18 @@ samplers (``trigan.losses``, ``trigan.networks``, ``trigan.samples``) are plain 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from trigan.errors import ArtifactError, ConfigError, DataError, DivergedError, SealedError, TriganError
 from trigan.version import PROTOCOL_VERSION, __version__
 
 if TYPE_CHECKING:
     from trigan.api.dataset_handle import data, draw
     from trigan.api.run_handle import Run, load, run
     from trigan.api.study_handle import Study, Verdict, study, verdict
-    from trigan.errors import ArtifactError, ConfigError, DataError, DivergedError, SealedError, TriganError
 
 _LAZY_IMPORTS = {
     **dict.fromkeys(("run", "load", "Run"), "trigan.api.run_handle"),
     **dict.fromkeys(("study", "verdict", "Study", "Verdict"), "trigan.api.study_handle"),
     **dict.fromkeys(("data", "draw"), "trigan.api.dataset_handle"),
-    **dict.fromkeys(
-        ("TriganError", "ConfigError", "DataError", "ArtifactError", "SealedError", "DivergedError"), "trigan.errors"
-    ),
 }
 
 __all__ = [

@@ -96,24 +96,18 @@ def _arguments(target: Callable[..., Any], given: Mapping[str, Any]) -> dict[str
 
 def defaults_of(target: Any) -> dict[str, Any]:
     """The forms of the default arguments of a class or function; defaults without a canonical form are left out."""
-    if dataclasses.is_dataclass(target):
-        absent: Any = dataclasses.MISSING
-        defaults = {
-            field.name: field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-            for field in dataclasses.fields(target)
-        }
-    else:
-        try:
-            parameters = inspect.signature(target).parameters.values()
-        except (TypeError, ValueError):  # written in C
-            return {}
-        absent = inspect.Parameter.empty
-        defaults = {parameter.name: parameter.default for parameter in parameters}
+    try:
+        parameters = inspect.signature(target).parameters
+    except (TypeError, ValueError):  # written in C
+        return {}
+    defaults = {name: one.default for name, one in parameters.items() if one.default is not one.empty}
+    for field in dataclasses.fields(target) if dataclasses.is_dataclass(target) else ():
+        if field.default_factory is not dataclasses.MISSING:
+            defaults[field.name] = field.default_factory()
     forms = {}
     for name, default in defaults.items():
-        if default is not absent:
-            with suppress(TypeError):  # of an object without a canonical form, which no argument can equal
-                forms[name] = canonical_form(default)
+        with suppress(TypeError):  # of an object without a canonical form, which no argument can equal
+            forms[name] = canonical_form(default)
     return forms
 
 
