@@ -28,10 +28,6 @@ class Cost:
         images = {player: self.images.get(player, 0) + other.images.get(player, 0) for player in players}
         return Cost(self.flops + other.flops, images)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data for the record: ``{"flops": int, "images": {player: int}}``."""
-        return {"flops": self.flops, "images": dict(sorted(self.images.items()))}
-
 
 def count_flops(work: Callable[[], object]) -> int:
     """Run ``work`` once and count its operations, those of backward passes included.

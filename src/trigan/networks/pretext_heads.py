@@ -29,10 +29,8 @@ class Autoencoder(nn.Module):
     def __init__(self, discriminator: Discriminator, architecture: Architecture, spec: ImageSpec) -> None:
         super().__init__()
         generator = architecture.generator(spec)
-        with torch.no_grad():
-            hidden = generator.input_layer(torch.zeros(1, generator.latent), torch.zeros(1, dtype=torch.int64)).shape[1]
         self.discriminator = discriminator
-        self.bottleneck = nn.Linear(top_map(discriminator, spec)[1], hidden)
+        self.bottleneck = nn.Linear(top_map(discriminator, spec)[1], generator.body.project.in_features)
         self.decoder = generator.body
 
     def forward(self, images: Tensor) -> Tensor:

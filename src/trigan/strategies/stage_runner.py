@@ -4,7 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,9 +27,6 @@ from trigan.version import PROTOCOL_VERSION
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
-
-#: (stage name, directory to write to) -> the callbacks of a fit.
-CallbackFactory = Callable[[str, Path], Sequence[FitCallback]]
 
 #: File beside the checkpoints of an unfinished stage: the seconds that its earlier attempts took.
 _SECONDS = "seconds"
@@ -71,7 +68,8 @@ class TrainedStage:
 class StageRunner:
     """Trains stages, or loads them from the store, and counts their full cost in either case.
 
-    ``callbacks`` makes the callbacks of each fit; ``on_reuse`` is called once for each stage taken from the store.
+    ``callbacks`` makes those of each fit, from the stage's name and a directory to write to; ``on_reuse`` is called
+    once for each stage taken from the store.
     """
 
     store: Store
@@ -80,7 +78,7 @@ class StageRunner:
     seed: int
     settings: TrainerSettings
     max_steps: int | None = None
-    callbacks: CallbackFactory = lambda name, directory: ()
+    callbacks: Callable[[str, Path], Sequence[FitCallback]] = lambda name, directory: ()
     on_reuse: Callable[[TrainedStage], None] = lambda trained: None
     trained_stages: list[TrainedStage] = field(default_factory=list, init=False)
     task_costs: dict[str, Cost] = field(default_factory=dict, init=False)
@@ -96,7 +94,7 @@ class StageRunner:
         ``name`` is the stage's name in this run; ``seed`` is the runner's by default. After an error the stage's
         checkpoints stay in the store for the next attempt.
         """
-        context = self._context(self.seed if seed is None else seed)
+        context = self._context(self.seed if seed is None else seed, self.max_steps)
         identity = self._identity(stage, inputs, context)
         key = digest(identity, 32)
         waiting = partial(_log.info, "%s: another process is training this very stage; waiting for it", name)
@@ -125,7 +123,7 @@ class StageRunner:
 
     def measure_flops(self, stage: Stage, inputs: Inputs, steps: int = 1) -> tuple[int, int]:
         """Operations of the first ``steps`` steps, and of a pass over the validation images; the fit is discarded."""
-        module = stage.build(replace(self._context(self.seed), max_steps=steps), inputs)
+        module = stage.build(self._context(self.seed, steps), inputs)
         fit(module, self.settings)
         return module.flops - module.flops_per_validation, module.flops_per_validation
 
@@ -134,8 +132,8 @@ class StageRunner:
         stages = {trained.digest: trained.cost for trained in self.trained_stages}
         return sum([*stages.values(), *self.task_costs.values()], Cost())
 
-    def _context(self, seed: int) -> StageContext:
-        return StageContext(self.spec, seed, self.settings, self.settings.device, self.max_steps)
+    def _context(self, seed: int, max_steps: int | None) -> StageContext:
+        return StageContext(self.spec, seed, self.settings, self.settings.device, max_steps)
 
     def _identity(self, stage: Stage, inputs: Inputs, context: StageContext) -> dict[str, Any]:
         return {

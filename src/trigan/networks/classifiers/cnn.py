@@ -17,10 +17,8 @@ _LARGEST_MAP = 16
 def _stem(channels: int, width: int, size: int) -> list[nn.Module]:
     """Strided convolutions until the map is at most 16 pixels wide; at least one convolution."""
     layers = conv_norm_relu(channels, width, stride=2 if size > _LARGEST_MAP else 1)
-    size = -(-size // 2)
-    while size > _LARGEST_MAP:
+    while (size := -(-size // 2)) > _LARGEST_MAP:
         layers += conv_norm_relu(width, width, stride=2)
-        size = -(-size // 2)
     return layers
 
 
