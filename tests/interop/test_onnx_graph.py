@@ -20,8 +20,8 @@ from trigan.interop.onnx_file import (
 from trigan.networks.classifiers.cnn import SmallCNN
 from trigan.networks.gans.dcgan import DCGAN
 from trigan.networks.gans.gan_ensembles import GeneratorMixture, PerClassGenerators
+from trigan.strategies.backbones import FeatureExtractor, ProbedBackbone
 from trigan.strategies.baseline import Ensemble
-from trigan.strategies.feature_extraction import FeatureExtractor, ProbedBackbone
 from trigan.strategies.probes import MLPHead, NearestNeighboursHead
 
 torch.set_num_threads(1)

@@ -13,9 +13,9 @@ from trigan.datasets.augmentation import StrongAugmentation
 from trigan.datasets.stream import to_float
 from trigan.samples.filters import ConfidenceFilter, DensityFilter, DiscriminatorFilter
 from trigan.strategies.augment import Augment, PretrainSchedule, SampleSettings
+from trigan.strategies.backbones import FineTune
 from trigan.strategies.baseline import Baseline, FixMatchTraining, SelfTraining
 from trigan.strategies.features import Features
-from trigan.strategies.fine_tune import FineTune
 from trigan.strategies.joint import Joint
 from trigan.strategies.pretraining import Pixels, SelfSupervisedPretraining, SupervisedPretraining, Untrained
 from trigan.strategies.probes import LinearSVM, LogisticRegression, MLPProbe, NearestNeighbours

@@ -12,8 +12,8 @@ from trigan.datasets.augmentation import StrongAugmentation
 from trigan.datasets.types import TrainingView
 from trigan.errors import ConfigError
 from trigan.samples.filters import outputs
+from trigan.strategies.backbones import FineTune
 from trigan.strategies.baseline import Baseline, Ensemble, FixMatchTraining, SelfTraining
-from trigan.strategies.fine_tune import FineTune
 from trigan.strategies.strategy import labelled_inputs
 from trigan.training.optimizers import SGD
 from trigan.training.selection import Selection, accuracy

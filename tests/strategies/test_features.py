@@ -13,8 +13,7 @@ from trigan.datasets.stream import to_float
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.gans.dcgan import DCGAN
-from trigan.strategies.feature_extraction import FeatureExtractor, ProbedBackbone
-from trigan.strategies.fine_tune import FineTune, FineTunedBackbone
+from trigan.strategies.backbones import FeatureExtractor, FineTune, FineTunedBackbone, ProbedBackbone
 from trigan.strategies.pretraining import (
     GANPretraining,
     Pixels,

@@ -19,8 +19,7 @@ from trigan.errors import ConfigError, DataError
 from trigan.losses.gan_losses import wasserstein
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.gans.dcgan import DCGAN
-from trigan.strategies.feature_extraction import FeatureExtractor
-from trigan.strategies.fine_tune import FineTune, PretrainedBackbone, layer_depths, saved_weights
+from trigan.strategies.backbones import FeatureExtractor, FineTune, PretrainedBackbone, layer_depths, saved_weights
 from trigan.strategies.pretraining import (
     Pixels,
     Pretraining,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from trigan.errors import ArtifactError, ConfigError
 from trigan.networks.gans.gan_ensembles import GeneratorMixture, PerClassGenerators
 from trigan.networks.weight_norm import fold_spectral_norm
-from trigan.strategies.feature_extraction import FeatureExtractor
+from trigan.strategies.backbones import FeatureExtractor
 from trigan.strategies.probes import NearestNeighboursHead
 
 #: Differences to torch that count as rounding: relative to the median output, and absolute.

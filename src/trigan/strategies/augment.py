@@ -20,7 +20,7 @@ from trigan.samples.candidate_sources import CandidateSource, from_generator, fr
 from trigan.samples.collect import CollectedSamples, collect_sets, wanted_counts
 from trigan.samples.filters import Filter, ScoringModels, required_networks
 from trigan.samples.generate import LatentTransform
-from trigan.strategies.fine_tune import PretrainedClassifier, saved_weights
+from trigan.strategies.backbones import PretrainedClassifier, saved_weights
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.strategies.strategy import DataUsed, Outcome, Shapes, labelled_inputs, require_unlabelled
 from trigan.training.selection import Selection
@@ -291,18 +291,16 @@ class Augment:
         """Train one GAN (or one per class); number 0 has the runner's seed."""
         seed = hash64(runner.seed, "gan", number) if number else runner.seed
         suffix = f"-seed{number}" if number else ""
-        labelled = view.labelled
+        images, labels = view.labelled.images, view.labelled.labels
         if self.label_source == "per_class":
             generators = []
             for label in range(view.spec.classes):
-                data = {"real": Input(labelled.images[labelled.labels == label])}
+                data = {"real": Input(images[labels == label])}
                 trained = runner.train(f"gan-{label}{suffix}", self.gan, data, hash64(seed, "class", label))
                 generators.append(trained.networks["generator"])
             return {"generator": PerClassGenerators(generators).eval()}
-        if self.label_source == "condition":
-            real = Input(labelled.images, labelled.labels)
-        else:
-            real = Input(view.training_images if self._gan_uses_unlabelled else labelled.images)
+        conditions = labels if self.label_source == "condition" else None
+        real = Input(view.training_images if self._gan_uses_unlabelled else images, conditions)
         return dict(runner.train(f"gan{suffix}", self.gan, {"real": real}, seed).networks)
 
     def _collect(self, view: TrainingView, networks: Mapping[str, nn.Module], runner: StageRunner) -> CollectedSamples:

@@ -14,8 +14,7 @@ from trigan.datasets.splits.external_data import external_images
 from trigan.datasets.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.samples.filters import outputs
-from trigan.strategies.feature_extraction import FeatureExtractor, ProbedBackbone
-from trigan.strategies.fine_tune import FineTune, PretrainedBackbone, saved_weights
+from trigan.strategies.backbones import FeatureExtractor, FineTune, PretrainedBackbone, ProbedBackbone, saved_weights
 from trigan.strategies.pretraining import GANPretraining, Pretraining, PretrainingData
 from trigan.strategies.probes import Array, FittedProbe, Probe, head_skeleton
 from trigan.strategies.stage_runner import StageRunner

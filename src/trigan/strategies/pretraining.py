@@ -12,7 +12,7 @@ from trigan.component_ids import component
 from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.sources.image_source import ImageSource
 from trigan.networks.pretext_heads import top_map
-from trigan.strategies.fine_tune import PretrainedBackbone, saved_weights
+from trigan.strategies.backbones import PretrainedBackbone, saved_weights
 from trigan.strategies.stage_runner import StageRunner
 from trigan.training.stages.classifier_stage import ClassifierStage
 from trigan.training.stages.gan_stage import GANStage

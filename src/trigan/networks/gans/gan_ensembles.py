@@ -63,13 +63,10 @@ class DiscriminatorEnsemble(nn.Module):
 
 def _generate_by(generators: nn.ModuleList, chosen: Tensor, z: Tensor, y: Tensor | None) -> Tensor:
     """Images whose rows come from the generators with the indices ``chosen`` (N,)."""
-    images: Tensor | None = None
-    for index, generator in enumerate(generators):
-        rows = chosen == index
-        if bool(rows.any()):
-            generated = generator(z[rows]) if y is None else generator(z[rows], y[rows])
-            images = generated.new_empty(len(z), *generated.shape[1:]) if images is None else images
-            images[rows] = generated
-    if images is None:
-        raise ValueError("no rows")
-    return images
+    rows = [torch.nonzero(chosen == index).squeeze(1) for index in range(len(generators))]
+    images = [
+        generator(z[own], None if y is None else y[own])
+        for generator, own in zip(generators, rows, strict=True)
+        if len(own)
+    ]
+    return torch.cat(images)[torch.cat(rows).argsort()]

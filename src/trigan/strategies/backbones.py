@@ -1,20 +1,68 @@
-"""Classifiers that start from given weights, and fine-tuning: D with a linear head, trained as a classifier."""
+"""D as a backbone, under a probe's head or fine-tuned with a linear one; classifiers that start from given weights."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from trigan.checks import require
 from trigan.component_ids import component
+from trigan.errors import ConfigError
 from trigan.identity import weights_digest
 from trigan.networks.classifiers.classifier import Classifier, ClassifierFactory
 from trigan.networks.gans.gan import Architecture, Discriminator
 from trigan.networks.shapes import ImageSpec
-from trigan.strategies.feature_extraction import FeatureExtractor
 from trigan.training.optimizers import LayerWise
 from trigan.training.stages.classifier_stage import ClassifierStage
+
+
+class FeatureExtractor(nn.Module):
+    """Images (N, C, S, S) -> (N, F): the map of each layer, max-pooled to ``grid`` x ``grid`` where it is larger.
+
+    Without a discriminator the features are the pixels. Empty ``layers`` are all layers.
+    Radford et al. 2015 (arXiv 1511.06434), section 5: all layers, a 4x4 grid.
+    """
+
+    def __init__(self, discriminator: Discriminator | None, layers: Sequence[str], grid: int) -> None:
+        super().__init__()
+        self.discriminator, self.layers, self.grid = discriminator, tuple(layers), grid
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (N, F), layer by layer."""
+        if self.discriminator is None:
+            return images.flatten(1)
+        maps = self.discriminator.features(images)
+        unknown = [layer for layer in self.layers if layer not in maps]
+        if unknown:
+            raise ConfigError(f"strategy.layers: {unknown[0]!r} is no layer of D; choose from {', '.join(maps)}")
+        features = [maps[layer] for layer in self.layers or maps]
+        pooled = [F.adaptive_max_pool2d(one, self.grid) if one.shape[-1] > self.grid else one for one in features]
+        return torch.cat([one.flatten(1) for one in pooled], dim=1)
+
+
+class ProbedBackbone(nn.Module):
+    """Images -> logits: extractor, standardisation by ``mean`` and ``scale`` (F,), head."""
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, extractor: FeatureExtractor, head: nn.Module, features: int) -> None:
+        super().__init__()
+        self.extractor, self.head = extractor, head
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("scale", torch.ones(features))
+
+    def embed(self, images: Tensor) -> Tensor:
+        """The standardised features, (N, F)."""
+        features: Tensor = self.extractor(images).to(self.mean.dtype)
+        return (features - self.mean) / self.scale
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, K)."""
+        logits: Tensor = self.head(self.embed(images))
+        return logits
 
 
 @component("classifier/pretrained@1")

@@ -8,7 +8,7 @@ from trigan.datasets.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.networks.gans.dcgan import CGAN, DCGAN
 from trigan.samples.filters import outputs
-from trigan.strategies.feature_extraction import FeatureExtractor, ProbedBackbone
+from trigan.strategies.backbones import FeatureExtractor, ProbedBackbone
 
 
 def _images(channels: int, size: int, count: int = 5) -> torch.Tensor:
