@@ -12,8 +12,9 @@ from trigan.datasets.sources.digits import Digits
 from trigan.datasets.stream import to_float
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
+from trigan.networks.classifiers.classifier import Classifier
 from trigan.networks.gans.dcgan import DCGAN
-from trigan.strategies.backbones import FeatureExtractor, FineTune, FineTunedBackbone, ProbedBackbone
+from trigan.strategies.backbones import FeatureExtractor, FineTune, ProbedBackbone
 from trigan.strategies.pretraining import (
     GANPretraining,
     Pixels,
@@ -118,7 +119,7 @@ def test_a_conditional_gan_uses_labelled_images(tmp_path: Path) -> None:
 def test_fine_tuning_moves_all_of_the_discriminator(backbone: Pretraining, tmp_path: Path) -> None:
     outcome = features(backbone=backbone, probe=FineTune(classifier_stage())).run(view(), make_runner(tmp_path))
     tuned = outcome.classifier
-    assert isinstance(tuned, FineTunedBackbone)
+    assert isinstance(tuned, Classifier)
     start = features(backbone=backbone).run(view(), make_runner(tmp_path)).classifier.extractor.discriminator
     moved = dict(tuned.body.discriminator.named_parameters())
     for name, value in start.named_parameters():

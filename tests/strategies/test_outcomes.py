@@ -98,7 +98,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
 @pytest.mark.parametrize("name", RECIPES)
 def test_an_outcome_classifies(name: str, outcomes: dict[str, Outcome]) -> None:
     outcome, images = outcomes[name], unseen_images()
-    found = outcome.classify(images)
+    found = outcome.classifier(images)
     assert found.shape == (len(images), 10)
     assert torch.isfinite(found).all()
     assert not outcome.classifier.training

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,25 +82,13 @@ class PretrainedClassifier:
         return network
 
 
-class FineTunedBackbone(Classifier):
-    """Images (N, C, S, S) -> logits (N, K): D as a trainable backbone, and a linear head on its pooled features."""
-
-    def __init__(self, extractor: FeatureExtractor, spec: ImageSpec) -> None:
-        with torch.no_grad():
-            features = extractor.eval()(torch.zeros(1, spec.channels, spec.size, spec.size)).shape[1]
-        super().__init__(extractor, nn.Linear(features, spec.classes))
-
-    @property
-    def discriminator(self) -> Discriminator:
-        """The backbone."""
-        discriminator: Discriminator = self.body.discriminator  # type: ignore[assignment]
-        return discriminator
-
-
 @component("classifier/pretrained_backbone@1")
 @dataclass(frozen=True)
 class PretrainedBackbone:
-    """Classifier factory: D with the weights ``state`` (empty: initial weights) and a new linear head."""
+    """Classifier factory: D with the weights ``state`` (empty: initial weights) and a new linear head.
+
+    The head is on D's pooled features; ``body.discriminator`` of the classifier is D.
+    """
 
     architecture: Architecture
     layers: tuple[str, ...]
@@ -107,12 +96,15 @@ class PretrainedBackbone:
     weights: str = ""
     state: Mapping[str, Tensor] = field(default_factory=dict, metadata={"identity": False}, compare=False)
 
-    def __call__(self, spec: ImageSpec) -> FineTunedBackbone:
+    def __call__(self, spec: ImageSpec) -> Classifier:
         """Build D, load the weights and add a head."""
         discriminator = self.architecture.discriminator(spec)
         if self.state:
             discriminator.load_state_dict(self.state)
-        return FineTunedBackbone(FeatureExtractor(discriminator, self.layers, self.grid), spec)
+        extractor = FeatureExtractor(discriminator, self.layers, self.grid)
+        with torch.no_grad():
+            features = extractor.eval()(torch.zeros(1, spec.channels, spec.size, spec.size)).shape[1]
+        return Classifier(extractor, nn.Linear(features, spec.classes))
 
 
 @component("probe/fine_tune@1")
@@ -138,7 +130,7 @@ class FineTune:
         return replace(stage, optimizer=LayerWise(stage.optimizer, factors))
 
 
-def layer_depths(network: FineTunedBackbone, spec: ImageSpec) -> list[int]:
+def layer_depths(network: Classifier, spec: ImageSpec) -> list[int]:
     """The distance of each parameter from the head, in the network's order: 1 in D's last layer, 2 in the layer before.
 
     A parameter belongs to the first feature map that depends on it. The head, and parameters without effect on any
@@ -146,7 +138,8 @@ def layer_depths(network: FineTunedBackbone, spec: ImageSpec) -> list[int]:
     """
     parameters = list(network.parameters())
     images = torch.zeros(1, spec.channels, spec.size, spec.size)
-    maps = list(network.eval().discriminator.features(images).values())
+    discriminator: Any = network.eval().body.discriminator
+    maps = list(discriminator.features(images).values())
     depths = [0] * len(parameters)
     for depth, feature in enumerate(reversed(maps), start=1):
         gradients = torch.autograd.grad(feature.sum(), parameters, retain_graph=True, allow_unused=True)

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from trigan.checks import require
+from trigan.checks import require, require_probability
 from trigan.component_ids import component
 from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.inputs import Input, Inputs
@@ -60,7 +60,9 @@ class SelfTraining(UnlabelledMethod):
     ratio: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_unlabelled(0.0 <= self.threshold <= 1.0, self.threshold, "[0, 1]", self.weight)
+        threshold = self.threshold
+        require(0.0 <= threshold <= 1.0, "strategy.unlabelled.threshold", threshold, "a probability in [0, 1]")
+        require(self.weight >= 0.0, "strategy.unlabelled.weight", self.weight, "0 or more")
         require(self.ratio > 0.0, "strategy.unlabelled.ratio", self.ratio, "above 0")
 
     def prepare(self, stage: ClassifierStage, view: TrainingView, runner: StageRunner) -> Prepared:
@@ -100,7 +102,8 @@ class FixMatchTraining(UnlabelledMethod):
     ratio: int = 2
 
     def __post_init__(self) -> None:
-        _check_unlabelled(0.0 <= self.threshold < 1.0, self.threshold, "[0, 1)", self.weight)
+        require_probability("strategy.unlabelled.threshold", self.threshold)
+        require(self.weight >= 0.0, "strategy.unlabelled.weight", self.weight, "0 or more")
         require(self.ratio >= 1, "strategy.unlabelled.ratio", self.ratio, "at least 1")
 
     def prepare(self, stage: ClassifierStage, view: TrainingView, runner: StageRunner) -> Prepared:
@@ -203,8 +206,3 @@ class Ensemble(nn.Module):
         """Log-probabilities (N, K)."""
         logs = torch.stack([member(images).log_softmax(1) for member in self.members])
         return logs.logsumexp(0) - math.log(len(self.members))
-
-
-def _check_unlabelled(in_range: bool, threshold: float, range_: str, weight: float) -> None:
-    require(in_range, "strategy.unlabelled.threshold", threshold, f"a probability in {range_}")
-    require(weight >= 0.0, "strategy.unlabelled.weight", weight, "0 or more")

@@ -114,7 +114,7 @@ class SupervisedPretraining(Pretraining):
             flops = gan_flops(gan, real, runner) - per_validation * stage.selection.candidates
             stage = replace(stage, steps=max(1, round(flops / per_step)))
         trained = runner.train("supervised", stage, inputs)
-        return {"discriminator": trained.networks["classifier"].discriminator}
+        return {"discriminator": trained.networks["classifier"].body.discriminator}
 
 
 @component("pretraining/self_supervised@1")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from torch import Tensor, nn
+from torch import nn
 
 from trigan.datasets.inputs import Input
 from trigan.datasets.types import DataSpec, TrainingView
@@ -36,8 +36,8 @@ class Outcome:
     """The result of a strategy, fixed before the test set is opened.
 
     Attributes:
-        weights: all networks to keep, by player; ``classifier`` maps images to logits (N, K), and its ``embed``, if it
-            has one, to the input of its last layer, (N, F).
+        weights: all networks to keep, by player; ``classifier`` maps images float (N, C, S, S) in [-1, 1] to logits
+            (N, K), and its ``embed``, if it has one, to the input of its last layer, (N, F).
         data_used: numbers of images by kind.
         rule: the selection rule that was applied.
         selected_step: the training step of the selected classifier.
@@ -67,11 +67,6 @@ class Outcome:
     def generator(self) -> nn.Module | None:
         """The source of samples, if any."""
         return self.weights.get("generator")
-
-    def classify(self, images: Tensor) -> Tensor:
-        """Logits (N, K) for images float (N, C, S, S) in [-1, 1]."""
-        logits: Tensor = self.classifier(images)
-        return logits
 
 
 class Strategy(Protocol):

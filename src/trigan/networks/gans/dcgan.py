@@ -23,13 +23,6 @@ DiscriminatorNorm = Literal["batch", "none", "spectral"]
 MAXOUT_PIECES = 4
 
 
-class _UnconditionalInput(nn.Module):
-    """The input layer of an unconditional generator: z itself; labels are ignored."""
-
-    def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
-        return z
-
-
 class _UnconditionalHead(nn.Module):
     """The head of an unconditional discriminator, (N, F) -> (N, 1): one linear unit; labels are ignored."""
 
@@ -91,9 +84,9 @@ class DCGAN:
             apply_spectral_norm(network)
         return network
 
-    def _input_layer(self, spec: ImageSpec) -> tuple[nn.Module, int]:
-        """The generator's input layer and its number of outputs."""
-        return _UnconditionalInput(), self.latent
+    def _input_layer(self, spec: ImageSpec) -> tuple[nn.Module | None, int]:
+        """The generator's input layer, if any, and the length of its hidden vector."""
+        return None, self.latent
 
     def _head(self, spec: ImageSpec, features: int) -> nn.Module:
         """The discriminator's head on ``features`` values."""
@@ -166,10 +159,10 @@ class CGAN(DCGAN):
     def generator(self, spec: ImageSpec) -> Generator:
         """A new generator, in which the hidden layers of z and of the label have the same initial scale."""
         network = super().generator(spec)
-        nn.init.normal_(network.input_layer.get_parameter("map_z.weight"), 0.0, self.latent**-0.5)
+        nn.init.normal_(network.get_parameter("input_layer.map_z.weight"), 0.0, self.latent**-0.5)
         return network
 
-    def _input_layer(self, spec: ImageSpec) -> tuple[nn.Module, int]:
+    def _input_layer(self, spec: ImageSpec) -> tuple[nn.Module | None, int]:
         layer = _ConditionalInput(self.latent, _classes(spec), self.label_embedding_dim)
         return layer, self.latent + self.label_embedding_dim
 

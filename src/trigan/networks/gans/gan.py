@@ -13,8 +13,6 @@ from torch import Tensor, nn
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.shapes import ImageSpec, channels_per_level, map_sizes
 
-LEAKY_RELU_SLOPE = 0.2
-
 #: 5x5 kernels, as in Radford et al. 2015: with stride 2 and padding 2 any size S becomes ceil(S/2).
 KERNEL_SIZE, PADDING = 5, 2
 
@@ -31,7 +29,7 @@ class _DownsamplingBlock(nn.Module):
         x = self.conv(x)
         if self.norm is not None:
             x = self.norm(x)
-        return F.leaky_relu(x, LEAKY_RELU_SLOPE)
+        return F.leaky_relu(x, 0.2)
 
 
 class ConvBackbone(nn.Module):
@@ -109,16 +107,16 @@ class ImageGenerator(nn.Module):
 
 
 class Generator(ImageGenerator):
-    """An input layer, (z, y) -> hidden vector, and a body, hidden vector -> images; without labels ``classes`` is 0."""
+    """An input layer, (z, y) -> hidden vector (without the layer it is z), and a body, hidden vector -> images."""
 
-    def __init__(self, input_layer: nn.Module, body: Upsampler, latent: int, classes: int) -> None:
+    def __init__(self, input_layer: nn.Module | None, body: Upsampler, latent: int, classes: int) -> None:
         super().__init__()
         self.input_layer, self.body = input_layer, body
         self.latent, self.classes = latent, classes
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Latents (N, latent) ~ N(0, 1), and labels (N,) if conditional, -> images (N, C, S, S) in [-1, 1]."""
-        images: Tensor = self.body(self.input_layer(z, y))
+        images: Tensor = self.body(z if self.input_layer is None else self.input_layer(z, y))
         return images
 
 
