@@ -89,7 +89,8 @@ class Features:
         """Train D, then fit the probe or fine-tune D."""
         inputs = labelled_inputs(view)
         rule = self.selection.resolve("validation" in inputs)
-        self._check_layers(view.spec)
+        if self.layers and self.backbone.has_network:  # an unknown layer is refused before anything is trained
+            PretrainedBackbone(self.gan.architecture, self.layers, self.grid)(view.spec)
         networks = self._pretrain(view, runner, inputs)
         step, probabilistic, notes = 0, True, {}
         classifier: nn.Module
@@ -121,12 +122,6 @@ class Features:
             classifier = ProbedBackbone(extractor, head_skeleton(saved, spec.classes), saved["mean"][0])
         generator = {"generator": architecture.generator(spec)} if self.backbone.has_generator else {}
         return {"classifier": classifier, **generator}
-
-    def _check_layers(self, spec: DataSpec) -> None:
-        """Raise a ConfigError for an unknown layer before anything is trained."""
-        if self.layers and self.backbone.has_network:
-            extractor = FeatureExtractor(self.gan.architecture.discriminator(spec), self.layers, self.grid)
-            extractor.eval()(torch.zeros(1, spec.channels, spec.size, spec.size))
 
     @property
     def _uses_unlabelled(self) -> bool:
