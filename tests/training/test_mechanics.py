@@ -22,7 +22,7 @@ from trigan.training.objectives import (
 )
 from trigan.training.objectives.objective import Ramp
 from trigan.training.optimizers import EMA, SGD, Adam, AveragedNetwork, Constant, Cosine, LinearTail, Schedule
-from trigan.training.players import Player, Update
+from trigan.training.players import Update
 from trigan.training.stage import Stage, StageContext
 from trigan.training.stages.criteria import ExtraImages, PiModel
 from trigan.training.step import TrainingPlan
@@ -179,7 +179,6 @@ REFUSED: dict[str, Callable[[], object]] = {
     "weight_decay: -0.2 must be at least 0": lambda: SGD(weight_decay=-0.2),
     "momentum: 1.0 must be in [0, 1)": lambda: SGD(momentum=1.0),
     "momentum: -0.5 must be in [0, 1)": lambda: SGD(momentum=-0.5),
-    "clip: -1.0 must be above 0, or null": lambda: Player(nn.Linear(1, 1), DESCENT, clip=-1.0),
     "clip: 0.0 must be above 0, or null": lambda: gan_stage(clip=0.0),
     "clip: -0.5 must be above 0, or null": lambda: classifier_stage(clip=-0.5),
     "steps: -1 must be at least 0": lambda: gan_stage(-1),

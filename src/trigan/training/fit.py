@@ -85,16 +85,10 @@ class FitResult:
 
 
 class _FlushAndCheckpoint(pl.Callback):
-    """Passes metrics to the callbacks and saves checkpoints, every ``log_every`` steps; restores the optimizers."""
+    """Passes metrics to the callbacks and saves checkpoints, every ``log_every`` steps."""
 
-    def __init__(self, every: int, directory: Path | None, callbacks: Sequence[FitCallback], checkpoint: Any) -> None:
-        self._save_every, self._directory = every, directory
-        self._callbacks, self._checkpoint = callbacks, checkpoint
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if self._checkpoint is not None:
-            for optimizer, state in zip(trainer.optimizers, self._checkpoint["optimizer_states"], strict=True):
-                optimizer.load_state_dict(state)
+    def __init__(self, every: int, directory: Path | None, callbacks: Sequence[FitCallback]) -> None:
+        self._save_every, self._directory, self._callbacks = every, directory, callbacks
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -127,7 +121,7 @@ def fit(
     initial = {name: value.clone() for name, value in module.state_dict().items()}
     if checkpoint is not None:
         module.restore(checkpoint)
-    flush = _FlushAndCheckpoint(settings.checkpoint_every, folder, callbacks, checkpoint)
+    flush = _FlushAndCheckpoint(settings.checkpoint_every, folder, callbacks)
     try:
         for callback in callbacks:
             callback.on_fit_start(module)

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from trigan import distributed
-from trigan.checks import require_clip
 from trigan.cost import count_flops
 from trigan.datasets.stream import BatchStream
 from trigan.errors import DivergedError
@@ -33,9 +32,6 @@ class Player:
     optimizer: OptimizerFactory
     ema: EMA | None = None
     clip: float | None = None
-
-    def __post_init__(self) -> None:
-        require_clip(self.clip)
 
 
 @dataclass(frozen=True)
@@ -57,29 +53,20 @@ class Update:
         return bisect_left(range(steps), self.start, key=lambda index: index / steps)
 
 
-@dataclass(frozen=True)
-class Objective:
-    """The losses of a fit: ``updates`` in their order within a step.
-
-    ``phase`` identifies which terms are active at a given progress: steps of one phase cost the same.
-    """
-
-    updates: tuple[Update, ...]
-    phase: Callable[[float], Hashable] = lambda progress: None
-
-
 class PlayersModule(pl.LightningModule):
-    """Players, an objective, and the streams of batches; ``training_step`` takes the number of the step.
+    """Players, their updates in order, and the streams of batches; ``training_step`` takes the number of the step.
 
-    A stage may set ``selector`` and ``snapshots``, which keep copies of C; ``recalibrate`` prepares C for evaluation.
+    ``phase`` identifies which terms of the losses are active at a given progress: steps of one phase cost the same. A
+    stage may set ``selector`` and ``snapshots``, which keep copies of C; ``recalibrate`` prepares C for evaluation.
     """
 
     def __init__(
         self,
         players: Mapping[str, Player],
-        objective: Objective,
+        updates: tuple[Update, ...],
         streams: Mapping[str, BatchStream],
         plan: TrainingPlan,
+        phase: Callable[[float], Hashable] = lambda progress: None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -87,14 +74,14 @@ class PlayersModule(pl.LightningModule):
         self.networks = nn.ModuleDict({name: player.network for name, player in players.items()})
         self._averages = {name: AveragedNetwork(p.network, p.ema) for name, p in players.items() if p.ema is not None}
         self.averages = nn.ModuleDict({name: average.network for name, average in self._averages.items()})
-        self.objective = objective
-        self.updates = objective.updates
+        self.updates, self.phase = updates, phase
         self.streams = dict(streams)
         self.plan = plan
         self.scalars = ScalarMeans()
         self.completed_steps = self.flops = 0
         self.images = dict.fromkeys(self.players, 0)
         self._flops_by_kind: dict[Hashable, int] = {}
+        self._restored_optimizers: list[dict[str, Any]] = []
         self._weights = {name: list(network.parameters()) for name, network in self.networks.items()}
         self._random_layers = random_layers(dict(self.networks.items()))
         self.step_context = StepContext(self.networks, self._weights, self.streams, plan, self.scalars)
@@ -110,9 +97,10 @@ class PlayersModule(pl.LightningModule):
 
     def on_train_start(self) -> None:
         """Use the bare optimizers: precision and devices are fixed, so Lightning's wrappers only cost time."""
-        optimizers = self.optimizers(use_pl_optimizer=False)
-        optimizers = optimizers if isinstance(optimizers, list) else [optimizers]
-        self._optimizer_of = dict(zip(self.players, optimizers, strict=True))
+        if self._restored_optimizers:
+            for optimizer, state in zip(self.trainer.optimizers, self._restored_optimizers, strict=True):
+                optimizer.load_state_dict(state)
+        self._optimizer_of = dict(zip(self.players, self.trainer.optimizers, strict=True))
         self.networks.train()
         self.averages.eval()
 
@@ -121,7 +109,7 @@ class PlayersModule(pl.LightningModule):
         index = int(batch)
         progress = index / self.plan.steps
         due = tuple(update for update in self.updates if update.due(index, progress))
-        kind = (tuple(update.player for update in due), self.objective.phase(progress))
+        kind = (tuple(update.player for update in due), self.phase(progress))
         self._run_and_count(kind, lambda: self._run_updates(index, due), distributed.world_size())
         self.completed_steps = index + 1
         if self.selector is not None and self.completed_steps in self.selector.due_steps:
@@ -136,8 +124,9 @@ class PlayersModule(pl.LightningModule):
         checkpoint["counters"] = {"completed_steps": self.completed_steps, "images": images, "flops": self.flops}
 
     def restore(self, checkpoint: Mapping[str, Any]) -> None:
-        """Load weights and counters from a checkpoint; `trigan.training.fit.fit` restores the optimizers."""
+        """Load weights and counters from a checkpoint, and the optimizers when the fit starts."""
         self.load_state_dict(checkpoint["state_dict"])
+        self._restored_optimizers = checkpoint["optimizer_states"]
         counters = checkpoint["counters"]
         self.completed_steps, self.flops = counters["completed_steps"], counters["flops"]
         self.images = dict(counters["images"])

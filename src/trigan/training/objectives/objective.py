@@ -14,7 +14,7 @@ from trigan.datasets.mixing import Mix
 from trigan.errors import ConfigError
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.networks.gans.gan import Architecture
-from trigan.training.players import Objective, Update
+from trigan.training.players import Update
 from trigan.training.stages.classifier_stage import labelled_loss
 from trigan.training.step import Batch, TrainingStep
 
@@ -81,12 +81,8 @@ class ObjectiveFactory(ABC):
         """The players' updates, in their order within a step."""
 
     def phase(self, progress: float) -> Hashable:
-        """See `trigan.training.players.Objective`."""
+        """See `trigan.training.players.PlayersModule`."""
         return None
-
-    def build(self, context: ObjectiveContext) -> Objective:
-        """The objective for one fit."""
-        return Objective(self.updates(context), self.phase)
 
 
 @component("schedule/ramp@1")

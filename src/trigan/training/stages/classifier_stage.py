@@ -18,7 +18,7 @@ from trigan.datasets.types import DataSpec
 from trigan.losses.semi_supervised_losses import mixed_cross_entropy
 from trigan.networks.classifiers.classifier import ClassifierFactory
 from trigan.training.optimizers import EMA, OptimizerFactory
-from trigan.training.players import Objective, Player, PlayersModule, Update
+from trigan.training.players import Player, PlayersModule, Update
 from trigan.training.recalibration import recalibrate_classifier
 from trigan.training.selection import Selection, Selector, Snapshots, evenly_spaced_steps
 from trigan.training.stage import StageContext
@@ -95,9 +95,9 @@ class ClassifierStage:
             streams[term.stream] = context.stream(term.stream, inputs[term.stream], term.stream_batch_size(self.batch))
         weights = None if weights is None else weights.to(context.device)
         images = self.batch + sum(term.forward_images(self.batch) for term in self.terms)
-        objective = Objective((Update("classifier", partial(self._loss, weights), images),))
+        update = Update("classifier", partial(self._loss, weights), images)
         player = Player(network, self.optimizer, self.ema, self.clip)
-        module = PlayersModule({"classifier": player}, objective, streams, context.plan(self.steps, self.batch))
+        module = PlayersModule({"classifier": player}, (update,), streams, context.plan(self.steps, self.batch))
         return register_classifier_selection(module, self.selection, inputs)
 
     def _loss(self, class_weights: Tensor | None, step: TrainingStep) -> Tensor:

@@ -14,7 +14,7 @@ from trigan.losses.gan_losses import AdversarialLoss, gradient_penalty
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.networks.gans.gan import Architecture
 from trigan.training.optimizers import EMA, OptimizerFactory
-from trigan.training.players import Objective, Player, PlayersModule, Update
+from trigan.training.players import Player, PlayersModule, Update
 from trigan.training.recalibration import recalibrate_discriminator, recalibrate_generator
 from trigan.training.stage import StageContext
 from trigan.training.step import TrainingStep
@@ -113,8 +113,8 @@ class GANStage:
             "generator": Player(generator, self.optimizer["generator"], self.ema, self.clip),
         }
         streams = {"real": context.stream("real", inputs["real"], self.batch)}
-        objective = Objective(GANObjective(self.loss, self.batch, self.discriminator_augmentation).updates())
-        return PlayersModule(players, objective, streams, context.plan(self.steps, self.batch))
+        updates = GANObjective(self.loss, self.batch, self.discriminator_augmentation).updates()
+        return PlayersModule(players, updates, streams, context.plan(self.steps, self.batch))
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
         """``generator`` and ``discriminator``, recalibrated."""

@@ -17,7 +17,7 @@ from trigan.networks.classifiers.classifier import ClassifierFactory, TwoHeads
 from trigan.networks.gans.gan import Architecture
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory
 from trigan.training.optimizers import EMA, OptimizerFactory
-from trigan.training.players import Objective, Player, PlayersModule, Update
+from trigan.training.players import Player, PlayersModule, Update
 from trigan.training.recalibration import recalibrate_discriminator, recalibrate_generator
 from trigan.training.selection import Selection
 from trigan.training.stage import StageContext
@@ -75,12 +75,13 @@ class JointStage:
             players[name] = Player(network, self.optimizer[name], None if name == "discriminator" else self.ema)
         streams = {name: context.stream(name, inputs[name], self.batch) for name in OBJECTIVE_STREAMS}
         settings = self.loss, self.augmentation, self.discriminator_augmentation, self.batch
-        objective = self.objective.build(ObjectiveContext(*settings, self.architecture.conditional, self.mix))
+        updates = self.objective.updates(ObjectiveContext(*settings, self.architecture.conditional, self.mix))
         if self.consistency is not None:
             stream, rows = self.consistency.stream, self.consistency.stream_batch_size(self.batch)
             streams[stream] = context.stream(stream, inputs["unlabelled"], rows)
-            objective = _with_term(objective, self.consistency, self.batch)
-        module = PlayersModule(players, objective, streams, context.plan(self.steps, self.batch))
+            updates = tuple(self._with_consistency(update, self.consistency) for update in updates)
+        plan = context.plan(self.steps, self.batch)
+        module = PlayersModule(players, updates, streams, plan, self.objective.phase)
         return classifier_stage.register_classifier_selection(module, self.selection, inputs)
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
@@ -108,16 +109,11 @@ class JointStage:
             return TwoHeads(classifier) if self.objective.two_heads else classifier
         return self.architecture.generator(spec) if player == "generator" else self.architecture.discriminator(spec)
 
-
-def _with_term(objective: Objective, term: LossTerm, batch: int) -> Objective:
-    """``objective`` with ``term`` added to C's loss."""
-
-    def extended(update: Update) -> Update:
+    def _with_consistency(self, update: Update, term: LossTerm) -> Update:
+        """``update``, with ``term`` added to the loss if it is C's."""
         if update.player != "classifier":
             return update
-        images = update.images + term.forward_images(batch)
+        images = update.images + term.forward_images(self.batch)
         return replace(
             update, images=images, loss=lambda step: update.loss(step) + term(step, step.network("classifier"))
         )
-
-    return replace(objective, updates=tuple(map(extended, objective.updates)))

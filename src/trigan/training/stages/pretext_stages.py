@@ -21,7 +21,7 @@ from trigan.losses.pretext_losses import nt_xent, squared_error
 from trigan.networks.gans.gan import Architecture, Discriminator
 from trigan.networks.pretext_heads import Autoencoder, Projector
 from trigan.training.optimizers import OptimizerFactory
-from trigan.training.players import Objective, Player, PlayersModule, Update
+from trigan.training.players import Player, PlayersModule, Update
 from trigan.training.recalibration import recalibrate_discriminator
 from trigan.training.stage import StageContext
 from trigan.training.step import TrainingStep
@@ -56,9 +56,9 @@ class PretextStage(ABC):
         discriminator = context.build_network(PLAYER, lambda: self.architecture.discriminator(context.spec))
         network = self._network(context, discriminator.to("cpu", torch.float32))
         streams = {"real": context.stream("real", inputs["real"], self.batch)}
-        objective = Objective((Update(PLAYER, self._loss, self.views * self.batch),))
+        update = Update(PLAYER, self._loss, self.views * self.batch)
         plan = context.plan(self.steps, self.batch)
-        return PlayersModule({PLAYER: Player(network, self.optimizer)}, objective, streams, plan)
+        return PlayersModule({PLAYER: Player(network, self.optimizer)}, (update,), streams, plan)
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
         """D alone, recalibrated."""
