@@ -13,7 +13,6 @@ from trigan.losses.semi_supervised_losses import (
     conditional_entropy,
     fixmatch_loss,
     gated_label,
-    gated_pseudo_label,
     mixed_cross_entropy,
     pi_model_loss,
     sigmoid_ramp_up,
@@ -90,6 +89,7 @@ def test_sigmoid_ramp_up() -> None:
 
 #: Probabilities of the most likely class: 0.5 (logits far above any threshold), 0.88, 0.99.
 WEAK = torch.tensor([[9.0, 9.0], [2.0, 0.0], [0.0, 4.6]], dtype=torch.float64)
+LIKELIEST = WEAK.argmax(1)
 STRONG = torch.tensor([[1.0, 0.0], [0.3, 0.1], [2.0, 1.0]], dtype=torch.float64)
 
 
@@ -99,15 +99,15 @@ def cross_entropy(logits: torch.Tensor, labels: list[int]) -> np.ndarray:
 
 def test_the_threshold_is_on_probabilities_and_the_mean_over_all_rows() -> None:
     losses = cross_entropy(WEAK, [0, 0, 1])
-    assert gated_pseudo_label(WEAK, 0.7).item() == pytest.approx(losses[1:].sum() / 3)
-    assert gated_pseudo_label(WEAK, 0.95).item() == pytest.approx(losses[2] / 3)
-    assert gated_pseudo_label(WEAK, 0.999).item() == 0
-    assert gated_pseudo_label(WEAK, 0.5).item() == pytest.approx(losses[1:].sum() / 3)  # strictly above
+    assert gated_label(WEAK, LIKELIEST, 0.7).item() == pytest.approx(losses[1:].sum() / 3)
+    assert gated_label(WEAK, LIKELIEST, 0.95).item() == pytest.approx(losses[2] / 3)
+    assert gated_label(WEAK, LIKELIEST, 0.999).item() == 0
+    assert gated_label(WEAK, LIKELIEST, 0.5).item() == pytest.approx(losses[1:].sum() / 3)  # strictly above
 
 
 def test_only_rows_above_the_threshold_have_a_gradient() -> None:
     logits = WEAK.clone().requires_grad_()
-    gated_pseudo_label(logits, 0.7).backward()
+    gated_label(logits, LIKELIEST, 0.7).backward()
     assert (logits.grad.abs().sum(1) > 0).tolist() == [False, True, True]
     assert logits.grad[1, 0] < 0 < logits.grad[1, 1]  # towards its own label
 
@@ -122,13 +122,6 @@ def test_the_threshold_for_a_given_label_is_on_its_probability() -> None:
     logits = WEAK.clone().requires_grad_()
     gated_label(logits, labels, 0.7).backward()
     assert (logits.grad.abs().sum(1) > 0).tolist() == [False, True, False]
-
-
-def test_for_the_most_likely_label_both_losses_are_equal() -> None:
-    likeliest = WEAK.argmax(1)
-    for threshold in (0.0, 0.7, 0.95):
-        found = gated_label(WEAK, likeliest, threshold)
-        torch.testing.assert_close(found, gated_pseudo_label(WEAK, threshold))
 
 
 def test_fixmatch_loss() -> None:

@@ -23,10 +23,10 @@ def info(directory: Path) -> RunInfo:
 
 def test_rows_are_read_as_written(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "metrics.jsonl"
-    with MetricsFile(path) as file:
-        file.log("gan", 64, {"gan/train/discriminator_loss": 0.1, "gan/train/generator_loss": float(np.float32(2))})
-        assert len(MetricsFile.read(path)) == 1  # on the disk at once, not at the end
-        file.log("gan", 128, {"gan/train/discriminator_loss": float("nan")})
+    file = MetricsFile(path)
+    file.log("gan", 64, {"gan/train/discriminator_loss": 0.1, "gan/train/generator_loss": float(np.float32(2))})
+    assert len(MetricsFile.read(path)) == 1  # on the disk at once, not at the end
+    file.log("gan", 128, {"gan/train/discriminator_loss": float("nan")})
     first, second = MetricsFile.read(path)
     assert first == {
         "stage": "gan",
@@ -36,31 +36,30 @@ def test_rows_are_read_as_written(tmp_path: Path) -> None:
     }
     assert math.isnan(second["gan/train/discriminator_loss"])
     assert MetricsFile.read(tmp_path / "absent") == []
-    with MetricsFile(path) as file, pytest.raises(ValueError, match="images"):
+    with pytest.raises(ValueError, match="images"):
         file.log("gan", 1, {"images": 3})
 
 
 def test_truncation_for_resume(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    with MetricsFile(path) as file:
-        for images in range(100, 401, 100):
-            file.log("gan", images, {"loss": images})
-        file.truncate_after(200)
-        assert [row["images"] for row in MetricsFile.read(path)] == [100, 200]
-        file.log("gan", 300, {"loss": 7})
-        assert MetricsFile.read(path)[-1] == {"stage": "gan", "images": 300, "loss": 7}
-        file.truncate_after(250)
-        assert len(MetricsFile.read(path)) == 2
-        file.truncate_after(0)
-        assert MetricsFile.read(path) == []
+    file = MetricsFile(path)
+    for images in range(100, 401, 100):
+        file.log("gan", images, {"loss": images})
+    file.truncate_after(200)
+    assert [row["images"] for row in MetricsFile.read(path)] == [100, 200]
+    file.log("gan", 300, {"loss": 7})
+    assert MetricsFile.read(path)[-1] == {"stage": "gan", "images": 300, "loss": 7}
+    file.truncate_after(250)
+    assert len(MetricsFile.read(path)) == 2
+    file.truncate_after(0)
+    assert MetricsFile.read(path) == []
 
 
 def test_a_torn_last_line_is_not_read_and_not_continued(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"stage": "gan", "images": 1, "x": 1.0}\n{"stage": "ga')
     assert len(MetricsFile.read(path)) == 1
-    with MetricsFile(path) as file:
-        file.log("gan", 2, {"x": 2.0})
+    MetricsFile(path).log("gan", 2, {"x": 2.0})
     assert [row["images"] for row in MetricsFile.read(path)] == [1, 2]
 
 

@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from PIL import Image
 
 from trigan.errors import ConfigError
 from trigan.tracking import RunInfo
-from trigan.tracking.wandb_tracking import WandbTracker, WandbTracking, public_api
+from trigan.tracking.wandb_tracker import WandbTracker
+from trigan.tracking.wandb_tracking import WandbTracking, public_api
 
 ID = "0123456789abcdef" * 4
 
@@ -242,7 +244,7 @@ def test_the_mode_follows_from_the_login(
 
     def init(self: WandbTracking, info: RunInfo, config: object, folder: Path, mode: str) -> object:
         asked.append(mode)
-        return object()
+        return SimpleNamespace(id=info.id)
 
     monkeypatch.setattr(WandbTracking, "_init", init)
     monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.example.org")

@@ -76,13 +76,10 @@ def fixmatch_loss(weak: Tensor, strong: Tensor, threshold: float) -> Tensor:
     return (F.cross_entropy(strong, labels, reduction="none") * (confidence >= threshold)).mean()
 
 
-def gated_pseudo_label(logits: Tensor, threshold: float) -> Tensor:
-    """E 1[max p > t] CE(l, argmax p), logits (N, K): EC-GAN's loss on generated images (Haque 2020, 2012.15864)."""
-    confidence, labels = logits.detach().softmax(1).max(1)
-    return (F.cross_entropy(logits, labels, reduction="none") * (confidence > threshold)).mean()
-
-
 def gated_label(logits: Tensor, labels: Tensor, threshold: float) -> Tensor:
-    """E 1[p_y > t] CE(l, y), logits (N, K): EC-GAN's loss (2012.15864) with the labels y (N,) given to G."""
+    """E 1[p_y > t] CE(l, y), logits (N, K), labels y (N,): EC-GAN's loss on generated images (Haque 2020, 2012.15864).
+
+    y is argmax p in the paper, or the label given to G.
+    """
     confidence = logits.detach().softmax(1).gather(1, labels[:, None]).squeeze(1)
     return (F.cross_entropy(logits, labels, reduction="none") * (confidence > threshold)).mean()

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from trigan.runs.trained_run import TrainedRun
-from trigan.tracking.wandb_tracker import WandbTracker
 from trigan.version import __version__
 
 _PACKAGES = ("torch", "pytorch-lightning", "hydra-core", "omegaconf", "wandb", "torchmetrics", "numpy", "scikit-learn")
@@ -37,7 +36,7 @@ def provenance(trained: TrainedRun) -> dict[str, Any]:
         "versions": {"trigan": __version__, "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in _PACKAGES},
         "commit": source_commit(),
-        "wandb_id": trained.tracker.id if isinstance(trained.tracker, WandbTracker) else None,
+        "wandb_id": trained.tracker.id,
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(trained.started)),
         "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "overrides": list(trained.run_config.overrides),

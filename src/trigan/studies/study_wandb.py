@@ -19,7 +19,6 @@ def run_id(study: StudyFile, jobs: StudyJobs) -> str:
 def log_study(study: StudyFile, jobs: StudyJobs, table: Table) -> None:
     """Send the table to W&B, if the jobs' logger is W&B and it does not have this very table."""
     from trigan.config.build import build
-    from trigan.tracking.wandb_tracker import WandbTracker
     from trigan.tracking.wandb_tracking import WandbTracking
 
     tracking = build({"logger": jobs.logger}).logger if jobs.logger else None
@@ -44,6 +43,8 @@ def log_study(study: StudyFile, jobs: StudyJobs, table: Table) -> None:
         "reference": study.reference,
     }
     tracker = tracking.open(info, filters)
+    from trigan.tracking.wandb_tracker import WandbTracker  # imports W&B, whose files `open` has redirected
+
     if isinstance(tracker, WandbTracker):
         rows = table_data(table)
         grid = tuple(rows[0]) if rows else (), [tuple(row.values()) for row in rows]

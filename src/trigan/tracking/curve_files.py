@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,24 +18,25 @@ from trigan.component_ids import component
 from trigan.tracking.tracker import RunInfo, Tracker, Tracking
 
 
-def _open_to_append(path: Path) -> io.FileIO:
-    """Open ``path`` to append, after removing an incomplete last line that a killed process left."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = io.FileIO(path, "a+")
-    file.seek(0)
-    file.truncate(file.readall().rfind(b"\n") + 1)
-    return file
+def _prepare(path: Path) -> None:
+    """Make the file if it is missing, and remove an incomplete last line that a killed process left."""
+    with wrap_os_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as file:
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
 
 
-def _append(file: io.FileIO, data: bytes) -> None:
+def _append(path: Path, data: bytes) -> None:
     """Append all of ``data`` or nothing: when the disk fills up, a write may be cut short without an error."""
-    size = os.fstat(file.fileno()).st_size
-    if file.write(data) != len(data):
-        file.truncate(size)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with wrap_os_errors(path), path.open("ab", buffering=0) as file:
+        size = file.tell()
+        if file.write(data) != len(data):
+            file.truncate(size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-class MetricsFile(AbstractContextManager["MetricsFile"]):
+class MetricsFile:
     """Appends one JSON object a line: ``{"stage": ..., "images": ..., key: value, ...}``.
 
     Each row is one system call, so a killed process loses no logged row. NaN and infinities are written as Python's
@@ -45,8 +45,7 @@ class MetricsFile(AbstractContextManager["MetricsFile"]):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with wrap_os_errors(path):
-            self._file = _open_to_append(path)
+        _prepare(path)
 
     def log(self, stage: str, images: int, metrics: Mapping[str, float]) -> None:
         """Append one row; ``images`` is the number of real images that the stage has used.
@@ -57,8 +56,7 @@ class MetricsFile(AbstractContextManager["MetricsFile"]):
         row = {"stage": stage, "images": int(images), **{key: float(value) for key, value in metrics.items()}}
         if len(row) != len(metrics) + 2:
             raise ValueError("'stage' and 'images' are reserved keys and cannot be metrics")
-        with wrap_os_errors(self.path):
-            _append(self._file, json.dumps(row).encode() + b"\n")
+        _append(self.path, json.dumps(row).encode() + b"\n")
 
     def truncate_after(self, images: int) -> None:
         """Remove the rows after a checkpoint, since a resumed fit logs them again.
@@ -68,14 +66,7 @@ class MetricsFile(AbstractContextManager["MetricsFile"]):
         lines = self.path.read_bytes().splitlines(keepends=True)
         offset = sum(map(len, itertools.takewhile(lambda line: json.loads(line)["images"] <= images, lines)))
         with wrap_os_errors(self.path):
-            self._file.truncate(offset)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
+            os.truncate(self.path, offset)
 
     @staticmethod
     def read(path: Path) -> list[dict[str, Any]]:
@@ -104,11 +95,10 @@ class CsvTracker(Tracker):
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.path = directory / "metrics.csv"
-        with wrap_os_errors(self.path):
-            self._file = _open_to_append(self.path)
-            rows = list(csv.reader(self.path.read_text().splitlines()))
-            if not rows:
-                _append(self._file, _csv([("stage", "images", "key", "value")]))
+        _prepare(self.path)
+        rows = list(csv.reader(self.path.read_text().splitlines()))
+        if not rows:
+            _append(self.path, _csv([("stage", "images", "key", "value")]))
         self._written = {tuple(row[:3]) for row in rows}
 
     def log(self, stage: str, images: int, metrics: Mapping[str, float]) -> None:
@@ -117,8 +107,7 @@ class CsvTracker(Tracker):
         new = [row for row in rows if row[:3] not in self._written]
         self._written.update(row[:3] for row in new)
         if new:
-            with wrap_os_errors(self.path):
-                _append(self._file, _csv(new))
+            _append(self.path, _csv(new))
 
     def log_confusion_matrix(self, key: str, matrix: np.ndarray, class_names: Sequence[str]) -> None:
         """Write the counts as a table of their own, named by ``key``."""
@@ -130,10 +119,6 @@ class CsvTracker(Tracker):
         """Write ``summary.csv``, sorted by key."""
         rows = [("key", "value"), *((key, str(values[key])) for key in sorted(values))]
         write_bytes(self.directory / "summary.csv", _csv(rows))
-
-    def finish(self, exit_code: int = 0) -> None:
-        """Close the file."""
-        self._file.close()
 
 
 def _csv(rows: Sequence[tuple[str, ...]]) -> bytes:

@@ -3,11 +3,19 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from trigan.component_ids import component
+
+#: What a remote service receives of an artifact: nothing, its metadata, or its files too.
+ArtifactDetail = Literal["none", "metadata", "full"]
+
+
+def short_error(error: BaseException) -> str:
+    """An error's message as one line of at most 200 characters."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 @dataclass(frozen=True)
@@ -45,8 +53,11 @@ class TrackedArtifact:
 class Tracker:
     """An open run. This base class discards everything; a subclass overrides the methods for what it keeps.
 
-    Methods return nothing that training could depend on. Trackers of a remote service never raise.
+    Methods return nothing that training could depend on. Trackers of a remote service never raise. ``id`` is the run's
+    in that service.
     """
+
+    id: str | None = None
 
     def log(self, stage: str, images: int, metrics: Mapping[str, float]) -> None:
         """Log curve points, ``stage/split/quantity`` -> value, after ``stage`` has used ``images`` real images."""

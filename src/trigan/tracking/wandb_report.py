@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trigan.errors import ConfigError
-from trigan.tracking.wandb_tracker import short_error
+from trigan.tracking.tracker import short_error
 
 
 @dataclass(frozen=True)

@@ -9,27 +9,18 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from numbers import Real
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
+import wandb
+from wandb.sdk import wandb_setup
 
-from trigan.tracking.tracker import TrackedArtifact, Tracker
-
-if TYPE_CHECKING:
-    import wandb
+from trigan.tracking.tracker import ArtifactDetail, TrackedArtifact, Tracker, short_error
 
 _log = logging.getLogger(__name__)
 
-#: What W&B receives of an artifact: nothing, its metadata, or its files too.
-ArtifactDetail = Literal["none", "metadata", "full"]
-
 #: Column names, and rows.
 TableData = tuple[Sequence[str], Sequence[Sequence[Any]]]
-
-
-def short_error(error: BaseException) -> str:
-    """An error's message as one line of at most 200 characters."""
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 class ImageAxis:
@@ -80,17 +71,14 @@ class ImageAxis:
 class WandbTracker(Tracker):
     """An open W&B run, with an axis of images and a level of detail for artifacts. No method raises.
 
-    ``failed``: W&B has failed to receive something.
+    ``id`` is the run hash, or the id that W&B assigned to a run of a sweep. ``failed``: W&B has failed to receive
+    something.
     """
 
-    def __init__(self, run: "wandb.Run", axis: ImageAxis, artifacts: ArtifactDetail = "metadata") -> None:
+    def __init__(self, run: wandb.Run, axis: ImageAxis, artifacts: ArtifactDetail = "metadata") -> None:
         self._run, self._axis, self._artifacts = run, axis, artifacts
+        self.id = run.id
         self.failed = self._finished = self._timed_out = False
-
-    @property
-    def id(self) -> str:
-        """The run's id in W&B: the run hash, or the id that W&B assigned to a run of a sweep."""
-        return str(self._run.id)
 
     def log(self, stage: str, images: int, metrics: Mapping[str, float]) -> None:
         """Log with the prefix ``stage/`` on keys; ``images`` is the run's total, ``stage/images`` the stage's count."""
@@ -104,8 +92,6 @@ class WandbTracker(Tracker):
     def log_image(self, key: str, path: Path, images: int) -> None:
         """Log the file at its stage's images, or now where the stage has logged no curve."""
         with self._errors_as_warnings():
-            import wandb
-
             stage = key.split("/")[0]
             known = self._axis.has_logged(stage)
             total = self._axis.advance(stage, int(images), [key]) if known else self._axis.now
@@ -125,8 +111,6 @@ class WandbTracker(Tracker):
     def _chart(self, preset: str, key: str, columns: Sequence[str], rows: Sequence[Iterable[Any]]) -> None:
         """Log one of W&B's preset charts, which overlays the selected runs and reads its table from the summary."""
         with self._errors_as_warnings():
-            import wandb
-
             table = wandb.Table(columns=list(columns), data=list(rows))
             chart = wandb.plot_table(preset, table, {name: name for name in columns}, {"title": key})
             self._run.log({key: chart, "images": self._axis.now})
@@ -148,8 +132,6 @@ class WandbTracker(Tracker):
         if self._artifacts == "none":
             return
         with self._errors_as_warnings():
-            import wandb
-
             artifact = wandb.Artifact(tracked.name, tracked.kind, metadata=dict(tracked.metadata))
             with artifact.new_file("description.json") as file:
                 json.dump(tracked.description, file, sort_keys=True, indent=1)
@@ -163,8 +145,6 @@ class WandbTracker(Tracker):
     def log_study_table(self, grid: TableData, page: str, values: Mapping[str, float]) -> None:
         """Log a study's table as numbers and as an HTML page, and its ``values`` to the summary under ``study/``."""
         with self._errors_as_warnings():
-            import wandb
-
             columns, rows = grid
             table = wandb.Table(columns=list(columns), data=[list(row) for row in rows])
             self._run.log({"study/table": table, "study/page": wandb.Html(page, inject=False)})
@@ -188,15 +168,11 @@ class WandbTracker(Tracker):
             self._run.finish(exit_code=exit_code)
         limit.cancel()
         if self.failed:
-            import wandb
-
             with suppress(Exception):
                 wandb.teardown()  # else W&B's exit handler prints a traceback
 
     def _kill_service(self) -> None:
         """End W&B's process, which raises an error in the waiting call; its log on the disk has all data."""
-        from wandb.sdk import wandb_setup
-
         self._timed_out = True
         with suppress(Exception):  # it may have ended by itself
             wandb_setup.singleton()._connection._proc._process.kill()  # type: ignore[union-attr]

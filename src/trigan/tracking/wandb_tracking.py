@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from trigan.checks import require
 from trigan.component_ids import component
 from trigan.errors import ConfigError
-from trigan.tracking.tracker import RunInfo, Tracker, Tracking
-from trigan.tracking.wandb_tracker import ArtifactDetail, ImageAxis, WandbTracker, short_error
+from trigan.tracking.tracker import ArtifactDetail, RunInfo, Tracker, Tracking, short_error
 
 if TYPE_CHECKING:
     import wandb
@@ -70,6 +69,8 @@ class WandbTracking(Tracking):
 
     def _open(self, info: RunInfo, config: Mapping[str, Any], folder: Path) -> Tracker:
         import wandb  # takes half a second, so only here
+
+        from trigan.tracking.wandb_tracker import ImageAxis, WandbTracker
 
         wandb.setup(wandb.Settings(silent=True))
         mode = os.environ.get("WANDB_MODE", "").lower() if self.mode == "auto" else self.mode

@@ -63,7 +63,7 @@ class MetricsWriter(FitCallback):
         self._stage, self._path, self._tracker = stage, path, tracker
 
     def on_fit_start(self, module: PlayersModule) -> None:
-        """Open the file and drop rows after the checkpoint."""
+        """Drop rows after the checkpoint."""
         self._file = MetricsFile(self._path)
         self._file.truncate_after(module.completed_steps * module.plan.batch)
 
@@ -72,11 +72,6 @@ class MetricsWriter(FitCallback):
         images = module.completed_steps * module.plan.batch
         self._file.log(self._stage, images, metrics)
         self._tracker.log(self._stage, images, metrics)
-
-    def on_fit_end(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
 
 
 class SampleGrids(FitCallback):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from trigan.checks import require
 from trigan.component_ids import component
-from trigan.losses.semi_supervised_losses import gated_label, gated_pseudo_label
+from trigan.losses.semi_supervised_losses import gated_label
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory, Ramp
 from trigan.training.players import Update
@@ -65,10 +65,8 @@ class GeneratedPseudoLabels(ObjectiveFactory):
         with frozen_statistics(network):
             logits = network(fakes.images.detach())
         p = logits.detach().softmax(1)
-        if fakes.labels is None:
-            loss, confidence = gated_pseudo_label(logits, self.threshold), p.amax(1)
-        else:
-            loss, confidence = gated_label(logits, fakes.labels, self.threshold), p.gather(1, fakes.labels[:, None])
+        labels = p.argmax(1) if fakes.labels is None else fakes.labels
+        loss = gated_label(logits, labels, self.threshold)
         step.log("train/generated_loss", loss)
-        step.log("train/mask_ratio", (confidence > self.threshold).float().mean())
+        step.log("train/mask_ratio", (p.gather(1, labels[:, None]) > self.threshold).float().mean())
         return loss

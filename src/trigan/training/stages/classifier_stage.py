@@ -110,7 +110,7 @@ class ClassifierStage:
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
         """See `final_classifiers`."""
-        return final_classifiers(module, inputs)
+        return final_classifiers(module)
 
     def skeleton(self, spec: DataSpec) -> dict[str, nn.Module]:
         """See `trigan.training.stage.Stage`."""
@@ -118,18 +118,22 @@ class ClassifierStage:
 
 
 def register_classifier_selection(module: PlayersModule, selection: Selection, inputs: Inputs) -> PlayersModule:
-    """Give ``module`` the selector and the snapshots that ``selection`` needs; returns ``module``."""
+    """Give ``module`` the selector and the snapshots that ``selection`` needs; returns ``module``.
+
+    Statistics are those of all real training images of the row: ``statistics`` if this fit does not train on all of them.
+    """
     network, steps = module.evaluation_network("classifier"), module.plan.steps
     if selection.resolve("validation" in inputs) == "val":
         module.selector = Selector(network, inputs["validation"], steps, selection.candidates)
     if selection.snapshots is not None:
         due = evenly_spaced_steps(steps, selection.snapshots)
         module.snapshots = Snapshots([copy.deepcopy(network) for _ in due], due, module.plan.batch)
-    module.recalibrate = lambda network: _recalibrate(module, network, inputs)
+    images = next(inputs[name] for name in ("statistics", "unlabelled", "labelled") if name in inputs).images
+    module.recalibrate = lambda network: recalibrate_classifier(network, images, module.plan.seed)
     return module
 
 
-def final_classifiers(module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
+def final_classifiers(module: PlayersModule) -> dict[str, nn.Module]:
     """The selected ``classifier``, recalibrated and in evaluation mode, and ``snapshots`` if there are any.
 
     A fit that diverged before its first evaluation on validation images keeps its last finite weights.
@@ -138,7 +142,7 @@ def final_classifiers(module: PlayersModule, inputs: Inputs) -> dict[str, nn.Mod
     if module.selector is not None and int(module.selector.step) > 0:
         network = module.selector.best.eval()
     else:
-        _recalibrate(module, network, inputs)
+        module.recalibrate(network)
     snapshots = {} if module.snapshots is None else {"snapshots": module.snapshots}
     return {"classifier": network, **snapshots}
 
@@ -149,9 +153,3 @@ def skeleton_classifiers(selection: Selection, build: Callable[[], nn.Module]) -
     if selection.snapshots is not None:
         networks["snapshots"] = Snapshots([build() for _ in range(selection.snapshots)])
     return networks
-
-
-def _recalibrate(module: PlayersModule, network: nn.Module, inputs: Inputs) -> None:
-    """Recalibrate on all real training images of the row: ``statistics`` if this fit does not train on all of them."""
-    images = next(inputs[name] for name in ("statistics", "unlabelled", "labelled") if name in inputs).images
-    recalibrate_classifier(network, images, module.plan.seed)

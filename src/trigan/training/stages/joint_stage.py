@@ -87,7 +87,7 @@ class JointStage:
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
         """All players, recalibrated; a classifier with two heads keeps only the class head."""
         networks: dict[str, Any] = {name: module.evaluation_network(name) for name in self.objective.players}
-        networks |= classifier_stage.final_classifiers(module, inputs)
+        networks |= classifier_stage.final_classifiers(module)
         if self.objective.two_heads:
             networks["classifier"] = networks["classifier"].classifier
             if module.snapshots is not None:
