@@ -15,25 +15,31 @@ LOGITS = torch.tensor([[2.0, 0.0], [0.0, 1.0], [0.2, 0.1]], dtype=torch.float64)
 EVERY_LABEL_LOGITS = torch.tensor([[0.5, 2.0], [3.0, -1.0], [3.0, 0.0]], dtype=torch.float64)
 
 
+def argmax_pair_classifier(logits: torch.Tensor, d_logits: torch.Tensor, alpha: float = 0.5) -> torch.Tensor:
+    return triple_gan_losses.pair_classifier(logits.softmax(1).amax(1, keepdim=True), d_logits[:, None], alpha)
+
+
 @pytest.mark.parametrize("alpha", [0.5, 0.3])
 def test_closed_form(alpha: float) -> None:
     p = softmax(LOGITS.numpy(), axis=1)
     expected = -alpha * (p.max(1) * np.log(expit(LIKELIEST_LOGITS.numpy()))).mean()
-    assert triple_gan_losses.argmax_pair_classifier(LOGITS, LIKELIEST_LOGITS, alpha).item() == pytest.approx(expected)
+    assert argmax_pair_classifier(LOGITS, LIKELIEST_LOGITS, alpha).item() == pytest.approx(expected)
     expected = -alpha * (p * np.log(expit(EVERY_LABEL_LOGITS.numpy()))).sum(1).mean()
-    assert triple_gan_losses.pair_classifier(LOGITS, EVERY_LABEL_LOGITS, alpha).item() == pytest.approx(expected)
+    assert triple_gan_losses.pair_classifier(LOGITS.softmax(1), EVERY_LABEL_LOGITS, alpha).item() == pytest.approx(
+        expected
+    )
 
 
 def test_the_gradient_raises_the_label_that_d_accepts() -> None:
     """Whether it is the most likely label (row 1) or not (row 0); argmax can only lower the most likely one."""
     logits = torch.tensor([[2.0, 0.0], [0.0, 1.0]], dtype=torch.float64, requires_grad=True)
     d_logits = torch.tensor([[-3.0, 3.0], [-3.0, 3.0]], dtype=torch.float64, requires_grad=True)
-    triple_gan_losses.pair_classifier(logits, d_logits).backward()
+    triple_gan_losses.pair_classifier(logits.softmax(1), d_logits, 0.5).backward()
     assert d_logits.grad is None
     assert (logits.grad[:, 1] < 0).all()  # descent raises it
     for accepted in (-5.0, 0.0, 5.0):
         logits.grad = None
-        triple_gan_losses.argmax_pair_classifier(logits, torch.full((2,), accepted, dtype=torch.float64)).backward()
+        argmax_pair_classifier(logits, torch.full((2,), accepted, dtype=torch.float64)).backward()
         assert (logits.grad.gather(1, logits.argmax(1, keepdim=True)) > 0).all()
 
 
@@ -42,7 +48,7 @@ def test_the_gradient_lowers_labels_that_d_rejects_most() -> None:
         LOGITS.clone().requires_grad_(),
         torch.tensor([-5.0, 5.0, 0.0], dtype=torch.float64, requires_grad=True),
     )
-    triple_gan_losses.argmax_pair_classifier(logits, d_logits).backward()
+    argmax_pair_classifier(logits, d_logits).backward()
     assert d_logits.grad is None
     assert logits.grad[0, 0] > 0  # the rejected label loses probability
     assert logits.grad[0].abs().sum() > 10 * logits.grad[1].abs().sum()

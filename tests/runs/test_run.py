@@ -12,7 +12,7 @@ from trigan.records import failure
 from trigan.runs import run as room
 from trigan.runs.trained_run import TrainedRun
 from trigan.runs.validation_run import VALIDATION_CURVE_NAME
-from trigan.tracking.tracker import NoTracking, RunInfo, Tracker
+from trigan.tracking.tracker import RunInfo, Tracker, Tracking
 
 
 def composed(outputs: Path) -> RunConfig:
@@ -29,11 +29,11 @@ def test_a_validation_only_run_leaves_nothing_among_the_ordinary_runs(
     """Neither when it fails nor when it is finished, and it logs to a tracker run of its own."""
     opened: list[RunInfo] = []
 
-    def open_null(tracking: NoTracking, info: RunInfo, config: object, directory: object = None) -> Tracker:
+    def open_null(tracking: Tracking, info: RunInfo, config: object, directory: object = None) -> Tracker:
         opened.append(info)
         return Tracker()
 
-    monkeypatch.setattr(NoTracking, "open", open_null)
+    monkeypatch.setattr(Tracking, "open", open_null)
     with monkeypatch.context() as patch:
         patch.setattr(room, "finish_validation_run", refuse)
         with pytest.raises(DataError):

@@ -54,7 +54,7 @@ def test_one_run_holds_the_table_and_goes_on_with_it(
 
 def test_another_logger_tells_nothing(tmp_path: Path, composer: Composer, yaml_study: Path) -> None:
     study = read_study(yaml_study)
-    jobs = with_logger(StudyPlan(composer, study, [f"paths.outputs={tmp_path}"]).jobs(), "tracker.NoTracking")
+    jobs = with_logger(StudyPlan(composer, study, [f"paths.outputs={tmp_path}"]).jobs(), "tracker.Tracking")
     finish(jobs.runnable)
     write_study_table(study, jobs)
     assert not list(tmp_path.rglob("wandb"))

@@ -14,7 +14,7 @@ import pytest
 from trigan.errors import ArtifactError
 from trigan.tracking import MetricsFile, RunInfo
 from trigan.tracking.curve_files import CsvTracking
-from trigan.tracking.tracker import NoTracking
+from trigan.tracking.tracker import Tracking
 
 
 def info(directory: Path) -> RunInfo:
@@ -132,7 +132,7 @@ def test_a_restarted_run_gives_the_same_csv_files(tmp_path: Path) -> None:
 
 
 def test_none_writes_nothing(tmp_path: Path) -> None:
-    tracker = NoTracking().open(info(tmp_path), {})
+    tracker = Tracking().open(info(tmp_path), {})
     tracker.log("gan", 1, {"x": 1})
     tracker.log_image("a", tmp_path / "a.png", 1)
     tracker.log_confusion_matrix("c", np.eye(2), ["a", "b"])

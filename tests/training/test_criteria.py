@@ -15,11 +15,11 @@ from trigan.rng import Draws
 from trigan.training.players import PlayersModule
 from trigan.training.stages.classifier_stage import labelled_loss
 from trigan.training.stages.criteria import (
+    Balance,
     ClassWeights,
     ExtraImages,
     FixMatch,
     LossTerm,
-    NoBalance,
     PiModel,
     Resampling,
 )
@@ -44,8 +44,8 @@ def test_resampling_draws_classes_equally_often() -> None:
     assert rows is not None
     torch.testing.assert_close(torch.zeros(3).index_add(0, LABELS, rows), torch.ones(3))
     assert Resampling().class_weights(LABELS, 3) is None
-    assert NoBalance().sampling_weights(LABELS, 3) is None
-    assert NoBalance().class_weights(LABELS, 3) is None
+    assert Balance().sampling_weights(LABELS, 3) is None
+    assert Balance().class_weights(LABELS, 3) is None
 
 
 def _imbalanced() -> dict[str, Input]:
@@ -59,11 +59,11 @@ def _imbalanced() -> dict[str, Input]:
 
 def test_the_stage_balances_its_stream() -> None:
     shares = {}
-    for balance in (NoBalance(), Resampling()):
+    for balance in (Balance(), Resampling()):
         module = built(classifier_stage(balance=balance), _imbalanced())
         seen = torch.cat([module.streams["labelled"].at(step)[1] for step in range(60)])  # type: ignore[misc]
         shares[type(balance)] = float((seen == 1).float().mean())
-    assert shares[NoBalance] == pytest.approx(1 / 11, abs=0.01)
+    assert shares[Balance] == pytest.approx(1 / 11, abs=0.01)
     assert shares[Resampling] == pytest.approx(0.5, abs=0.05)
 
 

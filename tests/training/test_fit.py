@@ -14,7 +14,7 @@ from trigan.losses.gan_losses import wasserstein
 from trigan.networks.classifiers.cnn import SmallCNN
 from trigan.networks.classifiers.mlp import MLP
 from trigan.networks.gans.dcgan import DCGAN
-from trigan.tracking.tracker import NoTracking
+from trigan.tracking.tracker import Tracking
 from trigan.training.callbacks import MetricsWriter, SampleGrids
 from trigan.training.fit import FitResult, TrainerSettings
 from trigan.training.objectives import FeatureMatching, TripleGAN
@@ -61,7 +61,7 @@ def _inputs(stage: Stage) -> Inputs:
 
 
 def _writer(directory: Path) -> MetricsWriter:
-    tracker = NoTracking().open(None, {})  # type: ignore[arg-type]
+    tracker = Tracking().open(None, {})  # type: ignore[arg-type]
     return MetricsWriter("stage", directory / "metrics.jsonl", tracker)
 
 
@@ -204,7 +204,7 @@ def test_a_diverged_fit_diverges_again_at_the_same_cost(tmp_path: Path) -> None:
 
 def test_a_loss_that_is_not_finite_is_named() -> None:
     module = built(gan_stage())
-    module.scalars.add("train/some_loss", torch.tensor(float("nan")))
+    module.step_context.scalars.add("train/some_loss", torch.tensor(float("nan")))
     with pytest.raises(DivergedError, match="train/some_loss is nan"):
         module.flush()
     with torch.no_grad():

@@ -102,7 +102,7 @@ def test_feature_matching_refuses_steps_of_d_that_it_would_ignore() -> None:
 
 
 def test_logged_bfloat16_losses_are_summed_in_single_precision() -> None:
-    notes = built(joint_stage(FeatureMatching())).scalars
+    notes = built(joint_stage(FeatureMatching())).step_context.scalars
     for _ in range(400):
         notes.add("half", torch.ones((), dtype=torch.bfloat16))
         notes.add("double", torch.full((), 1 + 2**-40, dtype=torch.float64))

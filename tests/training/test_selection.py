@@ -14,7 +14,6 @@ from trigan.training.fit import TrainerSettings, fit
 from trigan.training.objectives import Conditional, FeatureMatching, GeneratedPseudoLabels
 from trigan.training.selection import Selection, Selector, accuracy
 from trigan.training.stage import Stage
-from trigan.training.stages.classifier_stage import _recalibrate
 
 from .tiny import Recorder, built, classifier_stage, copied, inputs_for, joint_stage, same, view
 
@@ -88,7 +87,7 @@ def _scores_by_hand(stage: Stage, seen: object) -> tuple[nn.Module, dict[int, fl
 
     def look(module: object, metrics: object) -> None:
         network = deepcopy(module.evaluation_network("classifier"))  # type: ignore[attr-defined]
-        _recalibrate(module, network, inputs)  # type: ignore[arg-type]
+        module.recalibrate(network)  # type: ignore[attr-defined]
         scores[module.completed_steps] = accuracy(network, inputs["validation"])  # type: ignore[attr-defined]
         networks[module.completed_steps] = network  # type: ignore[attr-defined]
 
@@ -122,15 +121,15 @@ def test_candidates_are_charged_and_evaluated_in_full_precision(precision: str) 
 
     def look(network: nn.Module) -> None:
         network.register_forward_hook(lambda *given: dtypes.append(given[2].dtype))
-        _recalibrate(module, network, inputs)
+        recalibrate(network)
 
-    module.recalibrate = look
+    recalibrate, module.recalibrate = module.recalibrate, look
     fit(bare, settings)
     fit(module, settings)
     assert set(dtypes) == {torch.float32}
 
     network = deepcopy(module.evaluation_network("classifier"))
-    by_hand = count_flops(lambda: module.selector.record(network, lambda it: _recalibrate(module, it, inputs), 0))
+    by_hand = count_flops(lambda: module.selector.record(network, recalibrate, 0))
     assert module.flops_per_validation == by_hand > 0
     assert module.flops == bare.flops + 3 * by_hand
 

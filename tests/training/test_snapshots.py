@@ -12,7 +12,6 @@ from trigan.training.fit import TrainerSettings, fit
 from trigan.training.objectives import FeatureMatching, SharedNetwork
 from trigan.training.selection import Selection, Snapshots
 from trigan.training.stage import Stage
-from trigan.training.stages.classifier_stage import _recalibrate
 
 from .tiny import SPEC, Recorder, built, classifier_stage, copied, inputs_for, joint_stage, same
 
@@ -35,7 +34,7 @@ def test_snapshots_are_the_recalibrated_classifier_at_their_steps(stage: Stage) 
 
     def look(module: object, metrics: object) -> None:
         network = deepcopy(module.evaluation_network("classifier"))  # type: ignore[attr-defined]
-        _recalibrate(module, network, inputs)  # type: ignore[arg-type]
+        module.recalibrate(network)  # type: ignore[attr-defined]
         by_hand[module.completed_steps * module.plan.batch] = getattr(network, "classifier", network)  # type: ignore[attr-defined]
 
     module = built(stage, inputs)

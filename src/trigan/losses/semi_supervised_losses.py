@@ -43,10 +43,8 @@ def conditional_entropy(logits: Tensor) -> Tensor:
 def uniform_marginal_loss(mean: Tensor) -> Tensor:
     """-mean_k log E p_k, the cross-entropy of the uniform distribution against the mean prediction, at least log K.
 
-    In the code of Triple-GAN (1703.02291); after Springenberg 2015 (1511.06390).
-
-    Args:
-        mean: E p over the global batch, (K,).
+    ``mean`` is E p over the global batch, (K,). In the code of Triple-GAN (1703.02291); after Springenberg 2015
+    (1511.06390).
     """
     return -mean.clamp_min(torch.finfo(mean.dtype).tiny).log().mean()
 
@@ -67,10 +65,7 @@ def sigmoid_ramp_up(progress: float) -> float:
 def fixmatch_loss(weak: Tensor, strong: Tensor, threshold: float) -> Tensor:
     """E 1[max p_weak >= t] CE(l_strong, argmax p_weak): Sohn et al. 2020 (2001.07685), eq. 4.
 
-    Args:
-        weak: logits (N, K) of the weakly augmented view.
-        strong: logits (N, K) of the strongly augmented view of the same images.
-        threshold: t in [0, 1].
+    Logits (N, K) of the weakly and of the strongly augmented views of the same images; ``threshold`` t in [0, 1].
     """
     confidence, labels = weak.detach().softmax(1).max(1)
     return (F.cross_entropy(strong, labels, reduction="none") * (confidence >= threshold)).mean()

@@ -37,7 +37,7 @@ from trigan.runs.validation_run import (
 )
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.tracking import MetricsFile, RunInfo, Tracker
-from trigan.tracking.tracker import NoTracking
+from trigan.tracking.tracker import Tracking
 from trigan.tracking.wandb_tracking import started_by_sweep_agent
 from trigan.training.callbacks import METRICS_NAME
 from trigan.training.fit import FitCallback
@@ -163,7 +163,7 @@ def _open_tracker(composed: RunConfig, built: Any, location: RunLocation) -> Tra
         tags=(*(f"{key}:{choices.get(key)}" for key in ("architecture", "loss")), f"trial:{composed.trial}", *only),
         directory=location.directory,
     )
-    tracker: Tracker = (built.logger if distributed.rank() == 0 else NoTracking()).open(info, config)
+    tracker: Tracker = (built.logger if distributed.rank() == 0 else Tracking()).open(info, config)
     return tracker
 
 

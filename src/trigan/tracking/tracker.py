@@ -84,15 +84,11 @@ class Tracker:
         """Close the run; 0 is success. Further calls do nothing."""
 
 
+@component("logger/none@1")
+@dataclass(frozen=True)
 class Tracking:
-    """A logger's settings, as ``conf/logger`` builds them."""
+    """A logger's settings, as ``conf/logger`` builds them; this base class is ``logger=none``, the run's own files."""
 
     def open(self, info: RunInfo, config: Mapping[str, Any]) -> Tracker:
         """Open or continue the run; ``config`` is the resolved one, as plain data."""
         return Tracker()
-
-
-@component("logger/none@1")
-@dataclass(frozen=True)
-class NoTracking(Tracking):
-    """``logger=none``: only the run's own files."""

@@ -3,14 +3,12 @@
 A schedule is a function of progress in [0, 1), so it has no state.
 """
 
-import copy
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
 
 from trigan.checks import require
 from trigan.component_ids import component
@@ -168,18 +166,3 @@ class EMA:
         """Weight of the old average after ``images_seen`` images, ``batch`` of them since the last update."""
         half_life = min(float(self.half_life), self.rampup_ratio * images_seen)
         return 0.5 ** (batch / half_life) if half_life > 0 else 0.0
-
-
-class AveragedNetwork:
-    """The averaged copy of a network: parameters are averaged, buffers stay as copied until they are re-estimated."""
-
-    def __init__(self, network: nn.Module, settings: EMA) -> None:
-        self.settings = settings
-        self.network = copy.deepcopy(network).requires_grad_(False)
-        self._averages: list[Tensor] = list(self.network.parameters())
-        self._weights: list[Tensor] = list(network.parameters())
-
-    @torch.no_grad()
-    def update(self, images_seen: int, batch: int) -> None:
-        """Move the average towards the network's current weights; the arguments are those of `EMA.decay`."""
-        torch._foreach_lerp_(self._averages, self._weights, 1.0 - self.settings.decay(images_seen, batch))

@@ -4,6 +4,7 @@ An objective is an ordered list of updates. In each step, every update that is d
 gradients over micro-batches, averages them over ranks, clips them, steps the optimizer and updates the average.
 """
 
+import copy
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
@@ -19,9 +20,9 @@ from trigan.cost import count_flops
 from trigan.datasets.stream import BatchStream
 from trigan.errors import DivergedError
 from trigan.networks.random_layers import random_layers, use_random_source
-from trigan.training.optimizers import EMA, AveragedNetwork, OptimizerFactory
+from trigan.training.optimizers import EMA, OptimizerFactory
 from trigan.training.selection import Recalibrate, Selector, Snapshots
-from trigan.training.step import ScalarMeans, StepContext, TrainingPlan, TrainingStep
+from trigan.training.step import StepContext, TrainingPlan, TrainingStep
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Update:
 class PlayersModule(pl.LightningModule):
     """Players, their updates in order, and the streams of batches; ``training_step`` takes the number of the step.
 
+    ``averages`` are copies of networks whose parameters are averaged; buffers stay as copied until re-estimated.
     ``phase`` identifies which terms of the losses are active at a given progress: steps of one phase cost the same. A
     stage may set ``selector`` and ``snapshots``, which keep copies of C; ``recalibrate`` prepares C for evaluation.
     """
@@ -72,19 +74,18 @@ class PlayersModule(pl.LightningModule):
         self.automatic_optimization = False
         self.players = dict(players)
         self.networks = nn.ModuleDict({name: player.network for name, player in players.items()})
-        self._averages = {name: AveragedNetwork(p.network, p.ema) for name, p in players.items() if p.ema is not None}
-        self.averages = nn.ModuleDict({name: average.network for name, average in self._averages.items()})
+        averaged = {name: copy.deepcopy(player.network) for name, player in players.items() if player.ema is not None}
+        self.averages = nn.ModuleDict(averaged).requires_grad_(False)
         self.updates, self.phase = updates, phase
         self.streams = dict(streams)
         self.plan = plan
-        self.scalars = ScalarMeans()
         self.completed_steps = self.flops = 0
         self.images = dict.fromkeys(self.players, 0)
         self._flops_by_kind: dict[Hashable, int] = {}
         self._restored_optimizers: list[dict[str, Any]] = []
         self._weights = {name: list(network.parameters()) for name, network in self.networks.items()}
         self._random_layers = random_layers(dict(self.networks.items()))
-        self.step_context = StepContext(self.networks, self._weights, self.streams, plan, self.scalars)
+        self.step_context = StepContext(self.networks, self._weights, self.streams, plan)
         for network in self.networks.values():  # a quarter faster on the CPU, equal up to rounding
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.selector: Selector | None = None
@@ -162,10 +163,13 @@ class PlayersModule(pl.LightningModule):
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         self.images[update.player] += update.images
-        if update.player in self._averages:
+        if player.ema is not None:
             batch = self.plan.batch  # images in each of the ``every`` steps since the last update
             trained_steps = steps[0].index + 1 - update.first_step(self.plan.steps)
-            self._averages[update.player].update(trained_steps * batch, update.every * batch)
+            decay = player.ema.decay(trained_steps * batch, update.every * batch)
+            averages = tuple(self.averages[update.player].parameters())
+            with torch.no_grad():
+                torch._foreach_lerp_(averages, tuple(parameters), 1.0 - decay)
 
     def _record_classifier(self, recorder: Selector | Snapshots) -> None:
         """Record C in the precision of the weights: bfloat16 is too coarse for batch-norm statistics."""
@@ -183,7 +187,7 @@ class PlayersModule(pl.LightningModule):
         Raises:
             DivergedError: if a mean or a player's weight is not finite.
         """
-        means = self.scalars.flush()
+        means = self.step_context.scalars.flush()
         finite_weights = all(torch.isfinite(p).all() for parameters in self._weights.values() for p in parameters)
         bad = [name for name, mean in means.items() if not abs(mean) < float("inf")]
         if bad or not finite_weights:

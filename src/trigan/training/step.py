@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -76,7 +76,7 @@ class StepContext:
     weights: Mapping[str, list[nn.Parameter]]
     streams: Mapping[str, BatchStream]
     plan: TrainingPlan
-    scalars: ScalarMeans
+    scalars: ScalarMeans = field(default_factory=ScalarMeans)
     trainable: str = ""
 
     def switch_to(self, player: str) -> str:

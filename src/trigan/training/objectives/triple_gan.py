@@ -19,7 +19,7 @@ from trigan.component_ids import component
 from trigan.errors import ConfigError
 from trigan.losses.gan_losses import AdversarialLoss, hinge_discriminator, minimax_discriminator
 from trigan.losses.semi_supervised_losses import conditional_entropy, uniform_marginal_loss
-from trigan.losses.triple_gan_losses import argmax_pair_classifier, pair_classifier, pair_discriminator
+from trigan.losses.triple_gan_losses import pair_classifier, pair_discriminator
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory, Ramp
 from trigan.training.players import Update
@@ -122,19 +122,21 @@ class Conditional(ObjectiveFactory):
 
     def _adversarial_loss(self, context: ObjectiveContext, step: TrainingStep, logits: Tensor) -> Tensor:
         """C's adversarial loss for its ``logits`` (N, K) of the unlabelled images."""
-        discriminator, all_labels = step.network("discriminator"), self.adversarial_labels == "all"
+        discriminator, argmax = step.network("discriminator"), self.adversarial_labels == "argmax"
         with torch.no_grad(), frozen_statistics(discriminator):
             images = context.discriminator_view(step.batch("unlabelled"))
-            if all_labels:
-                of_pairs = discriminator.logits_for_every_label(images, logits.shape[1])
+            if argmax:
+                of_pairs = discriminator(images, logits.argmax(1))[:, None]
             else:
-                of_pairs = discriminator(images, logits.argmax(1))
-        loss = (pair_classifier if all_labels else argmax_pair_classifier)(logits, of_pairs, self._adversarial_weight)
+                of_pairs = discriminator.logits_for_every_label(images, logits.shape[1])
+        p = logits.softmax(1)
+        loss = pair_classifier(p.amax(1, keepdim=True) if argmax else p, of_pairs, self.classifier_weight)
         step.log("train/adversarial_loss", loss)
         return loss
 
     @property
-    def _adversarial_weight(self) -> float:
+    def classifier_weight(self) -> float:
+        """Weight of C's adversarial loss."""
         return self.alpha
 
     def _add_regularizers(self, loss: Tensor, step: TrainingStep, logits: Tensor) -> Tensor:
@@ -176,10 +178,6 @@ class TripleGAN(Conditional):
         require(0.0 <= self.pretrain < 1.0, "pretrain", self.pretrain, "in [0, 1)")
         require_settings(self, "classifier_weight entropy uniform_marginal head_decay pretrain_uniform_marginal", 0)
         super().__post_init__()
-
-    @property
-    def _adversarial_weight(self) -> float:
-        return self.classifier_weight
 
     def _add_regularizers(self, loss: Tensor, step: TrainingStep, logits: Tensor) -> Tensor:
         entropy = conditional_entropy(logits)

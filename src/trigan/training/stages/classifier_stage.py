@@ -22,7 +22,7 @@ from trigan.training.players import Player, PlayersModule, Update
 from trigan.training.recalibration import recalibrate_classifier
 from trigan.training.selection import Selection, Selector, Snapshots, evenly_spaced_steps
 from trigan.training.stage import StageContext
-from trigan.training.stages.criteria import Balance, LossTerm, NoBalance
+from trigan.training.stages.criteria import Balance, LossTerm
 from trigan.training.step import TrainingStep
 
 
@@ -72,7 +72,7 @@ class ClassifierStage:
     steps: int
     batch: int = 64
     ema: EMA | None = field(default_factory=EMA)
-    balance: Balance = field(default_factory=NoBalance)
+    balance: Balance = field(default_factory=Balance)
     terms: tuple[LossTerm, ...] = ()
     selection: Selection = field(default_factory=Selection)
     clip: float | None = None

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +22,10 @@ def class_counts(labels: Tensor, classes: int) -> Tensor:
     return torch.bincount(labels, minlength=classes)
 
 
-class Balance(Protocol):
-    """How unequal class sizes are treated."""
+@component("balance/none@1")
+@dataclass(frozen=True)
+class Balance:
+    """How unequal class sizes are treated; in this base class not at all: every image counts once, with weight 1."""
 
     def sampling_weights(self, labels: Tensor, classes: int) -> Tensor | None:
         """Relative probability of each image to be drawn, (N,); None: every image once an epoch."""
@@ -32,12 +34,6 @@ class Balance(Protocol):
     def class_weights(self, labels: Tensor, classes: int) -> Tensor | None:
         """Factor on each class's cross-entropy, (K,); None: all 1."""
         return None
-
-
-@component("balance/none@1")
-@dataclass(frozen=True)
-class NoBalance(Balance):
-    """Every image once an epoch, with equal weight."""
 
 
 @component("balance/class_weights@1")
