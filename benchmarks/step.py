@@ -77,7 +77,7 @@ class _Clock(pl.Callback):
 
 def framework(case: Case, images: torch.Tensor, steps: int, directory: Path) -> float:
     """Seconds per step of the framework, metrics file included."""
-    context = StageContext(case.spec, 0, TrainerSettings(), torch.device("cpu"))
+    context = StageContext(case.spec, 0, TrainerSettings())
     module = stage_for(steps).build(context, {"real": Input(images)})
     module.plan = replace(module.plan, log_every=context.plan(default_stage().steps, BATCH).log_every)
     clock = _Clock()

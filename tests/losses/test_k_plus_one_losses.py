@@ -4,8 +4,8 @@ import torch
 from scipy.special import softmax
 from torch import Tensor
 
-from trigan.losses import k_plus_one_losses
-from trigan.losses.k_plus_one_losses import pull_away, pull_away_moments
+from trigan.losses import semi_supervised_losses
+from trigan.losses.semi_supervised_losses import pull_away, pull_away_moments
 
 LOGITS = torch.randn(6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2
 
@@ -15,30 +15,30 @@ def with_generated() -> np.ndarray:
     return softmax(np.c_[LOGITS.numpy(), np.zeros(6)], axis=1)
 
 
-def test_k_plus_one_losses_are_those_of_a_softmax_with_one_more_class() -> None:
+def test_semi_supervised_losses_are_those_of_a_softmax_with_one_more_class() -> None:
     p = with_generated()
-    assert k_plus_one_losses.k_plus_one_real(LOGITS).item() == pytest.approx(-0.5 * np.log(1 - p[:, -1]).mean())
-    assert k_plus_one_losses.k_plus_one_generated(LOGITS).item() == pytest.approx(-0.5 * np.log(p[:, -1]).mean())
+    assert semi_supervised_losses.k_plus_one_real(LOGITS).item() == pytest.approx(-0.5 * np.log(1 - p[:, -1]).mean())
+    assert semi_supervised_losses.k_plus_one_generated(LOGITS).item() == pytest.approx(-0.5 * np.log(p[:, -1]).mean())
 
 
-def test_k_plus_one_losses_have_opposite_gradients() -> None:
+def test_semi_supervised_losses_have_opposite_gradients() -> None:
     logits = LOGITS.clone().requires_grad_()
-    (real,) = torch.autograd.grad(k_plus_one_losses.k_plus_one_real(logits), logits)
-    (fake,) = torch.autograd.grad(k_plus_one_losses.k_plus_one_generated(logits), logits)
+    (real,) = torch.autograd.grad(semi_supervised_losses.k_plus_one_real(logits), logits)
+    (fake,) = torch.autograd.grad(semi_supervised_losses.k_plus_one_generated(logits), logits)
     assert (real < 0).all()
     assert (fake > 0).all()
 
 
-def test_k_plus_one_losses_are_finite_at_extreme_logits() -> None:
+def test_semi_supervised_losses_are_finite_at_extreme_logits() -> None:
     for value in (-500.0, 500.0):
         logits = torch.full((2, 3), value)
-        assert k_plus_one_losses.k_plus_one_real(logits).isfinite()
-        assert k_plus_one_losses.k_plus_one_generated(logits).isfinite()
+        assert semi_supervised_losses.k_plus_one_real(logits).isfinite()
+        assert semi_supervised_losses.k_plus_one_generated(logits).isfinite()
 
 
 def test_feature_matching_is_a_mean_of_squares_with_a_gradient_for_the_fake() -> None:
     real, fake = torch.tensor([1.0, 2.0], requires_grad=True), torch.tensor([0.0, 5.0], requires_grad=True)
-    loss = k_plus_one_losses.feature_matching(real, fake)
+    loss = semi_supervised_losses.feature_matching(real, fake)
     loss.backward()
     assert loss.item() == 5.0
     assert real.grad is None

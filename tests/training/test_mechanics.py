@@ -278,10 +278,10 @@ def test_precisions_run(name: str, precision: str, dtype: torch.dtype) -> None:
 
 
 def test_plan_of_a_debug_run_is_short() -> None:
-    context = StageContext(SPEC, 3, TrainerSettings(), torch.device("cpu"), max_steps=4)
+    context = StageContext(SPEC, 3, TrainerSettings(), max_steps=4)
     assert context.plan(100, 16) == TrainingPlan(4, 16, 1, log_every=1, seed=3)
     assert context.plan(2, 16).steps == 2
-    assert StageContext(SPEC, 3, TrainerSettings(), torch.device("cpu")).plan(10_000, 16).log_every == 100
+    assert StageContext(SPEC, 3, TrainerSettings()).plan(10_000, 16).log_every == 100
 
 
 def test_initial_weights_depend_on_seed_and_player_alone() -> None:

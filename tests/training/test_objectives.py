@@ -9,7 +9,7 @@ from trigan.datasets.augmentation import NoAugmentation
 from trigan.datasets.stream import to_float
 from trigan.errors import ConfigError
 from trigan.losses.gan_losses import AdversarialLoss, hinge, least_squares, minimax, non_saturating, wasserstein
-from trigan.losses.k_plus_one_losses import feature_matching
+from trigan.losses.semi_supervised_losses import feature_matching
 from trigan.networks.classifiers.classifier import ClassifierFactory
 from trigan.networks.classifiers.cnn import AllCNN, SmallCNN
 from trigan.networks.classifiers.mlp import MLP

@@ -36,21 +36,12 @@ def _validation(labels: list[int]) -> Input:
 
 def test_the_best_is_kept_and_ties_go_to_the_later() -> None:
     selector = Selector(_Constant(), _validation([0, 1, 1, 2, 2]), 10, 5)
-    recalibrated: list[nn.Module] = []
     taken = []
     for step, answer in [(2, 0), (4, 2), (6, 1), (8, 0), (10, 3)]:
-        selector.record(_Constant(answer, float(step)), recalibrated.append, step)
+        selector.record(_Constant(answer, float(step)), step)
         taken.append((int(selector.step), round(float(selector.accuracy), 3)))
     assert taken == [(2, 0.2), (4, 0.4), (6, 0.4), (6, 0.4), (6, 0.4)]
     assert float(selector.best.mark) == 6.0
-    assert len(recalibrated) == 5
-
-
-def test_a_candidate_is_recalibrated_as_a_copy() -> None:
-    selector, network = Selector(_Constant(), _validation([0]), 10, 5), _Constant(0, 1.0)
-    selector.record(network, lambda candidate: candidate.mark.fill_(7.0), 2)  # type: ignore[operator, union-attr]
-    assert float(network.mark) == 1.0
-    assert float(selector.best.mark) == 7.0
     assert not any(weight.requires_grad for weight in selector.best.parameters())
 
 
@@ -108,6 +99,15 @@ def test_a_fit_keeps_what_the_rule_says(rule: str, objective: object) -> None:
     assert not kept.training
 
 
+def test_candidates_are_recalibrated_as_copies() -> None:
+    stage = classifier_stage(4, selection=Selection("val", 4))
+    module, recalibrated = built(stage, inputs_for(stage, view(validation=True))), []
+    module.recalibrate = recalibrated.append
+    fit(module, TrainerSettings())
+    assert len(recalibrated) == 4
+    assert all(network is not module.evaluation_network("classifier") for network in recalibrated)
+
+
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_candidates_are_charged_and_evaluated_in_full_precision(precision: str) -> None:
     stage, inputs = (
@@ -129,7 +129,7 @@ def test_candidates_are_charged_and_evaluated_in_full_precision(precision: str) 
     assert set(dtypes) == {torch.float32}
 
     network = deepcopy(module.evaluation_network("classifier"))
-    by_hand = count_flops(lambda: module.selector.record(network, recalibrate, 0))
+    by_hand = count_flops(lambda: (recalibrate(network), module.selector.record(network, 0)))
     assert module.flops_per_validation == by_hand > 0
     assert module.flops == bare.flops + 3 * by_hand
 

@@ -116,7 +116,7 @@ def autoencoder_stage(steps: int = 6) -> AutoencoderStage:
 
 
 def simclr_stage(steps: int = 6) -> SimCLRStage:
-    return SimCLRStage(DCGAN8, TURNED, Adam(1e-3, (0.9, 0.999)), steps, batch=16, hidden=8, projection=4)
+    return SimCLRStage(DCGAN8, Adam(1e-3, (0.9, 0.999)), steps, 16, augmentation=TURNED, hidden=8, projection=4)
 
 
 #: Every objective, each with every term switched on, and the inputs of its stage.
@@ -161,7 +161,7 @@ def built(
     stage: Stage, inputs: Inputs | None = None, settings: TrainerSettings | None = None, seed: int = 0
 ) -> PlayersModule:
     """The stage's module at its first step."""
-    context = StageContext(SPEC, seed, settings or TrainerSettings(), torch.device("cpu"))
+    context = StageContext(SPEC, seed, settings or TrainerSettings())
     return stage.build(context, inputs if inputs is not None else inputs_for(stage))
 
 

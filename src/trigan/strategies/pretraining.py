@@ -136,7 +136,7 @@ class SelfSupervisedPretraining(Pretraining):
         if self.match_gan_flops:
             per_step, _ = runner.measure_flops(stage, images)
             steps = max(1, round(gan_flops(gan, real, runner) / per_step))
-            stage = replace(stage, steps=steps)  # type: ignore[type-var]
+            stage = replace(stage, steps=steps)
         return runner.train(stage.kind, stage, images).networks
 
 

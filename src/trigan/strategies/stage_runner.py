@@ -133,7 +133,7 @@ class StageRunner:
         return sum([*stages.values(), *self.task_costs.values()], Cost())
 
     def _context(self, seed: int, max_steps: int | None) -> StageContext:
-        return StageContext(self.spec, seed, self.settings, self.settings.device, max_steps)
+        return StageContext(self.spec, seed, self.settings, max_steps)
 
     def _identity(self, stage: Stage, inputs: Inputs, context: StageContext) -> dict[str, Any]:
         return {

@@ -46,9 +46,7 @@ def log_study(study: StudyFile, jobs: StudyJobs, table: Table) -> None:
     from trigan.tracking.wandb_tracker import WandbTracker  # imports W&B, whose files `open` has redirected
 
     if isinstance(tracker, WandbTracker):
-        rows = table_data(table)
-        grid = tuple(rows[0]) if rows else (), [tuple(row.values()) for row in rows]
-        tracker.log_study_table(grid, page, complete_means(table))
+        tracker.log_study_table(table_data(table), page, complete_means(table))
         if (folder / "table.md").is_file():
             tracker.log_record(folder / "table.md")
         tracker.finish()

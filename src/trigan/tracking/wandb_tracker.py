@@ -3,7 +3,6 @@
 import itertools
 import json
 import logging
-import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,12 +14,10 @@ import numpy as np
 import wandb
 from wandb.sdk import wandb_setup
 
+from trigan.atomic import write_text
 from trigan.tracking.tracker import ArtifactDetail, TrackedArtifact, Tracker, short_error
 
 _log = logging.getLogger(__name__)
-
-#: Column names, and rows.
-TableData = tuple[Sequence[str], Sequence[Sequence[Any]]]
 
 
 class ImageAxis:
@@ -34,7 +31,7 @@ class ImageAxis:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._stages: dict[str, tuple[int, set[str]]] = {}
-        with suppress(OSError, ValueError, AttributeError, TypeError):  # first start; a torn file only doubles points
+        with suppress(OSError, ValueError, AttributeError, TypeError):  # no file yet; a damaged one only doubles points
             saved = json.loads(path.read_text()).items()
             self._stages = {str(stage): (int(images), set(map(str, keys))) for stage, (images, keys) in saved}
         self._earlier = dict(self._stages)
@@ -62,9 +59,8 @@ class ImageAxis:
         last, kept = self._stages.get(stage, (-1, set()))
         if images >= last:
             self._stages[stage] = (images, new if images > last else kept | new)
-            temporary = self._path.with_name(f".{self._path.name}.partial")
-            temporary.write_text(json.dumps({name: [count, sorted(k)] for name, (count, k) in self._stages.items()}))
-            os.replace(temporary, self._path)
+            saved = {name: [count, sorted(k)] for name, (count, k) in self._stages.items()}
+            write_text(self._path, json.dumps(saved))
         return self.now
 
 
@@ -142,11 +138,11 @@ class WandbTracker(Tracker):
                 self._run, ready, aliases, [], finalize=True, use_after_commit=tracked.used
             )
 
-    def log_study_table(self, grid: TableData, page: str, values: Mapping[str, float]) -> None:
-        """Log a study's table as numbers and as an HTML page, and its ``values`` to the summary under ``study/``."""
+    def log_study_table(self, rows: Sequence[Mapping[str, Any]], page: str, values: Mapping[str, float]) -> None:
+        """Log a study's table, as rows by column and as an HTML page, and its ``values`` to the summary."""
         with self._errors_as_warnings():
-            columns, rows = grid
-            table = wandb.Table(columns=list(columns), data=[list(row) for row in rows])
+            columns = rows[0] if rows else ()
+            table = wandb.Table(columns=list(columns), data=[list(row.values()) for row in rows])
             self._run.log({"study/table": table, "study/page": wandb.Html(page, inject=False)})
             self._run.summary.update({f"study/{key}": value for key, value in values.items()})
 

@@ -21,7 +21,7 @@ from trigan.datasets.stream import BatchStream
 from trigan.errors import DivergedError
 from trigan.networks.random_layers import random_layers, use_random_source
 from trigan.training.optimizers import EMA, OptimizerFactory
-from trigan.training.selection import Recalibrate, Selector, Snapshots
+from trigan.training.selection import Selector, Snapshots
 from trigan.training.step import StepContext, TrainingPlan, TrainingStep
 
 
@@ -59,7 +59,7 @@ class PlayersModule(pl.LightningModule):
 
     ``averages`` are copies of networks whose parameters are averaged; buffers stay as copied until re-estimated.
     ``phase`` identifies which terms of the losses are active at a given progress: steps of one phase cost the same. A
-    stage may set ``selector`` and ``snapshots``, which keep copies of C; ``recalibrate`` prepares C for evaluation.
+    stage may set ``selector`` and ``snapshots``, which record copies of C that ``recalibrate`` prepared for evaluation.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class PlayersModule(pl.LightningModule):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.selector: Selector | None = None
         self.snapshots: Snapshots | None = None
-        self.recalibrate: Recalibrate = nn.Module.eval
+        self.recalibrate: Callable[[nn.Module], object] = nn.Module.eval
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """One optimizer per player, in the players' order."""
@@ -174,7 +174,9 @@ class PlayersModule(pl.LightningModule):
     def _record_classifier(self, recorder: Selector | Snapshots) -> None:
         """Record C in the precision of the weights: bfloat16 is too coarse for batch-norm statistics."""
         with torch.autocast(self.device.type, enabled=False):
-            recorder.record(self.evaluation_network("classifier"), self.recalibrate, self.completed_steps)
+            network = copy.deepcopy(self.evaluation_network("classifier"))
+            self.recalibrate(network)
+            recorder.record(network, self.completed_steps)
 
     @property
     def flops_per_validation(self) -> int:

@@ -13,9 +13,6 @@ from trigan.component_ids import component
 from trigan.datasets.inputs import Input, image_batches
 from trigan.errors import ConfigError
 
-#: Prepares a network for evaluation.
-Recalibrate = Callable[[nn.Module], object]
-
 
 @component("selection/candidates@1")
 @dataclass(frozen=True)
@@ -64,10 +61,8 @@ class Selector(nn.Module):
         self._validation = validation
 
     @torch.no_grad()
-    def record(self, network: nn.Module, recalibrate: Recalibrate, step: int) -> None:
-        """Keep a recalibrated copy of ``network`` if its accuracy on validation images is at least the best so far."""
-        candidate = copy.deepcopy(network)
-        recalibrate(candidate)
+    def record(self, candidate: nn.Module, step: int) -> None:
+        """Keep ``candidate`` if its accuracy on validation images is at least the best so far."""
         score = accuracy(candidate, self._validation)
         if score >= float(self.accuracy):
             self.best.load_state_dict(candidate.state_dict())
@@ -92,11 +87,10 @@ class Snapshots(nn.Module):
         self.due_steps, self._batch = tuple(due), batch
 
     @torch.no_grad()
-    def record(self, network: nn.Module, recalibrate: Recalibrate, step: int) -> None:
-        """Keep a recalibrated copy of ``network`` after ``step`` steps; ``step`` is one of ``due_steps``."""
-        index, recalibrated = self.due_steps.index(step), copy.deepcopy(network)
-        recalibrate(recalibrated)
-        self.networks[index].load_state_dict(recalibrated.state_dict())
+    def record(self, network: nn.Module, step: int) -> None:
+        """Keep ``network`` as the one after ``step`` steps; ``step`` is one of ``due_steps``."""
+        index = self.due_steps.index(step)
+        self.networks[index].load_state_dict(network.state_dict())
         self.images[index] = step * self._batch
 
     def map_networks(self, part: Callable[[Any], nn.Module]) -> "Snapshots":

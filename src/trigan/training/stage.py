@@ -27,7 +27,6 @@ class StageContext:
     spec: DataSpec
     seed: int
     settings: TrainerSettings
-    device: torch.device
     max_steps: int | None = None
 
     def plan(self, steps: int, batch: int) -> TrainingPlan:
@@ -41,7 +40,7 @@ class StageContext:
         """An endless stream of batches of ``data``, in an order that depends on the seed and the stream's name."""
         self._check_shares(f"batch of {name} images", batch)
         seed = hash64(self.seed, name)
-        return BatchStream(data.images, data.labels, batch, seed, weights, self.device, data.parts)
+        return BatchStream(data.images, data.labels, batch, seed, weights, self.settings.device, data.parts)
 
     def _check_shares(self, setting: str, batch: int) -> None:
         """Raise a ConfigError unless ranks and micro-batches get equal shares of the batch, of at least two images."""
@@ -60,7 +59,7 @@ class StageContext:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(hash64(self.seed, "weights", name))
             network = build()
-        return network.to(self.device, self.settings.dtype)
+        return network.to(self.settings.device, self.settings.dtype)
 
 
 class Stage(Protocol):

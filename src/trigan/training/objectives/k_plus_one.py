@@ -18,10 +18,8 @@ from trigan import distributed
 from trigan.checks import require, require_settings
 from trigan.component_ids import component
 from trigan.errors import ConfigError
-from trigan.losses import k_plus_one_losses
+from trigan.losses import semi_supervised_losses as losses
 from trigan.losses.gan_losses import AdversarialLoss, minimax_discriminator
-from trigan.losses.k_plus_one_losses import pull_away, pull_away_moments
-from trigan.losses.semi_supervised_losses import conditional_entropy
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory
 from trigan.training.players import Update
@@ -70,9 +68,9 @@ class FeatureMatching(ObjectiveFactory):
         network, fakes = step.network("classifier"), step.fakes()
         loss = context.labelled_loss(step)
         logits = network(context.discriminator_view(step.batch("unlabelled")))
-        real = k_plus_one_losses.k_plus_one_real(logits)
+        real = losses.k_plus_one_real(logits)
         with frozen_statistics(network):
-            fake = k_plus_one_losses.k_plus_one_generated(network(context.discriminator_view(fakes.detached)))
+            fake = losses.k_plus_one_generated(network(context.discriminator_view(fakes.detached)))
         step.log("train/real_loss", real)
         step.log("train/fake_loss", fake)
         loss = self._add_regularizer(loss + self.unlabelled_weight * (real + fake), step, logits)
@@ -94,7 +92,7 @@ class FeatureMatching(ObjectiveFactory):
 
     def _match(self, step: TrainingStep, real_mean: Tensor, fake: Tensor) -> Tensor:
         """G's loss, from C's mean embedding of real images, (F,), and C's embeddings of generated images, (N, F)."""
-        return k_plus_one_losses.feature_matching(real_mean, distributed.global_mean(fake.mean(0)))
+        return losses.feature_matching(real_mean, distributed.global_mean(fake.mean(0)))
 
 
 @component("objective/bad_gan@1")
@@ -122,16 +120,15 @@ class BadGAN(FeatureMatching):
         require(self.matching in ("absolute", "squares"), "matching", self.matching, "absolute or squares")
 
     def _add_regularizer(self, loss: Tensor, step: TrainingStep, logits: Tensor) -> Tensor:
-        entropy = conditional_entropy(logits)
+        entropy = losses.conditional_entropy(logits)
         step.log("train/entropy", entropy)
         return loss + self.entropy * entropy
 
     def _match(self, step: TrainingStep, real_mean: Tensor, fake: Tensor) -> Tensor:
-        fake_mean, absolute = distributed.global_mean(fake.mean(0)), self.matching == "absolute"
-        match = k_plus_one_losses.absolute_feature_matching if absolute else k_plus_one_losses.feature_matching
-        matching = match(real_mean, fake_mean)
-        outer, own = (distributed.global_mean(moment) for moment in pull_away_moments(fake))
-        pull_away_term = pull_away(outer, own, len(fake) * distributed.world_size())
+        fake_mean = distributed.global_mean(fake.mean(0))
+        matching = losses.feature_matching(real_mean, fake_mean, absolute=self.matching == "absolute")
+        outer, own = (distributed.global_mean(moment) for moment in losses.pull_away_moments(fake))
+        pull_away_term = losses.pull_away(outer, own, len(fake) * distributed.world_size())
         step.log("train/feature_matching", matching)
         step.log("train/pull_away", pull_away_term)
         return matching + self.pull_away * pull_away_term

@@ -17,9 +17,8 @@ from trigan import distributed
 from trigan.checks import require, require_settings
 from trigan.component_ids import component
 from trigan.errors import ConfigError
+from trigan.losses import semi_supervised_losses as losses
 from trigan.losses.gan_losses import AdversarialLoss, hinge_discriminator, minimax_discriminator
-from trigan.losses.semi_supervised_losses import conditional_entropy, uniform_marginal_loss
-from trigan.losses.triple_gan_losses import pair_classifier, pair_discriminator
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory, Ramp
 from trigan.training.players import Update
@@ -88,9 +87,9 @@ class Conditional(ObjectiveFactory):
         with frozen_statistics(discriminator):
             pseudo = discriminator(context.discriminator_view(unlabelled), predicted)
             fake = discriminator(context.discriminator_view(fakes), fakes.labels)
-        loss = pair_discriminator(context.loss.discriminator_loss, real, pseudo, fake, self.alpha)
+        loss = losses.pair_discriminator(context.loss.discriminator_loss, real, pseudo, fake, self.alpha)
         if self.labelled_fraction < 1.0:
-            of_pseudo = pair_discriminator(context.loss.discriminator_loss, pseudo, pseudo, fake, self.alpha)
+            of_pseudo = losses.pair_discriminator(context.loss.discriminator_loss, pseudo, pseudo, fake, self.alpha)
             loss = self.labelled_fraction * loss + (1.0 - self.labelled_fraction) * of_pseudo
         step.log("train/discriminator_loss", loss)
         return loss
@@ -130,7 +129,7 @@ class Conditional(ObjectiveFactory):
             else:
                 of_pairs = discriminator.logits_for_every_label(images, logits.shape[1])
         p = logits.softmax(1)
-        loss = pair_classifier(p.amax(1, keepdim=True) if argmax else p, of_pairs, self.classifier_weight)
+        loss = losses.pair_classifier(p.amax(1, keepdim=True) if argmax else p, of_pairs, self.classifier_weight)
         step.log("train/adversarial_loss", loss)
         return loss
 
@@ -180,8 +179,8 @@ class TripleGAN(Conditional):
         super().__post_init__()
 
     def _add_regularizers(self, loss: Tensor, step: TrainingStep, logits: Tensor) -> Tensor:
-        entropy = conditional_entropy(logits)
-        marginal = uniform_marginal_loss(distributed.global_mean(logits.softmax(1).mean(0)))
+        entropy = losses.conditional_entropy(logits)
+        marginal = losses.uniform_marginal_loss(distributed.global_mean(logits.softmax(1).mean(0)))
         step.log("train/entropy", entropy)
         step.log("train/uniform_marginal_loss", marginal)
         pretraining = step.progress < self.pretrain

@@ -93,7 +93,7 @@ class ClassifierStage:
         streams = {"labelled": context.stream("labelled", labelled, self.batch, rows)}
         for term in self.terms:
             streams[term.stream] = context.stream(term.stream, inputs[term.stream], term.stream_batch_size(self.batch))
-        weights = None if weights is None else weights.to(context.device)
+        weights = None if weights is None else weights.to(context.settings.device)
         images = self.batch + sum(term.forward_images(self.batch) for term in self.terms)
         update = Update("classifier", partial(self._loss, weights), images)
         player = Player(network, self.optimizer, self.ema, self.clip)

@@ -4,7 +4,7 @@ Both start from the initial weights of the GAN's D, train on the GAN's images, a
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
@@ -30,14 +30,16 @@ from trigan.training.step import TrainingStep
 PLAYER = "discriminator"
 
 
+@dataclass(frozen=True)
 class PretextStage(ABC):
-    """Base of the stages here: frozen dataclasses with input ``real`` (images alone) and result ``discriminator``."""
+    """Base of the stages here, with input ``real`` (images alone) and result ``discriminator``."""
 
     architecture: Architecture
     optimizer: OptimizerFactory
     steps: int
-    batch: int
-    kind: str
+    batch: int = 64
+
+    kind: ClassVar[str]
     views: ClassVar[int]
 
     def __post_init__(self) -> None:
@@ -80,10 +82,6 @@ class AutoencoderStage(PretextStage):
     squared error as in Vincent et al. 2010, JMLR 11). ``noise`` is the standard deviation of e, on images in [-1, 1].
     """
 
-    architecture: Architecture
-    optimizer: OptimizerFactory
-    steps: int
-    batch: int = 64
     noise: float = 0.5
 
     kind, views = "autoencoder", 1
@@ -114,11 +112,7 @@ class SimCLRStage(PretextStage):
     ``hidden`` and ``projection`` are the widths of the head's two layers; the head is discarded.
     """
 
-    architecture: Architecture
-    augmentation: Augmentation
-    optimizer: OptimizerFactory
-    steps: int
-    batch: int = 64
+    augmentation: Augmentation = field(kw_only=True)
     temperature: float = 0.5
     hidden: int = 256
     projection: int = 128
