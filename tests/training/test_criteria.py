@@ -208,10 +208,10 @@ def test_a_term_of_weight_zero_changes_no_weight() -> None:
         (lambda: ExtraImages(TURNED, ratio=0.0), "ratio: 0.0 must be above 0"),
         (lambda: FixMatch(TURNED, TURNED, threshold=1.0), "threshold: 1.0 must be in [0, 1)"),
         (lambda: FixMatch(TURNED, TURNED, weight=-1.0), "weight: -1.0 must be at least 0"),
-        (lambda: FixMatch(TURNED, TURNED, ratio=0), "ratio: 0 must be at least 1"),
+        (lambda: FixMatch(TURNED, TURNED, ratio=0), "ratio: 0 must be above 0"),
         (lambda: PiModel(TURNED, weight=-1.0), "weight: -1.0 must be at least 0"),
         (lambda: PiModel(TURNED, ramp_up=0.0), "ramp_up: 0.0 must be in (0, 1]"),
-        (lambda: PiModel(TURNED, ratio=0), "ratio: 0 must be at least 1"),
+        (lambda: PiModel(TURNED, ratio=0), "ratio: 0 must be above 0"),
     ],
 )
 def test_settings_out_of_range_are_refused(bad: Callable[[], object], line: str) -> None:

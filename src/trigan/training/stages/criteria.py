@@ -75,6 +75,7 @@ class LossTerm(ABC):
 
     def __post_init__(self) -> None:
         require(self.weight >= 0.0, "weight", self.weight, "at least 0")
+        require(self.ratio > 0, "ratio", self.ratio, "above 0")
 
     @abstractmethod
     def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor:
@@ -95,10 +96,6 @@ class ExtraImages(LossTerm):
     stream: str = "extra"
 
     views = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.ratio > 0.0, "ratio", self.ratio, "above 0")
 
     def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor:
         """The weighted term, shape ()."""
@@ -128,7 +125,6 @@ class FixMatch(LossTerm):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(0.0 <= self.threshold < 1.0, "threshold", self.threshold, "in [0, 1)")
-        require(self.ratio >= 1, "ratio", self.ratio, "at least 1")
 
     def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor:
         """The weighted term, shape ()."""
@@ -160,7 +156,6 @@ class PiModel(LossTerm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self.ratio >= 1, "ratio", self.ratio, "at least 1")
         require(0.0 < self.ramp_up <= 1.0, "ramp_up", self.ramp_up, "in (0, 1]")
         expected = "an augmentation that changes images: otherwise both views are the same"
         require(_is_random(self.augmentation), "augmentation", self.augmentation, expected)
