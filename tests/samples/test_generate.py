@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from trigan.datasets.inputs import Input
 from trigan.errors import ConfigError
+from trigan.networks.gans.gan import ImageGenerator
 from trigan.networks.gans.gan_ensembles import GeneratorMixture, PerClassGenerators
 from trigan.rng import torch_generator
 from trigan.samples.generate import BLOCK, UNCHANGED_LATENTS, LatentTransform, generate, latents
@@ -134,7 +135,7 @@ def test_transforms_out_of_range_are_refused() -> None:
         LatentTransform(scale=-1.0)
 
 
-class _Constant(nn.Module):
+class _Constant(ImageGenerator):
     """A generator whose images all have one value."""
 
     latent, classes = 8, 0

@@ -10,7 +10,6 @@ from trigan.checks import require
 from trigan.datasets.inputs import Input
 from trigan.datasets.stream import to_uint8
 from trigan.networks.gans.gan import ImageGenerator
-from trigan.networks.gans.gan_ensembles import GeneratorMixture
 from trigan.rng import torch_generator
 
 #: Latents are drawn in blocks of this size, each with its own seed.
@@ -75,7 +74,7 @@ def generate(
     if (labels is None) == bool(network.classes):
         raise ValueError("a conditional generator needs labels, and only a conditional one takes them")
     parameter = next(network.parameters())
-    transformed = network.latent - (network.selector_dims if isinstance(network, GeneratorMixture) else 0)
+    transformed = network.latent - network.selector_dims
     images = []
     for begin in range(start, start + count, BLOCK):
         stop = min(begin + BLOCK, start + count)

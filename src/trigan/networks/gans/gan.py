@@ -100,10 +100,15 @@ class Upsampler(nn.Module):
 
 
 class ImageGenerator(nn.Module):
-    """A `Generator`, or several as one: latents (N, ``latent``) and labels -> images; 0 ``classes`` take no labels."""
+    """A `Generator`, or several as one: latents (N, ``latent``) and labels -> images.
+
+    ``classes`` is 0 if it takes no labels. The last ``selector_dims`` latents select a member; no transform of the
+    latents touches them.
+    """
 
     latent: int
     classes: int
+    selector_dims: int = 0
 
 
 class Generator(ImageGenerator):

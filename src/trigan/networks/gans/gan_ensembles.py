@@ -31,7 +31,6 @@ class GeneratorMixture(ImageGenerator):
     floor(M Phi(u)), Phi the normal distribution function, so that a sample is a function of its z (and y) alone.
     """
 
-    #: Numbers at the end of z that select a member; latent transforms leave them unchanged.
     selector_dims = 1
 
     def __init__(self, members: Sequence[ImageGenerator]) -> None:

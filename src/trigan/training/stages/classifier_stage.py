@@ -120,9 +120,9 @@ class ClassifierStage:
 def register_classifier_selection(module: PlayersModule, selection: Selection, inputs: Inputs) -> PlayersModule:
     """Give ``module`` the selector and the snapshots that ``selection`` needs; returns ``module``.
 
-            Batch-norm statistics come from all real training images of the row, which are the input ``statistics`` of a fit
-        that trains on a part of them.
-        """
+        Batch-norm statistics come from all real training images of the row, which are the input ``statistics`` of a fit
+    that trains on a part of them.
+    """
     network, steps = module.evaluation_network("classifier"), module.plan.steps
     if selection.resolve("validation" in inputs) == "val":
         module.selector = Selector(network, inputs["validation"], steps, selection.candidates)
