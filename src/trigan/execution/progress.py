@@ -6,6 +6,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from trigan.console import shows_bars
 from trigan.execution.job import Job, JobResult
 
 
@@ -23,7 +24,7 @@ class ProgressBar:
     ) -> None:
         self.description, self.total, self.done, self.failed = description, total, 0, 0
         self.console = console or Console(stderr=True)
-        self.has_bar = self.console.is_terminal or self.console.is_jupyter
+        self.has_bar = shows_bars(self.console)
         self.quiet = quiet
         self.started_at = self._last_line = time.monotonic()
         self._bar = Progress(

@@ -1,7 +1,5 @@
 """New images classified by a finished run, as batches and as CSV."""
 
-import csv
-import io
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -15,6 +13,7 @@ from trigan.datasets.image_files import read_images
 from trigan.datasets.sources.decode import Geometry
 from trigan.datasets.sources.hub import Columns
 from trigan.runs.finished_run import FinishedRun
+from trigan.tracking.curve_files import csv_bytes
 
 
 def predict_files(
@@ -41,7 +40,7 @@ def predict_files(
 def csv_header(finished: FinishedRun) -> bytes:
     """The first line of the CSV: without probabilities only path and prediction."""
     names = ["confidence", *(f"p_{name}" for name in finished.classes)] if finished.probabilistic else []
-    return _csv([["path", "prediction", *names]])
+    return csv_bytes([["path", "prediction", *names]])
 
 
 def csv_rows(finished: FinishedRun, locations: Sequence[str], logits: Tensor) -> bytes:
@@ -51,10 +50,4 @@ def csv_rows(finished: FinishedRun, locations: Sequence[str], logits: Tensor) ->
     if finished.probabilistic:
         for row, values in zip(rows, logits.double().softmax(1).tolist(), strict=True):
             row += [f"{value:.7g}" for value in (max(values), *values)]
-    return _csv(rows)
-
-
-def _csv(rows: list[list[str]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode(errors="surrogateescape")  # file names may be any bytes
+    return csv_bytes(rows)

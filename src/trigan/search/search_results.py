@@ -1,7 +1,5 @@
 """What a search writes: the best settings as a file that `trigan run` takes, the table of trials, two plots."""
 
-import csv
-import io
 import re
 import shlex
 from collections import Counter
@@ -12,7 +10,7 @@ from typing import Any
 import optuna
 from optuna.importance import get_param_importances
 
-from trigan.atomic import write_text
+from trigan.atomic import write_bytes, write_text
 from trigan.config.override_rules import hydra_quoted
 from trigan.config.settings import UNHASHED_KEYS
 from trigan.config.settings_file import settings_yaml
@@ -20,6 +18,7 @@ from trigan.plots.search_plots import plot_search_history, plot_setting_importan
 from trigan.search.metric import ValidationMetric
 from trigan.search.strategy_search import StrategySearch
 from trigan.search.trial_accounting import FLOPS, REASON, RUN, SECONDS, attribute_sum, best_trial, counted_trials, state
+from trigan.tracking.curve_files import csv_bytes
 
 BEST_FILE, TRIALS_FILE, HISTORY_FILE, IMPORTANCE_FILE = "best.yaml", "trials.csv", "history.png", "importance.png"
 #: Finished trials that an estimate of importance needs.
@@ -64,7 +63,7 @@ def write_search_results(
     """Write the table of trials and, if one finished, the best settings and the plots."""
     book = study.get_trials(deepcopy=False)
     trials = counted_trials(book)
-    write_text(search.folder / TRIALS_FILE, _trials_csv(search, trials, metric))
+    write_bytes(search.folder / TRIALS_FILE, _trials_csv(search, trials, metric))
     counts, best = Counter(map(state, trials)), best_trial(book, metric)
     if best is None:
         return SearchResult(search, metric.name, None, counts)
@@ -94,18 +93,16 @@ def write_search_results(
     return SearchResult(search, metric.name, float(best.value), counts, tuple(settings), command)
 
 
-def _trials_csv(search: StrategySearch, trials: Sequence[Any], metric: ValidationMetric) -> str:
+def _trials_csv(search: StrategySearch, trials: Sequence[Any], metric: ValidationMetric) -> bytes:
     """A row a trial: how it ended, its score, its point, its cost; replaced trials are left out."""
     keys = [one.key for one in search.space.dimensions]
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["trial", "state", metric.name, *keys, "seconds", "flops", "run", "reason"])
+    rows: list[list[object]] = [["trial", "state", metric.name, *keys, "seconds", "flops", "run", "reason"]]
     for trial in trials:
         value = trial.value if state(trial) == "COMPLETE" else ""
         point = [trial.params.get(key, "") for key in keys]
         attributes = [trial.user_attrs.get(name, "") for name in (SECONDS, FLOPS, RUN, REASON)]
-        table.writerow([trial.number, state(trial).lower(), value, *point, *attributes])
-    return text.getvalue()
+        rows.append([trial.number, state(trial).lower(), value, *point, *attributes])
+    return csv_bytes(rows)
 
 
 def _plot(search: StrategySearch, study: optuna.Study, trials: Sequence[Any], metric: ValidationMetric) -> None:

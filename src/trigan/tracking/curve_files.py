@@ -6,7 +6,7 @@ import io
 import itertools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,7 +98,7 @@ class CsvTracker(Tracker):
         _prepare(self.path)
         rows = list(csv.reader(self.path.read_text().splitlines()))
         if not rows:
-            _append(self.path, _csv([("stage", "images", "key", "value")]))
+            _append(self.path, csv_bytes([("stage", "images", "key", "value")]))
         self._written = {tuple(row[:3]) for row in rows}
 
     def log(self, stage: str, images: int, metrics: Mapping[str, float]) -> None:
@@ -107,21 +107,22 @@ class CsvTracker(Tracker):
         new = [row for row in rows if row[:3] not in self._written]
         self._written.update(row[:3] for row in new)
         if new:
-            _append(self.path, _csv(new))
+            _append(self.path, csv_bytes(new))
 
     def log_confusion_matrix(self, key: str, matrix: np.ndarray, class_names: Sequence[str]) -> None:
         """Write the counts as a table of their own, named by ``key``."""
         rows = [("true \\ predicted", *class_names)]
         rows += [(name, *map(str, counts)) for name, counts in zip(class_names, matrix.tolist(), strict=True)]
-        write_bytes(self.directory / f"{key.replace('/', '_')}.csv", _csv(rows))
+        write_bytes(self.directory / f"{key.replace('/', '_')}.csv", csv_bytes(rows))
 
     def log_summary(self, values: Mapping[str, Any]) -> None:
         """Write ``summary.csv``, sorted by key."""
         rows = [("key", "value"), *((key, str(values[key])) for key in sorted(values))]
-        write_bytes(self.directory / "summary.csv", _csv(rows))
+        write_bytes(self.directory / "summary.csv", csv_bytes(rows))
 
 
-def _csv(rows: Sequence[tuple[str, ...]]) -> bytes:
+def csv_bytes(rows: Iterable[Sequence[object]]) -> bytes:
+    """The rows as CSV in UTF-8, in which file names may be any bytes."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode()
+    return text.getvalue().encode(errors="surrogateescape")

@@ -16,6 +16,7 @@ from rich.table import Column
 from trigan.atomic import write_bytes
 from trigan.checks import require_settings
 from trigan.component_ids import component
+from trigan.console import shows_bars
 from trigan.datasets.stream import to_uint8
 from trigan.networks.batchnorm import frozen_statistics, local_statistics
 from trigan.rng import torch_generator
@@ -109,7 +110,7 @@ class FitProgress(FitCallback):
 
     def __init__(self, stage: str) -> None:
         self._stage, console = stage, Console(stderr=True)
-        self._interactive = console.is_terminal or console.is_jupyter
+        self._interactive = shows_bars(console)
         self._bar = Progress(
             TextColumn("{task.description:<12}", table_column=Column(no_wrap=True, min_width=12)),
             BarColumn(bar_width=20),
@@ -144,5 +145,6 @@ class FitProgress(FitCallback):
             _log.info("%s: step %d of %d, about %.0f s left", self._stage, done, steps, left)
 
     def on_fit_end(self) -> None:
-        """Restore the terminal's cursor."""
+        """Show the last step, which a notebook would leave out, and restore the terminal's cursor."""
+        self._bar.refresh()
         self._bar.stop()
