@@ -38,7 +38,7 @@ def render_report(report: ReportData) -> str:
 
 def _verdict(report: ReportData) -> Section:
     words = summary_paragraph(report.table)
-    return Section("verdict", "What came out", Markup('<p class="lead">{}</p>').format(words))
+    return Section("verdict", "Results", Markup('<p class="lead">{}</p>').format(words))
 
 
 def _results(report: ReportData) -> Section:
@@ -49,7 +49,7 @@ def _results(report: ReportData) -> Section:
         (i, shown[0].groups[j][0]): f"#{anchor(i, j)}" for i in range(len(spec.rows)) for j in range(len(spec.columns))
     }
     values = {"blocks": shown, "links": links, "footnotes": footnotes(report.table, best_mark="bold")}
-    return Section("results", "Results", render("results.html.j2", values))
+    return Section("results", "Table", render("results.html.j2", values))
 
 
 def missing(report: ReportData) -> list[str]:
