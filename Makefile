@@ -1,4 +1,4 @@
-# trigan: `make help` lists what is here. Needs Python 3.11 or later and make, nothing else.
+# trigan: `make help` lists the targets. Only Python 3.11 or later and make are needed.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -14,43 +14,43 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(SETUP) ## virtual environment with the pinned dependencies and trigan (about 1.7 GB, 2 minutes)
+setup: $(SETUP) ## create the virtual environment with the pinned dependencies and trigan (about 1.7 GB, 2 minutes)
 
-demo: setup ## all four strategies on the embedded digits, 10 labels per class (about 90 seconds on 2 cores)
+demo: setup ## run all four strategies on the embedded digits, 10 labels per class (about 90 seconds on 2 CPU cores)
 	$(BIN)/trigan study demo
 
-smoke: $(DEV) ## a verdict on a change in 60 seconds: lint, the quick tests, a short run of each strategy
+smoke: $(DEV) ## check a change in 60 seconds: lint, quick tests, a short run of each strategy
 	$(BIN)/ruff check .
 	$(PYTEST) -m "not slow" tests/test_layers.py tests/test_style.py tests/test_smoke.py tests/losses tests/tables tests/training/test_golden.py
 
-test: $(DEV) ## the test suite (about 5 minutes on 2 cores)
+test: $(DEV) ## run the test suite (about 5 minutes on 2 CPU cores)
 	$(PYTEST) -m "not slow"
 
-test-all: $(DEV) ## the test suite with its longer cross products
+test-all: $(DEV) ## run the test suite with the slow cross products
 	$(PYTEST)
 
-lint: $(DEV) ## formatting and lint
+lint: $(DEV) ## check formatting and lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-types: $(DEV) ## static types
+types: $(DEV) ## check static types
 	$(BIN)/mypy
 
-docs: $(DEV) ## the site with the API reference, in site/
+docs: $(DEV) ## build the site with the API reference in site/
 	$(BIN)/python docs/build_schemas.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: $(DEV) ## step time and loader against lean references; results are kept in benchmarks/results/
+bench: $(DEV) ## compare step time and data loader with minimal references; write benchmarks/results/
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/loader.py
 
-calibration: $(DEV) ## what the tables' statistics claim, held against simulated trials (a quarter of an hour)
+calibration: $(DEV) ## check the tables' statistics on simulated trials (a quarter of an hour)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/calibration.py
 
-wheel: $(DEV) ## build dist/trigan-*.whl, with conf/ and experiments/ inside
+wheel: $(DEV) ## build dist/trigan-*.whl with conf/ and experiments/
 	$(BIN)/python -m build --wheel
 
-clean: ## remove the virtual environment, builds and caches; outputs/ stays
+clean: ## remove the virtual environment, builds and caches, but not outputs/
 	rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 

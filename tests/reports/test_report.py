@@ -267,7 +267,7 @@ def test_the_embedding_fills_the_unit_square() -> None:
 def test_curves_are_thinned_and_mark_what_is_not_finite(material: ReportData) -> None:
     body = training_section.curves(material).body
     assert "generator: 1 values not finite" in body
-    assert "One run a row" in body
+    assert "the run of the trial with the median score" in body
     longest = max(len(path.split("L")) for path in re.findall(r' d="(M[^"]*)"', body))
     assert longest == training_section.MAX_POINTS
 
@@ -282,7 +282,7 @@ def test_sample_grids_are_shown_once_and_up_to_a_size_limit(
     monkeypatch.setattr(training_section, "MAX_BYTES", 10)
     full = training_section.samples(material).body
     assert "<img" not in full
-    assert "Left out to keep the page small" in full
+    assert "left out to keep the page small" in full
 
 
 def test_the_cost_axis_has_a_position_for_zero(material: ReportData) -> None:

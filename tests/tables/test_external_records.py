@@ -52,7 +52,7 @@ def test_an_external_row_is_compared_by_the_same_rules(tmp_path: Path, record: M
     page = render_terminal(table, width=120)
     line = next(line for line in page.splitlines() if "ours (external)" in line and "unknown" in line)
     assert line.count("unknown") == 2
-    assert "as its authors state them" in page.replace("\n", " ")
+    assert "those that its authors state" in page.replace("\n", " ")
     cost = [line for line in render_csv(table).splitlines() if line.startswith("ours (external)")]
     assert "unknown,unknown" in cost[0]
 

@@ -76,7 +76,7 @@ where all four are equal.
 (n = 3, sd of paired differences 8.7).
 - Trials: 0, 1, 2.
 - Selection rule: last = weights at the end of training.
-- Stamp val-large (a large validation set chose the weights, as in most papers): tied.
+- Stamp val-large (the weights were chosen on a large validation set, as in most papers): tied.
 """
 
 TERMINAL_TOP = """\

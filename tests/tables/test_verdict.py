@@ -106,7 +106,7 @@ def test_no_number_of_trials_resolves_a_small_gain_on_redrawn_test_sets(records:
     assert one.gain.verdict == "not resolved"
     assert one.trials_needed is None
     page = render_verdict(VerdictContext("digits", 10, 10, 1.0, "x"), built, [one], None)
-    assert "not resolved: no practical number of trials would" in page
+    assert "not resolved: no practical number of trials is enough" in page
 
 
 def test_few_trials_are_not_decided(records: Records) -> None:
@@ -115,7 +115,7 @@ def test_few_trials_are_not_decided(records: Records) -> None:
     assert found[0].label_equivalent is not None
     assert found[0].label_equivalent.low is None
     page = render_verdict(VerdictContext("digits", 10, 3, 4.0, "trigan verdict"), table(records, n=3), found, None)
-    assert "**Not decided: with 3 trials no interval can be given, and it takes five." in page
+    assert "**Not decided: with 3 trials no interval can be given; an interval needs five trials." in page
     assert "not decided: fewer than five trials" in page
 
 
@@ -143,20 +143,20 @@ def test_the_page(records: Records) -> None:
     found = row_verdicts(built, "all", curve(records))
     context = VerdictContext("digits", 10, 10, 12.3, "trigan verdict data=digits", ("comparison.png",))
     page = render_verdict(context, built, found, curve(records))
-    assert page.startswith("# Verdict: digits, 10 labels per class\n\n**Shown to help, over the strongest baseline")
+    assert page.startswith("# Verdict: digits, 10 labels per class\n\n**Shown to be better than the strongest baseline")
     gain = 100 * (found[0].gain.mean or 0.0)
     assert f"| joint | +{gain:.1f} [" in page
     assert "| FixMatch |" in page
     assert "| 4.5 x | helps |" in page
     assert page.count("| joint | augmentation | classic minus bare |") == 1
     assert "| 5 | 10 | 20 | 40 |" in page
-    assert "![Scores of all rows, every trial a dot](comparison.png)" in page
+    assert "![Scores of all rows; each dot is a trial](comparison.png)" in page
     assert "`trigan verdict data=digits`: 10 trials in 12 minutes." in page
     assert "### t: test accuracy, %" in page
     none = render_verdict(
         context, table(records, gain=-0.05), row_verdicts(table(records, gain=-0.05), "all", None), None
     )
-    assert "**No GAN strategy is shown to help, over the strongest baseline that used the same images. Shown" in none
+    assert "**No GAN strategy is shown to be better than the strongest baseline that used the same images." in none
     assert "Label equivalents are not given" in none
 
 

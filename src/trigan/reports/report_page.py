@@ -44,10 +44,8 @@ def _verdict(report: ReportData) -> Section:
 def _results(report: ReportData) -> Section:
     """The table's blocks; a number of the first is a link to its runs."""
     spec, shown = report.table.spec, blocks(report.table)
-    # The numbers of a column come first in its group of the block's columns.
-    links = {
-        (i, shown[0].groups[j][0]): f"#{anchor(i, j)}" for i in range(len(spec.rows)) for j in range(len(spec.columns))
-    }
+    numbers = [place for place, name in enumerate(shown[0].header) if " (n = " in name]  # one for each column
+    links = {(i, place): f"#{anchor(i, j)}" for i in range(len(spec.rows)) for j, place in enumerate(numbers)}
     values = {"blocks": shown, "links": links, "footnotes": footnotes(report.table, best_mark="bold")}
     return Section("results", "Table", render("results.html.j2", values))
 
