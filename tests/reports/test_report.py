@@ -3,6 +3,7 @@
 import itertools
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from trigan.reports.figures import Axis, images_axis, linear_axis, number
 from trigan.reports.report_data import ReportData, median_run, read_features, read_metrics, read_predictions
 from trigan.reports.report_page import render_report
 from trigan.tables.cell import Cell
+from trigan.tables.published import PublishedResult
 from trigan.tables.statistics import t_interval
 from trigan.tables.table import TableSpec, build_table
 
@@ -90,6 +92,18 @@ def test_each_number_links_to_its_runs(material: ReportData, page: str) -> None:
     assert "trigan run regime.labels_per_class=20" in part
     assert "1, seed 1: " in part
     assert part.count("diverged") == 1
+
+
+def test_published_results_beside_a_column_move_no_link(tmp_path: Path) -> None:
+    report = small_study(tmp_path)
+    known = PublishedResult("joint", COLUMNS[0], "50.0", "", "", "2001.00001", "", "", "", {})
+    table = replace(report.table, published=(known,))
+    page = render_report(replace(report, table=table))
+    for i, row in enumerate(ROWS):
+        for j, column in enumerate(COLUMNS):
+            number = report.text_format.cell(table.cells[row, column]).partition(";")[0]
+            link = rf'<a href="#{report_page.anchor(i, j)}">(<strong>)?{re.escape(number)}'
+            assert re.search(link, page), (row, column)
 
 
 def test_the_config_digest_is_of_what_is_computed(material: ReportData) -> None:
