@@ -23,7 +23,7 @@ from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.training.optimizers import Adam
 from trigan.training.selection import Selection
 from trigan.training.stage import Stage
-from trigan.training.stages.criteria import ExtraImages, Resampling, class_counts
+from trigan.training.stages.loss_terms import ExtraImages, Resampling, class_counts
 
 from ..training.tiny import TURNED, classifier_stage, gan_stage, same, view
 from .recipes import CGAN_STAGE, SAMPLES, augment, make_runner, parameters

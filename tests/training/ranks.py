@@ -39,7 +39,7 @@ from trigan.training.fit import TrainerSettings, fit
 from trigan.training.objectives import BadGAN, Conditional, FeatureMatching, GeneratedPseudoLabels, TripleGAN
 from trigan.training.selection import Selection
 from trigan.training.stage import Stage
-from trigan.training.stages.criteria import ExtraImages, FixMatch, PiModel
+from trigan.training.stages.loss_terms import ExtraImages, FixMatch, PiModel
 
 CRITIC = DCGAN(width=8, latent=8, discriminator_norm="none")
 TERMS = (ExtraImages(TURNED, ratio=0.5), FixMatch(TURNED, TURNED, threshold=0.1))

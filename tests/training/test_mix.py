@@ -10,7 +10,7 @@ from trigan.datasets.augmentation import NoAugmentation
 from trigan.datasets.mixing import CutMix, Mix, MixUp
 from trigan.training.fit import TrainerSettings
 from trigan.training.objectives import Conditional, FeatureMatching, GeneratedPseudoLabels
-from trigan.training.stages.criteria import ClassWeights
+from trigan.training.stages.loss_terms import ClassWeights
 from trigan.training.step import TrainingStep
 
 from .tiny import DESCENT, NOW, TURNED, PlainClassifier, built, classifier_stage, copied, fitted, joint_stage, same

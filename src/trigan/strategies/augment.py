@@ -25,8 +25,8 @@ from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.strategies.strategy import DataUsed, Outcome, Shapes, labelled_inputs, require_unlabelled
 from trigan.training.selection import Selection
 from trigan.training.stages.classifier_stage import ClassifierStage
-from trigan.training.stages.criteria import ExtraImages, Resampling, class_counts
 from trigan.training.stages.gan_stage import GANStage
+from trigan.training.stages.loss_terms import ExtraImages, Resampling, class_counts
 
 _log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.strategies.strategy import DataUsed, Outcome, Shapes, labelled_inputs, require_unlabelled
 from trigan.training.selection import accuracy
 from trigan.training.stages.classifier_stage import ClassifierStage
-from trigan.training.stages.criteria import ExtraImages, FixMatch
+from trigan.training.stages.loss_terms import ExtraImages, FixMatch
 
 _log = logging.getLogger(__name__)
 

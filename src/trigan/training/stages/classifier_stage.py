@@ -22,7 +22,7 @@ from trigan.training.players import Player, PlayersModule, Update
 from trigan.training.recalibration import recalibrate_classifier
 from trigan.training.selection import Selection, Selector, Snapshots, evenly_spaced_steps
 from trigan.training.stage import StageContext
-from trigan.training.stages.criteria import Balance, LossTerm
+from trigan.training.stages.loss_terms import Balance, LossTerm
 from trigan.training.step import TrainingStep
 
 

@@ -22,8 +22,8 @@ from trigan.training.recalibration import recalibrate_discriminator, recalibrate
 from trigan.training.selection import Selection
 from trigan.training.stage import StageContext
 from trigan.training.stages import classifier_stage
-from trigan.training.stages.criteria import LossTerm
 from trigan.training.stages.gan_stage import refuse_penalty_through_batch_norm
+from trigan.training.stages.loss_terms import LossTerm
 
 #: Streams of every joint objective.
 OBJECTIVE_STREAMS = ("labelled", "unlabelled")

@@ -14,7 +14,7 @@ from trigan.errors import ConfigError
 from trigan.rng import Draws
 from trigan.training.players import PlayersModule
 from trigan.training.stages.classifier_stage import labelled_loss
-from trigan.training.stages.criteria import (
+from trigan.training.stages.loss_terms import (
     Balance,
     ClassWeights,
     ExtraImages,
