@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm_package
 import tiny_data
 import yaml
 from few_steps import check, composer, run_strategy, small
 
-from trigan.commands.run import EXAMPLES
+from trigan.commands.arguments import help_text
 from trigan.config.compose import unresolved
 from trigan.errors import ConfigError
 from trigan.records.record import read_record
@@ -101,6 +102,8 @@ def test_composes_and_builds(file: str, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("file", [file for file in CHOICES if file not in NO_STEP])
 def test_takes_a_step(file: str, tmp_path: Path) -> None:
+    if file == "classifier/timm":
+        timm_package.make_importable()
     if file in NEEDS_PACKAGE:
         pytest.importorskip(NEEDS_PACKAGE[file], reason=f"{NEEDS_PACKAGE[file]} is not installed")
     chosen = words(file)
@@ -365,7 +368,7 @@ def test_pixels_are_a_trunk(probe: str, tmp_path: Path) -> None:
 
 
 def test_the_examples_of_the_help_compose() -> None:
-    lines = [line.split("  ")[1].split()[2:] for line in EXAMPLES.splitlines()[1:]]
+    lines = [line.split("  ")[1].split()[2:] for line in help_text("run").splitlines()[1:]]
     assert len(lines) > 4
     for words in lines:
         if "-m" not in words:

@@ -116,7 +116,7 @@ def test_the_study_shows_the_row(study: Path, tmp_path: Path, capsys: pytest.Cap
     line = next(line for line in said.splitlines() if line.startswith("| ours (external)"))
     assert "incomplete, 1 of 2" in line
     assert "| unknown | unknown |" in said
-    assert "external: predictions of a program outside trigan" in said
+    assert "external: predictions of another program" in said
     write_study_table(read_study(study, "paper"), jobs)
     assert "ours" not in (jobs.folder(read_study(study, "paper")) / "table.md").read_text()
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from record_makers import make_record
 
 from trigan.commands.main import main
 from trigan.config.compose import Composer
@@ -166,12 +167,10 @@ def test_multirun_finds_what_is_finished_and_names_what_is_stale(
         return [JobResult(job, 0, 1.0, tmp_path / "none") for job in jobs]
 
     monkeypatch.setattr(LocalEngine, "run", run_jobs)
-    record = {"result": {"test": {"accuracy": 0.5}, "cost": {"flops": 1}, "protocol": 1}, "tags": {}}
-    monkeypatch.setattr("trigan.studies.multirun.read_record", lambda path: json.loads(path.read_text()))
     for protocol in (None, 1):
         place = tmp_path / "runs" / first.run_hash("abc", protocol)
         place.mkdir(parents=True)
-        (place / "record.json").write_text(json.dumps(record))
+        (place / "record.json").write_text(json.dumps(make_record(0.5, 0)))
     assert main(words) == 0
     out = capsys.readouterr()
     assert ran == ["1_trial=1", "2_trial=2"]

@@ -8,6 +8,7 @@ classifier calls them. The folder is on no other program's path, since torchmetr
 """
 
 import functools
+import importlib
 import importlib.util
 import runpy
 import sys
@@ -23,10 +24,12 @@ def make_importable() -> torch.library.Library | None:
     """Make ``import timm`` work in this process; the environment's own timm is used if there is one."""
     if importlib.util.find_spec("timm") is not None:
         return None
-    sys.path.append(str(FOLDER))
     library = torch.library.Library("torchvision", "FRAGMENT")
     for operator in ("nms", "qnms"):
         library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    sys.path.append(str(FOLDER))
+    importlib.import_module("timm")
+    sys.path.remove(str(FOLDER))  # tests hand sys.path on to their subprocesses
     return library  # the operators last as long as this object
 
 
