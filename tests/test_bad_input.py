@@ -245,7 +245,7 @@ def test_an_interrupted_run_goes_on_from_what_was_finished(
     assert said.out == ""
     assert "Traceback" not in said.err
     if number == signal.SIGINT:
-        assert "the same command goes on" in said.err.splitlines()[-1]
+        assert "the same command continues" in said.err.splitlines()[-1]
     assert not list(tmp_path.rglob("record.json"))
     finished = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("manifest.json")}
     assert main(words) == 0

@@ -349,7 +349,7 @@ def test_every_two_settings_of_samples(case: dict[str, str], tmp_path: Path) -> 
     if case["strategy.source"] != "generator":
         for setting, plain in OF_A_GENERATOR.items():
             if case[setting] != plain:
-                with pytest.raises(ConfigError, match=f"{setting}=.*: a setting of a generator"):
+                with pytest.raises(ConfigError, match=f"{setting}=.*: applies to a generator"):
                     composer().compose(["strategy=augment", *(f"{key}={value}" for key, value in given.items())])
                 break
         given |= OF_A_GENERATOR

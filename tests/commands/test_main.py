@@ -116,7 +116,7 @@ def test_ctrl_c_is_one_line_and_130(capsys: pytest.CaptureFixture[str], monkeypa
 
     monkeypatch.setattr(trigan.runs.run, "run", interrupted)
     assert main(["run"]) == 130
-    assert "the same command goes on" in error_line(capsys)
+    assert "the same command continues" in error_line(capsys)
 
 
 def test_run_help_shows_groups_settings_and_examples(capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,11 +68,12 @@ def test_a_second_call_runs_what_is_missing_and_retry_what_failed(
     summary = run_batch(second, jobs, tmp_path, retry=False)
     assert second.ran == ["preempted"]
     assert (
-        summary.line() == "5 jobs: 1 done, 1 found finished, 3 left out, having failed before (--retry runs them again)"
+        summary.line()
+        == "5 jobs: 1 done, 1 found finished, 3 skipped because they failed before (--retry runs them again)"
     )
     assert summary.code == 1
     assert caplog.messages == [
-        "left out, having failed before (--retry runs them again): "
+        "skipped because they failed before (--retry runs them again): "
         "raised (exit 1); killed (killed by SIGKILL); late (timed out)"
     ]
 

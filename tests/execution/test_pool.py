@@ -86,7 +86,7 @@ def test_a_signal_ends_the_children_first(launcher: Launcher, tmp_path: Path, nu
         os.kill(os.getpid(), number)
 
     threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(Interrupted, match="stopped with 0 of 3 done; the same command goes on from there") as caught:
+    with pytest.raises(Interrupted, match="stopped with 0 of 3 done; the same command continues from there") as caught:
         LocalEngine(2, launcher=launcher, grace=1).run(jobs, tmp_path / "logs")
     assert caught.value.exit_code == 128 + number
     for name in ("a", "b"):

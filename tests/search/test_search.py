@@ -219,7 +219,10 @@ def test_a_journal_whose_last_line_is_torn_is_mended(tmp_path: Path) -> None:
         (["baseline"], "the budget is missing: --trials N, --hours H or --flops F"),
         (["--trials", "3"], "SPACE is missing; there are augment, baseline"),
         (["basline", "--trials", "3"], "basline: no such search space"),
-        (["baseline", "--trials", "3", "--metric", "test/accuracy"], "the test set chooses nothing, and stays sealed"),
+        (
+            ["baseline", "--trials", "3", "--metric", "test/accuracy"],
+            "a search selects by a validation score, never by the test set",
+        ),
         (["baseline", "--trials", "3", "--metric", "acuracy"], "no such score; .*nearest: accuracy"),
         (["baseline", "--trials", "3", "--metric", "nll", "--prune"], "give the accuracy, not nll"),
         (["baseline", "--trials", "0"], "expected an int >= 1"),

@@ -356,11 +356,11 @@ def test_a_fit_of_one_step_has_no_two_parts(stages: _Stages) -> None:
         (lambda: augment(generators=0), "strategy.generators: 0 must be 1 or more"),
         (
             lambda: augment(generators=2, source="noise"),
-            "strategy.generators=2: a setting of a generator, and strategy.source=noise has none; leave it at 1",
+            "strategy.generators=2: applies to a generator, and strategy.source=noise has none; leave it at 1",
         ),
         (
             lambda: augment(source="labelled", samples=SampleSettings(truncation=1.0)),
-            "strategy.samples.truncation=1.0: a setting of a generator, and strategy.source=labelled has none; leave "
+            "strategy.samples.truncation=1.0: applies to a generator, and strategy.source=labelled has none; leave "
             "it at null",
         ),
         (

@@ -148,7 +148,7 @@ def test_self_training_without_confident_labels_is_the_bare_baseline(
     assert same(parameters(outcome.classifier), parameters(bare.classifier))
     assert outcome.notes == {"pseudo_labelled": 0}
     assert outcome.stamps == ("no-pseudo-labels",)
-    assert "sure of none of 200 unlabelled images" in caplog.text
+    assert "threshold on all 200 unlabelled images" in caplog.text
     assert outcome.data_used.U == 200, "the teacher labelled them"
 
 

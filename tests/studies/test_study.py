@@ -370,7 +370,7 @@ def test_the_jobs_as_a_list_for_any_queue(
     assert subprocess.run([*lines[0][: start - 1], "--version"], check=False).returncode == 0
     assert said.err.splitlines() == [
         f"2 of 6 jobs written to {file}, one a line",
-        "left out, having failed before: 1 (--retry lists them, too)",
+        "skipped because they failed before: 1 (--retry lists them, too)",
         "not in it: 2 jobs that are given the compute of others; once those are done, the same command lists them",
     ]
     assert "sbatch --array=1-2 --requeue" in said.out

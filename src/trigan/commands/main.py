@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"trigan: {' '.join(str(error).split())}", file=sys.stderr)
             return error.exit_code
         except KeyboardInterrupt:
-            print("trigan: interrupted; the same command goes on from what was finished", file=sys.stderr)
+            print("trigan: interrupted; the same command continues from what was finished", file=sys.stderr)
             return 130
         finally:
             if sys.stdout is not None:

@@ -126,7 +126,7 @@ def _write_job_list(study: StudyFile, options: argparse.Namespace) -> int:
     write_text(file, "".join(f"{line}\n" for line in lines))
     print(f"{len(lines)} of {len(jobs)} jobs written to {file}, one a line", file=sys.stderr)
     if left_out := len(missing) - len(lines):
-        print(f"left out, having failed before: {left_out} (--retry lists them, too)", file=sys.stderr)
+        print(f"skipped because they failed before: {left_out} (--retry lists them, too)", file=sys.stderr)
     if jobs.waiting:
         after = "once those are done, the same command lists them"
         print(f"not in it: {len(jobs.waiting)} jobs that are given the compute of others; {after}", file=sys.stderr)

@@ -52,7 +52,9 @@ class BatchSummary:
             f"{self.found} found finished" if self.found else "",
             f"{len(failed)} failed ({', '.join(f'{n} {how}' for how, n in how.most_common())})" if failed else "",
             f"{len(stopped)} stopped from outside (the same command runs them again)" if stopped else "",
-            f"{len(self.left_out)} left out, having failed before (--retry runs them again)" if self.left_out else "",
+            f"{len(self.left_out)} skipped because they failed before (--retry runs them again)"
+            if self.left_out
+            else "",
             f"{waiting} not run, needing the compute of others" if waiting else "",
         ]
         total = self.found + len(self.ended) + len(self.left_out) + waiting
@@ -77,7 +79,7 @@ def run_batch(engine: Engine, jobs: Sequence[Job], logs: Path, retry: bool, forc
     if left_out:
         names = "; ".join(f"{job.name} ({mark})" for job, mark in left_out[:_NAMED])
         more = f"; and {len(left_out) - _NAMED} more" if len(left_out) > _NAMED else ""
-        _log.warning("left out, having failed before (--retry runs them again): %s%s", names, more)
+        _log.warning("skipped because they failed before (--retry runs them again): %s%s", names, more)
     ended = engine.run(to_do, logs)
     for one in ended:
         if not one.ok:

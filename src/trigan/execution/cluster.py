@@ -76,7 +76,7 @@ class ClusterEngine:
         try:
             codes = [_exit_code(one) for one in launcher.launch([[f"+job={n}"] for n in range(len(jobs))], 0)]
         except KeyboardInterrupt:
-            _log.warning("%s: submitted jobs go on there, unless you end them there", name)
+            _log.warning("%s: submitted jobs keep running there until you cancel them there", name)
             raise
         except Exception as error:  # launchers raise anything: for a job without output, or a queue that takes no job
             message = f"{name}: {type(error).__name__}: {' '.join(str(error).split())[:300]}"

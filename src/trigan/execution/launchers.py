@@ -116,7 +116,7 @@ class ForkLauncher(Supervisor):
         with suppress(ChildProcessError):
             if os.waitid(os.P_PID, self._server, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 return
-        raise TriganError("the server process of the pool ended, and its jobs with it; the same command goes on")
+        raise TriganError("the server process of the pool ended, and its jobs with it; the same command continues")
 
 
 Launcher = ExecLauncher | ForkLauncher

@@ -143,7 +143,7 @@ class LocalEngine:
         if waiting or running:
             done = sum(one.ok for one in results.values())
             raise Interrupted(
-                f"stopped with {done} of {len(jobs)} done; the same command goes on from there", caught[0]
+                f"stopped with {done} of {len(jobs)} done; the same command continues from there", caught[0]
             )
         return [results[job.name] for job in jobs]
 

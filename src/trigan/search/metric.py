@@ -34,8 +34,7 @@ def parse_metric(text: str) -> ValidationMetric:
     known = ", ".join(VALIDATION_METRICS)
     if name.startswith("test"):
         raise ConfigError(
-            f"--metric {text}: the test set chooses nothing, and stays sealed in a search; a validation score is "
-            f"needed: {known}"
+            f"--metric {text}: a search selects by a validation score, never by the test set; choose one of {known}"
         )
     if name not in VALIDATION_METRICS:
         hint = nearest_hint(name, VALIDATION_METRICS)

@@ -100,7 +100,7 @@ class Worker:
                     return
                 time.sleep(POLL)
             self._end_all(caught)
-            raise Interrupted("search stopped; the same command goes on from there", caught[0])
+            raise Interrupted("search stopped; the same command continues from there", caught[0])
 
     # The list of all trials -------------------------------------------------------------------------------------
 

@@ -185,8 +185,8 @@ class Augment:
         for setting, (value, default) in of_a_generator.items() if self.source != "generator" else ():
             if value != default:
                 raise ConfigError(
-                    f"strategy.{setting}={value}: a setting of a generator, and strategy.source={self.source} has "
-                    f"none; leave it at {'null' if default is None else default}"
+                    f"strategy.{setting}={value}: applies to a generator, and "
+                    f"strategy.source={self.source} has none; leave it at {'null' if default is None else default}"
                 )
         resampled = isinstance(self.classifier.balance, Resampling) and isinstance(self.schedule, PretrainSchedule)
         if samples.sets > 1 and resampled:

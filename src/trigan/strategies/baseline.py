@@ -76,8 +76,8 @@ class SelfTraining(UnlabelledMethod):
         inputs["statistics"] = Input(view.training_images)
         if not bool(kept.any()):
             _log.warning(
-                "the teacher is sure of none of %d unlabelled images: C is trained on the labelled ones alone (see "
-                "strategy.unlabelled.threshold)",
+                "the teacher is below strategy.unlabelled.threshold on all %d unlabelled images: C is trained on "
+                "labelled images alone",
                 len(kept),
             )
             return stage, inputs

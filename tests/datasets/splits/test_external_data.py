@@ -80,5 +80,5 @@ def test_no_image_left_is_one_line() -> None:
     source = Digits().load()
     drawn = draw_split(source, REGIME, 0)
     mine = source.images[torch.from_numpy(drawn.parts.test)]
-    with pytest.raises(DataError, match=r"strategy.pretrain.data: same has no image outside its test set"):
+    with pytest.raises(DataError, match=r"strategy.pretrain.data: same has no image outside its own test set"):
         with_external(drawn, source, from_tensors("same", mine, torch.arange(len(mine)) % 2))

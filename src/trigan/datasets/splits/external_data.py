@@ -29,7 +29,7 @@ def with_external(split: DataSplit, source: ImageDataset, other: ImageDataset) -
     kept = rows[~in_test]
     if not len(kept):
         raise DataError(
-            f"strategy.pretrain.data: {other.name} has no image outside its test set and this run's; "
+            f"strategy.pretrain.data: {other.name} has no image outside its own test set and this run's data; "
             "name another data set"
         )
     images = resize_to_spec(other.images.index_select(0, torch.from_numpy(kept)), split.view.spec)

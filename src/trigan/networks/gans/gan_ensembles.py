@@ -20,7 +20,7 @@ class PerClassGenerators(ImageGenerator):
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Latents (N, latent) and labels (N,) -> images (N, C, S, S)."""
         if y is None:
-            raise ValueError("one generator a class needs labels")
+            raise ValueError("generators per class need labels")
         return _generate_by(self.generators, y, z, None)
 
 
