@@ -6,8 +6,9 @@ import random
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 
-from trigan.rng import Draws, hash64, permutation, torch_generator
+from trigan.rng import Draws, hash64, permutation, random_words
 
 SHAPES = {"normal": (3, 2), "uniform": (3, 2), "integers": (10, 3)}
 
@@ -26,23 +27,49 @@ def test_hash64() -> None:
     parts = [("a", "b"), ("a/b",), ("ab",), ("b", "a"), ("a", "b", ""), ("a\\", "b"), ("a\\/b",)]
     assert len({hash64(*p) for p in parts}) == len(parts)
     assert hash64("a/b", "c") != hash64("a", "b/c")
-    low = {hash64(1, stream, step) & 0xFFFFFFFF for stream in "abc" for step in range(2000)}
-    assert len(low) > 5990  # the CPU generator keeps the lower 32 bits of a seed: they must be spread too
 
 
-def test_generator_and_permutation() -> None:
-    assert torch.equal(
-        torch.rand(5, generator=torch_generator(1, "a")), torch.rand(5, generator=torch_generator(1, "a"))
-    )
-    assert not torch.equal(
-        torch.rand(5, generator=torch_generator(1, "a")), torch.rand(5, generator=torch_generator(1, "b"))
-    )
+def squares_of_integers(counter: int, key: int) -> int:
+    """The generator in Python's unbounded integers (Widynski 2020, section 4)."""
+    modulus = 2**64
+    y = counter * key % modulus
+    z = (y + key) % modulus
+    x = y
+    for added in (y, z, y):
+        x = (x * x + added) % modulus
+        x = x >> 32 | (x << 32) % modulus
+    return ((x * x + z) % modulus) >> 32
+
+
+def test_words_are_the_published_ones() -> None:
+    # the upper halves of the 64-bit words that two independent implementations of the paper's generator test for
+    words = random_words(0x548C9DECBCE65297, torch.arange(4))
+    assert words.tolist() == [0x36D88366, 0x944716E0, 0xC8A8F4E0, 0x35CC666A]
+
+
+@pytest.mark.parametrize("key", [0x548C9DECBCE65297, -0x3A71_02EA_B31C_D093, 1])
+def test_words_equal_those_of_unbounded_integers(key: int) -> None:
+    counters = [0, 1, 77, 2**31, 2**32 - 1, 2**32, (5 << 32) + 3, 2**63 - 1]
+    expected = [squares_of_integers(counter, key % 2**64) for counter in counters]
+    assert random_words(key, torch.tensor(counters)).tolist() == expected
+
+
+def test_permutation() -> None:
     order = permutation(100, 3, "split")
     assert order.dtype == torch.int64
     assert order.sort().values.tolist() == list(range(100))
     assert torch.equal(order, permutation(100, 3, "split"))
     assert not torch.equal(order, permutation(100, 4, "split"))
     assert permutation(0, 1).shape == (0,)
+
+
+def test_all_permutations_are_equally_likely() -> None:
+    counts: dict[tuple[int, ...], int] = {}
+    for epoch in range(6000):
+        order = tuple(permutation(4, 1, epoch).tolist())
+        counts[order] = counts.get(order, 0) + 1
+    assert len(counts) == 24
+    assert stats.chisquare(list(counts.values())).pvalue > 0.001
 
 
 @pytest.mark.parametrize("kind", SHAPES)
@@ -73,16 +100,80 @@ def test_seed_step_and_stream_all_count(kind: str) -> None:
     assert not torch.equal(same[0], same[1])
 
 
-def test_distributions() -> None:
-    many = Draws(0, 0, 20_000, 0, 20_000)
-    normal, uniform, integers = many.normal("a"), many.uniform("b"), many.integers("c", 7)
-    assert abs(float(normal.mean())) < 0.03
-    assert abs(float(normal.std()) - 1) < 0.03
-    assert 0 <= float(uniform.min()) < 0.01
-    assert 0.99 < float(uniform.max()) < 1
+MANY = Draws(3, 7, 200_000, 0, 200_000)
+
+
+def test_uniform_numbers() -> None:
+    uniform, wide = MANY.uniform("b"), MANY.uniform("b", dtype=torch.float64)
+    assert uniform.dtype == torch.float32
+    assert float(uniform.min()) >= 0
+    assert float(uniform.max()) < 1
+    assert stats.kstest(uniform.numpy(), "uniform").pvalue > 0.001
+    assert torch.equal(uniform.double(), (wide * 2**24).floor() / 2**24)
+    assert len(wide.unique()) > 199_990
+
+
+def test_normal_numbers() -> None:
+    normal = MANY.normal("a", 5).double().flatten()
+    assert stats.kstest(normal.numpy(), "norm").pvalue > 0.001
+    assert abs(float(normal.mean())) < 4 / 1000
+    assert abs(float(normal.var()) - 1) < 4 * 2**0.5 / 1000
+    assert abs(float(normal.pow(4).mean()) - 3) < 4 * 96**0.5 / 1000
+    beyond = int((normal.abs() > 4).sum())
+    assert stats.binomtest(beyond, len(normal), 2 * stats.norm.sf(4)).pvalue > 0.001
+
+
+def test_integers() -> None:
+    integers = MANY.integers("c", 7)
     assert integers.dtype == torch.int64
-    assert integers.unique().tolist() == list(range(7))
-    assert int(integers.bincount().min()) > 20_000 / 7 * 0.9
+    assert stats.chisquare(integers.bincount(minlength=7).numpy()).pvalue > 0.001
+
+
+def _correlations(numbers: torch.Tensor) -> dict[str, float]:
+    """Correlation of neighbours along each axis of numbers (steps, rows, elements)."""
+    pairs = {
+        "steps": (numbers[:-1], numbers[1:]),
+        "rows": (numbers[:, :-1], numbers[:, 1:]),
+        "elements": (numbers[:, :, :-1], numbers[:, :, 1:]),
+    }
+    return {axis: float(np.corrcoef(a.flatten(), b.flatten())[0, 1]) for axis, (a, b) in pairs.items()}
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+def test_steps_rows_elements_seeds_and_streams_are_uncorrelated(kind: str) -> None:
+    def drawn(seed: int, stream: str) -> torch.Tensor:
+        return torch.stack([draw_of(Draws(seed, step, 64, 0, 64), stream) for step in range(32)])
+
+    def draw_of(which: Draws, stream: str) -> torch.Tensor:
+        return getattr(which, kind)(stream, 64)
+
+    numbers = drawn(1, "z")
+    bound = 4 / numbers.numel() ** 0.5
+    assert all(abs(value) < bound for value in _correlations(numbers).values()), _correlations(numbers)
+    for other in (drawn(2, "z"), drawn(1, "y")):
+        assert abs(float(np.corrcoef(numbers.flatten(), other.flatten())[0, 1])) < bound
+
+
+def test_steps_and_batches_beyond_the_counter_are_refused() -> None:
+    with pytest.raises(ValueError, match="counter"):
+        Draws(1, 2**31, 8, 0, 8).normal("z")
+    with pytest.raises(ValueError, match="counter"):
+        Draws(1, 0, 2**20, 2**20 - 1, 2**20).normal("z", 2**13)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_draws_the_same_numbers() -> None:
+    here, there = Draws(1, 5, 64, 8, 64), Draws(1, 5, 64, 8, 64, torch.device("cuda"))
+    for kind in SHAPES:
+        assert torch.equal(draw(here, kind), draw(there, kind).cpu())
+    assert torch.equal(here.permutation("p"), there.permutation("p").cpu())
+
+
+def test_the_table_of_normal_quantiles_has_the_same_bits_everywhere() -> None:
+    from trigan.rng import _normal_quantiles
+
+    digest = hashlib.sha256(_normal_quantiles(torch.device("cpu")).numpy().tobytes()).hexdigest()
+    assert digest == "8babbcaf96568f10165a1eab530c0e5c92d04de96761b6dbb3dadfa94baba37f"
 
 
 def test_global_generators_are_unchanged() -> None:

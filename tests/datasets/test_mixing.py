@@ -30,8 +30,9 @@ def test_shares_are_of_the_beta_distribution(alpha: float) -> None:
     found = mixing_coefficients(_draws(4000), alpha, 1.0)
     assert found.dtype == torch.float64
     assert stats.kstest(found.numpy(), stats.beta(alpha, alpha).cdf).pvalue > 0.01
-    uniform = _draws(4000).uniform("mix/share").double()
-    torch.testing.assert_close(stats.beta(alpha, alpha).cdf(found.numpy()), uniform.numpy(), rtol=0, atol=1e-6)
+    uniform = _draws(4000).uniform("mix/share", dtype=torch.float64).numpy()
+    lower = uniform < 0.5  # numbers next to 1 are too coarse for the steep end of a small alpha
+    np.testing.assert_allclose(stats.beta(alpha, alpha).cdf(found.numpy())[lower], uniform[lower], rtol=0, atol=1e-6)
 
 
 def test_probability_is_the_fraction_of_mixed_rows() -> None:

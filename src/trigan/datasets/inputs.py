@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from trigan.datasets.stream import to_float
-from trigan.rng import torch_generator
+from trigan.rng import permutation
 
 #: Images in a forward pass outside training.
 EVALUATION_BATCH = 256
@@ -52,5 +52,4 @@ def random_subset(images: Tensor, count: int, seed: int) -> Tensor:
     """At most ``count`` of the images, chosen by the seed, in their original order."""
     if len(images) <= count:
         return images
-    order = torch.randperm(len(images), generator=torch_generator(seed, "sample"))
-    return images[order[:count].sort().values]
+    return images[permutation(len(images), seed, "subset")[:count].sort().values]

@@ -67,7 +67,7 @@ class CutMix(Mix):
     def __call__(self, images: Tensor, partners: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """See `Mix`."""
         lam = mixing_coefficients(draws, self.alpha, self.probability).to(images.device)
-        size, centres = images.shape[-1], draws.uniform("mix/centre", 2).double()
+        size, centres = images.shape[-1], draws.uniform("mix/centre", 2, dtype=torch.float64)
         hole = square_mask(centres, (size * (1.0 - lam).sqrt()).round().long()[:, None], size)
         share = 1.0 - hole.to(images.dtype).mean((1, 2))
         return torch.where(hole[:, None], partners, images), share
@@ -80,6 +80,6 @@ def mixing_coefficients(draws: Draws, alpha: float, probability: float) -> Tenso
     every device mixes alike.
     """
     on_cpu = replace(draws, device=torch.device("cpu"))
-    uniform = on_cpu.uniform("mix/share").double()
+    uniform = on_cpu.uniform("mix/share", dtype=torch.float64)
     lam = torch.from_numpy(betaincinv(alpha, alpha, uniform.numpy()))
-    return torch.where(on_cpu.uniform("mix/chance").double() < probability, lam, torch.ones_like(lam))
+    return torch.where(on_cpu.uniform("mix/chance", dtype=torch.float64) < probability, lam, torch.ones_like(lam))

@@ -59,7 +59,7 @@ class BatchStream:
         self.batch, self.seed, self.device = batch, seed, torch.device(device)
         self.images = images.to(self.device)
         self.labels = None if labels is None else labels.to(self.device)
-        self._cumulative = None if weights is None else _cumulative(weights, len(images))
+        self._cumulative = None if weights is None else _cumulative(weights, len(images)).to(self.device)
         self._order = lru_cache(maxsize=2)(partial(_order_of_epoch, parts or (len(images),), seed, self.device))
 
     def __len__(self) -> int:
@@ -84,10 +84,9 @@ class BatchStream:
         if not 0 <= start <= stop <= self.batch:
             raise ValueError(f"rows {start}..{stop} are not inside a batch of {self.batch}")
         if self._cumulative is not None:
-            # Drawn on the CPU, so that every device gives the same images.
-            draws = rng.Draws(self.seed, step, self.batch, start, stop).uniform("resample").double()
-            rows = torch.searchsorted(self._cumulative, draws * self._cumulative[-1], right=True)
-            return rows.clamp_(max=len(self) - 1).to(self.device)
+            draws = rng.Draws(self.seed, step, self.batch, start, stop, self.device)
+            drawn = draws.uniform("resample", dtype=torch.float64) * self._cumulative[-1]
+            return torch.searchsorted(self._cumulative, drawn, right=True).clamp_(max=len(self) - 1)
         position, last = step * self.batch + start, step * self.batch + stop
         pieces: list[Tensor] = []
         while position < last or not pieces:
@@ -101,9 +100,9 @@ def _order_of_epoch(parts: tuple[int, ...], seed: int, device: torch.device, epo
     pieces, first = [], 0
     for index, size in enumerate(parts):
         key = ("batches", seed, epoch, *((index,) if index else ()))
-        pieces.append(first + rng.permutation(size, *key))
+        pieces.append(first + rng.permutation(size, *key, device=device))
         first += size
-    return torch.cat(pieces).to(device)
+    return torch.cat(pieces)
 
 
 def _cumulative(weights: Tensor, count: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from trigan.datasets.inputs import Input
 from trigan.datasets.types import LabelledImages
 from trigan.networks.gans.gan import ImageGenerator
-from trigan.rng import permutation, torch_generator
+from trigan.rng import Draws, permutation
 from trigan.samples.generate import LatentTransform, generate
 
 #: ``source(start, labels)`` draws candidates from number ``start``, one for each of the ``labels`` (n,), fewer when it
@@ -35,7 +35,7 @@ def from_unlabelled(images: Tensor, seed: int, start: int, labels: Tensor) -> In
 
 def from_labelled(real: LabelledImages, seed: int, start: int, labels: Tensor) -> Input:
     """Control: the labelled images again, drawn with replacement within the requested class."""
-    random = torch.rand(len(labels), generator=torch_generator(seed, "labelled", start))
+    random = Draws.of_rows(seed, start, start + len(labels)).uniform("labelled", dtype=torch.float64)
     rows = torch.empty_like(labels)
     for label in set(labels.tolist()):
         members, requested = (real.labels == label).nonzero().squeeze(1), labels == label
@@ -45,5 +45,5 @@ def from_labelled(real: LabelledImages, seed: int, start: int, labels: Tensor) -
 
 def from_noise(shape: tuple[int, int, int], seed: int, start: int, labels: Tensor) -> Input:
     """Control: uniform noise (C, S, S) with the requested labels."""
-    generator = torch_generator(seed, "noise", start)
-    return Input(torch.randint(0, 256, (len(labels), *shape), generator=generator, dtype=torch.uint8), labels)
+    pixels = Draws.of_rows(seed, start, start + len(labels)).integers("noise", 256, *shape)
+    return Input(pixels.to(torch.uint8), labels)

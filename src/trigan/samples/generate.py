@@ -10,9 +10,9 @@ from trigan.checks import require
 from trigan.datasets.inputs import Input
 from trigan.datasets.stream import to_uint8
 from trigan.networks.gans.gan import ImageGenerator
-from trigan.rng import torch_generator
+from trigan.rng import Draws
 
-#: Latents are drawn in blocks of this size, each with its own seed.
+#: Images of one pass through the generator.
 BLOCK = 256
 
 
@@ -49,12 +49,7 @@ UNCHANGED_LATENTS = LatentTransform()
 
 def latents(seed: int, start: int, stop: int, size: int) -> Tensor:
     """Latents number ``start..stop`` of the seed, N(0, 1), float32 (stop - start, size), on the CPU."""
-    first = start // BLOCK
-    blocks = [
-        torch.randn(BLOCK, size, generator=torch_generator(seed, "latents", block))
-        for block in range(first, max(first + 1, -(-stop // BLOCK)))
-    ]
-    return torch.cat(blocks)[start - first * BLOCK : stop - first * BLOCK]
+    return Draws.of_rows(seed, start, stop).normal("latents", size)
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ from trigan.component_ids import component
 from trigan.console import shows_bars
 from trigan.datasets.stream import to_uint8
 from trigan.networks.batchnorm import frozen_statistics, local_statistics
-from trigan.rng import torch_generator
+from trigan.rng import Draws
 from trigan.tracking import MetricsFile, Tracker
 from trigan.training.fit import FitCallback
 from trigan.training.players import PlayersModule
@@ -95,7 +95,7 @@ class SampleGrids(FitCallback):
     def _grid(self, module: PlayersModule) -> np.ndarray:
         network = module.evaluation_network("generator")
         rows = network.classes or 10
-        z = torch.randn(rows * self._columns, network.latent, generator=torch_generator(module.plan.seed, "sheet"))
+        z = Draws.of_rows(module.plan.seed, 0, rows * self._columns).normal("grid", network.latent)
         y = torch.arange(rows).repeat_interleave(self._columns).to(module.device) if network.classes else None
         training = network.training
         network.train()  # averaged weights have no batch-norm statistics before the end of the fit

@@ -7,13 +7,12 @@ each network are estimated on one kind of images: real training images for D and
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from trigan.datasets.inputs import EVALUATION_BATCH, image_batches, random_subset
 from trigan.networks.batchnorm import recalibrate_batch_norm
 from trigan.networks.gans.gan import Discriminator, Generator
-from trigan.rng import torch_generator
+from trigan.rng import Draws
 
 #: Largest number of images from which statistics are estimated.
 STATISTICS_IMAGES = 5_000
@@ -21,13 +20,12 @@ STATISTICS_IMAGES = 5_000
 
 def recalibrate_generator(network: Generator, seed: int) -> None:
     """Estimate G's statistics on latents drawn from its latent distribution."""
-    source, weights = torch_generator(seed, "generator statistics"), next(network.parameters())
-    classes = network.classes
+    weights, classes = next(network.parameters()), network.classes
     batches: list[tuple[Tensor, Tensor | None]] = []
-    for _ in range(STATISTICS_IMAGES // EVALUATION_BATCH):
-        z = torch.randn(EVALUATION_BATCH, network.latent, generator=source).to(weights)
-        y = torch.randint(classes, (EVALUATION_BATCH,), generator=source).to(weights.device) if classes else None
-        batches.append((z, y))
+    for start in range(0, STATISTICS_IMAGES, EVALUATION_BATCH):
+        draws = Draws.of_rows(seed, start, start + EVALUATION_BATCH, weights.device)
+        z = draws.normal("statistics/z", network.latent).to(weights.dtype)
+        batches.append((z, draws.integers("statistics/y", classes) if classes else None))
     recalibrate_batch_norm(network, batches, lambda batch: network(*batch))
 
 
