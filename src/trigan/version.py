@@ -3,4 +3,4 @@
 __version__ = "0.2.0"
 
 #: Moves whenever the same config would give other numbers; part of every run and stage hash.
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5

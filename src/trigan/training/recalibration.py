@@ -22,7 +22,7 @@ def recalibrate_generator(network: Generator, seed: int) -> None:
     """Estimate G's statistics on latents drawn from its latent distribution."""
     weights, classes = next(network.parameters()), network.classes
     batches: list[tuple[Tensor, Tensor | None]] = []
-    for start in range(0, STATISTICS_IMAGES, EVALUATION_BATCH):
+    for start in range(0, STATISTICS_IMAGES - EVALUATION_BATCH, EVALUATION_BATCH):
         draws = Draws.of_rows(seed, start, start + EVALUATION_BATCH, weights.device)
         z = draws.normal("statistics/z", network.latent).to(weights.dtype)
         batches.append((z, draws.integers("statistics/y", classes) if classes else None))
