@@ -11,7 +11,7 @@ import trigan
 STUDY = {
     "title": "Small",
     "trials": 2,
-    "fixed": ["logger=none", "callbacks=quiet", "classifier.width=4", "data.suggested.classifier_steps=3"],
+    "fixed": ["logger=none", "callbacks=quiet", "classifier.width=4", "data.suggested.steps=3"],
     "rows": [
         {"name": "bare", "set": ["strategy=baseline", "augmentation=none"]},
         {"name": "classic", "set": ["strategy=baseline"]},

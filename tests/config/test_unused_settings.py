@@ -7,9 +7,10 @@ from few_steps import composer
 @pytest.mark.parametrize(
     ("words", "idle"),
     [
-        (["strategy=joint", "balance=class_weights"], ("balance",)),
+        (["strategy=joint", "balance=class_weights", "recipe.batch=32"], ()),
+        (["strategy=features", "recipe.steps=5", "recipe=cosine"], ("recipe.steps", "recipe")),
         (["strategy=joint", "optimizer=two_time_scale"], ("optimizer",)),
-        (["strategy=joint", "architecture.width=16", "data.suggested.joint_steps=5"], ()),
+        (["strategy=joint", "architecture.width=16", "data.suggested.steps=5"], ()),
         (["strategy=joint", "data.suggested.gan_steps=5"], ("data.suggested.gan_steps",)),
         (["strategy=baseline", "balance=class_weights", "classifier.width=8", "trainer.accumulate=2"], ()),
         (["strategy=baseline", "architecture=cgan"], ("architecture",)),

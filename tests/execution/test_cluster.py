@@ -21,7 +21,7 @@ STUDY = {
     "trials": 2,
     "fixed": [
         *("regime.labels_per_class=5", "architecture.width=4", "logger=none", "callbacks=quiet"),
-        *("data.suggested.classifier_steps=40", "data.suggested.gan_steps=400", "trainer.checkpoint_every=50"),
+        *("data.suggested.steps=40", "data.suggested.gan_steps=400", "trainer.checkpoint_every=50"),
     ],
     "rows": [
         {"name": "baseline", "set": ["strategy=baseline", "classifier.width=4"]},

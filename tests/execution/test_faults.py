@@ -17,7 +17,7 @@ from record_makers import canonical_result_bytes
 from trigan.records.record import read_record
 
 SMALL = ["regime.labels_per_class=5", "classifier.width=4", "architecture.width=4", "logger=none", "callbacks=quiet"]
-SHORT = ["data.suggested.classifier_steps=60", "data.suggested.gan_steps=150", "trainer.checkpoint_every=20"]
+SHORT = ["data.suggested.steps=60", "data.suggested.gan_steps=150", "trainer.checkpoint_every=20"]
 STUDY: dict[str, Any] = {
     "title": "tiny",
     "trials": 2,

@@ -18,7 +18,7 @@ def test_history_shows_all_kinds_of_trials(tmp_path: Path) -> None:
 
 
 def test_the_importance_plot_grows_with_the_settings(tmp_path: Path) -> None:
-    shares = {"strategy.classifier.optimizer.learning_rate": 0.7, "augmentation": 0.2, "classifier.dropout": 0.1}
+    shares = {"recipe.optimizer.learning_rate": 0.7, "augmentation": 0.2, "classifier.dropout": 0.1}
     plot_setting_importance(shares, "toy", tmp_path / "three.png")
     plot_setting_importance({"augmentation": 1.0}, "toy", tmp_path / "one.png")
     assert Image.open(tmp_path / "three.png").height > Image.open(tmp_path / "one.png").height

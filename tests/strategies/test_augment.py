@@ -302,23 +302,23 @@ def test_samples_first_and_real_images_after(stages: _Stages) -> None:
     recipe = replace(plain, schedule=PretrainSchedule(share=0.7, learning_rate_factor=0.25))
     outcome = recipe.run(view(), stages.runner)
     (first, samples), (second, real) = stages.given["classifier-synthetic"], stages.given["classifier"]
-    assert (first.steps, second.steps) == (4, 2)
-    assert recipe.classifier.steps == 6 == outcome.selected_step
+    assert (first.recipe.steps, second.recipe.steps) == (4, 2)
+    assert recipe.classifier.recipe.steps == 6 == outcome.selected_step
     assert first.terms == second.terms == ()
     assert set(real) == {"labelled"}
     assert torch.equal(real["labelled"].images, view().labelled.images)
     assert torch.equal(samples["statistics"].images, view().labelled.images)
     plain.run(view(), stages.runner)
     assert torch.equal(samples["labelled"].images, stages.given["classifier"][1]["extra"].images)
-    assert first.optimizer == recipe.classifier.optimizer
-    assert second.optimizer == replace(Adam(1e-2, (0.9, 0.999)), learning_rate=0.25 * 1e-2)
+    assert first.recipe.optimizer == recipe.classifier.recipe.optimizer
+    assert second.recipe.optimizer == replace(Adam(1e-2, (0.9, 0.999)), learning_rate=0.25 * 1e-2)
     kept = stages.trained["classifier-synthetic"].networks["classifier"].state_dict()
-    assert same(second.classifier(view().spec).state_dict(), kept)
+    assert same(second.recipe.classifier(view().spec).state_dict(), kept)
     assert not same(parameters(outcome.classifier), dict(kept))
 
 
 def test_the_curve_of_a_fit_in_two_parts_counts_the_images_of_both(stages: _Stages) -> None:
-    stage = replace(classifier_stage(), selection=Selection("auto", snapshots=2))
+    stage = classifier_stage(selection=Selection("auto", snapshots=2))
     mixed, parted = (
         augment(source="noise", classifier=stage, schedule=schedule).run(view(), stages.runner)
         for schedule in (MixedSchedule(), PretrainSchedule(0.5))
@@ -328,16 +328,16 @@ def test_the_curve_of_a_fit_in_two_parts_counts_the_images_of_both(stages: _Stag
 
 
 def test_only_the_second_part_uses_validation_images(stages: _Stages) -> None:
-    stage = replace(classifier_stage(), selection=Selection("val"))
+    stage = classifier_stage(selection=Selection("val"))
     augment(source="noise", classifier=stage, schedule=PretrainSchedule()).run(view(validation=True), stages.runner)
     (first, shown), (second, real) = stages.given["classifier-synthetic"], stages.given["classifier"]
-    assert (first.selection.rule, second.selection.rule) == ("last", "val")
+    assert (first.recipe.selection.rule, second.recipe.selection.rule) == ("last", "val")
     assert ("validation" in shown, "validation" in real) == (False, True)
 
 
 def test_a_fit_of_one_step_has_no_two_parts(stages: _Stages) -> None:
     recipe = augment(source="noise", classifier=classifier_stage(1), schedule=PretrainSchedule())
-    with pytest.raises(ConfigError, match=r"strategy.classifier.steps: 1 must be 2 or more"):
+    with pytest.raises(ConfigError, match=r"recipe.steps: 1 must be 2 or more"):
         recipe.run(view(), stages.runner)
     assert [PretrainSchedule(share).steps_on_samples(10) for share in (0.01, 0.5, 0.99)] == [1, 5, 9]
 

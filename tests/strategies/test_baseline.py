@@ -111,7 +111,7 @@ def test_an_ensemble_is_the_mean_of_probabilities() -> None:
     members: list[nn.Module] = []
     for seed in range(3):
         torch.manual_seed(seed)
-        members.append(classifier_stage().classifier(SPEC).eval())
+        members.append(classifier_stage().recipe.classifier(SPEC).eval())
     images = unseen_images()
     mean = torch.stack([logits(member, images).softmax(1) for member in members]).mean(0)
     found = logits(Ensemble(members).eval(), images)
@@ -156,9 +156,11 @@ def test_fixmatch_uses_labelled_and_unlabelled_images(tmp_path: Path) -> None:
     seen = view()
     strong = StrongAugmentation(TURNED)
     stage, inputs = FixMatchTraining(strong, 0.5, 2.0, 3).prepare(classifier_stage(), seen, make_runner(tmp_path))
-    assert stage.terms == (FixMatch(TURNED, strong, 0.5, 2.0, 3),)
-    assert torch.equal(inputs["unlabelled"].images, seen.training_images)
-    assert inputs["unlabelled"].labels is None
+    assert stage.terms == (FixMatch(TURNED, strong, 0.5, 2.0, 3, "consistency"),)
+    assert "unlabelled" not in inputs
+    for name in ("consistency", "statistics"):
+        assert torch.equal(inputs[name].images, seen.training_images)
+        assert inputs[name].labels is None
 
 
 @pytest.mark.parametrize("unlabelled", [SelfTraining(), FixMatchTraining(StrongAugmentation(TURNED))])

@@ -19,7 +19,7 @@ from trigan.strategies.strategy import DataUsed, Outcome
 from trigan.training.fit import TrainerSettings
 from trigan.training.selection import Selection
 
-from ..training.tiny import digits, view
+from ..training.tiny import digits, view, with_recipe
 from .recipes import RECIPES, logits, make_runner, reloaded, saved, unseen_images
 
 #: The unlabelled images that each row uses, of 200 (DESIGN 2.4: unconditional GANs use L and U, conditional ones L).
@@ -156,7 +156,7 @@ def with_rule(strategy: Any, selection: Selection) -> Any:
     """The strategy with its selection rule, wherever it keeps it."""
     for place in ("classifier", "joint"):
         if hasattr(strategy, place):
-            return replace(strategy, **{place: replace(getattr(strategy, place), selection=selection)})
+            return replace(strategy, **{place: with_recipe(getattr(strategy, place), selection=selection)})
     return replace(strategy, selection=selection)
 
 

@@ -131,9 +131,9 @@ def _kill_in_the_middle(words: list[str], root: Path, environment: dict[str, str
 @pytest.mark.parametrize(
     ("name", "more"),
     [
-        ("joint, chosen", ["strategy.joint.steps=100"]),
+        ("joint, chosen", ["recipe.steps=100"]),
         pytest.param("gan, in augment", ["strategy.gan.steps=400"], marks=pytest.mark.slow),
-        pytest.param("classifier, chosen", ["strategy.classifier.steps=400"], marks=pytest.mark.slow),
+        pytest.param("classifier, chosen", ["recipe.steps=400"], marks=pytest.mark.slow),
     ],
 )
 def test_a_killed_and_resumed_run_gives_the_same_bytes(name: str, more: list[str], tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,18 @@ from trigan.training.objectives import FeatureMatching
 from trigan.training.players import PlayersModule
 from trigan.training.stage import Stage
 
-from ..training.tiny import Recorder, classifier_stage, copied, digits, gan_stage, inputs_for, joint_stage, same, view
+from ..training.tiny import (
+    Recorder,
+    classifier_stage,
+    copied,
+    digits,
+    gan_stage,
+    inputs_for,
+    joint_stage,
+    same,
+    view,
+    with_recipe,
+)
 from .recipes import augment, features, logits, make_runner, unseen_images
 
 STAGES = {"gan": gan_stage, "classifier": classifier_stage, "joint": lambda: joint_stage(FeatureMatching())}
@@ -111,7 +121,7 @@ def test_a_different_stage_is_trained(tmp_path: Path) -> None:
     other_label[0] = (other_label[0] + 1) % 10
     digests = [
         runner.train("stage", stage, inputs).digest,
-        runner.train("stage", replace(stage, batch=8), inputs).digest,
+        runner.train("stage", with_recipe(stage, batch=8), inputs).digest,
         runner.train("stage", stage, {"labelled": Input(other_image, labelled.labels)}).digest,
         runner.train("stage", stage, {"labelled": Input(labelled.images, other_label)}).digest,
         runner.train("stage", stage, inputs, seed=1).digest,

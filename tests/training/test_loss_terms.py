@@ -188,7 +188,7 @@ def test_terms_sum_up() -> None:
     term = ExtraImages(TURNED, weight=0.25)
     module, step = _with_term(term, "extra", _noise(64), labels)
     network: nn.Module = module.networks["classifier"]
-    bare = labelled_loss(step, network, classifier_stage().augmentation)
+    bare = labelled_loss(step, network, classifier_stage().recipe.augmentation)
     torch.testing.assert_close(module.updates[0].loss(step), bare + term(step, network))
 
 

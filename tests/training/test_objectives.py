@@ -53,7 +53,7 @@ def test_the_conditional_objective_equals_its_paper(alpha: float, labels_used: A
     for update in module.updates:
         loss = update.loss(step)
         if update.player == "classifier":  # without its part on labelled images, which every classifier has
-            augmented = stage.augmentation(labelled.images, labelled.draws, "augment")
+            augmented = stage.recipe.augmentation(labelled.images, labelled.draws, "augment")
             loss = loss - F.cross_entropy(classifier(augmented), labelled.known_labels)
         torch.testing.assert_close(loss, expected[update.player])
 

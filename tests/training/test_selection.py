@@ -1,7 +1,6 @@
 """Which classifier is kept: the best on validation labels, ties to the later one; or the last."""
 
 from copy import deepcopy
-from dataclasses import replace
 
 import pytest
 import torch
@@ -15,7 +14,7 @@ from trigan.training.objectives import Conditional, FeatureMatching, GeneratedPs
 from trigan.training.selection import Selection, Selector, accuracy
 from trigan.training.stage import Stage
 
-from .tiny import Recorder, built, classifier_stage, copied, inputs_for, joint_stage, same, view
+from .tiny import Recorder, built, classifier_stage, copied, inputs_for, joint_stage, same, view, with_recipe
 
 
 class _Constant(nn.Module):
@@ -93,7 +92,7 @@ def _scores_by_hand(stage: Stage, seen: object) -> tuple[nn.Module, dict[int, fl
 def test_a_fit_keeps_what_the_rule_says(rule: str, objective: object) -> None:
     selection = Selection(rule, 12)  # type: ignore[arg-type]
     stage = classifier_stage(12) if objective is None else joint_stage(objective, 12)  # type: ignore[arg-type]
-    kept, scores, best, last = _scores_by_hand(replace(stage, selection=selection), view(validation=True))
+    kept, scores, best, last = _scores_by_hand(with_recipe(stage, selection=selection), view(validation=True))
     assert len(set(scores.values())) > 1, "all candidates are alike, so nothing was shown"
     assert same(copied(kept.state_dict()), copied((best if rule == "val" else last).state_dict()))
     assert not kept.training
@@ -115,7 +114,10 @@ def test_candidates_are_charged_and_evaluated_in_full_precision(precision: str) 
         inputs_for(classifier_stage(), view(validation=True)),
     )
     settings = TrainerSettings(precision=precision)  # type: ignore[arg-type]
-    module, bare = built(stage, inputs, settings), built(replace(stage, selection=Selection("last")), inputs, settings)
+    module, bare = (
+        built(stage, inputs, settings),
+        built(with_recipe(stage, selection=Selection("last")), inputs, settings),
+    )
     assert module.selector is not None
     dtypes: list[torch.dtype] = []
 

@@ -1,7 +1,6 @@
 """Snapshots of C along a fit, which do not change the fit."""
 
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from trigan.training.objectives import FeatureMatching, SharedNetwork
 from trigan.training.selection import Selection, Snapshots
 from trigan.training.stage import Stage
 
-from .tiny import SPEC, Recorder, built, classifier_stage, copied, inputs_for, joint_stage, same
+from .tiny import SPEC, Recorder, built, classifier_stage, copied, inputs_for, joint_stage, same, with_recipe
 
 STEPS, COUNT = 12, 4
 
@@ -23,7 +22,7 @@ def stages() -> list[Stage]:
 
 
 def with_snapshots(stage: Stage, count: int = COUNT) -> Stage:
-    return replace(stage, selection=Selection("last", snapshots=count))  # type: ignore[type-var]
+    return with_recipe(stage, selection=Selection("last", snapshots=count))
 
 
 @pytest.mark.parametrize("stage", stages())

@@ -19,7 +19,7 @@ from trigan.training.stage import Stage
 from trigan.training.stages.loss_terms import ExtraImages, FixMatch
 from trigan.training.step import TrainingStep
 
-from .tiny import OBJECTIVES, TURNED, built, classifier_stage, copied, fitted, inputs_for, view
+from .tiny import OBJECTIVES, TURNED, built, classifier_stage, copied, fitted, inputs_for, view, with_recipe
 
 
 class _StatisticsLog:
@@ -49,8 +49,9 @@ class _StatisticsLog:
 
 def _plain(stage: Stage) -> Stage:
     """The stage without augmentation, so that batches can be recognized by their pixels."""
-    names = ("augmentation", "discriminator_augmentation")
-    return replace(stage, **{name: NoAugmentation() for name in names if hasattr(stage, name)})  # type: ignore[type-var]
+    stage = with_recipe(stage, augmentation=NoAugmentation()) if hasattr(stage, "recipe") else stage
+    name = "discriminator_augmentation"
+    return replace(stage, **{name: NoAugmentation()}) if hasattr(stage, name) else stage  # type: ignore[type-var]
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -127,7 +128,7 @@ def test_validation_images_change_no_statistics() -> None:
     other = {**inputs, "validation": Input(255 - inputs["validation"].images, inputs["validation"].labels)}
     results = []
     for given in (inputs, other):
-        last = replace(stage, selection=Selection("val", 1))
+        last = with_recipe(stage, selection=Selection("val", 1))
         module, _ = fitted(last, inputs=given)
         results.append(copied(last.finish(module, given)["classifier"].state_dict()))
     assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])

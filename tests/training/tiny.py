@@ -1,7 +1,7 @@
 """Tiny stages on real digits: for the tests of training, samples and strategies."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,10 +27,12 @@ from trigan.training.objectives import ACGAN, BadGAN, Conditional, FeatureMatchi
 from trigan.training.objectives.objective import ObjectiveFactory, Ramp
 from trigan.training.optimizers import EMA, SGD, Adam, OptimizerFactory
 from trigan.training.players import PlayersModule
+from trigan.training.recipe import Recipe
 from trigan.training.stage import Stage, StageContext
 from trigan.training.stages.classifier_stage import ClassifierStage
 from trigan.training.stages.gan_stage import GANStage
 from trigan.training.stages.joint_stage import JointStage
+from trigan.training.stages.loss_terms import LossTerm
 from trigan.training.stages.pretext_stages import AutoencoderStage, SimCLRStage
 
 torch.set_num_threads(1)
@@ -90,25 +92,33 @@ def gan_stage(
     )
 
 
-def classifier_stage(steps: int = 6, **changes: Any) -> ClassifierStage:
-    stage = ClassifierStage(CNN8, TURNED, Adam(1e-2, (0.9, 0.999)), steps, batch=16, ema=EMA(64, 0.5))
-    return replace(stage, **changes)
+def recipe(steps: int = 6, **changes: Any) -> Recipe:
+    """C's recipe, with some of its fields changed."""
+    return replace(Recipe(CNN8, TURNED, Adam(1e-2, (0.9, 0.999)), steps, batch=16, ema=EMA(64, 0.5)), **changes)
+
+
+def classifier_stage(steps: int = 6, terms: tuple[LossTerm, ...] = (), **changes: Any) -> ClassifierStage:
+    """A classifier stage; ``changes`` are fields of its recipe."""
+    return ClassifierStage(recipe(steps, **changes), terms)
 
 
 def joint_stage(objective: ObjectiveFactory, steps: int = 6, **changes: Any) -> JointStage:
+    """A joint stage; ``changes`` are its fields or its recipe's, ``optimizer`` of all players, ``ema`` of G and C."""
+    optimizer = dict(changes.pop("optimizer", adams()))
+    average = changes.setdefault("ema", EMA(64, 0.5))
+    own = {one.name for one in fields(JointStage)}
+    of_recipe = {name: value for name, value in changes.items() if name not in own}
+    made = recipe(steps, optimizer=optimizer.pop("classifier"), **{**of_recipe, "ema": average})
     architecture = CGAN8 if isinstance(objective, CONDITIONAL) else DCGAN8
-    stage = JointStage(
-        architecture,
-        CNN8,
-        non_saturating(),
-        objective,
-        adams(),
-        TURNED,
-        steps,
-        batch=16,
-        discriminator_augmentation=ClassicAugmentation(crop=1),
-    )
-    return replace(stage, **{"ema": EMA(64, 0.5), **changes})
+    crop = ClassicAugmentation(crop=1)
+    stage = JointStage(made, architecture, non_saturating(), objective, optimizer, discriminator_augmentation=crop)
+    return replace(stage, **{name: value for name, value in changes.items() if name in own})
+
+
+def with_recipe(stage: Stage, **changes: Any) -> Any:
+    """The stage with some fields of its recipe changed."""
+    assert isinstance(stage, ClassifierStage | JointStage)
+    return replace(stage, recipe=replace(stage.recipe, **changes))
 
 
 def autoencoder_stage(steps: int = 6) -> AutoencoderStage:

@@ -10,7 +10,7 @@ from trigan.config.nodes import node_at
 
 #: The groups that strategies refer to; a setting of theirs is unused where nothing refers to it.
 SHARED_GROUPS = (
-    *("architecture", "loss", "optimizer", "classifier", "augmentation", "mix", "balance", "selection"),
+    *("architecture", "loss", "optimizer", "classifier", "augmentation", "mix", "balance", "selection", "recipe"),
     "data.suggested",
 )
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")

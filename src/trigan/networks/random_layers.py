@@ -75,13 +75,14 @@ class NoisyLinear(nn.Linear):
 
 
 def random_layers(networks: Mapping[str, nn.Module]) -> dict[str, RandomLayer]:
-    """The random layers of named networks, by ``network.path.to.layer``."""
-    return {
-        f"{name}.{path}": layer
-        for name, network in networks.items()
-        for path, layer in network.named_modules()
-        if isinstance(layer, RandomLayer)
+    """The random layers of named networks, each network's by number: ``network.0``, ``network.1``.
+
+    A number, not a path: a classifier keeps its noise inside a network with two heads.
+    """
+    found = {
+        name: [one for one in network.modules() if isinstance(one, RandomLayer)] for name, network in networks.items()
     }
+    return {f"{name}.{number}": layer for name, layers in found.items() for number, layer in enumerate(layers)}
 
 
 @contextmanager

@@ -113,24 +113,25 @@ class PretrainSchedule(SampleSchedule):
         self, stage: ClassifierStage, inputs: Inputs, samples: Input, extra: ExtraImages, runner: StageRunner
     ) -> TrainedStage:
         """Train C in two fits; the step and the images of the result include those of the first fit."""
-        steps = self.steps_on_samples(stage.steps)
+        recipe = stage.recipe
+        steps = self.steps_on_samples(recipe.steps)
         # the intermediate network has batch-norm statistics of real images too
         real = inputs.get("statistics", Input(inputs["labelled"].images))
-        pretraining = replace(stage, steps=steps, terms=(), selection=Selection("last"))
+        pretraining = ClassifierStage(replace(recipe, steps=steps, selection=Selection("last")))
         first = runner.train("classifier-synthetic", pretraining, {"labelled": samples, "statistics": real})
-        optimizer: Any = stage.optimizer
-        training = replace(
-            stage,
-            steps=stage.steps - steps,
-            classifier=PretrainedClassifier(stage.classifier, *saved_weights(first.networks["classifier"])),
+        optimizer: Any = recipe.optimizer
+        second_part = replace(
+            recipe,
+            steps=recipe.steps - steps,
+            classifier=PretrainedClassifier(recipe.classifier, *saved_weights(first.networks["classifier"])),
             optimizer=replace(optimizer, learning_rate=self.learning_rate_factor * optimizer.learning_rate),
         )
-        second = runner.train("classifier", training, inputs)
-        return replace(second, step=first.step + second.step, images_before=first.step * stage.batch)
+        second = runner.train("classifier", stage.with_recipe(second_part), inputs)
+        return replace(second, step=first.step + second.step, images_before=first.step * recipe.batch)
 
     def steps_on_samples(self, steps: int) -> int:
         """How many of ``steps`` are on samples; each fit has at least one."""
-        require(steps >= 2, "strategy.classifier.steps", steps, "2 or more to be divided in two parts")
+        require(steps >= 2, "recipe.steps", steps, "2 or more to be divided in two parts")
         return min(max(1, round(self.share * steps)), steps - 1)
 
 
@@ -188,7 +189,9 @@ class Augment:
                     f"strategy.{setting}={value}: applies to a generator, and "
                     f"strategy.source={self.source} has none; leave it at {'null' if default is None else default}"
                 )
-        resampled = isinstance(self.classifier.balance, Resampling) and isinstance(self.schedule, PretrainSchedule)
+        resampled = isinstance(self.classifier.recipe.balance, Resampling) and isinstance(
+            self.schedule, PretrainSchedule
+        )
         if samples.sets > 1 and resampled:
             raise ConfigError(
                 f"strategy.samples.sets={samples.sets}: strategy.schedule=pretrain with balance=resampling draws "
@@ -222,7 +225,7 @@ class Augment:
                 self.source,
             )
         inputs = labelled_inputs(view)
-        rule = self.classifier.selection.resolve("validation" in inputs)
+        rule = self.classifier.recipe.selection.resolve("validation" in inputs)
         if self.source == "unlabelled":
             require_unlabelled(view, "strategy.source=unlabelled")
         unlabelled = self.source == "unlabelled" or (self.source == "generator" and self._gan_uses_unlabelled)
@@ -233,7 +236,7 @@ class Augment:
             inputs["statistics"] = Input(view.training_images)
         if len(collected.data):
             stamps = ("missing-classes",) if collected.empty_classes else ()
-            extra = ExtraImages(self.classifier.augmentation, self.samples.weight, self.samples.per_step)
+            extra = ExtraImages(self.classifier.recipe.augmentation, self.samples.weight, self.samples.per_step)
             trained = self.schedule.train(self.classifier, inputs, collected.data, extra, runner)
         else:
             trained, stamps = runner.train("classifier", self.classifier, inputs), ("no-samples",)
@@ -245,7 +248,7 @@ class Augment:
 
     def skeleton(self, spec: DataSpec, shapes: Shapes) -> dict[str, nn.Module]:
         """The classifier and, if there is one, the generator."""
-        networks: dict[str, nn.Module] = {"classifier": self.classifier.classifier(spec)}
+        networks: dict[str, nn.Module] = {"classifier": self.classifier.recipe.classifier(spec)}
         if self.source == "generator":
             build, per_class = self.gan.architecture.generator, self.label_source == "per_class"
             members = [

@@ -110,7 +110,7 @@ class PretrainedBackbone:
 @component("probe/fine_tune@1")
 @dataclass(frozen=True)
 class FineTune:
-    """A probe that trains D too. ``classifier`` gives steps, augmentation and optimizer; its network is replaced.
+    """A probe that trains D too. ``classifier`` gives C's recipe; its network is replaced.
 
     The learning rate of each layer of D is ``layer_decay``, in (0, 1], times that of the layer (or head) after it.
     """
@@ -123,11 +123,11 @@ class FineTune:
 
     def stage(self, factory: PretrainedBackbone, spec: ImageSpec) -> ClassifierStage:
         """The classifier stage that trains the network of ``factory``."""
-        stage = replace(self.classifier, classifier=factory)
-        if self.layer_decay == 1.0:
-            return stage
-        factors = tuple(self.layer_decay**depth for depth in layer_depths(factory(spec), spec))
-        return replace(stage, optimizer=LayerWise(stage.optimizer, factors))
+        recipe = replace(self.classifier.recipe, classifier=factory)
+        if self.layer_decay != 1.0:
+            factors = tuple(self.layer_decay**depth for depth in layer_depths(factory(spec), spec))
+            recipe = replace(recipe, optimizer=LayerWise(recipe.optimizer, factors))
+        return self.classifier.with_recipe(recipe)
 
 
 def layer_depths(network: Classifier, spec: ImageSpec) -> list[int]:

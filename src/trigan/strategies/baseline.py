@@ -83,7 +83,7 @@ class SelfTraining(UnlabelledMethod):
             return stage, inputs
         inputs["extra"] = Input(view.unlabelled[kept], labels[kept])
         weight = self.weight * min(1.0, len(inputs["extra"]) / len(view.labelled.labels))
-        terms = (*stage.terms, ExtraImages(stage.augmentation, weight, self.ratio))
+        terms = (*stage.terms, ExtraImages(stage.recipe.augmentation, weight, self.ratio))
         return replace(stage, terms=terms), inputs
 
 
@@ -109,8 +109,10 @@ class FixMatchTraining(UnlabelledMethod):
     def prepare(self, stage: ClassifierStage, view: TrainingView, runner: StageRunner) -> Prepared:
         """Add FixMatch's loss and its unlabelled images."""
         require_unlabelled(view, "strategy.unlabelled=fixmatch")
-        term = FixMatch(stage.augmentation, self.strong, self.threshold, self.weight, self.ratio)
-        inputs = {**labelled_inputs(view), "unlabelled": Input(view.training_images)}
+        weak, stream = stage.recipe.augmentation, "consistency"  # the joint stage's stream of the same term
+        term = FixMatch(weak, self.strong, self.threshold, self.weight, self.ratio, stream)
+        images = Input(view.training_images)
+        inputs = {**labelled_inputs(view), stream: images, "statistics": images}
         return replace(stage, terms=(*stage.terms, term)), inputs
 
 
@@ -135,7 +137,7 @@ class Baseline:
                 raise ConfigError(
                     "strategy.matched_flops goes with strategy.unlabelled=none or fixmatch, not self_training"
                 )
-        if self.matched_by != "longer" and self.classifier.selection.snapshots is not None:
+        if self.matched_by != "longer" and self.classifier.recipe.selection.snapshots is not None:
             raise ConfigError(
                 f"selection.snapshots: strategy.matched_by={self.matched_by} has several fits, and a curve shows one; "
                 "set strategy.matched_by=longer or selection.snapshots=null"
@@ -156,7 +158,7 @@ class Baseline:
         else:
             members = self._matched(stage, inputs, runner, self.matched_flops)
             stamps = (f"matched-{self.matched_by}",)
-        rule = "val" if restarts else stage.selection.resolve("validation" in inputs)
+        rule = "val" if restarts else stage.recipe.selection.resolve("validation" in inputs)
         notes = {}
         if isinstance(self.unlabelled, SelfTraining):
             notes = {"pseudo_labelled": len(inputs["extra"]) if "extra" in inputs else 0}
@@ -171,15 +173,17 @@ class Baseline:
     def skeleton(self, spec: DataSpec, shapes: Shapes) -> dict[str, nn.Module]:
         """The classifier, or an ensemble of as many as were saved."""
         members = {name.split(".")[1] for name in shapes["classifier"] if name.startswith("members.")}
-        networks: list[nn.Module] = [self.classifier.classifier(spec) for _ in range(max(1, len(members)))]
+        networks: list[nn.Module] = [self.classifier.recipe.classifier(spec) for _ in range(max(1, len(members)))]
         return {"classifier": Ensemble(networks) if members else networks[0]}
 
     def _matched(self, stage: ClassifierStage, inputs: Inputs, runner: StageRunner, flops: float) -> list[TrainedStage]:
         """Train as many members as ``flops`` allow (rounded), with the length at which together they cost ``flops``."""
+        recipe = stage.recipe
         per_step, per_validation = runner.measure_flops(stage, inputs)
-        validation = per_validation * stage.selection.candidates  # per member, independent of its length
-        count = 1 if self.matched_by == "longer" else max(1, round(flops / (per_step * stage.steps + validation)))
-        stage = replace(stage, steps=max(1, round((flops - count * validation) / (per_step * count))))
+        validation = per_validation * recipe.selection.candidates  # per member, independent of its length
+        count = 1 if self.matched_by == "longer" else max(1, round(flops / (per_step * recipe.steps + validation)))
+        steps = max(1, round((flops - count * validation) / (per_step * count)))
+        stage = stage.with_recipe(replace(recipe, steps=steps))
         if self.matched_by == "longer":
             return [runner.train("classifier", stage, inputs)]
         members = [

@@ -23,7 +23,7 @@ class Joint:
         """Train the stage."""
         inputs = {**labelled_inputs(view), "unlabelled": Input(view.training_images)}
         trained = runner.train("joint", self.joint, inputs)
-        rule = self.joint.selection.resolve("validation" in inputs)
+        rule = self.joint.recipe.selection.resolve("validation" in inputs)
         players = {name: network for name, network in trained.networks.items() if name != "snapshots"}
         used, notes = DataUsed.of(view, rule, unlabelled=True), {"objective": type(self.joint.objective).__name__}
         return Outcome(players, used, rule, trained.step, runner.status, notes=notes, snapshots=trained.snapshots)

@@ -96,8 +96,8 @@ class Pixels(Pretraining):
 class SupervisedPretraining(Pretraining):
     """D trained as a classifier of the labelled images: its last feature map and a linear head.
 
-    ``classifier`` gives batch, augmentation and optimizer. With ``match_gan_flops`` the fit costs as many operations as
-    the GAN, else it has the stage's own number of steps.
+    ``classifier`` gives C's recipe; its network is replaced. With ``match_gan_flops`` the fit costs as many operations as
+    the GAN, else it has the recipe's number of steps.
     """
 
     classifier: ClassifierStage
@@ -108,11 +108,12 @@ class SupervisedPretraining(Pretraining):
         initial = Untrained().networks(gan, real, inputs, runner)["discriminator"]
         layers = (top_map(initial, runner.spec)[0],)
         factory = PretrainedBackbone(gan.architecture, layers, runner.spec.size, *saved_weights(initial))
-        stage = replace(self.classifier, classifier=factory)
+        recipe = replace(self.classifier.recipe, classifier=factory)
+        stage = self.classifier.with_recipe(recipe)
         if self.match_gan_flops:
             per_step, per_validation = runner.measure_flops(stage, inputs)
-            flops = gan_flops(gan, real, runner) - per_validation * stage.selection.candidates
-            stage = replace(stage, steps=max(1, round(flops / per_step)))
+            flops = gan_flops(gan, real, runner) - per_validation * recipe.selection.candidates
+            stage = stage.with_recipe(replace(recipe, steps=max(1, round(flops / per_step))))
         trained = runner.train("supervised", stage, inputs)
         return {"discriminator": trained.networks["classifier"].body.discriminator}
 

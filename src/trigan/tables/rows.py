@@ -22,7 +22,7 @@ REPEAT_KEYS = ("trial", "seed")
 #: Tags that stand for whole subtrees of a config; preferred in the names of rows.
 _TAGS = ("architecture", "loss", "classifier")
 #: Config groups that are composed for every run, and matter only if the strategy contains their object.
-_SHARED = ("architecture", "loss", "optimizer", "classifier", "augmentation", "balance")
+_SHARED = ("architecture", "loss", "optimizer", "classifier", "augmentation", "balance", "recipe")
 _STRATEGIES = ("baseline", "augment", "features", "joint")
 
 #: The settings that identify a row or a column: (key, value as text).

@@ -4,6 +4,7 @@ A schedule is a function of progress in [0, 1), so it has no state.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -17,38 +18,73 @@ from trigan.component_ids import component
 Schedule = Callable[[float], float]
 
 
-@component("schedule/constant@1")
 @dataclass(frozen=True)
-class Constant:
-    """Factor 1 throughout."""
+class _Schedule(ABC):
+    """A shape, times a linear rise from 0 to 1 over the first share ``warmup`` of the fit."""
+
+    warmup: float = field(default=0.0, kw_only=True)
+
+    def __post_init__(self) -> None:
+        require(0.0 <= self.warmup < 1.0, "warmup", self.warmup, "in [0, 1)")
 
     def __call__(self, progress: float) -> float:
-        """1."""
+        """The shape's factor, times progress / warmup where that is below 1."""
+        rise = progress / self.warmup if progress < self.warmup else 1.0
+        return rise * self._shape(progress)
+
+    @abstractmethod
+    def _shape(self, progress: float) -> float:
+        """The factor without warm-up."""
+
+
+@component("schedule/constant@1")
+@dataclass(frozen=True)
+class Constant(_Schedule):
+    """Factor 1 throughout."""
+
+    def _shape(self, progress: float) -> float:
         return 1.0
 
 
 @component("schedule/cosine@1")
 @dataclass(frozen=True)
-class Cosine:
-    """Half a cosine from 1 to 0 (Loshchilov & Hutter 2017, arXiv 1608.03983, eq. 5 without restarts)."""
+class Cosine(_Schedule):
+    """Half a cosine from 1 to 0: (1 + cos(pi progress)) / 2.
 
-    def __call__(self, progress: float) -> float:
-        """(1 + cos(pi progress)) / 2."""
+    Loshchilov & Hutter 2017, arXiv 1608.03983, eq. 5 without restarts.
+    """
+
+    def _shape(self, progress: float) -> float:
         return 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+@component("schedule/cosine_arc@1")
+@dataclass(frozen=True)
+class CosineArc(_Schedule):
+    """cos(pi ``arc`` progress): with 7/16 from 1 to .195 (Sohn et al. 2020, arXiv 2001.07685, section 2.3)."""
+
+    arc: float = 7 / 16
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0.0 < self.arc <= 0.5, "arc", self.arc, "in (0, 0.5]")
+
+    def _shape(self, progress: float) -> float:
+        return math.cos(math.pi * self.arc * progress)
 
 
 @component("schedule/linear_tail@1")
 @dataclass(frozen=True)
-class LinearTail:
-    """Factor 1, then linearly to 0 over the last ``fraction`` of the fit."""
+class LinearTail(_Schedule):
+    """Factor 1, then linearly to 0 over the last ``fraction`` of the fit: min(1, (1 - progress) / fraction)."""
 
     fraction: float = 0.2
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(0.0 < self.fraction <= 1.0, "fraction", self.fraction, "in (0, 1]")
 
-    def __call__(self, progress: float) -> float:
-        """min(1, (1 - progress) / fraction)."""
+    def _shape(self, progress: float) -> float:
         return min(1.0, (1.0 - progress) / self.fraction)
 
 

@@ -174,10 +174,12 @@ class TrainingStep:
     def layer_draws(self, layer: str, rows: int) -> Draws:
         """Random numbers for the next pass of a layer, such as dropout, over ``rows`` rows of this step.
 
-        Passes are counted: they come in the same order on every rank and in every micro-batch.
+        Passes are counted for each player that is updated: they come in the same order on every rank and in every
+        micro-batch, and C's own update draws the same numbers whichever players are updated before it.
         """
-        self._passes[layer] += 1
-        return self.draws(f"layer/{layer}/{self._passes[layer]}", rows * self._context.micro_batches)
+        use = f"{self._context.trainable}/{layer}"
+        self._passes[use] += 1
+        return self.draws(f"layer/{use}/{self._passes[use]}", rows * self._context.micro_batches)
 
     def log(self, name: str, value: Tensor) -> None:
         """Log a scalar, as a mean over the steps until the next flush."""

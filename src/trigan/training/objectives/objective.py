@@ -23,8 +23,8 @@ from trigan.training.step import Batch, TrainingStep
 class ObjectiveContext:
     """The stage's settings that an objective uses; ``conditional``: whether G takes labels.
 
-    ``augmentation`` and ``mix`` are for labelled images in C's supervised loss, ``discriminator_augmentation`` for all
-    images, real or generated, in the adversarial loss.
+    ``augmentation``, ``mix`` and ``class_weights`` (K,) are for labelled images in C's supervised loss,
+    ``discriminator_augmentation`` for all images, real or generated, in the adversarial loss.
     """
 
     loss: AdversarialLoss
@@ -33,10 +33,12 @@ class ObjectiveContext:
     batch: int
     conditional: bool
     mix: Mix | None = None
+    class_weights: Tensor | None = None
 
     def labelled_loss(self, step: TrainingStep) -> Tensor:
         """C's supervised loss, shape ()."""
-        return labelled_loss(step, step.network("classifier"), self.augmentation, mix=self.mix)
+        network = step.network("classifier")
+        return labelled_loss(step, network, self.augmentation, self.class_weights, self.mix)
 
     def discriminator_view(self, batch: Batch) -> Tensor:
         """The images of a batch after ``discriminator_augmentation``, with their autograd graph."""

@@ -2,27 +2,25 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from trigan.checks import require_clip, require_length
 from trigan.component_ids import component
 from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.inputs import Inputs
 from trigan.datasets.mixing import Mix
 from trigan.datasets.types import DataSpec
 from trigan.losses.semi_supervised_losses import mixed_cross_entropy
-from trigan.networks.classifiers.classifier import ClassifierFactory
-from trigan.training.optimizers import EMA, OptimizerFactory
 from trigan.training.players import Player, PlayersModule, Update
 from trigan.training.recalibration import recalibrate_classifier
+from trigan.training.recipe import Recipe
 from trigan.training.selection import Selection, Selector, Snapshots, evenly_spaced_steps
 from trigan.training.stage import StageContext
-from trigan.training.stages.loss_terms import Balance, LossTerm
+from trigan.training.stages.loss_terms import LossTerm
 from trigan.training.step import TrainingStep
 
 
@@ -58,51 +56,42 @@ def labelled_loss(
     return loss
 
 
-@component("stage/classifier@1")
+@component("stage/classifier@2")
 @dataclass(frozen=True)
 class ClassifierStage:
-    """Train a classifier on cross-entropy plus ``terms``; keep the average of its weights, recalibrated on real images.
+    """Train C by ``recipe`` on cross-entropy plus ``terms``; keep its average, recalibrated on real images.
 
-    The inputs are ``labelled``, ``validation`` if any, and one for each term's stream. ``mix`` mixes labelled images.
+    The inputs are ``labelled``, ``validation`` if any, and one for each term's stream.
     """
 
-    classifier: ClassifierFactory
-    augmentation: Augmentation
-    optimizer: OptimizerFactory
-    steps: int
-    batch: int = 64
-    ema: EMA | None = field(default_factory=EMA)
-    balance: Balance = field(default_factory=Balance)
+    recipe: Recipe
     terms: tuple[LossTerm, ...] = ()
-    selection: Selection = field(default_factory=Selection)
-    clip: float | None = None
-    mix: Mix | None = None
 
     kind = "classifier"
 
-    def __post_init__(self) -> None:
-        require_length(self.steps, self.batch)
-        require_clip(self.clip)
+    def with_recipe(self, recipe: Recipe) -> "ClassifierStage":
+        """This stage with another recipe."""
+        return replace(self, recipe=recipe)
 
     def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
         """See `trigan.training.stage.Stage`."""
-        labelled, classes = inputs["labelled"], context.spec.classes
-        network = context.build_network("classifier", lambda: self.classifier(context.spec))
-        rows = self.balance.sampling_weights(labelled.known_labels, classes)
-        weights = self.balance.class_weights(labelled.known_labels, classes)
-        streams = {"labelled": context.stream("labelled", labelled, self.batch, rows)}
+        recipe, labelled = self.recipe, inputs["labelled"]
+        network = context.build_network("classifier", lambda: recipe.classifier(context.spec))
+        streams = {"labelled": recipe.labelled_stream(context, labelled)}
         for term in self.terms:
-            streams[term.stream] = context.stream(term.stream, inputs[term.stream], term.stream_batch_size(self.batch))
-        weights = None if weights is None else weights.to(context.settings.device)
-        images = self.batch + sum(term.forward_images(self.batch) for term in self.terms)
+            size = term.stream_batch_size(recipe.batch)
+            streams[term.stream] = context.stream(term.stream, inputs[term.stream], size)
+        weights = recipe.class_weights(context, labelled)
+        images = recipe.batch + sum(term.forward_images(recipe.batch) for term in self.terms)
         update = Update("classifier", partial(self._loss, weights), images)
-        player = Player(network, self.optimizer, self.ema, self.clip)
-        module = PlayersModule({"classifier": player}, (update,), streams, context.plan(self.steps, self.batch))
-        return register_classifier_selection(module, self.selection, inputs)
+        player = Player(network, recipe.optimizer, recipe.ema, recipe.clip)
+        plan = context.plan(recipe.steps, recipe.batch)
+        module = PlayersModule({"classifier": player}, (update,), streams, plan)
+        return register_classifier_selection(module, recipe.selection, inputs)
 
     def _loss(self, class_weights: Tensor | None, step: TrainingStep) -> Tensor:
         network = step.network("classifier")
-        loss = labelled_loss(step, network, self.augmentation, class_weights, self.mix)
+        loss = labelled_loss(step, network, self.recipe.augmentation, class_weights, self.recipe.mix)
         for term in self.terms:
             loss = loss + term(step, network)
         step.log("train/classifier_loss", loss)
@@ -114,7 +103,7 @@ class ClassifierStage:
 
     def skeleton(self, spec: DataSpec) -> dict[str, nn.Module]:
         """See `trigan.training.stage.Stage`."""
-        return skeleton_classifiers(self.selection, lambda: self.classifier(spec).eval())
+        return skeleton_classifiers(self.recipe.selection, lambda: self.recipe.classifier(spec).eval())
 
 
 def register_classifier_selection(module: PlayersModule, selection: Selection, inputs: Inputs) -> PlayersModule:

@@ -1,0 +1,61 @@
+"""C's recipe: everything that its training is, whatever the strategy."""
+
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from trigan.checks import require_clip, require_length
+from trigan.component_ids import component
+from trigan.datasets.augmentation import Augmentation
+from trigan.datasets.inputs import Input
+from trigan.datasets.mixing import Mix
+from trigan.datasets.stream import BatchStream
+from trigan.networks.classifiers.classifier import ClassifierFactory
+from trigan.training.optimizers import EMA, OptimizerFactory
+from trigan.training.selection import Selection
+from trigan.training.stage import StageContext
+from trigan.training.stages.loss_terms import Balance
+
+
+@component("recipe/recipe@1")
+@dataclass(frozen=True)
+class Recipe:
+    """How C is trained. A run has one recipe, which every stage that trains a C takes.
+
+    Attributes:
+        classifier: C's network with its dropout and initial weights.
+        augmentation: of labelled images, and of further images where a loss has no augmentation of its own.
+        optimizer: with its rate, weight decay and schedule.
+        steps: number of batches.
+        batch: labelled images in each of them.
+        ema: moving average of C's weights, which is evaluated; None: the last weights.
+        balance: treatment of unequal class sizes, by sampling or by weights.
+        selection: the classifier of the fit that is kept.
+        clip: largest norm of the gradient; None: no clipping.
+        mix: mixing of labelled images; None: none.
+    """
+
+    classifier: ClassifierFactory
+    augmentation: Augmentation
+    optimizer: OptimizerFactory
+    steps: int
+    batch: int = 64
+    ema: EMA | None = field(default_factory=EMA)
+    balance: Balance = field(default_factory=Balance)
+    selection: Selection = field(default_factory=Selection)
+    clip: float | None = None
+    mix: Mix | None = None
+
+    def __post_init__(self) -> None:
+        require_length(self.steps, self.batch)
+        require_clip(self.clip)
+
+    def labelled_stream(self, context: StageContext, labelled: Input) -> BatchStream:
+        """Batches of labelled images, drawn as ``balance`` says."""
+        rows = self.balance.sampling_weights(labelled.known_labels, context.spec.classes)
+        return context.stream("labelled", labelled, self.batch, rows)
+
+    def class_weights(self, context: StageContext, labelled: Input) -> Tensor | None:
+        """Factor on the cross-entropy of each class, (K,) on the fit's device; None: all 1."""
+        weights = self.balance.class_weights(labelled.known_labels, context.spec.classes)
+        return None if weights is None else weights.to(context.settings.device)
