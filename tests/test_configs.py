@@ -26,11 +26,13 @@ CONF = Path(__file__).parents[1] / "conf"
 EXPERIMENTS = CONF.parent / "experiments"
 FILES = sorted(path.relative_to(CONF).with_suffix("").as_posix() for path in CONF.rglob("*.yaml"))
 
+#: Ends of the names of objectives with the terms for another data set.
+DATA_TERMS = ("", "_svhn", "_cifar10")
 #: What else a choice needs to make sense; all others go with the defaults.
 NEEDS = {
     "loss/wasserstein": ("architecture.discriminator_norm=none",),
     "strategy/objective/conditional": ("architecture=cgan",),
-    "strategy/objective/triple_gan": ("architecture=cgan",),
+    **dict.fromkeys((f"strategy/objective/triple_gan{data}" for data in DATA_TERMS), ("architecture=cgan",)),
     "strategy/objective/acgan": ("architecture=cgan",),
     "data/hub": ("data.repo=owner/name",),
 }
@@ -149,7 +151,12 @@ def _write(name: str, source: dict[str, Any], root: Path, channels: int) -> list
 
 GROUPS = composer().groups
 #: Of these games the code is shared with, and every loss is tried in, another's; their cross products are slow.
-FURTHER = {"triple_gan", "bad_gan", "acgan", "shared_network", "ec_gan"}
+FURTHER = {
+    "acgan",
+    "shared_network",
+    "ec_gan",
+    *(f"{game}{data}" for game in ("triple_gan", "bad_gan") for data in DATA_TERMS),
+}
 GAMES = [("augment", ""), ("features", ""), *(("joint", objective) for objective in GROUPS["strategy/objective"])]
 
 
@@ -180,7 +187,7 @@ def played(objective: str, architecture: str) -> str:
     """The game that a choice stands for."""
     if objective == "auto":
         return "conditional" if architecture == "cgan" else "feature_matching"
-    return objective
+    return objective.removesuffix("_svhn").removesuffix("_cifar10")
 
 
 def refusal(architecture: str, loss: str, objective: str, norm: str) -> str | None:
@@ -271,7 +278,7 @@ def sensible(case: dict[str, str]) -> list[str]:
     given, strategy = dict(case), case["strategy"]
     if strategy.startswith("joint"):
         objective = strategy.partition("objective=")[2] or "auto"
-        given["architecture"] = NEEDED.get(objective, case["architecture"])
+        given["architecture"] = NEEDED.get(played(objective, case["architecture"]), case["architecture"])
         objective = played(objective, given["architecture"])
         if objective in OWN_LOSS and case["loss"] != "minimax":
             given["loss"] = "non_saturating"

@@ -51,7 +51,7 @@ def test_data(name: str) -> None:
     assert isinstance(source, ImageSource)
     assert (source.image_size, source.channels) == (16, 3)
     assert getattr(source, "root", "some/folder") == "some/folder"
-    assert set(data.suggested) == {"gan_steps", "steps", "latent", "width", "augmentation"}
+    assert set(data.suggested) == {"gan_steps", "steps", "latent", "width", "augmentation", "matching"}
 
 
 @pytest.mark.parametrize("name", names("regime"))

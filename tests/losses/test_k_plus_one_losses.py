@@ -45,6 +45,16 @@ def test_feature_matching_is_a_mean_of_squares_with_a_gradient_for_the_fake() ->
     assert fake.grad.tolist() == [-1.0, 3.0]
 
 
+@pytest.mark.parametrize("absolute", [False, True])
+def test_feature_matching_equals_numpy(absolute: bool) -> None:
+    """Salimans et al. 2016, section 3.1, ||E f(x) - E f(G(z))||^2 as a mean over features, or its absolute form."""
+    f_real, f_fake = LOGITS.numpy()[:3], LOGITS.numpy()[3:]
+    difference = f_real.mean(0) - f_fake.mean(0)
+    expected = np.abs(difference).mean() if absolute else (difference**2).mean()
+    means = (torch.from_numpy(f.mean(0)) for f in (f_real, f_fake))
+    assert semi_supervised_losses.feature_matching(*means, absolute=absolute).item() == pytest.approx(expected)
+
+
 FEATURES = torch.randn(6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 

@@ -155,7 +155,7 @@ def test_bad_gan_equals_its_paper(matching: Literal["absolute", "squares"]) -> N
 
 def test_bad_gan_without_its_terms_equals_feature_matching() -> None:
     one, other = (
-        _losses(*_built_step(objective)) for objective in (BadGAN(1.0, 0.0, 0.0, "squares"), FeatureMatching())
+        _losses(*_built_step(objective)) for objective in (BadGAN(1.0, "squares", 0.0, 0.0), FeatureMatching())
     )
     torch.testing.assert_close(one, other)
 

@@ -100,10 +100,10 @@ def k_plus_one_generated(logits: Tensor) -> Tensor:
 
 
 def feature_matching(real_mean: Tensor, fake_mean: Tensor, absolute: bool = False) -> Tensor:
-    """mean_i (E f_i(x) - E f_i(G(z)))^2, means (F,): G's loss, 1606.03498, section 3.1, as in the authors' code.
+    """mean_i (E f_i(x) - E f_i(G(z)))^2, means (F,): G's loss, 1606.03498, section 3.1, as in the authors' MNIST code.
 
-    With ``absolute`` differences, not squares, as in the code of 1705.09783 for SVHN. No gradient flows into the real
-    mean.
+    With ``absolute`` differences, not squares, as in the authors' code for SVHN and CIFAR-10, and in that of 1705.09783
+    for these data sets. No gradient flows into the real mean.
     """
     difference = real_mean.detach() - fake_mean
     return (difference.abs() if absolute else difference.square()).mean()

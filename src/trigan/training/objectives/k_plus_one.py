@@ -9,7 +9,7 @@ do not reflect the mean and contrast of the images; both papers use weight norm 
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -25,6 +25,9 @@ from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFact
 from trigan.training.players import Update
 from trigan.training.step import TrainingStep
 
+#: How G's loss compares means of features: by absolute differences or by squares.
+Matching = Literal["absolute", "squares"]
+
 
 @component("objective/feature_matching@1")
 @dataclass(frozen=True)
@@ -34,16 +37,19 @@ class FeatureMatching(ObjectiveFactory):
     With f the penultimate features of C, w = ``unlabelled_weight``, and the factors of 1/2 of the authors' code:
 
     - C: CE(l(x), y) + w (-E log D(x_u) / 2 - E log(1 - D(G(z))) / 2).
-    - G: mean_i (E f_i(x_u) - E f_i(G(z)))^2.
+    - G: mean_i |E f_i(x_u) - E f_i(G(z))|^q, with q = 2 (``matching`` = ``squares``) as in the paper and the authors'
+      code for MNIST, or q = 1 (``absolute``) as in their code for SVHN and CIFAR-10.
     """
 
     unlabelled_weight: float = 1.0
+    matching: Matching = "squares"
 
     name, conditional = "feature_matching", False
     own_losses = "K+1 classes, feature matching"
 
     def __post_init__(self) -> None:
         require_settings(self, "unlabelled_weight", 0)
+        require(self.matching in get_args(Matching), "matching", self.matching, "absolute or squares")
 
     def _check_loss(self, loss: AdversarialLoss) -> None:
         if loss.discriminator_loss is not minimax_discriminator or loss.gradient_penalty > 0.0:
@@ -92,7 +98,9 @@ class FeatureMatching(ObjectiveFactory):
 
     def _match(self, step: TrainingStep, real_mean: Tensor, fake: Tensor) -> Tensor:
         """G's loss, from C's mean embedding of real images, (F,), and C's embeddings of generated images, (N, F)."""
-        return losses.feature_matching(real_mean, distributed.global_mean(fake.mean(0)))
+        return losses.feature_matching(
+            real_mean, distributed.global_mean(fake.mean(0)), absolute=self.matching == "absolute"
+        )
 
 
 @component("objective/bad_gan@1")
@@ -109,15 +117,15 @@ class BadGAN(FeatureMatching):
     PixelCNN, and the authors' code for SVHN omits it too.
     """
 
+    matching: Matching = "absolute"
     entropy: float = 0.1
     pull_away: float = 0.8
-    matching: Literal["absolute", "squares"] = "absolute"
 
     name, own_losses = "bad_gan", "K+1 classes, feature matching, pull-away"
 
     def __post_init__(self) -> None:
-        require_settings(self, "unlabelled_weight entropy pull_away", 0)
-        require(self.matching in ("absolute", "squares"), "matching", self.matching, "absolute or squares")
+        require_settings(self, "entropy pull_away", 0)
+        super().__post_init__()
 
     def _add_regularizer(self, loss: Tensor, step: TrainingStep, logits: Tensor) -> Tensor:
         entropy = losses.conditional_entropy(logits)
@@ -125,8 +133,7 @@ class BadGAN(FeatureMatching):
         return loss + self.entropy * entropy
 
     def _match(self, step: TrainingStep, real_mean: Tensor, fake: Tensor) -> Tensor:
-        fake_mean = distributed.global_mean(fake.mean(0))
-        matching = losses.feature_matching(real_mean, fake_mean, absolute=self.matching == "absolute")
+        matching = super()._match(step, real_mean, fake)
         outer, own = (distributed.global_mean(moment) for moment in losses.pull_away_moments(fake))
         pull_away_term = losses.pull_away(outer, own, len(fake) * distributed.world_size())
         step.log("train/feature_matching", matching)
