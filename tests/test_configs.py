@@ -395,3 +395,37 @@ def test_studies_compose(path: Path, full: bool) -> None:
             seen.add(row.name)
         assert study.family is not None, "the comparisons that the claim speaks of"
         published_results(whole)
+
+
+@pytest.mark.parametrize(
+    ("key", "place"),
+    [
+        ("strategy.unlabelled.strong", ("unlabelled",)),
+        ("strategy.consistency.strong", ("joint", "consistency")),
+        ("strategy.joint.consistency.strong", ("joint", "consistency")),
+    ],
+)
+def test_the_strong_view_of_fixmatch_is_a_choice(key: str, place: tuple[str, ...]) -> None:
+    strategy = ["strategy=joint", "strategy.consistency=fixmatch"]
+    strategy = strategy if "consistency" in place else ["strategy.unlabelled=fixmatch"]
+    node = composer().compose([*strategy, f"{key}=randaugment"]).config["strategy"]
+    for name in place:
+        node = node[name]
+    assert node["strong"]["_target_"] == "trigan.datasets.randaugment.RandAugment"
+    with pytest.raises(ConfigError, match=r"strong=rand: no such choice; choices: classic, none, randaugment, strong"):
+        composer().compose([*strategy, f"{key}=rand"])
+
+
+def test_fixmatch_of_the_paper_has_the_papers_settings() -> None:
+    """Sohn et al. 2020, table 4: tau .95, lambda_u 1, mu 7; RandAugment as the strong view."""
+    alone = composer().compose(["strategy.unlabelled=fixmatch_paper"]).config["strategy"]["unlabelled"]
+    joint = composer().compose(["strategy=joint", "strategy.consistency=fixmatch_paper"]).config["strategy"]["joint"]
+    for found in (alone, joint["consistency"]):
+        assert (found["threshold"], found["weight"], found["ratio"]) == (0.95, 1.0, 7)
+        strong = found["strong"]
+        assert (strong["operations"], strong["probability"], strong["cutout"], strong["classic"]["cutout"]) == (
+            2,
+            0.5,
+            0.5,
+            0,
+        )

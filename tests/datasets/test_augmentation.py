@@ -13,6 +13,7 @@ from trigan.datasets.augmentation import (
     crop_flip,
     cut_out,
 )
+from trigan.datasets.randaugment import RandAugment
 from trigan.datasets.stream import to_float
 from trigan.datasets.types import ImageDataset
 from trigan.errors import ConfigError
@@ -26,6 +27,7 @@ ALL = [
     ClassicAugmentation(flip=True),
     StrongAugmentation(EVERYTHING),
     StrongAugmentation(ClassicAugmentation()),
+    RandAugment(EVERYTHING),
 ]
 
 

@@ -8,6 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from trigan.datasets.augmentation import ClassicAugmentation, NoAugmentation, StrongAugmentation
+from trigan.datasets.randaugment import RandAugment
 from trigan.datasets.sources.image_source import ImageSource
 from trigan.datasets.splits.regime import Regime
 from trigan.datasets.splits.split_file import RegimeFromFile
@@ -61,7 +62,13 @@ def test_regime(name: str) -> None:
 
 @pytest.mark.parametrize("data", names("data"))
 @pytest.mark.parametrize(
-    ("name", "kind"), [("none", NoAugmentation), ("classic", ClassicAugmentation), ("strong", StrongAugmentation)]
+    ("name", "kind"),
+    [
+        ("none", NoAugmentation),
+        ("classic", ClassicAugmentation),
+        ("strong", StrongAugmentation),
+        ("randaugment", RandAugment),
+    ],
 )
 def test_augmentation(name: str, kind: type, data: str) -> None:
     whole = OmegaConf.create({"data": load("data", data), "augmentation": load("augmentation", name)})

@@ -33,6 +33,12 @@ from trigan.errors import ConfigError
 CONFIG_NAME = "config"
 #: Folders beside the groups: Hydra's own, and the spaces of `trigan search`.
 _NO_GROUPS = ("hydra", "search")
+#: Keys whose value is a choice of the group `augmentation`, and its place.
+_STRONG_VIEWS = {
+    "strategy.unlabelled.strong": "strategy.unlabelled.strong",
+    "strategy.consistency.strong": "strategy.joint.consistency.strong",
+    "strategy.joint.consistency.strong": "strategy.joint.consistency.strong",
+}
 
 
 @dataclass(frozen=True)
@@ -122,8 +128,9 @@ class Composer:
     def parse(self, arguments: Sequence[str]) -> list[Override]:
         """The arguments as Hydra's overrides; a choice of an inner group may be written with dots.
 
-        ``strategy.unlabelled=fixmatch`` is ``strategy/unlabelled=fixmatch`` if that group has that choice, and
-        ``strategy.pretrain.data=mnist`` a choice of the group ``data`` at another place.
+        ``strategy.unlabelled=fixmatch`` is ``strategy/unlabelled=fixmatch`` if that group has that choice.
+        ``strategy.pretrain.data=mnist`` is a choice of the group ``data`` at another place, and
+        ``strategy.unlabelled.strong=randaugment`` or ``strategy.consistency.strong=randaugment`` one of ``augmentation``.
         """
         return override_rules.parse([self._with_slashes(argument) for argument in arguments])
 
@@ -131,6 +138,8 @@ class Composer:
         key, equals, value = argument.partition("=")
         if key == PRETRAINING_DATA_KEY and equals:
             return f"data@{argument}"
+        if key in _STRONG_VIEWS and re.fullmatch(r"[a-z]\w*", value):
+            return f"augmentation@{_STRONG_VIEWS[key]}={value}"
         group = key.replace(".", "/")
         if "." not in key or not equals or group not in self.groups:
             return argument

@@ -1,0 +1,178 @@
+"""RandAugment (Cubuk et al. 2020, arXiv 1909.13719) as in FixMatch (Sohn et al. 2020, arXiv 2001.07685, appendix D).
+
+Operations act on levels: float32 (N, C, S, S) with whole numbers in 0..255, one or three channels. They equal those of
+the Python Imaging Library on uint8 images, for all images of a batch at once: each image has its own operation and
+strength. Nothing here waits for the device.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from trigan.checks import require
+from trigan.component_ids import component
+from trigan.datasets.augmentation import ClassicAugmentation, square_mask
+from trigan.errors import ConfigError
+from trigan.rng import Draws
+
+#: In the order of the authors' code, from which the number of an operation is taken.
+OPERATIONS = (
+    *("identity", "auto_contrast", "equalize", "rotate", "solarize", "color", "contrast", "brightness"),
+    *("sharpness", "shear_x", "translate_x", "translate_y", "posterize", "shear_y"),
+)
+
+
+@component("augmentation/randaugment@1")
+@dataclass(frozen=True)
+class RandAugment:
+    """The strong view of FixMatch: the classic augmentation, random operations, then cutout.
+
+    Each of the ``operations`` is drawn uniformly, with replacement, with a strength uniform in the range of table 12:
+
+    - brightness, color, contrast, sharpness: a factor in [.05, .95];
+    - posterize: 4 to 8 bits; solarize: a threshold in [0, 256);
+    - rotate: +-30 degrees, counter-clockwise; shear_x, shear_y: +-.3; translate_x, translate_y: +-.3 image sides;
+    - auto_contrast, equalize, identity: no strength.
+
+    Attributes:
+        classic: before the operations: the weak augmentation (flip and crop in the paper).
+        operations: how many in a row.
+        probability: of each of them to be applied; 1/2 in the authors' code.
+        cutout: side of a grey square as a fraction of the image, 1/2 in the authors' code; its centre is uniform and it
+            may cross the border.
+    """
+
+    classic: ClassicAugmentation
+    operations: int = 2
+    probability: float = 0.5
+    cutout: float = 0.5
+
+    def __post_init__(self) -> None:
+        require(0 <= self.operations <= 16, "operations", self.operations, "in 0..16")
+        require(0.0 <= self.probability <= 1.0, "probability", self.probability, "in [0, 1]")
+        require(0.0 <= self.cutout <= 1.0, "cutout", self.cutout, "in [0, 1]")
+
+    def __call__(self, images: Tensor, draws: Draws, stream: str) -> Tensor:
+        """See `trigan.datasets.augmentation.Augmentation`; a ConfigError for images that need a gradient."""
+        if images.requires_grad:
+            raise ConfigError(
+                "augmentation: RandAugment rounds to 256 levels, so G gets no gradient through it; as "
+                "discriminator_augmentation take classic or strong"
+            )
+        levels = to_levels(self.classic(images, draws, stream))
+        if self.operations:
+            drawn = draws.integers(f"{stream}/operation", len(OPERATIONS), self.operations)
+            uniform = draws.uniform(f"{stream}/strength", self.operations, 2)
+            applied = torch.where(uniform[:, :, 1] < self.probability, drawn, OPERATIONS.index("identity"))
+            for k in range(self.operations):
+                levels = apply_operations(levels, applied[:, k], uniform[:, k, 0])
+        result = levels / 127.5 - 1.0
+        if side := round(self.cutout * images.shape[-1]):
+            hole = square_mask(draws.uniform(f"{stream}/square", 2), side, images.shape[-1])
+            result = torch.where(hole[:, None], 0.0, result)
+        return result.to(images.dtype)
+
+
+def to_levels(images: Tensor) -> Tensor:
+    """Images in [-1, 1] -> the nearest levels, float32."""
+    return ((images.float() + 1.0) * 127.5).round().clamp(0.0, 255.0)
+
+
+def apply_operations(levels: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
+    """One operation of `OPERATIONS` on each image.
+
+    Args:
+        levels: (N, C, S, S).
+        operation: numbers of operations, int64 (N,).
+        strength: float (N,) in [0, 1), the position within the operation's range.
+    """
+    chosen = {name: (operation == number)[:, None, None, None] for number, name in enumerate(OPERATIONS)}
+    moved = _resample(levels, operation, strength)
+    geometric = chosen["rotate"] | chosen["shear_x"] | chosen["shear_y"]
+    geometric = geometric | chosen["translate_x"] | chosen["translate_y"]
+    strength = strength[:, None, None, None]
+    changes = {
+        "auto_contrast": auto_contrast(levels),
+        "equalize": equalize(levels),
+        "solarize": torch.where(levels < 256.0 * strength, levels, 255.0 - levels),
+        "posterize": _posterize(levels, 4.0 + (5.0 * strength).floor()),
+    }
+    result = torch.where(geometric, moved, levels)
+    for name, changed in changes.items():
+        result = torch.where(chosen[name], changed, result)
+    grey = _grey(levels)
+    origin = torch.where(chosen["color"], grey, torch.zeros_like(levels))
+    origin = torch.where(chosen["contrast"], (grey.mean((1, 2, 3), keepdim=True) + 0.5).floor(), origin)
+    origin = torch.where(chosen["sharpness"], _smooth(levels), origin)
+    blended = (origin + (0.05 + 0.9 * strength) * (levels - origin)).floor()
+    enhanced = chosen["color"] | chosen["contrast"] | chosen["brightness"] | chosen["sharpness"]
+    return torch.where(enhanced, blended, result)
+
+
+def auto_contrast(levels: Tensor) -> Tensor:
+    """Each channel stretched to 0..255; a constant channel stays."""
+    low, high = levels.amin((2, 3), keepdim=True), levels.amax((2, 3), keepdim=True)
+    return torch.where(high > low, ((levels - low) * 255.0 / (high - low).clamp_min(1.0)).floor(), levels)
+
+
+def equalize(levels: Tensor) -> Tensor:
+    """Each channel with a flat histogram: level i becomes (step // 2 + pixels below i) // step, at most 255.
+
+    ``step`` is a 255th of the pixels that are not of the highest level; a channel with step 0 stays.
+    """
+    pixels = levels.flatten(2).long()
+    counts = pixels.new_zeros(*pixels.shape[:2], 256).scatter_add_(2, pixels, torch.ones_like(pixels))
+    below = (counts.cumsum(2) - counts).gather(2, pixels).view(levels.shape)
+    highest = counts.gather(2, pixels.amax(2, keepdim=True))[..., None]
+    step = (pixels.shape[2] - highest) // 255
+    flat = ((step // 2 + below) // step.clamp_min(1)).clamp_max(255)
+    return torch.where(step > 0, flat.to(levels.dtype), levels)
+
+
+def _posterize(levels: Tensor, bits: Tensor) -> Tensor:
+    """Levels with their highest ``bits`` bits alone."""
+    width = torch.exp2(8.0 - bits)
+    return (levels / width).floor() * width
+
+
+def _grey(levels: Tensor) -> Tensor:
+    """Luma (N, 1, S, S) by the weights of ITU-R 601 in 1/65536, rounded."""
+    if levels.shape[1] == 1:
+        return levels
+    red, green, blue = levels.split(1, 1)
+    return ((red * 19595.0 + green * 38470.0 + blue * 7471.0 + 32768.0) / 65536.0).floor()
+
+
+def _smooth(levels: Tensor) -> Tensor:
+    """Mean of 3 x 3 pixels, the middle one with weight 5; pixels of the border stay."""
+    columns = levels[..., :-2] + levels[..., 1:-1] + levels[..., 2:]
+    inner = columns[:, :, :-2] + columns[:, :, 1:-1] + columns[:, :, 2:] + 4.0 * levels[:, :, 1:-1, 1:-1]
+    result = levels.clone()
+    result[:, :, 1:-1, 1:-1] = (inner / 13.0 + 0.5).floor()
+    return result
+
+
+def _resample(levels: Tensor, operation: Tensor, strength: Tensor) -> Tensor:
+    """Rotated, sheared or shifted images: each pixel is the nearest one of the input, or black outside.
+
+    The map from output to input is x' = a x + b y + c, y' = d x + e y + f, of positions in image sides from the top
+    left corner; a rotation is about the centre.
+    """
+    is_a = {name: operation == number for number, name in enumerate(OPERATIONS)}
+    signed = 2.0 * strength - 1.0
+    angle = torch.where(is_a["rotate"], -signed * (30.0 * math.pi / 180.0), torch.zeros_like(signed))
+    amount, zero = 0.3 * signed, torch.zeros_like(signed)
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    b = torch.where(is_a["shear_x"], amount, sin)
+    d = torch.where(is_a["shear_y"], amount, -sin)
+    # of a rotation, so that the middle stays where it is
+    c = torch.where(is_a["translate_x"], amount, torch.where(is_a["rotate"], 0.5 * (1.0 - cos - sin), zero))
+    f = torch.where(is_a["translate_y"], amount, torch.where(is_a["rotate"], 0.5 * (1.0 - cos + sin), zero))
+    line = (torch.arange(levels.shape[-1], device=levels.device) + 0.5) / levels.shape[-1]
+    x, y = line[None, None, :], line[None, :, None]
+    a, b, c, d, e, f = (one[:, None, None] for one in (cos, b, c, d, cos, f))
+    grid = torch.stack([a * x + b * y + c, d * x + e * y + f], 3) * 2.0 - 1.0
+    return F.grid_sample(levels, grid, mode="nearest", padding_mode="zeros", align_corners=False)
