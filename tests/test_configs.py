@@ -1,6 +1,7 @@
 """Every YAML of conf/ composes, is well typed, builds, and takes a step; a new file is covered the moment it exists."""
 
 import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -429,3 +430,32 @@ def test_fixmatch_of_the_paper_has_the_papers_settings() -> None:
             0.5,
             0,
         )
+
+
+WITH_PAPER_SCALE = sorted(
+    path.parent.name for path in EXPERIMENTS.glob("*/study.yaml") if re.search(r"^  paper:", path.read_text(), re.M)
+)
+
+
+@pytest.mark.parametrize("name", WITH_PAPER_SCALE)
+def test_all_rows_of_a_paper_scale_train_c_equally_long(name: str) -> None:
+    """No row says how long C is trained, and what a column says holds for baselines and games."""
+    study = read_study(EXPERIMENTS / name / "study.yaml", "paper")
+    assert not [setting for row in study.rows for setting in row.set if "suggested" in setting]
+    games = any("strategy=joint" in row.set for row in study.rows)
+    for column in study.columns:
+        found = re.findall(r"data\.suggested\.(\w*steps)=(\d+)", " ".join((*study.fixed, *column.set)))
+        lengths = {key: int(steps) for key, steps in found if key != "gan_steps"}
+        assert len(set(lengths.values())) <= 1, column.name
+        assert not games or set(lengths) != {"joint_steps"}, f"{column.name}: baselines have their usual length"
+
+
+def test_the_paper_scale_of_ssl_labels_has_the_epochs_of_the_papers() -> None:
+    """Salimans et al. 2016, authors' code: 300, 900 and 1,200 epochs, here in batches of 64 images."""
+    images = {"mnist": (60_000, 300), "svhn": (73_257, 900), "cifar10": (50_000, 1_200)}
+    study = read_study(EXPERIMENTS / "ssl_labels" / "study.yaml", "paper")
+    assert len(study.columns) == 8
+    for column in study.columns:
+        count, epochs = next(known for data, known in images.items() if f"data={data}" in column.set)
+        steps = {int(setting.partition("=")[2]) for setting in column.set if "steps=" in setting}
+        assert steps == {round(count * epochs / 64)}, column.name

@@ -205,6 +205,38 @@ def test_a_scale_takes_some_rows_and_columns(tmp_path: Path) -> None:
         read_study(write(tmp_path, scales={"small": {**small, "columns": ["larg"]}}))
 
 
+def test_a_scale_adds_settings_to_a_row_or_a_column(composer: Composer, tmp_path: Path) -> None:
+    """Lengths differ between data sets, and between a short and a long table of the same data sets."""
+    long = {
+        "columns": ["small", {"name": "large", "set": ["strategy.steps=70"]}],
+        "rows": ["baseline", {"name": "it's two", "set": ["architecture.width=9"]}],
+    }
+    path = write(tmp_path, scales={"short": {}, "long": long})
+    steps = {
+        scale: {
+            (job.row.name, job.column.name): (
+                job.arguments.count("strategy.steps=70"),
+                "architecture.width=9" in job.arguments,
+            )
+            for job in StudyPlan(composer, read_study(path, scale)).jobs().runnable
+        }
+        for scale in ("short", "long")
+    }
+    assert set(steps["short"].values()) == {(0, False)}
+    assert steps["long"] == {
+        (row, column): (int(column == "large"), row == "it's two")
+        for row in ("baseline", "it's two")
+        for column in ("small", "large")
+    }
+    for wrong, line in (
+        ({"name": "larg"}, r"scales.long.columns: 'larg' is none; nearest: large"),
+        ({"name": "large", "sets": []}, r"scales.long.columns.large.sets: no such key; nearest: set; keys: name, set"),
+        ({"name": "large", "set": ["runtime.allow=[mine]"]}, r"runtime.allow may be given on the command line only"),
+    ):
+        with pytest.raises(ConfigError, match=line):
+            read_study(write(tmp_path, scales={"long": {"columns": [wrong]}}))
+
+
 @pytest.mark.parametrize(
     "override", ["trial=5", "strategy=two", "strategy.flag=false", "data.size=32", "data={size:32}", "row=x"]
 )

@@ -130,7 +130,7 @@ class Composer:
 
         ``strategy.unlabelled=fixmatch`` is ``strategy/unlabelled=fixmatch`` if that group has that choice.
         ``strategy.pretrain.data=mnist`` is a choice of the group ``data`` at another place, and
-        ``strategy.unlabelled.strong=randaugment`` or ``strategy.consistency.strong=randaugment`` one of ``augmentation``.
+        ``strategy.unlabelled.strong=NAME`` or ``strategy.consistency.strong=NAME`` one of the group ``augmentation``.
         """
         return override_rules.parse([self._with_slashes(argument) for argument in arguments])
 

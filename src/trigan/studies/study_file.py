@@ -35,7 +35,6 @@ def _metric(value: str) -> str:
 
 
 _Overrides = Annotated[Settings, AfterValidator(_allowed)]
-_Names = Annotated[ListOf[Text], Field(min_length=1)]
 _Trials = Annotated[
     ListOf[Annotated[int, Field(ge=0)]],
     BeforeValidator(
@@ -64,14 +63,37 @@ class GridEntry(_StudyPart):
     match: Literal["most_expensive"] | None = Field(default=None, description="most_expensive")
 
 
+class ScaleEntry(_StudyPart):
+    """A row or column of a scale: its name, and overrides that the scale adds to those of the row or column."""
+
+    name: Text = Field(description="a name")
+    set: _Overrides = ()
+
+
+_Entries = Annotated[
+    ListOf[
+        Annotated[
+            ScaleEntry,
+            BeforeValidator(
+                lambda value: {"name": value} if isinstance(value, str | int | float) else value,
+                json_schema_input_type=str | ScaleEntry,
+            ),
+        ]
+    ],
+    Field(min_length=1),
+]
+
+
 class StudyScale(_StudyPart):
     """A scale: overrides of every job, and what differs from the rest of the file; rows and columns by name."""
 
     set: _Overrides = ()
     trials: _Trials | None = None
     cost: Text | None = None
-    rows: _Names | None = Field(default=None, description="a list of names of rows")
-    columns: _Names | None = Field(default=None, description="a list of names of columns")
+    rows: _Entries | None = Field(default=None, description="a list of names of rows, or entries with `name` and `set`")
+    columns: _Entries | None = Field(
+        default=None, description="a list of names of columns, or entries with `name` and `set`"
+    )
 
 
 class _Family(_StudyPart):
@@ -115,9 +137,10 @@ class StudySchema(_StudyPart):
             if len(set(names)) < len(names):
                 raise ValueError(f"{kind}: two have the same name")
             for scale, part in self.scales.items():
-                for name in getattr(part, kind) or ():
-                    if name not in names:
-                        raise ValueError(f"scales.{scale}.{kind}: {name!r} is none{nearest_hint(name, names)}")
+                for entry in getattr(part, kind) or ():
+                    if entry.name not in names:
+                        hint = nearest_hint(entry.name, names)
+                        raise ValueError(f"scales.{scale}.{kind}: {entry.name!r} is none{hint}")
         family = (*self.family.rows, *self.family.baselines) if self.family else ()
         steps = [name for row, steps in self.ablations.items() for name in (row, *(step.start for step in steps))]
         for name in (*([self.reference] if self.reference is not None else []), *family, *steps):
@@ -183,7 +206,7 @@ def read_study(path: Path, scale: str | None = None) -> StudyFile:
         known = ", ".join(content.scales) or "none"
         raise ConfigError(f"--scale {scale}: no such scale{nearest_hint(scale, content.scales)}; scales: {known}")
     part = content.scales[scale] if scale is not None else StudyScale()
-    rows = tuple(row for row in content.rows if part.rows is None or row.name in part.rows)
+    rows = _at_scale(content.rows, part.rows)
     columns = content.columns or (GridEntry(name="all"),)
     if all(row.match for row in rows):
         raise ConfigError(f"{path}: every row has match, so there is no row to match")
@@ -199,6 +222,16 @@ def read_study(path: Path, scale: str | None = None) -> StudyFile:
         "cost": content.cost if part.cost is None else part.cost,
         "trials": content.trials if part.trials is None else part.trials,
         "fixed": (*content.fixed, *part.set),
-        "columns": tuple(column for column in columns if part.columns is None or column.name in part.columns),
+        "columns": _at_scale(columns, part.columns),
     }
     return StudyFile.model_construct(**(dict(content) | resolved)).with_rows(rows)
+
+
+def _at_scale(entries: tuple[GridEntry, ...], chosen: tuple[ScaleEntry, ...] | None) -> tuple[GridEntry, ...]:
+    """The rows or columns that a scale names (all of them with None), with the overrides that it adds."""
+    if chosen is None:
+        return entries
+    added = {entry.name: entry.set for entry in chosen}
+    return tuple(
+        entry.model_copy(update={"set": (*entry.set, *added[entry.name])}) for entry in entries if entry.name in added
+    )
