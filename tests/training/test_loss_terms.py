@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,10 @@ from torch import Tensor, nn
 
 from trigan.datasets.augmentation import ClassicAugmentation, NoAugmentation
 from trigan.datasets.inputs import Input
+from trigan.datasets.stream import to_float
 from trigan.errors import ConfigError
+from trigan.networks.batchnorm import auxiliary_batch_norm, batch_norms
+from trigan.networks.classifiers.separate_batch_norm import SeparateBatchNorm
 from trigan.rng import Draws
 from trigan.training.players import PlayersModule
 from trigan.training.stages.classifier_stage import labelled_loss
@@ -25,7 +29,7 @@ from trigan.training.stages.loss_terms import (
 )
 from trigan.training.step import TrainingStep
 
-from .tiny import TURNED, PlainClassifier, built, classifier_stage, fitted, inputs_for
+from .tiny import CNN8, SPEC, TURNED, PlainClassifier, built, classifier_stage, fitted, inputs_for
 
 LABELS = torch.tensor([0] * 6 + [1] * 3 + [2])
 
@@ -183,6 +187,76 @@ def test_extra_images_have_their_weight_and_their_own_batch_statistics() -> None
     torch.testing.assert_close(loss, 0.25 * F.cross_entropy(network(batch.images), batch.known_labels))
 
 
+@torch.no_grad()
+def test_extra_images_with_probabilities_as_labels() -> None:
+    """-E sum_k t_k log p_k; a one-hot row is the label's cross-entropy."""
+    labels = torch.arange(64) % 10
+    one_hot, soft = F.one_hot(labels, 10).float(), torch.rand(64, 10, generator=torch.Generator().manual_seed(0))
+    soft = soft / soft.sum(1, keepdim=True)
+    term = ExtraImages(NoAugmentation())
+    losses = []
+    for targets in (labels, one_hot, soft):
+        module, step = _with_term(term, "extra", _noise(64), targets)
+        losses.append(term(step, module.networks["classifier"]))
+    torch.testing.assert_close(losses[0], losses[1])
+    logits, targets = module.networks["classifier"](step.batch("extra").images), step.batch("extra").known_labels
+    torch.testing.assert_close(losses[2], -(targets * logits.log_softmax(1)).sum(1).mean())
+
+
+@pytest.mark.parametrize(
+    ("annealing", "factors"),
+    [("none", (1.0, 1.0, 1.0)), ("linear", (1.0, 0.5, 0.25)), ("cosine", (1.0, 0.5, (1 + math.cos(0.75 * math.pi)) / 2))],
+)
+def test_the_weight_of_extra_images_falls_until_a_share_of_the_fit(annealing: Any, factors: tuple[float, ...]) -> None:
+    term = ExtraImages(NoAugmentation(), weight=0.5, until=0.8, annealing=annealing)
+    weights = [term.weight_at(progress) for progress in (0.0, 0.4, 0.6)]
+    assert weights == pytest.approx([0.5 * factor for factor in factors])
+    assert [term.active(progress) for progress in (0.0, 0.79, 0.8, 0.9)] == [True, True, False, False]
+
+
+def test_the_last_steps_are_on_real_images_alone() -> None:
+    """Neither computed nor counted: images and operations are those of a fit without the term."""
+    inputs = {**inputs_for(classifier_stage()), "extra": Input(_noise(64), torch.arange(64) % 10)}
+    bare, _ = fitted(classifier_stage(10))
+    whole, parted = (
+        fitted(classifier_stage(10, terms=(ExtraImages(TURNED, until=until),)), inputs=inputs)[0]
+        for until in (1.0, 0.7)
+    )
+    assert [module.images["classifier"] for module in (bare, whole, parted)] == [160, 320, 160 + 7 * 16]
+    assert bare.flops < parted.flops < whole.flops
+    assert (parted.flops - bare.flops) * 10 == (whole.flops - bare.flops) * 7
+
+
+def test_separate_batch_norm_trains_an_auxiliary_weight_for_extra_images_alone() -> None:
+    stage = classifier_stage(classifier=SeparateBatchNorm(CNN8), terms=(ExtraImages(TURNED, separate_batch_norm=True),))
+    inputs = {**inputs_for(stage), "extra": Input(_noise(64), torch.arange(64) % 10)}
+    start = built(stage, inputs).networks["classifier"]
+    plain = built(classifier_stage()).networks["classifier"]
+    state = start.state_dict()
+    assert {name for name in state if "auxiliary" not in name} == set(plain.state_dict())
+    assert all(torch.equal(value, state[name]) for name, value in plain.state_dict().items())
+    trained = fitted(stage, inputs=inputs)[0].networks["classifier"]
+    for layer in batch_norms(trained):
+        assert layer.auxiliary_weight is not None
+        assert not torch.equal(layer.weight, layer.auxiliary_weight)
+    images = to_float(_noise(8))
+    before = trained.eval()(images)
+    for layer in batch_norms(trained):
+        assert layer.auxiliary_weight is not None
+        layer.auxiliary_weight.data.fill_(7.0)
+    assert torch.equal(trained(images), before)
+    with auxiliary_batch_norm(trained):
+        assert not torch.equal(trained(images), before)
+    assert torch.equal(trained(images), before)
+
+
+def test_separate_batch_norm_needs_batch_norm() -> None:
+    with pytest.raises(ConfigError, match=r"^strategy.samples.batch_norm=separate: this classifier has no batch norm"):
+        SeparateBatchNorm(PlainClassifier())(SPEC)
+    with pytest.raises(ValueError, match="SeparateBatchNorm"):
+        auxiliary_batch_norm(CNN8(SPEC))
+
+
 def test_terms_sum_up() -> None:
     labels = torch.arange(64) % 10
     term = ExtraImages(TURNED, weight=0.25)
@@ -206,6 +280,8 @@ def test_a_term_of_weight_zero_changes_no_weight() -> None:
     [
         (lambda: ExtraImages(TURNED, weight=-1.0), "weight: -1.0 must be at least 0"),
         (lambda: ExtraImages(TURNED, ratio=0.0), "ratio: 0.0 must be above 0"),
+        (lambda: ExtraImages(TURNED, until=0.0), "until: 0.0 must be a share in (0, 1]"),
+        (lambda: ExtraImages(TURNED, annealing="up"), "annealing: up must be none, linear or cosine"),  # type: ignore[arg-type]
         (lambda: FixMatch(TURNED, TURNED, threshold=1.0), "threshold: 1.0 must be in [0, 1)"),
         (lambda: FixMatch(TURNED, TURNED, weight=-1.0), "weight: -1.0 must be at least 0"),
         (lambda: FixMatch(TURNED, TURNED, ratio=0), "ratio: 0 must be above 0"),

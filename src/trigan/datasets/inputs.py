@@ -17,7 +17,8 @@ EVALUATION_BATCH = 256
 class Input:
     """One named input of a stage: ``images`` uint8 (N, C, S, S), ``labels`` int64 (N,) or None.
 
-    ``parts``, if given, are the sizes of consecutive sets; each epoch goes through them in this order.
+    Labels of extra images may be probabilities instead, float (N, K). ``parts``, if given, are the sizes of consecutive
+    sets; each epoch goes through them in this order.
     """
 
     images: Tensor

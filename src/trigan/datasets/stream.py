@@ -29,7 +29,7 @@ class BatchStream:
 
     Args:
         images: uint8 (N, C, S, S).
-        labels: int64 (N,) or None.
+        labels: int64 (N,), probabilities float (N, K), or None.
         batch: rows of the global batch, over all processes.
         seed: of the order.
         weights: float (N,) >= 0; each row is then drawn with replacement, image i with probability w_i / sum(w).

@@ -25,16 +25,26 @@ class BatchNorm2d(nn.Module):
 
     running_mean: Tensor
     running_var: Tensor
+    auxiliary_weight: nn.Parameter | None
+    auxiliary_bias: nn.Parameter | None
 
     def __init__(self, channels: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
         super().__init__()
         self.momentum, self.eps = momentum, eps
         self.update_statistics = True  # frozen_statistics
         self.synchronized = True  # local_statistics
+        self.uses_auxiliary = False  # auxiliary_batch_norm
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
+        self.register_parameter("auxiliary_weight", None)
+        self.register_parameter("auxiliary_bias", None)
+
+    def add_auxiliary(self) -> None:
+        """Add a second weight and bias, equal to the first, which `auxiliary_batch_norm` switches on."""
+        self.auxiliary_weight = nn.Parameter(self.weight.detach().clone())
+        self.auxiliary_bias = nn.Parameter(self.bias.detach().clone())
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalised ``x``, of the same shape and dtype."""
@@ -42,7 +52,14 @@ class BatchNorm2d(nn.Module):
             return self._normalize_over_ranks(x)
         frozen = self.training and not self.update_statistics
         mean, var = (None, None) if frozen else (self.running_mean, self.running_var)
-        return F.batch_norm(x, mean, var, self.weight, self.bias, self.training, self.momentum, self.eps)
+        weight, bias = self._weight_and_bias
+        return F.batch_norm(x, mean, var, weight, bias, self.training, self.momentum, self.eps)
+
+    @property
+    def _weight_and_bias(self) -> tuple[nn.Parameter, nn.Parameter]:
+        if self.uses_auxiliary and self.auxiliary_weight is not None and self.auxiliary_bias is not None:
+            return self.auxiliary_weight, self.auxiliary_bias
+        return self.weight, self.bias
 
     def _normalize_over_ranks(self, x: Tensor) -> Tensor:
         wide = x.float() if x.dtype.itemsize == 2 else x
@@ -52,8 +69,9 @@ class BatchNorm2d(nn.Module):
                 self.running_mean.lerp_(mean.detach().to(self.running_mean.dtype), self.momentum)
                 unbiased = var.detach() * (count / (count - 1))
                 self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
-        scale = self.weight * torch.rsqrt(var + self.eps)
-        normalized = (wide - mean[:, None, None]) * scale[:, None, None] + self.bias[:, None, None]
+        weight, bias = self._weight_and_bias
+        scale = weight * torch.rsqrt(var + self.eps)
+        normalized = (wide - mean[:, None, None]) * scale[:, None, None] + bias[:, None, None]
         return normalized.to(x.dtype)
 
 
@@ -73,28 +91,48 @@ def _moments_over_ranks(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return count, pooled, (seconds + counts * (means - pooled).square()).sum(0) / count
 
 
+def batch_norms(network: nn.Module) -> list[BatchNorm2d]:
+    """All batch-norm layers of the network."""
+    return [module for module in network.modules() if isinstance(module, BatchNorm2d)]
+
+
 @contextmanager
-def _switched_off(attribute: str, networks: Iterable[nn.Module]) -> Iterator[None]:
-    """Set ``attribute`` of every batch norm to False within the body, then back where it was True."""
-    layers = [module for network in networks for module in network.modules() if isinstance(module, BatchNorm2d)]
-    changed = [layer for layer in layers if getattr(layer, attribute)]
+def _switched(attribute: str, value: bool, networks: Iterable[nn.Module]) -> Iterator[None]:
+    """Set ``attribute`` of every batch norm to ``value`` within the body, then back where it was not."""
+    layers = [layer for network in networks for layer in batch_norms(network)]
+    changed = [layer for layer in layers if getattr(layer, attribute) != value]
     for layer in changed:
-        setattr(layer, attribute, False)
+        setattr(layer, attribute, value)
     try:
         yield
     finally:
         for layer in changed:
-            setattr(layer, attribute, True)
+            setattr(layer, attribute, not value)
 
 
 def frozen_statistics(*networks: nn.Module) -> AbstractContextManager[None]:
     """Within it, training mode normalises by the batch without updating running statistics (for generated images)."""
-    return _switched_off("update_statistics", networks)
+    return _switched("update_statistics", False, networks)
 
 
 def local_statistics(*networks: nn.Module) -> AbstractContextManager[None]:
     """Within it, training mode normalises by this process's rows alone, without a collective call."""
-    return _switched_off("synchronized", networks)
+    return _switched("synchronized", False, networks)
+
+
+def auxiliary_batch_norm(network: nn.Module) -> AbstractContextManager[None]:
+    """Within it, batch norm uses its auxiliary weight and bias (for images of another distribution).
+
+    Together with `frozen_statistics` it is the auxiliary batch norm of AdvProp (Xie et al. 2020, arXiv 1911.09665,
+    section 4), which is not used after training.
+
+    Raises:
+        ValueError: a batch norm has no auxiliary weight and bias, or there is no batch norm.
+    """
+    layers = batch_norms(network)
+    if not layers or any(layer.auxiliary_weight is None for layer in layers):
+        raise ValueError("auxiliary batch norm needs a network built by SeparateBatchNorm")
+    return _switched("uses_auxiliary", True, (network,))
 
 
 class _InputMoments:

@@ -37,13 +37,17 @@ class Player:
 
 @dataclass(frozen=True)
 class Update:
-    """Every ``every`` steps after share ``start`` of the fit, update ``player`` on ``loss`` and count ``images``."""
+    """Every ``every`` steps after share ``start`` of the fit, update ``player`` on ``loss`` and count ``images``.
+
+    ``further_images`` are those of terms that are not part of every step, as a function of the progress of the fit.
+    """
 
     player: str
     loss: Callable[[TrainingStep], Tensor]
     images: int
     every: int = 1
     start: float = 0.0
+    further_images: Callable[[float], int] = lambda progress: 0
 
     def due(self, index: int, progress: float = 0.0) -> bool:
         """Whether the update is part of step ``index``, which starts after share ``progress`` of the fit."""
@@ -162,7 +166,7 @@ class PlayersModule(pl.LightningModule):
             group["lr"] = rate * group.get("factor", 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        self.images[update.player] += update.images
+        self.images[update.player] += update.images + update.further_images(steps[0].progress)
         if player.ema is not None:
             batch = self.plan.batch  # images in each of the ``every`` steps since the last update
             trained_steps = steps[0].index + 1 - update.first_step(self.plan.steps)

@@ -82,20 +82,28 @@ class ClassifierStage:
             size = term.stream_batch_size(recipe.batch)
             streams[term.stream] = context.stream(term.stream, inputs[term.stream], size)
         weights = recipe.class_weights(context, labelled)
-        images = recipe.batch + sum(term.forward_images(recipe.batch) for term in self.terms)
-        update = Update("classifier", partial(self._loss, weights), images)
+        update = Update("classifier", partial(self._loss, weights), recipe.batch, further_images=self._term_images)
         player = Player(network, recipe.optimizer, recipe.ema, recipe.clip)
         plan = context.plan(recipe.steps, recipe.batch)
-        module = PlayersModule({"classifier": player}, (update,), streams, plan)
+        module = PlayersModule({"classifier": player}, (update,), streams, plan, self._phase)
         return register_classifier_selection(module, recipe.selection, inputs)
 
     def _loss(self, class_weights: Tensor | None, step: TrainingStep) -> Tensor:
         network = step.network("classifier")
         loss = labelled_loss(step, network, self.recipe.augmentation, class_weights, self.recipe.mix)
-        for term in self.terms:
+        for term in self._active_terms(step.progress):
             loss = loss + term(step, network)
         step.log("train/classifier_loss", loss)
         return loss
+
+    def _active_terms(self, progress: float) -> tuple[LossTerm, ...]:
+        return tuple(term for term in self.terms if term.active(progress))
+
+    def _phase(self, progress: float) -> tuple[bool, ...]:
+        return tuple(term.active(progress) for term in self.terms)
+
+    def _term_images(self, progress: float) -> int:
+        return sum(term.forward_images(self.recipe.batch) for term in self._active_terms(progress))
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
         """See `final_classifiers`."""
@@ -109,7 +117,7 @@ class ClassifierStage:
 def register_classifier_selection(module: PlayersModule, selection: Selection, inputs: Inputs) -> PlayersModule:
     """Give ``module`` the selector and the snapshots that ``selection`` needs; returns ``module``.
 
-        Batch-norm statistics come from all real training images of the row, which are the input ``statistics`` of a fit
+    Batch-norm statistics come from all real training images of the row, which are the input ``statistics`` of a fit
     that trains on a part of them.
     """
     network, steps = module.evaluation_network("classifier"), module.plan.steps

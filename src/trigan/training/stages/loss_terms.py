@@ -1,8 +1,10 @@
 """Parts of a classifier's loss: class balance of the labelled images, and terms on further images."""
 
+import math
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +14,12 @@ from trigan.checks import require
 from trigan.component_ids import component
 from trigan.datasets.augmentation import Augmentation
 from trigan.losses.semi_supervised_losses import fixmatch_loss, pi_model_loss, sigmoid_ramp_up
-from trigan.networks.batchnorm import frozen_statistics
+from trigan.networks.batchnorm import auxiliary_batch_norm, frozen_statistics
 from trigan.rng import Draws
 from trigan.training.step import TrainingStep
+
+#: How the weight of a term falls over the fit.
+Annealing = Literal["none", "linear", "cosine"]
 
 
 def class_counts(labels: Tensor, classes: int) -> Tensor:
@@ -73,6 +78,10 @@ class LossTerm(ABC):
         """Images that pass through C in each step."""
         return self.views * self.stream_batch_size(batch)
 
+    def active(self, progress: float) -> bool:
+        """Whether the term is part of a step that starts after share ``progress`` of the fit."""
+        return True
+
     def __post_init__(self) -> None:
         require(self.weight >= 0.0, "weight", self.weight, "at least 0")
         require(self.ratio > 0, "ratio", self.ratio, "above 0")
@@ -87,24 +96,46 @@ class LossTerm(ABC):
 class ExtraImages(LossTerm):
     """Cross-entropy on extra labelled images (synthetic or pseudo-labelled), times ``weight``.
 
-    Batch norm normalises them by separate batch statistics, and they do not update its running statistics.
+    Labels are classes (n,) or probabilities (n, K). Batch norm normalises the images by separate batch statistics, and
+    they do not update its running statistics; with ``separate_batch_norm`` it has an auxiliary weight and bias for
+    them, too (AdvProp, Xie et al. 2020, arXiv 1911.09665). The weight is constant or falls to 0 at the share ``until``
+    of the fit, as ``annealing`` says; after it the images are not used.
     """
 
     augmentation: Augmentation
     weight: float = 1.0
     ratio: float = 1.0
     stream: str = "extra"
+    until: float = 1.0
+    annealing: Annealing = "none"
+    separate_batch_norm: bool = False
 
     views = 1
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0.0 < self.until <= 1.0, "until", self.until, "a share in (0, 1]")
+        require(self.annealing in get_args(Annealing), "annealing", self.annealing, "none, linear or cosine")
+
+    def active(self, progress: float) -> bool:
+        """See `LossTerm.active`."""
+        return progress < self.until
+
+    def weight_at(self, progress: float) -> float:
+        """The weight in a step that starts after share ``progress`` of the fit."""
+        share = min(1.0, progress / self.until)
+        factors = {"none": 1.0, "linear": 1.0 - share, "cosine": 0.5 * (1.0 + math.cos(math.pi * share))}
+        return self.weight * factors[self.annealing]
+
     def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor:
         """The weighted term, shape ()."""
-        extra = step.batch(self.stream)
-        with frozen_statistics(network):
+        extra, labels = step.batch(self.stream), step.batch(self.stream).known_labels
+        auxiliary = auxiliary_batch_norm(network) if self.separate_batch_norm else nullcontext()
+        with frozen_statistics(network), auxiliary:
             logits = network(self.augmentation(extra.images, extra.draws, "augment"))
-        loss = F.cross_entropy(logits, extra.known_labels)
+        loss = F.cross_entropy(logits, labels.to(logits.dtype) if labels.is_floating_point() else labels)
         step.log("train/extra_loss", loss)
-        return self.weight * loss
+        return self.weight_at(step.progress) * loss
 
 
 @component("criterion/fixmatch@1")
