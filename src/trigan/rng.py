@@ -144,5 +144,5 @@ class Draws:
 def _normal_quantiles(device: torch.device) -> Tensor:
     """The N(0, 1) quantiles of (k + 1/2) / 2**16, float32 (65536,), scaled to a variance of exactly 1."""
     levels = (torch.arange(2**16, dtype=torch.float64) + 0.5) / 2**16
-    quantiles = torch.special.ndtri(levels)
+    quantiles: Tensor = torch.special.ndtri(levels)
     return (quantiles / quantiles.square().mean().sqrt()).float().to(device)

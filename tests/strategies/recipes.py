@@ -12,13 +12,14 @@ from trigan.artifacts.store import Store
 from trigan.datasets.augmentation import StrongAugmentation
 from trigan.datasets.stream import to_float
 from trigan.samples.filters import ConfidenceFilter, DensityFilter, DiscriminatorFilter
-from trigan.strategies.augment import Augment, PretrainSchedule, SampleSettings
+from trigan.strategies.augment import Augment, PretrainSchedule
 from trigan.strategies.backbones import FineTune
 from trigan.strategies.baseline import Baseline, FixMatchTraining, SelfTraining
 from trigan.strategies.features import Features
 from trigan.strategies.joint import Joint
 from trigan.strategies.pretraining import Pixels, SelfSupervisedPretraining, SupervisedPretraining, Untrained
 from trigan.strategies.probes import LinearSVM, LogisticRegression, MLPProbe, NearestNeighbours
+from trigan.strategies.sample_settings import SampleSettings
 from trigan.strategies.stage_runner import StageRunner
 from trigan.strategies.strategy import Outcome, Strategy
 from trigan.training.fit import TrainerSettings
@@ -44,7 +45,7 @@ CGAN_STAGE = gan_stage(architecture=CGAN8)
 
 
 def augment(**changes: object) -> Augment:
-    recipe = Augment(gan_stage(), classifier_stage(), SAMPLES, label_threshold=0.0)
+    recipe = Augment(gan_stage(), classifier_stage(), SAMPLES, label_threshold=0.0, teacher_folds=0)
     return replace(recipe, **changes)  # type: ignore[arg-type]
 
 
@@ -70,6 +71,13 @@ RECIPES: dict[str, Callable[[], Strategy]] = {
         gan=CGAN_STAGE,
         generators=2,
         samples=replace(SAMPLES, filters=(DiscriminatorFilter(), DensityFilter()), sets=2, truncation=1.0),
+    ),
+    "augment, all that experts do": lambda: augment(
+        gan=CGAN_STAGE,
+        gan_images="all",
+        teacher=FixMatchTraining(StrongAugmentation(TURNED), threshold=0.1),
+        unlabelled=SelfTraining(threshold=0.0),
+        samples=SampleSettings(1.0, annealing="cosine", until=0.8, targets="soft", batch_norm="separate", sets="auto"),
     ),
     "augment, samples first": lambda: augment(source="noise", schedule=PretrainSchedule()),
     "features": features,

@@ -36,6 +36,7 @@ UNLABELLED_USED = {
     "augment, labelled": 0,
     "augment, noise": 0,
     "augment, two GANs and sets": 0,
+    "augment, all that experts do": 200,
     "augment, samples first": 0,
     "features": 200,
     "features of a conditional D": 0,

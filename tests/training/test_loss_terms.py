@@ -205,7 +205,11 @@ def test_extra_images_with_probabilities_as_labels() -> None:
 
 @pytest.mark.parametrize(
     ("annealing", "factors"),
-    [("none", (1.0, 1.0, 1.0)), ("linear", (1.0, 0.5, 0.25)), ("cosine", (1.0, 0.5, (1 + math.cos(0.75 * math.pi)) / 2))],
+    [
+        ("none", (1.0, 1.0, 1.0)),
+        ("linear", (1.0, 0.5, 0.25)),
+        ("cosine", (1.0, 0.5, (1 + math.cos(0.75 * math.pi)) / 2)),
+    ],
 )
 def test_the_weight_of_extra_images_falls_until_a_share_of_the_fit(annealing: Any, factors: tuple[float, ...]) -> None:
     term = ExtraImages(NoAugmentation(), weight=0.5, until=0.8, annealing=annealing)

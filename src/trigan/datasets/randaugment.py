@@ -142,7 +142,7 @@ def _grey(levels: Tensor) -> Tensor:
     """Luma (N, 1, S, S) by the weights of ITU-R 601 in 1/65536, rounded."""
     if levels.shape[1] == 1:
         return levels
-    red, green, blue = levels.split(1, 1)
+    red, green, blue = levels[:, :1], levels[:, 1:2], levels[:, 2:]
     return ((red * 19595.0 + green * 38470.0 + blue * 7471.0 + 32768.0) / 65536.0).floor()
 
 

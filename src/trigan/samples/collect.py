@@ -40,11 +40,16 @@ class Quota:
 
 @dataclass(frozen=True)
 class CollectedSamples:
-    """A sample set ``data``, selected from ``n_candidates``; ``missing`` (K,) counts the images not found per class."""
+    """A sample set ``data``, selected from ``n_candidates``; ``missing`` (K,) counts the images not found per class.
+
+    ``before`` and ``passed`` (K,) count the candidates by class before and after the filters.
+    """
 
     data: Input
     n_candidates: int
     missing: Tensor
+    before: Tensor
+    passed: Tensor
 
     @property
     def n_missing(self) -> int:
@@ -85,6 +90,7 @@ def collect(
     passes through every filter. Both need ``scoring_models``.
     """
     quota, kept = Quota(wanted), list[Input]()
+    before, passed = torch.zeros_like(wanted), torch.zeros_like(wanted)
     limit = MAX_CANDIDATES_PER_IMAGE * int(wanted.sum())
     min_candidates = max((criterion.min_candidates for criterion in filters), default=1)
     while int(quota.missing.sum()) and quota.n_candidates < limit:
@@ -94,10 +100,12 @@ def collect(
         if len(candidates) == 0:
             kept.append(Input(candidates.images, torch.empty(0, dtype=torch.int64)))
             break
-        images, labels = _label_and_filter(candidates, filters, scoring_models, label_threshold)
+        images, labels, all_labels = label_and_filter(candidates, filters, scoring_models, label_threshold)
+        before += torch.bincount(all_labels, minlength=len(wanted))
+        passed += torch.bincount(labels, minlength=len(wanted))
         rows = quota.take(labels)
         kept.append(Input(images[rows], labels[rows]))
-    return CollectedSamples(_joined(kept), quota.n_candidates, quota.missing)
+    return CollectedSamples(_joined(kept), quota.n_candidates, quota.missing, before, passed)
 
 
 def collect_sets(
@@ -118,8 +126,10 @@ def collect_sets(
         found.append(collect(source, wanted, filters, scoring_models, label_threshold, start))
     parts = tuple(len(one.data) for one in found if len(one.data))
     data = _joined([one.data for one in found], parts if len(parts) > 1 else ())
-    missing = torch.stack([one.missing for one in found]).sum(0)
-    return CollectedSamples(data, sum(one.n_candidates for one in found), missing)
+    missing, before, passed = (
+        torch.stack([getattr(one, name) for one in found]).sum(0) for name in ("missing", "before", "passed")
+    )
+    return CollectedSamples(data, sum(one.n_candidates for one in found), missing, before, passed)
 
 
 def labelled_samples(
@@ -150,28 +160,31 @@ def labelled_samples(
         labels = torch.arange(start, start + count) % classes if conditional else None
         candidates = generate(generator, seed, count, labels, start, latent_transform)
         quota.n_candidates += count
-        images, kept = _label_and_filter(candidates, filters, models, threshold or 0.0)
+        images, kept, _ = label_and_filter(candidates, filters, models, threshold or 0.0)
         rows = quota.take(kept)
         if len(rows):
             yield images[rows], kept[rows]
 
 
-def _label_and_filter(
+def label_and_filter(
     candidates: Input, filters: Sequence[Filter], scoring_models: ScoringModels | None, label_threshold: float
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Images and labels of the candidates that pass, and the labels (N,) of all, as given or as predicted."""
     images, labels = candidates.images, candidates.labels
     if scoring_models is None:
         if labels is None or filters:
             raise ValueError("filters and candidates without labels need scoring models")
-        return images, labels
+        return images, labels, labels
     if labels is None:
-        confidence, labels = outputs(scoring_models.teacher, images).softmax(1).max(1)
-        images, labels = images[confidence >= label_threshold], labels[confidence >= label_threshold]
+        confidence, all_labels = outputs(scoring_models.teacher, images).softmax(1).max(1)
+        images, labels = images[confidence >= label_threshold], all_labels[confidence >= label_threshold]
+    else:
+        all_labels = labels
     for criterion in filters:
         if len(images):
             keep = criterion.keep(images, labels, scoring_models)
             images, labels = images[keep], labels[keep]
-    return images, labels
+    return images, labels, all_labels
 
 
 def _joined(inputs: list[Input], parts: tuple[int, ...] = ()) -> Input:

@@ -34,8 +34,8 @@ class Filter(ABC):
 class ScoringModels:
     """The models a filter may use, in evaluation mode, as far as some filter requires them.
 
-    ``classifier`` is C trained on L, ``second`` the same with another seed, ``labelled`` L itself; a GAN without D has
-    no ``discriminator``.
+    ``classifier`` is the teacher, a C trained on L or on L and U, ``second`` the same with another seed, ``labelled``
+    is L itself; a GAN without D has no ``discriminator``.
     """
 
     classifier: nn.Module | None = None
@@ -46,7 +46,7 @@ class ScoringModels:
 
     @property
     def teacher(self) -> nn.Module:
-        """The classifier trained on L."""
+        """The classifier."""
         if self.classifier is None:
             raise ValueError("these scoring models have no classifier")
         return self.classifier
@@ -72,7 +72,7 @@ class ScoringModels:
 @component("filter/confidence@1")
 @dataclass(frozen=True)
 class ConfidenceFilter(Filter):
-    """Keep samples whose label has a probability of at least ``threshold`` under C, trained on L."""
+    """Keep samples whose label has a probability of at least ``threshold`` under the teacher."""
 
     threshold: float = 0.8
 
@@ -109,6 +109,20 @@ class TopFraction(Filter):
         return kept
 
 
+@component("filter/class_quantile@1")
+@dataclass(frozen=True)
+class ClassQuantileFilter(TopFraction):
+    """Keep the samples of each class to whose label the teacher gives the highest probabilities.
+
+    The threshold is a quantile within the class: a class on which the teacher is less certain keeps the same fraction.
+    """
+
+    def keep(self, images: Tensor, labels: Tensor, scoring_models: ScoringModels) -> Tensor:
+        """See `Filter.keep`."""
+        probabilities = outputs(scoring_models.teacher, images).softmax(1)
+        return self.best_of_each_class(probabilities.gather(1, labels[:, None]).squeeze(1), labels)
+
+
 @component("filter/discriminator@1")
 @dataclass(frozen=True)
 class DiscriminatorFilter(TopFraction):
@@ -126,7 +140,7 @@ class DiscriminatorFilter(TopFraction):
 @component("filter/agreement@1")
 @dataclass(frozen=True)
 class AgreementFilter(Filter):
-    """Keep samples whose label is predicted by two classifiers, trained on L from different seeds."""
+    """Keep samples whose label is predicted by two teachers, trained from different seeds."""
 
     required_networks = ("classifier", "second")
 

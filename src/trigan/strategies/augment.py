@@ -5,24 +5,39 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from math import ceil
 from typing import Any, Literal
 
 from torch import nn
 
 from trigan.checks import require
 from trigan.component_ids import component
+from trigan.datasets.augmentation import NoAugmentation
 from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
-from trigan.networks.gans.gan_ensembles import DiscriminatorEnsemble, GeneratorMixture, PerClassGenerators
+from trigan.networks.classifiers.separate_batch_norm import SeparateBatchNorm
+from trigan.networks.gans.gan_ensembles import GeneratorMixture, PerClassGenerators
 from trigan.rng import hash64
 from trigan.samples.candidate_sources import CandidateSource, from_generator, from_labelled, from_noise, from_unlabelled
 from trigan.samples.collect import CollectedSamples, collect_sets, wanted_counts
-from trigan.samples.filters import Filter, ScoringModels, required_networks
+from trigan.samples.filters import ScoringModels, outputs, required_networks
 from trigan.samples.generate import LatentTransform
 from trigan.strategies.backbones import PretrainedClassifier, saved_weights
+from trigan.strategies.baseline import LabelledOnly, SelfTraining, UnlabelledMethod
+from trigan.strategies.gans import train_gans
+from trigan.strategies.sample_settings import SampleSettings
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
-from trigan.strategies.strategy import DataUsed, Outcome, Shapes, labelled_inputs, require_unlabelled
+from trigan.strategies.strategy import DataUsed, Outcome, Shapes, require_unlabelled
+from trigan.strategies.teachers import (
+    Gate,
+    TeacherTraining,
+    gate_on_real_images,
+    pseudo_labelled,
+    resolve_teacher,
+    sample_notes,
+    second_seed,
+)
 from trigan.training.selection import Selection
 from trigan.training.stages.classifier_stage import ClassifierStage
 from trigan.training.stages.gan_stage import GANStage
@@ -31,45 +46,12 @@ from trigan.training.stages.loss_terms import ExtraImages, Resampling, class_cou
 _log = logging.getLogger(__name__)
 
 
-@component("strategy/samples@1")
-@dataclass(frozen=True)
-class SampleSettings:
-    """The samples that C is trained on.
-
-    Attributes:
-        ratio: samples per labelled image.
-        fill: ``balanced`` over classes, or ``deficit``: first to the classes with the fewest labelled images.
-        weight: weight of a sample in C's loss; a labelled image has weight 1.
-        per_step: samples per labelled image in each batch.
-        filters: filters that keep or reject each sample; a sample must pass all of them.
-        sets: number of sample sets of ``ratio`` each, which C's epochs over the samples use in turn; with one set per
-            epoch no sample is repeated, as in papers that draw samples in every epoch.
-        truncation: bound of the latents' absolute values, or None (see `LatentTransform`).
-        latent_scale: factor of the latents.
-    """
-
-    ratio: float = 10.0
-    fill: Literal["balanced", "deficit"] = "balanced"
-    weight: float = 0.5
-    per_step: float = 1.0
-    filters: tuple[Filter, ...] = ()
-    sets: int = 1
-    truncation: float | None = None
-    latent_scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "filters", tuple(self.filters))
-        truncation = self.truncation
-        require(self.ratio > 0.0, "strategy.samples.ratio", self.ratio, "above 0")
-        require(self.weight >= 0.0, "strategy.samples.weight", self.weight, "0 or more")
-        require(self.per_step > 0.0, "strategy.samples.per_step", self.per_step, "above 0")
-        require(self.sets >= 1, "strategy.samples.sets", self.sets, "1 or more")
-        require(truncation is None or truncation > 0.0, "strategy.samples.truncation", truncation, "above 0, or null")
-        require(self.latent_scale > 0.0, "strategy.samples.latent_scale", self.latent_scale, "above 0")
-
-
 class SampleSchedule(ABC):
     """A division of C's training steps between real images and samples, as a frozen dataclass."""
+
+    @abstractmethod
+    def samples_used(self, steps: int, batch: int, samples: SampleSettings) -> int:
+        """Samples that a fit of ``steps`` batches uses, counted as often as they are repeated."""
 
     @abstractmethod
     def train(
@@ -83,12 +65,16 @@ class SampleSchedule(ABC):
 class MixedSchedule(SampleSchedule):
     """Every batch has real images and samples."""
 
+    def samples_used(self, steps: int, batch: int, samples: SampleSettings) -> int:
+        """See `SampleSchedule.samples_used`."""
+        return ceil(samples.until * steps) * samples.term(NoAugmentation(), "extra").stream_batch_size(batch)
+
     def train(
         self, stage: ClassifierStage, inputs: Inputs, samples: Input, extra: ExtraImages, runner: StageRunner
     ) -> TrainedStage:
         """Train C in one fit with a further loss term."""
         mixed = replace(stage, terms=(*stage.terms, extra))
-        return runner.train("classifier", mixed, {**inputs, "extra": samples})
+        return runner.train("classifier", mixed, {**inputs, extra.stream: samples})
 
 
 @component("sample_schedule/pretrain@1")
@@ -98,7 +84,8 @@ class PretrainSchedule(SampleSchedule):
 
     The second fit starts from the weights of the first, with ``learning_rate_factor`` times its learning rate; only the
     second uses validation images. Together the fits have as many steps as `MixedSchedule`; each has its own
-    learning-rate schedule and weight average. The samples' ``weight`` and ``per_step`` have no effect.
+    learning-rate schedule and weight average. The samples' ``weight``, ``per_step``, ``annealing``, ``until`` and
+    ``batch_norm`` have no effect.
     """
 
     share: float = 0.5
@@ -129,6 +116,10 @@ class PretrainSchedule(SampleSchedule):
         second = runner.train("classifier", stage.with_recipe(second_part), inputs)
         return replace(second, step=first.step + second.step, images_before=first.step * recipe.batch)
 
+    def samples_used(self, steps: int, batch: int, samples: SampleSettings) -> int:
+        """See `SampleSchedule.samples_used`."""
+        return self.steps_on_samples(max(2, steps)) * batch
+
     def steps_on_samples(self, steps: int) -> int:
         """How many of ``steps`` are on samples; each fit has at least one."""
         require(steps >= 2, "recipe.steps", steps, "2 or more to be divided in two parts")
@@ -145,10 +136,15 @@ class Augment:
             predictions of C trained on L; ``per_class``, one unconditional GAN per class; ``auto``: condition if the
             architecture is conditional, else classifier.
         source: the generator, or a control that replaces it: real images or noise, with the same filters.
-        label_threshold: smallest confidence at which a classifier's prediction is used as label, in [0, 1].
-        gan_images: the GAN's training images: ``labelled``, ``all`` (L and U), ``auto``: all if it needs no label.
+        label_threshold: smallest confidence at which a teacher's prediction is used as label, in [0, 1].
+        gan_images: the GAN's training images: ``labelled``, ``all`` (L and U), ``auto``: all if it needs no label. If
+            it needs labels, the images of U have the teacher's, where its confidence is at least ``label_threshold``.
         generators: number of GANs with different seeds; each sample comes from one of them.
         schedule: when C is trained on the samples.
+        teacher: how the classifier that labels and filters samples is trained.
+        unlabelled: how C itself uses unlabelled images, beside the samples (as in the baseline).
+        teacher_folds: without validation images, the teacher's accuracy in the record is by cross-validation in L with
+            as many folds; 0: not at all.
     """
 
     gan: GANStage
@@ -160,6 +156,9 @@ class Augment:
     gan_images: Literal["auto", "labelled", "all"] = "auto"
     generators: int = 1
     schedule: SampleSchedule = field(default_factory=MixedSchedule)
+    teacher: UnlabelledMethod = field(default_factory=LabelledOnly)
+    unlabelled: UnlabelledMethod = field(default_factory=LabelledOnly)
+    teacher_folds: int = 2
 
     def __post_init__(self) -> None:
         threshold, samples, conditional = self.label_threshold, self.samples, self.gan.architecture.conditional
@@ -173,11 +172,8 @@ class Augment:
             raise ConfigError("strategy.labels=condition needs a label-conditional G: set architecture=cgan")
         if self.labels in ("classifier", "per_class") and conditional:
             raise ConfigError(f"strategy.labels={self.labels} is for an unconditional G: set architecture=dcgan")
-        if self.gan_images == "all" and self.label_source != "classifier":
-            raise ConfigError(
-                f"strategy.gan_images=all: a GAN with strategy.labels={self.label_source} needs labels, which "
-                "unlabelled images do not have; set strategy.gan_images=labelled"
-            )
+        folds = self.teacher_folds
+        require(folds == 0 or folds >= 2, "strategy.teacher_folds", folds, "2 or more, or 0")
         of_a_generator = {
             "generators": (self.generators, 1),
             "samples.truncation": (samples.truncation, None),
@@ -189,26 +185,46 @@ class Augment:
                     f"strategy.{setting}={value}: applies to a generator, and "
                     f"strategy.source={self.source} has none; leave it at {'null' if default is None else default}"
                 )
-        resampled = isinstance(self.classifier.recipe.balance, Resampling) and isinstance(
-            self.schedule, PretrainSchedule
-        )
-        if samples.sets > 1 and resampled:
+        resampled = isinstance(self.classifier.recipe.balance, Resampling) and isinstance(self.schedule, PretrainSchedule)
+        if samples.sets != 1 and resampled:
             raise ConfigError(
                 f"strategy.samples.sets={samples.sets}: strategy.schedule=pretrain with balance=resampling draws "
                 "samples at random, not set by set; set strategy.samples.sets=1 or another balance"
+            )
+        if samples.targets == "soft" and isinstance(self.schedule, PretrainSchedule):
+            raise ConfigError(
+                "strategy.samples.targets=soft goes with strategy.schedule=mixed; with pretrain set it to hard"
             )
 
     @property
     def unused_settings(self) -> tuple[str, ...]:
         """Settings of a GAN that is not trained, of labels that no classifier predicts, and of a mixed loss."""
         gan = () if self.source == "generator" else ("gan", "gan_images", "labels")
-        labels = () if self._labels_are_predicted else ("label_threshold",)
-        mixed = ("samples.weight", "samples.per_step") if isinstance(self.schedule, PretrainSchedule) else ()
-        return (*gan, *labels, *mixed)
+        labels = () if self._labels_are_predicted or self._gan_uses_pseudo_labels else ("label_threshold",)
+        teacher = () if self._needs_teacher else ("teacher", "teacher_folds")
+        of_mixed = ("weight", "per_step", "annealing", "until", "batch_norm")
+        mixed = of_mixed if isinstance(self.schedule, PretrainSchedule) else ()
+        return (*gan, *labels, *teacher, *(f"samples.{name}" for name in mixed))
 
     @property
     def _labels_are_predicted(self) -> bool:
         return self.source == "unlabelled" or (self.source == "generator" and self.label_source == "classifier")
+
+    @property
+    def _gan_uses_pseudo_labels(self) -> bool:
+        return self.source == "generator" and self.gan_images == "all" and self.label_source != "classifier"
+
+    @property
+    def _needs_teacher(self) -> bool:
+        by_filters = "classifier" in required_networks(self.samples.filters)
+        predicted = self._labels_are_predicted or self._gan_uses_pseudo_labels
+        return by_filters or predicted or self.samples.targets == "soft"
+
+    @property
+    def _uses_unlabelled(self) -> bool:
+        """Whether the row uses unlabelled images without those of its teacher."""
+        by_gan = self.source == "generator" and self._gan_uses_unlabelled
+        return by_gan or self.source == "unlabelled" or self.unlabelled.uses_unlabelled
 
     @property
     def label_source(self) -> Literal["condition", "classifier", "per_class"]:
@@ -224,31 +240,65 @@ class Augment:
                 "strategy.samples.filters: DiscriminatorFilter keeps every sample, as strategy.source=%s has no D",
                 self.source,
             )
-        inputs = labelled_inputs(view)
-        rule = self.classifier.recipe.selection.resolve("validation" in inputs)
         if self.source == "unlabelled":
             require_unlabelled(view, "strategy.source=unlabelled")
-        unlabelled = self.source == "unlabelled" or (self.source == "generator" and self._gan_uses_unlabelled)
-        networks = self._train_gans(view, runner) if self.source == "generator" else {}
-        collected = self._collect(view, networks, runner)
+        if self._gan_uses_pseudo_labels:
+            require_unlabelled(view, "strategy.gan_images=all")
+        stage, inputs = self.unlabelled.prepare(self._stage, view, runner)
+        rule = stage.recipe.selection.resolve("validation" in inputs)
+        method = resolve_teacher(self.teacher, self._uses_unlabelled and len(view.unlabelled) > 0)
+        training = TeacherTraining(self.classifier, method, view, runner)
+        teacher = training.train("teacher") if self._needs_teacher else None
+        networks = self._train_gans(view, runner, teacher) if self.source == "generator" else {}
+        models = self._scoring_models(view, networks, training, teacher)
+        collected = self._collect(view, networks, models, runner)
         self._warn_about_missing_samples(collected)
+        unlabelled = self._uses_unlabelled or (self._needs_teacher and method.uses_unlabelled)
         if unlabelled and len(view.unlabelled):
             inputs["statistics"] = Input(view.training_images)
-        if len(collected.data):
-            stamps = ("missing-classes",) if collected.empty_classes else ()
-            extra = ExtraImages(self.classifier.recipe.augmentation, self.samples.weight, self.samples.per_step)
-            trained = self.schedule.train(self.classifier, inputs, collected.data, extra, runner)
-        else:
-            trained, stamps = runner.train("classifier", self.classifier, inputs), ("no-samples",)
+        trained, stamps = self._train_classifier(stage, inputs, collected, teacher, runner)
         networks = {"classifier": trained.networks["classifier"], **networks}
-        used, notes = DataUsed.of(view, rule, unlabelled), _notes(collected, view.spec.classes)
+        notes: dict[str, Any] = {"samples": sample_notes(collected, view.spec.classes)}
+        if teacher is not None:
+            gate = Gate(self.samples.filters, self.label_threshold, self._labels_are_predicted)
+            notes["teacher"] = gate_on_real_images(training, gate, models, self.teacher_folds, view.spec.classes)
+        used = DataUsed.of(view, rule, unlabelled)
         return Outcome(
             networks, used, rule, trained.step, runner.status, stamps=stamps, notes=notes, snapshots=trained.snapshots
         )
 
+    @property
+    def _stage(self) -> ClassifierStage:
+        """C's stage, before the terms of unlabelled images and samples."""
+        separate = self.samples.batch_norm == "separate" and isinstance(self.schedule, MixedSchedule)
+        stage, recipe = self.classifier, self.classifier.recipe
+        network = SeparateBatchNorm(recipe.classifier)
+        return stage.with_recipe(replace(recipe, classifier=network)) if separate else stage
+
+    def _train_classifier(
+        self,
+        stage: ClassifierStage,
+        inputs: Inputs,
+        collected: CollectedSamples,
+        teacher: nn.Module | None,
+        runner: StageRunner,
+    ) -> tuple[TrainedStage, tuple[str, ...]]:
+        """C, and the stamps of its row."""
+        no_pseudo_labels = isinstance(self.unlabelled, SelfTraining) and "extra" not in inputs
+        stamps = ("no-pseudo-labels",) if no_pseudo_labels else ()
+        samples = collected.data
+        if not len(samples):
+            return runner.train("classifier", stage, inputs), ("no-samples", *stamps)
+        if teacher is not None and self.samples.targets == "soft":
+            targets = runner.run_task("soft labels", lambda: outputs(teacher, samples.images).softmax(1))
+            samples = replace(samples, labels=targets)
+        extra = self.samples.term(stage.recipe.augmentation, "samples" if "extra" in inputs else "extra")
+        trained = self.schedule.train(stage, inputs, samples, extra, runner)
+        return trained, (("missing-classes", *stamps) if collected.empty_classes else stamps)
+
     def skeleton(self, spec: DataSpec, shapes: Shapes) -> dict[str, nn.Module]:
         """The classifier and, if there is one, the generator."""
-        networks: dict[str, nn.Module] = {"classifier": self.classifier.recipe.classifier(spec)}
+        networks: dict[str, nn.Module] = {"classifier": self._stage.recipe.classifier(spec)}
         if self.source == "generator":
             build, per_class = self.gan.architecture.generator, self.label_source == "per_class"
             members = [
@@ -280,33 +330,20 @@ class Augment:
     def _gan_uses_unlabelled(self) -> bool:
         return self.gan_images == "all" or (self.gan_images == "auto" and self.label_source == "classifier")
 
-    def _train_gans(self, view: TrainingView, runner: StageRunner) -> dict[str, nn.Module]:
+    def _train_gans(self, view: TrainingView, runner: StageRunner, teacher: nn.Module | None) -> dict[str, nn.Module]:
         """Train all GANs; their joint ``generator`` and, except with one GAN per class, ``discriminator``."""
-        members = [self._train_gan(view, runner, number) for number in range(self.generators)]
-        if len(members) == 1:
-            return members[0]
-        networks: dict[str, nn.Module] = {"generator": GeneratorMixture([m["generator"] for m in members]).eval()}
-        if "discriminator" in members[0]:
-            networks["discriminator"] = DiscriminatorEnsemble([m["discriminator"] for m in members]).eval()
-        return networks
+        real = Input(view.labelled.images, view.labelled.labels)
+        if teacher is not None and self._gan_uses_pseudo_labels:
+            pseudo = partial(pseudo_labelled, view, teacher, self.label_threshold)
+            real = runner.run_task("pseudo-labels of the GAN", pseudo)
+        elif self.label_source == "classifier":
+            real = Input(view.training_images if self._gan_uses_unlabelled else view.labelled.images)
+        classes = view.spec.classes if self.label_source == "per_class" else None
+        return train_gans(self.gan, real, classes, self.generators, runner)
 
-    def _train_gan(self, view: TrainingView, runner: StageRunner, number: int) -> dict[str, Any]:
-        """Train one GAN (or one per class); number 0 has the runner's seed."""
-        seed = hash64(runner.seed, "gan", number) if number else runner.seed
-        suffix = f"-seed{number}" if number else ""
-        images, labels = view.labelled.images, view.labelled.labels
-        if self.label_source == "per_class":
-            generators = []
-            for label in range(view.spec.classes):
-                data = {"real": Input(images[labels == label])}
-                trained = runner.train(f"gan-{label}{suffix}", self.gan, data, hash64(seed, "class", label))
-                generators.append(trained.networks["generator"])
-            return {"generator": PerClassGenerators(generators).eval()}
-        conditions = labels if self.label_source == "condition" else None
-        real = Input(view.training_images if self._gan_uses_unlabelled else images, conditions)
-        return dict(runner.train(f"gan{suffix}", self.gan, {"real": real}, seed).networks)
-
-    def _collect(self, view: TrainingView, networks: Mapping[str, nn.Module], runner: StageRunner) -> CollectedSamples:
+    def _collect(
+        self, view: TrainingView, networks: Mapping[str, nn.Module], models: ScoringModels, runner: StageRunner
+    ) -> CollectedSamples:
         samples, labels = self.samples, view.labelled.labels
         wanted = wanted_counts(
             class_counts(labels, view.spec.classes),
@@ -314,11 +351,13 @@ class Augment:
             samples.fill == "deficit",
         )
         source = self._source(view, networks, hash64(runner.seed, "samples"))
-        needed = {*required_networks(samples.filters), *(("classifier",) if self._labels_are_predicted else ())}
-        models = self._scoring_models(view, networks, runner, needed) if samples.filters or needed else None
+        scoring = models if samples.filters or self._labels_are_predicted else None
+        stage, pool = self.classifier, len(view.unlabelled) if self.source == "unlabelled" else None
+        steps = stage.recipe.steps if runner.max_steps is None else min(stage.recipe.steps, runner.max_steps)
+        used = self.schedule.samples_used(steps, stage.recipe.batch, samples)
+        sets = samples.number_of_sets(used, int(wanted.sum()), view.spec, pool)
         return runner.run_task(
-            "sampling",
-            lambda: collect_sets(source, wanted, samples.filters, models, self.label_threshold, samples.sets),
+            "sampling", lambda: collect_sets(source, wanted, samples.filters, scoring, self.label_threshold, sets)
         )
 
     def _source(self, view: TrainingView, networks: Mapping[str, Any], seed: int) -> CandidateSource:
@@ -332,24 +371,14 @@ class Augment:
         return partial(from_generator, networks["generator"], seed, latents)
 
     def _scoring_models(
-        self, view: TrainingView, networks: Mapping[str, nn.Module], runner: StageRunner, needed: set[str]
+        self,
+        view: TrainingView,
+        networks: Mapping[str, nn.Module],
+        training: TeacherTraining,
+        teacher: nn.Module | None,
     ) -> ScoringModels:
-        """The models that filters need: one or two classifiers trained on L alone, and D where there is one."""
-        inputs, teacher, second = labelled_inputs(view), None, None
-        if "classifier" in needed:
-            teacher = runner.train("teacher", self.classifier, inputs).networks["classifier"]
-        if "second" in needed:
-            seed = hash64(runner.seed, "second teacher")
-            second = runner.train("teacher-second", self.classifier, inputs, seed).networks["classifier"]
-        return ScoringModels(teacher, networks.get("discriminator"), second, inputs["labelled"])
-
-
-def _notes(collected: CollectedSamples, classes: int) -> dict[str, Any]:
-    data = collected.data
-    notes = {
-        "kept": len(data),
-        "per_class": class_counts(data.known_labels, classes).tolist(),
-        "n_candidates": collected.n_candidates,
-        "n_missing": collected.n_missing,
-    }
-    return {"samples": {**notes, "sets": list(data.parts)} if data.parts else notes}
+        """The models that filters need: one or two teachers, and D where there is one."""
+        needed = "second" in required_networks(self.samples.filters)
+        second = training.train("teacher-second", second_seed(training.runner.seed)) if needed else None
+        labelled = Input(view.labelled.images, view.labelled.labels)
+        return ScoringModels(teacher, networks.get("discriminator"), second, labelled)

@@ -1,0 +1,43 @@
+"""Trains the GANs of a run: one, several of different seeds, or one per class."""
+
+from typing import Any
+
+from torch import nn
+
+from trigan.datasets.inputs import Input
+from trigan.networks.gans.gan_ensembles import DiscriminatorEnsemble, GeneratorMixture, PerClassGenerators
+from trigan.rng import hash64
+from trigan.strategies.stage_runner import StageRunner
+from trigan.training.stages.gan_stage import GANStage
+
+
+def train_gans(
+    stage: GANStage, real: Input, classes: int | None, members: int, runner: StageRunner
+) -> dict[str, nn.Module]:
+    """Train all GANs; their joint ``generator`` and, except with one GAN per class, ``discriminator``.
+
+    Each of the ``members`` is one GAN on ``real``, or with ``classes`` given one GAN for the images of each class.
+    """
+    trained = [_train_member(stage, real, classes, number, runner) for number in range(members)]
+    if len(trained) == 1:
+        return trained[0]
+    networks: dict[str, nn.Module] = {"generator": GeneratorMixture([m["generator"] for m in trained]).eval()}
+    if "discriminator" in trained[0]:
+        networks["discriminator"] = DiscriminatorEnsemble([m["discriminator"] for m in trained]).eval()
+    return networks
+
+
+def _train_member(
+    stage: GANStage, real: Input, classes: int | None, number: int, runner: StageRunner
+) -> dict[str, Any]:
+    """Train one GAN (or one per class); number 0 has the runner's seed."""
+    seed = hash64(runner.seed, "gan", number) if number else runner.seed
+    suffix = f"-seed{number}" if number else ""
+    if classes is None:
+        return dict(runner.train(f"gan{suffix}", stage, {"real": real}, seed).networks)
+    generators = []
+    for label in range(classes):
+        data = {"real": Input(real.images[real.known_labels == label])}
+        trained = runner.train(f"gan-{label}{suffix}", stage, data, hash64(seed, "class", label))
+        generators.append(trained.networks["generator"])
+    return {"generator": PerClassGenerators(generators).eval()}
