@@ -38,7 +38,7 @@ NEEDS = {
     "data/hub": ("data.repo=owner/name",),
 }
 #: Under which strategy the choices of a group show, where it isn't the default one.
-STRATEGY = {"optimizer": "features"}
+STRATEGY = {"optimizer": "features", "discriminator_augmentation": "features"}
 #: Building it needs what a machine may not have.
 NEEDS_GPU = {"trainer/gpu", "trainer/ddp"}
 
@@ -236,6 +236,7 @@ def factors() -> dict[str, list[str]]:
     }
     variants = [f"{inner[g]} strategy/{g}={name}" for g in inner for name in GROUPS[f"strategy/{g}"]]
     groups = ("architecture", "loss", "optimizer", "classifier", "augmentation", "mix", "balance")
+    groups += ("discriminator_augmentation",)
     crossed = {group: GROUPS[group] for group in groups}
     crossed["classifier"] = [name for name in crossed["classifier"] if name != "timm"]
     shapes = {"data.channels": ["1", "3"], "data.image_size": ["8", "13", "16"]}

@@ -11,6 +11,7 @@ from trigan.config.nodes import node_at
 #: The groups that strategies refer to; a setting of theirs is unused where nothing refers to it.
 SHARED_GROUPS = (
     *("architecture", "loss", "optimizer", "classifier", "augmentation", "mix", "balance", "selection", "recipe"),
+    "discriminator_augmentation",
     "data.suggested",
 )
 _REFERENCE = re.compile(r"\$\{([\w.]+)\}")

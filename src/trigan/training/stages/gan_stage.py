@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from trigan.checks import require_clip, require_length
 from trigan.component_ids import component
 from trigan.datasets.augmentation import Augmentation, NoAugmentation
+from trigan.datasets.discriminator_augmentation import for_images
 from trigan.datasets.inputs import Inputs
 from trigan.datasets.types import DataSpec
 from trigan.errors import ConfigError
@@ -113,7 +114,8 @@ class GANStage:
             "generator": Player(generator, self.optimizer["generator"], self.ema, self.clip),
         }
         streams = {"real": context.stream("real", inputs["real"], self.batch)}
-        updates = GANObjective(self.loss, self.batch, self.discriminator_augmentation).updates()
+        augmentation = for_images(self.discriminator_augmentation, len(inputs["real"]))
+        updates = GANObjective(self.loss, self.batch, augmentation).updates()
         return PlayersModule(players, updates, streams, context.plan(self.steps, self.batch))
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:

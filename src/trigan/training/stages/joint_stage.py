@@ -9,6 +9,7 @@ from torch import nn
 from trigan.checks import require
 from trigan.component_ids import component
 from trigan.datasets.augmentation import Augmentation, NoAugmentation
+from trigan.datasets.discriminator_augmentation import for_images
 from trigan.datasets.inputs import Inputs
 from trigan.datasets.types import DataSpec
 from trigan.losses.gan_losses import AdversarialLoss
@@ -74,7 +75,8 @@ class JointStage:
             "labelled": recipe.labelled_stream(context, labelled),
             "unlabelled": context.stream("unlabelled", inputs["unlabelled"], recipe.batch),
         }
-        settings = self.loss, recipe.augmentation, self.discriminator_augmentation, recipe.batch
+        discriminator_augmentation = for_images(self.discriminator_augmentation, len(inputs["unlabelled"]))
+        settings = self.loss, recipe.augmentation, discriminator_augmentation, recipe.batch
         weights = recipe.class_weights(context, labelled)
         updates = self.objective.updates(
             ObjectiveContext(*settings, self.architecture.conditional, recipe.mix, weights)
