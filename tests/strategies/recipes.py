@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from trigan.artifacts.store import Store
 from trigan.datasets.augmentation import StrongAugmentation
 from trigan.datasets.stream import to_float
+from trigan.networks.foreign_layers import with_our_layers
 from trigan.samples.filters import ConfidenceFilter, DensityFilter, DiscriminatorFilter
 from trigan.strategies.augment import Augment, PretrainSchedule
 from trigan.strategies.backbones import FineTune
@@ -122,7 +123,8 @@ def reloaded(strategy: Strategy, files: dict[str, bytes]) -> dict[str, nn.Module
     """Networks with the saved weights, from the strategy's description alone."""
     states = {player: load(data) for player, data in files.items()}
     shapes = {player: {name: tuple(value.shape) for name, value in state.items()} for player, state in states.items()}
-    networks = strategy.skeleton(SPEC, shapes)
+    built = strategy.skeleton(SPEC, shapes)
+    networks = {player: with_our_layers(player, network) for player, network in built.items()}
     for player, state in states.items():
         networks[player].load_state_dict(state)
         networks[player].eval()

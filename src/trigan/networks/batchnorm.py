@@ -75,6 +75,14 @@ class BatchNorm2d(nn.Module):
         return normalized.to(x.dtype)
 
 
+class BatchNormNd(BatchNorm2d):
+    """The same over all but the channels of an input (N, C) or (N, C, ...)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalised ``x``, of the same shape and dtype."""
+        return super().forward(x.reshape(*x.shape[:2], -1, 1)).reshape(x.shape)
+
+
 def _moments_over_ranks(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Count (), mean (C,) and biased variance (C,) of ``x`` (n, C, H, W) over all ranks' rows; n may differ by rank.
 
@@ -143,7 +151,8 @@ class _InputMoments:
         self.mean = self.second = torch.zeros((), dtype=torch.float64)
 
     def __call__(self, layer: nn.Module, inputs: tuple[Tensor]) -> None:
-        var, mean = torch.var_mean(inputs[0].double(), (0, 2, 3), correction=0)
+        others = (0, *range(2, inputs[0].ndim))
+        var, mean = torch.var_mean(inputs[0].double(), others, correction=0)
         count = inputs[0].numel() // inputs[0].shape[1]
         total = self.count + count
         shift = mean - self.mean

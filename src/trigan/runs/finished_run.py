@@ -21,6 +21,7 @@ from trigan.config.suggest import nearest_hint
 from trigan.datasets.types import DataSpec
 from trigan.errors import ArtifactError, ConfigError, DataError, TriganError
 from trigan.identity import weights_digest
+from trigan.networks.foreign_layers import with_our_layers
 from trigan.records.record import MIN_HASH_PREFIX, RECORD_NAME, Record, read_record
 from trigan.runs.provenance import source_commit
 from trigan.samples.collect import Quota, labelled_samples
@@ -228,7 +229,8 @@ def _load_networks(strategy: Any, spec: DataSpec, folder: Path, digests: dict[st
     shapes = {player: {name: tuple(t.shape) for name, t in state.items()} for player, state in states.items()}
     player = "classifier"
     try:
-        networks: dict[str, nn.Module] = strategy.skeleton(spec, shapes) if player in states else {}
+        built: dict[str, nn.Module] = strategy.skeleton(spec, shapes) if player in states else {}
+        networks = {name: with_our_layers(name, network) for name, network in built.items()}
         players = sorted({player, *networks})
         for player in players:
             if player not in states:

@@ -13,6 +13,7 @@ from trigan.component_ids import component
 from trigan.errors import ConfigError
 from trigan.identity import weights_digest
 from trigan.networks.classifiers.classifier import Classifier, ClassifierFactory
+from trigan.networks.foreign_layers import with_our_layers
 from trigan.networks.gans.gan import Architecture, Discriminator
 from trigan.networks.shapes import ImageSpec
 from trigan.training.optimizers import LayerWise
@@ -77,7 +78,7 @@ class PretrainedClassifier:
 
     def __call__(self, spec: ImageSpec) -> Classifier:
         """Build the network and load the weights."""
-        network = self.factory(spec)
+        network = with_our_layers("classifier", self.factory(spec))
         network.load_state_dict(self.state)
         return network
 
@@ -98,7 +99,7 @@ class PretrainedBackbone:
 
     def __call__(self, spec: ImageSpec) -> Classifier:
         """Build D, load the weights and add a head."""
-        discriminator = self.architecture.discriminator(spec)
+        discriminator = with_our_layers("discriminator", self.architecture.discriminator(spec))
         if self.state:
             discriminator.load_state_dict(self.state)
         extractor = FeatureExtractor(discriminator, self.layers, self.grid)

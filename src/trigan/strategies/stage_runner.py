@@ -21,6 +21,7 @@ from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.types import DataSpec
 from trigan.errors import TriganError
 from trigan.identity import canonical_form, digest, tensor_digest
+from trigan.networks.foreign_layers import with_our_layers
 from trigan.training.fit import FitCallback, TrainerSettings, fit
 from trigan.training.stage import Stage, StageContext
 from trigan.version import PROTOCOL_VERSION
@@ -148,7 +149,7 @@ class StageRunner:
 
     def _load(self, stage: Stage, handle: StageHandle | None) -> dict[str, nn.Module]:
         """The networks of a finished stage."""
-        networks = stage.skeleton(self.spec)
+        networks = {player: with_our_layers(player, network) for player, network in stage.skeleton(self.spec).items()}
         files = {}
         if handle is not None:
             files = {player: (handle.directory / f"{player}.safetensors").read_bytes() for player in networks}

@@ -1,5 +1,6 @@
 """A stage: one fit, described by a frozen dataclass, from named inputs to networks that can be evaluated."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -12,6 +13,7 @@ from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.stream import BatchStream
 from trigan.datasets.types import DataSpec
 from trigan.errors import ConfigError
+from trigan.networks.foreign_layers import check_training_pass, with_our_layers
 from trigan.rng import hash64
 from trigan.training.fit import TrainerSettings
 from trigan.training.players import PlayersModule
@@ -55,10 +57,16 @@ class StageContext:
             )
 
     def build_network(self, name: str, build: Callable[[], N]) -> N:
-        """``build()`` with initial weights that depend on the seed and the player's name alone."""
+        """``build()`` with initial weights that depend on the seed and the player's name alone.
+
+        torch's batch norm and dropout are replaced by trigan's; see `trigan.networks.foreign_layers`.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(hash64(self.seed, "weights", name))
-            network = build()
+            network = with_our_layers(name, build())
+        if name == "classifier":
+            shape = (2, self.spec.channels, self.spec.size, self.spec.size)
+            check_training_pass(name, network, torch.linspace(-1.0, 1.0, math.prod(shape)).view(shape))
         return network.to(self.settings.device, self.settings.dtype)
 
 

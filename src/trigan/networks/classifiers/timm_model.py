@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from trigan.component_ids import component
 from trigan.errors import ConfigError
-from trigan.networks.batchnorm import BatchNorm2d, frozen_statistics, local_statistics
 from trigan.networks.classifiers.classifier import Classifier
+from trigan.networks.foreign_layers import check_training_pass, with_our_layers
 from trigan.networks.shapes import ImageSpec, require_supported
 
 
@@ -32,22 +31,11 @@ def _timm() -> Any:
     return timm
 
 
-def _with_our_batch_norm(setting: str, module: nn.Module) -> nn.Module:
-    """Replace every batch norm in ``module`` by `BatchNorm2d`, which can be synchronised and recalibrated."""
-    for name, child in module.named_children():
-        setattr(module, name, _with_our_batch_norm(setting, child))
-    if not isinstance(module, _BatchNorm):
-        return module
-    supported = isinstance(module, nn.BatchNorm2d) and module.affine and module.track_running_stats
-    if not supported or module.momentum is None:
-        raise ConfigError(f"{setting} has a {type(module).__name__}, which cannot be replaced by trigan's batch norm")
-    ours = BatchNorm2d(module.num_features, module.momentum, module.eps)
-    with torch.no_grad():
-        ours.weight.copy_(module.weight)
-        ours.bias.copy_(module.bias)
-    # timm's subclass has dropout and an activation as children, to be applied after it
-    children = list(module.children())
-    return nn.Sequential(ours, *children) if children else ours
+def _norms_with_activation() -> tuple[type[nn.Module], ...]:
+    """timm's batch norms with dropout and an activation as children."""
+    from timm.layers import BatchNormAct2d
+
+    return (BatchNormAct2d,)
 
 
 @component("classifier/timm@1")
@@ -82,7 +70,7 @@ class TimmModel:
         sized = {"img_size": spec.size} if timm.get_pretrained_cfg(self.name).fixed_input_size else {}
         try:
             raw = timm.create_model(self.name, pretrained=False, in_chans=spec.channels, num_classes=0, **sized)
-            body = _with_our_batch_norm(setting, raw)
+            body = with_our_layers(setting, raw, _norms_with_activation())
             features = _embedding_width(setting, body, torch.zeros(2, spec.channels, spec.size, spec.size))
         except (RuntimeError, AssertionError, ValueError, TypeError, IndexError, ZeroDivisionError) as error:
             reason = str(error).strip().partition("\n")[0]
@@ -93,15 +81,9 @@ class TimmModel:
         return Classifier(body, head)
 
 
-@torch.no_grad()
 def _embedding_width(setting: str, body: nn.Module, images: Tensor) -> int:
-    """F of the embeddings (N, F), from a pass in training mode that changes neither statistics nor random state."""
-    with torch.random.fork_rng(devices=[]), frozen_statistics(body), local_statistics(body):
-        before = torch.get_rng_state()
-        embedded = body.train()(images)
-        is_random = not torch.equal(before, torch.get_rng_state())
-    if is_random:
-        raise ConfigError(f"{setting} draws random numbers in training that a resumed fit could not repeat")
+    """F of the embeddings (N, F)."""
+    embedded = check_training_pass(setting, body, images)
     if not isinstance(embedded, Tensor) or embedded.ndim != 2:
         raise ConfigError(f"{setting} gives no vector for an image, as a classifier's head needs")
     return int(embedded.shape[1])
