@@ -133,7 +133,7 @@ def test_randomness_and_state_outside_of_our_layers_are_found() -> None:
     state = {name: value.clone() for name, value in good.state_dict().items()}
     assert check_training_pass("classifier", good, x).shape == (2, 2, 2, 2)
     assert all(torch.equal(value, state[name]) for name, value in good.state_dict().items())
-    with pytest.raises(ConfigError, match="^classifier draws random numbers in training"):
+    with pytest.raises(ConfigError, match=r"^classifier draws random numbers in training"):
         check_training_pass("classifier", nn.Sequential(Own(draws=True)), x)
     with pytest.raises(ConfigError, match=r"^classifier changes its buffer 0\.mean in training"):
         check_training_pass("classifier", nn.Sequential(Own(draws=False)), x)

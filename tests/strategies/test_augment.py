@@ -26,7 +26,7 @@ from trigan.training.selection import Selection
 from trigan.training.stage import Stage
 from trigan.training.stages.loss_terms import ExtraImages, Resampling, class_counts
 
-from ..training.tiny import TURNED, classifier_stage, gan_stage, same, view
+from ..training.tiny import TURNED, classifier_stage, gan_stage, same, view, with_parts
 from .recipes import CGAN_STAGE, SAMPLES, augment, make_runner, parameters
 
 
@@ -121,7 +121,7 @@ def test_controls_pass_through_the_same_filters(source: str, stages: _Stages) ->
 def test_deficits_are_filled(stages: _Stages) -> None:
     labelled = view().labelled
     keep = torch.cat([(labelled.labels == k).nonzero().squeeze(1)[: 1 + k % 4] for k in range(10)])
-    seen = replace(view(), labelled=LabelledImages(labelled.images[keep], labelled.labels[keep]))
+    seen = with_parts(view(), labelled=LabelledImages(labelled.images[keep], labelled.labels[keep]))
     samples = SampleSettings(ratio=1.0, fill="deficit")
     augment(gan=CGAN_STAGE, samples=samples).run(seen, stages.runner)
     _, inputs = stages.given["classifier"]
@@ -407,6 +407,6 @@ def test_combinations_that_make_no_sense_are_refused(changes: dict[str, Any], me
 
 
 def test_without_unlabelled_images_the_control_is_refused(tmp_path: Path) -> None:
-    seen = replace(view(), unlabelled=view().unlabelled[:0])
+    seen = with_parts(view(), unlabelled=view().unlabelled[:0])
     with pytest.raises(ConfigError, match=r"strategy.source=unlabelled needs unlabelled images"):
         augment(source="unlabelled").run(seen, make_runner(tmp_path))

@@ -20,7 +20,7 @@ from trigan.training.selection import Selection, accuracy
 from trigan.training.stages import classifier_stage as classifier_room
 from trigan.training.stages.loss_terms import ExtraImages, FixMatch
 
-from ..training.tiny import SPEC, TURNED, classifier_stage, same, view
+from ..training.tiny import SPEC, TURNED, classifier_stage, same, view, with_parts
 from .recipes import augment, features, logits, make_runner, parameters, unseen_images
 
 BARE = Baseline(classifier_stage())
@@ -166,7 +166,7 @@ def test_fixmatch_uses_labelled_and_unlabelled_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize("unlabelled", [SelfTraining(), FixMatchTraining(StrongAugmentation(TURNED))])
 def test_without_unlabelled_images_it_is_refused(unlabelled: object, tmp_path: Path) -> None:
     seen = view()
-    bare = replace(seen, unlabelled=seen.unlabelled[:0])
+    bare = with_parts(seen, unlabelled=seen.unlabelled[:0])
     with pytest.raises(ConfigError, match=r"strategy.unlabelled=.* needs unlabelled images.*regime.unlabelled=all"):
         Baseline(classifier_stage(), unlabelled).run(bare, make_runner(tmp_path))  # type: ignore[arg-type]
 

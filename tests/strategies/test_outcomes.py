@@ -19,7 +19,7 @@ from trigan.strategies.strategy import DataUsed, Outcome
 from trigan.training.fit import TrainerSettings
 from trigan.training.selection import Selection
 
-from ..training.tiny import digits, view, with_recipe
+from ..training.tiny import digits, view, with_parts, with_recipe
 from .recipes import RECIPES, logits, make_runner, reloaded, saved, unseen_images
 
 #: The unlabelled images that each row uses, of 200 (DESIGN 2.4: unconditional GANs use L and U, conditional ones L).
@@ -144,7 +144,7 @@ def test_the_rule_last_does_not_use_validation_images(name: str, tmp_path: Path)
     """Whatever they are, the outcome is the same."""
     seen = view(validation=True)
     assert seen.validation is not None
-    turned = replace(seen, validation=type(seen.validation)(255 - seen.validation.images, seen.validation.labels))
+    turned = with_parts(seen, validation=type(seen.validation)(255 - seen.validation.images, seen.validation.labels))
     found = []
     for each in (seen, turned):
         outcome = with_rule(RECIPES[name](), Selection("last")).run(each, make_runner(tmp_path))
@@ -161,10 +161,22 @@ def with_rule(strategy: Any, selection: Selection) -> Any:
     return replace(strategy, selection=selection)
 
 
+@pytest.mark.parametrize("validation", [False, True])
+@pytest.mark.parametrize("name", named(RECIPES))
+def test_a_strategy_takes_what_it_states(name: str, validation: bool, tmp_path: Path) -> None:
+    """No more: the record has what it took. A selection by the rule ``last`` takes no validation images."""
+    for rule in ("auto", "last") if validation else ("last",):
+        seen = with_parts(view(validation=validation))  # of its own: it counts
+        strategy = with_rule(RECIPES[name](), Selection(rule))  # type: ignore[arg-type]
+        outcome = strategy.run(seen, make_runner(tmp_path))
+        assert DataUsed(**seen.taken) == outcome.data_used
+        assert seen.taken["V"] == (seen.sizes.validation if rule == "auto" else 0)
+
+
 @pytest.mark.parametrize("name", named(WITHOUT_U))
 def test_images_that_a_row_does_not_use_change_nothing(name: str, tmp_path: Path) -> None:
     """U = 0 means that the unlabelled images could be any others."""
-    other = replace(view(), unlabelled=255 - view().unlabelled)
+    other = with_parts(view(), unlabelled=255 - view().unlabelled)
     found = [
         logits(RECIPES[name]().run(each, make_runner(tmp_path)).classifier, unseen_images()) for each in (view(), other)
     ]
@@ -186,7 +198,7 @@ def test_other_precisions(name: str, precision: str, tmp_path: Path) -> None:
 
 def _reachable(things: Iterable[object]) -> list[torch.Tensor]:
     """All tensors that can be reached from things, through whatever holds them."""
-    code = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.CodeType, types.FrameType)
+    code = (type, types.ModuleType, types.BuiltinFunctionType, types.CodeType, types.FrameType)
     seen: dict[int, object] = {}
     todo = list(things)
     while todo:
@@ -194,7 +206,8 @@ def _reachable(things: Iterable[object]) -> list[torch.Tensor]:
         if id(thing) in seen or isinstance(thing, code):
             continue
         seen[id(thing)] = thing
-        todo += gc.get_referents(thing)
+        closure = isinstance(thing, types.FunctionType)  # its globals lead everywhere
+        todo += [cell.cell_contents for cell in thing.__closure__ or ()] if closure else gc.get_referents(thing)
     return [thing for thing in seen.values() if isinstance(thing, torch.Tensor)]
 
 

@@ -59,6 +59,12 @@ def view(validation: bool = False, labels: int = 4) -> TrainingView:
     return draw_split(digits(), regime, 0).view
 
 
+def with_parts(seen: TrainingView, **parts: Any) -> TrainingView:
+    """A new view with other parts, by name."""
+    names = ("labelled", "validation", "unlabelled", "order", "external")
+    return TrainingView(seen.spec, *(parts[name] if name in parts else getattr(seen, name) for name in names))
+
+
 def inputs_of(seen: TrainingView) -> dict[str, Input]:
     """All inputs that any stage needs, by name."""
     inputs = {"labelled": Input(seen.labelled.images, seen.labelled.labels), "unlabelled": Input(seen.training_images)}

@@ -1,15 +1,16 @@
 """Types shared by all rooms: shapes, images with labels, a loaded data set, and what a strategy may use."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from trigan.component_ids import component
-from trigan.errors import DataError
+from trigan.errors import DataError, SealedError
 
 #: Side of the square images that the networks are built for.
 MIN_IMAGE_SIZE, MAX_IMAGE_SIZE = 8, 128
@@ -87,25 +88,88 @@ class ImageDataset:
         return DataSpec(self.images.shape[1], self.images.shape[2], len(self.class_names))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
+class PartSizes:
+    """Numbers of images in the parts of a view, which may be read without taking the images."""
+
+    labelled: int
+    validation: int
+    unlabelled: int
+    external: int
+
+
 class TrainingView:
     """All that a strategy may use. Every tensor is a copy, without access to hidden labels or test pixels.
 
-    Attributes:
-        spec: shapes.
-        labelled: the labelled training images, with the regime's label noise.
-        validation: labelled images for selection, or None.
-        unlabelled: uint8 (U, C, S, S), possibly empty; the order carries no information about labels.
-        order: int64 (L + U,), rows of the concatenated labelled and unlabelled images in the trial's hash order.
-        external: uint8 (X, C, S, S), training images of another data set, or None.
+    A part counts as used, with all of its images, once it is read: the record has these counts (`taken`). ``spec`` and
+    ``sizes`` may be read without using anything.
     """
 
+    __slots__ = ("_take", "sizes", "spec")
+    _take: Callable[..., Any]
+    sizes: PartSizes
     spec: DataSpec
-    labelled: LabelledImages
-    validation: LabelledImages | None
-    unlabelled: Tensor
-    order: Tensor
-    external: Tensor | None = None
+
+    def __init__(
+        self,
+        spec: DataSpec,
+        labelled: LabelledImages,
+        validation: LabelledImages | None,
+        unlabelled: Tensor,
+        order: Tensor,
+        external: Tensor | None = None,
+    ) -> None:
+        sizes = [0 if part is None else len(part) for part in (labelled, validation, unlabelled, external)]
+        parts = {"L": labelled, "V": validation, "U": unlabelled, "X": external, "order": order}
+        counts, taken = dict(zip("LVUX", sizes, strict=True)), dict.fromkeys("LUVX", 0)
+        closed: list[bool] = []
+
+        def take(kind: str | None, close: bool = False) -> Any:
+            """A part, which then counts as used; for None the counts."""
+            if kind is None:
+                closed.extend([True] * close)
+                return dict(taken)
+            if closed:
+                raise SealedError("the training images were read after the strategy had ended; read them in its run()")
+            if kind in taken:
+                taken[kind] = counts[kind]
+            return parts[kind]
+
+        for name, value in (("spec", spec), ("sizes", PartSizes(*sizes)), ("_take", take)):
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise SealedError(f"cannot set {name!r}: a view counts what is read from it, and cannot be changed")
+
+    @property
+    def labelled(self) -> LabelledImages:
+        """The labelled training images, with the regime's label noise."""
+        part: LabelledImages = self._take("L")
+        return part
+
+    @property
+    def validation(self) -> LabelledImages | None:
+        """Labelled images for selection, or None."""
+        part: LabelledImages | None = self._take("V")
+        return part
+
+    @property
+    def unlabelled(self) -> Tensor:
+        """uint8 (U, C, S, S), possibly empty; the order carries no information about labels."""
+        part: Tensor = self._take("U")
+        return part
+
+    @property
+    def order(self) -> Tensor:
+        """int64 (L + U,), rows of the concatenated labelled and unlabelled images in the trial's hash order."""
+        part: Tensor = self._take("order")
+        return part
+
+    @property
+    def external(self) -> Tensor | None:
+        """uint8 (X, C, S, S), training images of another data set, or None."""
+        part: Tensor | None = self._take("X")
+        return part
 
     @property
     def training_images(self) -> Tensor:
@@ -115,6 +179,17 @@ class TrainingView:
         serves every label budget.
         """
         return torch.cat([self.labelled.images, self.unlabelled])[self.order]
+
+    @property
+    def taken(self) -> dict[str, int]:
+        """Numbers of images by kind, L, U, V and X, in the parts that were read so far."""
+        counts: dict[str, int] = self._take(None)
+        return counts
+
+    def close(self) -> dict[str, int]:
+        """End the use of the images: the final counts. Every later reading of a part is a `SealedError`."""
+        counts: dict[str, int] = self._take(None, close=True)
+        return counts
 
 
 def image_digest(pixels: np.ndarray) -> bytes:

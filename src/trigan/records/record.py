@@ -119,6 +119,7 @@ class Result(TypedDict):
     protocol: int | str
     rule: Literal["last", "val"]
     data_used: DataCounts
+    data_stated: NotRequired[DataCounts]
     labels: LabelCounts
     test: Scores
     validation: NotRequired[Scores]

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,19 @@ from trigan import distributed
 from trigan.atomic import atomic_write, write_bytes
 from trigan.component_ids import with_identifiers
 from trigan.config.compose import RunConfig
-from trigan.datasets.inputs import Input
-from trigan.datasets.types import LabelledImages
+from trigan.datasets.sources.closed import closed_sources
 from trigan.evaluation.classification import classification_metrics
 from trigan.evaluation.embedding import evenly_spaced_indices, principal_components
+from trigan.evaluation.frozen_networks import check_independence, frozen_networks
 from trigan.identity import digest, tensor_digest
 from trigan.plots import run_plots, sample_grids
 from trigan.records.record import SCHEMA_VERSION, write_record
 from trigan.runs.lineage import log_lineage
 from trigan.runs.provenance import provenance
-from trigan.runs.trained_run import TrainedRun, weights_digests
+from trigan.runs.trained_run import TrainedRun, held_out_images, weights_digests
 from trigan.samples.filters import outputs
 from trigan.tracking import MetricsFile
 from trigan.training.callbacks import METRICS_NAME, SAMPLES_NAME
-from trigan.training.selection import accuracy
 from trigan.version import PROTOCOL_VERSION
 
 _log = logging.getLogger("trigan")
@@ -38,26 +37,28 @@ def finish_run(trained: TrainedRun) -> None:
     outcome, tracker, location = trained.outcome, trained.tracker, trained.location
     weights = weights_digests(outcome.weights)
     snapshots = weights_digests({str(images): network for images, network in outcome.snapshots.items()})
-    test = trained.split.test.open(digest([weights, snapshots] if snapshots else weights))
     if distributed.rank() > 0:
         return
-    classes = trained.dataset.class_names
-    logits = outputs(outcome.classifier, test.images)
+    frozen, classes = digest([weights, snapshots] if snapshots else weights), trained.data.class_names
+    scored = score(trained, frozen)
+    known = {part: one.labels for part, one in held_out_images(trained.run_config, trained.data, frozen).items()}
+    labels, logits = known["test"], scored.logits["test"]
     result = {
         **canonical_result(trained, weights),
-        "test": classification_metrics(logits, test.labels, trained.split.view.spec.classes, outcome.probabilistic),
+        **{part: _metrics(trained, scored.logits[part], known[part]) for part in scored.logits},
         "predictions": tensor_digest(logits),
     }
-    if outcome.data_used.V:
-        result |= validation_scores(trained)
     if snapshots:
-        labelled = Input(test.images, test.labels)
         result["curve"] = [
-            {"images": images, "accuracy": accuracy(network, labelled), "weights": snapshots[str(images)]}
-            for images, network in sorted(outcome.snapshots.items())
+            {
+                "images": images,
+                "accuracy": int((predicted == labels).sum()) / len(labels),
+                "weights": snapshots[str(images)],
+            }
+            for images, predicted in sorted(scored.curve.items())
         ]
-    _save_npz(location.directory / "predictions.npz", {"scores": logits, "labels": test.labels})
-    _save_features(trained, test)
+    _save_npz(location.directory / "predictions.npz", {"scores": logits, "labels": labels})
+    _save_features(trained, scored, labels)
     _save_weights(trained)
     _draw_pictures(trained, result, _gather_metrics(trained))
     record = build_record(SCHEMA_VERSION, trained, result)
@@ -88,43 +89,87 @@ def canonical_result(trained: TrainedRun, weights: dict[str, str]) -> dict[str, 
 
     Validation labels that a search used count as labels for selection, whether or not the run itself used them.
     """
-    outcome, split, dataset = trained.outcome, trained.split, trained.dataset
+    outcome, data, taken = trained.outcome, trained.data, trained.data_used
     search_labels = trained.run_config.config["tuned"]["labels"]
-    data_used = replace(outcome.data_used, V=max(outcome.data_used.V, search_labels))
+    data_used = replace(taken, V=max(taken.V, search_labels))
+    differs = taken != outcome.data_used
     stages = sorted(trained.stages, key=lambda stage: stage.digest)
     return {
-        "status": outcome.status,
+        "status": "diverged" if "diverged" in (outcome.status, trained.runner.status) else outcome.status,
         "protocol": PROTOCOL_VERSION,
         "rule": outcome.rule,
         "data_used": asdict(data_used),
+        **({"data_stated": asdict(outcome.data_used)} if differs else {}),
         "labels": {"training": data_used.L, "selection": data_used.V},
         "selection": {"step": outcome.selected_step},
         "weights": weights,
         "cost": asdict(trained.runner.total_cost()),
         "split": {
-            **asdict(split.info),
-            "n_test": len(split.test),
-            **({"file": split.split_file_digest} if split.split_file_digest else {}),
+            **asdict(data.info),
+            "n_test": data.info.test.size,
+            **({"file": data.split_file_digest} if data.split_file_digest else {}),
         },
         "stages": [{"hash": s.digest, "kind": s.kind, "name": s.name, **asdict(s.cost)} for s in stages],
-        "stamps": sorted({*split.info.stamps, *outcome.stamps}),
+        "stamps": sorted({*data.info.stamps, *outcome.stamps, *(("data-stated-wrong",) if differs else ())}),
         "notes": dict(outcome.notes),
         "data": {
-            "fingerprint": dataset.fingerprint,
-            "classes": list(dataset.class_names),
-            "spec": asdict(split.view.spec),
+            "fingerprint": data.fingerprint,
+            "classes": list(data.class_names),
+            "spec": asdict(data.spec),
         },
-        **({"external": asdict(split.external)} if split.external is not None else {}),
+        **({"external": asdict(data.external)} if data.external is not None else {}),
     }
 
 
+@dataclass(frozen=True)
+class Scored:
+    """What the frozen networks give for held-out images, before any label is read.
+
+    ``logits`` (N, K) by part; ``curve`` has the classes (N,) that each snapshot predicts, by images seen; ``features``
+    are principal components of the embeddings of the test images ``index``, if the classifier has an ``embed``.
+    """
+
+    logits: dict[str, Tensor]
+    curve: dict[int, Tensor]
+    features: Tensor | None
+    index: Tensor | None
+
+
+def score(trained: TrainedRun, frozen: str | None) -> Scored:
+    """Score the frozen networks on images whose labels are not in memory: of the test set, and of V if it is used.
+
+    Without the digest ``frozen`` of the networks the test set stays sealed.
+    """
+    outcome, config = trained.outcome, trained.run_config
+    images = {part: one.images for part, one in held_out_images(config, trained.data, frozen).items()}
+    if not trained.data_used.V:
+        images.pop("validation", None)
+    networks = {**outcome.weights, **{f"snapshot {seen}": one for seen, one in outcome.snapshots.items()}}
+    curve, features, index = {}, None, None
+    with closed_sources("while the networks were scored"), frozen_networks(networks):
+        logits = {part: outputs(outcome.classifier, given) for part, given in images.items()}
+        for part, given in images.items():
+            check_independence("classifier", outcome.classifier, given, logits[part])
+        if "test" in images:
+            for seen, network in outcome.snapshots.items():
+                scores = outputs(network, images["test"])
+                check_independence(f"snapshot {seen}", network, images["test"], scores)
+                curve[seen] = scores.argmax(1)
+            if hasattr(outcome.classifier, "embed"):
+                index = evenly_spaced_indices(len(images["test"]))
+                features = principal_components(outputs(outcome.classifier, images["test"][index], embed=True))
+    return Scored(logits, curve, features, index)
+
+
 def validation_scores(trained: TrainedRun) -> dict[str, Any]:
-    """``{"validation": scores}``, or nothing where there are no validation labels."""
-    validation, classifier = trained.split.view.validation, trained.outcome.classifier
-    if validation is None:
-        return {}
-    logits, classes = outputs(classifier, validation.images), trained.split.view.spec.classes
-    return {"validation": classification_metrics(logits, validation.labels, classes, trained.outcome.probabilistic)}
+    """``{"validation": scores}``, or nothing where no validation labels are used."""
+    logits = score(trained, None).logits
+    known = held_out_images(trained.run_config, trained.data, None)
+    return {part: _metrics(trained, scores, known[part].labels) for part, scores in logits.items()}
+
+
+def _metrics(trained: TrainedRun, logits: Tensor, labels: Tensor) -> dict[str, Any]:
+    return classification_metrics(logits, labels, trained.data.spec.classes, trained.outcome.probabilistic)
 
 
 def _save_npz(path: Path, arrays: dict[str, Tensor]) -> None:
@@ -132,17 +177,16 @@ def _save_npz(path: Path, arrays: dict[str, Tensor]) -> None:
         np.savez_compressed(file, **{name: array.numpy() for name, array in arrays.items()})  # type: ignore[arg-type]
 
 
-def _save_features(trained: TrainedRun, test: LabelledImages) -> None:
+def _save_features(trained: TrainedRun, scored: Scored, labels: Tensor) -> None:
     """Principal components of the classifier's last-layer inputs for some test images, if it has an ``embed``."""
-    if not hasattr(trained.outcome.classifier, "embed"):
+    features, index = scored.features, scored.index
+    if features is None or index is None:
         return
-    directory, names = trained.location.directory, trained.dataset.class_names
-    index = evenly_spaced_indices(len(test))
-    features = principal_components(outputs(trained.outcome.classifier, test.images[index], embed=True))
+    directory, names = trained.location.directory, trained.data.class_names
     _save_npz(directory / "features.npz", {"features": features, "index": index})
     if features.shape[1] > 1:  # two images or one feature have a single component, which makes no map
-        picture, labels = directory / "pictures/features.png", test.labels[index].numpy()
-        run_plots.plot_feature_map(features.numpy(), labels, names, picture)
+        picture = directory / "pictures/features.png"
+        run_plots.plot_feature_map(features.numpy(), labels[index].numpy(), names, picture)
 
 
 def _save_weights(trained: TrainedRun) -> None:
@@ -165,7 +209,7 @@ def _gather_metrics(trained: TrainedRun) -> list[dict[str, Any]]:
 
 
 def _draw_pictures(trained: TrainedRun, result: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    directory, names = trained.location.directory / "pictures", list(trained.dataset.class_names)
+    directory, names = trained.location.directory / "pictures", list(trained.data.class_names)
     run_plots.plot_confusion_matrix(result["test"]["confusion"], names, directory / "confusion.png")
     if rows:
         run_plots.plot_loss_curves(rows, directory / "losses.png")

@@ -18,15 +18,14 @@ from trigan import distributed
 from trigan.artifacts.store import Store, locked
 from trigan.atomic import remove_partial_files, signals_handled, wrap_os_errors, write_text
 from trigan.config.compose import RunConfig
-from trigan.datasets.splits.draw_split import draw_split
-from trigan.datasets.splits.external_data import with_external
+from trigan.datasets.sources.closed import closed_sources
 from trigan.datasets.types import ImageDataset
 from trigan.errors import TriganError
 from trigan.records import failure
 from trigan.records.record import RECORD_NAME, read_record
 from trigan.runs.final_evaluation import finish_run, summary
 from trigan.runs.malloc import keep_freed_memory
-from trigan.runs.trained_run import RunLocation, TrainedRun
+from trigan.runs.trained_run import RunLocation, TrainedRun, divide_data
 from trigan.runs.validation_run import (
     VALIDATION_CURVE_NAME,
     ValidationCurve,
@@ -36,6 +35,7 @@ from trigan.runs.validation_run import (
     validation_record_path,
 )
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
+from trigan.strategies.strategy import DataUsed
 from trigan.tracking import MetricsFile, RunInfo, Tracker
 from trigan.tracking.tracker import Tracking
 from trigan.tracking.wandb_tracking import started_by_sweep_agent
@@ -60,11 +60,11 @@ def run(composed: RunConfig, force: bool = False, validation_only: bool = False)
         )
         gan = "" if strategy == "baseline" else f" ({architecture})"
         _log.info("%s%s on %s, regime %s, trial %d", strategy, gan, data, regime, composed.trial)
-        dataset = composed.load_data()
-        location = locate(composed, dataset, validation_only)
+        loaded = [composed.load_data()]  # taken out of the list, and released, before anything is trained
+        location = locate(composed, loaded[0], validation_only)
         with _run_lock(location) if distributed.rank() == 0 else contextlib.nullcontext():
             if not distributed.broadcast(not force and _is_finished(location)):
-                _execute(composed, built, dataset, location, force)
+                _execute(composed, built, loaded, location, force)
                 return location.directory
             _log.info("this run is finished: %s", location.record)
             if validation_only and started_by_sweep_agent():
@@ -83,13 +83,11 @@ def locate(composed: RunConfig, dataset: ImageDataset, validation_only: bool = F
     return RunLocation(key, composed.paths.runs / key / RECORD_NAME)
 
 
-def _execute(composed: RunConfig, built: Any, dataset: ImageDataset, location: RunLocation, force: bool) -> None:
+def _execute(composed: RunConfig, built: Any, loaded: list[ImageDataset], location: RunLocation, force: bool) -> None:
     started = time.time()
-    split = draw_split(dataset, built.regime, composed.trial)
-    if (external := composed.load_external()) is not None:
-        split = with_external(split, dataset, external)
+    view, data = divide_data(composed, loaded.pop())
     if location.validation_only:
-        require_validation_labels(composed, split)
+        require_validation_labels(composed, view)
     store = Store(composed.paths.artifacts)
     if distributed.rank() == 0:
         _prepare(composed, built, location, store if force else None)
@@ -102,7 +100,7 @@ def _execute(composed: RunConfig, built: Any, dataset: ImageDataset, location: R
     runner = StageRunner(
         store,
         location.run,
-        split.view.spec,
+        view.spec,
         composed.seed,
         built.trainer,
         composed.debug.max_steps if composed.debug is not None else None,
@@ -111,8 +109,16 @@ def _execute(composed: RunConfig, built: Any, dataset: ImageDataset, location: R
     )
     exit_code = 1
     try:
-        outcome = built.strategy.run(split.view, runner)
-        trained = TrainedRun(composed, location, dataset, split, outcome, runner, tracker, started)
+        with closed_sources("while the strategy trained"):
+            outcome = built.strategy.run(view, runner)
+        data_used = DataUsed(**view.close())
+        if data_used != outcome.data_used:
+            _log.warning(
+                "the strategy states %s, but it took %s from its view: the record has what it took",
+                outcome.data_used,
+                data_used,
+            )
+        trained = TrainedRun(composed, location, data, outcome, data_used, runner, tracker, started)
         finish_validation_run(trained) if location.validation_only else finish_run(trained)
         exit_code = 0
     except Exception as error:

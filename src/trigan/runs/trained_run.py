@@ -1,17 +1,26 @@
-"""What the end of a run works on: its configuration, its place on disk, its data and its trained networks."""
+"""What a run works on: its configuration, its place on disk, its data and its trained networks.
+
+While a strategy trains and while its networks are scored, the process holds no hidden label and no test label: a data
+set is loaded, divided and released, and loaded again for the test set. Only the view and `RunData` stay.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
+from trigan.config.build import build
 from trigan.config.compose import RunConfig
-from trigan.datasets.splits.splitter import DataSplit
-from trigan.datasets.types import ImageDataset
+from trigan.datasets.splits.draw_split import draw_split
+from trigan.datasets.splits.external_data import with_external
+from trigan.datasets.splits.splitter import DataSplit, ExternalDataInfo, SplitInfo
+from trigan.datasets.types import DataSpec, ImageDataset, LabelledImages, TrainingView
+from trigan.errors import DataError
 from trigan.identity import weights_digest
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
-from trigan.strategies.strategy import Outcome
+from trigan.strategies.strategy import DataUsed, Outcome
 from trigan.tracking import Tracker
 
 
@@ -30,14 +39,36 @@ class RunLocation:
 
 
 @dataclass(frozen=True)
+class RunData:
+    """What a run knows of its data while it trains: no image, no label, no index into the source.
+
+    ``split_file_digest`` is None for a drawn split; ``external`` describes the other data set in the view, if any.
+    """
+
+    spec: DataSpec
+    class_names: tuple[str, ...]
+    info: SplitInfo
+    split_file_digest: str | None = None
+    external: ExternalDataInfo | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Of the data set."""
+        return self.info.fingerprint
+
+
+@dataclass(frozen=True)
 class TrainedRun:
-    """A run whose training has ended, before it is scored. ``started`` is in seconds since 1970."""
+    """A run whose training has ended, before it is scored.
+
+    ``data_used`` is what the strategy took from its view; ``started`` is in seconds since 1970.
+    """
 
     run_config: RunConfig
     location: RunLocation
-    dataset: ImageDataset
-    split: DataSplit
+    data: RunData
     outcome: Outcome
+    data_used: DataUsed
     runner: StageRunner
     tracker: Tracker
     started: float
@@ -46,6 +77,35 @@ class TrainedRun:
     def stages(self) -> list[TrainedStage]:
         """The stages that the run used, each once, in the order of their first use."""
         return list({stage.digest: stage for stage in self.runner.trained_stages}.values())
+
+
+def divide_data(run_config: RunConfig, dataset: ImageDataset) -> tuple[TrainingView, RunData]:
+    """The view of the run's strategy and the description of its data; nothing else of ``dataset`` is kept."""
+    split = _split(run_config, dataset)
+    if (other := run_config.load_external()) is not None:
+        split = with_external(split, dataset, other)
+    data = RunData(split.view.spec, dataset.class_names, split.info, split.split_file_digest, split.external)
+    return split.view, data
+
+
+def held_out_images(run_config: RunConfig, data: RunData, frozen: str | None) -> dict[str, LabelledImages]:
+    """``validation``, if there are such images, and ``test`` for the digest of the ``frozen`` networks, if given.
+
+    The data set is loaded and divided again, so this costs some seconds for a large one.
+
+    Raises:
+        DataError: it is not the data set that the run was trained on.
+    """
+    split = _split(run_config, run_config.load_data())
+    if split.info != data.info:
+        raise DataError("the data set or its split file has changed since this run began; run the same command again")
+    parts = {} if split.view.validation is None else {"validation": split.view.validation}
+    return parts if frozen is None else {**parts, "test": split.test.open(frozen)}
+
+
+def _split(run_config: RunConfig, dataset: ImageDataset) -> DataSplit:
+    regime: Any = build({"regime": run_config.config["regime"]}).regime
+    return draw_split(dataset, regime, run_config.trial)
 
 
 def weights_digests(networks: Mapping[str, nn.Module]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 from trigan import distributed
 from trigan.atomic import wrap_os_errors, write_json
 from trigan.config.compose import RunConfig
-from trigan.datasets.splits.splitter import DataSplit
+from trigan.datasets.types import TrainingView
 from trigan.errors import ArtifactError, ConfigError
 from trigan.runs.final_evaluation import build_record, canonical_result, summary, validation_scores
 from trigan.runs.trained_run import TrainedRun, weights_digests
@@ -32,10 +32,10 @@ def validation_record_path(outputs: Path, run: str) -> Path:
     return outputs / "search" / "runs" / run / "validation.json"
 
 
-def require_validation_labels(run_config: RunConfig, split: DataSplit) -> None:
+def require_validation_labels(run_config: RunConfig, view: TrainingView) -> None:
     """Raise a ConfigError if there are no validation labels, or if nothing would count their use."""
     regime = run_config.config["regime"]
-    if split.view.validation is None:
+    if not view.sizes.validation:
         raise ConfigError(
             f"regime.validation={regime.get('validation')}: there are no validation labels here, and nothing else may "
             "choose settings (10 labels per class or fewer keep none by default); set regime.validation=within or large"

@@ -70,9 +70,8 @@ def strategy_searches(
         if key not in known:
             source = plain.load_data()
             split = draw_split(source, plain.build().regime, plain.trial)
-            require_validation_labels(plain, split)
-            assert split.view.validation is not None
-            known[key] = source.fingerprint, len(split.view.validation.labels)
+            require_validation_labels(plain, split.view)
+            known[key] = source.fingerprint, split.view.sizes.validation
         fingerprint, labels = known[key]
         searched = {"strategy": space.strategy, "space": [(one.key, one.kind, one.values) for one in space.dimensions]}
         text = json.dumps([plain.run_hash(fingerprint), searched, metric.name], sort_keys=True)

@@ -246,7 +246,7 @@ class Augment:
             require_unlabelled(view, "strategy.gan_images=all")
         stage, inputs = self.unlabelled.prepare(self._stage, view, runner)
         rule = stage.recipe.selection.resolve("validation" in inputs)
-        method = resolve_teacher(self.teacher, self._uses_unlabelled and len(view.unlabelled) > 0)
+        method = resolve_teacher(self.teacher, self._uses_unlabelled and view.sizes.unlabelled > 0)
         training = TeacherTraining(self.classifier, method, view, runner)
         teacher = training.train("teacher") if self._needs_teacher else None
         networks = self._train_gans(view, runner, teacher) if self.source == "generator" else {}
@@ -254,7 +254,7 @@ class Augment:
         collected = self._collect(view, networks, models, runner)
         self._warn_about_missing_samples(collected)
         unlabelled = self._uses_unlabelled or (self._needs_teacher and method.uses_unlabelled)
-        if unlabelled and len(view.unlabelled):
+        if unlabelled and view.sizes.unlabelled:
             inputs["statistics"] = Input(view.training_images)
         trained, stamps = self._train_classifier(stage, inputs, collected, teacher, runner)
         networks = {"classifier": trained.networks["classifier"], **networks}

@@ -17,7 +17,7 @@ from trigan.errors import ConfigError
 from trigan.rng import hash64
 from trigan.samples.filters import outputs
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
-from trigan.strategies.strategy import DataUsed, Outcome, Shapes, labelled_inputs, require_unlabelled
+from trigan.strategies.strategy import DataUsed, Outcome, Shapes, labelled_inputs, require_unlabelled, validation_input
 from trigan.training.selection import accuracy
 from trigan.training.stages.classifier_stage import ClassifierStage
 from trigan.training.stages.loss_terms import ExtraImages, FixMatch
@@ -35,7 +35,7 @@ class UnlabelledMethod:
 
     def prepare(self, stage: ClassifierStage, view: TrainingView, runner: StageRunner) -> Prepared:
         """The stage and the inputs of C's final fit: by default the stage as it is, on the labelled images."""
-        return stage, labelled_inputs(view)
+        return stage, labelled_inputs(view, stage.recipe.selection)
 
 
 @component("baseline/labelled_only@1")
@@ -68,7 +68,7 @@ class SelfTraining(UnlabelledMethod):
     def prepare(self, stage: ClassifierStage, view: TrainingView, runner: StageRunner) -> Prepared:
         """Train the teacher and add the images that it labels."""
         require_unlabelled(view, "strategy.unlabelled=self_training")
-        inputs = labelled_inputs(view)
+        inputs = labelled_inputs(view, stage.recipe.selection)
         teacher = runner.train("teacher", stage, inputs).networks["classifier"]
         logits = runner.run_task("pseudo-labels", lambda: outputs(teacher, view.unlabelled))
         confidence, labels = logits.softmax(1).max(1)
@@ -82,7 +82,7 @@ class SelfTraining(UnlabelledMethod):
             )
             return stage, inputs
         inputs["extra"] = Input(view.unlabelled[kept], labels[kept])
-        weight = self.weight * min(1.0, len(inputs["extra"]) / len(view.labelled.labels))
+        weight = self.weight * min(1.0, len(inputs["extra"]) / view.sizes.labelled)
         terms = (*stage.terms, ExtraImages(stage.recipe.augmentation, weight, self.ratio))
         return replace(stage, terms=terms), inputs
 
@@ -112,7 +112,7 @@ class FixMatchTraining(UnlabelledMethod):
         weak, stream = stage.recipe.augmentation, "consistency"  # the joint stage's stream of the same term
         term = FixMatch(weak, self.strong, self.threshold, self.weight, self.ratio, stream)
         images = Input(view.training_images)
-        inputs = {**labelled_inputs(view), stream: images, "statistics": images}
+        inputs = {**labelled_inputs(view, stage.recipe.selection), stream: images, "statistics": images}
         return replace(stage, terms=(*stage.terms, term)), inputs
 
 
@@ -146,12 +146,14 @@ class Baseline:
     def run(self, view: TrainingView, runner: StageRunner) -> Outcome:
         """Train the classifier, or as many as the matched compute allows."""
         restarts = self.matched_flops is not None and self.matched_by == "restarts"
-        if restarts and view.validation is None:
+        if restarts and not view.sizes.validation:
             raise ConfigError(
                 "strategy.matched_by=restarts chooses on validation labels, and this regime has none; set "
                 "strategy.matched_by=longer or ensemble, or regime.validation=large"
             )
         stage, inputs = self.unlabelled.prepare(self.classifier, view, runner)
+        if restarts:
+            inputs["validation"] = validation_input(view)
         stamps: tuple[str, ...] = ()
         if self.matched_flops is None:
             members = [runner.train("classifier", stage, inputs)]

@@ -87,7 +87,7 @@ class Features:
 
     def run(self, view: TrainingView, runner: StageRunner) -> Outcome:
         """Train D, then fit the probe or fine-tune D."""
-        inputs = labelled_inputs(view)
+        inputs = labelled_inputs(view, self.selection)
         rule = self.selection.resolve("validation" in inputs)
         if self.layers and self.backbone.has_network:  # an unknown layer is refused before anything is trained
             PretrainedBackbone(self.gan.architecture, self.layers, self.grid)(view.spec)
@@ -106,7 +106,7 @@ class Features:
             classifier, fitted = self._fit_probe(self.probe, extractor, view, rule, runner)
             probabilistic, notes = fitted.probabilistic, {"probe": fitted.hyperparameters}
         kept = {"classifier": classifier, **(networks if self.backbone.has_generator else {})}
-        external = 0 if self.pretrain.data is None else len(external_images(view))
+        external = 0 if self.pretrain.data is None else view.sizes.external
         used = DataUsed.of(view, rule, self._uses_unlabelled, external)
         return Outcome(kept, used, rule, step, runner.status, probabilistic, notes=notes)
 

@@ -21,7 +21,7 @@ class Joint:
 
     def run(self, view: TrainingView, runner: StageRunner) -> Outcome:
         """Train the stage."""
-        inputs = {**labelled_inputs(view), "unlabelled": Input(view.training_images)}
+        inputs = {**labelled_inputs(view, self.joint.recipe.selection), "unlabelled": Input(view.training_images)}
         trained = runner.train("joint", self.joint, inputs)
         rule = self.joint.recipe.selection.resolve("validation" in inputs)
         players = {name: network for name, network in trained.networks.items() if name != "snapshots"}

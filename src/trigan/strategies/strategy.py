@@ -10,6 +10,7 @@ from trigan.datasets.inputs import Input
 from trigan.datasets.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.strategies.stage_runner import StageRunner
+from trigan.training.selection import Selection
 
 #: For each saved network, the shapes of its tensors.
 Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
@@ -27,8 +28,8 @@ class DataUsed:
     @staticmethod
     def of(view: TrainingView, rule: str, unlabelled: bool, external: int = 0) -> "DataUsed":
         """The numbers for a row that selects by ``rule`` and uses the view's ``unlabelled`` images or not."""
-        selection = view.validation.labels if rule == "val" and view.validation is not None else ()
-        return DataUsed(len(view.labelled.labels), len(view.unlabelled) * unlabelled, len(selection), external)
+        sizes = view.sizes
+        return DataUsed(sizes.labelled, sizes.unlabelled * unlabelled, sizes.validation * (rule == "val"), external)
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Outcome:
     Attributes:
         weights: all networks to keep, by player; ``classifier`` maps images float (N, C, S, S) in [-1, 1] to logits
             (N, K), and its ``embed``, if it has one, to the input of its last layer, (N, F).
-        data_used: numbers of images by kind.
+        data_used: numbers of images by kind that the strategy states. The record has those that it took from the view.
         rule: the selection rule that was applied.
         selected_step: the training step of the selected classifier.
         status: ``finished`` or ``diverged``.
@@ -82,15 +83,26 @@ class Strategy(Protocol):
         """``classifier`` and, if any, ``generator``: networks to load a finished run's weights (of ``shapes``) into."""
 
 
-def labelled_inputs(view: TrainingView) -> dict[str, Input]:
-    """The inputs of every classifier's fit: ``labelled``, and ``validation`` if the regime has validation images."""
+def labelled_inputs(view: TrainingView, selection: Selection | None = None) -> dict[str, Input]:
+    """The inputs of every classifier's fit: ``labelled``, and ``validation`` if it is selected on validation images.
+
+    Without a ``selection`` the validation images are taken, and so counted, wherever the regime has some.
+    """
     inputs = {"labelled": Input(view.labelled.images, view.labelled.labels)}
-    if view.validation is not None:
-        inputs["validation"] = Input(view.validation.images, view.validation.labels)
+    validation = bool(view.sizes.validation)
+    if validation if selection is None else selection.resolve(validation) == "val":
+        inputs["validation"] = validation_input(view)
     return inputs
+
+
+def validation_input(view: TrainingView) -> Input:
+    """The validation images of a view that has some, which then count as used."""
+    if view.validation is None:
+        raise ValueError("this view has no validation images")
+    return Input(view.validation.images, view.validation.labels)
 
 
 def require_unlabelled(view: TrainingView, setting: str) -> None:
     """Raise a ConfigError if ``setting`` needs unlabelled images and the regime has none."""
-    if len(view.unlabelled) == 0:
+    if view.sizes.unlabelled == 0:
         raise ConfigError(f"{setting} needs unlabelled images, and this regime has none; set regime.unlabelled=all")

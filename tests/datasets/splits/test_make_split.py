@@ -199,10 +199,13 @@ def reachable(start: object) -> list[object]:
     todo = [start]
     while todo:
         thing = todo.pop()
-        if id(thing) in seen or isinstance(thing, type | types.ModuleType | types.FunctionType):
+        if id(thing) in seen or isinstance(thing, type | types.ModuleType):
             continue
         seen[id(thing)] = thing
-        todo += gc.get_referents(thing)
+        if isinstance(thing, types.FunctionType):
+            todo += [cell.cell_contents for cell in thing.__closure__ or ()]
+        else:
+            todo += gc.get_referents(thing)
     return list(seen.values())
 
 

@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from trigan.datasets.sources.closed import refuse_if_closed
 from trigan.datasets.types import ImageDataset
 from trigan.errors import DataError
 
@@ -32,6 +33,7 @@ def cached(cache: Path | None, key: Any, build: Callable[[], ImageDataset]) -> I
     Raises:
         DataError: the folder cannot be written.
     """
+    refuse_if_closed()
     if cache is None:
         return build()
     name = sha256(json.dumps([_LAYOUT, key], sort_keys=True).encode()).hexdigest()[:32]

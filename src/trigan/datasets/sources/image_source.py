@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from trigan.datasets.sources.cache import cached
+from trigan.datasets.sources.closed import refuse_if_closed
 from trigan.datasets.sources.decode import Geometry, decode
 from trigan.datasets.types import MIN_IMAGE_SIZE, ImageDataset, fingerprint_of, image_digest, stack_digests
 from trigan.errors import DataError
@@ -114,6 +115,7 @@ class ImageSource(ABC):
         Raises:
             DataError: unreadable images, mixed sizes or no images; see also `ImageDataset`.
         """
+        refuse_if_closed()
         items, class_names = self.listing()
         labels: list[Label] = []
         is_test: list[bool] = []

@@ -34,7 +34,9 @@ def with_external(split: DataSplit, source: ImageDataset, other: ImageDataset) -
         )
     images = resize_to_spec(other.images.index_select(0, torch.from_numpy(kept)), split.view.spec)
     info = ExternalDataInfo(other.name, other.fingerprint, len(kept), int(in_test.sum()))
-    return replace(split, view=replace(split.view, external=images), external=info)
+    own = split.view
+    view = TrainingView(own.spec, own.labelled, own.validation, own.unlabelled, own.order, images)
+    return replace(split, view=view, external=info)
 
 
 def resize_to_spec(images: Tensor, spec: DataSpec) -> Tensor:

@@ -32,7 +32,7 @@ def _timm() -> Any:
 
 
 def _norms_with_activation() -> tuple[type[nn.Module], ...]:
-    """timm's batch norms with dropout and an activation as children."""
+    """The batch norms of timm with dropout and an activation as children."""
     from timm.layers import BatchNormAct2d
 
     return (BatchNormAct2d,)
