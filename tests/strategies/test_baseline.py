@@ -1,7 +1,6 @@
 """The rows that gains are measured against: unlabelled images, matched compute, restarts, ensembles."""
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 import pytest

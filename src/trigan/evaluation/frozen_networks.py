@@ -68,7 +68,9 @@ def check_independence(name: str, network: nn.Module, images: Tensor, logits: Te
     tensors = (value for value in chain(network.parameters(), network.buffers()) if value.is_floating_point())
     weights = next(tensors, torch.empty(0))
     rows = permutation(len(images), 0, "second scoring")[:SECOND_SCORING]
-    batches = (next(image_batches(images[part], weights.device, weights.dtype)) for part in torch.split(rows, SECOND_BATCH))
+    batches = (
+        next(image_batches(images[part], weights.device, weights.dtype)) for part in torch.split(rows, SECOND_BATCH)
+    )
     again = torch.cat([network(batch).float().cpu() for batch in batches])
     before = logits[rows]
     gaps = (before.softmax(1) - again.softmax(1)).abs().amax(1)

@@ -185,7 +185,9 @@ class Augment:
                     f"strategy.{setting}={value}: applies to a generator, and "
                     f"strategy.source={self.source} has none; leave it at {'null' if default is None else default}"
                 )
-        resampled = isinstance(self.classifier.recipe.balance, Resampling) and isinstance(self.schedule, PretrainSchedule)
+        resampled = isinstance(self.classifier.recipe.balance, Resampling) and isinstance(
+            self.schedule, PretrainSchedule
+        )
         if samples.sets != 1 and resampled:
             raise ConfigError(
                 f"strategy.samples.sets={samples.sets}: strategy.schedule=pretrain with balance=resampling draws "

@@ -55,11 +55,12 @@ class TeacherTraining:
     def without(self, held_out: Tensor, runner: StageRunner) -> "TeacherTraining":
         """The training without the labelled images ``held_out``, bool (L,), and without validation images."""
         view, labelled = self.view, self.view.labelled
-        kept = torch.cat([~held_out, torch.ones(len(view.unlabelled), dtype=torch.bool)])
-        numbers = kept.cumsum(0) - 1
-        order = numbers[view.order[kept[view.order]]]
         rest = LabelledImages(labelled.images[~held_out], labelled.labels[~held_out])
-        return replace(self, view=replace(view, labelled=rest, validation=None, order=order), runner=runner)
+        unlabelled = view.unlabelled if self.method.uses_unlabelled else labelled.images[:0]
+        kept = torch.cat([~held_out, torch.ones(view.sizes.unlabelled, dtype=torch.bool)])
+        order = (kept.cumsum(0) - 1)[view.order[kept[view.order]]]
+        order = order[order < len(rest.labels) + len(unlabelled)]
+        return replace(self, view=TrainingView(view.spec, rest, None, unlabelled, order), runner=runner)
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def gate_on_real_images(
     Measured on the validation images; without any, by cross-validation with ``folds`` folds within L (0: not at all).
     The folds' teachers do not affect the classifier, so their cost is not charged to the run.
     """
-    validation = training.view.validation
+    validation = training.view.validation if training.view.taken["V"] else None  # reading it would count it as used
     if validation is not None:
         data = Input(validation.images, validation.labels)
         results = [(accuracy(models.teacher, data) * len(data), gate.pass_count(data, models), len(data))]
