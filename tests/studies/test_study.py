@@ -1,4 +1,4 @@
-"""A study: its file, its jobs, what is skipped, and rows that are given the compute of the most expensive."""
+"""A study: its file, its jobs, what is skipped, and rows that are given the compute of another."""
 
 import json
 import os
@@ -34,13 +34,15 @@ STUDY: dict[str, Any] = {
     "fixed": ["architecture.width=4"],
     "columns": [{"name": "small", "set": ["data.size=8"]}, {"name": "large", "set": ["data.size=16"]}],
     "rows": [
-        {"name": "baseline, matched", "set": ["strategy=one"], "match": "most_expensive"},
+        {"name": "baseline, matched", "set": ["strategy=one"], "match": "it's two"},
         {"name": "baseline", "set": ["strategy=one"]},
         {"name": "it's two", "set": ["strategy=two", "strategy.flag=true"]},
     ],
     "reference": "baseline",
     "scales": {"laptop": {"set": ["strategy.steps=5"]}, "paper": {"set": ["strategy.steps=50"], "trials": 5}},
 }
+
+ROWS = STUDY["rows"]
 
 
 def write(folder: Path, **changes: Any) -> Path:
@@ -73,7 +75,22 @@ def test_scales(tmp_path: Path) -> None:
             'rows.a.set=["strategy"]: expected a list of settings, each written key=value',
         ),
         ({"rows": []}, "rows=[]: expected a list of entries with `name` and `set`"),
-        ({"rows": [{"name": "a", "match": "cheapest"}]}, "rows.a.match=cheapest: expected most_expensive"),
+        (
+            {"rows": [{"name": "a", "match": 3.5}, {"name": "b", "match": {}}]},
+            "rows.b.match={}: expected the name of a row, a list of names of rows, or family",
+        ),
+        ({"rows": [{"name": "a", "match": "most_expensive"}]}, "rows.a.match: most_expensive is no longer a match"),
+        ({"rows": [{"name": "a", "match": []}]}, "rows.a.match=[]: expected the name of a row"),
+        (
+            {"rows": [*ROWS, {"name": "a", "match": "it's too"}]},
+            "rows.a.match: \"it's too\" is no row; nearest: it's two",
+        ),
+        (
+            {"rows": [*ROWS, {"name": "a", "match": "baseline, matched"}]},
+            "rows.a.match: 'baseline, matched' has matched compute itself; name an ordinary row",
+        ),
+        ({"rows": [*ROWS, {"name": "a", "match": "family"}]}, "rows.a.match=family: the study has no family"),
+        ({"columns": [{"name": "c", "match": "baseline"}]}, "columns: match: no such key"),
         ({"reference": "basline"}, "'basline' is no row; nearest: baseline"),
         ({"trials": 0}, "trials=0: expected how many"),
         ({"fixed": ["runtime.allow=[os]"]}, "command line only"),
@@ -127,7 +144,7 @@ def test_a_mistake_in_any_job_names_its_row(tmp_path: Path, composer: Composer) 
         StudyPlan(composer, read_study(write(tmp_path, rows=rows))).jobs()
 
 
-def test_matched_rows_get_the_dearest_of_their_column_and_trial(tmp_path: Path, composer: Composer) -> None:
+def test_matched_rows_get_the_compute_of_their_own_row(tmp_path: Path, composer: Composer) -> None:
     plan = StudyPlan(composer, read_study(write(tmp_path)), [f"paths.outputs={tmp_path}"])
     jobs = plan.jobs()
     finish(jobs.runnable[:-1], flops=10**15)
@@ -140,8 +157,54 @@ def test_matched_rows_get_the_dearest_of_their_column_and_trial(tmp_path: Path, 
         "baseline, matched, small, trial 1",
         "baseline, matched, large, trial 0",
     ]
-    for cell, most_expensive in zip(matched, (4, 5, 6), strict=True):
-        assert composer.compose(cell.arguments).config["strategy"]["matched_flops"] == 10**15 + most_expensive
+    for cell, its_row in zip(matched, (4, 5, 6), strict=True):
+        assert composer.compose(cell.arguments).config["strategy"]["matched_flops"] == 10**15 + its_row
+
+
+def test_a_matched_row_waits_for_its_own_row_alone(tmp_path: Path, composer: Composer) -> None:
+    rows = [*ROWS[1:], {"name": "matched", "set": ["strategy=one"], "match": "baseline"}]
+    plan = StudyPlan(composer, read_study(write(tmp_path, rows=rows)), [f"paths.outputs={tmp_path}"])
+    finish([cell for cell in plan.jobs().runnable if cell.row.name == "baseline"])
+    assert plan.jobs().waiting == ()
+
+
+def test_a_row_without_operations_is_not_matched(tmp_path: Path, composer: Composer) -> None:
+    plan = StudyPlan(composer, read_study(write(tmp_path, trials=1)), [f"paths.outputs={tmp_path}"])
+    finish(plan.jobs().runnable, flops=-3)  # 0 in the last one
+    with pytest.raises(ConfigError, match=r"match: \"it's two\" has no counted operations .*; leave match out for it"):
+        plan.jobs()
+
+
+def test_an_entry_can_stand_for_one_matched_row_for_each_row_of_the_family(tmp_path: Path) -> None:
+    rows = [
+        {"name": "bare", "set": ["strategy=one"]},
+        {"name": "a, matched", "set": ["strategy=one"], "match": "family"},
+        {"name": "b", "set": ["strategy=one"], "match": ["two"]},
+        {"name": "two", "set": ["strategy=two"]},
+        {"name": "three", "set": ["strategy=two", "strategy.flag=true"]},
+    ]
+    changes = {
+        "rows": rows,
+        "reference": "bare",
+        "family": {"rows": ["two", "three"], "baselines": ["bare", "a, matched", "b, matched to two"]},
+        "scales": {"all": {}, "few": {"rows": ["bare", "a, matched", "two"]}},
+    }
+    study = read_study(write(tmp_path, **changes))
+    assert {row.name: row.match for row in study.rows if row.match} == {
+        "a, matched to two": "two",
+        "a, matched to three": "three",
+        "b, matched to two": "two",
+    }
+    assert study.family is not None
+    assert study.family.baselines == ("bare", "a, matched to two", "a, matched to three", "b, matched to two")
+    few = read_study(tmp_path / "table" / "study.yaml", "few")
+    assert [row.name for row in few.rows] == ["bare", "a, matched to two", "two"]
+    assert few.family is not None
+    assert (few.family.rows, few.family.baselines) == (("two",), ("bare", "a, matched to two"))
+    single = [*rows, {"name": "c", "set": ["strategy=one"], "match": "three"}]
+    scales = {"few": {"rows": ["bare", "c", "two"]}}
+    with pytest.raises(ConfigError, match="scales.few.rows: lacks 'three', whose compute 'c' is given"):
+        read_study(write(tmp_path, **{**changes, "rows": single, "scales": scales}))
 
 
 def test_names_survive_the_command_line(composer: Composer) -> None:

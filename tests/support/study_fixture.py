@@ -15,7 +15,7 @@ STUDY: dict[str, Any] = {
     "trials": 2,
     "columns": [{"name": "small", "set": ["data.size=8"]}],
     "rows": [
-        {"name": "matched", "set": ["strategy=one"], "match": "most_expensive"},
+        {"name": "matched", "set": ["strategy=one"], "match": "two & more"},
         {"name": "bare", "set": ["strategy=one"]},
         {"name": "two & more", "set": ["strategy=two", "strategy.flag=true"]},
     ],

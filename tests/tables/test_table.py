@@ -8,6 +8,7 @@ from scipy import stats
 
 from trigan.errors import ConfigError
 from trigan.records.record import Record
+from trigan.tables.layout.footnotes import footnotes
 from trigan.tables.paired_comparison import resolved_not_worse
 from trigan.tables.table import Family, Table, TableSpec, build_table
 
@@ -52,6 +53,24 @@ def test_ten_trials_have_p_and_holm_in_the_family(records: MakeAll) -> None:
     assert table.differences["b", "x"].p == pytest.approx(stats.ttest_rel(values["b"], values["a"]).pvalue)
     assert table.differences["b", "x"].p_holm is None
     assert table.differences["b", "x"].p_sign_flip is not None
+
+
+def test_a_row_is_compared_with_its_own_matched_baselines(records: MakeAll) -> None:
+    """The other rows' are stronger here, since they had more compute."""
+    values = {"bare": 0.5, "m to a": 0.6, "m to b": 0.9, "a": 0.7, "b": 0.8}
+    flops = {"bare": 1, "m to a": 10, "m to b": 12, "a": 10, "b": 10}
+    places = {(row, "x"): records([value] * 3, cost={"flops": flops[row]}) for row, value in values.items()}
+    family, matched = Family(("a", "b"), ("bare", "m to a", "m to b")), {"m to a": "a", "m to b": "b"}
+    table = build_table(places, spec(*values, family=family, matched=matched))
+    assert {one.row: one.against for one in table.primary} == {"a": "m to a", "b": "m to b"}
+    assert dict(table.unmatched_costs) == {("m to b", "x"): 1.2}
+    lines = footnotes(table, "*")
+    assert "Not matched: on x, m to b has 1.20 times the operations of b." in lines
+    assert any(
+        line.startswith("Matched compute: the baseline has the operations of the row in its name") for line in lines
+    )
+    with pytest.raises(ConfigError, match="'z' is no row"):
+        spec(*values, family=family, matched={"m to a": "z"})
 
 
 def test_the_strongest_baseline_uses_the_same_data(records: MakeAll) -> None:

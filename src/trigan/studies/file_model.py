@@ -56,8 +56,10 @@ def _first_line(error: ValidationError, model: type[FileModel], content: Any) ->
         if isinstance(value, Mapping) and (part in value or part in fields):
             keys.append(str(part))
             value = value.get(part)
-        elif isinstance(value, list) and len(value) > int(part) and isinstance(value[int(part)], Mapping):
-            value = value[int(part)]
+        elif (
+            isinstance(value, list) and isinstance(part, int) and len(value) > part and isinstance(value[part], Mapping)
+        ):
+            value = value[part]
             keys.append(str(value.get("name", part)))
         else:  # an element of a plain list, or a member of a union
             break

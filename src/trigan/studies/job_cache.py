@@ -13,7 +13,7 @@ from trigan.atomic import write_bytes
 from trigan.config import locations
 from trigan.errors import ArtifactError
 from trigan.records.record import RECORD_NAME
-from trigan.studies.jobs import StudyJobs, no_finished_runs, unmatched_jobs
+from trigan.studies.jobs import StudyJobs, matched_job, no_finished_runs
 from trigan.studies.study_file import StudyFile
 from trigan.tables.external_records import EXTERNAL_FOLDER
 from trigan.version import PROTOCOL_VERSION, __version__
@@ -66,7 +66,7 @@ def load_jobs(
         jobs = plan.jobs()
         save_jobs(path, jobs)
         return jobs
-    if any(all(job.done for job in unmatched_jobs(jobs.runnable, matched)) for matched in jobs.waiting):
+    if any(matched_job(jobs.runnable, matched).done for matched in jobs.waiting):
         jobs = make_plan(study, overrides, config_dir).with_matched(replace(jobs, waiting=()))
         save_jobs(path, jobs)
     return jobs

@@ -45,7 +45,7 @@ class StudyJobs:
 
     Attributes:
         runnable: jobs that can run, or have run.
-        waiting: jobs that are given the compute of others that are not done.
+        waiting: jobs that are given the compute of another that is not done.
         outputs: ``paths.outputs``.
         variant: the user's overrides where they change what is computed, else an empty text.
         debug: whether these are debug runs, which enter no table.
@@ -86,10 +86,10 @@ class StudyJobs:
         return study.model_copy(update={"name": name, "title": f"{study.title} (with {self.variant})"})
 
 
-def unmatched_jobs(jobs: Iterable[StudyJob], matched: StudyJob) -> list[StudyJob]:
-    """The jobs of a matched job's column and trial whose compute it is given the most of."""
-    place = matched.column, matched.trial
-    return [job for job in jobs if (job.column, job.trial) == place and not job.row.match]
+def matched_job(jobs: Iterable[StudyJob], matched: StudyJob) -> StudyJob:
+    """The job of ``matched``'s column and trial whose compute it is given."""
+    place = matched.column.name, matched.trial, matched.row.match
+    return next(job for job in jobs if (job.column.name, job.trial, job.row.name) == place)
 
 
 def no_finished_runs(study: StudyFile, where: str) -> ConfigError:

@@ -10,7 +10,7 @@ from trigan.config.run_hash import run_hash
 from trigan.errors import ConfigError
 from trigan.identity import canonical_json
 from trigan.records.record import RECORD_NAME, read_record
-from trigan.studies.jobs import StudyJob, StudyJobs, unmatched_jobs
+from trigan.studies.jobs import StudyJob, StudyJobs, matched_job
 from trigan.studies.study_file import StudyFile
 
 
@@ -44,14 +44,14 @@ class StudyPlan:
         return self.with_matched(StudyJobs(jobs, (), first.paths.outputs, self.variant(), debug, logger))
 
     def with_matched(self, jobs: StudyJobs) -> StudyJobs:
-        """Adds the jobs that are given the compute of the most expensive one of their column and trial, once known."""
+        """Adds the jobs that are given the compute of another row of their column and trial, once it is known."""
         runnable, waiting = [job for job in jobs.runnable if not job.row.match], []
         for job in self._grid:
             if not job.row.match:
                 continue
-            others = unmatched_jobs(jobs.runnable, job)
-            if all(other.done for other in others):
-                runnable.append(self._composed(job, max(map(_flops, others))))
+            other = matched_job(jobs.runnable, job)
+            if other.done:
+                runnable.append(self._composed(job, _flops(other)))
             else:
                 waiting.append(job)
         return replace(jobs, runnable=tuple(runnable), waiting=tuple(waiting))
@@ -126,5 +126,8 @@ def _refuse_clashes(study: StudyFile, overrides: Sequence[str]) -> dict[str, str
 
 
 def _flops(job: StudyJob) -> int:
-    """The counted cost of a finished job."""
-    return read_record(job.record_path)["result"]["cost"]["flops"] or 0
+    """The counted cost of a finished job; a ConfigError if a row without counted operations is to be matched."""
+    flops = read_record(job.record_path)["result"]["cost"]["flops"]
+    if not flops:
+        raise ConfigError(f"match: {job.row.name!r} has no counted operations ({job.name}); leave match out for it")
+    return flops

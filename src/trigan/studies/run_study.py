@@ -56,7 +56,7 @@ def run_study(
         jobs, summary = run_jobs(chosen, plan, jobs, study.name, run_options(config_dir), retry)
         save_jobs(cache, jobs)
     for job in jobs.waiting:
-        _log.warning("not run: %s needs the compute of its column's other rows, of which some failed", job.name)
+        _log.warning("not run: %s needs the compute of %s, which has no record", job.name, job.row.match)
     _log.info("%s", summary.line(len(jobs.waiting)))
     folders = {job.record_path.parent for job in jobs.runnable}
     offline = {folder.parent for folder in folders if any(folder.glob("wandb/offline-run-*"))}
@@ -68,7 +68,7 @@ def run_study(
 def run_jobs(
     chosen: Engine, plan: StudyPlan, jobs: StudyJobs, name: str, extra: Sequence[str], retry: bool
 ) -> tuple[StudyJobs, BatchSummary]:
-    """Run what has no record yet, and then the jobs that are given the compute of others.
+    """Run what has no record yet, and then the jobs that are given the compute of another row.
 
     The logs lie in the folder ``name``; ``extra`` precedes every job's settings.
     """

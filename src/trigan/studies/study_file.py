@@ -1,7 +1,8 @@
 """A study: ``experiments/NAME/study.yaml``, one table's claim, grid and scales."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -11,6 +12,8 @@ from trigan.errors import ConfigError
 from trigan.studies.file_model import FileModel, ListOf, Settings, Text, read_file
 
 FILE = "study.yaml"
+#: ``match: family`` stands for the names of all rows of the family.
+FAMILY = "family"
 
 
 def _allowed(settings: tuple[str, ...]) -> tuple[str, ...]:
@@ -31,6 +34,15 @@ def _metric(value: str) -> str:
 
     if value not in METRICS:
         raise ValueError(f"{value}: no such metric{nearest_hint(value, METRICS)}; metrics: {', '.join(METRICS)}")
+    return value
+
+
+def _known_match(value: Any) -> Any:
+    if value == "most_expensive":
+        raise ValueError(
+            "most_expensive is no longer a match, since it gave a baseline the compute of a row that it is not compared "
+            "with; write match: ROW, match: [ROW, ...] or match: family"
+        )
     return value
 
 
@@ -56,11 +68,27 @@ class _StudyPart(FileModel):
 
 
 class GridEntry(_StudyPart):
-    """A row or column: its overrides; with ``match`` the row is given the compute of the most expensive row."""
+    """A row or column: its overrides.
+
+    With ``match: ROW`` the row is given that row's compute. With a list of rows, or ``family`` for all rows of the
+    family, the entry stands for one matched row for each of them.
+    """
 
     name: Text = Field(description="a name")
     set: _Overrides = ()
-    match: Literal["most_expensive"] | None = Field(default=None, description="most_expensive")
+    match: Annotated[Text | Annotated[ListOf[Text], Field(min_length=1)] | None, BeforeValidator(_known_match)] = Field(
+        default=None, description="the name of a row, a list of names of rows, or family"
+    )
+
+    def expanded(self, family: tuple[str, ...]) -> tuple["GridEntry", ...]:
+        """The rows that the entry stands for, each with the name of at most one row in ``match``."""
+        if self.match is None or (isinstance(self.match, str) and self.match != FAMILY):
+            return (self,)
+        name = self.name.removesuffix(", matched")
+        return tuple(
+            self.model_copy(update={"name": f"{name}, matched to {row}", "match": row})
+            for row in (family if self.match == FAMILY else self.match)
+        )
 
 
 class ScaleEntry(_StudyPart):
@@ -130,25 +158,52 @@ class StudySchema(_StudyPart):
         default={}, description="names, each with `set: [settings]` and what else differs"
     )
 
+    @property
+    def row_groups(self) -> dict[str, tuple[GridEntry, ...]]:
+        """The rows of each entry of ``rows``, by the entry's name."""
+        family = self.family.rows if self.family else ()
+        return {entry.name: entry.expanded(family) for entry in self.rows}
+
+    def row_names(self, names: Sequence[str]) -> tuple[str, ...]:
+        """The names with those of entries that stand for several rows replaced by the rows' own."""
+        groups = self.row_groups
+        return tuple(
+            row for name in names for row in ([one.name for one in groups[name]] if name in groups else [name])
+        )
+
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
-        rows, columns = ([entry.name for entry in entries] for entries in (self.rows, self.columns))
+        rows = [row.name for group in self.row_groups.values() for row in group]
+        columns = [entry.name for entry in self.columns]
         for kind, names in (("rows", rows), ("columns", columns)):
-            if len(set(names)) < len(names):
+            if len(set(names)) < len(names) or len(self.row_groups) < len(self.rows):
                 raise ValueError(f"{kind}: two have the same name")
+            known = [*names, *(self.row_groups if kind == "rows" else ())]
             for scale, part in self.scales.items():
                 for entry in getattr(part, kind) or ():
-                    if entry.name not in names:
-                        hint = nearest_hint(entry.name, names)
+                    if entry.name not in known:
+                        hint = nearest_hint(entry.name, known)
                         raise ValueError(f"scales.{scale}.{kind}: {entry.name!r} is none{hint}")
-        family = (*self.family.rows, *self.family.baselines) if self.family else ()
+        family = (*self.family.rows, *self.row_names(self.family.baselines)) if self.family else ()
         steps = [name for row, steps in self.ablations.items() for name in (row, *(step.start for step in steps))]
         for name in (*([self.reference] if self.reference is not None else []), *family, *steps):
             if name not in rows:
                 raise ValueError(f"{name!r} is no row{nearest_hint(name, rows)}")
-        if any(column.match for column in self.columns):
-            raise ValueError("columns: match: no such key; only a row is given the compute of others")
+        self._matches_exist(rows)
         return self
+
+    def _matches_exist(self, rows: list[str]) -> None:
+        if any(column.match for column in self.columns):
+            raise ValueError("columns: match: no such key; only a row is given the compute of another")
+        matched = {row.name: str(row.match) for group in self.row_groups.values() for row in group if row.match}
+        for entry in self.rows:
+            if entry.match == FAMILY and self.family is None:
+                raise ValueError(f"rows.{entry.name}.match=family: the study has no family; name the rows instead")
+        for name, target in matched.items():
+            if target not in rows:
+                raise ValueError(f"rows.{name}.match: {target!r} is no row{nearest_hint(target, rows)}")
+            if target in matched:
+                raise ValueError(f"rows.{name}.match: {target!r} has matched compute itself; name an ordinary row")
 
 
 class StudyFile(StudySchema):
@@ -206,32 +261,53 @@ def read_study(path: Path, scale: str | None = None) -> StudyFile:
         known = ", ".join(content.scales) or "none"
         raise ConfigError(f"--scale {scale}: no such scale{nearest_hint(scale, content.scales)}; scales: {known}")
     part = content.scales[scale] if scale is not None else StudyScale()
-    rows = _at_scale(content.rows, part.rows)
-    columns = content.columns or (GridEntry(name="all"),)
-    if all(row.match for row in rows):
-        raise ConfigError(f"{path}: every row has match, so there is no row to match")
+    every = tuple(row for group in content.row_groups.values() for row in group)
+    rows, columns = _rows_at(content, scale, part, path), content.columns or (GridEntry(name="all"),)
     if content.reference is not None and content.reference not in [row.name for row in rows]:
         raise ConfigError(f"{path}: scales.{scale}.rows: lacks the reference, {content.reference!r}")
-    name = path.resolve().parent.name
+    name, family = path.resolve().parent.name, content.family
     resolved = {
         "file": path,
         "name": name,
         "scale": scale,
-        "names": (tuple(row.name for row in content.rows), tuple(column.name for column in columns)),
+        "names": (tuple(row.name for row in every), tuple(column.name for column in columns)),
         "title": content.title or name,
         "cost": content.cost if part.cost is None else part.cost,
         "trials": content.trials if part.trials is None else part.trials,
         "fixed": (*content.fixed, *part.set),
+        "family": family and family.model_copy(update={"baselines": content.row_names(family.baselines)}),
         "columns": _at_scale(columns, part.columns),
     }
     return StudyFile.model_construct(**(dict(content) | resolved)).with_rows(rows)
 
 
 def _at_scale(entries: tuple[GridEntry, ...], chosen: tuple[ScaleEntry, ...] | None) -> tuple[GridEntry, ...]:
-    """The rows or columns that a scale names (all of them with None), with the overrides that it adds."""
+    """The entries that a scale names (all of them with None), with the overrides that it adds."""
     if chosen is None:
         return entries
     added = {entry.name: entry.set for entry in chosen}
     return tuple(
         entry.model_copy(update={"set": (*entry.set, *added[entry.name])}) for entry in entries if entry.name in added
     )
+
+
+def _rows_at(content: StudySchema, scale: str | None, part: StudyScale, path: Path) -> tuple[GridEntry, ...]:
+    """The rows of a scale; an entry that stands for several matched rows has those whose row the scale has."""
+    groups = content.row_groups
+    named = content.row_names(tuple(groups) if part.rows is None else [entry.name for entry in part.rows])
+    chosen = []
+    for entry in _at_scale(content.rows, None if part.rows is None else _of_entries(part.rows, groups)):
+        for row in (row for row in groups[entry.name] if row.name in named):
+            if row.match is None or row.match in named:
+                chosen.append(row.model_copy(update={"set": entry.set}))
+            elif row.name in groups:
+                raise ConfigError(
+                    f"{path}: scales.{scale}.rows: lacks {row.match!r}, whose compute {row.name!r} is given"
+                )
+    return tuple(chosen)
+
+
+def _of_entries(chosen: tuple[ScaleEntry, ...], groups: dict[str, tuple[GridEntry, ...]]) -> tuple[ScaleEntry, ...]:
+    """The scale's rows by the names of the entries that they belong to."""
+    owner = {row.name: name for name, group in groups.items() for row in group}
+    return tuple(entry.model_copy(update={"name": owner.get(entry.name, entry.name)}) for entry in chosen)

@@ -51,6 +51,7 @@ def study_table(study: StudyFile, jobs: Sequence[StudyJob], outputs: Path) -> Ta
         trials=study.trials,
         reference=study.reference,
         family=Family(study.family.rows, study.family.baselines) if study.family else None,
+        matched={row.name: str(row.match) for row in study.rows if row.match},
         margin=study.margin,
         metric=study.metric,
         ablations={row: tuple((step.adds, step.start) for step in steps) for row, steps in study.ablations.items()},

@@ -32,6 +32,9 @@ Chain = Sequence[tuple[str, str]]
 #: A number of a table, or a word.
 Value = str | float | int | bool | None
 
+#: By how much the operations of a row with matched compute may differ, as a fraction.
+MATCH_TOLERANCE = 0.1
+
 _COMPARISON = ("against", "kind", "mean", "low", "high", "p", "p_sign_flip", "p_holm", "reason")
 
 
@@ -39,7 +42,8 @@ _COMPARISON = ("against", "kind", "mean", "low", "high", "p", "p_sign_flip", "p_
 class Family:
     """The primary comparisons that a study declares: each of ``rows`` against the strongest of ``baselines``.
 
-    Strongest: the best mean in that column among the baselines that use the same L, U, V and X.
+    Strongest: the best mean in that column among the baselines that use the same L, U, V and X, without those that are
+    given the compute of another row.
     """
 
     rows: tuple[str, ...]
@@ -58,6 +62,8 @@ class TableSpec:
         family: primary comparisons, or None.
         margin: of the dagger, in points; only percent scores have daggers.
         ablations: by row, the steps that make up its gain.
+        matched: rows that are given the compute of another -> that row. A row of the family is compared with its own
+            matched baselines, not with those of other rows.
     """
 
     title: str
@@ -69,6 +75,12 @@ class TableSpec:
     family: Family | None = None
     margin: float = 0.5
     ablations: Mapping[str, Chain] = field(default_factory=dict)
+    matched: Mapping[str, str] = field(default_factory=dict)
+
+    def baselines_of(self, row: str) -> tuple[str, ...]:
+        """The baselines that a row of the family is compared with."""
+        baselines = () if self.family is None else self.family.baselines
+        return tuple(name for name in baselines if name != row and self.matched.get(name, row) == row)
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
@@ -78,7 +90,8 @@ class TableSpec:
                 raise ConfigError(f"table: {kind} should be one or more different names, got {list(names)}")
         family = () if self.family is None else (*self.family.rows, *self.family.baselines)
         chained = (name for row, chain in self.ablations.items() for name in (row, *(start for _, start in chain)))
-        for name in (*family, *chained, *(() if self.reference is None else (self.reference,))):
+        matched = (*self.matched, *self.matched.values())
+        for name in (*family, *chained, *matched, *(() if self.reference is None else (self.reference,))):
             if name not in self.rows:
                 raise ConfigError(f"table: {name!r} is no row; rows are {', '.join(self.rows)}")
         if self.margin <= 0:
@@ -168,15 +181,15 @@ class Table:
         family = self.spec.family
         if family is None:
             return ()
-        compared = [self._against_strongest(row, column, family) for column in self.spec.columns for row in family.rows]
+        compared = [self._against_strongest(row, column) for column in self.spec.columns for row in family.rows]
         adjusted = iter(holm([one.p for one in compared if one.p is not None]))
         return tuple(one if one.p is None else replace(one, p_holm=next(adjusted)) for one in compared)
 
-    def _against_strongest(self, row: str, column: str, family: Family) -> PairedComparison:
+    def _against_strongest(self, row: str, column: str) -> PairedComparison:
         cell, means = self.cells[row, column], {}
-        for name in family.baselines:
+        for name in self.spec.baselines_of(row):
             other = self.cells[name, column]
-            if name == row or data_difference(cell, other):
+            if data_difference(cell, other):
                 continue
             if other.incomplete or other.summary is None:  # it might be the strongest
                 return PairedComparison(row, name, column, "incomplete", reason=f"{name} is incomplete")
@@ -185,6 +198,16 @@ class Table:
             return PairedComparison(row, "", column, "different_data", reason="no baseline uses the same data")
         strongest = max(means, key=lambda name: means[name])  # the first of equal means
         return compare_cells(row, strongest, column, cell, self.cells[strongest, column])
+
+    @cached_property
+    def unmatched_costs(self) -> Mapping[CellKey, float]:
+        """The cells with matched compute whose operations differ by more than 10 %: times those of their row."""
+        ratios = {}
+        for (row, target), column in product(self.spec.matched.items(), self.spec.columns):
+            own, other = self.cells[row, column].flops, self.cells[target, column].flops
+            if own is not None and other and abs(own / other - 1) > MATCH_TOLERANCE:
+                ratios[row, column] = own / other
+        return ratios
 
     @cached_property
     def detectable(self) -> Mapping[str, Detectable]:
