@@ -178,7 +178,7 @@ def test_the_seal_is_broken_once_and_last(
 
 
 @pytest.mark.parametrize("strategy", ["baseline", "augment", "joint"])
-def test_snapshots_give_a_curve_that_ends_at_the_score(
+def test_snapshots_give_a_curve_on_hidden_labels_or_with_a_stamp_on_the_test_set(
     strategy: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """They change nothing else in the result, and are frozen before the seal is broken."""
@@ -186,16 +186,36 @@ def test_snapshots_give_a_curve_that_ends_at_the_score(
     chosen = ["run", *small(f"strategy={strategy}", *source, f"paths.outputs={tmp_path}")]
     assert main(chosen) == 0
     without = record(Path(capsys.readouterr().out.strip()))["result"]
-    for _ in range(2):  # the second time, the stages come from the store
-        assert main([*chosen, "selection.snapshots=2"]) == 0
+    cases = [((), "hidden_labels"), ((), "hidden_labels"), (("selection.curve=test",), "test")]
+    for more, images in cases:  # the second time, the stages come from the store
+        assert main([*chosen, "selection.snapshots=2", *more]) == 0
         directory = Path(capsys.readouterr().out.strip())
         result = record(directory)["result"]
-        curve = result.pop("curve")
+        curve, stamps = result.pop("curve"), result.pop("stamps")
         shutil.rmtree(directory)
+        assert result.pop("curve_images") == images
+        assert stamps == [*without["stamps"], "curve-on-test" if images == "test" else "curve-on-hidden-labels"]
         assert [point["images"] for point in curve] == [64, 128]
-        assert curve[-1]["accuracy"] == result["test"]["accuracy"]
+        assert (curve[-1]["accuracy"] == result["test"]["accuracy"]) == (images == "test")
         assert curve[-1]["weights"] == result["weights"]["classifier"] != curve[0]["weights"]
-        assert without == {**result, "stages": without["stages"]}
+        assert {**without, "stamps": None} == {**result, "stages": without["stages"], "stamps": None}
+
+
+def test_a_curve_without_images_is_refused_before_training(capsys: pytest.CaptureFixture[str]) -> None:
+    all_labels = ("regime.labels_per_class=null", "regime.fraction=1.0", "regime.validation=none")
+    assert main(["run", *small("strategy=baseline", *all_labels), "selection.snapshots=2"]) == 2
+    assert "selection.snapshots=2: this regime hides no label and has no validation labels" in capsys.readouterr().err
+
+
+def test_validation_images_carry_the_curve_where_there_are_any(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its last point is then the run's own validation score."""
+    chosen = small("strategy=baseline", f"paths.outputs={tmp_path}", "regime.validation=within", "selection.rule=val")
+    assert main(["run", *chosen, "selection.snapshots=1", "selection.candidates=1"]) == 0
+    result = record(Path(capsys.readouterr().out.strip()))["result"]
+    assert (result["curve_images"], result["stamps"]) == ("validation", [])
+    assert result["curve"][-1]["accuracy"] == result["validation"]["accuracy"]
 
 
 def test_what_has_no_single_fit_takes_no_snapshots(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from study_fixture import write_study
 from trigan.commands.main import main
 from trigan.datasets.sources.digits import Digits
 from trigan.records.record import read_record
+from trigan.records.seal_ledger import LEDGER_NAME, read_ledger
 from trigan.studies.jobs import StudyJobs
 from trigan.studies.run_study import write_study_table
 from trigan.studies.study_file import read_study
@@ -25,6 +26,7 @@ STUDY = {
     "rows": [{"name": "baseline", "set": []}, {"name": "matched", "set": [], "match": "baseline"}],
     "scales": {"laptop": {}, "paper": {"set": ["regime.labels_per_class=50"]}},
 }
+KEPT = {"record.json", "predictions.npz", LEDGER_NAME, f"{LEDGER_NAME}.lock"}
 ABOUT: dict[str, Any] = {
     "method": "a guess",
     "split": "split.json",
@@ -97,14 +99,16 @@ def test_a_submission_is_scored_and_kept_once(study: Path, tmp_path: Path, capsy
     assert record["provenance"]["external"] is True
     assert submit(file, study) == 0
     assert "submitted already" in capsys.readouterr().out
-    assert len(left(tmp_path)) == 2
+    assert {one.name for one in left(tmp_path)} == KEPT
+    assert [*map(len, read_ledger(tmp_path / "out" / "runs").values())] == [1]
 
     def worse(arrays: dict[str, Any], about: dict[str, Any]) -> None:
         arrays["probabilities"] = arrays["probabilities"][::-1]
 
     assert submit(write(tmp_path, worse), study) == 2
     assert "has other predictions for this row, column, trial and seed already" in capsys.readouterr().err
-    assert len(left(tmp_path)) == 2
+    assert {one.name for one in left(tmp_path)} == KEPT
+    assert [*map(len, read_ledger(tmp_path / "out" / "runs").values())] == [1]
 
 
 def test_the_study_shows_the_row(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -206,7 +206,14 @@ def test_test_error_while_training_is_drawn_where_there_are_snapshots(tmp_path: 
     last = 100 - 100 * np.mean([record["result"]["test"]["accuracy"] for record in cell(material, "joint").records])
     assert f"joint from 75 after 640 images to {last:.2g} after 6400" in section.body
     assert section.body.count("<svg") == 2, "a chart and its key's line"
-    assert "Test error while training" in render_report(material)
+    assert "Error while training" in render_report(material)
+    assert "Error on test images in % over images seen" in section.body, "records before curve_images"
+    for record in cell(material, "joint").records:
+        record["result"]["curve_images"] = "hidden_labels"
+    material = ReportData(material.words, build_table(places(material), material.table.spec), material.folders)
+    section = training_section.errors(material)
+    assert section is not None
+    assert "Error on training images with hidden labels in % over images seen" in section.body
 
 
 def places(material: ReportData) -> dict[tuple[str, str], list[Record]]:

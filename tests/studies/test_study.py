@@ -203,7 +203,7 @@ def test_an_entry_can_stand_for_one_matched_row_for_each_row_of_the_family(tmp_p
     assert (few.family.rows, few.family.baselines) == (("two",), ("bare", "a, matched to two"))
     single = [*rows, {"name": "c", "set": ["strategy=one"], "match": "three"}]
     scales = {"few": {"rows": ["bare", "c", "two"]}}
-    with pytest.raises(ConfigError, match="scales.few.rows: lacks 'three', whose compute 'c' is given"):
+    with pytest.raises(ConfigError, match=r"scales\.few\.rows: lacks 'three', whose compute 'c' is given"):
         read_study(write(tmp_path, **{**changes, "rows": single, "scales": scales}))
 
 

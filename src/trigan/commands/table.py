@@ -10,6 +10,7 @@ from trigan.commands.arguments import Parser
 from trigan.commands.study import print_table, study_parser
 from trigan.errors import ConfigError
 from trigan.records.record import find_records
+from trigan.records.seal_ledger import read_ledger
 from trigan.studies.study_file import find_study, read_study
 from trigan.studies.study_table import FORMATS, current_table, render_table
 from trigan.tables.cell import METRICS
@@ -69,7 +70,8 @@ def compare_main(arguments: list[str]) -> int:
         raise ConfigError("; ".join(part for part in (nothing, debug) if part))
     if debug:
         print(debug, file=sys.stderr)
-    table = compare(select(records, options.queries), options.metric, options.reference, options.margin)
+    ledger = read_ledger(options.outputs / "runs")
+    table = compare(select(records, options.queries), options.metric, options.reference, options.margin, ledger)
     for name in _COMPARE_FORMATS.values() if options.write else ():
         write_text(options.write / f"table.{FORMATS[name][0]}", render_table(table, name))
     print_table(table, _COMPARE_FORMATS[options.format])

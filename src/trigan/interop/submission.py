@@ -24,6 +24,7 @@ from trigan.evaluation.classification import classification_metrics
 from trigan.identity import canonical_json, digest, tensor_digest
 from trigan.interop.split_export import data_and_split
 from trigan.records.record import EXTERNAL, RECORD_NAME, SCHEMA_VERSION, Record, write_record
+from trigan.records.seal_ledger import append_use
 from trigan.studies.file_model import FileModel, read_file
 from trigan.studies.plan import StudyPlan
 from trigan.studies.study_file import StudyFile
@@ -144,6 +145,8 @@ def submit(
                 f"{other_path.parent} has other predictions for this row, column, trial and seed already; "
                 "remove that folder first, or give another seed if it is another training"
             )
+    use = record["run"], submission.trial, record["config"], dict(record["result"]["split"])
+    append_use(composed.paths.runs, *use)
     with atomic_write(path.with_name("predictions.npz")) as kept:
         np.savez_compressed(kept, **predictions)  # type: ignore[arg-type]
     write_record(path, record)

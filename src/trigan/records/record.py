@@ -105,7 +105,7 @@ class StageSummary(TypedDict):
 
 
 class CurvePoint(TypedDict):
-    """Test accuracy of C after a number of images of its last fit."""
+    """Accuracy of C after a number of images of its last fit, on the images that ``curve_images`` names."""
 
     images: int
     accuracy: float
@@ -124,6 +124,7 @@ class Result(TypedDict):
     test: Scores
     validation: NotRequired[Scores]
     curve: NotRequired[list[CurvePoint]]
+    curve_images: NotRequired[Literal["validation", "hidden_labels", "test"]]
     selection: NotRequired[Any]
     weights: dict[str, str]
     predictions: str

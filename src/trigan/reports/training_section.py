@@ -1,4 +1,4 @@
-"""Training: test error and losses of each player over images seen, and generated images."""
+"""Training: error and losses of each player over images seen, and generated images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,6 +31,7 @@ from trigan.reports.report_data import (
     read_metrics,
     wrap_damage,
 )
+from trigan.tables.layout.formatting import format_curve_images
 
 #: Errors in % that an axis may have ticks at.
 _ERRORS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
@@ -42,21 +43,23 @@ _OVER_TRAINING = "-over-training"
 
 
 def errors(report: ReportData) -> Section | None:
-    """Test error during C's last fit, a line a row; None if no run kept snapshots."""
+    """Error during C's last fit, a line a row; None if no run kept snapshots."""
     parts = []
     for column in report.table.spec.columns:
         curves = {row: cell.curve for row, cell in report.cells(column).items() if cell.curve}
         if curves:
-            parts.append(Part(report.subheading(column), figures=[_errors(column, curves)]))
-    return Section("errors", "Test error while training", render("errors.html.j2", {"parts": parts})) if parts else None
+            kinds = {kind for cell in report.cells(column).values() for kind in cell.curve_images}
+            title = format_curve_images(kinds)
+            parts.append(Part(report.subheading(column), figures=[_errors(column, curves, title)]))
+    return Section("errors", "Error while training", render("errors.html.j2", {"parts": parts})) if parts else None
 
 
-def _errors(column: str, curves: Mapping[str, Mapping[int, Sequence[float]]]) -> Figure:
+def _errors(column: str, curves: Mapping[str, Mapping[int, Sequence[float]]], title: str) -> Figure:
     percent = [100 * error for points in curves.values() for errors in points.values() for error in errors]
     low = max((tick for tick in _ERRORS if tick <= min(percent)), default=_ERRORS[0])
     high = min((tick for tick in _ERRORS if tick > max(percent)), default=_ERRORS[-1])
     ticks = tuple((tick, tick_text(tick)) for tick in _ERRORS if low <= tick <= high)
-    y = Axis(low, high, ticks, "test error, %", log=True)
+    y = Axis(low, high, ticks, f"{title.lower()}, %", log=True)
     frame = Frame(images_axis(max(max(points) for points in curves.values()), "images seen"), y, 560, 320)
     series, texts = [], []
     for row, points in curves.items():
@@ -66,7 +69,7 @@ def _errors(column: str, curves: Mapping[str, Mapping[int, Sequence[float]]]) ->
         series.append(Series(line, dots))
         first, last = min(means), max(means)
         texts.append(f"{row} from {means[first]:.2g} after {first} images to {means[last]:.2g} after {last}")
-    alt = f"Test error in % over images seen on {column}: {'; '.join(texts)}"
+    alt = f"{title} in % over images seen on {column}: {'; '.join(texts)}"
     key = [("line", index, row) for index, row in enumerate(curves)]
     return Figure("chart", {"frame": frame, "series": series, "texts": ()}, alt, key=key)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.torch import save
 from torch import Tensor
 
@@ -21,6 +22,8 @@ from trigan.evaluation.frozen_networks import check_independence, frozen_network
 from trigan.identity import digest, tensor_digest
 from trigan.plots import run_plots, sample_grids
 from trigan.records.record import SCHEMA_VERSION, write_record
+from trigan.records.seal_ledger import append_use
+from trigan.runs.fit_curve import CURVE_STAMPS
 from trigan.runs.lineage import log_lineage
 from trigan.runs.provenance import provenance
 from trigan.runs.trained_run import TrainedRun, held_out_images, weights_digests
@@ -39,6 +42,8 @@ def finish_run(trained: TrainedRun) -> None:
     snapshots = weights_digests({str(images): network for images, network in outcome.snapshots.items()})
     if distributed.rank() > 0:
         return
+    config, info = with_identifiers(trained.run_config.config), asdict(trained.data.info)
+    append_use(location.directory.parent, location.run, trained.run_config.trial, config, info)
     frozen, classes = digest([weights, snapshots] if snapshots else weights), trained.data.class_names
     scored = score(trained, frozen)
     known = {part: one.labels for part, one in held_out_images(trained.run_config, trained.data, frozen).items()}
@@ -48,15 +53,17 @@ def finish_run(trained: TrainedRun) -> None:
         **{part: _metrics(trained, scored.logits[part], known[part]) for part in scored.logits},
         "predictions": tensor_digest(logits),
     }
-    if snapshots:
+    if (kind := trained.data.curve) is not None and snapshots:
         result["curve"] = [
             {
                 "images": images,
-                "accuracy": int((predicted == labels).sum()) / len(labels),
+                "accuracy": int((predicted == known[kind]).sum()) / len(known[kind]),
                 "weights": snapshots[str(images)],
             }
             for images, predicted in sorted(scored.curve.items())
         ]
+        result["curve_images"] = kind
+        result["stamps"] = sorted({*result["stamps"], *([CURVE_STAMPS[kind]] if kind in CURVE_STAMPS else [])})
     _save_npz(location.directory / "predictions.npz", {"scores": logits, "labels": labels})
     _save_features(trained, scored, labels)
     _save_weights(trained)
@@ -141,9 +148,10 @@ def score(trained: TrainedRun, frozen: str | None) -> Scored:
     Without the digest ``frozen`` of the networks the test set stays sealed.
     """
     outcome, config = trained.outcome, trained.run_config
-    images = {part: one.images for part, one in held_out_images(config, trained.data, frozen).items()}
-    if not trained.data_used.V:
-        images.pop("validation", None)
+    held_out = {part: one.images for part, one in held_out_images(config, trained.data, frozen).items()}
+    curve_on = held_out.get(trained.data.curve or "test", torch.empty(0))
+    scored_parts = ("test", "validation") if trained.data_used.V else ("test",)
+    images = {part: given for part, given in held_out.items() if part in scored_parts}
     networks = {**outcome.weights, **{f"snapshot {seen}": one for seen, one in outcome.snapshots.items()}}
     curve, features, index = {}, None, None
     with closed_sources("while the networks were scored"), frozen_networks(networks):
@@ -152,8 +160,8 @@ def score(trained: TrainedRun, frozen: str | None) -> Scored:
             check_independence("classifier", outcome.classifier, given, logits[part])
         if "test" in images:
             for seen, network in outcome.snapshots.items():
-                scores = outputs(network, images["test"])
-                check_independence(f"snapshot {seen}", network, images["test"], scores)
+                scores = outputs(network, curve_on)
+                check_independence(f"snapshot {seen}", network, curve_on, scores)
                 curve[seen] = scores.argmax(1)
             if hasattr(outcome.classifier, "embed"):
                 index = evenly_spaced_indices(len(images["test"]))

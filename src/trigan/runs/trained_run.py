@@ -19,6 +19,7 @@ from trigan.datasets.splits.splitter import DataSplit, ExternalDataInfo, SplitIn
 from trigan.datasets.types import DataSpec, ImageDataset, LabelledImages, TrainingView
 from trigan.errors import DataError
 from trigan.identity import weights_digest
+from trigan.runs.fit_curve import CurveImages, curve_images, hidden_images
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.strategies.strategy import DataUsed, Outcome
 from trigan.tracking import Tracker
@@ -42,7 +43,8 @@ class RunLocation:
 class RunData:
     """What a run knows of its data while it trains: no image, no label, no index into the source.
 
-    ``split_file_digest`` is None for a drawn split; ``external`` describes the other data set in the view, if any.
+    ``split_file_digest`` is None for a drawn split; ``external`` describes the other data set in the view, if any;
+    ``curve`` names the images on which snapshots of C are scored, if there are any.
     """
 
     spec: DataSpec
@@ -50,6 +52,7 @@ class RunData:
     info: SplitInfo
     split_file_digest: str | None = None
     external: ExternalDataInfo | None = None
+    curve: CurveImages | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -84,23 +87,33 @@ def divide_data(run_config: RunConfig, dataset: ImageDataset) -> tuple[TrainingV
     split = _split(run_config, dataset)
     if (other := run_config.load_external()) is not None:
         split = with_external(split, dataset, other)
-    data = RunData(split.view.spec, dataset.class_names, split.info, split.split_file_digest, split.external)
+    snapshots = run_config.config["selection"]["snapshots"]
+    curve = None if snapshots is None else curve_images(run_config, dataset, split)
+    about = split.info, split.split_file_digest, split.external
+    data = RunData(split.view.spec, dataset.class_names, *about, curve)
     return split.view, data
 
 
 def held_out_images(run_config: RunConfig, data: RunData, frozen: str | None) -> dict[str, LabelledImages]:
-    """``validation``, if there are such images, and ``test`` for the digest of the ``frozen`` networks, if given.
+    """``validation``, if there are such images; for the digest of the ``frozen`` networks also ``test``.
+
+    With it come ``hidden_labels``, if a curve is drawn on them.
 
     The data set is loaded and divided again, so this costs some seconds for a large one.
 
     Raises:
         DataError: it is not the data set that the run was trained on.
     """
-    split = _split(run_config, run_config.load_data())
+    dataset = run_config.load_data()
+    split = _split(run_config, dataset)
     if split.info != data.info:
         raise DataError("the data set or its split file has changed since this run began; run the same command again")
-    parts = {} if split.view.validation is None else {"validation": split.view.validation}
-    return parts if frozen is None else {**parts, "test": split.test.open(frozen)}
+    parts = {"validation": split.view.validation} if split.view.validation is not None else {}
+    if frozen is None:
+        return parts
+    if data.curve == "hidden_labels":
+        parts["hidden_labels"] = hidden_images(dataset, split)
+    return {**parts, "test": split.test.open(frozen)}
 
 
 def _split(run_config: RunConfig, dataset: ImageDataset) -> DataSplit:

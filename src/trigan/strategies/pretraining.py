@@ -96,8 +96,8 @@ class Pixels(Pretraining):
 class SupervisedPretraining(Pretraining):
     """D trained as a classifier of the labelled images: its last feature map and a linear head.
 
-    ``classifier`` gives C's recipe; its network is replaced. With ``match_gan_flops`` the fit costs as many operations as
-    the GAN, else it has the recipe's number of steps.
+    ``classifier`` gives C's recipe; its network is replaced. With ``match_gan_flops`` the fit costs as many operations
+    as the GAN, else it has the recipe's number of steps.
     """
 
     classifier: ClassifierStage

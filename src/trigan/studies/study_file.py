@@ -40,8 +40,8 @@ def _metric(value: str) -> str:
 def _known_match(value: Any) -> Any:
     if value == "most_expensive":
         raise ValueError(
-            "most_expensive is no longer a match, since it gave a baseline the compute of a row that it is not compared "
-            "with; write match: ROW, match: [ROW, ...] or match: family"
+            "most_expensive is no longer a match: it gave a baseline the compute of a row that it is not compared with"
+            "; write match: ROW, match: [ROW, ...] or match: family"
         )
     return value
 

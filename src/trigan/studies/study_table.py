@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from trigan.errors import ArtifactError
 from trigan.records.record import RECORD_NAME, Record, read_record
+from trigan.records.seal_ledger import read_ledger
 from trigan.studies.job_cache import load_jobs, make_plan
 from trigan.studies.jobs import StudyJob, StudyJobs, no_finished_runs
 from trigan.studies.study_file import StudyFile
@@ -59,7 +60,8 @@ def study_table(study: StudyFile, jobs: Sequence[StudyJob], outputs: Path) -> Ta
     published = [
         one for one in published_results(study) if one.row in ("", *spec.rows) and one.column in ("", *spec.columns)
     ]
-    return build_table({**records, **submitted}, spec, published)
+    ledger = read_ledger(jobs[0].record_path.parents[1] if jobs else outputs / "runs")
+    return build_table({**records, **submitted}, spec, published, ledger)
 
 
 def published_results(study: StudyFile) -> tuple[PublishedResult, ...]:

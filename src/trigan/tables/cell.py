@@ -75,7 +75,7 @@ class Cell:
 
     @cached_property
     def curve(self) -> dict[int, list[float]]:
-        """Test error during the last fit of C: images seen -> error of each trial with a snapshot there."""
+        """Error during the last fit of C: images seen -> error of each trial with a snapshot there."""
         curve: dict[int, list[float]] = {}
         for group in self.by_trial.values():
             errors: dict[int, list[float]] = {}
@@ -85,6 +85,12 @@ class Cell:
             for images, seeds in errors.items():
                 curve.setdefault(images, []).append(fmean(seeds))
         return dict(sorted(curve.items()))
+
+    @property
+    def curve_images(self) -> frozenset[str]:
+        """What the curves were drawn on: ``validation``, ``hidden_labels`` or ``test``, as in records before."""
+        results = [record["result"] for record in self.records]
+        return frozenset(one.get("curve_images", "test") for one in results if "curve" in one)
 
     @property
     def n(self) -> int:

@@ -3,11 +3,14 @@
 import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from trigan.errors import ConfigError
+from trigan.records.config_keys import flatten
 from trigan.records.record import MIN_HASH_PREFIX, Record
-from trigan.tables.rows import flatten, rows_from_records, setting_text
+from trigan.records.seal_ledger import Ledger
+from trigan.tables.rows import rows_from_records, setting_text
 from trigan.tables.table import Table, TableSpec, build_table
 
 
@@ -88,11 +91,16 @@ def _equals(value: Any, text: str) -> bool:
 
 
 def compare(
-    records: Sequence[Record], metric: str = "accuracy", reference: str | None = None, margin: float = 0.5
+    records: Sequence[Record],
+    metric: str = "accuracy",
+    reference: str | None = None,
+    margin: float = 0.5,
+    ledger: Ledger = MappingProxyType({}),
 ) -> Table:
     """An ad-hoc table: rows by config, columns by data and labels, differences to ``reference``.
 
-    The default reference is the first baseline, or the first row if there is none.
+    The default reference is the first baseline, or the first row if there is none. ``ledger`` says which settings have
+    met a test set.
 
     Raises:
         ConfigError: no records, an unknown metric, or an unknown reference.
@@ -106,4 +114,5 @@ def compare(
         raise ConfigError(f"no row is named {reference!r}; {nearest}rows: {', '.join(rows)}")
     # Rows are sorted with baselines first.
     chosen = reference or (rows[0] if len(rows) > 1 else None)
-    return build_table(cells, TableSpec("Comparison", rows, columns, metric=metric, reference=chosen, margin=margin))
+    spec = TableSpec("Comparison", rows, columns, metric=metric, reference=chosen, margin=margin)
+    return build_table(cells, spec, ledger=ledger)

@@ -5,20 +5,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from itertools import combinations
 from typing import Any
 
+from trigan.records.config_keys import flatten, is_ignored
 from trigan.records.record import Record
 from trigan.tables.table import CellKey
 
-#: Parts of a config that make no row: they change nothing that a run computes, or show in other settings.
-IGNORED_SETTINGS = (
-    *("paths", "runtime", "logger", "callbacks", "study", "row", "hydra"),
-    *("data.root", "data.source.root", "data.suggested", "regime.split"),
-    *(f"strategy.pretrain.data.{part}" for part in ("root", "source.root", "suggested")),
-    *("trainer.accelerator", "trainer.devices", "trainer.checkpoint_every"),
-)
 #: Prefix of the values that a data set's config suggests for other settings (steps, augmentation).
 _SUGGESTED = "data.suggested."
-#: Last parts of the keys that vary within a row.
-REPEAT_KEYS = ("trial", "seed")
 #: Tags that stand for whole subtrees of a config; preferred in the names of rows.
 _TAGS = ("architecture", "loss", "classifier")
 #: Config groups that are composed for every run, and matter only if the strategy contains their object.
@@ -27,17 +19,6 @@ _STRATEGIES = ("baseline", "augment", "features", "joint")
 
 #: The settings that identify a row or a column: (key, value as text).
 Settings = frozenset[tuple[str, str]]
-
-
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested config as dotted keys; lists are values."""
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def setting_text(value: Any) -> str:
@@ -57,7 +38,7 @@ def settings(record: Record, suggestions: Collection[str] = ()) -> dict[str, str
     named = {
         key: setting_text(value)
         for key, value in values.items()
-        if _identifies(key) and key.partition(".")[0] not in unused
+        if not is_ignored(key) and key.partition(".")[0] not in unused
     }
     for name in suggestions:
         for key, value in named.items():
@@ -86,11 +67,6 @@ def _differing_suggestions(records: Sequence[Record]) -> list[str]:
     suggested = [flatten(record["config"].get("data", {}).get("suggested") or {}) for record in records]
     names = sorted({name for one in suggested for name in one})
     return [name for name in names if len({setting_text(one.get(name)) for one in suggested}) > 1]
-
-
-def _identifies(key: str) -> bool:
-    ignored = any(key == part or key.startswith(f"{part}.") for part in IGNORED_SETTINGS)
-    return not ignored and key.rsplit(".", 1)[-1] not in REPEAT_KEYS
 
 
 def rows_from_records(

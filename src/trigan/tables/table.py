@@ -13,6 +13,7 @@ from types import MappingProxyType
 
 from trigan.errors import ConfigError
 from trigan.records.record import Record
+from trigan.records.seal_ledger import Ledger
 from trigan.tables.cell import DATA_KEYS, METRICS, Cell, TableMetric
 from trigan.tables.paired_comparison import (
     PairedComparison,
@@ -23,6 +24,7 @@ from trigan.tables.paired_comparison import (
     resolved_not_worse,
 )
 from trigan.tables.published import PublishedResult, difference_from
+from trigan.tables.seal_uses import SealUse, seal_uses
 from trigan.tables.statistics import holm, minimal_detectable_difference, pooled_sd
 
 #: Position of a cell: (row, column).
@@ -109,11 +111,15 @@ class Detectable:
 
 @dataclass(frozen=True)
 class Table:
-    """A table; what is derived from its cells is computed on demand. A position without records has an empty cell."""
+    """A table; what is derived from its cells is computed on demand. A position without records has an empty cell.
+
+    ``ledger``: by test set, the settings that have met it, in this table or elsewhere.
+    """
 
     spec: TableSpec
     cells: Mapping[CellKey, Cell]
     published: tuple[PublishedResult, ...] = ()
+    ledger: Ledger = field(default_factory=dict, repr=False)
 
     @property
     def metric(self) -> TableMetric:
@@ -210,6 +216,11 @@ class Table:
         return ratios
 
     @cached_property
+    def seal_uses(self) -> tuple[SealUse, ...]:
+        """How many settings have met the test sets of each column."""
+        return seal_uses(self.cells, self.spec.columns, self.ledger)
+
+    @cached_property
     def detectable(self) -> Mapping[str, Detectable]:
         """By column, from the pooled sd of the paired differences of all comparable pairs of rows of three trials."""
         limits = {}
@@ -229,7 +240,10 @@ class Table:
 
 
 def build_table(
-    records: Mapping[CellKey, Sequence[Record]], spec: TableSpec, published: Sequence[PublishedResult] = ()
+    records: Mapping[CellKey, Sequence[Record]],
+    spec: TableSpec,
+    published: Sequence[PublishedResult] = (),
+    ledger: Ledger = MappingProxyType({}),
 ) -> Table:
     """Build a table of the records by (row, column).
 
@@ -247,7 +261,7 @@ def build_table(
         chosen = tuple(r for r in records.get((row, column), ()) if r["tags"]["trial"] in expected)
         cells[row, column] = Cell(chosen, expected, METRICS[spec.metric])
     matched = (replace(one, differs=difference_from(one, cells.get((one.row, one.column)))) for one in published)
-    return Table(spec, MappingProxyType(cells), tuple(matched))
+    return Table(spec, MappingProxyType(cells), tuple(matched), ledger)
 
 
 def table_data(table: Table) -> list[dict[str, Value]]:

@@ -20,12 +20,14 @@ class Selection:
     """Which classifier of a fit is kept.
 
     ``rule``: ``last``; ``val``: the best of ``candidates`` evenly spaced classifiers on validation labels; ``auto``:
-    ``val`` if there are validation labels. ``snapshots`` (1 or more, or None): copies of C for a curve of test error.
+    ``val`` if there are validation labels. ``snapshots`` (1 or more, or None): copies of C for a curve of error over
+    training, drawn on ``held_out`` training images or, if ``curve`` says so, on the ``test`` set.
     """
 
     rule: Literal["auto", "last", "val"] = "auto"
     candidates: int = 10
     snapshots: int | None = None
+    curve: Literal["held_out", "test"] = "held_out"
 
     def __post_init__(self) -> None:
         require(self.candidates >= 1, "candidates", self.candidates, "at least 1")
@@ -71,7 +73,7 @@ class Selector(nn.Module):
 
 
 class Snapshots(nn.Module):
-    """Copies of C during a fit, for a curve of test error over training, computed after the test set is opened.
+    """Copies of C during a fit, for a curve of error over training, computed after the weights are frozen.
 
     The copy of each step in ``due`` replaces one of ``networks``; ``images``, int64 (n,), is the number of images seen
     before each copy (0: not yet taken). Copies are saved in checkpoints, so a resumed fit keeps them. A copy is never

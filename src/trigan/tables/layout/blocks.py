@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from trigan.records.record import DATA_KINDS
 from trigan.tables.layout.formatting import (
     TextFormat,
+    format_curve_images,
     format_flops,
     format_images,
     format_p,
@@ -137,14 +138,15 @@ def attribution(table: Table, column: str, where: str = "") -> Block:
 
 
 def _curves(table: Table, fmt: TextFormat, column: str, where: str) -> Block:
-    """Test error during C's last fit; only for accuracy, which is what snapshots are scored by."""
-    rows = []
+    """Error during C's last fit; only for accuracy, which is what snapshots are scored by."""
+    rows, kinds = [], set[str]()
     for row in table.spec.rows if table.spec.metric == "accuracy" else ():
+        kinds |= table.cells[row, column].curve_images
         points = table.cells[row, column].curve.items()
         if points:
             rows.append((row, "; ".join(f"{format_images(seen)}: {fmt.spread(errors)}" for seen, errors in points)))
     header = ("row", "images of C's last fit: error")
-    return Block(f"Test error in % by images seen{where}", header, tuple(rows), tight=frozenset({1}))
+    return Block(f"{format_curve_images(kinds)} in % by images seen{where}", header, tuple(rows), tight=frozenset({1}))
 
 
 def _data_used(table: Table, column: str, where: str) -> Block:

@@ -1,6 +1,6 @@
 """Numbers as text: decimals, units and the words in a table's cells."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trigan.records.record import DATA_KINDS
@@ -130,3 +130,13 @@ def join_names(names: Iterable[str]) -> str:
     if any("," in name for name in items):
         items = [f'"{name}"' for name in items]
     return " and ".join([", ".join(items[:-1]), items[-1]]) if len(items) > 1 else "".join(items)
+
+
+def format_curve_images(kinds: Collection[str]) -> str:
+    """What a curve along a fit shows, by what it was drawn on: ``Error on validation images``."""
+    names = {
+        "validation": "validation images",
+        "hidden_labels": "training images with hidden labels",
+        "test": "test images",
+    }
+    return f"Error on {' or '.join(name for kind, name in names.items() if kind in kinds) or 'held-out images'}"
