@@ -36,11 +36,13 @@ def paired(row: dict[int, dict], other: dict[int, dict]) -> tuple[float, float, 
 
 
 def holm(p: dict[str, float]) -> dict[str, float]:
+    """Over both one-sided tests of each row; the smaller of a row's two."""
+    sides = {(name, side): value for name, two in p.items() for side, value in ((0, two / 2), (1, 1 - two / 2))}
     adjusted, least = {}, 0.0
-    for rank, name in enumerate(sorted(p, key=lambda name: p[name])):
-        least = max(least, min(1.0, (len(p) - rank) * p[name]))
-        adjusted[name] = least
-    return adjusted
+    for rank, key in enumerate(sorted(sides, key=lambda key: sides[key])):
+        least = max(least, min(1.0, (len(sides) - rank) * sides[key]))
+        adjusted[key] = least
+    return {name: min(adjusted[name, 0], adjusted[name, 1]) for name in p}
 
 
 def recompute(folder: Path, reference: str, family: list[str], baselines: list[str]) -> list[str]:

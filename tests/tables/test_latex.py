@@ -70,7 +70,7 @@ def test_every_block_is_a_booktabs_table(wide: Table, records: MakeAll) -> None:
         "three results, and of each column p apart from differences"
     )
     assert "\\textbf{76.0~$\\pm$~1.5}" in text or "\\textbf{78.0~$\\pm$~1.5}" in text
-    assert "are higher." in text
+    assert "are better." in text
     assert "\\item bold: highest mean of its column" in text
     assert "\\item $\\dagger$: not worse than the best" in text
     assert render_latex(wide) == text

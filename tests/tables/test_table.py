@@ -48,7 +48,9 @@ def test_ten_trials_have_p_and_holm_in_the_family(records: MakeAll) -> None:
     p = [stats.ttest_rel(values[row], values["b"]).pvalue for row in "cd"]
     assert [one.against for one in table.primary] == ["b", "b"]
     assert [one.p for one in table.primary] == pytest.approx(p)
-    expected = {"cd"[int(np.argmin(p))]: 2 * min(p), "cd"[int(np.argmax(p))]: max(2 * min(p), max(p))}
+    # Holm over four one-sided tests: here the smaller p of each row is the first and the second of them.
+    first, second = sorted(p)
+    expected = {"cd"[int(np.argmin(p))]: 4 * first / 2, "cd"[int(np.argmax(p))]: max(4 * first / 2, 3 * second / 2)}
     assert {one.row: one.p_holm for one in table.primary} == pytest.approx(expected)
     assert table.differences["b", "x"].p == pytest.approx(stats.ttest_rel(values["b"], values["a"]).pvalue)
     assert table.differences["b", "x"].p_holm is None
@@ -71,6 +73,29 @@ def test_a_row_is_compared_with_its_own_matched_baselines(records: MakeAll) -> N
     )
     with pytest.raises(ConfigError, match="'z' is no row"):
         spec(*values, family=family, matched={"m to a": "z"})
+
+
+def test_without_a_family_the_differences_are_one(records: MakeAll) -> None:
+    draw = np.random.default_rng(1)
+    values = {row: list(0.8 + 0.004 * i + 0.01 * draw.normal(size=10)) for i, row in enumerate("abc")}
+    table = build_table({(row, "x"): records(found) for row, found in values.items()}, spec(*"abc", reference="a"))
+    sides = [
+        stats.ttest_rel(values[row], values["a"], alternative=side).pvalue
+        for row in "bc"
+        for side in ("greater", "less")
+    ]
+    adjusted = multipletests(sides)
+    assert [table.differences[row, "x"].p_holm for row in "bc"] == pytest.approx(
+        [min(adjusted[:2]), min(adjusted[2:])]
+    )
+    assert table.differences["a", "x"].claim == "not decided"
+
+
+def multipletests(p: list[float]) -> list[float]:
+    """Holm, as the definition says: the i-th smallest of m times m - i, and never below a smaller one."""
+    order = sorted(range(len(p)), key=lambda i: p[i])
+    steps = [min(1.0, (len(p) - rank) * p[i]) for rank, i in enumerate(order)]
+    return [max(steps[: order.index(i) + 1]) for i in range(len(p))]
 
 
 def test_the_strongest_baseline_uses_the_same_data(records: MakeAll) -> None:

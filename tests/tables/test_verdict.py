@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from trigan.reports.verdict_page import VerdictContext, render_verdict
 from trigan.tables.cell import METRICS, Cell
+from trigan.tables.layout.footnotes import summary_paragraph
 from trigan.tables.statistics import minimal_detectable_difference
-from trigan.tables.table import Family, Table, TableSpec, build_table
+from trigan.tables.table import Family, Table, TableSpec, build_table, table_data
 from trigan.tables.verdict import LabelCurve, label_equivalent, row_verdicts
 
 Records = Callable[..., Any]
@@ -61,7 +63,7 @@ def test_a_clear_gain_is_resolved_and_divided_into_steps(records: Records) -> No
     built = table(records)
     (one,), steps = row_verdicts(built, "all", curve(records)), built.steps["joint", "all"]
     assert one.gain.against == "FixMatch"
-    assert one.gain.verdict == "higher"
+    assert one.gain.claim == "better"
     assert one.cost == 4.5
     differences = [difference for _, difference in steps]
     assert [adds for adds, _ in steps] == ["augmentation", "unlabelled images", "generator"]
@@ -79,13 +81,13 @@ def test_a_clear_gain_is_resolved_and_divided_into_steps(records: Records) -> No
 
 def test_a_loss_is_shown(records: Records) -> None:
     (one,) = row_verdicts(table(records, gain=-0.05), "all", None)
-    assert one.gain.verdict == "lower"
+    assert one.gain.claim == "worse"
     assert one.label_equivalent is None
 
 
 def test_an_unresolved_gain_gives_the_trials_needed(records: Records) -> None:
     (one,) = row_verdicts(table(records, gain=0.004, noise=0.02), "all", None)
-    assert one.gain.verdict == "not resolved"
+    assert one.gain.claim == "not resolved"
     assert one.detectable is not None
     assert one.trials_needed is not None
     differences, n = one.gain.differences, len(one.gain.differences)
@@ -103,7 +105,7 @@ def test_no_number_of_trials_resolves_a_small_gain_on_redrawn_test_sets(records:
     """Trials that redraw the test set overlap, so more of them bring less and less (Nadeau and Bengio)."""
     built = table(records, gain=0.004, noise=0.02, redrawn=True)
     (one,) = row_verdicts(built, "all", None)
-    assert one.gain.verdict == "not resolved"
+    assert one.gain.claim == "not resolved"
     assert one.trials_needed is None
     page = render_verdict(VerdictContext("digits", 10, 10, 1.0, "x"), built, [one], None)
     assert "not resolved: no practical number of trials is enough" in page
@@ -111,12 +113,47 @@ def test_no_number_of_trials_resolves_a_small_gain_on_redrawn_test_sets(records:
 
 def test_few_trials_are_not_decided(records: Records) -> None:
     found = row_verdicts(table(records, n=3), "all", curve(records, 3))
-    assert found[0].gain.verdict == "not resolved"
+    assert found[0].gain.claim == "not decided"
     assert found[0].label_equivalent is not None
     assert found[0].label_equivalent.low is None
     page = render_verdict(VerdictContext("digits", 10, 3, 4.0, "trigan verdict"), table(records, n=3), found, None)
-    assert "**Not decided: with 3 trials no interval can be given; an interval needs five trials." in page
-    assert "not decided: fewer than five trials" in page
+    assert "**Not decided at 3 trials: a verdict needs ten." in page
+    assert "not decided at 3 trials |" in page
+
+
+@pytest.mark.parametrize(("n", "gain", "said"), [(9, 0.05, "not decided at 9 trials"), (10, 0.05, "helps")])
+def test_page_summary_and_csv_say_the_same(records: Records, n: int, gain: float, said: str) -> None:
+    """A clear gain of nine trials is not called one, anywhere."""
+    built = table(records, gain, n=n)
+    page = render_verdict(VerdictContext("digits", 10, n, 4.0, "c"), built, row_verdicts(built, "all", None), None)
+    summary = summary_paragraph(built)
+    assert f"| {said} |" in page
+    assert ("Shown to be better" in page) == (said == "helps")
+    word = "better" if said == "helps" else said
+    assert f"joint is {word}." in summary
+    assert built.primary[0].has_interval
+    assert table_data(built)[-1]["primary_claim"] == ("better" if said == "helps" else "not decided")
+
+
+def test_an_interval_without_zero_is_no_claim_after_holm(records: Records) -> None:
+    """Four rows against one baseline: the lowest p is multiplied by eight one-sided tests."""
+    draw = np.random.default_rng(0)
+    base = 0.8 + 0.01 * draw.normal(size=10)
+    noise = draw.normal(size=10)
+    noise = (noise - noise.mean()) / noise.std(ddof=1)
+    t = stats.t.isf(0.02, 9)  # two-sided p .04
+    lead = base + 0.01 * (noise + t / math.sqrt(10))
+    rows = {"base": base, "lead": lead, **{f"row {i}": base + 0.01 * draw.normal(size=10) for i in range(3)}}
+    places = {(row, "all"): records(list(values)) for row, values in rows.items()}
+    family = Family(tuple(rows)[1:], ("base",))
+    built = build_table(places, TableSpec("t", tuple(rows), ("all",), tuple(range(10)), family=family))
+    one = built.primary[0]
+    assert one.p == pytest.approx(0.04)
+    assert one.low is not None
+    assert one.low > 0
+    assert one.claim == "not resolved"
+    alone = build_table(places, TableSpec("t", tuple(rows), ("all",), family=Family(("lead",), ("base",))))
+    assert alone.primary[0].claim == "better"
 
 
 @pytest.mark.parametrize(("score", "labels"), [(0.65, 0.0), (0.7, 5.0), (0.8, 10.0), (1.0, 40.0), (1.1, math.inf)])

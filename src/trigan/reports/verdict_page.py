@@ -36,8 +36,8 @@ def render_verdict(
     page = render_markdown(replace(table, spec=replace(table.spec, ablations={})))
     values = {
         "context": context,
-        "helps": [one.gain.row for one in verdicts if one.gain.verdict == "higher"],
-        "worse": [one.gain.row for one in verdicts if one.gain.verdict == "lower"],
+        "helps": [one.gain.row for one in verdicts if one.gain.claim == "better"],
+        "worse": [one.gain.row for one in verdicts if one.gain.claim == "worse"],
         "gains": markdown_grid(_GAINS, [_gain(one, fmt) for one in verdicts]),
         "equivalents": any(one.label_equivalent is not None for one in verdicts),
         "attribution": markdown_grid(steps.header, steps.rows) if steps.rows else "",

@@ -1,15 +1,20 @@
 """The comparison of two rows in one column: within trials, only for equal data, and as far as n allows."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
 from trigan.records.record import DATA_KINDS
 from trigan.tables.cell import Cell
-from trigan.tables.statistics import evidence, sign_flip_p, summarise, t_interval
+from trigan.tables.statistics import evidence, holm, sign_flip_p, summarise, t_interval
 
 #: ``values`` .. ``headline`` by the number of trials; the others are the reasons why there is no comparison.
 Kind = Literal["values", "range", "exploratory", "headline", "itself", "different_data", "incomplete", "absent"]
+#: What a table, a summary or a verdict says of a row.
+Claim = Literal["better", "worse", "not resolved", "not decided"]
+#: Probability of a false claim in a family of comparisons.
+LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -19,7 +24,11 @@ class PairedComparison:
     Attributes:
         low, high: smallest and largest difference for ``range``; ends of the 95 % paired t interval for ``exploratory``
             and ``headline``.
-        p: only for ``headline``; ``p_holm`` only in a declared family, ``p_sign_flip`` only for a shared test set.
+        p: two-sided, only for ``headline``; ``p_sign_flip`` only for a shared test set.
+        p_better, p_worse: one-sided p values, only for ``headline``: a small one speaks for ``row`` being better, or
+            worse, than ``against`` (for a score where lower is better, better is lower).
+        p_holm: the smaller of both after Holm's correction over all one-sided tests of the family; see `with_holm`.
+        level: the level that ``p_holm`` is compared with.
         reason: why there is no comparison, in words.
     """
 
@@ -33,7 +42,10 @@ class PairedComparison:
     high: float | None = None
     p: float | None = None
     p_sign_flip: float | None = None
+    p_better: float | None = None
+    p_worse: float | None = None
     p_holm: float | None = None
+    level: float = LEVEL
     reason: str = ""
 
     @property
@@ -42,11 +54,30 @@ class PairedComparison:
         return self.kind in ("exploratory", "headline")
 
     @property
-    def verdict(self) -> Literal["higher", "lower", "not resolved"]:
-        """Where the 95 % interval lies; ``not resolved`` if it contains zero, or if there is none."""
-        if self.has_interval and self.low is not None and self.high is not None and (self.low > 0 or self.high < 0):
-            return "higher" if self.low > 0 else "lower"
-        return "not resolved"
+    def claim(self) -> Claim:
+        """What may be said of the row: ``better`` or ``worse`` only with ten trials or more, and by Holm's p.
+
+        ``not decided`` with fewer trials, without a comparison, or outside a family.
+        """
+        if self.p_holm is None or self.p_better is None or self.p_worse is None:
+            return "not decided"
+        if self.p_holm > self.level:
+            return "not resolved"
+        return "better" if self.p_better <= self.p_worse else "worse"
+
+
+def with_holm(family: Sequence[PairedComparison], level: float = LEVEL) -> tuple[PairedComparison, ...]:
+    """The comparisons of a family with Holm's p over all their one-sided tests, two for each that has a p.
+
+    Both directions count as hypotheses of their own, so that the probability of any false "better" or "worse" in the
+    family is at most ``level`` under any dependence of the rows (Holm 1979), wrong directions included.
+    """
+    tested = [(one.p_better, one.p_worse) for one in family if one.p_better is not None and one.p_worse is not None]
+    adjusted = holm([p for pair in tested for p in pair])
+    smaller = iter(min(pair) for pair in zip(adjusted[::2], adjusted[1::2], strict=True))
+    return tuple(
+        replace(one, level=level, p_holm=None if one.p_better is None else next(smaller)) for one in family
+    )
 
 
 _DATA_NAMES = {
@@ -113,7 +144,14 @@ def compare_cells(
     # Trials that redraw the test set are not independent, and the sign-flip test has no factor for that: in
     # simulations a third of such p values lie below 0.05 where nothing differs (benchmarks/calibration.py).
     p_flip = sign_flip_p(differences) if ratio is None else None
-    return result(kind, differences, interval.mean, interval.low, interval.high, interval.p, p_flip)
+    better, worse = one_sided(interval.p, interval.mean * cell.metric.sign)
+    numbers = (interval.mean, interval.low, interval.high, interval.p)
+    return result(kind, differences, *numbers, p_flip, p_better=better, p_worse=worse)
+
+
+def one_sided(p: float, gain: float) -> tuple[float, float]:
+    """The two one-sided p values (of better, of worse) of a symmetric test with two-sided ``p`` and this gain."""
+    return (p / 2, 1 - p / 2) if gain > 0 else (1 - p / 2, p / 2)
 
 
 def resolved_not_worse(cell: Cell, best: Cell, margin: float) -> bool:

@@ -22,10 +22,11 @@ from trigan.tables.paired_comparison import (
     data_difference,
     paired_differences,
     resolved_not_worse,
+    with_holm,
 )
 from trigan.tables.published import PublishedResult, difference_from
 from trigan.tables.seal_uses import SealUse, seal_uses
-from trigan.tables.statistics import holm, minimal_detectable_difference, pooled_sd
+from trigan.tables.statistics import minimal_detectable_difference, pooled_sd
 
 #: Position of a cell: (row, column).
 CellKey = tuple[str, str]
@@ -37,7 +38,7 @@ Value = str | float | int | bool | None
 #: By how much the operations of a row with matched compute may differ, as a fraction.
 MATCH_TOLERANCE = 0.1
 
-_COMPARISON = ("against", "kind", "mean", "low", "high", "p", "p_sign_flip", "p_holm", "reason")
+_COMPARISON = ("against", "kind", "mean", "low", "high", "p", "p_sign_flip", "p_holm", "claim", "reason")
 
 
 @dataclass(frozen=True)
@@ -132,13 +133,23 @@ class Table:
 
     @cached_property
     def differences(self) -> Mapping[CellKey, PairedComparison]:
-        """Each cell against the reference row; empty without one."""
+        """Each cell against the reference row; empty without one.
+
+        In a table without a declared family these are the family, with Holm's p over all of them.
+        """
         against = self.spec.reference
-        return {
-            (row, column): compare_cells(row, against, column, cell, self.cells[against, column])
+        if against is None:
+            return {}
+        found = [
+            compare_cells(row, against, column, cell, self.cells[against, column])
             for (row, column), cell in self.cells.items()
-            if against is not None
-        }
+        ]
+        return dict(zip(self.cells, found if self.spec.family is not None else with_holm(found), strict=True))
+
+    @property
+    def family(self) -> tuple[PairedComparison, ...]:
+        """The comparisons that the table makes claims by: the declared ones, or else those with the reference."""
+        return self.primary if self.spec.family is not None else tuple(self.differences.values())
 
     @cached_property
     def steps(self) -> Mapping[CellKey, tuple[tuple[str, PairedComparison], ...]]:
@@ -183,13 +194,12 @@ class Table:
 
     @cached_property
     def primary(self) -> tuple[PairedComparison, ...]:
-        """The family's comparisons, with Holm's p over all that have a p."""
+        """The declared comparisons, with Holm's p over all of them."""
         family = self.spec.family
         if family is None:
             return ()
         compared = [self._against_strongest(row, column) for column in self.spec.columns for row in family.rows]
-        adjusted = iter(holm([one.p for one in compared if one.p is not None]))
-        return tuple(one if one.p is None else replace(one, p_holm=next(adjusted)) for one in compared)
+        return with_holm(compared)
 
     def _against_strongest(self, row: str, column: str) -> PairedComparison:
         cell, means = self.cells[row, column], {}

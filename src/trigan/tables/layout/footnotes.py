@@ -6,7 +6,6 @@ from typing import Any
 from trigan.records.record import EXTERNAL
 from trigan.tables.layout.formatting import TextFormat, format_range, join_names
 from trigan.tables.layout.templating import environment
-from trigan.tables.paired_comparison import PairedComparison
 from trigan.tables.published import TAGS
 from trigan.tables.table import Table
 
@@ -69,7 +68,7 @@ def summary_paragraph(table: Table) -> str:
         "fmt": fmt,
         "n": n,
         "trials": f"{format_range(n)} trial{'s' if n[1] > 1 else ''}" if n else "",
-        "resolved": list(_resolved(table)),
+        "claims": list(_claims(table)),
         "limits": dict.fromkeys(fmt.value(limit) for limit in (*limits[:1], *limits[-1:])),
         "unequal": dict.fromkeys(row for (row, _), one in table.differences.items() if one.kind == "different_data"),
         "missing": sum(cell.incomplete for cell in table.cells.values()),
@@ -81,18 +80,14 @@ def _render(template: str, values: dict[str, Any]) -> list[str]:
     return environment().get_template(template).render(values).rstrip("\n").split("\n")
 
 
-def _resolved(table: Table) -> Iterator[tuple[str, list[tuple[list[str], str]]]]:
-    """By column, the rows whose intervals exclude zero and the others: against the reference, then the primary ones."""
+def _claims(table: Table) -> Iterator[tuple[str, list[tuple[list[str], str]]]]:
+    """By column, the rows of the table's family by what may be said of them."""
+    declared = table.spec.family is not None
+    against = "the strongest baseline that used the same data" if declared else join_names([str(table.spec.reference)])
     for column in table.spec.columns:
         where = f"On {join_names([column])}, against" if len(table.spec.columns) > 1 else "Against"
-        named = [one for (_, other), one in table.differences.items() if other == column]
-        yield f"{where} {join_names([str(table.spec.reference)])}", _by_verdict(named)
-        family = [one for one in table.primary if one.column == column]
-        yield f"{where} the strongest baseline that used the same data", _by_verdict(family)
-
-
-def _by_verdict(comparisons: list[PairedComparison]) -> list[tuple[list[str], str]]:
-    rows: dict[str, list[str]] = {"higher": [], "lower": [], "not resolved": []}
-    for one in (one for one in comparisons if one.has_interval):
-        rows[one.verdict if one.p_holm is None or one.p_holm < 0.05 else "not resolved"].append(one.row)
-    return [(named, verdict) for verdict, named in rows.items() if named]
+        rows: dict[str, list[str]] = {"better": [], "worse": [], "not resolved": []}
+        for one in (one for one in table.family if one.column == column and one.has_interval):
+            undecided = f"not decided at {len(one.differences)} trials"
+            rows.setdefault(undecided if one.claim == "not decided" else one.claim, []).append(one.row)
+        yield f"{where} {against}", [(named, claim) for claim, named in rows.items() if named]
