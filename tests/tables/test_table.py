@@ -136,6 +136,29 @@ def test_rows_with_different_data_have_no_interval(records: MakeAll, data_used: 
     assert not table.detectable
 
 
+@pytest.mark.parametrize("key", ["test", "fingerprint"])
+def test_rows_are_subtracted_on_the_same_test_images_alone(records: MakeAll, key: str) -> None:
+    """One trial of ten with another test set, or other images under the same indices, is enough."""
+
+    def row(lead: float) -> list[Record]:
+        made = records([value + lead for value in BASE * 2])
+        for trial, record in enumerate(made):
+            split: dict[str, object] = record["result"]["split"]  # type: ignore[assignment]
+            split |= {"fingerprint": "f", "test": {"size": 500, "sha256": f"t{trial}"}}
+        return made
+
+    base, other = row(0.0), row(0.1)
+    family = Family(("b",), ("a",))
+    made = spec("a", "b", reference="a", family=family)
+    assert build_table({("a", "x"): base, ("b", "x"): other}, made).differences["b", "x"].kind == "headline"
+    other[7]["result"]["split"] |= {"fingerprint": "g"} if key == "fingerprint" else {"test": {"sha256": "u"}}  # type: ignore[typeddict-item]
+    table = build_table({("a", "x"): base, ("b", "x"): other}, made)
+    assert table.differences["b", "x"].reason == "not comparable: another test set"
+    assert (table.primary[0].claim, table.primary[0].reason) == ("not decided", "a has another test set")
+    assert table.primary[0].mean is None
+    assert not table.not_worse
+
+
 def test_one_trial_with_different_data_is_enough(records: MakeAll) -> None:
     other = records(BETTER)
     other[3]["result"]["data_used"]["U"] = 1

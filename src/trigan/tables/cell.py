@@ -121,6 +121,14 @@ class Cell:
         """Whether a run of the trial diverged."""
         return any(record["result"]["status"] == "diverged" for record in self.by_trial[trial])
 
+    def test_sets(self, trial: int) -> set[tuple[str | None, str | None]]:
+        """The test images of a trial's runs: the data set's fingerprint, and the digest of the test set's indices.
+
+        None where a record does not have them.
+        """
+        splits: list[Any] = [record["result"]["split"] for record in self.by_trial[trial]]
+        return {(split.get("fingerprint"), split.get("test", {}).get("sha256")) for split in splits}
+
     @property
     def diverged(self) -> int:
         """Number of trials in which a run diverged."""

@@ -10,7 +10,7 @@ from trigan.tables.cell import Cell
 from trigan.tables.statistics import evidence, holm, sign_flip_p, summarise, t_interval
 
 #: ``values`` .. ``headline`` by the number of trials; the others are the reasons why there is no comparison.
-Kind = Literal["values", "range", "exploratory", "headline", "itself", "different_data", "incomplete", "absent"]
+Kind = Literal["values", "range", "exploratory", "headline", "itself", "different_data", "different_test", "incomplete", "absent"]
 #: What a table, a summary or a verdict says of a row.
 Claim = Literal["better", "worse", "not resolved", "not decided"]
 #: Probability of a false claim in a family of comparisons.
@@ -104,6 +104,12 @@ def data_difference(cell: Cell, against: Cell) -> str:
     return "; ".join(parts)
 
 
+def same_test_sets(cell: Cell, against: Cell) -> bool:
+    """Whether two cells were scored on the same test images in each trial that both have."""
+    trials = set(cell.by_trial) & set(against.by_trial)
+    return all(cell.test_sets(trial) == against.test_sets(trial) for trial in trials)
+
+
 def paired_differences(cell: Cell, against: Cell) -> tuple[float, ...]:
     """``cell`` minus ``against`` in each trial that both have, trials ascending."""
     return tuple(cell.values[trial] - against.values[trial] for trial in cell.values if trial in against.values)
@@ -129,6 +135,8 @@ def compare_cells(
         return result("absent", reason="not defined" if cell.undefined else "no run")
     if cell.incomplete or other.incomplete:
         return result("incomplete", reason="incomplete" if cell.incomplete else f"{against} is incomplete")
+    if not same_test_sets(cell, other):
+        return result("different_test", reason="not comparable: another test set")
     if not any_data and (different := data_difference(cell, other)):
         return result("different_data", reason=f"not comparable; {different}")
     differences = paired_differences(cell, other)

@@ -22,6 +22,7 @@ from trigan.tables.paired_comparison import (
     data_difference,
     paired_differences,
     resolved_not_worse,
+    same_test_sets,
     with_holm,
 )
 from trigan.tables.published import PublishedResult, difference_from
@@ -207,6 +208,8 @@ class Table:
             other = self.cells[name, column]
             if data_difference(cell, other):
                 continue
+            if not same_test_sets(cell, other):
+                return PairedComparison(row, name, column, "different_test", reason=f"{name} has another test set")
             if other.incomplete or other.summary is None:  # it might be the strongest
                 return PairedComparison(row, name, column, "incomplete", reason=f"{name} is incomplete")
             means[name] = cell.metric.sign * other.summary.mean
@@ -239,6 +242,8 @@ class Table:
             for first, second in combinations(self.spec.rows, 2):
                 cell, other = self.cells[first, column], self.cells[second, column]
                 if cell.n < 3 or cell.incomplete or other.incomplete or data_difference(cell, other):
+                    continue
+                if not same_test_sets(cell, other):
                     continue
                 differences = paired_differences(cell, other)
                 deviations.append((stdev(differences), len(differences)))
