@@ -37,7 +37,7 @@ def test_an_independent_script_prints_the_same_digits(tmp_path: Path, trials: in
     assert len(lines) == len(ROWS) + 3
     for line in lines:
         row, *cells = line.split(" | ")
-        if len(cells) == 5:  # a primary comparison with p: the table has the sign-flip p between these two
+        if len(cells) == 6:  # a primary comparison with p: the table has the sign-flip p between these two
             *start, p, holm = cells
             (found,) = [
                 text for text in printed.splitlines() if text.startswith(f"| {row} | {' | '.join(start)} | {p} |")

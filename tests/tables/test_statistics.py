@@ -116,10 +116,3 @@ def test_minimal_detectable_difference_by_simulation() -> None:
 def test_two_trials_detect_nothing() -> None:
     with pytest.raises(ValueError, match="three trials"):
         ours.minimal_detectable_difference(1.0, 2)
-
-
-def test_pooled_sd() -> None:
-    first, second = np.array(sample(4, 1)), np.array(sample(7, 2))
-    residuals = np.concatenate([first - np.mean(first), second - np.mean(second)])
-    found = ours.pooled_sd([(float(np.std(first, ddof=1)), 4), (float(np.std(second, ddof=1)), 7)])
-    assert found == pytest.approx(math.sqrt((residuals**2).sum() / (3 + 6)))

@@ -36,8 +36,10 @@ def test_a_table_of_five_trials_recomputed(records: MakeAll) -> None:
     assert one.p is None
     assert table.differences["a", "x"].kind == "itself"
     assert table.best == {("b", "x")}
-    sd = np.std(np.subtract(BETTER, BASE), ddof=1)
-    assert table.detectable["x"].sd == pytest.approx(sd)
+    critical, error = stats.t.isf(0.025, 4), np.std(np.subtract(BETTER, BASE), ddof=1) / np.sqrt(5)
+    assert one.detectable is not None
+    power = stats.nct(4, one.detectable / error)
+    assert power.sf(critical) + power.cdf(-critical) == pytest.approx(0.8, abs=1e-6)
 
 
 def test_ten_trials_have_p_and_holm_in_the_family(records: MakeAll) -> None:
@@ -85,9 +87,7 @@ def test_without_a_family_the_differences_are_one(records: MakeAll) -> None:
         for side in ("greater", "less")
     ]
     adjusted = multipletests(sides)
-    assert [table.differences[row, "x"].p_holm for row in "bc"] == pytest.approx(
-        [min(adjusted[:2]), min(adjusted[2:])]
-    )
+    assert [table.differences[row, "x"].p_holm for row in "bc"] == pytest.approx([min(adjusted[:2]), min(adjusted[2:])])
     assert table.differences["a", "x"].claim == "not decided"
 
 
@@ -133,7 +133,7 @@ def test_rows_with_different_data_have_no_interval(records: MakeAll, data_used: 
     assert (one.kind, one.reason) == ("different_data", reason)
     assert (one.mean, one.low, one.p) == (None, None, None)
     assert not table.not_worse
-    assert not table.detectable
+    assert one.detectable is None
 
 
 @pytest.mark.parametrize("key", ["test", "fingerprint"])
@@ -181,7 +181,7 @@ def test_two_trials_give_values(records: MakeAll) -> None:
     table = build_table({("a", "x"): records(BASE[:2]), ("b", "x"): records(BETTER[:2])}, spec("a", "b", reference="a"))
     one = table.differences["b", "x"]
     assert (one.kind, one.low, one.high) == ("values", None, None)
-    assert not table.detectable
+    assert one.detectable is None
 
 
 def test_incomplete_cells_get_no_test_no_mark_and_are_no_best(records: MakeAll) -> None:

@@ -72,8 +72,8 @@ where all four are equal.
 - Cost: counted operations and images of all stages of a run, reused or not (mean over runs).
 - Diverged runs stay in the mean, with their last healthy weights (or chance).
 - Incomplete cells lack trials; they are neither compared nor marked.
-- Minimal detectable difference (paired t, 5 % two-sided, power 80 %): 28.3 points \
-(n = 3, sd of paired differences 8.7).
+- Minimal detectable differences to bare in points (paired t, 5 % two-sided, power 80 %; each by its own sd and n): \
+tied 28.3.
 - Trials: 0, 1, 2.
 - Selection rule: last = weights at the end of training.
 - Stamp val-large (the weights were chosen on a large validation set, as in most papers): tied.

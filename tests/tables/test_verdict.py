@@ -88,11 +88,11 @@ def test_a_loss_is_shown(records: Records) -> None:
 def test_an_unresolved_gain_gives_the_trials_needed(records: Records) -> None:
     (one,) = row_verdicts(table(records, gain=0.004, noise=0.02), "all", None)
     assert one.gain.claim == "not resolved"
-    assert one.detectable is not None
+    assert one.gain.detectable is not None
     assert one.trials_needed is not None
     differences, n = one.gain.differences, len(one.gain.differences)
     sd = float(np.std(differences, ddof=1))
-    assert one.detectable == pytest.approx(minimal_detectable_difference(sd, n))
+    assert one.gain.detectable == pytest.approx(minimal_detectable_difference(sd, n))
     seen = abs(one.gain.mean or 0.0)
     assert (
         minimal_detectable_difference(sd, n + one.trials_needed)

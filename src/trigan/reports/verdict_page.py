@@ -52,7 +52,7 @@ def _gain(one: RowVerdict, fmt: TextFormat) -> tuple[str, ...]:
         one.gain.row,
         fmt.difference(one.gain, with_p=False),
         one.gain.against or "-",
-        "-" if one.detectable is None else f"{fmt.value(one.detectable)} {fmt.unit}",
+        "-" if one.gain.detectable is None else f"{fmt.value(one.gain.detectable)} {fmt.unit}",
         _equivalent(one.label_equivalent),
         "-" if math.isnan(one.cost) else f"{one.cost:.1f} x",
         render("row_verdict.txt.j2", {"one": one}),

@@ -7,10 +7,19 @@ from typing import Literal
 
 from trigan.records.record import DATA_KINDS
 from trigan.tables.cell import Cell
-from trigan.tables.statistics import evidence, holm, sign_flip_p, summarise, t_interval
+from trigan.tables.statistics import (
+    evidence,
+    holm,
+    minimal_detectable_difference,
+    sign_flip_p,
+    summarise,
+    t_interval,
+)
 
 #: ``values`` .. ``headline`` by the number of trials; the others are the reasons why there is no comparison.
-Kind = Literal["values", "range", "exploratory", "headline", "itself", "different_data", "different_test", "incomplete", "absent"]
+Kind = Literal[
+    "values", "range", "exploratory", "headline", "itself", "different_data", "different_test", "incomplete", "absent"
+]
 #: What a table, a summary or a verdict says of a row.
 Claim = Literal["better", "worse", "not resolved", "not decided"]
 #: Probability of a false claim in a family of comparisons.
@@ -29,6 +38,8 @@ class PairedComparison:
             worse, than ``against`` (for a score where lower is better, better is lower).
         p_holm: the smaller of both after Holm's correction over all one-sided tests of the family; see `with_holm`.
         level: the level that ``p_holm`` is compared with.
+        detectable: the minimal detectable difference of these trials (power 80 % at 5 %), by their own sd and number;
+            None below three trials.
         reason: why there is no comparison, in words.
     """
 
@@ -46,6 +57,7 @@ class PairedComparison:
     p_worse: float | None = None
     p_holm: float | None = None
     level: float = LEVEL
+    detectable: float | None = None
     reason: str = ""
 
     @property
@@ -75,9 +87,7 @@ def with_holm(family: Sequence[PairedComparison], level: float = LEVEL) -> tuple
     tested = [(one.p_better, one.p_worse) for one in family if one.p_better is not None and one.p_worse is not None]
     adjusted = holm([p for pair in tested for p in pair])
     smaller = iter(min(pair) for pair in zip(adjusted[::2], adjusted[1::2], strict=True))
-    return tuple(
-        replace(one, level=level, p_holm=None if one.p_better is None else next(smaller)) for one in family
-    )
+    return tuple(replace(one, level=level, p_holm=None if one.p_better is None else next(smaller)) for one in family)
 
 
 _DATA_NAMES = {
@@ -141,20 +151,21 @@ def compare_cells(
         return result("different_data", reason=f"not comparable; {different}")
     differences = paired_differences(cell, other)
     summary, kind = summarise(differences), evidence(len(differences))
-    if kind == "values":
+    if kind == "values" or summary.sd is None:
         return result(kind, differences, summary.mean)
-    if kind == "range":
-        return result(kind, differences, summary.mean, summary.low, summary.high)
     ratio = correction(cell, other)
+    limit = minimal_detectable_difference(summary.sd, len(differences), ratio)
+    if kind == "range":
+        return result(kind, differences, summary.mean, summary.low, summary.high, detectable=limit)
     interval = t_interval(differences, ratio)
     if kind == "exploratory":
-        return result(kind, differences, interval.mean, interval.low, interval.high)
+        return result(kind, differences, interval.mean, interval.low, interval.high, detectable=limit)
     # Trials that redraw the test set are not independent, and the sign-flip test has no factor for that: in
     # simulations a third of such p values lie below 0.05 where nothing differs (benchmarks/calibration.py).
     p_flip = sign_flip_p(differences) if ratio is None else None
     better, worse = one_sided(interval.p, interval.mean * cell.metric.sign)
     numbers = (interval.mean, interval.low, interval.high, interval.p)
-    return result(kind, differences, *numbers, p_flip, p_better=better, p_worse=worse)
+    return result(kind, differences, *numbers, p_flip, p_better=better, p_worse=worse, detectable=limit)
 
 
 def one_sided(p: float, gain: float) -> tuple[float, float]:

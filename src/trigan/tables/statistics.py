@@ -129,9 +129,3 @@ def minimal_detectable_difference(sd: float, n: int, test_over_train: float | No
         return float(1 - nctdtr(df, noncentrality, critical) + nctdtr(df, noncentrality, -critical)) - 0.8
 
     return float(brentq(shortfall, 0.0, 8.0)) * standard_error(sd, n, test_over_train)
-
-
-def pooled_sd(deviations: Sequence[tuple[float, int]]) -> float:
-    """Root of the mean variance of several (sd, n), weighted by degrees of freedom n - 1."""
-    freedom = sum(n - 1 for _, n in deviations)
-    return math.sqrt(sum(sd * sd * (n - 1) for sd, n in deviations) / freedom)

@@ -6,9 +6,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import combinations, product
+from itertools import product
 from math import isclose
-from statistics import fmean, stdev
 from types import MappingProxyType
 
 from trigan.errors import ConfigError
@@ -18,16 +17,13 @@ from trigan.tables.cell import DATA_KEYS, METRICS, Cell, TableMetric
 from trigan.tables.paired_comparison import (
     PairedComparison,
     compare_cells,
-    correction,
     data_difference,
-    paired_differences,
     resolved_not_worse,
     same_test_sets,
     with_holm,
 )
 from trigan.tables.published import PublishedResult, difference_from
 from trigan.tables.seal_uses import SealUse, seal_uses
-from trigan.tables.statistics import minimal_detectable_difference, pooled_sd
 
 #: Position of a cell: (row, column).
 CellKey = tuple[str, str]
@@ -39,7 +35,7 @@ Value = str | float | int | bool | None
 #: By how much the operations of a row with matched compute may differ, as a fraction.
 MATCH_TOLERANCE = 0.1
 
-_COMPARISON = ("against", "kind", "mean", "low", "high", "p", "p_sign_flip", "p_holm", "claim", "reason")
+_COMPARISON = ("against", "kind", "mean", "low", "high", "p", "p_sign_flip", "p_holm", "claim", "detectable", "reason")
 
 
 @dataclass(frozen=True)
@@ -100,15 +96,6 @@ class TableSpec:
                 raise ConfigError(f"table: {name!r} is no row; rows are {', '.join(self.rows)}")
         if self.margin <= 0:
             raise ConfigError(f"table: margin is {self.margin}, should be above 0 points")
-
-
-@dataclass(frozen=True)
-class Detectable:
-    """The minimal detectable difference of a column, and the pooled sd of paired differences behind it."""
-
-    difference: float
-    sd: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -232,26 +219,6 @@ class Table:
     def seal_uses(self) -> tuple[SealUse, ...]:
         """How many settings have met the test sets of each column."""
         return seal_uses(self.cells, self.spec.columns, self.ledger)
-
-    @cached_property
-    def detectable(self) -> Mapping[str, Detectable]:
-        """By column, from the pooled sd of the paired differences of all comparable pairs of rows of three trials."""
-        limits = {}
-        for column in self.spec.columns:
-            deviations, ratios = [], []
-            for first, second in combinations(self.spec.rows, 2):
-                cell, other = self.cells[first, column], self.cells[second, column]
-                if cell.n < 3 or cell.incomplete or other.incomplete or data_difference(cell, other):
-                    continue
-                if not same_test_sets(cell, other):
-                    continue
-                differences = paired_differences(cell, other)
-                deviations.append((stdev(differences), len(differences)))
-                ratios.append(correction(cell, other) or 0.0)
-            if deviations:
-                sd, n = pooled_sd(deviations), deviations[-1][1]
-                limits[column] = Detectable(minimal_detectable_difference(sd, n, fmean(ratios)), sd, n)
-        return limits
 
 
 def build_table(

@@ -56,7 +56,6 @@ class RowVerdict:
 
     Attributes:
         gain: over the strongest baseline that used the same data.
-        detectable: minimal detectable gain of these trials; None below three.
         trials_needed: further trials that would resolve a gain as large as the observed one; None: no practical number.
         label_equivalent: in labels of the baseline; None without a curve.
         cost: counted FLOPs of a run, relative to the reference.
@@ -64,7 +63,6 @@ class RowVerdict:
     """
 
     gain: PairedComparison
-    detectable: float | None
     trials_needed: int | None
     label_equivalent: LabelEquivalent | None
     cost: float
@@ -81,7 +79,7 @@ def row_verdicts(table: Table, column: str, curve: LabelCurve | None) -> tuple[R
         verdicts.append(
             RowVerdict(
                 gain,
-                *(_trials_needed(gain, cell, against) if against is not None else (None, None)),
+                _trials_needed(gain, cell, against) if against is not None else None,
                 label_equivalent(curve, cell.values) if curve is not None else None,
                 own / usual if own is not None and usual else math.nan,
                 cell.stamps.get("no-samples", 0),
@@ -90,15 +88,15 @@ def row_verdicts(table: Table, column: str, curve: LabelCurve | None) -> tuple[R
     return tuple(verdicts)
 
 
-def _trials_needed(gain: PairedComparison, cell: Cell, against: Cell) -> tuple[float | None, int | None]:
-    """The minimal detectable gain of these trials, and the further trials that would detect the observed gain."""
+def _trials_needed(gain: PairedComparison, cell: Cell, against: Cell) -> int | None:
+    """The further trials that would detect the observed gain; None: no practical number."""
     n = len(gain.differences)
     if n < 3 or gain.mean is None:
-        return None, None
+        return None
     sd, ratio, observed = summarise(gain.differences).sd or 0.0, correction(cell, against), abs(gain.mean)
     enough = (m for m in range(n, MAX_TRIALS + 1) if minimal_detectable_difference(sd, m, ratio) <= observed)
     needed = next(enough, None) if observed > 0 else None
-    return minimal_detectable_difference(sd, n, ratio), None if needed is None else needed - n
+    return None if needed is None else needed - n
 
 
 def label_equivalent(curve: LabelCurve, values: Mapping[int, float]) -> LabelEquivalent | None:

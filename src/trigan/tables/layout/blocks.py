@@ -119,11 +119,12 @@ def _primary(table: Table, fmt: TextFormat, column: str, where: str) -> Block:
     for one in chosen:
         n = str(len(one.differences)) if one.differences else "-"
         p_values = [format_p(p) for p in (one.p, one.p_sign_flip, one.p_holm)] if with_p else []
-        rows.append((one.row, one.against or "-", fmt.difference(one, with_p=False), n, *p_values))
+        limit = "-" if one.detectable is None else fmt.value(one.detectable)
+        rows.append((one.row, one.against or "-", fmt.difference(one, with_p=False), n, limit, *p_values))
     names = ("p (t)", "p (flip)", "p (t, Holm)") if with_p else ()
-    header = ("row", "strongest baseline", "difference", "n", *names)
-    groups = ((1, 4), (4, 7)) if with_p else ()
-    return Block(f"Primary comparisons{where}", header, tuple(rows), groups=groups, tight=frozenset(range(2, 7)))
+    header = ("row", "strongest baseline", "difference", "n", "detectable", *names)
+    groups = ((1, 5), (5, 8)) if with_p else ()
+    return Block(f"Primary comparisons{where}", header, tuple(rows), groups=groups, tight=frozenset(range(2, 8)))
 
 
 def attribution(table: Table, column: str, where: str = "") -> Block:

@@ -22,6 +22,7 @@ def footnotes(table: Table, best_mark: str) -> list[str]:
         "comparisons": [*table.differences.values(), *table.primary],
         "fmt": TextFormat(table.metric),
         "best_mark": best_mark,
+        "limits": list(_detectable(table)),
         "protocols": sorted({str(r["result"]["protocol"]) for cell in cells for r in cell.records}),
         "trials": sorted({trial for cell in table.cells.values() for trial in cell.expected}),
         "rules": {rule for cell in cells for rule in cell.rules},
@@ -45,6 +46,16 @@ def _searches(table: Table) -> list[tuple[str, list[str]]]:
     return [(search, list(dict.fromkeys(using))) for search, using in sorted(rows.items())]
 
 
+def _detectable(table: Table) -> Iterator[str]:
+    """The minimal detectable differences to the reference, by column: ``on digits: augment 1.2, joint 2.3``."""
+    fmt = TextFormat(table.metric)
+    for column in table.spec.columns:
+        rows = [one for one in table.differences.values() if one.column == column and one.detectable is not None]
+        limits = (f"{one.row} {fmt.value(one.detectable)}" for one in rows if one.detectable is not None)
+        if rows:
+            yield (f"on {column}: " if len(table.spec.columns) > 1 else "") + ", ".join(limits)
+
+
 def _stamps(table: Table) -> Iterator[tuple[str, list[str]]]:
     """Each stamp with its rows; of a row that has it in some runs only, the number of these."""
     for stamp in sorted({stamp for cell in table.cells.values() for stamp in cell.stamps} - {EXTERNAL}):
@@ -62,7 +73,7 @@ def summary_paragraph(table: Table) -> str:
     fmt, cells = TextFormat(table.metric), [cell for cell in table.cells.values() if cell.values]
     sizes = {cell.n for cell in cells if not cell.incomplete} or {cell.n for cell in cells}
     n = (min(sizes), max(sizes)) if sizes else None
-    limits = sorted(limit.difference for limit in table.detectable.values())
+    limits = sorted(one.detectable for one in table.family if one.detectable is not None)
     values = {
         "table": table,
         "fmt": fmt,
