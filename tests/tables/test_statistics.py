@@ -63,6 +63,23 @@ def test_equal_differences_have_a_point_interval() -> None:
     assert ours.t_interval([0.0, 0.0]).p == 1.0
 
 
+@pytest.mark.parametrize("n", [5, 10])
+def test_equal_differences_of_one_image_have_its_binomial_variance(n: int) -> None:
+    """One image of 500 in each trial: t is sqrt(n), whatever the size of the test set; scipy's p of it."""
+    found = ours.t_interval([1 / 500] * n, resolution=1 / 500)
+    assert found.p == pytest.approx(2 * stats.t.sf(math.sqrt(n), n - 1))
+    assert found.p > 0.01
+    # The variance is that of a difference with one discordant image: b + c = 1 of n_test (McNemar).
+    discordant = stats.binom(500, 1 / 500)
+    assert discordant.std() / 500 == pytest.approx(1 / 500, rel=0.002)
+    assert ours.t_interval([0.0] * n, resolution=1 / 500).p == 1.0
+
+
+def test_the_floor_leaves_larger_deviations_as_they_are() -> None:
+    values = sample(8)
+    assert ours.t_interval(values, resolution=0.5 * float(np.std(values, ddof=1))) == ours.t_interval(values)
+
+
 @pytest.mark.parametrize(
     "values", [[1.0], [1.0, 1.0, 1.0], [0.1, 0.2, 0.3, -0.3], [0.0, 0.0, 0.4], sample(9), sample(10)]
 )

@@ -121,6 +121,12 @@ class Cell:
         """Whether a run of the trial diverged."""
         return any(record["result"]["status"] == "diverged" for record in self.by_trial[trial])
 
+    @property
+    def resolution(self) -> float:
+        """The change of the score that one test image makes: 1 / n_test (of the smallest test set), if in percent."""
+        sizes = [record["result"]["split"]["n_test"] for record in self.records]
+        return 1 / min(sizes) if sizes and self.metric.percent else 0.0
+
     def test_sets(self, trial: int) -> set[tuple[str | None, str | None]]:
         """The test images of a trial's runs: the data set's fingerprint, and the digest of the test set's indices.
 

@@ -153,11 +153,11 @@ def compare_cells(
     summary, kind = summarise(differences), evidence(len(differences))
     if kind == "values" or summary.sd is None:
         return result(kind, differences, summary.mean)
-    ratio = correction(cell, other)
-    limit = minimal_detectable_difference(summary.sd, len(differences), ratio)
+    ratio, resolution = correction(cell, other), cell.resolution
+    limit = minimal_detectable_difference(max(summary.sd, resolution), len(differences), ratio)
     if kind == "range":
         return result(kind, differences, summary.mean, summary.low, summary.high, detectable=limit)
-    interval = t_interval(differences, ratio)
+    interval = t_interval(differences, ratio, resolution)
     if kind == "exploratory":
         return result(kind, differences, interval.mean, interval.low, interval.high, detectable=limit)
     # Trials that redraw the test set are not independent, and the sign-flip test has no factor for that: in
@@ -180,4 +180,4 @@ def resolved_not_worse(cell: Cell, best: Cell, margin: float) -> bool:
     """
     comparison = compare_cells("row", "best", "", cell, best)
     differences = [cell.metric.sign * value for value in comparison.differences]
-    return comparison.has_interval and t_interval(differences, correction(cell, best)).low > -margin
+    return comparison.has_interval and t_interval(differences, correction(cell, best), cell.resolution).low > -margin

@@ -64,16 +64,21 @@ class TInterval:
     p: float
 
 
-def t_interval(differences: Sequence[float], test_over_train: float | None = None) -> TInterval:
+def t_interval(
+    differences: Sequence[float], test_over_train: float | None = None, resolution: float = 0.0
+) -> TInterval:
     """Paired t interval and test over n >= 2 differences, df = n - 1; see `standard_error` for the correction.
 
-    Differences that are all equal have standard error 0: the interval is a point, and p is 0 (or 1 at zero).
+    The sd is at least ``resolution``, the difference that one test image makes. A difference of k images needs at least
+    k images on which the rows disagree, and the binomial variance of their number (McNemar 1947) is about
+    k / n_test^2: for one image (1 / n_test)^2. Without this floor a few equal differences of one image would have
+    standard error 0 and p = 0.
     """
     n = len(differences)
     summary = summarise(differences)
     if summary.sd is None:
         raise ValueError("a t interval needs two differences")
-    error = standard_error(summary.sd, n, test_over_train)
+    error = standard_error(max(summary.sd, resolution), n, test_over_train)
     half = float(stdtrit(n - 1, 0.975)) * error
     t = abs(summary.mean) / error if error > 0 else (math.inf if summary.mean else 0.0)
     return TInterval(summary.mean, summary.mean - half, summary.mean + half, 2 * float(stdtr(n - 1, -t)))

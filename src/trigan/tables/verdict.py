@@ -93,7 +93,8 @@ def _trials_needed(gain: PairedComparison, cell: Cell, against: Cell) -> int | N
     n = len(gain.differences)
     if n < 3 or gain.mean is None:
         return None
-    sd, ratio, observed = summarise(gain.differences).sd or 0.0, correction(cell, against), abs(gain.mean)
+    sd, observed = max(summarise(gain.differences).sd or 0.0, cell.resolution), abs(gain.mean)
+    ratio = correction(cell, against)
     enough = (m for m in range(n, MAX_TRIALS + 1) if minimal_detectable_difference(sd, m, ratio) <= observed)
     needed = next(enough, None) if observed > 0 else None
     return None if needed is None else needed - n
