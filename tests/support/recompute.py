@@ -43,9 +43,15 @@ def detectable(width: float, n: int) -> float:
     return next(d for d, one in zip(grid, power, strict=True) if one >= 0.8) * width / 2 / critical
 
 
-def holm(p: dict[str, float]) -> dict[str, float]:
+def against_all(tests: list[tuple[float, float, float, float]]) -> tuple[float, float]:
+    """One-sided p of better than all, and of worse than one, times the number of baselines."""
+    sides = [(p / 2, 1 - p / 2) if mean > 0 else (1 - p / 2, p / 2) for mean, _, _, p in tests]
+    return max(better for better, _ in sides), min(1.0, len(sides) * min(worse for _, worse in sides))
+
+
+def holm(p: dict[str, tuple[float, float]]) -> dict[str, float]:
     """Over both one-sided tests of each row; the smaller of a row's two."""
-    sides = {(name, side): value for name, two in p.items() for side, value in ((0, two / 2), (1, 1 - two / 2))}
+    sides = {(name, side): value for name, two in p.items() for side, value in enumerate(two)}
     adjusted, least = {}, 0.0
     for rank, key in enumerate(sorted(sides, key=lambda key: sides[key])):
         least = max(least, min(1.0, (len(sides) - rank) * sides[key]))
@@ -65,8 +71,10 @@ def recompute(folder: Path, reference: str, family: list[str], baselines: list[s
         lines.append(f"{row} | {mean:.1f} ± {sd:.1f} | {text if row != reference else 'reference'}")
     strongest = max(baselines, key=lambda row: means[row][0])
     tests = {row: paired(found[row], found[strongest]) for row in family}
-    adjusted = holm({row: test[3] for row, test in tests.items()})
-    for row, (difference, low, high, p) in tests.items():
+    sides = {row: against_all([paired(found[row], found[base]) for base in baselines]) for row in family}
+    adjusted = holm(sides)
+    for row, (difference, low, high, _) in tests.items():
+        p = min(1.0, 2 * min(sides[row]))
         cells = f"{row} | {strongest} | {difference:+.1f} [{low:+.1f}, {high:+.1f}] | {len(found[row])}"
         cells += f" | {detectable(high - low, len(found[row])):.1f}"
         lines.append(f"{cells} | {_p(p)} | {_p(adjusted[row])}" if len(found[row]) >= 10 else cells)

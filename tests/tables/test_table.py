@@ -47,13 +47,17 @@ def test_ten_trials_have_p_and_holm_in_the_family(records: MakeAll) -> None:
     values = {row: list(0.8 + 0.01 * i + 0.01 * draw.normal(size=10)) for i, row in enumerate("abcd")}
     places = {(row, "x"): records(found) for row, found in values.items()}
     table = build_table(places, spec(*"abcd", reference="a", family=Family(("c", "d"), ("a", "b"))))
-    p = [stats.ttest_rel(values[row], values["b"]).pvalue for row in "cd"]
+    sides = []
+    for row in "cd":
+        greater, less = (
+            [stats.ttest_rel(values[row], values[base], alternative=side).pvalue for base in "ab"]
+            for side in ("greater", "less")
+        )
+        sides += [max(greater), min(1, 2 * min(less))]  # better than both; worse than one of two
     assert [one.against for one in table.primary] == ["b", "b"]
-    assert [one.p for one in table.primary] == pytest.approx(p)
-    # Holm over four one-sided tests: here the smaller p of each row is the first and the second of them.
-    first, second = sorted(p)
-    expected = {"cd"[int(np.argmin(p))]: 4 * first / 2, "cd"[int(np.argmax(p))]: max(4 * first / 2, 3 * second / 2)}
-    assert {one.row: one.p_holm for one in table.primary} == pytest.approx(expected)
+    assert [one.p for one in table.primary] == pytest.approx([2 * min(sides[:2]), 2 * min(sides[2:])])
+    adjusted = multipletests(sides)
+    assert [one.p_holm for one in table.primary] == pytest.approx([min(adjusted[:2]), min(adjusted[2:])])
     assert table.differences["b", "x"].p == pytest.approx(stats.ttest_rel(values["b"], values["a"]).pvalue)
     assert table.differences["b", "x"].p_holm is None
     assert table.differences["b", "x"].p_sign_flip is not None
@@ -75,6 +79,23 @@ def test_a_row_is_compared_with_its_own_matched_baselines(records: MakeAll) -> N
     )
     with pytest.raises(ConfigError, match="'z' is no row"):
         spec(*values, family=family, matched={"m to a": "z"})
+
+
+def test_better_than_the_strongest_alone_is_not_better(records: MakeAll) -> None:
+    """The strongest baseline by its mean is beaten in every trial; another one, as noisy as can be, is not."""
+    noise = 0.3 * np.random.default_rng(0).normal(size=10)
+    noise -= noise.mean()
+    values = {"strong": BASE * 2, "noisy": [v - 0.01 + e for v, e in zip(BASE * 2, noise, strict=True)]}
+    wobble = 0.001 * np.arange(10)
+    values["gan"] = [v + 0.05 + w for v, w in zip(BASE * 2, wobble, strict=True)]
+    places = {(row, "x"): records(found) for row, found in values.items()}
+    one = build_table(places, spec(*values, family=Family(("gan",), ("strong", "noisy")))).primary[0]
+    assert (one.against, one.claim) == ("strong", "not resolved")
+    assert one.low is not None
+    assert one.low > 0
+    assert one.p_better == pytest.approx(stats.ttest_rel(values["gan"], values["noisy"], alternative="greater").pvalue)
+    lone = build_table(places, spec(*values, family=Family(("gan",), ("strong",)))).primary[0]
+    assert lone.claim == "better"
 
 
 def test_without_a_family_the_differences_are_one(records: MakeAll) -> None:

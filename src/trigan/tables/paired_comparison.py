@@ -35,7 +35,8 @@ class PairedComparison:
             and ``headline``.
         p: two-sided, only for ``headline``; ``p_sign_flip`` only for a shared test set.
         p_better, p_worse: one-sided p values, only for ``headline``: a small one speaks for ``row`` being better, or
-            worse, than ``against`` (for a score where lower is better, better is lower).
+            worse, than ``against`` (for a score where lower is better, better is lower); of a primary comparison,
+            better than every baseline, or worse than one (`against_all`).
         p_holm: the smaller of both after Holm's correction over all one-sided tests of the family; see `with_holm`.
         level: the level that ``p_holm`` is compared with.
         detectable: the minimal detectable difference of these trials (power 80 % at 5 %), by their own sd and number;
@@ -76,6 +77,35 @@ class PairedComparison:
         if self.p_holm > self.level:
             return "not resolved"
         return "better" if self.p_better <= self.p_worse else "worse"
+
+
+def against_all(strongest: PairedComparison, every: Sequence[PairedComparison]) -> PairedComparison:
+    """The comparison with the strongest baseline, and the p values of the comparison with every one of them.
+
+    A row is better if it is better than all baselines: the largest one-sided p tests that without a correction
+    (intersection-union test, Berger 1982). It is worse if it is worse than at least one: the smallest one-sided p times
+    the number of baselines (Bonferroni). Neither uses which baseline had the highest mean in these trials, so its
+    choice cannot bias them. ``p`` and ``p_sign_flip`` become twice the smaller of both, so two-sided.
+    """
+    if strongest.kind != "headline":
+        return strongest
+    better, worse = _union([(one.p_better, one.p_worse) for one in every])
+    flips: list[tuple[float | None, float | None]] = [
+        (None, None)
+        if one.p_sign_flip is None
+        else one_sided(one.p_sign_flip, (one.p_worse or 0) - (one.p_better or 0))
+        for one in every
+    ]
+    flip = None if any(pair[0] is None for pair in flips) else min(1.0, 2 * min(_union(flips)))
+    two_sided = min(1.0, 2 * min(better, worse))
+    return replace(strongest, p=two_sided, p_sign_flip=flip, p_better=better, p_worse=worse)
+
+
+def _union(pairs: Sequence[tuple[float | None, float | None]]) -> tuple[float, float]:
+    """One-sided p of better than all, and of worse than at least one."""
+    better = [one for one, _ in pairs if one is not None]
+    worse = [one for _, one in pairs if one is not None]
+    return max(better), min(1.0, len(worse) * min(worse))
 
 
 def with_holm(family: Sequence[PairedComparison], level: float = LEVEL) -> tuple[PairedComparison, ...]:

@@ -16,6 +16,7 @@ from trigan.records.seal_ledger import Ledger
 from trigan.tables.cell import DATA_KEYS, METRICS, Cell, TableMetric
 from trigan.tables.paired_comparison import (
     PairedComparison,
+    against_all,
     compare_cells,
     data_difference,
     resolved_not_worse,
@@ -40,10 +41,10 @@ _COMPARISON = ("against", "kind", "mean", "low", "high", "p", "p_sign_flip", "p_
 
 @dataclass(frozen=True)
 class Family:
-    """The primary comparisons that a study declares: each of ``rows`` against the strongest of ``baselines``.
+    """The primary comparisons that a study declares: each of ``rows`` against every one of ``baselines``.
 
-    Strongest: the best mean in that column among the baselines that use the same L, U, V and X, without those that are
-    given the compute of another row.
+    That is, those that use the same L, U, V and X, without those that are given the compute of another row. The
+    difference shown is to the strongest, which has the best mean.
     """
 
     rows: tuple[str, ...]
@@ -186,10 +187,10 @@ class Table:
         family = self.spec.family
         if family is None:
             return ()
-        compared = [self._against_strongest(row, column) for column in self.spec.columns for row in family.rows]
+        compared = [self._against_baselines(row, column) for column in self.spec.columns for row in family.rows]
         return with_holm(compared)
 
-    def _against_strongest(self, row: str, column: str) -> PairedComparison:
+    def _against_baselines(self, row: str, column: str) -> PairedComparison:
         cell, means = self.cells[row, column], {}
         for name in self.spec.baselines_of(row):
             other = self.cells[name, column]
@@ -202,8 +203,9 @@ class Table:
             means[name] = cell.metric.sign * other.summary.mean
         if not means:
             return PairedComparison(row, "", column, "different_data", reason="no baseline uses the same data")
+        every = {name: compare_cells(row, name, column, cell, self.cells[name, column]) for name in means}
         strongest = max(means, key=lambda name: means[name])  # the first of equal means
-        return compare_cells(row, strongest, column, cell, self.cells[strongest, column])
+        return against_all(every[strongest], list(every.values()))
 
     @cached_property
     def unmatched_costs(self) -> Mapping[CellKey, float]:

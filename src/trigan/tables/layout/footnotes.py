@@ -94,7 +94,7 @@ def _render(template: str, values: dict[str, Any]) -> list[str]:
 def _claims(table: Table) -> Iterator[tuple[str, list[tuple[list[str], str]]]]:
     """By column, the rows of the table's family by what may be said of them."""
     declared = table.spec.family is not None
-    against = "the strongest baseline that used the same data" if declared else join_names([str(table.spec.reference)])
+    against = "the baselines that used the same data" if declared else join_names([str(table.spec.reference)])
     for column in table.spec.columns:
         where = f"On {join_names([column])}, against" if len(table.spec.columns) > 1 else "Against"
         rows: dict[str, list[str]] = {"better": [], "worse": [], "not resolved": []}
