@@ -113,13 +113,14 @@ def test_holm_equals_closed_testing() -> None:
     assert ours.holm([]) == []
 
 
+@pytest.mark.parametrize("level", [0.05, 0.002])
 @pytest.mark.parametrize("n", [3, 4, 5, 10, 34])
-def test_minimal_detectable_difference_has_its_power(n: int) -> None:
+def test_minimal_detectable_difference_has_its_power(n: int, level: float) -> None:
     """At that true difference scipy's noncentral t leaves 80 % outside the critical values."""
     sd = 1.7
-    difference = ours.minimal_detectable_difference(sd, n)
-    noncentrality, critical = difference / (sd / math.sqrt(n)), stats.t.isf(0.025, n - 1)
-    power = stats.nct.sf(critical, n - 1, noncentrality) + stats.nct.cdf(-critical, n - 1, noncentrality)
+    difference = ours.minimal_detectable_difference(sd, n, level=level)
+    noncentrality, critical = difference / (sd / math.sqrt(n)), stats.t.isf(level / 2, n - 1)
+    power = stats.nct.sf(critical, n - 1, noncentrality) + np.nan_to_num(stats.nct.cdf(-critical, n - 1, noncentrality))
     assert power == pytest.approx(0.8, abs=1e-6)
 
 

@@ -36,6 +36,7 @@ def render_verdict(
     page = render_markdown(replace(table, spec=replace(table.spec, ablations={})))
     values = {
         "context": context,
+        "look": table.spec.look,
         "helps": [one.gain.row for one in verdicts if one.gain.claim == "better"],
         "worse": [one.gain.row for one in verdicts if one.gain.claim == "worse"],
         "gains": markdown_grid(_GAINS, [_gain(one, fmt) for one in verdicts]),

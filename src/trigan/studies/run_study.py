@@ -18,7 +18,7 @@ from trigan.studies.plan import StudyPlan
 from trigan.studies.study_file import StudyFile
 from trigan.studies.study_table import FILE_FORMATS, FORMATS, published_results, render_table, study_table
 from trigan.studies.study_wandb import log_study
-from trigan.tables.table import Table
+from trigan.tables.table import Table, counted
 from trigan.version import PROTOCOL_VERSION
 
 _log = logging.getLogger("trigan")
@@ -93,7 +93,8 @@ def write_study_table(study: StudyFile, jobs: StudyJobs) -> tuple[Table, Path]:
     from trigan.plots.run_plots import plot_comparison  # importing matplotlib takes long
 
     study = jobs.named(study)
-    table, folder = study_table(study, jobs.runnable, jobs.outputs), jobs.folder(study)
+    folder = jobs.folder(study)
+    table = counted(study_table(study, jobs.runnable, jobs.outputs), folder)
     for name in FILE_FORMATS:
         write_text(folder / f"table.{FORMATS[name][0]}", render_table(table, name))
     plot_comparison(table, folder / "comparison.png")

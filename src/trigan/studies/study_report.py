@@ -10,6 +10,7 @@ from trigan.studies.job_cache import load_jobs
 from trigan.studies.jobs import StudyJobs, no_finished_runs
 from trigan.studies.study_file import StudyFile
 from trigan.studies.study_table import render_table, study_table
+from trigan.tables.table import Table, counted
 from trigan.tracking.curve_files import MetricsFile
 from trigan.tracking.wandb_report import ReportText, save_report
 from trigan.tracking.wandb_tracking import public_api
@@ -32,7 +33,11 @@ def render_study(study: StudyFile, jobs: StudyJobs) -> str:
     keys = ("claim", "question", "command", "cost", "expected")
     words = tuple((key.capitalize(), getattr(study, key)) for key in keys)
     folders = {job.hash: job.record_path.parent for job in jobs.done}
-    return render_report(ReportData(words, study_table(study, jobs.done, jobs.outputs), folders))
+    return render_report(ReportData(words, _counted_table(study, jobs), folders))
+
+
+def _counted_table(study: StudyFile, jobs: StudyJobs) -> Table:
+    return counted(study_table(study, jobs.done, jobs.outputs), jobs.folder(study))
 
 
 def save_wandb_report(study: StudyFile, jobs: StudyJobs, project: str, entity: str | None = None) -> str:
@@ -45,7 +50,7 @@ def save_wandb_report(study: StudyFile, jobs: StudyJobs, project: str, entity: s
     study = jobs.named(study)
     paragraphs = {
         "Question": study.question,
-        "Results": render_table(study_table(study, jobs.done, jobs.outputs), "md"),
+        "Results": render_table(_counted_table(study, jobs), "md"),
         "Command": f"`{study.command}`" if study.command else "",
         "Cost": study.cost,
         "Expected": study.expected,

@@ -15,7 +15,7 @@ from trigan.studies.jobs import StudyJob, StudyJobs, no_finished_runs
 from trigan.studies.study_file import StudyFile
 from trigan.tables.external_records import external_rows
 from trigan.tables.published import PUBLISHED_NAME, PublishedResult, read_published
-from trigan.tables.table import CellKey, Family, Table, TableSpec, build_table
+from trigan.tables.table import CellKey, Family, Table, TableSpec, build_table, counted
 
 if TYPE_CHECKING:
     from trigan.studies.plan import StudyPlan
@@ -91,7 +91,7 @@ def current_table(
     with TemporaryDirectory(prefix="trigan-") as folder:
         if project:
             jobs = _fetched(jobs, lambda: make_plan(study, overrides, config_dir), project, Path(folder))
-        table = study_table(shown, jobs.runnable, jobs.outputs)
+        table = counted(study_table(shown, jobs.runnable, jobs.outputs), jobs.folder(study))
         done = len(jobs.done)
     if not any(cell.records for cell in table.cells.values()):
         raise no_finished_runs(study, f"in W&B's {project}" if project else f"under {jobs.runs}")

@@ -23,6 +23,7 @@ from trigan.studies.plan import StudyPlan
 from trigan.studies.run_study import run_jobs
 from trigan.studies.study_file import GridEntry, StudyFile, find_study, read_study
 from trigan.studies.study_table import study_table
+from trigan.tables.table import counted
 from trigan.tables.verdict import LabelCurve, row_verdicts
 
 STUDY = "verdict"
@@ -122,7 +123,8 @@ class _Verdict:
     def write(self, name: str, command: str) -> Path:
         """Write the page and its picture."""
         outputs, done, column = self.first.paths.outputs, {"trials": tuple(self.trials)}, self.study.columns[0].name
-        table = study_table(self.study.model_copy(update=done), self.jobs, outputs)
+        path = outputs / "verdicts" / name / PAGE_FILE
+        table = counted(study_table(self.study.model_copy(update=done), self.jobs, outputs), path.parent)
         curve = None
         if self.curve.columns:
             other = study_table(self.curve.model_copy(update=done), self.curve_jobs, outputs)
@@ -131,7 +133,6 @@ class _Verdict:
             own = {self.labels: table.cells[row, column]} if self.labels else {}
             curve = LabelCurve.of({**cells, **own})
         context = VerdictContext(self.data, self.labels, len(self.trials), self.seconds / 60, command, (PICTURE_FILE,))
-        path = outputs / "verdicts" / name / PAGE_FILE
         write_text(path, render_verdict(context, table, row_verdicts(table, column, curve), curve))
         plot_comparison(table, path.with_name(PICTURE_FILE))
         return path

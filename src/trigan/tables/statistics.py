@@ -119,8 +119,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted[np.argsort(order)]]
 
 
-def minimal_detectable_difference(sd: float, n: int, test_over_train: float | None = None) -> float:
-    """The true difference that a two-sided paired t test at level 0.05 detects with probability 0.8.
+def minimal_detectable_difference(
+    sd: float, n: int, test_over_train: float | None = None, level: float = 0.05
+) -> float:
+    """The true difference that a two-sided paired t test at this level detects with probability 0.8.
 
     Solves for the noncentrality at which the noncentral t distribution with n - 1 degrees of freedom lies outside the
     critical values with that probability. ``sd`` is that of the paired differences; n >= 3.
@@ -128,9 +130,11 @@ def minimal_detectable_difference(sd: float, n: int, test_over_train: float | No
     if n < 3:
         raise ValueError("a minimal detectable difference needs three trials")
     df = n - 1
-    critical = float(stdtrit(df, 0.975))
+    critical = float(stdtrit(df, 1 - level / 2))
 
     def shortfall(noncentrality: float) -> float:
-        return float(1 - nctdtr(df, noncentrality, critical) + nctdtr(df, noncentrality, -critical)) - 0.8
+        # scipy gives NaN far in the lower tail, where the probability is 0 in double precision
+        below, above = np.nan_to_num(nctdtr(df, noncentrality, [-critical, critical]))
+        return float(1 - above + below) - 0.8
 
-    return float(brentq(shortfall, 0.0, 8.0)) * standard_error(sd, n, test_over_train)
+    return float(brentq(shortfall, 0.0, 2 * critical + 4)) * standard_error(sd, n, test_over_train)

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from math import isclose
+from pathlib import Path
 from types import MappingProxyType
 
 from trigan.errors import ConfigError
 from trigan.records.record import Record
 from trigan.records.seal_ledger import Ledger
 from trigan.tables.cell import DATA_KEYS, METRICS, Cell, TableMetric
+from trigan.tables.looks import LOOKS_FILE, Look, count_look
 from trigan.tables.paired_comparison import (
     PairedComparison,
     against_all,
@@ -65,6 +67,7 @@ class TableSpec:
         ablations: by row, the steps that make up its gain.
         matched: rows that are given the compute of another -> that row. A row of the family is compared with its own
             matched baselines, not with those of other rows.
+        look: the how many-th look at these trials this is, which gives the level of the claims.
     """
 
     title: str
@@ -77,6 +80,7 @@ class TableSpec:
     margin: float = 0.5
     ablations: Mapping[str, Chain] = field(default_factory=dict)
     matched: Mapping[str, str] = field(default_factory=dict)
+    look: Look = field(default_factory=Look)
 
     def baselines_of(self, row: str) -> tuple[str, ...]:
         """The baselines that a row of the family is compared with."""
@@ -133,7 +137,8 @@ class Table:
             compare_cells(row, against, column, cell, self.cells[against, column])
             for (row, column), cell in self.cells.items()
         ]
-        return dict(zip(self.cells, found if self.spec.family is not None else with_holm(found), strict=True))
+        level = self.spec.look.level
+        return dict(zip(self.cells, found if self.spec.family else with_holm(found, level), strict=True))
 
     @property
     def family(self) -> tuple[PairedComparison, ...]:
@@ -188,7 +193,7 @@ class Table:
         if family is None:
             return ()
         compared = [self._against_baselines(row, column) for column in self.spec.columns for row in family.rows]
-        return with_holm(compared)
+        return with_holm(compared, self.spec.look.level)
 
     def _against_baselines(self, row: str, column: str) -> PairedComparison:
         cell, means = self.cells[row, column], {}
@@ -246,6 +251,19 @@ def build_table(
         cells[row, column] = Cell(chosen, expected, METRICS[spec.metric])
     matched = (replace(one, differs=difference_from(one, cells.get((one.row, one.column)))) for one in published)
     return Table(spec, MappingProxyType(cells), tuple(matched), ledger)
+
+
+def counted(table: Table, folder: Path) -> Table:
+    """The table as a look at its trials, counted in ``folder``; as it is if it tests nothing yet.
+
+    Raises:
+        ArtifactError: the file of earlier looks is damaged.
+    """
+    tested = [table.cells[one.row, one.column].values for one in table.family if one.kind == "headline"]
+    if not tested:
+        return table
+    look = count_look(folder / LOOKS_FILE, list(set().union(*tested)))
+    return replace(table, spec=replace(table.spec, look=look))
 
 
 def table_data(table: Table) -> list[dict[str, Value]]:

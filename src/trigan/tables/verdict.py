@@ -8,6 +8,7 @@ from statistics import fmean
 import numpy as np
 
 from trigan.tables.cell import Cell
+from trigan.tables.looks import Look
 from trigan.tables.paired_comparison import PairedComparison, correction
 from trigan.tables.statistics import minimal_detectable_difference, summarise
 from trigan.tables.table import Table
@@ -79,7 +80,7 @@ def row_verdicts(table: Table, column: str, curve: LabelCurve | None) -> tuple[R
         verdicts.append(
             RowVerdict(
                 gain,
-                _trials_needed(gain, cell, against) if against is not None else None,
+                _trials_needed(gain, cell, against, table.spec.look) if against is not None else None,
                 label_equivalent(curve, cell.values) if curve is not None else None,
                 own / usual if own is not None and usual else math.nan,
                 cell.stamps.get("no-samples", 0),
@@ -88,14 +89,16 @@ def row_verdicts(table: Table, column: str, curve: LabelCurve | None) -> tuple[R
     return tuple(verdicts)
 
 
-def _trials_needed(gain: PairedComparison, cell: Cell, against: Cell) -> int | None:
-    """The further trials that would detect the observed gain; None: no practical number."""
+def _trials_needed(gain: PairedComparison, cell: Cell, against: Cell, look: Look) -> int | None:
+    """The further trials that would detect the observed gain at the next look; None: no practical number."""
     n = len(gain.differences)
     if n < 3 or gain.mean is None:
         return None
     sd, observed = max(summarise(gain.differences).sd or 0.0, cell.resolution), abs(gain.mean)
     ratio = correction(cell, against)
-    enough = (m for m in range(n, MAX_TRIALS + 1) if minimal_detectable_difference(sd, m, ratio) <= observed)
+    enough = (
+        m for m in range(n, MAX_TRIALS + 1) if minimal_detectable_difference(sd, m, ratio, look.next_level) <= observed
+    )
     needed = next(enough, None) if observed > 0 else None
     return None if needed is None else needed - n
 
