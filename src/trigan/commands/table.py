@@ -15,6 +15,7 @@ from trigan.studies.study_file import find_study, read_study
 from trigan.studies.study_table import FORMATS, current_table, render_table
 from trigan.tables.cell import METRICS
 from trigan.tables.compare import compare, select
+from trigan.tables.image_outcomes import ImageOutcomes, read_outcomes
 
 #: Formats that ``trigan compare`` prints and writes, with the suffix of its files.
 _COMPARE_FORMATS = {"text": "terminal", "md": "md", "csv": "csv"}
@@ -70,8 +71,11 @@ def compare_main(arguments: list[str]) -> int:
         raise ConfigError("; ".join(part for part in (nothing, debug) if part))
     if debug:
         print(debug, file=sys.stderr)
+    chosen, outcomes = select(records, options.queries), dict[str, ImageOutcomes]()
+    for record in chosen:
+        outcomes |= read_outcomes(record, options.outputs / "runs" / record["run"])
     ledger = read_ledger(options.outputs / "runs")
-    table = compare(select(records, options.queries), options.metric, options.reference, options.margin, ledger)
+    table = compare(chosen, options.metric, options.reference, options.margin, outcomes, ledger)
     for name in _COMPARE_FORMATS.values() if options.write else ():
         write_text(options.write / f"table.{FORMATS[name][0]}", render_table(table, name))
     print_table(table, _COMPARE_FORMATS[options.format])

@@ -231,4 +231,4 @@ def _record(
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         },
     }
-    return record, {"scores": values, "labels": test.labels.numpy()}
+    return record, {"scores": values, "labels": test.labels.numpy(), "rows": split.parts.test}

@@ -46,7 +46,8 @@ def finish_run(trained: TrainedRun) -> None:
     append_use(location.directory.parent, location.run, trained.run_config.trial, config, info)
     frozen, classes = digest([weights, snapshots] if snapshots else weights), trained.data.class_names
     scored = score(trained, frozen)
-    known = {part: one.labels for part, one in held_out_images(trained.run_config, trained.data, frozen).items()}
+    held_out, rows = held_out_images(trained.run_config, trained.data, frozen)
+    known = {part: one.labels for part, one in held_out.items()}
     labels, logits = known["test"], scored.logits["test"]
     result = {
         **canonical_result(trained, weights),
@@ -64,7 +65,7 @@ def finish_run(trained: TrainedRun) -> None:
         ]
         result["curve_images"] = kind
         result["stamps"] = sorted({*result["stamps"], *([CURVE_STAMPS[kind]] if kind in CURVE_STAMPS else [])})
-    _save_npz(location.directory / "predictions.npz", {"scores": logits, "labels": labels})
+    _save_npz(location.directory / "predictions.npz", {"scores": logits, "labels": labels, "rows": rows})
     _save_features(trained, scored, labels)
     _save_weights(trained)
     _draw_pictures(trained, result, _gather_metrics(trained))
@@ -148,7 +149,7 @@ def score(trained: TrainedRun, frozen: str | None) -> Scored:
     Without the digest ``frozen`` of the networks the test set stays sealed.
     """
     outcome, config = trained.outcome, trained.run_config
-    held_out = {part: one.images for part, one in held_out_images(config, trained.data, frozen).items()}
+    held_out = {part: one.images for part, one in held_out_images(config, trained.data, frozen)[0].items()}
     curve_on = held_out.get(trained.data.curve or "test", torch.empty(0))
     scored_parts = ("test", "validation") if trained.data_used.V else ("test",)
     images = {part: given for part, given in held_out.items() if part in scored_parts}
@@ -172,7 +173,7 @@ def score(trained: TrainedRun, frozen: str | None) -> Scored:
 def validation_scores(trained: TrainedRun) -> dict[str, Any]:
     """``{"validation": scores}``, or nothing where no validation labels are used."""
     logits = score(trained, None).logits
-    known = held_out_images(trained.run_config, trained.data, None)
+    known, _ = held_out_images(trained.run_config, trained.data, None)
     return {part: _metrics(trained, scores, known[part].labels) for part, scores in logits.items()}
 
 

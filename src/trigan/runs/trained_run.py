@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from trigan.config.build import build
 from trigan.config.compose import RunConfig
@@ -94,10 +95,12 @@ def divide_data(run_config: RunConfig, dataset: ImageDataset) -> tuple[TrainingV
     return split.view, data
 
 
-def held_out_images(run_config: RunConfig, data: RunData, frozen: str | None) -> dict[str, LabelledImages]:
+def held_out_images(
+    run_config: RunConfig, data: RunData, frozen: str | None
+) -> tuple[dict[str, LabelledImages], Tensor]:
     """``validation``, if there are such images; for the digest of the ``frozen`` networks also ``test``.
 
-    With it come ``hidden_labels``, if a curve is drawn on them.
+    With it come ``hidden_labels``, if a curve is drawn on them. Also the source indices of the test images, (n_test,).
 
     The data set is loaded and divided again, so this costs some seconds for a large one.
 
@@ -109,11 +112,12 @@ def held_out_images(run_config: RunConfig, data: RunData, frozen: str | None) ->
     if split.info != data.info:
         raise DataError("the data set or its split file has changed since this run began; run the same command again")
     parts = {"validation": split.view.validation} if split.view.validation is not None else {}
+    rows = torch.from_numpy(split.parts.test)
     if frozen is None:
-        return parts
+        return parts, rows
     if data.curve == "hidden_labels":
         parts["hidden_labels"] = hidden_images(dataset, split)
-    return {**parts, "test": split.test.open(frozen)}
+    return {**parts, "test": split.test.open(frozen)}, rows
 
 
 def _split(run_config: RunConfig, dataset: ImageDataset) -> DataSplit:

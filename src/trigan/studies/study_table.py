@@ -13,7 +13,8 @@ from trigan.records.seal_ledger import read_ledger
 from trigan.studies.job_cache import load_jobs, make_plan
 from trigan.studies.jobs import StudyJob, StudyJobs, no_finished_runs
 from trigan.studies.study_file import StudyFile
-from trigan.tables.external_records import external_rows
+from trigan.tables.external_records import external_records, external_rows
+from trigan.tables.image_outcomes import ImageOutcomes, read_outcomes
 from trigan.tables.published import PUBLISHED_NAME, PublishedResult, read_published
 from trigan.tables.table import CellKey, Family, Table, TableSpec, build_table, counted
 
@@ -35,6 +36,7 @@ FILE_FORMATS = ("terminal", "md", "csv", "latex")
 def study_table(study: StudyFile, jobs: Sequence[StudyJob], outputs: Path) -> Table:
     """The table of finished jobs, submitted rows and published figures; a TriganError if one of these is damaged."""
     records: dict[CellKey, list[Record]] = {}
+    outcomes: dict[str, ImageOutcomes] = {}
     for job in jobs:
         if not job.done:
             continue
@@ -43,8 +45,12 @@ def study_table(study: StudyFile, jobs: Sequence[StudyJob], outputs: Path) -> Ta
             another = record["run"][:20]
             raise ArtifactError(f"{job.record_path}: the record of another run, {another}: move it to its own folder")
         records.setdefault((job.row.name, job.column.name), []).append(record)
+        outcomes |= read_outcomes(record, job.record_path.parent)
     columns = tuple(column.name for column in study.columns)
     submitted = external_rows(outputs, study.name, study.scale, columns)
+    runs = {record["run"] for group in submitted.values() for record in group}
+    for path, record in external_records(outputs) if runs else ():
+        outcomes |= read_outcomes(record, path.parent) if record["run"] in runs else {}
     spec = TableSpec(
         title=study.title,
         rows=(*(row.name for row in study.rows), *dict.fromkeys(row for row, _ in submitted)),
@@ -61,7 +67,7 @@ def study_table(study: StudyFile, jobs: Sequence[StudyJob], outputs: Path) -> Ta
         one for one in published_results(study) if one.row in ("", *spec.rows) and one.column in ("", *spec.columns)
     ]
     ledger = read_ledger(jobs[0].record_path.parents[1] if jobs else outputs / "runs")
-    return build_table({**records, **submitted}, spec, published, ledger)
+    return build_table({**records, **submitted}, spec, published, outcomes, ledger)
 
 
 def published_results(study: StudyFile) -> tuple[PublishedResult, ...]:

@@ -1,13 +1,17 @@
 """A cell of a table: the records of one row in one column, and their statistics."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from trigan.records.record import DATA_KINDS, Record
+from trigan.tables.image_outcomes import ImageOutcomes
 from trigan.tables.statistics import ValueSummary, summarise
 
 #: What a row used: images or labels of each kind, and labels for training and for selection.
@@ -50,11 +54,21 @@ class Cell:
 
     Args:
         expected: the trials that the cell should have; a cell without one of them is incomplete.
+        outcomes: by run, which test images it classified correctly, where predictions are stored.
     """
 
     records: tuple[Record, ...] = field(repr=False)
     expected: tuple[int, ...]
     metric: TableMetric
+    outcomes: Mapping[str, ImageOutcomes] = field(default_factory=dict, repr=False)
+
+    def image_outcomes(self, trial: int) -> ImageOutcomes | None:
+        """The test images of a trial and how many of its seeds are right; None if a run's are not stored."""
+        found = [self.outcomes.get(record["run"]) for record in self.by_trial.get(trial, ())]
+        known = [one for one in found if one is not None]
+        if not known or len(known) < len(found) or any(not np.array_equal(one.rows, known[0].rows) for one in known):
+            return None
+        return ImageOutcomes(known[0].rows, np.mean([one.correct for one in known], axis=0))
 
     @cached_property
     def by_trial(self) -> dict[int, tuple[Record, ...]]:

@@ -10,6 +10,7 @@ from trigan.errors import ConfigError
 from trigan.records.config_keys import flatten
 from trigan.records.record import MIN_HASH_PREFIX, Record
 from trigan.records.seal_ledger import Ledger
+from trigan.tables.image_outcomes import ImageOutcomes
 from trigan.tables.rows import rows_from_records, setting_text
 from trigan.tables.table import Table, TableSpec, build_table
 
@@ -95,12 +96,13 @@ def compare(
     metric: str = "accuracy",
     reference: str | None = None,
     margin: float = 0.5,
+    outcomes: Mapping[str, ImageOutcomes] = MappingProxyType({}),
     ledger: Ledger = MappingProxyType({}),
 ) -> Table:
     """An ad-hoc table: rows by config, columns by data and labels, differences to ``reference``.
 
-    The default reference is the first baseline, or the first row if there is none. ``ledger`` says which settings have
-    met a test set.
+    ``outcomes`` are those of the runs, as far as predictions are stored (`read_outcomes`); ``ledger`` says which
+    settings have met a test set. The default reference is the first baseline, or the first row if there is none.
 
     Raises:
         ConfigError: no records, an unknown metric, or an unknown reference.
@@ -115,4 +117,4 @@ def compare(
     # Rows are sorted with baselines first.
     chosen = reference or (rows[0] if len(rows) > 1 else None)
     spec = TableSpec("Comparison", rows, columns, metric=metric, reference=chosen, margin=margin)
-    return build_table(cells, spec, ledger=ledger)
+    return build_table(cells, spec, outcomes=outcomes, ledger=ledger)

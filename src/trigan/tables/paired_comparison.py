@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
 
 from trigan.records.record import DATA_KINDS
 from trigan.tables.cell import Cell
+from trigan.tables.image_outcomes import ImageOutcomes, image_covariance
 from trigan.tables.statistics import (
     evidence,
     holm,
@@ -27,6 +30,25 @@ LEVEL = 0.05
 
 
 @dataclass(frozen=True)
+class Overlap:
+    """How much trials that redraw the test set are correlated, for the paired differences of two cells.
+
+    Attributes:
+        ratio: covariance of two trials over the expected sample variance, the second term of `standard_error`.
+        estimated: from the stored predictions (`image_covariance`); else assumed to be Nadeau and Bengio's
+            n_test / n_train, its largest possible value.
+    """
+
+    ratio: float
+    estimated: bool
+
+    @property
+    def correlation(self) -> float:
+        """The correlation of the differences of two trials."""
+        return self.ratio / (1 + self.ratio)
+
+
+@dataclass(frozen=True)
 class PairedComparison:
     """``row`` minus ``against`` in ``column``.
 
@@ -41,6 +63,7 @@ class PairedComparison:
         level: the level that ``p_holm`` is compared with.
         detectable: the minimal detectable difference of these trials (power 80 % at 5 %), by their own sd and number;
             None below three trials.
+        overlap: of the trials' test sets, where each trial redraws them.
         reason: why there is no comparison, in words.
     """
 
@@ -59,7 +82,13 @@ class PairedComparison:
     p_holm: float | None = None
     level: float = LEVEL
     detectable: float | None = None
+    overlap: Overlap | None = None
     reason: str = ""
+
+    @property
+    def correlation(self) -> float | None:
+        """The correlation of the differences of two trials, estimated or assumed; None for one test set."""
+        return None if self.overlap is None else self.overlap.correlation
 
     @property
     def has_interval(self) -> bool:
@@ -155,10 +184,37 @@ def paired_differences(cell: Cell, against: Cell) -> tuple[float, ...]:
     return tuple(cell.values[trial] - against.values[trial] for trial in cell.values if trial in against.values)
 
 
-def correction(cell: Cell, against: Cell) -> float | None:
-    """Nadeau and Bengio's n_test / n_train for two cells: None unless trials redraw the test set."""
+def overlap(cell: Cell, against: Cell) -> Overlap | None:
+    """The correlation of the trials of two cells; None unless trials redraw the test set.
+
+    Estimated between 0 and Nadeau and Bengio's value, for accuracy and where all predictions are stored.
+    """
     ratios = [ratio for ratio in (cell.test_over_train, against.test_over_train) if ratio is not None]
-    return max(ratios) if ratios else None
+    if not ratios:
+        return None
+    assumed, trials = max(ratios), [trial for trial in cell.values if trial in against.values]
+    images = [_image_differences(cell, against, trial) for trial in trials]
+    known = [one for one in images if one is not None]
+    sources: set[Any] = {record["result"]["split"].get("fingerprint") for record in (*cell.records, *against.records)}
+    if cell.metric.key != "accuracy" or len(sources) > 1 or len(known) < max(2, len(trials)):
+        return Overlap(assumed, estimated=False)
+    variance = (summarise(paired_differences(cell, against)).sd or 0.0) ** 2
+    ratio = image_covariance(known) / variance if variance > 0 else 0.0
+    return Overlap(min(max(ratio, 0.0), assumed), estimated=True)
+
+
+def _image_differences(cell: Cell, against: Cell, trial: int) -> ImageOutcomes | None:
+    """The paired differences of a trial by test image, in the place of what is right; None if not stored."""
+    own, other = cell.image_outcomes(trial), against.image_outcomes(trial)
+    if own is None or other is None or not np.array_equal(own.rows, other.rows):
+        return None
+    return ImageOutcomes(own.rows, own.correct - other.correct)
+
+
+def correction(cell: Cell, against: Cell) -> float | None:
+    """The ratio of `overlap`; None unless trials redraw the test set."""
+    found = overlap(cell, against)
+    return None if found is None else found.ratio
 
 
 def compare_cells(
@@ -183,7 +239,9 @@ def compare_cells(
     summary, kind = summarise(differences), evidence(len(differences))
     if kind == "values" or summary.sd is None:
         return result(kind, differences, summary.mean)
-    ratio, resolution = correction(cell, other), cell.resolution
+    shared, resolution = overlap(cell, other), cell.resolution
+    ratio = None if shared is None else shared.ratio
+    result = partial(result, overlap=shared)
     limit = minimal_detectable_difference(max(summary.sd, resolution), len(differences), ratio)
     if kind == "range":
         return result(kind, differences, summary.mean, summary.low, summary.high, detectable=limit)

@@ -46,10 +46,11 @@ def summarise(values: Sequence[float]) -> ValueSummary:
 
 
 def standard_error(sd: float, n: int, test_over_train: float | None = None) -> float:
-    """Standard error of the mean of n paired differences: ``sd * sqrt(1/n + n_test/n_train)``.
+    """Standard error of the mean of n paired differences: ``sd * sqrt(1/n + ratio)``.
 
-    The second term is the corrected resampled t test (Nadeau and Bengio 2003), for trials that redraw the test set and
-    so are not independent; it is 0 if ``test_over_train`` is None.
+    The second term is for trials that redraw the test set and so are not independent: the covariance of two trials over
+    the expected sample variance, at most n_test/n_train (the corrected resampled t test, Nadeau and Bengio 2003); it is
+    0 if ``test_over_train`` is None.
     """
     return sd * math.sqrt(1 / n + (test_over_train or 0.0))
 

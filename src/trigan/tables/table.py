@@ -15,6 +15,7 @@ from trigan.errors import ConfigError
 from trigan.records.record import Record
 from trigan.records.seal_ledger import Ledger
 from trigan.tables.cell import DATA_KEYS, METRICS, Cell, TableMetric
+from trigan.tables.image_outcomes import ImageOutcomes
 from trigan.tables.looks import LOOKS_FILE, Look, count_look
 from trigan.tables.paired_comparison import (
     PairedComparison,
@@ -38,7 +39,10 @@ Value = str | float | int | bool | None
 #: By how much the operations of a row with matched compute may differ, as a fraction.
 MATCH_TOLERANCE = 0.1
 
-_COMPARISON = ("against", "kind", "mean", "low", "high", "p", "p_sign_flip", "p_holm", "claim", "detectable", "reason")
+_COMPARISON = (
+    *("against", "kind", "mean", "low", "high", "p", "p_sign_flip", "p_holm"),
+    *("claim", "detectable", "correlation", "reason"),
+)
 
 
 @dataclass(frozen=True)
@@ -232,9 +236,10 @@ def build_table(
     records: Mapping[CellKey, Sequence[Record]],
     spec: TableSpec,
     published: Sequence[PublishedResult] = (),
+    outcomes: Mapping[str, ImageOutcomes] = MappingProxyType({}),
     ledger: Ledger = MappingProxyType({}),
 ) -> Table:
-    """Build a table of the records by (row, column).
+    """Build a table of the records by (row, column); ``outcomes`` by run, as far as predictions are stored.
 
     Raises:
         ConfigError: a record's position is not in the spec.
@@ -248,7 +253,7 @@ def build_table(
     for row, column in product(spec.rows, spec.columns):
         expected = tuple(sorted(trials[column])) if spec.trials is None else spec.trials
         chosen = tuple(r for r in records.get((row, column), ()) if r["tags"]["trial"] in expected)
-        cells[row, column] = Cell(chosen, expected, METRICS[spec.metric])
+        cells[row, column] = Cell(chosen, expected, METRICS[spec.metric], outcomes)
     matched = (replace(one, differs=difference_from(one, cells.get((one.row, one.column)))) for one in published)
     return Table(spec, MappingProxyType(cells), tuple(matched), ledger)
 

@@ -23,6 +23,7 @@ def footnotes(table: Table, best_mark: str) -> list[str]:
         "fmt": TextFormat(table.metric),
         "best_mark": best_mark,
         "limits": list(_detectable(table)),
+        "correlations": _correlations(table),
         "protocols": sorted({str(r["result"]["protocol"]) for cell in cells for r in cell.records}),
         "trials": sorted({trial for cell in table.cells.values() for trial in cell.expected}),
         "rules": {rule for cell in cells for rule in cell.rules},
@@ -44,6 +45,16 @@ def _searches(table: Table) -> list[tuple[str, list[str]]]:
                 search = f"{tuned['search']} ({tuned['trials']} trials on {tuned['labels']} validation labels)"
                 rows.setdefault(search, []).append(row)
     return [(search, list(dict.fromkeys(using))) for search, using in sorted(rows.items())]
+
+
+def _correlations(table: Table) -> dict[str, tuple[float, float] | None]:
+    """Smallest and largest correlation of trials, of the comparisons where it is estimated, and where it is assumed."""
+    overlaps = [one.overlap for one in (*table.differences.values(), *table.primary) if one.overlap is not None]
+    found = {}
+    for name, estimated in (("estimated", True), ("assumed", False)):
+        values = [one.correlation for one in overlaps if one.estimated == estimated]
+        found[name] = (min(values), max(values)) if values else None
+    return found
 
 
 def _detectable(table: Table) -> Iterator[str]:

@@ -1,0 +1,80 @@
+"""Which test images a run classified correctly, and what that says of the correlation of trials."""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from trigan.errors import ArtifactError
+from trigan.records.record import Record
+
+PREDICTIONS_FILE = "predictions.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class ImageOutcomes:
+    """The test images of a run, by their index in the data set, int64 (N,), and whether each is right, float (N,)."""
+
+    rows: np.ndarray
+    correct: np.ndarray
+
+    @classmethod
+    def read(cls, folder: Path) -> "ImageOutcomes | None":
+        """Those of the run in a folder; None if it has no predictions, or older ones without the images' indices.
+
+        Raises:
+            ArtifactError: the file is damaged.
+        """
+        path = folder / PREDICTIONS_FILE
+        if not path.is_file():
+            return None
+        try:
+            with np.load(path) as stored:
+                if "rows" not in stored:
+                    return None
+                rows, right = stored["rows"], stored["scores"].argmax(axis=1) == stored["labels"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise ArtifactError(f"{path}: cannot be read ({error}): run its command again with --force") from error
+        return cls(rows, right.astype(np.float64))
+
+
+def read_outcomes(record: Record, folder: Path) -> dict[str, ImageOutcomes]:
+    """``{run: its outcomes}`` if its trial redrew the test set and its predictions are stored; else nothing.
+
+    Raises:
+        ArtifactError: the file is damaged.
+    """
+    found = ImageOutcomes.read(folder) if record["result"]["split"]["test_redrawn"] else None
+    return {} if found is None else {record["run"]: found}
+
+
+def image_covariance(trials: Sequence[ImageOutcomes]) -> float:
+    """Mean covariance of the mean paired differences d_t of two trials, from the test images that both share.
+
+    ``trials`` have, in the place of ``correct``, the paired differences x_ti of two rows in {-1, 0, 1} (or means over
+    seeds). The model is x_ti = mu + a_i + b_t + e_ti with independent effects of the image, the trial and both. With
+    test sets T_t of m_t images, d_t = mean of x_ti over T_t, and for two trials, given their k shared images,
+
+        cov(d_t, d_s) = k var(a) / (m_t m_s),
+
+    so that the variance of the mean of n trials, with C the mean covariance over pairs, is
+
+        var(mean d) = var(d) / n + C (n - 1) / n = E[s^2] / n + C,    since E[s^2] = var(d) - C.
+
+    C is estimated by the mean over pairs of sum_{i shared} (x_ti - d_t)(x_si - d_s) / (m_t m_s). Centring by the
+    estimated means shrinks its expectation by 1 - 1/m_t - 1/m_s + k/(m_t m_s), which is divided out. If every image
+    behaves the same in every trial (b = e = 0), C / E[s^2] is n_test / n_train: Nadeau and Bengio's factor (2003).
+    """
+    size = 1 + max(int(one.rows.max()) for one in trials)
+    centred, inside = np.zeros((len(trials), size)), np.zeros((len(trials), size))
+    for i, one in enumerate(trials):
+        inside[i, one.rows] = 1.0
+        centred[i, one.rows] = one.correct - one.correct.mean()
+    m = inside.sum(axis=1)
+    products = np.outer(m, m)
+    shrinkage = 1 - np.add.outer(1 / m, 1 / m) + inside @ inside.T / products
+    pairs = np.triu_indices(len(trials), 1)
+    covariances = (centred @ centred.T / products)[pairs] / np.maximum(shrinkage[pairs], 1e-12)
+    return float(covariances.mean())

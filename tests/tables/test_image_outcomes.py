@@ -1,0 +1,133 @@
+"""The correlation of trials that redraw the test set, from which test images were right."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from trigan.errors import ArtifactError
+from trigan.records.record import Record
+from trigan.tables.image_outcomes import PREDICTIONS_FILE, ImageOutcomes, image_covariance
+from trigan.tables.layout.text import render_markdown
+from trigan.tables.table import Table, TableSpec, build_table
+
+MakeAll = Callable[..., list[Record]]
+IMAGES, TESTED, TRIALS = 300, 90, 10
+
+
+def draw(rng: np.random.Generator, persistent: float, trials: int = TRIALS) -> list[ImageOutcomes]:
+    """Paired differences in {-1, 0, 1} of redrawn test sets; a share of the images is alike in all trials."""
+    lasting, kept = rng.choice([-1.0, 0.0, 1.0], IMAGES, p=[0.2, 0.6, 0.2]), rng.random(IMAGES) < persistent
+    found = []
+    for _ in range(trials):
+        rows = np.sort(rng.permutation(IMAGES)[:TESTED])
+        new = rng.choice([-1.0, 0.0, 1.0], TESTED, p=[0.2, 0.6, 0.2])
+        found.append(ImageOutcomes(rows, np.where(kept[rows], lasting[rows], new)))
+    return found
+
+
+def test_the_covariance_equals_a_sum_over_pairs_and_images() -> None:
+    trials = draw(np.random.default_rng(0), 0.5, 4)
+    total, pairs = 0.0, 0
+    for i, first in enumerate(trials):
+        for second in trials[:i]:
+            left, right = (
+                dict(zip(first.rows, first.correct, strict=True)),
+                dict(zip(second.rows, second.correct, strict=True)),
+            )
+            shared = left.keys() & right.keys()
+            products = sum(
+                (left[row] - np.mean(first.correct)) * (right[row] - np.mean(second.correct)) for row in shared
+            )
+            total += products / TESTED**2 / (1 - 2 / TESTED + len(shared) / TESTED**2)
+            pairs += 1
+    assert image_covariance(trials) == pytest.approx(total / pairs)
+
+
+@pytest.mark.parametrize("persistent", [0.0, 0.5, 1.0])
+def test_the_estimator_is_unbiased_for_the_variance_of_the_mean(persistent: float) -> None:
+    """Over many data sets, s^2 / n + C is the variance of the mean over trials, and C is var(a) / N."""
+    rng, means, estimates, covariances = np.random.default_rng(1), [], [], []
+    for _ in range(1500):
+        trials = draw(rng, persistent)
+        values = [one.correct.mean() for one in trials]
+        covariances.append(image_covariance(trials))
+        means.append(np.mean(values))
+        estimates.append(np.var(values, ddof=1) / TRIALS + covariances[-1])
+    assert np.mean(covariances) == pytest.approx(0.4 * persistent / IMAGES, abs=4e-5)
+    # A variance of 1500 normal means has a standard error of 3.7 %.
+    assert np.mean(estimates) == pytest.approx(np.var(means), rel=0.12)
+
+
+def table(records: MakeAll, persistent: float, stored: bool = True, metric: str = "accuracy") -> Table:
+    rng = np.random.default_rng(3)
+    pairs = draw(rng, persistent)
+    base = [rng.random(TESTED) < 0.5 for _ in pairs]
+    own = [np.where(one.correct == 0, b, one.correct > 0) for one, b in zip(pairs, base, strict=True)]
+    other = [np.where(one.correct == 0, b, one.correct < 0) for one, b in zip(pairs, base, strict=True)]
+    split = {"test_redrawn": True, "n_train": IMAGES - TESTED, "n_test": TESTED}
+    places, outcomes = {}, {}
+    for name, rights in (("gan", own), ("base", other)):
+        made = records([float(right.mean()) for right in rights], split=split, config={"name": name})
+        for record in made:
+            record["result"]["test"]["balanced_accuracy"] = record["result"]["test"]["accuracy"]
+        places[name, "x"] = made
+        outcomes |= {
+            record["run"]: ImageOutcomes(one.rows, right.astype(float))
+            for record, one, right in zip(made, pairs, rights, strict=True)
+        }
+    spec = TableSpec("t", ("base", "gan"), ("x",), reference="base", metric=metric)
+    return build_table(places, spec, outcomes=outcomes if stored else {})
+
+
+def test_the_interval_uses_the_estimated_correlation(records: MakeAll) -> None:
+    """By scipy: t interval with standard error sqrt(s^2 / n + C), C from the same images."""
+    built = table(records, 0.6)
+    one = built.differences["gan", "x"]
+    outcomes = [built.cells["gan", "x"].image_outcomes(t) for t in range(TRIALS)]
+    others = [built.cells["base", "x"].image_outcomes(t) for t in range(TRIALS)]
+    pairs = [
+        ImageOutcomes(a.rows, a.correct - b.correct)
+        for a, b in zip(outcomes, others, strict=True)
+        if a is not None and b is not None
+    ]
+    error = np.sqrt(np.var(one.differences, ddof=1) / TRIALS + image_covariance(pairs))
+    low, high = stats.t.interval(0.95, TRIALS - 1, np.mean(one.differences), error)
+    assert (one.low, one.high) == pytest.approx((low, high))
+    assert "estimated from the stored predictions" in render_markdown(built)
+
+
+def test_independent_errors_need_no_correction_and_equal_ones_all_of_it(records: MakeAll) -> None:
+    none, all_alike = (table(records, share).differences["gan", "x"].overlap for share in (0.0, 1.0))
+    assert none is not None
+    assert all_alike is not None
+    assert none.ratio < 0.06
+    assert 0.3 < all_alike.ratio <= TESTED / (IMAGES - TESTED), "never above what Nadeau and Bengio assume"
+
+
+@pytest.mark.parametrize(("stored", "metric"), [(False, "accuracy"), (True, "balanced_accuracy")])
+def test_without_predictions_the_assumed_correlation_is_used_and_named(
+    records: MakeAll, stored: bool, metric: str
+) -> None:
+    built = table(records, 0.0, stored, metric)
+    found = built.differences["gan", "x"].overlap
+    assert found is not None
+    assert (found.ratio, found.estimated) == (TESTED / (IMAGES - TESTED), False)
+    assert found.correlation == pytest.approx(TESTED / IMAGES)
+    assert "is assumed as large as possible: 0.30 to 0.30 (Nadeau and Bengio)" in render_markdown(built)
+
+
+def test_predictions_of_a_run(tmp_path: Path) -> None:
+    assert ImageOutcomes.read(tmp_path) is None
+    file = tmp_path / PREDICTIONS_FILE
+    np.savez_compressed(file, scores=np.eye(3), labels=np.array([0, 1, 0]))
+    assert ImageOutcomes.read(tmp_path) is None, "older predictions have no indices"
+    np.savez_compressed(file, scores=np.eye(3), labels=np.array([0, 1, 0]), rows=np.array([7, 2, 5]))
+    found = ImageOutcomes.read(tmp_path)
+    assert found is not None
+    assert (found.rows.tolist(), found.correct.tolist()) == ([7, 2, 5], [1.0, 1.0, 0.0])
+    file.write_bytes(b"PK no")
+    with pytest.raises(ArtifactError, match="cannot be read"):
+        ImageOutcomes.read(tmp_path)
