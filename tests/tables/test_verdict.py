@@ -164,6 +164,50 @@ def test_label_equivalents_at_the_ends_and_on_the_budgets(records: Records, scor
     assert found.labels == pytest.approx(labels)
 
 
+def test_the_interval_of_a_label_equivalent_is_an_inverted_t_test() -> None:
+    """Its ends are where scipy's paired t test of the row against each trial's own curve has p = .05."""
+    draw = np.random.default_rng(2)
+    labels, trials = (5, 10, 20, 40), 12
+    common = 0.02 * draw.normal(size=(trials, 1))
+    scores = np.array([0.6, 0.7, 0.78, 0.84]) + common + 0.01 * draw.normal(size=(trials, 4))
+    own = 0.74 + common[:, 0] + 0.01 * draw.normal(size=trials)
+    found = label_equivalent(
+        LabelCurve(labels, {t: tuple(row) for t, row in enumerate(scores.tolist())}), dict(enumerate(own))
+    )
+    assert found is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert 5 < found.low < found.labels < found.high < 40
+
+    def p_at(number: float) -> float:
+        curve = [np.interp(math.log(number), np.log(labels), row) for row in scores]
+        return float(stats.ttest_rel(own, curve).pvalue)
+
+    step = 2 ** (1.5 / 50)
+    for end, inward in ((found.low, step), (found.high, 1 / step)):
+        assert p_at(end) >= 0.05 > p_at(end / inward)
+    p_values = [p_at(number) for number in np.geomspace(5, 40, 301)]
+    inside = [number for number, p in zip(np.geomspace(5, 40, 301), p_values, strict=True) if p >= 0.05]
+    assert (min(inside), max(inside)) == pytest.approx((found.low, found.high), rel=0.03)
+
+
+def test_intervals_of_label_equivalents_cover() -> None:
+    """95 % of them contain the true number of labels, with as few as six trials."""
+    draw, hits = np.random.default_rng(7), 0
+    truth = np.array([0.7, 0.8, 0.9])
+    for _ in range(300):
+        scores = truth + 0.02 * draw.normal(size=(6, 3))
+        own = 0.83 + 0.02 * draw.normal(size=6)
+        one = label_equivalent(
+            LabelCurve((5, 10, 20), {t: tuple(s) for t, s in enumerate(scores.tolist())}), dict(enumerate(own))
+        )
+        assert one is not None
+        assert one.low is not None
+        assert one.high is not None
+        hits += one.low <= 10 * 2**0.3 <= one.high
+    assert stats.binomtest(hits, 300, 0.95).pvalue > 0.001
+
+
 def test_a_falling_curve_is_made_monotone() -> None:
     found = label_equivalent(LabelCurve((5, 10, 20), {0: (0.7, 0.6, 0.8)}), {0: 0.75})
     assert found is not None

@@ -10,13 +10,13 @@ import numpy as np
 from trigan.tables.cell import Cell
 from trigan.tables.looks import Look
 from trigan.tables.paired_comparison import PairedComparison, correction
-from trigan.tables.statistics import minimal_detectable_difference, summarise
+from trigan.tables.statistics import minimal_detectable_difference, summarise, t_interval
 from trigan.tables.table import Table
 
 #: Largest practical number of trials.
 MAX_TRIALS = 200
-#: Bootstrap of label equivalents.
-RESAMPLES, SEED = 2_000, 0
+#: Numbers of labels between two budgets at which the interval of a label equivalent is computed.
+GRID = 50
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class LabelCurve:
 class LabelEquivalent:
     """Labels per class with which the baseline reaches a row's score; 0: below the fewest tried, inf: above the most.
 
-    ``low`` and ``high`` are the ends of the 95 % bootstrap interval over trials; None below five trials.
+    ``low`` and ``high`` are the ends of the 95 % interval; None below five trials.
     """
 
     labels: float
@@ -81,7 +81,7 @@ def row_verdicts(table: Table, column: str, curve: LabelCurve | None) -> tuple[R
             RowVerdict(
                 gain,
                 _trials_needed(gain, cell, against, table.spec.look) if against is not None else None,
-                label_equivalent(curve, cell.values) if curve is not None else None,
+                _equivalent(curve, cell, reference) if curve is not None else None,
                 own / usual if own is not None and usual else math.nan,
                 cell.stamps.get("no-samples", 0),
             )
@@ -103,11 +103,21 @@ def _trials_needed(gain: PairedComparison, cell: Cell, against: Cell, look: Look
     return None if needed is None else needed - n
 
 
-def label_equivalent(curve: LabelCurve, values: Mapping[int, float]) -> LabelEquivalent | None:
+def _equivalent(curve: LabelCurve, cell: Cell, reference: Cell) -> LabelEquivalent | None:
+    """With the correlation of trials as of the row and the reference, which has the curve's classifier."""
+    return label_equivalent(curve, cell.values, correction(cell, reference), cell.resolution)
+
+
+def label_equivalent(
+    curve: LabelCurve, values: Mapping[int, float], ratio: float | None = None, resolution: float = 0.0
+) -> LabelEquivalent | None:
     """Labels per class at which the curve reaches the mean of ``values`` (score by trial); None without common trials.
 
     The curve is the mean over trials, made monotone by its running maximum, and linear in log labels between budgets.
-    The interval is the percentile bootstrap over trials, curve and row resampled together.
+    The interval has the numbers of labels at which the paired t test, at 5 %, finds no difference between the row and
+    the curve (each trial's own curve, interpolated alike): the test inverted, as in Fieller (1954). At the true number
+    of labels the mean difference is zero, so it is covered as often as a t interval covers, whatever the slope of the
+    curve. ``ratio`` and ``resolution`` are those of `t_interval`.
     """
     trials = [trial for trial in curve.values if trial in values]
     if not trials:
@@ -117,10 +127,27 @@ def label_equivalent(curve: LabelCurve, values: Mapping[int, float]) -> LabelEqu
     labels = _labels_at(curve.labels, scores.mean(0), fmean(own))
     if len(trials) < 5:
         return LabelEquivalent(labels)
-    picks = np.random.Generator(np.random.PCG64(SEED)).integers(0, len(trials), (RESAMPLES, len(trials)))
-    found = np.sort([_labels_at(curve.labels, scores[pick].mean(0), float(own[pick].mean())) for pick in picks])
-    # Order statistics without interpolation, since an end may be infinite.
-    return LabelEquivalent(labels, float(found[int(0.025 * RESAMPLES)]), float(found[int(0.975 * RESAMPLES) - 1]))
+    return LabelEquivalent(labels, *_accepted(curve.labels, own[:, None] - scores, labels, ratio, resolution))
+
+
+def _accepted(
+    labels: Sequence[int], gaps: np.ndarray, found: float, ratio: float | None, resolution: float
+) -> tuple[float, float]:
+    """Smallest and largest number of labels whose gap (row minus curve, trials x budgets) the t test does not reject.
+
+    Below the fewest labels the row may lie if it may be below the curve there, and above the most if it may be above.
+    """
+    places = np.linspace(0, len(labels) - 1, GRID * (len(labels) - 1) + 1)
+    before = np.minimum(places.astype(int), max(len(labels) - 2, 0))
+    share = places - before
+    after = np.minimum(before + 1, len(labels) - 1)
+    along = gaps[:, before] * (1 - share) + gaps[:, after] * share
+    ends = [t_interval(column.tolist(), ratio, resolution) for column in along.T]
+    logs = np.interp(places, range(len(labels)), np.log(labels))
+    accepted = [float(math.exp(at)) for at, end in zip(logs, ends, strict=True) if end.low <= 0 <= end.high]
+    accepted += [0.0] if ends[0].low <= 0 else []
+    accepted += [math.inf] if ends[-1].high >= 0 else []
+    return min([*accepted, found]), max([*accepted, found])
 
 
 def _labels_at(labels: Sequence[int], scores: np.ndarray, target: float) -> float:
