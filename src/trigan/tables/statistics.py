@@ -120,6 +120,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted[np.argsort(order)]]
 
 
+def pooled_sd(deviations: Sequence[tuple[float, int]]) -> float:
+    """Root of the mean variance of several (sd, n), weighted by degrees of freedom n - 1."""
+    freedom = sum(n - 1 for _, n in deviations)
+    return math.sqrt(sum(sd * sd * (n - 1) for sd, n in deviations) / freedom)
+
+
 def minimal_detectable_difference(
     sd: float, n: int, test_over_train: float | None = None, level: float = 0.05
 ) -> float:
