@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.special import softmax
+from scipy.stats import norm
 from torch import Tensor
 
 from trigan.losses import semi_supervised_losses
-from trigan.losses.semi_supervised_losses import pull_away, pull_away_moments
+from trigan.losses.semi_supervised_losses import latent_likelihood, pull_away, pull_away_moments
 
 LOGITS = torch.randn(6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2
 
@@ -105,3 +106,11 @@ def test_descent_lowers_pull_away() -> None:
     loss.backward()
     assert features.grad.abs().sum(1).min() > 0
     assert pull_away_of(features.detach() - 0.1 * features.grad).item() < loss.item()
+
+
+def test_latent_likelihood_equals_numpy() -> None:
+    """Dai et al. 2017, section 4.2: -log q(z|x), a normal density, without (Z / 2) log 2 pi."""
+    latents, mean, log_deviation = (part.numpy() for part in FEATURES.split(2))
+    density = norm.logpdf(latents, mean, np.exp(log_deviation)).sum(1).mean()
+    found = latent_likelihood(*(part for part in FEATURES.split(2)))
+    assert found.item() == pytest.approx(-density - 2.5 * np.log(2 * np.pi))

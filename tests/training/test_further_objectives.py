@@ -1,5 +1,6 @@
 """Shared networks, bad GAN, conditional EC-GAN and consistency against their closed forms."""
 
+import math
 from dataclasses import replace
 from typing import Literal
 
@@ -21,6 +22,7 @@ from trigan.training.objectives import (
     GeneratedPseudoLabels,
     SharedNetwork,
     TripleGAN,
+    VariationalBadGAN,
 )
 from trigan.training.objectives.objective import ObjectiveFactory
 from trigan.training.players import PlayersModule
@@ -153,6 +155,38 @@ def test_bad_gan_equals_its_paper(matching: Literal["absolute", "squares"]) -> N
     assert apart.item() > 0.01
 
 
+def test_variational_bad_gan_equals_its_paper() -> None:
+    """Dai et al. 2017, section 4.2: G's feature matching and -E log q(z|G(z)) with a normal q, as torch has it."""
+    module, step = _built_step(VariationalBadGAN(variational=0.4))
+    network, encoder = module.networks["classifier"], module.networks["encoder"]
+    real, fakes = step.batch("unlabelled").images, step.fakes()
+    latents = fakes.draws.normal("z", DCGAN8.latent).double()
+    mean, log_deviation = encoder(fakes.images)
+    assert mean.shape == latents.shape
+    log_q = torch.distributions.Normal(mean, log_deviation.exp()).log_prob(latents).sum(1).mean()
+    bound = -log_q - 0.5 * DCGAN8.latent * math.log(2 * math.pi)
+    matched = (network.embed(fakes.images).mean(0) - network.embed(real).mean(0)).abs().mean()  # type: ignore[operator]
+    found = _losses(module, step)
+    torch.testing.assert_close(found["encoder"], bound)
+    torch.testing.assert_close(found["generator"], matched + 0.4 * bound)
+    bare = _losses(*_built_step(FeatureMatching()))
+    torch.testing.assert_close(found["classifier"], bare["classifier"])
+    assert [update.player for update in module.updates] == ["classifier", "encoder", "generator"]
+
+
+def test_the_encoder_learns_and_g_learns_from_it() -> None:
+    gradients = {}
+    for weight in (0.0, 1.0):
+        module, step = _built_step(VariationalBadGAN(variational=weight))
+        for update in module.updates[1:]:
+            module.step_context.switch_to(update.player)
+            update.loss(step).backward()
+        assert all(float(w.grad.abs().sum()) > 0 for w in module.networks["encoder"].parameters())  # type: ignore[union-attr]
+        found = [w.grad.flatten() for w in module.networks["generator"].parameters() if w.grad is not None]
+        gradients[weight] = torch.cat(found)
+    assert float((gradients[0.0] - gradients[1.0]).norm()) > 1e-6
+
+
 def test_bad_gan_without_its_terms_equals_feature_matching() -> None:
     one, other = (
         _losses(*_built_step(objective)) for objective in (BadGAN(1.0, "squares", 0.0, 0.0), FeatureMatching())
@@ -197,7 +231,7 @@ class _Marked:
 
 
 WITH_DISCRIMINATOR = (TripleGAN(pretrain=0.0), Conditional(), GeneratedPseudoLabels(ramp=NOW))
-WITHOUT_DISCRIMINATOR = (FeatureMatching(), BadGAN(), ACGAN(on_generated=True), SharedNetwork())
+WITHOUT_DISCRIMINATOR = (FeatureMatching(), BadGAN(), VariationalBadGAN(), ACGAN(on_generated=True), SharedNetwork())
 
 
 @pytest.mark.parametrize(
@@ -216,9 +250,9 @@ def test_d_gets_real_and_generated_images_through_the_same_augmentation(objectiv
     for update in module.updates:
         bare.clear()
         update.loss(step)
-        labelled = 0 if apart or update.player == "generator" else 1  # C learns names from images as they are
+        labelled = int(not apart and update.player == "classifier")  # C learns names from images as they are
         assert bare.count(True) == labelled
-        assert len(bare) > labelled or (apart and update.player == "classifier")
+        assert len(bare) > labelled or update.player == ("classifier" if apart else "encoder")
 
 
 WITH_CONSISTENCY = (TripleGAN(pretrain=0.0), ACGAN(), FeatureMatching(), GeneratedPseudoLabels())

@@ -70,7 +70,8 @@ def test_generated_batches_change_no_statistics(name: str) -> None:
         generated = [any(torch.equal(images, fake) for fake in fakes) for images, _ in log.seen]
         moved = [moved for _, moved in log.seen]
         assert not any(m for m, g in zip(moved, generated, strict=True) if g), player
-        assert any(m for m, g in zip(moved, generated, strict=True) if not g), player
+        if player != "encoder":  # which sees generated images alone
+            assert any(m for m, g in zip(moved, generated, strict=True) if not g), player
         assert any(generated), f"{player} met no generated batch, so nothing was shown"
 
 

@@ -23,7 +23,15 @@ from trigan.networks.gans.dcgan import CGAN, DCGAN
 from trigan.networks.gans.gan import Architecture, Generator
 from trigan.networks.shapes import ImageSpec
 from trigan.training.fit import FitCallback, FitResult, TrainerSettings, fit
-from trigan.training.objectives import ACGAN, BadGAN, Conditional, FeatureMatching, GeneratedPseudoLabels, TripleGAN
+from trigan.training.objectives import (
+    ACGAN,
+    BadGAN,
+    Conditional,
+    FeatureMatching,
+    GeneratedPseudoLabels,
+    TripleGAN,
+    VariationalBadGAN,
+)
 from trigan.training.objectives.objective import ObjectiveFactory, Ramp
 from trigan.training.optimizers import EMA, SGD, Adam, OptimizerFactory
 from trigan.training.players import PlayersModule
@@ -144,6 +152,7 @@ OBJECTIVES: dict[str, Callable[[], Stage]] = {
     "conditional": lambda: joint_stage(Conditional(ramp=NOW)),
     "triple_gan": lambda: joint_stage(TripleGAN(ramp=NOW, pretrain=0.0, labelled_fraction=0.2)),
     "bad_gan": lambda: joint_stage(BadGAN()),
+    "variational_bad_gan": lambda: joint_stage(VariationalBadGAN()),
     "acgan": lambda: joint_stage(ACGAN(on_generated=True)),
 }
 #: Stages that train D without a GAN.

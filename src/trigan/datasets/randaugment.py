@@ -142,8 +142,8 @@ def _grey(levels: Tensor) -> Tensor:
     """Luma (N, 1, S, S) by the weights of ITU-R 601 in 1/65536, rounded."""
     if levels.shape[1] == 1:
         return levels
-    red, green, blue = levels[:, :1], levels[:, 1:2], levels[:, 2:]
-    return ((red * 19595.0 + green * 38470.0 + blue * 7471.0 + 32768.0) / 65536.0).floor()
+    weighted = levels[:, :1] * 19595.0 + levels[:, 1:2] * 38470.0 + levels[:, 2:] * 7471.0
+    return ((weighted + 32768.0) / 65536.0).floor()
 
 
 def _smooth(levels: Tensor) -> Tensor:

@@ -132,6 +132,15 @@ def pull_away(outer: Tensor, fourth: Tensor, count: int) -> Tensor:
     return (count * outer.square().sum() - fourth) / (count - 1)
 
 
+def latent_likelihood(latents: Tensor, mean: Tensor, log_deviation: Tensor) -> Tensor:
+    """-E log q(z|G(z)) = E sum_i [log s_i + (z_i - m_i)^2 / (2 s_i^2)] without its constant: 1705.09783, section 4.2.
+
+    q is normal with the mean m and standard deviation s that an encoder gives for an image, all (N, Z). A bound of the
+    negative entropy of G's images; minimised by G and by the encoder.
+    """
+    return (log_deviation + 0.5 * ((latents - mean) * torch.exp(-log_deviation)).square()).sum(1).mean()
+
+
 def pair_discriminator(
     loss: DiscriminatorLoss, real: Tensor, by_classifier: Tensor, by_generator: Tensor, alpha: float
 ) -> Tensor:

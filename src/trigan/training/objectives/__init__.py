@@ -6,6 +6,7 @@ from trigan.training.objectives.generated_pseudo_labels import GeneratedPseudoLa
 from trigan.training.objectives.k_plus_one import BadGAN as BadGAN
 from trigan.training.objectives.k_plus_one import FeatureMatching as FeatureMatching
 from trigan.training.objectives.k_plus_one import Matching as Matching
+from trigan.training.objectives.k_plus_one import VariationalBadGAN as VariationalBadGAN
 from trigan.training.objectives.objective import ObjectiveFactory as ObjectiveFactory
 from trigan.training.objectives.shared_network import ACGAN as ACGAN
 from trigan.training.objectives.shared_network import SharedNetwork as SharedNetwork

@@ -23,7 +23,7 @@ from trigan.losses.gan_losses import AdversarialLoss, minimax_discriminator
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory
 from trigan.training.players import Update
-from trigan.training.step import TrainingStep
+from trigan.training.step import Batch, TrainingStep
 
 #: How G's loss compares means of features: by absolute differences or by squares.
 Matching = Literal["absolute", "squares"]
@@ -139,3 +139,47 @@ class BadGAN(FeatureMatching):
         step.log("train/feature_matching", matching)
         step.log("train/pull_away", pull_away_term)
         return matching + self.pull_away * pull_away_term
+
+
+@component("objective/variational_bad_gan@1")
+@dataclass(frozen=True)
+class VariationalBadGAN(BadGAN):
+    """BadGAN with the variational bound of G's entropy; defaults of the authors' code for CIFAR-10.
+
+    - C: as in `BadGAN`; that code has no entropy term.
+    - Encoder E: -E log q(z|G(z)), where q(z|x) is normal with the mean and deviation E(x).
+    - G: feature matching + ``variational`` (-E log q(z|G(z))), and no pull-away term.
+
+    In that code G and E take one common step; here E is updated first.
+    """
+
+    entropy: float = 0.0
+    pull_away: float = 0.0
+    variational: float = 0.01
+
+    name, own_losses = "bad_gan", "K+1 classes, feature matching, encoder"
+    players = ("classifier", "generator", "encoder")
+
+    def __post_init__(self) -> None:
+        require_settings(self, "variational", 0)
+        super().__post_init__()
+
+    def updates(self, context: ObjectiveContext) -> tuple[Update, ...]:
+        """C, E and G, each in every step."""
+        classifier, generator = super().updates(context)
+        return classifier, Update("encoder", self._encoder_loss, images=context.batch), generator
+
+    def _encoder_loss(self, step: TrainingStep) -> Tensor:
+        loss = self._latent_likelihood(step, step.fakes().detached)
+        step.log("train/encoder_loss", loss)
+        return loss
+
+    def _match(self, step: TrainingStep, real_mean: Tensor, fake: Tensor) -> Tensor:
+        likelihood = self._latent_likelihood(step, step.fakes())
+        return super()._match(step, real_mean, fake) + self.variational * likelihood
+
+    def _latent_likelihood(self, step: TrainingStep, fakes: Batch) -> Tensor:
+        latents = fakes.draws.normal("z", step.network("generator").latent).to(fakes.images.dtype)
+        encoder = step.network("encoder")
+        with frozen_statistics(encoder):
+            return losses.latent_likelihood(latents, *encoder(fakes.images))

@@ -14,6 +14,7 @@ from trigan.datasets.inputs import Inputs
 from trigan.datasets.types import DataSpec
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.networks.classifiers.classifier import TwoHeads
+from trigan.networks.gans.encoder import Encoder
 from trigan.networks.gans.gan import Architecture
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory
 from trigan.training.optimizers import EMA, OptimizerFactory
@@ -37,7 +38,7 @@ class JointStage:
     The inputs are ``labelled``, ``unlabelled`` (all training images) and ``validation`` if any.
 
     The recipe gives the length of the fit and the size of a batch: as many unlabelled and as many generated images as
-    labelled ones. ``optimizer`` has a factory for G and one for D. ``discriminator_augmentation`` is applied to all
+    labelled ones. ``optimizer`` has a factory for G (also for an encoder) and one for D. ``discriminator_augmentation`` is applied to all
     images for the network that separates real from generated images (Zhao et al. 2020, arXiv 2006.10738).
     ``consistency`` is an additional term of C's loss, on a separate stream of unlabelled images. ``ema`` averages the
     weights of G; with None the last weights are kept.
@@ -90,8 +91,8 @@ class JointStage:
         return classifier_stage.register_classifier_selection(module, recipe.selection, inputs)
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
-        """All players, recalibrated; a classifier with two heads keeps only the class head."""
-        networks: dict[str, Any] = {name: module.evaluation_network(name) for name in self.objective.players}
+        """G, C and D, recalibrated; a classifier with two heads keeps only the class head."""
+        networks: dict[str, Any] = {name: module.evaluation_network(name) for name in self._kept_players}
         networks |= classifier_stage.final_classifiers(module)
         if self.objective.two_heads:
             networks["classifier"] = networks["classifier"].classifier
@@ -104,7 +105,7 @@ class JointStage:
 
     def skeleton(self, spec: DataSpec) -> dict[str, nn.Module]:
         """See `trigan.training.stage.Stage`."""
-        networks = {name: self._network(name, spec).eval() for name in self.objective.players}
+        networks = {name: self._network(name, spec).eval() for name in self._kept_players}
         recipe = self.recipe
         return networks | classifier_stage.skeleton_classifiers(
             recipe.selection, lambda: recipe.classifier(spec).eval()
@@ -114,13 +115,20 @@ class JointStage:
         """C by its recipe, G and D by the stage's optimizers."""
         if name == "classifier":
             return Player(network, self.recipe.optimizer, self.recipe.ema, self.recipe.clip)
-        return Player(network, self.optimizer[name], self.ema if name == "generator" else None)
+        optimizer = self.optimizer["generator" if name == "encoder" else name]
+        return Player(network, optimizer, self.ema if name == "generator" else None)
+
+    @property
+    def _kept_players(self) -> list[str]:
+        return [name for name in self.objective.players if name != "encoder"]
 
     def _network(self, player: str, spec: DataSpec) -> nn.Module:
         """The network to train."""
         if player == "classifier":
             classifier = self.recipe.classifier(spec)
             return TwoHeads(classifier) if self.objective.two_heads else classifier
+        if player == "encoder":  # the body of a D, and one linear layer
+            return Encoder(self.architecture.discriminator(spec).backbone, self.architecture.generator(spec).latent)
         return self.architecture.generator(spec) if player == "generator" else self.architecture.discriminator(spec)
 
     def _with_consistency(self, update: Update, term: LossTerm) -> Update:
