@@ -2,10 +2,14 @@
 
 import itertools
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 from torch import Tensor
 
 from trigan.datasets.augmentation import NoAugmentation
@@ -20,6 +24,7 @@ from trigan.training.step import TrainingStep
 
 from .tiny import DCGAN8, NOW, Recorder, built, copied, fitted, joint_stage, same
 
+CONF = Path(__file__).parents[2] / "conf"
 DOUBLE = TrainerSettings(precision="64-true")
 FULL = TripleGAN(
     alpha=0.3,
@@ -68,6 +73,38 @@ def test_it_equals_its_paper_and_code() -> None:
     }
     for update in module.updates:
         torch.testing.assert_close(update.loss(step), expected[update.player])
+
+
+@pytest.mark.parametrize(
+    ("name", "epoch", "pair"),
+    [("triple_gan_cifar10", 199, 0.1), ("triple_gan_svhn", 199, 0.03)],
+    ids=["cifar10", "svhn"],
+)
+def test_the_terms_of_a_data_set_equal_the_authors_code(name: str, epoch: int, pair: float) -> None:
+    """C's cost of x2y_yz2x_xy2p_ssl_{cifar10,svhn}.py in numpy, on both sides of epoch_cla_g=200 of 1,000 epochs."""
+    settings = OmegaConf.to_container(OmegaConf.load(CONF / "strategy" / "objective" / f"{name}.yaml"))
+    objective = instantiate(settings)
+    assert isinstance(objective, TripleGAN)
+    stage = joint_stage(objective, 1000, discriminator_augmentation=NoAugmentation(), augmentation=NoAugmentation())
+    module = built(stage, settings=DOUBLE)
+    discriminator, classifier = module.networks["discriminator"], module.networks["classifier"]
+    for index in (epoch, epoch + 1):
+        step = _step(module, index)
+        labelled, unlabelled, fakes = step.batch("labelled"), step.batch("unlabelled"), step.fakes()
+        with torch.no_grad():
+            p_l, p_u, p_g = (
+                classifier(images).softmax(1).numpy() for images in (labelled.images, unlabelled.images, fakes.images)
+            )
+            truth = discriminator(unlabelled.images, torch.from_numpy(p_u.argmax(1))).sigmoid().numpy()
+        rows = np.arange(len(p_l))
+        adversarial = (-np.log(truth) * p_u.max(1)).mean()
+        cost = 0.01 * 0.5 * adversarial - np.log(p_l[rows, labelled.known_labels.numpy()]).mean()
+        if name == "triple_gan_svhn":  # categorical_crossentropy_ssl_separated
+            cost += 0.3 * -(p_u * np.log(p_u)).sum(1).mean() + 1e-3 * -np.log(p_u.mean(0)).mean()
+            cost += 1e-4 * float(classifier.head.weight.square().sum())  # type: ignore[union-attr, operator, arg-type]
+        if index > epoch:
+            cost += pair * -np.log(p_g[rows, fakes.known_labels.numpy()]).mean()
+        assert float(module.updates[-1].loss(step)) == pytest.approx(cost, rel=1e-9)
 
 
 @pytest.mark.parametrize("loss", [minimax(), hinge()])
