@@ -38,10 +38,10 @@ class JointStage:
     The inputs are ``labelled``, ``unlabelled`` (all training images) and ``validation`` if any.
 
     The recipe gives the length of the fit and the size of a batch: as many unlabelled and as many generated images as
-    labelled ones. ``optimizer`` has a factory for G (also for an encoder) and one for D. ``discriminator_augmentation`` is applied to all
-    images for the network that separates real from generated images (Zhao et al. 2020, arXiv 2006.10738).
-    ``consistency`` is an additional term of C's loss, on a separate stream of unlabelled images. ``ema`` averages the
-    weights of G; with None the last weights are kept.
+    labelled ones. ``optimizer`` has a factory for D and one for G, which an encoder shares.
+    ``discriminator_augmentation`` is applied to all images for the network that separates real from generated images
+    (Zhao et al. 2020, arXiv 2006.10738). ``consistency`` is an additional term of C's loss, on a separate stream of
+    unlabelled images. ``ema`` averages the weights of G; with None the last weights are kept.
     """
 
     recipe: Recipe
