@@ -231,7 +231,7 @@ def test_architecture_loss_strategy(
 def factors() -> dict[str, list[str]]:
     """What is crossed: groups with all their choices, strategies with their inner ones, shapes and precision."""
     inner = {
-        **{"unlabelled": "baseline", "filter": "augment", "schedule": "augment"},
+        **{"unlabelled": "baseline", "filter": "augment", "schedule": "augment", "teacher": "augment"},
         **{"probe": "features", "backbone": "features", "objective": "joint", "consistency": "joint"},
     }
     variants = [f"{inner[g]} strategy/{g}={name}" for g in inner for name in GROUPS[f"strategy/{g}"]]
@@ -339,10 +339,13 @@ SAMPLES = {
     "strategy.source": ["generator", "unlabelled", "labelled", "noise"],
     "strategy/filter": GROUPS["strategy/filter"],
     "strategy/schedule": GROUPS["strategy/schedule"],
+    "strategy/teacher": GROUPS["strategy/teacher"],
+    "strategy/unlabelled": GROUPS["strategy/unlabelled"],
+    "strategy.gan_images": ["auto", "all"],
     "mix": GROUPS["mix"],
     "architecture": GROUPS["architecture"],
     "strategy.generators": ["1", "2"],
-    "strategy.samples.sets": ["1", "2"],
+    "strategy.samples.sets": ["1", "2", "auto"],
     "strategy.samples.latent_scale": ["1", "1.5"],
     "strategy.samples.fill": ["balanced", "deficit"],
 }
