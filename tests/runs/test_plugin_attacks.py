@@ -191,7 +191,7 @@ def everything(view: TrainingView, runner: StageRunner) -> tuple[set[bytes], set
     """The view's own images, and all images and integers within reach: of objects, of frames and of the collector."""
     own, _ = pixels_and_labels([view.labelled.images, view.unlabelled])
     gc.collect()
-    alive = [thing for thing in gc.get_objects() if isinstance(thing, Tensor | np.ndarray)]
+    alive = [thing for thing in gc.get_objects() if issubclass(type(thing), Tensor | np.ndarray)]
     images, numbers = pixels_and_labels([*reachable([view, runner, *frames(), build_module._FINGERPRINTS]), *alive])
     return own, images, numbers
 
@@ -228,7 +228,7 @@ LOAD: dict[str, Callable[[TrainingView, StageRunner], Any]] = {
         for cell in runner.callbacks.__closure__ or ()  # type: ignore[attr-defined]
         if hasattr(cell.cell_contents, "data")
     ).load(),
-    "the library": lambda view, runner: trigan.draw(trigan.load("digits"), trial=0),
+    "the library": lambda view, runner: trigan.draw(trigan.data("digits"), trial=0),
 }
 
 
