@@ -43,11 +43,16 @@ def test_observers_and_places_do_not_count(composer: Composer, override: str) ->
         "trainer.precision=bf16",
         "debug=fast",
         "strategy.matched_flops=1",
-        "tuned.search=mine",
     ],
 )
 def test_all_else_counts(composer: Composer, override: str) -> None:
     assert run_hash(composer, override) != run_hash(composer)
+
+
+def test_a_search_that_chose_the_settings_counts(composer: Composer) -> None:
+    found = ["tuned.search=mine", "tuned.trials=3", "tuned.labels=40"]
+    hashes = {run_hash(composer), run_hash(composer, *found), run_hash(composer, *found, "tuned.trial=1")}
+    assert len(hashes) == 3
 
 
 def test_data_and_protocol_count(composer: Composer, monkeypatch: pytest.MonkeyPatch) -> None:

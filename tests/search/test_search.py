@@ -57,7 +57,7 @@ def test_the_budget_is_the_searchs_and_the_same_command_goes_on(
     words = read(aim.folder / "best.yaml")
     assert words[:2] == ["strategy=toy", "trial=2"], "what says only where and how is left out"
     assert "_".join(words[2:4]) == best
-    assert words[4:] == ["tuned.search='toy-1'", "tuned.trials=5", "tuned.labels=40"]
+    assert words[4:] == ["tuned.search='toy-1'", "tuned.trials=5", "tuned.labels=40", "tuned.trial=0"]
     about = yaml.safe_load((aim.folder / "best.yaml").read_text())["about"]
     assert (about["trials"], about["flops"]) == (5, 50.0)
     assert result.command == f"trigan run --settings {aim.folder}/best.yaml paths.outputs=o"
@@ -298,7 +298,7 @@ def test_a_search_over_real_runs(
     assert main(["run", "--settings", str(best), f"paths.outputs={tmp_path}", "logger=none"]) == 0
     (path,) = tmp_path.rglob("record.json")
     record = json.loads(path.read_text())
-    assert record["config"]["tuned"] == {"search": best.parent.name, "trials": trials, "labels": 40}
+    assert record["config"]["tuned"] == {"search": best.parent.name, "trials": trials, "labels": 40, "trial": 0}
     assert path.parent.name not in {one["run"] for one in sealed}, "what a search has chosen is another run"
     (same,) = (one for one in sealed if _computed(one) == _computed(record))
     assert record["result"]["validation"] == same["result"]["validation"]

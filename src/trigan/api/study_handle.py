@@ -103,6 +103,7 @@ def study(
     workers: int | None = None,
     retry: bool = False,
     run: bool = True,
+    tuned: int | None = None,
     config_dir: Path | None = None,
 ) -> Study:
     """Run what is missing of a study, as ``trigan study`` does; each job is a process of its own.
@@ -114,6 +115,7 @@ def study(
         workers: jobs at a time; None: one per core.
         retry: also run again what failed in an earlier call.
         run: False opens the study as it is and runs nothing.
+        tuned: search trials on counted validation labels that every row gets; None: no row is tuned.
         config_dir: a folder with groups of your own.
 
     Returns:
@@ -129,8 +131,15 @@ def study(
         ['missing']
     """
     from trigan.studies.study_file import find_study, read_study
+    from trigan.studies.tuned_settings import read_tuned
 
     file = read_study(find_study(name), scale)
+    if tuned is not None and run:
+        from trigan.search.tuned_study import tune_study
+
+        file = tune_study(file, overrides, tuned, workers=workers, config_dir=config_dir)
+    elif tuned is not None:
+        file = read_tuned(file, overrides, config_dir, tuned)
     if run:
         from trigan.studies.run_study import run_study
 

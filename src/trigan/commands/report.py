@@ -5,8 +5,7 @@ from pathlib import Path
 from rich.console import Console
 
 from trigan.atomic import write_text
-from trigan.commands.study import study_parser
-from trigan.studies.study_file import find_study, read_study
+from trigan.commands.study import chosen_study, study_parser
 from trigan.studies.study_report import PAGE_FILE, jobs_to_report, render_study, save_wandb_report
 
 
@@ -20,7 +19,7 @@ def main(arguments: list[str]) -> int:
     default = f"default: outputs/studies/NAME/[SCALE/]{PAGE_FILE}"
     parser.add_argument("--output", type=Path, metavar="FILE", help=default)
     options = parser.parse_intermixed_args(arguments)
-    study = read_study(find_study(options.name), options.scale)
+    study = chosen_study(options)
     jobs = jobs_to_report(study, options.overrides, options.config_dir)
     output = options.output or jobs.folder(jobs.named(study)) / PAGE_FILE
     with Console(stderr=True).status(f"drawing {len(jobs.done)} runs; maps take seconds each"):
@@ -40,7 +39,7 @@ def wandb_report_main(arguments: list[str]) -> int:
     parser.add_argument("--entity", help="the W&B user or team (default: the login's)")
     parser.add_argument("--project", default="trigan", help="the W&B project of the runs (default: trigan)")
     options = parser.parse_intermixed_args(arguments)
-    study = read_study(find_study(options.name), options.scale)
+    study = chosen_study(options)
     jobs = jobs_to_report(study, options.overrides, options.config_dir)
     print(save_wandb_report(study, jobs, options.project, options.entity))
     return 0

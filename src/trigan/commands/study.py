@@ -3,6 +3,7 @@
 import argparse
 import shlex
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from trigan.atomic import write_text
 from trigan.commands.arguments import Parser, command_parser, positive_int
+from trigan.errors import ConfigError
 from trigan.execution.engines import split
 from trigan.execution.job import run_options, shell_line
 from trigan.execution.progress import duration
@@ -17,6 +19,7 @@ from trigan.studies.job_cache import cache_path, load_jobs, make_plan, save_jobs
 from trigan.studies.study_file import StudyFile, find_study, read_study
 from trigan.studies.study_status import job_list, job_statuses, mean_row_costs, status_summary, time_left
 from trigan.studies.study_table import FILE_FORMATS, FORMATS, render_table
+from trigan.studies.tuned_settings import read_tuned
 from trigan.tables.layout.formatting import format_flops
 from trigan.tables.layout.text import render_terminal
 
@@ -38,7 +41,8 @@ def main(arguments: list[str]) -> int:
     add("--jobs-file", type=Path, metavar="FILE", help="write the commands of the jobs to run to a file; runs nothing")
     options = parser.parse_intermixed_args(arguments)
     options.engine, options.overrides = split(options.overrides)
-    study = read_study(find_study(options.name), options.scale)
+    looking = options.status or options.dry_run or options.jobs_file
+    study = chosen_study(options) if looking or options.tuned is None else _tune(options)
     if options.status:
         return _show_status(study, options)
     if options.dry_run:
@@ -86,7 +90,26 @@ def study_parser(
     parser.add_argument("name", help="a study of ./experiments or of trigan's own, or a path")
     parser.add_argument("overrides", nargs="*", help=settings)
     parser.add_argument("--scale", help="one of the study's scales (default: its first)")
+    tuned_help = "every row has the best of N search trials on counted validation labels (default: no row is tuned)"
+    parser.add_argument("--tuned", type=positive_int, metavar="N", help=tuned_help)
     return parser
+
+
+def chosen_study(options: argparse.Namespace) -> StudyFile:
+    """The study that the arguments name, with the settings that its searches have chosen."""
+    study = read_study(find_study(options.name), options.scale)
+    return read_tuned(study, options.overrides, options.config_dir, options.tuned)
+
+
+def _tune(options: argparse.Namespace) -> StudyFile:
+    """The study after its searches, which this process runs or continues."""
+    if find_spec("optuna") is None:
+        raise ConfigError("--tuned needs optuna: pip install 'trigan[search]'")
+    from trigan.search.tuned_study import tune_study
+
+    study = read_study(find_study(options.name), options.scale)
+    how = {"workers": options.workers, "timeout": options.timeout, "config_dir": options.config_dir}
+    return tune_study(study, options.overrides, options.tuned, **how)
 
 
 def _show_status(study: StudyFile, options: argparse.Namespace) -> int:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from trigan.atomic import write_text
 from trigan.commands.arguments import Parser
-from trigan.commands.study import print_table, study_parser
+from trigan.commands.study import chosen_study, print_table, study_parser
 from trigan.errors import ConfigError
 from trigan.records.record import find_records
 from trigan.records.seal_ledger import read_ledger
-from trigan.studies.study_file import find_study, read_study
 from trigan.studies.study_table import FORMATS, current_table, render_table
 from trigan.tables.cell import METRICS
 from trigan.tables.compare import compare, select
@@ -34,7 +33,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--from", dest="source", type=_source, default="disk", metavar=source, help=source_help)
     parser.add_argument("--metric", choices=sorted(METRICS), help="another metric than the study's")
     options = parser.parse_intermixed_args(arguments)
-    study = read_study(find_study(options.name), options.scale)
+    study = chosen_study(options)
     table, done, count = current_table(study, options.overrides, options.config_dir, options.source, options.metric)
     if done < count:
         where = f" in W&B's {options.source}" if options.source else ""

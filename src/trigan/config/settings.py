@@ -50,11 +50,23 @@ class Debug:
 
 @dataclass(frozen=True)
 class TuningInfo:
-    """The search that chose a run's settings, its number of trials and of validation labels."""
+    """The search that chose a run's settings, its number of trials and of validation labels.
+
+    ``trial``: the one whose split the search used; None: not known.
+    """
 
     search: str | None = None
     trials: NonNegativeInt = 0
     labels: NonNegativeInt = 0
+    trial: NonNegativeInt | None = None
+
+    def __post_init__(self) -> None:
+        for name, count in (("trials", self.trials), ("labels", self.labels)):
+            if self.search is not None and count == 0:
+                raise ConfigError(
+                    f"tuned.{name}=0: a search has chosen these settings (tuned.search={self.search}), and its labels "
+                    "count as labels for selection; give its numbers of trials and labels, as its best.yaml does"
+                )
 
 
 @dataclass(frozen=True)

@@ -98,16 +98,17 @@ def canonical_result(trained: TrainedRun, weights: dict[str, str]) -> dict[str, 
     Validation labels that a search used count as labels for selection, whether or not the run itself used them.
     """
     outcome, data, taken = trained.outcome, trained.data, trained.data_used
-    search_labels = trained.run_config.config["tuned"]["labels"]
-    data_used = replace(taken, V=max(taken.V, search_labels))
-    differs = taken != outcome.data_used
+    tuned = trained.run_config.config["tuned"]
+    data_used = replace(taken, V=max(taken.V, tuned["labels"]))
+    elsewhere = tuned["trial"] not in (None, trained.run_config.trial)
+    found = {"data-stated-wrong": taken != outcome.data_used, "tuned-on-another-trial": elsewhere}
     stages = sorted(trained.stages, key=lambda stage: stage.digest)
     return {
         "status": "diverged" if "diverged" in (outcome.status, trained.runner.status) else outcome.status,
         "protocol": PROTOCOL_VERSION,
         "rule": outcome.rule,
         "data_used": asdict(data_used),
-        **({"data_stated": asdict(outcome.data_used)} if differs else {}),
+        **({"data_stated": asdict(outcome.data_used)} if taken != outcome.data_used else {}),
         "labels": {"training": data_used.L, "selection": data_used.V},
         "selection": {"step": outcome.selected_step},
         "weights": weights,
@@ -118,7 +119,7 @@ def canonical_result(trained: TrainedRun, weights: dict[str, str]) -> dict[str, 
             **({"file": data.split_file_digest} if data.split_file_digest else {}),
         },
         "stages": [{"hash": s.digest, "kind": s.kind, "name": s.name, **asdict(s.cost)} for s in stages],
-        "stamps": sorted({*data.info.stamps, *outcome.stamps, *(("data-stated-wrong",) if differs else ())}),
+        "stamps": sorted({*data.info.stamps, *outcome.stamps, *(stamp for stamp, holds in found.items() if holds)}),
         "notes": dict(outcome.notes),
         "data": {
             "fingerprint": data.fingerprint,

@@ -41,10 +41,15 @@ def run_search(spaces: Sequence[str], overrides: Sequence[str], settings: Search
     if len(set(spaces)) < len(spaces):
         raise ConfigError(f"{' '.join(spaces)}: a space is named twice")
     known = [find_space(name, config_dir) for name in spaces]
+    return run_searches(strategy_searches(Composer(config_dir), known, overrides, metric), settings)
+
+
+def run_searches(searches: Sequence[StrategySearch], settings: SearchSettings) -> list[SearchResult]:
+    """Run searches as one, each with the same number of trials; as `run_search`."""
+    metric = settings.metric
     with ExitStack() as stack:
         stack.enter_context(explain_storage_loss(settings.storage))
         engine = stack.enter_context(LocalEngine(settings.slots))
-        searches = strategy_searches(Composer(config_dir), known, overrides, metric)
         books = [(one, open_study(open_storage(settings.storage, one.folder), one.name, metric)) for one in searches]
         for search, study in books:
             if not study.get_trials(deepcopy=False):

@@ -36,6 +36,7 @@ class SearchResult:
         counts: trials by state: ``COMPLETE``, ``PRUNED``, ``FAIL``.
         settings: the best values of the space, as settings.
         command: runs the best settings; empty where no trial finished.
+        tuned: settings that name the search and count its trials and labels.
     """
 
     search: StrategySearch
@@ -44,6 +45,7 @@ class SearchResult:
     counts: Counter[str]
     settings: tuple[str, ...] = ()
     command: str = ""
+    tuned: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """The outcome in words."""
@@ -72,7 +74,8 @@ def write_search_results(
     extra = [word for word in search.settings if re.split("[./=]", word)[0] in UNHASHED_KEYS]
     kept = [word for word in search.settings if word not in extra]
     settings = search.space.overrides(best.params)
-    words = [*search.space.strategy, *kept, *settings, *tuned, f"tuned.labels={search.validation_labels}"]
+    tuned += [f"tuned.labels={search.validation_labels}", f"tuned.trial={search.trial}"]
+    words = [*search.space.strategy, *kept, *settings, *tuned]
     about = {
         "search": search.name,
         "trials": len(trials),
@@ -90,7 +93,7 @@ def write_search_results(
     )
     write_text(search.folder / BEST_FILE, settings_yaml(words, about, heading))
     _plot(search, study, trials, metric)
-    return SearchResult(search, metric.name, float(best.value), counts, tuple(settings), command)
+    return SearchResult(search, metric.name, float(best.value), counts, tuple(settings), command, tuple(tuned))
 
 
 def _trials_csv(search: StrategySearch, trials: Sequence[Any], metric: ValidationMetric) -> bytes:

@@ -37,6 +37,8 @@ def cache_path(study: StudyFile, overrides: Sequence[str], config_dir: Path | No
         for path in sorted(folder.rglob("*.yaml")):
             mark.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
     mark.update(study.file.read_bytes())
+    if study.tuning_trials:
+        mark.update(f"{study.tuning_trials} {study.tuned}".encode())
     return outputs / "cache" / "jobs" / f"{study.name}-{mark.hexdigest()[:16]}.json"
 
 

@@ -11,7 +11,7 @@ from trigan.errors import ConfigError
 from trigan.identity import canonical_json
 from trigan.records.record import RECORD_NAME, read_record
 from trigan.studies.jobs import StudyJob, StudyJobs, matched_job
-from trigan.studies.study_file import StudyFile
+from trigan.studies.study_file import GridEntry, StudyFile
 
 
 class StudyPlan:
@@ -67,28 +67,31 @@ class StudyPlan:
         return {job.row.name: self.compose(job) for job in jobs}
 
     def variant(self) -> str:
-        """The overrides if they change what the jobs compute, not only where and how; else an empty text."""
+        """How the jobs were tuned, and the overrides if they change what is computed; else an empty text."""
+        tuned = [f"{self._study.tuning_trials} search trials a row"] if self._study.tuning_trials else []
         bare = StudyPlan(self._composer, self._study)
-        first = {self._applicable(job): job for job in reversed(self._grid)}
+        first = {self.applicable(job.row, job.column): job for job in reversed(self._grid)}
         for job in first.values():
             plain, given = (run_hash(plan.compose(job).config, "") for plan in (bare, self))
             if plain != given:
-                return " ".join(self._overrides)
-        return ""
+                return " ".join([*tuned, *self._overrides])
+        return " ".join(tuned)
 
     def compose(self, job: StudyJob, flops: int = 1) -> RunConfig:
         """The run of a row, column and trial; ``flops``: the compute that a matched row is given, or a stand-in."""
         matched = (f"strategy.matched_flops={flops}",) if job.row.match else ()
         tags = (f"trial={job.trial}", f"study={hydra_quoted(self._study.name)}", f"row={hydra_quoted(job.row.name)}")
-        settings = (*self._study.fixed, *job.column.set, *job.row.set, *matched, *tags, *self._applicable(job))
+        tuned = self._study.tuned.get(job.row.name, {}).get(job.column.name, ())
+        own = (*self._study.fixed, *job.column.set, *job.row.set, *tuned, *matched, *tags)
+        settings = (*own, *self.applicable(job.row, job.column))
         try:
             return self._composer.compose(settings)
         except ConfigError as error:
             raise ConfigError(f"row {job.row.name!r}, column {job.column.name!r}: {error}") from error
 
-    def _applicable(self, job: StudyJob) -> tuple[str, ...]:
+    def applicable(self, row: GridEntry, column: GridEntry) -> tuple[str, ...]:
         """The user's overrides, without those below a choice that this row and column don't make."""
-        made = {setting.partition("=")[0] for setting in (*job.row.set, *job.column.set)}
+        made = {setting.partition("=")[0] for setting in (*row.set, *column.set)}
         return tuple(one for one in self._overrides if self._below.get(one) in (None, *made))
 
     def _composed(self, job: StudyJob, flops: int = 1) -> StudyJob:

@@ -1,6 +1,6 @@
 """A study: ``experiments/NAME/study.yaml``, one table's claim, grid and scales."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -213,12 +213,20 @@ class StudyFile(StudySchema):
         file: what was read; published figures lie beside it.
         scale: chosen scale; None where the study has none.
         names: of all rows and all columns, those of other scales too.
+        tuning_trials: search trials that every row had; 0 for none.
+        tuned: row -> column -> the settings that its search has chosen.
     """
 
     file: Path
     name: str
     scale: str | None
     names: tuple[tuple[str, ...], tuple[str, ...]]
+    tuning_trials: int = 0
+    tuned: Mapping[str, Mapping[str, tuple[str, ...]]] = {}
+
+    def with_tuned(self, trials: int, tuned: Mapping[str, Mapping[str, tuple[str, ...]]]) -> Self:
+        """The study with the settings that searches of so many trials have chosen."""
+        return self.model_copy(update={"tuning_trials": trials, "tuned": tuned})
 
     def with_rows(self, rows: tuple[GridEntry, ...]) -> Self:
         """The study with these rows, and the comparisons and ablations whose rows are all among them."""
@@ -278,7 +286,7 @@ def read_study(path: Path, scale: str | None = None) -> StudyFile:
         "family": family and family.model_copy(update={"baselines": content.row_names(family.baselines)}),
         "columns": _at_scale(columns, part.columns),
     }
-    return StudyFile.model_construct(**(dict(content) | resolved)).with_rows(rows)
+    return StudyFile.model_construct(**(dict(content) | resolved | {"tuning_trials": 0, "tuned": {}})).with_rows(rows)
 
 
 def _at_scale(entries: tuple[GridEntry, ...], chosen: tuple[ScaleEntry, ...] | None) -> tuple[GridEntry, ...]:

@@ -27,6 +27,7 @@ def footnotes(table: Table, best_mark: str) -> list[str]:
         "protocols": sorted({str(r["result"]["protocol"]) for cell in cells for r in cell.records}),
         "trials": sorted({trial for cell in table.cells.values() for trial in cell.expected}),
         "rules": {rule for cell in cells for rule in cell.rules},
+        "tuning": _tuning(table),
         "searches": _searches(table),
         "external": any(EXTERNAL in cell.stamps for cell in cells),
         "stamps": list(_stamps(table)),
@@ -65,6 +66,25 @@ def _detectable(table: Table) -> Iterator[str]:
         limits = (f"{one.row} {fmt.value(one.detectable)}" for one in rows if one.detectable is not None)
         if rows:
             yield (f"on {column}: " if len(table.spec.columns) > 1 else "") + ", ".join(limits)
+
+
+def _tuning(table: Table) -> str:
+    """Whether all rows were tuned alike, in one sentence; empty without runs of our own."""
+    rows: dict[int, list[str]] = {}
+    labels: set[int] = set()
+    for (row, _), cell in table.cells.items():
+        for record in (one for one in cell.records if EXTERNAL not in one["config"]):
+            tuned = record["config"].get("tuned") or {}
+            searched = tuned.get("search") is not None
+            rows.setdefault(tuned["trials"] if searched else 0, []).append(row)
+            labels |= {tuned["labels"]} if searched else set()
+    if not rows or set(rows) == {0}:
+        return "Not tuned: no row has settings that a search chose." if rows else ""
+    if len(rows) == 1:
+        budget = format_range((min(labels), max(labels)))
+        return f"Tuned: {next(iter(rows))} search trials a row on {budget} validation labels."
+    parts = [f"{n or 'no'} search trials for {join_names(list(dict.fromkeys(rows[n])))}" for n in sorted(rows)]
+    return f"Tuned unequally: {'; '.join(parts)}."
 
 
 def _stamps(table: Table) -> Iterator[tuple[str, list[str]]]:
