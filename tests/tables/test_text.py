@@ -76,6 +76,7 @@ where all four are equal.
 tied 28.3.
 - Trials: 0, 1, 2.
 - Selection rule: last = weights at the end of training.
+- Not tuned: no row has settings that a search chose.
 - Stamp val-large (the weights were chosen on a large validation set, as in most papers): tied.
 """
 
