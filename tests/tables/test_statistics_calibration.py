@@ -4,6 +4,7 @@ import importlib.util
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 REPLICATES = 300
@@ -11,8 +12,17 @@ REPLICATES = 300
 
 @pytest.fixture(scope="module")
 def calibration() -> ModuleType:
-    path = Path(__file__).parents[2] / "benchmarks" / "calibration.py"
-    spec = importlib.util.spec_from_file_location("calibration", path)
+    return load("calibration")
+
+
+@pytest.fixture(scope="module")
+def claims() -> ModuleType:
+    return load("calibration_claims")
+
+
+def load(name: str) -> ModuleType:
+    path = Path(__file__).parents[2] / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -56,7 +66,28 @@ def test_a_table_of_equal_rows_claims_a_gain_in_5_percent_at_most(calibration: M
     one = calibration.family_wise("normal", 10, 1, tables, seed=1)
     assert one["either"] <= most
     several = calibration.family_wise("normal", 10, 3, tables, seed=1)
-    assert several["gain"] <= one["gain"] <= most
+    assert several["either"] <= most
+    assert calibration.family_wise("normal", 5, 3, 20, seed=1)["either"] == 0, "five trials claim nothing"
+
+
+def test_equal_rows_through_the_whole_verdict(calibration: ModuleType, claims: ModuleType) -> None:
+    noise = 0.9 + 0.01 * np.random.default_rng(4).normal(size=(100, claims.GANS + claims.BASELINES, 10))
+    _, most = calibration.binomial(0.05, 100, 0.999)
+    assert claims.verdicts("normal", noise, calibration.record)["not counted: either"] <= most
+    noise[:, 0] += 0.03
+    found = claims.verdicts("normal", noise, calibration.record)
+    assert found["counted, first look: better"] > 0.9, "the simulation can fail"
+
+
+def test_the_estimated_correlation_covers_where_the_assumed_one_is_too_wide(
+    calibration: ModuleType, claims: ModuleType
+) -> None:
+    found = claims.correlation(0.0, 10, REPLICATES, calibration.record, seed=1)
+    assert near(calibration, found["coverage, estimated"], 0.95)
+    assert found["coverage, assumed"] > 0.99
+    assert found["width"] < 0.6
+    alike = claims.correlation(1.0, 10, REPLICATES, calibration.record, seed=1)
+    assert alike["coverage, estimated"] > 0.9
 
 
 def test_a_dagger_beside_the_true_best_is_rarely_false(calibration: ModuleType) -> None:
