@@ -13,6 +13,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -307,20 +308,21 @@ def page(found: dict[str, Any], replicates: int) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    import calibration_claims  # lies beside this file
+    import calibration_real
+    from calibration_claims import PARTS
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replicates", type=int, default=1000)
     parser.add_argument("--quick", action="store_true", help="a tenth of the replicates and a fifth of the fits")
-    parser.add_argument("--only", choices=("tables", "claims", "real"), help="one part; the file keeps the others")
+    parser.add_argument("--only", choices=("tables", *PARTS, "real"), help="one part; the file keeps the others")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/calibration.json"))
     options = parser.parse_args(arguments)
-    import calibration_claims  # lies beside this file
-    import calibration_real
-
     started = time.perf_counter()
     replicates = max(10, options.replicates // 10) if options.quick else options.replicates
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "tables": lambda: study(replicates),
-        "claims": lambda: calibration_claims.simulated(replicates, SHAPES, record),
+        **{part: partial(calibration_claims.simulated, part, replicates, SHAPES, record) for part in PARTS},
         "real": lambda: calibration_real.study(replicates, record, trials=12 if options.quick else 30),
     }
     flags = f"--replicates {options.replicates}{' --quick' if options.quick else ''}"

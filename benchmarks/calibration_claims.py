@@ -24,6 +24,7 @@ MakeRecord = Callable[..., Any]
 LOOKS = (10, 15, 20, 30)
 GANS, BASELINES = 3, 4
 SD = 0.01
+PARTS = ("verdicts", "peeking", "correlation", "equivalents")
 
 
 def claims(
@@ -131,31 +132,26 @@ def equivalents(n: int, labels: float, noise: float, replicates: int, seed: int)
     return {"n": n, "labels": labels, "noise": noise, "coverage": hits / replicates, "finite": finite / replicates}
 
 
-def simulated(replicates: int, shapes: dict[str, Any], record: MakeRecord, seed: int = 0) -> dict[str, Any]:
-    """Everything, as plain values."""
+def simulated(part: str, replicates: int, shapes: dict[str, Any], record: MakeRecord, seed: int = 0) -> dict[str, Any]:
+    """The cases of one of ``PARTS``, as plain values."""
 
     def noise(shape: str, n: int) -> np.ndarray:
         rng = np.random.default_rng([seed, n, len(shape)])
         size = (replicates, GANS + BASELINES, n)
-        values: np.ndarray = (
-            0.9 + SD * rng.standard_normal((replicates, 1, n)) + SD / np.sqrt(2) * shapes[shape](rng, size)
-        )
-        return values
+        common: np.ndarray = 0.9 + SD * rng.standard_normal((replicates, 1, n))
+        return common + SD / np.sqrt(2) * shapes[shape](rng, size)
 
-    tenth = max(1, replicates // 5)
+    if part == "verdicts":
+        return {"cases": [verdicts(shape, noise(shape, 10), record) for shape in shapes]}
+    if part == "peeking":
+        return {"cases": [{"shape": shape, **peeking(noise(shape, max(LOOKS)), record)} for shape in shapes]}
+    if part == "correlation":
+        return {"cases": [correlation(p, n, replicates, record, seed) for p in (0.0, 0.5, 1.0) for n in (5, 10)]}
+    p = t_interval([1 / 500] * 5, resolution=1 / 500).p
+    grid = [(n, labels, sd) for n in (5, 10) for labels in (7, 10, 30) for sd in (0.005, 0.02)]
     return {
-        "verdicts": [verdicts(shape, noise(shape, n), record) for shape in shapes for n in (10, 20)],
-        "peeking": [
-            {"shape": shape, **peeking(noise(shape, max(LOOKS))[: replicates // 2], record)} for shape in shapes
-        ],
-        "correlation": [correlation(p, n, tenth * 2, record, seed) for p in (0.0, 0.5, 1.0) for n in (5, 10)],
-        "equivalents": [
-            equivalents(n, labels, sd, tenth * 2, seed)
-            for n in (5, 10)
-            for labels in (7, 10, 30)
-            for sd in (0.005, 0.02)
-        ],
-        "five equal differences of one image of 500: p": t_interval([1 / 500] * 5, resolution=1 / 500).p,
+        "cases": [equivalents(n, labels, sd, replicates, seed) for n, labels, sd in grid],
+        "p of five equal differences of one image of 500": p,
     }
 
 
