@@ -127,19 +127,19 @@ def edit(run: Path, change: Callable[[dict], None]) -> None:
 
 
 def narrower(record: dict) -> None:
-    record["config"]["strategy"]["joint"]["classifier"]["width"] = 8
+    record["config"]["strategy"]["joint"]["recipe"]["classifier"]["width"] = 8
 
 
 def hostile(record: dict) -> None:
-    record["config"]["strategy"]["joint"]["classifier"] = {"_target_": "os.system", "command": "touch hacked"}
+    record["config"]["strategy"]["joint"]["recipe"]["classifier"] = {"_target_": "os.system", "command": "touch hacked"}
 
 
 def foreign(record: dict) -> None:
-    record["config"]["strategy"]["joint"]["classifier"] = {"_target_": "json.decoder.JSONDecoder"}
+    record["config"]["strategy"]["joint"]["recipe"]["classifier"] = {"_target_": "json.decoder.JSONDecoder"}
 
 
 def misspelt(record: dict) -> None:
-    record["config"]["strategy"]["joint"]["btach"] = 3
+    record["config"]["strategy"]["joint"]["recipe"]["btach"] = 3
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def misspelt(record: dict) -> None:
         (lambda run: edit(run, narrower), "does not fit the network"),
         (lambda run: edit(run, hostile), "os.system: not on the allow-list .* --allow MODULE"),
         (lambda run: edit(run, foreign), "json.decoder.JSONDecoder: not on the allow-list"),
-        (lambda run: edit(run, misspelt), "strategy.joint.btach: .*no such argument; nearest: batch"),
+        (lambda run: edit(run, misspelt), "strategy.joint.recipe.btach: .*no such argument; nearest: batch"),
         (lambda run: edit(run, lambda record: record["result"].pop("data")), "result.data is missing"),
         (lambda run: edit(run, lambda record: record["config"].pop("strategy")), "names no strategy"),
     ],
