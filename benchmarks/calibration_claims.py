@@ -47,7 +47,8 @@ def claims(
     primary = build_table(places, TableSpec("t", names, ("data",), trials, family=family), outcomes=stored).primary
     found = []
     for look in looks:
-        found.append([replace(one, level=look.level).claim for one in primary])
+        tests = [None if one.tests is None else replace(one.tests, level=look.level) for one in primary]
+        found.append([replace(one, tests=test).claim for one, test in zip(primary, tests, strict=True)])
     return found
 
 

@@ -93,7 +93,10 @@ def test_better_than_the_strongest_alone_is_not_better(records: MakeAll) -> None
     assert (one.against, one.claim) == ("strong", "not resolved")
     assert one.low is not None
     assert one.low > 0
-    assert one.p_better == pytest.approx(stats.ttest_rel(values["gan"], values["noisy"], alternative="greater").pvalue)
+    assert one.tests is not None
+    assert one.tests.better == pytest.approx(
+        stats.ttest_rel(values["gan"], values["noisy"], alternative="greater").pvalue
+    )
     lone = build_table(places, spec(*values, family=Family(("gan",), ("strong",)))).primary[0]
     assert lone.claim == "better"
 

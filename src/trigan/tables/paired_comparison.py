@@ -49,18 +49,34 @@ class Overlap:
 
 
 @dataclass(frozen=True)
+class PValues:
+    """The p values of a paired comparison.
+
+    Attributes:
+        two_sided, better, worse: of the t test, against no difference, and one-sided: a small one speaks for ``row``
+            being better, or worse, than ``against`` (for a score where lower is better, better is lower); of a primary
+            comparison, better than every baseline, or worse than one (`against_all`).
+        sign_flip: two-sided, of the exact sign-flip test; only for a shared test set.
+        holm: the smaller one-sided p after Holm's correction over all one-sided tests of the family; see `with_holm`.
+        level: the level that ``holm`` is compared with.
+    """
+
+    two_sided: float
+    better: float
+    worse: float
+    sign_flip: float | None = None
+    holm: float | None = None
+    level: float = LEVEL
+
+
+@dataclass(frozen=True)
 class PairedComparison:
     """``row`` minus ``against`` in ``column``.
 
     Attributes:
         low, high: smallest and largest difference for ``range``; ends of the 95 % paired t interval for ``exploratory``
             and ``headline``.
-        p: two-sided, only for ``headline``; ``p_sign_flip`` only for a shared test set.
-        p_better, p_worse: one-sided p values, only for ``headline``: a small one speaks for ``row`` being better, or
-            worse, than ``against`` (for a score where lower is better, better is lower); of a primary comparison,
-            better than every baseline, or worse than one (`against_all`).
-        p_holm: the smaller of both after Holm's correction over all one-sided tests of the family; see `with_holm`.
-        level: the level that ``p_holm`` is compared with.
+        tests: the p values, only for ``headline``.
         detectable: the minimal detectable difference of these trials (power 80 % at 5 %), by their own sd and number;
             None below three trials.
         overlap: of the trials' test sets, where each trial redraws them.
@@ -75,12 +91,7 @@ class PairedComparison:
     mean: float | None = None
     low: float | None = None
     high: float | None = None
-    p: float | None = None
-    p_sign_flip: float | None = None
-    p_better: float | None = None
-    p_worse: float | None = None
-    p_holm: float | None = None
-    level: float = LEVEL
+    tests: PValues | None = None
     detectable: float | None = None
     overlap: Overlap | None = None
     reason: str = ""
@@ -101,11 +112,26 @@ class PairedComparison:
 
         ``not decided`` with fewer trials, without a comparison, or outside a family.
         """
-        if self.p_holm is None or self.p_better is None or self.p_worse is None:
+        if self.tests is None or self.tests.holm is None:
             return "not decided"
-        if self.p_holm > self.level:
+        if self.tests.holm > self.tests.level:
             return "not resolved"
-        return "better" if self.p_better <= self.p_worse else "worse"
+        return "better" if self.tests.better <= self.tests.worse else "worse"
+
+    @property
+    def p(self) -> float | None:
+        """The two-sided p of the t test; None below ten trials."""
+        return None if self.tests is None else self.tests.two_sided
+
+    @property
+    def p_sign_flip(self) -> float | None:
+        """The two-sided p of the sign-flip test; None below ten trials, or where trials redraw the test set."""
+        return None if self.tests is None else self.tests.sign_flip
+
+    @property
+    def p_holm(self) -> float | None:
+        """Holm's p; None below ten trials or outside a family."""
+        return None if self.tests is None else self.tests.holm
 
 
 def against_all(strongest: PairedComparison, every: Sequence[PairedComparison]) -> PairedComparison:
@@ -114,26 +140,20 @@ def against_all(strongest: PairedComparison, every: Sequence[PairedComparison]) 
     A row is better if it is better than all baselines: the largest one-sided p tests that without a correction
     (intersection-union test, Berger 1982). It is worse if it is worse than at least one: the smallest one-sided p times
     the number of baselines (Bonferroni). Neither uses which baseline had the highest mean in these trials, so its
-    choice cannot bias them. ``p`` and ``p_sign_flip`` become twice the smaller of both, so two-sided.
+    choice cannot bias them. ``two_sided`` and ``sign_flip`` become twice the smaller of both, so two-sided.
     """
-    if strongest.kind != "headline":
+    tests = [one.tests for one in every if one.tests is not None]
+    if strongest.tests is None or len(tests) < len(every):
         return strongest
-    better, worse = _union([(one.p_better, one.p_worse) for one in every])
-    flips: list[tuple[float | None, float | None]] = [
-        (None, None)
-        if one.p_sign_flip is None
-        else one_sided(one.p_sign_flip, (one.p_worse or 0) - (one.p_better or 0))
-        for one in every
-    ]
-    flip = None if any(pair[0] is None for pair in flips) else min(1.0, 2 * min(_union(flips)))
-    two_sided = min(1.0, 2 * min(better, worse))
-    return replace(strongest, p=two_sided, p_sign_flip=flip, p_better=better, p_worse=worse)
+    better, worse = _union([(one.better, one.worse) for one in tests])
+    flips = [one_sided(one.sign_flip, one.worse - one.better) for one in tests if one.sign_flip is not None]
+    flip = min(1.0, 2 * min(_union(flips))) if len(flips) == len(tests) else None
+    return replace(strongest, tests=PValues(min(1.0, 2 * min(better, worse)), better, worse, flip))
 
 
-def _union(pairs: Sequence[tuple[float | None, float | None]]) -> tuple[float, float]:
+def _union(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """One-sided p of better than all, and of worse than at least one."""
-    better = [one for one, _ in pairs if one is not None]
-    worse = [one for _, one in pairs if one is not None]
+    better, worse = zip(*pairs, strict=True)
     return max(better), min(1.0, len(worse) * min(worse))
 
 
@@ -143,10 +163,13 @@ def with_holm(family: Sequence[PairedComparison], level: float = LEVEL) -> tuple
     Both directions count as hypotheses of their own, so that the probability of any false "better" or "worse" in the
     family is at most ``level`` under any dependence of the rows (Holm 1979), wrong directions included.
     """
-    tested = [(one.p_better, one.p_worse) for one in family if one.p_better is not None and one.p_worse is not None]
-    adjusted = holm([p for pair in tested for p in pair])
-    smaller = iter(min(pair) for pair in zip(adjusted[::2], adjusted[1::2], strict=True))
-    return tuple(replace(one, level=level, p_holm=None if one.p_better is None else next(smaller)) for one in family)
+    adjusted = iter(holm([p for one in family if one.tests is not None for p in (one.tests.better, one.tests.worse)]))
+    return tuple(
+        one
+        if one.tests is None
+        else replace(one, tests=replace(one.tests, holm=min(next(adjusted), next(adjusted)), level=level))
+        for one in family
+    )
 
 
 _DATA_NAMES = {
@@ -252,8 +275,8 @@ def compare_cells(
     # simulations a third of such p values lie below 0.05 where nothing differs (benchmarks/calibration.py).
     p_flip = sign_flip_p(differences) if ratio is None else None
     better, worse = one_sided(interval.p, interval.mean * cell.metric.sign)
-    numbers = (interval.mean, interval.low, interval.high, interval.p)
-    return result(kind, differences, *numbers, p_flip, p_better=better, p_worse=worse, detectable=limit)
+    tests = PValues(interval.p, better, worse, p_flip)
+    return result(kind, differences, interval.mean, interval.low, interval.high, tests, limit)
 
 
 def one_sided(p: float, gain: float) -> tuple[float, float]:
