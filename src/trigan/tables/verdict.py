@@ -127,27 +127,35 @@ def label_equivalent(
     labels = _labels_at(curve.labels, scores.mean(0), fmean(own))
     if len(trials) < 5:
         return LabelEquivalent(labels)
-    return LabelEquivalent(labels, *_accepted(curve.labels, own[:, None] - scores, labels, ratio, resolution))
+    low, high = _accepted(curve.labels, own[:, None] - scores, ratio, resolution)
+    # Where the mean curve falls, its running maximum may reach the score at other labels than the curve itself.
+    return LabelEquivalent(labels, min(low, labels), max(high, labels))
 
 
-def _accepted(
-    labels: Sequence[int], gaps: np.ndarray, found: float, ratio: float | None, resolution: float
-) -> tuple[float, float]:
-    """Smallest and largest number of labels whose gap (row minus curve, trials x budgets) the t test does not reject.
+def _accepted(labels: Sequence[int], gaps: np.ndarray, ratio: float | None, resolution: float) -> tuple[float, float]:
+    """Fewest and most labels whose gap (row minus curve, trials x budgets) the t test does not reject.
 
-    Below the fewest labels the row may lie if it may be below the curve there, and above the most if it may be above.
+    The fewest is where the lower end of the gap's interval first reaches zero, the most where the upper end last does.
+    Below the fewest labels tried the row may lie if it may be below the curve there, and so on above the most.
     """
     places = np.linspace(0, len(labels) - 1, GRID * (len(labels) - 1) + 1)
     before = np.minimum(places.astype(int), max(len(labels) - 2, 0))
-    share = places - before
-    after = np.minimum(before + 1, len(labels) - 1)
+    after, share = np.minimum(before + 1, len(labels) - 1), places - before
     along = gaps[:, before] * (1 - share) + gaps[:, after] * share
     ends = [t_interval(column.tolist(), ratio, resolution) for column in along.T]
     logs = np.interp(places, range(len(labels)), np.log(labels))
-    accepted = [float(math.exp(at)) for at, end in zip(logs, ends, strict=True) if end.low <= 0 <= end.high]
-    accepted += [0.0] if ends[0].low <= 0 else []
-    accepted += [math.inf] if ends[-1].high >= 0 else []
-    return min([*accepted, found]), max([*accepted, found])
+    low = _first_below([end.low for end in ends], logs, 0.0, math.inf)
+    high = _first_below([-end.high for end in reversed(ends)], logs[::-1], math.inf, 0.0)
+    return low, high
+
+
+def _first_below(values: Sequence[float], logs: np.ndarray, at_once: float, never: float) -> float:
+    """Number of labels at which the values first reach 0 from above, linear in log labels between them."""
+    first = next((i for i, value in enumerate(values) if value <= 0), None)
+    if first is None or first == 0:
+        return never if first is None else at_once
+    share = values[first - 1] / (values[first - 1] - values[first])
+    return math.exp(float(logs[first - 1] + share * (logs[first] - logs[first - 1])))
 
 
 def _labels_at(labels: Sequence[int], scores: np.ndarray, target: float) -> float:
