@@ -44,7 +44,7 @@ bench: $(DEV) ## compare step time and data loader with minimal references; writ
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/loader.py
 
-calibration: $(DEV) ## check the tables' statistics on simulated trials (a quarter of an hour)
+calibration: $(DEV) ## check the tables' statistics on simulated trials and real fits (an hour; `--quick` a tenth)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/calibration.py
 
 wheel: $(DEV) ## build dist/trigan-*.whl with conf/ and experiments/
