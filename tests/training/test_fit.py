@@ -38,6 +38,7 @@ from .tiny import (
     named,
     same,
     view,
+    with_steps,
 )
 
 EACH_THIRD = TrainerSettings(checkpoint_every=3)
@@ -78,7 +79,7 @@ def _stop_at(step: int) -> Recorder:
     [("dcgan", 2), *(pytest.param(*each.values, 8, marks=each.marks) for each in named(RESUMED, FURTHER[1:]))],
 )
 def test_a_resumed_fit_equals_an_uninterrupted_one(name: str, stop: int, tmp_path: Path) -> None:
-    stage = replace(RESUMED[name](), steps=11)  # type: ignore[type-var]
+    stage = with_steps(RESUMED[name](), 11)
     inputs = _inputs(stage)
     uninterrupted, ending = fitted(stage, EACH_THIRD, inputs, None, [_writer(tmp_path / "uninterrupted")])
     assert ending == FitResult("finished", 11)
@@ -162,7 +163,7 @@ class _StateAt:
 @pytest.mark.parametrize("name", ["dcgan", "conditional", "classifier", "chosen joint"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_divergence_ends_on_the_last_finite_checkpoint(name: str, value: float, tmp_path: Path) -> None:
-    stage = replace(RESUMED[name](), steps=11)  # type: ignore[type-var]
+    stage = with_steps(RESUMED[name](), 11)
     inputs = _inputs(stage)
     player = "classifier" if name != "dcgan" else "discriminator"
     at_step = _StateAt(6)

@@ -129,6 +129,11 @@ def joint_stage(objective: ObjectiveFactory, steps: int = 6, **changes: Any) -> 
     return replace(stage, **{name: value for name, value in changes.items() if name in own})
 
 
+def with_steps(stage: Stage, steps: int) -> Any:
+    """The stage with another length."""
+    return with_recipe(stage, steps=steps) if hasattr(stage, "recipe") else replace(stage, steps=steps)  # type: ignore[type-var]
+
+
 def with_recipe(stage: Stage, **changes: Any) -> Any:
     """The stage with some fields of its recipe changed."""
     assert isinstance(stage, ClassifierStage | JointStage)

@@ -18,6 +18,7 @@ from trigan.version import __version__
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run:main", "compose one run (or several with -m), train, evaluate, write the record"),
     "study": ("study:main", "run a study of experiments/ and print its table"),
+    "audit": ("audit:main", "what differs in C's training between a study's rows, and what it declares"),
     "search": ("search:main", "search good settings of strategies on validation labels, many workers"),
     "wandb-sweep": ("search:wandb_sweep_main", "a search space as a W&B sweep, for agents on many machines"),
     "table": ("table:main", "the table of a study's finished jobs, in any format, from disk or W&B"),

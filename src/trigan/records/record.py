@@ -95,13 +95,27 @@ class DataInfo(TypedDict):
     classes: NotRequired[list[str]]
 
 
+class ClassifierCounts(TypedDict):
+    """What was counted of C's training in a fit.
+
+    ``images``: images that C's updates were shown, by stream (``fakes``: generated ones); ``statistics``: number of
+    images that its batch-norm statistics come from.
+    """
+
+    updates: int
+    images: dict[str, int]
+    statistics: int
+
+
 class StageSummary(TypedDict):
-    """One fit that the run depends on."""
+    """One fit that the run depends on; ``name``: its name in the run; ``classifier``: if it trains a C."""
 
     hash: str
     kind: str
+    name: NotRequired[str]
     flops: int
     images: dict[str, int]
+    classifier: NotRequired[ClassifierCounts]
 
 
 class CurvePoint(TypedDict):

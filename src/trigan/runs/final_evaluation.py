@@ -28,6 +28,7 @@ from trigan.runs.lineage import log_lineage
 from trigan.runs.provenance import provenance
 from trigan.runs.trained_run import TrainedRun, held_out_images, weights_digests
 from trigan.samples.filters import outputs
+from trigan.strategies.stage_runner import TrainedStage
 from trigan.tracking import MetricsFile
 from trigan.training.callbacks import METRICS_NAME, SAMPLES_NAME
 from trigan.version import PROTOCOL_VERSION
@@ -118,7 +119,7 @@ def canonical_result(trained: TrainedRun, weights: dict[str, str]) -> dict[str, 
             "n_test": data.info.test.size,
             **({"file": data.split_file_digest} if data.split_file_digest else {}),
         },
-        "stages": [{"hash": s.digest, "kind": s.kind, "name": s.name, **asdict(s.cost)} for s in stages],
+        "stages": [_stage_summary(one) for one in stages],
         "stamps": sorted({*data.info.stamps, *outcome.stamps, *(stamp for stamp, holds in found.items() if holds)}),
         "notes": dict(outcome.notes),
         "data": {
@@ -169,6 +170,11 @@ def score(trained: TrainedRun, frozen: str | None) -> Scored:
                 index = evenly_spaced_indices(len(images["test"]))
                 features = principal_components(outputs(outcome.classifier, images["test"][index], embed=True))
     return Scored(logits, curve, features, index)
+
+
+def _stage_summary(stage: TrainedStage) -> dict[str, Any]:
+    counted = {"classifier": stage.classifier} if stage.classifier else {}
+    return {"hash": stage.digest, "kind": stage.kind, "name": stage.name, **asdict(stage.cost), **counted}
 
 
 def validation_scores(trained: TrainedRun) -> dict[str, Any]:

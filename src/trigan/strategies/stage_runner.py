@@ -23,6 +23,7 @@ from trigan.errors import TriganError
 from trigan.identity import canonical_form, digest, tensor_digest
 from trigan.networks.foreign_layers import with_our_layers
 from trigan.training.fit import FitCallback, TrainerSettings, fit
+from trigan.training.players import PlayersModule
 from trigan.training.stage import Stage, StageContext
 from trigan.version import PROTOCOL_VERSION
 
@@ -44,6 +45,7 @@ class TrainedStage:
         reused: whether the stage was in the store already, under any name.
         seconds: duration of the training over all attempts; None if unknown.
         images_before: images that an earlier stage had used to train the same classifier.
+        classifier: what was counted of C's training (`_classifier_counts`); empty for a stage without C.
     """
 
     name: str
@@ -57,6 +59,7 @@ class TrainedStage:
     reused: bool
     seconds: float | None = None
     images_before: int = 0
+    classifier: dict[str, Any] = field(default_factory=dict)
 
     @property
     def snapshots(self) -> dict[int, Any]:
@@ -109,7 +112,10 @@ class StageRunner:
             manifest, directory = distributed.broadcast(content)
             cost, seconds = Cost(**manifest["cost"]), manifest.get("seconds")
             result = manifest["status"], manifest["step"]
-            trained = TrainedStage(name, stage.kind, key, networks, cost, *result, directory, reused, seconds)
+            counted = manifest.get("classifier", {})
+            trained = TrainedStage(
+                name, stage.kind, key, networks, cost, *result, directory, reused, seconds, classifier=counted
+            )
             if reused and all(key != earlier.digest for earlier in self.trained_stages):
                 self.on_reuse(trained)
         self.trained_stages.append(trained)
@@ -184,8 +190,18 @@ class StageRunner:
                 write_bytes(handle.directory / f"{player}.safetensors", save(state))
             cost, seconds = {"flops": module.flops, "images": dict(module.images)}, time.monotonic() - started
             manifest = {"cost": cost, "status": result.status, "step": selected or result.step}
-            handle.commit({**manifest, "seconds": round(seconds, 3)})
+            counted = _classifier_counts(module)
+            handle.commit({**manifest, **counted, "seconds": round(seconds, 3)})
         return networks
+
+
+def _classifier_counts(module: PlayersModule) -> dict[str, Any]:
+    """Of a fit that trains C: its updates, the images that they were shown by stream, and those of its statistics."""
+    counts = module.classifier_counts
+    if not counts:
+        return {}
+    images = {key.removeprefix("images/"): n for key, n in sorted(counts.items()) if key.startswith("images/")}
+    return {"classifier": {"updates": counts["updates"], "images": images, "statistics": module.statistics_images}}
 
 
 def _input_digest(data: Input) -> str:

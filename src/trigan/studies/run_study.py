@@ -12,6 +12,7 @@ from trigan.execution.batch import BatchSummary, Engine, engine, run_batch, warn
 from trigan.execution.engines import EngineChoice
 from trigan.execution.job import Job, run_options
 from trigan.records.record import RECORD_NAME
+from trigan.studies.audit import audit_study, require_declared
 from trigan.studies.job_cache import cache_path, make_plan, save_jobs
 from trigan.studies.jobs import StudyJob, StudyJobs
 from trigan.studies.plan import StudyPlan
@@ -50,6 +51,9 @@ def run_study(
     with engine(choice, workers, timeout) as chosen:
         plan = make_plan(study, overrides, config_dir, check_devices=choice.local)
         jobs = plan.jobs()
+        differences = [one for found in audit_study(study, plan, jobs.done).values() for one in found]
+        for line in require_declared(study, differences):
+            _log.warning("not declared by the study: %s", line)
         save_jobs(cache, jobs)
         _log.info("%s: %d jobs", study.title, len(jobs))
         warn_about_stale_records(count_stale_records(study, jobs), PROTOCOL_VERSION)

@@ -72,6 +72,8 @@ class GridEntry(_StudyPart):
 
     With ``match: ROW`` the row is given that row's compute. With a list of rows, or ``family`` for all rows of the
     family, the entry stands for one matched row for each of them.
+
+    ``declares`` names further differences in C's training that the row is meant to have (`trigan audit`).
     """
 
     name: Text = Field(description="a name")
@@ -79,6 +81,13 @@ class GridEntry(_StudyPart):
     match: Annotated[Text | Annotated[ListOf[Text], Field(min_length=1)] | None, BeforeValidator(_known_match)] = Field(
         default=None, description="the name of a row, a list of names of rows, or family"
     )
+
+    declares: ListOf[Text] = Field(default=(), description="a list of names of settings or counts")
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The row's own settings, with the matched compute that its jobs are given."""
+        return (*self.set, *(("strategy.matched_flops=",) if self.match else ()))
 
     def expanded(self, family: tuple[str, ...]) -> tuple["GridEntry", ...]:
         """The rows that the entry stands for, each with the name of at most one row in ``match``."""
@@ -151,6 +160,7 @@ class StudySchema(_StudyPart):
     family: _Family | None = Field(default=None, description="`rows: [...]` and `baselines: [...]`")
     margin: float = Field(default=0.5, gt=0, description="a number of points above 0")
     metric: Annotated[Text, AfterValidator(_metric)] = "accuracy"
+    strict: bool = Field(default=False, description="true or false")
     ablations: dict[Text, ListOf[_AblationStep]] = Field(
         default={}, description="rows, each with a list of `adds: what` and `from: row`"
     )

@@ -61,6 +61,7 @@ def study_table(study: StudyFile, jobs: Sequence[StudyJob], outputs: Path) -> Ta
         matched={row.name: str(row.match) for row in study.rows if row.match},
         margin=study.margin,
         metric=study.metric,
+        declared={row.name: (row.given, row.declares) for row in study.rows},
         ablations={row: tuple((step.adds, step.start) for step in steps) for row, steps in study.ablations.items()},
     )
     published = [

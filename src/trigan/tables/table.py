@@ -72,6 +72,7 @@ class TableSpec:
         matched: rows that are given the compute of another -> that row. A row of the family is compared with its own
             matched baselines, not with those of other rows.
         look: the how many-th look at these trials this is, which gives the level of the claims.
+        declared: by row, its own settings, and the names of further differences that the study declares.
     """
 
     title: str
@@ -85,6 +86,7 @@ class TableSpec:
     ablations: Mapping[str, Chain] = field(default_factory=dict)
     matched: Mapping[str, str] = field(default_factory=dict)
     look: Look = field(default_factory=Look)
+    declared: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
 
     def baselines_of(self, row: str) -> tuple[str, ...]:
         """The baselines that a row of the family is compared with."""

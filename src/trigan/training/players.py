@@ -6,6 +6,7 @@ gradients over micro-batches, averages them over ranks, clips them, steps the op
 
 import copy
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -63,7 +64,8 @@ class PlayersModule(pl.LightningModule):
 
     ``averages`` are copies of networks whose parameters are averaged; buffers stay as copied until re-estimated.
     ``phase`` identifies which terms of the losses are active at a given progress: steps of one phase cost the same. A
-    stage may set ``selector`` and ``snapshots``, which record copies of C that ``recalibrate`` prepared for evaluation.
+    stage may set ``selector`` and ``snapshots``, which record copies of C that ``recalibrate`` prepared for evaluation,
+    with batch-norm statistics from ``statistics_images`` images.
     """
 
     def __init__(
@@ -85,6 +87,7 @@ class PlayersModule(pl.LightningModule):
         self.plan = plan
         self.completed_steps = self.flops = 0
         self.images = dict.fromkeys(self.players, 0)
+        self.classifier_counts: Counter[str] = Counter()
         self._flops_by_kind: dict[Hashable, int] = {}
         self._restored_optimizers: list[dict[str, Any]] = []
         self._weights = {name: list(network.parameters()) for name, network in self.networks.items()}
@@ -95,6 +98,7 @@ class PlayersModule(pl.LightningModule):
         self.selector: Selector | None = None
         self.snapshots: Snapshots | None = None
         self.recalibrate: Callable[[nn.Module], object] = nn.Module.eval
+        self.statistics_images = 0
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """One optimizer per player, in the players' order."""
@@ -126,7 +130,8 @@ class PlayersModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the counters to a checkpoint."""
         images = dict(self.images)
-        checkpoint["counters"] = {"completed_steps": self.completed_steps, "images": images, "flops": self.flops}
+        counted = {"images": images, "flops": self.flops, "classifier": dict(self.classifier_counts)}
+        checkpoint["counters"] = {"completed_steps": self.completed_steps, **counted}
 
     def restore(self, checkpoint: Mapping[str, Any]) -> None:
         """Load weights and counters from a checkpoint, and the optimizers when the fit starts."""
@@ -135,6 +140,7 @@ class PlayersModule(pl.LightningModule):
         counters = checkpoint["counters"]
         self.completed_steps, self.flops = counters["completed_steps"], counters["flops"]
         self.images = dict(counters["images"])
+        self.classifier_counts = Counter(counters["classifier"])
 
     def _run_and_count(self, kind: Hashable, work: Callable[[], None], ranks: int) -> None:
         """Run ``work`` and add its number of operations, which is measured once per ``kind``."""
@@ -167,6 +173,8 @@ class PlayersModule(pl.LightningModule):
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         self.images[update.player] += update.images + update.further_images(steps[0].progress)
+        if update.player == "classifier":
+            self._count_classifier_update(steps[0])
         if player.ema is not None:
             batch = self.plan.batch  # images in each of the ``every`` steps since the last update
             trained_steps = steps[0].index + 1 - update.first_step(self.plan.steps)
@@ -174,6 +182,13 @@ class PlayersModule(pl.LightningModule):
             averages = tuple(self.averages[update.player].parameters())
             with torch.no_grad():
                 torch._foreach_lerp_(averages, tuple(parameters), 1.0 - decay)
+
+    def _count_classifier_update(self, step: TrainingStep) -> None:
+        """Count ``updates`` of C, and as ``images/STREAM`` the images of the global batches that it was shown."""
+        self.classifier_counts["updates"] += 1
+        for stream in step.used.get("classifier", ()):
+            batch = self.streams[stream].batch if stream in self.streams else self.plan.batch  # generated images
+            self.classifier_counts[f"images/{stream}"] += batch
 
     def _record_classifier(self, recorder: Selector | Snapshots) -> None:
         """Record C in the precision of the weights: bfloat16 is too coarse for batch-norm statistics."""

@@ -125,13 +125,15 @@ class TrainingStep:
         self._context, self._part, self._generator_due = context, part, generator_due
         self._batches: dict[str, Batch] = {}
         self._passes: Counter[str] = Counter()
+        self.used: dict[str, set[str]] = {}
 
     def network(self, player: str) -> Any:
         """The network of a player."""
         return self._context.networks[player]
 
     def batch(self, stream: str) -> Batch:
-        """This micro-batch of one of the stage's streams."""
+        """This micro-batch of one of the stage's streams; ``used`` notes which player's update asked for it."""
+        self.used.setdefault(self._context.trainable, set()).add(stream)
         if stream not in self._batches:
             source = self._context.streams[stream]
             images, labels = source.at(self.index, *self._context.rows(source.batch, self._part))
@@ -152,7 +154,9 @@ class TrainingStep:
         """A batch from G, generated once a step and used by all players.
 
         Its images have G's autograd graph if G is updated in this step, else none; other players use `Batch.detached`.
+        ``used`` notes the player as for `batch`.
         """
+        self.used.setdefault(self._context.trainable, set()).add("fakes")
         if "fakes" not in self._batches:
             context, generator = self._context, self.network("generator")
             draws = self.draws("fakes", context.plan.batch)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trigan.records.record import DATA_KINDS
+from trigan.tables.classifier_differences import table_differences, undeclared
 from trigan.tables.layout.formatting import (
     TextFormat,
     format_curve_images,
@@ -18,6 +19,8 @@ from trigan.tables.table import Table
 
 #: Characters between two columns of a grid.
 GAP = 2
+#: Mark at a number whose row differs in C's training in a way that the study does not declare.
+UNDECLARED = "(!)"
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,9 @@ class Block:
 def blocks(table: Table) -> list[Block]:
     """The grids of a table.
 
-    Results of all columns; for each column the primary comparisons, attributions, curves, data and cost, and every
-    trial; then published results under other conditions. Those under the conditions of a cell are beside it.
+    Results of all columns; for each column the primary comparisons, attributions, curves, data and cost, every trial,
+    and differences in C's training that the study does not declare; then published results under other conditions.
+    Those under the conditions of a cell are beside it.
     """
     fmt = TextFormat(table.metric)
     found = [_results(table, fmt)]
@@ -54,6 +58,7 @@ def blocks(table: Table) -> list[Block]:
             _curves(table, fmt, column, where),
             _data_used(table, column, where),
             _trials(table, fmt, column, where),
+            _undeclared(table, column, where),
         ]
     return [block for block in (*found, _elsewhere(table)) if block.rows]
 
@@ -79,7 +84,11 @@ def _column(table: Table, fmt: TextFormat, column: str) -> list[dict[str, list[s
     """
     spec = table.spec
     expected = max(len(table.cells[row, column].expected) for row in spec.rows)
-    cells = [fmt.cell(table.cells[row, column], (row, column) in table.not_worse) for row in spec.rows]
+    marked = {one.row for one in undeclared(table_differences(table, column))}
+    cells = [
+        fmt.cell(table.cells[row, column], (row, column) in table.not_worse) + f" {UNDECLARED}" * (row in marked)
+        for row in spec.rows
+    ]
     groups = [{f"{column} (n = {expected})": cells}]
     published = ["; ".join(map(format_published, table.published_at((row, column)))) or "-" for row in spec.rows]
     beside = any(text != "-" for text in published)
@@ -174,6 +183,14 @@ def _trials(table: Table, fmt: TextFormat, column: str, where: str) -> Block:
     else:
         header = ["row", *(f"trial {t}" for t in numbers)]
     return Block(f"Every trial{where}", tuple(header), tuple((row, *values) for row, values in texts.items()))
+
+
+def _undeclared(table: Table, column: str, where: str) -> Block:
+    """What touches C, differs from a row that it is compared with, and is not declared by the study."""
+    found = undeclared(table_differences(table, column))
+    rows = tuple((f"{UNDECLARED} {one.row}", one.against, one.setting, one.value, one.other) for one in found)
+    header = ("row", "compared with", "setting or count", "here", "there")
+    return Block(f"Differences in C's training that the study does not declare{where}", header, rows)
 
 
 def split_to_width(block: Block, width: int) -> Iterator[Block]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from trigan.records.record import EXTERNAL
+from trigan.tables.classifier_differences import table_differences, undeclared
 from trigan.tables.layout.formatting import TextFormat, format_range, join_names
 from trigan.tables.layout.templating import environment
 from trigan.tables.published import TAGS
@@ -29,12 +30,19 @@ def footnotes(table: Table, best_mark: str) -> list[str]:
         "rules": {rule for cell in cells for rule in cell.rules},
         "tuning": _tuning(table),
         "searches": _searches(table),
+        "undeclared": _undeclared(table),
         "external": any(EXTERNAL in cell.stamps for cell in cells),
         "stamps": list(_stamps(table)),
         "tags": [f"[{tag}] {meaning}" for tag, meaning in TAGS.items() if tag in {one.tag for one in table.published}],
         "spreads": {one.spread_kind for one in table.published},
     }
     return _render("footnotes.txt.j2", values)
+
+
+def _undeclared(table: Table) -> list[str]:
+    """The rows with undeclared differences in C's training."""
+    found = [one.row for column in table.spec.columns for one in undeclared(table_differences(table, column))]
+    return list(dict.fromkeys(found))
 
 
 def _searches(table: Table) -> list[tuple[str, list[str]]]:

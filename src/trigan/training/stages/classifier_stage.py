@@ -127,6 +127,7 @@ def register_classifier_selection(module: PlayersModule, selection: Selection, i
         due = evenly_spaced_steps(steps, selection.snapshots)
         module.snapshots = Snapshots([copy.deepcopy(network) for _ in due], due, module.plan.batch)
     images = next(inputs[name] for name in ("statistics", "unlabelled", "labelled") if name in inputs).images
+    module.statistics_images = len(images)
     module.recalibrate = lambda network: recalibrate_classifier(network, images, module.plan.seed)
     return module
 
