@@ -167,3 +167,17 @@ def test_a_schedule_rises_over_its_warm_up_and_then_keeps_its_shape() -> None:
     plain, warm = LinearTail(0.5), LinearTail(0.5, warmup=0.2)
     assert [warm(0.0), warm(0.1), warm(0.2), warm(0.75)] == [0.0, 0.5, 1.0, plain(0.75)]
     assert CosineArc()(1.0) == pytest.approx(0.19509, abs=1e-5), "Sohn et al. 2020: cos(7 pi / 16)"
+
+
+def test_what_c_was_shown_is_counted() -> None:
+    """By stream, for C's updates alone: D's and G's use of a batch does not count."""
+    inputs = all_inputs(view())
+    baseline, _ = fitted(classifier_stage(), inputs={"labelled": inputs["labelled"]})
+    assert baseline.classifier_counts == {"updates": 6, "images/labelled": 96}
+    assert baseline.statistics_images == len(view().labelled.labels)
+    game, _ = fitted(_joint(FeatureMatching(), {}), inputs=inputs)
+    streams = {f"images/{name}": 96 for name in ("labelled", "unlabelled", "fakes")}
+    assert game.classifier_counts == {"updates": 6, **streams}
+    assert game.statistics_images == len(view().training_images)
+    other, _ = fitted(_joint(GAMES["EC-GAN, weight 0"], {}), inputs=inputs)
+    assert other.classifier_counts == {"updates": 6, "images/labelled": 96}
