@@ -83,8 +83,7 @@ def test_our_studies_are_strict_and_declare_everything(path: Path) -> None:
         read = read_study(path, scale)
         assert read.strict
         one_column = read.model_copy(update={"columns": read.columns[:1]})
-        data = ["data.root=nowhere"] if "data.root" in read.command else []
-        found = audit_study(one_column, StudyPlan(Composer(check_devices=False), one_column, data))
+        found = audit_study(one_column, StudyPlan(Composer(check_devices=False), one_column))
         assert not [one for differences in found.values() for one in undeclared(differences)]
 
 
