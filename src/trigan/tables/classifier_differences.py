@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trigan.records.config_keys import flatten, setting_text
+from trigan.records.config_keys import flatten
 from trigan.records.record import EXTERNAL, Record, StageSummary
+from trigan.tables.rows import setting_text
 from trigan.tables.table import Table
 
 #: Identifiers of what the audit looks for in a strategy; records name components by them.
