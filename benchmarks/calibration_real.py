@@ -29,7 +29,7 @@ SETTINGS = (
     "strategy=baseline",
     "augmentation=none",
     "classifier=mlp",
-    "data.suggested.classifier_steps=60",
+    "data.suggested.steps=60",
     "logger=none",
 )
 

@@ -58,12 +58,12 @@ def test_a_verdict(told: list[dict[str, Any]], tmp_path: Path, capsys: pytest.Ca
     # 0.88 is more than the baseline reaches with the most labels (0.82).
     assert "| joint: feature matching | +5.0 | baseline: FixMatch | - | more than all tried | 1.0 x |" in page
     assert "| 2 | 5 | 10 | 20 | 40 |" in page
-    assert [config["regime"]["labels_per_class"] for config in told[12:]] == [2, 10, 20, 40]
-    assert {config["regime"]["labels_per_class"] for config in told[:12]} == {5}
+    assert [config["regime"]["labels_per_class"] for config in told[13:]] == [2, 10, 20, 40]
+    assert {config["regime"]["labels_per_class"] for config in told[:13]} == {5}
     assert all(config["strategy"]["gan"]["steps"] == 7 for config in told if config["row"] == "augment: DCGAN")
-    assert [config["row"] for config in told[12:]] == ["baseline: classic"] * 4
-    assert told[11]["row"] == "baseline: FixMatch, matched compute"
-    assert told[11]["strategy"]["matched_flops"] == 1_500_000_000_000
+    assert [config["row"] for config in told[13:]] == ["baseline: classic"] * 4
+    assert told[12]["row"].startswith("baseline: FixMatch, matched to "), "the three targets have equal operations"
+    assert told[12]["strategy"]["matched_flops"] == 1_500_000_000_000
     told.clear()
     assert main([*line, "--trials", "1"]) == 0
     assert told == [], "what has a record is not run again"
@@ -75,7 +75,7 @@ def test_minutes_end_it_after_the_first_trial(tmp_path: Path, capsys: pytest.Cap
     out = capsys.readouterr()
     assert out.err.splitlines()[-1].startswith("1 trial took")
     page = (tmp_path / "verdicts" / "mine" / "verdict.md").read_text()
-    assert page.startswith("# Verdict: digits, all labels\n\n**Not decided: with 1 trial no interval can be given")
+    assert page.startswith("# Verdict: digits, all labels\n\n**Not decided at 1 trial: a verdict needs ten.")
     assert "Label equivalents are not given" in page
 
 

@@ -68,7 +68,7 @@ def test_a_mixture_of_one_generator_a_class() -> None:
     mixture = GeneratorMixture([PerClassGenerators(_members(10)), PerClassGenerators(_members(10))]).eval()
     assert (mixture.latent, mixture.classes) == (9, 10)
     assert generate(mixture, 0, 30, torch.arange(30) % 10).images.shape == (30, 1, 8, 8)
-    with pytest.raises(ValueError, match="needs labels"):
+    with pytest.raises(ValueError, match="need labels"):
         mixture(latents(0, 0, 4, 9))
 
 

@@ -77,7 +77,7 @@ def test_the_noise_of_a_linear_layer_is_on_its_input() -> None:
 def test_layers_have_names_and_no_source_after_an_error() -> None:
     network = nn.Sequential(GaussianNoise(0.1), nn.Sequential(Dropout(0.1), nn.ReLU()))
     layers = random_layers({"classifier": network})
-    assert list(layers) == ["classifier.0", "classifier.1.0"]
+    assert list(layers) == ["classifier.0", "classifier.1"]
     calls = []
 
     def source(name: str, rows: int) -> Draws:
@@ -86,7 +86,7 @@ def test_layers_have_names_and_no_source_after_an_error() -> None:
 
     with pytest.raises(RuntimeError, match="shape"), use_random_source(layers, source):
         nn.Sequential(network, nn.Linear(5, 1))(ROWS)
-    assert calls == [("classifier.0", 8), ("classifier.1.0", 8)]
+    assert calls == [("classifier.0", 8), ("classifier.1", 8)]
     assert all(layer.source is None for layer in layers.values())
     assert all(layer.source is None for layer in copy.deepcopy(network).modules() if isinstance(layer, RandomLayer))
 

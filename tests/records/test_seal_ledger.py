@@ -23,7 +23,7 @@ SPLIT: dict[str, Any] = {"fingerprint": "f", "test": {"sha256": "t"}}
 def full(*words: str) -> list[str]:
     """A run of two steps that is no debug run."""
     kept = [word for word in small("strategy=baseline", *words) if not word.startswith("debug")]
-    return [*kept, "data.suggested.classifier_steps=2"]
+    return [*kept, "data.suggested.steps=2"]
 
 
 def use(runs: Path, setting: int, trial: int = 0, **config: Any) -> None:

@@ -85,7 +85,7 @@ def test_one_generator_a_class_is_one_conditional_generator() -> None:
         for row, label in enumerate(y.tolist()):
             torch.testing.assert_close(images[row], members[label](z[row : row + 1])[0], rtol=1e-5, atol=1e-6)
     assert len(Input(generate(joined, 0, 5, y).images, y)) == 5
-    with pytest.raises(ValueError, match="needs labels"):
+    with pytest.raises(ValueError, match="need labels"):
         joined(z)
 
 

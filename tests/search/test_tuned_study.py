@@ -29,7 +29,7 @@ from trigan.tables.table import TableSpec, build_table
 FIXMATCH = ["strategy=baseline", "strategy.unlabelled=fixmatch"]
 STUDY: dict[str, Any] = {
     "trials": [3, 4],
-    "fixed": ["data=digits", "regime.labels_per_class=20", "logger=none", "data.suggested.classifier_steps=2"],
+    "fixed": ["data=digits", "regime.labels_per_class=20", "logger=none", "data.suggested.steps=2"],
     "rows": [
         {"name": "bare", "set": ["strategy=baseline", "augmentation=none"]},
         {"name": "fix", "set": FIXMATCH},
@@ -103,12 +103,12 @@ def test_what_cannot_be_tuned_is_refused_in_one_line(whole: Composer, study: Stu
     with pytest.raises(ConfigError, match=r"--tuned: row 'bare', column 'all': .*there are no validation labels here"):
         tune_study(study, ["regime.validation=none"], 2)
     (tmp_path / "search").mkdir()
-    own = "strategy: [strategy=baseline, strategy/unlabelled=none]\nspace:\n  strategy.classifier.steps: "
+    own = "strategy: [strategy=baseline, strategy/unlabelled=none]\nspace:\n  recipe.steps: "
     (tmp_path / "search" / "mine.yaml").write_text(own + "{default: 5, int: [1, 9]}\n")
     with pytest.raises(ConfigError, match=r"steps=\d+ lies outside int \[1, 9\] of space mine; set it in the row"):
         row_space(Composer(tmp_path), ["data=digits", "strategy=baseline"], tmp_path)
     with pytest.raises(ConfigError, match="it sets all that space mine searches, so there is nothing to tune"):
-        row_space(Composer(tmp_path), ["data=digits", "strategy=baseline", "strategy.classifier.steps=3"], tmp_path)
+        row_space(Composer(tmp_path), ["data=digits", "strategy=baseline", "recipe.steps=3"], tmp_path)
 
 
 def test_every_row_has_the_settings_of_a_search_of_its_own(

@@ -18,7 +18,7 @@ from trigan.strategies.augment import PretrainSchedule
 from trigan.strategies.baseline import Baseline
 from trigan.training.optimizers import EMA
 
-from ..training.tiny import classifier_stage, digits, same, view
+from ..training.tiny import classifier_stage, digits, same, view, with_recipe
 from .recipes import augment, make_runner, reloaded, saved
 
 LAYERS = {"torch": (nn.BatchNorm2d, nn.Dropout), "trigan": (BatchNorm2d, Dropout)}
@@ -73,6 +73,6 @@ def test_a_second_fit_starts_from_replaced_layers(tmp_path: Path) -> None:
 
 def test_a_layer_that_cannot_be_replaced_is_refused_before_the_fit(tmp_path: Path) -> None:
     strategy = stage("torch")
-    strategy = replace(strategy, classifier=replace(strategy.classifier, classifier=Factory("torch", refused=True)))
+    strategy = replace(strategy, classifier=with_recipe(strategy.classifier, classifier=Factory("torch", refused=True)))
     with pytest.raises(ConfigError, match=r"^classifier: its layer body\.4 is a Dropout2d"):
         strategy.run(view(), make_runner(tmp_path))

@@ -19,7 +19,7 @@ from trigan.strategies.stage_runner import StageRunner
 from trigan.strategies.teachers import AutoTeacher, Gate, TeacherTraining, gate_on_real_images
 from trigan.training.stages.loss_terms import ExtraImages, FixMatch
 
-from ..training.tiny import TURNED, classifier_stage, same, view
+from ..training.tiny import TURNED, classifier_stage, same, view, with_parts
 from .recipes import CGAN_STAGE, SAMPLES, augment, make_runner, parameters
 from .test_augment import _Stages
 
@@ -36,9 +36,9 @@ def stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Stages:
     ("teacher", "gan", "inputs", "unlabelled"),
     [
         (LabelledOnly(), CGAN_STAGE, {"labelled"}, 0),
-        (FIXMATCH, CGAN_STAGE, {"labelled", "unlabelled"}, 200),
+        (FIXMATCH, CGAN_STAGE, {"labelled", "consistency", "statistics"}, 200),
         (AutoTeacher(FIXMATCH), CGAN_STAGE, {"labelled"}, 0),
-        (AutoTeacher(FIXMATCH), augment().gan, {"labelled", "unlabelled"}, 200),
+        (AutoTeacher(FIXMATCH), augment().gan, {"labelled", "consistency", "statistics"}, 200),
     ],
 )
 def test_a_teacher_that_uses_u_is_counted(
@@ -128,7 +128,7 @@ def test_a_gan_that_needs_labels_has_the_teachers_for_u(labels: Any, stages: _St
     replace(recipe, label_threshold=1.0, labels="condition", gan=CGAN_STAGE).run(view(), stages.runner)
     assert torch.equal(stages.given["gan"][1]["real"].images, view().labelled.images)
     with pytest.raises(ConfigError, match=r"strategy.gan_images=all needs unlabelled images"):
-        recipe.run(replace(view(), unlabelled=view().unlabelled[:0]), stages.runner)
+        recipe.run(with_parts(view(), unlabelled=view().unlabelled[:0]), stages.runner)
 
 
 @pytest.mark.parametrize("source", ["generator", "labelled", "unlabelled", "noise"])
@@ -138,8 +138,8 @@ def test_samples_beside_fixmatch(source: str, stages: _Stages) -> None:
     outcome = augment(gan=gan, source=source, samples=PLAIN, unlabelled=FIXMATCH).run(view(), stages.runner)
     stage, inputs = stages.given["classifier"]
     assert [type(term) for term in stage.terms] == [FixMatch, ExtraImages]
-    assert set(inputs) == {"labelled", "unlabelled", "extra", "statistics"}
-    assert torch.equal(inputs["unlabelled"].images, view().training_images)
+    assert set(inputs) == {"labelled", "consistency", "extra", "statistics"}
+    assert torch.equal(inputs["consistency"].images, view().training_images)
     assert torch.equal(inputs["statistics"].images, view().training_images)
     assert (outcome.data_used.L, outcome.data_used.U) == (40, 200)
 
@@ -246,8 +246,8 @@ def test_without_validation_images_it_is_measured_by_cross_validation(stages: _S
         assert torch.bincount(inputs["labelled"].known_labels).tolist() == [2] * 10
         used = {image.numpy().tobytes() for image in inputs["labelled"].images}
         rows = torch.tensor([image.numpy().tobytes() not in used for image in view().labelled.images])
-        pool = {image.numpy().tobytes() for image in inputs["unlabelled"].images}
-        assert len(inputs["unlabelled"]) == 20 + 200
+        pool = {image.numpy().tobytes() for image in inputs["consistency"].images}
+        assert len(inputs["consistency"]) == 20 + 200
         assert not pool & {image.numpy().tobytes() for image in view().labelled.images[rows]}
         predicted = outputs(stages.trained[f"teacher-fold{fold}"].networks["classifier"], view().labelled.images[rows])
         correct += int((predicted.argmax(1) == view().labelled.labels[rows]).sum())
