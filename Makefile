@@ -16,7 +16,7 @@ help: ## list the targets
 
 setup: $(SETUP) ## create the virtual environment with the pinned dependencies and trigan (about 1.7 GB, 2 minutes)
 
-demo: setup ## run all four strategies on the embedded digits, 10 labels per class (about 90 seconds on 2 CPU cores)
+demo: setup ## run all four strategies on the embedded digits, 10 labels per class (about three minutes on 2 CPU cores)
 	$(BIN)/trigan study demo
 
 smoke: $(DEV) ## check a change in 60 seconds: lint, quick tests, a short run of each strategy
