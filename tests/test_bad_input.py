@@ -251,5 +251,6 @@ def test_an_interrupted_run_goes_on_from_what_was_finished(
     assert main(words) == 0
     record = json.loads((Path(capsys.readouterr().out.strip()) / "record.json").read_text())
     assert record["result"]["status"] == "finished"
-    assert len(list(tmp_path.rglob("manifest.json"))) == len(record["result"]["stages"]) > len(finished)
+    folds = 2 if "teacher" in record["result"]["notes"] else 0  # fits that only measure are stored, and no stages
+    assert len(list(tmp_path.rglob("manifest.json"))) == len(record["result"]["stages"]) + folds > len(finished)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished, "a finished stage was trained again"
