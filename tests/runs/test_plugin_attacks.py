@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 from few_steps import composer, small
+from reachable import reachable
 from torch import Tensor, nn
 
 import trigan
@@ -141,25 +142,6 @@ def test_a_view_cannot_be_changed_or_read_later(tmp_path: Path, monkeypatch: pyt
 # Hidden labels and test images ----------------------------------------------------------------------------------------
 
 
-def reachable(things: Iterable[object]) -> list[Tensor | np.ndarray]:
-    """All tensors and arrays that attributes, containers, closures and frames lead to."""
-    code = (type, types.ModuleType, types.BuiltinFunctionType, types.CodeType)
-    seen: dict[int, object] = {}
-    todo = list(things)
-    while todo:
-        thing = todo.pop()
-        if id(thing) in seen or isinstance(thing, code):
-            continue
-        seen[id(thing)] = thing
-        if isinstance(thing, types.FunctionType):
-            todo += [cell.cell_contents for cell in thing.__closure__ or () if cell != types.CellType()]
-        elif isinstance(thing, types.FrameType):
-            todo += thing.f_locals.values()
-        else:
-            todo += gc.get_referents(thing)
-    return [thing for thing in seen.values() if isinstance(thing, Tensor | np.ndarray)]
-
-
 def frames() -> list[types.FrameType]:
     """The frames of this package that called the caller."""
     found, frame = [], sys._getframe(1)
@@ -202,7 +184,9 @@ def everything(view: TrainingView, runner: StageRunner) -> tuple[set[bytes], set
     own, _ = pixels_and_labels([view.labelled.images, view.unlabelled])
     earlier = {id(thing) for thing in EARLIER}
     alive = [thing for thing in arrays_alive() if id(thing) not in earlier]
-    images, numbers = pixels_and_labels([*reachable([view, runner, *frames(), build_module._FINGERPRINTS]), *alive])
+    images, numbers = pixels_and_labels(
+        [*reachable([view, runner, *frames(), build_module._FINGERPRINTS], through_frames=True), *alive]
+    )
     return own, images, numbers
 
 
@@ -258,7 +242,7 @@ def test_labels_are_not_in_memory_while_a_network_is_scored(tmp_path: Path, monk
     found: list[Any] = []
 
     def steal(network: Constant, images: Tensor, logits: Tensor) -> Tensor:
-        tensors = reachable(frames())
+        tensors = reachable(frames(), through_frames=True)
         found.append([t for t in tensors if t.dtype in (torch.int64, np.int64) and 100 < len(t.reshape(-1)) < 1797])
         with pytest.raises(SealedError, match="while the networks were scored"):
             Digits().load()

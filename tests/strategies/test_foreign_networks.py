@@ -26,13 +26,13 @@ LAYERS = {"torch": (nn.BatchNorm2d, nn.Dropout), "trigan": (BatchNorm2d, Dropout
 
 @dataclass(frozen=True)
 class Factory:
-    """A small network whose batch norm and dropout are from ``library``."""
+    """A small network whose batch norm and dropout are from ``package``."""
 
-    library: Literal["torch", "trigan"]
+    package: Literal["torch", "trigan"]
     refused: bool = False
 
     def __call__(self, spec: DataSpec) -> Classifier:
-        norm, dropout = LAYERS[self.library]
+        norm, dropout = LAYERS[self.package]
         layers = [nn.Conv2d(spec.channels, 16, 3, padding=1), norm(16), nn.ReLU(), dropout(0.1)]
         if self.refused:
             layers.append(nn.Dropout2d(0.1))

@@ -1,7 +1,5 @@
 """The outcome of every strategy: logits, the numbers of images used, and complete weights."""
 
-import gc
-import types
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from reachable import reachable
 
 from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.splits.regime import Regime
@@ -196,21 +195,6 @@ def test_other_precisions(name: str, precision: str, tmp_path: Path) -> None:
     assert torch.equal(*scores)
 
 
-def _reachable(things: Iterable[object]) -> list[torch.Tensor]:
-    """All tensors that can be reached from things, through whatever holds them."""
-    code = (type, types.ModuleType, types.BuiltinFunctionType, types.CodeType, types.FrameType)
-    seen: dict[int, object] = {}
-    todo = list(things)
-    while todo:
-        thing = todo.pop()
-        if id(thing) in seen or isinstance(thing, code):
-            continue
-        seen[id(thing)] = thing
-        closure = isinstance(thing, types.FunctionType)  # its globals lead everywhere
-        todo += [cell.cell_contents for cell in thing.__closure__ or ()] if closure else gc.get_referents(thing)
-    return [thing for thing in seen.values() if isinstance(thing, torch.Tensor)]
-
-
 def _rows(images: torch.Tensor) -> set[bytes]:
     return {image.numpy().tobytes() for image in images}
 
@@ -226,7 +210,7 @@ def test_no_object_of_a_strategy_references_hidden_labels_or_test_images(
 ) -> None:
     runner, strategy = make_runner(tmp_path), RECIPES[name]()
     outcome = strategy.run(drawn.view, runner)
-    tensors = _reachable([drawn.view, runner, strategy, outcome])
+    tensors = reachable([drawn.view, runner, strategy, outcome])
     assert any(tensor is drawn.view.unlabelled for tensor in tensors)
     source = digits()
     of_source = {source.images.untyped_storage().data_ptr(), source.labels.untyped_storage().data_ptr()}

@@ -14,23 +14,23 @@ import runpy
 import sys
 from pathlib import Path
 
-import torch
+from torch import library
 
 FOLDER = Path(sys.prefix) / "timm"
 
 
 @functools.cache
-def make_importable() -> torch.library.Library | None:
+def make_importable() -> library.Library | None:
     """Make ``import timm`` work in this process; the environment's own timm is used if there is one."""
     if importlib.util.find_spec("timm") is not None:
         return None
-    library = torch.library.Library("torchvision", "FRAGMENT")
+    operators = library.Library("torchvision", "FRAGMENT")
     for operator in ("nms", "qnms"):
-        library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        operators.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     sys.path.append(str(FOLDER))
     importlib.import_module("timm")
     sys.path.remove(str(FOLDER))  # tests hand sys.path on to their subprocesses
-    return library  # the operators last as long as this object
+    return operators  # they last as long as this object
 
 
 if __name__ == "__main__":
