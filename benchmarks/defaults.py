@@ -1,0 +1,146 @@
+"""Choose defaults on validation labels: the recipe of C, and the settings of augment.
+
+    python benchmarks/defaults.py recipe digits
+    python benchmarks/defaults.py augment mnist --root FOLDER --trials 3
+
+Trials are counted from 20 on, which no table uses. The test set stays sealed; a run is scored on its validation images
+(``regime.validation=large``, the last weights). The result is written after each trial to
+benchmarks/results/defaults_QUESTION_DATA.json. The same command continues where it stopped.
+"""
+
+import argparse
+import json
+import logging
+import statistics
+from pathlib import Path
+
+from scipy import stats
+
+from trigan.runs.run_words import run_words
+
+RESULTS = Path(__file__).parent / "results"
+FIRST_TRIAL = 20
+COMMON = (
+    "regime.labels_per_class=10",
+    "regime.validation=large",
+    "selection.rule=val",
+    "selection.candidates=1",
+    "logger=none",
+    "callbacks=quiet",
+)
+LENGTHS = {
+    "digits": (
+        "classifier.width=16",
+        "architecture.width=16",
+        "data.suggested.steps=500",
+        "data.suggested.gan_steps=900",
+    ),
+    "mnist": ("data.suggested.steps=1000", "data.suggested.gan_steps=2000"),
+    "fashion_mnist": ("data.suggested.steps=1000", "data.suggested.gan_steps=2000"),
+    "cifar10": ("data.suggested.steps=1500", "data.suggested.gan_steps=3000"),
+}
+BASELINES = {
+    "classic": ("strategy=baseline",),
+    "FixMatch": ("strategy=baseline", "strategy/unlabelled=fixmatch"),
+}
+RECIPES = ("linear_tail", "cosine", "fixmatch")
+AUGMENT = "strategy=augment"
+TEACHER = (AUGMENT, "strategy/teacher=fixmatch")
+QUANTILE = (*TEACHER, "strategy/filter=class_quantile", "strategy.samples.sets=auto")
+SOFT = (
+    *TEACHER,
+    "strategy/filter=none",
+    "strategy.label_threshold=0",
+    "strategy.samples.targets=soft",
+    "strategy.samples.sets=auto",
+)
+DIFFAUGMENT = "discriminator_augmentation=diffaugment"
+CONTROL = "strategy.source=unlabelled"
+CONDITIONAL = ("architecture=cgan", "strategy.gan_images=all", "strategy.labels=condition")
+LABELLED_GAN = (AUGMENT, "architecture=cgan")
+QUESTIONS = {
+    "recipe": {
+        f"{baseline}, {recipe}": (*words, f"recipe={recipe}")
+        for recipe in RECIPES
+        for baseline, words in BASELINES.items()
+    },
+    "augment": {
+        **BASELINES,
+        "samples": (AUGMENT,),
+        "samples, teacher": TEACHER,
+        "samples, teacher, fresh": (*TEACHER, "strategy.samples.sets=auto"),
+        "samples, teacher, fresh, quantile": QUANTILE,
+        "samples, teacher, fresh, soft": SOFT,
+        "samples, teacher, fresh, soft, DiffAugment": (*SOFT, DIFFAUGMENT),
+        "samples, teacher, fresh, soft, separate batch norm": (*SOFT, "strategy.samples.batch_norm=separate"),
+        "samples, teacher, fresh, soft, annealed": (
+            *SOFT,
+            "strategy.samples.annealing=cosine",
+            "strategy.samples.until=0.8",
+        ),
+        "samples of a cGAN, teacher, fresh, soft": (*SOFT, *CONDITIONAL),
+        "samples of a cGAN on labelled images": LABELLED_GAN,
+        "samples of a cGAN on labelled images, fresh": (*LABELLED_GAN, "strategy.samples.sets=auto"),
+        "samples of a cGAN on labelled images, fresh, soft": (*LABELLED_GAN, *SOFT[2:]),
+        "FixMatch and samples, teacher, fresh, soft": (*SOFT, "strategy/unlabelled=fixmatch"),
+        "unlabelled images": (AUGMENT, CONTROL),
+        "unlabelled images, teacher": (*TEACHER, CONTROL),
+        "unlabelled images, teacher, fresh, soft": (*SOFT, CONTROL),
+    },
+}
+
+
+def main() -> None:
+    """Run what is missing, one trial after another, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("question", choices=QUESTIONS)
+    parser.add_argument("data", choices=LENGTHS)
+    parser.add_argument("--root", help="folder with the data set's Parquet files")
+    parser.add_argument("--trials", type=int, default=10)
+    parser.add_argument("--rows", nargs="+", help="some of the rows (default: all)")
+    parser.add_argument("--outputs", default="outputs/defaults", help="folder of runs and stages")
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)
+    file = RESULTS / f"defaults_{options.question}_{options.data}.json"
+    settings = [f"data={options.data}", *COMMON, *LENGTHS[options.data], f"paths.outputs={options.outputs}"]
+    if options.root:
+        settings.append(f"data.root={options.root}")
+    rows = {name: words for name, words in QUESTIONS[options.question].items() if name in (options.rows or [name])}
+    scores: dict[str, list[float]] = {name: [] for name in rows}
+    if file.is_file():
+        scores |= json.loads(file.read_text())["accuracy"]
+    for trial in range(options.trials):
+        for name, words in rows.items():
+            if len(scores[name]) <= trial:
+                scores[name].append(validation_accuracy([*words, *settings, f"trial={FIRST_TRIAL + trial}"]))
+        write(file, options.data, scores)
+    print(table(scores))
+
+
+def validation_accuracy(words: list[str]) -> float:
+    """Accuracy in % on the validation images."""
+    result = json.loads((run_words(words, validation_only=True) / "validation.json").read_text())["result"]
+    return 100 * float(result["validation"]["accuracy"])
+
+
+def write(file: Path, data: str, scores: dict[str, list[float]]) -> None:
+    """Keep the scores and the settings that made them."""
+    settings = [f"data={data}", *COMMON, *LENGTHS[data]]
+    file.write_text(json.dumps({"settings": settings, "first trial": FIRST_TRIAL, "accuracy": scores}, indent=1) + "\n")
+
+
+def table(scores: dict[str, list[float]]) -> str:
+    """Mean of each candidate, and its paired difference to the first with a 95 % t interval."""
+    reference, lines = next(iter(scores.values())), []
+    for name, values in scores.items():
+        differences = [one - other for one, other in zip(values, reference, strict=False)]  # trials that both have
+        mean, n = statistics.fmean(differences), len(differences)
+        half = stats.t.ppf(0.975, n - 1) * statistics.stdev(differences) / n**0.5 if n > 1 else float("nan")
+        lines.append(
+            f"{name:55} {statistics.fmean(values):6.2f}  {mean:+5.2f} [{mean - half:+5.2f}, {mean + half:+5.2f}]"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
