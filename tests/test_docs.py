@@ -11,9 +11,8 @@ from PIL import Image
 
 from trigan.commands.main import main
 from trigan.config.compose import Composer
-from trigan.execution.batch import BatchSummary
 from trigan.studies.plan import StudyPlan
-from trigan.studies.study_file import find_study, read_study
+from trigan.studies.verdict.verdict_study import VerdictRuns
 
 DOCS = Path(__file__).parents[1] / "docs"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -64,13 +63,14 @@ def test_the_examples_of_extending(heading: str, place: Path, capsys: pytest.Cap
 def test_the_commands_of_the_tutorial(
     place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def until_the_first_job(overrides: list[str], *, minutes: float, **others: object) -> tuple[Path, BatchSummary]:
+    def until_the_first_job(self: VerdictRuns, minutes: float, *others: object) -> Path:
         assert minutes == 60
-        StudyPlan(Composer(), read_study(find_study("verdict")), overrides).first()
-        (place / "verdict.md").touch()
-        return place / "verdict.md", BatchSummary()
+        StudyPlan(Composer(), self.study, self.overrides).first()
+        return place / "verdict.md"
 
-    monkeypatch.setattr("trigan.studies.verdict_study.run_verdict", until_the_first_job)  # the rest is a study's
+    monkeypatch.setattr(VerdictRuns, "plan", lambda self, *given: "what it is about to do")
+    monkeypatch.setattr(VerdictRuns, "run", until_the_first_job)  # the rest is a study's
+    monkeypatch.setattr(VerdictRuns, "terminal_text", lambda self, *given: "the answer")
     seen = []
     for words in (
         shlex.split(text)[1:] for blocks in TUTORIAL.values() for language, text in blocks if language == "sh"

@@ -3,7 +3,9 @@
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from trigan.commands.main import main
 from trigan.config.compose import Composer
 from trigan.execution.job import Job, JobResult
 from trigan.execution.pool import LocalEngine
+from trigan.studies.verdict.verdict_study import VerdictRuns
 
 SCORES = {"baseline: classic": 0.80, "baseline: FixMatch": 0.83, "joint: feature matching": 0.88}
 
@@ -37,7 +40,8 @@ def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]
                 "L": per_class or 9,
                 "U": 0 if config["row"] in ("baseline: bare", "baseline: classic") else 100,
             }
-            record = {**make_record(score, config["trial"], data_used=data_used), "run": place.name}
+            made = make_record(score, config["trial"], data_used=data_used)
+            record = {**made, "run": place.name, "config": {**made["config"], "augmentation": config["augmentation"]}}
             (place / "record.json").write_text(json.dumps(record))
         return [JobResult(job, 0, 1.0, tmp_path / "none.log") for job in jobs]
 
@@ -48,15 +52,16 @@ def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]
 
 
 def test_a_verdict(told: list[dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = ["verdict", "regime.labels_per_class=5", "data.suggested.gan_steps=7", f"paths.outputs={tmp_path}"]
+    line = ["verdict", "--yes", "regime.labels_per_class=5", "data.suggested.gan_steps=7", f"paths.outputs={tmp_path}"]
     assert main([*line, "--trials", "1"]) == 0
     out = capsys.readouterr()
     assert out.err.splitlines() == ["verdict: trial 0, at most 1"]
     page = (tmp_path / "verdicts" / "digits-5-a-class" / "verdict.md").read_text()
     assert (tmp_path / "verdicts" / "digits-5-a-class" / "comparison.png").stat().st_size > 1000
-    assert out.out == f"{page}\nwritten: {tmp_path}/verdicts/digits-5-a-class/verdict.md, comparison.png\n"
+    assert out.out.startswith("On these 1,797 images (500 to test on), whether a use of a GAN helps is not")
+    assert out.out.endswith(f"page: {tmp_path}/verdicts/digits-5-a-class/verdict.html, verdict.md, comparison.png\n")
     # 0.88 is more than the baseline reaches with the most labels (0.82).
-    assert "| joint: feature matching | +5.0 | baseline: FixMatch | - | more than all tried | 1.0 x |" in page
+    assert "+5.0; baseline: FixMatch | L + U | 1.0 x | more than all tried | not decided at 1 trial |" in page
     assert "| 2 | 5 | 10 | 20 | 40 |" in page
     assert [config["regime"]["labels_per_class"] for config in told[13:]] == [2, 10, 20, 40]
     assert {config["regime"]["labels_per_class"] for config in told[:13]} == {5}
@@ -71,11 +76,15 @@ def test_a_verdict(told: list[dict[str, Any]], tmp_path: Path, capsys: pytest.Ca
 
 @pytest.mark.usefixtures("told")
 def test_minutes_end_it_after_the_first_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["verdict", f"paths.outputs={tmp_path}", "regime=full", "--minutes", "0.001", "--name", "mine"]) == 0
+    assert (
+        main(["verdict", "--yes", f"paths.outputs={tmp_path}", "regime=full", "--minutes", "0.001", "--name", "mine"])
+        == 0
+    )
     out = capsys.readouterr()
     assert out.err.splitlines()[-1].startswith("1 trial took")
     page = (tmp_path / "verdicts" / "mine" / "verdict.md").read_text()
-    assert page.startswith("# Verdict: digits, all labels\n\n**Not decided at 1 trial: a verdict needs ten.")
+    assert page.startswith("# Verdict: digits, all labels\n\n**On these 1,797 images")
+    assert "not decided after 1 trial: a verdict needs ten, 9, about 1 minute, are missing." in page
     assert "Label equivalents are not given" in page
 
 
@@ -88,7 +97,7 @@ def test_pages_of_own_images_lie_apart(tmp_path: Path, capsys: pytest.CaptureFix
             for i in range(8):
                 save(root / "train" / label, i, number)
                 save(root / "test" / label, i + 8, number)
-    words = ["verdict", "data=folder", "regime=full", f"paths.outputs={tmp_path}/out", "--trials", "1"]
+    words = ["verdict", "--yes", "data=folder", "regime=full", f"paths.outputs={tmp_path}/out", "--trials", "1"]
     for root in roots:
         assert main([*words, f"data.root={root}"]) == 0
     capsys.readouterr()
@@ -115,3 +124,31 @@ def test_mistakes_are_told_before_any_work(capsys: pytest.CaptureFixture[str]) -
     ):
         assert main(["verdict", *words]) != 0
         assert said in capsys.readouterr().err
+
+
+def test_the_plan_says_what_fits(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Measured on real stages; rows that need unlabelled images are left out where there are none."""
+    words = ["regime=full", "data.suggested.steps=20", "data.suggested.gan_steps=20", f"paths.outputs={tmp_path}"]
+    verdict = VerdictRuns([*words, "recipe.batch=32"])
+    plan = verdict.plan(minutes=1.0, workers=2)
+    assert not any("FixMatch" in row or "unlabelled" in row for row in plan.rows)
+    assert {"baseline: strong", "augment: DCGAN", "features: D trained", "joint: feature matching"} <= plan.rows.keys()
+    assert plan.rows["baseline: classic, matched to augment: DCGAN"] == plan.rows["augment: DCGAN"]
+    assert plan.trial == pytest.approx(sum(plan.rows.values()) / 2)
+    assert (plan.images, plan.unlabelled, plan.test_images) == (1797, 0, 540)
+    assert list(tmp_path.glob("runs/*")) == [], "nothing is stored"
+    few = replace(plan, trial=0.25)
+    assert few.fitting == 4
+    assert "4 trials fit in 1 minutes; a verdict needs 10, which take about 3 minutes: --minutes 3" in str(few)
+    assert replace(plan, trial=5.0).fitting == 1, "the first trial always runs"
+    assert "10 trials fit into 60 minutes" in str(replace(plan, trial=0.25, minutes=60.0))
+    assert "4 trials fit; a verdict needs 10: leave --trials out" in str(replace(few, wanted=4))
+
+
+def test_it_asks_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr(VerdictRuns, "plan", lambda *given: "the plan")
+    monkeypatch.setattr(VerdictRuns, "run", lambda *given: pytest.fail("it ran without an answer"))
+    monkeypatch.setattr("rich.prompt.Confirm.ask", lambda question, default: False)
+    assert main(["verdict"]) == 0
+    assert capsys.readouterr().out.startswith("the plan\nnothing was run")

@@ -11,7 +11,7 @@ from scipy.special import zeta
 
 from trigan.errors import ArtifactError
 from trigan.records.record import Record
-from trigan.reports.verdict_page import VerdictContext, render_verdict
+from trigan.reports.verdict_page import VerdictContext, VerdictResult, render_verdict
 from trigan.tables.layout.text import render_markdown
 from trigan.tables.looks import LOOKS_FILE, Look, count_look, look_level
 from trigan.tables.table import Family, Table, TableSpec, build_table, counted
@@ -66,7 +66,7 @@ def test_the_second_look_claims_at_its_own_level_and_says_so(records: MakeAll, t
     assert f"at most {look_level(2):.4f}" in text
     assert "Looks at these runs are not counted" in render_markdown(first)
     verdicts = row_verdicts(second, "x", None)
-    page = render_verdict(VerdictContext("digits", 10, 20, 1.0, "c"), second, verdicts, None)
+    page = render_verdict(VerdictContext("digits", 1797, 10, 20, 1.0, "c"), VerdictResult(second, verdicts, None))
     assert f"Look 2 at these trials: Holm's p is compared with {look_level(2):.4f}" in page
     assert "Shown to be better" not in page
     assert verdicts[0].trials_needed is not None

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from trigan.reports.verdict_page import VerdictContext, render_verdict
+from trigan.reports.verdict_page import VerdictContext, VerdictResult, headline_lines, render_verdict
 from trigan.tables.cell import METRICS, Cell
 from trigan.tables.layout.footnotes import summary_paragraph
 from trigan.tables.statistics import minimal_detectable_difference
 from trigan.tables.table import Family, Table, TableSpec, build_table, table_data
-from trigan.tables.verdict import LabelCurve, label_equivalent, row_verdicts
+from trigan.tables.verdict import LabelCurve, headline, label_equivalent, row_verdicts
 
 Records = Callable[..., Any]
 L, LU = {"L": 100, "U": 0, "V": 0, "X": 0}, {"L": 100, "U": 900, "V": 0, "X": 0}
@@ -107,8 +107,7 @@ def test_no_number_of_trials_resolves_a_small_gain_on_redrawn_test_sets(records:
     (one,) = row_verdicts(built, "all", None)
     assert one.gain.claim == "not resolved"
     assert one.trials_needed is None
-    page = render_verdict(VerdictContext("digits", 10, 10, 1.0, "x"), built, [one], None)
-    assert "not resolved: no practical number of trials is enough" in page
+    assert "not resolved: no practical number of trials is enough" in page_of(built, None)
 
 
 def test_few_trials_are_not_decided(records: Records) -> None:
@@ -116,8 +115,8 @@ def test_few_trials_are_not_decided(records: Records) -> None:
     assert found[0].gain.claim == "not decided"
     assert found[0].label_equivalent is not None
     assert found[0].label_equivalent.low is None
-    page = render_verdict(VerdictContext("digits", 10, 3, 4.0, "trigan verdict"), table(records, n=3), found, None)
-    assert "**Not decided at 3 trials: a verdict needs ten." in page
+    page = page_of(table(records, n=3), None, 3)
+    assert "is not decided after 3 trials: a verdict needs ten" in page
     assert "not decided at 3 trials |" in page
 
 
@@ -125,10 +124,10 @@ def test_few_trials_are_not_decided(records: Records) -> None:
 def test_page_summary_and_csv_say_the_same(records: Records, n: int, gain: float, said: str) -> None:
     """A clear gain of nine trials is not called one, anywhere."""
     built = table(records, gain, n=n)
-    page = render_verdict(VerdictContext("digits", 10, n, 4.0, "c"), built, row_verdicts(built, "all", None), None)
+    page = page_of(built, None, n)
     summary = summary_paragraph(built)
     assert f"| {said} |" in page
-    assert ("Shown to be better" in page) == (said == "helps")
+    assert (" joint helps: +4.8 [" in page) == (said == "helps")
     word = "better" if said == "helps" else said
     assert f"joint is {word}." in summary
     assert built.primary[0].has_interval
@@ -217,34 +216,76 @@ def test_trials_that_the_curve_lacks_are_left_out(records: Records) -> None:
     assert LabelCurve.of({}).values == {}
 
 
+def context(trials: int = 10, each: float | None = 1.2) -> VerdictContext:
+    return VerdictContext("digits", 1797, 10, trials, 12.3, "trigan verdict data=digits", each, "rotate 10")
+
+
+def page_of(built: Table, curve: LabelCurve | None, trials: int = 10) -> str:
+    return render_verdict(context(trials), VerdictResult(built, row_verdicts(built, "all", curve), curve))
+
+
 def test_the_page(records: Records) -> None:
     built = table(records)
     found = row_verdicts(built, "all", curve(records))
-    context = VerdictContext("digits", 10, 10, 12.3, "trigan verdict data=digits", ("comparison.png",))
-    page = render_verdict(context, built, found, curve(records))
-    assert page.startswith("# Verdict: digits, 10 labels per class\n\n**Shown to be better than every baseline")
+    page = page_of(built, curve(records))
     gain = 100 * (found[0].gain.mean or 0.0)
-    assert f"| joint | +{gain:.1f} [" in page
-    assert "| FixMatch |" in page
-    assert "| 4.5 x | helps |" in page
+    assert page.startswith(
+        "# Verdict: digits, 10 labels per class\n\n"
+        f"**On these 1,797 images (500 to test on), joint helps: +{gain:.1f} ["
+    )
+    assert "over FixMatch, the strongest baseline with the same images." in page
+    assert f"| +{gain:.1f} [" in page
+    assert "; FixMatch | L + U | 4.5 x |" in page
     assert page.count("| joint | augmentation | classic minus bare |") == 1
     assert "| 5 | 10 | 20 | 40 |" in page
-    assert "![Scores of all rows; each dot is a trial](comparison.png)" in page
-    assert "`trigan verdict data=digits`: 10 trials in 12 minutes." in page
+    assert "`trigan verdict data=digits`: 10 trials in 12 minutes. Augmentation of training images" in page
     assert "### t: test accuracy, %" in page
-    none = render_verdict(
-        context, table(records, gain=-0.05), row_verdicts(table(records, gain=-0.05), "all", None), None
+    none = page_of(table(records, gain=-0.05), None)
+    assert (
+        "**On these 1,797 images (500 to test on), no use of a GAN is shown to help; the strongest classifier is"
+        in none
     )
-    assert "**No GAN strategy is shown to be better than every baseline that used the same images." in none
+    assert "Shown to be worse than a baseline with the same images: joint." in none
     assert "Label equivalents are not given" in none
+
+
+def test_the_headline_says_what_more_trials_would_show(records: Records) -> None:
+    built = table(records, gain=0.0, noise=0.02)
+    said = " ".join(headline_lines(context(), VerdictResult(built, row_verdicts(built, "all", None), None)))
+    found = headline(built, "all")
+    assert found is not None
+    assert found.detectable is not None
+    assert found.detectable_later is not None
+    sd = float(np.std(built.primary[0].differences, ddof=1))
+    assert found.detectable_later == pytest.approx(minimal_detectable_difference(sd, 20))
+    now, later = 100 * found.detectable, 100 * found.detectable_later
+    assert (
+        f"mostly detect differences of {now:.1f} points; 10 more, about 12 minutes, would detect {later:.1f} points"
+        in said
+    )
+
+
+def test_a_ceiling_and_one_image_are_said(records: Records) -> None:
+    built = table(records, n=3)
+    for cell in built.cells.values():
+        for record in cell.records:
+            record["result"]["split"]["n_test"] = 10
+    said = " ".join(headline_lines(context(3, None), VerdictResult(built, row_verdicts(built, "all", None), None)))
+    assert (
+        "not decided after 3 trials: a verdict needs ten, 7 are missing. So far the strongest classifier is joint"
+        in said
+    )
+    assert "This is a ceiling: the strongest baseline misclassifies 2.0 of 10 test images on average" in said
+    assert said.endswith("One test image is 10.0 points.")
 
 
 def test_runs_without_samples_are_noted_beside_the_verdict(records: Records) -> None:
     built = table(records)
     for record in built.cells["joint", "all"].records[:2]:
         record["result"]["stamps"] = ["no-samples"]
-    page = render_verdict(VerdictContext("digits", 10, 10, 12.3, "c"), built, row_verdicts(built, "all", None), None)
-    assert "| helps; in 2 of its runs no sample passed the filters, and only real images were used |" in page
+    assert "| helps; in 2 of its runs no sample passed the filters, and only real images were used |" in page_of(
+        built, None
+    )
 
 
 @pytest.mark.parametrize(
@@ -253,6 +294,4 @@ def test_runs_without_samples_are_noted_beside_the_verdict(records: Records) -> 
 def test_label_equivalents_have_two_digits(records: Records, gain: float, text: str) -> None:
     """The curve is .7 at 5 labels and .1 more for each doubling; the row lies at .8 and the gain."""
     built = table(records, gain=gain, noise=0.0, n=3)
-    found = row_verdicts(built, "all", curve(records, 3))
-    page = render_verdict(VerdictContext("digits", 10, 3, 12.3, "c"), built, found, curve(records, 3))
-    assert f"| {text}" in page
+    assert f"| {text}" in page_of(built, curve(records, 3), 3)

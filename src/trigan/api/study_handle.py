@@ -173,7 +173,6 @@ def verdict(
         >>> import trigan
         >>> page = trigan.verdict("data=folder", "data.root=MY_IMAGES", minutes=60)  # doctest: +SKIP
     """
-    from trigan.studies.verdict_study import run_verdict
+    from trigan.studies.verdict.verdict_study import VerdictRuns
 
-    page, _ = run_verdict(overrides, minutes=minutes, trials=trials, workers=workers, config_dir=config_dir)
-    return Verdict(page)
+    return Verdict(VerdictRuns(overrides, config_dir).run(minutes, trials, workers))

@@ -1,5 +1,7 @@
 """``trigan verdict``: a small fixed study on the user's images, and one page that says whether a GAN helps there."""
 
+import sys
+
 from trigan.commands.arguments import command_parser, positive_float, positive_int
 
 
@@ -13,27 +15,26 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("overrides", nargs="*", help="data and regime, e.g. data=mnist regime.labels_per_class=10")
     minutes_help = "trials are added while one more fits; the first one always runs (default: 30)"
     parser.add_argument("--minutes", type=positive_float, default=30.0, help=minutes_help)
-    parser.add_argument("--trials", type=positive_int, help="at most so many (default: 10; five give intervals)")
+    parser.add_argument("--trials", type=positive_int, help="at most so many (default: 10, which a verdict needs)")
     parser.add_argument("--workers", type=positive_int, help="jobs at a time (default: one per core)")
     parser.add_argument("--name", help="folder under outputs/verdicts (default: data set and budget)")
+    parser.add_argument(
+        "--yes", action="store_true", help="start without measuring how long it takes, and without asking"
+    )
     options = parser.parse_intermixed_args(arguments)
     from rich.console import Console
-    from rich.markdown import Markdown
+    from rich.prompt import Confirm
 
-    from trigan.studies.verdict_study import PICTURE_FILE, run_verdict
+    from trigan.studies.verdict.verdict_study import PICTURE_FILE, VerdictRuns
 
-    path, summary = run_verdict(
-        options.overrides,
-        minutes=options.minutes,
-        trials=options.trials,
-        workers=options.workers,
-        name=options.name,
-        config_dir=options.config_dir,
-    )
-    console, page = Console(), path.read_text()
-    if console.is_terminal:
-        console.print(Markdown(page))
-    else:
-        print(page)
-    print(f"written: {path}, {PICTURE_FILE}")
-    return summary.code
+    verdict = VerdictRuns(options.overrides, options.config_dir)
+    if not options.yes:
+        print(verdict.plan(options.minutes, options.trials, options.workers))
+        if sys.stdin.isatty() and not Confirm.ask("Start?", default=True):
+            print("nothing was run; --minutes N and --trials N change the length, --yes skips this question")
+            return 0
+    path = verdict.run(options.minutes, options.trials, options.workers, options.name)
+    console = Console()
+    print(verdict.terminal_text(max(80, console.width), console.is_terminal))
+    print(f"page: {path.with_suffix('.html')}, {path.name}, {PICTURE_FILE}")
+    return verdict.summary.code

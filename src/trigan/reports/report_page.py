@@ -41,7 +41,7 @@ def _verdict(report: ReportData) -> Section:
     return Section("verdict", "Results", Markup('<p class="lead">{}</p>').format(words))
 
 
-def _results(report: ReportData) -> Section:
+def results(report: ReportData) -> Section:
     """The table's blocks; a number of the first is a link to its runs."""
     spec, shown = report.table.spec, blocks(report.table)
     numbers = [place for place, name in enumerate(shown[0].header) if " (n = " in name]  # one for each column
@@ -128,6 +128,6 @@ def config_digest(record: Record) -> str:
 
 
 _SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
-    *(_verdict, _results, scores, gains, confusion, cost, reliability, feature_map),
+    *(_verdict, results, scores, gains, confusion, cost, reliability, feature_map),
     *(errors, curves, samples, failures, runs_behind),
 )

@@ -198,10 +198,11 @@ class Table:
         family = self.spec.family
         if family is None:
             return ()
-        compared = [self._against_baselines(row, column) for column in self.spec.columns for row in family.rows]
+        compared = [self.against_strongest(row, column) for column in self.spec.columns for row in family.rows]
         return with_holm(compared, self.spec.look.level)
 
-    def _against_baselines(self, row: str, column: str) -> PairedComparison:
+    def against_strongest(self, row: str, column: str) -> PairedComparison:
+        """A row of the table and the strongest baseline of the family that uses the same L, U, V and X; not by Holm."""
         cell, means = self.cells[row, column], {}
         for name in self.spec.baselines_of(row):
             other = self.cells[name, column]

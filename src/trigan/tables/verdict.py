@@ -15,6 +15,8 @@ from trigan.tables.table import Table
 
 #: Largest practical number of trials.
 MAX_TRIALS = 200
+#: Misclassified test images of the strongest baseline at or below which its score is called a ceiling.
+CEILING = 3.0
 #: Numbers of labels between two budgets at which the interval of a label equivalent is computed.
 GRID = 50
 
@@ -68,6 +70,69 @@ class RowVerdict:
     label_equivalent: LabelEquivalent | None
     cost: float
     runs_without_samples: int = 0
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The answer of a verdict.
+
+    Attributes:
+        trials: that every row has.
+        test_images: of a trial.
+        redrawn: whether each trial draws its own test images.
+        helps, worse: claims; none below ten trials.
+        strongest: the row with the highest mean, and its mean.
+        detectable: largest of the primary comparisons' minimal detectable differences; None below three trials.
+        detectable_later: the same with twice the trials.
+        one_image: difference that one test image makes.
+        ceiling: mean number of test images that the strongest baseline misclassifies, if so few that hardly any gain
+            is possible; else None.
+    """
+
+    trials: int
+    test_images: int
+    redrawn: bool
+    helps: tuple[PairedComparison, ...]
+    worse: tuple[PairedComparison, ...]
+    strongest: tuple[str, float]
+    detectable: float | None
+    detectable_later: float | None
+    one_image: float
+    ceiling: float | None
+
+
+def headline(table: Table, column: str) -> Headline | None:
+    """The answer of a column; None without any finished row."""
+    cells = {row: cell for row in table.spec.rows if (cell := table.cells[row, column]).summary is not None}
+    if not cells:
+        return None
+    means = {row: cell.summary.mean for row, cell in cells.items() if cell.summary is not None}
+    best = max(means, key=lambda row: table.metric.sign * means[row])
+    primary = [one for one in table.primary if one.column == column]
+    splits = [record["result"]["split"] for cell in cells.values() for record in cell.records]
+    test_images = min(split["n_test"] for split in splits)
+    baselines = [means[name] for name in (table.spec.family.baselines if table.spec.family else ()) if name in means]
+    wrong = test_images * (1 - max(baselines)) if baselines and table.spec.metric == "accuracy" else math.inf
+    return Headline(
+        trials=min(cell.n for cell in cells.values()),
+        test_images=test_images,
+        redrawn=any(split["test_redrawn"] for split in splits),
+        helps=tuple(one for one in primary if one.claim == "better"),
+        worse=tuple(one for one in primary if one.claim == "worse"),
+        strongest=(best, means[best]),
+        detectable=max((one.detectable for one in primary if one.detectable is not None), default=None),
+        detectable_later=max((later for one in primary if (later := _detectable_later(one)) is not None), default=None),
+        one_image=cells[best].resolution,
+        ceiling=wrong if wrong <= CEILING else None,
+    )
+
+
+def _detectable_later(one: PairedComparison) -> float | None:
+    """The minimal detectable difference with twice the trials."""
+    sd, n = summarise(one.differences).sd if one.differences else None, len(one.differences)
+    if sd is None or n < 3:
+        return None
+    return minimal_detectable_difference(sd, 2 * n, None if one.overlap is None else one.overlap.ratio)
 
 
 def row_verdicts(table: Table, column: str, curve: LabelCurve | None) -> tuple[RowVerdict, ...]:

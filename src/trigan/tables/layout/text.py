@@ -20,17 +20,22 @@ from trigan.tables.table import CellKey, Table, Value, cell_data
 
 def render_terminal(table: Table, width: int = 100, colour: bool = False) -> str:
     """The table as text of at most ``width`` columns (80 or more); with ``colour`` also ANSI styles, for a terminal."""
+    notes = (Text(note, style="dim") for note in footnotes(table, best_mark="*"))
+    return terminal_text([*blocks(table), Text(summary_paragraph(table)), Text(), *notes], width, colour)
+
+
+def terminal_text(parts: Iterable[Block | Text], width: int = 100, colour: bool = False) -> str:
+    """Grids and texts, one below the other; width and colour as in `render_terminal`."""
     page = io.StringIO()
     system: Literal["standard"] | None = "standard" if colour else None
     console = Console(file=page, width=width, force_terminal=colour, color_system=system, highlight=False, _environ={})
-    for block in blocks(table):
-        for part in split_to_width(block, width):
-            console.print(_rich(part, width))
-            console.print()
-    console.print(Text(summary_paragraph(table)))
-    console.print()
-    for note in footnotes(table, best_mark="*"):
-        console.print(Text(note, style="dim"))
+    for part in parts:
+        if isinstance(part, Text):
+            console.print(part)
+        else:
+            for piece in split_to_width(part, width):
+                console.print(_rich(piece, width))
+                console.print()
     return "".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines())
 
 

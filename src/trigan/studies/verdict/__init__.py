@@ -1,0 +1,1 @@
+"""The study behind ``trigan verdict``: its plan, its trials and its page."""
