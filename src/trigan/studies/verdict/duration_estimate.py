@@ -1,5 +1,6 @@
 """How long runs will take: a few steps of each of their stages are measured, and all else that they do is done once."""
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -62,7 +63,8 @@ def estimate_seconds(runs: Mapping[str, RunConfig], view: TrainingView) -> dict[
         runs: runs on the same split.
         view: of that split; read, and not closed.
     """
-    estimates, known = {}, set()
+    estimates: dict[str, float] = {}
+    known: set[str] = set()
     for name, composed in runs.items():
         built = composed.build()
         strategy = built.strategy
@@ -71,7 +73,11 @@ def estimate_seconds(runs: Mapping[str, RunConfig], view: TrainingView) -> dict[
         with TemporaryDirectory(prefix="trigan-") as folder:
             runner = _MeasuringRunner(Store(Path(folder)), name, view.spec, composed.seed, built.trainer)
             started = time.perf_counter()
-            strategy.run(view, runner)
+            logging.disable(logging.WARNING)  # of so short fits, no warning means anything
+            try:
+                strategy.run(view, runner)
+            finally:
+                logging.disable(logging.NOTSET)
             besides = time.perf_counter() - started - sum(runner.measuring)
         stages = {key: seconds for key, seconds in runner.seconds.items() if key not in known}
         known |= stages.keys()

@@ -166,8 +166,8 @@ class VerdictRuns:
         total = sum(rows.values()) + len(self.budgets) * rows[str(self.study.reference)]
         for row in self.study.rows:
             if row.match:  # it has the operations of that row
-                rows[row.name] = rows[row.match]
-                total += rows[row.match]
+                rows[row.name] = rows[str(row.match)]
+                total += rows[row.name]
         at_once, sizes, wanted = workers or cores(), self.split.view.sizes, len(self.study.trials[:trials])
         comparisons = len(self.study.family.rows) if self.study.family else 1
         return VerdictPlan(
