@@ -21,7 +21,7 @@ from trigan.studies.study_status import job_list, job_statuses, mean_row_costs, 
 from trigan.studies.study_table import FILE_FORMATS, FORMATS, render_table
 from trigan.studies.tuned_settings import read_tuned
 from trigan.tables.layout.formatting import format_flops
-from trigan.tables.layout.text import render_terminal
+from trigan.tables.layout.text import render_brief, render_terminal
 
 
 def main(arguments: list[str]) -> int:
@@ -64,9 +64,12 @@ def main(arguments: list[str]) -> int:
         print("debug runs enter no table; their records are under", jobs.runs)
     else:
         table, folder = write_study_table(study, jobs)
-        print_table(table)
+        console = Console()
+        print(render_brief(table, width=max(console.width, 80), colour=console.is_terminal))
         files = [*(f"table.{FORMATS[name][0]}" for name in FILE_FORMATS), "comparison.png"]
         print(f"written: {folder}/{', '.join(files)}")
+        name = " ".join([options.name, *(["--scale", options.scale] if options.scale else []), *options.overrides])
+        print(f"all blocks and notes: trigan table {name}; one page with pictures and runs: trigan report {name}")
     return 1 if jobs.waiting else summary.code
 
 

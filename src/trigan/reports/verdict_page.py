@@ -13,11 +13,11 @@ from trigan.reports.report_data import ReportData
 from trigan.reports.report_page import results, runs_behind
 from trigan.reports.score_section import cost, scores
 from trigan.reports.training_section import curves, encode_image, samples
-from trigan.tables.layout.blocks import Block, attribution
+from trigan.tables.layout.blocks import Block, attribution, brief, over_strongest
 from trigan.tables.layout.formatting import TextFormat, data_used_text
 from trigan.tables.layout.templating import render_page
 from trigan.tables.layout.text import markdown_grid, render_markdown, terminal_text
-from trigan.tables.table import Family, Table
+from trigan.tables.table import Table
 from trigan.tables.verdict import LabelCurve, LabelEquivalent, RowVerdict, headline
 
 #: Pictures of images beside the page.
@@ -91,11 +91,8 @@ def _minutes(minutes: float) -> str:
     return f"{minutes / 60:.1f} h" if minutes >= 90 else f"{math.ceil(minutes)} minute{'s' if minutes > 1 else ''}"
 
 
-def answer_block(result: VerdictResult, brief: bool = False) -> Block:
-    """Every row with its difference to the strongest baseline that used the same images, its cost and its verdict.
-
-    With ``brief`` the rows of the family and the ordinary baselines, without what they used: one screen of a terminal.
-    """
+def answer_block(result: VerdictResult) -> Block:
+    """Every row with its difference to the strongest baseline that used the same images, its cost and its verdict."""
     table, column, fmt = result.table, result.column, TextFormat(result.table.metric)
     verdicts, usual = (
         {one.gain.row: one for one in result.verdicts},
@@ -103,11 +100,8 @@ def answer_block(result: VerdictResult, brief: bool = False) -> Block:
     )
     found = headline(table, column)
     n_test = f", {found.test_images} test images" if found is not None else ""
-    family = table.spec.family or Family((), ())
-    screen = [row for row in (*family.baselines, *family.rows) if row not in table.spec.matched]
-    shown = [row for row in table.spec.rows if not brief or row in screen]
     columns: dict[str, list[str]] = {
-        "row": list(shown),
+        "row": list(table.spec.rows),
         f"{column} (n = {len(table.spec.trials or ())}{n_test})": [],
         "minus the strongest baseline": [],
         "used": [],
@@ -115,11 +109,11 @@ def answer_block(result: VerdictResult, brief: bool = False) -> Block:
         "label equivalent (per class)": [],
         "verdict": [],
     }
-    for row in shown:
-        cell, one, verdict = table.cells[row, column], table.against_strongest(row, column), verdicts.get(row)
+    for row in table.spec.rows:
+        cell, verdict = table.cells[row, column], verdicts.get(row)
         texts = (
             fmt.cell(cell),
-            f"{fmt.difference(one, with_p=False)}; {one.against}" if one.mean is not None else one.reason,
+            over_strongest(table, row, column),
             data_used_text(cell) if cell.records else "-",
             f"{cell.flops / usual:.1f} x" if cell.flops is not None and usual else "-",
             _equivalent(verdict.label_equivalent) if verdict is not None else "-",
@@ -127,10 +121,9 @@ def answer_block(result: VerdictResult, brief: bool = False) -> Block:
         )
         for texts_of, text in zip(list(columns.values())[1:], texts, strict=True):
             texts_of.append(text)
-    for name in ("used", "relative FLOPs", "label equivalent (per class)"):
-        if brief or (name.startswith("label") and result.curve is None):
-            del columns[name]
-    bold = frozenset((i, 1) for i, row in enumerate(shown) if (row, column) in table.best)
+    if result.curve is None:
+        del columns["label equivalent (per class)"]
+    bold = frozenset((i, 1) for i, row in enumerate(table.spec.rows) if (row, column) in table.best)
     title = f"Test {table.metric.label}{', %' if table.metric.percent else ''}"
     rows = tuple(zip(*columns.values(), strict=True))
     return Block(title, tuple(columns), rows, bold, tight=frozenset({1, 2}))
@@ -166,7 +159,7 @@ def render_verdict_terminal(context: VerdictContext, result: VerdictResult, widt
     """The answer and its table for a terminal; arguments as `trigan.tables.layout.text.render_terminal`."""
     first, *others = headline_lines(context, result)
     texts = [Text(first, style="bold"), *map(Text, others), Text()]
-    return terminal_text([*texts, answer_block(result, brief=True)], width, colour)
+    return terminal_text([*texts, brief(result.table)], width, colour)
 
 
 def render_verdict_html(context: VerdictContext, result: VerdictResult, report: ReportData, folder: Path) -> str:

@@ -63,6 +63,31 @@ def blocks(table: Table) -> list[Block]:
     return [block for block in (*found, _elsewhere(table)) if block.rows]
 
 
+def brief(table: Table) -> Block:
+    """The table for one screen: every row's score and, in a table of one column with a family, what it gains."""
+    fmt, spec = TextFormat(table.metric), table.spec
+    columns = {"row": list(spec.rows)}
+    for column in spec.columns:
+        trials = max(len(table.cells[row, column].expected) for row in spec.rows)
+        columns[f"{column} (n = {trials})"] = [fmt.cell(table.cells[row, column]) for row in spec.rows]
+    if len(spec.columns) == 1 and spec.family is not None:
+        claims = {one.row: one.claim for one in table.primary}
+        columns["minus the strongest baseline"] = [over_strongest(table, row, spec.columns[0]) for row in spec.rows]
+        if any(claim != "not decided" for claim in claims.values()):
+            columns["shown"] = [claims.get(row, "-") for row in spec.rows]
+    bold = frozenset((spec.rows.index(row), 1 + spec.columns.index(column)) for row, column in table.best)
+    title = f"{spec.title}: test {table.metric.label}{', %' if table.metric.percent else ''}"
+    return Block(title, tuple(columns), tuple(zip(*columns.values(), strict=True)), bold)
+
+
+def over_strongest(table: Table, row: str, column: str) -> str:
+    """A row's difference to the strongest baseline of equal L, U, V and X, and its name; ``-`` for that baseline."""
+    one, fmt = table.against_strongest(row, column), TextFormat(table.metric)
+    if one.mean is not None:
+        return f"{fmt.difference(one, with_p=False)}; {one.against}"
+    return "-" if table.spec.family is not None and row in table.spec.family.baselines else one.reason
+
+
 def _results(table: Table, fmt: TextFormat) -> Block:
     spec = table.spec
     header, columns, bold, groups = ["row"], [list(spec.rows)], set(), []

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from trigan.tables.layout.blocks import Block, blocks, column_widths, split_to_width
+from trigan.tables.layout.blocks import Block, blocks, brief, column_widths, split_to_width
 from trigan.tables.layout.footnotes import footnotes, summary_paragraph
 from trigan.tables.layout.formatting import format_published
 from trigan.tables.layout.templating import render_page
@@ -22,6 +22,11 @@ def render_terminal(table: Table, width: int = 100, colour: bool = False) -> str
     """The table as text of at most ``width`` columns (80 or more); with ``colour`` also ANSI styles, for a terminal."""
     notes = (Text(note, style="dim") for note in footnotes(table, best_mark="*"))
     return terminal_text([*blocks(table), Text(summary_paragraph(table)), Text(), *notes], width, colour)
+
+
+def render_brief(table: Table, width: int = 100, colour: bool = False) -> str:
+    """One screen of a terminal: what the table shows in words, and its scores; arguments as `render_terminal`."""
+    return terminal_text([Text(summary_paragraph(table)), Text(), brief(table)], width, colour)
 
 
 def terminal_text(parts: Iterable[Block | Text], width: int = 100, colour: bool = False) -> str:
