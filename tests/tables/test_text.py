@@ -8,7 +8,7 @@ import pytest
 
 from trigan.errors import ConfigError
 from trigan.records.record import Record
-from trigan.tables.layout.text import render_csv, render_markdown, render_terminal
+from trigan.tables.layout.text import render_brief, render_csv, render_markdown, render_terminal
 from trigan.tables.table import Family, Table, TableSpec, build_table
 
 MakeAll = Callable[..., list[Record]]
@@ -229,3 +229,28 @@ def test_curves_of_test_error_by_images_seen(records: MakeAll, record: Callable[
     assert "| a | 64: 43.3 (30.0 to 50.0); 1.28k: 8.2 (6.5 to 10.0) |" in text
     other = build_table({("a", "x"): found}, TableSpec("t", ("a",), ("x",), metric="macro_f1"))
     assert "by images seen" not in render_markdown(other)
+
+
+def test_one_screen_has_every_row_beside_its_strongest_baseline(records: MakeAll) -> None:
+    """A baseline without an equal has a dash; from ten trials on the claims are shown."""
+    both = {"data_used": {"U": 900}}
+    for n, shown in ((3, False), (10, True)):
+        gains = [0.001 * trial for trial in range(n)]
+        places = {
+            ("bare", "digits"): records([0.8 + gain for gain in gains]),
+            ("classic", "digits"): records([0.85 + gain for gain in gains]),
+            ("FixMatch", "digits"): records([0.9 + gain for gain in gains], **both),
+            ("joint", "digits"): records([0.95 + gain for gain in gains], **both),
+        }
+        family = Family(("joint",), ("bare", "classic", "FixMatch"))
+        rows = ("bare", "classic", "FixMatch", "joint")
+        built = build_table(places, TableSpec("Small", rows, ("digits",), reference="bare", family=family))
+        lines = render_brief(built, 120).rstrip().splitlines()[-4:]
+        assert [line.split()[0] for line in lines] == list(rows)
+        assert "-5.0" in lines[0]
+        assert "; classic" in lines[0]
+        assert "; bare" in lines[1]
+        assert lines[2].split()[-1] == "-"
+        assert "+5.0" in lines[3]
+        assert "; FixMatch" in lines[3]
+        assert lines[3].endswith("better") == shown
