@@ -192,7 +192,12 @@ def _joined(inputs: list[Input], parts: tuple[int, ...] = ()) -> Input:
 
 
 def _next_portion(missing: Tensor, min_candidates: int) -> Tensor:
-    """Candidates to draw per class: twice the missing number, at least ``min_candidates``, at most a batch."""
+    """Candidates to draw per class: twice the missing number, at least ``min_candidates``, at most a batch.
+
+    Twice, because filters reject: the default ones of a quantile keep a half, the others often less. Without a filter
+    half of the candidates with given labels are left over. Drawing fewer would move every number: the portions of the
+    classes decide which latents get which label, and where the next set starts.
+    """
     requested = missing * 2
     total = int(requested.sum())
     size = min(max(total, min_candidates), CANDIDATES_PER_BATCH)
