@@ -43,6 +43,15 @@ def test_a_run_says_which_other_data_set_it_saw(tmp_path: Path) -> None:
     assert fewer.run_hash("f") != mine.run_hash("f")
 
 
+def test_files_that_change_while_a_process_runs_change_the_hash(tmp_path: Path) -> None:
+    root = tiny_data.folder(tmp_path / "other")
+    mine = composed(tmp_path, f"{KEY}.root={root}")
+    before = mine.run_hash("f")
+    assert mine.run_hash("f") == before
+    next(path for path in sorted(root.rglob("*.png"))).unlink()
+    assert mine.run_hash("f") != before
+
+
 def test_its_settings_are_its_own(tmp_path: Path) -> None:
     """Those of the run's data set have no say in them, and the other way round."""
     root = tiny_data.folder(tmp_path / "other")

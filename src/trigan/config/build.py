@@ -3,7 +3,7 @@
 import functools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +18,7 @@ from trigan.errors import ConfigError, TriganError
 
 #: Hydra's keys that are not given to a target; the positional arguments in ``_args_`` are.
 _NOT_ARGUMENTS = ("_target_", "_partial_", "_recursive_", "_convert_")
-#: The fingerprints of other data sets that this process has read, by their sources.
+#: The fingerprints of other data sets that this process has read, by their sources and their files' sizes and times.
 _FINGERPRINTS: dict[str, str | None] = {}
 
 
@@ -69,19 +69,25 @@ def _with_key(text: str, key: str, node: dict[str, Any]) -> str:
 
 def load_pretraining_data(config: Mapping[str, Any], cache: Path) -> Any:
     """The data set (`ImageDataset`) of the other data choice, from the cache if it was read before; or None."""
+    return _read_pretraining(config, lambda source: source.load(cache))
+
+
+def pretraining_fingerprint(config: Mapping[str, Any], cache: Path) -> str | None:
+    """The fingerprint of that data set, which a process reads again if its files change; None if there is none."""
+    stamps = _read_pretraining(config, lambda source: source.key())
+    key = json.dumps([pretraining_source(config), str(cache), stamps], sort_keys=True)
+    if stamps is None or key not in _FINGERPRINTS:
+        data = load_pretraining_data(config, cache)
+        _FINGERPRINTS[key] = None if data is None else str(data.fingerprint)
+    return _FINGERPRINTS[key]
+
+
+def _read_pretraining(config: Mapping[str, Any], read: Callable[[Any], Any]) -> Any:
+    """What ``read`` gives for the other data choice's source, with its errors in the names of that choice; or None."""
     source = pretraining_source(config)
     if source is None:
         return None
     try:
-        return _build(source, PRETRAINING_DATA_KEY).load(cache)
+        return read(_build(source, PRETRAINING_DATA_KEY))
     except TriganError as error:
         raise type(error)(with_pretraining_keys(str(error))) from error
-
-
-def pretraining_fingerprint(config: Mapping[str, Any], cache: Path) -> str | None:
-    """The fingerprint of that data set, which a process reads once; None if there is none."""
-    key = json.dumps([pretraining_source(config), str(cache)], sort_keys=True)
-    if key not in _FINGERPRINTS:
-        data = load_pretraining_data(config, cache)
-        _FINGERPRINTS[key] = None if data is None else str(data.fingerprint)
-    return _FINGERPRINTS[key]
