@@ -79,16 +79,16 @@ def test_matched_compute_includes_passes_over_validation_images(spend: str, tmp_
 
 
 def test_restarts_take_the_best_on_validation_labels(tmp_path: Path) -> None:
-    runner, seen = make_runner(tmp_path), view(validation=True)
+    runner, seen = make_runner(tmp_path), with_parts(view(validation=True))
     stage = classifier_stage(selection=Selection("last"))
     outcome = Baseline(stage, matched_flops=4 * _cost(tmp_path), matched_by="restarts").run(seen, runner)
     validation = labelled_inputs(seen)["validation"]
+    assert len(validation) == seen.taken["V"]
     scores = [accuracy(trained.networks["classifier"], validation) for trained in runner.trained_stages]
     assert len(scores) == 4
     assert len(set(scores)) > 1
     assert accuracy(outcome.classifier, validation) == max(scores)
     assert outcome.rule == "val"
-    assert len(validation) == outcome.data_used.V
 
 
 def test_restarts_without_validation_labels_are_refused_before_any_work(tmp_path: Path) -> None:
@@ -141,14 +141,14 @@ def test_self_training_uses_the_teachers_confident_labels(tmp_path: Path) -> Non
 def test_self_training_without_confident_labels_is_the_bare_baseline(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    runner = make_runner(tmp_path)
-    outcome = Baseline(classifier_stage(), SelfTraining(threshold=1.0)).run(view(), runner)
+    runner, seen = make_runner(tmp_path), with_parts(view())
+    outcome = Baseline(classifier_stage(), SelfTraining(threshold=1.0)).run(seen, runner)
     bare = BARE.run(view(), make_runner(tmp_path))
     assert same(parameters(outcome.classifier), parameters(bare.classifier))
     assert outcome.notes == {"pseudo_labelled": 0}
     assert outcome.stamps == ("no-pseudo-labels",)
     assert "threshold on all 200 unlabelled images" in caplog.text
-    assert outcome.data_used.U == 200, "the teacher labelled them"
+    assert seen.taken["U"] == 200, "the teacher labelled them"
 
 
 def test_fixmatch_uses_labelled_and_unlabelled_images(tmp_path: Path) -> None:

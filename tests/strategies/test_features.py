@@ -25,7 +25,7 @@ from trigan.strategies.pretraining import (
 )
 from trigan.strategies.probes import LinearSVM
 
-from ..training.tiny import SPEC, built, classifier_stage, gan_stage, simclr_stage, view
+from ..training.tiny import SPEC, built, classifier_stage, gan_stage, simclr_stage, view, with_parts
 from .recipes import CGAN_STAGE, SVM, features, logits, make_runner, unseen_images
 
 
@@ -108,10 +108,10 @@ def test_pixels_share_one_scale_and_features_have_their_own(backbone: Pretrainin
 
 
 def test_a_conditional_gan_uses_labelled_images(tmp_path: Path) -> None:
-    runner = make_runner(tmp_path)
-    outcome = features(gan=CGAN_STAGE).run(view(), runner)
-    assert outcome.data_used.U == 0
-    assert features(gan=CGAN_STAGE, gan_images="labelled").run(view(), runner).data_used.U == 0
+    runner, seen = make_runner(tmp_path), with_parts(view())
+    features(gan=CGAN_STAGE).run(seen, runner)
+    features(gan=CGAN_STAGE, gan_images="labelled").run(seen, runner)
+    assert seen.taken["U"] == 0
     assert len({trained.digest for trained in runner.trained_stages}) == 1
 
 

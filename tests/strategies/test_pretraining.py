@@ -33,7 +33,7 @@ from trigan.strategies.strategy import labelled_inputs
 from trigan.training.selection import Selection
 from trigan.training.stages.gan_stage import GANStage
 
-from ..training.tiny import SPEC, autoencoder_stage, classifier_stage, digits, gan_stage, simclr_stage, view
+from ..training.tiny import SPEC, autoencoder_stage, classifier_stage, digits, gan_stage, simclr_stage, view, with_parts
 from .recipes import CGAN_STAGE, features, logits, make_runner
 
 CRITIC = gan_stage(13, DCGAN(width=8, latent=8, discriminator_norm="none"), wasserstein(discriminator_steps=5))
@@ -74,8 +74,8 @@ def test_without_matching_a_stage_has_its_own_length(name: str, tmp_path: Path) 
 @pytest.mark.parametrize("name", ["supervised", "autoencoder", "simclr"])
 def test_the_trained_backbone_is_probed(name: str, tmp_path: Path) -> None:
     """Not the untrained one, and with statistics of real training images; no generator is left."""
-    runner = make_runner(tmp_path)
-    outcome = features(backbone=BACKBONES[name]).run(view(), runner)
+    runner, seen = make_runner(tmp_path), with_parts(view())
+    outcome = features(backbone=BACKBONES[name]).run(seen, runner)
     first = features(backbone=Untrained()).run(view(), make_runner(tmp_path)).classifier.extractor.discriminator
     probed = dict(outcome.classifier.extractor.discriminator.named_parameters())
     moved = {key for key, value in first.named_parameters() if not torch.equal(value, probed[key])}
@@ -88,7 +88,7 @@ def test_the_trained_backbone_is_probed(name: str, tmp_path: Path) -> None:
     torch.testing.assert_close(layer.running_mean, met[0].mean((0, 2, 3)), rtol=1e-5, atol=1e-6)
     assert set(outcome.weights) == {"classifier"}
     assert outcome.generator is None
-    assert (outcome.data_used.L, outcome.data_used.U, outcome.data_used.X) == (40, 200, 0)
+    assert seen.taken == {"L": 40, "U": 200, "V": 0, "X": 0}
     assert runner.total_cost().flops > gan_flops(gan_stage(), Input(view().training_images), runner) * 0.9
 
 
@@ -174,8 +174,7 @@ def test_a_transfer_trains_on_the_other_images_alone(tmp_path: Path) -> None:
     (gan,) = runner.trained_stages
     alone = make_runner(tmp_path / "alone").train("gan", gan_stage(), {"real": Input(seen.external)})
     assert gan.digest == alone.digest
-    assert outcome.data_used.X == 60
-    assert (outcome.data_used.L, outcome.data_used.U) == (40, 200)
+    assert seen.taken == {"L": 40, "U": 200, "V": 0, "X": 60}
     first = dict(alone.networks["discriminator"].named_parameters())
     assert all(torch.equal(first[k], v) for k, v in outcome.classifier.extractor.discriminator.named_parameters())
 
@@ -194,13 +193,12 @@ def test_after_a_transfer_statistics_are_of_this_data_set(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("backbone", [BACKBONES["autoencoder"], BACKBONES["simclr"]], ids=["autoencoder", "simclr"])
 def test_pretexts_transfer_too(backbone: Pretraining, tmp_path: Path) -> None:
-    runner = make_runner(tmp_path)
-    outcome = features(backbone=backbone, pretrain=PretrainingData(Digits()), gan_images="labelled").run(
-        transferred(), runner
-    )
-    assert (outcome.data_used.U, outcome.data_used.X) == (0, 60)
-    elsewhere = make_runner(tmp_path)
-    assert features(backbone=backbone).run(view(), elsewhere).data_used.X == 0
+    runner, elsewhere = make_runner(tmp_path), make_runner(tmp_path)
+    seen, own = transferred(), with_parts(view())
+    features(backbone=backbone, pretrain=PretrainingData(Digits()), gan_images="labelled").run(seen, runner)
+    assert (seen.taken["U"], seen.taken["X"]) == (0, 60)
+    features(backbone=backbone).run(own, elsewhere)
+    assert own.taken["X"] == 0
     assert runner.trained_stages[0].digest != elsewhere.trained_stages[0].digest
 
 

@@ -45,18 +45,20 @@ def test_a_teacher_that_uses_u_is_counted(
     teacher: Any, gan: Any, inputs: set[str], unlabelled: int, stages: _Stages
 ) -> None:
     """With auto it uses U if the GAN does; its images of U are in the record and in C's batch-norm statistics."""
-    outcome = augment(gan=gan, teacher=teacher).run(view(), stages.runner)
+    seen = with_parts(view())
+    augment(gan=gan, teacher=teacher).run(seen, stages.runner)
     assert set(stages.given["teacher"][1]) == inputs
-    assert (40, unlabelled) == (outcome.data_used.L, outcome.data_used.U)
+    assert (40, unlabelled) == (seen.taken["L"], seen.taken["U"])
     assert ("statistics" in stages.given["classifier"][1]) == (unlabelled > 0)
 
 
 def test_a_self_trained_teacher_is_the_second_of_two_fits(stages: _Stages) -> None:
     recipe = augment(gan=CGAN_STAGE, teacher=SelfTraining(threshold=0.0), samples=SAMPLES)
-    outcome = recipe.run(view(), stages.runner)
+    seen = with_parts(view())
+    recipe.run(seen, stages.runner)
     assert set(stages.given) == {"teacher", "teacher-self-trained", "gan", "classifier"}
     assert len(stages.given["teacher-self-trained"][1]["extra"]) == 200
-    assert outcome.data_used.U == 200
+    assert seen.taken["U"] == 200
     assert stages.runner.task_costs["pseudo-labels"].flops > 0
     baseline = Baseline(classifier_stage(), SelfTraining(threshold=0.0)).run(
         view(), make_runner(stages.runner.store.root)
@@ -67,7 +69,9 @@ def test_a_self_trained_teacher_is_the_second_of_two_fits(stages: _Stages) -> No
 
 def test_a_teacher_without_use_is_not_trained_and_not_counted(stages: _Stages) -> None:
     recipe = augment(gan=CGAN_STAGE, teacher=FIXMATCH, samples=PLAIN)
-    assert recipe.run(view(), stages.runner).data_used.U == 0
+    seen = with_parts(view())
+    recipe.run(seen, stages.runner)
+    assert seen.taken["U"] == 0
     assert set(stages.given) == {"gan", "classifier"}
     assert {"teacher", "teacher_folds"} < set(recipe.unused_settings)
     assert "teacher" not in augment(gan=CGAN_STAGE).unused_settings
@@ -112,8 +116,9 @@ def test_soft_labels_are_the_teachers_probabilities(stages: _Stages) -> None:
 def test_a_gan_that_needs_labels_has_the_teachers_for_u(labels: Any, stages: _Stages) -> None:
     gan = CGAN_STAGE if labels == "condition" else augment().gan
     recipe = augment(gan=gan, labels=labels, gan_images="all", samples=PLAIN)
-    outcome = recipe.run(view(), stages.runner)
-    assert outcome.data_used.U == 200
+    seen = with_parts(view())
+    recipe.run(seen, stages.runner)
+    assert seen.taken["U"] == 200
     predicted = outputs(stages.trained["teacher"].networks["classifier"], view().unlabelled).argmax(1)
     images = torch.cat([view().labelled.images, view().unlabelled])
     every = torch.cat([view().labelled.labels, predicted])
@@ -135,13 +140,14 @@ def test_a_gan_that_needs_labels_has_the_teachers_for_u(labels: Any, stages: _St
 def test_samples_beside_fixmatch(source: str, stages: _Stages) -> None:
     """C has both terms and all inputs, the row and its controls use L and U, and statistics come from both."""
     gan = CGAN_STAGE if source == "generator" else augment().gan
-    outcome = augment(gan=gan, source=source, samples=PLAIN, unlabelled=FIXMATCH).run(view(), stages.runner)
+    seen = with_parts(view())
+    augment(gan=gan, source=source, samples=PLAIN, unlabelled=FIXMATCH).run(seen, stages.runner)
     stage, inputs = stages.given["classifier"]
     assert [type(term) for term in stage.terms] == [FixMatch, ExtraImages]
     assert set(inputs) == {"labelled", "consistency", "extra", "statistics"}
     assert torch.equal(inputs["consistency"].images, view().training_images)
     assert torch.equal(inputs["statistics"].images, view().training_images)
-    assert (outcome.data_used.L, outcome.data_used.U) == (40, 200)
+    assert (seen.taken["L"], seen.taken["U"]) == (40, 200)
 
 
 def test_samples_of_weight_zero_beside_fixmatch_leave_fixmatch(stages: _Stages, tmp_path: Path) -> None:
@@ -154,7 +160,9 @@ def test_samples_of_weight_zero_beside_fixmatch_leave_fixmatch(stages: _Stages, 
 
 def test_samples_beside_pseudo_labels_have_a_stream_of_their_own(stages: _Stages) -> None:
     recipe = augment(source="noise", samples=PLAIN, unlabelled=SelfTraining(threshold=0.0))
-    assert recipe.run(view(), stages.runner).data_used.U == 200
+    seen = with_parts(view())
+    recipe.run(seen, stages.runner)
+    assert seen.taken["U"] == 200
     stage, inputs = stages.given["classifier"]
     assert [term.stream for term in stage.terms] == ["extra", "samples"]
     assert (len(inputs["extra"]), len(inputs["samples"])) == (200, 40)

@@ -133,7 +133,6 @@ class Result(TypedDict):
     protocol: int | str
     rule: Literal["last", "val"]
     data_used: DataCounts
-    data_stated: NotRequired[DataCounts]
     labels: LabelCounts
     test: Scores
     validation: NotRequired[Scores]

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -98,19 +98,16 @@ def canonical_result(trained: TrainedRun, weights: dict[str, str]) -> dict[str, 
 
     Validation labels that a search used count as labels for selection, whether or not the run itself used them.
     """
-    outcome, data, taken = trained.outcome, trained.data, trained.data_used
-    tuned = trained.run_config.config["tuned"]
-    data_used = replace(taken, V=max(taken.V, tuned["labels"]))
+    outcome, data, tuned = trained.outcome, trained.data, trained.run_config.config["tuned"]
+    data_used = {**trained.data_used, "V": max(trained.data_used["V"], tuned["labels"])}
     elsewhere = tuned["trial"] not in (None, trained.run_config.trial)
-    found = {"data-stated-wrong": taken != outcome.data_used, "tuned-on-another-trial": elsewhere}
     stages = sorted(trained.stages, key=lambda stage: stage.digest)
     return {
         "status": "diverged" if "diverged" in (outcome.status, trained.runner.status) else outcome.status,
         "protocol": PROTOCOL_VERSION,
         "rule": outcome.rule,
-        "data_used": asdict(data_used),
-        **({"data_stated": asdict(outcome.data_used)} if taken != outcome.data_used else {}),
-        "labels": {"training": data_used.L, "selection": data_used.V},
+        "data_used": data_used,
+        "labels": {"training": data_used["L"], "selection": data_used["V"]},
         "selection": {"step": outcome.selected_step},
         "weights": weights,
         "cost": asdict(trained.runner.total_cost()),
@@ -120,7 +117,7 @@ def canonical_result(trained: TrainedRun, weights: dict[str, str]) -> dict[str, 
             **({"file": data.split_file_digest} if data.split_file_digest else {}),
         },
         "stages": [_stage_summary(one) for one in stages],
-        "stamps": sorted({*data.info.stamps, *outcome.stamps, *(stamp for stamp, holds in found.items() if holds)}),
+        "stamps": sorted({*data.info.stamps, *outcome.stamps, *(["tuned-on-another-trial"] if elsewhere else [])}),
         "notes": dict(outcome.notes),
         "data": {
             "fingerprint": data.fingerprint,
@@ -153,7 +150,7 @@ def score(trained: TrainedRun, frozen: str | None) -> Scored:
     outcome, config = trained.outcome, trained.run_config
     held_out = {part: one.images for part, one in held_out_images(config, trained.data, frozen)[0].items()}
     curve_on = held_out.get(trained.data.curve or "test", torch.empty(0))
-    scored_parts = ("test", "validation") if trained.data_used.V else ("test",)
+    scored_parts = ("test", "validation") if trained.data_used["V"] else ("test",)
     images = {part: given for part, given in held_out.items() if part in scored_parts}
     networks = {**outcome.weights, **{f"snapshot {seen}": one for seen, one in outcome.snapshots.items()}}
     curve, features, index = {}, None, None

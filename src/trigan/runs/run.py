@@ -35,7 +35,6 @@ from trigan.runs.validation_run import (
     validation_record_path,
 )
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
-from trigan.strategies.strategy import DataUsed
 from trigan.tracking import MetricsFile, RunInfo, Tracker
 from trigan.tracking.tracker import Tracking
 from trigan.tracking.wandb_tracking import started_by_sweep_agent
@@ -111,14 +110,7 @@ def _execute(composed: RunConfig, built: Any, loaded: list[ImageDataset], locati
     try:
         with closed_sources("while the strategy trained"):
             outcome = built.strategy.run(view, runner)
-        data_used = DataUsed(**view.close())
-        if data_used != outcome.data_used:
-            _log.warning(
-                "the strategy states %s, but it took %s from its view: the record has what it took",
-                outcome.data_used,
-                data_used,
-            )
-        trained = TrainedRun(composed, location, data, outcome, data_used, runner, tracker, started)
+        trained = TrainedRun(composed, location, data, outcome, view.close(), runner, tracker, started)
         finish_validation_run(trained) if location.validation_only else finish_run(trained)
         exit_code = 0
     except Exception as error:

@@ -22,7 +22,7 @@ from trigan.errors import DataError
 from trigan.identity import weights_digest
 from trigan.runs.fit_curve import CurveImages, curve_images, hidden_images
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
-from trigan.strategies.strategy import DataUsed, Outcome
+from trigan.strategies.strategy import Outcome
 from trigan.tracking import Tracker
 
 
@@ -65,14 +65,14 @@ class RunData:
 class TrainedRun:
     """A run whose training has ended, before it is scored.
 
-    ``data_used`` is what the strategy took from its view; ``started`` is in seconds since 1970.
+    ``data_used`` counts what the strategy took from its view, by kind (L, U, V, X); ``started`` is in seconds since 1970.
     """
 
     run_config: RunConfig
     location: RunLocation
     data: RunData
     outcome: Outcome
-    data_used: DataUsed
+    data_used: Mapping[str, int]
     runner: StageRunner
     tracker: Tracker
     started: float

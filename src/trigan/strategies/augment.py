@@ -28,7 +28,7 @@ from trigan.strategies.baseline import LabelledOnly, SelfTraining, UnlabelledMet
 from trigan.strategies.gans import train_gans
 from trigan.strategies.sample_settings import SampleSettings
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
-from trigan.strategies.strategy import DataUsed, Outcome, Shapes, require_unlabelled
+from trigan.strategies.strategy import Outcome, Shapes, require_unlabelled
 from trigan.strategies.teachers import (
     Gate,
     TeacherTraining,
@@ -264,9 +264,8 @@ class Augment:
         if teacher is not None:
             gate = Gate(self.samples.filters, self.label_threshold, self._labels_are_predicted)
             notes["teacher"] = gate_on_real_images(training, gate, models, self.teacher_folds, view.spec.classes)
-        used = DataUsed.of(view, rule, unlabelled)
         return Outcome(
-            networks, used, rule, trained.step, runner.status, stamps=stamps, notes=notes, snapshots=trained.snapshots
+            networks, rule, trained.step, runner.status, stamps=stamps, notes=notes, snapshots=trained.snapshots
         )
 
     @property

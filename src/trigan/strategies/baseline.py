@@ -17,7 +17,7 @@ from trigan.errors import ConfigError
 from trigan.rng import hash64
 from trigan.samples.filters import outputs
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
-from trigan.strategies.strategy import DataUsed, Outcome, Shapes, labelled_inputs, require_unlabelled, validation_input
+from trigan.strategies.strategy import Outcome, Shapes, labelled_inputs, require_unlabelled, validation_input
 from trigan.training.selection import accuracy
 from trigan.training.stages.classifier_stage import ClassifierStage
 from trigan.training.stages.loss_terms import ExtraImages, FixMatch
@@ -167,10 +167,8 @@ class Baseline:
             stamps += () if "extra" in inputs else ("no-pseudo-labels",)
         networks = [member.networks["classifier"] for member in members]
         network = networks[0] if len(networks) == 1 else Ensemble(networks).eval()
-        used, first = DataUsed.of(view, rule, self.unlabelled.uses_unlabelled), members[0]
-        return Outcome(
-            {"classifier": network}, used, rule, first.step, runner.status, True, stamps, notes, first.snapshots
-        )
+        first = members[0]
+        return Outcome({"classifier": network}, rule, first.step, runner.status, True, stamps, notes, first.snapshots)
 
     def skeleton(self, spec: DataSpec, shapes: Shapes) -> dict[str, nn.Module]:
         """The classifier, or an ensemble of as many as were saved."""

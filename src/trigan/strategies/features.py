@@ -18,7 +18,7 @@ from trigan.strategies.backbones import FeatureExtractor, FineTune, PretrainedBa
 from trigan.strategies.pretraining import GANPretraining, Pretraining, PretrainingData
 from trigan.strategies.probes import Array, FittedProbe, Probe, head_skeleton
 from trigan.strategies.stage_runner import StageRunner
-from trigan.strategies.strategy import DataUsed, Outcome, Shapes, labelled_inputs
+from trigan.strategies.strategy import Outcome, Shapes, labelled_inputs
 from trigan.training.recalibration import STATISTICS_IMAGES, recalibrate_discriminator
 from trigan.training.selection import Selection
 from trigan.training.stages.gan_stage import GANStage
@@ -106,9 +106,7 @@ class Features:
             classifier, fitted = self._fit_probe(self.probe, extractor, view, rule, runner)
             probabilistic, notes = fitted.probabilistic, {"probe": fitted.hyperparameters}
         kept = {"classifier": classifier, **(networks if self.backbone.has_generator else {})}
-        external = 0 if self.pretrain.data is None else view.sizes.external
-        used = DataUsed.of(view, rule, self._uses_unlabelled, external)
-        return Outcome(kept, used, rule, step, runner.status, probabilistic, notes=notes)
+        return Outcome(kept, rule, step, runner.status, probabilistic, notes=notes)
 
     def skeleton(self, spec: DataSpec, shapes: Shapes) -> dict[str, nn.Module]:
         """The probed or fine-tuned backbone and, if there is one, the generator."""

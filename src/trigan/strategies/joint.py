@@ -8,7 +8,7 @@ from trigan.component_ids import component
 from trigan.datasets.inputs import Input
 from trigan.datasets.types import DataSpec, TrainingView
 from trigan.strategies.stage_runner import StageRunner
-from trigan.strategies.strategy import DataUsed, Outcome, Shapes, labelled_inputs
+from trigan.strategies.strategy import Outcome, Shapes, labelled_inputs
 from trigan.training.stages.joint_stage import JointStage
 
 
@@ -25,8 +25,8 @@ class Joint:
         trained = runner.train("joint", self.joint, inputs)
         rule = self.joint.recipe.selection.resolve("validation" in inputs)
         players = {name: network for name, network in trained.networks.items() if name != "snapshots"}
-        used, notes = DataUsed.of(view, rule, unlabelled=True), {"objective": type(self.joint.objective).__name__}
-        return Outcome(players, used, rule, trained.step, runner.status, notes=notes, snapshots=trained.snapshots)
+        notes = {"objective": type(self.joint.objective).__name__}
+        return Outcome(players, rule, trained.step, runner.status, notes=notes, snapshots=trained.snapshots)
 
     def skeleton(self, spec: DataSpec, shapes: Shapes) -> dict[str, nn.Module]:
         """The classifier and the generator."""

@@ -1,4 +1,4 @@
-"""The interface of strategies, and their result: a classifier and the number of images that it used."""
+"""The interface of strategies, and their result: a classifier, fixed before the test set is opened."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,29 +17,12 @@ Shapes = Mapping[str, Mapping[str, tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
-class DataUsed:
-    """Numbers of images that a row uses: labelled, unlabelled, with labels for selection, from other data sets."""
-
-    L: int
-    U: int = 0
-    V: int = 0
-    X: int = 0
-
-    @staticmethod
-    def of(view: TrainingView, rule: str, unlabelled: bool, external: int = 0) -> "DataUsed":
-        """The numbers for a row that selects by ``rule`` and uses the view's ``unlabelled`` images or not."""
-        sizes = view.sizes
-        return DataUsed(sizes.labelled, sizes.unlabelled * unlabelled, sizes.validation * (rule == "val"), external)
-
-
-@dataclass(frozen=True)
 class Outcome:
-    """The result of a strategy, fixed before the test set is opened.
+    """The result of a strategy, fixed before the test set is opened. What data it used, its view has counted.
 
     Attributes:
         weights: all networks to keep, by player; ``classifier`` maps images float (N, C, S, S) in [-1, 1] to logits
             (N, K), and its ``embed``, if it has one, to the input of its last layer, (N, F).
-        data_used: numbers of images by kind that the strategy states. The record has those that it took from the view.
         rule: the selection rule that was applied.
         selected_step: the training step of the selected classifier.
         status: ``finished`` or ``diverged``.
@@ -50,7 +33,6 @@ class Outcome:
     """
 
     weights: Mapping[str, nn.Module]
-    data_used: DataUsed
     rule: Literal["last", "val"]
     selected_step: int
     status: str = "finished"
