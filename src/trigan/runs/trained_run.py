@@ -65,7 +65,8 @@ class RunData:
 class TrainedRun:
     """A run whose training has ended, before it is scored.
 
-    ``data_used`` counts what the strategy took from its view, by kind (L, U, V, X); ``started`` is in seconds since 1970.
+    ``data_used`` counts what the strategy took from its view, by kind (L, U, V, X);
+    ``started`` is in seconds since 1970.
     """
 
     run_config: RunConfig
