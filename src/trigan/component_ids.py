@@ -11,6 +11,7 @@ import hashlib
 import re
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
@@ -71,6 +72,21 @@ def with_identifiers(config: Any) -> Any:
         return (_TARGET, path) if identifier is None else (IDENTIFIER_KEY, identifier)
 
     return _replace_items(config, _TARGET, identified)
+
+
+def as_config(value: Any) -> Any:
+    """A built object as a record's config has it: its identifier or import path, and all its fields."""
+    if isinstance(value, list | tuple):
+        return [as_config(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): as_config(item) for key, item in value.items()}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    owner = value if hasattr(value, "__qualname__") else type(value)  # a class or function counts itself
+    identifier = identifier_of(owner)
+    name = {_TARGET: f"{owner.__module__}.{owner.__qualname__}"} if identifier is None else {IDENTIFIER_KEY: identifier}
+    own = fields(value) if is_dataclass(value) and owner is not value else ()
+    return {**name, **{field.name: as_config(getattr(value, field.name)) for field in own}}
 
 
 def with_targets(config: Any) -> Any:

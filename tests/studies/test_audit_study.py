@@ -6,18 +6,25 @@ from typing import Any
 
 import pytest
 import yaml
+from few_steps import composer, small
 from record_makers import make_record
+from torch import Tensor, nn
 
 from trigan.commands.main import main
 from trigan.config.compose import Composer
 from trigan.errors import ConfigError
+from trigan.losses.semi_supervised_losses import fixmatch_loss
+from trigan.records.record import read_record
+from trigan.runs.run import run
 from trigan.studies.audit import audit_study
 from trigan.studies.plan import StudyPlan
 from trigan.studies.run_study import run_study
 from trigan.studies.study_file import read_study
-from trigan.tables.classifier_differences import undeclared
+from trigan.tables.classifier_differences import audited_row, compare_rows, undeclared
 from trigan.tables.layout.text import render_markdown
 from trigan.tables.table import TableSpec, build_table
+from trigan.training.stages.loss_terms import FixMatch
+from trigan.training.step import TrainingStep
 
 OWN = """\
 defaults:
@@ -72,6 +79,32 @@ def test_a_strict_study_runs_nothing(conf: Path, tmp_path: Path) -> None:
         run_study(read, [f"paths.outputs={tmp_path}"], config_dir=conf)
     assert str(caught.value).startswith(f"study study is strict: {BETAS}; set it in `fixed`")
     assert not list(tmp_path.rglob("record.json"))
+
+
+def test_augmentation_that_is_off_behind_the_settings_is_in_the_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two real runs of the same settings; in one of them FixMatch takes both views without augmentation."""
+
+    def without_views(term: FixMatch, step: TrainingStep, network: nn.Module) -> Tensor:
+        images = step.batch(term.stream).images
+        return term.weight * fixmatch_loss(network(images), network(images), term.threshold)
+
+    rows, given = {}, ("strategy=baseline", "strategy.unlabelled=fixmatch")
+    for name in ("whole", "off"):
+        with monkeypatch.context() as patch:
+            if name == "off":
+                patch.setattr(FixMatch, "__call__", without_views)
+            directory = run(composer().compose(small(*given, f"paths.outputs={tmp_path / name}")))
+        rows[name] = audited_row(read_record(directory / "record.json"), name, given, ())
+    assert rows["whole"].not_applied == ()
+    assert rows["whole"].counted["unlabelled images shown to C"] == rows["off"].counted["unlabelled images shown to C"]
+    found = {one.setting: one.value for one in undeclared(compare_rows(rows["off"], rows["whole"]))}
+    of_unlabelled = "augmentation of unlabelled images"
+    assert {key: found[key] for key in found if key.startswith("augmentation")} == {
+        of_unlabelled: "none",
+        f"{of_unlabelled} by unlabelled.strong": "applied to none",
+    }
 
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*/study.yaml"))

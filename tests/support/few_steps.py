@@ -3,10 +3,12 @@
 import functools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from trigan.artifacts.store import Store
+from trigan.component_ids import with_identifiers
 from trigan.config import nodes
 from trigan.config.compose import Composer, RunConfig, unresolved
 from trigan.datasets.splits.draw_split import draw_split
@@ -17,6 +19,7 @@ from trigan.samples.filters import outputs
 from trigan.samples.generate import generate
 from trigan.strategies.stage_runner import StageRunner
 from trigan.strategies.strategy import Outcome
+from trigan.tables.classifier_differences import not_applied
 
 torch.set_num_threads(1)
 
@@ -59,6 +62,7 @@ class Done:
     drawn: DataSplit
     runner: StageRunner
     outcome: Outcome
+    config: dict[str, Any]
 
 
 def run_strategy(composed: RunConfig, place: Path) -> Done:
@@ -72,7 +76,7 @@ def run_strategy(composed: RunConfig, place: Path) -> Done:
         Store(place), "0" * 20, drawn.view.spec, composed.seed, built.trainer, debug.max_steps if debug else None
     )
     outcome = built.strategy.run(drawn.view, runner)
-    return Done(source, drawn, runner, outcome)
+    return Done(source, drawn, runner, outcome, with_identifiers(composed.config))
 
 
 def check(done: Done) -> None:
@@ -82,6 +86,9 @@ def check(done: Done) -> None:
     assert logits.shape == (3, spec.classes)
     assert torch.isfinite(logits).all()
     assert outcome.status == "finished"
+    stages = [{"name": one.name, "classifier": one.classifier} for one in done.runner.trained_stages if one.classifier]
+    record: Any = {"config": done.config, "result": {"stages": stages}}
+    assert not_applied(record) == (), "C was shown images without the augmentation of the settings"
     for trained in done.runner.trained_stages:
         assert all(not network.training for network in trained.networks.values())
         if not trained.name.startswith("untrained"):

@@ -4,10 +4,11 @@ import copy
 from typing import Any
 
 import pytest
+from record_makers import make_record
 
 from trigan.component_ids import with_identifiers
 from trigan.config.compose import compose
-from trigan.tables.classifier_differences import AuditedRow, compare_rows, settings_of_c, undeclared
+from trigan.tables.classifier_differences import AuditedRow, audited_row, compare_rows, settings_of_c, undeclared
 
 BASELINE = ("strategy=baseline", "strategy.unlabelled=fixmatch")
 JOINT = ("strategy=joint", "strategy/consistency=fixmatch")
@@ -125,3 +126,96 @@ def test_counts_are_compared() -> None:
     assert found(one, labels_only) == []
     longer = row("strategy=baseline", counted={**counts, "updates of C": "60"}, unlabelled=100)
     assert found(one, longer) == ["updates of C"]
+
+
+def classic(**fields: Any) -> dict[str, Any]:
+    return {"_id_": "augmentation/classic@1", "rotate": 15.0, "translate": 0.0, **fields}
+
+
+def counted_record(strategy: dict[str, Any], streams: dict[str, Any], name: str = "classifier") -> Any:
+    """A record whose C was shown 100 images of each stream, and these augmentations of them: (view, node, images)."""
+    augmented = {
+        stream: [{"view": view, "augmentation": node, "images": images} for view, node, images in views]
+        for stream, views in streams.items()
+    }
+    counts = {"updates": 5, "images": dict.fromkeys(streams, 100), "statistics": 100, "augmented": augmented}
+    record: Any = make_record(0.5)
+    record["config"]["strategy"] = strategy
+    record["result"]["stages"] = [{"hash": "h", "kind": name, "name": name, "flops": 1, "images": {}}]
+    record["result"]["stages"][0]["classifier"] = counts
+    return record
+
+
+def fixmatch_record(weak: int = 100, strong: int = 100, rotate: float = 30.0) -> Any:
+    """A FixMatch row by its settings, and how many unlabelled images each augmentation changed."""
+    recipe, node = {"_id_": "recipe/recipe@1", "augmentation": classic()}, classic(rotate=rotate)
+    method = {"_id_": "baseline/fixmatch@1", "weak": classic(), "strong": classic(rotate=30.0), "weight": 1.0}
+    strategy = {"_id_": "strategy/baseline@1", "classifier": {"recipe": recipe}, "unlabelled": method}
+    unlabelled = [("weak", classic(), weak), ("strong", node, strong)]
+    return counted_record(strategy, {"labelled": [("augment", classic(), 100)], "consistency": unlabelled})
+
+
+def audit(record: Any, other: Any, *given: str, against: tuple[str, ...] = BASELINE) -> dict[str, tuple[str, str]]:
+    """The undeclared differences of two records' rows, by name."""
+    rows = audited_row(record, "row", given or BASELINE, ()), audited_row(other, "other", against, ())
+    return {one.setting: (one.value, one.other) for one in undeclared(compare_rows(*rows))}
+
+
+@pytest.mark.parametrize("view", ["weak", "strong"])
+def test_an_augmentation_that_is_off_behind_the_settings_is_found(view: str) -> None:
+    """From the counts alone: the settings of the two rows are equal, or another strategy's."""
+    whole, off = fixmatch_record(), fixmatch_record(**{view: 0})
+    setting = f"augmentation of unlabelled images by unlabelled.{view}"
+    assert audit(whole, whole) == {}
+    assert audit(whole, off)[setting] == ("as its settings say", "applied to none")
+    found = audit(off, whole)
+    assert found[setting] == ("applied to none", "as its settings say")
+    kept = {"weak": "strong: classic(rotate=30.0) x 1.00", "strong": "weak: classic(rotate=15.0) x 1.00"}[view]
+    both = "strong: classic(rotate=30.0) x 1.00, weak: classic(rotate=15.0) x 1.00"
+    assert found["augmentation of unlabelled images"] == (kept, both)
+    recipe = {"_id_": "recipe/recipe@1", "augmentation": classic()}
+    plain = counted_record({"classifier": {"recipe": recipe}}, {"labelled": [("augment", classic(), 100)]})
+    assert set(audit(off, plain, against=("strategy=baseline",))) == {setting}
+    declared = audited_row(off, "row", BASELINE, (setting, "augmentation of unlabelled images"))
+    assert undeclared(compare_rows(declared, audited_row(whole, "other", BASELINE, ()))) == []
+
+
+def test_another_strength_or_half_of_the_images_is_found() -> None:
+    whole = fixmatch_record()
+    assert "augmentation of unlabelled images" in audit(fixmatch_record(strong=50), whole)
+    assert len(audit(fixmatch_record(rotate=10.0), whole)) == 2
+    assert "labelled images shown to C" not in audit(whole, whole)
+
+
+def test_what_a_row_chooses_itself_declares_its_augmentation() -> None:
+    whole, game = fixmatch_record(), fixmatch_record(weak=0, strong=0)
+    game["config"]["strategy"] = {"joint": {"recipe": {"_id_": "recipe/recipe@1", "augmentation": classic()}}}
+    assert audit(game, whole, "strategy=joint") == {}
+    plain = {"classifier": {"recipe": {"_id_": "recipe/recipe@1", "augmentation": {"_id_": "augmentation/none@1"}}}}
+    bare = counted_record(plain, {"labelled": [("augment", {"_id_": "augmentation/none@1"}, 0)]})
+    assert set(audit(bare, whole, "strategy=joint")) >= {"augmentation of labelled images"}
+    assert audit(bare, whole, "strategy=joint", "augmentation=none") == {}
+
+
+def test_samples_are_a_kind_of_their_own() -> None:
+    """Whatever their stream is called; beside pseudo-labels, which have the stream ``extra`` then."""
+    recipe = {"recipe": {"_id_": "recipe/recipe@1", "augmentation": classic()}}
+    streams = {"labelled": [("augment", classic(), 100)], "extra": [("augment", classic(), 100)]}
+    samples = audited_row(counted_record({"classifier": recipe}, streams), "row", (), ()).counted
+    assert samples["samples shown to C"] == "100"
+    assert samples["augmentation of samples"] == "augment: classic(rotate=15.0) x 1.00"
+    assert samples["unlabelled images shown to C"] == samples["pseudo-labelled images shown to C"] == "0"
+    trained = {"classifier": recipe, "unlabelled": {"_id_": "baseline/self_training@1"}}
+    beside = counted_record(trained, {**streams, "samples": [("augment", classic(), 0)]})
+    counted = audited_row(beside, "row", (), ())
+    assert counted.counted["pseudo-labelled images shown to C"] == counted.counted["samples shown to C"] == "100"
+    assert counted.not_applied == ("augmentation of samples by recipe.augmentation",)
+
+
+def test_a_record_of_before_these_counts_is_compared_by_its_settings() -> None:
+    old = fixmatch_record()
+    del old["result"]["stages"][0]["classifier"]["augmented"]
+    assert audit(old, fixmatch_record(strong=0)) == {
+        "augmentation of unlabelled images by unlabelled.strong": ("as its settings say", "applied to none")
+    }
+    assert not any(key.startswith("augmentation") for key in audited_row(old, "row", (), ()).counted)

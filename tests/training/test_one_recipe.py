@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from trigan.datasets.augmentation import StrongAugmentation
+from trigan.component_ids import as_config
+from trigan.datasets.augmentation import ClassicAugmentation, NoAugmentation, StrongAugmentation
 from trigan.datasets.inputs import Inputs
 from trigan.datasets.mixing import MixUp
 from trigan.losses.gan_losses import AdversarialLoss
@@ -15,6 +16,8 @@ from trigan.networks.classifiers.cnn import SmallCNN
 from trigan.networks.classifiers.mlp import MLP
 from trigan.networks.gans.gan import Architecture
 from trigan.strategies.baseline import FixMatchTraining
+from trigan.strategies.stage_runner import classifier_counts
+from trigan.training.fit import TrainerSettings
 from trigan.training.objectives import (
     ACGAN,
     BadGAN,
@@ -26,7 +29,7 @@ from trigan.training.objectives import (
 )
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory
 from trigan.training.optimizers import SGD, CosineArc, LinearTail
-from trigan.training.players import Update
+from trigan.training.players import PlayersModule, Update
 from trigan.training.selection import Selection
 from trigan.training.stage import Stage
 from trigan.training.stages.loss_terms import ClassWeights, FixMatch, Resampling
@@ -171,13 +174,46 @@ def test_a_schedule_rises_over_its_warm_up_and_then_keeps_its_shape() -> None:
 
 def test_what_c_was_shown_is_counted() -> None:
     """By stream, for C's updates alone: D's and G's use of a batch does not count."""
+
+    def counts(module: PlayersModule) -> dict[str, int]:
+        return {key: n for key, n in module.classifier_counts.items() if not key.startswith("augmented/")}
+
     inputs = all_inputs(view())
     baseline, _ = fitted(classifier_stage(), inputs={"labelled": inputs["labelled"]})
-    assert baseline.classifier_counts == {"updates": 6, "images/labelled": 96}
+    assert counts(baseline) == {"updates": 6, "images/labelled": 96}
     assert baseline.statistics_images == len(view().labelled.labels)
     game, _ = fitted(_joint(FeatureMatching(), {}), inputs=inputs)
     streams = {f"images/{name}": 96 for name in ("labelled", "unlabelled", "fakes")}
-    assert game.classifier_counts == {"updates": 6, **streams}
+    assert counts(game) == {"updates": 6, **streams}
     assert game.statistics_images == len(view().training_images)
     other, _ = fitted(_joint(GAMES["EC-GAN, weight 0"], {}), inputs=inputs)
-    assert other.classifier_counts == {"updates": 6, "images/labelled": 96}
+    assert counts(other) == {"updates": 6, "images/labelled": 96}
+
+
+def test_what_was_done_to_the_images_is_counted() -> None:
+    """For C's updates alone, by what ran and what it changed, not by settings; in micro-batches as in whole ones."""
+
+    def augmented(stage: Stage, inputs: Inputs, settings: TrainerSettings | None = None) -> dict[str, Any]:
+        found: dict[str, Any] = classifier_counts(fitted(stage, settings, inputs)[0])["classifier"]["augmented"]
+        return found
+
+    inputs = all_inputs(view())
+    given = {"labelled": inputs["labelled"], "unlabelled": inputs["unlabelled"]}
+    weak, strong = ClassicAugmentation(rotate=10.0), ClassicAugmentation(noise=0.5)
+    stage = replace(classifier_stage(augmentation=weak), terms=(FixMatch(weak, strong, ratio=2),))
+    for accumulate in (1, 2):
+        counted = augmented(stage, given, TrainerSettings(accumulate=accumulate))
+        assert {name: [(one["view"], one["images"]) for one in views] for name, views in counted.items()} == {
+            "labelled": [("augment", 96)],
+            "unlabelled": [("strong", 192), ("weak", 192)],
+        }
+    assert counted["unlabelled"][0]["augmentation"] == as_config(strong)
+    off = replace(stage, terms=(FixMatch(NoAugmentation(), ClassicAugmentation(), ratio=2),))
+    counted = augmented(off, given)
+    assert [one["images"] for one in counted["unlabelled"]] == [0, 0], "neither changes an image"
+    game = augmented(_joint(FeatureMatching(), {}), inputs)
+    assert {name: [one["view"] for one in views] for name, views in game.items()} == {
+        "fakes": ["view"],
+        "labelled": ["augment"],
+        "unlabelled": ["view"],
+    }

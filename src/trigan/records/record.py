@@ -95,15 +95,24 @@ class DataInfo(TypedDict):
     classes: NotRequired[list[str]]
 
 
+class AugmentationCount(TypedDict):
+    """A view of a stream's images: the ``augmentation`` that ran, with its parameters, and how many it changed."""
+
+    view: str
+    augmentation: dict[str, Any]
+    images: int
+
+
 class ClassifierCounts(TypedDict):
     """What was counted of C's training in a fit.
 
-    ``images``: images that C's updates were shown, by stream (``fakes``: generated ones); ``statistics``: number of
-    images that its batch-norm statistics come from.
+    ``images``: images that C's updates were shown, by stream (``fakes``: generated ones); ``augmented``: what was done
+    to them; ``statistics``: number of images that its batch-norm statistics come from.
     """
 
     updates: int
     images: dict[str, int]
+    augmented: NotRequired[dict[str, list[AugmentationCount]]]
     statistics: int
 
 

@@ -1,5 +1,6 @@
 """The stage runner: trains the stages of strategies, each once per store, and counts their full cost."""
 
+import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -45,7 +46,7 @@ class TrainedStage:
         reused: whether the stage was in the store already, under any name.
         seconds: duration of the training over all attempts; None if unknown.
         images_before: images that an earlier stage had used to train the same classifier.
-        classifier: what was counted of C's training (`_classifier_counts`); empty for a stage without C.
+        classifier: what was counted of C's training (`classifier_counts`); empty for a stage without C.
     """
 
     name: str
@@ -190,18 +191,25 @@ class StageRunner:
                 write_bytes(handle.directory / f"{player}.safetensors", save(state))
             cost, seconds = {"flops": module.flops, "images": dict(module.images)}, time.monotonic() - started
             manifest = {"cost": cost, "status": result.status, "step": selected or result.step}
-            counted = _classifier_counts(module)
+            counted = classifier_counts(module)
             handle.commit({**manifest, **counted, "seconds": round(seconds, 3)})
         return networks
 
 
-def _classifier_counts(module: PlayersModule) -> dict[str, Any]:
-    """Of a fit that trains C: its updates, the images that they were shown by stream, and those of its statistics."""
+def classifier_counts(module: PlayersModule) -> dict[str, Any]:
+    """Of a fit that trains C: its updates, the images that they were shown and how, and those of its statistics."""
     counts = module.classifier_counts
     if not counts:
         return {}
     images = {key.removeprefix("images/"): n for key, n in sorted(counts.items()) if key.startswith("images/")}
-    return {"classifier": {"updates": counts["updates"], "images": images, "statistics": module.statistics_images}}
+    augmented: dict[str, list[dict[str, Any]]] = {}
+    for key, number in sorted(counts.items()):
+        if key.startswith("augmented/"):
+            _, stream, view, text = key.split("/", 3)
+            one = {"view": view, "augmentation": json.loads(text), "images": number}
+            augmented.setdefault(stream, []).append(one)
+    counted = {"updates": counts["updates"], "images": images, "augmented": augmented}
+    return {"classifier": {**counted, "statistics": module.statistics_images}}
 
 
 def _input_digest(data: Input) -> str:

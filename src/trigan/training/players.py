@@ -5,6 +5,7 @@ gradients over micro-batches, averages them over ranks, clips them, steps the op
 """
 
 import copy
+import json
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
@@ -17,7 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from trigan import distributed
+from trigan.component_ids import as_config
 from trigan.cost import count_flops
+from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.stream import BatchStream
 from trigan.errors import DivergedError
 from trigan.networks.random_layers import random_layers, use_random_source
@@ -88,6 +91,7 @@ class PlayersModule(pl.LightningModule):
         self.completed_steps = self.flops = 0
         self.images = dict.fromkeys(self.players, 0)
         self.classifier_counts: Counter[str] = Counter()
+        self._augmentations: dict[int, tuple[Augmentation, str]] = {}  # kept, so that no other has its id
         self._flops_by_kind: dict[Hashable, int] = {}
         self._restored_optimizers: list[dict[str, Any]] = []
         self._weights = {name: list(network.parameters()) for name, network in self.networks.items()}
@@ -184,11 +188,19 @@ class PlayersModule(pl.LightningModule):
                 torch._foreach_lerp_(averages, tuple(parameters), 1.0 - decay)
 
     def _count_classifier_update(self, step: TrainingStep) -> None:
-        """Count ``updates`` of C, and as ``images/STREAM`` the images of the global batches that it was shown."""
+        """Count ``updates`` of C, and as ``images/STREAM`` the images of the global batches that it was shown.
+
+        ``augmented/STREAM/VIEW/JSON`` are those that the augmentation of this JSON returned anew.
+        """
         self.classifier_counts["updates"] += 1
         for stream in step.used.get("classifier", ()):
             batch = self.streams[stream].batch if stream in self.streams else self.plan.batch  # generated images
             self.classifier_counts[f"images/{stream}"] += batch
+        for stream, view, augmentation, images in step.augmented.get("classifier", ()):
+            if id(augmentation) not in self._augmentations:
+                text = json.dumps(as_config(augmentation), sort_keys=True)
+                self._augmentations[id(augmentation)] = augmentation, text
+            self.classifier_counts[f"augmented/{stream}/{view}/{self._augmentations[id(augmentation)][1]}"] += images
 
     def _record_classifier(self, recorder: Selector | Snapshots) -> None:
         """Record C in the precision of the weights: bfloat16 is too coarse for batch-norm statistics."""

@@ -1,7 +1,7 @@
 """One training step as an objective uses it: named batches, their random numbers, and the generated images."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trigan import distributed
+from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.stream import BatchStream
 from trigan.rng import Draws, hash64
 
@@ -49,11 +50,22 @@ class TrainingPlan:
 
 
 class Batch(NamedTuple):
-    """``images`` float (n, C, S, S) in [-1, 1]; ``labels`` int64 (n,) or None; ``draws`` for exactly these rows."""
+    """``images`` float (n, C, S, S) in [-1, 1]; ``labels`` int64 (n,) or None; ``draws`` for exactly these rows.
+
+    ``note`` is told of each augmentation of the images, with its view and the number of images that it returned anew.
+    """
 
     images: Tensor
     labels: Tensor | None
     draws: Draws
+    note: Callable[[Augmentation, str, int], None] | None = None
+
+    def augmented(self, augmentation: Augmentation, view: str) -> Tensor:
+        """The images after an augmentation, which is counted; ``view`` names the random numbers."""
+        images = augmentation(self.images, self.draws, view)
+        if self.note is not None:
+            self.note(augmentation, view, 0 if images is self.images else len(images))
+        return images
 
     @property
     def known_labels(self) -> Tensor:
@@ -126,6 +138,7 @@ class TrainingStep:
         self._batches: dict[str, Batch] = {}
         self._passes: Counter[str] = Counter()
         self.used: dict[str, set[str]] = {}
+        self.augmented: dict[str, list[tuple[str, str, Augmentation, int]]] = {}
 
     def network(self, player: str) -> Any:
         """The network of a player."""
@@ -137,7 +150,7 @@ class TrainingStep:
         if stream not in self._batches:
             source = self._context.streams[stream]
             images, labels = source.at(self.index, *self._context.rows(source.batch, self._part))
-            self._batches[stream] = Batch(images.to(self._context.dtype), labels, self.draws(stream, source.batch))
+            self._batches[stream] = self._batch(stream, images, labels, self.draws(stream, source.batch))
         return self._batches[stream]
 
     def permuted_batch(self, stream: str) -> Batch:
@@ -148,7 +161,7 @@ class TrainingStep:
         source = self._context.streams[stream]
         draws = self.draws(stream, source.batch)
         images, labels = source.pick(self.index, draws.permutation("partners"))
-        return Batch(images.to(self._context.dtype), labels, draws)
+        return self._batch(stream, images, labels, draws)
 
     def fakes(self) -> Batch:
         """A batch from G, generated once a step and used by all players.
@@ -167,8 +180,17 @@ class TrainingStep:
                 images = generator(z, labels)
             if before is not None:
                 context.switch_to(before)
-            self._batches["fakes"] = Batch(images, labels, draws)
+            self._batches["fakes"] = self._batch("fakes", images, labels, draws)
         return self._batches["fakes"]
+
+    def _batch(self, stream: str, images: Tensor, labels: Tensor | None, draws: Draws) -> Batch:
+        """A batch in the weights' precision; ``augmented`` notes, by the player that is updated, what is done to it."""
+
+        def note(augmentation: Augmentation, view: str, images: int) -> None:
+            noted = self.augmented.setdefault(self._context.trainable, [])
+            noted.append((stream, view, augmentation, images * self._context.micro_batches))
+
+        return Batch(images.to(self._context.dtype), labels, draws, note)
 
     def draws(self, stream: str, total: int) -> Draws:
         """Random numbers for this rank's rows of a global batch of ``total`` rows; each stream has its own."""

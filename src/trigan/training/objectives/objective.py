@@ -42,7 +42,7 @@ class ObjectiveContext:
 
     def discriminator_view(self, batch: Batch) -> Tensor:
         """The images of a batch after ``discriminator_augmentation``, with their autograd graph."""
-        return self.discriminator_augmentation(batch.images, batch.draws, "view")
+        return batch.augmented(self.discriminator_augmentation, "view")
 
 
 class ObjectiveFactory(ABC):

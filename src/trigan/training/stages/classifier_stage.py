@@ -37,7 +37,7 @@ def labelled_loss(
     """
     labelled = step.batch("labelled")
     labels = labelled.known_labels
-    images = augmentation(labelled.images, labelled.draws, "augment")
+    images = labelled.augmented(augmentation, "augment")
     if mix is None:
         logits = network(images)
         losses = F.cross_entropy(logits, labels, reduction="none")
@@ -45,7 +45,7 @@ def labelled_loss(
         correct = (logits.argmax(1) == labels).float()
     else:
         partners = step.permuted_batch("labelled")
-        mixed, share = mix(images, augmentation(partners.images, partners.draws, "partner"), partners.draws)
+        mixed, share = mix(images, partners.augmented(augmentation, "partner"), partners.draws)
         logits = network(mixed)
         weights = logits.new_ones(logits.shape[1]) if class_weights is None else class_weights
         loss = mixed_cross_entropy(logits, labels, partners.known_labels, share, weights).mean()

@@ -132,7 +132,7 @@ class ExtraImages(LossTerm):
         extra, labels = step.batch(self.stream), step.batch(self.stream).known_labels
         auxiliary = auxiliary_batch_norm(network) if self.separate_batch_norm else nullcontext()
         with frozen_statistics(network), auxiliary:
-            logits = network(self.augmentation(extra.images, extra.draws, "augment"))
+            logits = network(extra.augmented(self.augmentation, "augment"))
         loss = F.cross_entropy(logits, labels.to(logits.dtype) if labels.is_floating_point() else labels)
         step.log("train/extra_loss", loss)
         return self.weight_at(step.progress) * loss
@@ -161,8 +161,8 @@ class FixMatch(LossTerm):
         """The weighted term, shape ()."""
         unlabelled = step.batch(self.stream)
         with torch.no_grad(), frozen_statistics(network):
-            weak = network(self.weak(unlabelled.images, unlabelled.draws, "weak"))
-        strong = network(self.strong(unlabelled.images, unlabelled.draws, "strong"))
+            weak = network(unlabelled.augmented(self.weak, "weak"))
+        strong = network(unlabelled.augmented(self.strong, "strong"))
         loss = fixmatch_loss(weak, strong, self.threshold)
         step.log("train/consistency_loss", loss)
         step.log("train/mask_ratio", (weak.softmax(1).amax(1) >= self.threshold).float().mean())
@@ -193,8 +193,8 @@ class PiModel(LossTerm):
 
     def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor:
         """The weighted term, shape ()."""
-        unlabelled, view = step.batch(self.stream), self.augmentation
-        one, other = (network(view(unlabelled.images, unlabelled.draws, name)) for name in ("one", "other"))
+        unlabelled = step.batch(self.stream)
+        one, other = (network(unlabelled.augmented(self.augmentation, name)) for name in ("one", "other"))
         loss = pi_model_loss(one, other)
         step.log("train/consistency_loss", loss)
         return self.weight * sigmoid_ramp_up(step.progress / self.ramp_up) * loss
