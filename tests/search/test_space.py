@@ -1,6 +1,7 @@
 """Search spaces: each fits the config, is no group of `trigan run`, and says in one line what is wrong with it."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,14 @@ def test_what_an_agent_writes_composes(name: str) -> None:
     """Each value of each parameter, through W&B's own making of a command, is the setting it was drawn for."""
     space = find_space(name)
     template = agent_command([*space.strategy, "logger=none"])
-    point = at(space, -1)
-    args = {dotted_key(one.key): {"value": point[one.key]} for one in space.dimensions}
+    unconditional = {one.key for one in space.dimensions if not one.unless}
+    point = {key: value for key, value in at(space, -1).items() if key in unconditional}
+    args = {dotted_key(one.key): {"value": point[one.key]} for one in space.dimensions if one.key in point}
     variables = create_sweep_command_args({"args": args})
     words = template[:-1] + variables["args_no_hyphens"]
     assert words[:4] == ["${env}", "${program}", "run", "--validation-only"]
-    ours = composer().compose([*space.strategy, *space.overrides(point)])
+    own = replace(space, dimensions=tuple(one for one in space.dimensions if one.key in point))
+    ours = composer().compose([*space.strategy, *own.overrides(point)])
     assert composer().compose(words[4:]).run_hash("f") == ours.run_hash("f")
 
 
@@ -123,6 +126,12 @@ def test_a_space_is_no_setting_of_a_run(word: str) -> None:
         ),
         ("strategy: [a=b]\nspace: {a: {default: 1, int: [0]}}\n", "a.int is missing: expected [low, high]"),
         ("strategy: [", "while parsing"),
+        ("strategy: [a=b]\nextends: basline\nspace: {n: {default: 1, int: [0, 2]}}\n", "basline: no such search space"),
+        ("strategy: [a=b]\nextends: mine\nspace: {n: {default: 1, int: [0, 2]}}\n", "a space extends itself (mine)"),
+        (
+            "strategy: [a=b]\nspace: {n: {default: 1, int: [0, 2], unless: {m: 1}}}\n",
+            "space.n.unless.m: no setting of this space",
+        ),
     ],
 )
 def test_an_unsound_space_is_one_line(text: str, said: str, tmp_path: Path) -> None:
@@ -140,6 +149,21 @@ def test_own_spaces_come_from_the_folder_of_groups(tmp_path: Path) -> None:
     assert find_space("mine", tmp_path).dimensions == (Dimension("n", 1, "int", (0, 2)),)
     with pytest.raises(ConfigError, match=r"basline: no such search space; there are .*; nearest: baseline"):
         find_space("basline")
+
+
+def test_a_space_has_the_settings_of_the_one_that_it_extends(tmp_path: Path) -> None:
+    """Its own distribution of a setting replaces the other's; one with ``unless`` is left alone where that holds."""
+    (tmp_path / "search").mkdir()
+    own = "{default: 0.5, uniform: [0.0, 1.0], unless: {mix: none}}"
+    text = f"strategy: [strategy=baseline]\nextends: baseline\nspace: {{mine: {own}, classifier.dropout: {own}}}\n"
+    (tmp_path / "search" / "mine.yaml").write_text(text)
+    baseline, found = find_space("baseline"), find_space("mine", tmp_path)
+    assert [one.key for one in found.dimensions] == [*(one.key for one in baseline.dimensions), "mine"]
+    assert {one.key for one in found.dimensions if one not in baseline.dimensions} == {"mine", "classifier.dropout"}
+    point = {**found.default_point, "mix": "mixup"}
+    assert len(found.overrides(point)) == 6
+    left_alone = {"mine=0.5", "classifier.dropout=0.5"}
+    assert set(found.overrides(point)) - set(found.overrides({**point, "mix": "none"})) == {"mix=mixup", *left_alone}
 
 
 def test_a_default_that_is_not_the_configs_is_refused() -> None:

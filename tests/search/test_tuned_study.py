@@ -78,7 +78,7 @@ class Searches:
     [
         (["strategy=baseline"], "baseline", (), ()),
         (["strategy=baseline", "augmentation=none"], "baseline", (), ("augmentation",)),
-        (["strategy=baseline", "strategy.unlabelled=self_training"], "baseline", (), ()),
+        (["strategy=baseline", "strategy.unlabelled=self_training"], "baseline_self_training", (), ()),
         (FIXMATCH, "baseline_fixmatch", (), ()),
         (["strategy=joint"], "joint", ("strategy/objective=feature_matching",), ()),
         (["strategy=joint", "strategy/objective=triple_gan", "architecture=cgan"], "joint_triple_gan", (), ()),
@@ -99,7 +99,7 @@ def test_a_row_takes_the_space_of_its_strategy_without_what_it_sets(
 
 def test_what_cannot_be_tuned_is_refused_in_one_line(whole: Composer, study: StudyFile, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no search space fits its strategy; write DIR/search/NAME\.yaml"):
-        row_space(whole, ["data=digits", "strategy=joint", "architecture=cgan"])
+        row_space(whole, ["data=digits", "strategy=joint", "architecture=cgan", "strategy/objective=acgan"])
     with pytest.raises(ConfigError, match=r"--tuned: row 'bare', column 'all': .*there are no validation labels here"):
         tune_study(study, ["regime.validation=none"], 2)
     (tmp_path / "search").mkdir()
@@ -207,14 +207,16 @@ def test_tables_say_how_rows_were_tuned() -> None:
 def test_a_tuned_study_over_real_runs_goes_on_where_it_was(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write_study(tmp_path / "mine", {**STUDY, "rows": STUDY["rows"][:2]})
+    control = {"name": "pixels", "set": ["strategy=features", "strategy.backbone=pixels"]}
+    game = {"name": "EC-GAN", "set": ["strategy=joint", "strategy.objective=ec_gan", "architecture.width=4"]}
+    path = write_study(tmp_path / "mine", {**STUDY, "rows": [*STUDY["rows"][:2], control, game]})
     words = ["study", str(path), "--tuned", "2", "--workers", "2", f"paths.outputs={tmp_path}/o", "classifier.width=4"]
     assert main(words) == 0
     said = capsys.readouterr().out
     assert "2 search trials a row on 40 validation labels" in " ".join(said.split())
     assert "tuned-on-another-trial" in said
     stamps = {p: p.stat().st_mtime_ns for p in (tmp_path / "o" / "search" / "runs").glob("*/validation.json")}
-    assert len(stamps) == 4
+    assert len(stamps) == 8, "two trials of each row, controls too"
     assert main(words) == 0
     assert capsys.readouterr().out == said
     assert {p: p.stat().st_mtime_ns for p in stamps} == stamps

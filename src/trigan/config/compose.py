@@ -151,6 +151,11 @@ class Composer:
         """Every group with its choices, sorted."""
         return {name: choices for name in self._group_names("") if (choices := self._options(name, ObjectType.CONFIG))}
 
+    def target(self, group: str, choice: str) -> Any:
+        """The ``_target_`` that a choice's own file names, as it is written; None without one."""
+        found = self.loader.repository.load_config(f"{group.replace('.', '/')}/{choice}")
+        return None if found is None or not isinstance(found.config, DictConfig) else found.config.get("_target_")
+
     def _group_names(self, parent: str) -> list[str]:
         names = []
         for name in self._options(parent, ObjectType.GROUP):

@@ -13,7 +13,7 @@ from trigan.config.nodes import dotted_keys, node_at
 from trigan.config.override_rules import hydra_literal
 from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
-from trigan.studies.file_model import FileModel, ListOf, Settings, read_file
+from trigan.studies.file_model import FileModel, ListOf, Settings, Text, read_file
 
 
 def _ascending(values: tuple[Any, Any]) -> tuple[Any, Any]:
@@ -35,7 +35,10 @@ _KINDS = ("uniform", "log_uniform", "int", "log_int", "choice")
 
 
 class DistributionSchema(FileModel):
-    """A hyperparameter in the file: its default and exactly one distribution."""
+    """A hyperparameter in the file: its default and exactly one distribution.
+
+    Where the point has one of the values ``unless``, by dimension, the hyperparameter keeps the config's value.
+    """
 
     default: Value = Field(description="a plain value")
     uniform: _Range[_Number] | None = Field(default=None, description="[low, high], ascending numbers")
@@ -43,6 +46,7 @@ class DistributionSchema(FileModel):
     int: _Range[_Int] | None = Field(default=None, description="[low, high], ascending whole numbers")
     log_int: _Range[_IntAbove0] | None = Field(default=None, description="[low, high], ascending whole numbers above 0")
     choice: _Values | None = Field(default=None, description="a list of two plain values or more")
+    unless: dict[str, Value] = Field(default={}, description="other settings of the space, each with a plain value")
 
     @model_validator(mode="after")
     def _default_lies_inside(self) -> Self:
@@ -58,13 +62,16 @@ class DistributionSchema(FileModel):
     def dimension(self, key: str) -> "Dimension":
         """The dimension of a setting."""
         kind = next(kind for kind in _KINDS if getattr(self, kind) is not None)
-        return Dimension(key, self.default, kind, getattr(self, kind))
+        return Dimension(key, self.default, kind, getattr(self, kind), tuple(self.unless.items()))
 
 
 class SearchSpaceSchema(FileModel):
     """The content of a search space's file: settings of all trials, and the hyperparameters by their setting."""
 
     strategy: Settings
+    extends: Text | None = Field(
+        default=None, description="the name of a space whose hyperparameters this one has, too"
+    )
     space: dict[str, DistributionSchema] = Field(
         min_length=1, description="settings, each with its default and its distribution"
     )
@@ -72,12 +79,20 @@ class SearchSpaceSchema(FileModel):
 
 @dataclass(frozen=True)
 class Dimension:
-    """One hyperparameter. ``values``: low and high of a range, or all of a choice."""
+    """One hyperparameter. ``values``: low and high of a range, or all of a choice.
+
+    It is left alone where another dimension has the value that ``unless`` pairs with its key.
+    """
 
     key: str
     default: Value
     kind: str
     values: tuple[Any, ...]
+    unless: tuple[tuple[str, Value], ...] = ()
+
+    def applies(self, point: Mapping[str, Any]) -> bool:
+        """Whether no value of the point excludes the dimension."""
+        return not any(key in point and _same(point[key], value) for key, value in self.unless)
 
     def contains(self, value: Any) -> bool:
         """Whether a value lies in the distribution."""
@@ -102,44 +117,58 @@ class SearchSpace:
 
     def overrides(self, point: Mapping[str, Value]) -> list[str]:
         """The settings of a point, as they are written on a command line."""
-        return [f"{one.key}={hydra_literal(point[one.key])}" for one in self.dimensions]
+        return [f"{one.key}={hydra_literal(point[one.key])}" for one in self.dimensions if one.applies(point)]
 
 
 def list_spaces(config_dir: Path | None = None) -> dict[str, Path]:
-    """Every space by name: trigan's own, and those of ``search/`` in the user's folder of groups, which win."""
+    """Every space by name: trigan's own, and those below ``search`` in the user's folder of groups, which win."""
     folders = [locations.conf(), *([config_dir] if config_dir else [])]
-    return {path.stem: path for folder in folders for path in sorted((folder / "search").glob("*.yaml"))}
+    return {path.stem: path for folder in folders for path in sorted((folder / "search").rglob("*.yaml"))}
 
 
-def find_space(name: str, config_dir: Path | None = None) -> SearchSpace:
+def find_space(name: str, config_dir: Path | None = None, extended_by: tuple[str, ...] = ()) -> SearchSpace:
     """The space of a name, or of a path that ends in ``.yaml``; a ConfigError if there is none, or it is not valid."""
     known = list_spaces(config_dir)
     path = Path(name) if name.endswith(".yaml") else known.get(name)
     if path is None or not path.is_file():
         raise ConfigError(f"{name}: no such search space; there are {', '.join(known)}{nearest_hint(name, known)}")
-    return read_space(path)
+    return read_space(path, config_dir, extended_by)
 
 
-def read_space(path: Path) -> SearchSpace:
-    """The space of a file, checked by itself; `check_defaults` checks it against the config."""
-    content = read_file(SearchSpaceSchema, path)
-    return SearchSpace(path.stem, content.strategy, tuple(one.dimension(key) for key, one in content.space.items()))
+def read_space(path: Path, config_dir: Path | None = None, extended_by: tuple[str, ...] = ()) -> SearchSpace:
+    """The space of a file, with what it extends, checked by itself; `check_defaults` checks it against the config."""
+    content, below = read_file(SearchSpaceSchema, path), (*extended_by, path.stem)
+    dimensions = {key: one.dimension(key) for key, one in content.space.items()}
+    if content.extends in below:
+        raise ConfigError(f"{path}: extends={content.extends}: a space extends itself ({' <- '.join(below)})")
+    if content.extends is not None:
+        other = find_space(content.extends, config_dir, below)
+        dimensions = {one.key: one for one in other.dimensions} | dimensions
+    for one in dimensions.values():
+        if (unknown := next((key for key, _ in one.unless if key not in dimensions), None)) is not None:
+            raise ConfigError(f"{path}: space.{one.key}.unless.{unknown}: no setting of this space")
+    return SearchSpace(path.stem, content.strategy, tuple(dimensions.values()))
 
 
 def check_defaults(space: SearchSpace, run: RunConfig) -> None:
     """Refuse a space whose defaults are not those of the run: its first trial would not be the default."""
-    known = dotted_keys(run.config)
+    values = values_of(space, run)
     for one in space.dimensions:
-        group = one.key.replace(".", "/")
-        if group not in run.choices and one.key not in known:
+        if one.key not in values:
             raise ConfigError(f"{one.key}: no such setting beside the others of its space")
-        value = run.choices[group] if group in run.choices else node_at(run.config, one.key)
-        if not _same(value, one.default):
+        if not _same(value := values[one.key], one.default):
             raise ConfigError(
                 f"space {space.name}: {one.key}: its default is {hydra_literal(one.default)}, and with these settings "
                 f"the config has {hydra_literal(value)}; copy the space to DIR/search/NAME.yaml, change it there, and "
                 "give --config-dir DIR"
             )
+
+
+def values_of(space: SearchSpace, run: RunConfig) -> dict[str, Any]:
+    """The run's own value of each dimension that it has, by key."""
+    values = {key: node_at(run.config, key) for key in dotted_keys(run.config)}
+    values |= {one.key: run.choices[g] for one in space.dimensions if (g := one.key.replace(".", "/")) in run.choices}
+    return {one.key: values[one.key] for one in space.dimensions if one.key in values}
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from trigan.config.compose import Composer
 from trigan.config.settings_file import dotted_key
@@ -13,7 +14,7 @@ from trigan.errors import ConfigError
 from trigan.identity import canonical_json
 from trigan.runs.validation_run import require_validation_labels, validation_record_path
 from trigan.search.metric import ValidationMetric
-from trigan.search.space import SearchSpace, Value, check_defaults
+from trigan.search.space import Dimension, SearchSpace, Value, check_defaults
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def strategy_searches(
             require_validation_labels(plain, split.view)
             known[key] = source.fingerprint, split.view.sizes.validation
         fingerprint, labels = known[key]
-        searched = {"strategy": space.strategy, "space": [(one.key, one.kind, one.values) for one in space.dimensions]}
+        searched = {"strategy": space.strategy, "space": [_distribution(one) for one in space.dimensions]}
         text = json.dumps([plain.run_hash(fingerprint), searched, metric.name], sort_keys=True)
         name = f"{space.name}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
         outputs = plain.paths.outputs
@@ -81,6 +82,10 @@ def strategy_searches(
             StrategySearch(name, space, tuple(settings), labels, plain.trial, outputs, composer, fingerprint)
         )
     return searches
+
+
+def _distribution(one: Dimension) -> tuple[Any, ...]:
+    return one.key, one.kind, one.values, *([one.unless] if one.unless else [])
 
 
 def _refuse_clashes(space: SearchSpace, settings: Sequence[str]) -> None:

@@ -32,6 +32,8 @@ def write_sweep(
 ) -> tuple[dict[str, Any], Path]:
     """Write the sweep's YAML into the search's folder; the sweep ends after ``trials`` runs.
 
+    W&B has no conditions, so a hyperparameter with ``unless`` keeps its default.
+
     Returns:
         The sweep as W&B takes it, and the file.
     """
@@ -40,6 +42,7 @@ def write_sweep(
     logger = search.composer.compose([*space.strategy, *overrides]).config["logger"]
     if not str(logger.get("_target_", "")).endswith(".WandbTracking"):
         raise ConfigError("logger: the runs of a sweep report to W&B; take logger=wandb, or trigan search")
+    unconditional = [one for one in space.dimensions if not one.unless]
     spec = {
         "name": search.name,
         "program": "trigan",
@@ -48,7 +51,7 @@ def write_sweep(
         "method": method,
         "metric": {"name": f"final/validation/{metric.name}", "goal": metric.direction},
         **({"run_cap": trials} if trials else {}),
-        "parameters": {dotted_key(one.key): sweep_parameter(one, method == "grid") for one in space.dimensions},
+        "parameters": {dotted_key(one.key): sweep_parameter(one, method == "grid") for one in unconditional},
         "command": agent_command([*run_options(config_dir), *space.strategy, *overrides]),
     }
     path = search.folder / "sweep.yaml"

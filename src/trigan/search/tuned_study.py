@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from trigan.config.compose import Composer, RunConfig
-from trigan.config.nodes import node_at
 from trigan.config.override_rules import hydra_literal
 from trigan.config.settings_file import dotted_key
 from trigan.errors import ConfigError, TriganError
@@ -19,7 +18,7 @@ from trigan.execution.pool import cores
 from trigan.search.metric import parse_metric
 from trigan.search.run_search import run_searches
 from trigan.search.search_results import SearchResult
-from trigan.search.space import SearchSpace, find_space, list_spaces
+from trigan.search.space import Dimension, SearchSpace, find_space, list_spaces, values_of
 from trigan.search.strategy_search import StrategySearch, strategy_searches
 from trigan.search.trial_accounting import Budget
 from trigan.search.worker import SearchSettings
@@ -97,8 +96,10 @@ def _row_search(
 def row_space(composer: Composer, words: Sequence[str], config_dir: Path | None = None) -> SearchSpace:
     """The space with the most choices of its own that all hold for a run, without the dimensions that ``words`` set.
 
-    Its defaults are the run's own values, so the first search trial is the row itself. Its ``strategy`` has only those
-    choices that the words leave to a default: ``strategy/objective=feature_matching`` where ``auto`` means that.
+    A choice also holds for another one of the same class: ``strategy/objective=pseudo_label`` for ``ec_gan``. What the
+    run does not have, what has no effect in it, and terms that it switches off (0 in a logarithmic range) are left out.
+    Defaults are the run's own values, so the first search trial is the row itself. ``strategy`` has only those choices
+    that the words leave to a default: ``strategy/objective=feature_matching`` where ``auto`` means that.
 
     Raises:
         ConfigError: no space fits, nothing is left to search, or a value of the run lies outside of the space.
@@ -113,23 +114,28 @@ def row_space(composer: Composer, words: Sequence[str], config_dir: Path | None 
             "no search space fits its strategy; write DIR/search/NAME.yaml with the row's choices under `strategy`, "
             "and give --config-dir DIR"
         )
-    space, more = max(fitting, key=lambda one: len(one[0].strategy))
-    composed, given = composer.compose([*words, *more]), [dotted_key(word) for word in words]
-    dimensions = []
-    for one in space.dimensions:
-        key, group = dotted_key(one.key), one.key.replace(".", "/")
-        if any(word == key or word.startswith(f"{key}.") for word in given):
-            continue
-        value = composed.choices[group] if group in composed.choices else node_at(composed.config, one.key)
-        if not one.contains(value):
-            raise ConfigError(
-                f"{one.key}={hydra_literal(value)} lies outside {one.kind} {list(one.values)} of space {space.name}; "
-                "set it in the row, or copy the space to DIR/search and widen it there"
-            )
-        dimensions.append(replace(one, default=value))
-    if not dimensions:
+    given = [dotted_key(word) for word in words]
+
+    def is_free(one: Dimension) -> bool:
+        return not any(f"{word}.".startswith(f"{dotted_key(one.key)}.") for word in given)
+
+    space, more = max(fitting, key=lambda one: (len(one[0].strategy), sum(map(is_free, one[0].dimensions))))
+    values = values_of(space, composer.compose([*words, *more]))
+    set_by_row = {one.key: values[one.key] for one in space.dimensions if one.key in values and not is_free(one)}
+    free = (one for one in space.dimensions if one.key in values and is_free(one) and one.applies(set_by_row))
+    own = (replace(one, default=values[one.key]) for one in free)
+    found = SearchSpace(space.name, more, tuple(one for one in own if one.default or not one.kind.startswith("log")))
+    unused = composer.compose([*words, *more, *found.overrides(found.default_point)]).unused
+    found = replace(found, dimensions=tuple(one for one in found.dimensions if one.key not in unused))
+    if not found.dimensions:
         raise ConfigError(f"it sets all that space {space.name} searches, so there is nothing to tune")
-    return replace(space, strategy=more, dimensions=tuple(dimensions))
+    for one in found.dimensions:
+        if not one.contains(one.default):
+            raise ConfigError(
+                f"{one.key}={hydra_literal(one.default)} lies outside {one.kind} {list(one.values)} of space "
+                f"{space.name}; set it in the row, or copy the space to DIR/search and widen it there"
+            )
+    return found
 
 
 def _missing_choices(
@@ -138,8 +144,10 @@ def _missing_choices(
     """The choices of a space that ``words`` do not make; None if they would change the strategy of the run."""
     given: Mapping[str, str] = {dotted_key(word): word.partition("=")[2] for word in words}
     choices = {dotted_key(word): word for word in space.strategy}
-    if any(given.get(key, word.partition("=")[2]) != word.partition("=")[2] for key, word in choices.items()):
-        return None
+    for key, word in choices.items():
+        name = word.partition("=")[2]
+        if given.get(key, name) != name and composer.target(key, given[key]) != composer.target(key, name):
+            return None
     more = tuple(word for key, word in choices.items() if key not in given)
     if "strategy" not in given and space.strategy and f"strategy={composed.choices.get('strategy')}" not in more:
         return None

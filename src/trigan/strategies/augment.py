@@ -201,7 +201,8 @@ class Augment:
     @property
     def unused_settings(self) -> tuple[str, ...]:
         """Settings of a GAN that is not trained, of labels that no classifier predicts, and of a mixed loss."""
-        gan = () if self.source == "generator" else ("gan", "gan_images", "labels")
+        of_gan = ("gan", "gan_images", "labels", "generators", "samples.truncation", "samples.latent_scale")
+        gan = () if self.source == "generator" else of_gan
         labels = () if self._labels_are_predicted or self._gan_uses_pseudo_labels else ("label_threshold",)
         teacher = () if self._needs_teacher else ("teacher", "teacher_folds")
         of_mixed = ("weight", "per_step", "annealing", "until", "batch_norm")

@@ -80,10 +80,10 @@ class Features:
 
     @property
     def unused_settings(self) -> tuple[str, ...]:
-        """Settings without effect: for pixels, the layers, the grid and all settings of the GAN but architecture."""
-        if self.backbone.has_network:
-            return ()
-        return ("layers", "grid", *(f"gan.{one.name}" for one in fields(self.gan) if one.name != "architecture"))
+        """Settings without effect: of a GAN without use but its architecture; for pixels, layers and grid."""
+        network = () if self.backbone.has_network else ("layers", "grid")
+        read = self.backbone.reads_gan
+        return *network, *(f"gan.{one.name}" for one in fields(self.gan) if one.name != "architecture" and not read)
 
     def run(self, view: TrainingView, runner: StageRunner) -> Outcome:
         """Train D, then fit the probe or fine-tune D."""

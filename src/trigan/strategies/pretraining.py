@@ -25,12 +25,14 @@ class Pretraining(ABC):
     Attributes:
         has_network: whether there is a D; else the features are the pixels.
         has_generator: whether G is trained too.
+        reads_gan: whether settings of the GAN other than its architecture have an effect.
         label_free: whether D is trained on images alone, so that images of another data set can be used.
         per_feature_scale: whether each feature is divided by its own standard deviation; else all by a common one.
     """
 
     has_network = True
     has_generator = False
+    reads_gan = True
     label_free = False
     per_feature_scale = True
 
@@ -68,6 +70,8 @@ class GANPretraining(Pretraining):
 class Untrained(Pretraining):
     """D with its initial weights: the contribution of the architecture."""
 
+    reads_gan = False
+
     def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
         """Train the GAN for 0 steps."""
         networks = runner.train("untrained-gan", replace(gan, steps=0), {"real": real}).networks
@@ -84,7 +88,7 @@ class Pixels(Pretraining):
 
     per_feature_scale: bool = False
 
-    has_network = False
+    has_network = reads_gan = False
 
     def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
         """No networks."""

@@ -1,0 +1,88 @@
+"""`trigan study NAME --tuned N` finds a search space for every row of every study that comes with trigan."""
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+import yaml
+from few_steps import composer
+
+from trigan.config.settings_file import dotted_key
+from trigan.search.space import check_defaults
+from trigan.search.tuned_study import row_space
+from trigan.studies.study_file import find_study, read_study
+
+STUDIES = sorted(find_study("demo").parents[1].glob("*/study.yaml"))
+#: Settings on which no search space depends: data sets, numbers of labels, lengths, widths and latents.
+_WITHOUT_EFFECT = (
+    "data",
+    "regime.",
+    "trial",
+    "selection.",
+    "classifier.width",
+    "architecture.width",
+    "architecture.latent",
+)
+Row = tuple[str, str, tuple[str, ...]]
+
+
+def every_row() -> Iterator[Row]:
+    """Study, place and settings of the rows of all studies, scales and columns."""
+    for path in STUDIES:
+        for scale in yaml.safe_load(path.read_text()).get("scales") or [None]:
+            study = read_study(path, scale)
+            for row, column in itertools.product(study.rows, study.columns):
+                place = f"{scale}: {row.name}, {column.name}"
+                yield study.name, place, (*study.fixed, *column.set, *row.set)
+
+
+def what_counts(row: Row) -> frozenset[str]:
+    return frozenset(word for word in row[2] if not dotted_key(word).startswith(_WITHOUT_EFFECT))
+
+
+#: One row of all those with the same settings in this respect.
+DIFFERENT = list({what_counts(row): row for row in every_row()}.values())
+
+
+@pytest.mark.parametrize("study", [path.parent.name for path in STUDIES])
+def test_every_row_of_a_study_has_a_space(study: str) -> None:
+    """Its first trial is the row itself, and it searches nothing without effect."""
+    for place, words in ((place, words) for name, place, words in DIFFERENT if name == study):
+        space = row_space(composer(), words)
+        row = composer().compose([*words, *space.strategy])
+        check_defaults(space, row)
+        first = composer().compose([*words, *space.strategy, *space.overrides(space.default_point)])
+        assert first.run_hash("f") == row.run_hash("f"), place
+        assert not set(first.unused) & {one.key for one in space.dimensions}, place
+
+
+def space_of(*words: str) -> tuple[str, set[str]]:
+    found = row_space(composer(), ["data=digits", *words])
+    return found.name, {one.key for one in found.dimensions}
+
+
+def test_controls_are_searched_without_what_has_no_effect_in_them() -> None:
+    """All that the row and its control have in common is searched in both."""
+    name, whole = space_of("strategy=augment")
+    of_gan = {"loss.learning_rate", "strategy.samples.truncation", "strategy.samples.latent_scale"}
+    for source, less in (("unlabelled", set[str]()), ("labelled", {"strategy.label_threshold"})):
+        assert space_of("strategy=augment", f"strategy.source={source}") == (name, whole - of_gan - less)
+    assert space_of("strategy=augment", "architecture=cgan") == (name, whole - {"strategy.label_threshold"})
+    quantile = space_of("strategy=augment", "strategy/filter=class_quantile")
+    assert quantile == (name, whole - {"strategy/filter", "strategy.label_threshold"})
+    _, trained = space_of("strategy=features", "strategy/probe=fine_tune")
+    control = space_of("strategy=features", "strategy/probe=fine_tune", "strategy.backbone=untrained")
+    assert control == ("features_fine_tune", trained - {"loss.learning_rate"})
+
+
+def test_another_choice_of_the_same_class_has_the_same_space() -> None:
+    """Without the terms that it switches off."""
+    _, whole = space_of("strategy=joint", "architecture=cgan", "strategy/objective=triple_gan")
+    cifar10 = space_of("strategy=joint", "architecture=cgan", "strategy/objective=triple_gan_cifar10")
+    objective = "strategy.joint.objective"
+    assert cifar10 == ("joint_triple_gan", whole - {f"{objective}.entropy", f"{objective}.uniform_marginal"})
+    pseudo_label = space_of("strategy=joint", "strategy/objective=pseudo_label")
+    assert pseudo_label[0] == "joint_pseudo_label"
+    assert space_of("strategy=joint", "strategy/objective=ec_gan") == pseudo_label
+    _, of_c = space_of("strategy=baseline")
+    assert space_of("strategy=baseline", "classifier=mlp") == ("baseline", of_c - {"classifier.dropout"})
