@@ -21,7 +21,8 @@ import numpy as np
 from scipy.stats import binom
 
 from trigan.records.record import Record
-from trigan.tables.cell import METRICS, Cell
+from trigan.scores import METRICS
+from trigan.tables.cell import Cell
 from trigan.tables.paired_comparison import compare_cells, correction, paired_differences
 from trigan.tables.statistics import evidence, sign_flip_p, t_interval
 from trigan.tables.table import Family, Table, TableSpec, build_table

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from trigan.tables.cell import METRICS, Cell
+from trigan.scores import METRICS
+from trigan.tables.cell import Cell
 from trigan.tables.image_outcomes import ImageOutcomes
 from trigan.tables.looks import Look
 from trigan.tables.paired_comparison import compare_cells

@@ -17,8 +17,9 @@ from trigan.artifacts.store import Store
 from trigan.config.compose import Composer
 from trigan.datasets.splits.draw_split import draw_split
 from trigan.samples.filters import outputs
+from trigan.scores import METRICS
 from trigan.strategies.stage_runner import StageRunner
-from trigan.tables.cell import METRICS, Cell
+from trigan.tables.cell import Cell
 from trigan.tables.image_outcomes import ImageOutcomes
 from trigan.tables.looks import Look
 from trigan.tables.paired_comparison import compare_cells

@@ -70,8 +70,11 @@ def test_a_verdict(told: list[dict[str, Any]], tmp_path: Path, capsys: pytest.Ca
     assert told[12]["row"].startswith("baseline: FixMatch, matched to "), "the three targets have equal operations"
     assert told[12]["strategy"]["matched_flops"] == 1_500_000_000_000
     told.clear()
-    assert main([*line, "--trials", "1"]) == 0
+    assert main([*line, "--trials", "1", "--metric", "macro_f1"]) == 0
     assert told == [], "what has a record is not run again"
+    page = (tmp_path / "verdicts" / "digits-5-a-class" / "verdict.md").read_text()
+    assert "test macro F1, %" in page
+    assert "--trials 1 --metric macro_f1" in page
 
 
 @pytest.mark.usefixtures("told")

@@ -9,8 +9,9 @@ from scipy import stats
 
 from trigan.errors import ArtifactError
 from trigan.records.record import Record
-from trigan.tables.image_outcomes import PREDICTIONS_FILE, ImageOutcomes, image_covariance
+from trigan.tables.image_outcomes import ImageOutcomes, image_covariance
 from trigan.tables.layout.text import render_markdown
+from trigan.tables.stored_predictions import PREDICTIONS_FILE
 from trigan.tables.table import Table, TableSpec, build_table
 
 MakeAll = Callable[..., list[Record]]

@@ -256,7 +256,7 @@ def test_the_lowest_is_best_where_less_is_better(records: MakeAll) -> None:
     svm = records(BASE)
     table = build_table({("a", "x"): low, ("b", "x"): high, ("svm", "x"): svm}, spec("a", "b", "svm", metric="nll"))
     assert table.best == {("a", "x")}
-    assert table.cells["svm", "x"].undefined
+    assert table.cells["svm", "x"].absence == "not defined"
 
 
 def test_nadeau_bengio_if_and_only_if_the_test_set_is_redrawn(records: MakeAll) -> None:

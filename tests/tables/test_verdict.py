@@ -9,7 +9,8 @@ import pytest
 from scipy import stats
 
 from trigan.reports.verdict_page import VerdictContext, VerdictResult, headline_lines, render_verdict
-from trigan.tables.cell import METRICS, Cell
+from trigan.scores import METRICS
+from trigan.tables.cell import Cell
 from trigan.tables.layout.footnotes import summary_paragraph
 from trigan.tables.statistics import minimal_detectable_difference
 from trigan.tables.table import Family, Table, TableSpec, build_table, table_data

@@ -152,6 +152,7 @@ def verdict(
     minutes: float = 30.0,
     trials: int | None = None,
     workers: int | None = None,
+    metric: str | None = None,
     config_dir: Path | None = None,
 ) -> Verdict:
     """Run a small fixed study on any images and write one page that says whether a GAN helps.
@@ -161,6 +162,7 @@ def verdict(
         minutes: trials are added while one more fits; the first one always runs.
         trials: at most so many; None: ten.
         workers: jobs at a time; None: one per core.
+        metric: the score that rows are compared by, e.g. ``"auroc"``; None: accuracy.
         config_dir: a folder with groups of your own.
 
     Returns:
@@ -175,4 +177,4 @@ def verdict(
     """
     from trigan.studies.verdict.verdict_study import VerdictRuns
 
-    return Verdict(VerdictRuns(overrides, config_dir).run(minutes, trials, workers))
+    return Verdict(VerdictRuns(overrides, config_dir, metric).run(minutes, trials, workers))

@@ -6,7 +6,8 @@ from importlib.util import find_spec
 
 from trigan.commands.arguments import command_parser, natural_int, positive_float, positive_int
 from trigan.errors import ConfigError
-from trigan.search.metric import VALIDATION_METRICS, parse_metric
+from trigan.scores import METRICS
+from trigan.search.metric import parse_metric
 from trigan.search.trial_accounting import Budget
 
 
@@ -31,7 +32,7 @@ def main(arguments: list[str]) -> int:
     add("--seed", type=natural_int, default=0, help="of the sampler (default: 0)")
     prune_help = "end hopeless trials early (default: with accuracy)"
     add("--prune", action=argparse.BooleanOptionalAction, help=prune_help)
-    add("--metric", default="accuracy", help=f"a validation score: {', '.join(VALIDATION_METRICS)}")
+    add("--metric", default="accuracy", help=f"a validation score: {', '.join(METRICS)}")
     storage_help = "a journal, or a database as postgresql+psycopg://USER@HOST/NAME"
     add("--storage", metavar="FILE|URL", help=storage_help)
     options = parser.parse_intermixed_args(arguments)
@@ -74,7 +75,7 @@ def wandb_sweep_main(arguments: list[str]) -> int:
     words_help = "a space (see `trigan search --help`), and settings for all runs"
     parser.add_argument("words", nargs="*", metavar="SPACE", help=words_help)
     parser.add_argument("--method", choices=("bayes", "random", "grid"), default="bayes")
-    parser.add_argument("--metric", default="accuracy", help=f"a validation score: {', '.join(VALIDATION_METRICS)}")
+    parser.add_argument("--metric", default="accuracy", help=f"a validation score: {', '.join(METRICS)}")
     parser.add_argument("--trials", type=positive_int, metavar="N", help="runs after which the sweep ends")
     options = parser.parse_intermixed_args(arguments)
     names, settings = _names_and_settings(options.words)

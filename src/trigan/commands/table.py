@@ -3,6 +3,7 @@
 import argparse
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from trigan.atomic import write_text
@@ -11,10 +12,12 @@ from trigan.commands.study import chosen_study, print_table, study_parser
 from trigan.errors import ConfigError
 from trigan.records.record import find_records
 from trigan.records.seal_ledger import read_ledger
+from trigan.scores import METRICS
 from trigan.studies.study_table import FORMATS, current_table, render_table
-from trigan.tables.cell import METRICS
 from trigan.tables.compare import compare, select
 from trigan.tables.image_outcomes import ImageOutcomes, read_outcomes
+from trigan.tables.stored_predictions import with_ranking_scores
+from trigan.tables.table import table_intervals
 
 #: Formats that ``trigan compare`` prints and writes, with the suffix of its files.
 _COMPARE_FORMATS = {"text": "terminal", "md": "md", "csv": "csv"}
@@ -70,11 +73,14 @@ def compare_main(arguments: list[str]) -> int:
         raise ConfigError("; ".join(part for part in (nothing, debug) if part))
     if debug:
         print(debug, file=sys.stderr)
-    chosen, outcomes = select(records, options.queries), dict[str, ImageOutcomes]()
+    folders = {record["run"]: options.outputs / "runs" / record["run"] for record in records}
+    chosen = [with_ranking_scores(one, folders[one["run"]], options.metric) for one in select(records, options.queries)]
+    outcomes = dict[str, ImageOutcomes]()
     for record in chosen:
-        outcomes |= read_outcomes(record, options.outputs / "runs" / record["run"])
+        outcomes |= read_outcomes(record, folders[record["run"]])
     ledger = read_ledger(options.outputs / "runs")
     table = compare(chosen, options.metric, options.reference, options.margin, outcomes, ledger)
+    table = replace(table, sampling=table_intervals(table, folders))
     for name in _COMPARE_FORMATS.values() if options.write else ():
         write_text(options.write / f"table.{FORMATS[name][0]}", render_table(table, name))
     print_table(table, _COMPARE_FORMATS[options.format])

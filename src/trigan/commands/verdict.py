@@ -3,6 +3,7 @@
 import sys
 
 from trigan.commands.arguments import command_parser, positive_float, positive_int
+from trigan.scores import METRICS
 
 
 def main(arguments: list[str]) -> int:
@@ -17,6 +18,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--minutes", type=positive_float, default=30.0, help=minutes_help)
     parser.add_argument("--trials", type=positive_int, help="at most so many (default: 10, which a verdict needs)")
     parser.add_argument("--workers", type=positive_int, help="jobs at a time (default: one per core)")
+    metric_help = "the score that rows are compared by (default: accuracy)"
+    parser.add_argument("--metric", choices=sorted(METRICS), help=metric_help)
     parser.add_argument("--name", help="folder under outputs/verdicts (default: data set and budget)")
     parser.add_argument(
         "--yes", action="store_true", help="start without measuring how long it takes, and without asking"
@@ -27,7 +30,7 @@ def main(arguments: list[str]) -> int:
 
     from trigan.studies.verdict.verdict_study import PICTURE_FILE, VerdictRuns
 
-    verdict = VerdictRuns(options.overrides, options.config_dir)
+    verdict = VerdictRuns(options.overrides, options.config_dir, options.metric)
     if not options.yes:
         print(verdict.plan(options.minutes, options.trials, options.workers))
         if sys.stdin.isatty() and not Confirm.ask("Start?", default=True):

@@ -3,7 +3,7 @@
 from typing import Any
 
 from trigan.config.pretraining_data import unwrap_pretraining_source
-from trigan.config.settings import UNHASHED_KEYS
+from trigan.config.settings import UNHASHED_KEYS, Evaluation
 from trigan.version import PROTOCOL_VERSION
 
 
@@ -11,7 +11,8 @@ def run_hash(config: dict[str, Any], fingerprint: str, protocol: int | None = No
     """SHA-256 of everything a result depends on, as 20 hexadecimal characters.
 
     Included: the objects and plain settings of the config (`trigan.identity.canonical_form`), the data set's
-    fingerprint, the protocol version, and ``tuned`` if a search chose the settings, since it used labels. Excluded:
+    fingerprint, the protocol version, ``tuned`` if a search chose the settings, since it used labels, and
+    ``evaluation`` if it is not the default, so that runs without it keep their hash. Excluded:
     ``UNHASHED_KEYS``, the place of the data, and what a data choice suggests for other settings, which counts where it
     is used.
 
@@ -23,8 +24,11 @@ def run_hash(config: dict[str, Any], fingerprint: str, protocol: int | None = No
     """
     from trigan.identity import digest  # imports torch
 
-    tuned = (config.get("tuned") or {}).get("search") is not None
-    excluded = set(UNHASHED_KEYS) - ({"tuned"} if tuned else set())
+    counted = {
+        "tuned": (config.get("tuned") or {}).get("search") is not None,
+        "evaluation": Evaluation(**(config.get("evaluation") or {})) != Evaluation(),
+    }
+    excluded = {key for key in UNHASHED_KEYS if not counted.get(key, False)}
     kept = {key: value for key, value in unwrap_pretraining_source(config).items() if key not in excluded}
     if "source" in (kept.get("data") or {}):
         kept["data"] = kept["data"]["source"]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from trigan.config.allow_list import import_target
 from trigan.config.nodes import targets, walk
 from trigan.config.pretraining_data import unwrap_pretraining_source
-from trigan.config.settings import TOP_LEVEL, AtLeast, TuningInfo
+from trigan.config.settings import TOP_LEVEL, AtLeast, Evaluation, TuningInfo
 from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 
@@ -41,6 +41,7 @@ def check(config: dict[str, Any], defaults: dict[str, Any], own: Sequence[str] =
         if key in config:
             _check_value(key, config[key], hint)
     TuningInfo(**(config.get("tuned") or {}))  # refuses a search without labels
+    Evaluation(**(config.get("evaluation") or {}))  # refuses a specificity that is none
     config = unwrap_pretraining_source(config)
     for key, node in targets(config):
         _check_target(key, node, import_target(key, node["_target_"], own))

@@ -70,6 +70,17 @@ class TuningInfo:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """How classifiers are scored. ``specificity``: at which the sensitivity is taken, above 0 and below 1."""
+
+    specificity: float = 0.95
+
+    def __post_init__(self) -> None:
+        if not 0 < self.specificity < 1:
+            raise ConfigError(f"evaluation.specificity={self.specificity}: expected above 0 and below 1, e.g. 0.95")
+
+
+@dataclass(frozen=True)
 class Resources:
     """What a job computes on: processes of some threads each, each process on a GPU of its own or on the CPU."""
 
@@ -90,13 +101,15 @@ TOP_LEVEL: dict[str, object] = {
     "study": str | None,
     "row": str | None,
     "tuned": TuningInfo,
+    "evaluation": Evaluation,
     "paths": Paths,
     "runtime": Runtime,
     "debug": Debug | None,
 }
 
-#: Top-level keys that cannot change a result and are not hashed, except ``tuned`` where it names a search.
-UNHASHED_KEYS = ("paths", "runtime", "logger", "callbacks", "study", "row", "tuned")
+#: Top-level keys that cannot change a result and are not hashed, except ``tuned`` where it names a search, and
+#: ``evaluation`` where it is not the default.
+UNHASHED_KEYS = ("paths", "runtime", "logger", "callbacks", "study", "row", "tuned", "evaluation")
 #: Where a choice of ``data`` names another data set that a strategy trains on.
 PRETRAINING_DATA_KEY = "strategy.pretrain.data"
 

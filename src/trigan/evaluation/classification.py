@@ -8,9 +8,12 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from trigan.errors import DataError, TriganError
 from trigan.evaluation.calibration import expected_calibration_error, negative_log_likelihood
+from trigan.scores import SPECIFICITY, mean_of_known, ranking_scores
 
 
-def classification_metrics(scores: Tensor, labels: Tensor, classes: int, probabilistic: bool) -> dict[str, Any]:
+def classification_metrics(
+    scores: Tensor, labels: Tensor, classes: int, probabilistic: bool, specificity: float | None = SPECIFICITY
+) -> dict[str, Any]:
     """Accuracy and related metrics as JSON data: unrounded fractions in [0, 1].
 
     Args:
@@ -18,11 +21,14 @@ def classification_metrics(scores: Tensor, labels: Tensor, classes: int, probabi
         labels: (N,) int64 in 0..K-1.
         classes: K.
         probabilistic: whether softmax(scores) are probabilities.
+        specificity: at which the sensitivity is taken, above 0 and below 1; None: the scores are one-hot classes, which
+            rank no images.
 
     Returns:
         ``accuracy``; ``balanced_accuracy``, the mean recall of the classes that are present (ACSA); ``macro_f1``, the
         mean F1 of the classes that are present or predicted; ``recall`` per class, None for an absent class;
-        ``confusion``, counts with true classes as rows; ``n``; if ``probabilistic`` also ``nll`` (nats) and ``ece``.
+        ``confusion``, counts with true classes as rows; ``n``; `ranking_scores`, unless the scores are classes; if
+        ``probabilistic`` also ``nll`` (nats) and ``ece``.
 
     Raises:
         DataError: no images, shapes that don't match, or a label out of range.
@@ -34,6 +40,8 @@ def classification_metrics(scores: Tensor, labels: Tensor, classes: int, probabi
     predicted = (scores == scores.max(dim=1, keepdim=True).values).to(torch.uint8).argmax(dim=1)
     confusion = multiclass_confusion_matrix(predicted, labels, classes, validate_args=False)
     metrics = _from_confusion(confusion)
+    if specificity is not None:
+        metrics |= ranking_scores(scores.numpy(), labels.numpy(), probabilistic, specificity)
     if probabilistic:
         metrics["nll"] = negative_log_likelihood(scores, labels)
         metrics["ece"] = expected_calibration_error(scores.softmax(dim=1), labels)
@@ -60,11 +68,10 @@ def _from_confusion(confusion: Tensor) -> dict[str, Any]:
     present, predicted = confusion.sum(dim=1).tolist(), confusion.sum(dim=0).tolist()
     total = sum(present)
     recall = [hit / count if count else None for hit, count in zip(hits, present, strict=True)]
-    known = [value for value in recall if value is not None]
     f1 = [2 * hit / (p + q) for hit, p, q in zip(hits, present, predicted, strict=True) if p + q]
     return {
         "accuracy": sum(hits) / total,
-        "balanced_accuracy": sum(known) / len(known),
+        "balanced_accuracy": mean_of_known(recall),
         "macro_f1": sum(f1) / len(f1),
         "recall": recall,
         "confusion": confusion.tolist(),

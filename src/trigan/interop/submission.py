@@ -198,6 +198,8 @@ def _record(
     stated = submission.model_dump()
     cost = stated.pop("cost")
     about = {**labels, **stated, **cost}
+    # classes alone rank no images
+    specificity = composed.config["evaluation"]["specificity"] if probabilistic else None
     run = {EXTERNAL: about, "data": source.fingerprint, "predictions": scores_digest, "protocol": PROTOCOL_VERSION}
     result = {
         "status": "finished",
@@ -205,7 +207,7 @@ def _record(
         "rule": submission.rule,
         "data_used": stated["data_used"],
         "labels": {"training": submission.data_used.L, "selection": submission.data_used.V},
-        "test": classification_metrics(scores, test.labels, spec.classes, probabilistic),
+        "test": classification_metrics(scores, test.labels, spec.classes, probabilistic, specificity),
         "weights": {},
         "predictions": scores_digest,
         "cost": cost,

@@ -30,7 +30,11 @@ DATA_KINDS: tuple[DataKind, ...] = get_args(DataKind)
 
 
 class Scores(TypedDict):
-    """Output of `trigan.evaluation.classification_metrics`; ``nll`` and ``ece`` only for probabilities."""
+    """Output of `trigan.evaluation.classification_metrics`; ``nll`` and ``ece`` only for probabilities.
+
+    The scores that rank images (``auroc`` to ``by_class``) are None where no class has some but not all test images.
+    Records before 0.3.0 do not have them, nor do those of submitted classes without probabilities.
+    """
 
     accuracy: float
     balanced_accuracy: float
@@ -38,6 +42,11 @@ class Scores(TypedDict):
     recall: list[float | None]
     confusion: list[list[int]]
     n: int
+    auroc: NotRequired[float | None]
+    average_precision: NotRequired[float | None]
+    sensitivity: NotRequired[float | None]
+    specificity: NotRequired[float]
+    by_class: NotRequired[dict[str, list[float | None]]]
     nll: NotRequired[float]
     ece: NotRequired[float]
 

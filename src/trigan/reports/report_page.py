@@ -56,7 +56,7 @@ def missing(report: ReportData) -> list[str]:
     for (row, column), cell in report.table.cells.items():
         if cell.missing:
             where = f" on {column}" if report.subheading(column) else ""
-            why = " (finished, but without this score)" if cell.undefined else ""
+            why = " (finished, but without this score)" if cell.records and not cell.values else ""
             trials = f"trial{'s' if len(cell.missing) > 1 else ''} {join_names(map(str, cell.missing))}"
             lines.append(f"{row}{where}: {trials}{why}")
     return lines
@@ -104,7 +104,9 @@ def runs_behind(report: ReportData) -> Section:
 def _run(report: ReportData, cell: Cell, record: Record) -> dict[str, Any]:
     tags, result = record["tags"], record["result"]
     score = result["test"].get(cell.metric.key)
-    value = report.text_format.value(score) if isinstance(score, int | float) else "not defined"
+    value = report.text_format.value(score) if isinstance(score, int | float) else cell.absence or "not defined"
+    if (one := report.table.sampling.get(record["run"])) is not None:
+        value += f" [{report.text_format.value(one.low)}, {report.text_format.value(one.high)}] on {one.units}"
     overrides = record["provenance"].get("overrides")
     return {
         "record": record,

@@ -28,6 +28,7 @@ from trigan.runs.lineage import log_lineage
 from trigan.runs.provenance import provenance
 from trigan.runs.trained_run import TrainedRun, held_out_images, weights_digests
 from trigan.samples.filters import outputs
+from trigan.scores import METRICS
 from trigan.strategies.stage_runner import TrainedStage
 from trigan.tracking import MetricsFile
 from trigan.training.callbacks import METRICS_NAME, SAMPLES_NAME
@@ -182,7 +183,9 @@ def validation_scores(trained: TrainedRun) -> dict[str, Any]:
 
 
 def _metrics(trained: TrainedRun, logits: Tensor, labels: Tensor) -> dict[str, Any]:
-    return classification_metrics(logits, labels, trained.data.spec.classes, trained.outcome.probabilistic)
+    specificity = trained.run_config.config["evaluation"]["specificity"]
+    classes = trained.data.spec.classes
+    return classification_metrics(logits, labels, classes, trained.outcome.probabilistic, specificity)
 
 
 def _save_npz(path: Path, arrays: dict[str, Tensor]) -> None:
@@ -250,9 +253,8 @@ def _run_tags(run_config: RunConfig) -> dict[str, Any]:
 
 def summary(part: str, result: dict[str, Any]) -> dict[str, Any]:
     """The tracker's summary of a result (``part``: test or validation), with the same keys for every strategy."""
-    names = ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece")
     return {
-        **{f"final/{part}/{name}": result[part].get(name) for name in names},
+        **{f"final/{part}/{name}": result[part].get(name) for name in METRICS},
         **{f"data_used/{key}": value for key, value in result["data_used"].items()},
         "cost/flops": result["cost"]["flops"],
         "status": result["status"],

@@ -5,9 +5,7 @@ from typing import Literal
 
 from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
-
-#: Scores of a validation-only run, and whether higher is better.
-VALIDATION_METRICS = {"accuracy": True, "balanced_accuracy": True, "macro_f1": True, "nll": False, "ece": False}
+from trigan.scores import METRICS
 
 
 @dataclass(frozen=True)
@@ -31,12 +29,12 @@ class ValidationMetric:
 def parse_metric(text: str) -> ValidationMetric:
     """The metric of a name, with or without ``validation/`` in front; a ConfigError for a test score, or no score."""
     name = text.replace(".", "/").removeprefix("final/").removeprefix("validation/")
-    known = ", ".join(VALIDATION_METRICS)
+    known = ", ".join(METRICS)
     if name.startswith("test"):
         raise ConfigError(
             f"--metric {text}: a search selects by a validation score, never by the test set; choose one of {known}"
         )
-    if name not in VALIDATION_METRICS:
-        hint = nearest_hint(name, VALIDATION_METRICS)
+    if name not in METRICS:
+        hint = nearest_hint(name, METRICS)
         raise ConfigError(f"--metric {text}: no such score; there are {known}{hint}")
-    return ValidationMetric(name, VALIDATION_METRICS[name])
+    return ValidationMetric(name, METRICS[name].sign > 0)

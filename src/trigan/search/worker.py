@@ -202,7 +202,7 @@ class Worker:
         if record["result"]["status"] == "diverged":
             self._fail(trial, "diverged")
         elif value is None:
-            self._fail(trial, f"no {self.settings.metric.name}: its scores are no probabilities")
+            self._fail(trial, f"no {self.settings.metric.name}: its scores are no probabilities, or V has one class")
         else:
             self._end(trial, value, "COMPLETE")
 

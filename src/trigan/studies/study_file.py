@@ -30,7 +30,7 @@ def _different(trials: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _metric(value: str) -> str:
-    from trigan.tables.cell import METRICS
+    from trigan.scores import METRICS
 
     if value not in METRICS:
         raise ValueError(f"{value}: no such metric{nearest_hint(value, METRICS)}; metrics: {', '.join(METRICS)}")

@@ -1,6 +1,7 @@
 """A study's finished runs as one HTML page, or as a W&B Report."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from trigan.atomic import write_text
@@ -10,7 +11,7 @@ from trigan.studies.job_cache import load_jobs
 from trigan.studies.jobs import StudyJobs, no_finished_runs
 from trigan.studies.study_file import StudyFile
 from trigan.studies.study_table import render_table, study_table
-from trigan.tables.table import Table, counted
+from trigan.tables.table import Table, counted, table_intervals
 from trigan.tracking.curve_files import MetricsFile
 from trigan.tracking.wandb_report import ReportText, save_report
 from trigan.tracking.wandb_tracking import public_api
@@ -33,7 +34,8 @@ def render_study(study: StudyFile, jobs: StudyJobs) -> str:
     keys = ("claim", "question", "command", "cost", "expected")
     words = tuple((key.capitalize(), getattr(study, key)) for key in keys)
     folders = {job.hash: job.record_path.parent for job in jobs.done}
-    return render_report(ReportData(words, _counted_table(study, jobs), folders))
+    table = _counted_table(study, jobs)
+    return render_report(ReportData(words, replace(table, sampling=table_intervals(table, folders)), folders))
 
 
 def _counted_table(study: StudyFile, jobs: StudyJobs) -> Table:

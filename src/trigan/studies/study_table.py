@@ -16,6 +16,7 @@ from trigan.studies.study_file import StudyFile
 from trigan.tables.external_records import external_records, external_rows
 from trigan.tables.image_outcomes import ImageOutcomes, read_outcomes
 from trigan.tables.published import PUBLISHED_NAME, PublishedResult, read_published
+from trigan.tables.stored_predictions import with_ranking_scores
 from trigan.tables.table import CellKey, Family, Table, TableSpec, build_table, counted
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def study_table(study: StudyFile, jobs: Sequence[StudyJob], outputs: Path) -> Ta
     for job in jobs:
         if not job.done:
             continue
-        record = read_record(job.record_path)
+        record = with_ranking_scores(read_record(job.record_path), job.record_path.parent, study.metric)
         if record["run"] != job.hash:
             another = record["run"][:20]
             raise ArtifactError(f"{job.record_path}: the record of another run, {another}: move it to its own folder")
@@ -48,9 +49,11 @@ def study_table(study: StudyFile, jobs: Sequence[StudyJob], outputs: Path) -> Ta
         outcomes |= read_outcomes(record, job.record_path.parent)
     columns = tuple(column.name for column in study.columns)
     submitted = external_rows(outputs, study.name, study.scale, columns)
-    runs = {record["run"] for group in submitted.values() for record in group}
-    for path, record in external_records(outputs) if runs else ():
-        outcomes |= read_outcomes(record, path.parent) if record["run"] in runs else {}
+    folders = {record["run"]: path.parent for path, record in external_records(outputs)} if submitted else {}
+    for place, group in submitted.items():
+        submitted[place] = [with_ranking_scores(one, folders[one["run"]], study.metric) for one in group]
+        for record in group:
+            outcomes |= read_outcomes(record, folders[record["run"]])
     spec = TableSpec(
         title=study.title,
         rows=(*(row.name for row in study.rows), *dict.fromkeys(row for row, _ in submitted)),

@@ -10,39 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from trigan.records.record import DATA_KINDS, Record
+from trigan.records.record import DATA_KINDS, EXTERNAL, Record
+from trigan.scores import RANKING, Metric
 from trigan.tables.image_outcomes import ImageOutcomes
 from trigan.tables.statistics import ValueSummary, summarise
 
 #: What a row used: images or labels of each kind, and labels for training and for selection.
 DATA_KEYS = (*DATA_KINDS, "labels_training", "labels_selection")
-
-
-@dataclass(frozen=True)
-class TableMetric:
-    """A score of the test set.
-
-    Attributes:
-        percent: a fraction that is shown in percent, its differences in points.
-        sign: 1.0 if higher is better, else -1.0.
-    """
-
-    key: str
-    label: str
-    percent: bool = True
-    sign: float = 1.0
-
-
-METRICS = {
-    metric.key: metric
-    for metric in (
-        TableMetric("accuracy", "accuracy"),
-        TableMetric("balanced_accuracy", "balanced accuracy"),
-        TableMetric("macro_f1", "macro F1"),
-        TableMetric("ece", "expected calibration error", sign=-1.0),
-        TableMetric("nll", "negative log-likelihood", percent=False, sign=-1.0),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -59,7 +33,7 @@ class Cell:
 
     records: tuple[Record, ...] = field(repr=False)
     expected: tuple[int, ...]
-    metric: TableMetric
+    metric: Metric
     outcomes: Mapping[str, ImageOutcomes] = field(default_factory=dict, repr=False)
 
     def image_outcomes(self, trial: int) -> ImageOutcomes | None:
@@ -112,9 +86,17 @@ class Cell:
         return len(self.values)
 
     @property
-    def undefined(self) -> bool:
-        """Whether there are runs, but none with this metric."""
-        return bool(self.records) and not self.values
+    def absence(self) -> str:
+        """Why the cell has no value, in words; empty if it has one."""
+        if self.values or not self.records:
+            return "" if self.values else "no run"
+        classes = [EXTERNAL in one["stamps"] and "nll" not in one["test"] for one in self._results]
+        old = self.metric.key in RANKING and not any(self.metric.key in one["test"] for one in self._results)
+        return "not in the record" if old and not all(classes) else "not defined"
+
+    @property
+    def _results(self) -> list[Any]:
+        return [record["result"] for record in self.records]
 
     @property
     def missing(self) -> tuple[int, ...]:

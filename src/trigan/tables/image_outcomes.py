@@ -1,16 +1,13 @@
 """Which test images a run classified correctly, and what that says of the correlation of trials."""
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from trigan.errors import ArtifactError
 from trigan.records.record import Record
-
-PREDICTIONS_FILE = "predictions.npz"
+from trigan.tables.stored_predictions import StoredPredictions
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,17 +24,10 @@ class ImageOutcomes:
         Raises:
             ArtifactError: the file is damaged.
         """
-        path = folder / PREDICTIONS_FILE
-        if not path.is_file():
+        stored = StoredPredictions.read(folder)
+        if stored is None or stored.rows is None:
             return None
-        try:
-            with np.load(path) as stored:
-                if "rows" not in stored:
-                    return None
-                rows, right = stored["rows"], stored["scores"].argmax(axis=1) == stored["labels"]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise ArtifactError(f"{path}: cannot be read ({error}): run its command again with --force") from error
-        return cls(rows, right.astype(np.float64))
+        return cls(stored.rows, (stored.scores.argmax(axis=1) == stored.labels).astype(np.float64))
 
 
 def read_outcomes(record: Record, folder: Path) -> dict[str, ImageOutcomes]:

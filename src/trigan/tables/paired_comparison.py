@@ -251,7 +251,7 @@ def compare_cells(
     if row == against:
         return result("itself")
     if not cell.values or not other.values:
-        return result("absent", reason="not defined" if cell.undefined else "no run")
+        return result("absent", reason=cell.absence or other.absence)
     if cell.incomplete or other.incomplete:
         return result("incomplete", reason="incomplete" if cell.incomplete else f"{against} is incomplete")
     if not same_test_sets(cell, other):

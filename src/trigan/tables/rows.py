@@ -7,6 +7,7 @@ from typing import Any
 
 from trigan.records.config_keys import flatten, is_ignored
 from trigan.records.record import Record
+from trigan.scores import SPECIFICITY
 from trigan.tables.table import CellKey
 
 #: Prefix of the values that a data set's config suggests for other settings (steps, augmentation).
@@ -32,7 +33,7 @@ def settings(record: Record, suggestions: Collection[str] = ()) -> dict[str, str
     ``suggestions`` are keys of a data set's config that differ between the data sets compared. A setting equal to one
     of them reads ``suggested``, since its number then differs between the columns of a row.
     """
-    config = flatten(record["config"])
+    config = {"evaluation.specificity": SPECIFICITY} | flatten(record["config"])  # earlier records do not have it
     unused = _unused_groups(record["config"])
     values = {**config, **{key: value for key, value in record["tags"].items() if key in _TAGS}}
     named = {

@@ -14,7 +14,8 @@ from types import MappingProxyType
 from trigan.errors import ConfigError
 from trigan.records.record import Record
 from trigan.records.seal_ledger import Ledger
-from trigan.tables.cell import DATA_KEYS, METRICS, Cell, TableMetric
+from trigan.scores import METRICS, Metric
+from trigan.tables.cell import DATA_KEYS, Cell
 from trigan.tables.image_outcomes import ImageOutcomes
 from trigan.tables.looks import LOOKS_FILE, Look, count_look
 from trigan.tables.paired_comparison import (
@@ -28,6 +29,7 @@ from trigan.tables.paired_comparison import (
 )
 from trigan.tables.published import PublishedResult, difference_from
 from trigan.tables.seal_uses import SealUse, seal_uses
+from trigan.tables.stored_predictions import SamplingInterval, sampling_interval
 
 #: Position of a cell: (row, column).
 CellKey = tuple[str, str]
@@ -113,18 +115,24 @@ class TableSpec:
 class Table:
     """A table; what is derived from its cells is computed on demand. A position without records has an empty cell.
 
-    ``ledger``: by test set, the settings that have met it, in this table or elsewhere.
+    ``ledger``: by test set, the settings that have met it, in this table or elsewhere. ``sampling``: by run, the
+    interval of its test set's own sampling error, where it is to be shown.
     """
 
     spec: TableSpec
     cells: Mapping[CellKey, Cell]
     published: tuple[PublishedResult, ...] = ()
     ledger: Ledger = field(default_factory=dict, repr=False)
+    sampling: Mapping[str, SamplingInterval] = field(default_factory=dict, repr=False)
 
-    @property
-    def metric(self) -> TableMetric:
-        """What the cells measure."""
-        return METRICS[self.spec.metric]
+    @cached_property
+    def metric(self) -> Metric:
+        """What the cells measure; a sensitivity is named by its specificity, if all records have the same."""
+        metric, records = METRICS[self.spec.metric], [record for cell in self.cells.values() for record in cell.records]
+        levels = {level for one in records if (level := one["result"]["test"].get("specificity")) is not None}
+        if metric.key != "sensitivity" or len(levels) != 1:
+            return metric
+        return replace(metric, label=f"sensitivity at {100 * levels.pop():g} % specificity")
 
     def published_at(self, key: CellKey) -> tuple[PublishedResult, ...]:
         """The published results obtained under exactly the conditions of a cell."""
@@ -310,6 +318,13 @@ def cell_data(table: Table, key: CellKey) -> dict[str, Value]:
         "rule": " ".join(cell.rules),
         "flops": cell.flops,
     }
+
+
+def table_intervals(table: Table, folders: Mapping[str, Path]) -> dict[str, SamplingInterval]:
+    """By run, the sampling error of its test set, for the runs with predictions in one of the ``folders`` by run."""
+    records = {record["run"]: record for cell in table.cells.values() for record in cell.records}
+    found = {run: sampling_interval(records[run], table.metric.key, folders[run]) for run in records.keys() & folders}
+    return {run: one for run, one in found.items() if one is not None}
 
 
 def complete_means(table: Table) -> dict[str, float]:

@@ -126,7 +126,10 @@ class VerdictRuns:
         ConfigError: a setting makes no sense here; then nothing has run.
     """
 
-    def __init__(self, overrides: Sequence[str] = (), config_dir: Path | None = None) -> None:
+    def __init__(
+        self, overrides: Sequence[str] = (), config_dir: Path | None = None, metric: str | None = None
+    ) -> None:
+        self.metric = metric
         self.composer, self.overrides, self.config_dir = Composer(config_dir), tuple(overrides), config_dir
         study = read_study(find_study(STUDY))
         self.first = first = StudyPlan(self.composer, study, overrides).first()
@@ -137,6 +140,7 @@ class VerdictRuns:
         self.split = draw_split(self.source, first.build().regime, first.trial)
         if not self.split.view.sizes.unlabelled:
             study = read_study(find_study(STUDY), LABELLED)
+        study = study.model_copy(update={"metric": metric or study.metric})
         self.own_data = first.choices["data"] in _OWN_DATA
         self.data = self.source.name if self.own_data else str(first.choices["data"])
         self.budgets = _budgets(first, self.source, self.labels) if self.labels else ()
@@ -196,7 +200,8 @@ class VerdictRuns:
         with LocalEngine(workers) as engine:
             self._run_trials(engine, self.study.trials[:trials], minutes, run_options(self.config_dir))
         given = f"{minutes:g}" if minutes != MINUTES else None
-        options = {"minutes": given, "trials": trials, "workers": workers, "name": name, "config-dir": self.config_dir}
+        options = {"minutes": given, "trials": trials, "workers": workers, "name": name}
+        options |= {"metric": self.metric, "config-dir": self.config_dir}
         words = [word for key, value in options.items() if value is not None for word in (f"--{key}", str(value))]
         return self.write(name or self.default_name, shlex.join(["trigan", "verdict", *self.overrides, *words]))
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from trigan.records.record import DATA_KINDS
+from trigan.tables.cell import Cell
 from trigan.tables.classifier_differences import table_differences, undeclared
 from trigan.tables.layout.formatting import (
     TextFormat,
@@ -57,7 +58,7 @@ def blocks(table: Table) -> list[Block]:
             attribution(table, column, where),
             _curves(table, fmt, column, where),
             _data_used(table, column, where),
-            _trials(table, fmt, column, where),
+            _trials(table, column, where),
             _undeclared(table, column, where),
         ]
     return [block for block in (*found, _elsewhere(table)) if block.rows]
@@ -197,17 +198,26 @@ def _data_used(table: Table, column: str, where: str) -> Block:
     return Block(title, header, tuple(rows), groups=((1, 7), (7, 9)), tight=frozenset({5, 7}))
 
 
-def _trials(table: Table, fmt: TextFormat, column: str, where: str) -> Block:
+def _trials(table: Table, column: str, where: str) -> Block:
     cells = {row: cell for row in table.spec.rows if (cell := table.cells[row, column]).records}
     numbers = sorted({trial for cell in cells.values() for trial in cell.expected})
-    texts = {row: [fmt.value(c.values[t]) if t in c.values else "-" for t in numbers] for row, c in cells.items()}
+    texts = {row: [trial_text(table, cell, trial) for trial in numbers] for row, cell in cells.items()}
     # Many trials do not fit a page beside long names, so their values share one column.
     if len(numbers) > 4:
         header = ["row", f"trials {' '.join(map(str, numbers))}"]
-        texts = {row: [" ".join(values)] for row, values in texts.items()}
+        texts = {row: [(", " if table.sampling else " ").join(values)] for row, values in texts.items()}
     else:
         header = ["row", *(f"trial {t}" for t in numbers)]
     return Block(f"Every trial{where}", tuple(header), tuple((row, *values) for row, values in texts.items()))
+
+
+def trial_text(table: Table, cell: Cell, trial: int) -> str:
+    """The score of a trial, with the sampling error of its test set if that is to be shown and the trial is one run."""
+    if trial not in cell.values:
+        return "-"
+    fmt, runs = TextFormat(table.metric), cell.by_trial[trial]
+    one = table.sampling.get(runs[0]["run"]) if len(runs) == 1 else None
+    return fmt.value(cell.values[trial]) + (f" [{fmt.value(one.low)}, {fmt.value(one.high)}]" if one else "")
 
 
 def _undeclared(table: Table, column: str, where: str) -> Block:

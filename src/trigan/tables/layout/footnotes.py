@@ -8,6 +8,7 @@ from trigan.tables.classifier_differences import table_differences, undeclared
 from trigan.tables.layout.formatting import TextFormat, format_range, join_names
 from trigan.tables.layout.templating import environment
 from trigan.tables.published import TAGS
+from trigan.tables.stored_predictions import RESAMPLES
 from trigan.tables.table import Table
 
 
@@ -24,6 +25,8 @@ def footnotes(table: Table, best_mark: str) -> list[str]:
         "fmt": TextFormat(table.metric),
         "best_mark": best_mark,
         "limits": list(_detectable(table)),
+        "resamples": RESAMPLES,
+        "sampled": join_names(sorted({one.units for one in table.sampling.values()})),
         "correlations": _correlations(table),
         "protocols": sorted({str(r["result"]["protocol"]) for cell in cells for r in cell.records}),
         "trials": sorted({trial for cell in table.cells.values() for trial in cell.expected}),

@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from trigan.records.record import DATA_KINDS
-from trigan.tables.cell import Cell, TableMetric
+from trigan.scores import Metric
+from trigan.tables.cell import Cell
 from trigan.tables.paired_comparison import PairedComparison
 from trigan.tables.published import PublishedResult
 from trigan.tables.statistics import evidence, summarise
@@ -16,7 +17,7 @@ _PLAYERS = {"classifier": "C", "discriminator": "D", "generator": "G"}
 class TextFormat:
     """How the numbers of one metric are written: percent with one decimal place, others with three."""
 
-    metric: TableMetric
+    metric: Metric
 
     @property
     def unit(self) -> str:
@@ -32,7 +33,7 @@ class TextFormat:
     def cell(self, cell: Cell, dagger: bool = False) -> str:
         """A cell by its number of trials, the dagger, and after semicolons diverged and missing trials."""
         if not cell.values:
-            return "not defined" if cell.undefined else "no run"
+            return cell.absence
         parts = [self.spread(list(cell.values.values())) + (" †" if dagger else "")]
         if cell.diverged:
             parts.append(f"{cell.diverged} of {cell.n} diverged")

@@ -1,0 +1,138 @@
+"""The scores of a classifier: their names and units, and those that rank images, one class against the rest.
+
+The functions here are NumPy alone, so that a table recomputes from stored predictions what a run put into its record.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of a classifier on labelled images.
+
+    Attributes:
+        percent: a fraction that is shown in percent, its differences in points; else it is in nats.
+        sign: 1.0 if higher is better, else -1.0.
+    """
+
+    key: str
+    label: str
+    percent: bool = True
+    sign: float = 1.0
+
+
+METRICS = {
+    metric.key: metric
+    for metric in (
+        Metric("accuracy", "accuracy"),
+        Metric("balanced_accuracy", "balanced accuracy"),
+        Metric("macro_f1", "macro F1"),
+        Metric("auroc", "AUROC"),
+        Metric("average_precision", "average precision"),
+        Metric("sensitivity", "sensitivity at a fixed specificity"),
+        Metric("ece", "expected calibration error", sign=-1.0),
+        Metric("nll", "negative log-likelihood", percent=False, sign=-1.0),
+    )
+}
+#: The scores that rank images: one class against the rest, then the mean over classes.
+RANKING = ("auroc", "average_precision", "sensitivity")
+#: The default of the setting ``evaluation.specificity``, at which the sensitivity is taken.
+SPECIFICITY = 0.95
+
+
+def class_evidence(scores: np.ndarray, probabilistic: bool) -> np.ndarray:
+    """What ranks images for each class, float64 (N, K): the scores, or for logits the log-odds of their softmax.
+
+    log p_k / (1 - p_k) orders images as p_k does, but never saturates: p_k is 1.0 for every margin above 37.
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    if not probabilistic:
+        return values
+    top = np.arange(len(values)), values.argmax(axis=1)
+    shifted = values - values[top][:, None]
+    others = shifted.copy()
+    others[top] = -np.inf
+    tail = np.exp(others)  # without the largest, which is 1
+    rest = np.log1p(tail.sum(axis=1, keepdims=True) - tail)
+    rest[top] = np.logaddexp.reduce(others, axis=1)
+    return np.asarray(shifted - rest)
+
+
+def ranking_by_class(
+    metric: str, evidence: np.ndarray, labels: np.ndarray, specificity: float, weights: np.ndarray
+) -> np.ndarray:
+    """A score of ``RANKING`` for each class against the rest, (B, K); NaN for a class that has no or all images.
+
+    With the true and false positives at each distinct threshold, from high to low:
+
+    - ``auroc``: area under the curve of sensitivity over 1 - specificity, by trapezoids, so that ties count half
+      (Hanley and McNeil 1982);
+    - ``average_precision``: sum of (R_n - R_{n-1}) P_n with recall R and precision P, as scikit-learn has it;
+    - ``sensitivity``: the largest recall at a threshold whose specificity is at least ``specificity``.
+
+    Args:
+        metric: one of ``RANKING``.
+        evidence: (N, K), see `class_evidence`.
+        labels: (N,) in 0..K-1.
+        specificity: above 0 and below 1.
+        weights: (B, N), how often each image counts: ones, or the counts of B resamples.
+    """
+    of_class = [_ranking(metric, evidence[:, k], labels == k, specificity, weights) for k in range(evidence.shape[1])]
+    return np.stack(of_class, axis=1)
+
+
+def _ranking(
+    metric: str, evidence: np.ndarray, positive: np.ndarray, specificity: float, weights: np.ndarray
+) -> np.ndarray:
+    order = np.argsort(-evidence, kind="stable")
+    ordered = weights[:, order].astype(np.float64)
+    last_of_ties = np.append(np.flatnonzero(np.diff(evidence[order])), len(order) - 1)
+    counts = (np.cumsum(ordered * kind[order], axis=1)[:, last_of_ties] for kind in (positive, ~positive))
+    hits, alarms = (np.pad(count, ((0, 0), (1, 0))) for count in counts)
+    positives, negatives = hits[:, -1:], alarms[:, -1:]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recall = hits / positives
+        if metric == "auroc":
+            pairs = (np.diff(alarms, axis=1) * (hits[:, 1:] + hits[:, :-1]) / 2).sum(axis=1)
+            value = pairs / (positives * negatives)[:, 0]
+        elif metric == "average_precision":
+            precision = np.nan_to_num(hits / (hits + alarms))
+            value = (np.diff(recall, axis=1) * precision[:, 1:]).sum(axis=1)
+        else:
+            allowed = (negatives - alarms) / negatives >= specificity
+            value = np.where(allowed, recall, 0.0).max(axis=1)
+    return np.where((positives > 0) & (negatives > 0), value[:, None], np.nan)[:, 0]
+
+
+def ranking_scores(
+    scores: np.ndarray, labels: np.ndarray, probabilistic: bool, specificity: float = SPECIFICITY
+) -> dict[str, Any]:
+    """The scores of ``RANKING`` as JSON data, the ``specificity``, and each score ``by_class``.
+
+    A class without test images, or with all of them, has None and is left out of the mean; a score is None if no class
+    has a value. For two classes the areas are equal, and the other scores are the mean over both classes as positives.
+
+    Args:
+        scores: (N, K).
+        labels: (N,) in 0..K-1.
+        probabilistic: whether the scores are logits, whose softmax are probabilities.
+        specificity: above 0 and below 1.
+    """
+    evidence, ones = class_evidence(scores, probabilistic), np.ones((1, len(labels)))
+    found: dict[str, Any] = {"specificity": specificity, "by_class": {}}
+    for name in RANKING:
+        (values,) = ranking_by_class(name, evidence, labels, specificity, ones).tolist()
+        by_class = [None if np.isnan(value) else value for value in values]
+        found[name] = mean_of_known(by_class)
+        found["by_class"][name] = by_class
+    return found
+
+
+def mean_of_known(values: Sequence[float | None]) -> float | None:
+    """The mean of the values that are not None; None without any."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
