@@ -10,9 +10,10 @@ import pandas as pd
 import torch
 
 from trigan.datasets.sources.image_source import ImageSource, ItemDecoder
+from trigan.datasets.splits.groups import group_numbers, refuse_shared_groups
 from trigan.datasets.splits.splitter import find_first_copies
 from trigan.datasets.types import ImageDataset
-from trigan.errors import TriganError
+from trigan.errors import DataError, TriganError
 
 Level = Literal["ok", "warning", "error"]
 #: A line of a report.
@@ -70,6 +71,7 @@ def check_data(source: ImageSource) -> DataReport:
         *_check_classes(counts, redrawn=dataset.official_test is None),
         *_check_values(dataset, decoder),
         *_check_copies(dataset, decoder),
+        *_check_groups(dataset),
     )
     unlabelled = int((dataset.labels < 0).sum())
     return DataReport(dataset.name, findings, tuple(decoder.unreadable), counts, unlabelled, dataset.fingerprint)
@@ -155,6 +157,21 @@ def _check_copies(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[Findi
         yield "warning", f"{kinds['both']} pictures are in both training and test; training drops them"
     if conflicts:
         yield "warning", f"{len(conflicts)} pictures have more than one label: {_examples(conflicts)}"
+
+
+def _check_groups(dataset: ImageDataset) -> Iterator[Finding]:
+    groups = group_numbers(dataset)
+    if groups is None:
+        return
+    sizes = np.bincount(groups)
+    yield "ok", f"{len(sizes)} groups of {sizes.min()} to {sizes.max()} images; a group is in one part of a split"
+    try:
+        refuse_shared_groups(dataset, groups)
+    except DataError as error:
+        yield "error", str(error)
+    for k, name in enumerate(dataset.class_names):
+        if len(np.unique(groups[dataset.labels.numpy() == k])) == 1:
+            yield "warning", f"all images of {name} are in one group, which cannot both train and test"
 
 
 def _examples(names: list[str]) -> str:

@@ -89,7 +89,7 @@ def _parquet_images(file: Path, columns: Columns) -> Iterator[tuple[str, Callabl
     try:
         table = datasets.load_dataset("parquet", data_files=[str(file)], split="train", streaming=True)
         column = columns.find_image(table.features, str(file))
-        for row, (data, _) in enumerate(read_rows(table, column, None)):
+        for row, (data, *_) in enumerate(read_rows(table, column, None)):
             yield f"{file}[{row}]", partial(image_bytes, data, column, f"{file}[{row}]")
     except DataError:
         raise

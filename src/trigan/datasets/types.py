@@ -49,6 +49,7 @@ class ImageDataset:
         fingerprint: of all images, labels and test marks, see `fingerprint_of`.
         digests: uint8 (N, 32), the `image_digest` of each image.
         official_test: bool (N,), true for the source's own test set; None if it has none.
+        groups: int64 (N,), images with equal numbers belong together (a patient); -1: alone; None: no groups known.
 
     Raises:
         DataError: shapes, labels or classes that no run could use.
@@ -61,6 +62,7 @@ class ImageDataset:
     fingerprint: str
     digests: Tensor
     official_test: Tensor | None = None
+    groups: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] not in (1, 3):
@@ -209,14 +211,16 @@ def stack_digests(digests: Iterable[bytes]) -> Tensor:
     return torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8).view(-1, 32)
 
 
-def fingerprint_of(digests: Tensor, labels: Tensor, official_test: Tensor | None) -> str:
-    """64 hexadecimal characters for digests (N, 32), labels (N,) and test marks (N,) or None, in source order.
+def fingerprint_of(digests: Tensor, labels: Tensor, official_test: Tensor | None, groups: Tensor | None = None) -> str:
+    """64 hexadecimal characters for digests (N, 32), labels (N,), test marks (N,) and groups (N,), in source order.
 
-    So the hub's copy of a data set and a local copy agree.
+    So the hub's copy of a data set and a local copy agree. Marks and groups may be None.
     """
     sha = hashlib.sha256(digests.numpy().tobytes())
     sha.update(labels.numpy().astype("<i8").tobytes())
     sha.update(b"no test set" if official_test is None else official_test.numpy().astype(np.uint8).tobytes())
+    if groups is not None:
+        sha.update(b"groups" + groups.numpy().astype("<i8").tobytes())
     return sha.hexdigest()
 
 

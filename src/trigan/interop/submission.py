@@ -233,4 +233,5 @@ def _record(
             "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         },
     }
-    return record, {"scores": values, "labels": test.labels.numpy(), "rows": split.parts.test}
+    test_groups: dict[str, np.ndarray] = {} if split.test_groups is None else {"groups": split.test_groups}
+    return record, {"scores": values, "labels": test.labels.numpy(), "rows": split.parts.test, **test_groups}

@@ -67,7 +67,7 @@ def finish_run(trained: TrainedRun) -> None:
         ]
         result["curve_images"] = kind
         result["stamps"] = sorted({*result["stamps"], *([CURVE_STAMPS[kind]] if kind in CURVE_STAMPS else [])})
-    _save_npz(location.directory / "predictions.npz", {"scores": logits, "labels": labels, "rows": rows})
+    _save_npz(location.directory / "predictions.npz", {"scores": logits, "labels": labels, **rows})
     _save_features(trained, scored, labels)
     _save_weights(trained)
     _draw_pictures(trained, result, _gather_metrics(trained))

@@ -98,10 +98,11 @@ def divide_data(run_config: RunConfig, dataset: ImageDataset) -> tuple[TrainingV
 
 def held_out_images(
     run_config: RunConfig, data: RunData, frozen: str | None
-) -> tuple[dict[str, LabelledImages], Tensor]:
+) -> tuple[dict[str, LabelledImages], dict[str, Tensor]]:
     """``validation``, if there are such images; for the digest of the ``frozen`` networks also ``test``.
 
-    With it come ``hidden_labels``, if a curve is drawn on them. Also the source indices of the test images, (n_test,).
+    With it come ``hidden_labels``, if a curve is drawn on them. Also ``rows``, the source indices of the test images
+    (n_test,), and ``groups``, if the data set has groups.
 
     The data set is loaded and divided again, so this costs some seconds for a large one.
 
@@ -113,7 +114,9 @@ def held_out_images(
     if split.info != data.info:
         raise DataError("the data set or its split file has changed since this run began; run the same command again")
     parts = {"validation": split.view.validation} if split.view.validation is not None else {}
-    rows = torch.from_numpy(split.parts.test)
+    rows = {"rows": torch.from_numpy(split.parts.test)}
+    if split.test_groups is not None:
+        rows["groups"] = torch.from_numpy(split.test_groups)
     if frozen is None:
         return parts, rows
     if data.curve == "hidden_labels":

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from statistics import fmean
@@ -42,7 +42,7 @@ class Cell:
         known = [one for one in found if one is not None]
         if not known or len(known) < len(found) or any(not np.array_equal(one.rows, known[0].rows) for one in known):
             return None
-        return ImageOutcomes(known[0].rows, np.mean([one.correct for one in known], axis=0))
+        return replace(known[0], correct=np.mean([one.correct for one in known], axis=0))
 
     @cached_property
     def by_trial(self) -> dict[int, tuple[Record, ...]]:

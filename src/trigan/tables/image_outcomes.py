@@ -12,10 +12,14 @@ from trigan.tables.stored_predictions import StoredPredictions
 
 @dataclass(frozen=True, eq=False)
 class ImageOutcomes:
-    """The test images of a run, by their index in the data set, int64 (N,), and whether each is right, float (N,)."""
+    """The test images of a run, by their index in the data set, int64 (N,), and whether each is right, float (N,).
+
+    ``groups``: the group of each, int64 (N,), if the data set has groups.
+    """
 
     rows: np.ndarray
     correct: np.ndarray
+    groups: np.ndarray | None = None
 
     @classmethod
     def read(cls, folder: Path) -> "ImageOutcomes | None":
@@ -27,7 +31,7 @@ class ImageOutcomes:
         stored = StoredPredictions.read(folder)
         if stored is None or stored.rows is None:
             return None
-        return cls(stored.rows, (stored.scores.argmax(axis=1) == stored.labels).astype(np.float64))
+        return cls(stored.rows, (stored.scores.argmax(axis=1) == stored.labels).astype(np.float64), stored.groups)
 
 
 def read_outcomes(record: Record, folder: Path) -> dict[str, ImageOutcomes]:
@@ -56,15 +60,23 @@ def image_covariance(trials: Sequence[ImageOutcomes]) -> float:
     C is estimated by the mean over pairs of sum_{i shared} (x_ti - d_t)(x_si - d_s) / (m_t m_s). Centring by the
     estimated means shrinks its expectation by 1 - 1/m_t - 1/m_s + k/(m_t m_s), which is divided out. If every image
     behaves the same in every trial (b = e = 0), C / E[s^2] is n_test / n_train: Nadeau and Bengio's factor (2003).
+
+    Where images have groups, a_i is shared by the images of a group: i runs over groups, with sums over their images in
+    the place of x_ti - d_t, and numbers of images n_ti in the place of 1. Then 1/m_t is the mean of n_ti / m_t over the
+    shared groups, weighted by n_ti n_si.
     """
-    size = 1 + max(int(one.rows.max()) for one in trials)
+    units = [one.rows if one.groups is None else one.groups for one in trials]
+    size = 1 + max(int(one.max()) for one in units)
     centred, inside = np.zeros((len(trials), size)), np.zeros((len(trials), size))
-    for i, one in enumerate(trials):
-        inside[i, one.rows] = 1.0
-        centred[i, one.rows] = one.correct - one.correct.mean()
+    for i, (one, unit) in enumerate(zip(trials, units, strict=True)):
+        np.add.at(inside[i], unit, 1.0)
+        np.add.at(centred[i], unit, one.correct - one.correct.mean())
     m = inside.sum(axis=1)
-    products = np.outer(m, m)
-    shrinkage = 1 - np.add.outer(1 / m, 1 / m) + inside @ inside.T / products
+    products, shared = np.outer(m, m), inside @ inside.T
+    own = np.broadcast_to(1 / m[:, None], shared.shape)
+    if any(one.groups is not None for one in trials):
+        own = inside**2 @ inside.T / (m[:, None] * np.maximum(shared, 1.0))
+    shrinkage = 1 - (own + own.T) + shared / products
     pairs = np.triu_indices(len(trials), 1)
     covariances = (centred @ centred.T / products)[pairs] / np.maximum(shrinkage[pairs], 1e-12)
     return float(covariances.mean())

@@ -231,7 +231,7 @@ def _image_differences(cell: Cell, against: Cell, trial: int) -> ImageOutcomes |
     own, other = cell.image_outcomes(trial), against.image_outcomes(trial)
     if own is None or other is None or not np.array_equal(own.rows, other.rows):
         return None
-    return ImageOutcomes(own.rows, own.correct - other.correct)
+    return replace(own, correct=own.correct - other.correct)
 
 
 def correction(cell: Cell, against: Cell) -> float | None:

@@ -18,10 +18,14 @@ _LABEL_TYPES = ("int", "uint", "string", "large_string", "bool")
 @component("data/columns@1")
 @dataclass(frozen=True)
 class Columns:
-    """Names of the image and the label column; if one is absent, the only column of its kind is taken."""
+    """Names of the image and the label column; if one is absent, the only column of its kind is taken.
+
+    ``group`` is a column of what belongs together (a patient); None: none.
+    """
 
     image: str = "image"
     label: str = "label"
+    group: str | None = None
 
     def find_image(self, features: Mapping[str, Any], location: str) -> str:
         """The image column among ``features``.
@@ -105,7 +109,8 @@ class Hub(ImageSource):
             location: Any = [self.repo, self.config, self.revision]
         else:
             location = file_stamps([path for files in self._files().values() for path in files])
-        return [location, [self.columns.image, self.columns.label], list(self.splits.by_part().items())]
+        names = [self.columns.image, self.columns.label, *([self.columns.group] if self.columns.group else [])]
+        return [location, names, list(self.splits.by_part().items())]
 
     def listing(self) -> tuple[Iterator[Item], Sequence[str] | None]:
         """See `ImageSource.listing`."""
@@ -118,12 +123,16 @@ class Hub(ImageSource):
     def _items(self, tables: dict[Part, Any], image_column: str, label_column: str) -> Iterator[Item]:
         for part, table in tables.items():
             labels = None if part == "unlabelled" else label_column
+            group_column = self.columns.group
             for column in (image_column, labels):
                 if column is not None and column not in table.features:
                     raise DataError(f"{self.name}: split '{part}' has no column '{column}' as the training split has")
-            for row, (data, label) in enumerate(read_rows(table, image_column, labels)):
+            if group_column is not None and group_column not in table.features:
+                names = ", ".join(table.features)
+                raise DataError(f"{self.name}: data.group={group_column}: split '{part}' has no such column ({names})")
+            for row, (data, label, group) in enumerate(read_rows(table, image_column, labels, group_column)):
                 location = f"{self.name}, {self.splits.by_part()[part]} row {row}"
-                yield Item(location, image_bytes(data, image_column, location), label, part)
+                yield Item(location, image_bytes(data, image_column, location), label, part, group)
 
     def _open(self, part: Part) -> Any:
         """One split, as a data set of ``datasets``; local files are streamed, so nothing is copied."""
@@ -171,12 +180,16 @@ def _is_split(path: Path, split: str, folders: Sequence[Path]) -> bool:
     return split in (path.stem, subfolder) or path.stem.startswith((f"{split}-", f"{split}."))
 
 
-def read_rows(table: Any, image: str, label: str | None) -> Iterator[tuple[Any, Label]]:
-    """(image struct, label or None) of each row, still encoded, from the columns of these names."""
+def read_rows(
+    table: Any, image: str, label: str | None, group: str | None = None
+) -> Iterator[tuple[Any, Label, int | str | None]]:
+    """(image struct, label or None, group or None) of each row, still encoded, from the columns of these names."""
     for batch in table.with_format("arrow").iter(batch_size=_ROWS_PER_BATCH):
         images = batch.column(image).to_pylist()
-        labels = batch.column(label).to_pylist() if label is not None else [None] * len(images)
-        yield from zip(images, (_label(value, label) for value in labels), strict=True)
+        labels, groups = (
+            batch.column(name).to_pylist() if name is not None else [None] * len(images) for name in (label, group)
+        )
+        yield from zip(images, (_label(value, label) for value in labels), groups, strict=True)
 
 
 def image_bytes(data: Any, column: str, location: str) -> bytes:

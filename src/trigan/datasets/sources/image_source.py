@@ -22,12 +22,16 @@ Label = int | str | None
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One image before decoding: bytes, a file, or pixels uint8 (H, W[, C]); ``location`` names it in errors."""
+    """One image before decoding: bytes, a file, or pixels uint8 (H, W[, C]); ``location`` names it in errors.
+
+    ``group`` is what it shares with others (a patient).
+    """
 
     location: str
     data: bytes | Path | np.ndarray
     label: Label
     part: Part
+    group: int | str | None = None
 
 
 @dataclass(eq=False)
@@ -120,12 +124,14 @@ class ImageSource(ABC):
         labels: list[Label] = []
         is_test: list[bool] = []
         digests: list[bytes] = []
+        groups: list[int | str | None] = []
         images: list[np.ndarray] = []
         for item in items:
             pixels = decoder.decode(item)
             if pixels is not None:
                 labels.append(item.label)
                 is_test.append(item.part == "test")
+                groups.append(item.group)
                 digests.append(image_digest(pixels))
                 images.append(self.geometry.fit(pixels))
         if not images:
@@ -133,9 +139,10 @@ class ImageSource(ABC):
         numbers, names = encode_labels(labels, class_names, self.name)
         rows, targets = stack_digests(digests), torch.from_numpy(numbers)
         official_test = torch.tensor(is_test) if any(is_test) else None
-        fingerprint = fingerprint_of(rows, targets, official_test)
+        grouped = _encode_groups(groups)
+        fingerprint = fingerprint_of(rows, targets, official_test, grouped)
         stacked = torch.from_numpy(self._stack(images, decoder))
-        return ImageDataset(self.name, stacked, targets, names, fingerprint, rows, official_test)
+        return ImageDataset(self.name, stacked, targets, names, fingerprint, rows, official_test, grouped)
 
     def _stack(self, images: list[np.ndarray], decoder: ItemDecoder) -> np.ndarray:
         """Pixels (S, S, c) as uint8 (N, C, S, S); grey among colour images becomes three equal channels."""
@@ -149,6 +156,13 @@ class ImageSource(ABC):
         for row, image in zip(stacked, images, strict=True):
             row[:] = image.transpose(2, 0, 1)
         return stacked
+
+
+def _encode_groups(groups: Sequence[int | str | None]) -> torch.Tensor | None:
+    """The groups as int64 (N,), numbered by their sorted names, -1 for an image alone; None if no image has one."""
+    values = sorted({str(group) for group in groups if group is not None})
+    numbers = {value: number for number, value in enumerate(values)}
+    return torch.tensor([numbers.get(str(group), -1) for group in groups]) if values else None
 
 
 def encode_labels(

@@ -21,8 +21,8 @@ class Npz(ImageSource):
     """One ``.npz`` file (MedMNIST: Yang et al. 2023, arXiv 2110.14795).
 
     ``train_images`` and ``train_labels`` are required; ``val_*`` joins the training images (the regime decides what
-    validates); ``test_*``, if present, is the official test set. Images are uint8 (N, H, W) or (N, H, W, 3), labels
-    integers (N,) or (N, 1).
+    validates); ``test_*``, if present, is the official test set; ``*_groups`` say what belongs together. Images are
+    uint8 (N, H, W) or (N, H, W, 3), labels integers (N,) or (N, 1), groups integers or text (N,).
 
     Attributes:
         root: the file, or a folder that holds exactly one ``.npz``.
@@ -67,8 +67,11 @@ class Npz(ImageSource):
             labels = _labels(path, split, arrays)
             if len(images) != len(labels):
                 raise DataError(f"{path}: {split} has {len(images)} images and {len(labels)} labels; they must match")
-            for i, (image, label) in enumerate(zip(images, labels, strict=True)):
-                yield Item(f"{path}: {split}_images[{i}]", image, label, part)
+            groups = arrays.get(f"{split}_groups", np.full(len(labels), None)).ravel().tolist()
+            if len(groups) != len(labels):
+                raise DataError(f"{path}: {split} has {len(labels)} images and {len(groups)} groups; they must match")
+            for i, (image, label, group) in enumerate(zip(images, labels, groups, strict=True)):
+                yield Item(f"{path}: {split}_images[{i}]", image, label, part, group)
 
 
 def npz_arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:

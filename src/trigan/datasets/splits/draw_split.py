@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from trigan.datasets.splits.groups import balanced_groups, counts_by_group, covering_groups, refuse_shared_groups
 from trigan.datasets.splits.regime import Regime
 from trigan.datasets.splits.split_file import RegimeFromFile, split_from_file
 from trigan.datasets.splits.splitter import DataSplit, Parts, Splitter, hash_keys
@@ -19,6 +20,12 @@ def draw_split(source: ImageDataset, regime: Regime | RegimeFromFile, trial: int
     without one, 30 % of each class test, drawn anew in each trial. Equal images are never in two parts; of equal images
     with different labels, those that agree with the first stay. The first n labelled images of a class in hash order
     are its labels (so 10 labels per class are a subset of 20 in the same trial); validation comes after them.
+
+    Where the data set has groups, all images of a group are in one part: the test set has whole groups with about 30 %
+    of each class (`balanced_groups`), or is the official one, on whose two sides no group may be. With
+    ``labels_per_class`` the labels, then those for validation, are drawn from the first groups in hash order that have
+    them; other images of these groups are left out. Otherwise validation and labels are whole groups, as balanced as
+    the test set.
 
     Raises:
         DataError: a class has fewer labelled images than the regime needs, there are too few unlabelled ones, or a
@@ -45,7 +52,10 @@ class _HashSplitter(Splitter):
         """Source indices of the training pool and of the test set."""
         rows = np.arange(len(self.labels))
         if self.source.official_test is None:
-            return self._draw_test(self.without_label_conflicts(rows))
+            labels_agree = self.without_label_conflicts(rows)
+            return self._draw_test(labels_agree) if self.groups is None else self._draw_test_groups(labels_agree)
+        if self.groups is not None:
+            refuse_shared_groups(self.source, self.groups)
         official = self.source.official_test.numpy()
         leaked = ~official & np.isin(self.first_copies, self.first_copies[official])
         self.dropped_in_test = int(leaked.sum())
@@ -59,6 +69,37 @@ class _HashSplitter(Splitter):
             test.append(taken)
             pool.append(rest)
         return np.sort(np.concatenate(pool)), np.sort(np.concatenate(test))
+
+    def _draw_test_groups(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `_draw_test`, of whole groups; a class that is in one group alone stays in the pool."""
+        counts, order = self._groups_of(rows, "test")
+        least = ((counts > 0).sum(axis=0) > 1).astype(np.int64)
+        chosen = balanced_groups(counts, order, TEST_FRACTION * counts.sum(axis=0), least, np.ones_like(least))
+        inside, labelled = chosen[self._group(rows)], self.labels[rows] >= 0
+        if not (inside & labelled).any():
+            raise DataError(f"{self.source.name}: no group can test without taking a class's last training group")
+        self.left_out += int((inside & ~labelled).sum())
+        test = np.sort(rows[inside & labelled])
+        return np.sort(self._without_copies(rows[~inside], test)), test
+
+    def _group(self, rows: np.ndarray) -> np.ndarray:
+        """The groups of images, in a data set that has them."""
+        assert self.groups is not None
+        return np.asarray(self.groups[rows])
+
+    def _groups_of(self, rows: np.ndarray, purpose: str) -> tuple[np.ndarray, np.ndarray]:
+        """Labelled images of ``rows`` by group and class (G, K), and the groups in hash order of their first images."""
+        groups = self._group(rows)
+        counts = counts_by_group(groups, self.labels[rows], self.classes)
+        present, first = np.unique(groups, return_index=True)
+        keys = hash_keys(self.source, self.trial, f"groups {purpose}", rows[first])[:, 0]
+        return counts, present[np.argsort(keys, kind="stable")]
+
+    def _without_copies(self, rows: np.ndarray, of: np.ndarray) -> np.ndarray:
+        """``rows`` without those that have the pixels of one ``of`` another part."""
+        copies = np.isin(self.first_copies[rows], self.first_copies[of])
+        self.dropped_duplicates += int(copies.sum())
+        return rows[~copies]
 
     def _by_class(self, rows: np.ndarray, purpose: str) -> list[np.ndarray]:
         ordered = self.shuffled(rows, purpose)
@@ -78,6 +119,8 @@ class _HashSplitter(Splitter):
         sizes = self.regime.imbalanced_counts(np.array([len(rows) for rows in by_class]))
         for name in np.array(self.source.class_names)[sizes == 0]:
             raise DataError(f"class '{name}' has no labelled training image; add some, or leave the class out")
+        if self.groups is not None:
+            return self._divide_groups(pool, [rows[:size] for rows, size in zip(by_class, sizes, strict=True)])
         labelled, validation, unlabelled = [], [], [pool[self.labels[pool] < 0]]
         for k, (n_train, n_validation) in enumerate(zip(*self.regime.budget(sizes), strict=True)):
             rows = by_class[k][: sizes[k]]
@@ -94,6 +137,40 @@ class _HashSplitter(Splitter):
             self._take_unlabelled(np.concatenate(unlabelled)),
         )
 
+    def _divide_groups(self, pool: np.ndarray, by_class: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As `_divide`, of whole groups; ``by_class`` are the labelled images of each class in hash order."""
+        sizes = self.regime.budget(np.array([len(rows) for rows in by_class]))
+        rows = np.concatenate([*by_class, pool[self.labels[pool] < 0]])
+        chosen = self._choose_groups(*self._groups_of(rows, "labels"), *sizes)
+        parts = []
+        for mask, wanted in zip(chosen, sizes, strict=True):
+            of_class = [one[mask[self._group(one)]] for one in by_class]
+            if self.regime.labels_per_class is not None:
+                for k, one in enumerate(of_class):
+                    self._require_labels(k, wanted[k], len(one))
+                of_class = [one[:size] for one, size in zip(of_class, wanted, strict=True)]
+            parts.append(np.concatenate(of_class))
+        rest = rows[~(chosen[0] | chosen[1])[self._group(rows)]]
+        self.left_out += len(rows) - len(rest) - len(parts[0]) - len(parts[1])
+        labelled, validation = parts[0], self._without_copies(parts[1], parts[0])
+        unlabelled = self._without_copies(rest, np.concatenate([labelled, validation]))
+        return self.shuffled(labelled, "order"), self.shuffled(validation, "order"), self._take_unlabelled(unlabelled)
+
+    def _choose_groups(
+        self, counts: np.ndarray, order: np.ndarray, n_train: np.ndarray, n_validation: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The groups whose images are labelled, and those whose images validate, bool (G,) each."""
+        none = np.zeros_like(n_train)
+        if self.regime.labels_per_class is not None:
+            training = covering_groups(counts, order, n_train, none)
+            return training, covering_groups(np.where(training[:, None], 0, counts), order, n_validation, none)
+        one = np.minimum(n_validation, 1)
+        validating = balanced_groups(counts, order, n_validation, one, none + 1) & bool(n_validation.any())
+        if self.regime.fraction in (None, 1.0):
+            return ~validating, validating
+        rest = np.where(validating[:, None], 0, counts)
+        return balanced_groups(rest, order, n_train, np.minimum(n_train, 1), none), validating
+
     def _require_labels(self, k: int, needed: int, available: int) -> None:
         """Refuse fewer labels than ``labels_per_class``; a fraction takes what there is."""
         if self.regime.labels_per_class is None or available >= needed:
@@ -101,7 +178,8 @@ class _HashSplitter(Splitter):
         large = self.regime.validation == "large"
         beside, mend = (" with regime.validation=large", " or set regime.validation=none") if large else ("", "")
         raise DataError(
-            f"class '{self.source.class_names[k]}' has {available} labelled training images, but "
+            f"class '{self.source.class_names[k]}' has {available} labelled training images"
+            f"{' in groups that no other part has' if self.groups is not None else ''}, but "
             f"regime.labels_per_class={self.regime.labels_per_class}{beside} needs {needed}; lower it{mend}"
         )
 

@@ -245,6 +245,7 @@ class _FileSplitter(Splitter):
         self._check_range()
         self._check_test()
         self._check_copies()
+        self._check_groups()
         self._check_pool()
         self._check_labels()
         parts = Parts(
@@ -291,6 +292,19 @@ class _FileSplitter(Splitter):
                     f"image {rows[in_rows[0]]} of {one} and image {other_rows[in_other[0]]} of {other} have the same "
                     "pixels",
                     "put equal images into one part",
+                )
+
+    def _check_groups(self) -> None:
+        if self.groups is None:
+            return
+        for (one, rows), (other, other_rows) in combinations(self.parts.items(), 2):
+            shared = np.intersect1d(self.groups[rows], self.groups[other_rows])
+            if len(shared):
+                first, second = (part[self.groups[part] == shared[0]][0] for part in (rows, other_rows))
+                raise self._error(
+                    f"{len(shared)} groups have images in both {one} and {other}, as image {first} of {one} and image "
+                    f"{second} of {other}",
+                    "put all images of a group into one part, or set data.group=null",
                 )
 
     def _check_pool(self) -> None:

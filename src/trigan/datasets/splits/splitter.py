@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trigan.datasets.splits.groups import group_numbers
 from trigan.datasets.splits.sealed_test import SealedTest
 from trigan.datasets.types import ImageDataset, LabelledImages, TrainingView
 
@@ -51,6 +52,8 @@ class SplitInfo:
         dropped_duplicates: copies dropped because the border between two parts split a set of equal images, or because
             copies carry different labels.
         labels_changed: labels that the regime's noise changed, training and validation together.
+        groups: number of groups in the data set (``all``) and in each part, and of images that are ``left_out`` because
+            their group is in another part; None if the data set has no groups.
         stamps: marks that tables print, such as "val-large".
     """
 
@@ -66,6 +69,7 @@ class SplitInfo:
     dropped_duplicates: int
     labels_changed: int
     stamps: tuple[str, ...] = ()
+    groups: dict[str, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,7 @@ class DataSplit:
     """The split of a trial, with the source indices of its parts.
 
     ``split_file_digest`` is None for a drawn split; ``external`` describes the other data set in the view, if any.
+    ``test_groups``: the group of each test image, int64 (n,), if the data set has groups.
     """
 
     view: TrainingView
@@ -91,6 +96,7 @@ class DataSplit:
     parts: Parts
     split_file_digest: str | None = None
     external: ExternalDataInfo | None = None
+    test_groups: np.ndarray | None = None
 
 
 class Splitter:
@@ -101,6 +107,8 @@ class Splitter:
         self.labels = source.labels.numpy()
         self.classes = len(source.class_names)
         self.first_copies = find_first_copies(source.images)
+        self.groups = group_numbers(source)
+        self.left_out = 0
         self.dropped_in_test = 0
         self.dropped_duplicates = 0
         self.n_train = 0
@@ -153,8 +161,17 @@ class Splitter:
             dropped_duplicates=self.dropped_duplicates,
             labels_changed=int((clean != np.concatenate(labels)).sum()),
             stamps=stamps,
+            groups=self._group_counts(parts),
         )
-        return DataSplit(view, SealedTest(self._copy(parts.test, self.labels[parts.test])), info, parts, file)
+        test = SealedTest(self._copy(parts.test, self.labels[parts.test]))
+        groups = None if self.groups is None else self.groups[parts.test]
+        return DataSplit(view, test, info, parts, file, test_groups=groups)
+
+    def _group_counts(self, parts: Parts) -> dict[str, int] | None:
+        if self.groups is None:
+            return None
+        by_part = {name: len(np.unique(self.groups[rows])) for name, rows in parts.items()}
+        return {"all": int(self.groups.max()) + 1, **by_part, "left_out": self.left_out}
 
     def _copy(self, rows: np.ndarray, labels: np.ndarray) -> LabelledImages:
         return LabelledImages(self._pixels(rows), torch.from_numpy(labels.copy()))
@@ -200,5 +217,7 @@ def split_summary(info: SplitInfo) -> str:
         counts = part.class_counts if part.size else None
         low, high = (min(counts), max(counts)) if counts else (0, 0)
         classes = "" if not counts else f" ({low} of each class)" if low == high else f" ({low} to {high} of a class)"
-        words.append(f"{part.size} {'for ' if name == 'validation' else ''}{name}{classes}")
-    return ", ".join(words)
+        groups = f" of {info.groups[name]} groups" if info.groups else ""
+        words.append(f"{part.size} {'for ' if name == 'validation' else ''}{name}{classes}{groups}")
+    left_out = info.groups["left_out"] if info.groups else 0
+    return ", ".join([*words, *([f"{left_out} left out (their group is in another part)"] if left_out else [])])
