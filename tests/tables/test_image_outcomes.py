@@ -47,6 +47,24 @@ def test_the_covariance_equals_a_sum_over_pairs_and_images() -> None:
     assert image_covariance(trials) == pytest.approx(total / pairs)
 
 
+def test_the_covariance_of_groups_is_unbiased_and_larger_than_that_of_images() -> None:
+    """Groups of 1 to 12 images share an effect of variance 0.2; each image has one of its own of variance 0.1."""
+    rng, sizes = np.random.default_rng(2), np.tile([1, 2, 5, 12], 15)
+    groups, found, images, means = np.repeat(np.arange(60), sizes), [], [], []
+    for _ in range(1500):
+        lasting = rng.normal(scale=0.2**0.5, size=60)[groups]
+        trials = []
+        for _ in range(4):
+            rows = np.flatnonzero(np.isin(groups, rng.permutation(60)[:25]))
+            trials.append(ImageOutcomes(rows, lasting[rows] + rng.normal(scale=0.3, size=len(rows)), groups[rows]))
+        found.append(image_covariance(trials))
+        images.append(image_covariance([ImageOutcomes(one.rows, one.correct) for one in trials]))
+        means.append([one.correct.mean() for one in trials])
+    expected = np.cov(np.array(means).T)[np.triu_indices(4, 1)].mean()
+    assert np.mean(found) == pytest.approx(expected, rel=0.12)
+    assert np.mean(images) < 0.85 * np.mean(found)
+
+
 @pytest.mark.parametrize("persistent", [0.0, 0.5, 1.0])
 def test_the_estimator_is_unbiased_for_the_variance_of_the_mean(persistent: float) -> None:
     """Over many data sets, s^2 / n + C is the variance of the mean over trials, and C is var(a) / N."""

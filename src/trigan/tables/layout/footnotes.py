@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from trigan.records.config_keys import flatten
 from trigan.records.record import EXTERNAL
 from trigan.tables.classifier_differences import table_differences, undeclared
 from trigan.tables.layout.formatting import TextFormat, format_range, join_names
@@ -25,6 +26,7 @@ def footnotes(table: Table, best_mark: str) -> list[str]:
         "fmt": TextFormat(table.metric),
         "best_mark": best_mark,
         "limits": list(_detectable(table)),
+        "groups": list(_groups(table)),
         "resamples": RESAMPLES,
         "sampled": join_names(sorted({one.units for one in table.sampling.values()})),
         "correlations": _correlations(table),
@@ -77,6 +79,23 @@ def _detectable(table: Table) -> Iterator[str]:
         limits = (f"{one.row} {fmt.value(one.detectable)}" for one in rows if one.detectable is not None)
         if rows:
             yield (f"on {column}: " if len(table.spec.columns) > 1 else "") + ", ".join(limits)
+
+
+def _groups(table: Table) -> Iterator[str]:
+    """By column with groups of images, their number in the data set and in each part, smallest and largest of runs."""
+    names = {"labelled": "labelled", "validation": "for validation", "unlabelled": "unlabelled", "test": "to test on"}
+    for column in table.spec.columns:
+        records: list[Any] = [one for row in table.spec.rows for one in table.cells[row, column].records]
+        counts = [found for one in records if (found := one["result"]["split"].get("groups"))]
+        if counts:
+            extent = {
+                key: format_range((min(c[key] for c in counts), max(c[key] for c in counts))) for key in counts[0]
+            }
+            column_name = flatten(records[0]["config"]).get("data.source.columns.group")
+            kind = f" ({column_name})" if column_name else ""
+            where = f" on {column}" if len(table.spec.columns) > 1 else ""
+            parts = ", ".join(f"{extent[key]} {words}" for key, words in names.items())
+            yield f"{extent['all']} groups of images{kind}{where}, each in one part of a split: {parts}"
 
 
 def _tuning(table: Table) -> str:
