@@ -89,7 +89,7 @@ def test_groups_are_resampled_whole(tmp_path: Path) -> None:
     assert grouped is not None
     assert single is not None
     assert (grouped.high - grouped.low) / (single.high - single.low) == pytest.approx(10**0.5, rel=0.25)
-    assert grouped.units == "40 groups of 400 images"
+    assert grouped.units == "400 images in 40 groups"
 
 
 def test_there_is_no_interval_where_no_resample_differs(tmp_path: Path) -> None:
@@ -135,6 +135,20 @@ def test_a_table_shows_the_score_its_unit_and_its_interval(tmp_path: Path) -> No
     assert "1000 bootstrap resamples of the test set (400 images)" in shown
     assert [row["trial 1"] for row in table_data(table)] == [records[1]["result"]["test"]["sensitivity"]]
     assert "sensitivity" in render_csv(table)
+
+
+def test_a_table_names_the_groups_of_its_images() -> None:
+    counts = {"all": 364, "labelled": 16, "validation": 5, "unlabelled": 271, "test": 72, "left_out": 226}
+    config = {"data": {"source": {"columns": {"group": "slide"}}}}
+    records = [
+        make_record(0.9, trial, config=config, split={"groups": {**counts, "labelled": 16 + trial}})
+        for trial in range(2)
+    ]
+    words = (
+        "364 groups of images (slide), each in one part of a split: 16 to 17 labelled, 5 for validation, 271 unlabelled"
+    )
+    assert words in render_markdown(compare(records))
+    assert "groups of images" not in render_markdown(compare([make_record(0.9)]))
 
 
 @pytest.mark.parametrize("arrays", [{"scores": np.zeros((3, 2))}, {"scores": np.zeros((3, 2)), "labels": np.zeros(2)}])

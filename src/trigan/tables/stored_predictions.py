@@ -78,7 +78,7 @@ class SamplingInterval:
     @property
     def units(self) -> str:
         """What was resampled, in words."""
-        return f"{self.images} images" if self.groups is None else f"{self.groups} groups of {self.images} images"
+        return f"{self.images} images" if self.groups is None else f"{self.images} images in {self.groups} groups"
 
 
 def sampling_interval(record: Record, metric: str, folder: Path) -> SamplingInterval | None:
