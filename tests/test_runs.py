@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from few_steps import small
 
@@ -15,6 +16,7 @@ from trigan.artifacts.store import Store
 from trigan.commands.main import main
 from trigan.datasets.splits.sealed_test import SealedTest
 from trigan.runs import run as room
+from trigan.scores import METRICS, ranking_scores
 
 JOINT = [word for word in small("strategy=joint", "regime.validation=large") if word != "callbacks=quiet"]
 
@@ -73,7 +75,10 @@ def test_a_run_leaves_what_is_promised(finished: Path) -> None:
     assert all(len(value) == 64 for value in result["weights"].values())
     for part in ("test", "validation"):
         assert 0 <= result[part]["accuracy"] <= 1
-        assert {"balanced_accuracy", "macro_f1", "recall", "nll", "ece", "confusion"} <= set(result[part])
+        assert {*METRICS, "recall", "confusion", "specificity", "by_class"} <= set(result[part])
+    with np.load(finished / "predictions.npz") as stored:
+        again = ranking_scores(stored["scores"], stored["labels"], probabilistic=True)
+    assert {key: result["test"][key] for key in again} == again
     assert sum(map(sum, result["test"]["confusion"])) == result["split"]["n_test"]
     assert all(result["data_used"][part] > 0 for part in "LUV")
     assert result["cost"]["flops"] > 0

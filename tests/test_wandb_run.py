@@ -16,6 +16,7 @@ from wandb_server import WandbServer
 
 from trigan.commands.main import main
 from trigan.component_ids import with_identifiers
+from trigan.scores import METRICS
 
 pytestmark = pytest.mark.usefixtures("logged_out")
 
@@ -44,7 +45,7 @@ def test_the_run_in_wandb_is_the_run_on_disk(tmp_path: Path, capsys: pytest.Capt
         ("digits-default", "joint")
     ]
     summary = sent["summary"]
-    for key in ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece"):
+    for key in METRICS:
         assert summary[f"final/test/{key}"] == on_disk["test"][key]
     for name, value in zip(on_disk["data"]["classes"], on_disk["test"]["recall"], strict=True):
         assert summary[f"final/test/recall/{name}"] == value

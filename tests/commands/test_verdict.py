@@ -15,6 +15,7 @@ from record_makers import make_record
 
 from trigan.commands.main import main
 from trigan.config.compose import Composer
+from trigan.errors import ConfigError
 from trigan.execution.job import Job, JobResult
 from trigan.execution.pool import LocalEngine
 from trigan.studies.verdict.verdict_study import VerdictRuns
@@ -155,3 +156,8 @@ def test_it_asks_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     monkeypatch.setattr("rich.prompt.Confirm.ask", lambda question, default: False)
     assert main(["verdict"]) == 0
     assert capsys.readouterr().out.startswith("the plan\nnothing was run")
+
+
+def test_an_unknown_metric_is_refused_before_any_work() -> None:
+    with pytest.raises(ConfigError, match="metric=auroc_: no such score; nearest: auroc; there are accuracy, "):
+        VerdictRuns(metric="auroc_")

@@ -22,7 +22,7 @@ from trigan.reports.report_page import render_report
 from trigan.tables.cell import Cell
 from trigan.tables.published import PublishedResult
 from trigan.tables.statistics import t_interval
-from trigan.tables.table import TableSpec, build_table
+from trigan.tables.table import TableSpec, build_table, table_intervals
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,17 @@ def test_the_page_fetches_nothing_and_escapes_names(page: str) -> None:
 
 def test_the_same_records_give_the_same_bytes(material: ReportData, page: str) -> None:
     assert render_report(material) == page
+
+
+def test_a_run_shows_the_sampling_error_of_its_test_set(material: ReportData) -> None:
+    sampling = table_intervals(material.table, material.folders)
+    page = render_report(replace(material, table=replace(material.table, sampling=sampling)))
+    for cell in material.table.cells.values():
+        for record in cell.records:
+            one, trial = sampling[record["run"]], record["tags"]["trial"]
+            ends = f"{100 * cell.values[trial]:.1f} [{100 * one.low:.1f}, {100 * one.high:.1f}]"
+            assert page.count(f"{ends} on 20 images") >= 1, "beside the run"
+            assert page.count(ends) >= 2, "and in the table of every trial"
 
 
 def test_an_unfinished_study_says_so_on_top(page: str) -> None:

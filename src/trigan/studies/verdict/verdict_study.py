@@ -12,6 +12,7 @@ from statistics import fmean
 
 from trigan.atomic import write_text
 from trigan.config.compose import Composer, RunConfig
+from trigan.config.suggest import nearest_hint
 from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.types import ImageDataset
 from trigan.errors import ConfigError, DataError
@@ -28,6 +29,7 @@ from trigan.reports.verdict_page import (
     render_verdict_html,
     render_verdict_terminal,
 )
+from trigan.scores import METRICS
 from trigan.studies.jobs import StudyJob
 from trigan.studies.plan import StudyPlan
 from trigan.studies.run_study import run_jobs
@@ -129,6 +131,10 @@ class VerdictRuns:
     def __init__(
         self, overrides: Sequence[str] = (), config_dir: Path | None = None, metric: str | None = None
     ) -> None:
+        if metric is not None and metric not in METRICS:
+            raise ConfigError(
+                f"metric={metric}: no such score{nearest_hint(metric, METRICS)}; there are {', '.join(METRICS)}"
+            )
         self.metric = metric
         self.composer, self.overrides, self.config_dir = Composer(config_dir), tuple(overrides), config_dir
         study = read_study(find_study(STUDY))
