@@ -67,7 +67,9 @@ def flip(path: Path) -> None:
     path.write_bytes(bytes(data))
 
 
-@pytest.mark.parametrize("harm", ["flip", "cut", "no checksum", "empty checksum"])
+@pytest.mark.parametrize(
+    "harm", ["flip", "cut", "no checksum", "empty checksum", "flipped checksum", "another step", "another stage"]
+)
 def test_a_damaged_checkpoint_falls_back_with_one_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, harm: str
 ) -> None:
@@ -80,6 +82,14 @@ def test_a_damaged_checkpoint_falls_back_with_one_line(
         newest.write_bytes(newest.read_bytes()[:100])
     elif harm == "no checksum":
         sidecar.unlink()
+    elif harm == "flipped checksum":
+        sidecar.write_bytes(b"\xff" + sidecar.read_bytes()[1:])
+    elif harm.startswith("another"):
+        other = checkpoint_path(tmp_path / "b" / "checkpoints", 20) if "stage" in harm else checkpoint_path(tmp_path, 10)
+        if "stage" in harm:
+            save(other.parent, 20)
+        newest.write_bytes(other.read_bytes())
+        sidecar.write_bytes(other.with_name(other.name + ".sha256").read_bytes())
     else:
         sidecar.write_text("")
     with caplog.at_level(logging.WARNING):

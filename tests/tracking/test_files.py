@@ -55,6 +55,22 @@ def test_truncation_for_resume(tmp_path: Path) -> None:
     assert MetricsFile.read(path) == []
 
 
+@pytest.mark.parametrize("damage", [b"\xff", b"[1]\n", b'{"stage": "gan"}\n', b"[" * 100_000 + b"\n"])
+def test_a_damaged_row_is_left_out_with_one_warning(
+    damage: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    for images in (100, 200, 300):
+        MetricsFile(path).log("gan", images, {"loss": images})
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + damage + lines[1][len(damage) if len(damage) == 1 else 0 :] + lines[2])
+    with pytest.raises(ArtifactError, match="line 2 is damaged"):
+        MetricsFile.read(path)
+    MetricsFile(path).truncate_after(250)
+    assert "1 damaged rows are left out" in caplog.text
+    assert [row["images"] for row in MetricsFile.read(path)] == ([100] if len(damage) == 1 else [100, 200])
+
+
 def test_a_torn_last_line_is_not_read_and_not_continued(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"stage": "gan", "images": 1, "x": 1.0}\n{"stage": "ga')

@@ -7,6 +7,7 @@ it without running code. Next to ``step-000001500.ckpt`` is ``step-000001500.ckp
 import hashlib
 import io
 import logging
+import pickle
 import re
 from collections import OrderedDict
 from pathlib import Path
@@ -44,7 +45,7 @@ class AtomicCheckpointIO(CheckpointIO):
         torch.save(checkpoint, buffer)
         data = buffer.getbuffer()
         write_bytes(path, data)
-        write_text(_checksum_path(path), hashlib.sha256(data).hexdigest() + "\n")
+        write_text(_checksum_path(path), _checksum(path, data) + "\n")
         if _NAME.fullmatch(path.name):
             for old in _newest_first(path.parent)[2:]:
                 self.remove_checkpoint(old)
@@ -53,16 +54,19 @@ class AtomicCheckpointIO(CheckpointIO):
         """Read one checkpoint after verifying its checksum, always with ``weights_only=True``.
 
         Raises:
-            ArtifactError: if it is missing, unreadable, or differs from what was written.
+            ArtifactError: if it is missing, unreadable, or differs from what was written at this path.
         """
         path = Path(path)
         with wrap_os_errors(path, "read"):
             data = path.read_bytes()
         with wrap_os_errors(_checksum_path(path), "read"):
-            expected = _checksum_path(path).read_text().strip()
-        if hashlib.sha256(data).hexdigest() != expected:
+            expected = _checksum_path(path).read_bytes().strip()
+        if _checksum(path, data).encode() != expected:
             raise ArtifactError(f"cannot use {path}: its bytes don't match its checksum; delete it and train again")
-        loaded: dict[str, Any] = torch.load(io.BytesIO(data), map_location=map_location or "cpu", weights_only=True)
+        try:
+            loaded: dict[str, Any] = torch.load(io.BytesIO(data), map_location=map_location or "cpu", weights_only=True)
+        except (RuntimeError, ValueError, KeyError, EOFError, pickle.UnpicklingError) as error:
+            raise ArtifactError(f"cannot use {path}: it is no checkpoint; delete it and train again") from error
         return loaded
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -82,6 +86,13 @@ def load_latest(directory: Path) -> dict[str, Any] | None:
         except ArtifactError as error:
             _log.warning("%s; trying the checkpoint before it, if there is one", error)
     return None
+
+
+def _checksum(path: Path, data: bytes | memoryview) -> str:
+    """SHA-256 of a checkpoint with its stage and step, so that the checkpoint of another stage is not taken."""
+    sha = hashlib.sha256(f"{path.parent.parent.name}/{path.name}\n".encode())
+    sha.update(data)
+    return sha.hexdigest()
 
 
 def _checksum_path(path: Path) -> Path:

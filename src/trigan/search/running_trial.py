@@ -81,7 +81,7 @@ class RunningTrial:
                 if not line.endswith(b"\n"):
                     break
                 self._offset += len(line)
-                with suppress(ValueError):
+                with suppress(ValueError, KeyError, TypeError):
                     row = json.loads(line)
                     if row["images"] > self._images:
                         self._images, self.flops = row["images"], row["flops"]

@@ -5,6 +5,7 @@ import errno
 import io
 import itertools
 import json
+import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ import numpy as np
 
 from trigan.atomic import wrap_os_errors, write_bytes
 from trigan.component_ids import component
+from trigan.errors import ArtifactError
 from trigan.tracking.tracker import RunInfo, Tracker, Tracking
+
+_log = logging.getLogger(__name__)
 
 
 def _prepare(path: Path) -> None:
@@ -28,12 +32,16 @@ def _prepare(path: Path) -> None:
 
 
 def _append(path: Path, data: bytes) -> None:
-    """Append all of ``data`` or nothing: when the disk fills up, a write may be cut short without an error."""
+    """Append all of ``data`` or nothing, and flush it to the disk, so that a power cut loses no row.
+
+    When the disk fills up, a write may be cut short without an error.
+    """
     with wrap_os_errors(path), path.open("ab", buffering=0) as file:
         size = file.tell()
         if file.write(data) != len(data):
             file.truncate(size)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        os.fsync(file.fileno())
 
 
 class MetricsFile:
@@ -59,21 +67,42 @@ class MetricsFile:
         _append(self.path, json.dumps(row).encode() + b"\n")
 
     def truncate_after(self, images: int) -> None:
-        """Remove the rows after a checkpoint, since a resumed fit logs them again.
-
-        The first row with more than ``images`` images is removed with all later rows, in one system call.
-        """
+        """Remove the rows after a checkpoint, since a resumed fit logs them again; and damaged rows, with a warning."""
         lines = self.path.read_bytes().splitlines(keepends=True)
-        offset = sum(map(len, itertools.takewhile(lambda line: json.loads(line)["images"] <= images, lines)))
-        with wrap_os_errors(self.path):
-            os.truncate(self.path, offset)
+        rows = [_row(line) for line in lines]
+        if damaged := rows.count(None):
+            _log.warning("%s: %d damaged rows are left out of the curve", self.path, damaged)
+        known = [(line, row) for line, row in zip(lines, rows, strict=True) if row is not None]
+        kept = [line for line, _ in itertools.takewhile(lambda one: one[1]["images"] <= images, known)]
+        if kept != lines:
+            write_bytes(self.path, b"".join(kept))
 
     @staticmethod
     def read(path: Path) -> list[dict[str, Any]]:
-        """All complete rows of the file, oldest first; empty if there is no file."""
+        """All complete rows of the file, oldest first; empty if there is no file.
+
+        Raises:
+            ArtifactError: a row is damaged.
+        """
         if not path.exists():
             return []
-        return [json.loads(line) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        with wrap_os_errors(path, "read"):
+            lines = [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        rows = [_row(line) for line in lines]
+        if None in rows:
+            raise ArtifactError(f"{path}: line {rows.index(None) + 1} is damaged: run its command again with --force")
+        return [row for row in rows if row is not None]
+
+
+def _row(line: bytes) -> dict[str, Any] | None:
+    """A row of a metrics file; None if the line is none."""
+    try:
+        row = json.loads(line)
+        metrics = {key: value for key, value in row.items() if key != "stage"}
+        sound = isinstance(row["stage"], str) and type(row["images"]) is int
+        return row if sound and all(type(value) in (int, float) for value in metrics.values()) else None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 @component("logger/csv@1")
@@ -96,7 +125,7 @@ class CsvTracker(Tracker):
         self.directory = directory
         self.path = directory / "metrics.csv"
         _prepare(self.path)
-        rows = list(csv.reader(self.path.read_text().splitlines()))
+        rows = list(csv.reader(self.path.read_text(errors="replace").replace("\0", "").splitlines()))
         if not rows:
             _append(self.path, csv_bytes([("stage", "images", "key", "value")]))
         self._written = {tuple(row[:3]) for row in rows}
