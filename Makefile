@@ -9,10 +9,10 @@ JOBS   ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke test test-all lint types docs bench calibration wheel clean
+.PHONY: help setup demo smoke test test-all test-faults lint types docs bench calibration wheel clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(SETUP) ## create the virtual environment with the pinned dependencies and trigan (about 1.7 GB, 2 minutes)
 
@@ -24,10 +24,13 @@ smoke: $(DEV) ## check a change in 60 seconds: lint, quick tests, a short run of
 	$(PYTEST) -m "not slow" tests/test_layers.py tests/test_style.py tests/test_smoke.py tests/losses tests/tables tests/training/test_golden.py
 
 test: $(DEV) ## run the test suite (about 5 minutes on 2 CPU cores)
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow and not faults"
 
 test-all: $(DEV) ## run the test suite with the slow cross products
 	$(PYTEST)
+
+test-faults: $(DEV) ## damage hundreds of stored files and command lines: no traceback, no hang, no wrong success
+	$(PYTEST) -m faults
 
 lint: $(DEV) ## check formatting and lint
 	$(BIN)/ruff format --check .

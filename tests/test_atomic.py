@@ -6,12 +6,23 @@ import os
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
 
-from trigan.atomic import atomic_write, remove_partial_files, write_bytes, write_json, write_text
-from trigan.errors import ArtifactError
+from trigan.atomic import (
+    atomic_write,
+    file_lock,
+    full_disk_interrupts,
+    is_locked,
+    make_folder,
+    remove_partial_files,
+    write_bytes,
+    write_json,
+    write_text,
+)
+from trigan.errors import ArtifactError, DiskFullError
 
 
 def names(directory: Path) -> list[str]:
@@ -40,6 +51,46 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     finally:
         os.umask(old)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+
+
+def test_the_group_may_do_what_it_may_do_with_the_folder(tmp_path: Path) -> None:
+    """As in a folder that several people share: files, folders, locks, whatever the umask is."""
+    shared, own = tmp_path / "shared", tmp_path / "own"
+    old = os.umask(0o077)
+    try:
+        for folder, mode in ((shared, 0o770), (own, 0o700)):
+            folder.mkdir()
+            folder.chmod(mode)
+            write_text(folder / "runs" / "a" / "b.json", "x")
+            make_folder(folder / "logs" / "study")
+            with file_lock(folder / "runs" / ".locks" / "a.lock"):
+                assert is_locked(folder / "runs" / ".locks" / "a.lock")
+            assert not is_locked(folder / "runs" / ".locks" / "a.lock")
+    finally:
+        os.umask(old)
+    for folder, folders, files in ((shared, 0o770, 0o660), (own, 0o700, 0o600)):
+        for path in folder.rglob("*"):
+            assert path.stat().st_mode & 0o777 == (folders if path.is_dir() else files), path
+        assert len(list(folder.rglob("*"))) == 7
+
+
+def test_what_a_killed_process_left_is_removed_at_the_next_writing(tmp_path: Path) -> None:
+    old, young, other = (tmp_path / f".{name}.0123abcd.partial" for name in ("a.json", "a.json", "b.json"))
+    young = tmp_path / ".a.json.4567abcd.partial"
+    for path in (old, young, other):
+        path.write_text("half")
+    hour = time.time() - 3600
+    for path in (old, other):
+        os.utime(path, (hour, hour))
+    write_text(tmp_path / "a.json", "x")
+    assert names(tmp_path) == sorted([young.name, other.name, "a.json"])
+
+
+def test_a_full_disk_interrupts(tmp_path: Path) -> None:
+    with pytest.raises(DiskFullError, match="cannot write there: the disk is full"), full_disk_interrupts():
+        raise OSError(errno.ENOSPC, "No space left on device", "there")
+    with pytest.raises(PermissionError), full_disk_interrupts():
+        raise PermissionError(errno.EACCES, "no")
 
 
 @pytest.mark.parametrize(

@@ -69,14 +69,13 @@ def test_timm(tmp_path: Path) -> None:
 
 
 def test_records_in_pandas(tmp_path: Path) -> None:
-    import json
-
     from record_makers import make_record
+
+    from trigan.records.record import write_record
 
     for trial in range(2):
         place = tmp_path / "outputs" / "runs" / f"{trial:020x}"
-        place.mkdir(parents=True)
-        (place / "record.json").write_text(json.dumps({**make_record(0.9, trial), "run": place.name}))
+        write_record(place / "record.json", {**make_record(0.9, trial), "run": place.name})
     said = run("read_records", tmp_path)
     assert "accuracy" in said
     assert "0.9" in said

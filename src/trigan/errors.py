@@ -22,6 +22,12 @@ class ArtifactError(TriganError):
     exit_code = 3
 
 
+class DiskFullError(ArtifactError):
+    """The disk or the quota is full: an interruption, after which the same command continues."""
+
+    exit_code = 75
+
+
 class SealedError(TriganError):
     """Code tried to read test data or hidden labels before the seal was opened."""
 
@@ -29,7 +35,7 @@ class SealedError(TriganError):
 
 
 class DivergedError(TriganError):
-    """A player's loss or weights are no longer finite."""
+    """A player's loss or weights are no longer finite, or its loss has exploded."""
 
     exit_code = 5
 

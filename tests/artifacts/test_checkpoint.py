@@ -85,7 +85,9 @@ def test_a_damaged_checkpoint_falls_back_with_one_line(
     elif harm == "flipped checksum":
         sidecar.write_bytes(b"\xff" + sidecar.read_bytes()[1:])
     elif harm.startswith("another"):
-        other = checkpoint_path(tmp_path / "b" / "checkpoints", 20) if "stage" in harm else checkpoint_path(tmp_path, 10)
+        other = (
+            checkpoint_path(tmp_path / "b" / "checkpoints", 20) if "stage" in harm else checkpoint_path(tmp_path, 10)
+        )
         if "stage" in harm:
             save(other.parent, 20)
         newest.write_bytes(other.read_bytes())

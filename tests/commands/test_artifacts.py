@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from trigan.artifacts.store import Store
+from trigan.atomic import file_lock
 from trigan.commands.main import main
 
 NEEDED, UNUSED, HELD = "aaaa0000", "bbbb0000", "cccc0000"
@@ -37,5 +38,9 @@ def test_unused_stages_go_and_those_in_use_stay(outputs: Path, capsys: pytest.Ca
         assert left(outputs) == {NEEDED, HELD}
         assert main([*words, "--remove", "cccc"]) == 3
         assert "removed 0 artifacts, 0 bytes; kept 1 in use" in capsys.readouterr().out
+    with file_lock(outputs / "runs" / ".locks" / "there.lock"):
+        assert main([*words, "--remove", "aaaa"]) == 3, "the run is being computed, and needs the stage's curves"
+        assert "kept 1 in use" in capsys.readouterr().out
+        assert left(outputs) == {NEEDED, HELD}
     assert main([*words, "--remove", "cccc", "aaaa"]) == 0
     assert left(outputs) == set()

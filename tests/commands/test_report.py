@@ -1,6 +1,5 @@
 """``trigan report``: a study's page from what is finished, and nothing is run for it."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from study_fixture import write_study
 
 from trigan.commands.main import main
 from trigan.config.compose import Composer
+from trigan.records.record import write_record
 from trigan.studies.jobs import StudyJob
 from trigan.studies.plan import StudyPlan
 from trigan.studies.study_file import read_study
@@ -39,8 +39,7 @@ def study(tmp_path: Path) -> Path:
 def finish(cells: Sequence[StudyJob]) -> None:
     for cell in cells:
         record = {**make_record(0.75 + cell.trial / 100, cell.trial), "run": cell.hash}
-        cell.record_path.parent.mkdir(parents=True)
-        cell.record_path.write_text(json.dumps(record))
+        write_record(cell.record_path, record)
 
 
 def plan(composer: Composer, study: Path, outputs: Path, *overrides: str) -> Sequence[StudyJob]:

@@ -146,8 +146,12 @@ def test_a_record_in_another_runs_folder(
 ) -> None:
     first, second = finish(plan.jobs().runnable)[:2]
     second.record_path.write_bytes(first.record_path.read_bytes())
-    assert main(["table", str(file), own]) == 3
-    assert f"{second.record_path}: the record of another run, {first.hash}" in capsys.readouterr().err
+    assert main(["table", str(file), own, "--format", "md"]) == 3
+    said = capsys.readouterr()
+    reason = f"{second.name} ({second.record_path}: the record of another run, {first.hash}"
+    assert f"not used: {reason}" in said.err
+    assert f"Not used: {reason}" in said.out
+    assert "incomplete, 1 of 2" in said.out
 
 
 def test_a_study_that_never_ran_has_no_table(

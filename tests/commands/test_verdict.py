@@ -1,6 +1,5 @@
 """`trigan verdict`: its trials, its budgets of labels, where the page goes; the jobs themselves are stood in for."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from trigan.config.compose import Composer
 from trigan.errors import ConfigError
 from trigan.execution.job import Job, JobResult
 from trigan.execution.pool import LocalEngine
+from trigan.records.record import write_record
 from trigan.studies.verdict.verdict_study import VerdictRuns
 
 SCORES = {"baseline: classic": 0.80, "baseline: FixMatch": 0.83, "joint: feature matching": 0.88}
@@ -34,7 +34,6 @@ def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]
             config = composed.config
             configs.append(config)
             place = composed.paths.runs / composed.run_hash(composed.load_data().fingerprint)
-            place.mkdir(parents=True)
             per_class = config["regime"]["labels_per_class"]
             score = SCORES.get(str(config["row"]), 0.7) + 0.001 * config["trial"] + 0.02 * ((per_class or 9) > 5)
             data_used = {
@@ -43,7 +42,7 @@ def told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]
             }
             made = make_record(score, config["trial"], data_used=data_used)
             record = {**made, "run": place.name, "config": {**made["config"], "augmentation": config["augmentation"]}}
-            (place / "record.json").write_text(json.dumps(record))
+            write_record(place / "record.json", record)
         return [JobResult(job, 0, 1.0, tmp_path / "none.log") for job in jobs]
 
     monkeypatch.setattr(LocalEngine, "run", run_jobs)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from trigan.execution.launchers import ForkLauncher
 from trigan.execution.pool import LocalEngine
 from trigan.records import failure
 from trigan.records.failure import Failure
+from trigan.records.record import write_record
 from trigan.version import PROTOCOL_VERSION
 
 
@@ -239,3 +241,33 @@ def test_every_outcome_is_in_the_summary(count: int, tmp_path: Path, caplog: pyt
     assert len(again.ended) == kinds["terminate"], "what was stopped from outside is missing, all else is known"
     assert again.found == kinds["finish"]
     assert f"and {outcomes['failed'] - 5} more" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("code", "record", "outcome"),
+    [(5, True, "done"), (5, False, "failed"), (75, False, "stopped"), (143, False, "stopped"), (1, False, "failed")],
+)
+def test_a_diverged_run_is_done_and_a_full_disk_stops_one(
+    code: int, record: bool, outcome: str, tmp_path: Path
+) -> None:
+    result = JobResult(Job("a", (), tmp_path / "a"), code, 1.0, tmp_path / "log", no_record=not record)
+    assert result.outcome == outcome
+    result.mark()
+    assert (failure.read(tmp_path / "a") is not None) == (outcome == "failed")
+    other = JobResult(Job("not a run", ()), code, 1.0, tmp_path / "log")
+    assert other.outcome == ("stopped" if code == 143 else "failed"), "other programs give these codes other meanings"
+
+
+def test_diverged_runs_are_counted(tmp_path: Path) -> None:
+    jobs = [Job(name, (), tmp_path / name) for name in ("a", "b", "c")]
+    for job, status in zip(jobs, ("diverged", "finished"), strict=False):
+        record = {**make_record(0.5, status=status), "run": job.name}
+        write_record(tmp_path / job.name / "record.json", record)
+
+    def run(due: Sequence[Job], logs: Path) -> list[JobResult]:
+        write_record(tmp_path / "c" / "record.json", {**make_record(0.5, status="diverged"), "run": "c"})
+        return [JobResult(job, 5, 1.0, tmp_path / "log") for job in due]
+
+    summary = run_batch(SimpleNamespace(run=run), jobs, tmp_path / "logs", retry=False)
+    assert summary.code == 0
+    assert summary.line() == "3 jobs: 1 done, 2 found finished, 2 of 3 diverged"

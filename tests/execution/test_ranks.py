@@ -56,6 +56,19 @@ def test_each_rank_has_torchruns_variables(tmp_path: Path, capfd: pytest.Capture
     assert list((tmp_path / "logs").iterdir()) == []
 
 
+STOPPED = """
+import os, signal, sys, time
+if os.environ["RANK"] == "1":
+    time.sleep(1)
+    sys.exit(143)
+sys.exit(1)
+"""
+
+
+def test_where_one_was_stopped_another_that_fails_of_it_does_not_count(tmp_path: Path) -> None:
+    assert ranks.start([], 2, tmp_path / "logs", command(STOPPED)) == 143
+
+
 def test_one_that_dies_ends_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     started = time.monotonic()
     assert ranks.start([str(tmp_path)], 2, tmp_path / "logs", command(FAIL)) == 5

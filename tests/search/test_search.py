@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +24,7 @@ from trigan.execution.pool import Interrupted
 from trigan.search import trial_accounting, worker
 from trigan.search.running_trial import RunningTrial
 from trigan.search.search_results import write_search_results
-from trigan.search.storage import explain_storage_loss, open_storage
+from trigan.search.storage import explain_storage_loss, open_storage, suggest
 from trigan.search.trial_accounting import Budget
 from trigan.search.worker import SearchSettings
 from trigan.search.worker_lock import WorkerLock
@@ -168,6 +168,64 @@ def test_dead_workers_trials_are_begun_anew_and_none_twice(tmp_path: Path) -> No
     assert {tuple(trial.params.items()) for trial in every[:2]} <= set(done)
     first._collect()  # the one that was taken for dead comes back, and is not heard
     assert [how for how, _ in points(aim)] == ["COMPLETE"] * 4
+
+
+@pytest.mark.parametrize("kind", ["random", "tpe"])
+@pytest.mark.parametrize("between", [False, True])
+def test_a_killed_search_tries_the_points_of_one_that_was_not(
+    kind: Any, between: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in the trials 0, 3 and 12 (of these TPE models the last), between two settings or with a child at work."""
+    rules = SearchSettings(Budget(trials=15), ACCURACY, kind, prune=False)
+
+    def tried(folder: Path) -> list[dict[str, Any]]:
+        return [dict(trial.params) for trial in trial_accounting.counted_trials(study_of(target(folder)).trials)]
+
+    whole = target(tmp_path / "whole")
+    made(whole, Children(score, whole.outputs), rules).run()
+    killed = target(tmp_path / "killed")
+    for number in (0, 3, 12):
+        children, lock = Children(score, killed.outputs), WorkerLock(killed.outputs / "search" / "workers").__enter__()
+
+        def dies(do: Callable[..., Any], key: str, number: int = number) -> Callable[..., Any]:
+            def called(*given: Any) -> Any:
+                completed = sum(trial.state.name == "COMPLETE" for trial in study_of(killed).trials)
+                if completed == number and key in ("", getattr(given[1], "key", "")):
+                    raise RuntimeError("kill -9")
+                return do(*given)
+
+            return called
+
+        with monkeypatch.context() as patch:
+            if between:
+                patch.setattr("trigan.search.worker.suggest", dies(suggest, "kind"))
+            else:
+                patch.setattr(children, "start", dies(children.start, ""))
+            with pytest.raises(RuntimeError, match="kill -9"):
+                made(killed, children, rules, lock).run()
+        lock._lock.release()
+    made(killed, Children(score, killed.outputs), rules).run()
+    assert len(tried(whole.outputs)) == 15
+    assert tried(killed.outputs) == tried(whole.outputs)
+    states = [trial.state.name for trial in study_of(killed).trials]
+    assert (states.count("COMPLETE"), states.count("FAIL")) == (15, 3)
+
+
+@pytest.mark.parametrize("change", [(b'"values":[', b'"values":[1'), (b'"state":1', b'"state":3'), ()])
+def test_a_journal_that_was_changed_is_refused(change: Any, tmp_path: Path) -> None:
+    aim = target(tmp_path)
+    made(aim, Children(score, tmp_path), SearchSettings(Budget(trials=3), ACCURACY)).run()
+    journal = aim.folder / "journal.log"
+    content = journal.read_bytes()
+    lines = content.splitlines(keepends=True)
+    changed = content.replace(*change, 1) if change else b"".join([*lines[:2], b"\xff" + lines[2], *lines[3:]])
+    assert changed != content
+    journal.write_bytes(changed)
+    with pytest.raises(ArtifactError, match=r"journal.log: line \d+ was damaged or changed"):
+        study_of(aim)
+    bare = [{key: value for key, value in json.loads(line).items() if key != "checksum"} for line in lines]
+    journal.write_text("".join(json.dumps(line) + "\n" for line in bare))
+    assert len(study_of(aim).trials) == 3, "one of an older version has no checksums"
 
 
 def test_a_trial_that_kills_its_workers_is_given_up(tmp_path: Path) -> None:

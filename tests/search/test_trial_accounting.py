@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from trigan.search.trial_accounting import Budget, DeadWorkerDetector, counted_trials, is_surplus, retry_of
+from trigan.search.trial_accounting import Budget, DeadWorkerDetector, counted_trials, ordinal, retry_of
 
 
 def trial(number: int, state: str = "COMPLETE", **attributes: Any) -> Any:
@@ -21,8 +21,8 @@ def test_a_trial_that_was_begun_anew_counts_once() -> None:
     assert numbers(counted_trials(book)) == [0, 2, 3]
     book.append(trial(4, "WAITING", enqueued_as=retry_of(1)))  # two workers found the same one dead
     assert numbers(counted_trials(book)) == [0, 2, 3]
-    assert is_surplus(book, 4, None)
-    assert not is_surplus(book, 3, None)
+    assert ordinal(book, 4, None) is None
+    assert ordinal(book, 3, None) is not None
 
 
 def test_a_retry_of_a_retry_counts_once() -> None:
@@ -40,7 +40,7 @@ def test_the_default_is_tried_once_even_if_two_workers_begin() -> None:
 
 def test_who_comes_after_the_last_paid_one_withdraws() -> None:
     book = [trial(0), trial(1), trial(2, "RUNNING"), trial(3, "RUNNING")]
-    assert [is_surplus(book, number, 3) for number in range(4)] == [False, False, False, True]
+    assert [ordinal(book, number, 3) for number in range(4)] == [0, 1, 2, None]
     book[3].user_attrs["withdrawn"] = True
     assert numbers(counted_trials(book)) == [0, 1, 2]
 

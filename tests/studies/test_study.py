@@ -384,7 +384,7 @@ def test_job_states(tmp_path: Path, composer: Composer, capsys: pytest.CaptureFi
     study = read_study(path)
     done, running, failed, missing = StudyPlan(composer, study, [own]).jobs().runnable[:4]
     finish([done])
-    record = {"result": {"cost": {"flops": 2e9}}, "provenance": {"seconds": 90.0}}
+    record = {**make_record(0.5, cost={"flops": 2_000_000_000}), "provenance": {"seconds": 90.0}}
     done.record_path.write_text(json.dumps(record))
     for cell in (done, running, failed):  # two of the marks are of earlier attempts
         failure.write(cell.record_path.parent, failure.Failure("exit 3", "trigan: it broke"))

@@ -7,7 +7,9 @@ from typing import Any
 
 from trigan.records.record import SCHEMA_VERSION, Record
 
-_SCORES = {"balanced_accuracy": 0.5, "macro_f1": 0.5, "recall": [0.5, None], "confusion": [[1, 1], [0, 0]], "n": 2}
+_SCORES = {"balanced_accuracy": 0.5, "macro_f1": 0.5, "recall": [0.5, None], "n": 2}
+#: Images in a confusion matrix: enough to have any accuracy.
+_IMAGES = 10**12
 _RECORD: dict[str, Any] = {
     "schema_version": SCHEMA_VERSION,
     "run": "00",
@@ -54,7 +56,8 @@ def make_record(
     made = copy.deepcopy(_RECORD)
     made["tags"].update({"trial": trial, "seed": trial if seed is None else seed, **(tags or {})})
     made["config"] = {"trial": trial, "seed": made["tags"]["seed"], **(config or {})}
-    made["result"]["test"]["accuracy"] = accuracy
+    right = round(accuracy * _IMAGES) if accuracy == accuracy else 0
+    made["result"]["test"] |= {"accuracy": accuracy, "confusion": [[right, _IMAGES - right], [0, 0]]}
     for key, value in result.items():
         if isinstance(value, dict):
             made["result"][key].update(value)

@@ -1,6 +1,5 @@
 """A small study, and records for its jobs as if they had run."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import yaml
 from record_makers import make_record
 
+from trigan.records.record import write_record
 from trigan.studies.jobs import StudyJob
 
 STUDY: dict[str, Any] = {
@@ -37,6 +37,5 @@ def finish(cells: Sequence[StudyJob]) -> Sequence[StudyJob]:
     for cell in cells:
         value = 0.8 + 0.01 * cell.trial + 0.05 * (cell.row.name != "bare")
         record = {**make_record(value, cell.trial, cost={"flops": 10**12 + cell.trial}), "run": cell.hash}
-        cell.record_path.parent.mkdir(parents=True)
-        cell.record_path.write_text(json.dumps(record))
+        write_record(cell.record_path, record)
     return cells

@@ -2,14 +2,20 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from record_makers import make_record
 from scipy import stats
 
+from trigan.datasets.splits.splitter import index_digest
 from trigan.errors import ArtifactError
+from trigan.identity import tensor_digest
+from trigan.records.file_index import FileIndex
 from trigan.records.record import Record
-from trigan.tables.image_outcomes import ImageOutcomes, image_covariance
+from trigan.tables.image_outcomes import ImageOutcomes, image_covariance, read_outcomes
 from trigan.tables.layout.text import render_markdown
 from trigan.tables.stored_predictions import PREDICTIONS_FILE
 from trigan.tables.table import Table, TableSpec, build_table
@@ -139,14 +145,36 @@ def test_without_predictions_the_assumed_correlation_is_used_and_named(
 
 
 def test_predictions_of_a_run(tmp_path: Path) -> None:
-    assert ImageOutcomes.read(tmp_path) is None
-    file = tmp_path / PREDICTIONS_FILE
-    np.savez_compressed(file, scores=np.eye(3), labels=np.array([0, 1, 0]))
-    assert ImageOutcomes.read(tmp_path) is None, "older predictions have no indices"
-    np.savez_compressed(file, scores=np.eye(3), labels=np.array([0, 1, 0]), rows=np.array([7, 2, 5]))
-    found = ImageOutcomes.read(tmp_path)
+    file, scores, rows = tmp_path / PREDICTIONS_FILE, np.eye(3), np.array([7, 2, 5])
+    record = make_record(2 / 3, predictions=tensor_digest(torch.from_numpy(scores)), split={"test_redrawn": True})
+    split: Any = record["result"]["split"]
+    split["test"] = {"sha256": index_digest(rows)}
+
+    def read() -> ImageOutcomes | None:
+        return read_outcomes(record, tmp_path, FileIndex(tmp_path)).get(record["run"])
+
+    assert read() is None
+    np.savez_compressed(file, scores=scores, labels=np.array([0, 1, 0]))
+    assert read() is None, "older predictions have no indices"
+    np.savez_compressed(file, scores=scores, labels=np.array([0, 1, 0]), rows=rows)
+    found = read()
     assert found is not None
-    assert (found.rows.tolist(), found.correct.tolist()) == ([7, 2, 5], [1.0, 1.0, 0.0])
+    assert (found.rows.tolist(), found.correct.tolist()) == ([2, 5, 7], [1.0, 0.0, 1.0])
+    split["test_redrawn"] = False
+    assert read() is None, "trials that share a test set need no correlation"
+    split["test_redrawn"] = True
+    for other in (
+        {"scores": np.eye(3)[::-1], "labels": np.array([2, 1, 1]), "rows": rows},
+        {"scores": scores, "labels": np.array([0, 0, 0]), "rows": rows},
+        {"scores": scores, "labels": np.array([0, 1, 0]), "rows": rows + 1},
+    ):
+        np.savez_compressed(file, **other)
+        with pytest.raises(ArtifactError, match="not the predictions of its record"):
+            read()
+    for odd in ({"rows": np.array([7, 7, 5])}, {"rows": np.array([1, 2, 10**12])}, {"rows": rows[:2]}):
+        np.savez_compressed(file, **{"scores": scores, "labels": np.array([0, 1, 0]), **odd})
+        with pytest.raises(ArtifactError, match="cannot be read"):
+            read()
     file.write_bytes(b"PK no")
     with pytest.raises(ArtifactError, match="cannot be read"):
-        ImageOutcomes.read(tmp_path)
+        read()

@@ -206,11 +206,20 @@ def test_a_diverged_fit_diverges_again_at_the_same_cost(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_is_named() -> None:
     module = built(gan_stage())
     module.step_context.scalars.add("train/some_loss", torch.tensor(float("nan")))
-    with pytest.raises(DivergedError, match="train/some_loss is nan"):
+    with pytest.raises(DivergedError, match="a player, batch 0: train/some_loss is nan"):
         module.flush()
+    for value, fine in ((9e5, True), (-9e5, True), (2e12, False), (-2e12, False)):
+        for name in ("train/some_loss", "train/some_logit"):
+            module.step_context.scalars.add(name, torch.tensor(value))
+        module.step_context.scalars.players["train/some_loss"] = "generator"
+        if fine:
+            assert module.flush() == {"train/some_loss": value, "train/some_logit": value}
+        else:
+            with pytest.raises(DivergedError, match=r"^generator, batch 0: train/some_loss is -?2e"):
+                module.flush()
     with torch.no_grad():
         next(module.networks["generator"].parameters()).fill_(float("inf"))
-    with pytest.raises(DivergedError, match="weights are not finite"):
+    with pytest.raises(DivergedError, match="generator, batch 0: its weights are not finite"):
         module.flush()
 
 

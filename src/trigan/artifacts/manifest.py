@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from trigan.atomic import wrap_os_errors, write_json
+from trigan.atomic import checksum, parse_json, wrap_os_errors, write_json
 from trigan.errors import ArtifactError
 
 MANIFEST_NAME = "manifest.json"
@@ -54,10 +54,10 @@ class Manifest:
         with wrap_os_errors(path, "read"):
             text = path.read_bytes()
         try:
-            body = json.loads(text)
-            checksum = body.pop("checksum")
-            if checksum != _checksum(body) or body.pop("schema") != _SCHEMA:
-                raise ValueError("checksum or schema differs")
+            body = parse_json(text, required=True)
+            del body["checksum"]
+            if body.pop("schema") != _SCHEMA:
+                raise ValueError("schema differs")
             body["files"] = {name: (int(size), sha) for name, (size, sha) in body["files"].items()}
             return Manifest(**body)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -92,13 +92,9 @@ def write_manifest(
             files[name.as_posix()] = (path.stat().st_size, _file_digest(path))
     manifest = Manifest(digest, kind, time.time(), description, content, files)
     body = json.loads(json.dumps({"schema": _SCHEMA, **asdict(manifest)}))  # hash what a reader gets: text keys
-    write_json(directory / MANIFEST_NAME, {**body, "checksum": _checksum(body)})
+    write_json(directory / MANIFEST_NAME, {**body, "checksum": checksum(body)})
 
 
 def _file_digest(path: Path) -> str:
     with wrap_os_errors(path, "read"), open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _checksum(body: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

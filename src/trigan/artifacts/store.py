@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from trigan.artifacts.manifest import CHECKPOINTS, MANIFEST_NAME, DamagedError, Manifest, write_manifest
-from trigan.atomic import remove_partial_files, sync_directory, wrap_os_errors
+from trigan.atomic import file_lock, make_folder, remove_partial_files, sync_directory, wrap_os_errors
 from trigan.errors import ArtifactError
 
 _log = logging.getLogger(__name__)
@@ -35,8 +35,7 @@ class InUseError(ArtifactError):
 def locked(path: Path, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold the lock of the file ``path``; ``on_wait`` is called once before a wait, and may raise an error instead."""
     with wrap_os_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
+        lock = file_lock(path)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -118,7 +117,7 @@ class StageHandle:
                 _log.warning("%s; the stage %s is trained again", error, self.digest)
                 _remove_tree(final)
         with wrap_os_errors(self.directory):
-            self.directory.mkdir(parents=True, exist_ok=True)
+            make_folder(self.directory)
             remove_partial_files(self.directory)
         if (self.directory / MANIFEST_NAME).exists():  # a crash between the manifest and the rename
             try:
@@ -160,7 +159,7 @@ class Store:
         """Record that the run with hash ``run`` needs this stage; repeating it changes nothing."""
         path = self.root / ".users" / digest / run
         with wrap_os_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             path.touch()
 
     def stages_used_by(self, run: str) -> tuple[str, ...]:

@@ -4,12 +4,13 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from trigan.commands.arguments import Parser, help_text, positive_int
 from trigan.config.compose import Composer
 from trigan.config.help import INFO, config_text, run_help
 from trigan.config.settings_file import merge_settings
-from trigan.errors import ConfigError
+from trigan.errors import ConfigError, DivergedError
 from trigan.execution import ranks
 from trigan.execution.engines import EngineChoice, split
 from trigan.execution.job import run_options
@@ -48,8 +49,21 @@ def main(arguments: list[str]) -> int:
     except RankFailedError as error:
         return error.exit_code
     if int(os.environ.get("RANK", "0")) == 0 and ranks.PARENT_VARIABLE not in os.environ:
-        print(directory)
-    return 0
+        print(directory, flush=True)
+    return 0 if ranks.is_rank() else _tell_divergence(directory, options.validation_only)
+
+
+def _tell_divergence(directory: Path, validation_only: bool) -> int:
+    """Print which player diverged and when, as the last line; the exit code of a diverged run, or 0."""
+    from trigan.runs.validation_run import VALIDATION_NAME, read_validation_record  # imports torch
+
+    record: Any = read_validation_record(directory / VALIDATION_NAME) if validation_only else None
+    result = (record or read_record(directory / RECORD_NAME))["result"]
+    if result["status"] != "diverged":
+        return 0
+    fits = [f"{one.get('name', one['kind'])}: {one['diverged']}" for one in result["stages"] if "diverged" in one]
+    print(f"trigan: the run diverged ({'; '.join(fits) or 'see its log'}); its record says so", file=sys.stderr)
+    return DivergedError.exit_code
 
 
 def _multirun(composer: Composer, words: list[str], engine: EngineChoice, options: argparse.Namespace) -> int:
@@ -68,8 +82,9 @@ def _multirun(composer: Composer, words: list[str], engine: EngineChoice, option
     )
     for job in jobs:
         if job.finished and job.directory:
-            accuracy = read_record(job.directory / RECORD_NAME)["result"]["test"]["accuracy"]
-            print(f"{100 * accuracy:6.2f} %  {job.name}  {job.directory}")
+            result = read_record(job.directory / RECORD_NAME)["result"]
+            told = "  (diverged)" if result["status"] == "diverged" else ""
+            print(f"{100 * result['test']['accuracy']:6.2f} %  {job.name}  {job.directory}{told}")
     print(summary.line(), file=sys.stderr)
     return summary.code
 

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from trigan.atomic import write_text
 from trigan.commands.arguments import Parser, command_parser, positive_int
-from trigan.errors import ConfigError
+from trigan.errors import ArtifactError, ConfigError
 from trigan.execution.engines import split
 from trigan.execution.job import run_options, shell_line
 from trigan.execution.progress import duration
@@ -25,7 +25,7 @@ from trigan.tables.layout.text import render_brief, render_terminal
 
 
 def main(arguments: list[str]) -> int:
-    """Run a study, or show its state; 0 when its table is complete, 1 when a job has no record."""
+    """Run a study, or show its state; 0 when its table is complete, 1 when a job has no record, 3 for a damaged one."""
     parser = study_parser(
         "study",
         "Run the jobs of experiments/NAME/study.yaml that have no record yet, and print their table.",
@@ -70,6 +70,8 @@ def main(arguments: list[str]) -> int:
         print(f"written: {folder}/{', '.join(files)}")
         name = " ".join([options.name, *(["--scale", options.scale] if options.scale else []), *options.overrides])
         print(f"all blocks and notes: trigan table {name}; one page with pictures and runs: trigan report {name}")
+        if table.spec.damaged:
+            return ArtifactError.exit_code
     return 1 if jobs.waiting else summary.code
 
 

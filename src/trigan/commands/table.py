@@ -9,7 +9,8 @@ from pathlib import Path
 from trigan.atomic import write_text
 from trigan.commands.arguments import Parser
 from trigan.commands.study import chosen_study, print_table, study_parser
-from trigan.errors import ConfigError
+from trigan.errors import ArtifactError, ConfigError
+from trigan.records.file_index import FileIndex
 from trigan.records.record import find_records
 from trigan.records.seal_ledger import read_ledger
 from trigan.scores import METRICS
@@ -24,7 +25,7 @@ _COMPARE_FORMATS = {"text": "terminal", "md": "md", "csv": "csv"}
 
 
 def main(arguments: list[str]) -> int:
-    """Print the table of a study, or write it to a file."""
+    """Print the table of a study, or write it to a file; 3 if a record in it is damaged."""
     parser = study_parser(
         "table",
         "Print the table of a study from its finished runs; nothing is run.",
@@ -47,7 +48,7 @@ def main(arguments: list[str]) -> int:
         print(f"written: {options.output}", file=sys.stderr)
     else:
         print_table(table, options.format)
-    return 0
+    return ArtifactError.exit_code if table.spec.damaged else 0
 
 
 def compare_main(arguments: list[str]) -> int:
@@ -66,7 +67,8 @@ def compare_main(arguments: list[str]) -> int:
     parser.add_argument("--format", choices=tuple(_COMPARE_FORMATS), default="text", help="what is printed")
     parser.add_argument("--write", type=Path, metavar="DIR", help="also write table.txt, table.md and table.csv there")
     options = parser.parse_intermixed_args(arguments)
-    records, left_out = find_records(options.outputs)
+    index = FileIndex(options.outputs / "runs")
+    records, left_out = find_records(options.outputs, index)
     debug = f"debug runs enter no table, {left_out} left out" if left_out else ""
     if not records:
         nothing = f"{options.outputs}/runs: there is no finished run to compare"
@@ -77,8 +79,9 @@ def compare_main(arguments: list[str]) -> int:
     chosen = [with_ranking_scores(one, folders[one["run"]], options.metric) for one in select(records, options.queries)]
     outcomes = dict[str, ImageOutcomes]()
     for record in chosen:
-        outcomes |= read_outcomes(record, folders[record["run"]])
-    ledger = read_ledger(options.outputs / "runs")
+        outcomes |= read_outcomes(record, folders[record["run"]], index)
+    ledger = read_ledger(options.outputs / "runs", index)
+    index.save()
     table = compare(chosen, options.metric, options.reference, options.margin, outcomes, ledger)
     table = replace(table, sampling=table_intervals(table, folders))
     for name in _COMPARE_FORMATS.values() if options.write else ():

@@ -3,17 +3,19 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from trigan.errors import ConfigError
+from trigan.errors import ArtifactError, ConfigError
 from trigan.execution.engines import LOCAL, EngineChoice
 from trigan.execution.job import Job, JobResult
 from trigan.execution.pool import LocalEngine
 from trigan.records import failure
 from trigan.records.failure import Failure
+from trigan.records.file_index import FileIndex
+from trigan.records.record import RECORD_NAME, read_indexed
 
 _log = logging.getLogger("trigan")
 #: Jobs that a line names; it counts the others.
@@ -29,14 +31,19 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class BatchSummary:
-    """How many jobs had a record, the results of those that ran, and those left out: they failed in an earlier call."""
+    """How many jobs had a record, the results of those that ran, and those left out: they failed in an earlier call.
+
+    ``diverged``: how many of the jobs with a record diverged.
+    """
 
     found: int = 0
     ended: tuple[JobResult, ...] = ()
     left_out: tuple[tuple[Job, Failure], ...] = ()
+    diverged: int = 0
 
     def __add__(self, other: "BatchSummary") -> "BatchSummary":
-        return BatchSummary(self.found + other.found, self.ended + other.ended, self.left_out + other.left_out)
+        both = self.found + other.found, self.ended + other.ended, self.left_out + other.left_out
+        return BatchSummary(*both, self.diverged + other.diverged)
 
     @property
     def code(self) -> int:
@@ -56,6 +63,7 @@ class BatchSummary:
             if self.left_out
             else "",
             f"{waiting} not run, needing the compute of others" if waiting else "",
+            f"{self.diverged} of {self.found + sum(one.ok for one in self.ended)} diverged" if self.diverged else "",
         ]
         total = self.found + len(self.ended) + len(self.left_out) + waiting
         return f"{total} jobs: {', '.join(part for part in parts if part)}"
@@ -84,7 +92,20 @@ def run_batch(engine: Engine, jobs: Sequence[Job], logs: Path, retry: bool, forc
     for one in ended:
         if not one.ok:
             _log.warning("%s: %s (%s); log: %s", one.outcome, one.job.name, one.failure, one.log)
-    return BatchSummary(len(unique) - len(to_do) - len(left_out), tuple(ended), tuple(left_out))
+    found = len(unique) - len(to_do) - len(left_out)
+    return BatchSummary(found, tuple(ended), tuple(left_out), _count_diverged(unique))
+
+
+def _count_diverged(jobs: Sequence[Job]) -> int:
+    """How many of the jobs have a record that says so; a damaged record is told where it is used."""
+    folders = [job.directory for job in jobs if job.directory is not None and job.finished]
+    states = []
+    for root in {folder.parent for folder in folders}:
+        with FileIndex(root) as index:
+            for folder in (one for one in folders if one.parent == root):
+                with suppress(ArtifactError):
+                    states.append(read_indexed(folder / RECORD_NAME, index)["result"]["status"])
+    return states.count("diverged")
 
 
 def warn_about_stale_records(versions: Mapping[str, int], current: int | str) -> None:

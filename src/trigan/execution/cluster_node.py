@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trigan.atomic import wrap_os_errors, write_bytes
+from trigan.atomic import make_folder, wrap_os_errors, write_bytes
 from trigan.execution.job import Job, JobResult, log_name
 from trigan.execution.supervisor import GRACE, POLL, SINGLE_THREADED, Supervisor
 
@@ -49,7 +49,7 @@ class ClusterTask:
         """Run job number ``config.job`` and return its exit code."""
         name, overrides, directory = json.loads(self.jobs.read_bytes())[int(config.job)]
         with wrap_os_errors(self.logs):
-            self.logs.mkdir(parents=True, exist_ok=True)
+            make_folder(self.logs)
         result = self._run(Job(name, tuple(overrides), Path(directory)), self.logs / log_name(name))
         result.mark()
         if result.outcome == "stopped" and "SLURM_JOB_ID" in os.environ:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from trigan.config.settings import Resources
+from trigan.errors import DiskFullError, DivergedError
 from trigan.records import failure
 from trigan.records.failure import Failure
 from trigan.records.record import RECORD_NAME
@@ -18,6 +19,8 @@ from trigan.records.record import RECORD_NAME
 _LONGEST = 180
 #: Exit code of a job that ran out of time, as `timeout(1)` gives it.
 TIMED_OUT = 124
+#: Exit codes of a run that has its record and diverged, and of one that found the disk full.
+DIVERGED, DISK_FULL = DivergedError.exit_code, DiskFullError.exit_code
 #: Signals by which a person or a queue ends a job, which has not failed then: it is missing.
 STOP_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 
@@ -60,10 +63,14 @@ class JobResult:
 
     @property
     def outcome(self) -> Literal["done", "failed", "stopped"]:
-        """``stopped``: ended from outside, by one of `STOP_SIGNALS`."""
-        if self.code == 0:
+        """``stopped``: ended from outside, by one of `STOP_SIGNALS` or a full disk; a diverged run is done."""
+        if self.code == 0 or self._is_run_with(DIVERGED):
             return "failed" if self.no_record else "done"
-        return "stopped" if self._signal in STOP_SIGNALS else "failed"
+        return "stopped" if self._signal in STOP_SIGNALS or self._is_run_with(DISK_FULL) else "failed"
+
+    def _is_run_with(self, code: int) -> bool:
+        """Whether it is a run of trigan that ended with this code: other programs give them other meanings."""
+        return self.job.directory is not None and self.code == code
 
     @property
     def _signal(self) -> int:
@@ -76,6 +83,8 @@ class JobResult:
         """How it ended, in a few words."""
         if self.code == TIMED_OUT:
             return "timed out"
+        if self._is_run_with(DISK_FULL):
+            return "the disk was full"
         if self._signal:
             return f"killed by {signal.Signals(self._signal).name}"
         return f"exit {self.code}" if self.code else "exit 0 without a record"

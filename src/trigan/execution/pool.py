@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from trigan.atomic import wrap_os_errors
+from trigan.atomic import make_folder, wrap_os_errors
 from trigan.errors import ConfigError, TriganError
 from trigan.execution.job import Job, JobResult, log_name
 from trigan.execution.launchers import ExecLauncher, ForkLauncher, Launcher
@@ -117,7 +117,7 @@ class LocalEngine:
         slots = GpuSlots(visible_gpus() if any(job.resources.gpu for job in jobs) else ())
         workers, launcher = self.at_once(jobs, slots), self.launcher()
         with wrap_os_errors(logs):
-            logs.mkdir(parents=True, exist_ok=True)
+            make_folder(logs)
         paths = {job.name: logs / log_name(job.name) for job in jobs}
         waiting, running, results = list(jobs), dict[str, tuple[Job, float]](), dict[str, JobResult]()
         with JobProgress(len(jobs), workers) as progress, deferred_signals() as caught:

@@ -4,6 +4,7 @@ Lightning's own launcher starts the script again under a lock, which deadlocks, 
 """
 
 import logging
+import math
 import os
 import socket
 import sys
@@ -11,9 +12,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from trigan.atomic import wrap_os_errors
+from trigan.atomic import make_folder, wrap_os_errors
+from trigan.execution.job import STOP_SIGNALS
 from trigan.execution.supervisor import POLL, Supervisor, deferred_signals
 
+#: Seconds in which a rank that was stopped ends, after another has failed because of it.
+_STOPPED_SOON = 3.0
 _log = logging.getLogger("trigan")
 
 #: In the environment of the ranks that `start` started: the process that reports the result of the run.
@@ -36,7 +40,7 @@ def start(
         0, or the exit code of the first rank that failed: 128 + n for signal n.
     """
     with wrap_os_errors(logs):
-        logs.mkdir(parents=True, exist_ok=True)
+        make_folder(logs)
     files = {rank: logs / f"rank{rank}-{os.getpid()}.log" for rank in range(1, devices)}
     with socket.socket() as probe:  # finds a free port
         probe.bind(("127.0.0.1", 0))
@@ -61,15 +65,21 @@ def start(
 
 
 def _wait(ranks: Supervisor, running: int, caught: Sequence[int]) -> tuple[int, int]:
-    """Wait until one of the ranks has failed, or all have ended well, and return (rank, exit code)."""
-    forwarded = 0
-    while running:
+    """Wait until one of the ranks has failed, or all have ended well, and return (rank, exit code).
+
+    When a rank is stopped, others fail because of it, perhaps before it has ended: the stopped one counts.
+    """
+    forwarded, failed, until = 0, (0, 0), math.inf
+    while running and time.monotonic() < until:
         for number in caught[forwarded:]:
             ranks.signal_all(number)
             forwarded += 1
         for rank, code in ranks.ended().items():
-            if code:
-                return int(rank), 128 - code if code < 0 else code
             running -= 1
+            code = 128 - code if code < 0 else code
+            if code - 128 in STOP_SIGNALS:
+                return int(rank), code
+            if code and not failed[1]:
+                failed, until = (int(rank), code), time.monotonic() + _STOPPED_SOON
         time.sleep(POLL)
-    return 0, 0
+    return failed

@@ -1,6 +1,7 @@
 """The keys of a record's config: as dotted text, and which of them tell no two rows apart."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 #: Parts of a config that make no row: they change nothing that a run computes, or show in other settings.
@@ -25,6 +26,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+@cache
 def is_ignored(key: str) -> bool:
     """Whether a dotted key tells no two rows and no two columns apart."""
     ignored = any(key == part or key.startswith(f"{part}.") for part in IGNORED_SETTINGS)

@@ -2,19 +2,25 @@
 
 ``result`` is canonical: the same config gives the same bytes (fp32, CPU). ``provenance`` holds what may differ between
 two runs of one config: seconds, memory, host, versions, dates. All scores are fractions in [0, 1], unrounded.
+``checksum`` covers all other keys: a record that was changed or damaged later is refused.
 """
 
 import json
+import logging
 import reprlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NotRequired, get_args
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
-from trigan.atomic import write_bytes
+from trigan.atomic import checksum, parse_json, write_bytes
 from trigan.errors import ArtifactError
+from trigan.records.file_index import FileIndex
+
+_log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 2
 RECORD_NAME = "record.json"
@@ -126,7 +132,10 @@ class ClassifierCounts(TypedDict):
 
 
 class StageSummary(TypedDict):
-    """One fit that the run depends on; ``name``: its name in the run; ``classifier``: if it trains a C."""
+    """One fit that the run depends on; ``name``: its name in the run; ``classifier``: if it trains a C.
+
+    ``diverged``: of a diverged fit, its player and batch.
+    """
 
     hash: str
     kind: str
@@ -134,6 +143,7 @@ class StageSummary(TypedDict):
     flops: int
     images: dict[str, int]
     classifier: NotRequired[ClassifierCounts]
+    diverged: NotRequired[str]
 
 
 class CurvePoint(TypedDict):
@@ -168,8 +178,12 @@ class Result(TypedDict):
 
 @with_config(ConfigDict(strict=True, extra="allow"))
 class Record(TypedDict):
-    """One run. Types are checked strictly, in nested dictionaries too; undeclared keys are kept."""
+    """One run. Types are checked strictly, in nested dictionaries too; undeclared keys are kept.
 
+    ``checksum``: SHA-256 of the rest; records written before there was one lack it.
+    """
+
+    checksum: NotRequired[str]
     schema_version: Literal[2]
     run: str
     config: dict[str, Any]
@@ -189,13 +203,11 @@ def _parse(content: bytes) -> Record:
         ValueError: one line that names the first wrong key.
     """
     try:
-        record = RECORD_MODEL.validate_json(content)
+        record = RECORD_MODEL.validate_python(parse_json(content))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key, value = ".".join(map(str, first["loc"])) or "the record", first["input"]
-        if first["type"] == "json_invalid":
-            message = f"not JSON ({first['ctx']['error']})"
-        elif first["type"] == "missing":
+        if first["type"] == "missing":
             message = f"{key} is missing"
         elif key == "schema_version":
             message = f"schema_version is {value!r}, this trigan reads {SCHEMA_VERSION}"
@@ -204,17 +216,32 @@ def _parse(content: bytes) -> Record:
         raise ValueError(message) from error
     if None in record["result"]["cost"].values() and EXTERNAL not in record["result"]["stamps"]:
         raise ValueError("result.cost is unknown, which is allowed for external records only")
+    for part in ("test", "validation"):
+        if part in record["result"]:
+            _check_scores(f"result.{part}", record["result"][part])
     return record
 
 
+def _check_scores(name: str, scores: Scores) -> None:
+    """Raise a ValueError unless the accuracy is that of the confusion matrix."""
+    confusion = scores["confusion"]
+    total = sum(map(sum, confusion))
+    if total <= 0 or any(len(row) != len(confusion) or min(row) < 0 for row in confusion):
+        raise ValueError(f"{name}.confusion is no square matrix of counts")
+    accuracy = sum(row[index] for index, row in enumerate(confusion)) / total
+    if abs(accuracy - scores["accuracy"]) > 1e-9:
+        raise ValueError(f"{name}.accuracy is {scores['accuracy']}, and {name}.confusion has {accuracy}")
+
+
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a record atomically, as canonical bytes: sorted keys, shortest exact floats, a newline at the end.
+    """Write a record atomically with its checksum, as canonical bytes: sorted keys, shortest exact floats.
 
     Raises:
         ArtifactError: the record lacks a key, holds a value that JSON lacks (NaN, objects), or cannot be written.
     """
     try:
-        text = json.dumps(record, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False)
+        plain = json.loads(json.dumps(record, allow_nan=False))  # what a reader gets: keys are text
+        text = json.dumps({**plain, "checksum": checksum(plain)}, sort_keys=True, indent=1, ensure_ascii=False)
         content = f"{text}\n".encode()
         _parse(content)
     except (TypeError, ValueError) as error:
@@ -236,11 +263,37 @@ def read_record(path: Path) -> Record:
         raise ArtifactError(f"{path}: {error}: run its command again with --force") from error
 
 
-def find_records(outputs: Path) -> tuple[list[Record], int]:
+def find_records(outputs: Path, index: FileIndex | None = None) -> tuple[list[Record], int]:
     """The records of all finished runs under ``outputs/runs``, sorted by run hash, and the number of debug runs.
 
     Debug runs are excluded from tables, wherever they are stored.
+
+    Raises:
+        ArtifactError: a record is damaged, or lies in two folders.
     """
-    records = [read_record(path) for path in sorted(outputs.glob(f"runs/*/{RECORD_NAME}"))]
-    kept = [record for record in records if not record["config"].get("debug")]
+    read = index or FileIndex(outputs / "runs")
+    records = {path: read_indexed(path, read) for path in sorted(outputs.glob(f"runs/*/{RECORD_NAME}"))}
+    if index is None:
+        read.save()
+    first: dict[str, Path] = {}
+    for path, record in records.items():
+        if first.setdefault(record["run"], path) != path:
+            raise ArtifactError(
+                f"{path}: the record of run {record['run'][:20]}, as {first[record['run']]}: remove one"
+            )
+    kept = [record for record in records.values() if not record["config"].get("debug")]
+    warn_without_checksum(kept)
     return kept, len(records) - len(kept)
+
+
+def read_indexed(path: Path, index: FileIndex) -> Record:
+    """As `read_record`, from the index if the file has not changed since."""
+    record: Record = index.get(path, "record", read_record)
+    return record
+
+
+def warn_without_checksum(records: Iterable[Record]) -> None:
+    """Log how many of the records were written before there were checksums, in one line."""
+    counts = Counter("checksum" in record for record in records)
+    if counts[False]:
+        _log.info("no checksum: %d of %d records, written by an older trigan", counts[False], counts.total())

@@ -13,11 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
-from trigan.atomic import wrap_os_errors
+from trigan.atomic import file_lock, share, wrap_os_errors
 from trigan.errors import TriganError
 from trigan.records.config_keys import flatten, is_ignored
+from trigan.records.file_index import FileIndex
 from trigan.records.record import EXTERNAL, RECORD_NAME, read_record
 
 LEDGER_NAME = "sealed_tests.jsonl"
@@ -62,21 +61,22 @@ def append_use(runs: Path, run: str, trial: int, config: Mapping[str, Any], spli
     key, setting, path = sealed_key(split), setting_digest(config), runs / LEDGER_NAME
     if key is None or config.get("debug"):
         return
-    with wrap_os_errors(path):
-        runs.mkdir(parents=True, exist_ok=True)
-        (runs / ".locks").mkdir(exist_ok=True)
-        with FileLock(runs / ".locks" / f"{LEDGER_NAME}.lock"):
-            lines = [] if path.exists() else list(dict.fromkeys(_lines_of_records(runs)))
-            if setting not in read_ledger(runs).get(key, ()):
-                lines.append(_line(run, trial, setting, key))
-            _append(path, lines)
+    with wrap_os_errors(path), file_lock(runs / ".locks" / f"{LEDGER_NAME}.lock"):
+        lines = [] if path.exists() else list(dict.fromkeys(_lines_of_records(runs)))
+        if setting not in read_ledger(runs).get(key, ()):
+            lines.append(_line(run, trial, setting, key))
+        _append(path, lines)
 
 
-def read_ledger(runs: Path) -> dict[SealedKey, frozenset[str]]:
+def read_ledger(runs: Path, index: FileIndex | None = None) -> dict[SealedKey, frozenset[str]]:
     """The settings by test set: from the file, or from the records of the runs if there is none. Writes nothing."""
     path, settings = runs / LEDGER_NAME, dict[SealedKey, set[str]]()
     with wrap_os_errors(path, "read"):
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else _lines_of_records(runs)
+        lines = (
+            path.read_text(encoding="utf-8", errors="replace").splitlines()
+            if path.exists()
+            else _lines_of_records(runs, index)
+        )
     for line in lines:
         with suppress(ValueError, KeyError, TypeError):  # the last line of a process that was killed
             one = json.loads(line)
@@ -84,14 +84,21 @@ def read_ledger(runs: Path) -> dict[SealedKey, frozenset[str]]:
     return {key: frozenset(found) for key, found in settings.items()}
 
 
-def _lines_of_records(runs: Path) -> Iterator[str]:
+def _lines_of_records(runs: Path, index: FileIndex | None = None) -> Iterator[str]:
+    index = index or FileIndex(runs)
     for folder in (runs, runs.parent / EXTERNAL):
         for path in sorted(folder.glob(f"*/{RECORD_NAME}")):
             with suppress(TriganError):  # a damaged record is reported where it is used
-                record = read_record(path)
-                key = sealed_key(record["result"]["split"])
-                if key is not None and not record["config"].get("debug"):
-                    yield _line(record["run"], record["tags"]["trial"], setting_digest(record["config"]), key)
+                if line := index.get(path, "ledger", _line_of_record):
+                    yield line
+
+
+def _line_of_record(path: Path) -> str:
+    record = read_record(path)
+    key = sealed_key(record["result"]["split"])
+    if key is None or record["config"].get("debug"):
+        return ""
+    return _line(record["run"], record["tags"]["trial"], setting_digest(record["config"]), key)
 
 
 def _line(run: str, trial: int, setting: str, key: SealedKey) -> str:
@@ -102,9 +109,12 @@ def _append(path: Path, lines: list[str]) -> None:
     """Append whole lines by one write, after the incomplete line of a killed process if there is one."""
     if not lines:
         return
+    new = not path.exists()
     with path.open("a+b") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 1))
         start = b"\n" if file.read(1) not in (b"", b"\n") else b""
         file.write(start + "".join(f"{line}\n" for line in lines).encode())
         file.flush()
         os.fsync(file.fileno())
+    if new:
+        share(path)

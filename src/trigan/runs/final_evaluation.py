@@ -171,7 +171,8 @@ def score(trained: TrainedRun, frozen: str | None) -> Scored:
 
 
 def _stage_summary(stage: TrainedStage) -> dict[str, Any]:
-    counted = {"classifier": stage.classifier} if stage.classifier else {}
+    counted: dict[str, Any] = {"classifier": stage.classifier} if stage.classifier else {}
+    counted |= {"diverged": stage.diverged} if stage.diverged else {}
     return {"hash": stage.digest, "kind": stage.kind, "name": stage.name, **asdict(stage.cost), **counted}
 
 

@@ -16,11 +16,18 @@ import yaml
 
 from trigan import distributed
 from trigan.artifacts.store import Store, locked
-from trigan.atomic import remove_partial_files, signals_handled, wrap_os_errors, write_text
+from trigan.atomic import (
+    full_disk_interrupts,
+    make_folder,
+    remove_partial_files,
+    signals_handled,
+    wrap_os_errors,
+    write_text,
+)
 from trigan.config.compose import RunConfig
 from trigan.datasets.sources.closed import closed_sources
 from trigan.datasets.types import ImageDataset
-from trigan.errors import TriganError
+from trigan.errors import DiskFullError, TriganError
 from trigan.records import failure
 from trigan.records.record import RECORD_NAME, read_record
 from trigan.runs.final_evaluation import finish_run, summary
@@ -108,10 +115,11 @@ def _execute(composed: RunConfig, built: Any, loaded: list[ImageDataset], locati
     )
     exit_code = 1
     try:
-        with closed_sources("while the strategy trained"):
-            outcome = built.strategy.run(view, runner)
-        trained = TrainedRun(composed, location, data, outcome, view.close(), runner, tracker, started)
-        finish_validation_run(trained) if location.validation_only else finish_run(trained)
+        with full_disk_interrupts():
+            with closed_sources("while the strategy trained"):
+                outcome = built.strategy.run(view, runner)
+            trained = TrainedRun(composed, location, data, outcome, view.close(), runner, tracker, started)
+            finish_validation_run(trained) if location.validation_only else finish_run(trained)
         exit_code = 0
     except Exception as error:
         _mark_failed(location, error)
@@ -125,7 +133,7 @@ def _prepare(composed: RunConfig, built: Any, location: RunLocation, forced: Sto
     if forced is not None:
         _forget(forced, location)
     with wrap_os_errors(location.directory):
-        location.directory.mkdir(parents=True, exist_ok=True)
+        make_folder(location.directory)
         remove_partial_files(location.directory)
     failure.remove(location.directory)
     write_text(location.directory / "config.yaml", yaml.safe_dump(composed.config, sort_keys=False))
@@ -139,8 +147,12 @@ def _prepare(composed: RunConfig, built: Any, location: RunLocation, forced: Sto
 
 
 def _mark_failed(location: RunLocation, error: Exception) -> None:
-    """Write the failure mark, unless the record was written before the error or the file cannot be written."""
-    if distributed.rank() == 0 and not location.record.exists():
+    """Write the failure mark, unless the record was written before the error or the file cannot be written.
+
+    A full disk is an interruption. Of a run on several devices the process that started the ranks writes the mark: a
+    rank also ends with an error when another one was stopped.
+    """
+    if distributed.world_size() == 1 and not isinstance(error, DiskFullError) and not location.record.exists():
         message = " ".join(str(error).split()) or type(error).__name__
         with contextlib.suppress(TriganError):
             failure.write(location.directory, failure.Failure(type(error).__name__, message))

@@ -3,12 +3,14 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from trigan.config.compose import Composer, resolve, unresolved
 from trigan.errors import TriganError
 from trigan.execution import ranks
-from trigan.execution.job import run_options
+from trigan.execution.job import Job, JobResult, run_options
+from trigan.records import failure
 
 
 class RankFailedError(TriganError):
@@ -36,6 +38,8 @@ def run_words(
         logs = Path(str(resolve(config)["paths"]["outputs"])) / "logs"
         code = ranks.start(["run", *run_options(config_dir, force, validation_only), *words], devices, logs)
         if code:
+            if JobResult(Job("", (), logs), code, 0.0, logs).outcome == "failed":
+                _mark_failed(composer, words, validation_only, code)
             raise RankFailedError(code)
     elif "torch" not in sys.modules:  # its thread pools read this variable when it is imported, which composing does
         os.environ.setdefault("OMP_NUM_THREADS", str(plain["runtime"]["threads"]))
@@ -45,3 +49,13 @@ def run_words(
     if starts_ranks:
         return locate(composed, composed.load_data(), validation_only).directory
     return run(composed, force, validation_only)
+
+
+def _mark_failed(composer: Composer, words: Sequence[str], validation_only: bool, code: int) -> None:
+    """Write the failure mark of a run whose ranks failed, if it is known where: its data may be what failed."""
+    from trigan.runs.run import locate
+
+    with suppress(TriganError):
+        composed = composer.compose(words)
+        location = locate(composed, composed.load_data(), validation_only)
+        failure.write(location.directory, failure.Failure(f"exit {code}", "a process of the run failed"))

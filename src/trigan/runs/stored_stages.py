@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trigan.artifacts.store import InUseError, Store, StoreEntry
+from trigan.atomic import is_locked
 from trigan.errors import ConfigError
 
 
@@ -12,13 +13,18 @@ def run_hashes(outputs: Path) -> set[str]:
     return {path.parent.name for path in (outputs / "runs").glob("*/config.yaml")}
 
 
+def _is_running(outputs: Path, run: str) -> bool:
+    """Whether a process computes the run of a hash, as an ordinary run or as one on validation labels alone."""
+    return any(is_locked(folder / ".locks" / f"{run}.lock") for folder in (outputs / "runs", outputs / "search/runs"))
+
+
 def remove_stages(
     outputs: Path, hashes: Sequence[str] = (), unused: bool = False
 ) -> tuple[list[StoreEntry], list[StoreEntry]]:
     """Remove the stages with these first characters of their hashes and, with ``unused``, those that no run needs.
 
     Returns:
-        The stages that were removed, and those that were kept because another process uses them.
+        The stages that were removed, and those that were kept because another process, or a running run, uses them.
     """
     store = Store(outputs / "artifacts")
     entries, chosen = store.entries(), {}
@@ -33,6 +39,9 @@ def remove_stages(
         chosen |= {entry.digest: entry for entry in entries if not runs & set(entry.users)}
     removed, in_use = [], []
     for entry in chosen.values():
+        if any(_is_running(outputs, run) for run in entry.users):  # it reads the stage's curves and pictures at its end
+            in_use.append(entry)
+            continue
         try:
             store.remove(entry.digest)
             removed.append(entry)

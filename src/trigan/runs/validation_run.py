@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trigan import distributed
-from trigan.atomic import wrap_os_errors, write_json
+from trigan.atomic import checksum, parse_json, wrap_os_errors, write_json
 from trigan.config.compose import RunConfig
 from trigan.datasets.types import TrainingView
 from trigan.errors import ArtifactError, ConfigError
@@ -24,12 +24,14 @@ _log = logging.getLogger("trigan")
 
 #: The validation scores of a validation-only run during its training.
 VALIDATION_CURVE_NAME = "validation_curve.jsonl"
+#: The file that ends a validation-only run.
+VALIDATION_NAME = "validation.json"
 SCHEMA_VERSION = 2
 
 
 def validation_record_path(outputs: Path, run: str) -> Path:
     """The file that ends the validation-only run of a hash, under ``paths.outputs``."""
-    return outputs / "search" / "runs" / run / "validation.json"
+    return outputs / "search" / "runs" / run / VALIDATION_NAME
 
 
 def require_validation_labels(run_config: RunConfig, view: TrainingView) -> None:
@@ -54,7 +56,8 @@ def finish_validation_run(trained: TrainedRun) -> None:
     result = {**canonical_result(trained, weights), **validation_scores(trained)}
     record = build_record(SCHEMA_VERSION, trained, result)
     trained.tracker.log_summary(summary("validation", result))
-    write_json(trained.location.record, record)
+    plain = json.loads(json.dumps(record))
+    write_json(trained.location.record, {**plain, "checksum": checksum(plain)})
     accuracy = 100 * result["validation"]["accuracy"]
     _log.info("validation accuracy %.2f %%: %s", accuracy, trained.location.record)
 
@@ -64,10 +67,11 @@ def read_validation_record(path: Path) -> dict[str, Any]:
     with wrap_os_errors(path, "read"):
         text = path.read_bytes()
     try:
-        record: dict[str, Any] = json.loads(text)
+        record = parse_json(text)
         if record["schema_version"] != SCHEMA_VERSION:
             raise ValueError(f"schema_version is {record['schema_version']!r}, this trigan reads {SCHEMA_VERSION}")
-        _ = record["run"], record["result"]["validation"]["accuracy"], record["result"]["cost"]["flops"]
+        result = record["result"]
+        _ = record["run"], result["status"], result["validation"]["accuracy"], result["cost"]["flops"]
     except (ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{path} is damaged ({error}): run its command again with --force") from error
     return record

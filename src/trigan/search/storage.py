@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from filelock import FileLock
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from trigan.atomic import wrap_os_errors
+from trigan.atomic import checksum, file_lock, share, wrap_os_errors
 from trigan.errors import ArtifactError, ConfigError, TriganError
 from trigan.search.metric import ValidationMetric
 from trigan.search.space import Dimension
@@ -37,11 +36,12 @@ def open_storage(where: str | None, folder: Path) -> BaseStorage:
         return _database(where)
     path = Path(where).expanduser() if where is not None else folder / "journal.log"
     with wrap_os_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         lock: Any = _JournalLock(path)
         try:
-            return JournalStorage(JournalFileBackend(str(path), lock_obj=lock))
-        except (ValueError, KeyError, AssertionError) as error:
+            storage = JournalStorage(_Journal(str(path), lock_obj=lock))
+            share(path)
+            return storage
+        except (LookupError, ValueError, TypeError, AttributeError, AssertionError) as error:
             raise ArtifactError(f"{path}: not a journal of a search; name another file with --storage") from error
 
 
@@ -75,7 +75,7 @@ def open_study(storage: BaseStorage, name: str, metric: ValidationMetric) -> opt
 
 
 def sampler(kind: Literal["random", "tpe"], seed: int, number: int) -> optuna.samplers.BaseSampler:
-    """The sampler of trial ``number``: its draws depend on the seed and the trials, not on the worker."""
+    """The sampler of the point with this number: its draws depend on the seed and the trials, not on the worker."""
     own = int.from_bytes(hashlib.sha256(f"{seed} {number}".encode()).digest()[:4], "big")
     if kind == "random":
         return optuna.samplers.RandomSampler(seed=own)
@@ -93,11 +93,34 @@ def suggest(trial: optuna.Trial, one: Dimension) -> Any:
     return trial.suggest_float(one.key, low, high, log=log)
 
 
+class _Journal(JournalFileBackend):
+    """A journal whose lines have checksums; those written before there were any have none."""
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        """Append lines with their checksums."""
+        super().append_logs([{**log, "checksum": checksum(log)} for log in logs])
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+        """The lines from a number on; an ArtifactError for one that was damaged or changed."""
+        read, mend = log_number_from, "move it away, and the same command finds the runs of finished trials again"
+        try:
+            for log in super().read_logs(log_number_from):
+                if log.get("checksum", checksum(log)) != checksum(log):
+                    raise ValueError("its checksum differs")
+                yield log
+                read += 1
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            if read == 0:
+                raise ValueError("no journal") from error
+            text = f"{self._file_path}: line {read + 1} was damaged or changed ({error}): {mend}"
+            raise ArtifactError(text) from error
+
+
 class _JournalLock:
     """The journal's lock, released by the system when its holder is killed; an incomplete last line is cut off."""
 
     def __init__(self, path: Path) -> None:
-        self._path, self._lock = path, FileLock(path.with_name(f"{path.name}.lock"))
+        self._path, self._lock = path, file_lock(path.with_name(f"{path.name}.lock"))
 
     def acquire(self) -> bool:
         self._lock.acquire()

@@ -41,10 +41,14 @@ def counted_trials(trials: Sequence[Any], *states: str) -> list[Any]:
     ]
 
 
-def is_surplus(trials: Sequence[Any], number: int, budget: int | None) -> bool:
-    """Whether trial ``number`` is a duplicate, or exceeds the budget of trials."""
+def ordinal(trials: Sequence[Any], number: int, budget: int | None) -> int | None:
+    """The position of trial ``number`` among the counted ones; None for a duplicate, or above the budget of trials.
+
+    A retry has the position of the trial that it replaces, so that a search goes on alike after its worker was killed.
+    """
     counted = [trial.number for trial in counted_trials(trials)]
-    return number not in counted or (budget is not None and counted.index(number) >= budget)
+    found = counted.index(number) if number in counted else None
+    return None if found is None or (budget is not None and found >= budget) else found
 
 
 def state(trial: Any) -> str:

@@ -16,8 +16,9 @@ import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
+from trigan.atomic import make_folder
 from trigan.errors import ConfigError, TriganError
-from trigan.execution.job import TIMED_OUT, Job, JobResult, run_options
+from trigan.execution.job import DIVERGED, TIMED_OUT, Job, JobResult, run_options
 from trigan.execution.launchers import Launcher
 from trigan.execution.pool import Interrupted
 from trigan.execution.progress import duration
@@ -138,10 +139,12 @@ class Worker:
 
     def _requeue(self, index: int, trial: Any, attempt: int) -> None:
         """Queue a trial's point again, then end the trial; in this order, so that no point is ever lost."""
-        _, study = self.searches[index]
+        search, study = self.searches[index]
         if attempt <= accounting.ATTEMPTS:
             attributes = {accounting.ENQUEUED_AS: accounting.retry_of(trial.number), accounting.ATTEMPT: attempt}
-            study.enqueue_trial(dict(trial.params), user_attrs=attributes)
+            chosen = len(trial.params) == len(search.space.dimensions)  # else all that was drawn is drawn again, alike
+            point = trial.params if chosen else trial.system_attrs.get("fixed_params", {})
+            study.enqueue_trial(dict(point), user_attrs=attributes)
         _tell(study, trial.number, None, "FAIL")
 
     # One trial --------------------------------------------------------------------------------------------------
@@ -152,11 +155,12 @@ class Worker:
         study.sampler = sampler(self.settings.sampler, self.settings.seed, -1)
         trial = study.ask()
         trial.set_user_attr(accounting.WORKER, self.worker_lock.name)
-        if accounting.is_surplus(study.get_trials(deepcopy=False), trial.number, self.settings.budget.trials):
+        place = accounting.ordinal(study.get_trials(deepcopy=False), trial.number, self.settings.budget.trials)
+        if place is None:
             trial.set_user_attr(accounting.WITHDRAWN, True)
             _tell(study, trial.number, None, "FAIL")
             return
-        study.sampler = sampler(self.settings.sampler, self.settings.seed, trial.number)
+        study.sampler = sampler(self.settings.sampler, self.settings.seed, place)
         point = {one.key: suggest(trial, one) for one in search.space.dimensions}
         words = ("--validation-only", *run_options(self.settings.config_dir), *search.trial_overrides(point))
         running = RunningTrial(index, trial, Job(self._name(index, trial.number), words), search.folder / "logs")
@@ -167,9 +171,10 @@ class Worker:
             return
         trial.set_user_attr(accounting.RUN, running.record_path.parent.name)
         if running.record_path.exists():
-            self._finish(running)
+            self._prune(running)
+            self._end(running, None, "PRUNED") if running.pruned else self._finish(running)
             return
-        running.log.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(running.log.parent)
         running.log.unlink(missing_ok=True)
         self.launcher().start(running.job, running.log)
         self.running[running.job.name] = running
@@ -183,10 +188,10 @@ class Worker:
         for name, code in ended.items():
             trial = self.running.pop(name)
             self._prune(trial)
-            if code in (0, TIMED_OUT) and trial.record_path.exists():  # it may be done just before it is ended
-                self._finish(trial)
-            elif trial.pruned:
+            if trial.pruned:  # whether or not it was done before it could be ended: the next points depend on this
                 self._end(trial, None, "PRUNED")
+            elif code in (0, DIVERGED, TIMED_OUT) and trial.record_path.exists():
+                self._finish(trial)
             else:
                 self._fail(trial, str(JobResult(trial.job, code, trial.seconds, trial.log).failure))
         return bool(ended)
@@ -235,7 +240,9 @@ class Worker:
         """Report a child's new validations, and end it if it is pruned for them."""
         for images, accuracy in trial.new_validations():
             if self.settings.prune and not trial.pruned and trial.should_prune(images, accuracy):
-                trial.pruned = self.launcher().end(trial.job.name)
+                trial.pruned = True
+                if trial.job.name in self.running:
+                    self.launcher().end(trial.job.name)
 
     def _beat(self) -> None:
         if time.monotonic() - self._beaten < HEARTBEAT_SECONDS:

@@ -5,9 +5,9 @@ import platform
 import uuid
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
-from trigan.atomic import wrap_os_errors
+from trigan.atomic import is_locked, make_folder, wrap_os_errors
 
 
 class WorkerLock:
@@ -20,7 +20,7 @@ class WorkerLock:
 
     def __enter__(self) -> "WorkerLock":
         with wrap_os_errors(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self._folder)
             self._lock.acquire()
         return self
 
@@ -33,11 +33,7 @@ class WorkerLock:
         """Whether a worker holds its lock; None where its file does not exist: no shared disk."""
         if not self._path(worker).exists():
             return None
-        try:
-            with FileLock(self._path(worker), timeout=0):
-                return False
-        except Timeout:
-            return True
+        return is_locked(self._path(worker))
 
     def _path(self, worker: str) -> Path:
         return self._folder / f"{worker}.lock"

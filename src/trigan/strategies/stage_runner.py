@@ -47,6 +47,7 @@ class TrainedStage:
         seconds: duration of the training over all attempts; None if unknown.
         images_before: images that an earlier stage had used to train the same classifier.
         classifier: what was counted of C's training (`classifier_counts`); empty for a stage without C.
+        diverged: why the fit diverged, with the player and the batch; empty if it did not.
     """
 
     name: str
@@ -61,6 +62,7 @@ class TrainedStage:
     seconds: float | None = None
     images_before: int = 0
     classifier: dict[str, Any] = field(default_factory=dict)
+    diverged: str = ""
 
     @property
     def snapshots(self) -> dict[int, Any]:
@@ -113,10 +115,12 @@ class StageRunner:
             manifest, directory = distributed.broadcast(content)
             cost, seconds = Cost(**manifest["cost"]), manifest.get("seconds")
             result = manifest["status"], manifest["step"]
-            counted = manifest.get("classifier", {})
+            counted = {"classifier": manifest.get("classifier", {}), "diverged": manifest.get("diverged", "")}
             trained = TrainedStage(
-                name, stage.kind, key, networks, cost, *result, directory, reused, seconds, classifier=counted
+                name, stage.kind, key, networks, cost, *result, directory, reused, seconds, **counted
             )
+            if trained.diverged:
+                _log.warning("%s diverged: %s; weights of batch %d are used", name, trained.diverged, trained.step)
             if reused and all(key != earlier.digest for earlier in self.trained_stages):
                 self.on_reuse(trained)
         self.trained_stages.append(trained)
@@ -191,7 +195,7 @@ class StageRunner:
                 write_bytes(handle.directory / f"{player}.safetensors", save(state))
             cost, seconds = {"flops": module.flops, "images": dict(module.images)}, time.monotonic() - started
             manifest = {"cost": cost, "status": result.status, "step": selected or result.step}
-            counted = classifier_counts(module)
+            counted = {**classifier_counts(module), **({"diverged": result.reason} if result.reason else {})}
             handle.commit({**manifest, **counted, "seconds": round(seconds, 3)})
         return networks
 

@@ -1,6 +1,7 @@
 """The list of a study's jobs on disk: commands that only read a study's state compose nothing."""
 
 import hashlib
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
-from trigan.atomic import write_bytes
+from trigan.atomic import checksum, parse_json, write_bytes
 from trigan.config import locations
 from trigan.errors import ArtifactError
 from trigan.records.record import RECORD_NAME
@@ -44,8 +45,9 @@ def cache_path(study: StudyFile, overrides: Sequence[str], config_dir: Path | No
 
 def save_jobs(path: Path, jobs: StudyJobs) -> None:
     """Write the list; outputs that cannot be written (an archive, say) can still be read without it."""
+    listed = {"jobs": _LIST.dump_python(jobs, mode="json", exclude={"logger"})}
     with suppress(ArtifactError):
-        write_bytes(path, _LIST.dump_json(jobs, exclude={"logger"}))
+        write_bytes(path, json.dumps({**listed, "checksum": checksum(listed)}).encode())
 
 
 def load_jobs(
@@ -56,8 +58,8 @@ def load_jobs(
     With ``need_records`` a study without any record is refused before its images are loaded to compose the jobs.
     """
     path, jobs = cache_path(study, overrides, config_dir), None
-    with suppress(OSError, ValueError):  # there is no list, or it is damaged
-        jobs = _LIST.validate_json(path.read_bytes())
+    with suppress(OSError, ValueError, KeyError):  # there is no list, or it was damaged or changed
+        jobs = _LIST.validate_python(parse_json(path.read_bytes(), required=True)["jobs"])
     if jobs is None:
         plan = make_plan(study, overrides, config_dir)
         if need_records:

@@ -1,21 +1,21 @@
 """Where a study stands: which jobs are done, running, failed or missing, what they cost, and what is left to run."""
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Literal, NamedTuple
 
-from filelock import FileLock, Timeout
-
+from trigan.atomic import is_locked
+from trigan.errors import ArtifactError
 from trigan.execution.job import shell_line
 from trigan.execution.pool import cores
 from trigan.execution.progress import duration
 from trigan.records import failure
+from trigan.records.file_index import FileIndex
+from trigan.records.record import read_indexed
 from trigan.studies.jobs import StudyJob, StudyJobs
 
 State = Literal["done", "running", "failed", "missing"]
@@ -46,30 +46,21 @@ class JobStatus:
 
 def job_statuses(jobs: StudyJobs) -> list[JobStatus]:
     """The state of every job on disk, those that wait for others' compute last."""
-    statuses = []
+    statuses, index = [], FileIndex(jobs.runs)
     for job in jobs.runnable:
-        state: State = "done" if job.done else "running" if _is_locked(job) else "missing"
+        lock = job.record_path.parents[1] / ".locks" / f"{job.record_path.parent.name}.lock"
+        state: State = "done" if job.done else "running" if is_locked(lock) else "missing"
         mark = failure.read(job.record_path.parent) if state == "missing" else None
-        statuses.append(JobStatus(job, "failed" if mark else state, str(mark or ""), _cost(job.record_path)))
+        statuses.append(JobStatus(job, "failed" if mark else state, str(mark or ""), _cost(job.record_path, index)))
+    index.save()
     return statuses + [JobStatus(job, "missing") for job in jobs.waiting]
 
 
-def _is_locked(job: StudyJob) -> bool:
-    """Whether a process holds the run's lock."""
-    directory = job.record_path.parent
-    path = directory.parent / ".locks" / f"{directory.name}.lock"
+def _cost(path: Path, index: FileIndex) -> RowCost | None:
     try:
-        with FileLock(path, timeout=0) if path.exists() else nullcontext():
-            return False
-    except Timeout:
-        return True
-
-
-def _cost(record: Path) -> RowCost | None:
-    try:
-        content = json.loads(record.read_bytes())
-        return RowCost(float(content["provenance"]["seconds"]), float(content["result"]["cost"]["flops"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        record = read_indexed(path, index)
+        return RowCost(float(record["provenance"]["seconds"]), float(record["result"]["cost"]["flops"] or 0))
+    except (ArtifactError, KeyError, TypeError, ValueError):
         return None
 
 

@@ -1,5 +1,6 @@
 """A study's table: built from the records of its finished jobs and its published figures, rendered in any format."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,7 +9,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from trigan.errors import ArtifactError
-from trigan.records.record import RECORD_NAME, Record, read_record
+from trigan.records.file_index import FileIndex
+from trigan.records.record import RECORD_NAME, Record, read_indexed, warn_without_checksum
 from trigan.records.seal_ledger import read_ledger
 from trigan.studies.job_cache import load_jobs, make_plan
 from trigan.studies.jobs import StudyJob, StudyJobs, no_finished_runs
@@ -21,6 +23,8 @@ from trigan.tables.table import CellKey, Family, Table, TableSpec, build_table, 
 
 if TYPE_CHECKING:
     from trigan.studies.plan import StudyPlan
+
+_log = logging.getLogger("trigan")
 
 #: Each format: the suffix of its file, and the function that renders a table as text.
 FORMATS = {
@@ -35,25 +39,37 @@ FILE_FORMATS = ("terminal", "md", "csv", "latex")
 
 
 def study_table(study: StudyFile, jobs: Sequence[StudyJob], outputs: Path) -> Table:
-    """The table of finished jobs, submitted rows and published figures; a TriganError if one of these is damaged."""
+    """The table of finished jobs, submitted rows and published figures.
+
+    A record that is damaged, or not that of its job, is left out and named under the table; its cell is incomplete.
+
+    Raises:
+        TriganError: a submitted row or the published figures are damaged.
+    """
     records: dict[CellKey, list[Record]] = {}
     outcomes: dict[str, ImageOutcomes] = {}
-    for job in jobs:
-        if not job.done:
-            continue
-        record = with_ranking_scores(read_record(job.record_path), job.record_path.parent, study.metric)
-        if record["run"] != job.hash:
-            another = record["run"][:20]
-            raise ArtifactError(f"{job.record_path}: the record of another run, {another}: move it to its own folder")
-        records.setdefault((job.row.name, job.column.name), []).append(record)
-        outcomes |= read_outcomes(record, job.record_path.parent)
+    damaged: list[str] = []
+    runs_folder = jobs[0].record_path.parents[1] if jobs else outputs / "runs"
+    with FileIndex(runs_folder) as index:
+        for job in (job for job in jobs if job.done):
+            try:
+                record = _record(job, index)
+                outcomes |= read_outcomes(record, job.record_path.parent, index)
+                record = with_ranking_scores(record, job.record_path.parent, study.metric)
+                records.setdefault((job.row.name, job.column.name), []).append(record)
+            except ArtifactError as error:
+                damaged.append(f"{job.name} ({error})")
+                _log.warning("not used: %s", damaged[-1])
+        ledger = read_ledger(runs_folder, index)
+    warn_without_checksum(record for group in records.values() for record in group)
     columns = tuple(column.name for column in study.columns)
     submitted = external_rows(outputs, study.name, study.scale, columns)
     folders = {record["run"]: path.parent for path, record in external_records(outputs)} if submitted else {}
     for place, group in submitted.items():
         submitted[place] = [with_ranking_scores(one, folders[one["run"]], study.metric) for one in group]
         for record in group:
-            outcomes |= read_outcomes(record, folders[record["run"]])
+            folder = folders[record["run"]]
+            outcomes |= read_outcomes(record, folder, FileIndex(folder))
     spec = TableSpec(
         title=study.title,
         rows=(*(row.name for row in study.rows), *dict.fromkeys(row for row, _ in submitted)),
@@ -66,12 +82,21 @@ def study_table(study: StudyFile, jobs: Sequence[StudyJob], outputs: Path) -> Ta
         metric=study.metric,
         declared={row.name: (row.given, row.declares) for row in study.rows},
         ablations={row: tuple((step.adds, step.start) for step in steps) for row, steps in study.ablations.items()},
+        damaged=tuple(damaged),
     )
     published = [
         one for one in published_results(study) if one.row in ("", *spec.rows) and one.column in ("", *spec.columns)
     ]
-    ledger = read_ledger(jobs[0].record_path.parents[1] if jobs else outputs / "runs")
     return build_table({**records, **submitted}, spec, published, outcomes, ledger)
+
+
+def _record(job: StudyJob, index: FileIndex) -> Record:
+    """The record of a finished job; an ArtifactError if it is damaged, or of another run."""
+    record = read_indexed(job.record_path, index)
+    if record["run"] != job.hash:
+        another = record["run"][:20]
+        raise ArtifactError(f"{job.record_path}: the record of another run, {another}: move it to its own folder")
+    return record
 
 
 def published_results(study: StudyFile) -> tuple[PublishedResult, ...]:

@@ -1,13 +1,21 @@
 """Which test images a run classified correctly, and what that says of the correlation of trials."""
 
+import base64
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from trigan.errors import ArtifactError
+from trigan.records.file_index import FileIndex
 from trigan.records.record import Record
-from trigan.tables.stored_predictions import StoredPredictions
+from trigan.tables.stored_predictions import PREDICTIONS_FILE, StoredPredictions
+
+#: No data set has more images.
+_LARGEST = 10**8
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,27 +29,60 @@ class ImageOutcomes:
     correct: np.ndarray
     groups: np.ndarray | None = None
 
-    @classmethod
-    def read(cls, folder: Path) -> "ImageOutcomes | None":
-        """Those of the run in a folder; None if it has no predictions, or older ones without the images' indices.
 
-        Raises:
-            ArtifactError: the file is damaged.
-        """
-        stored = StoredPredictions.read(folder)
-        if stored is None or stored.rows is None:
-            return None
-        return cls(stored.rows, (stored.scores.argmax(axis=1) == stored.labels).astype(np.float64), stored.groups)
-
-
-def read_outcomes(record: Record, folder: Path) -> dict[str, ImageOutcomes]:
+def read_outcomes(record: Record, folder: Path, index: FileIndex) -> dict[str, ImageOutcomes]:
     """``{run: its outcomes}`` if its trial redrew the test set and its predictions are stored; else nothing.
 
     Raises:
-        ArtifactError: the file is damaged.
+        ArtifactError: the predictions are damaged, or not those of the record.
     """
-    found = ImageOutcomes.read(folder) if record["result"]["split"]["test_redrawn"] else None
-    return {} if found is None else {record["run"]: found}
+    split: Any = record["result"]["split"]
+    path = folder / PREDICTIONS_FILE
+    if not split["test_redrawn"] or not path.is_file():
+        return {}
+    packed = index.get(path, "outcomes", _packed_outcomes)
+    if packed is None:
+        return {}
+    size, rows, correct, groups, scores, images = packed
+    tested = split.get("test", {}).get("sha256", images)
+    found = np.flatnonzero(_unpacked(rows, size))
+    right = _unpacked(correct, len(found)).astype(np.float64)
+    outcomes = ImageOutcomes(found, right, None if groups is None else np.asarray(groups))
+    equal = abs(right.mean() - record["result"]["test"]["accuracy"]) < 1e-9
+    if (scores, images) != (record["result"]["predictions"], tested) or not equal:
+        raise ArtifactError(f"{path}: not the predictions of its record: run its command again with --force")
+    return {record["run"]: outcomes}
+
+
+def _packed_outcomes(path: Path) -> list[Any] | None:
+    """The outcomes as JSON data; None for older predictions, which lack the images' indices.
+
+    These are 1 + the largest index, the indices and what is right as bits, the groups if any, and the digests of scores
+    and indices, which the record has too.
+    """
+    stored = StoredPredictions.read(path.parent)
+    if stored is None or stored.rows is None:
+        return None
+    scores, rows = stored.scores, stored.rows
+    try:
+        order = np.argsort(rows)
+        if rows.min() < 0 or rows.max() > _LARGEST:
+            raise ValueError(f"rows lie in {rows.min()}..{rows.max()}")
+        inside = np.zeros(1 + int(rows.max()), bool)
+        inside[rows] = True
+        right = (scores.argmax(axis=1) == stored.labels)[order]
+        if inside.sum() != len(rows) or right.shape != rows.shape:
+            raise ValueError("scores, labels and rows do not belong together")
+    except (ValueError, KeyError, IndexError, TypeError, MemoryError) as error:
+        raise ArtifactError(f"{path}: cannot be read ({error}): run its command again with --force") from error
+    packed = (base64.b64encode(np.packbits(bits).tobytes()).decode() for bits in (inside, right))
+    groups = None if stored.groups is None else stored.groups[order].tolist()
+    digest = hashlib.sha256(f"{scores.dtype.str}{scores.shape};".encode() + scores.tobytes()).hexdigest()
+    return [len(inside), *packed, groups, digest, hashlib.sha256(np.sort(rows).astype("<i8").tobytes()).hexdigest()]
+
+
+def _unpacked(text: str, size: int) -> np.ndarray:
+    return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=size)
 
 
 def image_covariance(trials: Sequence[ImageOutcomes]) -> float:

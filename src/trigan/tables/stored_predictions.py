@@ -1,6 +1,9 @@
 """The predictions that a run stored: scores that its record does not have, and the sampling error of its test set."""
 
+import struct
+import tokenize
 import zipfile
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -40,15 +43,31 @@ class StoredPredictions:
         path = folder / PREDICTIONS_FILE
         if not path.is_file():
             return None
+        stored = read_arrays(path)
         try:
-            with np.load(path) as stored:
-                known = {name: stored[name] for name in ("rows", "groups") if name in stored}
-                scores, labels = stored["scores"], stored["labels"]
+            known = {name: stored[name] for name in ("rows", "groups") if name in stored}
+            scores, labels = stored["scores"], stored["labels"]
             if scores.ndim != 2 or any(len(array) != len(scores) for array in (labels, *known.values())):
                 raise ValueError(f"scores {scores.shape} and labels {labels.shape} do not belong together")
             return cls(scores, labels, **known)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"{path}: cannot be read ({error}): run its command again with --force") from error
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an ``npz`` file, which runs no code.
+
+    Raises:
+        ArtifactError: the file is damaged.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            return dict(stored)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, NotImplementedError) as error:
+        cause: Exception = error
+    except (zipfile.BadZipFile, zlib.error, struct.error, SyntaxError, tokenize.TokenError) as error:
+        cause = error
+    raise ArtifactError(f"{path}: cannot be read ({cause}): run its command again with --force") from cause
 
 
 def with_ranking_scores(record: Record, folder: Path, metric: str) -> Record:

@@ -75,6 +75,7 @@ class TableSpec:
             matched baselines, not with those of other rows.
         look: the how many-th look at these trials this is, which gives the level of the claims.
         declared: by row, its own settings, and the names of further differences that the study declares.
+        damaged: runs whose records cannot be used, with the reasons; their cells are incomplete.
     """
 
     title: str
@@ -89,6 +90,7 @@ class TableSpec:
     matched: Mapping[str, str] = field(default_factory=dict)
     look: Look = field(default_factory=Look)
     declared: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=dict)
+    damaged: tuple[str, ...] = ()
 
     def baselines_of(self, row: str) -> tuple[str, ...]:
         """The baselines that a row of the family is compared with."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from trigan.atomic import wrap_os_errors, write_bytes
+from trigan.atomic import make_folder, share, wrap_os_errors, write_bytes
 from trigan.component_ids import component
 from trigan.errors import ArtifactError
 from trigan.tracking.tracker import RunInfo, Tracker, Tracking
@@ -25,10 +25,11 @@ _log = logging.getLogger(__name__)
 def _prepare(path: Path) -> None:
     """Make the file if it is missing, and remove an incomplete last line that a killed process left."""
     with wrap_os_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with path.open("ab+") as file:
             file.seek(0)
             file.truncate(file.read().rfind(b"\n") + 1)
+        share(path)
 
 
 def _append(path: Path, data: bytes) -> None:

@@ -78,10 +78,11 @@ class FitCallback:
 
 @dataclass(frozen=True)
 class FitResult:
-    """How a fit ended; ``step`` is the last step with finite losses and weights."""
+    """How a fit ended; ``step`` is the last step with finite losses and weights, ``reason`` why it diverged."""
 
     status: Literal["finished", "diverged"]
     step: int
+    reason: str = field(default="", compare=False)
 
 
 class _FlushAndCheckpoint(pl.Callback):
@@ -128,13 +129,13 @@ def fit(
         if module.completed_steps < module.plan.steps:
             with _keyboard_interrupts():
                 _trainer(settings, flush).fit(module, range(module.completed_steps, module.plan.steps))
-    except DivergedError:
+    except DivergedError as error:
         healthy = distributed.broadcast(load_latest(folder) if folder is not None else None)
         if healthy is None:
             module.load_state_dict(initial)
-            return FitResult("diverged", 0)
+            return FitResult("diverged", 0, str(error))
         module.load_state_dict(healthy["state_dict"])
-        return FitResult("diverged", int(healthy["counters"]["completed_steps"]))
+        return FitResult("diverged", int(healthy["counters"]["completed_steps"]), str(error))
     finally:
         for callback in callbacks:
             callback.on_fit_end()

@@ -15,9 +15,13 @@ from trigan.rng import Draws, hash64
 
 
 class ScalarMeans:
-    """Means of logged scalars, summed on the device and read rarely, because reading waits for the device."""
+    """Means of logged scalars, summed on the device and read rarely, because reading waits for the device.
+
+    ``players``: whose update logged a name.
+    """
 
     def __init__(self) -> None:
+        self.players: dict[str, str] = {}
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
 
@@ -210,3 +214,4 @@ class TrainingStep:
     def log(self, name: str, value: Tensor) -> None:
         """Log a scalar, as a mean over the steps until the next flush."""
         self._context.scalars.add(name, value)
+        self._context.scalars.players[name] = self._context.trainable

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,13 @@ def test_a_damaged_entry_is_rebuilt(tmp_path: Path, digits: ImageDataset, damage
     assert same(cached(tmp_path, ["a"], build), digits)
     assert same(cached(tmp_path, ["a"], build), digits)
     assert build.calls == 2
+
+
+def test_an_entry_whose_fingerprint_is_not_its_own_is_rebuilt(tmp_path: Path, digits: ImageDataset) -> None:
+    build = Builder(replace(digits, fingerprint="0" * 64))
+    cached(tmp_path, ["a"], build)
+    build.source = digits
+    assert same(cached(tmp_path, ["a"], build), digits)
 
 
 def test_a_failing_build_leaves_nothing(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Decoded data sets on disk: 70,000 PNGs are decoded once, not in each process."""
 
+import errno
 import json
 import os
 import zlib
@@ -9,14 +10,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from trigan.atomic import file_lock, share
 from trigan.datasets.sources.closed import refuse_if_closed
-from trigan.datasets.types import ImageDataset
-from trigan.errors import DataError
+from trigan.datasets.types import ImageDataset, fingerprint_of
+from trigan.errors import DataError, DiskFullError
 
 #: Raise this when the file's layout or the decoding changes.
 _LAYOUT = 2
@@ -39,8 +40,7 @@ def cached(cache: Path | None, key: Any, build: Callable[[], ImageDataset]) -> I
     name = sha256(json.dumps([_LAYOUT, key], sort_keys=True).encode()).hexdigest()[:32]
     path = cache / "decoded" / f"{name}.safetensors"
     with _write_errors(cache):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_suffix(".lock")).acquire()
+        lock = file_lock(path.with_suffix(".lock")).acquire()
     with lock:
         dataset = _read(path)
         if dataset is None:
@@ -56,7 +56,8 @@ def _write_errors(cache: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(
+        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
+        raise (DiskFullError if full else DataError)(
             f"cannot keep decoded images under {cache}: {reason}; free space there or choose another cache"
         ) from error
 
@@ -69,6 +70,7 @@ def _write(path: Path, dataset: ImageDataset) -> None:
     partial = path.with_suffix(".partial")
     try:
         save_file(tensors, partial, {"facts": facts, "checksum": _checksum(facts, tensors)})
+        share(partial)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -83,7 +85,9 @@ def _read(path: Path) -> ImageDataset | None:
         if metadata["checksum"] != _checksum(metadata["facts"], tensors):
             return None
         facts: dict[str, Any] = json.loads(metadata["facts"])
-        return ImageDataset(**{**facts, **tensors, "class_names": tuple(facts["class_names"])})
+        dataset = ImageDataset(**{**facts, **tensors, "class_names": tuple(facts["class_names"])})
+        known = fingerprint_of(dataset.digests, dataset.labels, dataset.official_test)
+        return dataset if dataset.fingerprint == known else None
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, DataError):
         return None
 
