@@ -12,8 +12,8 @@ import numpy as np
 from trigan.errors import ArtifactError
 from trigan.records.record import Record
 from trigan.tables.cell import Cell
-from trigan.tables.image_outcomes import read_arrays
 from trigan.tables.layout.formatting import TextFormat
+from trigan.tables.stored_predictions import read_arrays
 from trigan.tables.table import Table
 
 METRICS, PREDICTIONS, FEATURES, PICTURES = "metrics.jsonl", "predictions.npz", "features.npz", "pictures"
