@@ -1,5 +1,20 @@
 """Errors that a user can mend: one line that names what was wrong, what was expected and where."""
 
+import re
+
+#: Control characters and those that reverse or break lines: no name needs them, and a terminal obeys them.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def is_printable(text: str) -> bool:
+    """Whether a text has no control character."""
+    return _CONTROL.search(text) is None
+
+
+def printable(text: str) -> str:
+    """A text for a terminal: control characters become Python's escapes, but for line breaks and tabs."""
+    return _CONTROL.sub(lambda one: one[0] if one[0] in "\n\t" else ascii(one[0])[1:-1], text)
+
 
 class TriganError(Exception):
     """Base class of errors that a user can mend; the command line prints its text without a traceback."""

@@ -11,21 +11,14 @@ from typing import Any
 
 from hydra._internal.utils import _locate
 
+from trigan.component_ids import identifier_of
 from trigan.config.nodes import targets
 from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 
-ALLOWED_MODULES = ("trigan", "torch.nn", "torch.optim", "pytorch_lightning", "torchmetrics")
-#: Modules of trigan that start processes or write files; no config builds anything from them.
-FORBIDDEN_MODULES = tuple(
-    f"trigan.{name}"
-    for name in (
-        *("commands", "config", "execution", "runs", "studies", "search", "interop", "artifacts", "records", "tables"),
-        *("plots", "reports", "atomic", "api"),
-    )
-)
+ALLOWED_MODULES = ("trigan", "torch.nn", "torch.optim")
 #: Where a config may name plain functions; elsewhere only classes (other functions read or write files, or unpickle).
-FUNCTION_MODULES = ("trigan.losses", "trigan.networks", "trigan.training.objectives", "torch.nn")
+FUNCTION_MODULES = ("trigan", "torch.nn")
 
 
 def check_targets(config: dict[str, Any], own: Sequence[str] = ()) -> None:
@@ -33,14 +26,15 @@ def check_targets(config: dict[str, Any], own: Sequence[str] = ()) -> None:
     for key, node in targets(config):
         name = node["_target_"]
         plain = isinstance(name, str) and all(p.isidentifier() and not p.startswith("_") for p in name.split("."))
-        if not plain or not _inside(name, (*ALLOWED_MODULES, *own)) or _inside(name, FORBIDDEN_MODULES):
+        if not plain or not _inside(name, (*ALLOWED_MODULES, *own)):
             raise _refusal(key, name, own)
 
 
 def import_target(key: str, name: str, own: Sequence[str] = ()) -> Any:
     """The class or function of a name that has passed `check_targets`.
 
-    A path can lead out of an allowed module (``trigan.rng.hashlib.new``), so the object's own module is checked too.
+    A path can lead out of an allowed module (``trigan.rng.hashlib.new``), so the object's own module is checked too. Of
+    trigan's own classes and functions only components can be named: others start processes or write files.
     """
     try:
         target = _locate(name)  # get_object would log the error as well
@@ -53,7 +47,8 @@ def import_target(key: str, name: str, own: Sequence[str] = ()) -> Any:
     if not isinstance(module, str) or not (inspect.isclass(target) or plain_function):
         raise ConfigError(f"{key}._target_={name}: expected a class or a function")
     allowed = ALLOWED_MODULES if inspect.isclass(target) else FUNCTION_MODULES
-    if not _inside(module, (*allowed, *own)) or _inside(module, FORBIDDEN_MODULES):
+    inner = _inside(module, ["trigan"]) and identifier_of(target) is None
+    if inner or not _inside(module, (*allowed, *own)):
         raise _refusal(key, name, own)
     return target
 

@@ -27,6 +27,7 @@ from trigan.config.build import Built, build, load_pretraining_data, pretraining
 from trigan.config.nodes import dotted_keys, walk
 from trigan.config.run_hash import run_hash
 from trigan.config.settings import PRETRAINING_DATA_KEY, Debug, Paths, Resources, Runtime
+from trigan.config.settings_file import check_folder, check_texts
 from trigan.config.unused_settings import find_unused_settings
 from trigan.errors import ConfigError
 
@@ -119,6 +120,7 @@ class Composer:
         if config_dir is not None:
             if not config_dir.is_dir():
                 raise ConfigError(f"--config-dir {config_dir}: no such folder")
+            check_folder(config_dir)
             own = SearchPathElement("command-line", f"file://{config_dir.absolute()}")
             search.get_path().insert(-1, own)  # the last one is Hydra's own, for structured configs
         self.loader = ConfigLoaderImpl(config_search_path=search)
@@ -189,7 +191,9 @@ class Composer:
     def load(self, overrides: Sequence[Override]) -> DictConfig:
         """The composed config with Hydra's own node, its keys and choices checked, unresolved. Imports no target."""
         base = self.base(overrides)
-        override_rules.check_keys(overrides, dotted_keys(unresolved(base)), self.groups)
+        plain = unresolved(base)
+        override_rules.check_keys(overrides, dotted_keys(plain), self.groups)
+        _check_paths(plain.get("paths"), {override.key_or_group for override in overrides})
         cfg = copy.deepcopy(base)
         try:
             ConfigLoaderImpl._apply_overrides_to_config([o for o in overrides if not self._is_choice(o)], cfg)
@@ -221,7 +225,11 @@ class Composer:
 
     def _load_choices_anew(self, choices: tuple[str, ...]) -> DictConfig:
         try:
-            return self.loader.load_configuration(CONFIG_NAME, list(choices), run_mode=RunMode.RUN)
+            loaded = self.loader.load_configuration(CONFIG_NAME, list(choices), run_mode=RunMode.RUN)
+            check_texts(unresolved(loaded))
+            return loaded
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"a file of these choices: {override_rules.first_line(error)}") from error
         except (HydraException, OmegaConfBaseException) as error:
             unused = re.match(r"Could not override '(.+?)'.\s*(No match in the defaults list|Did you mean)", str(error))
             if unused:
@@ -239,6 +247,16 @@ def chosen(cfg: DictConfig) -> dict[str, str | None]:
     """The chosen option of every group of a config from `Composer.load`."""
     choices = dict(cfg.hydra.runtime.choices)
     return {str(group): option for group, option in sorted(choices.items()) if not str(group).startswith("hydra/")}
+
+
+def _check_paths(paths: Any, given: set[str]) -> None:
+    """Refuse a folder to write to that a file places outside the current one, unless the user gives another."""
+    for name, value in paths.items() if isinstance(paths, dict) and "paths" not in given else ():
+        plain = Path(str(value).replace("${paths.outputs}", "outputs"))
+        if f"paths.{name}" not in given and (
+            plain.is_absolute() or {"..", "~"} & set(plain.parts) or "${" in str(plain)
+        ):
+            raise ConfigError(f"paths.{name}={value}: outside the current folder; give it on the command line instead")
 
 
 def resolve(cfg: DictConfig) -> dict[str, Any]:

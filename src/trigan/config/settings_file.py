@@ -1,13 +1,26 @@
-"""Settings in a file: `trigan search` writes ``best.yaml``, `trigan run --settings` reads it."""
+"""Files of strangers: their YAML, and settings in them. `trigan search` writes ``best.yaml``, ``--settings`` reads it.
 
-from collections.abc import Mapping, Sequence
+Files name no code beyond the allow-list, no folder to write to, no program of a cluster, and read no environment: these
+are for the user's own command line.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from trigan.atomic import wrap_os_errors
-from trigan.errors import ConfigError
+from trigan.config.nodes import walk
+from trigan.errors import ConfigError, is_printable
+
+#: Keys that have no place in a file.
+COMMAND_LINE_ONLY = ("runtime.allow", "paths", "hydra")
+#: The most values that the anchors of a YAML file may expand to.
+MAX_YAML_VALUES = 100_000
+#: A reference to another key, which needs no resolver: ``${trial}``, ``${..width}``, ``${list[0]}``.
+_REFERENCE = re.compile(r"\$\{\.*\w[\w-]*(\.\w[\w-]*|\[\w+\])*\}")
 
 
 def merge_settings(path: Path, given: Sequence[str]) -> list[str]:
@@ -20,16 +33,91 @@ def read(path: Path) -> list[str]:
     """The settings of the file, each as on a command line."""
     if not path.is_file():
         raise ConfigError(f"--settings {path}: no such file; `trigan search` writes one, best.yaml")
-    with wrap_os_errors(path, "read"):
-        text = path.read_text(errors="replace")
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--settings {path}: {' '.join(str(error).split())}") from error
-    words = content.get("settings") if isinstance(content, Mapping) else None
-    if not isinstance(words, list) or not all(isinstance(word, str) and "=" in word for word in words):
-        raise ConfigError(f"--settings {path}: expected `settings:` and below it a list of key=value")
+        content = read_plain(path)
+        words = content.get("settings") if isinstance(content, Mapping) else None
+        if not isinstance(words, list) or not all(isinstance(word, str) and "=" in word for word in words):
+            raise ConfigError(f"{path}: expected `settings:` and below it a list of key=value")
+        check_settings(words)
+    except (ConfigError, ValueError) as error:
+        where = "" if isinstance(error, ConfigError) else f"{path}: "
+        raise ConfigError(f"--settings {where}{error}") from error
     return words
+
+
+def load_yaml(text: str) -> Any:
+    """Plain YAML, as `yaml.safe_load`.
+
+    Raises:
+        ValueError: its anchors contain themselves or expand to more than `MAX_YAML_VALUES` values.
+    """
+    if "&" in text and "*" in text and (root := yaml.compose(text, yaml.SafeLoader)) is not None:
+        _count_values(root, {})
+    return yaml.safe_load(text)
+
+
+def _count_values(node: yaml.Node, known: dict[int, int]) -> int:
+    """The number of values of a node, anchors written out."""
+    if id(node) not in known:
+        known[id(node)] = MAX_YAML_VALUES  # while its parts are counted: it may be one of them
+        parts: list[Any] = node.value if isinstance(node, yaml.CollectionNode) else []
+        nodes = (one for part in parts for one in (part if isinstance(part, tuple) else (part,)))
+        known[id(node)] = 1 + sum(_count_values(one, known) for one in nodes)
+        if known[id(node)] > MAX_YAML_VALUES:
+            line = node.start_mark.line + 1
+            raise ValueError(f"line {line}: anchors expand to more than {MAX_YAML_VALUES} values; write them out")
+    return known[id(node)]
+
+
+def read_plain(path: Path, load: Callable[[str], Any] = load_yaml) -> Any:
+    """The plain content of a file, YAML by default, with every text in it checked by `check_texts`.
+
+    Raises:
+        ConfigError: one line that names the file, and the line where there is one.
+    """
+    try:
+        content = load(path.read_text(encoding="utf-8-sig"))
+        check_texts(content)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: cannot be read (nested too deeply)") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+    return content
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse anchors in a folder of groups as `load_yaml` does, before Hydra expands them; a ConfigError."""
+    for path in sorted(folder.rglob("*.yaml")):
+        with suppress(OSError, UnicodeError, yaml.YAMLError):  # Hydra says so if the file is chosen
+            text = path.read_text(encoding="utf-8")
+            if "&" in text and "*" in text:
+                read_plain(path)
+
+
+def check_texts(content: Any) -> None:
+    """Refuse resolvers (``${oc.env:HOME}``) and control characters in every text of a file; ValueError in one line."""
+    for place, value in walk(content):
+        key = f"{place}: " if place else ""
+        for text in (*(value if isinstance(value, dict) else ()), value):
+            if isinstance(text, str):
+                shown = repr(text if len(text) <= 60 else f"{text[:57]}...")
+                if "${" in _REFERENCE.sub("", text):
+                    raise ValueError(f"{key}{shown}: a file refers to other keys only, ${{key}}; give it literally")
+                if not is_printable(text.replace("\n", "").replace("\t", "")):
+                    raise ValueError(f"{key}{shown}: has a control character; remove it")
+
+
+def check_settings(words: Iterable[str]) -> None:
+    """Refuse settings of a file that only the user's own command line may give; ValueError in one line."""
+    for word in words:
+        check_texts(word)
+        key = re.sub(r"[/@]", ".", word.partition("=")[0].strip().lstrip("+~"))
+        if any(f"{key}.".startswith(f"{own}.") for own in COMMAND_LINE_ONLY) or key == "runtime":
+            raise ValueError(f"{word}: {key} may be given on the command line only")
+        if not is_printable(word):
+            raise ValueError(f"{word!r}: has a line break or a control character; remove it")
 
 
 def settings_yaml(words: Sequence[str], about: Mapping[str, Any], heading: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from trigan.config.settings import Resources
-from trigan.errors import DiskFullError, DivergedError
+from trigan.errors import ConfigError, DiskFullError, DivergedError, is_printable
 from trigan.records import failure
 from trigan.records.failure import Failure
 from trigan.records.record import RECORD_NAME
@@ -112,7 +112,14 @@ def log_name(name: str) -> str:
 
 
 def shell_line(arguments: Sequence[str]) -> str:
-    """Arguments as one line for a POSIX shell; double quotes, easier to read, where an argument has single ones."""
+    """Arguments as one line for a POSIX shell; double quotes, easier to read, where an argument has single ones.
+
+    Raises:
+        ConfigError: an argument has a line break or another control character, which some shells and queues obey.
+    """
+    for word in arguments:
+        if not is_printable(word):
+            raise ConfigError(f"{word!r}: has a line break or a control character, so no line of a shell can hold it")
     return " ".join(
         f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word) for word in arguments
     )

@@ -11,6 +11,7 @@ from trigan.config import locations
 from trigan.config.compose import RunConfig
 from trigan.config.nodes import dotted_keys, node_at
 from trigan.config.override_rules import hydra_literal
+from trigan.config.settings_file import check_settings
 from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 from trigan.studies.file_model import FileModel, ListOf, Settings, Text, read_file
@@ -22,6 +23,11 @@ def _ascending(values: tuple[Any, Any]) -> tuple[Any, Any]:
     return values
 
 
+def _searchable(key: str) -> str:
+    check_settings([key])
+    return key
+
+
 #: A plain value of a setting.
 Value = None | bool | int | float | str
 _T = TypeVar("_T")
@@ -31,6 +37,7 @@ _Above0 = Annotated[_Number, Field(gt=0)]
 _Int = int  # the schema below has a field of that name
 _IntAbove0 = Annotated[int, Field(gt=0)]
 _Values = Annotated[ListOf[Value], Field(min_length=2)]
+_Key = Annotated[str, AfterValidator(_searchable)]
 _KINDS = ("uniform", "log_uniform", "int", "log_int", "choice")
 
 
@@ -72,7 +79,7 @@ class SearchSpaceSchema(FileModel):
     extends: Text | None = Field(
         default=None, description="the name of a space whose hyperparameters this one has, too"
     )
-    space: dict[str, DistributionSchema] = Field(
+    space: dict[_Key, DistributionSchema] = Field(
         min_length=1, description="settings, each with its default and its distribution"
     )
 

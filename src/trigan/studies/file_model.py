@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationError
 from pydantic.fields import FieldInfo
 
+from trigan.config.settings_file import check_settings, load_yaml, read_plain
 from trigan.config.suggest import nearest_hint
-from trigan.errors import ConfigError
+from trigan.errors import ConfigError, is_printable
 
 T = TypeVar("T")
 #: A list in the file; a tuple in the model.
@@ -19,9 +19,31 @@ ListOf = Annotated[tuple[T, ...], Strict(False)]
 Text = Annotated[str, BeforeValidator(lambda value: str(value) if type(value) in (int, float) else value)]
 
 
+def _one_line(name: str) -> str:
+    if not is_printable(name):
+        raise ValueError(f"{name!r}: expected a name without line breaks and control characters")
+    return name
+
+
+def _of_folder(name: str) -> str:
+    if name in (".", "..") or "/" in name or "\\" in name:
+        raise ValueError(f"{name!r}: expected a name that a folder can have, without slashes")
+    return name
+
+
+def _checked(settings: tuple[str, ...]) -> tuple[str, ...]:
+    check_settings(settings)
+    return settings
+
+
+#: A name of a row or column, and one that a folder gets too.
+Name = Annotated[Text, AfterValidator(_one_line)]
+FolderName = Annotated[Name, AfterValidator(_of_folder)]
 #: Settings as they are written on a command line.
 Settings = Annotated[
-    ListOf[Annotated[str, Field(pattern="=")]], Field(description="a list of settings, each written key=value")
+    ListOf[Annotated[str, Field(pattern="=")]],
+    AfterValidator(_checked),
+    Field(description="a list of settings, each written key=value"),
 ]
 
 
@@ -34,14 +56,9 @@ class FileModel(BaseModel):
 M = TypeVar("M", bound=FileModel)
 
 
-def read_file(model: type[M], path: Path, load: Callable[[str], Any] = yaml.safe_load) -> M:
+def read_file(model: type[M], path: Path, load: Callable[[str], Any] = load_yaml) -> M:
     """The checked content of a file, YAML by default; a ConfigError names the wrong key and what was expected."""
-    try:
-        content = load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
+    content = read_plain(path, load)
     try:
         return model.model_validate(content)
     except ValidationError as error:

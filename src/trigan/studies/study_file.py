@@ -7,20 +7,16 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from trigan.config import locations
+from trigan.config.settings_file import check_settings
 from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
-from trigan.studies.file_model import FileModel, ListOf, Settings, Text, read_file
+from trigan.studies.file_model import FileModel, FolderName, ListOf, Name, Settings, Text, read_file
 
 FILE = "study.yaml"
 #: ``match: family`` stands for the names of all rows of the family.
 FAMILY = "family"
-
-
-def _allowed(settings: tuple[str, ...]) -> tuple[str, ...]:
-    for setting in settings:
-        if setting.startswith("runtime.allow"):
-            raise ValueError(f"{setting}: runtime.allow may be given on the command line only")
-    return settings
+#: The most trials of a study.
+MAX_TRIALS = 10_000
 
 
 def _different(trials: tuple[int, ...]) -> tuple[int, ...]:
@@ -46,15 +42,16 @@ def _known_match(value: Any) -> Any:
     return value
 
 
-_Overrides = Annotated[Settings, AfterValidator(_allowed)]
 _Trials = Annotated[
     ListOf[Annotated[int, Field(ge=0)]],
     BeforeValidator(
-        lambda value: tuple(range(value)) if type(value) is int else value,
+        lambda value: tuple(range(min(value, MAX_TRIALS + 1))) if type(value) is int else value,
         json_schema_input_type=Annotated[int, Field(ge=1)] | tuple[int, ...],
     ),
     AfterValidator(_different),
-    Field(min_length=1, description="how many (an int >= 1), or a list of different numbers"),
+    Field(
+        min_length=1, max_length=MAX_TRIALS, description="how many (an int in 1..10000), or a list of different numbers"
+    ),
 ]
 
 
@@ -76,8 +73,8 @@ class GridEntry(_StudyPart):
     ``declares`` names further differences in C's training that the row is meant to have (`trigan audit`).
     """
 
-    name: Text = Field(description="a name")
-    set: _Overrides = ()
+    name: Name = Field(description="a name")
+    set: Settings = ()
     match: Annotated[Text | Annotated[ListOf[Text], Field(min_length=1)] | None, BeforeValidator(_known_match)] = Field(
         default=None, description="the name of a row, a list of names of rows, or family"
     )
@@ -103,8 +100,8 @@ class GridEntry(_StudyPart):
 class ScaleEntry(_StudyPart):
     """A row or column of a scale: its name, and overrides that the scale adds to those of the row or column."""
 
-    name: Text = Field(description="a name")
-    set: _Overrides = ()
+    name: Name = Field(description="a name")
+    set: Settings = ()
 
 
 _Entries = Annotated[
@@ -124,7 +121,7 @@ _Entries = Annotated[
 class StudyScale(_StudyPart):
     """A scale: overrides of every job, and what differs from the rest of the file; rows and columns by name."""
 
-    set: _Overrides = ()
+    set: Settings = ()
     trials: _Trials | None = None
     cost: Text | None = None
     rows: _Entries | None = Field(default=None, description="a list of names of rows, or entries with `name` and `set`")
@@ -153,7 +150,7 @@ class StudySchema(_StudyPart):
     cost: Text = Field(default="", description="time and hardware")
     expected: Text = ""
     trials: _Trials = (0, 1, 2)
-    fixed: _Overrides = ()
+    fixed: Settings = ()
     rows: ListOf[GridEntry] = Field(min_length=1, description="a list of entries with `name` and `set`")
     columns: ListOf[GridEntry] = Field(default=(), description="a list of entries with `name` and `set`")
     reference: Text | None = Field(default=None, description="the name of the row that differences are taken to")
@@ -164,7 +161,7 @@ class StudySchema(_StudyPart):
     ablations: dict[Text, ListOf[_AblationStep]] = Field(
         default={}, description="rows, each with a list of `adds: what` and `from: row`"
     )
-    scales: dict[Text, StudyScale] = Field(
+    scales: dict[FolderName, StudyScale] = Field(
         default={}, description="names, each with `set: [settings]` and what else differs"
     )
 
@@ -284,6 +281,10 @@ def read_study(path: Path, scale: str | None = None) -> StudyFile:
     if content.reference is not None and content.reference not in [row.name for row in rows]:
         raise ConfigError(f"{path}: scales.{scale}.rows: lacks the reference, {content.reference!r}")
     name, family = path.resolve().parent.name, content.family
+    try:
+        check_settings([f"study={name}"])
+    except ValueError as error:
+        raise ConfigError(f"{path}: the study has its folder's name: {error}") from error
     resolved = {
         "file": path,
         "name": name,

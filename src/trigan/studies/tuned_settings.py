@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from trigan.atomic import write_json
+from trigan.config.settings_file import check_settings
 from trigan.errors import ConfigError
 from trigan.studies.job_cache import cache_path
 from trigan.studies.study_file import StudyFile
@@ -41,6 +42,7 @@ def read_tuned(study: StudyFile, overrides: Sequence[str], config_dir: Path | No
     with suppress(OSError, ValueError):
         content = json.loads(path.read_text(encoding="utf-8"))
         tuned = {row: {column: tuple(words) for column, words in found.items()} for row, found in content.items()}
+        check_settings(word for found in tuned.values() for words in found.values() for word in words)
         return study.with_tuned(trials, tuned)
     raise ConfigError(
         f"--tuned {trials}: no finished search of study {study.name} with these settings; "
