@@ -41,6 +41,8 @@ def import_target(key: str, name: str, own: Sequence[str] = ()) -> Any:
     except Exception as error:
         reason = str(error.__cause__ or error).strip() or type(error.__cause__ or error).__name__
         hint = _nearest(name) or f" ({reason.splitlines()[0]})"
+        if isinstance(error.__cause__, ModuleNotFoundError) and _inside(name, own):
+            hint += "; the current folder is searched only if it is in PYTHONPATH: export PYTHONPATH=."
         raise ConfigError(f"{key}._target_={name}: cannot be found{hint}") from error
     module = getattr(target, "__module__", None)
     plain_function = inspect.isfunction(target) and "." not in target.__qualname__

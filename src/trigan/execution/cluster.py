@@ -28,6 +28,7 @@ from trigan.errors import ConfigError, TriganError
 from trigan.execution.cluster_node import ClusterTask
 from trigan.execution.engines import EngineChoice
 from trigan.execution.job import TIMED_OUT, Job, JobResult, log_name
+from trigan.execution.supervisor import SAFE_PATH, environment
 from trigan.records import failure
 
 _log = logging.getLogger("trigan")
@@ -74,7 +75,9 @@ class ClusterEngine:
         launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=config)
         _log.info("%s: %d jobs; the engine's own files: %s", name, len(jobs), folder)
         try:
-            codes = [_exit_code(one) for one in launcher.launch([[f"+job={n}"] for n in range(len(jobs))], 0)]
+            with environment(SAFE_PATH):
+                returned = launcher.launch([[f"+job={n}"] for n in range(len(jobs))], 0)
+            codes = [_exit_code(one) for one in returned]
         except KeyboardInterrupt:
             _log.warning("%s: submitted jobs keep running there until you cancel them there", name)
             raise

@@ -5,7 +5,6 @@ Engines pickle what they send, so this file imports nothing heavy, and a job is 
 
 import json
 import os
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,10 +13,10 @@ from typing import Any
 
 from trigan.atomic import make_folder, wrap_os_errors, write_bytes
 from trigan.execution.job import Job, JobResult, log_name
-from trigan.execution.supervisor import GRACE, POLL, SINGLE_THREADED, Supervisor
+from trigan.execution.supervisor import GRACE, POLL, SINGLE_THREADED, TRIGAN, Supervisor
 
 #: Precedes a job's overrides.
-COMMAND = (sys.executable, "-m", "trigan", "run")
+COMMAND = (*TRIGAN, "run")
 #: Seconds that a task stays after its job was ended from outside: the queue that sent the signal is about to end the
 #: task as well, and must find it unfinished, or it would not requeue it.
 REQUEUE_WAIT = 60.0

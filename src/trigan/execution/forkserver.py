@@ -14,6 +14,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
 
 from trigan.execution.supervisor import SINGLE_THREADED, lead_session
 
@@ -24,6 +25,10 @@ PRELOAD_VARIABLE = "TRIGAN_PRELOAD"
 _FORKABLE = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 
+#: The path of the server, which is started with PYTHONSAFEPATH.
+_SAFE_PATH = tuple(sys.path)
+
+
 def run_job(entry: str, arguments: Sequence[str], log: str, variables: Mapping[str, str], folder: str) -> None:
     """Run one job, ``module:function`` called with the arguments, in a process that the server has forked.
 
@@ -31,6 +36,8 @@ def run_job(entry: str, arguments: Sequence[str], log: str, variables: Mapping[s
     """
     lead_session()
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    # multiprocessing gives the job its parent's path, which has the current folder where that is `python` or a notebook
+    sys.path[:] = [entry for entry in sys.path if entry in _SAFE_PATH or Path(entry).absolute() != Path(folder)]
     with open(log, "ab") as output, open(os.devnull, "rb") as nothing:
         for source, number in ((nothing, 0), (output, 1), (output, 2)):
             os.dup2(source.fileno(), number)

@@ -18,7 +18,7 @@ from typing import Any
 from trigan.errors import TriganError
 from trigan.execution.forkserver import PRELOAD_VARIABLE, run_job
 from trigan.execution.job import Job
-from trigan.execution.supervisor import GRACE, POLL, SINGLE_THREADED, Supervisor
+from trigan.execution.supervisor import GRACE, POLL, SAFE_PATH, SINGLE_THREADED, TRIGAN, Supervisor, environment
 
 #: Entry point of a job, and what the fork server imports for it.
 ENTRY = "trigan.commands.main:main"
@@ -34,14 +34,14 @@ _SERVER_DIED = 255
 class ExecLauncher(Supervisor):
     """Each job is a new interpreter, started as ``command`` with the job's overrides."""
 
-    def __init__(self, command: Sequence[str] = (sys.executable, "-m", "trigan", "run")) -> None:
+    def __init__(self, command: Sequence[str] = (*TRIGAN, "run")) -> None:
         super().__init__()
         self._command = tuple(command)
 
     def start(self, job: Job, log: Path, variables: Mapping[str, str] | None = None) -> None:
         """Start a job with additional environment variables; its output is appended to ``log``."""
-        environment = {**os.environ, **SINGLE_THREADED, **(variables or {})}
-        self.start_command(job.name, [*self._command, *job.overrides], environment, log)
+        variables = {**os.environ, **SINGLE_THREADED, **(variables or {})}
+        self.start_command(job.name, [*self._command, *job.overrides], variables, log)
 
 
 class ForkLauncher(Supervisor):
@@ -60,11 +60,8 @@ class ForkLauncher(Supervisor):
             raise FileExistsError("this process has a fork server already")
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([run_job.__module__])
-        os.environ[PRELOAD_VARIABLE] = " ".join(preload)
-        try:
+        with environment({PRELOAD_VARIABLE: " ".join(preload), **SAFE_PATH}):
             server.ensure_running()
-        finally:
-            del os.environ[PRELOAD_VARIABLE]
         self._server = _server_pid()
 
     def threads(self) -> int:

@@ -7,14 +7,13 @@ import logging
 import math
 import os
 import socket
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from trigan.atomic import make_folder, wrap_os_errors
 from trigan.execution.job import STOP_SIGNALS
-from trigan.execution.supervisor import POLL, Supervisor, deferred_signals
+from trigan.execution.supervisor import POLL, TRIGAN, Supervisor, deferred_signals
 
 #: Seconds in which a rank that was stopped ends, after another has failed because of it.
 _STOPPED_SOON = 3.0
@@ -29,9 +28,7 @@ def is_rank() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
-def start(
-    arguments: Sequence[str], devices: int, logs: Path, command: Sequence[str] = (sys.executable, "-m", "trigan")
-) -> int:
+def start(arguments: Sequence[str], devices: int, logs: Path, command: Sequence[str] = TRIGAN) -> int:
     """Start ``devices`` ranks of ``command arguments`` and wait for all; SIGINT and SIGTERM are passed on to them.
 
     Rank 0 writes where this process does, the others to ``logs/rank<N>-<pid>.log``, which is removed on success.

@@ -18,6 +18,11 @@ from trigan.execution.job import TIMED_OUT
 POLL, GRACE = 0.05, 15.0
 #: One thread per process: with several processes, two torch threads each are 2 to 150 times slower than one.
 SINGLE_THREADED = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+#: A child of ours. With -P it imports nothing from the current folder, which may hold a stranger's ``sklearn.py``; what
+#: the user names in PYTHONPATH it does import.
+TRIGAN = (sys.executable, "-P", "-m", "trigan")
+#: The same for processes that other libraries start.
+SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 _PR_SET_PDEATHSIG = 1
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None  # looked up before any fork
 
@@ -116,6 +121,18 @@ def lead_session() -> None:
     os.setsid()
     if _prctl is not None:
         _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextmanager
+def environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables of this process, inside the context."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 @contextmanager

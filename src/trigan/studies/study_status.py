@@ -13,6 +13,7 @@ from trigan.errors import ArtifactError
 from trigan.execution.job import shell_line
 from trigan.execution.pool import cores
 from trigan.execution.progress import duration
+from trigan.execution.supervisor import TRIGAN
 from trigan.records import failure
 from trigan.records.file_index import FileIndex
 from trigan.records.record import read_indexed
@@ -103,7 +104,7 @@ def job_list(statuses: Sequence[JobStatus], extra: Sequence[str], retry: bool) -
     that shares this folder. ``extra`` precedes every job's settings.
     """
     script = Path(sys.executable).with_name("trigan")  # works without an activated environment
-    trigan = [str(script)] if script.exists() else [sys.executable, "-m", "trigan"]
+    trigan = [str(script)] if script.exists() else TRIGAN
     states = ("missing", "running", *(["failed"] if retry else []))
     listed = {one.job.hash: one.job for one in statuses if one.job.hash and one.state in states}
     return [shell_line([*trigan, "run", *extra, *job.arguments]) for job in listed.values()]
