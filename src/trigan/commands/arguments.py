@@ -4,7 +4,7 @@ import argparse
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
@@ -19,6 +19,13 @@ def help_text(name: str) -> str:
 
 class Parser(argparse.ArgumentParser):
     """`argparse.ArgumentParser` that raises `ConfigError` with the nearest option instead of printing its usage."""
+
+    def parse_intermixed_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's; ``-paths.outputs=D`` is refused, which argparse reads as ``-p aths.outputs=D``."""
+        for word in args or ():
+            if re.match(r"-[A-Za-z_][\w.@/]*[./@_]?\w{2,}=", word) and not word.startswith("-cd="):
+                raise ConfigError(f"{word}: settings are written without a dash: {word.lstrip('-')}")
+        return super().parse_intermixed_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Raise the error in one line."""

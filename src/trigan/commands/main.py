@@ -11,7 +11,7 @@ from pkgutil import resolve_name
 
 from trigan.commands.arguments import help_text
 from trigan.config.suggest import nearest_hint
-from trigan.errors import TriganError
+from trigan.errors import TriganError, printable
 from trigan.version import __version__
 
 #: Each command: the function that takes its arguments and returns the exit code, and its line in the help.
@@ -55,8 +55,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         except TriganError as error:
             if os.environ.get(TRACEBACK_VARIABLE, "0") not in ("", "0"):
                 traceback.print_exc()
-            print(f"trigan: {' '.join(str(error).split())}", file=sys.stderr)
+            _print_error(str(error))
             return error.exit_code
+        except (MemoryError, RuntimeError) as error:
+            if not (isinstance(error, MemoryError) or "allocate memory" in str(error) or "OutOfMemory" in repr(error)):
+                raise
+            _print_error(f"out of memory ({' '.join(str(error).split())[:120]}); lower batch, width or data.image_size")
+            return 2
         except KeyboardInterrupt:
             print("trigan: interrupted; the same command continues from what was finished", file=sys.stderr)
             return 130
@@ -68,12 +73,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 141
 
 
+def _print_error(text: str) -> None:
+    print(f"trigan: {printable(' '.join(text.split()))}", file=sys.stderr)
+
+
 class _StderrHandler(logging.Handler):
     """Writes each message as a line to the current standard error, which a progress bar replaces while it is shown."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one message."""
-        print(self.format(record), file=sys.stderr, flush=True)
+        print(printable(self.format(record)), file=sys.stderr, flush=True)
 
 
 @contextmanager

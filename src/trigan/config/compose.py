@@ -173,7 +173,8 @@ class Composer:
         overrides = self.parse(arguments)
         cfg = self.load(overrides)
         config = resolve(cfg)
-        own = config["runtime"]["allow"] if isinstance(config.get("runtime"), dict) else []
+        schema.check_top_level(config)
+        own = config["runtime"].get("allow", []) if "runtime" in config else []
         given = [override.key_or_group for override in overrides]
         if own and "runtime.allow" not in given:
             raise ConfigError(f"runtime.allow={list(own)}: may be given on the command line only, not in a file")
@@ -199,6 +200,11 @@ class Composer:
             ConfigLoaderImpl._apply_overrides_to_config([o for o in overrides if not self._is_choice(o)], cfg)
         except (HydraException, OmegaConfBaseException) as error:
             raise ConfigError(_one_line(error)) from error
+        changed = unresolved(cfg)
+        schema.check_numbers(changed)
+        for key in ("paths", "runtime"):
+            if not isinstance(changed.get(key, {}), dict):
+                raise ConfigError(f"{key}={schema.show(changed[key])}: expected its settings, {key}.NAME=VALUE")
         return cfg
 
     def words(self, overrides: Sequence[Override]) -> list[str]:

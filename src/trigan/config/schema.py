@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from trigan.config.allow_list import import_target
 from trigan.config.nodes import targets, walk
 from trigan.config.pretraining_data import unwrap_pretraining_source
-from trigan.config.settings import TOP_LEVEL, AtLeast, Evaluation, TuningInfo
+from trigan.config.settings import LIMITS, TOP_LEVEL, AtLeast, Evaluation, Paths, TuningInfo
 from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 
@@ -34,18 +34,35 @@ def check(config: dict[str, Any], defaults: dict[str, Any], own: Sequence[str] =
     Its targets have passed `check_targets` with the same ``own``. ``defaults`` are the same choices without the user's
     values, unresolved: a plain leaf keeps the type of its default.
     """
-    for key, value in walk(config):
-        if isinstance(value, float) and not math.isfinite(value):  # in no range, and not in JSON
-            raise ConfigError(f"{key}: expected a finite number, got {value}")
-    for key, hint in TOP_LEVEL.items():
-        if key in config:
-            _check_value(key, config[key], hint)
-    TuningInfo(**(config.get("tuned") or {}))  # refuses a search without labels
-    Evaluation(**(config.get("evaluation") or {}))  # refuses a specificity that is none
+    check_numbers(config)
     config = unwrap_pretraining_source(config)
     for key, node in targets(config):
         _check_target(key, node, import_target(key, node["_target_"], own))
     _check_plain("", config, defaults)
+
+
+def check_numbers(config: dict[str, Any]) -> None:
+    """Refuse numbers that are not finite, take more than 64 bits, or are above the limit of settings of their name."""
+    for key, value in walk(config):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if not math.isfinite(value):  # in no range, and not in JSON
+            raise ConfigError(f"{key}: expected a finite number, got {value}")
+        limit = LIMITS.get(key.rpartition(".")[2], 2**63 - 1 if isinstance(value, int) else value)
+        if value > limit or value < -(2**63):
+            shown = value if abs(value) < 10**30 else f"{str(value)[:20]}..."
+            raise ConfigError(f"{key}={shown}: expected at most {limit}; give a smaller number")
+
+
+def check_top_level(config: dict[str, Any]) -> None:
+    """Refuse settings outside every group that are missing, unknown or of the wrong type."""
+    for key, hint in TOP_LEVEL.items():
+        if key in config:
+            _check_value(key, config[key], hint)
+    for missing in (name for name in get_type_hints(Paths) if name not in config.get("paths", {name: ""})):
+        raise ConfigError(f"paths.{missing}: not given, and it has no default")
+    TuningInfo(**(config.get("tuned") or {}))  # refuses a search without labels
+    Evaluation(**(config.get("evaluation") or {}))  # refuses a specificity that is none
 
 
 def _check_target(key: str, node: dict[str, Any], target: Callable[..., Any]) -> None:

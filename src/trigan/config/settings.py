@@ -107,6 +107,17 @@ TOP_LEVEL: dict[str, object] = {
     "debug": Debug | None,
 }
 
+#: The largest value of settings of these names, wherever they stand: above them a machine is filled, or never done.
+LIMITS = {
+    **dict.fromkeys(
+        ("devices", "threads", "generators", "folds", "teacher_folds", "sets", "discriminator_steps"), 1024
+    ),
+    **dict.fromkeys(("width", "latent", "hidden", "projection", "joint_units", "label_embedding_dim"), 65_536),
+    **dict.fromkeys(("batch", "accumulate", "per_step", "widening", "depth", "max_multiplier"), 65_536),
+    **dict.fromkeys(("candidates", "snapshots", "operations", "columns", "sample_grids", "grid", "ratio"), 65_536),
+    "steps": 10**10,
+}
+
 #: Top-level keys that cannot change a result and are not hashed, except ``tuned`` where it names a search, and
 #: ``evaluation`` where it is not the default.
 UNHASHED_KEYS = ("paths", "runtime", "logger", "callbacks", "study", "row", "tuned", "evaluation")

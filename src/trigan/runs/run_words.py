@@ -42,7 +42,7 @@ def run_words(
                 _mark_failed(composer, words, validation_only, code)
             raise RankFailedError(code)
     elif "torch" not in sys.modules:  # its thread pools read this variable when it is imported, which composing does
-        os.environ.setdefault("OMP_NUM_THREADS", str(plain["runtime"]["threads"]))
+        os.environ.setdefault("OMP_NUM_THREADS", str(plain["runtime"].get("threads", 1)))
     composed = composer.compose(words)
     from trigan.runs.run import locate, run  # imports torch
 

@@ -121,7 +121,7 @@ def count_stale_records(study: StudyFile, jobs: StudyJobs) -> Counter[str]:
             record: dict[str, Any] = json.loads(path.read_bytes())
             tags, protocol = record["tags"], record["result"]["protocol"]
             mine = tags["study"] == study.name and tags["row"] in rows and tags["trial"] in study.trials
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue  # damaged, and of no job of this study
         if mine and protocol != PROTOCOL_VERSION:
             counts[str(protocol)] += 1

@@ -16,7 +16,7 @@ from trigan.execution.progress import duration
 from trigan.execution.supervisor import TRIGAN
 from trigan.records import failure
 from trigan.records.file_index import FileIndex
-from trigan.records.record import read_indexed
+from trigan.records.record import Record, read_indexed
 from trigan.studies.jobs import StudyJob, StudyJobs
 
 State = Literal["done", "running", "failed", "missing"]
@@ -51,17 +51,21 @@ def job_statuses(jobs: StudyJobs) -> list[JobStatus]:
     for job in jobs.runnable:
         lock = job.record_path.parents[1] / ".locks" / f"{job.record_path.parent.name}.lock"
         state: State = "done" if job.done else "running" if is_locked(lock) else "missing"
-        mark = failure.read(job.record_path.parent) if state == "missing" else None
-        statuses.append(JobStatus(job, "failed" if mark else state, str(mark or ""), _cost(job.record_path, index)))
+        mark, cost, damage = failure.read(job.record_path.parent) if state == "missing" else None, None, ""
+        if state == "done":
+            try:
+                cost = _cost(read_indexed(job.record_path, index))
+            except ArtifactError as error:
+                damage = str(error)
+        statuses.append(JobStatus(job, "failed" if mark or damage else state, damage or str(mark or ""), cost))
     index.save()
     return statuses + [JobStatus(job, "missing") for job in jobs.waiting]
 
 
-def _cost(path: Path, index: FileIndex) -> RowCost | None:
+def _cost(record: Record) -> RowCost | None:
     try:
-        record = read_indexed(path, index)
         return RowCost(float(record["provenance"]["seconds"]), float(record["result"]["cost"]["flops"] or 0))
-    except (ArtifactError, KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError):
         return None
 
 

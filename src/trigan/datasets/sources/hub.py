@@ -130,9 +130,16 @@ class Hub(ImageSource):
             if group_column is not None and group_column not in table.features:
                 names = ", ".join(table.features)
                 raise DataError(f"{self.name}: data.group={group_column}: split '{part}' has no such column ({names})")
-            for row, (data, label, group) in enumerate(read_rows(table, image_column, labels, group_column)):
-                location = f"{self.name}, {self.splits.by_part()[part]} row {row}"
-                yield Item(location, image_bytes(data, image_column, location), label, part, group)
+            rows, location = enumerate(read_rows(table, image_column, labels, group_column)), ""
+            try:
+                for row, (data, label, group) in rows:
+                    location = f"{self.name}, {self.splits.by_part()[part]} row {row}"
+                    yield Item(location, image_bytes(data, image_column, location), label, part, group)
+            except DataError:
+                raise
+            except Exception as error:  # as in _open: a damaged page of a Parquet file
+                after = f"after {location}" if location else f"the first row of {self.splits.by_part()[part]}"
+                raise DataError(f"cannot read {after}: {first_line(error)}; replace the damaged file") from error
 
     def _open(self, part: Part) -> Any:
         """One split, as a data set of ``datasets``; local files are streamed, so nothing is copied."""

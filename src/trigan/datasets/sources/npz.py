@@ -1,5 +1,7 @@
 """A NumPy archive in MedMNIST's layout: train_images, train_labels, val_images, ..., test_labels."""
 
+import math
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +14,8 @@ from trigan.datasets.sources.decode import first_line
 from trigan.datasets.sources.image_source import ImageSource, Item, Part, file_stamps
 from trigan.errors import DataError
 
+#: Bytes of an array below which nothing is suspected, and from there how many times the stored bytes it may have.
+_LEAST_SUSPECT, _MOST_COMPRESSION = 2**28, 100
 _PARTS: dict[str, Part] = {"train": "train", "val": "train", "test": "test"}
 
 
@@ -82,11 +86,31 @@ def npz_arrays(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
+            for member in archive.zip.infolist():
+                _check_size(member, archive.zip)
             yield from archive.items()
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
     except Exception as error:  # zipfile, zlib and NumPy have no common base
         raise DataError(
             f"{path} is not a readable .npz file ({first_line(error)}); write plain arrays with numpy.savez"
         ) from error
+
+
+def _check_size(member: zipfile.ZipInfo, archive: zipfile.ZipFile) -> None:
+    """Refuse an array that its header makes far larger than what is stored, before memory is taken for it."""
+    size, most = member.file_size, max(_LEAST_SUSPECT, _MOST_COMPRESSION * member.compress_size)
+    if member.filename.endswith(".npy"):
+        with archive.open(member) as file:
+            version = np.lib.format.read_magic(file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read(file)
+        size = max(size, math.prod(shape) * dtype.itemsize)
+    if size > most:
+        raise DataError(
+            f"{member.filename} asks for {size:,} bytes and has {member.compress_size:,}, as no real images do; write "
+            "the archive again with numpy.savez, which does not compress"
+        )
 
 
 def _labels(path: Path, split: str, arrays: dict[str, np.ndarray]) -> list[int]:

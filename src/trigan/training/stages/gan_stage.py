@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from trigan.checks import require_clip, require_length
+from trigan.checks import require, require_clip, require_length
 from trigan.component_ids import component
 from trigan.datasets.augmentation import Augmentation, NoAugmentation
 from trigan.datasets.discriminator_augmentation import for_images
@@ -102,6 +102,10 @@ class GANStage:
     def __post_init__(self) -> None:
         require_length(self.steps, self.batch, least_steps=0)
         require_clip(self.clip)
+        players = {"generator", "discriminator"}
+        require(
+            players <= set(self.optimizer), "optimizer", sorted(self.optimizer), "those of generator and discriminator"
+        )
         refuse_penalty_through_batch_norm(self.architecture, self.loss)
 
     def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
