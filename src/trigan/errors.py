@@ -1,6 +1,7 @@
 """Errors that a user can mend: one line that names what was wrong, what was expected and where."""
 
 import re
+from typing import Any
 
 #: Control characters and those that reverse or break lines: no name needs them, and a terminal obeys them.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -9,6 +10,17 @@ _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-
 def is_printable(text: str) -> bool:
     """Whether a text has no control character."""
     return _CONTROL.search(text) is None
+
+
+def plain_cell(value: Any) -> Any:
+    """A cell of a CSV file; a text that a spreadsheet would compute gets an apostrophe in front, numbers stay."""
+    if not isinstance(value, str) or value[:1] not in ("=", "+", "-", "@", "\t", "\r"):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def printable(text: str) -> str:

@@ -1,7 +1,7 @@
 """``trigan data check``: what a run would find in its data set."""
 
 from trigan.commands.arguments import command_parser
-from trigan.errors import ConfigError
+from trigan.errors import ConfigError, printable
 
 
 def main(arguments: list[str]) -> int:
@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
     composed = compose(options.overrides, options.config_dir)
     built = composed.build()
     report = check_data(built.data)
-    print("\n".join(report.lines()))
+    print(printable("\n".join(report.lines())))
     if report.level == "error":
         return 1
     info = draw_split(composed.load_data(), built.regime, composed.trial).info

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from trigan.atomic import write_text
 from trigan.commands.arguments import Parser, command_parser, positive_int
-from trigan.errors import ArtifactError, ConfigError
+from trigan.errors import ArtifactError, ConfigError, printable
 from trigan.execution.engines import split
 from trigan.execution.job import run_options, shell_line
 from trigan.execution.progress import duration
@@ -121,7 +121,7 @@ def _show_status(study: StudyFile, options: argparse.Namespace) -> int:
     """Print one line a job, and the sum."""
     statuses = job_statuses(load_jobs(study, options.overrides, options.config_dir))
     for one in statuses:
-        reason = f"  ({one.reason})" if one.reason else ""
+        reason = f"  ({printable(one.reason)})" if one.reason else ""
         print(f"{one.state:7}  {one.job.hash or 'after the others':20}  {one.job.name}{reason}")
     print(status_summary(statuses, options.workers))
     return 0

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from trigan.console import shows_bars
+from trigan.errors import printable
 from trigan.execution.job import Job, JobResult
 
 
@@ -61,7 +62,7 @@ class ProgressBar:
     def say(self, text: str) -> None:
         """Write one line, above the bar if there is one."""
         self._last_line = time.monotonic()
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def __str__(self) -> str:
         return f"{self.description}: {self.done}" + ("" if self.total is None else f" of {self.total}")
@@ -127,4 +128,4 @@ def duration(seconds: float) -> str:
 
 def warn(text: str) -> None:
     """Write one line of warning."""
-    Console(stderr=True).print(f"trigan: warning: {text}", markup=False, highlight=False, soft_wrap=True)
+    Console(stderr=True).print(f"trigan: warning: {printable(text)}", markup=False, highlight=False, soft_wrap=True)

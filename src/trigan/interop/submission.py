@@ -19,7 +19,7 @@ from trigan.datasets.predictions import read_predictions
 from trigan.datasets.splits.split_file import read_split_file, split_file_content
 from trigan.datasets.splits.splitter import DataSplit
 from trigan.datasets.types import ImageDataset
-from trigan.errors import ConfigError
+from trigan.errors import ConfigError, is_printable
 from trigan.evaluation.classification import classification_metrics
 from trigan.identity import canonical_json, digest, tensor_digest
 from trigan.interop.split_export import data_and_split
@@ -125,8 +125,8 @@ def submit(
     if plan.variant():
         raise ConfigError(f"{plan.variant()}: makes another table of study {study.name}; submit to the study as it is")
     submission, column = read_submission(metadata or file.with_suffix(".json")), study.column(column)
-    if not row.strip():
-        raise ConfigError("--row is empty; give the row's name")
+    if not row.strip() or not is_printable(row):
+        raise ConfigError(f"--row {row!r}: expected a name without line breaks and control characters")
     if row in {entry.name for entry in study.rows}:
         raise ConfigError(f"--row {row!r} is a row of study {study.name} itself; choose another name")
     if submission.trial not in study.trials:

@@ -7,6 +7,7 @@ two runs of one config: seconds, memory, host, versions, dates. All scores are f
 
 import json
 import logging
+import re
 import reprlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict
 
 from trigan.atomic import checksum, parse_json, write_bytes
-from trigan.errors import ArtifactError
+from trigan.errors import ArtifactError, is_printable
 from trigan.records.file_index import FileIndex
 
 _log = logging.getLogger(__name__)
@@ -219,6 +220,11 @@ def _parse(content: bytes) -> Record:
     for part in ("test", "validation"):
         if part in record["result"]:
             _check_scores(f"result.{part}", record["result"][part])
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", record["run"]):  # it is part of paths
+        raise ValueError(f"run is {reprlib.repr(record['run'])}, expected the hash of a run")
+    for name in (*record["tags"].values(), *record["result"].get("data", {}).get("classes", ())):
+        if isinstance(name, str) and not is_printable(name):
+            raise ValueError(f"{reprlib.repr(name)} has a control character, which no name of a run has")
     return record
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from trigan.atomic import make_folder, share, wrap_os_errors, write_bytes
 from trigan.component_ids import component
-from trigan.errors import ArtifactError
+from trigan.errors import ArtifactError, plain_cell
 from trigan.tracking.tracker import RunInfo, Tracker, Tracking
 
 _log = logging.getLogger(__name__)
@@ -154,5 +154,5 @@ class CsvTracker(Tracker):
 def csv_bytes(rows: Iterable[Sequence[object]]) -> bytes:
     """The rows as CSV in UTF-8, in which file names may be any bytes."""
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
+    csv.writer(text, lineterminator="\n").writerows([plain_cell(value) for value in row] for row in rows)
     return text.getvalue().encode(errors="surrogateescape")

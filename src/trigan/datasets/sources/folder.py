@@ -1,5 +1,6 @@
 """Your own images: one folder per class."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from trigan.datasets.sources.hub import Hub, SplitNames
 from trigan.datasets.sources.image_source import ImageSource, Item, Part, existing_folder, file_stamps
 from trigan.errors import DataError
 
+_log = logging.getLogger(__name__)
 #: Files that count as images; others are ignored.
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"})
 #: Folder names of the parts; `val` joins the training images, the regime decides what validates.
@@ -50,7 +52,11 @@ class Folder(ImageSource):
     def key(self) -> Any:
         """See `ImageSource.key`."""
         parquet = self._parquet()
-        return parquet.key() if parquet else file_stamps([path for path, _, _ in self._files()])
+        if parquet:
+            return parquet.key()
+        files = [path for path, _, _ in self._files()]
+        _tell_links(self._root(), files)
+        return file_stamps(files)
 
     def paths(self) -> list[str] | None:
         """See `ImageSource.paths`; None for Parquet files."""
@@ -86,6 +92,22 @@ class Folder(ImageSource):
                 f"data.root={self.root} holds {content}; root/CLASS/IMAGE.png or root/train/CLASS/IMAGE.png is read"
             )
         return files
+
+
+def _tell_links(root: Path, files: Sequence[Path]) -> None:
+    """Log how many files are read through links from outside the folder."""
+    inside = root.resolve()
+    folders = {folder: folder.resolve() for folder in {path.parent for path in files}}
+    outside = [
+        path
+        for path in files
+        if not (path.resolve() if path.is_symlink() else folders[path.parent]).is_relative_to(inside)
+    ]
+    if outside:
+        where = f"{outside[0]} -> {outside[0].resolve()}"
+        _log.warning(
+            "data.root=%s: %d of %d images are links to other folders: %s", root, len(outside), len(files), where
+        )
 
 
 def image_files(folder: Path, suffixes: frozenset[str] = SUFFIXES) -> list[Path]:

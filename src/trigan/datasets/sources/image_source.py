@@ -14,7 +14,7 @@ from trigan.datasets.sources.cache import cached
 from trigan.datasets.sources.closed import refuse_if_closed
 from trigan.datasets.sources.decode import Geometry, decode
 from trigan.datasets.types import MIN_IMAGE_SIZE, ImageDataset, fingerprint_of, image_digest, stack_digests
-from trigan.errors import DataError
+from trigan.errors import DataError, is_printable
 
 Part = Literal["train", "unlabelled", "test"]
 Label = int | str | None
@@ -189,6 +189,8 @@ def encode_labels(
             )
     classes = sorted(values)
     class_names = tuple(str(value) if names is None or isinstance(value, str) else names[value] for value in classes)
+    if odd := [name for name in class_names if not is_printable(name)]:
+        raise DataError(f"{location}: the class name {odd[0]!r} has a control character; rename the class")
     numbered: dict[Label, int] = {value: k for k, value in enumerate(classes)}
     return np.array([numbered.get(label, -1) for label in labels], dtype=np.int64), class_names
 

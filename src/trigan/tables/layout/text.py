@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from trigan.errors import plain_cell, printable
 from trigan.tables.layout.blocks import Block, blocks, brief, column_widths, split_to_width
 from trigan.tables.layout.footnotes import footnotes, summary_paragraph
 from trigan.tables.layout.formatting import format_published
@@ -45,12 +46,12 @@ def terminal_text(parts: Iterable[Block | Text], width: int = 100, colour: bool 
 
 
 def _rich(block: Block, width: int) -> RichTable:
-    title = Text(block.title, "bold", justify="left")
+    title = Text(printable(block.title), "bold", justify="left")
     grid = RichTable(box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0), show_edge=False)
     for name, columns in zip(block.header, column_widths(block, width), strict=True):
         grid.add_column(name, overflow="fold", width=columns)
     for i, row in enumerate(block.rows):
-        grid.add_row(*(_starred(text) if (i, j) in block.bold else Text(text) for j, text in enumerate(row)))
+        grid.add_row(*(_starred(text) if (i, j) in block.bold else Text(printable(text)) for j, text in enumerate(row)))
     return grid
 
 
@@ -84,7 +85,9 @@ def markdown_grid(header: Sequence[str], rows: Iterable[Sequence[str]], bold: Co
 
 
 def _escape(text: str) -> str:
-    return re.sub(r"[\\|*_<`]", r"\\\g<0>", text).replace("\n", " ")
+    """A text without Markdown's meaning: no emphasis, no HTML, and no link or image, which a reader would fetch."""
+    escaped = re.sub(r"[\\|*_<`]", r"\\\g<0>", text).replace("\n", " ")
+    return printable(re.sub(r"\](?=[(\[:])", r"\]", escaped))
 
 
 def render_html(table: Table) -> str:
@@ -108,7 +111,7 @@ def render_csv(table: Table) -> str:
     frame = pd.DataFrame([_csv_row(table, key) for key in table.cells], dtype=object)
     values = (" ".join(f"{trial}:{value!r}" for trial, value in cell.values.items()) for cell in table.cells.values())
     frame.insert(list(frame.columns).index("best"), "values", list(values))
-    return str(frame.to_csv(index=False, lineterminator="\n"))
+    return str(frame.map(plain_cell).to_csv(index=False, lineterminator="\n"))
 
 
 def _csv_row(table: Table, key: CellKey) -> dict[str, Value]:
