@@ -27,7 +27,10 @@ test: $(DEV) ## run the test suite (about 5 minutes on 2 CPU cores)
 	$(PYTEST) -m "not slow and not faults"
 
 test-all: $(DEV) ## run the test suite with the slow cross products
-	$(PYTEST)
+	$(PYTEST) -m "not faults"
+
+test-faults: $(DEV) ## run thousands of fuzzed inputs and injected faults (about half an hour)
+	$(PYTEST) -m faults
 
 test-faults: $(DEV) ## damage hundreds of stored files and command lines: no traceback, no hang, no wrong success
 	$(PYTEST) -m faults

@@ -4,12 +4,14 @@ Hydra's own sweep loop runs jobs in one process (a job that exits ends the rest 
 re-run the whole sweep), so only its expansion of the values is used.
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
-from itertools import compress
+from itertools import compress, islice
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, RangeSweep
 from hydra.errors import HydraException
 
 from trigan.config import override_rules
@@ -22,6 +24,9 @@ from trigan.identity import canonical_json
 from trigan.records.record import RECORD_NAME
 from trigan.version import PROTOCOL_VERSION
 
+#: The most jobs of one call.
+MAX_JOBS = 10_000
+
 
 def expand(composer: Composer, arguments: Sequence[str]) -> list[tuple[str, ...]]:
     """The overrides of each job: the product of the swept values, in the order they were written."""
@@ -29,14 +34,27 @@ def expand(composer: Composer, arguments: Sequence[str]) -> list[tuple[str, ...]
     override_rules.check_form(parsed, composer.groups, multirun=True)
     words = [str(override.input_line) for override in parsed]
     # this parser knows the groups, so that `architecture=glob(*)` finds its choices
-    parsed = OverridesParser.create(config_loader=composer.loader).parse_overrides(words)
     try:
+        parsed = OverridesParser.create(config_loader=composer.loader).parse_overrides(words)
+        if (count := math.prod(_values(override) for override in parsed)) > MAX_JOBS:
+            raise ConfigError(f"--multirun: {count} jobs, and {MAX_JOBS} are the most; give fewer values")
         (jobs,) = BasicSweeper.split_arguments(parsed, max_batch_size=None)
-    except HydraException as error:
+    except (HydraException, ValueError, TypeError, AssertionError, OverflowError) as error:
         raise ConfigError(
             f"--multirun: {override_rules.first_line(error)}; give the values as a=1,2 or a=range(3)"
         ) from error
     return [tuple(job) for job in jobs]
+
+
+def _values(override: Override) -> int:
+    """How many values an override has, `MAX_JOBS` + 1 if there are more; a range is not written out."""
+    if not override.is_sweep_override():
+        return 1
+    swept = override.value()
+    if isinstance(swept, RangeSweep):
+        span = (float(swept.stop or 0) - float(swept.start or 0)) / float(swept.step)
+        return max(0, math.ceil(span)) if math.isfinite(span) else MAX_JOBS + 1
+    return sum(1 for _ in islice(override.sweep_iterator(), MAX_JOBS + 1))
 
 
 def multirun(
