@@ -32,9 +32,6 @@ test-all: $(DEV) ## run the test suite with the slow cross products
 test-faults: $(DEV) ## run thousands of fuzzed inputs and injected faults (about half an hour)
 	$(PYTEST) -m faults
 
-test-faults: $(DEV) ## damage hundreds of stored files and command lines: no traceback, no hang, no wrong success
-	$(PYTEST) -m faults
-
 lint: $(DEV) ## check formatting and lint
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -38,7 +38,17 @@ VALUES = (
         "1e30",
         "1e-30",
     ),
-    *("9223372036854775807", "9223372036854775808", "-9223372036854775809", "9" * 400, "0x10", "1_000", "007", "1e5"),
+    *(
+        "9223372036854775807",
+        "9223372036854775808",
+        "-9223372036854775809",
+        "9" * 400,
+        "9" * 5000,
+        "0x10",
+        "1_000",
+        "007",
+        "1e5",
+    ),
     *("[]", "{}", "[1]", "[null]", "[[]]", "{a:1}", "{a:{b:[1,{c:2}]}}", "[1,[2,[3]]]", "{_target_:os.system}", "a,b"),
     *(
         "{_target_:trigan.networks.classifiers.cnn.SmallCNN}",
@@ -242,5 +252,6 @@ def fault(words: list[str], seconds: int = 60) -> str:
         return f"exit {code}, {len(lines)} lines: {err.getvalue()[:300]!r}"
     if not is_printable("".join(err.getvalue().splitlines()).replace("\t", "")):
         return f"control characters: {err.getvalue()[:300]!r}"
-    certainly_wrong = any(word.startswith(("~", "-x", "--nothing")) for word in words[1:])
+    takes_a_word = {"--config-dir", "-cd", "--settings", "--info", "-p", "-c", "--cfg", "--workers", "--timeout", "--"}
+    certainly_wrong = not takes_a_word & set(words) and any(word.startswith(("~", "-x", "--no")) for word in words[1:])
     return f"exit 0: {out.getvalue()[:100]!r}" if code == 0 and certainly_wrong and "--help" not in words else ""

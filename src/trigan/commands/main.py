@@ -53,15 +53,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             with _messages_on_stderr():
                 return _dispatch(words)
         except TriganError as error:
-            if os.environ.get(TRACEBACK_VARIABLE, "0") not in ("", "0"):
-                traceback.print_exc()
+            _show_traceback()
             _print_error(str(error))
             return error.exit_code
-        except (MemoryError, RuntimeError) as error:
-            if not (isinstance(error, MemoryError) or "allocate memory" in str(error) or "OutOfMemory" in repr(error)):
+        except BrokenPipeError:
+            raise
+        except (MemoryError, RuntimeError, OSError, ValueError) as error:
+            if not (text := _of_the_machine(error)):
                 raise
-            _print_error(f"out of memory ({' '.join(str(error).split())[:120]}); lower batch, width or data.image_size")
-            return 2
+            _show_traceback()
+            _print_error(text)
+            return 3
         except KeyboardInterrupt:
             print("trigan: interrupted; the same command continues from what was finished", file=sys.stderr)
             return 130
@@ -71,6 +73,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader of the pipe has ended (`| head`): drop the rest
         return 141
+
+
+def _of_the_machine(error: Exception) -> str:
+    """One line for memory that is not there and for paths that cannot be opened; empty for any other error."""
+    text = " ".join(str(error).split())
+    if isinstance(error, MemoryError) or "allocate memory" in text or "OutOfMemory" in repr(error):
+        return f"out of memory ({text[:120]}); lower batch, width or data.image_size"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{str(error.filename)[:120]}: {error.strerror}; name another file or folder"
+    return f"{text}: a path has a character that no file name can have" if "null byte" in text else ""
+
+
+def _show_traceback() -> None:
+    if os.environ.get(TRACEBACK_VARIABLE, "0") not in ("", "0"):
+        traceback.print_exc()
 
 
 def _print_error(text: str) -> None:

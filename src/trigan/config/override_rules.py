@@ -28,7 +28,7 @@ def parse(arguments: Sequence[str]) -> list[Override]:
             raise ConfigError(f"{argument}: no such option; `trigan run --help` lists them")
         try:
             parsed += parser.parse_overrides([argument])
-        except HydraException as error:
+        except (HydraException, ValueError, RecursionError) as error:  # Python reads at most 4,300 digits
             mend = "settings are written key=value" if "=" not in argument else _QUOTES
             raise ConfigError(f"{argument}: cannot be read ({first_line(error)}); {mend}") from error
     return parsed
