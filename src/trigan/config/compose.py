@@ -234,8 +234,9 @@ class Composer:
             loaded = self.loader.load_configuration(CONFIG_NAME, list(choices), run_mode=RunMode.RUN)
             check_texts(unresolved(loaded))
             return loaded
-        except (ValueError, RecursionError) as error:
-            raise ConfigError(f"a file of these choices: {override_rules.first_line(error)}") from error
+        except (ValueError, TypeError, RecursionError) as error:  # Hydra's, for `+data=[null]` or a file without end
+            text = override_rules.first_line(error)
+            raise ConfigError(f"these choices and their files cannot be composed: {text}") from error
         except (HydraException, OmegaConfBaseException) as error:
             unused = re.match(r"Could not override '(.+?)'.\s*(No match in the defaults list|Did you mean)", str(error))
             if unused:

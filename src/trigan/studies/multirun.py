@@ -43,6 +43,8 @@ def expand(composer: Composer, arguments: Sequence[str]) -> list[tuple[str, ...]
         raise ConfigError(
             f"--multirun: {override_rules.first_line(error)}; give the values as a=1,2 or a=range(3)"
         ) from error
+    if not jobs:
+        raise ConfigError("--multirun: these values give no job; a glob(...) or range(...) among them is empty")
     return [tuple(job) for job in jobs]
 
 
