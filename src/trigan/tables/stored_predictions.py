@@ -63,7 +63,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as stored:
             return dict(stored)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, NotImplementedError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, MemoryError, RuntimeError) as error:
         cause: Exception = error
     except (zipfile.BadZipFile, zlib.error, struct.error, SyntaxError, tokenize.TokenError) as error:
         cause = error
