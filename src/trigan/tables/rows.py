@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import combinations
+from math import isfinite
 from typing import Any
 
 from trigan.records.config_keys import flatten, is_ignored
@@ -24,6 +25,8 @@ Settings = frozenset[tuple[str, str]]
 
 def setting_text(value: Any) -> str:
     """A setting as it is typed: strings bare, all else as JSON."""
+    if type(value) is int or (type(value) is float and isfinite(value)):  # as below, and ten times as fast
+        return repr(value)
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
