@@ -32,6 +32,7 @@ from few_steps import composer
             ["strategy=features", "strategy.backbone=pixels", "strategy.layers=[none]", "loss=hinge"],
             ("strategy.layers", "loss"),
         ),
+        (["strategy=features", "strategy.backbone=untrained", "strategy.grid=2", "loss=hinge"], ("loss",)),
         (["strategy=features", "strategy.backbone=pixels", "architecture=cgan"], ()),  # says what the GAN may see
     ],
     ids=lambda value: " ".join(value) or "none",
