@@ -206,8 +206,8 @@ class VerdictRuns:
         with LocalEngine(workers) as engine:
             self._run_trials(engine, self.study.trials[:trials], minutes, run_options(self.config_dir))
         given = f"{minutes:g}" if minutes != MINUTES else None
-        options = {"minutes": given, "trials": trials, "workers": workers, "name": name}
-        options |= {"metric": self.metric, "config-dir": self.config_dir}
+        options = {"minutes": given, "trials": trials, "workers": workers, "name": name, "metric": self.metric}
+        options |= {"config-dir": str(self.config_dir) if self.config_dir else None}
         words = [word for key, value in options.items() if value is not None for word in (f"--{key}", str(value))]
         return self.write(name or self.default_name, shlex.join(["trigan", "verdict", *self.overrides, *words]))
 
