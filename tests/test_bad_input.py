@@ -150,7 +150,7 @@ def test_an_output_directory_that_is_a_file(tmp_path: Path, capsys: pytest.Captu
     code, line = refusal([f"paths.outputs={tmp_path / 'out'}", *small("strategy=baseline")], capsys)
     assert code == 3
     assert "cannot write" in line
-    assert "a part of this path is a file" in line
+    assert "a file is where a directory is needed" in line
 
 
 def limited(outputs: Path, words: Sequence[str], most: int) -> subprocess.CompletedProcess[str]:

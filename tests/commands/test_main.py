@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from record_makers import make_record
 
 from trigan.commands import main as room
 from trigan.commands.main import COMMANDS, main
 from trigan.config.compose import RunConfig
+from trigan.records.record import write_record
 
 pytestmark = pytest.mark.usefixtures("small_conf")
 
@@ -80,7 +82,7 @@ def test_a_terminal_that_lacks_a_letter(monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_output_folder_that_is_a_file(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
     assert main([*words, f"paths.outputs={tmp_path / 'file'}"]) == 3
-    assert f"cannot write {tmp_path / 'file'}/logs: a part of this path is a file" in capsys.readouterr().err
+    assert f"cannot write {tmp_path / 'file'}/logs: a file is where a directory is needed" in capsys.readouterr().err
 
 
 def test_traceback_on_request(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,17 +93,20 @@ def test_traceback_on_request(capsys: pytest.CaptureFixture[str], monkeypatch: p
     assert text.splitlines()[-1] == "trigan: trial=abc: expected an int >= 0"
 
 
-def test_run_hands_over_what_was_composed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_hands_over_what_was_composed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     seen: list[tuple[RunConfig, bool]] = []
     import trigan.runs.run
 
     def fake(composed: RunConfig, force: bool = False, validation_only: bool = False) -> Path:
         seen.append((composed, force))
-        return Path("outputs/runs/abc")
+        return tmp_path
 
+    write_record(tmp_path / "record.json", make_record(0.9))
     monkeypatch.setattr(trigan.runs.run, "run", fake)
     assert main(["run", "trial=3", "--force", "architecture=large"]) == 0
-    assert capsys.readouterr().out == "outputs/runs/abc\n"
+    assert capsys.readouterr().out == f"{tmp_path}\n"
     ((composed, force),) = seen
     assert force
     assert composed.trial == 3

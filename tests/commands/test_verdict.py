@@ -113,7 +113,7 @@ def test_pages_of_own_images_lie_apart(tmp_path: Path, capsys: pytest.CaptureFix
 def save(folder: Path, number: int, of: int) -> None:
     """An image that no other number has."""
     folder.mkdir(parents=True, exist_ok=True)
-    pixels = np.random.Generator(np.random.PCG64([number, of, len(folder.name)])).integers(0, 256, (8, 8))
+    pixels = np.random.Generator(np.random.PCG64([number, of, *folder.name.encode()])).integers(0, 256, (8, 8))
     Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
 
 

@@ -138,7 +138,7 @@ def test_only_finished_runs_are_found_and_a_thousand_load_fast(tmp_path: Path, r
     for place in ("debug/x", "runs/debug"):  # the second: a debug run with this output folder
         (tmp_path / place).mkdir(parents=True)
         (tmp_path / place / "record.json").write_text(
-            json.dumps({**made, "run": place, "config": {"debug": {"max_steps": 2}}})
+            json.dumps({**made, "run": place.replace("/", "-"), "config": {"debug": {"max_steps": 2}}})
         )
     start = time.process_time()
     found, left_out = find_records(tmp_path)

@@ -446,7 +446,7 @@ def test_the_schema_of_the_file_says_what_is_expected() -> None:
 def test_an_output_folder_that_is_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
     assert main(["study", str(write(tmp_path)), f"paths.outputs={tmp_path / 'file'}"]) == 3
-    assert "a part of this path is a file" in capsys.readouterr().err.splitlines()[-1]
+    assert "a file is where a directory is needed" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.usefixtures("small_conf")

@@ -99,7 +99,7 @@ def test_a_disk_that_fills_up_leaves_whole_rows(tmp_path: Path) -> None:
             file.log("gan", images, {{"x": 1.0}})
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
-    assert "ArtifactError" in done.stderr
+    assert "DiskFullError" in done.stderr
     assert path.read_bytes().endswith(b"}\n")
     assert 10 < len(MetricsFile.read(path)) < 100
 

@@ -96,10 +96,11 @@ def _row_search(
 def row_space(composer: Composer, words: Sequence[str], config_dir: Path | None = None) -> SearchSpace:
     """The space with the most choices of its own that all hold for a run, without the dimensions that ``words`` set.
 
-    A choice also holds for another one of the same class: ``strategy/objective=pseudo_label`` for ``ec_gan``. What the
-    run does not have, what has no effect in it, and terms that it switches off (0 in a logarithmic range) are left out.
-    Defaults are the run's own values, so the first search trial is the row itself. ``strategy`` has only those choices
-    that the words leave to a default: ``strategy/objective=feature_matching`` where ``auto`` means that.
+    A choice also holds for another one of the same class, ``strategy/objective=pseudo_label`` for ``ec_gan``, unless a
+    space has the run's own. What the run does not have, what has no effect in it, and terms that it switches off (0 in
+    a logarithmic range) are left out. Defaults are the run's own values, so the first search trial is the row itself.
+    ``strategy`` has only those choices that the words leave to a default: ``strategy/objective=feature_matching`` where
+    ``auto`` means that.
 
     Raises:
         ConfigError: no space fits, nothing is left to search, or a value of the run lies outside of the space.
@@ -119,7 +120,14 @@ def row_space(composer: Composer, words: Sequence[str], config_dir: Path | None 
     def is_free(one: Dimension) -> bool:
         return not any(f"{word}.".startswith(f"{dotted_key(one.key)}.") for word in given)
 
-    space, more = max(fitting, key=lambda one: (len(one[0].strategy), sum(map(is_free, one[0].dimensions))))
+    def exact(space: SearchSpace) -> int:
+        choices = (word.split("=", 1) for word in space.strategy)
+        return sum(composed.choices.get(dotted_key(key).replace(".", "/")) == choice for key, choice in choices)
+
+    def rank(one: tuple[SearchSpace, tuple[str, ...]]) -> tuple[int, int, int]:
+        return len(one[0].strategy), exact(one[0]), sum(map(is_free, one[0].dimensions))
+
+    space, more = max(fitting, key=rank)
     values = values_of(space, composer.compose([*words, *more]))
     set_by_row = {one.key: values[one.key] for one in space.dimensions if one.key in values and not is_free(one)}
     free = (one for one in space.dimensions if one.key in values and is_free(one) and one.applies(set_by_row))

@@ -35,6 +35,8 @@ def render_study(study: StudyFile, jobs: StudyJobs) -> str:
     words = tuple((key.capitalize(), getattr(study, key)) for key in keys)
     folders = {job.hash: job.record_path.parent for job in jobs.done}
     table = _counted_table(study, jobs)
+    if not any(cell.records for cell in table.cells.values()):  # all are damaged
+        raise no_finished_runs(study, f"under {jobs.runs}")
     return render_report(ReportData(words, replace(table, sampling=table_intervals(table, folders)), folders))
 
 
