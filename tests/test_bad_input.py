@@ -78,7 +78,7 @@ def test_folders(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         (["data=npz"], "data=npz needs a file: set data.root=FILE.npz"),
         (["data=mnist", "data.root=nowhere"], "data.root=nowhere does not exist (looked for "),
         (["data=mnist", "data.root=."], "data.root=. holds no Parquet files (expected train-*.parquet)"),
-        (["data.image_size=4"], "data.image_size: 4 must be in 8..128, or null"),
+        (["data.image_size=4"], "data.image_size: 4 must be in 8..512, or null"),
         (["regime.labels_per_class=500"], "labelled training images, but regime.labels_per_class=500 needs 500"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -116,6 +116,18 @@ CONFIDENCE = "{_target_: trigan.samples.filters.ConfidenceFilter}"
             "strategy=jiont: no such choice; choices: augment, baseline, features, joint; nearest: joint",
         ),
         (["trial=abc"], "trial=abc: expected an int >= 0"),
+        (["data=folder", "data.root="], "data.root=: the value is empty (a shell variable that is not set?); give one"),
+        (["paths.outputs="], "paths.outputs=: the value is empty"),
+        (
+            ["data=folder", "data.root=données"],
+            "which has the character é, within the shell's quotes: \"data.root='donn",
+        ),
+        (["data=folder", "data.root=~/images"], "data.root='~/images'\""),
+        (["data=folder", "data.root=run#2"], "which has the character #, "),
+        (
+            ["data=folder", "data.root=2024"],
+            "root=2024: expected a string or null; as text: \"data.source.root='2024'\"",
+        ),
         (["+speed=3"], "speed: no such setting (and + adds none)"),
         (["classifier.widht=8"], "classifier.widht: no such setting; nearest: classifier.width"),
         (

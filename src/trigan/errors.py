@@ -1,10 +1,13 @@
 """Errors that a user can mend: one line that names what was wrong, what was expected and where."""
 
 import re
+import unicodedata
 from typing import Any
 
 #: Control characters and those that reverse or break lines: no name needs them, and a terminal obeys them.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+#: Format characters that words need: the joiners of Arabic and Indic scripts and of emoji.
+_JOINERS = "\u200c\u200d"
 
 
 def is_printable(text: str) -> bool:
@@ -23,9 +26,29 @@ def plain_cell(value: Any) -> Any:
     return value
 
 
-def printable(text: str) -> str:
-    """A text for a terminal: control characters become Python's escapes, but for line breaks and tabs."""
-    return _CONTROL.sub(lambda one: one[0] if one[0] in "\n\t" else ascii(one[0])[1:-1], text)
+def printable(text: str, keep: str = "") -> str:
+    r"""Text without characters that no line or picture can show: control characters, lone surrogates, direction marks.
+
+    Args:
+        text: any text; such a character becomes an escape.
+        keep: characters that stay, as ``"\n\t"`` in a text of several lines.
+
+    >>> printable("cat\ntabby"), printable(b"caf\xe9".decode("utf-8", "surrogateescape"))
+    ('cat\\ntabby', 'caf\\xe9')
+    """
+    if text.isprintable():
+        return text
+    kept = _JOINERS + keep
+    return "".join(one if one.isprintable() or one in kept else _escaped(one) for one in text)
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    if unicodedata.category(character) == "Zs":
+        return " "
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()
 
 
 class TriganError(Exception):

@@ -1,6 +1,9 @@
 """`trigan data check`: what is wrong with a data set, and what the regime makes of it."""
 
+from pathlib import Path
+
 import pytest
+from PIL import Image
 
 from trigan.commands.main import main
 
@@ -13,15 +16,17 @@ from trigan.commands.main import main
         ("regime=imbalanced", "of a class), "),
     ],
 )
-def test_what_the_regime_gives(regime: str, line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["data", "check", regime]) == 0
-    last = capsys.readouterr().out.splitlines()[-1]
+def test_what_the_regime_gives(regime: str, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", regime, f"paths.outputs={tmp_path}"]) == 0
+    *_, sheet, last = capsys.readouterr().out.splitlines()
+    assert sheet.startswith(f"examples of each class: {tmp_path}/data_check/digits-")
+    assert Image.open(sheet.partition(": ")[2]).size[1] > 10 * 40  # a row for each of ten classes
     assert line in last
     assert last.endswith("539 test")
 
 
-def test_a_regime_that_asks_for_too_much(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["data", "check", "regime.labels_per_class=400"]) == 2
+def test_a_regime_that_asks_for_too_much(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", "regime.labels_per_class=400", f"paths.outputs={tmp_path}"]) == 2
     told = capsys.readouterr()
     assert "no image occurs twice" in told.out
     assert told.err == (

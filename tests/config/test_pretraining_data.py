@@ -75,7 +75,7 @@ def test_without_one_nothing_is_external() -> None:
         ([f"{KEY}=digitz"], r"strategy.pretrain.data=digitz: no such choice; choices: .*; nearest: digits"),
         ([f"{KEY}.root=FOLDER"], r"strategy.pretrain.data.root: no such setting while strategy.pretrain.data is null"),
         ([f"{KEY}=npz", f"{KEY}.rot=1"], r"strategy.pretrain.data.rot: no such setting; nearest: .*data.root"),
-        ([f"{KEY}=npz", f"{KEY}.image_size=5"], r"^strategy.pretrain.data.image_size: 5 must be in 8..128"),
+        ([f"{KEY}=npz", f"{KEY}.image_size=5"], r"^strategy.pretrain.data.image_size: 5 must be in 8..512"),
         ([f"{KEY}=npz", f"{KEY}.channels=x"], r"^strategy.pretrain.data.channels=x: expected an int or null"),
         ([f"{KEY}=hub"], r"nothing to read: set strategy.pretrain.data.repo=OWNER/NAME"),
         ([f"{KEY}=digits", "strategy.backbone=pixels"], r"^strategy.pretrain.data: nothing is trained on another"),

@@ -33,7 +33,7 @@ def build_source(data: Any) -> Any:
 
 
 def test_all_sources_are_there() -> None:
-    wanted = "cifar10 cifar100 digits fashion_mnist folder hub kmnist mnist npz stl10 svhn"
+    wanted = "cifar10 cifar100 digits fashion_mnist folder hub kmnist mnist npz stl10 svhn table"
     assert names("data") == wanted.split()
 
 

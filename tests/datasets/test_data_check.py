@@ -2,11 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tensor_datasets import save
 
 from trigan.datasets.data_check import DataReport, check_data
 from trigan.datasets.sources.digits import Digits
 from trigan.datasets.sources.folder import Folder
+from trigan.datasets.sources.npz import Npz
 
 GREY = np.random.default_rng(0).integers(0, 256, (8, 8), dtype=np.uint8)
 
@@ -78,3 +80,61 @@ def test_value_range(tmp_path: Path, low: bool) -> None:
         for i in range(3):
             save(tmp_path, f"{k}/{i}.png", (GREY + i + 3 * k) // (8 if low else 1))
     assert ("small part of 0..255" in texts(check_data(Folder(root=str(tmp_path))), "warning")) == low
+
+
+def near(image: np.ndarray) -> np.ndarray:
+    """The same picture, a little brighter."""
+    return (image.astype(int) + 1).clip(0, 255).astype(np.uint8)
+
+
+def test_nearly_equal_pictures_across_parts_are_named(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    for part, first in (("train", 0), ("test", 40)):
+        for i in range(40):
+            save(tmp_path, f"{part}/{'ab'[i % 2]}/{first + i}.png", rng.integers(0, 255, (32, 32), dtype=np.uint8))
+    clean = check_data(Folder(root=str(tmp_path)))
+    assert "nearly equal" not in texts(clean, "warning")
+    picture = np.asarray(Image.open(tmp_path / "train/a/6.png"))
+    save(tmp_path, "test/a/near.png", near(picture))
+    save(tmp_path, "train/b/near.png", near(near(picture)))
+    warned = texts(check_data(Folder(root=str(tmp_path))), "warning")
+    assert "3 pairs of pictures are nearly equal, 2 of them in both training and test: " in warned
+    assert "train/a/6.png ~ " in warned
+
+
+PROPERTIES = {
+    "the size of the file's image": lambda root, k, i, a: save(root, f"{k}/{i}.png", a[: 16 + 4 * k, : 16 + 4 * k]),
+    "the ending of the file's name": lambda root, k, i, a: save(root, f"{k}/{i}.{('png', 'bmp')[k]}", a),
+    "whether it has more than 8 bits": lambda root, k, i, a: save(
+        root, f"{k}/{i}.png", a.astype(np.uint16) * 257 if k else a
+    ),
+    "its highest value": lambda root, k, i, a: save(root, f"{k}/{i}.png", a.clip(0, 200 + 40 * k)),
+    "its lowest value": lambda root, k, i, a: save(root, f"{k}/{i}.png", a.clip(5 + 40 * k, 255)),
+}
+
+
+@pytest.mark.parametrize("name", PROPERTIES)
+def test_properties_of_files_that_tell_the_classes_apart_are_named(name: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    for i in range(60):
+        PROPERTIES[name](tmp_path, i % 2, i, rng.integers(0, 256, (32, 32), dtype=np.uint8))
+    warned = texts(check_data(Folder(root=str(tmp_path), image_size=16)), "warning")
+    assert [one for one in PROPERTIES if f"{one} alone tells the class of 100%" in warned] == [name]
+
+
+def test_groups_in_training_and_test_are_named(tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    for shared in (False, True):
+        arrays = {
+            f"{part}_{kind}": value
+            for part, first in (("train", 0), ("test", 6 - shared))
+            for kind, value in (
+                ("images", rng.integers(0, 255, (12, 8, 8), dtype=np.uint8)),
+                ("labels", np.arange(12) % 2),
+                ("groups", first + np.arange(12) // 2),
+            )
+        }
+        np.savez(tmp_path / "x.npz", **arrays)
+        report = check_data(Npz(root=str(tmp_path / "x.npz")))
+        assert f"{12 - shared} groups" in texts(report, "ok")
+        assert ("1 of 11 groups have images on both sides of the official test set" in texts(report, "error")) == shared

@@ -37,7 +37,7 @@ each = pytest.mark.parametrize("factory", FACTORIES.values(), ids=FACTORIES)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("size", [8, 9, 13, 28, 32, 64, 100, 128])
+@pytest.mark.parametrize("size", [8, 9, 13, 28, 32, 64, 100, 128, 300])
 @each
 def test_logits_are_the_head_of_the_embedding(factory: ClassifierFactory, size: int, channels: int) -> None:
     network = factory(Spec(channels, size, 7)).eval()

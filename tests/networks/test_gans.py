@@ -15,7 +15,7 @@ from trigan.networks.weight_norm import fold_spectral_norm
 torch.set_num_threads(1)
 
 SMALL = [DCGAN(width=4, latent=8), CGAN(width=4, latent=8, label_embedding_dim=4, joint_units=8)]
-SIZES = [8, 9, 13, 28, 32, 64, 100, 128]
+SIZES = [8, 9, 13, 28, 32, 64, 100, 128, 512]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ class Spec:
     classes: int = 10
 
 
-@pytest.mark.parametrize("size", range(8, 129))
+@pytest.mark.parametrize("size", [*range(8, 129), 200, 224, 256, 300, 511, 512])
 def test_every_size_halves_to_a_small_map_and_back(size: int) -> None:
     chain = map_sizes(size)
     assert chain[0] == size
@@ -37,9 +37,9 @@ def test_widths_double_up_to_the_cap() -> None:
     assert channels_per_level(32, 5, 8) == (32, 64, 128, 256, 256)
 
 
-@pytest.mark.parametrize("size", [1, 7, 129])
+@pytest.mark.parametrize("size", [1, 7, 513])
 def test_an_image_size_out_of_range_is_named(size: int) -> None:
-    with pytest.raises(ConfigError, match=rf"data\.image_size={size}.*8 to 128"):
+    with pytest.raises(ConfigError, match=rf"data\.image_size={size}.*8 to 512"):
         require_supported(Spec(size=size))
 
 

@@ -1,7 +1,9 @@
 """``trigan data check``: what a run would find in its data set."""
 
+import re
+
 from trigan.commands.arguments import command_parser
-from trigan.errors import ConfigError, printable
+from trigan.errors import ConfigError
 
 
 def main(arguments: list[str]) -> int:
@@ -12,22 +14,28 @@ def main(arguments: list[str]) -> int:
         raise ConfigError("trigan data: expected `trigan data check [data=CHOICE] [data.root=PATH]`")
     parser = command_parser(
         "data check",
-        "Class counts, one-label sets, tiny classes, unreadable files, values, duplicates, the regime.",
+        "What is read and what is not: classes, files, values, copies, groups, examples of each class, the regime.",
         "example: trigan data check data=folder data.root=PATH",
     )
     parser.add_argument("overrides", nargs="*", help="settings as for `trigan run`: data=..., regime=..., trial=...")
     options = parser.parse_intermixed_args(arguments[1:])
     from trigan.config.compose import compose
-    from trigan.datasets.data_check import check_data
+    from trigan.datasets.data_check import check_data, class_examples
     from trigan.datasets.splits.draw_split import draw_split
     from trigan.datasets.splits.splitter import split_summary
+    from trigan.plots.sample_grids import save_contact_sheet
 
     composed = compose(options.overrides, options.config_dir)
     built = composed.build()
     report = check_data(built.data)
-    print(printable("\n".join(report.lines())))
+    print("\n".join(report.lines()))
     if report.level == "error":
         return 1
-    info = draw_split(composed.load_data(), built.regime, composed.trial).info
+    dataset = composed.load_data()
+    name = re.sub(r"[^\w.-]+", "-", dataset.name)
+    sheet = composed.paths.outputs / "data_check" / f"{name}-{dataset.identity[:6]}.png"
+    save_contact_sheet(class_examples(dataset), dataset.class_names, sheet)
+    print(f"examples of each class: {sheet}")
+    info = draw_split(dataset, built.regime, composed.trial).info
     print(f"regime {composed.choices['regime']}, trial {composed.trial}: {split_summary(info)}")
     return 0

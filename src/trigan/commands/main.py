@@ -99,7 +99,7 @@ class _StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one message."""
-        print(printable(self.format(record)), file=sys.stderr, flush=True)
+        print(printable(self.format(record), "\n\t"), file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -108,7 +108,7 @@ def _messages_on_stderr() -> Iterator[None]:
     trigan = logging.getLogger("trigan")
     handler = _StderrHandler()
     before = trigan.level
-    trigan.setLevel(logging.WARNING if int(os.environ.get("RANK", "0")) > 0 else logging.INFO)
+    trigan.setLevel(logging.WARNING if int(os.environ.get("RANK") or 0) > 0 else logging.INFO)
     trigan.addHandler(handler)
     try:
         yield

@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
         )
     except RankFailedError as error:
         return error.exit_code
-    if int(os.environ.get("RANK", "0")) == 0 and ranks.PARENT_VARIABLE not in os.environ:
+    if int(os.environ.get("RANK") or 0) == 0 and ranks.PARENT_VARIABLE not in os.environ:
         print(directory, flush=True)
     return 0 if ranks.is_rank() else _tell_divergence(directory, options.validation_only)
 

@@ -17,6 +17,8 @@ from trigan.errors import ConfigError
 #: Texts that Hydra reads as another value unless they are quoted.
 _RESERVED = ("null", "true", "false", "nan", "inf", "infinity")
 _QUOTES = "quote values with spaces, commas or brackets, within the shell's quotes: \"data.root='my images'\""
+#: What a value may have without quotes, beside letters and digits of ASCII.
+_PLAIN = "_-./:+%@?|*\\$=,()[]{}'\""
 
 
 def parse(arguments: Sequence[str]) -> list[Override]:
@@ -26,12 +28,26 @@ def parse(arguments: Sequence[str]) -> list[Override]:
     for argument in arguments:
         if argument.startswith("-"):
             raise ConfigError(f"{argument}: no such option; `trigan run --help` lists them")
+        if argument.endswith("=") and not argument.startswith("~"):
+            raise ConfigError(
+                f"{argument}: the value is empty (a shell variable that is not set?); give one, or null, or "
+                f"\"{argument}''\""
+            )
         try:
             parsed += parser.parse_overrides([argument])
         except (HydraException, ValueError, RecursionError) as error:  # Python reads at most 4,300 digits
-            mend = "settings are written key=value" if "=" not in argument else _QUOTES
+            mend = "settings are written key=value" if "=" not in argument else _quotes(argument)
             raise ConfigError(f"{argument}: cannot be read ({first_line(error)}); {mend}") from error
     return parsed
+
+
+def _quotes(argument: str) -> str:
+    """How to quote the value, with the character that needs it."""
+    key, _, value = argument.partition("=")
+    odd = next((one for one in value if not (one.isascii() and one.isalnum()) and one not in _PLAIN + " "), None)
+    if odd is None or "'" in value:
+        return _QUOTES
+    return f"quote the value, which has the character {odd}, within the shell's quotes: \"{key}='{value}'\""
 
 
 def check_form(overrides: Iterable[Override], groups: Mapping[str, Sequence[str]], multirun: bool = False) -> None:

@@ -179,4 +179,6 @@ def show(value: Any) -> str:
 def _wrong(key: str, value: Any, hint: Any) -> ConfigError:
     literal = get_origin(hint) is Literal and isinstance(value, str)
     hint_text = nearest_hint(value, [str(option) for option in get_args(hint)]) if literal else ""
+    if isinstance(value, bool | int | float) and _matches("", hint) and not literal:
+        hint_text = f"; as text: \"{key}='{show(value)}'\""
     return ConfigError(f"{key}={show(value)}: expected {expected(hint)}{hint_text}")

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import torch
 
+from trigan.datasets.sources.folder_scan import examples
 from trigan.datasets.sources.image_source import ImageSource, ItemDecoder
 from trigan.datasets.splits.groups import group_numbers, refuse_shared_groups
 from trigan.datasets.splits.splitter import find_first_copies
 from trigan.datasets.types import ImageDataset
-from trigan.errors import DataError, TriganError
+from trigan.errors import DataError, TriganError, printable
 
 Level = Literal["ok", "warning", "error"]
 #: A line of a report.
@@ -21,8 +22,11 @@ Finding = tuple[Level, str]
 
 #: A class with fewer training labels than this gets a warning.
 MIN_IMAGES_PER_CLASS = 10
-#: How many examples a line names.
-_EXAMPLES = 3
+_MEGAPIXELS = 89
+#: Nearly equal pictures: so many of the 64 bits of their hashes differ at most, and of their 8x8 thumbnails the mean.
+_HASH_BITS, _THUMBNAIL = 3, 3.0
+#: A property of files tells the classes apart if it gives so much of the labels, and the largest class does not.
+_TELLING = 0.9
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class DataReport:
         unlabelled = [f"unlabelled: {self.unlabelled} images"] if self.unlabelled else []
         findings = [f"{level}: {text}" for level, text in self.findings]
         title = f"{self.name}, fingerprint {self.fingerprint or 'unknown'}"
-        return [title, *counts, *unlabelled, *findings, *self.unreadable]
+        return [printable(line) for line in (title, *counts, *unlabelled, *findings, *self.unreadable)]
 
 
 def check_data(source: ImageSource) -> DataReport:
@@ -63,18 +67,31 @@ def check_data(source: ImageSource) -> DataReport:
     try:
         dataset = source.read(decoder)
     except TriganError as error:
-        findings = (("error", str(error)), *_check_files(decoder))
+        findings = (("error", str(error)), *_check_files(decoder, "crop"))
         return DataReport(type(source).__name__, findings, tuple(decoder.unreadable))
     counts = _class_counts(dataset)
     findings = (
-        *_check_files(decoder),
+        *_check_unread(source, dataset),
+        *_check_files(decoder, source.fit),
         *_check_classes(counts, redrawn=dataset.official_test is None),
         *_check_values(dataset, decoder),
         *_check_copies(dataset, decoder),
+        *_check_near_copies(dataset, decoder),
         *_check_groups(dataset),
+        *_check_telling_properties(dataset, decoder),
     )
     unlabelled = int((dataset.labels < 0).sum())
     return DataReport(dataset.name, findings, tuple(decoder.unreadable), counts, unlabelled, dataset.fingerprint)
+
+
+def class_examples(dataset: ImageDataset, count: int = 12) -> list[np.ndarray]:
+    """Up to ``count`` images of each class, evenly spaced in source order, uint8 (n, S, S, C)."""
+    images = []
+    for k in range(len(dataset.class_names)):
+        rows = torch.nonzero(dataset.labels == k)[:, 0]
+        chosen = rows[torch.linspace(0, len(rows) - 1, min(count, len(rows))).long()]
+        images.append(dataset.images[chosen].movedim(1, 3).numpy())
+    return images
 
 
 def _class_counts(dataset: ImageDataset) -> dict[str, dict[str, int]]:
@@ -86,7 +103,15 @@ def _class_counts(dataset: ImageDataset) -> dict[str, dict[str, int]]:
     }
 
 
-def _check_files(decoder: ItemDecoder) -> Iterator[Finding]:
+def _check_unread(source: ImageSource, dataset: ImageDataset) -> Iterator[Finding]:
+    for reason, found in sorted(source.unread().items()):
+        if found:
+            yield "warning", f"not read: {len(found)} {reason} ({examples(found)})"
+    for note in dataset.notes:
+        yield "warning", note
+
+
+def _check_files(decoder: ItemDecoder, fit: str) -> Iterator[Finding]:
     sizes = decoder.sizes
     if decoder.unreadable:
         count = len(decoder.unreadable)
@@ -99,7 +124,14 @@ def _check_files(decoder: ItemDecoder) -> Iterator[Finding]:
     elif sizes:
         yield "ok", f"one image size ({common})"
     if any(width != height for width, height in sizes):
-        yield "warning", "images that are not square lose the ends of their longer side"
+        effect = "get black bars" if fit == "pad" else "lose the ends of their longer side (data.fit=pad keeps them)"
+        yield "warning", f"images that are not square {effect}"
+    huge = sum(count for (width, height), count in sizes.items() if width * height > _MEGAPIXELS * 1e6)
+    if huge:
+        yield (
+            "warning",
+            f"{huge} images of more than {_MEGAPIXELS} megapixels: make them smaller, they are slow to read",
+        )
 
 
 def _check_classes(class_counts: dict[str, dict[str, int]], redrawn: bool) -> Iterator[Finding]:
@@ -110,12 +142,12 @@ def _check_classes(class_counts: dict[str, dict[str, int]], redrawn: bool) -> It
         if len(counts) - len(empty) < 2:
             yield "error", f"{part}: only one label occurs; two classes or more are needed"
         elif empty:
-            yield ("error" if part == "train" else "warning"), f"{part}: no image of {_examples(empty)}"
+            yield ("error" if part == "train" else "warning"), f"{part}: no image of {examples(empty)}"
         if single:
             effect = "it cannot train and be tested" if redrawn else "that is very little"
-            yield "warning", f"{part}: a single image of {_examples(single)}; {effect}"
+            yield "warning", f"{part}: a single image of {examples(single)}; {effect}"
         if small:
-            yield "warning", f"{part}: fewer than {MIN_IMAGES_PER_CLASS} images of {_examples(small)}"
+            yield "warning", f"{part}: fewer than {MIN_IMAGES_PER_CLASS} images of {examples(small)}"
         if not (empty or single or small):
             yield "ok", f"{part}: {min(counts.values())} to {max(counts.values())} images in each class"
     if redrawn:
@@ -127,7 +159,7 @@ def _check_values(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[Findi
     for kind, found in (("all black", high == 0), ("of one colour", (low == high) & (high > 0))):
         rows = np.flatnonzero(found)
         if len(rows):
-            locations = _examples([decoder.locations[row] for row in rows])
+            locations = examples([decoder.locations[row] for row in rows])
             yield "warning", f"{len(rows)} images are {kind}: {locations}"
     lowest, highest = int(low.min()), int(high.max())
     narrow = highest - lowest < 64
@@ -156,7 +188,33 @@ def _check_copies(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[Findi
     if kinds["both"]:
         yield "warning", f"{kinds['both']} pictures are in both training and test; training drops them"
     if conflicts:
-        yield "warning", f"{len(conflicts)} pictures have more than one label: {_examples(conflicts)}"
+        yield "warning", f"{len(conflicts)} pictures have more than one label: {examples(conflicts)}"
+
+
+def _check_near_copies(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[Finding]:
+    """Pictures that differ by compression or brightness alone, by a difference hash (Krawetz 2013).
+
+    Pairs are looked for among neighbours in the order of the hashes, rotated by a quarter four times.
+    """
+    grey = dataset.images.float().mean(1, keepdim=True)
+    small = torch.nn.functional.adaptive_avg_pool2d(grey, (8, 9))[:, 0]
+    bits = (small[:, :, 1:] > small[:, :, :-1]).flatten(1).numpy()
+    thumbnails = torch.nn.functional.adaptive_avg_pool2d(grey, 8).flatten(1).numpy()
+    first_copies = find_first_copies(dataset.images)
+    pairs: set[tuple[int, int]] = set()
+    for turn in range(0, 64, 16):
+        order = np.lexsort(np.roll(bits, turn, axis=1).T)
+        for step in range(1, 9):
+            a, b = order[:-step], order[step:]
+            near = ((bits[a] != bits[b]).sum(1) <= _HASH_BITS) & (first_copies[a] != first_copies[b])
+            near[near] = np.abs(thumbnails[a[near]] - thumbnails[b[near]]).mean(1) <= _THUMBNAIL
+            pairs |= {(int(min(pair)), int(max(pair))) for pair in zip(a[near], b[near], strict=True)}
+    if pairs:
+        shown = [f"{decoder.locations[a]} ~ {decoder.locations[b]}" for a, b in sorted(pairs)]
+        test = dataset.official_test
+        across = 0 if test is None else sum(bool(test[a]) != bool(test[b]) for a, b in pairs)
+        where = f"{across} of them in both training and test" if test is not None else "each trial may part them"
+        yield "warning", f"{len(pairs)} pairs of pictures are nearly equal, {where}: {examples(shown)}"
 
 
 def _check_groups(dataset: ImageDataset) -> Iterator[Finding]:
@@ -174,6 +232,31 @@ def _check_groups(dataset: ImageDataset) -> Iterator[Finding]:
             yield "warning", f"all images of {name} are in one group, which cannot both train and test"
 
 
-def _examples(names: list[str]) -> str:
-    more = len(names) - _EXAMPLES
-    return ", ".join(names[:_EXAMPLES]) + (f" and {more} more" if more > 0 else "")
+def _check_telling_properties(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[Finding]:
+    """Properties of files, not of what they show, from which the label of nearly every training image follows."""
+    rows = np.flatnonzero((dataset.labels >= 0).numpy() & ~_marks(dataset.official_test, len(dataset.labels)))
+    labels = pd.Series(dataset.labels.numpy()[rows])
+    noted = {note: set(found) for note, found in decoder.notes.items()}
+    properties = {
+        "the size of the file's image": [decoder.dimensions[row] for row in rows],
+        "the ending of the file's name": [decoder.locations[row].rpartition(".")[2][:5] for row in rows],
+        "whether it has more than 8 bits": [
+            any(decoder.locations[row] in found for note, found in noted.items() if "8 bits" in note) for row in rows
+        ],
+        "its lowest value": [decoder.extremes[row][0] for row in rows],
+        "its highest value": [decoder.extremes[row][1] for row in rows],
+    }
+    largest = labels.value_counts(normalize=True).max()
+    for name, values in properties.items():
+        table = pd.crosstab(pd.Series(pd.factorize(pd.Series(values).astype(str))[0]), labels)
+        share = table.max(axis=1).sum() / len(labels)
+        if 1 < len(table) <= len(labels) / 10 and share >= _TELLING and share - largest > 0.1:
+            yield (
+                "warning",
+                f"{name} alone tells the class of {share:.0%} of the training images (the largest: {largest:.0%})",
+            )
+
+
+def _marks(test: torch.Tensor | None, count: int) -> np.ndarray:
+    marks: np.ndarray = np.zeros(count, dtype=bool) if test is None else test.numpy()
+    return marks

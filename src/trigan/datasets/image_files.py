@@ -1,5 +1,6 @@
 """Images outside any data set: files, folders, Parquet and npz files to be classified, one image at a time."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -7,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from trigan.datasets.sources.decode import Geometry, decode, first_line
-from trigan.datasets.sources.folder import SUFFIXES, image_files
+from trigan.datasets.sources.decode import Window, decode, first_line
+from trigan.datasets.sources.folder import SUFFIXES
+from trigan.datasets.sources.folder_scan import FolderScan, describe_unread
+from trigan.datasets.sources.geometry import Geometry
 from trigan.datasets.sources.hub import Columns, image_bytes, read_rows
 from trigan.datasets.sources.npz import npz_arrays
 from trigan.errors import DataError
 
+_log = logging.getLogger("trigan")
 _PARQUET, _NPZ = ".parquet", ".npz"
 
 
@@ -29,7 +33,7 @@ class DecodedImage:
 
 
 def find_files(path: Path) -> list[Path]:
-    """The file itself, or all image, Parquet and npz files at any depth of a folder, sorted, hidden ones left out.
+    """The file itself, or all image, Parquet and npz files at any depth of a folder, sorted; a warning names the rest.
 
     Raises:
         DataError: the path does not exist or holds no such file.
@@ -38,7 +42,10 @@ def find_files(path: Path) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise DataError(f"{path} does not exist; name an image, a folder of images, a Parquet or an .npz file")
-    files = image_files(path, SUFFIXES | {_PARQUET, _NPZ})
+    scan = FolderScan(path, "any")
+    files = scan.files(path, SUFFIXES | {_PARQUET, _NPZ})
+    if scan.unread:
+        _log.warning("%s: %s", path, describe_unread(scan.unread))
     if not files:
         raise DataError(f"{path} holds no images (nor Parquet or .npz files)")
     return files
@@ -61,8 +68,10 @@ def _parquet_rows(file: Path) -> int:
         return 1  # read_images yields one error for the file
 
 
-def read_images(files: Sequence[Path], geometry: Geometry, columns: Columns) -> Iterator[DecodedImage]:
-    """The images of the files in order, decoded and resized as those of a data set with this geometry.
+def read_images(
+    files: Sequence[Path], geometry: Geometry, columns: Columns, window: Window | None = None
+) -> Iterator[DecodedImage]:
+    """The images of the files in order, decoded and resized as those of a data set with this geometry and window.
 
     Nothing is raised: an unreadable image, or a damaged Parquet or npz file, is one item with its error.
     """
@@ -75,7 +84,7 @@ def read_images(files: Sequence[Path], geometry: Geometry, columns: Columns) -> 
         try:
             for location, data in images:
                 try:
-                    pixels = geometry.fit(decode(data() if callable(data) else data, location))
+                    pixels = geometry.fit(decode(data() if callable(data) else data, location, window))
                     yield DecodedImage(location, pixels.transpose(2, 0, 1))
                 except DataError as error:
                     yield DecodedImage(location, None, str(error))

@@ -13,7 +13,7 @@ from trigan.component_ids import component
 from trigan.errors import DataError, SealedError
 
 #: Side of the square images that the networks are built for.
-MIN_IMAGE_SIZE, MAX_IMAGE_SIZE = 8, 128
+MIN_IMAGE_SIZE, MAX_IMAGE_SIZE = 8, 512
 
 
 @component("data/spec@1")
@@ -50,6 +50,8 @@ class ImageDataset:
         digests: uint8 (N, 32), the `image_digest` of each image.
         official_test: bool (N,), true for the source's own test set; None if it has none.
         groups: int64 (N,), images with equal numbers belong together (a patient); -1: alone; None: no groups known.
+        notes: lines for the user on how the images were read.
+        names_are_own: whether the class names belong to the data's ``identity``.
 
     Raises:
         DataError: shapes, labels or classes that no run could use.
@@ -63,6 +65,8 @@ class ImageDataset:
     digests: Tensor
     official_test: Tensor | None = None
     groups: Tensor | None = None
+    notes: tuple[str, ...] = ()
+    names_are_own: bool = False
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] not in (1, 3):
@@ -83,6 +87,16 @@ class ImageDataset:
             raise DataError(f"{self.name}: labels must lie in 0..{classes - 1}, or be -1 for none")
         if self.official_test is not None and bool((self.labels[self.official_test] < 0).any()):
             raise DataError(f"{self.name}: an image of the test set has no label; every test image needs one")
+
+    @property
+    def identity(self) -> str:
+        """The fingerprint; where class names are the user's own, a digest of it and of the names.
+
+        So a run on renamed classes is another run, whose networks are those of the first one.
+        """
+        if not self.names_are_own:
+            return self.fingerprint
+        return hashlib.sha256("\n".join([self.fingerprint, *self.class_names]).encode()).hexdigest()
 
     @property
     def spec(self) -> DataSpec:

@@ -62,7 +62,7 @@ class ProgressBar:
     def say(self, text: str) -> None:
         """Write one line, above the bar if there is one."""
         self._last_line = time.monotonic()
-        self.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
+        self.console.print(printable(text, "\n\t"), markup=False, highlight=False, soft_wrap=True)
 
     def __str__(self) -> str:
         return f"{self.description}: {self.done}" + ("" if self.total is None else f" of {self.total}")

@@ -23,9 +23,13 @@ _log = logging.getLogger("trigan")
 PARENT_VARIABLE = "TRIGAN_RANKS_PARENT"
 
 
-def is_rank() -> bool:
-    """Whether this process is a rank: of trigan, of torchrun, or of Slurm's srun with torchrun's variables."""
-    return "RANK" in os.environ and "WORLD_SIZE" in os.environ
+def is_rank(devices: int | None = None) -> bool:
+    """Whether this process is one of so many, of trigan, of torchrun, or of Slurm's srun with torchrun's variables.
+
+    ``devices`` None: of any number.
+    """
+    size = os.environ.get("WORLD_SIZE")
+    return "RANK" in os.environ and size is not None and (devices is None or size == str(devices))
 
 
 def start(arguments: Sequence[str], devices: int, logs: Path, command: Sequence[str] = TRIGAN) -> int:

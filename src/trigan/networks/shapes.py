@@ -4,7 +4,7 @@ from typing import Protocol
 
 from trigan.errors import ConfigError
 
-MIN_IMAGE_SIZE, MAX_IMAGE_SIZE = 8, 128
+MIN_IMAGE_SIZE, MAX_IMAGE_SIZE = 8, 512
 
 
 class ImageSpec(Protocol):
@@ -24,7 +24,7 @@ class ImageSpec(Protocol):
 
 
 def require_supported(spec: ImageSpec) -> None:
-    """Raise a `ConfigError` unless the images are 8 to 128 pixels wide and have a channel."""
+    """Raise a `ConfigError` unless the images are 8 to 512 pixels wide and have a channel."""
     if not MIN_IMAGE_SIZE <= spec.size <= MAX_IMAGE_SIZE:
         raise ConfigError(
             f"data.image_size={spec.size}: the networks take images of {MIN_IMAGE_SIZE} to {MAX_IMAGE_SIZE} pixels;"

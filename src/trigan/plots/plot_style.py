@@ -1,5 +1,7 @@
 """The style of all plots, and writing them: the same bytes for the same numbers, whatever the machine's settings."""
 
+import functools
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trigan.atomic import atomic_write
+from trigan.errors import TriganError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,6 +37,44 @@ _STYLE = {
     "text.parse_math": False,
     "savefig.facecolor": "white",
 }
+
+
+_log = logging.getLogger("trigan")
+
+
+@contextmanager
+def no_result_lost() -> Iterator[None]:
+    """Within it, a picture that cannot be drawn is a warning. Errors of writing stay errors: runs resume after them."""
+    try:
+        yield
+    except (OSError, TriganError):
+        raise
+    except Exception as error:
+        _log.warning("a picture is not drawn (%s: %s); results are not affected", type(error).__name__, error)
+
+
+@functools.cache
+def font_path() -> Path:
+    """The plots' font, from matplotlib: Pillow's own has few letters beyond ASCII."""
+    import matplotlib
+
+    return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+
+
+@functools.cache
+def _letters() -> frozenset[int]:
+    from matplotlib.ft2font import FT2Font
+
+    return frozenset(FT2Font(str(font_path())).get_charmap())
+
+
+def drawable(text: str) -> str:
+    r"""Text whose letters without a sign in the plots' font (Chinese, emoji) are escaped, in one line.
+
+    >>> drawable("caf\u00e9 \u732b")
+    'café \\u732b'
+    """
+    return "".join(one if ord(one) in _letters() else one.encode("unicode_escape").decode() for one in text)
 
 
 @contextmanager

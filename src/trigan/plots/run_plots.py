@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from trigan.plots.plot_style import COLOURS, GREY, OUTSIDE, saved_figure
+from trigan.plots.plot_style import COLOURS, GREY, OUTSIDE, drawable, saved_figure
 from trigan.tables.cell import Cell
 from trigan.tables.layout.formatting import TextFormat, data_used_text, format_images, shorten
 from trigan.tables.table import Table
@@ -94,7 +94,7 @@ def plot_confusion_matrix(matrix: ArrayLike, names: Sequence[str], path: Path) -
         image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
         axes.grid(False)
         axes.spines[:].set_visible(False)
-        labels = [shorten(name, _LETTERS) for name in names]
+        labels = [shorten(drawable(name), _LETTERS) for name in names]
         step = math.ceil(len(counts) / 40)
         long = max(map(len, labels), default=0) > 3
         ticks = range(0, len(counts), step)
@@ -125,7 +125,7 @@ def plot_feature_map(features: ArrayLike, labels: ArrayLike, names: Sequence[str
         for k in np.unique(classes):
             style: dict[str, Any] = {"linestyle": "none", "markersize": 3.5, "alpha": 0.7}
             style |= {"color": COLOURS[k % len(COLOURS)], "marker": _MARKS[k // len(COLOURS) % len(_MARKS)]}
-            axes.plot(*points[classes == k, :2].T, label=shorten(names[k], _LETTERS), **style)
+            axes.plot(*points[classes == k, :2].T, label=shorten(drawable(names[k]), _LETTERS), **style)
         title = f"features of {len(points)} test images"
         axes.set(title=title, xlabel="first principal component", ylabel="second")
         if len(names) <= 20:

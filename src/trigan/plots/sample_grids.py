@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from trigan.atomic import atomic_write
 from trigan.errors import DataError
+from trigan.plots.plot_style import drawable, font_path
 from trigan.tables.layout.formatting import format_images, shorten
 
 #: Pixels between two images, and the smallest side of an enlarged image.
@@ -21,15 +22,19 @@ _FONT, _MARGIN, _INK = 13, 8, (40, 40, 40)
 
 @functools.cache
 def _font() -> ImageFont.FreeTypeFont:
-    """The plots' font, from matplotlib: Pillow's own has few letters beyond ASCII."""
-    import matplotlib
-
-    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", _FONT)
+    return ImageFont.truetype(font_path(), _FONT)
 
 
 def save_sample_grid(images: np.ndarray, path: Path, row_names: Sequence[str] = ()) -> None:
     """Write a grid of images, uint8 (rows, columns, H, W, 1 or 3), as PNG, with the rows' names at the left."""
     _save([(images, "")], path, row_names)
+
+
+def save_contact_sheet(classes: Sequence[np.ndarray], row_names: Sequence[str], path: Path) -> None:
+    """Write a row of images for each class, uint8 (n, H, W, 1 or 3) with n that may differ, as PNG."""
+    most = max(len(images) for images in classes)
+    rows = [np.pad(one, ((0, most - len(one)), *[(0, 0)] * 3), constant_values=255) for one in classes]
+    _save([(np.stack(rows), "")], path, row_names)
 
 
 def save_samples_over_training(
@@ -69,7 +74,7 @@ def _save(titled: Sequence[tuple[np.ndarray, str]], path: Path, row_names: Seque
     grids, rows = [_enlarged(images) for images, _ in titled], len(titled[0][0])
     if row_names and len(row_names) != rows:
         raise DataError(f"a sheet of {rows} rows takes {rows} names, got {len(row_names)}")
-    names, titles = [shorten(name, 24) for name in row_names], [title for _, title in titled]
+    names, titles = [shorten(drawable(name), 24) for name in row_names], [title for _, title in titled]
     top = _MARGIN + (_FONT + 8 if any(titles) else 0)
 
     def width(text: str) -> int:

@@ -21,6 +21,7 @@ from trigan.evaluation.embedding import evenly_spaced_indices, principal_compone
 from trigan.evaluation.frozen_networks import check_independence, frozen_networks
 from trigan.identity import digest, tensor_digest
 from trigan.plots import run_plots, sample_grids
+from trigan.plots.plot_style import no_result_lost
 from trigan.records.record import SCHEMA_VERSION, write_record
 from trigan.records.seal_ledger import append_use
 from trigan.runs.fit_curve import CURVE_STAMPS
@@ -203,7 +204,8 @@ def _save_features(trained: TrainedRun, scored: Scored, labels: Tensor) -> None:
     _save_npz(directory / "features.npz", {"features": features, "index": index})
     if features.shape[1] > 1:  # two images or one feature have a single component, which makes no map
         picture = directory / "pictures/features.png"
-        run_plots.plot_feature_map(features.numpy(), labels[index].numpy(), names, picture)
+        with no_result_lost():
+            run_plots.plot_feature_map(features.numpy(), labels[index].numpy(), names, picture)
 
 
 def _save_weights(trained: TrainedRun) -> None:
@@ -227,9 +229,11 @@ def _gather_metrics(trained: TrainedRun) -> list[dict[str, Any]]:
 
 def _draw_pictures(trained: TrainedRun, result: dict[str, Any], rows: list[dict[str, Any]]) -> None:
     directory, names = trained.location.directory / "pictures", list(trained.data.class_names)
-    run_plots.plot_confusion_matrix(result["test"]["confusion"], names, directory / "confusion.png")
-    if rows:
-        run_plots.plot_loss_curves(rows, directory / "losses.png")
+    with no_result_lost():
+        run_plots.plot_confusion_matrix(result["test"]["confusion"], names, directory / "confusion.png")
+    with no_result_lost():
+        if rows:
+            run_plots.plot_loss_curves(rows, directory / "losses.png")
     for stage in trained.stages:
         files = sorted((stage.directory / SAMPLES_NAME).glob("*.npy"))
         if not files:
@@ -238,10 +242,11 @@ def _draw_pictures(trained: TrainedRun, result: dict[str, Any], rows: list[dict[
         images, last = snapshots[-1]
         labels = names if stage.networks["generator"].classes == len(names) else []
         grid, over = (directory / f"samples-{stage.name}{end}.png" for end in ("", "-over-training"))
-        sample_grids.save_sample_grid(last, grid, labels)
-        sample_grids.save_samples_over_training(snapshots, over, labels)
-        trained.tracker.log_image(f"{stage.name}/samples", grid, images)
-        trained.tracker.log_image(f"{stage.name}/samples_over_training", over, images)
+        with no_result_lost():
+            sample_grids.save_sample_grid(last, grid, labels)
+            sample_grids.save_samples_over_training(snapshots, over, labels)
+            trained.tracker.log_image(f"{stage.name}/samples", grid, images)
+            trained.tracker.log_image(f"{stage.name}/samples_over_training", over, images)
 
 
 def _run_tags(run_config: RunConfig) -> dict[str, Any]:

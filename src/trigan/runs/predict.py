@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trigan.config.nodes import node_at
 from trigan.datasets.image_files import read_images
-from trigan.datasets.sources.decode import Geometry
+from trigan.datasets.sources.geometry import Geometry
 from trigan.datasets.sources.hub import Columns
 from trigan.runs.finished_run import FinishedRun
 from trigan.tracking.curve_files import csv_bytes
@@ -25,10 +25,11 @@ def predict_files(
         n names of images (``FILE``, ``FILE.parquet[3]``, ``FILE.npz:test_images[3]``), their logits float32 (n, K), and
         one line for each image that could not be read.
     """
-    column = node_at(finished.record["config"], "data.source.columns.image")
+    spec, source = finished.spec, node_at(finished.record["config"], "data.source") or {}
+    column = node_at(source, "columns.image")
     columns = Columns(image=column) if isinstance(column, str) else Columns()
-    spec = finished.spec
-    images = read_images(files, Geometry(spec.size, spec.channels), columns)
+    geometry = Geometry(spec.size, spec.channels, source.get("fit", "crop"))
+    images = read_images(files, geometry, columns, source.get("window"))
     while portion := list(islice(images, batch)):
         readable = [image for image in portion if image.pixels is not None]
         pixels = np.reshape([image.pixels for image in readable], (-1, spec.channels, spec.size, spec.size))

@@ -83,7 +83,7 @@ def run(composed: RunConfig, force: bool = False, validation_only: bool = False)
 
 def locate(composed: RunConfig, dataset: ImageDataset, validation_only: bool = False) -> RunLocation:
     """Where the run is stored, by a hash that includes the fingerprint of its data."""
-    key = composed.run_hash(dataset.fingerprint)
+    key = composed.run_hash(dataset.identity)
     if validation_only:
         return RunLocation(key, validation_record_path(composed.paths.outputs, key), validation_only)
     return RunLocation(key, composed.paths.runs / key / RECORD_NAME)
@@ -213,8 +213,11 @@ def _run_lock(location: RunLocation) -> contextlib.AbstractContextManager[None]:
 
 @contextlib.contextmanager
 def _process_group(composed: RunConfig) -> Iterator[None]:
-    """Join the process group that torchrun's environment variables describe, if there is one."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    """Join the process group that torchrun's environment variables describe, if the run has so many devices."""
+    size, devices = os.environ.get("WORLD_SIZE") or "1", composed.resources.processes
+    if size not in ("1", str(devices)):
+        _log.warning("WORLD_SIZE=%s in the environment is ignored, as this run has trainer.devices=%d", size, devices)
+    if size == "1" or size != str(devices):
         yield
         return
     gpu = composed.config["trainer"]["accelerator"] == "gpu"

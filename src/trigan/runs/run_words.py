@@ -33,7 +33,7 @@ def run_words(
     config = composer.load(composer.parse(words))  # imports no target, so a typing error shows at once
     plain = unresolved(config)
     devices = plain["trainer"].get("devices", 1) if isinstance(plain.get("trainer"), dict) else 1
-    starts_ranks = isinstance(devices, int) and devices > 1 and not ranks.is_rank()
+    starts_ranks = isinstance(devices, int) and devices > 1 and not ranks.is_rank(devices)
     if starts_ranks:
         logs = Path(str(resolve(config)["paths"]["outputs"])) / "logs"
         code = ranks.start(["run", *run_options(config_dir, force, validation_only), *words], devices, logs)

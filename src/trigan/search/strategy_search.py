@@ -72,7 +72,7 @@ def strategy_searches(
             source = plain.load_data()
             split = draw_split(source, plain.build().regime, plain.trial)
             require_validation_labels(plain, split.view)
-            known[key] = source.fingerprint, split.view.sizes.validation
+            known[key] = source.identity, split.view.sizes.validation
         fingerprint, labels = known[key]
         searched = {"strategy": space.strategy, "space": [_distribution(one) for one in space.dimensions]}
         text = json.dumps([plain.run_hash(fingerprint), searched, metric.name], sort_keys=True)

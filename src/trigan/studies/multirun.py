@@ -92,7 +92,7 @@ def _jobs(composed: Sequence[RunConfig], common: Sequence[str]) -> tuple[list[Jo
     for number, one in enumerate(composed):
         data = canonical_json(one.config["data"])
         if data not in fingerprints:
-            fingerprints[data] = one.load_data().fingerprint
+            fingerprints[data] = one.load_data().identity
         runs = one.paths.runs
         name = f"{number}_{'_'.join(compress(one.overrides, swept))}".replace("/", "-")
         hashes = [one.run_hash(fingerprints[data], version) for version in range(1, PROTOCOL_VERSION + 1)]

@@ -99,7 +99,7 @@ class StudyPlan:
         composed = self.compose(job, flops)
         data = canonical_json(composed.config["data"])
         if data not in self._fingerprints:
-            self._fingerprints[data] = composed.load_data().fingerprint
+            self._fingerprints[data] = composed.load_data().identity
         run, arguments = composed.run_hash(self._fingerprints[data]), composed.overrides
         record = composed.paths.runs / run / RECORD_NAME
         return replace(job, arguments=arguments, hash=run, record_path=record, resources=composed.resources)

@@ -94,6 +94,7 @@ def write_study_table(study: StudyFile, jobs: StudyJobs) -> tuple[Table, Path]:
     Returns:
         The table, and the folder of ``table.*`` and ``comparison.png``; a ConfigError for debug runs.
     """
+    from trigan.plots.plot_style import no_result_lost
     from trigan.plots.run_plots import plot_comparison  # importing matplotlib takes long
 
     study = jobs.named(study)
@@ -101,7 +102,8 @@ def write_study_table(study: StudyFile, jobs: StudyJobs) -> tuple[Table, Path]:
     table = counted(study_table(study, jobs.runnable, jobs.outputs), folder)
     for name in FILE_FORMATS:
         write_text(folder / f"table.{FORMATS[name][0]}", render_table(table, name))
-    plot_comparison(table, folder / "comparison.png")
+    with no_result_lost():
+        plot_comparison(table, folder / "comparison.png")
     log_study(study, jobs, table)
     return table, folder
 

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trigan.datasets.sources.decode import Geometry, decode
+from trigan.datasets.sources.decode import decode
+from trigan.datasets.sources.geometry import Geometry
 from trigan.errors import ConfigError, DataError
 
 RNG = np.random.default_rng(0)
@@ -85,7 +86,15 @@ def test_channels() -> None:
     assert np.array_equal(Geometry(None, 1).fit(square)[..., 0], expected)
 
 
-@pytest.mark.parametrize(("size", "channels"), [(7, None), (129, None), (0, None), (None, 2), (None, 4)])
+@pytest.mark.parametrize(("size", "channels"), [(7, None), (513, None), (0, None), (None, 2), (None, 4)])
 def test_impossible_geometry(size: int | None, channels: int | None) -> None:
     with pytest.raises(ConfigError, match=r"data\.(image_size|channels): "):
         Geometry(size, channels)
+
+
+def test_pad_keeps_the_whole_image() -> None:
+    padded = Geometry(None, None, "pad").fit(COLOUR)
+    assert padded.shape == (12, 12, 3)
+    assert np.array_equal(padded[1:11], COLOUR)
+    assert not padded[[0, 11]].any()
+    assert Geometry(512, None, "pad").fit(COLOUR).shape == (512, 512, 3)

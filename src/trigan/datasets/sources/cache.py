@@ -20,7 +20,7 @@ from trigan.datasets.types import ImageDataset, fingerprint_of
 from trigan.errors import DataError, DiskFullError
 
 #: Raise this when the file's layout or the decoding changes.
-_LAYOUT = 2
+_LAYOUT = 3
 
 
 def cached(cache: Path | None, key: Any, build: Callable[[], ImageDataset]) -> ImageDataset:
@@ -85,8 +85,9 @@ def _read(path: Path) -> ImageDataset | None:
         if metadata["checksum"] != _checksum(metadata["facts"], tensors):
             return None
         facts: dict[str, Any] = json.loads(metadata["facts"])
-        dataset = ImageDataset(**{**facts, **tensors, "class_names": tuple(facts["class_names"])})
-        known = fingerprint_of(dataset.digests, dataset.labels, dataset.official_test)
+        lists = {name: tuple(facts[name]) for name in ("class_names", "notes")}
+        dataset = ImageDataset(**{**facts, **tensors, **lists})
+        known = fingerprint_of(dataset.digests, dataset.labels, dataset.official_test, dataset.groups)
         return dataset if dataset.fingerprint == known else None
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, DataError):
         return None

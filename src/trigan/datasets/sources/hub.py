@@ -1,5 +1,6 @@
 """Data sets of the Hugging Face hub, downloaded or read from Parquet files in a folder (then without any network)."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,8 +8,9 @@ from typing import Any
 
 from trigan.component_ids import component
 from trigan.datasets.sources.decode import first_line
-from trigan.datasets.sources.image_source import ImageSource, Item, Label, Part, existing_folder, file_stamps
-from trigan.errors import ConfigError, DataError
+from trigan.datasets.sources.folder_scan import FolderScan, Links, Part, Unread, check_inside
+from trigan.datasets.sources.image_source import ImageSource, Item, Label, existing_folder, file_stamps
+from trigan.errors import ConfigError, DataError, printable
 
 _ROWS_PER_BATCH = 1000
 #: Beginnings of the types that a label may have.
@@ -18,7 +20,7 @@ _LABEL_TYPES = ("int", "uint", "string", "large_string", "bool")
 @component("data/columns@1")
 @dataclass(frozen=True)
 class Columns:
-    """Names of the image and the label column; if one is absent, the only column of its kind is taken.
+    """Names of the image and the label column; if one is absent, the only column that can be it is taken.
 
     ``group`` is a column of what belongs together (a patient); None: none.
     """
@@ -47,10 +49,10 @@ class Columns:
         from datasets import ClassLabel, Value
 
         classes = [name for name, kind in features.items() if isinstance(kind, ClassLabel)]
-        plain = [
-            name for name, kind in features.items() if isinstance(kind, Value) and kind.dtype.startswith(_LABEL_TYPES)
-        ]
-        return _choose("label", self.label, features, classes or plain, location)
+        values = [name for name, kind in features.items() if isinstance(kind, Value)]
+        plain = [name for name in values if features[name].dtype.startswith(_LABEL_TYPES)]
+        alone = plain if len(values) == 1 else []  # beside other values nobody knows which one is the label
+        return _choose("label", self.label, features, classes or alone, location)
 
 
 @component("data/splits@1")
@@ -61,10 +63,16 @@ class SplitNames:
     train: str = "train"
     test: str | None = "test"
     unlabelled: str | None = None
+    validation: str | None = None
 
     def by_part(self) -> dict[Part, str]:
         """The splits that exist, in source order."""
-        parts: dict[Part, str | None] = {"train": self.train, "unlabelled": self.unlabelled, "test": self.test}
+        parts: dict[Part, str | None] = {
+            "train": self.train,
+            "validation": self.validation,
+            "unlabelled": self.unlabelled,
+            "test": self.test,
+        }
         return {part: name for part, name in parts.items() if name is not None}
 
 
@@ -82,6 +90,7 @@ class Hub(ImageSource):
             ``train/*.parquet``); None: the hub.
         columns: names of the image and the label column.
         splits: names of the splits.
+        links: ``inside``: links must lead to places in ``root``; ``any``: anywhere.
     """
 
     repo: str | None = None
@@ -90,6 +99,7 @@ class Hub(ImageSource):
     root: str | None = field(default=None, metadata={"identity": False})
     columns: Columns = field(default_factory=Columns)
     splits: SplitNames = field(default_factory=SplitNames)
+    links: Links = field(default="inside", metadata={"identity": False})
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,7 +111,7 @@ class Hub(ImageSource):
         """The repository's name without its owner, else the folder's."""
         if self.repo is not None:
             return self.repo.rsplit("/", 1)[-1]
-        return existing_folder(self.root, "hub").absolute().name
+        return printable(existing_folder(self.root, "hub").absolute().name)
 
     def key(self) -> Any:
         """See `ImageSource.key`."""
@@ -109,64 +119,99 @@ class Hub(ImageSource):
             location: Any = [self.repo, self.config, self.revision]
         else:
             location = file_stamps([path for files in self._files().values() for path in files])
-        names = [self.columns.image, self.columns.label, *([self.columns.group] if self.columns.group else [])]
-        return [location, names, list(self.splits.by_part().items())]
+        return [location, list(vars(self.columns).values()), list(self.splits.by_part().items())]
+
+    def unread(self) -> Unread:
+        """See `ImageSource.unread`."""
+        if self.root is None:
+            return {}
+        root, read = self._root(), {path for files in self._files().values() for path in files}
+        scan = FolderScan(root, self.links)
+        left = [path for path in scan.files(root, frozenset({".parquet"})) if path not in read]
+        scan.skip("Parquet files of no split that is read", left)
+        return scan.unread
+
+    def names_are_own(self) -> bool:
+        """See `ImageSource.names_are_own`: a repository's names are its own."""
+        return self.repo is None
 
     def listing(self) -> tuple[Iterator[Item], Sequence[str] | None]:
         """See `ImageSource.listing`."""
-        parts = self.splits.by_part() if self.root is None else self._files()
-        tables = {part: self._open(part) for part in parts}
-        features = tables["train"].features
+        tables = [(part, table) for part in self.splits.by_part() for table in self._open(part)]
+        features = tables[0][1].features
         image, label = self.columns.find_image(features, self.name), self.columns.find_label(features, self.name)
-        return self._items(tables, image, label), getattr(features[label], "names", None) or None
+        return self._items(tables, image, label), _names(tables[0][1], label)
 
-    def _items(self, tables: dict[Part, Any], image_column: str, label_column: str) -> Iterator[Item]:
-        for part, table in tables.items():
+    def _items(self, tables: list[tuple[Part, Any]], image_column: str, label_column: str) -> Iterator[Item]:
+        asked = {self.columns.image: image_column, self.columns.label: label_column}
+        note = "; ".join(f"there is no column '{a}': '{found}' is read" for a, found in asked.items() if a != found)
+        rows: Counter[Part] = Counter()
+        for part, table in tables:
             labels = None if part == "unlabelled" else label_column
-            group_column = self.columns.group
             for column in (image_column, labels):
                 if column is not None and column not in table.features:
-                    raise DataError(f"{self.name}: split '{part}' has no column '{column}' as the training split has")
-            if group_column is not None and group_column not in table.features:
+                    raise DataError(f"{self.name}: split '{part}' has no column '{column}'; every split needs it")
+            wanted = self.columns.group
+            if wanted is not None and wanted not in table.features:
                 names = ", ".join(table.features)
-                raise DataError(f"{self.name}: data.group={group_column}: split '{part}' has no such column ({names})")
-            rows, location = enumerate(read_rows(table, image_column, labels, group_column)), ""
+                raise DataError(f"{self.name}: data.group={wanted}: split '{part}' has no such column ({names})")
+            same_numbers = _matched_labels(tables[0][1], table, label_column)
             try:
-                for row, (data, label, group) in rows:
-                    location = f"{self.name}, {self.splits.by_part()[part]} row {row}"
-                    yield Item(location, image_bytes(data, image_column, location), label, part, group)
+                for data, label, group in read_rows(table, image_column, labels, self.columns.group):
+                    location = f"{self.name}, {self.splits.by_part()[part]} row {rows[part]}"
+                    rows[part] += 1
+                    if same_numbers is not None and label not in (None, -1):
+                        if label not in same_numbers:
+                            shown = _shown(table, label_column, label)
+                            raise DataError(
+                                f"{location}: the class {shown} is not among those of the training images; labels are "
+                                "matched by name: correct the names"
+                            )
+                        label = same_numbers[label]
+                    yield Item(location, image_bytes(data, image_column, location), label, part, note, group)
             except DataError:
                 raise
-            except Exception as error:  # as in _open: a damaged page of a Parquet file
-                after = f"after {location}" if location else f"the first row of {self.splits.by_part()[part]}"
-                raise DataError(f"cannot read {after}: {first_line(error)}; replace the damaged file") from error
+            except Exception as error:  # as in _open_file: a damaged page of a Parquet file
+                after = f"after row {rows[part] - 1} of" if rows[part] else "the first row of"
+                where = f"{after} {self.name}, {self.splits.by_part()[part]}"
+                raise DataError(f"cannot read {where}: {first_line(error)}; replace the damaged file") from error
 
-    def _open(self, part: Part) -> Any:
-        """One split, as a data set of ``datasets``; local files are streamed, so nothing is copied."""
+    def _open(self, part: Part) -> list[Any]:
+        """One split, as data sets of ``datasets``; local files are streamed one by one, so nothing is copied."""
         import datasets  # 1 s to import, and not needed when the decoded images are cached
 
         split = self.splits.by_part()[part]
-        files = None if self.root is None else [str(path) for path in self._files()[part]]
+        if self.root is not None:
+            return [self._open_file(path, split) for path in self._files().get(part, ())]
         try:
-            if files is not None:
-                return datasets.load_dataset("parquet", data_files={split: files}, split=split, streaming=True)
-            return datasets.load_dataset(self.repo, self.config, split=split, revision=self.revision)
-        except Exception as error:  # the hub's client, pyarrow and fsspec have a dozen kinds without a common base
-            if self.root is not None:
-                raise DataError(f"cannot read split '{split}' of data.root={self.root}: {first_line(error)}") from error
+            return [datasets.load_dataset(self.repo, self.config, split=split, revision=self.revision)]
+        except Exception as error:  # the hub's client and fsspec have a dozen kinds without a common base
             raise DataError(
                 f"cannot get split '{split}' of {self.repo} from the hub: {first_line(error)}; "
                 f"with a local copy, set data.root=FOLDER"
             ) from error
 
+    def _open_file(self, path: Path, split: str) -> Any:
+        import datasets
+
+        try:
+            return datasets.load_dataset("parquet", data_files={split: [str(path)]}, split=split, streaming=True)
+        except Exception as error:  # pyarrow and fsspec have a dozen kinds without a common base
+            raise DataError(f"cannot read split '{split}' of data.root={self.root}: {first_line(error)}") from error
+
+    def _root(self) -> Path:
+        return existing_folder(self.root, self.name if self.repo else "hub")
+
     def _files(self) -> dict[Part, list[Path]]:
         """Parquet files by part; a single file that names no split holds the training images."""
-        root = existing_folder(self.root, self.name if self.repo else "hub")
+        root = self._root()
         folders = [root, root / "data", *([root / self.config] if self.config else [])]
         flat = (found for folder in folders if (found := sorted(folder.glob("*.parquet"))))
         files = next(flat, []) or sorted(path for folder in folders for path in folder.glob("*/*.parquet"))
         if not files:
             raise DataError(f"data.root={self.root} holds no Parquet files (expected {self.splits.train}-*.parquet)")
+        for path in files:
+            check_inside(path, root, self.links, f"the link {printable(str(path))}")
         splits = self.splits.by_part()
         by_part = {part: [path for path in files if _is_split(path, split, folders)] for part, split in splits.items()}
         if not any(by_part.values()) and len(files) == 1:
@@ -179,6 +224,37 @@ class Hub(ImageSource):
                     f"data.source.splits.{part}=NAME{'' if part == 'train' else ' (null: it has none)'}"
                 )
         return by_part
+
+
+def split_name(path: Path) -> str:
+    """The split that a Parquet file is named after: ``train`` of ``train-00000-of-00001.parquet``."""
+    return path.stem.partition("-")[0].partition(".")[0]
+
+
+def _names(table: Any, column: str) -> list[str] | None:
+    """The class names of a label column of numbers."""
+    return getattr(table.features.get(column), "names", None) or None
+
+
+def _matched_labels(training: Any, table: Any, column: str) -> dict[Label, Label] | None:
+    """From the labels of a file to those of the training images' first file, by class name; None: they are the same."""
+    names, own = _names(training, column), _names(table, column)
+    if own == names:
+        return None
+    numbers: list[Label] = [*range(len(own or ()))]
+    if names is None:  # the training images have text, or numbers without names, which no name matches
+        text = str(getattr(training.features[column], "dtype", "")).endswith("string")
+        return dict(zip(numbers, own or (), strict=True)) if text else {}
+    known: dict[Label, Label] = {name: k for k, name in enumerate(names)}
+    if own is None:
+        text = str(getattr(table.features.get(column), "dtype", "")).endswith("string")
+        return known if text else None
+    return {k: known[name] for k, name in enumerate(own) if name in known}
+
+
+def _shown(table: Any, column: str, label: Label) -> str:
+    names = _names(table, column)
+    return f"'{names[label]}'" if names and isinstance(label, int) and 0 <= label < len(names) else repr(label)
 
 
 def _is_split(path: Path, split: str, folders: Sequence[Path]) -> bool:
@@ -213,7 +289,9 @@ def _choose(kind: str, name: str, features: Mapping[str, Any], candidates: list[
     if len(candidates) == 1:
         return candidates[0]
     raise DataError(
-        f"{location}: {kind} column '{name}' not found among {', '.join(features)}; set data.source.columns.{kind}=NAME"
+        f"{location}: {kind} column '{name}' not found among {', '.join(features)}; set "
+        f"data.source.columns.{kind}=NAME (beside data=hub data.root=FOLDER; without a test split also "
+        "data.source.splits.test=null)"
     )
 
 

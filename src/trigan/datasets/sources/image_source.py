@@ -1,36 +1,47 @@
 """The base class of all sources: it lists images, decodes them once and returns one checked data set."""
 
+import logging
+import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 
+from trigan.checks import require
 from trigan.datasets.sources.cache import cached
 from trigan.datasets.sources.closed import refuse_if_closed
-from trigan.datasets.sources.decode import Geometry, decode
+from trigan.datasets.sources.decode import Window, decode
+from trigan.datasets.sources.folder_scan import Part, Unread, describe_unread, examples, folded
+from trigan.datasets.sources.geometry import Fit, Geometry
 from trigan.datasets.types import MIN_IMAGE_SIZE, ImageDataset, fingerprint_of, image_digest, stack_digests
-from trigan.errors import DataError, is_printable
+from trigan.errors import DataError, printable
 
-Part = Literal["train", "unlabelled", "test"]
 Label = int | str | None
+#: How many files of a source are sampled for its cache key, and how many bytes at either end of each.
+_SAMPLED, _SAMPLE_BYTES = 2000, 4096
+#: Data sets, and lines that this process has said of them.
+_said: set[tuple[str, str]] = set()
+
+_log = logging.getLogger("trigan")
 
 
 @dataclass(frozen=True, eq=False)
 class Item:
     """One image before decoding: bytes, a file, or pixels uint8 (H, W[, C]); ``location`` names it in errors.
 
-    ``group`` is what it shares with others (a patient).
+    ``note`` tells what a user should know of how it is read; ``group`` is what it shares with others (a patient).
     """
 
     location: str
     data: bytes | Path | np.ndarray
     label: Label
     part: Part
+    note: str = ""
     group: int | str | None = None
 
 
@@ -42,14 +53,18 @@ class ItemDecoder:
     unreadable: list[str] = field(default_factory=list)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     locations: list[str] = field(default_factory=list)
+    dimensions: list[tuple[int, int]] = field(default_factory=list)
+    extremes: list[tuple[int, int]] = field(default_factory=list)
+    notes: dict[str, list[str]] = field(default_factory=dict)
 
-    def decode(self, item: Item) -> np.ndarray | None:
+    def decode(self, item: Item, window: Window | None = None) -> np.ndarray | None:
         """The pixels of ``item``; None if it is unusable and the decoder is tolerant.
 
         An image with a side under 8 pixels is a stray file or a mistake.
         """
         try:
-            pixels = decode(item.data, item.location)
+            notes = [item.note] if item.note else []
+            pixels = decode(item.data, item.location, window, notes)
             height, width, _ = pixels.shape
             if min(height, width) < MIN_IMAGE_SIZE:
                 raise DataError(
@@ -63,7 +78,16 @@ class ItemDecoder:
             return None
         self.sizes[(width, height)] += 1
         self.locations.append(item.location)
+        self.dimensions.append((width, height))
+        if self.tolerant:
+            self.extremes.append((int(pixels.min()), int(pixels.max())))
+        for note in notes:
+            self.notes.setdefault(note, []).append(item.location)
         return pixels
+
+    def told(self) -> tuple[str, ...]:
+        """A line for each note, with the number of images that it holds for, and examples."""
+        return tuple(f"{note}: {len(found)} images ({examples(found)})" for note, found in self.notes.items())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,20 +95,31 @@ class ImageSource(ABC):
     """A kind of source. Subclasses are frozen dataclasses that list their items.
 
     Attributes:
-        image_size: side to resize to, 8 to 128; None: as the images are (then all must have one size).
+        image_size: side to resize to, 8 to 512; None: as the images are (then all must have one size).
         channels: 1, 3 or None (1 if all images are grey, else 3).
+        fit: an image that is not square is cut to its centre (``crop``) or padded with black (``pad``).
+        window: lowest and highest value of 16-bit, floating-point and DICOM images, which become 0 and 255; values
+            beyond are clipped. None: the whole range of 16 bits.
+        validation: what becomes of the source's own validation images: ``merge``: they join the training images, of
+            which the regime takes its own; ``leave_out``: they are not read.
     """
 
     image_size: int | None = None
     channels: int | None = None
+    fit: Fit = "crop"
+    window: Window | None = None
+    validation: Literal["merge", "leave_out"] = "merge"
 
     def __post_init__(self) -> None:
         _ = self.geometry  # refuses impossible sizes early
+        window = self.window
+        require(window is None or (len(window) == 2 and window[0] < window[1]), "data.window", window, "[LOW, HIGH]")
+        require(self.validation in ("merge", "leave_out"), "data.validation", self.validation, "merge or leave_out")
 
     @property
     def geometry(self) -> Geometry:
         """The requested size and channels."""
-        return Geometry(self.image_size, self.channels)
+        return Geometry(self.image_size, self.channels, self.fit)
 
     @property
     @abstractmethod
@@ -103,15 +138,29 @@ class ImageSource(ABC):
         """Image files relative to the source's folder, in source order; None if images are not single files."""
         return None
 
+    def unread(self) -> Unread:
+        """What lies beside the images and is not read: locations by reason."""
+        return {}
+
+    def names_are_own(self) -> bool:
+        """Whether class names are chosen by whoever has the data, so that they belong to the data's identity."""
+        return False
+
     def load(self, cache: Path | None = None) -> ImageDataset:
         """Read, check and fingerprint the data set, or take it from the ``cache`` folder.
+
+        What is not read, and how images are read that need a choice, is a warning, once in a process.
 
         Raises:
             DataError: the data are missing, unreadable or unusable.
         """
         key = self.key()
-        identity = [type(self).__name__, self.name, self.image_size, self.channels, key]
-        return cached(None if key is None else cache, identity, lambda: self.read(ItemDecoder()))
+        _say(self.name, describe_unread(self.unread()))
+        choices = [self.fit, self.window, self.validation]
+        identity = [type(self).__name__, self.name, self.image_size, self.channels, choices, key]
+        dataset = cached(None if key is None else cache, identity, lambda: self.read(ItemDecoder()))
+        _say(self.name, *dataset.notes)
+        return dataset
 
     def read(self, decoder: ItemDecoder) -> ImageDataset:
         """Decode and fingerprint all items without the cache.
@@ -120,29 +169,47 @@ class ImageSource(ABC):
             DataError: unreadable images, mixed sizes or no images; see also `ImageDataset`.
         """
         refuse_if_closed()
-        items, class_names = self.listing()
-        labels: list[Label] = []
-        is_test: list[bool] = []
+        listed, class_names = self.listing()
+        items: list[Item] = []
         digests: list[bytes] = []
-        groups: list[int | str | None] = []
         images: list[np.ndarray] = []
-        for item in items:
-            pixels = decoder.decode(item)
+        left_out = 0
+        for item in listed:
+            if item.part == "validation" and self.validation == "leave_out":
+                left_out += 1
+                continue
+            pixels = decoder.decode(item, self.window)
             if pixels is not None:
-                labels.append(item.label)
-                is_test.append(item.part == "test")
-                groups.append(item.group)
+                items.append(replace(item, data=b""))
                 digests.append(image_digest(pixels))
                 images.append(self.geometry.fit(pixels))
         if not images:
             raise DataError(f"{self.name}: no {'readable ' if decoder.unreadable else ''}images found; check data.root")
-        numbers, names = encode_labels(labels, class_names, self.name)
+        numbers, names = encode_labels([item.label for item in items], class_names, self.name)
+        _refuse_two_spellings(items, self.name)
         rows, targets = stack_digests(digests), torch.from_numpy(numbers)
-        official_test = torch.tensor(is_test) if any(is_test) else None
-        grouped = _encode_groups(groups)
-        fingerprint = fingerprint_of(rows, targets, official_test, grouped)
-        stacked = torch.from_numpy(self._stack(images, decoder))
-        return ImageDataset(self.name, stacked, targets, names, fingerprint, rows, official_test, grouped)
+        is_test = torch.tensor([item.part == "test" for item in items])
+        official_test = is_test if is_test.any() else None
+        groups = _encode_groups(items)
+        return ImageDataset(
+            name=self.name,
+            images=torch.from_numpy(self._stack(images, decoder)),
+            labels=targets,
+            class_names=names,
+            fingerprint=fingerprint_of(rows, targets, official_test, groups),
+            digests=rows,
+            official_test=official_test,
+            groups=groups,
+            notes=(*decoder.told(), *self._validation_notes(items, left_out)),
+            names_are_own=self.names_are_own(),
+        )
+
+    def _validation_notes(self, items: Sequence[Item], left_out: int) -> Iterator[str]:
+        merged = sum(item.part == "validation" for item in items)
+        if merged:
+            yield f"{merged} validation images join the training images (data.validation=merge)"
+        if left_out:
+            yield f"{left_out} validation images are not read (data.validation=leave_out)"
 
     def _stack(self, images: list[np.ndarray], decoder: ItemDecoder) -> np.ndarray:
         """Pixels (S, S, c) as uint8 (N, C, S, S); grey among colour images becomes three equal channels."""
@@ -150,7 +217,7 @@ class ImageSource(ABC):
         if any(image.shape[0] != side for image in images):
             common = ", ".join(f"{width}x{height}" for (width, height), _ in decoder.sizes.most_common(3))
             raise DataError(
-                f"{self.name}: images have {len(decoder.sizes)} sizes ({common}, ...); set data.image_size=32 (8..128)"
+                f"{self.name}: images have {len(decoder.sizes)} sizes ({common}, ...); set data.image_size=32 (8..512)"
             )
         stacked = np.empty((len(images), max(image.shape[2] for image in images), side, side), dtype=np.uint8)
         for row, image in zip(stacked, images, strict=True):
@@ -158,11 +225,12 @@ class ImageSource(ABC):
         return stacked
 
 
-def _encode_groups(groups: Sequence[int | str | None]) -> torch.Tensor | None:
-    """The groups as int64 (N,), numbered by their sorted names, -1 for an image alone; None if no image has one."""
-    values = sorted({str(group) for group in groups if group is not None})
-    numbers = {value: number for number, value in enumerate(values)}
-    return torch.tensor([numbers.get(str(group), -1) for group in groups]) if values else None
+def _say(name: str, *lines: str) -> None:
+    """Each line as a warning, once in a process."""
+    for line in lines:
+        if line and (name, line) not in _said:
+            _said.add((name, line))
+            _log.warning("%s: %s", name, line)
 
 
 def encode_labels(
@@ -188,11 +256,37 @@ def encode_labels(
                 f"{location}: label {value} is out of range ({allowed}, or -1 for none); correct the label column"
             )
     classes = sorted(values)
-    class_names = tuple(str(value) if names is None or isinstance(value, str) else names[value] for value in classes)
-    if odd := [name for name in class_names if not is_printable(name)]:
-        raise DataError(f"{location}: the class name {odd[0]!r} has a control character; rename the class")
+    class_names = tuple(
+        printable(str(value) if names is None or isinstance(value, str) else names[value]) for value in classes
+    )
+    twice = [name for name, count in Counter(class_names).items() if count > 1]
+    if twice:
+        raise DataError(f"{location}: two classes are called '{twice[0]}'; give each class a name of its own")
     numbered: dict[Label, int] = {value: k for k, value in enumerate(classes)}
     return np.array([numbered.get(label, -1) for label in labels], dtype=np.int64), class_names
+
+
+def _refuse_two_spellings(items: Sequence[Item], location: str) -> None:
+    """Refuse a class of another part that differs from one of the training images by its spelling alone."""
+    training = {item.label for item in items if item.part == "train" and isinstance(item.label, str)}
+    known = {folded(str(label)): label for label in training}
+    for item in items:
+        label = item.label
+        if isinstance(label, str) and label not in training and folded(label) in known:
+            raise DataError(
+                f"{location}: the class '{printable(label)}' of the {item.part} images and '"
+                f"{printable(str(known[folded(label)]))}' of the training images differ in their spelling alone "
+                "(case, spaces or Unicode form); rename one"
+            )
+
+
+def _encode_groups(items: Sequence[Item]) -> torch.Tensor | None:
+    """Groups as int64 (N,), numbered in sorted order, -1 for an image that shares nothing; None without any."""
+    values = sorted({str(item.group) for item in items if item.group is not None})
+    if not values:
+        return None
+    numbers = {value: k for k, value in enumerate(values)}
+    return torch.tensor([-1 if item.group is None else numbers[str(item.group)] for item in items])
 
 
 def existing_folder(root: str | None, kind: str) -> Path:
@@ -212,6 +306,21 @@ def existing_folder(root: str | None, kind: str) -> Path:
 
 
 def file_stamps(files: Sequence[Path]) -> list[list[Any]]:
-    """Absolute path, size and modification time (ns) of each file, for cache keys."""
-    stats = [(path, path.stat()) for path in files]
-    return [[str(path.absolute()), stat.st_size, stat.st_mtime_ns] for path, stat in stats]
+    """Path, size, times of content and of inode (ns), inode and a sample of the content of each file, for cache keys.
+
+    A file that was swapped for another of equal size and time has another inode and change time; file systems that do
+    not keep these leave the sample. Of more than `_SAMPLED` files evenly spaced ones are sampled.
+    """
+    stride = -(-len(files) // _SAMPLED) or 1
+    return [_stamp(path, sampled=row % stride == 0) for row, path in enumerate(files)]
+
+
+def _stamp(path: Path, sampled: bool) -> list[Any]:
+    stat = path.stat()
+    sample = 0
+    if sampled:
+        with path.open("rb") as file:
+            sample = zlib.crc32(file.read(_SAMPLE_BYTES))
+            file.seek(max(0, stat.st_size - _SAMPLE_BYTES))
+            sample = zlib.crc32(file.read(_SAMPLE_BYTES), sample)
+    return [str(path.absolute()), stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino, sample]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trigan.datasets.sources.decode import Geometry
+from trigan.datasets.sources.geometry import Geometry
 from trigan.datasets.splits.splitter import DataSplit, ExternalDataInfo
 from trigan.datasets.types import DataSpec, ImageDataset, TrainingView
 from trigan.errors import DataError

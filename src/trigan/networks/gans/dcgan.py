@@ -1,4 +1,4 @@
-"""DCGAN (Radford, Metz & Chintala 2015, 1511.06434) for every image size from 8 to 128 by construction.
+"""DCGAN (Radford, Metz & Chintala 2015, 1511.06434) for every image size from 8 to 512 by construction.
 
 On its body stands the conditional GAN, CGAN (Mirza & Osindero 2014, 1411.1784).
 """

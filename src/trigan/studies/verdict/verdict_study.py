@@ -20,6 +20,7 @@ from trigan.execution.batch import BatchSummary, Engine
 from trigan.execution.job import run_options
 from trigan.execution.pool import LocalEngine, cores
 from trigan.execution.progress import duration
+from trigan.plots.plot_style import no_result_lost
 from trigan.plots.run_plots import plot_comparison
 from trigan.reports.report_data import ReportData
 from trigan.reports.verdict_page import (
@@ -52,7 +53,7 @@ PAGE_FILE, PICTURE_FILE = "verdict.md", "comparison.png"
 LABEL_BUDGET_FACTORS = (0.5, 1, 2, 4, 8)
 _LABELS = "regime.labels_per_class"
 #: Data choices that may be any images: a page names these by the images' own name.
-_OWN_DATA = ("folder", "hub", "npz")
+_OWN_DATA = ("folder", "hub", "npz", "table")
 
 _log = logging.getLogger("trigan")
 
@@ -206,8 +207,8 @@ class VerdictRuns:
         with LocalEngine(workers) as engine:
             self._run_trials(engine, self.study.trials[:trials], minutes, run_options(self.config_dir))
         given = f"{minutes:g}" if minutes != MINUTES else None
-        options = {"minutes": given, "trials": trials, "workers": workers, "name": name, "metric": self.metric}
-        options |= {"config-dir": str(self.config_dir) if self.config_dir else None}
+        options: dict[str, object] = {"minutes": given, "trials": trials, "workers": workers, "name": name}
+        options |= {"metric": self.metric, "config-dir": self.config_dir}
         words = [word for key, value in options.items() if value is not None for word in (f"--{key}", str(value))]
         return self.write(name or self.default_name, shlex.join(["trigan", "verdict", *self.overrides, *words]))
 
@@ -270,7 +271,8 @@ class VerdictRuns:
         self.written = context, result
         write_text(path, render_verdict(context, result))
         write_text(path.with_suffix(".html"), render_verdict_html(context, result, report, path.parent))
-        plot_comparison(table, path.with_name(PICTURE_FILE))
+        with no_result_lost():
+            plot_comparison(table, path.with_name(PICTURE_FILE))
         return path
 
     def terminal_text(self, width: int, colour: bool) -> str:

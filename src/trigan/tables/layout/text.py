@@ -46,12 +46,14 @@ def terminal_text(parts: Iterable[Block | Text], width: int = 100, colour: bool 
 
 
 def _rich(block: Block, width: int) -> RichTable:
-    title = Text(printable(block.title), "bold", justify="left")
+    title = Text(printable(block.title, "\n\t"), "bold", justify="left")
     grid = RichTable(box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0), show_edge=False)
     for name, columns in zip(block.header, column_widths(block, width), strict=True):
         grid.add_column(name, overflow="fold", width=columns)
     for i, row in enumerate(block.rows):
-        grid.add_row(*(_starred(text) if (i, j) in block.bold else Text(printable(text)) for j, text in enumerate(row)))
+        grid.add_row(
+            *(_starred(text) if (i, j) in block.bold else Text(printable(text, "\n\t")) for j, text in enumerate(row))
+        )
     return grid
 
 
@@ -87,7 +89,7 @@ def markdown_grid(header: Sequence[str], rows: Iterable[Sequence[str]], bold: Co
 def _escape(text: str) -> str:
     """A text without Markdown's meaning: no emphasis, no HTML, and no link or image, which a reader would fetch."""
     escaped = re.sub(r"[\\|*_<`]", r"\\\g<0>", text).replace("\n", " ")
-    return printable(re.sub(r"\](?=[(\[:])", r"\]", escaped))
+    return printable(re.sub(r"\](?=[(\[:])", r"\]", escaped), "\t")
 
 
 def render_html(table: Table) -> str:
