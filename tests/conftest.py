@@ -1,5 +1,6 @@
 """What tests of several rooms share: fake targets, a small configuration, finished runs, records, a W&B server."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,6 +34,14 @@ def _fakes_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", found)
     for name in ("RANK", "WORLD_SIZE", "TRIGAN_TRACEBACK"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _log_level() -> Iterator[None]:
+    """A command with ``hydra.verbose=true`` changes the level of all loggers of the process."""
+    level = logging.getLogger().level
+    yield
+    logging.getLogger().setLevel(level)
 
 
 class _NoServer:

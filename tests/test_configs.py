@@ -144,6 +144,12 @@ def _write(name: str, source: dict[str, Any], root: Path, channels: int) -> list
         return [f"data.root={tiny_data.folder(root, channels=channels)}"]
     if kind == "Npz":
         return [f"data.root={tiny_data.npz(root / 'images.npz', channels=channels)}"]
+    if kind == "ImageTable":
+        images = tiny_data.folder(root, channels=channels)
+        files = sorted(images.rglob("*.png"))
+        lines = [f"{file.relative_to(images)},{file.parent.name}" for file in files]
+        (images / "images.csv").write_text("\n".join(["image,label", *lines, ""]))
+        return [f"data.root={images / 'images.csv'}"]
     assert kind == "Digits", f"conf/data/{name}.yaml: how {kind} lies on the disk is not known here; add it"
     return []
 

@@ -146,8 +146,9 @@ def test_what_cannot_be_read_is_a_warning_and_exit_3(
     said = capsys.readouterr()
     assert said.out == ""
     lines = said.err.splitlines()
-    assert len(lines) == 5
-    for line, name in zip(lines, ["bad.npz", "bad.parquet", "none.npz", "00002.png"], strict=False):
+    assert len(lines) == 6
+    assert lines[0].endswith("not read: 1 files that end in .txt (notes.txt); 1 hidden files and folders (.hidden.png)")
+    for line, name in zip(lines[1:], ["bad.npz", "bad.parquet", "none.npz", "00002.png"], strict=False):
         assert line.startswith("trigan: warning: skipped: ")
         assert name in line
     assert lines[-1] == "trigan: warning: 4 images could not be read and have no row"

@@ -16,6 +16,10 @@ from trigan.errors import ConfigError
 class Source:
     fingerprint: str
 
+    @property
+    def identity(self) -> str:
+        return self.fingerprint
+
 
 @dataclass(frozen=True)
 class Data:
