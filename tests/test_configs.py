@@ -131,7 +131,7 @@ def test_a_data_set_on_the_disk_is_read_and_learnt(file: str, tmp_path: Path) ->
     check(done)
     if name != "digits":
         assert done.drawn.view.spec.channels == channels
-        assert (done.source.official_test is not None) == (name != "folder")
+        assert (done.source.official_test is not None) == (name not in ("folder", "table"))
     wanted = tiny_data.UNLABELLED if source.get("splits", {}).get("unlabelled") else 0
     assert int((done.source.labels < 0).sum()) == 3 * wanted
 
