@@ -1,4 +1,4 @@
-"""The study behind ``trigan.verdict``: fixed rows on any images, and one page that says whether a GAN helps there."""
+"""The study behind ``trigan verdict``: fixed rows on any images, and one page that says whether a GAN helps there."""
 
 import logging
 import math
@@ -281,10 +281,12 @@ class VerdictRuns:
 
     def _write_pictures(self, report: ReportData, folder: Path) -> dict[str, str]:
         """Files and captions."""
-        found = headline(report.table, report.table.spec.columns[0])
-        written = write_real(self.source, self.split.parts.labelled, folder)
-        if found is not None:
-            written |= write_mistakes(self.source, report, found.strongest[0], report.table.spec.columns[0], folder)
+        column, written = report.table.spec.columns[0], dict[str, str]()
+        with no_result_lost():
+            written |= write_real(self.source, self.split.parts.labelled, folder)
+        with no_result_lost():
+            if (found := headline(report.table, column)) is not None:
+                written |= write_mistakes(self.source, report, found.strongest[0], column, folder)
         return written
 
 
