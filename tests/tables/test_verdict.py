@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,7 @@ def test_few_trials_are_not_decided(records: Records) -> None:
     assert found[0].label_equivalent is not None
     assert found[0].label_equivalent.low is None
     page = page_of(table(records, n=3), None, 3)
-    assert "is not decided after 3 trials: a verdict needs ten" in page
+    assert "is not decided after 3 trials: a verdict needs 10" in page
     assert "not decided at 3 trials |" in page
 
 
@@ -266,6 +267,21 @@ def test_the_headline_says_what_more_trials_would_show(records: Records) -> None
     )
 
 
+def test_equal_differences_are_detected_by_an_image_at_least(records: Records) -> None:
+    """Where all trials differ alike, the sd is that of one test image, now and with more trials."""
+    found = headline(table(records, gain=0.0, noise=0.0), "all")
+    assert found is not None
+    assert found.detectable == pytest.approx(minimal_detectable_difference(1 / 500, 10))
+    assert found.detectable_later == pytest.approx(minimal_detectable_difference(1 / 500, 20))
+
+
+def test_a_data_sets_name_is_no_markdown(records: Records) -> None:
+    built = table(records)
+    own = replace(context(), data="[click](https://x)")
+    page = render_verdict(own, VerdictResult(built, row_verdicts(built, "all", None), None))
+    assert page.startswith("# Verdict: [click\\](https://x), 10 labels per class\n")
+
+
 def test_a_ceiling_and_one_image_are_said(records: Records) -> None:
     built = table(records, n=3)
     for cell in built.cells.values():
@@ -273,7 +289,7 @@ def test_a_ceiling_and_one_image_are_said(records: Records) -> None:
             record["result"]["split"]["n_test"] = 10
     said = " ".join(headline_lines(context(3, None), VerdictResult(built, row_verdicts(built, "all", None), None)))
     assert (
-        "not decided after 3 trials: a verdict needs ten, 7 are missing. So far the strongest classifier is joint"
+        "not decided after 3 trials: a verdict needs 10, 7 are missing. So far the strongest classifier is joint"
         in said
     )
     assert "This is a ceiling: the strongest baseline misclassifies 2.0 of 10 test images on average" in said

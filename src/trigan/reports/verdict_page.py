@@ -16,7 +16,8 @@ from trigan.reports.training_section import curves, encode_image, samples
 from trigan.tables.layout.blocks import Block, attribution, brief, over_strongest
 from trigan.tables.layout.formatting import TextFormat, data_used_text
 from trigan.tables.layout.templating import render_page
-from trigan.tables.layout.text import markdown_grid, render_markdown, terminal_text
+from trigan.tables.layout.text import escape_markdown, markdown_grid, render_markdown, terminal_text
+from trigan.tables.statistics import HEADLINE_TRIALS
 from trigan.tables.table import Table
 from trigan.tables.verdict import LabelCurve, LabelEquivalent, RowVerdict, headline
 
@@ -83,7 +84,9 @@ def headline_lines(context: VerdictContext, result: VerdictResult) -> list[str]:
     }
     each = context.minutes_per_trial
     words["later"] = lambda trials: "" if each is None else f", about {_minutes(trials * each)},"
-    text = render("verdict_headline.txt.j2", {"context": context, "headline": found, **words})
+    text = render(
+        "verdict_headline.txt.j2", {"context": context, "headline": found, "needed": HEADLINE_TRIALS, **words}
+    )
     return [line for line in text.splitlines() if line]
 
 
@@ -144,7 +147,8 @@ def render_verdict(context: VerdictContext, result: VerdictResult) -> str:
     page = render_markdown(replace(table, spec=replace(table.spec, ablations={})))
     values = {
         "context": context,
-        "headline": " ".join(headline_lines(context, result)),
+        "title": escape_markdown(context.title),
+        "headline": " ".join(map(escape_markdown, headline_lines(context, result))),
         "answer": markdown_grid(answer.header, answer.rows),
         "notes": _notes(result),
         "attribution": markdown_grid(steps.header, steps.rows) if steps.rows else "",

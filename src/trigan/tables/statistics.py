@@ -17,6 +17,10 @@ from scipy.special import nctdtr, stdtr, stdtrit
 SIGN_FLIP_LIMIT = 40
 
 
+#: Trials from which on claims are made.
+HEADLINE_TRIALS = 10
+
+
 def evidence(n: int) -> Literal["values", "range", "exploratory", "headline"]:
     """What n trials allow: 1 or 2 values only; 3 or 4 mean and range; 5 to 9 an exploratory interval; from 10 p.
 
@@ -26,7 +30,7 @@ def evidence(n: int) -> Literal["values", "range", "exploratory", "headline"]:
         return "values"
     if n < 5:
         return "range"
-    return "exploratory" if n < 10 else "headline"
+    return "exploratory" if n < HEADLINE_TRIALS else "headline"
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,7 @@ def headline(table: Table, column: str) -> Headline | None:
     test_images = min(split["n_test"] for split in splits)
     baselines = [means[name] for name in (table.spec.family.baselines if table.spec.family else ()) if name in means]
     wrong = test_images * (1 - max(baselines)) if baselines and table.spec.metric == "accuracy" else math.inf
+    later = [_detectable_later(one, cells[one.row]) for one in primary if one.row in cells]
     return Headline(
         trials=min(cell.n for cell in cells.values()),
         test_images=test_images,
@@ -121,17 +122,18 @@ def headline(table: Table, column: str) -> Headline | None:
         worse=tuple(one for one in primary if one.claim == "worse"),
         strongest=(best, means[best]),
         detectable=max((one.detectable for one in primary if one.detectable is not None), default=None),
-        detectable_later=max((later for one in primary if (later := _detectable_later(one)) is not None), default=None),
+        detectable_later=max((one for one in later if one is not None), default=None),
         one_image=cells[best].resolution,
         ceiling=wrong if wrong <= CEILING else None,
     )
 
 
-def _detectable_later(one: PairedComparison) -> float | None:
-    """The minimal detectable difference with twice the trials."""
-    sd, n = summarise(one.differences).sd if one.differences else None, len(one.differences)
-    if sd is None or n < 3:
+def _detectable_later(one: PairedComparison, cell: Cell) -> float | None:
+    """The minimal detectable difference with twice the trials, of the same sd as ``one.detectable``."""
+    n = len(one.differences)
+    if one.detectable is None:
         return None
+    sd = max(summarise(one.differences).sd or 0.0, cell.resolution)
     return minimal_detectable_difference(sd, 2 * n, None if one.overlap is None else one.overlap.ratio)
 
 

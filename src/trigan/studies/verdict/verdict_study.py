@@ -39,15 +39,15 @@ from trigan.studies.study_table import study_table
 from trigan.studies.verdict.duration_estimate import estimate_seconds
 from trigan.studies.verdict.verdict_pictures import write_mistakes, write_real
 from trigan.tables.cell import Cell
+from trigan.tables.layout.formatting import TextFormat
 from trigan.tables.looks import look_level
-from trigan.tables.statistics import minimal_detectable_difference
+from trigan.tables.statistics import HEADLINE_TRIALS, minimal_detectable_difference
 from trigan.tables.table import counted
 from trigan.tables.verdict import LabelCurve, headline, row_verdicts
 
 STUDY = "verdict"
 LABELLED = "labelled"  # the study's scale without unlabelled images
 MINUTES = 30.0
-VERDICT_TRIALS = 10  # claims are made from so many on
 PAGE_FILE, PICTURE_FILE = "verdict.md", "comparison.png"
 #: Label budgets at which the baseline is run, over the given one.
 LABEL_BUDGET_FACTORS = (0.5, 1, 2, 4, 8)
@@ -68,7 +68,7 @@ class VerdictPlan:
         wanted: the trials that a verdict has at most.
         fitting: the trials that fit into ``minutes``; at least one is run.
         detectable: difference that the wanted trials would mostly detect where the differences of single trials have a
-            standard deviation of 1, in its unit; None with fewer than three.
+            standard deviation of 1, in its ``unit``; None with fewer than three.
     """
 
     data: str
@@ -82,6 +82,7 @@ class VerdictPlan:
     minutes: float
     wanted: int
     detectable: float | None
+    unit: str
 
     @property
     def fitting(self) -> int:
@@ -101,20 +102,20 @@ class VerdictPlan:
             "with the baseline at other numbers of labels",
         ]
         fit = f"{self.fitting} trial{'s fit' if self.fitting > 1 else ' is run'}"
-        needed = math.ceil(VERDICT_TRIALS * self.trial)
-        if self.fitting >= VERDICT_TRIALS:
-            lines.append(f"{fit} into {self.minutes:g} minutes; a verdict needs {VERDICT_TRIALS}")
-        elif self.wanted < VERDICT_TRIALS:
-            lines.append(f"{fit}; a verdict needs {VERDICT_TRIALS}: leave --trials out")
+        needed = math.ceil(HEADLINE_TRIALS * self.trial)
+        if self.fitting >= HEADLINE_TRIALS:
+            lines.append(f"{fit} into {self.minutes:g} minutes; a verdict needs {HEADLINE_TRIALS}")
+        elif self.wanted < HEADLINE_TRIALS:
+            lines.append(f"{fit}; a verdict needs {HEADLINE_TRIALS}: leave --trials out")
         else:
             lines.append(
-                f"{fit} in {self.minutes:g} minutes; a verdict needs {VERDICT_TRIALS}, which take about {needed} "
+                f"{fit} in {self.minutes:g} minutes; a verdict needs {HEADLINE_TRIALS}, which take about {needed} "
                 f"minutes: --minutes {needed}"
             )
         if self.detectable is not None:
             lines.append(
-                f"{self.wanted} trials mostly detect a difference of {self.detectable:.1f} points, if the difference "
-                "varies by 1 point from trial to trial (standard deviation)"
+                f"{self.wanted} trials mostly detect a difference of {self.detectable:.1f} {self.unit}, if the "
+                f"difference varies by 1 of them from trial to trial (standard deviation)"
             )
         return "\n".join(lines)
 
@@ -195,6 +196,7 @@ class VerdictRuns:
             detectable=(
                 minimal_detectable_difference(1.0, wanted, level=look_level(1) / comparisons) if wanted >= 3 else None
             ),
+            unit=TextFormat(METRICS[self.study.metric]).unit,
         )
 
     def run(

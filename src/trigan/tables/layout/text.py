@@ -65,12 +65,12 @@ def _starred(text: str) -> Text:
 
 def render_markdown(table: Table) -> str:
     """The table as Markdown: its blocks, the summary, and the footnotes as a list."""
-    parts = [
-        f"{'###' if index else '##'} {_escape(block.title)}\n\n{markdown_grid(block.header, block.rows, block.bold)}"
-        for index, block in enumerate(blocks(table))
-    ]
-    parts.append(_escape(summary_paragraph(table)))
-    parts.append("\n".join(f"- {_escape(note)}" for note in footnotes(table, best_mark="bold")))
+    parts = []
+    for index, block in enumerate(blocks(table)):
+        title = f"{'###' if index else '##'} {escape_markdown(block.title)}"
+        parts.append(f"{title}\n\n{markdown_grid(block.header, block.rows, block.bold)}")
+    parts.append(escape_markdown(summary_paragraph(table)))
+    parts.append("\n".join(f"- {escape_markdown(note)}" for note in footnotes(table, best_mark="bold")))
     return "\n\n".join(parts) + "\n"
 
 
@@ -79,14 +79,18 @@ def markdown_grid(header: Sequence[str], rows: Iterable[Sequence[str]], bold: Co
 
     def cell(i: int, j: int, text: str) -> str:
         number, semicolon, rest = text.partition(";")
-        return f"**{_escape(number)}**{semicolon}{_escape(rest)}" if (i, j) in bold else _escape(text)
+        return (
+            f"**{escape_markdown(number)}**{semicolon}{escape_markdown(rest)}"
+            if (i, j) in bold
+            else escape_markdown(text)
+        )
 
-    lines = [list(map(_escape, header)), ["---"] * len(header)]
+    lines = [list(map(escape_markdown, header)), ["---"] * len(header)]
     lines += [[cell(i, j, text) for j, text in enumerate(row)] for i, row in enumerate(rows)]
     return "\n".join(f"| {' | '.join(texts)} |" for texts in lines)
 
 
-def _escape(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """A text without Markdown's meaning: no emphasis, no HTML, and no link or image, which a reader would fetch."""
     escaped = re.sub(r"[\\|*_<`]", r"\\\g<0>", text).replace("\n", " ")
     return printable(re.sub(r"\](?=[(\[:])", r"\]", escaped), "\t")
