@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from command_fuzzer import fault, make_fuzzer, without_fits
 
+from trigan.commands.main import main
 from trigan.config.compose import Composer
 
 
@@ -14,6 +15,7 @@ def run_fuzzer(count: int, seed: int, monkeypatch: pytest.MonkeyPatch, folder: P
     composer = Composer()
     fuzzer = make_fuzzer(composer)
     without_fits(composer, monkeypatch)
+    assert main(["run", "trial=1", "strategy=joint"]) == 0, "a sound line is done"
     found = []
     for number in range(count):
         words = fuzzer.words(random.Random(f"{seed} {number}"))

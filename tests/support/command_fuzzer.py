@@ -206,6 +206,7 @@ def without_fits(composer: Composer, monkeypatch: pytest.MonkeyPatch) -> None:
     for place in ("trigan.runs.run_words.Composer", "trigan.commands.run.Composer", "trigan.config.compose.Composer"):
         monkeypatch.setattr(place, lambda *arguments, **named: composer)
     monkeypatch.setattr("trigan.runs.run.run", done)
+    monkeypatch.setattr("trigan.commands.run._tell_divergence", lambda *arguments: 0)  # there is no record to read
     monkeypatch.setattr("trigan.runs.run_words.ranks.start", lambda *arguments, **named: 0)
     monkeypatch.setattr("trigan.runs.run.locate", lambda *arguments: RunLocation("ab", Path("done/record.json")))
     monkeypatch.setattr("trigan.config.compose.RunConfig.load_data", done)
