@@ -44,20 +44,37 @@ BASELINES = {
     "FixMatch": ("strategy=baseline", "strategy/unlabelled=fixmatch"),
 }
 RECIPES = ("linear_tail", "cosine", "fixmatch")
-AUGMENT = "strategy=augment"
-TEACHER = (AUGMENT, "strategy/teacher=fixmatch")
-QUANTILE = (*TEACHER, "strategy/filter=class_quantile", "strategy.samples.sets=auto")
-SOFT = (
-    *TEACHER,
-    "strategy/filter=none",
-    "strategy.label_threshold=0",
-    "strategy.samples.targets=soft",
-    "strategy.samples.sets=auto",
-)
-DIFFAUGMENT = "discriminator_augmentation=diffaugment"
-CONTROL = "strategy.source=unlabelled"
-CONDITIONAL = ("architecture=cgan", "strategy.gan_images=all", "strategy.labels=condition")
-LABELLED_GAN = (AUGMENT, "architecture=cgan")
+#: The settings of augment before these measurements; the rows change one after another.
+BEFORE = {
+    "strategy": "augment",
+    "strategy/teacher": "labelled",
+    "strategy/filter": "confidence",
+    "strategy.label_threshold": "0.95",
+    "strategy.samples.targets": "hard",
+    "strategy.samples.sets": "1",
+}
+TEACHER = {"strategy/teacher": "fixmatch"}
+FRESH = {"strategy.samples.sets": "auto"}
+QUANTILE = {"strategy/filter": "class_quantile", "strategy.label_threshold": ""}  # the filter sets it
+SOFT = {
+    **FRESH,
+    "strategy/filter": "none",
+    "strategy.label_threshold": "0",
+    "strategy.samples.targets": "soft",
+}
+CONTROL = {"strategy.source": "unlabelled"}
+LABELLED_GAN = {"architecture": "cgan"}
+CONDITIONAL = {**LABELLED_GAN, "strategy.gan_images": "all", "strategy.labels": "condition"}
+
+
+def augment(*changes: dict[str, str]) -> tuple[str, ...]:
+    """The words of a row; a setting with an empty value is left to the defaults."""
+    settings = dict(BEFORE)
+    for change in changes:
+        settings |= change
+    return tuple(f"{key}={value}" for key, value in settings.items() if value)
+
+
 QUESTIONS = {
     "recipe": {
         f"{baseline}, {recipe}": (*words, f"recipe={recipe}")
@@ -66,26 +83,28 @@ QUESTIONS = {
     },
     "augment": {
         **BASELINES,
-        "samples": (AUGMENT,),
-        "samples, teacher": TEACHER,
-        "samples, teacher, fresh": (*TEACHER, "strategy.samples.sets=auto"),
-        "samples, teacher, fresh, quantile": QUANTILE,
-        "samples, teacher, fresh, soft": SOFT,
-        "samples, teacher, fresh, soft, DiffAugment": (*SOFT, DIFFAUGMENT),
-        "samples, teacher, fresh, soft, separate batch norm": (*SOFT, "strategy.samples.batch_norm=separate"),
-        "samples, teacher, fresh, soft, annealed": (
-            *SOFT,
-            "strategy.samples.annealing=cosine",
-            "strategy.samples.until=0.8",
+        "samples": augment(),
+        "samples, teacher": augment(TEACHER),
+        "samples, teacher, fresh": augment(TEACHER, FRESH),
+        "samples, teacher, fresh, quantile": augment(TEACHER, FRESH, QUANTILE),
+        "samples, teacher, fresh, soft": augment(TEACHER, SOFT),
+        "samples, teacher, fresh, soft, DiffAugment": augment(
+            TEACHER, SOFT, {"discriminator_augmentation": "diffaugment"}
         ),
-        "samples of a cGAN, teacher, fresh, soft": (*SOFT, *CONDITIONAL),
-        "samples of a cGAN on labelled images": LABELLED_GAN,
-        "samples of a cGAN on labelled images, fresh": (*LABELLED_GAN, "strategy.samples.sets=auto"),
-        "samples of a cGAN on labelled images, fresh, soft": (*LABELLED_GAN, *SOFT[2:]),
-        "FixMatch and samples, teacher, fresh, soft": (*SOFT, "strategy/unlabelled=fixmatch"),
-        "unlabelled images": (AUGMENT, CONTROL),
-        "unlabelled images, teacher": (*TEACHER, CONTROL),
-        "unlabelled images, teacher, fresh, soft": (*SOFT, CONTROL),
+        "samples, teacher, fresh, soft, separate batch norm": augment(
+            TEACHER, SOFT, {"strategy.samples.batch_norm": "separate"}
+        ),
+        "samples, teacher, fresh, soft, annealed": augment(
+            TEACHER, SOFT, {"strategy.samples.annealing": "cosine", "strategy.samples.until": "0.8"}
+        ),
+        "samples of a cGAN, teacher, fresh, soft": augment(TEACHER, SOFT, CONDITIONAL),
+        "samples of a cGAN on labelled images": augment(LABELLED_GAN),
+        "samples of a cGAN on labelled images, fresh": augment(LABELLED_GAN, FRESH),
+        "samples of a cGAN on labelled images, fresh, soft": augment(LABELLED_GAN, SOFT),
+        "FixMatch and samples, teacher, fresh, soft": augment(TEACHER, SOFT, {"strategy/unlabelled": "fixmatch"}),
+        "unlabelled images": augment(CONTROL),
+        "unlabelled images, teacher": augment(TEACHER, CONTROL),
+        "unlabelled images, teacher, fresh, soft": augment(TEACHER, SOFT, CONTROL),
     },
 }
 
