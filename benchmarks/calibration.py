@@ -253,8 +253,10 @@ NOTES = (
     "'correlation' has the same trials with the correlation estimated from predictions.",
     "the sign-flip test knows no such factor: where test sets are redrawn and the same images are hard each time, a "
     "third of its p lie below 0.05 where nothing differs. So tables give none there.",
-    "fixed test set: the interval is about more trainings on these test images. As an answer about all images there "
-    "could be it covers far less than it says, because the test images are not drawn anew.",
+    "fixed test set, pairs: without predictions the interval is about more trainings on these test images. As an "
+    "answer about all images it covers far less than it says. 'correlation' has the same trials with the covariance "
+    "through the images estimated from predictions; at n = 5 that is cautious, since its degrees of freedom are those "
+    "of the trials.",
     "several baselines: a row is better if it is better than all, and worse if it is worse than at least one.",
     "below 10 trials nothing is claimed; intervals are not adjusted for several comparisons, and called exploratory.",
     "looking again: the k-th look has the level 0.05 x 6 / (pi k)^2.",

@@ -75,12 +75,16 @@ def peeking(noise: np.ndarray, record: MakeRecord) -> dict[str, Any]:
     return {"looks": LOOKS, "corrected": corrected / len(noise), "without": plain / len(noise)}
 
 
-def correlation(persistent: float, n: int, replicates: int, record: MakeRecord, seed: int) -> dict[str, Any]:
-    """Redrawn test sets, image by image: coverage and width of the interval, correlation estimated or assumed.
+def correlation(
+    persistent: float, n: int, redrawn: bool, replicates: int, record: MakeRecord, seed: int
+) -> dict[str, Any]:
+    """Test sets image by image: coverage and width of the interval with predictions, and without.
 
     A share ``persistent`` of the images behaves alike in all trials. The truth, 0, is over all images there could be.
+    Without predictions the correlation of trials is assumed where they redraw the test set, and else left out.
     """
-    rng, images, tested = np.random.default_rng([seed, n, round(10 * persistent)]), 1797, 539
+    rng, tested = np.random.default_rng([seed, n, round(10 * persistent)]), 539
+    images = 1797 if redrawn else tested
     share = tested * SD**2 / 2
     hits, widths, ratios = np.zeros(2), np.zeros(2), []
     for _ in range(replicates):
@@ -90,7 +94,7 @@ def correlation(persistent: float, n: int, replicates: int, record: MakeRecord, 
             rows = np.sort(rng.permutation(images)[:tested])
             drawn = np.where(kept[rows], lasting[rows], rng.random(tested))
             for cell, right, name in ((own, drawn >= share, "own"), (other, drawn <= 1 - share, "other")):
-                one = record(float(right.mean()), trial, True)
+                one = record(float(right.mean()), trial, redrawn)
                 one["run"] = f"{name} {trial}"
                 stored[one["run"]] = ImageOutcomes(rows, right.astype(float))
                 cell.append(one)
@@ -103,9 +107,10 @@ def correlation(persistent: float, n: int, replicates: int, record: MakeRecord, 
             widths[i] += found.high - found.low
             if i == 0 and found.overlap is not None:
                 ratios.append(found.overlap.ratio)
-    names = ("estimated", "assumed")
+    names = ("estimated", "assumed" if redrawn else "left out")
     coverage = {f"coverage, {name}": float(hit) / replicates for name, hit in zip(names, hits, strict=True)}
     return {
+        "redrawn": redrawn,
         "persistent": persistent,
         "n": n,
         **coverage,
@@ -148,11 +153,12 @@ def simulated(part: str, replicates: int, shapes: dict[str, Any], record: MakeRe
     if part == "peeking":
         return {"cases": [{"shape": shape, **peeking(noise(shape, max(LOOKS)), record)} for shape in shapes]}
     if part == "correlation":
-        return {"cases": [correlation(p, n, replicates, record, seed) for p in (0.0, 0.5, 1.0) for n in (5, 10)]}
+        grid = [(p, n, redrawn) for redrawn in (True, False) for p in (0.0, 0.5, 1.0) for n in (5, 10)]
+        return {"cases": [correlation(*case, replicates, record, seed) for case in grid]}
     p = t_interval([1 / 500] * 5, resolution=1 / 500).p
-    grid = [(n, labels, sd) for n in (5, 10) for labels in (7, 10, 30) for sd in (0.005, 0.02)]
+    budgets = [(n, labels, sd) for n in (5, 10) for labels in (7, 10, 30) for sd in (0.005, 0.02)]
     return {
-        "cases": [equivalents(n, labels, sd, replicates, seed) for n, labels, sd in grid],
+        "cases": [equivalents(n, labels, sd, replicates, seed) for n, labels, sd in budgets],
         "p of five equal differences of one image of 500": p,
     }
 

@@ -1,11 +1,14 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from tensor_datasets import save
 
 from trigan.datasets.data_check import DataReport, check_data
+from trigan.datasets.label_check import suspicious_labels
 from trigan.datasets.sources.digits import Digits
 from trigan.datasets.sources.folder import Folder
 from trigan.datasets.sources.npz import Npz
@@ -57,8 +60,8 @@ def test_classes_values_and_copies(folder: Path) -> None:
     assert "1 images are all black" in warned
     assert "black.png" in warned
     assert "1 images are of one colour" in warned
-    assert "1 among the training images, 0 among the test images" in warned
-    assert "1 pictures are in both training and test" in warned
+    assert "pictures that occur more than once: 1 within train;" in warned
+    assert "1 pictures are in train and test; a run keeps them in one of these parts" in warned
     assert "1 pictures have more than one label" in warned
     assert "(alone and digit0)" in warned
 
@@ -87,6 +90,44 @@ def near(image: np.ndarray) -> np.ndarray:
     return (image.astype(int) + 1).clip(0, 255).astype(np.uint8)
 
 
+def test_the_parts_of_the_source_are_counted_and_compared(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    for part in ("train", "val", "test"):
+        for i in range(24):
+            save(tmp_path, f"{part}/{'ab'[i % 2]}/{i}.png", rng.integers(0, 255, (32, 32), dtype=np.uint8))
+    copied = np.asarray(Image.open(tmp_path / "train/a/0.png"))
+    save(tmp_path, "val/a/copy.png", copied)
+    save(tmp_path, "val/b/near.png", near(copied))
+    report = check_data(Folder(root=str(tmp_path), validation="keep"))
+    assert report.class_counts["validation"] == {"a": 13, "b": 13}
+    warned = texts(report, "warning")
+    assert "1 pictures are in train and validation" in warned
+    assert "2 pairs of pictures are nearly equal, 1 of them in two parts" in warned
+    assert "validation labels come from the 26 validation images" in warned
+
+
+def test_planted_wrong_labels_are_found(tmp_path: Path) -> None:
+    """30 of 1,797 digits get another label: most of them are among the first 30 that the check names."""
+    digits, rng = Digits().load(), np.random.default_rng(3)
+    labels, rows = digits.labels.numpy().copy(), rng.permutation(len(digits.labels))[:30]
+    labels[rows] = (labels[rows] + rng.integers(1, 10, 30)) % 10
+    planted = suspicious_labels(replace(digits, labels=torch.from_numpy(labels)))
+    clean = suspicious_labels(digits)
+    assert planted is not None
+    assert clean is not None
+    assert len(set(planted.rows[:30]) & set(rows.tolist())) >= 20
+    assert len(clean.rows) <= 10
+    marks = torch.zeros(len(labels), dtype=torch.bool)
+    marks[rows] = True
+    sealed = suspicious_labels(replace(digits, labels=torch.from_numpy(labels), official_test=marks))
+    assert sealed is not None
+    assert not set(sealed.rows) & set(rows.tolist()), "labels of the official test set are not read"
+    np.savez(tmp_path / "wrong.npz", train_images=digits.images[:, 0].numpy(), train_labels=labels)
+    warned = texts(check_data(Npz(root=str(tmp_path / "wrong.npz"))), "warning")
+    assert f"{len(planted.rows)} labels look wrong to a probe of " in warned
+    assert " looks like " in warned
+
+
 def test_nearly_equal_pictures_across_parts_are_named(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     for part, first in (("train", 0), ("test", 40)):
@@ -98,7 +139,7 @@ def test_nearly_equal_pictures_across_parts_are_named(tmp_path: Path) -> None:
     save(tmp_path, "test/a/near.png", near(picture))
     save(tmp_path, "train/b/near.png", near(near(picture)))
     warned = texts(check_data(Folder(root=str(tmp_path))), "warning")
-    assert "3 pairs of pictures are nearly equal, 2 of them in both training and test: " in warned
+    assert "3 pairs of pictures are nearly equal, 2 of them in two parts: " in warned
     assert "train/a/6.png ~ " in warned
 
 

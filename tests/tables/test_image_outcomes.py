@@ -1,4 +1,4 @@
-"""The correlation of trials that redraw the test set, from which test images were right."""
+"""The correlation of trials that share test images, from which test images were right."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,12 +24,14 @@ MakeAll = Callable[..., list[Record]]
 IMAGES, TESTED, TRIALS = 300, 90, 10
 
 
-def draw(rng: np.random.Generator, persistent: float, trials: int = TRIALS) -> list[ImageOutcomes]:
-    """Paired differences in {-1, 0, 1} of redrawn test sets; a share of the images is alike in all trials."""
+def draw(
+    rng: np.random.Generator, persistent: float, trials: int = TRIALS, redrawn: bool = True
+) -> list[ImageOutcomes]:
+    """Paired differences in {-1, 0, 1} on test images; a share of the images is alike in all trials."""
     lasting, kept = rng.choice([-1.0, 0.0, 1.0], IMAGES, p=[0.2, 0.6, 0.2]), rng.random(IMAGES) < persistent
     found = []
     for _ in range(trials):
-        rows = np.sort(rng.permutation(IMAGES)[:TESTED])
+        rows = np.sort(rng.permutation(IMAGES)[:TESTED]) if redrawn else np.arange(TESTED)
         new = rng.choice([-1.0, 0.0, 1.0], TESTED, p=[0.2, 0.6, 0.2])
         found.append(ImageOutcomes(rows, np.where(kept[rows], lasting[rows], new)))
     return found
@@ -71,28 +73,31 @@ def test_the_covariance_of_groups_is_unbiased_and_larger_than_that_of_images() -
     assert np.mean(images) < 0.85 * np.mean(found)
 
 
-@pytest.mark.parametrize("persistent", [0.0, 0.5, 1.0])
-def test_the_estimator_is_unbiased_for_the_variance_of_the_mean(persistent: float) -> None:
-    """Over many data sets, s^2 / n + C is the variance of the mean over trials, and C is var(a) / N."""
+@pytest.mark.parametrize(("persistent", "redrawn"), [(0.0, True), (0.5, True), (1.0, True), (0.5, False), (1.0, False)])
+def test_the_estimator_is_unbiased_for_the_variance_of_the_mean(persistent: float, redrawn: bool) -> None:
+    """Over many data sets, s^2 / n + C is the variance of the mean over trials; C is var(a) / N of N images."""
     rng, means, estimates, covariances = np.random.default_rng(1), [], [], []
     for _ in range(1500):
-        trials = draw(rng, persistent)
+        trials = draw(rng, persistent, redrawn=redrawn)
         values = [one.correct.mean() for one in trials]
         covariances.append(image_covariance(trials))
         means.append(np.mean(values))
         estimates.append(np.var(values, ddof=1) / TRIALS + covariances[-1])
-    assert np.mean(covariances) == pytest.approx(0.4 * persistent / IMAGES, abs=4e-5)
+    images, tolerance = (IMAGES, 4e-5) if redrawn else (TESTED, 1e-4)
+    assert np.mean(covariances) == pytest.approx(0.4 * persistent / images, abs=tolerance)
     # A variance of 1500 normal means has a standard error of 3.7 %.
     assert np.mean(estimates) == pytest.approx(np.var(means), rel=0.12)
 
 
-def table(records: MakeAll, persistent: float, stored: bool = True, metric: str = "accuracy") -> Table:
+def table(
+    records: MakeAll, persistent: float, stored: bool = True, metric: str = "accuracy", redrawn: bool = True
+) -> Table:
     rng = np.random.default_rng(3)
-    pairs = draw(rng, persistent)
+    pairs = draw(rng, persistent, redrawn=redrawn)
     base = [rng.random(TESTED) < 0.5 for _ in pairs]
     own = [np.where(one.correct == 0, b, one.correct > 0) for one, b in zip(pairs, base, strict=True)]
     other = [np.where(one.correct == 0, b, one.correct < 0) for one, b in zip(pairs, base, strict=True)]
-    split = {"test_redrawn": True, "n_train": IMAGES - TESTED, "n_test": TESTED}
+    split = {"test_redrawn": redrawn, "n_train": IMAGES - TESTED, "n_test": TESTED}
     places, outcomes = {}, {}
     for name, rights in (("gan", own), ("base", other)):
         made = records([float(right.mean()) for right in rights], split=split, config={"name": name})
@@ -122,6 +127,32 @@ def test_the_interval_uses_the_estimated_correlation(records: MakeAll) -> None:
     low, high = stats.t.interval(0.95, TRIALS - 1, np.mean(one.differences), error)
     assert (one.low, one.high) == pytest.approx((low, high))
     assert "estimated from the stored predictions" in render_markdown(built)
+
+
+@pytest.mark.parametrize("persistent", [0.6, 1.0])
+def test_one_test_set_has_the_interval_of_crossed_trials_and_images(records: MakeAll, persistent: float) -> None:
+    """By the mean squares of a two-way layout without replication: (MS_trials + MS_images - MS_rest) / (n m)."""
+    built = table(records, persistent, redrawn=False)
+    one, cells = built.differences["gan", "x"], [built.cells[row, "x"] for row in ("gan", "base")]
+    own, other = ([found.correct for t in range(TRIALS) if (found := cell.image_outcomes(t))] for cell in cells)
+    x = np.stack(own) - np.stack(other)
+    rest = x - x.mean(0) - x.mean(1)[:, None] + x.mean()
+    between_trials = TESTED * np.var(x.mean(1), ddof=1)
+    between_images, residual = TRIALS * np.var(x.mean(0), ddof=1), (rest**2).sum() / ((TRIALS - 1) * (TESTED - 1))
+    assert one.low is not None
+    error = (one.mean - one.low) / stats.t.ppf(0.975, TRIALS - 1) if one.mean is not None else 0.0
+    floor = max(between_trials / TESTED, 1 / TESTED**2) - between_trials / TESTED  # one image's worth of sd
+    squares = (between_trials + between_images - residual) / (TRIALS * TESTED)
+    assert error**2 == pytest.approx(squares + floor / TRIALS)
+    assert "Intervals are about further trainings, tested on further images." in render_markdown(built)
+
+
+def test_one_test_set_without_predictions_has_an_interval_about_its_images(records: MakeAll) -> None:
+    built = table(records, 1.0, stored=False, redrawn=False)
+    one = built.differences["gan", "x"]
+    assert one.overlap is None
+    assert (one.low, one.high) == pytest.approx((one.mean, one.mean), abs=0.011)
+    assert "intervals are about further trainings that are tested on the same images" in render_markdown(built)
 
 
 def test_independent_errors_need_no_correction_and_equal_ones_all_of_it(records: MakeAll) -> None:
@@ -161,7 +192,7 @@ def test_predictions_of_a_run(tmp_path: Path) -> None:
     assert found is not None
     assert (found.rows.tolist(), found.correct.tolist()) == ([2, 5, 7], [1.0, 0.0, 1.0])
     split["test_redrawn"] = False
-    assert read() is None, "trials that share a test set need no correlation"
+    assert read() is not None, "the choice of an official test set's images counts, too"
     split["test_redrawn"] = True
     for other in (
         {"scores": np.eye(3)[::-1], "labels": np.array([2, 1, 1]), "rows": rows},

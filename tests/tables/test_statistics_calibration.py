@@ -82,12 +82,20 @@ def test_equal_rows_through_the_whole_verdict(calibration: ModuleType, claims: M
 def test_the_estimated_correlation_covers_where_the_assumed_one_is_too_wide(
     calibration: ModuleType, claims: ModuleType
 ) -> None:
-    found = claims.correlation(0.0, 10, REPLICATES, calibration.record, seed=1)
+    found = claims.correlation(0.0, 10, True, REPLICATES, calibration.record, seed=1)
     assert near(calibration, found["coverage, estimated"], 0.95)
     assert found["coverage, assumed"] > 0.99
     assert found["width"] < 0.6
-    alike = claims.correlation(1.0, 10, REPLICATES, calibration.record, seed=1)
+    alike = claims.correlation(1.0, 10, True, REPLICATES, calibration.record, seed=1)
     assert alike["coverage, estimated"] > 0.9
+
+
+def test_intervals_on_one_test_set_cover_the_difference_over_all_images(
+    calibration: ModuleType, claims: ModuleType
+) -> None:
+    found = claims.correlation(1.0, 10, False, REPLICATES, calibration.record, seed=1)
+    assert near(calibration, found["coverage, estimated"], 0.95)
+    assert found["coverage, left out"] < 0.3, "the simulation can fail"
 
 
 def test_a_dagger_beside_the_true_best_is_rarely_false(calibration: ModuleType) -> None:

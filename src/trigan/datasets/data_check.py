@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from trigan.datasets.label_check import suspicious_labels
 from trigan.datasets.sources.folder_scan import examples
 from trigan.datasets.sources.image_source import ImageSource, ItemDecoder
 from trigan.datasets.splits.groups import group_numbers, refuse_shared_groups
@@ -16,6 +17,8 @@ from trigan.datasets.splits.splitter import find_first_copies
 from trigan.datasets.types import ImageDataset
 from trigan.errors import DataError, TriganError, printable
 
+#: Parts that a source can have itself, other than unlabelled images.
+PARTS = ("train", "validation", "test")
 Level = Literal["ok", "warning", "error"]
 #: A line of a report.
 Finding = tuple[Level, str]
@@ -27,11 +30,13 @@ _MEGAPIXELS = 89
 _HASH_BITS, _THUMBNAIL = 3, 3.0
 #: A property of files tells the classes apart if it gives so much of the labels, and the largest class does not.
 _TELLING = 0.9
+#: The share of doubtful labels from which on they are a warning; a few images of any data set are ambiguous.
+_DOUBTFUL = 0.01
 
 
 @dataclass(frozen=True)
 class DataReport:
-    """The result of a check; ``class_counts`` are images per class in ``train`` and ``test`` (if official)."""
+    """The result of a check; ``class_counts`` are images per class in ``train``, ``validation``, ``test`` (if own)."""
 
     name: str
     findings: tuple[Finding, ...]
@@ -79,6 +84,7 @@ def check_data(source: ImageSource) -> DataReport:
         *_check_near_copies(dataset, decoder),
         *_check_groups(dataset),
         *_check_telling_properties(dataset, decoder),
+        *_check_labels(dataset, decoder),
     )
     unlabelled = int((dataset.labels < 0).sum())
     return DataReport(dataset.name, findings, tuple(decoder.unreadable), counts, unlabelled, dataset.fingerprint)
@@ -95,12 +101,21 @@ def class_examples(dataset: ImageDataset, count: int = 12) -> list[np.ndarray]:
 
 
 def _class_counts(dataset: ImageDataset) -> dict[str, dict[str, int]]:
-    labels, test, names = dataset.labels, dataset.official_test, dataset.class_names
-    parts = {"train": labels} if test is None else {"train": labels[~test], "test": labels[test]}
-    return {
-        part: dict(zip(names, torch.bincount(of_part[of_part >= 0], minlength=len(names)).tolist(), strict=True))
-        for part, of_part in parts.items()
-    }
+    parts, labels, names = _parts(dataset), dataset.labels.numpy(), dataset.class_names
+    counts = {}
+    for part in (name for name in PARTS if (parts == name).any()):
+        of_part = labels[(parts == part) & (labels >= 0)]
+        counts[part] = dict(zip(names, np.bincount(of_part, minlength=len(names)).tolist(), strict=True))
+    return counts
+
+
+def _parts(dataset: ImageDataset) -> np.ndarray:
+    """The part of each image, one of ``PARTS``, (N,)."""
+    parts = np.full(len(dataset.labels), "train", dtype="<U10")
+    for name, marks in (("validation", dataset.official_validation), ("test", dataset.official_test)):
+        if marks is not None:
+            parts[marks.numpy()] = name
+    return parts
 
 
 def _check_unread(source: ImageSource, dataset: ImageDataset) -> Iterator[Finding]:
@@ -168,25 +183,25 @@ def _check_values(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[Findi
 
 
 def _check_copies(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[Finding]:
-    test = torch.zeros_like(dataset.labels) if dataset.official_test is None else dataset.official_test
+    parts = _parts(dataset)
     first_copies = pd.Series(find_first_copies(dataset.images))
-    kinds: Counter[str] = Counter()
+    kinds: Counter[tuple[str, ...]] = Counter()
     conflicts = []
     for group in first_copies[first_copies.duplicated(keep=False)].groupby(first_copies).groups.values():
         rows = group.tolist()
-        in_test = int(test[rows].sum())
-        kinds["both" if 0 < in_test < len(rows) else "test" if in_test else "train"] += 1
+        kinds[tuple(name for name in PARTS if name in parts[rows])] += 1
         labels = sorted(set(dataset.labels[rows].tolist()) - {-1})
         if len(labels) > 1:
             names = " and ".join(dataset.class_names[k] for k in labels)
             conflicts.append(f"{decoder.locations[rows[0]]} = {decoder.locations[rows[1]]} ({names})")
     if not kinds:
         yield "ok", "no image occurs twice"
-    if kinds["train"] or kinds["test"]:
-        inside = f"{kinds['train']} among the training images, {kinds['test']} among the test images"
-        yield "warning", f"pictures that occur more than once: {inside}; copies stay in one part"
-    if kinds["both"]:
-        yield "warning", f"{kinds['both']} pictures are in both training and test; training drops them"
+    inside = [f"{count} within {found[0]}" for found, count in sorted(kinds.items()) if len(found) == 1]
+    if inside:
+        yield "warning", f"pictures that occur more than once: {', '.join(inside)}; copies stay in one part"
+    for found, count in sorted(kinds.items()):
+        if len(found) > 1:
+            yield "warning", f"{count} pictures are in {' and '.join(found)}; a run keeps them in one of these parts"
     if conflicts:
         yield "warning", f"{len(conflicts)} pictures have more than one label: {examples(conflicts)}"
 
@@ -211,9 +226,10 @@ def _check_near_copies(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[
             pairs |= {(int(min(pair)), int(max(pair))) for pair in zip(a[near], b[near], strict=True)}
     if pairs:
         shown = [f"{decoder.locations[a]} ~ {decoder.locations[b]}" for a, b in sorted(pairs)]
-        test = dataset.official_test
-        across = 0 if test is None else sum(bool(test[a]) != bool(test[b]) for a, b in pairs)
-        where = f"{across} of them in both training and test" if test is not None else "each trial may part them"
+        parts = _parts(dataset)
+        across = sum(parts[a] != parts[b] for a, b in pairs)
+        own = dataset.official_test is not None
+        where = f"{across} of them in two parts" if own or across else "each trial may part them"
         yield "warning", f"{len(pairs)} pairs of pictures are nearly equal, {where}: {examples(shown)}"
 
 
@@ -234,7 +250,7 @@ def _check_groups(dataset: ImageDataset) -> Iterator[Finding]:
 
 def _check_telling_properties(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[Finding]:
     """Properties of files, not of what they show, from which the label of nearly every training image follows."""
-    rows = np.flatnonzero((dataset.labels >= 0).numpy() & ~_marks(dataset.official_test, len(dataset.labels)))
+    rows = np.flatnonzero((dataset.labels >= 0).numpy() & (_parts(dataset) != "test"))
     labels = pd.Series(dataset.labels.numpy()[rows])
     noted = {note: set(found) for note, found in decoder.notes.items()}
     properties = {
@@ -257,6 +273,20 @@ def _check_telling_properties(dataset: ImageDataset, decoder: ItemDecoder) -> It
             )
 
 
-def _marks(test: torch.Tensor | None, count: int) -> np.ndarray:
-    marks: np.ndarray = np.zeros(count, dtype=bool) if test is None else test.numpy()
-    return marks
+def _check_labels(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[Finding]:
+    """Labels that a simple probe holds for wrong; those of the official test set are not looked at."""
+    found = suspicious_labels(dataset)
+    if found is None:
+        return
+    probe = f"a probe of {found.accuracy:.0%} accuracy on {found.checked} images"
+    if not found.rows:
+        yield "ok", f"no label looks wrong to {probe}"
+        return
+    names = dataset.class_names
+    shown = [
+        f"{decoder.locations[row]} ({names[int(dataset.labels[row])]}, looks like {names[k]})"
+        for row, k in zip(found.rows, found.likely, strict=True)
+    ]
+    many = len(found.rows) >= _DOUBTFUL * found.checked
+    text = f"{len(found.rows)} labels look wrong to {probe}, the first ones most: {examples(shown)}"
+    yield ("warning" if many else "ok"), text

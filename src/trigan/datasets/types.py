@@ -43,7 +43,8 @@ class ImageDataset:
 
     Attributes:
         name: display name.
-        images: uint8 (N, C, S, S), in source order (training images, then unlabelled ones, then the official test set).
+        images: uint8 (N, C, S, S), in source order (training images, own validation images, unlabelled ones, then the
+            official test set).
         labels: int64 (N,), 0..K-1, or -1 for an image without a label.
         class_names: K names, in label order.
         fingerprint: of all images, labels and test marks, see `fingerprint_of`.
@@ -52,6 +53,7 @@ class ImageDataset:
         groups: int64 (N,), images with equal numbers belong together (a patient); -1: alone; None: no groups known.
         notes: lines for the user on how the images were read.
         names_are_own: whether the class names belong to the data's ``identity``.
+        official_validation: bool (N,), true for the source's own validation images; None if it has none.
 
     Raises:
         DataError: shapes, labels or classes that no run could use.
@@ -67,6 +69,7 @@ class ImageDataset:
     groups: Tensor | None = None
     notes: tuple[str, ...] = ()
     names_are_own: bool = False
+    official_validation: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4 or self.images.shape[1] not in (1, 3):
@@ -225,8 +228,14 @@ def stack_digests(digests: Iterable[bytes]) -> Tensor:
     return torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8).view(-1, 32)
 
 
-def fingerprint_of(digests: Tensor, labels: Tensor, official_test: Tensor | None, groups: Tensor | None = None) -> str:
-    """64 hexadecimal characters for digests (N, 32), labels (N,), test marks (N,) and groups (N,), in source order.
+def fingerprint_of(
+    digests: Tensor,
+    labels: Tensor,
+    official_test: Tensor | None,
+    groups: Tensor | None = None,
+    official_validation: Tensor | None = None,
+) -> str:
+    """64 hexadecimal characters for digests (N, 32), labels, marks of both parts and groups (N,), in source order.
 
     So the hub's copy of a data set and a local copy agree. Marks and groups may be None.
     """
@@ -235,6 +244,8 @@ def fingerprint_of(digests: Tensor, labels: Tensor, official_test: Tensor | None
     sha.update(b"no test set" if official_test is None else official_test.numpy().astype(np.uint8).tobytes())
     if groups is not None:
         sha.update(b"groups" + groups.numpy().astype("<i8").tobytes())
+    if official_validation is not None:
+        sha.update(b"validation" + official_validation.numpy().astype(np.uint8).tobytes())
     return sha.hexdigest()
 
 

@@ -31,14 +31,14 @@ class ImageOutcomes:
 
 
 def read_outcomes(record: Record, folder: Path, index: FileIndex) -> dict[str, ImageOutcomes]:
-    """``{run: its outcomes}`` if its trial redrew the test set and its predictions are stored; else nothing.
+    """``{run: its outcomes}`` if its predictions are stored, else nothing.
 
     Raises:
         ArtifactError: the predictions are damaged, or not those of the record.
     """
     split: Any = record["result"]["split"]
     path = folder / PREDICTIONS_FILE
-    if not split["test_redrawn"] or not path.is_file():
+    if not path.is_file():
         return {}
     packed = index.get(path, "outcomes", _packed_outcomes)
     if packed is None:
@@ -101,6 +101,10 @@ def image_covariance(trials: Sequence[ImageOutcomes]) -> float:
     C is estimated by the mean over pairs of sum_{i shared} (x_ti - d_t)(x_si - d_s) / (m_t m_s). Centring by the
     estimated means shrinks its expectation by 1 - 1/m_t - 1/m_s + k/(m_t m_s), which is divided out. If every image
     behaves the same in every trial (b = e = 0), C / E[s^2] is n_test / n_train: Nadeau and Bengio's factor (2003).
+
+    If all trials share one test set, k = m and C = var(a) / m: the variance that comes from the choice of its images.
+    The variance of the mean is then that of the two-way random effects model of trials and images, as in studies with
+    many readers and many cases (Gallas 2006, "One-shot estimate of MRMC variance: AUC").
 
     Where images have groups, a_i is shared by the images of a group: i runs over groups, with sums over their images in
     the place of x_ti - d_t, and numbers of images n_ti in the place of 1. Then 1/m_t is the mean of n_ti / m_t over the

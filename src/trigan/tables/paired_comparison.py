@@ -31,12 +31,12 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Overlap:
-    """How much trials that redraw the test set are correlated, for the paired differences of two cells.
+    """How much trials are correlated because they share test images, for the paired differences of two cells.
 
     Attributes:
-        ratio: covariance of two trials over the expected sample variance, the second term of `standard_error`.
+        ratio: covariance of two trials over the sample variance, the second term of `standard_error`.
         estimated: from the stored predictions (`image_covariance`); else assumed to be Nadeau and Bengio's
-            n_test / n_train, its largest possible value.
+            n_test / n_train, its largest possible value where trials redraw the test set.
     """
 
     ratio: float
@@ -79,7 +79,7 @@ class PairedComparison:
         tests: the p values, only for ``headline``.
         detectable: the minimal detectable difference of these trials (power 80 % at 5 %), by their own sd and number;
             None below three trials.
-        overlap: of the trials' test sets, where each trial redraws them.
+        overlap: of the trials' test sets; None if they share one and not all predictions are stored.
         reason: why there is no comparison, in words.
     """
 
@@ -98,7 +98,7 @@ class PairedComparison:
 
     @property
     def correlation(self) -> float | None:
-        """The correlation of the differences of two trials, estimated or assumed; None for one test set."""
+        """The correlation of the differences of two trials, estimated or assumed; None if it is not known."""
         return None if self.overlap is None else self.overlap.correlation
 
     @property
@@ -208,22 +208,21 @@ def paired_differences(cell: Cell, against: Cell) -> tuple[float, ...]:
 
 
 def overlap(cell: Cell, against: Cell) -> Overlap | None:
-    """The correlation of the trials of two cells; None unless trials redraw the test set.
+    """The correlation of the trials of two cells; None if they share one test set and it cannot be estimated.
 
-    Estimated between 0 and Nadeau and Bengio's value, for accuracy and where all predictions are stored.
+    It is estimated for accuracy, where all predictions are stored. Else Nadeau and Bengio's value, the upper bound, is
+    assumed where trials redraw the test set.
     """
     ratios = [ratio for ratio in (cell.test_over_train, against.test_over_train) if ratio is not None]
-    if not ratios:
-        return None
-    assumed, trials = max(ratios), [trial for trial in cell.values if trial in against.values]
+    bound, trials = max(ratios, default=None), [trial for trial in cell.values if trial in against.values]
     images = [_image_differences(cell, against, trial) for trial in trials]
     known = [one for one in images if one is not None]
     sources: set[Any] = {record["result"]["split"].get("fingerprint") for record in (*cell.records, *against.records)}
     if cell.metric.key != "accuracy" or len(sources) > 1 or len(known) < max(2, len(trials)):
-        return Overlap(assumed, estimated=False)
-    variance = (summarise(paired_differences(cell, against)).sd or 0.0) ** 2
-    ratio = image_covariance(known) / variance if variance > 0 else 0.0
-    return Overlap(min(max(ratio, 0.0), assumed), estimated=True)
+        return None if bound is None else Overlap(bound, estimated=False)
+    sd = max(summarise(paired_differences(cell, against)).sd or 0.0, cell.resolution)  # as in `t_interval`
+    ratio = max(0.0, image_covariance(known) / sd**2)
+    return Overlap(ratio if bound is None else min(ratio, bound), estimated=True)
 
 
 def _image_differences(cell: Cell, against: Cell, trial: int) -> ImageOutcomes | None:
@@ -235,7 +234,7 @@ def _image_differences(cell: Cell, against: Cell, trial: int) -> ImageOutcomes |
 
 
 def correction(cell: Cell, against: Cell) -> float | None:
-    """The ratio of `overlap`; None unless trials redraw the test set."""
+    """The ratio of `overlap`; None if the correlation is not known."""
     found = overlap(cell, against)
     return None if found is None else found.ratio
 
@@ -271,9 +270,10 @@ def compare_cells(
     interval = t_interval(differences, ratio, resolution)
     if kind == "exploratory":
         return result(kind, differences, interval.mean, interval.low, interval.high, detectable=limit)
-    # Trials that redraw the test set are not independent, and the sign-flip test has no factor for that: in
-    # simulations a third of such p values lie below 0.05 where nothing differs (benchmarks/calibration.py).
-    p_flip = sign_flip_p(differences) if ratio is None else None
+    # The sign-flip test has no factor for the correlation of trials: where they redraw the test set, a third of its
+    # p values lie below 0.05 where nothing differs (benchmarks/calibration.py). On one test set it is exact for further
+    # trainings that are tested on the same images.
+    p_flip = sign_flip_p(differences) if cell.test_over_train is None else None
     better, worse = one_sided(interval.p, interval.mean * cell.metric.sign)
     tests = PValues(interval.p, better, worse, p_flip)
     return result(kind, differences, interval.mean, interval.low, interval.high, tests, limit)

@@ -98,7 +98,7 @@ def test_parts_below_classes_two_test_sets_and_stylegan_are_refused(tmp_path: Pa
 def test_parts_of_any_spelling_are_read(train: str, val: str, unlabelled: str, test: str, tmp_path: Path) -> None:
     classes(tmp_path, tuple(f"{part}/{name}" for part in (train, val, test) for name in ("cat", "dog")))
     classes(tmp_path, (unlabelled,))
-    source = Folder(root=str(tmp_path))
+    source = Folder(root=str(tmp_path), validation="keep")
     data = source.load()
     known = unlabelled != "x"
     assert len(data.labels) == 18 + 3 * known
@@ -107,7 +107,13 @@ def test_parts_of_any_spelling_are_read(train: str, val: str, unlabelled: str, t
     assert source.unread() == (
         {} if known else {"images in folders that are no part": [f"x/{i}.png" for i in range(3)]}
     )
-    assert any("6 validation images join the training images" in note for note in data.notes)
+    assert data.official_validation is not None
+    assert int(data.official_validation.sum()) == 6
+    assert any("labels come from the 6 validation images" in note for note in data.notes)
+    merged = Folder(root=str(tmp_path), validation="merge").load()
+    assert merged.official_validation is None
+    assert merged.fingerprint != data.fingerprint
+    assert any("6 validation images join the training images" in note for note in merged.notes)
     left = Folder(root=str(tmp_path), validation="leave_out").load()
     assert len(left.labels) == len(data.labels) - 6
     assert any("6 validation images are not read" in note for note in left.notes)

@@ -158,7 +158,7 @@ def test_a_group_on_both_sides_of_an_official_test_set_is_refused_with_numbers(w
     assert shared_groups(replace(with_test, groups=sound), split) == []
     leaking = sound.clone()
     leaking[:7] = leaking[-1]
-    with pytest.raises(DataError, match=r"1 of \d+ groups have images on both sides .* \(\d+ test images, 7 training"):
+    with pytest.raises(DataError, match=r"1 of \d+ groups have images on both sides .* \(\d+ test images, 7 others"):
         draw_split(replace(with_test, groups=leaking), Regime(labels_per_class=5), 0)
 
 

@@ -87,7 +87,8 @@ def _read(path: Path) -> ImageDataset | None:
         facts: dict[str, Any] = json.loads(metadata["facts"])
         lists = {name: tuple(facts[name]) for name in ("class_names", "notes")}
         dataset = ImageDataset(**{**facts, **tensors, **lists})
-        known = fingerprint_of(dataset.digests, dataset.labels, dataset.official_test, dataset.groups)
+        marks = (dataset.official_test, dataset.groups, dataset.official_validation)
+        known = fingerprint_of(dataset.digests, dataset.labels, *marks)
         return dataset if dataset.fingerprint == known else None
     except (OSError, ValueError, KeyError, TypeError, SafetensorError, DataError):
         return None

@@ -100,21 +100,23 @@ class ImageSource(ABC):
         fit: an image that is not square is cut to its centre (``crop``) or padded with black (``pad``).
         window: lowest and highest value of 16-bit, floating-point and DICOM images, which become 0 and 255; values
             beyond are clipped. None: the whole range of 16 bits.
-        validation: what becomes of the source's own validation images: ``merge``: they join the training images, of
-            which the regime takes its own; ``leave_out``: they are not read.
+        validation: what becomes of the source's own validation images: ``keep``: the regime takes its validation
+            labels from them; ``merge``: they join the training images, of which the regime takes its own;
+            ``leave_out``: they are not read. Configs say ``keep``; the default of the class is part of old hashes.
     """
 
     image_size: int | None = None
     channels: int | None = None
     fit: Fit = "crop"
     window: Window | None = None
-    validation: Literal["merge", "leave_out"] = "merge"
+    validation: Literal["keep", "merge", "leave_out"] = "merge"
 
     def __post_init__(self) -> None:
         _ = self.geometry  # refuses impossible sizes early
         window = self.window
         require(window is None or (len(window) == 2 and window[0] < window[1]), "data.window", window, "[LOW, HIGH]")
-        require(self.validation in ("merge", "leave_out"), "data.validation", self.validation, "merge or leave_out")
+        known = ("keep", "merge", "leave_out")
+        require(self.validation in known, "data.validation", self.validation, "keep, merge or leave_out")
 
     @property
     def geometry(self) -> Geometry:
@@ -190,24 +192,32 @@ class ImageSource(ABC):
         rows, targets = stack_digests(digests), torch.from_numpy(numbers)
         is_test = torch.tensor([item.part == "test" for item in items])
         official_test = is_test if is_test.any() else None
+        is_validation = torch.tensor([item.part == "validation" for item in items])
+        official_validation = is_validation if self.validation == "keep" and is_validation.any() else None
         groups = _encode_groups(items)
         return ImageDataset(
             name=self.name,
             images=torch.from_numpy(self._stack(images, decoder)),
             labels=targets,
             class_names=names,
-            fingerprint=fingerprint_of(rows, targets, official_test, groups),
+            fingerprint=fingerprint_of(rows, targets, official_test, groups, official_validation),
             digests=rows,
             official_test=official_test,
             groups=groups,
             notes=(*decoder.told(), *self._validation_notes(items, left_out)),
             names_are_own=self.names_are_own(),
+            official_validation=official_validation,
         )
 
     def _validation_notes(self, items: Sequence[Item], left_out: int) -> Iterator[str]:
-        merged = sum(item.part == "validation" for item in items)
-        if merged:
-            yield f"{merged} validation images join the training images (data.validation=merge)"
+        found = sum(item.part == "validation" for item in items)
+        if found and self.validation == "merge":
+            yield f"{found} validation images join the training images (data.validation=merge)"
+        elif found:
+            yield (
+                f"validation labels come from the {found} validation images; those that regime.validation does not "
+                "ask for are not used (data.validation=merge trains on them)"
+            )
         if left_out:
             yield f"{left_out} validation images are not read (data.validation=leave_out)"
 

@@ -27,6 +27,8 @@ def draw_split(source: ImageDataset, regime: Regime | RegimeFromFile, trial: int
     them; other images of these groups are left out. Otherwise validation and labels are whole groups, as balanced as
     the test set.
 
+    If the source has its own validation part, labels for validation are drawn from that, and the rest of it is unused.
+
     Raises:
         DataError: a class has fewer labelled images than the regime needs, there are too few unlabelled ones, or a
             split file does not fit the data set or the trial.
@@ -40,26 +42,28 @@ class _HashSplitter(Splitter):
     def __init__(self, source: ImageDataset, regime: Regime, trial: int) -> None:
         super().__init__(source, trial)
         self.regime = regime
+        marks, none = source.official_validation, np.zeros(len(self.labels), dtype=bool)
+        self.in_validation = none if marks is None else marks.numpy()
 
     def split(self) -> DataSplit:
         """Draw all parts."""
         pool, test = self._pool_and_test()
-        parts = Parts(*self._divide(pool), test)
+        parts = Parts(*self._divide(pool, self._validation_by_class(pool, test)), test)
         labels = self._noisy_labels(parts.labelled), self._noisy_labels(parts.validation)
         return self.build_split(parts, labels, self.regime.stamps)
 
     def _pool_and_test(self) -> tuple[np.ndarray, np.ndarray]:
         """Source indices of the training pool and of the test set."""
-        rows = np.arange(len(self.labels))
-        if self.source.official_test is None:
-            labels_agree = self.without_label_conflicts(rows)
-            return self._draw_test(labels_agree) if self.groups is None else self._draw_test_groups(labels_agree)
         if self.groups is not None:
             refuse_shared_groups(self.source, self.groups)
+        rows = np.arange(len(self.labels))
+        if self.source.official_test is None:
+            labels_agree = self.without_label_conflicts(rows[~self.in_validation])
+            return self._draw_test(labels_agree) if self.groups is None else self._draw_test_groups(labels_agree)
         official = self.source.official_test.numpy()
         leaked = ~official & np.isin(self.first_copies, self.first_copies[official])
         self.dropped_in_test = int(leaked.sum())
-        return self.without_label_conflicts(rows[~official & ~leaked]), rows[official]
+        return self.without_label_conflicts(rows[~official & ~leaked & ~self.in_validation]), rows[official]
 
     def _draw_test(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         pool, test = [rows[self.labels[rows] < 0]], []
@@ -112,18 +116,45 @@ class _HashSplitter(Splitter):
         self.dropped_duplicates += int(copies.sum())
         return taken, rest[~copies]
 
-    def _divide(self, pool: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Source indices of labelled, validation and unlabelled images."""
+    def _validation_by_class(self, pool: np.ndarray, test: np.ndarray) -> list[np.ndarray] | None:
+        """The source's own validation images of each class in hash order; None if it has no such part.
+
+        Those that have the pixels of a training or test image, or no label, are left out.
+        """
+        if not self.in_validation.any():
+            return None
+        rows = self._without_copies(
+            np.flatnonzero(self.in_validation & (self.labels >= 0)), np.concatenate([pool, test])
+        )
+        return self._by_class(self.without_label_conflicts(rows), "labels")
+
+    def _divide(self, pool: np.ndarray, own: list[np.ndarray] | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Source indices of labelled, validation and unlabelled images; validation out of ``own`` if that is given."""
         self.n_train = len(pool)
         by_class = self._by_class(pool, "labels")
         sizes = self.regime.imbalanced_counts(np.array([len(rows) for rows in by_class]))
         for name in np.array(self.source.class_names)[sizes == 0]:
             raise DataError(f"class '{name}' has no labelled training image; add some, or leave the class out")
-        if self.groups is not None:
-            return self._divide_groups(pool, [rows[:size] for rows, size in zip(by_class, sizes, strict=True)])
+        validating = np.empty(0, dtype=np.int64)
+        if own is None:
+            budget = self.regime.budget(sizes)
+        else:
+            thinned = self.regime.imbalanced_counts(np.array([len(rows) for rows in own]))
+            n_train, n_own = self.regime.budget(sizes, thinned)
+            budget = n_train, np.zeros_like(n_own)
+            validating = np.concatenate([rows[:size] for rows, size in zip(own, n_own, strict=True)])
+        by_class = [rows[:size] for rows, size in zip(by_class, sizes, strict=True)]
+        divide = self._divide_classes if self.groups is None else self._divide_groups
+        labelled, validation, unlabelled = divide(pool, by_class, budget)
+        validation = np.concatenate([validation, validating])
+        return self.shuffled(labelled, "order"), self.shuffled(validation, "order"), self._take_unlabelled(unlabelled)
+
+    def _divide_classes(
+        self, pool: np.ndarray, by_class: list[np.ndarray], budget: tuple[np.ndarray, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The parts, of whole classes: labelled images of each class in hash order, and their ``budget``."""
         labelled, validation, unlabelled = [], [], [pool[self.labels[pool] < 0]]
-        for k, (n_train, n_validation) in enumerate(zip(*self.regime.budget(sizes), strict=True)):
-            rows = by_class[k][: sizes[k]]
+        for k, (rows, n_train, n_validation) in enumerate(zip(by_class, *budget, strict=True)):
             self._require_labels(k, n_train + n_validation, len(rows))
             taken, rest = self._take(rows, n_train)
             self._require_labels(k, n_validation, len(rest))
@@ -131,15 +162,12 @@ class _HashSplitter(Splitter):
             labelled.append(taken)
             validation.append(chosen)
             unlabelled.append(rest)
-        return (
-            self.shuffled(np.concatenate(labelled), "order"),
-            self.shuffled(np.concatenate(validation), "order"),
-            self._take_unlabelled(np.concatenate(unlabelled)),
-        )
+        return np.concatenate(labelled), np.concatenate(validation), np.concatenate(unlabelled)
 
-    def _divide_groups(self, pool: np.ndarray, by_class: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `_divide`, of whole groups; ``by_class`` are the labelled images of each class in hash order."""
-        sizes = self.regime.budget(np.array([len(rows) for rows in by_class]))
+    def _divide_groups(
+        self, pool: np.ndarray, by_class: list[np.ndarray], sizes: tuple[np.ndarray, np.ndarray]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As `_divide_classes`, of whole groups."""
         rows = np.concatenate([*by_class, pool[self.labels[pool] < 0]])
         chosen = self._choose_groups(*self._groups_of(rows, "labels"), *sizes)
         parts = []
@@ -153,8 +181,7 @@ class _HashSplitter(Splitter):
         rest = rows[~(chosen[0] | chosen[1])[self._group(rows)]]
         self.left_out += len(rows) - len(rest) - len(parts[0]) - len(parts[1])
         labelled, validation = parts[0], self._without_copies(parts[1], parts[0])
-        unlabelled = self._without_copies(rest, np.concatenate([labelled, validation]))
-        return self.shuffled(labelled, "order"), self.shuffled(validation, "order"), self._take_unlabelled(unlabelled)
+        return labelled, validation, self._without_copies(rest, np.concatenate([labelled, validation]))
 
     def _choose_groups(
         self, counts: np.ndarray, order: np.ndarray, n_train: np.ndarray, n_validation: np.ndarray

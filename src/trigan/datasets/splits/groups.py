@@ -79,15 +79,15 @@ def covering_groups(counts: np.ndarray, order: np.ndarray, wanted: np.ndarray, r
 
 
 def refuse_shared_groups(source: ImageDataset, groups: np.ndarray) -> None:
-    """Raise a DataError if a group has images on both sides of the source's own test set."""
-    if source.official_test is None:
-        return
-    test = source.official_test.numpy()
-    shared = np.intersect1d(groups[test], groups[~test])
-    if len(shared):
-        inside = np.isin(groups, shared)
-        raise DataError(
-            f"{source.name}: {len(shared)} of {groups.max() + 1} groups have images on both sides of the official test "
-            f"set ({int((inside & test).sum())} test images, {int((inside & ~test).sum())} training images), so it "
-            "would test what was trained on; take these groups out of one side, or set data.group=null"
-        )
+    """Raise a DataError if a group has images on both sides of the source's own test or validation part."""
+    parts = {"test": source.official_test, "validation": source.official_validation}
+    for name, marks in ((name, marks.numpy()) for name, marks in parts.items() if marks is not None):
+        shared = np.intersect1d(groups[marks], groups[~marks])
+        if len(shared):
+            inside = np.isin(groups, shared)
+            raise DataError(
+                f"{source.name}: {len(shared)} of {groups.max() + 1} groups have images on both sides of the official "
+                f"{name} set ({int((inside & marks).sum())} {name} images, {int((inside & ~marks).sum())} others), so "
+                f"it would {'test' if name == 'test' else 'select by'} what was trained on; take these groups out of "
+                "one side, or set data.group=null"
+            )

@@ -163,12 +163,16 @@ class Regime:
         largest = np.min((pool / fractions)[pool > 0], initial=np.inf)
         return _rounded(largest * fractions, pool)
 
-    def budget(self, pool: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def budget(self, pool: np.ndarray, own: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
         """Labels per class for training and for validation, int64 (K,) each, out of a thinned pool (K,).
 
-        A class with a single label trains on it and does not validate.
+        A class with a single label trains on it and does not validate. ``own`` (K,) are the images of the source's own
+        validation part, if it has one: labels for validation then come from there, all of them where all training
+        images keep their label.
         """
         if self.validation == "large":
+            if own is not None:
+                return self._labels(pool), own
             validation = _rounded((self.validation_fraction or LARGE_FRACTION) * pool, np.maximum(pool - 1, 0))
             return self._labels(pool - validation), validation
         labels = self._labels(pool)
@@ -176,6 +180,11 @@ class Regime:
         if self.validation == "none" or (self.validation == "auto" and few):
             return labels, np.zeros_like(pool)
         validation = _rounded((self.validation_fraction or WITHIN_FRACTION) * labels, np.maximum(labels - 1, 0))
+        if own is None:
+            return labels - validation, validation
+        if self.labels_per_class is None and self.fraction is None:
+            return labels, own if self.validation_fraction is None else np.minimum(validation, own)
+        validation = np.minimum(validation, own)
         return labels - validation, validation
 
     def _labels(self, available: np.ndarray) -> np.ndarray:
