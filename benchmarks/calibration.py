@@ -260,7 +260,7 @@ NOTES = (
     "several baselines: a row is better if it is better than all, and worse if it is worse than at least one.",
     "below 10 trials nothing is claimed; intervals are not adjusted for several comparisons, and called exploratory.",
     "looking again: the k-th look has the level 0.05 x 6 / (pi k)^2.",
-    "real fits: one classifier under several names, so any claim is false; tables share their fits.",
+    "real fits: one classifier under several names, so any claim is false; no two verdicts share a fit.",
     "bold says 'highest mean' and no more: a true lead of half a point, at one point of sd, is often missed.",
     "the dagger is against the bold row: each false one has 2.5 % where that is the best row, a table more.",
 )
@@ -317,7 +317,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--replicates", type=int, default=1000)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the replicates and a fifth of the fits")
+    parser.add_argument("--quick", action="store_true", help="a tenth of the replicates and of the fits")
     parser.add_argument("--only", choices=("tables", *PARTS, "real"), help="one part; the file keeps the others")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/calibration.json"))
     options = parser.parse_args(arguments)
@@ -326,7 +326,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "tables": lambda: study(replicates),
         **{part: partial(calibration_claims.simulated, part, replicates, SHAPES, record) for part in PARTS},
-        "real": lambda: calibration_real.study(replicates, record, trials=12 if options.quick else 30),
+        "real": lambda: calibration_real.study(replicates, record, trials=100 if options.quick else 1000),
     }
     flags = f"--replicates {options.replicates}{' --quick' if options.quick else ''}"
     for part in [options.only] if options.only else parts:
