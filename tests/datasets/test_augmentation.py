@@ -3,23 +3,28 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageEnhance
 from scipy import ndimage
+from sklearn.datasets import load_sample_images
 
 from trigan.datasets.augmentation import (
     ClassicAugmentation,
     NoAugmentation,
     StrongAugmentation,
     affine,
+    color_jitter,
     crop_flip,
     cut_out,
 )
 from trigan.datasets.randaugment import RandAugment
-from trigan.datasets.stream import to_float
+from trigan.datasets.stream import to_float, to_uint8
 from trigan.datasets.types import ImageDataset
 from trigan.errors import ConfigError
 from trigan.rng import Draws
 
-EVERYTHING = ClassicAugmentation(rotate=20, translate=1.5, scale=0.2, crop=2, flip=True, cutout=3, noise=0.1)
+EVERYTHING = ClassicAugmentation(
+    rotate=20, translate=1.5, scale=0.2, crop=2, flip=True, cutout=3, noise=0.1, color_jitter=0.2
+)
 ALL = [
     NoAugmentation(),
     EVERYTHING,
@@ -102,6 +107,42 @@ def test_crop_reaches_every_shift_and_flips_half() -> None:
     assert float(flipped) == pytest.approx(0.5, abs=0.03)
 
 
+@pytest.mark.parametrize(("size", "shift"), [(8, 1), (12, 2), (32, 4), (512, 64)])
+def test_a_crop_below_one_is_a_fraction_of_the_image(size: int, shift: int) -> None:
+    few = Draws(0, 0, 6, 0, 6)
+    images = torch.rand(6, 1, size, size, generator=torch.Generator().manual_seed(0))
+    fraction = ClassicAugmentation(crop=0.125)(images, few, "x")
+    assert torch.equal(fraction, ClassicAugmentation(crop=shift)(images, few, "x"))
+    with pytest.raises(ConfigError, match=r"crop: 1\.5 must be whole pixels, or a fraction below 1"):
+        ClassicAugmentation(crop=1.5)
+
+
+@pytest.mark.parametrize("enhancement", ["Brightness", "Contrast", "Color"])
+def test_color_jitter_equals_pillow(enhancement: str) -> None:
+    """One factor at a time within two of 256 levels; the two others are 1, the middle of their range."""
+    photograph = load_sample_images().images[0][100:132, 200:232]
+    image = to_float(torch.tensor(photograph).permute(2, 0, 1)[None])
+    for factor in (0.6, 0.85, 1.3):
+        uniform = torch.full((1, 3), 0.5)
+        uniform[0, ["Brightness", "Contrast", "Color"].index(enhancement)] = (factor - 1) / 0.4 / 2 + 0.5
+        found = to_uint8(color_jitter(image, uniform, 0.4))[0].permute(1, 2, 0).numpy().astype(int)
+        expected = np.asarray(getattr(ImageEnhance, enhancement)(Image.fromarray(photograph)).enhance(factor))
+        assert np.abs(found - expected).max() <= 2
+        assert np.abs(found - photograph).mean() > 1
+
+
+def test_color_jitter_leaves_grey_images_and_other_draws(images: torch.Tensor) -> None:
+    with_jitter, without = ClassicAugmentation(crop=1, color_jitter=0.3), ClassicAugmentation(crop=1)
+    assert torch.equal(with_jitter(images[:, :1], draws(), "x"), without(images[:, :1], draws(), "x"))
+    factors = with_jitter(images, draws(), "x") - without(images, draws(), "x")
+    assert factors.abs().amax((1, 2, 3)).min() > 0
+
+
+def test_undecided_flips_are_refused(images: torch.Tensor) -> None:
+    with pytest.raises(ConfigError, match=r"^augmentation\.flip=auto is decided by .*; set true or false$"):
+        ClassicAugmentation(flip="auto")(images, draws(), "x")
+
+
 def test_cutout_replaces_a_square_by_the_mean(images: torch.Tensor) -> None:
     centre = torch.tensor([[0.5, 0.5], [0.0, 0.99]] + [[0.3, 0.3]] * 30)
     out = cut_out(images, centre, 4)
@@ -129,7 +170,7 @@ def test_strong_keeps_what_the_data_set_forbids(images: torch.Tensor) -> None:
     assert float(change.abs().max()) <= 0.3
 
 
-@pytest.mark.parametrize("name", ["rotate", "translate", "scale", "crop", "cutout", "noise"])
+@pytest.mark.parametrize("name", ["rotate", "translate", "scale", "crop", "cutout", "noise", "color_jitter"])
 def test_impossible_strengths_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=f"{name}: -1 must be in 0"):
         ClassicAugmentation(**{name: -1})

@@ -71,12 +71,17 @@ def test_regime(name: str) -> None:
     ],
 )
 def test_augmentation(name: str, kind: type, data: str) -> None:
-    whole = OmegaConf.create({"data": load("data", data), "augmentation": load("augmentation", name)})
+    whole = OmegaConf.merge(
+        {"data": OmegaConf.load(CONF / "config.yaml").data},
+        {"data": load("data", data), "augmentation": load("augmentation", name)},
+    )
     built = instantiate(whole.augmentation)
     assert isinstance(built, kind)
     if isinstance(built, ClassicAugmentation):
         assert built == ClassicAugmentation(**whole.data.suggested.augmentation)
-        assert built.flip == (data in {"cifar10", "cifar100", "stl10", "fashion_mnist"})
+        own = data in {"folder", "hub", "npz", "table"}  # whose images nobody knows
+        assert built.flip == ("auto" if own else data in {"cifar10", "cifar100", "stl10", "fashion_mnist"})
+        assert (built.crop < 1 and bool(built.color_jitter)) == own or not built.crop
 
 
 def test_default_is_ten_labels_and_the_rest_unlabelled() -> None:

@@ -2,16 +2,21 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from few_steps import composer, small
+from PIL import Image
 
 from trigan.config.compose import RunConfig
+from trigan.datasets.sources.digits import Digits
 from trigan.errors import DataError
 from trigan.records import failure
+from trigan.records.record import read_record
 from trigan.runs import run as room
 from trigan.runs.trained_run import TrainedRun
 from trigan.runs.validation_run import VALIDATION_CURVE_NAME
+from trigan.tables.classifier_differences import labelled_augmentation, not_applied
 from trigan.tracking.tracker import RunInfo, Tracker, Tracking
 
 
@@ -79,3 +84,26 @@ def test_what_a_killed_attempt_left_half_written_goes(tmp_path: Path, monkeypatc
     names = {path.name for path in mark.parent.iterdir()}
     assert "record.json" in names
     assert not [name for name in names if name.endswith(".partial") or name == failure.FAILURE_NAME]
+
+
+@pytest.mark.parametrize("words", [["strategy.unlabelled=fixmatch"], ["strategy=joint"], ["strategy.teacher=labelled"]])
+def test_flips_of_the_users_own_images_are_decided_and_recorded(words: list[str], tmp_path: Path) -> None:
+    """Every use of the augmentation has the decision, and the counts behind it are in the record."""
+    digits = Digits().load()
+    for label in range(10):
+        (tmp_path / "images" / str(label)).mkdir(parents=True)
+        for index, image in enumerate(digits.images[digits.labels == label][:20]):
+            Image.fromarray(image[0].numpy()).save(tmp_path / "images" / str(label) / f"{index}.png")
+    given = ["data=folder", f"data.root={tmp_path}/images", "data.image_size=8", f"paths.outputs={tmp_path}/outputs"]
+    words = [*(["strategy=augment"] if "teacher" in words[0] else []), *words]
+    record = read_record(room.run(composer().compose(small(*given, *words))) / "record.json")
+    check = record["result"]["notes"]["mirror_check"]
+    assert (check["flip"], check["images"]) == (False, 100)
+    assert check["lost"] > 10 * check["won"]
+    assert '"auto"' not in json.dumps([stage["classifier"]["augmented"] for stage in classifiers(record)])
+    assert labelled_augmentation(record) == "classic(color_jitter=0.2, crop=0.125, rotate=10, scale=0.1)"
+    assert not_applied(record) == ()
+
+
+def classifiers(record: Any) -> list[Any]:
+    return [stage for stage in record["result"]["stages"] if "classifier" in stage]

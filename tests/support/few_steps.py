@@ -11,6 +11,7 @@ from trigan.artifacts.store import Store
 from trigan.component_ids import with_identifiers
 from trigan.config import nodes
 from trigan.config.compose import Composer, RunConfig, unresolved
+from trigan.datasets.mirror_check import with_flips_decided
 from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.splits.external_data import with_external
 from trigan.datasets.splits.splitter import DataSplit
@@ -75,7 +76,8 @@ def run_strategy(composed: RunConfig, place: Path) -> Done:
     runner = StageRunner(
         Store(place), "0" * 20, drawn.view.spec, composed.seed, built.trainer, debug.max_steps if debug else None
     )
-    outcome = built.strategy.run(drawn.view, runner)
+    strategy, _ = with_flips_decided(built.strategy, drawn.view)
+    outcome = strategy.run(drawn.view, runner)
     return Done(source, drawn, runner, outcome, with_identifiers(composed.config))
 
 

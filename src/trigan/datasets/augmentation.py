@@ -6,7 +6,7 @@ Pixels uncovered by a shift or rotation become black (-1).
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from trigan.checks import require
 from trigan.component_ids import component
+from trigan.errors import ConfigError
 from trigan.rng import Draws
 
 BLACK = -1.0
@@ -39,38 +40,50 @@ class NoAugmentation:
 @component("augmentation/classic@1")
 @dataclass(frozen=True)
 class ClassicAugmentation:
-    """Affine, then crop and flip, then cutout, then noise; a strength of 0 leaves its part out.
+    """Affine, then crop and flip, colour jitter, cutout, and noise; a strength of 0 leaves its part out.
 
     Attributes:
         rotate: degrees, an angle uniform in +-rotate; 0 to 180.
         translate: pixels, each axis uniform in +-translate (not rounded).
         scale: a factor uniform in 1 +- scale; 0 to below 1.
-        crop: pixels of padding before a random crop: a whole-pixel shift uniform in -crop..crop on each axis.
-        flip: mirror left to right with probability 1/2.
+        crop: pixels of padding before a random crop: a whole-pixel shift uniform in -crop..crop on each axis. Below 1
+            it is a fraction of the image side, rounded to pixels.
+        flip: mirror left to right with probability 1/2; ``auto`` becomes true or false by the labelled images of a
+            trial (`trigan.datasets.mirror_check`).
         cutout: side in pixels of a square filled with the image's mean; its centre is uniform over the image and the
             square may cross the border (DeVries & Taylor 2017, arXiv 1708.04552).
         noise: standard deviation of Gaussian noise on each value, in units of [-1, 1]; the sum is clipped.
+        color_jitter: factors of brightness, contrast and saturation, each uniform in 1 +- color_jitter, for images with
+            three channels; 0 to 1.
     """
 
     rotate: float = 0.0
     translate: float = 0.0
     scale: float = 0.0
-    crop: int = 0
-    flip: bool = False
+    crop: float = 0
+    flip: bool | Literal["auto"] = False
     cutout: int = 0
     noise: float = 0.0
+    color_jitter: float = 0.0
 
     def __post_init__(self) -> None:
-        _check_strengths(
-            self, {"rotate": 180.0, "translate": 128.0, "scale": 0.999, "crop": 128, "cutout": 128, "noise": 2.0}
-        )
+        limits = {"rotate": 180.0, "translate": 128.0, "scale": 0.999, "crop": 128, "cutout": 128, "noise": 2.0}
+        _check_strengths(self, {**limits, "color_jitter": 1.0})
+        require(self.crop < 1 or self.crop == int(self.crop), "crop", self.crop, "whole pixels, or a fraction below 1")
 
     def __call__(self, images: Tensor, draws: Draws, stream: str) -> Tensor:
         """See `Augmentation`."""
+        if self.flip == "auto":
+            raise ConfigError(
+                "augmentation.flip=auto is decided by the labelled images of a run, and here is none; set true or false"
+            )
         if self.rotate or self.translate or self.scale:
             images = affine(images, draws.uniform(f"{stream}/affine", 4), self.rotate, self.translate, self.scale)
         if self.crop or self.flip:
-            images = crop_flip(images, draws.uniform(f"{stream}/crop", 3), self.crop, self.flip)
+            crop = int(self.crop) if self.crop >= 1 else round(self.crop * images.shape[-1])
+            images = crop_flip(images, draws.uniform(f"{stream}/crop", 3), crop, self.flip)
+        if self.color_jitter and images.shape[1] == 3:
+            images = color_jitter(images, draws.uniform(f"{stream}/color", 3), self.color_jitter)
         if self.cutout:
             images = cut_out(images, draws.uniform(f"{stream}/cutout", 2), self.cutout)
         if self.noise:
@@ -165,6 +178,26 @@ def crop_flip(images: Tensor, uniform: Tensor, crop: int, flip: bool) -> Tensor:
     rows = line[:size] + offset[:, :1]
     first = plane[:, :, None] * width**2 + (rows * width + offset[:, 1:])[:, None, :]
     return windows.index_select(0, first.flatten()).view(images.shape)
+
+
+def color_jitter(images: Tensor, uniform: Tensor, strength: float) -> Tensor:
+    """Brightness, contrast and saturation of images (N, 3, S, S), in this order, by factors in 1 +- ``strength``.
+
+    Each is a mixture of the image with black, with its mean grey, or with its grey image, in 0..1, clipped: the
+    enhancements of the Python Imaging Library. ``uniform`` (N, 3) in [0, 1) draws the factors.
+    """
+    factors = 1 + strength * (2 * uniform.to(images.dtype) - 1)
+    brightness, contrast, saturation = factors[:, :, None, None, None].unbind(1)
+    levels = ((images + 1) / 2 * brightness).clamp(0, 1)
+    mean = luma(levels).mean((1, 2, 3), keepdim=True)
+    levels = (mean + contrast * (levels - mean)).clamp(0, 1)
+    grey = luma(levels)
+    return (grey + saturation * (levels - grey)).clamp(0, 1) * 2 - 1
+
+
+def luma(images: Tensor) -> Tensor:
+    """Grey images (N, 1, S, S) of colour images (N, 3, S, S), by the weights of ITU-R 601."""
+    return 0.299 * images[:, :1] + 0.587 * images[:, 1:2] + 0.114 * images[:, 2:]
 
 
 def cut_out(images: Tensor, uniform: Tensor, side: int) -> Tensor:

@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -25,6 +26,7 @@ from trigan.atomic import (
     write_text,
 )
 from trigan.config.compose import RunConfig
+from trigan.datasets.mirror_check import with_flips_decided
 from trigan.datasets.sources.closed import closed_sources
 from trigan.datasets.types import ImageDataset
 from trigan.errors import DiskFullError, TriganError
@@ -116,8 +118,10 @@ def _execute(composed: RunConfig, built: Any, loaded: list[ImageDataset], locati
     exit_code = 1
     try:
         with full_disk_interrupts():
+            strategy, noted = with_flips_decided(built.strategy, view)
             with closed_sources("while the strategy trained"):
-                outcome = built.strategy.run(view, runner)
+                outcome = strategy.run(view, runner)
+            outcome = replace(outcome, notes={**outcome.notes, **noted})
             trained = TrainedRun(composed, location, data, outcome, view.close(), runner, tracker, started)
             finish_validation_run(trained) if location.validation_only else finish_run(trained)
         exit_code = 0

@@ -169,7 +169,8 @@ def not_applied(record: Record) -> tuple[str, ...]:
             kinds, name = [kind for kind in _BY_RECIPE if shown[kind]], "recipe.augmentation"
             node = node.get("augmentation") or {}
         if any(value for key, value in flatten(node).items() if not key.endswith(_ID)):
-            settings = _flat_text(node).items()
+            decided = {key: text for key, text in _flat_text(node).items() if text != "auto"}  # in each trial
+            settings = decided.items()
             for kind in kinds:
                 key = f"{_AUGMENTATION_OF}{kind} by {name}"
                 found[key] = found.get(key, False) or any(settings <= one.items() for on, one in applied if on == kind)
@@ -210,6 +211,14 @@ def _kind(stream: str, fit: str, record: Record) -> str:
         return "samples"
     named = {"labelled": "labelled images", "extra": "pseudo-labelled images", "fakes": "generated images"}
     return named.get(stream, "unlabelled images")
+
+
+def labelled_augmentation(record: Record) -> str | None:
+    """What changed the labelled images that C was shown: ``classic(rotate=10, flip=true)``; None: not counted."""
+    if (augmented := _augmented(record)) is None:
+        return None
+    ones = [one for kind, one in augmented if kind == "labelled images" and one["images"]]
+    return " and ".join(dict.fromkeys(_component_text(one["augmentation"]) for one in ones)) or "none"
 
 
 def _component_text(node: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from trigan.artifacts.store import Store
 from trigan.config.compose import RunConfig
 from trigan.cost import Cost
 from trigan.datasets.inputs import Inputs
+from trigan.datasets.mirror_check import with_flips_decided
 from trigan.datasets.types import TrainingView
 from trigan.identity import digest
 from trigan.strategies.augment import Augment
@@ -67,7 +68,7 @@ def estimate_seconds(runs: Mapping[str, RunConfig], view: TrainingView) -> dict[
     known: set[str] = set()
     for name, composed in runs.items():
         built = composed.build()
-        strategy = built.strategy
+        strategy, _ = with_flips_decided(built.strategy, view)
         if isinstance(strategy, Augment):  # after so few steps a teacher is sure of no image, and a filter keeps none
             strategy = replace(strategy, label_threshold=0.0, samples=replace(strategy.samples, filters=()))
         with TemporaryDirectory(prefix="trigan-") as folder:

@@ -5,6 +5,7 @@ import math
 import re
 import shlex
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +40,7 @@ from trigan.studies.study_table import study_table
 from trigan.studies.verdict.duration_estimate import estimate_seconds
 from trigan.studies.verdict.verdict_pictures import write_mistakes, write_real
 from trigan.tables.cell import Cell
+from trigan.tables.classifier_differences import labelled_augmentation
 from trigan.tables.layout.formatting import TextFormat
 from trigan.tables.looks import look_level
 from trigan.tables.statistics import HEADLINE_TRIALS, minimal_detectable_difference
@@ -293,9 +295,14 @@ class VerdictRuns:
 
 
 def _augmentation_text(cell: Cell) -> str:
-    """The settings of the augmentation of a cell's runs that do something: ``rotate 10, noise 0.1``."""
-    node = cell.records[0]["config"]["augmentation"] if cell.records else {}
-    return ", ".join(f"{key} {value}" for key, value in node.items() if key != "_target_" and value)
+    """What was done to the labelled images: ``classic(crop=2, flip=true) in 7 of 10 trials, classic(crop=2) in 3 ...``.
+
+    The trials differ where each of them decides by its own labels (``augmentation.flip=auto``).
+    """
+    texts = Counter(labelled_augmentation(one) or "not counted" for one in cell.records)
+    if len(texts) < 2:
+        return "".join(texts)
+    return ", ".join(f"{text} in {n} of {len(cell.records)} trials" for text, n in texts.most_common())
 
 
 def _budgets(first: RunConfig, source: ImageDataset, labels: int) -> tuple[int, ...]:
