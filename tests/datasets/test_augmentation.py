@@ -16,7 +16,7 @@ from trigan.datasets.augmentation import (
     crop_flip,
     cut_out,
 )
-from trigan.datasets.randaugment import RandAugment
+from trigan.datasets.randaugment import RandAugment, TrivialAugment
 from trigan.datasets.stream import to_float, to_uint8
 from trigan.datasets.types import ImageDataset
 from trigan.errors import ConfigError
@@ -33,6 +33,7 @@ ALL = [
     StrongAugmentation(EVERYTHING),
     StrongAugmentation(ClassicAugmentation()),
     RandAugment(EVERYTHING),
+    TrivialAugment(EVERYTHING),
 ]
 
 

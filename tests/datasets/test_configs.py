@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from trigan.datasets.augmentation import ClassicAugmentation, NoAugmentation, StrongAugmentation
-from trigan.datasets.randaugment import RandAugment
+from trigan.datasets.randaugment import RandAugment, TrivialAugment
 from trigan.datasets.sources.image_source import ImageSource
 from trigan.datasets.splits.regime import Regime
 from trigan.datasets.splits.split_file import RegimeFromFile
@@ -68,6 +68,7 @@ def test_regime(name: str) -> None:
         ("classic", ClassicAugmentation),
         ("strong", StrongAugmentation),
         ("randaugment", RandAugment),
+        ("auto", TrivialAugment),
     ],
 )
 def test_augmentation(name: str, kind: type, data: str) -> None:

@@ -8,7 +8,15 @@ from sklearn.datasets import load_sample_images
 from torch import Tensor
 
 from trigan.datasets.augmentation import ClassicAugmentation
-from trigan.datasets.randaugment import OPERATIONS, RandAugment, apply_operations, to_levels
+from trigan.datasets.randaugment import (
+    OPERATIONS,
+    RandAugment,
+    TrivialAugment,
+    apply_operations,
+    fixmatch_amounts,
+    to_levels,
+    wide_amounts,
+)
 from trigan.datasets.stream import to_float
 from trigan.datasets.types import ImageDataset
 from trigan.errors import ConfigError
@@ -65,7 +73,8 @@ def expected(images: Tensor, name: str, strength: float) -> np.ndarray:
 
 def found(images: Tensor, name: str, strength: float) -> np.ndarray:
     operation = torch.full((len(images),), OPERATIONS.index(name))
-    return apply_operations(images.float(), operation, torch.full((len(images),), strength)).numpy()
+    amount = fixmatch_amounts(operation, torch.full((len(images),), strength))
+    return apply_operations(images.float(), operation, amount).numpy()
 
 
 @pytest.mark.parametrize("colours", ["colour", "grey"])
@@ -99,7 +108,8 @@ def test_a_constant_image_stays_under_operations_on_its_histogram() -> None:
 def test_each_image_has_its_own_operation(photographs: dict[str, Tensor]) -> None:
     images = photographs["colour"].repeat(2, 1, 1, 1)[: len(OPERATIONS)]
     strength = torch.linspace(0.05, 0.95, len(OPERATIONS))
-    together = apply_operations(images.float(), torch.arange(len(OPERATIONS)), strength)
+    operations = torch.arange(len(OPERATIONS))
+    together = apply_operations(images.float(), operations, fixmatch_amounts(operations, strength))
     for k, name in enumerate(OPERATIONS):
         alone = found(images[k : k + 1], name, float(strength[k]))
         assert np.array_equal(together[k : k + 1].numpy(), alone), name
@@ -154,11 +164,87 @@ def test_levels_of_uint8_images_are_their_values(digits: ImageDataset) -> None:
 
 def test_images_that_need_a_gradient_are_refused() -> None:
     images = torch.zeros(2, 1, 8, 8, requires_grad=True)
-    with pytest.raises(ConfigError, match=r"^augmentation: .*no gradient .*take classic or strong$"):
-        RandAugment(ClassicAugmentation())(images, Draws(0, 0, 2, 0, 2), "view")
+    for augmentation in (RandAugment(ClassicAugmentation()), TrivialAugment(ClassicAugmentation())):
+        with pytest.raises(ConfigError, match=r"^augmentation: .*no gradient .*take classic or strong$"):
+            augmentation(images, Draws(0, 0, 2, 0, 2), "view")
 
 
 @pytest.mark.parametrize("bad", [{"operations": -1}, {"probability": 1.1}, {"cutout": -0.1}])
 def test_settings_out_of_range_are_refused(bad: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match=next(iter(bad))):
         RandAugment(ClassicAugmentation(), **bad)  # type: ignore[arg-type]
+
+
+def trivial_by_pillow(image: Image.Image, name: str, level: int, sign: int) -> Image.Image:
+    """The wide space of the authors' code (github.com/automl/trivialaugment, aug_lib.py), by Pillow alone."""
+    affine, part = Image.Transform.AFFINE, level / 30
+    if name in ("brightness", "color", "contrast", "sharpness"):
+        return getattr(ImageEnhance, name.capitalize())(image).enhance(part * (2.0 - 0.01) + 0.01)
+    if name in ("shear_x", "shear_y"):
+        shear = sign * 0.99 * part
+        return image.transform(
+            image.size, affine, (1, shear, 0, 0, 1, 0) if name == "shear_x" else (1, 0, 0, shear, 1, 0)
+        )
+    if name in ("translate_x", "translate_y"):
+        shift = sign * int(level * min(32, image.width) / 30)
+        return image.transform(
+            image.size, affine, (1, 0, shift if name[-1] == "x" else 0, 0, 1, shift if name[-1] == "y" else 0)
+        )
+    return {
+        "identity": lambda: image,
+        "auto_contrast": lambda: ImageOps.autocontrast(image),
+        "equalize": lambda: ImageOps.equalize(image),
+        "rotate": lambda: image.rotate(sign * int(level * 135 / 30)),
+        "solarize": lambda: ImageOps.solarize(image, 256 - int(level * 256 / 30)),
+        "posterize": lambda: ImageOps.posterize(image, 8 - int(level * 6 / 30)),
+    }[name]()
+
+
+@pytest.mark.parametrize("colours", ["colour", "grey"])
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_trivial_augment_equals_pillow_at_every_strength(
+    name: str, colours: str, photographs: dict[str, Tensor]
+) -> None:
+    """As for RandAugment; the image itself at the strength at which an operation does nothing."""
+    images = photographs[colours][:4]
+    operation = torch.full((len(images),), OPERATIONS.index(name))
+    for level in range(31):
+        for sign in (1, -1):
+            negative = torch.full((len(images),), sign < 0)
+            amount = wide_amounts(operation, torch.full_like(operation, level), negative, 32)
+            got = apply_operations(images.float(), operation, amount).numpy()
+            want = np.stack(
+                [
+                    np.asarray(trivial_by_pillow(Image.fromarray(one.squeeze()), name, level, sign)).reshape(one.shape)
+                    for one in images.permute(0, 2, 3, 1).numpy()
+                ]
+            ).transpose(0, 3, 1, 2)
+            away = np.abs(want.astype(float) - got) > 1.0
+            assert away.mean() <= (0.01 if name in GEOMETRIC else 0.0), (level, sign, away.mean())
+
+
+def test_trivial_augment_draws_one_operation_of_each_strength_and_sign(photographs: dict[str, Tensor]) -> None:
+    """Its images are those of the operation that its draws name, before a grey square of half the side."""
+    images, draws = photographs["colour"].repeat(20, 1, 1, 1), Draws(3, 7, 240, 0, 240)
+    operation = draws.integers("s/operation", len(OPERATIONS), 1)[:, 0]
+    level = draws.integers("s/level", 31, 1)[:, 0]
+    negative = draws.uniform("s/sign", 1)[:, 0] < 0.5
+    assert set(operation.tolist()) == set(range(len(OPERATIONS)))
+    assert set(level.tolist()) == set(range(31))
+    want = apply_operations(images.float(), operation, wide_amounts(operation, level, negative, 32))
+    classic = ClassicAugmentation(crop=4, flip=True)
+    assert torch.equal(to_levels(TrivialAugment(ClassicAugmentation(), 0.0)(to_float(images), draws, "s")), want)
+    first = to_levels(classic(to_float(images), draws, "s"))
+    want = apply_operations(first, operation, wide_amounts(operation, level, negative, 32))
+    whole = TrivialAugment(classic)(to_float(images), draws, "s")
+    square = (whole == 0.0).all(1)  # no level is 0 in [-1, 1]
+    assert torch.equal(to_levels(whole).where(~square[:, None], want), want)
+    assert 8 * 8 <= int(square.flatten(1).sum(1).min()) <= int(square.flatten(1).sum(1).max()) <= 16 * 16
+
+
+def test_no_shift_of_trivial_augment_is_longer_than_the_image() -> None:
+    shifts = torch.full((31,), OPERATIONS.index("translate_x"))
+    for size, longest in ((8, 1.0), (32, 1.0), (64, 0.5), (512, 1 / 16)):
+        amounts = wide_amounts(shifts, torch.arange(31), torch.zeros(31, dtype=torch.bool), size)
+        assert float(amounts.max()) == longest
+        assert torch.equal(amounts * size, (amounts * size).round())
