@@ -1,6 +1,7 @@
-"""Choose defaults on validation labels: the recipe of C, and the settings of augment.
+"""Choose defaults on validation labels: the recipe of C, the settings of augment, and the augmentation of images.
 
     python benchmarks/defaults.py recipe digits
+    python benchmarks/defaults.py augmentation blood_cells --root FOLDER --trials 5
     python benchmarks/defaults.py augment mnist --root FOLDER --trials 3
 
 Trials are counted from 20 on, which no table uses. The test set stays sealed; a run is scored on its validation images
@@ -21,7 +22,6 @@ from trigan.runs.run_words import run_words
 RESULTS = Path(__file__).parent / "results"
 FIRST_TRIAL = 20
 COMMON = (
-    "regime.labels_per_class=10",
     "regime.validation=large",
     "selection.rule=val",
     "selection.candidates=1",
@@ -38,7 +38,11 @@ LENGTHS = {
     "mnist": ("data.suggested.steps=1000", "data.suggested.gan_steps=2000"),
     "fashion_mnist": ("data.suggested.steps=1000", "data.suggested.gan_steps=2000"),
     "cifar10": ("data.suggested.steps=1500", "data.suggested.gan_steps=3000"),
+    "blood_cells": ("data.suggested.steps=1000", "data.suggested.gan_steps=2000"),
 }
+#: A data set that has no choice of its own.
+DATA = {"blood_cells": ("data=hub", "data.image_size=32", "data.group=slide")}
+LABELS = {"recipe": 10, "augment": 10, "augmentation": 20}
 BASELINES = {
     "classic": ("strategy=baseline",),
     "FixMatch": ("strategy=baseline", "strategy/unlabelled=fixmatch"),
@@ -75,7 +79,31 @@ def augment(*changes: dict[str, str]) -> tuple[str, ...]:
     return tuple(f"{key}={value}" for key, value in settings.items() if value)
 
 
+#: The classic augmentation of a user's own images (conf/data/folder.yaml), and their only one before.
+OWN = {"rotate": 10, "translate": 0, "scale": 0.1, "crop": 0.125, "flip": "auto", "cutout": 0, "noise": 0}
+OWN_AND_COLOUR = {**OWN, "color_jitter": 0.2}
+SHIFTS = {**dict.fromkeys(OWN_AND_COLOUR, 0), "crop": 2, "flip": "false"}
+
+
+def policy(name: str, place: str, strengths: dict[str, object]) -> tuple[str, ...]:
+    """The words of an augmentation; a few hundred steps of a narrow network, so that trials are cheap."""
+    words = (f"{place}.{key}={value}" for key, value in strengths.items())
+    return ("classifier.width=16", "recipe.steps=600", f"augmentation={name}", *words)
+
+
 QUESTIONS = {
+    "augmentation": {
+        "of the data set": policy("classic", "augmentation", {}),
+        "none": policy("none", "augmentation", {}),
+        "shifts by two pixels": policy("classic", "augmentation", SHIFTS),
+        "of own images": policy("classic", "augmentation", OWN_AND_COLOUR),
+        "of own images, no flips": policy("classic", "augmentation", {**OWN_AND_COLOUR, "flip": "false"}),
+        "of own images, flips": policy("classic", "augmentation", {**OWN_AND_COLOUR, "flip": "true"}),
+        "TrivialAugment": policy("auto", "augmentation.classic", {"crop": 0.125, "flip": "auto"}),
+        "RandAugment": policy(
+            "randaugment", "augmentation.classic", {key: value for key, value in OWN.items() if key != "cutout"}
+        ),
+    },
     "recipe": {
         f"{baseline}, {recipe}": (*words, f"recipe={recipe}")
         for recipe in RECIPES
@@ -121,9 +149,8 @@ def main() -> None:
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     file = RESULTS / f"defaults_{options.question}_{options.data}.json"
-    settings = [f"data={options.data}", *COMMON, *LENGTHS[options.data], f"paths.outputs={options.outputs}"]
-    if options.root:
-        settings.append(f"data.root={options.root}")
+    kept = settings_of(options.question, options.data)
+    settings = [*kept, f"paths.outputs={options.outputs}", *([f"data.root={options.root}"] if options.root else [])]
     rows = {name: words for name, words in QUESTIONS[options.question].items() if name in (options.rows or [name])}
     scores: dict[str, list[float]] = {name: [] for name in rows}
     if file.is_file():
@@ -132,7 +159,7 @@ def main() -> None:
         for name, words in rows.items():
             if len(scores[name]) <= trial:
                 scores[name].append(validation_accuracy([*words, *settings, f"trial={FIRST_TRIAL + trial}"]))
-        write(file, options.data, scores)
+        write(file, kept, scores)
     print(table(scores))
 
 
@@ -142,9 +169,14 @@ def validation_accuracy(words: list[str]) -> float:
     return 100 * float(result["validation"]["accuracy"])
 
 
-def write(file: Path, data: str, scores: dict[str, list[float]]) -> None:
+def settings_of(question: str, data: str) -> list[str]:
+    """The settings that all rows share."""
+    labels = f"regime.labels_per_class={LABELS[question]}"
+    return [*DATA.get(data, (f"data={data}",)), labels, *COMMON, *LENGTHS[data]]
+
+
+def write(file: Path, settings: list[str], scores: dict[str, list[float]]) -> None:
     """Keep the scores and the settings that made them."""
-    settings = [f"data={data}", *COMMON, *LENGTHS[data]]
     file.write_text(json.dumps({"settings": settings, "first trial": FIRST_TRIAL, "accuracy": scores}, indent=1) + "\n")
 
 
