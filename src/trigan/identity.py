@@ -85,10 +85,8 @@ def _arguments(target: Callable[..., Any], given: Mapping[str, Any]) -> dict[str
     forms = {}
     for name, value in given.items():
         rule = rules.get(name, True)
-        if callable(rule):
-            forms[name] = canonical_form(rule(value))
-        elif rule:
-            form = canonical_form(value)
+        if rule:
+            form = canonical_form(rule(value) if callable(rule) else value)
             if name not in defaults or _json(form) != _json(defaults[name]):  # as text, 1 and True differ
                 forms[name] = form
     return forms

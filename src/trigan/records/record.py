@@ -30,6 +30,8 @@ MIN_HASH_PREFIX = 4
 
 #: Stamp of a record made from another program's predictions (`trigan submit`); only its cost may be unknown (None).
 EXTERNAL = "external"
+#: Begin of the stamp of a run whose networks began with the weights of a file; the file's SHA-256 follows.
+PRETRAINED = "pretrained-"
 
 #: Kinds of data that a row may use: labelled, unlabelled, labels for selection, other data.
 DataKind = Literal["L", "U", "V", "X"]
@@ -123,13 +125,15 @@ class ClassifierCounts(TypedDict):
     """What was counted of C's training in a fit.
 
     ``images``: images that C's updates were shown, by stream (``fakes``: generated ones); ``augmented``: what was done
-    to them; ``statistics``: number of images that its batch-norm statistics come from.
+    to them; ``statistics``: number of images that its batch-norm statistics come from; ``pretrained``: SHA-256 of files
+    of weights that the fit began with.
     """
 
     updates: int
     images: dict[str, int]
     augmented: NotRequired[dict[str, list[AugmentationCount]]]
     statistics: int
+    pretrained: NotRequired[list[str]]
 
 
 class StageSummary(TypedDict):

@@ -22,7 +22,7 @@ from trigan.evaluation.frozen_networks import check_independence, frozen_network
 from trigan.identity import digest, tensor_digest
 from trigan.plots import run_plots, sample_grids
 from trigan.plots.plot_style import no_result_lost
-from trigan.records.record import SCHEMA_VERSION, write_record
+from trigan.records.record import PRETRAINED, SCHEMA_VERSION, write_record
 from trigan.records.seal_ledger import append_use
 from trigan.runs.fit_curve import CURVE_STAMPS
 from trigan.runs.lineage import log_lineage
@@ -101,8 +101,11 @@ def canonical_result(trained: TrainedRun, weights: dict[str, str]) -> dict[str, 
     Validation labels that a search used count as labels for selection, whether or not the run itself used them.
     """
     outcome, data, tuned = trained.outcome, trained.data, trained.run_config.config["tuned"]
+    weights_files = sorted({digest for stage in trained.stages for digest in stage.classifier.get("pretrained", ())})
     data_used = {**trained.data_used, "V": max(trained.data_used["V"], tuned["labels"])}
+    data_used["X"] = max(data_used["X"], min(1, len(weights_files)))  # how many images are behind weights, none knows
     elsewhere = tuned["trial"] not in (None, trained.run_config.trial)
+    further = [*(f"{PRETRAINED}{digest[:12]}" for digest in weights_files), *["tuned-on-another-trial"] * elsewhere]
     stages = sorted(trained.stages, key=lambda stage: stage.digest)
     return {
         "status": "diverged" if "diverged" in (outcome.status, trained.runner.status) else outcome.status,
@@ -119,7 +122,7 @@ def canonical_result(trained: TrainedRun, weights: dict[str, str]) -> dict[str, 
             **({"file": data.split_file_digest} if data.split_file_digest else {}),
         },
         "stages": [_stage_summary(one) for one in stages],
-        "stamps": sorted({*data.info.stamps, *outcome.stamps, *(["tuned-on-another-trial"] if elsewhere else [])}),
+        "stamps": sorted({*data.info.stamps, *outcome.stamps, *further}),
         "notes": dict(outcome.notes),
         "data": {
             "fingerprint": data.fingerprint,

@@ -22,6 +22,7 @@ from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.types import DataSpec
 from trigan.errors import TriganError
 from trigan.identity import canonical_form, digest, tensor_digest
+from trigan.networks.classifiers.pretrained import pretrained_weights
 from trigan.networks.foreign_layers import with_our_layers
 from trigan.training.fit import FitCallback, TrainerSettings, fit
 from trigan.training.players import PlayersModule
@@ -201,7 +202,10 @@ class StageRunner:
 
 
 def classifier_counts(module: PlayersModule) -> dict[str, Any]:
-    """Of a fit that trains C: its updates, the images that they were shown and how, and those of its statistics."""
+    """Of a fit that trains C: its updates, the images that they were shown and how, and those of its statistics.
+
+    ``pretrained``, if there are any: SHA-256 of files of weights that the fit began with.
+    """
     counts = module.classifier_counts
     if not counts:
         return {}
@@ -213,6 +217,8 @@ def classifier_counts(module: PlayersModule) -> dict[str, Any]:
             one = {"view": view, "augmentation": json.loads(text), "images": number}
             augmented.setdefault(stream, []).append(one)
     counted = {"updates": counts["updates"], "images": images, "augmented": augmented}
+    if weights := pretrained_weights(module):
+        counted["pretrained"] = weights
     return {"classifier": {**counted, "statistics": module.statistics_images}}
 
 

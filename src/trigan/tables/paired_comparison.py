@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from trigan.records.record import DATA_KINDS
+from trigan.records.record import DATA_KINDS, PRETRAINED
 from trigan.tables.cell import Cell
 from trigan.tables.image_outcomes import ImageOutcomes, image_covariance
 from trigan.tables.statistics import (
@@ -193,6 +193,9 @@ def data_difference(cell: Cell, against: Cell) -> str:
                 "also uses" if other == 0 else "uses no" if own == 0 else "uses more" if own > other else "uses fewer"
             )
             parts.append(f"{verb} {_DATA_NAMES[kind]}")
+    weights, others = ({stamp for stamp in c.stamps if stamp.startswith(PRETRAINED)} for c in (cell, against))
+    if weights and others and weights != others:
+        parts.append("uses other pretrained weights")
     return "; ".join(parts)
 
 

@@ -13,6 +13,7 @@ from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.stream import BatchStream
 from trigan.datasets.types import DataSpec
 from trigan.errors import ConfigError
+from trigan.networks.classifiers.pretrained import load_pretrained_weights
 from trigan.networks.foreign_layers import check_training_pass, with_our_layers
 from trigan.rng import hash64
 from trigan.training.fit import TrainerSettings
@@ -64,6 +65,7 @@ class StageContext:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(hash64(self.seed, "weights", name))
             network = with_our_layers(name, build())
+            load_pretrained_weights(network)
         if name == "classifier":
             shape = (2, self.spec.channels, self.spec.size, self.spec.size)
             check_training_pass(name, network, torch.linspace(-1.0, 1.0, math.prod(shape)).view(shape))
