@@ -423,7 +423,7 @@ def test_the_strong_view_of_fixmatch_is_a_choice(key: str, place: tuple[str, ...
     for name in place:
         node = node[name]
     assert node["strong"]["_target_"] == "trigan.datasets.randaugment.RandAugment"
-    with pytest.raises(ConfigError, match=r"strong=rand: no such choice; choices: classic, none, randaugment, strong"):
+    with pytest.raises(ConfigError, match=r"strong=rand: no such choice; choices: auto, classic, none, randaug"):
         composer().compose([*strategy, f"{key}=rand"])
 
 
