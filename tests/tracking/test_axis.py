@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from trigan.tracking.wandb_tracker import ImageAxis
+from trigan.tracking.image_axis import ImageAxis
 
 
 def test_stages_add_up(tmp_path: Path) -> None:

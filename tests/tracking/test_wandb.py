@@ -75,8 +75,8 @@ def test_an_offline_run_holds_what_is_documented(
     assert kept == {"test/accuracy": 0.8, "cost/flops": 10**12, "status": "finished"}
     (sent,) = records(run, "run")
     assert (sent["run_group"], sent["job_type"]) == ("digits/labels=10", "joint")
-    axes = records(run, "metric")
-    assert any(axis.get("glob_name") == "*" and axis["step_metric"] == "images" for axis in axes)
+    axes = {axis["glob_name"]: axis["step_metric"] for axis in records(run, "metric") if "glob_name" in axis}
+    assert axes == {"gan/*": "gan/images", "classifier/*": "classifier/images", "test/*": "images", "cost/*": "images"}
 
     rows = history(run)
     assert [row["images"] for row in rows] == [64, 128, 192, 256, 256, 288, 288, 288]
@@ -84,6 +84,7 @@ def test_an_offline_run_holds_what_is_documented(
     assert [row["gan/train/generator_loss"] for row in rows[:4]] == [1, 2, 3, 4]
     assert [row["gan/images"] for row in rows[:4]] == [64, 128, 192, 256]
     assert rows[4]["gan/samples._type"] == "image-file"
+    assert rows[4]["gan/images"] == 256
     assert (run / "files" / rows[4]["gan/samples.path"]).read_bytes() == (directory / "grid.png").read_bytes()
     assert rows[5]["classifier/images"] == 32
     assert rows[7]["test/accuracy"] == 0.8

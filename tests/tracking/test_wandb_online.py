@@ -48,6 +48,15 @@ def plain(value: dict[str, Any]) -> dict[str, Any]:
     return {key: inner for key, inner in value.items() if not key.endswith("_table")}
 
 
+def axes(run: Run) -> dict[str, str]:
+    """The x-axis of each pattern of keys, as W&B's config has it, by its numbers of fields.
+
+    "1" is a name, "2" a pattern, "5" the place of the axis in the list, from 1 on.
+    """
+    metrics = json.loads(run.told["config"])["_wandb"]["value"]["m"]
+    return {metric["2"]: metrics[metric["5"] - 1]["1"] for metric in metrics if "2" in metric}
+
+
 def check(server: WandbServer, run: Run) -> None:
     """The server has what `log_curve` and `log_results` logged, once."""
     assert (run.state, run.config, run.project) == ("finished", CONFIG, "trigan")
@@ -74,6 +83,7 @@ def test_an_online_run_arrives_and_can_be_read(wandb_server: WandbServer, tmp_pa
     log_curve(tracker)
     log_results(tracker, tmp_path / "run")
     check(wandb_server, wandb_server.runs[ID])
+    assert axes(wandb_server.runs[ID]) == {"gan/*": "gan/images", "test/*": "images"}
     assert "/" not in wandb_server.runs[ID].told["program"], "a path of this machine was sent"
     assert fetch_records(public_api(), "me/trigan", [ID, "other"], tmp_path / "fetched", "record.json") == {ID}
     assert (tmp_path / "fetched" / "runs" / ID / "record.json").read_text() == '{"run": "0123"}\n'

@@ -63,7 +63,7 @@ def _inputs(stage: Stage) -> Inputs:
 
 def _writer(directory: Path) -> MetricsWriter:
     tracker = Tracking().open(None, {})  # type: ignore[arg-type]
-    return MetricsWriter("stage", directory / "metrics.jsonl", tracker)
+    return MetricsWriter("stage", directory, tracker)
 
 
 def _stop_at(step: int) -> Recorder:
@@ -118,7 +118,7 @@ def test_a_finished_fit_is_not_repeated(tmp_path: Path) -> None:
 
 def test_callbacks_and_checkpoints_change_no_weight(tmp_path: Path) -> None:
     bare, _ = fitted(gan_stage(6))
-    grids = SampleGrids(tmp_path / "samples", 3, 4)
+    grids = SampleGrids(tmp_path, 3, 4, 2)
     watched, _ = fitted(gan_stage(6), TrainerSettings(checkpoint_every=1), None, tmp_path, [_writer(tmp_path), grids])
     assert same(copied(bare.state_dict()), copied(watched.state_dict()))
     assert len(list((tmp_path / "samples").glob("*.npy"))) == 3

@@ -25,9 +25,14 @@ def _font() -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(font_path(), _FONT)
 
 
-def save_sample_grid(images: np.ndarray, path: Path, row_names: Sequence[str] = ()) -> None:
-    """Write a grid of images, uint8 (rows, columns, H, W, 1 or 3), as PNG, with the rows' names at the left."""
-    _save([(images, "")], path, row_names)
+def save_sample_grid(
+    images: np.ndarray, path: Path, row_names: Sequence[str] = (), real: np.ndarray | None = None
+) -> None:
+    """Write a grid of images, uint8 (rows, columns, H, W, 1 or 3), as PNG, with the rows' names at the left.
+
+    With ``real``, a grid of as many rows, ``images`` are generated ones beside real ones.
+    """
+    _save([(images, "")] if real is None else [(images, "generated"), (real, "real")], path, row_names)
 
 
 def save_contact_sheet(classes: Sequence[np.ndarray], row_names: Sequence[str], path: Path) -> None:

@@ -242,14 +242,11 @@ def _draw_pictures(trained: TrainedRun, result: dict[str, Any], rows: list[dict[
         if not files:
             continue
         snapshots = [(int(file.stem), np.load(file)) for file in files]
-        images, last = snapshots[-1]
         labels = names if stage.networks["generator"].classes == len(names) else []
-        grid, over = (directory / f"samples-{stage.name}{end}.png" for end in ("", "-over-training"))
+        path = directory / f"samples-{stage.name}-over-training.png"
         with no_result_lost():
-            sample_grids.save_sample_grid(last, grid, labels)
-            sample_grids.save_samples_over_training(snapshots, over, labels)
-            trained.tracker.log_image(f"{stage.name}/samples", grid, images)
-            trained.tracker.log_image(f"{stage.name}/samples_over_training", over, images)
+            sample_grids.save_samples_over_training(snapshots, path, labels)
+            trained.tracker.log_image(f"{stage.name}/samples_over_training", path, snapshots[-1][0])
 
 
 def _run_tags(run_config: RunConfig) -> dict[str, Any]:
@@ -266,5 +263,7 @@ def summary(part: str, result: dict[str, Any]) -> dict[str, Any]:
         **{f"final/{part}/{name}": result[part].get(name) for name in METRICS},
         **{f"data_used/{key}": value for key, value in result["data_used"].items()},
         "cost/flops": result["cost"]["flops"],
+        "selection/rule": result["rule"],
+        "selection/step": result["selection"]["step"],
         "status": result["status"],
     }

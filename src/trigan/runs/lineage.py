@@ -10,6 +10,7 @@ from trigan.identity import digest
 from trigan.runs.trained_run import TrainedRun
 from trigan.strategies.stage_runner import TrainedStage
 from trigan.tracking import TrackedArtifact
+from trigan.training.callbacks import SPEED_NAME
 
 _log = logging.getLogger("trigan")
 
@@ -53,7 +54,7 @@ def _stage(stage: TrainedStage, manifest: Manifest, used: bool) -> TrackedArtifa
     """``about`` has no date and no duration: the same stage is the same artifact, whichever run trained it."""
     content: dict[str, Any] = {key: value for key, value in manifest.content.items() if key != "seconds"}
     about = {"digest": manifest.digest, "kind": manifest.kind, "stage": manifest.description, **content}
-    about["files"] = {name: list(sizes) for name, sizes in manifest.files.items()}
+    about["files"] = {name: list(sizes) for name, sizes in manifest.files.items() if name != SPEED_NAME}
     files = {name: stage.directory / name for name in manifest.files if name.endswith(".safetensors")}
     metadata = {"digest": manifest.digest, "status": stage.status, "step": stage.step, "flops": stage.cost.flops}
     return TrackedArtifact(_name(stage.kind, stage.digest), stage.kind, metadata, about, files, used)

@@ -34,6 +34,8 @@ from trigan.records import failure
 from trigan.records.record import RECORD_NAME, read_record
 from trigan.runs.final_evaluation import finish_run, summary
 from trigan.runs.malloc import keep_freed_memory
+from trigan.runs.run_names import run_info, shows_real_images, tracked_config
+from trigan.runs.stage_views import ShowStage, StageView
 from trigan.runs.trained_run import RunLocation, TrainedRun, divide_data
 from trigan.runs.validation_run import (
     VALIDATION_CURVE_NAME,
@@ -44,10 +46,9 @@ from trigan.runs.validation_run import (
     validation_record_path,
 )
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
-from trigan.tracking import MetricsFile, RunInfo, Tracker
+from trigan.tracking import Tracker
 from trigan.tracking.tracker import Tracking
 from trigan.tracking.wandb_tracking import started_by_sweep_agent
-from trigan.training.callbacks import METRICS_NAME
 from trigan.training.fit import FitCallback
 
 _log = logging.getLogger("trigan")
@@ -101,9 +102,19 @@ def _execute(composed: RunConfig, built: Any, loaded: list[ImageDataset], locati
         _prepare(composed, built, location, store if force else None)
     tracker = _open_tracker(composed, built, location)
 
+    def view_of(stage: str, directory: Path) -> StageView:
+        picture, real = location.directory / f"pictures/samples-{stage}.png", shows_real_images(composed)
+        return StageView(stage, directory, tracker, picture, data.class_names, real)
+
     def callbacks(stage: str, directory: Path) -> list[FitCallback]:
+        shown = ShowStage(view_of(stage, directory))
         curve = ValidationCurve(stage, location.directory / VALIDATION_CURVE_NAME, runner)
-        return [*built.callbacks.build(stage, directory, tracker), *([curve] if location.validation_only else [])]
+        always = [*built.callbacks.build(stage, directory, tracker), shown]
+        return [*always, *([curve] if location.validation_only else [])]
+
+    def show_reused(stage: TrainedStage) -> None:
+        if distributed.rank() == 0:
+            view_of(stage.name, stage.directory).show_all(stage.networks)
 
     runner = StageRunner(
         store,
@@ -113,7 +124,7 @@ def _execute(composed: RunConfig, built: Any, loaded: list[ImageDataset], locati
         built.trainer,
         composed.debug.max_steps if composed.debug is not None else None,
         callbacks,
-        lambda stage: _log_curves(stage, tracker),
+        show_reused,
     )
     exit_code = 1
     try:
@@ -163,29 +174,10 @@ def _mark_failed(location: RunLocation, error: Exception) -> None:
 
 
 def _open_tracker(composed: RunConfig, built: Any, location: RunLocation) -> Tracker:
-    """The run's tracker; only rank 0 logs.
-
-    A validation-only run has an id of its own, as the ordinary run of the same settings has the same hash.
-    """
-    choices, config = composed.choices, composed.config
-    only = ("validation-only",) if location.validation_only else ()
-    info = RunInfo(
-        id="-".join((location.run, *only)),
-        name=f"{config.get('row') or choices.get('strategy')} #{composed.trial}",
-        group=str(config.get("study") or f"{choices.get('data')}-{choices.get('regime')}"),
-        job_type=str(choices.get("strategy")),
-        tags=(*(f"{key}:{choices.get(key)}" for key in ("architecture", "loss")), f"trial:{composed.trial}", *only),
-        directory=location.directory,
-    )
-    tracker: Tracker = (built.logger if distributed.rank() == 0 else Tracking()).open(info, config)
+    """The run's tracker; only rank 0 logs."""
+    tracking = built.logger if distributed.rank() == 0 else Tracking()
+    tracker: Tracker = tracking.open(run_info(composed, location), tracked_config(composed))
     return tracker
-
-
-def _log_curves(stage: TrainedStage, tracker: Tracker) -> None:
-    """Log the curves of a stage that another run trained, as if this run had trained it."""
-    for row in MetricsFile.read(stage.directory / METRICS_NAME) if distributed.rank() == 0 else ():
-        metrics = {key: value for key, value in row.items() if key not in ("stage", "images")}
-        tracker.log(stage.name, row["images"], metrics)
 
 
 def _is_finished(location: RunLocation) -> bool:

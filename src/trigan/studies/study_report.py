@@ -65,7 +65,7 @@ def save_wandb_report(study: StudyFile, jobs: StudyJobs, project: str, entity: s
         title=study.title,
         description=study.claim,
         paragraphs={heading: words for heading, words in paragraphs.items() if words},
-        group=study.name,
+        study=study.name,
         metric=f"final/test/{study.metric}",
         curves=losses,
     )

@@ -10,15 +10,15 @@ from trigan.tracking.tracker import short_error
 
 @dataclass(frozen=True)
 class ReportText:
-    """The content of a report: ``paragraphs`` maps headings to Markdown; ``group`` is the runs' in W&B.
+    """The content of a report: ``paragraphs`` maps headings to Markdown; ``study`` is its name in W&B.
 
-    ``metric`` is the summary key of the bar chart, ``curves`` those of the line charts, against images.
+    ``metric`` is the summary key of the bar chart, ``curves`` those of the line charts, against their stage's images.
     """
 
     title: str
     description: str
     paragraphs: Mapping[str, str]
-    group: str
+    study: str
     metric: str
     curves: Sequence[str]
 
@@ -53,12 +53,12 @@ def save_report(text: ReportText, entity: str, project: str, known: str = "") ->
 def report_blocks(reports: Any, text: ReportText, entity: str, project: str) -> list[Any]:
     """The report's blocks: text, accuracy by row, curves, and the table of the study's aggregate run."""
     where = {"entity": entity, "project": project}
-    group = text.group.replace("'", "\\'")
-    runs = reports.Runset(**where, name="runs", filters=f"Group = '{group}' and JobType != 'study'")
-    study = reports.Runset(**where, name="study", filters=f"Group = '{group}' and JobType = 'study'")
+    study_is = "Config('study') = '{}'".format(text.study.replace("'", "\\'"))
+    runs = reports.Runset(**where, name="runs", filters=f"{study_is} and JobType != 'study'")
+    study = reports.Runset(**where, name="study", filters=f"{study_is} and JobType = 'study'")
     by_row = {"groupby": reports.Config("row"), "groupby_aggfunc": "mean"}
     bars = reports.BarPlot(title=text.metric, metrics=[text.metric], **by_row, groupby_rangefunc="minmax")
-    lines = [reports.LinePlot(title=key, x="images", y=[key], **by_row) for key in text.curves]
+    lines = [reports.LinePlot(title=key, x=f"{key.split('/')[0]}/images", y=[key], **by_row) for key in text.curves]
     blocks: list[Any] = []
     for heading, words in text.paragraphs.items():
         blocks += [reports.H2(text=heading), reports.MarkdownBlock(text=words)]

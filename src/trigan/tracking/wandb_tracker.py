@@ -14,54 +14,10 @@ import numpy as np
 import wandb
 from wandb.sdk import wandb_setup
 
-from trigan.atomic import write_text
+from trigan.tracking.image_axis import ImageAxis
 from trigan.tracking.tracker import ArtifactDetail, TrackedArtifact, Tracker, short_error
 
 _log = logging.getLogger(__name__)
-
-
-class ImageAxis:
-    """Maps (stage, the stage's images) to the run's total, which never decreases.
-
-    The total is the sum over stages of each stage's maximum, whatever the order in which stages log. A JSON file keeps
-    these maxima and the keys logged at each: a restarted run continues the count, and recognises the points between its
-    last checkpoint and the crash as already logged.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._stages: dict[str, tuple[int, set[str]]] = {}
-        with suppress(OSError, ValueError, AttributeError, TypeError):  # no file yet; a damaged one only doubles points
-            saved = json.loads(path.read_text()).items()
-            self._stages = {str(stage): (int(images), set(map(str, keys))) for stage, (images, keys) in saved}
-        self._earlier = dict(self._stages)
-
-    @property
-    def now(self) -> int:
-        """The run's images so far."""
-        return sum(images for images, _ in self._stages.values())
-
-    def has_logged(self, stage: str) -> bool:
-        """Whether the stage has logged before, in this process or an earlier one."""
-        return stage in self._stages
-
-    def advance(self, stage: str, images: int, keys: Iterable[str]) -> int | None:
-        """Register that ``keys`` are logged after ``stage`` has used ``images`` images.
-
-        Returns:
-            The run's total, or None if an earlier process has logged this point. At the last point of that process
-            this depends on the keys, since it may have logged only some of them.
-        """
-        new = set(keys)
-        end, logged = self._earlier.get(stage, (-1, set()))
-        if images < end or (images == end and new <= logged):
-            return None
-        last, kept = self._stages.get(stage, (-1, set()))
-        if images >= last:
-            self._stages[stage] = (images, new if images > last else kept | new)
-            saved = {name: [count, sorted(k)] for name, (count, k) in self._stages.items()}
-            write_text(self._path, json.dumps(saved))
-        return self.now
 
 
 class WandbTracker(Tracker):
@@ -74,6 +30,7 @@ class WandbTracker(Tracker):
     def __init__(self, run: wandb.Run, axis: ImageAxis, artifacts: ArtifactDetail = "metadata") -> None:
         self._run, self._axis, self._artifacts = run, axis, artifacts
         self.id = run.id
+        self._prefixes: set[str] = set()
         self.failed = self._finished = self._timed_out = False
 
     def log(self, stage: str, images: int, metrics: Mapping[str, float]) -> None:
@@ -83,7 +40,21 @@ class WandbTracker(Tracker):
             if total is not None:
                 prefix = f"{stage}/"
                 named = {key if key.startswith(prefix) else prefix + key: float(metrics[key]) for key in metrics}
-                self._run.log({**named, f"{stage}/images": int(images), "images": total})
+                self._log({**named, f"{stage}/images": int(images)}, total)
+
+    def _log(self, row: Mapping[str, Any], total: int) -> None:
+        """Log a row at the run's total.
+
+        Keys with the same prefix (the part before the first slash) share an x-axis: the images of the stage where the
+        row has them, else of the run. Each has its own pattern, since W&B takes any of several that match. Axes and
+        curves stay out of the summary, which has the same keys for every strategy.
+        """
+        for prefix in {key.split("/")[0] for key in row} - self._prefixes:
+            axis = f"{prefix}/images" if f"{prefix}/images" in row else "images"
+            self._run.define_metric(axis, summary="none", hidden=True)
+            self._run.define_metric(f"{prefix}/*", step_metric=axis, summary="none")
+            self._prefixes.add(prefix)
+        self._run.log({**row, "images": total})
 
     def log_image(self, key: str, path: Path, images: int) -> None:
         """Log the file at its stage's images, or now where the stage has logged no curve."""
@@ -92,7 +63,7 @@ class WandbTracker(Tracker):
             known = self._axis.has_logged(stage)
             total = self._axis.advance(stage, int(images), [key]) if known else self._axis.now
             if total is not None:
-                self._run.log({key: wandb.Image(str(path)), "images": total})
+                self._log({key: wandb.Image(str(path)), f"{stage}/images": int(images)}, total)
 
     def log_confusion_matrix(self, key: str, matrix: np.ndarray, class_names: Sequence[str]) -> None:
         """Log W&B's confusion-matrix chart."""
@@ -109,14 +80,14 @@ class WandbTracker(Tracker):
         with self._errors_as_warnings():
             table = wandb.Table(columns=list(columns), data=list(rows))
             chart = wandb.plot_table(preset, table, {name: name for name in columns}, {"title": key})
-            self._run.log({key: chart, "images": self._axis.now})
+            self._log({key: chart}, self._axis.now)
             self._run.summary[f"{key}_table"] = table
 
     def log_summary(self, values: Mapping[str, Any]) -> None:
         """Set the summary, and log its numbers once: W&B makes panels only for logged keys."""
         with self._errors_as_warnings():
             numbers = {key: float(value) for key, value in values.items() if isinstance(value, Real)}
-            self._run.log({**numbers, "images": self._axis.now})
+            self._log(numbers, self._axis.now)
             self._run.summary.update(dict(values))
 
     def log_artifact(self, tracked: TrackedArtifact) -> None:

@@ -70,7 +70,8 @@ class WandbTracking(Tracking):
     def _open(self, info: RunInfo, config: Mapping[str, Any], folder: Path) -> Tracker:
         import wandb  # takes half a second, so only here
 
-        from trigan.tracking.wandb_tracker import ImageAxis, WandbTracker
+        from trigan.tracking.image_axis import ImageAxis
+        from trigan.tracking.wandb_tracker import WandbTracker
 
         wandb.setup(wandb.Settings(silent=True))
         mode = os.environ.get("WANDB_MODE", "").lower() if self.mode == "auto" else self.mode
@@ -133,9 +134,7 @@ class WandbTracking(Tracking):
             # takes 19 s if the server is gone; its one-time setup is done now
             run._public_api()
             run._assert_can_log_artifact = lambda artifact: None  # type: ignore[method-assign]
-        # curves have an explicit x-axis and stay out of the summary, which has the same keys for every strategy
         run.define_metric("images", summary="none", hidden=True)
-        run.define_metric("*", step_metric="images", summary="none")
         return run
 
 

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 
 from trigan.atomic import write_bytes
-from trigan.checks import require_settings
+from trigan.checks import require, require_settings
 from trigan.component_ids import component
 from trigan.console import shows_bars
 from trigan.datasets.stream import to_uint8
@@ -27,7 +27,8 @@ from trigan.training.players import PlayersModule
 _log = logging.getLogger(__name__)
 
 #: Inside a stage's directory.
-METRICS_NAME, SAMPLES_NAME = "metrics.jsonl", "samples"
+METRICS_NAME, SPEED_NAME, SAMPLES_NAME, REAL_NAME = "metrics.jsonl", "speed.jsonl", "samples", "real.npy"
+_ROWS = 10  # in the grids of an unconditional G
 _LINE_EVERY = 30.0  # longest time between two progress lines of a log, in seconds
 
 
@@ -36,50 +37,73 @@ _LINE_EVERY = 30.0  # longest time between two progress lines of a log, in secon
 class CallbackSettings:
     """Settings of a fit's callbacks: whether to show ``progress``, and how many ``sample_grids`` to save over the fit.
 
-    A grid has ``columns`` samples in each row; there is one row per class, or 10 rows from an unconditional G.
+    A grid has ``columns`` samples in each row; there is one row per class, or 10 rows from an unconditional G. Pictures
+    have ``real_columns`` real training images beside them; None: 5, and none where the images are the user's own.
     """
 
     progress: bool = True
     sample_grids: int = 6
     columns: int = 10
+    real_columns: int | None = None
 
     def __post_init__(self) -> None:
         require_settings(self, "sample_grids", 0, "callbacks.")
         require_settings(self, "columns", 1, "callbacks.")
+        real = self.real_columns
+        require(real is None or real >= 0, "callbacks.real_columns", real, "at least 0, or null")
 
     def build(self, stage: str, directory: Path, tracker: Tracker) -> Sequence[FitCallback]:
         """The callbacks of one fit."""
-        callbacks: list[FitCallback] = [MetricsWriter(stage, directory / METRICS_NAME, tracker)]
+        callbacks: list[FitCallback] = [MetricsWriter(stage, directory, tracker)]
         if self.sample_grids:
-            callbacks.append(SampleGrids(directory / SAMPLES_NAME, self.sample_grids, self.columns))
+            real = 5 if self.real_columns is None else self.real_columns
+            callbacks.append(SampleGrids(directory, self.sample_grids, self.columns, real))
         if self.progress:
             callbacks.append(FitProgress(stage))
         return callbacks
 
 
 class MetricsWriter(FitCallback):
-    """Writes each flush to the stage's metrics file and to the tracker; a resumed fit writes no row twice."""
+    """Writes each flush to the stage's metrics file and to the tracker; a resumed fit writes no row twice.
 
-    def __init__(self, stage: str, path: Path, tracker: Tracker) -> None:
-        self._stage, self._path, self._tracker = stage, path, tracker
+    Speed and memory, which differ from fit to fit, have a file of their own.
+    """
+
+    def __init__(self, stage: str, directory: Path, tracker: Tracker) -> None:
+        self._stage, self._directory, self._tracker = stage, directory, tracker
 
     def on_fit_start(self, module: PlayersModule) -> None:
         """Drop rows after the checkpoint."""
-        self._file = MetricsFile(self._path)
-        self._file.truncate_after(module.completed_steps * module.plan.batch)
+        self._files = tuple(MetricsFile(self._directory / name) for name in (METRICS_NAME, SPEED_NAME))
+        for file in self._files:
+            file.truncate_after(module.completed_steps * module.plan.batch)
+        self._last, self._images = time.monotonic(), module.completed_steps * module.plan.batch
 
     def on_metrics(self, module: PlayersModule, metrics: dict[str, float]) -> None:
-        """Write one row."""
-        images = module.completed_steps * module.plan.batch
-        self._file.log(self._stage, images, metrics)
-        self._tracker.log(self._stage, images, metrics)
+        """Write one row to each file."""
+        images, now = module.completed_steps * module.plan.batch, time.monotonic()
+        speed = {"speed/images_per_second": (images - self._images) / max(now - self._last, 1e-9)}
+        if module.device.type == "cuda":  # read from the allocator, without waiting for the device
+            speed["speed/gpu_memory_gb"] = torch.cuda.max_memory_allocated(module.device) / 1e9
+        self._last, self._images = now, images
+        for file, row in zip(self._files, (metrics, speed), strict=True):
+            file.log(self._stage, images, row)
+        self._tracker.log(self._stage, images, {**metrics, **speed})
 
 
 class SampleGrids(FitCallback):
-    """Saves grids of samples, uint8 (rows, columns, H, W, C), as ``<images seen>.npy``, from the same latents."""
+    """Saves grids of samples, uint8 (rows, columns, H, W, C), as ``samples/<images seen>.npy``, from the same latents.
 
-    def __init__(self, directory: Path, count: int, columns: int) -> None:
-        self._directory, self._count, self._columns = directory, count, columns
+    ``real.npy`` is a grid of the first ``real_columns`` real images of each row's class, or of any class.
+    """
+
+    def __init__(self, directory: Path, count: int, columns: int, real_columns: int = 0) -> None:
+        self._directory, self._count, self._columns, self._real = directory, count, columns, real_columns
+
+    def on_fit_start(self, module: PlayersModule) -> None:
+        """Save the grid of real images."""
+        if self._real and "generator" in module.networks:
+            _save_array(self._directory / REAL_NAME, _real_grid(module, self._real))
 
     def on_metrics(self, module: PlayersModule, metrics: dict[str, float]) -> None:
         """Save a grid if one is due."""
@@ -87,14 +111,12 @@ class SampleGrids(FitCallback):
         before = max(0, done - module.plan.log_every)
         due = done * self._count // steps > before * self._count // steps or done == steps
         if due and "generator" in module.networks:
-            file = io.BytesIO()
-            np.save(file, self._grid(module))
-            write_bytes(self._directory / f"{done * module.plan.batch:012d}.npy", file.getvalue())
+            _save_array(self._directory / sample_file(done * module.plan.batch), self._grid(module))
 
     @torch.no_grad()
     def _grid(self, module: PlayersModule) -> np.ndarray:
         network = module.evaluation_network("generator")
-        rows = network.classes or 10
+        rows = network.classes or _ROWS
         z = Draws.of_rows(module.plan.seed, 0, rows * self._columns).normal("grid", network.latent)
         y = torch.arange(rows).repeat_interleave(self._columns).to(module.device) if network.classes else None
         training = network.training
@@ -103,6 +125,34 @@ class SampleGrids(FitCallback):
             images = to_uint8(network(z.to(module.device, module.step_context.dtype), y)).cpu()
         network.train(training)
         return images.permute(0, 2, 3, 1).numpy().reshape(rows, self._columns, *images.shape[2:], images.shape[1])
+
+
+def sample_file(images: int) -> str:
+    """The grid of samples after a number of images, inside a stage's directory."""
+    return f"{SAMPLES_NAME}/{images:012d}.npy"
+
+
+def _real_grid(module: PlayersModule, columns: int) -> np.ndarray:
+    """The first training images of each class, uint8 (classes, columns, H, W, C), white where there are too few.
+
+    Of an unconditional G, whose images may have no labels: the first of all images, in ten rows.
+    """
+    classes = module.evaluation_network("generator").classes
+    names = ("real", "labelled") if classes else ("real", "unlabelled")
+    stream = next(module.streams[name] for name in names if name in module.streams)
+    rows = [stream.images[: _ROWS * columns][row::_ROWS] for row in range(_ROWS)]
+    if classes and stream.labels is not None:
+        rows = [stream.images[(stream.labels == label).nonzero()[:columns, 0]] for label in range(classes)]
+    grid = np.full((len(rows), columns, *stream.images.shape[2:], stream.images.shape[1]), 255, dtype=np.uint8)
+    for row, images in enumerate(rows):
+        grid[row, : len(images)] = images.permute(0, 2, 3, 1).cpu().numpy()
+    return grid
+
+
+def _save_array(path: Path, array: np.ndarray) -> None:
+    file = io.BytesIO()
+    np.save(file, array)
+    write_bytes(path, file.getvalue())
 
 
 class FitProgress(FitCallback):

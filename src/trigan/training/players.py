@@ -221,7 +221,7 @@ class PlayersModule(pl.LightningModule):
         return self._flops_by_kind.get("validation", 0)
 
     def flush(self) -> dict[str, float]:
-        """Means of the logged scalars since the last flush.
+        """Means of the logged scalars since the last flush, and the scores of C on validation labels if it was scored.
 
         Raises:
             DivergedError: if a mean or a player's weight is not finite, or the mean of a loss is above `LARGEST_LOSS`.
@@ -237,6 +237,9 @@ class PlayersModule(pl.LightningModule):
             player = self.step_context.scalars.players.get(bad[0], "a player") if bad else infinite[0]
             what = f"{bad[0]} is {means[bad[0]]:.3g}" if bad else "its weights are not finite"
             raise DivergedError(f"{player}, batch {self.completed_steps}: {what}", self.completed_steps)
+        if self.selector is not None:
+            means |= self.selector.latest
+            self.selector.latest = {}
         return means
 
     def evaluation_network(self, player: str) -> Any:

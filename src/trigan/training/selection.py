@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from trigan.checks import require
 from trigan.component_ids import component
@@ -60,12 +61,17 @@ class Selector(nn.Module):
         self.register_buffer("accuracy", torch.tensor(-1.0, dtype=torch.float64))
         self.register_buffer("step", torch.tensor(0))
         self.due_steps = set(evenly_spaced_steps(steps, candidates))
+        self.latest: dict[str, float] = {}
         self._validation = validation
 
     @torch.no_grad()
     def record(self, candidate: nn.Module, step: int) -> None:
-        """Keep ``candidate`` if its accuracy on validation images is at least the best so far."""
-        score = accuracy(candidate, self._validation)
+        """Keep ``candidate`` if its accuracy on validation images is at least the best so far.
+
+        ``latest`` has the scores of this candidate, for curves.
+        """
+        score, nll = _scores(candidate, self._validation)
+        self.latest = {"validation/accuracy": score, "validation/nll": nll}
         if score >= float(self.accuracy):
             self.best.load_state_dict(candidate.state_dict())
             self.accuracy.fill_(score)
@@ -110,7 +116,13 @@ class Snapshots(nn.Module):
 @torch.no_grad()
 def accuracy(network: nn.Module, data: Input) -> float:
     """Share of ``data`` that a network in evaluation mode classifies correctly."""
+    return _scores(network, data)[0]
+
+
+def _scores(network: nn.Module, data: Input) -> tuple[float, float]:
+    """Accuracy, and mean negative log-likelihood in nats."""
     parameter = next(network.parameters())
     batches = image_batches(data.images, parameter.device, parameter.dtype)
-    predicted = torch.cat([network(images).argmax(1).cpu() for images in batches])
-    return int((predicted == data.known_labels).sum()) / len(data)
+    logits = torch.cat([network(images).cpu() for images in batches])
+    nll = F.cross_entropy(logits.float(), data.known_labels)
+    return int((logits.argmax(1) == data.known_labels).sum()) / len(data), float(nll)
