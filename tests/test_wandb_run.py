@@ -16,15 +16,20 @@ from wandb_server import WandbServer
 
 from trigan.commands.main import main
 from trigan.component_ids import with_identifiers
+from trigan.runs.stage_views import ShowStage
 from trigan.scores import METRICS
+from trigan.training.players import PlayersModule
 
 pytestmark = pytest.mark.usefixtures("logged_out")
 
 
 def run_and_find(outputs: Path, capsys: pytest.CaptureFixture[str], logger: str, *words: str) -> Path:
-    overrides = [word for word in small(*words) if word not in ("logger=none", "callbacks=quiet")]
-    assert main(["run", f"paths.outputs={outputs}", f"logger={logger}", *overrides]) == 0
+    assert main(["run", f"paths.outputs={outputs}", f"logger={logger}", *without_quiet(*words)]) == 0
     return Path(capsys.readouterr().out.strip())
+
+
+def without_quiet(*words: str) -> list[str]:
+    return [word for word in small(*words) if word not in ("logger=none", "callbacks=quiet")]
 
 
 def result(directory: Path) -> dict[str, Any]:
@@ -89,6 +94,46 @@ def test_the_logger_does_not_change_the_result(tmp_path: Path, capsys: pytest.Ca
     assert others == [first, first]
     assert not runs(left[2])
     assert (left[1] / "metrics.csv").exists()
+
+
+def test_an_offline_run_that_was_resumed_twice_is_one_directory_with_one_whole_history(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped within the GAN's fit, and within the classifier's: the history of an uninterrupted run."""
+    words = ("strategy=augment", "architecture=cgan", "debug.max_steps=12", "trainer.checkpoint_every=4")
+    uninterrupted = run_and_find(tmp_path / "whole" / "debug", capsys, "wandb", *words)
+    show = ShowStage.on_metrics
+    for stage, step in (("gan", 6), ("classifier", 7)):
+
+        def stop(self: ShowStage, module: PlayersModule, metrics: dict[str, float], at: Any = (stage, step)) -> None:
+            show(self, module, metrics)
+            if (self._view.name, module.completed_steps) == at:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(ShowStage, "on_metrics", stop)
+        assert main(["run", f"paths.outputs={tmp_path}/debug", *without_quiet(*words), "logger=wandb"]) == 130
+    monkeypatch.setattr(ShowStage, "on_metrics", show)
+    resumed = run_and_find(tmp_path / "debug", capsys, "wandb", *words)
+    assert resumed.name == uninterrupted.name
+    (run,), (whole,) = runs(resumed), runs(uninterrupted)
+    rows = [without_clock(row) for row in history(run)]
+    assert rows == [without_clock(row) for row in history(whole)]
+    assert all("gan/speed/images_per_second" in row for row in history(run) if "gan/train/generator_loss" in row)
+    points = [(key, row[f"{key.split('/')[0]}/images"]) for row in rows for key in row if "/train/" in key]
+    assert len(points) == len(set(points)) > 0
+    pictures = [row["gan/images"] for row in rows if "gan/samples._type" in row]
+    assert pictures == sorted(set(pictures))
+    assert len(pictures) == 6
+
+
+def without_clock(row: dict[str, Any]) -> dict[str, Any]:
+    """Without what depends on the clock, and without the names that W&B draws for its files."""
+    drawn = ("._latest_artifact_path", ".artifact_path", ".path", ".sha256")
+    return {
+        key: value
+        for key, value in row.items()
+        if "/speed/" not in key and key not in ("_runtime", "_timestamp") and not key.endswith(drawn)
+    }
 
 
 def online(outputs: Path, capsys: pytest.CaptureFixture[str], server: WandbServer, *words: str) -> tuple[Path, Run]:

@@ -105,19 +105,22 @@ def sync(*arguments: str | Path) -> None:
     subprocess.run([COMMAND, "sync", *arguments], check=True, capture_output=True, text=True, timeout=120, cwd=folder)
 
 
-@pytest.mark.parametrize("mode", ["online", pytest.param("offline", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("mode", ["online", "offline", pytest.param("synced", marks=pytest.mark.slow)])
 def test_an_interrupted_and_resumed_run_is_one_run(wandb_server: WandbServer, tmp_path: Path, mode: str) -> None:
-    """The second process repeats what followed its checkpoint."""
+    """The second process logs everything again, online, offline, or after the first attempt was synced."""
+    synced, mode = mode == "synced", mode.replace("synced", "offline")
     first = open_run(tmp_path / "run", mode)
     log_curve(first, range(1, 4))
     first.finish(143)
     if mode == "offline":
         time.sleep(1.1)  # W&B names the directory by the second
+    if synced:
+        sync(tmp_path / "run" / "wandb")
     second = open_run(tmp_path / "run", mode)
-    log_curve(second, range(2, 5))
+    log_curve(second)
     log_results(second, tmp_path / "run")
     if mode == "offline":
-        assert len(runs(tmp_path / "run")) == 2
+        assert len(runs(tmp_path / "run")) == 1 + synced
         sync(tmp_path / "run" / "wandb")
     (run,) = wandb_server.runs.values()
     check(wandb_server, run)

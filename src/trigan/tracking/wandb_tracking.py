@@ -6,6 +6,7 @@ A failure of W&B logs one warning and never affects the run, whose own files are
 import contextlib
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ _log = logging.getLogger(__name__)
 
 RUNS_PER_REQUEST = 100
 _MAX_TAG, _MAX_GROUP = 64, 128  # W&B's limits in characters
+_AXIS = "axis.json"
 
 
 @component("logger/wandb@1")
@@ -57,7 +59,10 @@ class WandbTracking(Tracking):
         )
 
     def open(self, info: RunInfo, config: Mapping[str, Any]) -> Tracker:
-        """Start or continue the W&B run ``info.id``, with its files under ``wandb/`` of the run. Never raises."""
+        """Start or continue the W&B run ``info.id``, with its files under ``wandb/`` of the run. Never raises.
+
+        W&B can't append to an offline run, so one that was never sent is replaced: the caller logs everything again.
+        """
         folder = info.directory / "wandb"
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -77,6 +82,9 @@ class WandbTracking(Tracking):
         mode = os.environ.get("WANDB_MODE", "").lower() if self.mode == "auto" else self.mode
         if mode == "disabled":
             return Tracker()
+        unsent = _unsent_runs(folder)
+        if unsent:
+            (folder / _AXIS).unlink(missing_ok=True)
         run, reason = None, "W&B is set to offline"
         if mode not in ("offline", "dryrun"):
             reason = "you are not logged in to W&B"
@@ -88,7 +96,9 @@ class WandbTracking(Tracking):
         if run is None:
             run = self._init(info, config, folder, "offline")
             _log.warning("%s: curves are kept offline, send them with: wandb sync %s", reason, folder)
-        return WandbTracker(run, ImageAxis(folder / "axis.json"), self.artifacts)
+        for earlier in unsent:
+            shutil.rmtree(earlier)
+        return WandbTracker(run, ImageAxis(folder / _AXIS), self.artifacts)
 
     def _init(
         self, info: RunInfo, config: Mapping[str, Any], folder: Path, mode: Literal["online", "offline"]
@@ -136,6 +146,13 @@ class WandbTracking(Tracking):
             run._assert_can_log_artifact = lambda artifact: None  # type: ignore[method-assign]
         run.define_metric("images", summary="none", hidden=True)
         return run
+
+
+def _unsent_runs(folder: Path) -> list[Path]:
+    """The offline runs of earlier attempts, or none if W&B has received any attempt's data."""
+    attempts = [path for path in folder.glob("*run-*") if path.is_dir()]
+    sent = [path for path in attempts if not path.name.startswith("offline-") or any(path.glob("*.synced"))]
+    return [] if sent else attempts
 
 
 def _redirect_wandb_files(folder: Path) -> None:
