@@ -1,5 +1,6 @@
 """A whole run with W&B: the documented keys, the same for every strategy, and an unchanged result."""
 
+import importlib.util
 import json
 import signal
 import subprocess
@@ -51,7 +52,7 @@ def test_the_run_in_wandb_is_the_run_on_disk(tmp_path: Path, capsys: pytest.Capt
         "architecture": "dcgan",
         "strategy": "joint",
     }.items() <= choices.items()
-    assert choices["strategy/objective"] == "pseudo_label"
+    assert choices["strategy_objective"] == "pseudo_label"
     assert with_identifiers(sent["config"]) == json.loads((joint / "record.json").read_text())["config"]
     assert {"data:digits", "labels:10/class", "architecture:dcgan", "trial:2"} <= set(sent["tags"])
     assert [(record["run_group"], record["job_type"]) for record in records(run, "run")] == [
@@ -85,15 +86,18 @@ def test_the_run_in_wandb_is_the_run_on_disk(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_the_logger_does_not_change_the_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The run hash is the same, too."""
-    left = [
-        run_and_find(tmp_path / name / "debug", capsys, name, "strategy=joint") for name in ("wandb", "csv", "none")
-    ]
+    """The run hash is the same, too, also with several loggers."""
+    further = [name for name in ("tensorboard", "mlflow") if importlib.util.find_spec(name)]
+    loggers = {"wandb": "wandb", "csv": "csv", "none": "none", "several": f"[{','.join(('csv', *further))}]"}
+    left = [run_and_find(tmp_path / to / "debug", capsys, name, "strategy=joint") for to, name in loggers.items()]
     assert len({directory.name for directory in left}) == 1
     first, *others = (json.dumps(result(directory)) for directory in left)
-    assert others == [first, first]
+    assert others == [first, first, first]
     assert not runs(left[2])
     assert (left[1] / "metrics.csv").exists()
+    assert (left[3] / "metrics.csv").exists()
+    for name, kept in (("tensorboard", "tensorboard/*/*/events.out.tfevents.*"), ("mlflow", "mlruns/*/*/metrics")):
+        assert bool(list((tmp_path / "several" / "debug").glob(kept))) == (name in further)
 
 
 def test_an_offline_run_that_was_resumed_twice_is_one_directory_with_one_whole_history(

@@ -416,7 +416,7 @@ def test_a_sealed_run_never_opens_the_test_set(
 
 @pytest.mark.usefixtures("logged_out")
 def test_a_sweep_that_nobody_is_logged_in_for_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["regime.labels_per_class=20", f"paths.outputs={tmp_path}", "logger.project=mine"]
+    words = ["regime.labels_per_class=20", f"paths.outputs={tmp_path}", "logger.wandb.project=mine"]
     assert main(["wandb-sweep", "features", "--trials", "7", *words]) == 0
     said = capsys.readouterr().out.splitlines()
     spec = yaml.safe_load(Path(said[0]).read_text())

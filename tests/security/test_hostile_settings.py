@@ -144,7 +144,7 @@ def test_a_line_break_of_ones_own_is_no_second_command(attack: Attack) -> None:
         "study", "./one", "--jobs-file", "jobs", "study=x", "data=folder", "data.root='a\ntouch hacked'"
     )
     assert "study=x: study one sets study itself" in line
-    line = attack.refused("study", "./one", "--jobs-file", "jobs", "logger.project='a\ntouch hacked'")
+    line = attack.refused("study", "./one", "--jobs-file", "jobs", "logger.wandb.project='a\ntouch hacked'")
     assert "line break" in line
 
 

@@ -289,7 +289,11 @@ def test_an_unwritable_directory_is_one_line(tmp_path: Path, caplog: pytest.LogC
 
 @pytest.mark.parametrize(
     ("settings", "words"),
-    [({"mode": "on"}, "logger.mode"), ({"project": "a/b"}, "logger.project"), ({"timeout": 0}, "logger.timeout")],
+    [
+        ({"mode": "on"}, "logger.wandb.mode"),
+        ({"project": "a/b"}, "logger.wandb.project"),
+        ({"timeout": 0}, "logger.wandb.timeout"),
+    ],
 )
 def test_settings_are_checked(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):

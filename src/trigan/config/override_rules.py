@@ -17,6 +17,8 @@ from trigan.errors import ConfigError
 #: Texts that Hydra reads as another value unless they are quoted.
 _RESERVED = ("null", "true", "false", "nan", "inf", "infinity")
 _QUOTES = "quote values with spaces, commas or brackets, within the shell's quotes: \"data.root='my images'\""
+#: Groups of which several choices may be taken at once.
+_SEVERAL = ("logger",)
 #: What a value may have without quotes, beside letters and digits of ASCII.
 _PLAIN = "_-./:+%@?|*\\$=,()[]{}'\""
 
@@ -71,6 +73,10 @@ def check_form(overrides: Iterable[Override], groups: Mapping[str, Sequence[str]
 
 
 def _check_choice(group: str, choice: Any, options: Sequence[str]) -> None:
+    if isinstance(choice, list) and group in _SEVERAL and choice:
+        for one in choice:
+            _check_choice(group, one, options)
+        return
     if isinstance(choice, list):
         raise ConfigError(f"{group}={','.join(map(str, choice))}: one choice is needed; several runs: -m {group}=A,B")
     if choice is not None and str(choice) not in options:

@@ -47,7 +47,7 @@ from trigan.runs.validation_run import (
 )
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.tracking import Tracker
-from trigan.tracking.tracker import Tracking
+from trigan.tracking.tracker import Tracking, loggers_of, open_all
 from trigan.tracking.wandb_tracking import started_by_sweep_agent
 from trigan.training.fit import FitCallback
 
@@ -64,6 +64,8 @@ def run(composed: RunConfig, force: bool = False, validation_only: bool = False)
     keep_freed_memory()
     with _process_group(composed), signals_handled(_stop, signal.SIGTERM):
         built = composed.build()
+        for logger in loggers_of(built.logger):
+            logger.check_installed()
         strategy, architecture, data, regime = (
             composed.choices.get(group) for group in ("strategy", "architecture", "data", "regime")
         )
@@ -175,9 +177,8 @@ def _mark_failed(location: RunLocation, error: Exception) -> None:
 
 def _open_tracker(composed: RunConfig, built: Any, location: RunLocation) -> Tracker:
     """The run's tracker; only rank 0 logs."""
-    tracking = built.logger if distributed.rank() == 0 else Tracking()
-    tracker: Tracker = tracking.open(run_info(composed, location), tracked_config(composed))
-    return tracker
+    loggers = loggers_of(built.logger) if distributed.rank() == 0 else [Tracking()]
+    return open_all(loggers, run_info(composed, location), tracked_config(composed))
 
 
 def _is_finished(location: RunLocation) -> bool:
@@ -195,7 +196,13 @@ def _forget(store: Store, location: RunLocation) -> None:
         return
     for stage in store.stages_used_by(location.run):
         store.discard(stage, lambda: _log.info("--force: another process is using a stage of this run; waiting for it"))
-    curves = ("metrics.csv", "summary.csv", "wandb/axis.json", VALIDATION_CURVE_NAME)  # a resumed run appends to them
+    curves = (
+        "metrics.csv",
+        "summary.csv",
+        "wandb/axis.json",
+        "mlflow/axis.json",
+        VALIDATION_CURVE_NAME,
+    )  # a resumed run appends to them
     for path in (*(location.directory / name for name in curves), location.record):
         with wrap_os_errors(path, "remove"):
             path.unlink(missing_ok=True)

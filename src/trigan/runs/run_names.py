@@ -33,7 +33,7 @@ def run_info(composed: RunConfig, location: RunLocation) -> RunInfo:
 
 def tracked_config(composed: RunConfig) -> dict[str, Any]:
     """The config for trackers, with ``choices``: the names of what was chosen, flat, to filter and group by."""
-    chosen = {group: option for group, option in composed.choices.items() if option and "@" not in group}
+    chosen = {group.replace("/", "_"): one for group, one in composed.choices.items() if one and "@" not in group}
     named = {"data": data_name(composed), "labels": labels_name(composed.config["regime"])}
     return {**composed.config, "choices": {**chosen, **named}}
 

@@ -39,8 +39,9 @@ def write_sweep(
     """
     space = find_space(space_name, config_dir)
     (search,) = strategy_searches(Composer(config_dir), [space], overrides, metric)
-    logger = search.composer.compose([*space.strategy, *overrides]).config["logger"]
-    if not str(logger.get("_target_", "")).endswith(".WandbTracking"):
+    loggers = search.composer.compose([*space.strategy, *overrides]).config["logger"]
+    logger = loggers.get("wandb")
+    if logger is None:
         raise ConfigError("logger: the runs of a sweep report to W&B; take logger=wandb, or trigan search")
     unconditional = [one for one in space.dimensions if not one.unless]
     spec = {

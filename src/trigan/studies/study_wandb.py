@@ -7,7 +7,7 @@ from trigan.studies.jobs import StudyJobs
 from trigan.studies.study_file import StudyFile
 from trigan.studies.study_table import render_table
 from trigan.tables.table import Table, complete_means, table_data
-from trigan.tracking.tracker import RunInfo
+from trigan.tracking.tracker import RunInfo, loggers_of
 
 
 def run_id(study: StudyFile, jobs: StudyJobs) -> str:
@@ -17,12 +17,13 @@ def run_id(study: StudyFile, jobs: StudyJobs) -> str:
 
 
 def log_study(study: StudyFile, jobs: StudyJobs, table: Table) -> None:
-    """Send the table to W&B, if the jobs' logger is W&B and it does not have this very table."""
+    """Send the table to W&B, if W&B is a logger of the jobs and it does not have this very table."""
     from trigan.config.build import build
     from trigan.tracking.wandb_tracking import WandbTracking
 
-    tracking = build({"logger": jobs.logger}).logger if jobs.logger else None
-    if not isinstance(tracking, WandbTracking):
+    loggers = loggers_of(build({"logger": jobs.logger}).logger) if jobs.logger else []
+    tracking = next((one for one in loggers if isinstance(one, WandbTracking)), None)
+    if tracking is None:
         return
     folder = jobs.folder(study)
     page = render_table(table, "html")

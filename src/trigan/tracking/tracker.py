@@ -22,8 +22,9 @@ def short_error(error: BaseException) -> str:
 class RunInfo:
     """How a run is named and grouped among others.
 
-    ``id`` is the run hash; ``group`` the runs to compare it with (a study, or data and regime); ``job_type`` the
-    strategy; ``tags`` values to filter by (architecture, loss, trial). Trackers write only in ``directory``, the run's.
+    ``id`` is the run hash; ``group`` the runs that differ in their trial alone; ``job_type`` the strategy; ``tags``
+    values to filter by (``data:digits``, ``trial:3``). Trackers write in ``directory``, the run's, and in the folder of
+    their own settings.
     """
 
     id: str
@@ -89,6 +90,64 @@ class Tracker:
 class Tracking:
     """A logger's settings, as ``conf/logger`` builds them; this base class is ``logger=none``, the run's own files."""
 
+    def check_installed(self) -> None:
+        """Raise a ConfigError if the logger needs a package that is not installed."""
+
     def open(self, info: RunInfo, config: Mapping[str, Any]) -> Tracker:
         """Open or continue the run; ``config`` is the resolved one, as plain data."""
         return Tracker()
+
+
+class Trackers(Tracker):
+    """Several open runs as one, for ``logger=[wandb,tensorboard]``; ``id`` is that of the one that has an id."""
+
+    def __init__(self, trackers: Sequence[Tracker]) -> None:
+        self._trackers = trackers
+        self.id = next((one.id for one in trackers if one.id is not None), None)
+
+    def log(self, stage: str, images: int, metrics: Mapping[str, float]) -> None:
+        """See `Tracker`."""
+        self._each("log", stage, images, metrics)
+
+    def log_image(self, key: str, path: Path, images: int) -> None:
+        """See `Tracker`."""
+        self._each("log_image", key, path, images)
+
+    def log_confusion_matrix(self, key: str, matrix: np.ndarray, class_names: Sequence[str]) -> None:
+        """See `Tracker`."""
+        self._each("log_confusion_matrix", key, matrix, class_names)
+
+    def log_per_class(self, key: str, values: Mapping[str, float | None]) -> None:
+        """See `Tracker`."""
+        self._each("log_per_class", key, values)
+
+    def log_summary(self, values: Mapping[str, Any]) -> None:
+        """See `Tracker`."""
+        self._each("log_summary", values)
+
+    def log_artifact(self, tracked: TrackedArtifact) -> None:
+        """See `Tracker`."""
+        self._each("log_artifact", tracked)
+
+    def log_record(self, path: Path) -> None:
+        """See `Tracker`."""
+        self._each("log_record", path)
+
+    def finish(self, exit_code: int = 0) -> None:
+        """See `Tracker`."""
+        self._each("finish", exit_code)
+
+    def _each(self, method: str, *arguments: Any) -> None:
+        for tracker in self._trackers:
+            getattr(tracker, method)(*arguments)
+
+
+def loggers_of(logger: Tracking | Mapping[str, Tracking]) -> list[Tracking]:
+    """The loggers of the config node ``logger``: one by name for each choice, or a user's own without a name."""
+    return [logger] if isinstance(logger, Tracking) else list(logger.values())
+
+
+def open_all(loggers: Sequence[Tracking], info: RunInfo, config: Mapping[str, Any]) -> Tracker:
+    """One tracker for all loggers."""
+    trackers = [one.open(info, config) for one in loggers]
+    return trackers[0] if len(trackers) == 1 else Trackers(trackers)

@@ -51,11 +51,16 @@ class WandbTracking(Tracking):
 
     def __post_init__(self) -> None:
         name, project = set(self.project), repr(self.project)
-        require(self.mode in ("auto", "online", "offline"), "logger.mode", self.mode, "auto, online or offline")
-        require(bool(name) and not name & set("/\\#?%:"), "logger.project", project, "a name without / \\ # ? % :")
-        require(self.timeout > 0, "logger.timeout", self.timeout, "more than 0 seconds")
+        require(self.mode in ("auto", "online", "offline"), "logger.wandb.mode", self.mode, "auto, online or offline")
         require(
-            self.artifacts in get_args(ArtifactDetail), "logger.artifacts", self.artifacts, "none, metadata or full"
+            bool(name) and not name & set("/\\#?%:"), "logger.wandb.project", project, "a name without / \\ # ? % :"
+        )
+        require(self.timeout > 0, "logger.wandb.timeout", self.timeout, "more than 0 seconds")
+        require(
+            self.artifacts in get_args(ArtifactDetail),
+            "logger.wandb.artifacts",
+            self.artifacts,
+            "none, metadata or full",
         )
 
     def open(self, info: RunInfo, config: Mapping[str, Any]) -> Tracker:
