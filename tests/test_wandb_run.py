@@ -17,7 +17,7 @@ from wandb_server import WandbServer
 
 from trigan.commands.main import main
 from trigan.component_ids import with_identifiers
-from trigan.runs.stage_views import ShowStage
+from trigan.runs.tracked_run import ShowStage
 from trigan.scores import METRICS
 from trigan.training.players import PlayersModule
 

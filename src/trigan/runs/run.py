@@ -34,8 +34,7 @@ from trigan.records import failure
 from trigan.records.record import RECORD_NAME, read_record
 from trigan.runs.final_evaluation import finish_run, summary
 from trigan.runs.malloc import keep_freed_memory
-from trigan.runs.run_names import run_info, shows_real_images, tracked_config
-from trigan.runs.stage_views import ShowStage, StageView
+from trigan.runs.tracked_run import ShowStage, StageView, run_info, shows_real_images, tracked_config
 from trigan.runs.trained_run import RunLocation, TrainedRun, divide_data
 from trigan.runs.validation_run import (
     VALIDATION_CURVE_NAME,

@@ -86,12 +86,12 @@ class LightningTracker(Tracker):
     def _add_text(self, key: str, text: str) -> None:
         """Send a text in Markdown."""
 
-    def _send(self, send: Callable[..., object], *arguments: Any, **named: Any) -> None:
+    def _send(self, send: Callable[..., object], *arguments: Any) -> None:
         """Call ``send``; the first error is a warning, and the last call."""
         if self._failed:
             return
         try:
-            send(*arguments, **named)
+            send(*arguments)
         except Exception as error:
             self._failed = True
             reason = short_error(error)
@@ -142,7 +142,7 @@ class TensorBoardTracker(LightningTracker):
         """Log the results as scalars and, with the config, as hparams."""
         numbers = {key: float(value) for key, value in values.items() if isinstance(value, Real)}
         words = {key: value for key, value in values.items() if isinstance(value, str)}
-        self._send(self._logger.log_hyperparams, {**self._config, **words}, numbers, step=self._axis.now)
+        self._send(self._logger.log_hyperparams, {**self._config, **words}, numbers, self._axis.now)
 
     def _add_image(self, key: str, image: np.ndarray, images: int) -> None:
         self._logger.experiment.add_image(key, image, images, dataformats="HWC")
@@ -228,7 +228,7 @@ class MlflowTracker(LightningTracker):
     def log_summary(self, values: Mapping[str, Any]) -> None:
         """Log the numbers as metrics and the words as tags."""
         numbers = {_key(name): float(value) for name, value in values.items() if isinstance(value, Real)}
-        self._send(self._logger.log_metrics, numbers, step=self._axis.now)
+        self._send(self._logger.log_metrics, numbers, self._axis.now)
         for key, value in values.items():
             if isinstance(value, str):
                 self._send(self._logger.experiment.set_tag, self._logger.run_id, key, value)
