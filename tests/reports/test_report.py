@@ -14,6 +14,7 @@ from report_fixture import COLUMNS, NAMES, ROWS, small_study
 
 from trigan.errors import ArtifactError
 from trigan.evaluation.calibration import expected_calibration_error
+from trigan.records.file_index import FileIndex
 from trigan.records.record import Record
 from trigan.reports import classifier_section, report_page, score_section, training_section
 from trigan.reports.figures import Axis, images_axis, linear_axis, number
@@ -71,8 +72,8 @@ def test_the_same_records_give_the_same_bytes(material: ReportData, page: str) -
     assert render_report(material) == page
 
 
-def test_a_run_shows_the_sampling_error_of_its_test_set(material: ReportData) -> None:
-    sampling = table_intervals(material.table, material.folders)
+def test_a_run_shows_the_sampling_error_of_its_test_set(material: ReportData, tmp_path: Path) -> None:
+    sampling = table_intervals(material.table, material.folders, FileIndex(tmp_path))
     page = render_report(replace(material, table=replace(material.table, sampling=sampling)))
     for cell in material.table.cells.values():
         for record in cell.records:

@@ -1,6 +1,7 @@
 """Scores and intervals from the predictions that a run stored."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,13 +10,17 @@ from record_makers import make_record
 
 from trigan.errors import ArtifactError
 from trigan.evaluation.classification import classification_metrics
+from trigan.records import file_index
+from trigan.records.file_index import FileIndex
 from trigan.records.record import EXTERNAL, Record
 from trigan.scores import METRICS, RANKING
+from trigan.tables import stored_predictions
 from trigan.tables.compare import compare
 from trigan.tables.layout.text import render_csv, render_markdown
 from trigan.tables.stored_predictions import (
     PREDICTIONS_FILE,
     StoredPredictions,
+    indexed_interval,
     sampling_interval,
     score_of_resamples,
     with_ranking_scores,
@@ -76,6 +81,27 @@ def test_an_interval_has_the_width_of_binomial_sampling_and_is_the_same_again(tm
     assert sampling_interval(record, "accuracy", tmp_path) == found
 
 
+def test_an_index_keeps_intervals_and_computes_those_of_changed_predictions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_index, "_MIN_ENTRIES", 1)
+    monkeypatch.setattr(file_index, "_SETTLED_NS", 0)
+    folder = tmp_path / "one"
+
+    def intervals(record: Record) -> list[Any]:
+        with FileIndex(tmp_path) as index:
+            return [indexed_interval(record, metric, folder, index) for metric in ("accuracy", "sensitivity")]
+
+    for wrong in (0.2, 0.4):
+        record = stored_run(folder, wrong=wrong)
+        direct = [sampling_interval(record, metric, folder) for metric in ("accuracy", "sensitivity")]
+        assert intervals(record) == direct
+        with monkeypatch.context() as patch:
+            patch.setattr(stored_predictions, "sampling_interval", lambda *arguments: pytest.fail("computed again"))
+            assert intervals(record) == direct
+    assert indexed_interval(record, "accuracy", tmp_path / "elsewhere", FileIndex(tmp_path)) is None
+
+
 def test_groups_are_resampled_whole(tmp_path: Path) -> None:
     """Ten alike images a group are worth one: the interval is about sqrt(10) times as wide as that of images."""
     groups = np.arange(IMAGES) // 10
@@ -126,9 +152,11 @@ def test_a_table_shows_the_score_its_unit_and_its_interval(tmp_path: Path) -> No
     folders = {record["run"]: tmp_path / str(record["tags"]["trial"]) for record in records}
     table = compare(records, "sensitivity")
     assert table.metric.label == "sensitivity at 90 % specificity"
-    shown = render_markdown(type(table)(table.spec, table.cells, sampling=table_intervals(table, folders)))
+    shown = render_markdown(
+        type(table)(table.spec, table.cells, sampling=table_intervals(table, folders, FileIndex(tmp_path)))
+    )
     values = [100 * record["result"]["test"]["sensitivity"] for record in records]  # type: ignore
-    ends = [table_intervals(table, folders)[record["run"]] for record in records]
+    ends = [table_intervals(table, folders, FileIndex(tmp_path))[record["run"]] for record in records]
     for value, one in zip(values, ends, strict=True):
         assert f"{value:.1f} [{100 * one.low:.1f}, {100 * one.high:.1f}]" in shown
     assert "test sensitivity at 90 % specificity, %" in shown

@@ -10,7 +10,7 @@ from trigan.atomic import write_text
 from trigan.commands.arguments import Parser
 from trigan.commands.study import chosen_study, print_table, study_parser
 from trigan.errors import ArtifactError, ConfigError
-from trigan.records.file_index import FileIndex
+from trigan.records.file_index import FileIndex, collector_paused
 from trigan.records.record import find_records
 from trigan.records.seal_ledger import read_ledger
 from trigan.scores import METRICS
@@ -24,6 +24,7 @@ from trigan.tables.table import table_intervals
 _COMPARE_FORMATS = {"text": "terminal", "md": "md", "csv": "csv"}
 
 
+@collector_paused()
 def main(arguments: list[str]) -> int:
     """Print the table of a study, or write it to a file; 3 if a record in it is damaged."""
     parser = study_parser(
@@ -51,6 +52,7 @@ def main(arguments: list[str]) -> int:
     return ArtifactError.exit_code if table.spec.damaged else 0
 
 
+@collector_paused()
 def compare_main(arguments: list[str]) -> int:
     """Print a table of the chosen records, as terminal text, Markdown or CSV."""
     parser = Parser(
@@ -81,9 +83,9 @@ def compare_main(arguments: list[str]) -> int:
     for record in chosen:
         outcomes |= read_outcomes(record, folders[record["run"]], index)
     ledger = read_ledger(options.outputs / "runs", index)
-    index.save()
     table = compare(chosen, options.metric, options.reference, options.margin, outcomes, ledger)
-    table = replace(table, sampling=table_intervals(table, folders))
+    table = replace(table, sampling=table_intervals(table, folders, index))
+    index.save()
     for name in _COMPARE_FORMATS.values() if options.write else ():
         write_text(options.write / f"table.{FORMATS[name][0]}", render_table(table, name))
     print_table(table, _COMPARE_FORMATS[options.format])

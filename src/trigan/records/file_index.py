@@ -4,11 +4,12 @@ It is a cache and never the truth: an entry holds for a file of the same size, t
 damaged, or of another version, is built again.
 """
 
+import gc
 import hashlib
 import json
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -81,5 +82,20 @@ def _read(path: Path) -> dict[str, Any]:
         header, _, body = path.read_bytes().partition(b"\n")
     except OSError:
         return {}
-    found: dict[str, Any] = json.loads(body) if header + b"\n" == _header(body) else {}
+    if header + b"\n" != _header(body):
+        return {}
+    with collector_paused():
+        found: dict[str, Any] = json.loads(body)
     return found
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Keep Python's collector from visiting each object of thousands of records again and again."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()

@@ -10,12 +10,13 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from trigan.atomic import file_lock, share, wrap_os_errors
 from trigan.errors import TriganError
-from trigan.records.config_keys import flatten, is_ignored
+from trigan.records.config_keys import flatten, is_ignored, repeated_config
 from trigan.records.file_index import FileIndex
 from trigan.records.record import EXTERNAL, RECORD_NAME, read_record
 
@@ -35,6 +36,12 @@ def setting_digest(config: Mapping[str, Any]) -> str:
     It covers what tells rows and columns of a table apart. Compute that a row was given counts by two digits, as it
     differs a little from trial to trial. Submitted predictions count by study, row and column.
     """
+    return _setting_digest(repeated_config(config))
+
+
+@lru_cache(maxsize=1024)
+def _setting_digest(text: str) -> str:
+    config = json.loads(text)
     if EXTERNAL in config:
         kept = {key: config[EXTERNAL].get(key) for key in ("study", "scale", "row", "column")}
     else:

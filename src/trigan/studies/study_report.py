@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from trigan.atomic import write_text
+from trigan.records.file_index import FileIndex
 from trigan.reports.report_data import ReportData
 from trigan.reports.report_page import render_report
 from trigan.studies.job_cache import load_jobs
@@ -37,7 +38,9 @@ def render_study(study: StudyFile, jobs: StudyJobs) -> str:
     table = _counted_table(study, jobs)
     if not any(cell.records for cell in table.cells.values()):  # all are damaged
         raise no_finished_runs(study, f"under {jobs.runs}")
-    return render_report(ReportData(words, replace(table, sampling=table_intervals(table, folders)), folders))
+    with FileIndex(jobs.runs) as index:
+        table = replace(table, sampling=table_intervals(table, folders, index))
+    return render_report(ReportData(words, table, folders))
 
 
 def _counted_table(study: StudyFile, jobs: StudyJobs) -> Table:

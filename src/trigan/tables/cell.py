@@ -42,6 +42,8 @@ class Cell:
         known = [one for one in found if one is not None]
         if not known or len(known) < len(found) or any(not np.array_equal(one.rows, known[0].rows) for one in known):
             return None
+        if len(known) == 1:
+            return known[0]
         return replace(known[0], correct=np.mean([one.correct for one in known], axis=0))
 
     @cached_property

@@ -26,9 +26,10 @@ def select(records: Iterable[Record], queries: Sequence[str]) -> list[Record]:
         ConfigError: a hash that matches no run or several, an unknown key, or conditions that no run meets.
     """
     known = {record["run"]: record for record in records}
+    if not queries:
+        return [known[run] for run in sorted(known)]
     chosen = {_by_hash(known, query) for query in queries if "=" not in query}
-    conditions = [query.split("=", 1) for query in queries if "=" in query]
-    if conditions or not queries:
+    if conditions := [query.split("=", 1) for query in queries if "=" in query]:
         fields = {
             run: {**flatten(record["config"]), **record["tags"], "status": record["result"]["status"]}
             for run, record in known.items()

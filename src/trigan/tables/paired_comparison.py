@@ -294,4 +294,5 @@ def resolved_not_worse(cell: Cell, best: Cell, margin: float) -> bool:
     """
     comparison = compare_cells("row", "best", "", cell, best)
     differences = [cell.metric.sign * value for value in comparison.differences]
-    return comparison.has_interval and t_interval(differences, correction(cell, best), cell.resolution).low > -margin
+    ratio = None if comparison.overlap is None else comparison.overlap.ratio
+    return comparison.has_interval and t_interval(differences, ratio, cell.resolution).low > -margin

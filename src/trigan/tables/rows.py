@@ -1,12 +1,14 @@
 """Rows and columns for records outside a study: grouped by config, named by the settings that differ."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import combinations
 from math import isfinite
+from types import MappingProxyType
 from typing import Any
 
-from trigan.records.config_keys import flatten, is_ignored
+from trigan.records.config_keys import flatten, is_ignored, repeated_config
 from trigan.records.record import Record
 from trigan.scores import SPECIFICITY
 from trigan.tables.table import CellKey
@@ -30,15 +32,22 @@ def setting_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
-def settings(record: Record, suggestions: Collection[str] = ()) -> dict[str, str]:
+def settings(record: Record, suggestions: tuple[str, ...] = ()) -> Mapping[str, str]:
     """The settings and tags that identify a record's row and column, as text by dotted key.
 
     ``suggestions`` are keys of a data set's config that differ between the data sets compared. A setting equal to one
     of them reads ``suggested``, since its number then differs between the columns of a row.
     """
-    config = {"evaluation.specificity": SPECIFICITY} | flatten(record["config"])  # earlier records do not have it
-    unused = _unused_groups(record["config"])
-    values = {**config, **{key: value for key, value in record["tags"].items() if key in _TAGS}}
+    tags = tuple((key, value) for key, value in record["tags"].items() if key in _TAGS)
+    return _settings(repeated_config(record["config"]), tags, suggestions)
+
+
+@lru_cache(maxsize=1024)
+def _settings(text: str, tags: tuple[tuple[str, Any], ...], suggestions: tuple[str, ...]) -> Mapping[str, str]:
+    nested = json.loads(text)
+    config = {"evaluation.specificity": SPECIFICITY} | flatten(nested)  # earlier records do not have it
+    unused = _unused_groups(nested)
+    values = {**config, **dict(tags)}
     named = {
         key: setting_text(value)
         for key, value in values.items()
@@ -50,7 +59,7 @@ def settings(record: Record, suggestions: Collection[str] = ()) -> dict[str, str
             follows = f".{key}".replace(".", "_").endswith("_" + name.replace(".", "_"))
             if follows and value == setting_text(config.get(_SUGGESTED + name)):
                 named[key] = "suggested"
-    return named
+    return MappingProxyType(named)
 
 
 def _unused_groups(config: Mapping[str, Any]) -> set[str]:
@@ -67,10 +76,11 @@ def _nodes(node: Any) -> Iterator[Mapping[str, Any]]:
         yield from _nodes(item)
 
 
-def _differing_suggestions(records: Sequence[Record]) -> list[str]:
-    suggested = [flatten(record["config"].get("data", {}).get("suggested") or {}) for record in records]
+def _differing_suggestions(records: Sequence[Record]) -> tuple[str, ...]:
+    given = (record["config"].get("data", {}).get("suggested") or {} for record in records)
+    suggested = [flatten(json.loads(text)) for text in {json.dumps(one) for one in given}]
     names = sorted({name for one in suggested for name in one})
-    return [name for name in names if len({setting_text(one.get(name)) for one in suggested}) > 1]
+    return tuple(name for name in names if len({setting_text(one.get(name)) for one in suggested}) > 1)
 
 
 def rows_from_records(

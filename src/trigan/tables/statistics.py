@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import nctdtr, stdtr, stdtrit
 
 #: Largest n of the sign-flip test, whose cost grows as 2^(n/2).
@@ -138,6 +137,8 @@ def minimal_detectable_difference(
     Solves for the noncentrality at which the noncentral t distribution with n - 1 degrees of freedom lies outside the
     critical values with that probability. ``sd`` is that of the paired differences; n >= 3.
     """
+    from scipy.optimize import brentq  # its import takes longer than reading hundreds of records
+
     if n < 3:
         raise ValueError("a minimal detectable difference needs three trials")
     df = n - 1

@@ -4,13 +4,15 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from trigan.errors import ArtifactError
+from trigan.records.file_index import FileIndex
 from trigan.records.record import EXTERNAL, Record
 from trigan.scores import RANKING, SPECIFICITY, class_evidence, ranking_by_class, ranking_scores
 
@@ -125,6 +127,22 @@ def sampling_interval(record: Record, metric: str, folder: Path) -> SamplingInte
     )
     low, high = np.nanquantile(values, [0.025, 0.975]).tolist()
     return None if low == high else SamplingInterval(low, high, len(stored.labels), None if groups is None else count)
+
+
+def indexed_interval(record: Record, metric: str, folder: Path, index: FileIndex) -> SamplingInterval | None:
+    """As `sampling_interval`, from the index if the predictions have not changed since."""
+    test = record["result"]["test"]
+    if test.get(metric) is None or not (path := folder / PREDICTIONS_FILE).is_file():
+        return None
+    level, kind = test.get("specificity", SPECIFICITY), "scores" if "nll" in test else "classes"
+
+    def derive(path: Path) -> list[Any] | None:
+        found = sampling_interval(record, metric, folder)
+        return None if found is None else list(astuple(found))
+
+    # the interval depends on these parts of the record, and on the predictions
+    found = index.get(path, f"interval-{metric}-{level}-{kind}", derive)
+    return None if found is None else SamplingInterval(*found)
 
 
 @lru_cache(maxsize=4)

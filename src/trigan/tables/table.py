@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from trigan.errors import ConfigError
+from trigan.records.file_index import FileIndex
 from trigan.records.record import Record
 from trigan.records.seal_ledger import Ledger
 from trigan.scores import METRICS, Metric
@@ -29,7 +30,7 @@ from trigan.tables.paired_comparison import (
 )
 from trigan.tables.published import PublishedResult, difference_from
 from trigan.tables.seal_uses import SealUse, seal_uses
-from trigan.tables.stored_predictions import SamplingInterval, sampling_interval
+from trigan.tables.stored_predictions import SamplingInterval, indexed_interval
 
 #: Position of a cell: (row, column).
 CellKey = tuple[str, str]
@@ -118,7 +119,8 @@ class Table:
     """A table; what is derived from its cells is computed on demand. A position without records has an empty cell.
 
     ``ledger``: by test set, the settings that have met it, in this table or elsewhere. ``sampling``: by run, the
-    interval of its test set's own sampling error, where it is to be shown.
+    interval of its test set's own sampling error, where it is to be shown. ``compared``: the comparisons made so far,
+    which copies of the table share.
     """
 
     spec: TableSpec
@@ -126,6 +128,7 @@ class Table:
     published: tuple[PublishedResult, ...] = ()
     ledger: Ledger = field(default_factory=dict, repr=False)
     sampling: Mapping[str, SamplingInterval] = field(default_factory=dict, repr=False)
+    compared: dict[tuple[str, str, str, bool], PairedComparison] = field(default_factory=dict, repr=False)
 
     @cached_property
     def metric(self) -> Metric:
@@ -149,10 +152,7 @@ class Table:
         against = self.spec.reference
         if against is None:
             return {}
-        found = [
-            compare_cells(row, against, column, cell, self.cells[against, column])
-            for (row, column), cell in self.cells.items()
-        ]
+        found = [self._compare(row, against, column) for row, column in self.cells]
         level = self.spec.look.level
         return dict(zip(self.cells, found if self.spec.family else with_holm(found, level), strict=True))
 
@@ -171,8 +171,7 @@ class Table:
         for (row, chain), column in product(self.spec.ablations.items(), self.spec.columns):
             ends = [*(start for _, start in chain[1:]), row]
             steps[row, column] = tuple(
-                (adds, compare_cells(end, start, column, self.cells[end, column], self.cells[start, column], True))
-                for (adds, start), end in zip(chain, ends, strict=False)
+                (adds, self._compare(end, start, column, True)) for (adds, start), end in zip(chain, ends, strict=False)
             )
         return steps
 
@@ -225,9 +224,16 @@ class Table:
             means[name] = cell.metric.sign * other.summary.mean
         if not means:
             return PairedComparison(row, "", column, "different_data", reason="no baseline uses the same data")
-        every = {name: compare_cells(row, name, column, cell, self.cells[name, column]) for name in means}
+        every = {name: self._compare(row, name, column) for name in means}
         strongest = max(means, key=lambda name: means[name])  # the first of equal means
         return against_all(every[strongest], list(every.values()))
+
+    def _compare(self, row: str, against: str, column: str, any_data: bool = False) -> PairedComparison:
+        """Two rows of a column, compared once."""
+        key, cells = (row, against, column, any_data), (self.cells[row, column], self.cells[against, column])
+        if key not in self.compared:
+            self.compared[key] = compare_cells(row, against, column, *cells, any_data)
+        return self.compared[key]
 
     @cached_property
     def unmatched_costs(self) -> Mapping[CellKey, float]:
@@ -322,10 +328,11 @@ def cell_data(table: Table, key: CellKey) -> dict[str, Value]:
     }
 
 
-def table_intervals(table: Table, folders: Mapping[str, Path]) -> dict[str, SamplingInterval]:
+def table_intervals(table: Table, folders: Mapping[str, Path], index: FileIndex) -> dict[str, SamplingInterval]:
     """By run, the sampling error of its test set, for the runs with predictions in one of the ``folders`` by run."""
     records = {record["run"]: record for cell in table.cells.values() for record in cell.records}
-    found = {run: sampling_interval(records[run], table.metric.key, folders[run]) for run in records.keys() & folders}
+    key = table.metric.key
+    found = {run: indexed_interval(records[run], key, folders[run], index) for run in records.keys() & folders}
     return {run: one for run, one in found.items() if one is not None}
 
 
