@@ -1,58 +1,20 @@
 """A study that is killed again and again ends with the results of one that was not; two at once train each GAN once."""
 
-import os
 import random
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
-from record_makers import canonical_result_bytes
+from small_study import STUDY, results, start_study, written
 
 from trigan.records.record import read_record
 
-SMALL = ["regime.labels_per_class=5", "classifier.width=4", "architecture.width=4", "logger=none", "callbacks=quiet"]
-SHORT = ["data.suggested.steps=60", "data.suggested.gan_steps=150", "trainer.checkpoint_every=20"]
-STUDY: dict[str, Any] = {
-    "title": "tiny",
-    "trials": 2,
-    "fixed": [*SMALL, *SHORT],
-    "rows": [
-        {"name": "baseline", "set": ["strategy=baseline"]},
-        {"name": "augment", "set": ["strategy=augment"]},
-        {"name": "features", "set": ["strategy=features"]},
-    ],
-}
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(3000)]
 #: Attempts that are killed before the last one is left alone.
 KILLS = 10
-
-
-def start(study: Path, outputs: Path, log: Path) -> subprocess.Popen[bytes]:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
-    with log.open("ab") as said:
-        return subprocess.Popen(
-            [sys.executable, "-m", "trigan", "study", str(study), f"paths.outputs={outputs}"],
-            env=environment,
-            stdout=said,
-            stderr=said,
-        )
-
-
-def written(folder: Path, **changes: Any) -> Path:
-    path = folder / "study.yaml"
-    folder.mkdir(parents=True)
-    path.write_text(yaml.safe_dump({**STUDY, **changes}))
-    return path
-
-
-def results(outputs: Path) -> dict[str, bytes]:
-    paths = sorted(outputs.glob("runs/*/record.json"))
-    return {path.parent.name: canonical_result_bytes(read_record(path)) for path in paths}
 
 
 def finished(outputs: Path) -> dict[str, int]:
@@ -60,18 +22,16 @@ def finished(outputs: Path) -> dict[str, int]:
     return {path.parent.name: path.stat().st_mtime_ns for path in outputs.glob("runs/*/record.json")}
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(3000)
 def test_kill_9_at_random_moments(tmp_path: Path) -> None:
     study = written(tmp_path / "tiny")
     started = time.monotonic()
-    assert start(study, tmp_path / "whole", tmp_path / "whole.log").wait() == 0
+    assert start_study(study, tmp_path / "whole", tmp_path / "whole.log").wait() == 0
     whole, seconds = results(tmp_path / "whole"), time.monotonic() - started
     assert len(whole) == 6
     seen: dict[str, int] = {}
     draw = random.Random(0)
     for _ in range(KILLS):
-        attempt = start(study, tmp_path / "killed", tmp_path / "killed.log")
+        attempt = start_study(study, tmp_path / "killed", tmp_path / "killed.log")
         try:
             attempt.wait(draw.uniform(0.1, 0.6) * seconds)
         except subprocess.TimeoutExpired:
@@ -80,20 +40,18 @@ def test_kill_9_at_random_moments(tmp_path: Path) -> None:
         now = finished(tmp_path / "killed")
         assert seen.items() <= now.items(), "what had ended was computed again"
         seen = now
-    assert start(study, tmp_path / "killed", tmp_path / "killed.log").wait() == 0
+    assert start_study(study, tmp_path / "killed", tmp_path / "killed.log").wait() == 0
     assert results(tmp_path / "killed") == whole
     assert seen.items() <= finished(tmp_path / "killed").items()
     assert not list((tmp_path / "killed").rglob("failure.json")), "a killed study's jobs are missing, not failed"
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(1500)
 def test_two_studies_at_once_train_each_gan_once(tmp_path: Path) -> None:
     rows = STUDY["rows"]
     told = [setting for setting in STUDY["fixed"] if setting != "callbacks=quiet"]
     one = written(tmp_path / "one", rows=[rows[1]], fixed=told)
     two = written(tmp_path / "two", rows=[rows[2]], fixed=told)
-    both = [start(study, tmp_path / "outputs", tmp_path / f"{study.parent.name}.log") for study in (one, two)]
+    both = [start_study(study, tmp_path / "outputs", tmp_path / f"{study.parent.name}.log") for study in (one, two)]
     assert [study.wait() for study in both] == [0, 0]
     said = "\n".join(path.read_text() for path in (tmp_path / "outputs" / "logs").glob("*/*.log"))
     records = [read_record(path) for path in (tmp_path / "outputs").glob("runs/*/record.json")]
