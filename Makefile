@@ -29,7 +29,7 @@ test: $(DEV) ## run the test suite (about 5 minutes on 2 CPU cores)
 test-all: $(DEV) ## run the test suite with the slow cross products
 	$(PYTEST) -m "not faults"
 
-test-faults: $(DEV) ## run thousands of fuzzed inputs and injected faults (about half an hour)
+test-faults: $(DEV) ## kill, interrupt, fill disks, damage files and fuzz command lines (docs/reliability.md)
 	$(PYTEST) -m faults
 
 lint: $(DEV) ## check formatting and lint
