@@ -1,4 +1,4 @@
-"""Each write of a run is refused in turn, as by a full disk: the same command then ends the run with the same result."""
+"""Each write of a run is refused in turn, as by a full disk: the same command then ends it with the same result."""
 
 import builtins
 import errno
@@ -16,7 +16,8 @@ from trigan.commands.main import main
 from trigan.execution.job import DISK_FULL
 
 #: The writes that `make test` refuses, and those of `make test-faults`, of all in a run; each a share of them.
-FEW, MANY = (0.5,), tuple(number / 40 for number in range(40))
+FEW, MANY = (0.5,), tuple(number / 12 for number in range(12))
+SHARES = [pytest.param(FEW, id="few"), pytest.param(MANY, id="many", marks=pytest.mark.faults)]
 
 
 class Writes:
@@ -67,7 +68,9 @@ def run(outputs: Path, strategy: str, refused: int | None) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("strategy", ["baseline", pytest.param("augment", marks=pytest.mark.faults)])
-@pytest.mark.parametrize("shares", [pytest.param(FEW, id="few"), pytest.param(MANY, id="many", marks=pytest.mark.faults)])
+@pytest.mark.parametrize(
+    "shares", [pytest.param(FEW, id="few"), pytest.param(MANY, id="many", marks=pytest.mark.faults)]
+)
 @pytest.mark.timeout(1800)
 def test_a_run_whose_writes_fail_goes_on_afterwards(
     strategy: str, shares: tuple[float, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]

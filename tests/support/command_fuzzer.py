@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import random
 import signal
 import traceback
@@ -15,9 +16,11 @@ import pytest
 
 from trigan.commands import main as command_line
 from trigan.config.compose import Composer, unresolved
-from trigan.config.nodes import dotted_keys
+from trigan.config.nodes import dotted_keys, walk
 from trigan.errors import is_printable
+from trigan.execution.batch import BatchSummary
 from trigan.runs.trained_run import RunLocation
+from trigan.studies.verdict.verdict_study import VerdictRuns
 
 VALUES = (
     *(
@@ -150,6 +153,9 @@ OPTIONS = (
     ),
     *("--cfg=job", "--cfg=no", "--package=trainer", "--info=config", "--settings=no.yaml", "--help", "--version"),
 )
+#: Groups and nodes that say where and how a command runs.
+_OWN_PLACE = ("paths", "runtime", "hydra", "debug", "trainer", "logger", "data")
+_PROCESSES = ("trial", "seed")
 OPERATORS = ("=", "=", "=", "=", "=", "+=", "==", " = ", "@x=", "@_global_=", ":=", "")
 PREFIXES = ("", "", "", "", "", "", "+", "++", "~", "-", "--", "~~")
 
@@ -160,6 +166,8 @@ class Fuzzer:
 
     keys: tuple[str, ...]
     groups: dict[str, list[str]]
+    defaults: dict[str, dict[str, Any]]
+    study: str
 
     def words(self, draw: random.Random) -> list[str]:
         """The words of one command."""
@@ -172,6 +180,37 @@ class Fuzzer:
         for _ in range(draw.choices((0, 1, 2), (6, 2, 1))[0]):
             words.insert(draw.randrange(len(words) + 1), draw.choice(OPTIONS))
         return [command, *words]
+
+    def nearly_sound(self, draw: random.Random) -> list[str]:
+        """A command whose settings are sound, or all but one: most pass the first checks, and many all of them."""
+        strategy = draw.choice(self.groups["strategy"])
+        settings = [self.sound_word(draw, strategy) for _ in range(draw.randrange(1, 4))]
+        if draw.random() < 0.4:
+            settings.insert(draw.randrange(len(settings) + 1), self.word(draw))
+        chosen = f"strategy={strategy}"
+        command = draw.choice(
+            (
+                *(["run", chosen], ["run", chosen], ["run", chosen], ["run", "-m", "trial=0,1", chosen]),
+                *(["run", "--validation-only", chosen], ["run", "--cfg", "job", chosen]),
+                *(["study", self.study, "--dry-run"], ["study", self.study, "--status"], ["table", self.study]),
+                *(["audit", self.study], ["report", self.study], ["verdict"], ["verdict", "--yes", "--trials", "1"]),
+                ["search", draw.choice(("baseline", "augment", "nothing")), "--trials", draw.choice("012")],
+            )
+        )
+        return [*command, *settings]
+
+    def sound_word(self, draw: random.Random, strategy: str) -> str:
+        """A choice of a group, or a setting with its default, half of it, twice it, or its opposite."""
+        if draw.random() < 0.2:
+            group = draw.choice([name for name in self.groups if "/" not in name and name not in _OWN_PLACE])
+            return f"{group}={draw.choice(self.groups[group])}"
+        key = draw.choice(list(self.defaults[strategy]))
+        value = self.defaults[strategy][key]
+        if isinstance(value, bool):
+            value = draw.random() < 0.5
+        elif isinstance(value, int | float):
+            value = draw.choice((value, value * 2, type(value)(value / 2)))
+        return f"{key}={json.dumps(value)}"
 
     def word(self, draw: random.Random) -> str:
         """One setting: often a sound key with a value of another kind, at times any text."""
@@ -189,12 +228,20 @@ class Fuzzer:
         return f"{draw.choice(PREFIXES)}{key}{draw.choice(OPERATORS)}{draw.choice(VALUES)}"
 
 
-def make_fuzzer(composer: Composer) -> Fuzzer:
-    """A fuzzer with the groups and the settings of all strategies."""
+def make_fuzzer(composer: Composer, study: str) -> Fuzzer:
+    """A fuzzer with the groups and the settings of all strategies, and the path of a study."""
     keys: set[str] = set()
+    defaults = {}
     for strategy in composer.groups["strategy"]:
-        keys.update(dotted_keys(unresolved(composer.base(composer.parse([f"strategy={strategy}"])))))
-    return Fuzzer(tuple(sorted(keys)), composer.groups)
+        plain = unresolved(composer.base(composer.parse([f"strategy={strategy}"])))
+        keys.update(dotted_keys(plain))
+        defaults[strategy] = {key: value for key, value in walk(plain) if _can_change(key, value)}
+    return Fuzzer(tuple(sorted(keys)), composer.groups, defaults, study)
+
+
+def _can_change(key: str, value: Any) -> bool:
+    """Whether a setting is a number or a switch that starts no processes and names no folder."""
+    return isinstance(value, bool | int | float) and key.partition(".")[0] not in _OWN_PLACE and key not in _PROCESSES
 
 
 def without_fits(composer: Composer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,10 +256,16 @@ def without_fits(composer: Composer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("trigan.commands.run._tell_divergence", lambda *arguments: 0)  # there is no record to read
     monkeypatch.setattr("trigan.runs.run_words.ranks.start", lambda *arguments, **named: 0)
     monkeypatch.setattr("trigan.runs.run.locate", lambda *arguments: RunLocation("ab", Path("done/record.json")))
-    monkeypatch.setattr("trigan.config.compose.RunConfig.load_data", done)
+    data = composer.compose([]).load_data()
+    monkeypatch.setattr("trigan.config.compose.RunConfig.load_data", lambda config: data)
+    monkeypatch.setattr("trigan.search.run_search.run_searches", lambda searches, settings: [])
+    monkeypatch.setattr(VerdictRuns, "plan", lambda *arguments: "a plan")
+    monkeypatch.setattr(VerdictRuns, "run", done)
+    monkeypatch.setattr(VerdictRuns, "terminal_text", lambda *arguments: "a table")
+    monkeypatch.setattr(VerdictRuns, "summary", BatchSummary(), raising=False)
     monkeypatch.setattr("trigan.studies.multirun._jobs", lambda *arguments: ([], {}))
     monkeypatch.setattr("trigan.execution.pool.ForkLauncher", Nothing)
-    left_out = ("study", "verdict", "search", "report", "splits", "audit", "wandb-sweep")
+    left_out = ("splits", "wandb-sweep")
     kept = {name: one for name, one in command_line.COMMANDS.items() if name not in left_out}
     monkeypatch.setattr(command_line, "COMMANDS", kept)
 
@@ -238,8 +291,11 @@ def _time_limit(seconds: int) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def fault(words: list[str], seconds: int = 60) -> str:
-    """What is wrong with how a command ended; an empty text where it worked or said in one line why not."""
+def fault(words: list[str], seconds: int = 60) -> tuple[str, bool]:
+    """What is wrong with how a command ended, and whether it succeeded.
+
+    The text is empty where the command worked or said in one line why not.
+    """
     out, err = io.StringIO(), io.StringIO()
     try:
         with _time_limit(seconds), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -248,12 +304,13 @@ def fault(words: list[str], seconds: int = 60) -> str:
         code = ended.code
     except BaseException as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
-        return f"{type(error).__name__}: {str(error)[:200]!r} at {place.filename}:{place.lineno}"
+        return f"{type(error).__name__}: {str(error)[:200]!r} at {place.filename}:{place.lineno}", False
     lines = [line for line in err.getvalue().splitlines() if line.startswith("trigan: ")]
     if code not in (0, 2, 3) or (code and len(lines) != 1):
-        return f"exit {code}, {len(lines)} lines: {err.getvalue()[:300]!r}"
+        return f"exit {code}, {len(lines)} lines: {err.getvalue()[:300]!r}", False
     if not is_printable("".join(err.getvalue().splitlines()).replace("\t", "")):
-        return f"control characters: {err.getvalue()[:300]!r}"
+        return f"control characters: {err.getvalue()[:300]!r}", False
     takes_a_word = {"--config-dir", "-cd", "--settings", "--info", "-p", "-c", "--cfg", "--workers", "--timeout", "--"}
     certainly_wrong = not takes_a_word & set(words) and any(word.startswith(("~", "-x", "--no")) for word in words[1:])
-    return f"exit 0: {out.getvalue()[:100]!r}" if code == 0 and certainly_wrong and "--help" not in words else ""
+    wrong = code == 0 and certainly_wrong and "--help" not in words
+    return f"exit 0: {out.getvalue()[:100]!r}" if wrong else "", code == 0
