@@ -43,9 +43,10 @@ docs: $(DEV) ## build the site with the API reference in site/
 	$(BIN)/python docs/build_schemas.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: $(DEV) ## compare step time and data loader with minimal references; write benchmarks/results/
+bench: $(DEV) ## time steps, the data loader and 5,000 records against minimal references; write benchmarks/results/
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/loader.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/records.py
 
 calibration: $(DEV) ## check the tables' statistics on simulated trials and real fits (an hour; `--quick` a tenth)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/calibration.py

@@ -76,10 +76,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _of_the_machine(error: Exception) -> str:
-    """One line for memory that is not there and for paths that cannot be opened; empty for any other error."""
+    """One line for missing memory, paths that cannot be opened and ranks that ended; empty for any other error."""
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or "allocate memory" in text or "OutOfMemory" in repr(error):
         return f"out of memory ({text[:120]}); lower batch, width or data.image_size"
+    if "gloo" in text and ("closed by peer" in text or "reset by peer" in text or "Broken pipe" in text):
+        return "another process of this run has ended, and with it this one; its own message says why"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{str(error.filename)[:120]}: {error.strerror}; name another file or folder"
     return f"{text}: a path has a character that no file name can have" if "null byte" in text else ""
