@@ -14,12 +14,12 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from trigan.component_ids import identifier_of, import_object, source_digest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Top-level packages whose classes and functions count by their import path alone.
 LIBRARIES = ("builtins", "torch", "pytorch_lightning", "torchmetrics")
@@ -155,8 +155,10 @@ def digest(value: Any, length: int = 64) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:length]
 
 
-def tensor_digest(*tensors: Tensor | None) -> str:
+def tensor_digest(*tensors: "Tensor | None") -> str:
     """SHA-256 over dtype, shape and bytes of the tensors, in order; ``None`` counts as itself."""
+    import torch  # takes seconds, which the identity of settings does without
+
     sha = hashlib.sha256()
     for tensor in tensors:
         if tensor is None:
@@ -170,7 +172,7 @@ def tensor_digest(*tensors: Tensor | None) -> str:
     return sha.hexdigest()
 
 
-def weights_digest(state: Mapping[str, Tensor]) -> str:
+def weights_digest(state: "Mapping[str, Tensor]") -> str:
     """SHA-256 over a state dict: names in sorted order, then each tensor's dtype, shape and bytes."""
     text = "".join(f"{name}:{tensor_digest(state[name])};" for name in sorted(state))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -20,12 +20,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("overrides", nargs="*", help="settings as for `trigan run`: data=..., regime=..., trial=...")
     options = parser.parse_intermixed_args(arguments[1:])
     from trigan.config.compose import compose
+
+    composed = compose(options.overrides, options.config_dir)
     from trigan.datasets.data_check import check_data, class_examples
     from trigan.datasets.splits.draw_split import draw_split
     from trigan.datasets.splits.splitter import split_summary
     from trigan.plots.sample_grids import save_contact_sheet
 
-    composed = compose(options.overrides, options.config_dir)
     built = composed.build()
     report = check_data(built.data)
     print("\n".join(report.lines()))

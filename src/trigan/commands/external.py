@@ -40,10 +40,12 @@ def _export(arguments: Sequence[str]) -> int:
     parser.add_argument("--row", metavar="NAME", help="with --study: the row, where rows differ in regime")
     parser.add_argument("--scale", help="with --study: one of its scales (default: its first)")
     options = parser.parse_intermixed_args(list(arguments))
+    composer = Composer(options.config_dir)
+    if not options.study:
+        composer.check(options.overrides)
     from trigan.datasets.splits.splitter import PARTS
     from trigan.interop.split_export import export_split, study_run
 
-    composer = Composer(options.config_dir)
     if options.study:
         study = read_study(find_study(options.study), options.scale)
         composed = study_run(composer, study, options.overrides, options.column, options.trial, options.row)
@@ -68,10 +70,12 @@ def _check(arguments: Sequence[str]) -> int:
     parser.add_argument("file", metavar="FILE", type=Path, help="the split file")
     parser.add_argument("overrides", nargs="*", help="settings as for `trigan run`: data=..., data.root=...")
     options = parser.parse_intermixed_args(list(arguments))
+    composer = Composer(options.config_dir)
+    composer.check(options.overrides)
     from trigan.datasets.splits.split_file import read_split_file, split_from_file
     from trigan.datasets.splits.splitter import PARTS
 
-    composer, split = Composer(options.config_dir), read_split_file(options.file)
+    split = read_split_file(options.file)
     source = composer.compose(options.overrides).load_data()
     info = split_from_file(source, split, split.trial).info
     for name in PARTS:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trigan.absent_libraries import refuse_early
 from trigan.atomic import atomic_write, check_output_folder
 from trigan.commands.arguments import Parser, help_text, natural_int, positive_float, positive_int, share
 from trigan.config.settings import LABEL_THRESHOLD
@@ -26,6 +27,8 @@ def predict(arguments: list[str]) -> int:
     add("--out", default="-", metavar="FILE", help="where the CSV goes (default: -, standard output)")
     add("--batch", type=positive_int, metavar="N", help="images in memory at a time")
     options = parser.parse_intermixed_args(arguments)
+    refuse_early("trigan.datasets.image_files:find_files", options.path)
+    _refuse_early(options)
     from trigan.datasets.image_files import count_images, find_files
     from trigan.datasets.inputs import EVALUATION_BATCH
     from trigan.runs.predict import csv_header, csv_rows, predict_files
@@ -68,6 +71,7 @@ def sample(arguments: list[str]) -> int:
     scale_help = "multiply latents by S (default: 1, as in training)"
     add("--latent-scale", type=positive_float, default=1.0, metavar="S", help=scale_help)
     options = parser.parse_intermixed_args(arguments)
+    _refuse_early(options)
     from trigan.runs.write_samples import SampleRequest, write_samples
     from trigan.samples.generate import LatentTransform
 
@@ -90,6 +94,7 @@ def export(arguments: list[str]) -> int:
     onnx_help = "write ONNX files too (default: yes)"
     parser.add_argument("--onnx", action=argparse.BooleanOptionalAction, default=True, help=onnx_help)
     options = parser.parse_intermixed_args(arguments)
+    _refuse_early(options)
     from trigan.interop.export_run import export_run
     from trigan.interop.onnx_file import require_onnx
 
@@ -120,6 +125,10 @@ def _parser(command: str, kind: str = "") -> Parser:
         parser.add_argument("--out", type=Path, metavar="DIR", help=f"a new folder (default: OUTPUTS/{kind}/HASH)")
         parser.add_argument("--force", action="store_true", help="replace a folder that an earlier call wrote")
     return parser
+
+
+def _refuse_early(options: Any) -> None:
+    refuse_early("trigan.runs.finished_run:find_run", options.run, options.outputs)
 
 
 def _open_for(options: Any, kind: str) -> "tuple[FinishedRun, Path]":

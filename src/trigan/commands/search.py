@@ -44,7 +44,13 @@ def main(arguments: list[str]) -> int:
         raise ConfigError(f"--prune: a run's validations during training give the accuracy, not {metric.name}")
     if find_spec("optuna") is None:
         raise ConfigError("trigan search needs optuna: pip install 'trigan[search]'")
+    from trigan.config.compose import Composer
     from trigan.execution.pool import cores
+    from trigan.search.space import find_space
+
+    composer = Composer(options.config_dir)
+    for name in names:
+        composer.check([*find_space(name, options.config_dir).strategy, *settings])
     from trigan.search.run_search import run_search
     from trigan.search.worker import SearchSettings
 

@@ -4,6 +4,8 @@ import sys
 
 from trigan.commands.arguments import command_parser, positive_float, positive_int
 from trigan.scores import METRICS
+from trigan.studies.job_cache import make_plan
+from trigan.studies.study_file import find_study, read_study
 
 
 def main(arguments: list[str]) -> int:
@@ -28,7 +30,8 @@ def main(arguments: list[str]) -> int:
     from rich.console import Console
     from rich.prompt import Confirm
 
-    from trigan.studies.verdict.verdict_study import PICTURE_FILE, VerdictRuns
+    make_plan(read_study(find_study("verdict")), options.overrides, options.config_dir).check()
+    from trigan.studies.verdict.verdict_study import PICTURE_FILE, VerdictRuns  # torch
 
     verdict = VerdictRuns(options.overrides, options.config_dir, options.metric)
     if not options.yes:

@@ -11,6 +11,7 @@ from typing import Any
 
 from hydra._internal.utils import _locate
 
+from trigan.absent_libraries import PLACEHOLDER
 from trigan.component_ids import identifier_of
 from trigan.config.nodes import targets
 from trigan.config.suggest import nearest_hint
@@ -44,6 +45,8 @@ def import_target(key: str, name: str, own: Sequence[str] = ()) -> Any:
         if isinstance(error.__cause__, ModuleNotFoundError) and _inside(name, own):
             hint += "; the current folder is searched only if it is in PYTHONPATH: export PYTHONPATH=."
         raise ConfigError(f"{key}._target_={name}: cannot be found{hint}") from error
+    if target is PLACEHOLDER:  # of a library or the user: checked once it is imported
+        return target
     module = getattr(target, "__module__", None)
     plain_function = inspect.isfunction(target) and "." not in target.__qualname__
     if not isinstance(module, str) or not (inspect.isclass(target) or plain_function):

@@ -3,7 +3,7 @@
 import copy
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
+from hydra._internal.utils import _locate, create_config_search_path
 from hydra.core.config_search_path import SearchPathElement
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
@@ -21,10 +21,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from trigan import absent_libraries
 from trigan.config import locations, override_rules, schema
 from trigan.config.allow_list import check_targets
 from trigan.config.build import Built, build, load_pretraining_data, pretraining_fingerprint
-from trigan.config.nodes import dotted_keys, walk
+from trigan.config.nodes import dotted_keys, targets, walk
 from trigan.config.run_hash import run_hash
 from trigan.config.settings import PRETRAINING_DATA_KEY, Debug, Paths, Resources, Runtime
 from trigan.config.settings_file import check_folder, check_texts
@@ -104,6 +105,37 @@ class RunConfig:
         return Debug(**node) if node else None
 
 
+@dataclass(frozen=True)
+class _Draft:
+    """A composed run whose objects were not built: its config unresolved, its ``defaults`` and what the user gave."""
+
+    run: RunConfig
+    unresolved: dict[str, Any]
+    defaults: dict[str, Any]
+    given: list[str]
+
+    def locate(self) -> None:
+        """Import the modules of all targets."""
+        for _, node in targets(self.run.config):
+            _locate(node["_target_"])
+
+    def check(self, data: bool = False) -> None:
+        """Build the objects where no library is imported; with ``data``, look for the files of the data set."""
+
+        def decide() -> None:
+            built = self.build()
+            if data and "data" in vars(built):
+                built.data.key()
+
+        if absent_libraries.is_possible():
+            absent_libraries.without_libraries(self.locate, decide)
+
+    def build(self) -> Built:
+        """The objects, after a check of their arguments' names and types."""
+        schema.check(self.run.config, self.defaults, self.run.runtime.allow)
+        return self.run.build()
+
+
 class Composer:
     """Composes runs from trigan's ``conf/`` and the user's own folder of groups.
 
@@ -169,7 +201,24 @@ class Composer:
         return sorted(set(self.loader.repository.get_group_options(group, kind)))
 
     def compose(self, arguments: Sequence[str]) -> RunConfig:
-        """Check, compose, resolve, type-check and build once (the objects check their ranges and each other)."""
+        """Check, compose, resolve, type-check and build once (the objects check their ranges and each other).
+
+        What is wrong is found without the imports of the objects where that is possible.
+        """
+        draft = self._draft(arguments)
+        draft.check()
+        built = draft.build()
+        if self._check_devices and "trainer" in vars(built):
+            built.trainer.check_available()
+        ignored = getattr(vars(built).get("strategy"), "unused_settings", ())
+        return replace(draft.run, unused=tuple(find_unused_settings(draft.unresolved, draft.given, ignored)))
+
+    def check(self, arguments: Sequence[str]) -> None:
+        """Refuse what `compose` refuses, and data that are not there, as far as no library is needed to find it."""
+        self._draft(arguments).check(data=True)
+
+    def _draft(self, arguments: Sequence[str]) -> "_Draft":
+        """The run as far as it is known without its objects."""
         overrides = self.parse(arguments)
         cfg = self.load(overrides)
         config = resolve(cfg)
@@ -179,15 +228,9 @@ class Composer:
         if own and "runtime.allow" not in given:
             raise ConfigError(f"runtime.allow={list(own)}: may be given on the command line only, not in a file")
         check_targets(config, own)
-        schema.check(config, unresolved(self.base(overrides)), own)
-        built = build(config)
-        if self._check_devices and "trainer" in vars(built):
-            built.trainer.check_available()
-        ignored = getattr(vars(built).get("strategy"), "unused_settings", ())
-        unused = find_unused_settings(unresolved(cfg), given, ignored)
-        composed = RunConfig(config, chosen(cfg), tuple(arguments), tuple(unused))
-        _ = composed.paths, composed.runtime, composed.debug  # their constructors check them
-        return composed
+        run = RunConfig(config, chosen(cfg), tuple(arguments))
+        _ = run.paths, run.runtime, run.debug  # their constructors check them
+        return _Draft(run, unresolved(cfg), unresolved(self.base(overrides)), given)
 
     def load(self, overrides: Sequence[Override]) -> DictConfig:
         """The composed config with Hydra's own node, its keys and choices checked, unresolved. Imports no target."""

@@ -4,6 +4,7 @@ from typing import Any
 
 from trigan.config.pretraining_data import unwrap_pretraining_source
 from trigan.config.settings import UNHASHED_KEYS, Evaluation
+from trigan.identity import digest
 from trigan.version import PROTOCOL_VERSION
 
 
@@ -22,8 +23,6 @@ def run_hash(config: dict[str, Any], fingerprint: str, protocol: int | None = No
         protocol: a version other than the current one.
         external: the fingerprint of another data set that the strategy trains on.
     """
-    from trigan.identity import digest  # imports torch
-
     counted = {
         "tuned": (config.get("tuned") or {}).get("search") is not None,
         "evaluation": Evaluation(**(config.get("evaluation") or {})) != Evaluation(),

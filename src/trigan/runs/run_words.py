@@ -30,7 +30,8 @@ def run_words(
     signal handlers are installed in the main thread only.
     """
     composer = Composer(config_dir)
-    config = composer.load(composer.parse(words))  # imports no target, so a typing error shows at once
+    composer.check(words)
+    config = composer.load(composer.parse(words))
     plain = unresolved(config)
     devices = plain["trainer"].get("devices", 1) if isinstance(plain.get("trainer"), dict) else 1
     starts_ranks = isinstance(devices, int) and devices > 1 and not ranks.is_rank(devices)

@@ -75,6 +75,7 @@ def multirun(
         All jobs, and how those that were due ended.
     """
     expanded = expand(composer, overrides)
+    composer.check(expanded[0])
     with engine(engine_choice or EngineChoice(), workers, timeout) as chosen:
         composed = [composer.compose(job) for job in expanded]
         outputs = [one.paths.outputs for one in composed]

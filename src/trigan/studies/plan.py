@@ -1,8 +1,9 @@
 """A study's jobs: rows x columns x trials, each a checked run with its hash, its record and its place in the table."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import product
+from typing import TypeVar
 
 from trigan.config.compose import Composer, RunConfig
 from trigan.config.override_rules import hydra_quoted
@@ -12,6 +13,8 @@ from trigan.identity import canonical_json
 from trigan.records.record import RECORD_NAME, read_record
 from trigan.studies.jobs import StudyJob, StudyJobs, matched_job
 from trigan.studies.study_file import GridEntry, StudyFile
+
+T = TypeVar("T")
 
 
 class StudyPlan:
@@ -79,13 +82,23 @@ class StudyPlan:
 
     def compose(self, job: StudyJob, flops: int = 1) -> RunConfig:
         """The run of a row, column and trial; ``flops``: the compute that a matched row is given, or a stand-in."""
+        return self._named_errors(job, lambda: self._composer.compose(self._settings(job, flops)))
+
+    def check(self) -> None:
+        """Refuse, before anything is imported, what is wrong in the first job: overrides are those of every job."""
+        self._named_errors(self._grid[0], lambda: self._composer.check(self._settings(self._grid[0])))
+
+    def _settings(self, job: StudyJob, flops: int = 1) -> tuple[str, ...]:
         matched = (f"strategy.matched_flops={flops}",) if job.row.match else ()
         tags = (f"trial={job.trial}", f"study={hydra_quoted(self._study.name)}", f"row={hydra_quoted(job.row.name)}")
         tuned = self._study.tuned.get(job.row.name, {}).get(job.column.name, ())
         own = (*self._study.fixed, *job.column.set, *job.row.set, *tuned, *matched, *tags)
-        settings = (*own, *self.applicable(job.row, job.column))
+        return (*own, *self.applicable(job.row, job.column))
+
+    @staticmethod
+    def _named_errors(job: StudyJob, do: Callable[[], T]) -> T:
         try:
-            return self._composer.compose(settings)
+            return do()
         except ConfigError as error:
             raise ConfigError(f"row {job.row.name!r}, column {job.column.name!r}: {error}") from error
 

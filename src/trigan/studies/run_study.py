@@ -48,6 +48,7 @@ def run_study(
     published_results(study)  # a mistake there is reported before anything runs
     choice = engine_choice or EngineChoice()
     cache = cache_path(study, overrides, config_dir)
+    make_plan(study, overrides, config_dir).check()  # before the engine begins to import what jobs need
     with engine(choice, workers, timeout) as chosen:
         plan = make_plan(study, overrides, config_dir, check_devices=choice.local)
         jobs = plan.jobs()
