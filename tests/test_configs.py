@@ -96,6 +96,7 @@ def test_a_yaml_says_on_top_what_it_is(file: str) -> None:
 def test_composes_and_builds(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if file in NEEDS_GPU:
         monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+        monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     chosen = words(file)
     assert chosen is not None
     composed = composer().compose(chosen)

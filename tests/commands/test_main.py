@@ -113,6 +113,22 @@ def test_run_hands_over_what_was_composed(
     assert composed.choices["architecture"] == "large"
 
 
+@pytest.mark.parametrize(("rank", "size"), [("0", "2"), ("1", "2"), ("0", "1"), ("3", "")])
+def test_a_diverged_run_says_so_whatever_another_program_left_in_the_environment(
+    rank: str, size: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import trigan.runs.run
+
+    write_record(tmp_path / "record.json", make_record(0.1, status="diverged"))
+    monkeypatch.setattr(trigan.runs.run, "run", lambda composed, force, validation_only: tmp_path)
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("WORLD_SIZE", size)
+    assert main(["run", "trial=3"]) == 5
+    told = capsys.readouterr()
+    assert told.out == f"{tmp_path}\n"
+    assert told.err.splitlines()[-1].startswith("trigan: the run diverged")
+
+
 def test_ctrl_c_is_one_line_and_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     import trigan.runs.run
 

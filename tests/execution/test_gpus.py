@@ -11,7 +11,8 @@ from trigan.errors import ConfigError
 from trigan.execution import pool
 from trigan.execution.job import Job
 from trigan.execution.launchers import ExecLauncher, ForkLauncher
-from trigan.execution.pool import GPU_VARIABLE, GpuSlots, LocalEngine, visible_gpus
+from trigan.execution.pool import GPU_VARIABLE, GpuSlots, LocalEngine, cores, visible_gpus
+from trigan.runs.run import _tell_devices
 
 
 def job(name: str, gpus: int = 1) -> Job:
@@ -76,7 +77,66 @@ def test_never_more_threads_than_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_runs_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Composer().compose(["trainer=ddp_cpu", "runtime.threads=3"]).resources == Resources(2, False, 3)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(ConfigError, match="torch finds no GPU here; take trainer=cpu"):
+    with pytest.raises(ConfigError, match=r"torch finds no GPU here; take trainer=auto, .*, or trainer=cpu"):
         Composer().compose(["trainer=gpu"])
     elsewhere = Composer(check_devices=False).compose(["trainer=ddp", "trainer.devices=4"])
     assert elsewhere.resources == Resources(4, True, 1)
+
+
+@pytest.mark.parametrize(("gpus", "devices", "taken"), [(0, 1, "cpu"), (1, 1, "gpu"), (1, 2, "cpu"), (4, 2, "gpu")])
+def test_auto_takes_gpus_where_there_are_enough(
+    gpus: int, devices: int, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    composed = Composer().compose([f"trainer.devices={devices}"])
+    assert composed.resources == Resources(devices, taken == "gpu")
+    assert composed.config["trainer"]["accelerator"] == taken
+    on_the_cpu = Composer().compose(["trainer=cpu"])
+    assert composed.run_hash("data") == on_the_cpu.run_hash("data")
+    if 0 < gpus < devices:
+        with pytest.raises(ConfigError, match=r"trainer.devices=2: torch finds 1 GPUs here; give at most 1"):
+            Composer().compose(["trainer=gpu", f"trainer.devices={devices}"])
+
+
+def test_auto_stays_open_for_another_machine() -> None:
+    elsewhere = Composer(check_devices=False).compose([])
+    assert elsewhere.config["trainer"]["accelerator"] == "auto"
+    assert elsewhere.resources == Resources()
+
+
+def test_each_trial_of_a_search_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "cores", lambda: 16)
+    trials, gpus = [job(name) for name in "abc"], GpuSlots("01")
+    assert [pool.jobs_at_once(workers, trials, gpus) for workers in (None, 1, 4)] == [2, 1, 4]
+    assert [gpus.allocate(one)[GPU_VARIABLE] for one in trials] == ["0", "1", "0"]
+
+
+def test_a_containers_quota_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    loky = pytest.importorskip("joblib.externals.loky.backend.context")
+    monkeypatch.setattr(loky, "_cpu_count_cgroup", lambda available: 1)
+    assert cores() == 1
+
+
+@pytest.mark.parametrize(
+    ("gpus", "words", "told"),
+    [
+        (0, [], "trainer=auto: one CPU core"),
+        (0, ["runtime.threads=2", "trainer.devices=2"], "trainer=auto: 4 CPU cores"),
+        (2, [], "trainer=auto: GPU 5 (a card)"),
+        (2, ["trainer=gpu"], ""),
+        (2, ["trainer=cpu"], ""),
+    ],
+)
+def test_a_run_says_what_auto_took(
+    gpus: int, words: list[str], told: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv(GPU_VARIABLE, "5,7")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpus > 0)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "a card")
+    monkeypatch.setattr("trigan.runs.run.cores", lambda: 3)
+    caplog.set_level("INFO", "trigan")
+    _tell_devices(Composer().compose(words))
+    assert [one for one in caplog.messages if one.startswith("trainer=auto")] == ([told] if told else [])
+    assert ("4 threads share 3 CPU cores" in caplog.text) == (told == "trainer=auto: 4 CPU cores")

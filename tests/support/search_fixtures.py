@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from trigan.config.settings import Resources
 from trigan.errors import ConfigError
 from trigan.execution.job import Job
 from trigan.execution.supervisor import Supervisor
@@ -33,7 +34,7 @@ class ToyComposer:
         if "kind=b" in words and "refuse=b" in words:
             raise ConfigError("kind=b: makes no sense")
         name = "_".join(word for word in words if word[0] in "xk")
-        return SimpleNamespace(run_hash=lambda fingerprint: name)
+        return SimpleNamespace(run_hash=lambda fingerprint: name, resources=Resources())
 
 
 class Children(Supervisor):
@@ -45,7 +46,7 @@ class Children(Supervisor):
         self.started: list[str] = []
         self.signals: list[tuple[str, int]] = []
 
-    def start(self, job: Job, log: Path) -> None:
+    def start(self, job: Job, log: Path, variables: Mapping[str, str] | None = None) -> None:
         assert job.overrides[0] == "--validation-only"
         words = [word for word in job.overrides if word[0] in "xk"]
         self.started.append("_".join(words))

@@ -15,7 +15,7 @@ from trigan.execution import ranks
 from trigan.execution.engines import EngineChoice, split
 from trigan.execution.job import run_options
 from trigan.records.record import RECORD_NAME, read_record
-from trigan.runs.run_words import RankFailedError, run_words
+from trigan.runs.run_words import RankFailedError, is_rank_of, run_words
 
 
 def main(arguments: list[str]) -> int:
@@ -48,9 +48,10 @@ def main(arguments: list[str]) -> int:
         )
     except RankFailedError as error:
         return error.exit_code
-    if int(os.environ.get("RANK") or 0) == 0 and ranks.PARENT_VARIABLE not in os.environ:
+    is_rank = "RANK" in os.environ and is_rank_of(words, options.config_dir)
+    if not is_rank or (os.environ["RANK"] == "0" and ranks.PARENT_VARIABLE not in os.environ):
         print(directory, flush=True)
-    return 0 if ranks.is_rank() else _tell_divergence(directory, options.validation_only)
+    return 0 if is_rank else _tell_divergence(directory, options.validation_only)
 
 
 def _tell_divergence(directory: Path, validation_only: bool) -> int:

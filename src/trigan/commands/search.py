@@ -45,7 +45,6 @@ def main(arguments: list[str]) -> int:
     if find_spec("optuna") is None:
         raise ConfigError("trigan search needs optuna: pip install 'trigan[search]'")
     from trigan.config.compose import Composer
-    from trigan.execution.pool import cores
     from trigan.search.space import find_space
 
     composer = Composer(options.config_dir)
@@ -60,7 +59,7 @@ def main(arguments: list[str]) -> int:
         sampler=options.sampler,
         seed=options.seed,
         prune=metric.has_validation_curve if options.prune is None else options.prune,
-        slots=min(options.workers or cores(), cores()),
+        slots=options.workers,
         timeout=options.timeout and 60.0 * options.timeout,
         storage=options.storage,
         config_dir=options.config_dir,

@@ -142,7 +142,8 @@ class Composer:
     Args:
         config_dir: the user's folder (``--config-dir``).
         conf: the folder that holds ``config.yaml``; trigan's own by default.
-        check_devices: whether this machine must have the devices of the runs.
+        check_devices: whether the runs are computed on this machine, which must have their devices; if not,
+            ``accelerator: auto`` stays open.
     """
 
     def __init__(self, config_dir: Path | None = None, conf: Path | None = None, check_devices: bool = True) -> None:
@@ -209,7 +210,8 @@ class Composer:
         draft.check()
         built = draft.build()
         if self._check_devices and "trainer" in vars(built):
-            built.trainer.check_available()
+            here, trainer = built.trainer.accelerator_here(), draft.run.config["trainer"]
+            trainer |= {"accelerator": here} if trainer.get("accelerator") == "auto" else {}
         ignored = getattr(vars(built).get("strategy"), "unused_settings", ())
         return replace(draft.run, unused=tuple(find_unused_settings(draft.unresolved, draft.given, ignored)))
 

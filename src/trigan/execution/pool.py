@@ -60,8 +60,10 @@ class GpuSlots:
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Processor cores that this process may use: its affinity, and the CPU quota of its container (cgroup)."""
+    from joblib import cpu_count
+
+    return int(cpu_count())
 
 
 def visible_gpus() -> tuple[str, ...]:
@@ -72,6 +74,12 @@ def visible_gpus() -> tuple[str, ...]:
     import torch
 
     return tuple(map(str, range(torch.cuda.device_count())))
+
+
+def jobs_at_once(workers: int | None, jobs: Sequence[Job], gpus: GpuSlots) -> int:
+    """How many jobs like these run at a time: ``workers``, or as GPUs allow; never with more threads than cores."""
+    most = max(1, cores() // max(job.resources.cores for job in jobs))
+    return min(workers or gpus.workers(jobs) or most, most)
 
 
 class LocalEngine:
@@ -148,9 +156,8 @@ class LocalEngine:
         return [results[job.name] for job in jobs]
 
     def at_once(self, jobs: Sequence[Job], slots: GpuSlots) -> int:
-        """How many of the jobs run at a time, never with more threads than cores."""
-        most = max(1, cores() // max(job.resources.cores for job in jobs))
-        return min(self._workers or slots.workers(jobs) or most, most, len(jobs))
+        """How many of the jobs run at a time."""
+        return min(jobs_at_once(self._workers, jobs, slots), len(jobs))
 
     def launcher(self) -> Launcher:
         """What starts the jobs; waits for the imports that began with the context."""

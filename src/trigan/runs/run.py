@@ -30,6 +30,7 @@ from trigan.datasets.mirror_check import with_flips_decided
 from trigan.datasets.sources.closed import closed_sources
 from trigan.datasets.types import ImageDataset
 from trigan.errors import DiskFullError, TriganError
+from trigan.execution.pool import cores, visible_gpus
 from trigan.records import failure
 from trigan.records.record import RECORD_NAME, read_record
 from trigan.runs.final_evaluation import finish_run, summary
@@ -70,6 +71,7 @@ def run(composed: RunConfig, force: bool = False, validation_only: bool = False)
         )
         gan = "" if strategy == "baseline" else f" ({architecture})"
         _log.info("%s%s on %s, regime %s, trial %d", strategy, gan, data, regime, composed.trial)
+        _tell_devices(composed)
         loaded = [composed.load_data()]  # taken out of the list, and released, before anything is trained
         location = locate(composed, loaded[0], validation_only)
         with _run_lock(location) if distributed.rank() == 0 else contextlib.nullcontext():
@@ -230,6 +232,21 @@ def _process_group(composed: RunConfig) -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def _tell_devices(composed: RunConfig) -> None:
+    """Log what ``trainer=auto`` took, and whether the run has more threads than it may use cores."""
+    needs = composed.resources
+    if composed.choices.get("trainer") == "auto":
+        gpus = ", ".join(visible_gpus()[: needs.processes]) if needs.gpu else ""
+        taken = f"GPU {gpus} ({torch.cuda.get_device_name()})" if gpus else _counted(needs.cores)
+        _log.info("trainer=auto: %s", taken)
+    if not needs.gpu and needs.cores > cores():
+        _log.warning("%d threads share %s; lower runtime.threads or trainer.devices", needs.cores, _counted(cores()))
+
+
+def _counted(number: int) -> str:
+    return "one CPU core" if number == 1 else f"{number} CPU cores"
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from omegaconf import DictConfig
+
 from trigan.config.compose import Composer, resolve, unresolved
 from trigan.errors import TriganError
 from trigan.execution import ranks
@@ -32,9 +34,8 @@ def run_words(
     composer = Composer(config_dir)
     composer.check(words)
     config = composer.load(composer.parse(words))
-    plain = unresolved(config)
-    devices = plain["trainer"].get("devices", 1) if isinstance(plain.get("trainer"), dict) else 1
-    starts_ranks = isinstance(devices, int) and devices > 1 and not ranks.is_rank(devices)
+    plain, devices = unresolved(config), _devices(config)
+    starts_ranks = devices > 1 and not ranks.is_rank(devices)
     if starts_ranks:
         logs = Path(str(resolve(config)["paths"]["outputs"])) / "logs"
         code = ranks.start(["run", *run_options(config_dir, force, validation_only), *words], devices, logs)
@@ -50,6 +51,20 @@ def run_words(
     if starts_ranks:
         return locate(composed, composed.load_data(), validation_only).directory
     return run(composed, force, validation_only)
+
+
+def is_rank_of(words: Sequence[str], config_dir: Path | None = None) -> bool:
+    """Whether this process is one of several that compute this run; other programs' variables are not enough."""
+    composer = Composer(config_dir)
+    devices = _devices(composer.load(composer.parse(words)))
+    return devices > 1 and ranks.is_rank(devices)
+
+
+def _devices(config: DictConfig) -> int:
+    """``trainer.devices`` of an unresolved config; 1 where it is none."""
+    trainer = unresolved(config).get("trainer")
+    devices = trainer.get("devices", 1) if isinstance(trainer, dict) else 1
+    return devices if isinstance(devices, int) else 1
 
 
 def _mark_failed(composer: Composer, words: Sequence[str], validation_only: bool, code: int) -> None:

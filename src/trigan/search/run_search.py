@@ -54,10 +54,11 @@ def run_searches(searches: Sequence[StrategySearch], settings: SearchSettings) -
         for search, study in books:
             if not study.get_trials(deepcopy=False):
                 study.enqueue_trial(search.space.default_point, user_attrs={ENQUEUED_AS: DEFAULT})
-        _log.info("%s", _opening(searches, settings))
         lock = stack.enter_context(WorkerLock(searches[0].outputs / "search" / "workers"))
+        worker = Worker(books, settings, engine.launcher, lock)
+        _log.info("%s", _opening(searches, settings, worker.slots))
         try:
-            Worker(books, settings, engine.launcher, lock).run()
+            worker.run()
         except BaseException:
             for search, study in books:
                 for line in write_search_results(search, study, metric, settings.sampler).lines():
@@ -66,11 +67,11 @@ def run_searches(searches: Sequence[StrategySearch], settings: SearchSettings) -
         return [write_search_results(search, study, metric, settings.sampler) for search, study in books]
 
 
-def _opening(searches: Sequence[StrategySearch], settings: SearchSettings) -> str:
+def _opening(searches: Sequence[StrategySearch], settings: SearchSettings, slots: int) -> str:
     names = ", ".join(search.name for search in searches)
     labels = " and ".join(sorted({str(search.validation_labels) for search in searches}))
     same = "; every strategy gets the same number of trials" if len(searches) > 1 else ""
     return (
         f"search {names}: {settings.budget}, by {settings.metric.name} on {labels} validation labels{same}; "
-        f"{settings.slots} at a time here; the test set stays sealed"
+        f"{slots} at a time here; the test set stays sealed"
     )

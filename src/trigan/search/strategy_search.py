@@ -4,10 +4,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from trigan.config.compose import Composer
+from trigan.config.settings import Resources
 from trigan.config.settings_file import dotted_key
 from trigan.datasets.splits.draw_split import draw_split
 from trigan.errors import ConfigError
@@ -41,6 +43,11 @@ class StrategySearch:
     def folder(self) -> Path:
         """The folder of the journal, the logs and the results."""
         return self.outputs / "search" / self.name
+
+    @cached_property
+    def resources(self) -> Resources:
+        """What each trial computes on."""
+        return self.composer.compose(self.trial_overrides(self.space.default_point)).resources
 
     def record_path(self, point: Mapping[str, Value]) -> Path:
         """The validation record of a point, in a folder named by the run's hash; a ConfigError for a wrong point."""

@@ -14,7 +14,6 @@ from trigan.config.compose import Composer, RunConfig
 from trigan.config.override_rules import hydra_literal
 from trigan.config.settings_file import dotted_key
 from trigan.errors import ConfigError, TriganError
-from trigan.execution.pool import cores
 from trigan.search.metric import parse_metric
 from trigan.search.run_search import run_searches
 from trigan.search.search_results import SearchResult
@@ -57,10 +56,9 @@ def tune_study(
             except ConfigError as error:
                 raise ConfigError(f"--tuned: row {row.name!r}, column {column.name!r}: {error}") from error
     different = list({search.name: search for search, _ in searches.values()}.values())
-    slots = min(workers or cores(), cores())
     seconds = timeout and 60.0 * timeout
     metric = parse_metric("accuracy")
-    settings = SearchSettings(Budget(trials), metric, slots=slots, timeout=seconds, config_dir=config_dir)
+    settings = SearchSettings(Budget(trials), metric, slots=workers, timeout=seconds, config_dir=config_dir)
     results = {result.search.name: result for result in run_searches(different, settings)}
     tuned: dict[str, dict[str, tuple[str, ...]]] = {}
     for (row_name, column_name), (search, made) in searches.items():

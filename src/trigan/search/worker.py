@@ -20,7 +20,7 @@ from trigan.atomic import make_folder
 from trigan.errors import ConfigError, TriganError
 from trigan.execution.job import DIVERGED, TIMED_OUT, Job, JobResult, run_options
 from trigan.execution.launchers import Launcher
-from trigan.execution.pool import Interrupted
+from trigan.execution.pool import GpuSlots, Interrupted, jobs_at_once, visible_gpus
 from trigan.execution.progress import duration
 from trigan.execution.supervisor import GRACE, POLL, deferred_signals
 from trigan.runs.validation_run import read_validation_record
@@ -46,7 +46,7 @@ class SearchSettings:
 
     Attributes:
         prune: end trials early that are worse than the median of earlier ones.
-        slots: trials at a time, by this worker.
+        slots: trials at a time, by this worker; None: as many as cores allow, and as GPUs allow without sharing.
         timeout: seconds after which a trial is ended.
         storage: a journal's file or a database's URL; None: a journal in the search's folder.
         config_dir: a folder with the user's own groups and spaces.
@@ -57,7 +57,7 @@ class SearchSettings:
     sampler: Literal["random", "tpe"] = "tpe"
     seed: int = 0
     prune: bool = True
-    slots: int = 1
+    slots: int | None = 1
     timeout: float | None = None
     storage: str | None = None
     config_dir: Path | None = None
@@ -65,7 +65,7 @@ class SearchSettings:
 
 @dataclass
 class Worker:
-    """One process's share of a search: ``settings.slots`` children at a time.
+    """One process's share of a search: ``slots`` children at a time, which share no more GPUs than they must.
 
     Args:
         searches: each strategy with its study.
@@ -82,6 +82,9 @@ class Worker:
         self._watch = DeadWorkerDetector(self.worker_lock.alive, HEARTBEAT_TIMEOUT)
         self._beaten, self._beats, self._listed = time.monotonic(), 0, 0.0
         self._waiting = False
+        needs = [Job(one.name, (), resources=one.resources) for one, _ in self.searches]
+        self._gpus = GpuSlots(visible_gpus() if any(job.resources.gpu for job in needs) else ())
+        self.slots = jobs_at_once(self.settings.slots, needs, self._gpus)
         for _, study in self.searches:
             study.pruner = optuna.pruners.MedianPruner(n_startup_trials=PRUNING_STARTUP_TRIALS)
 
@@ -113,7 +116,7 @@ class Worker:
         """Replace dead workers' trials and start new ones while there is room; whether all is done."""
         books = self.trials()
         self._rescue(books)
-        while len(self.running) < self.settings.slots:
+        while len(self.running) < self.slots:
             books = self.trials()
             strategy = self.settings.budget.next_strategy(books, _running_seconds(books))
             if strategy is None:
@@ -163,7 +166,8 @@ class Worker:
         study.sampler = sampler(self.settings.sampler, self.settings.seed, place)
         point = {one.key: suggest(trial, one) for one in search.space.dimensions}
         words = ("--validation-only", *run_options(self.settings.config_dir), *search.trial_overrides(point))
-        running = RunningTrial(index, trial, Job(self._name(index, trial.number), words), search.folder / "logs")
+        job = Job(self._name(index, trial.number), words, resources=search.resources)
+        running = RunningTrial(index, trial, job, search.folder / "logs")
         try:
             running.record_path = search.record_path(point)
         except ConfigError as error:
@@ -176,7 +180,7 @@ class Worker:
             return
         make_folder(running.log.parent)
         running.log.unlink(missing_ok=True)
-        self.launcher().start(running.job, running.log)
+        self.launcher().start(running.job, running.log, self._gpus.allocate(running.job))
         self.running[running.job.name] = running
 
     def _name(self, index: int, number: int) -> str:
@@ -187,6 +191,7 @@ class Worker:
         ended = self.launcher().ended(self.settings.timeout) if self.running else {}
         for name, code in ended.items():
             trial = self.running.pop(name)
+            self._gpus.release(trial.job)
             self._prune(trial)
             if trial.pruned:  # whether or not it was done before it could be ended: the next points depend on this
                 self._end(trial, None, "PRUNED")

@@ -27,22 +27,32 @@ class TrainerSettings:
     """How a fit is computed: ``precision`` and ``accumulate`` (micro-batches per rank) are part of the run hash.
 
     ``accelerator``, ``devices`` (one process each) and ``checkpoint_every`` (steps) are not, because they change a
-    finished fit only by rounding. A fit that diverges also depends on ``checkpoint_every``.
+    finished fit only by rounding. A fit that diverges also depends on ``checkpoint_every``. ``auto`` is the GPU where
+    there are ``devices`` of them, otherwise the CPU.
     """
 
     precision: Literal["32-true", "bf16-mixed", "64-true"] = "32-true"
     accumulate: int = 1
-    accelerator: Literal["cpu", "gpu"] = field(default="cpu", metadata={"identity": False})
+    accelerator: Literal["auto", "cpu", "gpu"] = field(default="cpu", metadata={"identity": False})
     devices: int = field(default=1, metadata={"identity": False})
     checkpoint_every: int = field(default=500, metadata={"identity": False})
 
     def __post_init__(self) -> None:
         require_settings(self, "accumulate devices checkpoint_every", 1, "trainer.")
 
-    def check_available(self) -> None:
-        """Raise a ConfigError if training needs a GPU and torch finds none."""
-        if self.accelerator == "gpu" and not torch.cuda.is_available():
-            raise ConfigError("trainer.accelerator=gpu: torch finds no GPU here; take trainer=cpu")
+    def accelerator_here(self) -> Literal["cpu", "gpu"]:
+        """The accelerator on this machine; a ConfigError if training needs GPUs that torch does not find."""
+        if self.accelerator == "cpu":
+            return "cpu"
+        gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if self.accelerator == "gpu" and not gpus:
+            raise ConfigError(
+                "trainer.accelerator=gpu: torch finds no GPU here; take trainer=auto, which uses one where there is "
+                "one, or trainer=cpu"
+            )
+        if self.accelerator == "gpu" and gpus < self.devices:
+            raise ConfigError(f"trainer.devices={self.devices}: torch finds {gpus} GPUs here; give at most {gpus}")
+        return "gpu" if gpus >= self.devices else "cpu"
 
     @property
     def dtype(self) -> torch.dtype:
@@ -53,12 +63,12 @@ class TrainerSettings:
     def emulates_bfloat16(self) -> bool:
         """Whether the processor has no bfloat16 instructions and must emulate them: 28 times slower in one test."""
         plain = torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2")
-        return self.precision == "bf16-mixed" and self.accelerator == "cpu" and plain
+        return self.precision == "bf16-mixed" and self.accelerator_here() == "cpu" and plain
 
     @property
     def device(self) -> torch.device:
         """This rank's device."""
-        if self.accelerator == "cpu":
+        if self.accelerator_here() == "cpu":
             return torch.device("cpu")
         return torch.device("cuda", distributed.rank() % torch.cuda.device_count())
 
@@ -163,7 +173,7 @@ def _trainer(settings: TrainerSettings, callback: pl.Callback) -> pl.Trainer:
     warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric", message=f".*({known}).*")
     device = settings.device
     return pl.Trainer(
-        accelerator=settings.accelerator,
+        accelerator=settings.accelerator_here(),
         devices=1 if device.type == "cpu" else [device.index],
         strategy=pl.strategies.SingleDeviceStrategy(device=device),
         precision=settings.precision,
