@@ -106,21 +106,23 @@ def test_composes_and_builds(file: str, monkeypatch: pytest.MonkeyPatch) -> None
     assert group == "debug" or hasattr(built, group)
 
 
-def test_every_choice_is_checked_without_importing_a_library() -> None:
-    """One whose objects ask a library something would have wrong values found seconds later than the others."""
+@pytest.mark.slow
+def test_every_choice_is_checked_and_hashed_without_importing_a_library() -> None:
+    """One whose objects ask a library something would have wrong values, and finished runs, found seconds later."""
     code = (
         "import json, sys; from trigan import absent_libraries; from trigan.config.compose import Composer\n"
         "composer = Composer()\n"
         "for words in json.loads(sys.argv[1]):\n"
         "    draft = composer._draft(words)\n"
-        "    found = absent_libraries.without_libraries(draft.locate, lambda: bool(draft.build()))\n"
-        "    print(*([] if found else words))"
+        "    decide = lambda: draft.build() and draft.run.run_hash('data')\n"
+        "    print(absent_libraries.without_libraries(draft.locate, decide))"
     )
-    # the first may not be installed; the second compares two augmented images
-    left_out = ("classifier/timm", "strategy/consistency/pi_model")
-    listed = json.dumps([words(file) for file in CHOICES if file not in left_out])
-    found = subprocess.run([sys.executable, "-c", code, listed], capture_output=True, text=True, check=True)
-    assert found.stdout.split() == []
+    # they need a package; two augmented images, which are compared; a file
+    left_out = ("classifier/timm", "strategy/consistency/pi_model", "regime/from_file")
+    lines = [words(file) for file in CHOICES if file not in left_out]
+    found = subprocess.run([sys.executable, "-c", code, json.dumps(lines)], capture_output=True, text=True, check=True)
+    for line, run_hash in zip(lines, found.stdout.split(), strict=True):
+        assert run_hash == composer()._draft(line).run.run_hash("data"), line
 
 
 @pytest.mark.parametrize("file", [file for file in CHOICES if file not in NO_STEP])

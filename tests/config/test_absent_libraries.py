@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
+import numpy as np
 import pytest
 
 from trigan.config.compose import Composer, unresolved
@@ -63,6 +64,38 @@ def test_wrong_value_is_refused_without_imports(line: str, told: str, tmp_path: 
 )
 def test_texts_need_no_imports(line: str, tmp_path: Path) -> None:
     assert imported_by(line.split(), tmp_path)[:2] == (0, [])
+
+
+def test_a_finished_run_is_found_without_imports(tmp_path: Path) -> None:
+    line = ["run", "debug=fast", "logger=none", "callbacks=quiet", "classifier.width=4"]
+    code, heavy, _ = imported_by(line, tmp_path)
+    assert code == 0
+    assert "torch" in heavy
+    code, heavy, again = imported_by(line, tmp_path)
+    assert (code, heavy) == (0, [])
+    assert "this run is finished" in again
+    (record,) = tmp_path.glob("outputs/debug/runs/*/record.json")
+    text = record.read_text()
+    record.write_text(text.replace('"accuracy": 0', '"accuracy": 1', 1))
+    assert imported_by(line, tmp_path)[:2] == (3, []), "a damaged record is told, not found"
+    record.write_text(text)
+    assert "torch" in imported_by([*line, "--force"], tmp_path)[1]
+
+
+def test_changed_images_are_another_run(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (120, 8, 8), dtype=np.uint8)
+    labels = np.arange(120) % 2
+
+    def write() -> None:
+        np.savez(tmp_path / "own.npz", train_images=images, train_labels=labels)
+
+    write()
+    line = ["run", "debug=fast", "logger=none", "callbacks=quiet", "data=npz", "data.root=own.npz"]
+    runs = [imported_by(line, tmp_path)[2] for _ in range(2)]
+    images[0] += 1
+    write()
+    runs.append(imported_by(line, tmp_path)[2])
+    assert ["this run is finished" in text for text in runs] == [False, True, False]
 
 
 def test_a_placeholder_answers_no_question() -> None:

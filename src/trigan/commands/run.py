@@ -56,10 +56,14 @@ def main(arguments: list[str]) -> int:
 
 def _tell_divergence(directory: Path, validation_only: bool) -> int:
     """Print which player diverged and when, as the last line; the exit code of a diverged run, or 0."""
-    from trigan.runs.validation_run import VALIDATION_NAME, read_validation_record  # imports torch
+    record: Any
+    if validation_only:
+        from trigan.runs.validation_run import VALIDATION_NAME, read_validation_record  # imports torch
 
-    record: Any = read_validation_record(directory / VALIDATION_NAME) if validation_only else None
-    result = (record or read_record(directory / RECORD_NAME))["result"]
+        record = read_validation_record(directory / VALIDATION_NAME)
+    else:
+        record = read_record(directory / RECORD_NAME)
+    result = record["result"]
     if result["status"] != "diverged":
         return 0
     fits = [f"{one.get('name', one['kind'])}: {one['diverged']}" for one in result["stages"] if "diverged" in one]

@@ -106,6 +106,14 @@ class RunConfig:
 
 
 @dataclass(frozen=True)
+class KnownRun:
+    """The directory of a run, and the warnings of its data."""
+
+    directory: Path
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class _Draft:
     """A composed run whose objects were not built: its config unresolved, its ``defaults`` and what the user gave."""
 
@@ -119,16 +127,16 @@ class _Draft:
         for _, node in targets(self.run.config):
             _locate(node["_target_"])
 
-    def check(self, data: bool = False) -> None:
-        """Build the objects where no library is imported; with ``data``, look for the files of the data set."""
+    def check(self, data: bool = False) -> KnownRun | None:
+        """Build the objects where no library is imported; with ``data``, look for the data set, too."""
 
-        def decide() -> None:
+        def decide() -> Any:
             built = self.build()
-            if data and "data" in vars(built):
-                built.data.key()
+            found = built.data.known(self.run.paths.cache) if data and "data" in vars(built) else None
+            return found and (self.run.run_hash(found[0]), found[1])
 
-        if absent_libraries.is_possible():
-            absent_libraries.without_libraries(self.locate, decide)
+        known = absent_libraries.without_libraries(self.locate, decide) if absent_libraries.is_possible() else None
+        return KnownRun(self.run.paths.runs / known[0], tuple(known[1])) if known else None
 
     def build(self) -> Built:
         """The objects, after a check of their arguments' names and types."""
@@ -215,9 +223,13 @@ class Composer:
         ignored = getattr(vars(built).get("strategy"), "unused_settings", ())
         return replace(draft.run, unused=tuple(find_unused_settings(draft.unresolved, draft.given, ignored)))
 
-    def check(self, arguments: Sequence[str]) -> None:
-        """Refuse what `compose` refuses, and data that are not there, as far as no library is needed to find it."""
-        self._draft(arguments).check(data=True)
+    def check(self, arguments: Sequence[str]) -> KnownRun | None:
+        """Refuse what `compose` refuses, and data that are not there, as far as no library is needed to find it.
+
+        Returns:
+            The run; None unless its data were read before and its hash needs no library.
+        """
+        return self._draft(arguments).check(data=True)
 
     def _draft(self, arguments: Sequence[str]) -> "_Draft":
         """The run as far as it is known without its objects."""

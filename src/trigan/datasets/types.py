@@ -1,7 +1,7 @@
 """Types shared by all rooms: shapes, images with labels, a loaded data set, and what a strategy may use."""
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -97,9 +97,7 @@ class ImageDataset:
 
         So a run on renamed classes is another run, whose networks are those of the first one.
         """
-        if not self.names_are_own:
-            return self.fingerprint
-        return hashlib.sha256("\n".join([self.fingerprint, *self.class_names]).encode()).hexdigest()
+        return identity_of(self.fingerprint, self.class_names, self.names_are_own)
 
     @property
     def spec(self) -> DataSpec:
@@ -226,6 +224,13 @@ def image_digest(pixels: np.ndarray) -> bytes:
 def stack_digests(digests: Iterable[bytes]) -> Tensor:
     """Digests as a tensor uint8 (N, 32)."""
     return torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8).view(-1, 32)
+
+
+def identity_of(fingerprint: str, class_names: Sequence[str], names_are_own: bool) -> str:
+    """See `ImageDataset.identity`."""
+    if not names_are_own:
+        return fingerprint
+    return hashlib.sha256("\n".join([fingerprint, *class_names]).encode()).hexdigest()
 
 
 def fingerprint_of(

@@ -1,5 +1,6 @@
 """One run from the words of a command line, in this process or, on several devices, as one process per rank."""
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -13,6 +14,9 @@ from trigan.errors import TriganError
 from trigan.execution import ranks
 from trigan.execution.job import DISK_FULL, STOP_SIGNALS, run_options
 from trigan.records import failure
+from trigan.records.record import RECORD_NAME, read_record
+
+_log = logging.getLogger("trigan")
 
 
 class RankFailedError(TriganError):
@@ -32,7 +36,13 @@ def run_words(
     signal handlers are installed in the main thread only.
     """
     composer = Composer(config_dir)
-    composer.check(words)
+    known = composer.check(words)
+    if known and not (force or validation_only) and (known.directory / RECORD_NAME).exists():
+        _ = read_record(known.directory / RECORD_NAME)  # refuses a damaged one
+        for line in known.warnings:
+            _log.warning("%s", line)
+        _log.info("this run is finished: %s", known.directory / RECORD_NAME)
+        return known.directory
     config = composer.load(composer.parse(words))
     plain, devices = unresolved(config), _devices(config)
     starts_ranks = devices > 1 and not ranks.is_rank(devices)

@@ -37,8 +37,7 @@ def cached(cache: Path | None, key: Any, build: Callable[[], ImageDataset]) -> I
     refuse_if_closed()
     if cache is None:
         return build()
-    name = sha256(json.dumps([_LAYOUT, key], sort_keys=True).encode()).hexdigest()[:32]
-    path = cache / "decoded" / f"{name}.safetensors"
+    path = _path(cache, key)
     with _write_errors(cache):
         lock = file_lock(path.with_suffix(".lock")).acquire()
     with lock:
@@ -48,6 +47,22 @@ def cached(cache: Path | None, key: Any, build: Callable[[], ImageDataset]) -> I
             with _write_errors(cache):
                 _write(path, dataset)
         return dataset
+
+
+def cached_facts(cache: Path, key: Any) -> dict[str, Any] | None:
+    """All fields of the stored data set but its tensors, from the head of its file; None if there is none."""
+    try:
+        with _path(cache, key).open("rb") as file:  # the format: https://github.com/huggingface/safetensors
+            head = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        facts: dict[str, Any] = json.loads(head["__metadata__"]["facts"])
+        return facts
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
+        return None
+
+
+def _path(cache: Path, key: Any) -> Path:
+    name = sha256(json.dumps([_LAYOUT, key], sort_keys=True).encode()).hexdigest()[:32]
+    return cache / "decoded" / f"{name}.safetensors"
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -16,6 +18,10 @@ class Digits(ImageSource):
     """Handwritten digits (Alpaydin & Kaynak 1998), grey values 0..16 -> round(v * 255 / 16); no official test set."""
 
     name = "digits"
+
+    def key(self) -> Any:
+        """See `ImageSource.key`: they change only with the package."""
+        return ["scikit-learn", version("scikit-learn")]
 
     def listing(self) -> tuple[Iterator[Item], Sequence[str] | None]:
         """See `ImageSource.listing`."""

@@ -13,12 +13,19 @@ import numpy as np
 import torch
 
 from trigan.checks import require
-from trigan.datasets.sources.cache import cached
+from trigan.datasets.sources.cache import cached, cached_facts
 from trigan.datasets.sources.closed import refuse_if_closed
 from trigan.datasets.sources.decode import Window, decode
 from trigan.datasets.sources.folder_scan import Part, Unread, describe_unread, examples, folded
 from trigan.datasets.sources.geometry import Fit, Geometry
-from trigan.datasets.types import MIN_IMAGE_SIZE, ImageDataset, fingerprint_of, image_digest, stack_digests
+from trigan.datasets.types import (
+    MIN_IMAGE_SIZE,
+    ImageDataset,
+    fingerprint_of,
+    identity_of,
+    image_digest,
+    stack_digests,
+)
 from trigan.errors import DataError, printable
 
 Label = int | str | None
@@ -158,11 +165,22 @@ class ImageSource(ABC):
         """
         key = self.key()
         _say(self.name, describe_unread(self.unread()))
-        choices = [self.fit, self.window, self.validation]
-        identity = [type(self).__name__, self.name, self.image_size, self.channels, choices, key]
-        dataset = cached(None if key is None else cache, identity, lambda: self.read(ItemDecoder()))
+        dataset = cached(None if key is None else cache, self._cache_key(key), lambda: self.read(ItemDecoder()))
         _say(self.name, *dataset.notes)
         return dataset
+
+    def known(self, cache: Path) -> tuple[str, list[str]] | None:
+        """The identity of the data set and what `load` would warn of, if it is in the ``cache``; imports no library."""
+        facts = cached_facts(cache, self._cache_key(self.key()))
+        if facts is None:
+            return None
+        identity = identity_of(*(facts[name] for name in ("fingerprint", "class_names", "names_are_own")))
+        lines = [describe_unread(self.unread()), *facts["notes"]]
+        return identity, [f"{self.name}: {line}" for line in lines if line]
+
+    def _cache_key(self, key: Any) -> list[Any]:
+        choices = [self.fit, self.window, self.validation]
+        return [type(self).__name__, self.name, self.image_size, self.channels, choices, key]
 
     def read(self, decoder: ItemDecoder) -> ImageDataset:
         """Decode and fingerprint all items without the cache.
