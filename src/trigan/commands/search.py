@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 from trigan.commands.arguments import command_parser, natural_int, positive_float, positive_int
 from trigan.errors import ConfigError
+from trigan.execution.progress import Heartbeat
 from trigan.scores import METRICS
 from trigan.search.metric import parse_metric
 from trigan.search.trial_accounting import Budget
@@ -64,7 +65,8 @@ def main(arguments: list[str]) -> int:
         storage=options.storage,
         config_dir=options.config_dir,
     )
-    results = run_search(names, settings, how)
+    with Heartbeat():
+        results = run_search(names, settings, how)
     print("\n".join(line for result in results for line in result.lines()))
     return 0 if all(result.value is not None for result in results) else 1
 

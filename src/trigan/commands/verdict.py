@@ -3,6 +3,7 @@
 import sys
 
 from trigan.commands.arguments import command_parser, positive_float, positive_int
+from trigan.execution.progress import Heartbeat
 from trigan.scores import METRICS
 from trigan.studies.job_cache import make_plan
 from trigan.studies.study_file import find_study, read_study
@@ -33,13 +34,16 @@ def main(arguments: list[str]) -> int:
     make_plan(read_study(find_study("verdict")), options.overrides, options.config_dir).check()
     from trigan.studies.verdict.verdict_study import PICTURE_FILE, VerdictRuns  # torch
 
-    verdict = VerdictRuns(options.overrides, options.config_dir, options.metric)
-    if not options.yes:
-        print(verdict.plan(options.minutes, options.trials, options.workers))
+    with Heartbeat():
+        verdict = VerdictRuns(options.overrides, options.config_dir, options.metric)
+        plan = None if options.yes else verdict.plan(options.minutes, options.trials, options.workers)
+    if plan is not None:
+        print(plan)
         if sys.stdin.isatty() and not Confirm.ask("Start?", default=True):
             print("nothing was run; --minutes N and --trials N change the length, --yes skips this question")
             return 0
-    path = verdict.run(options.minutes, options.trials, options.workers, options.name)
+    with Heartbeat():
+        path = verdict.run(options.minutes, options.trials, options.workers, options.name)
     console = Console()
     print(verdict.terminal_text(max(80, console.width), console.is_terminal))
     print(f"page: {path.with_suffix('.html')}, {path.name}, {PICTURE_FILE}")

@@ -1,5 +1,7 @@
 """Progress on standard error: a bar on a terminal and in a notebook, a line now and then elsewhere."""
 
+import logging
+import threading
 import time
 from typing import Self
 
@@ -9,6 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from trigan.console import shows_bars
 from trigan.errors import printable
 from trigan.execution.job import Job, JobResult
+
+_log = logging.getLogger("trigan.heartbeat")
 
 
 class ProgressBar:
@@ -62,6 +66,7 @@ class ProgressBar:
     def say(self, text: str) -> None:
         """Write one line, above the bar if there is one."""
         self._last_line = time.monotonic()
+        Heartbeat.heard()
         self.console.print(printable(text, "\n\t"), markup=False, highlight=False, soft_wrap=True)
 
     def __str__(self) -> str:
@@ -116,6 +121,47 @@ class JobProgress(ProgressBar):
     def _seconds_left(self, items: int) -> float:
         """Mean length of a job times the jobs left, over the workers; a running job is half done on average."""
         return self._busy / self.done * (items - len(self.running) / 2) / min(self._workers, items)
+
+
+class Heartbeat(logging.Handler):
+    """Inside this context, a line at least every half minute: the last message again, where nothing else was told.
+
+    It is silent where progress bars can be shown.
+    """
+
+    interval = 25.0
+    _told = 0.0  # when any line was written
+
+    def __enter__(self) -> Self:
+        self._message, self._since = "", time.monotonic()
+        Heartbeat.heard()
+        self._end = threading.Event()
+        if not shows_bars(Console(stderr=True)):
+            logging.getLogger("trigan").addHandler(self)
+            threading.Thread(target=self._beat, daemon=True).start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._end.set()
+        logging.getLogger("trigan").removeHandler(self)
+
+    @staticmethod
+    def heard() -> None:
+        """Note that a line was written."""
+        Heartbeat._told = time.monotonic()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Remember a message."""
+        Heartbeat.heard()
+        if record.name != _log.name:
+            self._message, self._since = record.getMessage(), time.monotonic()
+
+    def _beat(self) -> None:
+        while not self._end.wait(min(1.0, self.interval / 2)):
+            if time.monotonic() - Heartbeat._told >= self.interval:
+                _log.info(
+                    "working for %s since: %s", duration(time.monotonic() - self._since), self._message or "start"
+                )
 
 
 def duration(seconds: float) -> str:

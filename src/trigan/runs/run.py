@@ -31,6 +31,7 @@ from trigan.datasets.sources.closed import closed_sources
 from trigan.datasets.types import ImageDataset
 from trigan.errors import DiskFullError, TriganError
 from trigan.execution.pool import cores, visible_gpus
+from trigan.execution.progress import Heartbeat
 from trigan.records import failure
 from trigan.records.record import RECORD_NAME, read_record
 from trigan.runs.final_evaluation import finish_run, summary
@@ -62,7 +63,7 @@ def run(composed: RunConfig, force: bool = False, validation_only: bool = False)
     """
     torch.set_num_threads(composed.runtime.threads)
     keep_freed_memory()
-    with _process_group(composed), signals_handled(_stop, signal.SIGTERM):
+    with _process_group(composed), signals_handled(_stop, signal.SIGTERM), Heartbeat():
         built = composed.build()
         for logger in loggers_of(built.logger):
             logger.check_installed()

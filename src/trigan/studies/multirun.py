@@ -20,6 +20,7 @@ from trigan.errors import ConfigError
 from trigan.execution.batch import BatchSummary, engine, run_batch, warn_about_stale_records
 from trigan.execution.engines import EngineChoice
 from trigan.execution.job import Job
+from trigan.execution.progress import Heartbeat
 from trigan.identity import canonical_json
 from trigan.records.record import RECORD_NAME
 from trigan.version import PROTOCOL_VERSION
@@ -76,7 +77,7 @@ def multirun(
     """
     expanded = expand(composer, overrides)
     composer.check(expanded[0])
-    with engine(engine_choice or EngineChoice(), workers, timeout) as chosen:
+    with engine(engine_choice or EngineChoice(), workers, timeout) as chosen, Heartbeat():
         composed = [composer.compose(job) for job in expanded]
         outputs = [one.paths.outputs for one in composed]
         if len(set(outputs)) > 1:

@@ -11,6 +11,7 @@ from trigan.atomic import write_text
 from trigan.execution.batch import BatchSummary, Engine, engine, run_batch, warn_about_stale_records
 from trigan.execution.engines import EngineChoice
 from trigan.execution.job import Job, run_options
+from trigan.execution.progress import Heartbeat
 from trigan.records.record import RECORD_NAME
 from trigan.studies.audit import audit_study, require_declared
 from trigan.studies.job_cache import cache_path, make_plan, save_jobs
@@ -49,7 +50,7 @@ def run_study(
     choice = engine_choice or EngineChoice()
     cache = cache_path(study, overrides, config_dir)
     make_plan(study, overrides, config_dir).check()  # before the engine begins to import what jobs need
-    with engine(choice, workers, timeout) as chosen:
+    with engine(choice, workers, timeout) as chosen, Heartbeat():
         plan = make_plan(study, overrides, config_dir, check_devices=choice.local)
         jobs = plan.jobs()
         differences = [one for found in audit_study(study, plan, jobs.done).values() for one in found]

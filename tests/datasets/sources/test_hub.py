@@ -1,4 +1,7 @@
 import io
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -218,3 +221,14 @@ def test_real_cifar_has_its_columns(real_data: Path) -> None:
     source = hub.load()
     assert source.images.shape == (10000, 3, 32, 32)
     assert source.class_names[3] == "cat"
+
+
+def test_a_missing_network_is_one_line() -> None:
+    code = "from pathlib import Path; from trigan.datasets.sources.hub import Hub; Hub(repo='owner/things').load()"
+    left_out = ("http_proxy", "https_proxy", "all_proxy", "hf_hub_offline")
+    kept = {name: value for name, value in os.environ.items() if name.lower() not in left_out}
+    nowhere = {**kept, "HF_ENDPOINT": "http://nowhere.invalid"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=nowhere, check=False)
+    assert "Retrying" not in done.stderr
+    assert done.stderr.splitlines()[0].startswith("Traceback"), "nothing is said before the error"
+    assert "DataError: cannot get split 'train' of owner/things from the hub" in done.stderr

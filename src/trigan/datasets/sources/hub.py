@@ -1,10 +1,15 @@
 """Data sets of the Hugging Face hub, downloaded or read from Parquet files in a folder (then without any network)."""
 
+import logging
+import os
+import socket
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 from trigan.component_ids import component
 from trigan.datasets.sources.decode import first_line
@@ -178,6 +183,8 @@ class Hub(ImageSource):
 
     def _open(self, part: Part) -> list[Any]:
         """One split, as data sets of ``datasets``; local files are streamed one by one, so nothing is copied."""
+        if self.root is None:
+            _spare_retries()
         import datasets  # 1 s to import, and not needed when the decoded images are cached
 
         split = self.splits.by_part()[part]
@@ -224,6 +231,20 @@ class Hub(ImageSource):
                     f"data.source.splits.{part}=NAME{'' if part == 'train' else ' (null: it has none)'}"
                 )
         return by_part
+
+
+def _spare_retries() -> None:
+    """Without a network let the hub's client take what it has stored at once, without retries and a line for each.
+
+    The client reads the variable when it is imported. A proxy knows names that this machine does not.
+    """
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+    host = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co")).hostname
+    try:
+        if not getproxies():
+            socket.getaddrinfo(host, 443)
+    except OSError:
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 def split_name(path: Path) -> str:
