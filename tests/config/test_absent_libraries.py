@@ -50,6 +50,9 @@ def imported_by(words: list[str], folder: Path) -> tuple[int, list[str], str]:
         ("data check recipe.steps=-1", "recipe.steps: -1 must be at least 1"),
         ("predict nothing nowhere.png", "nowhere.png does not exist"),
         ("sample nothing --per-class 1", "RUN=nothing: no run under"),
+        ("table demo", "study demo: no run is finished under"),
+        ("report demo", "study demo: no run is finished under"),
+        ("compare", "outputs/runs: there is no finished run to compare"),
     ],
 )
 def test_wrong_value_is_refused_without_imports(line: str, told: str, tmp_path: Path) -> None:

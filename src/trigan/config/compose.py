@@ -231,6 +231,10 @@ class Composer:
         """
         return self._draft(arguments).check(data=True)
 
+    def outline(self, arguments: Sequence[str]) -> RunConfig:
+        """The run's config; `compose` also checks and builds its objects."""
+        return self._draft(arguments).run
+
     def _draft(self, arguments: Sequence[str]) -> "_Draft":
         """The run as far as it is known without its objects."""
         overrides = self.parse(arguments)

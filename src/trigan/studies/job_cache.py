@@ -63,7 +63,8 @@ def load_jobs(
     if jobs is None:
         plan = make_plan(study, overrides, config_dir)
         if need_records:
-            first = plan.first()
+            plan.check()
+            first = plan.outline()
             folders = first.paths.runs, first.paths.outputs / EXTERNAL_FOLDER
             if first.debug is None and not any(path for folder in folders for path in folder.glob(f"*/{RECORD_NAME}")):
                 raise no_finished_runs(study, f"under {first.paths.runs}")

@@ -88,6 +88,10 @@ class StudyPlan:
         """Refuse, before anything is imported, what is wrong in the first job: overrides are those of every job."""
         self._named_errors(self._grid[0], lambda: self._composer.check(self._settings(self._grid[0])))
 
+    def outline(self) -> RunConfig:
+        """The first job's config, whose objects were not checked: its paths, and whether it is a debug run."""
+        return self._named_errors(self._grid[0], lambda: self._composer.outline(self._settings(self._grid[0])))
+
     def _settings(self, job: StudyJob, flops: int = 1) -> tuple[str, ...]:
         matched = (f"strategy.matched_flops={flops}",) if job.row.match else ()
         tags = (f"trial={job.trial}", f"study={hydra_quoted(self._study.name)}", f"row={hydra_quoted(job.row.name)}")
