@@ -48,7 +48,7 @@ bench: $(DEV) ## time steps, the data loader and 5,000 records against minimal r
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/loader.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/records.py
 
-calibration: $(DEV) ## check the tables' statistics on simulated trials and real fits (an hour; `--quick` a tenth)
+calibration: $(DEV) ## check the tables' statistics on simulated trials and real fits (half an hour; `--quick` a tenth)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/calibration.py
 
 wheel: $(DEV) ## build dist/trigan-*.whl with conf/ and experiments/
