@@ -78,7 +78,8 @@ def submit(file: Path, study: Path, *more: str) -> int:
 
 
 def left(tmp_path: Path) -> list[Path]:
-    return [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    """Files that a command left, other than decoded images."""
+    return [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.parent.name != "decoded"]
 
 
 def test_a_submission_is_scored_and_kept_once(study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

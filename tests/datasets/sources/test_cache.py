@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from trigan.datasets.sources import cache as room
 from trigan.datasets.sources.cache import cached
 from trigan.datasets.types import ImageDataset
-from trigan.errors import DataError, DiskFullError
+from trigan.errors import ArtifactError, DataError, DiskFullError
 
 
 def same(a: ImageDataset, b: ImageDataset) -> bool:
@@ -101,7 +101,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
         raise error
 
     monkeypatch.setattr(room, "save_file", full)
-    with pytest.raises(DiskFullError, match="No space left on device"):
+    with pytest.raises(DiskFullError, match="the disk is full"):
         cached(tmp_path, ["a"], lambda: digits)
     assert not [path for path in (tmp_path / "decoded").iterdir() if path.suffix != ".lock"]
 
@@ -116,7 +116,7 @@ def test_what_a_killed_process_left_is_overwritten(tmp_path: Path, digits: Image
 
 def test_an_impossible_folder_is_one_line(tmp_path: Path, digits: ImageDataset) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="cannot keep decoded images"):
+    with pytest.raises(ArtifactError, match="a file is where a directory is needed"):
         cached(tmp_path / "file", ["a"], lambda: digits)
 
 

@@ -14,10 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from trigan.atomic import file_lock, share
+from trigan.atomic import file_lock, share, wrap_os_errors
 from trigan.datasets.sources.closed import refuse_if_closed
 from trigan.datasets.types import ImageDataset, fingerprint_of
-from trigan.errors import DataError, DiskFullError
+from trigan.errors import DataError
 
 #: Raise this when the file's layout or the decoding changes.
 _LAYOUT = 3
@@ -32,7 +32,7 @@ def cached(cache: Path | None, key: Any, build: Callable[[], ImageDataset]) -> I
         build: reads the data set.
 
     Raises:
-        DataError: the folder cannot be written.
+        ArtifactError: the folder cannot be written.
     """
     refuse_if_closed()
     if cache is None:
@@ -67,14 +67,11 @@ def _path(cache: Path, key: Any) -> Path:
 
 @contextmanager
 def _write_errors(cache: Path) -> Iterator[None]:
-    try:
-        yield
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
-        raise (DiskFullError if full else DataError)(
-            f"cannot keep decoded images under {cache}: {reason}; free space there or choose another cache"
-        ) from error
+    with wrap_os_errors(cache):
+        try:
+            yield
+        except SafetensorError as error:  # it has an OSError's text alone
+            raise OSError(errno.ENOSPC if "No space left" in str(error) else errno.EIO, str(error)) from error
 
 
 def _write(path: Path, dataset: ImageDataset) -> None:
