@@ -68,13 +68,13 @@ def estimate_seconds(runs: Mapping[str, RunConfig], view: TrainingView) -> dict[
     known: set[str] = set()
     for name, composed in runs.items():
         built = composed.build()
+        logging.disable(logging.WARNING)  # of so short fits, no message means anything; the runs say it again
         strategy, _ = with_flips_decided(built.strategy, view)
         if isinstance(strategy, Augment):  # after so few steps a teacher is sure of no image, and a filter keeps none
             strategy = replace(strategy, label_threshold=0.0, samples=replace(strategy.samples, filters=()))
         with TemporaryDirectory(prefix="trigan-") as folder:
             runner = _MeasuringRunner(Store(Path(folder)), name, view.spec, composed.seed, built.trainer)
             started = time.perf_counter()
-            logging.disable(logging.WARNING)  # of so short fits, no warning means anything
             try:
                 strategy.run(view, runner)
             finally:
