@@ -9,6 +9,7 @@ from hostile import RESOLVERS, SECRET, Attack
 
 from trigan.commands.main import main
 from trigan.config.compose import compose
+from trigan.config.settings_file import read_plain
 
 SPACE = {"recipe.optimizer.learning_rate": {"default": 0.001, "log_uniform": [0.0001, 0.01]}}
 
@@ -172,6 +173,37 @@ def test_alias_bombs(text: str, line: str, attack: Attack) -> None:
         ["run", "--config-dir", "groups", "classifier=mine"],
     ):
         assert line in attack.refused(*words)
+
+
+#: A mistake of YAML, and what the line says of it beside the file.
+MISTAKES = {
+    "a: 1\n\tb: 2\n": "line 2, column 1",
+    'a: 1\nb: "x\n': "line 3, column 1",
+    "a: 1\nb: [\n  {c: 1, d: 2, c: 1}]\n": "line 3, column 16",
+    "? a\n: 1\nb: &b {c: 1}\nd: {<<: *b, e: 1, e: 2}\n": "line 4, column 19",
+    "b: 1\na: 1\nb: 1\n": "line 3, column 1",
+    "# \u00fc\n# caf\u00e9\na: 1\n": "line 1, column 3: is not UTF-8",
+}
+
+
+@pytest.mark.parametrize("text", MISTAKES)
+def test_mistakes_of_yaml_have_file_line_and_column(text: str, attack: Attack) -> None:
+    for name, words in {
+        "one/study.yaml": ["study", "./one", "--dry-run"],
+        "best.yaml": ["run", "--settings", "best.yaml"],
+        "space.yaml": ["search", "space.yaml", "--trials", "1"],
+        "groups/classifier/mine.yaml": ["run", "--config-dir", "groups", "classifier=mine"],
+    }.items():
+        attack.write(name, "").write_bytes(text.encode("latin-1"))
+        line = attack.refused(*words)
+        assert name in line
+        assert MISTAKES[text] in line
+
+
+def test_equal_keys_of_merged_mappings_are_no_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("b: &b {c: 1, d: 2}\ne: {<<: *b, c: 3}\nf: {1: x, '1': y}\n", encoding="utf-8-sig")
+    assert read_plain(path) == {"b": {"c": 1, "d": 2}, "e": {"c": 3, "d": 2}, "f": {1: "x", "1": "y"}}
 
 
 def test_nesting_without_end(attack: Attack) -> None:

@@ -8,6 +8,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.hydra import Hydra
@@ -295,6 +296,8 @@ class Composer:
             loaded = self.loader.load_configuration(CONFIG_NAME, list(choices), run_mode=RunMode.RUN)
             check_texts(unresolved(loaded))
             return loaded
+        except yaml.YAMLError as error:
+            raise ConfigError(f"cannot be read: {' '.join(str(error).split())}") from error
         except (ValueError, TypeError, RecursionError) as error:  # Hydra's, for `+data=[null]` or a file without end
             text = override_rules.first_line(error)
             raise ConfigError(f"these choices and their files cannot be composed: {text}") from error

@@ -45,15 +45,30 @@ def read(path: Path) -> list[str]:
     return words
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """PyYAML's safe loader, which would keep the last of two equal keys, refuses the second one."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """The mapping as it is written, before ``<<`` merges others into it."""
+        node = super().compose_mapping_node(anchor)
+        known = set[tuple[str, str]]()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in known:
+                line, column = key.start_mark.line + 1, key.start_mark.column + 1
+                raise ValueError(f"line {line}, column {column}: the key {key.value!r} is there twice; remove one")
+            known.add((key.tag, str(key.value)))
+        return node
+
+
 def load_yaml(text: str) -> Any:
     """Plain YAML, as `yaml.safe_load`.
 
     Raises:
-        ValueError: its anchors contain themselves or expand to more than `MAX_YAML_VALUES` values.
+        ValueError: a key is there twice, or its anchors contain themselves or expand to more than `MAX_YAML_VALUES`.
     """
-    if "&" in text and "*" in text and (root := yaml.compose(text, yaml.SafeLoader)) is not None:
+    if "&" in text and "*" in text and (root := yaml.compose(text, _UniqueKeys)) is not None:
         _count_values(root, {})
-    return yaml.safe_load(text)
+    return yaml.load(text, _UniqueKeys)
 
 
 def _count_values(node: yaml.Node, known: dict[int, int]) -> int:
@@ -76,24 +91,38 @@ def read_plain(path: Path, load: Callable[[str], Any] = load_yaml) -> Any:
         ConfigError: one line that names the file, and the line where there is one.
     """
     try:
-        content = load(path.read_text(encoding="utf-8-sig"))
+        data = path.read_bytes()
+        content = load(data.decode("utf-8-sig"))
         check_texts(content)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except RecursionError as error:
         raise ConfigError(f"{path}: cannot be read (nested too deeply)") from error
+    except UnicodeDecodeError as error:
+        line, column = data.count(b"\n", 0, error.start) + 1, error.start - data.rfind(b"\n", 0, error.start)
+        raise ConfigError(f"{path}: line {line}, column {column}: is not UTF-8; save the file as UTF-8") from error
     except (ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read ({' '.join(str(error).split())})") from error
     return content
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse anchors in a folder of groups as `load_yaml` does, before Hydra expands them; a ConfigError."""
+    """Refuse anchors in a folder of groups as `load_yaml` does, before Hydra expands them; a ConfigError.
+
+    Files that are not UTF-8 are refused as well, since Hydra's error does not name them.
+    """
     for path in sorted(folder.rglob("*.yaml")):
-        with suppress(OSError, UnicodeError, yaml.YAMLError):  # Hydra says so if the file is chosen
-            text = path.read_text(encoding="utf-8")
-            if "&" in text and "*" in text:
+        with suppress(OSError):  # Hydra says so if the file is chosen
+            data = path.read_bytes()
+            if not _is_utf8(data) or (b"&" in data and b"*" in data):
                 read_plain(path)
+
+
+def _is_utf8(data: bytes) -> bool:
+    with suppress(UnicodeDecodeError):
+        data.decode()
+        return True
+    return False
 
 
 def check_texts(content: Any) -> None:
