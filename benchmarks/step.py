@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytorch_lightning as pl
@@ -83,9 +84,8 @@ def framework(case: Case, images: torch.Tensor, steps: int, directory: Path) -> 
     clock = _Clock()
     original = module.configure_callbacks
     module.configure_callbacks = lambda: [*original(), clock]  # type: ignore[method-assign,list-item]
-    file = directory / "metrics.jsonl"
-    file.unlink(missing_ok=True)
-    fit(module, TrainerSettings(), None, [MetricsWriter("gan", file, Tracker())])
+    with TemporaryDirectory(dir=directory) as folder:
+        fit(module, TrainerSettings(), None, [MetricsWriter("gan", Path(folder), Tracker())])
     return clock.per_step()
 
 
