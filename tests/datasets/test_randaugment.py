@@ -39,28 +39,39 @@ def photographs() -> dict[str, Tensor]:
     return {name: torch.tensor(value).permute(0, 3, 1, 2) for name, value in (("colour", colour), ("grey", grey))}
 
 
-def by_pillow(image: Image.Image, name: str, strength: float) -> Image.Image:
-    """Table 12 of Sohn et al. 2020 (2001.07685), with the strength's place in each range."""
-    signed, factor, side = 2 * strength - 1, 0.05 + 0.9 * strength, image.width
-    affine = Image.Transform.AFFINE
+def operate(image: Image.Image, name: str, amount: float) -> Image.Image:
+    """An operation by Pillow alone; ``amount``: a factor, a shear, pixels, degrees, a threshold or bits."""
     if name in ("brightness", "color", "contrast", "sharpness"):
-        return getattr(ImageEnhance, name.capitalize())(image).enhance(factor)
-    if name in ("shear_x", "shear_y"):
-        sheared = (1, 0.3 * signed, 0, 0, 1, 0) if name == "shear_x" else (1, 0, 0, 0.3 * signed, 1, 0)
-        return image.transform(image.size, affine, sheared)
-    if name in ("translate_x", "translate_y"):
-        shift = 0.3 * signed * side
-        return image.transform(
-            image.size, affine, (1, 0, shift if name[-1] == "x" else 0, 0, 1, shift if name[-1] == "y" else 0)
-        )
+        return getattr(ImageEnhance, name.capitalize())(image).enhance(amount)
+    moves = {
+        "shear_x": (1, amount, 0, 0, 1, 0),
+        "shear_y": (1, 0, 0, amount, 1, 0),
+        "translate_x": (1, 0, amount, 0, 1, 0),
+        "translate_y": (1, 0, 0, 0, 1, amount),
+    }
+    if name in moves:
+        return image.transform(image.size, Image.Transform.AFFINE, moves[name])
     return {
         "identity": lambda: image,
         "auto_contrast": lambda: ImageOps.autocontrast(image),
         "equalize": lambda: ImageOps.equalize(image),
-        "rotate": lambda: image.rotate(30 * signed),
-        "solarize": lambda: ImageOps.solarize(image, 256 * strength),
-        "posterize": lambda: ImageOps.posterize(image, 4 + int(5 * strength)),
+        "rotate": lambda: image.rotate(amount),
+        "solarize": lambda: ImageOps.solarize(image, amount),
+        "posterize": lambda: ImageOps.posterize(image, int(amount)),
     }[name]()
+
+
+def by_pillow(image: Image.Image, name: str, strength: float) -> Image.Image:
+    """Table 12 of Sohn et al. 2020 (2001.07685), with the strength's place in each range."""
+    signed = 2 * strength - 1
+    amounts = {
+        "rotate": 30 * signed,
+        "shear": 0.3 * signed,
+        "translate": 0.3 * signed * image.width,
+        "solarize": 256 * strength,
+        "posterize": 4 + int(5 * strength),
+    }
+    return operate(image, name, amounts.get(name.partition("_")[0], 0.05 + 0.9 * strength))
 
 
 def expected(images: Tensor, name: str, strength: float) -> np.ndarray:
@@ -176,28 +187,16 @@ def test_settings_out_of_range_are_refused(bad: dict[str, float]) -> None:
 
 
 def trivial_by_pillow(image: Image.Image, name: str, level: int, sign: int) -> Image.Image:
-    """The wide space of the authors' code (github.com/automl/trivialaugment, aug_lib.py), by Pillow alone."""
-    affine, part = Image.Transform.AFFINE, level / 30
-    if name in ("brightness", "color", "contrast", "sharpness"):
-        return getattr(ImageEnhance, name.capitalize())(image).enhance(part * (2.0 - 0.01) + 0.01)
-    if name in ("shear_x", "shear_y"):
-        shear = sign * 0.99 * part
-        return image.transform(
-            image.size, affine, (1, shear, 0, 0, 1, 0) if name == "shear_x" else (1, 0, 0, shear, 1, 0)
-        )
-    if name in ("translate_x", "translate_y"):
-        shift = sign * int(level * min(32, image.width) / 30)
-        return image.transform(
-            image.size, affine, (1, 0, shift if name[-1] == "x" else 0, 0, 1, shift if name[-1] == "y" else 0)
-        )
-    return {
-        "identity": lambda: image,
-        "auto_contrast": lambda: ImageOps.autocontrast(image),
-        "equalize": lambda: ImageOps.equalize(image),
-        "rotate": lambda: image.rotate(sign * int(level * 135 / 30)),
-        "solarize": lambda: ImageOps.solarize(image, 256 - int(level * 256 / 30)),
-        "posterize": lambda: ImageOps.posterize(image, 8 - int(level * 6 / 30)),
-    }[name]()
+    """The wide space of the authors' code (github.com/automl/trivialaugment, aug_lib.py)."""
+    part = level / 30
+    amounts = {
+        "rotate": sign * int(level * 135 / 30),
+        "shear": sign * 0.99 * part,
+        "translate": sign * int(level * min(32, image.width) / 30),
+        "solarize": 256 - int(level * 256 / 30),
+        "posterize": 8 - int(level * 6 / 30),
+    }
+    return operate(image, name, amounts.get(name.partition("_")[0], part * (2.0 - 0.01) + 0.01))
 
 
 @pytest.mark.parametrize("colours", ["colour", "grey"])
