@@ -141,7 +141,6 @@ def minimal_detectable_difference(
 
     if n < 3:
         raise ValueError("a minimal detectable difference needs three trials")
-
     df = n - 1
     critical = float(stdtrit(df, 1 - level / 2))
 
