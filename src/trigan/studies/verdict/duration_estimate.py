@@ -66,21 +66,25 @@ def estimate_seconds(runs: Mapping[str, RunConfig], view: TrainingView) -> dict[
     """
     estimates: dict[str, float] = {}
     known: set[str] = set()
-    for name, composed in runs.items():
-        built = composed.build()
-        logging.disable(logging.WARNING)  # of so short fits, no message means anything; the runs say it again
-        strategy, _ = with_flips_decided(built.strategy, view)
-        if isinstance(strategy, Augment):  # after so few steps a teacher is sure of no image, and a filter keeps none
-            strategy = replace(strategy, label_threshold=0.0, samples=replace(strategy.samples, filters=()))
-        with TemporaryDirectory(prefix="trigan-") as folder:
-            runner = _MeasuringRunner(Store(Path(folder)), name, view.spec, composed.seed, built.trainer)
-            started = time.perf_counter()
-            try:
-                strategy.run(view, runner)
-            finally:
-                logging.disable(logging.NOTSET)
-            besides = time.perf_counter() - started - sum(runner.measuring)
-        stages = {key: seconds for key, seconds in runner.seconds.items() if key not in known}
-        known |= stages.keys()
-        estimates[name] = RUN_SECONDS + besides + sum(stages.values())
+    logging.disable(logging.WARNING)  # of so short fits, no message means anything; the runs say it again
+    try:
+        for name, composed in runs.items():
+            besides, stages = _measure(name, composed, view)
+            estimates[name] = RUN_SECONDS + besides + sum(stages[key] for key in stages.keys() - known)
+            known |= stages.keys()
+    finally:
+        logging.disable(logging.NOTSET)
     return estimates
+
+
+def _measure(name: str, composed: RunConfig, view: TrainingView) -> tuple[float, dict[str, float]]:
+    """Seconds of a run beside its stages, and the estimate of each stage by its digest."""
+    built = composed.build()
+    strategy, _ = with_flips_decided(built.strategy, view)
+    if isinstance(strategy, Augment):  # after so few steps a teacher is sure of no image, and a filter keeps none
+        strategy = replace(strategy, label_threshold=0.0, samples=replace(strategy.samples, filters=()))
+    with TemporaryDirectory(prefix="trigan-") as folder:
+        runner = _MeasuringRunner(Store(Path(folder)), name, view.spec, composed.seed, built.trainer)
+        started = time.perf_counter()
+        strategy.run(view, runner)
+        return time.perf_counter() - started - sum(runner.measuring), runner.seconds
