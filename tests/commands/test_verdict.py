@@ -87,7 +87,8 @@ def test_minutes_end_it_after_the_first_trial(tmp_path: Path, capsys: pytest.Cap
     assert out.err.splitlines()[-1].startswith("1 trial took")
     page = (tmp_path / "verdicts" / "mine" / "verdict.md").read_text()
     assert page.startswith("# Verdict: digits, all labels\n\n**On these 1,797 images")
-    assert "not decided after 1 trial: a verdict needs 10, 9, about 1 minute, are missing." in page
+    # the time is that of this machine
+    assert re.search(r"not decided after 1 trial: a verdict needs 10, 9, about \d+ minutes?, are missing\.", page)
     assert "Label equivalents are not given" in page
 
 
