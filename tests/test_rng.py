@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,6 +82,15 @@ def test_ranks_draw_what_one_process_would(kind: str) -> None:
     rank = draws(2, 8)
     micro = [draw(rank.rows(start, stop), kind) for start, stop in ((0, 4), (4, 6))]
     assert torch.equal(torch.cat(micro), expected[2:8])
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("ahead", [3, 32, 10**6])
+def test_steps_drawn_ahead_have_the_same_numbers(kind: str, ahead: int) -> None:
+    for step in [0, 1, 2, 3, 31, 32, 33, 2**31 - 1, 1]:
+        drawn = draw(replace(draws(2, 7, step=step), ahead=ahead), kind)
+        assert torch.equal(drawn, draw(draws(2, 7, step=step), kind))
+        drawn.zero_()  # what is kept for later steps must not change
 
 
 def test_a_permutation_of_the_global_batch_is_shared_by_its_processes() -> None:

@@ -8,12 +8,16 @@ single floating-point operations that IEEE 754 rounds the same way everywhere), 
 import functools
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 _WORD = 32  # bits of a random word
+_BLOCK = 2**15  # numbers of a stream that are drawn and kept at once, where steps are drawn ahead
+_BLOCKS = 256  # the blocks that are kept: at most 64 MB
 
 
 def hash64(*parts: object) -> int:
@@ -73,6 +77,7 @@ class Draws:
         start: first row of this process.
         stop: one after its last row.
         device: where the numbers are drawn.
+        ahead: the numbers of up to this many steps are drawn at once, which a fit saves time by; they are the same.
 
     Example:
         >>> batch = Draws(seed=1, step=0, total=4, start=0, stop=4)
@@ -87,6 +92,7 @@ class Draws:
     start: int
     stop: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    ahead: int = 1
 
     def __post_init__(self) -> None:
         if not 0 <= self.start <= self.stop <= self.total:
@@ -103,22 +109,14 @@ class Draws:
         Raises:
             ValueError: the step or the batch has more numbers than counters.
         """
-        size = math.prod(shape)
-        if not 0 <= self.step < 2 ** (_WORD - 1) or self.stop * size > 2**_WORD:
-            raise ValueError(
-                f"step {self.step}, {self.stop} rows of {size} numbers: more than a 64-bit counter can count"
-            )
-        first = self.step << _WORD  # step in the upper half of the counter, row and element in the lower half
-        counters = torch.arange(first + self.start * size, first + self.stop * size, device=self.device)
-        return random_words(_key(self.seed, stream), counters).view(self.stop - self.start, *shape)
+        return self._drawn(_words, stream, shape)
 
     def normal(self, stream: str, *shape: int) -> Tensor:
         """N(0, 1) numbers, float32, shape (stop - start, *shape).
 
         Each is the sum of two independent quantiles, which the halves of one word choose, over the square root of 2.
         """
-        words, quantiles = self.words(stream, *shape), _normal_quantiles(self.device)
-        return quantiles.take(words >> 16).add_(quantiles.take(words & 0xFFFF)).mul_(math.sqrt(0.5))
+        return self._drawn(_normals, stream, shape)
 
     def uniform(self, stream: str, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Uniform numbers in [0, 1), shape (stop - start, *shape): multiples of 2**-24, or of 2**-32 in float64."""
@@ -133,11 +131,45 @@ class Draws:
         """This process's part of a permutation of the global batch's row numbers, int64, shape (stop - start,)."""
         return permutation(self.total, self.seed, stream, self.step, device=self.device)[self.start : self.stop]
 
+    def _drawn(self, draw: Callable[..., Tensor], stream: str, shape: tuple[int, ...]) -> Tensor:
+        """This step's rows of what ``draw`` draws for a block of steps."""
+        size = math.prod(shape)
+        if not 0 <= self.step < 2 ** (_WORD - 1) or self.stop * size > 2**_WORD:
+            raise ValueError(
+                f"step {self.step}, {self.stop} rows of {size} numbers: more than a 64-bit counter can count"
+            )
+        first, last = self.start * size, self.stop * size
+        steps = max(1, min(self.ahead, _BLOCK // max(1, last - first)))
+        place = self.step % steps
+        block = draw if steps == 1 else _kept(draw)
+        numbers = block(_key(self.seed, stream), self.step - place, steps, first, last, self.device)[place]
+        return (numbers if steps == 1 else numbers.clone()).view(self.stop - self.start, *shape)
+
     def rows(self, start: int, stop: int) -> "Draws":
         """The same step's numbers for rows ``start..stop`` of this process's own rows (a micro-batch)."""
         if not 0 <= start <= stop <= self.stop - self.start:
             raise ValueError(f"rows {start}..{stop} don't lie in the {self.stop - self.start} rows of this process")
         return replace(self, start=self.start + start, stop=self.start + stop)
+
+
+def _words(key: int, step: int, steps: int, first: int, last: int, device: torch.device) -> Tensor:
+    """Words ``first..last`` of each of the steps from ``step`` on, int64 (steps, last - first)."""
+    # the step is the upper half of a counter; row and element are the lower half
+    upper = torch.arange(step, step + steps, device=device) << _WORD
+    return random_words(key, upper[:, None] + torch.arange(first, last, device=device))
+
+
+def _normals(*block: Any) -> Tensor:
+    """The numbers of `Draws.normal` for the words of a block, float32."""
+    words = _words(*block)
+    quantiles = _normal_quantiles(words.device)
+    return quantiles.take(words >> 16).add_(quantiles.take(words & 0xFFFF)).mul_(math.sqrt(0.5))
+
+
+@functools.cache
+def _kept(draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """``draw``, which keeps the blocks that were drawn last."""
+    return functools.lru_cache(maxsize=_BLOCKS)(draw)
 
 
 @functools.cache

@@ -171,7 +171,8 @@ class PlayersModule(pl.LightningModule):
         self.step_context.switch_to(update.player)
         for step in steps:
             with use_random_source(self._random_layers, step.layer_draws):
-                self.manual_backward(update.loss(step) / len(steps))
+                loss = update.loss(step) / len(steps)
+            loss.backward()  # type: ignore[no-untyped-call]  # manual_backward would add only hooks that nobody uses
         player, parameters = self.players[update.player], self._weights[update.player]
         distributed.average_gradients(parameters)
         if player.clip is not None:

@@ -13,6 +13,8 @@ from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.stream import BatchStream
 from trigan.rng import Draws, hash64
 
+_STEPS_AHEAD = 32  # steps whose random numbers are drawn at once, if they are few
+
 
 class ScalarMeans:
     """Means of logged scalars, summed on the device and read rarely, because reading waits for the device.
@@ -199,7 +201,8 @@ class TrainingStep:
     def draws(self, stream: str, total: int) -> Draws:
         """Random numbers for this rank's rows of a global batch of ``total`` rows; each stream has its own."""
         start, stop = self._context.rows(total, self._part)
-        return Draws(hash64(self._context.plan.seed, stream), self.index, total, start, stop, self._context.device)
+        seed = hash64(self._context.plan.seed, stream)
+        return Draws(seed, self.index, total, start, stop, self._context.device, ahead=_STEPS_AHEAD)
 
     def layer_draws(self, layer: str, rows: int) -> Draws:
         """Random numbers for the next pass of a layer, such as dropout, over ``rows`` rows of this step.
