@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from tiny_data import folder
 
 from trigan.commands.main import main
 
@@ -32,3 +33,12 @@ def test_a_regime_that_asks_for_too_much(tmp_path: Path, capsys: pytest.CaptureF
     assert told.err == (
         "trigan: class '0' has 125 labelled training images, but regime.labels_per_class=400 needs 400; lower it\n"
     )
+
+
+def test_what_is_not_read_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = folder(tmp_path / "images")
+    (root / "notes.txt").write_text("x")
+    words = [f"data.root={root}", "regime.labels_per_class=2", f"paths.outputs={tmp_path}/out"]
+    assert main(["data", "check", "data=folder", *words]) == 0
+    told = capsys.readouterr()
+    assert (told.out + told.err).count("notes.txt") == 1

@@ -60,8 +60,9 @@ def test_classes_values_and_copies(folder: Path) -> None:
     assert "1 images are all black" in warned
     assert "black.png" in warned
     assert "1 images are of one colour" in warned
-    assert "pictures that occur more than once: 1 within train;" in warned
-    assert "1 pictures are in train and test; a run keeps them in one of these parts" in warned
+    assert "1 pictures occur more than once within train; a run keeps them in one part: " in warned
+    assert "1 pictures are in train and test; a run keeps them in test alone: " in warned
+    assert "train/alone/a.png = " in warned
     assert "1 pictures have more than one label" in warned
     assert "(alone and digit0)" in warned
 
@@ -71,6 +72,8 @@ def test_mixed_sizes_and_one_class_are_findings(folder: Path, tmp_path: Path) ->
     report = check_data(Folder(root=str(folder)))
     assert "data.image_size=" in texts(report, "error")
     assert "2 image sizes (8x8: 18, 24x16: 1)" in texts(report, "warning")
+    resized = check_data(Folder(root=str(folder), image_size=16))
+    assert "2 image sizes (8x8: 18, 24x16: 1), resized to 16x16 (data.image_size)" in texts(resized, "ok")
     assert "not square" in texts(report, "warning")
     save(tmp_path / "one", "only/a.png", GREY)
     assert "only one class" in texts(check_data(Folder(root=str(tmp_path / "one"))), "error")
@@ -83,6 +86,19 @@ def test_value_range(tmp_path: Path, low: bool) -> None:
         for i in range(3):
             save(tmp_path, f"{k}/{i}.png", (GREY + i + 3 * k) // (8 if low else 1))
     assert ("small part of 0..255" in texts(check_data(Folder(root=str(tmp_path))), "warning")) == low
+
+
+@pytest.mark.parametrize(("bits", "window"), [(10, "[0,1023]"), (12, "[0,4095]"), (14, "[0,16383]"), (16, "")])
+def test_few_bits_in_files_of_sixteen(tmp_path: Path, bits: int, window: str) -> None:
+    rng = np.random.default_rng(bits)
+    for k in range(6):
+        values = rng.integers(0, 2**bits, (16, 16), dtype=np.uint16)
+        values[0, 0] = 2**bits - 1
+        save(tmp_path, f"{'ab'[k % 2]}/{k}.png", values)
+    warned = texts(check_data(Folder(root=str(tmp_path))), "warning")
+    assert ("become dark" in warned) == bool(window)
+    assert f"6 images of 16 bits have no value above {bits} bits" in warned or not window
+    assert f"data.window={window} makes" in warned or not window
 
 
 def near(image: np.ndarray) -> np.ndarray:

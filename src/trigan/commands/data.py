@@ -23,6 +23,8 @@ def main(arguments: list[str]) -> int:
 
     composed = compose(options.overrides, options.config_dir)
     from trigan.datasets.data_check import check_data, class_examples
+    from trigan.datasets.sources.folder_scan import describe_unread
+    from trigan.datasets.sources.image_source import mark_said
     from trigan.datasets.splits.draw_split import draw_split
     from trigan.datasets.splits.splitter import split_summary
     from trigan.plots.sample_grids import save_contact_sheet
@@ -32,6 +34,7 @@ def main(arguments: list[str]) -> int:
     print("\n".join(report.lines()))
     if report.level == "error":
         return 1
+    mark_said(report.name, describe_unread(built.data.unread()), *(text for _, text in report.findings))
     dataset = composed.load_data()
     name = re.sub(r"[^\w.-]+", "-", dataset.name)
     sheet = composed.paths.outputs / "data_check" / f"{name}-{dataset.identity[:6]}.png"

@@ -1,6 +1,5 @@
 """All problems of a data set at once: the work behind `trigan data check`."""
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
@@ -30,6 +29,8 @@ _MEGAPIXELS = 89
 _HASH_BITS, _THUMBNAIL = 3, 3.0
 #: A property of files tells the classes apart if it gives so much of the labels, and the largest class does not.
 _TELLING = 0.9
+#: The highest value, after division by 257, of 14 bits in a file of 16.
+_DARK = 64
 #: The share of doubtful labels from which on they are a warning; a few images of any data set are ambiguous.
 _DOUBTFUL = 0.01
 
@@ -59,8 +60,8 @@ class DataReport:
         ]
         unlabelled = [f"unlabelled: {self.unlabelled} images"] if self.unlabelled else []
         findings = [f"{level}: {text}" for level, text in self.findings]
-        title = f"{self.name}, fingerprint {self.fingerprint or 'unknown'}"
-        return [printable(line) for line in (title, *counts, *unlabelled, *findings, *self.unreadable)]
+        title = [f"{self.name}, fingerprint {self.fingerprint}"] if self.fingerprint else []
+        return [printable(line) for line in (*title, *counts, *unlabelled, *findings, *self.unreadable)]
 
 
 def check_data(source: ImageSource) -> DataReport:
@@ -72,12 +73,12 @@ def check_data(source: ImageSource) -> DataReport:
     try:
         dataset = source.read(decoder)
     except TriganError as error:
-        findings = (("error", str(error)), *_check_files(decoder, "crop"))
+        findings = (("error", str(error)), *_check_files(decoder, "crop", None))
         return DataReport(type(source).__name__, findings, tuple(decoder.unreadable))
     counts = _class_counts(dataset)
     findings = (
         *_check_unread(source, dataset),
-        *_check_files(decoder, source.fit),
+        *_check_files(decoder, source.fit, source.image_size),
         *_check_classes(counts, redrawn=dataset.official_test is None),
         *_check_values(dataset, decoder),
         *_check_copies(dataset, decoder),
@@ -126,7 +127,7 @@ def _check_unread(source: ImageSource, dataset: ImageDataset) -> Iterator[Findin
         yield "warning", note
 
 
-def _check_files(decoder: ItemDecoder, fit: str) -> Iterator[Finding]:
+def _check_files(decoder: ItemDecoder, fit: str, side: int | None) -> Iterator[Finding]:
     sizes = decoder.sizes
     if decoder.unreadable:
         count = len(decoder.unreadable)
@@ -134,10 +135,11 @@ def _check_files(decoder: ItemDecoder, fit: str) -> Iterator[Finding]:
     elif sizes:
         yield "ok", f"all {sum(sizes.values())} images can be read"
     common = ", ".join(f"{width}x{height}: {n}" for (width, height), n in sizes.most_common(5))
-    if len(sizes) > 1:
-        yield "warning", f"{len(sizes)} image sizes ({common}); data.image_size= brings them to one"
+    resized = f", resized to {side}x{side} (data.image_size)" if side and set(sizes) != {(side, side)} else ""
+    if len(sizes) > 1 and not resized:
+        yield "warning", f"{len(sizes)} image sizes ({common}); data.image_size=N resizes all to NxN"
     elif sizes:
-        yield "ok", f"one image size ({common})"
+        yield "ok", f"{len(sizes) if len(sizes) > 1 else 'one'} image size{'s' * (len(sizes) > 1)} ({common}){resized}"
     if any(width != height for width, height in sizes):
         effect = "get black bars" if fit == "pad" else "lose the ends of their longer side (data.fit=pad keeps them)"
         yield "warning", f"images that are not square {effect}"
@@ -164,7 +166,8 @@ def _check_classes(class_counts: dict[str, dict[str, int]], redrawn: bool) -> It
         if small:
             yield "warning", f"{part}: fewer than {MIN_IMAGES_PER_CLASS} images of {examples(small)}"
         if not (empty or single or small):
-            yield "ok", f"{part}: {min(counts.values())} to {max(counts.values())} images in each class"
+            least, most = min(counts.values()), max(counts.values())
+            yield "ok", f"{part}: {least}{f' to {most}' if most > least else ''} images in each class"
     if redrawn:
         yield "ok", "no official test set: each trial draws its own, 30 % of each class"
 
@@ -176,6 +179,16 @@ def _check_values(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[Findi
         if len(rows):
             locations = examples([decoder.locations[row] for row in rows])
             yield "warning", f"{len(rows)} images are {kind}: {locations}"
+    wide = {location for note, found in decoder.notes.items() if "8 bits" in note for location in found}
+    tops = zip(decoder.locations, decoder.extremes, strict=True)
+    dark = {location: top for location, (_, top) in tops if location in wide and 0 < top <= _DARK}
+    if dark:
+        bits = int((max(dark.values()) - 0.5) * 257).bit_length()
+        yield (
+            "warning",
+            f"{len(dark)} images of 16 bits have no value above {bits} bits and become dark; data.window="
+            f"[0,{2**bits - 1}] makes that value white: {examples(list(dark))}",
+        )
     lowest, highest = int(low.min()), int(high.max())
     narrow = highest - lowest < 64
     hint = "; that is a small part of 0..255" if narrow else ""
@@ -185,23 +198,22 @@ def _check_values(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[Findi
 def _check_copies(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[Finding]:
     parts = _parts(dataset)
     first_copies = pd.Series(find_first_copies(dataset.images))
-    kinds: Counter[tuple[str, ...]] = Counter()
+    kinds: dict[tuple[str, ...], list[str]] = {}
     conflicts = []
     for group in first_copies[first_copies.duplicated(keep=False)].groupby(first_copies).groups.values():
         rows = group.tolist()
-        kinds[tuple(name for name in PARTS if name in parts[rows])] += 1
+        pair = f"{decoder.locations[rows[0]]} = {decoder.locations[rows[-1]]}"
+        kinds.setdefault(tuple(name for name in PARTS if name in parts[rows]), []).append(pair)
         labels = sorted(set(dataset.labels[rows].tolist()) - {-1})
         if len(labels) > 1:
             names = " and ".join(dataset.class_names[k] for k in labels)
             conflicts.append(f"{decoder.locations[rows[0]]} = {decoder.locations[rows[1]]} ({names})")
     if not kinds:
         yield "ok", "no image occurs twice"
-    inside = [f"{count} within {found[0]}" for found, count in sorted(kinds.items()) if len(found) == 1]
-    if inside:
-        yield "warning", f"pictures that occur more than once: {', '.join(inside)}; copies stay in one part"
-    for found, count in sorted(kinds.items()):
-        if len(found) > 1:
-            yield "warning", f"{count} pictures are in {' and '.join(found)}; a run keeps them in one of these parts"
+    for found, copies in sorted(kinds.items()):
+        where = f"occur more than once within {found[0]}" if len(found) == 1 else f"are in {' and '.join(found)}"
+        kept = "test alone" if "test" in found[1:] else "one part"
+        yield "warning", f"{len(copies)} pictures {where}; a run keeps them in {kept}: {examples(copies)}"
     if conflicts:
         yield "warning", f"{len(conflicts)} pictures have more than one label: {examples(conflicts)}"
 

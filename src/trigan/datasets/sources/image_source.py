@@ -261,6 +261,11 @@ def _say(name: str, *lines: str) -> None:
             _log.warning("%s: %s", name, line)
 
 
+def mark_said(name: str, *lines: str) -> None:
+    """Lines that the user has seen elsewhere: `ImageSource.load` does not say them again."""
+    _said.update((name, line) for line in lines)
+
+
 def encode_labels(
     labels: Sequence[Label], names: Sequence[str] | None, location: str
 ) -> tuple[np.ndarray, tuple[str, ...]]:
