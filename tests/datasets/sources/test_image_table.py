@@ -76,7 +76,7 @@ def test_what_no_row_names_is_told_and_the_folder_offers_the_table(
     delimited(tmp_path / "t.csv", rows_of(tmp_path)[1:])
     (tmp_path / "more.txt").write_text("x")
     expected = {"images that no row names": ["scans/0.png"], "files that end in .txt": ["more.txt"]}
-    assert ImageTable(root=str(tmp_path)).unread() == expected
+    assert ImageTable(root=str(tmp_path), columns=TableColumns(group="patient")).unread() == expected
     with pytest.raises(DataError, match="only one class"):
         Folder(root=str(tmp_path)).load()
     assert "1 tables (data=table reads one) (t.csv)" in caplog.text
@@ -148,6 +148,20 @@ def test_damaged_tables_are_one_line(text: bytes, message: str, tmp_path: Path) 
     (tmp_path / "t.csv").write_bytes(text)
     with pytest.raises(DataError, match=message):
         ImageTable(root=str(tmp_path)).load()
+
+
+def test_a_column_of_patients_that_no_setting_names_is_told(tmp_path: Path) -> None:
+    rows: Rows = [{"path": f"{i}.png", "label": "ab"[i % 2], "Patient_ID": i // 2} for i in range(4)]
+    for i in range(4):
+        save(tmp_path, f"{i}.png", RNG.integers(0, 256, (8, 8), dtype=np.uint8))
+    delimited(tmp_path / "t.csv", rows)
+    root = str(tmp_path / "t.csv")
+    (reason,) = ImageTable(root=root).unread()
+    assert ImageTable(root=root).unread() == {reason: ["Patient_ID"]}
+    assert "data.group=NAME" in reason
+    assert ImageTable(root=root, columns=TableColumns(group="Patient_ID")).unread() == {}
+    with pytest.raises(DataError, match=r"no column patient for the group .*; set data.group=NAME$"):
+        ImageTable(root=root, columns=TableColumns(group="patient")).load()
 
 
 def test_settings_reach_the_table(tmp_path: Path) -> None:

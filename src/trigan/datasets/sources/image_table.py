@@ -32,6 +32,9 @@ _USUAL = {
     "group": ("group",),
     "unlabelled": ("unlabelled", "unlabeled"),
 }
+#: Columns, without an ending ``_id``, that often say what belongs together; they are not used unless a setting says so.
+_GROUPING = ("patient", "subject", "person", "participant", "slide", "case", "animal")
+_UNUSED = "columns for data.group=NAME, which keeps all images of one patient or slide in one part"
 _ORDER: tuple[Part, ...] = ("train", "validation", "unlabelled", "test")
 _TRUE, _FALSE = ("1", "true", "yes"), ("0", "false", "no", "")
 _Row = dict[str, Any]
@@ -96,8 +99,14 @@ class ImageTable(ImageSource):
         images = scan.files(self._folder(), SUFFIXES)
         scan.skip("images that no row names", (path for path in images if path not in read))
         tables = {path.relative_to(scan.root).as_posix() for path, _ in self._tables()}
+        header = read_table(self._tables()[0][0])[0]
+        grouping = [name for name in header if name.strip().lower().removesuffix("id").rstrip("_- ") in _GROUPING]
+        if self.columns.group or any(name.strip().lower() in _USUAL["group"] for name in header):
+            grouping = []
         return {
-            why: left for why, found in scan.unread.items() if (left := [one for one in found if one not in tables])
+            why: left
+            for why, found in (*scan.unread.items(), (_UNUSED, list(map(printable, grouping))))
+            if (left := [one for one in found if one not in tables])
         }
 
     def listing(self) -> tuple[Iterator[Item], Sequence[str] | None]:
@@ -176,10 +185,11 @@ class ImageTable(ImageSource):
                 found[kind] = names[0]
             elif asked or len(names) > 1 or kind in ("image", "label"):
                 problem = f"has {' and '.join(names)}" if names else f"has no column {asked or ' or '.join(usual[:4])}"
+                setting = "data.group" if kind == "group" else f"data.source.columns.{kind}"
+                mend = "; with one column for each of several labels, write one class into a column"
                 raise DataError(
-                    f"{file} {problem} for the {kind} (its columns: {', '.join(row)}); set "
-                    f"data.source.columns.{kind}=NAME; with one column for each of several labels, write one class "
-                    "into a column"
+                    f"{file} {problem} for the {kind} (its columns: {', '.join(row)}); set {setting}=NAME"
+                    f"{mend if kind == 'label' else ''}"
                 )
         return found
 
