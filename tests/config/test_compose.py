@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from trigan.config.compose import Composer
+from trigan.config.suggest import nearest_hint
 from trigan.errors import ConfigError
 
 LINES = {
@@ -18,6 +19,7 @@ LINES = {
     ),
     "architecture.widht=3": "architecture.widht: no such setting; nearest: architecture.width",
     "width=3": "width: no such setting; nearest: architecture.width",
+    "my/images": "my/images: no setting; settings are written key=value, e.g. data=folder data.root=my/images",
     "strategy={stepz:3}": "strategy.stepz: no such setting; nearest: strategy.steps",
     "trial=abc": "trial=abc: expected an int >= 0",
     "trial=-1": "trial=-1: expected an int >= 0",
@@ -55,7 +57,7 @@ LINES = {
         "hydra/launcher=joblib: Hydra's own settings have no effect here, but for hydra/launcher and hydra.launcher.* "
         "of several jobs (-m, trigan study); each job is a process of its own"
     ),
-    "trial": "trial: cannot be read (missing EQUAL at '<EOF>'); settings are written key=value",
+    "trial": "trial: no setting; settings are written key=value",
     "architecture.widths=[1": (
         "architecture.widths=[1: cannot be read (no viable alternative at input '[1'); "
         "quote values with spaces, commas or brackets, within the shell's quotes: \"data.root='my images'\""
@@ -68,6 +70,10 @@ def test_each_mistake_has_its_line(composer: Composer, argument: str, line: str)
     with pytest.raises(ConfigError) as caught:
         composer.compose([argument])
     assert str(caught.value) == line
+
+
+def test_the_nearest_name_has_the_same_ends_before_the_same_spelling() -> None:
+    assert nearest_hint("data.label", ["data.channels", "data.source.columns.label"]).endswith(".columns.label")
 
 
 def test_defaults_compose_and_build(composer: Composer) -> None:

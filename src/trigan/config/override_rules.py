@@ -38,8 +38,10 @@ def parse(arguments: Sequence[str]) -> list[Override]:
         try:
             parsed += parser.parse_overrides([argument])
         except (HydraException, ValueError, RecursionError) as error:  # Python reads at most 4,300 digits
-            mend = "settings are written key=value" if "=" not in argument else _quotes(argument)
-            raise ConfigError(f"{argument}: cannot be read ({first_line(error)}); {mend}") from error
+            if "=" not in argument:
+                path = f", e.g. data=folder data.root={argument}" if "/" in argument else ""
+                raise ConfigError(f"{argument}: no setting; settings are written key=value{path}") from error
+            raise ConfigError(f"{argument}: cannot be read ({first_line(error)}); {_quotes(argument)}") from error
     return parsed
 
 
