@@ -88,7 +88,7 @@ def test_minutes_end_it_after_the_first_trial(tmp_path: Path, capsys: pytest.Cap
     page = (tmp_path / "verdicts" / "mine" / "verdict.md").read_text()
     assert page.startswith("# Verdict: digits, all labels\n\n**On these 1,797 images")
     # the time is that of this machine
-    assert re.search(r"not decided after 1 trial: a verdict needs 10, 9, about \d+ minutes?, are missing\.", page)
+    assert re.search(r"not decided after 1 trial: a verdict needs 10, so 9 more, about \d+ minutes?\.", page)
     assert "Label equivalents are not given" in page
 
 
@@ -144,7 +144,11 @@ def test_the_plan_says_what_fits(capsys: pytest.CaptureFixture[str], tmp_path: P
     few = replace(plan, trial=0.25)
     assert few.fitting == 4
     assert "4 trials fit in 1 minutes; a verdict needs 10, which take about 3 minutes: --minutes 3" in str(few)
-    assert replace(plan, trial=5.0).fitting == 1, "the first trial always runs"
+    long = replace(plan, trial=5.0)
+    assert long.fitting == 1, "the first trial always runs"
+    assert "no trial fits, and one is run all the same, in 1 minutes; a verdict needs 10, which take about 50" in str(
+        long
+    )
     assert "10 trials fit into 60 minutes" in str(replace(plan, trial=0.25, minutes=60.0))
     assert "4 trials fit; a verdict needs 10: leave --trials out" in str(replace(few, wanted=4))
 

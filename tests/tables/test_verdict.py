@@ -288,10 +288,7 @@ def test_a_ceiling_and_one_image_are_said(records: Records) -> None:
         for record in cell.records:
             record["result"]["split"]["n_test"] = 10
     said = " ".join(headline_lines(context(3, None), VerdictResult(built, row_verdicts(built, "all", None), None)))
-    assert (
-        "not decided after 3 trials: a verdict needs 10, 7 are missing. So far the strongest classifier is joint"
-        in said
-    )
+    assert "not decided after 3 trials: a verdict needs 10, so 7 more. So far the strongest classifier is joint" in said
     assert "This is a ceiling: the strongest baseline misclassifies 2.0 of 10 test images on average" in said
     assert said.endswith("One test image is 10.0 points.")
 

@@ -103,7 +103,9 @@ class VerdictPlan:
             f"a trial takes about {duration(60 * self.trial)} with {self.workers} at a time, "
             "with the baseline at other numbers of labels",
         ]
-        fit = f"{self.fitting} trial{'s fit' if self.fitting > 1 else ' is run'}"
+        fit = f"{self.fitting} trial{'s fit' if self.fitting > 1 else ' fits'}"
+        if self.trial > self.minutes:
+            fit = "no trial fits, and one is run all the same,"
         needed = math.ceil(HEADLINE_TRIALS * self.trial)
         if self.fitting >= HEADLINE_TRIALS:
             lines.append(f"{fit} into {self.minutes:g} minutes; a verdict needs {HEADLINE_TRIALS}")
@@ -116,8 +118,8 @@ class VerdictPlan:
             )
         if self.detectable is not None:
             lines.append(
-                f"{self.wanted} trials mostly detect a difference of {self.detectable:.1f} {self.unit}, if the "
-                f"difference varies by 1 of them from trial to trial (standard deviation)"
+                f"{self.wanted} trials mostly detect a difference of {self.detectable:.1f} {self.unit} if it "
+                f"scatters from trial to trial by 1 (standard deviation), and of {2 * self.detectable:.1f} if by 2"
             )
         return "\n".join(lines)
 
