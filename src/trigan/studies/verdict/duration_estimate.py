@@ -25,6 +25,8 @@ SHORT, LONG = 10, 20
 #: Seconds that a run takes beside its strategy: its start, its evaluation and its pictures (measured on digits).
 RUN_SECONDS = 3.0
 
+_log = logging.getLogger("trigan")
+
 
 @dataclass
 class _MeasuringRunner(StageRunner):
@@ -66,14 +68,15 @@ def estimate_seconds(runs: Mapping[str, RunConfig], view: TrainingView) -> dict[
     """
     estimates: dict[str, float] = {}
     known: set[str] = set()
-    logging.disable(logging.WARNING)  # of so short fits, no message means anything; the runs say it again
-    try:
-        for name, composed in runs.items():
+    for number, (name, composed) in enumerate(runs.items(), 1):
+        _log.info("measuring a few steps, row %d of %d: %s", number, len(runs), name)
+        logging.disable(logging.WARNING)  # of so short fits, no message means anything; the runs say it again
+        try:
             besides, stages = _measure(name, composed, view)
-            estimates[name] = RUN_SECONDS + besides + sum(stages[key] for key in stages.keys() - known)
-            known |= stages.keys()
-    finally:
-        logging.disable(logging.NOTSET)
+        finally:
+            logging.disable(logging.NOTSET)
+        estimates[name] = RUN_SECONDS + besides + sum(stages[key] for key in stages.keys() - known)
+        known |= stages.keys()
     return estimates
 
 
