@@ -17,7 +17,10 @@ from trigan.config.compose import Composer
 from trigan.errors import ConfigError
 from trigan.execution.job import Job, JobResult
 from trigan.execution.pool import LocalEngine
-from trigan.records.record import write_record
+from trigan.records.record import read_record, write_record
+from trigan.runs.run_words import run_words
+from trigan.studies.plan import StudyPlan
+from trigan.studies.verdict.duration_estimate import DurationEstimates
 from trigan.studies.verdict.verdict_study import VerdictRuns
 
 SCORES = {"baseline: classic": 0.80, "baseline: FixMatch": 0.83, "joint: feature matching": 0.88}
@@ -137,7 +140,8 @@ def test_the_plan_says_what_fits(capsys: pytest.CaptureFixture[str], tmp_path: P
     plan = verdict.plan(minutes=1.0, workers=2)
     assert not any("FixMatch" in row or "unlabelled" in row for row in plan.rows)
     assert {"baseline: strong", "augment: DCGAN", "features: D trained", "joint: feature matching"} <= plan.rows.keys()
-    assert plan.rows["baseline: classic, matched to augment: DCGAN"] == plan.rows["augment: DCGAN"]
+    matched = plan.rows["baseline: classic, matched to augment: DCGAN"]
+    assert matched > plan.rows["baseline: classic"], "it has the operations of a GAN"
     assert plan.trial == pytest.approx(sum(plan.rows.values()) / 2)
     assert (plan.images, plan.unlabelled, plan.test_images) == (1797, 0, 539)
     assert list(tmp_path.glob("runs/*")) == [], "nothing is stored"
@@ -151,6 +155,20 @@ def test_the_plan_says_what_fits(capsys: pytest.CaptureFixture[str], tmp_path: P
     )
     assert "10 trials fit into 60 minutes" in str(replace(plan, trial=0.25, minutes=60.0))
     assert "4 trials fit; a verdict needs 10: leave --trials out" in str(replace(few, wanted=4))
+
+
+def test_the_plan_counts_what_the_runs_count(tmp_path: Path) -> None:
+    """Operations are extrapolated from a few steps, one checkpoint and a few samples; real runs count them all."""
+    words = ["data.suggested.steps=40", "data.suggested.gan_steps=60", "recipe.batch=32", f"paths.outputs={tmp_path}"]
+    labels = ["regime.labels_per_class=20", "classifier.width=8", "architecture.width=8"]
+    verdict = VerdictRuns([*words, *labels])
+    estimates = DurationEstimates(verdict.split.view)
+    runs = StudyPlan(verdict.composer, verdict.study, verdict.overrides).runs(verdict.study.columns[0].name, 0)
+    for name in ("baseline: classic", "baseline: FixMatch", "augment control: labelled", "features: D trained"):
+        estimates.measure(name, runs[name])
+        record = read_record(run_words([*runs[name].overrides, "logger=none"]) / "record.json")
+        assert estimates.flops[name] == pytest.approx(record["result"]["cost"]["flops"], rel=0.02), name
+        assert estimates.seconds[name] > 0
 
 
 def test_it_asks_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from math import ceil
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from trigan.checks import require
 from trigan.component_ids import component
@@ -346,21 +346,22 @@ class Augment:
     def _collect(
         self, view: TrainingView, networks: Mapping[str, nn.Module], models: ScoringModels, runner: StageRunner
     ) -> CollectedSamples:
-        samples, labels = self.samples, view.labelled.labels
-        wanted = wanted_counts(
-            class_counts(labels, view.spec.classes),
-            max(view.spec.classes, round(samples.ratio * len(labels))),
-            samples.fill == "deficit",
-        )
+        samples, (wanted, sets) = self.samples, self.wanted_samples(view, runner.max_steps)
         source = self._source(view, networks, hash64(runner.seed, "samples"))
         scoring = models if samples.filters or self._labels_are_predicted else None
-        stage, pool = self.classifier, len(view.unlabelled) if self.source == "unlabelled" else None
-        steps = stage.recipe.steps if runner.max_steps is None else min(stage.recipe.steps, runner.max_steps)
-        used = self.schedule.samples_used(steps, stage.recipe.batch, samples)
-        sets = samples.number_of_sets(used, int(wanted.sum()), view.spec, pool)
         return runner.run_task(
             "sampling", lambda: collect_sets(source, wanted, samples.filters, scoring, self.label_threshold, sets)
         )
+
+    def wanted_samples(self, view: TrainingView, max_steps: int | None = None) -> tuple[Tensor, int]:
+        """The samples of each class in a set, int64 (K,), and the number of sets."""
+        samples, labels, stage = self.samples, view.labelled.labels, self.classifier
+        total = max(view.spec.classes, round(samples.ratio * len(labels)))
+        wanted = wanted_counts(class_counts(labels, view.spec.classes), total, samples.fill == "deficit")
+        pool = len(view.unlabelled) if self.source == "unlabelled" else None
+        steps = stage.recipe.steps if max_steps is None else min(stage.recipe.steps, max_steps)
+        used = self.schedule.samples_used(steps, stage.recipe.batch, samples)
+        return wanted, samples.number_of_sets(used, int(wanted.sum()), view.spec, pool)
 
     def _source(self, view: TrainingView, networks: Mapping[str, Any], seed: int) -> CandidateSource:
         if self.source == "unlabelled":

@@ -132,10 +132,14 @@ class PlayersModule(pl.LightningModule):
         self._run_and_count(kind, lambda: self._run_updates(index, due), distributed.world_size())
         self.completed_steps = index + 1
         if self.selector is not None and self.completed_steps in self.selector.due_steps:
-            # every rank evaluates all validation images; the cost of one rank is counted
-            self._run_and_count("validation", partial(self._record_classifier, self.selector), 1)
+            self.validate()
         if self.snapshots is not None and self.completed_steps in self.snapshots.due_steps:
             self._record_classifier(self.snapshots)
+
+    def validate(self) -> None:
+        """Show C to the selector; every rank evaluates all validation images, and the cost of one rank is counted."""
+        assert self.selector is not None
+        self._run_and_count("validation", partial(self._record_classifier, self.selector), 1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add the counters to a checkpoint."""

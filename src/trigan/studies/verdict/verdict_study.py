@@ -37,7 +37,7 @@ from trigan.studies.plan import StudyPlan
 from trigan.studies.run_study import run_jobs
 from trigan.studies.study_file import GridEntry, StudyFile, find_study, read_study
 from trigan.studies.study_table import study_table
-from trigan.studies.verdict.duration_estimate import estimate_seconds
+from trigan.studies.verdict.duration_estimate import DurationEstimates
 from trigan.studies.verdict.verdict_pictures import write_mistakes, write_real
 from trigan.tables.cell import Cell
 from trigan.tables.classifier_differences import labelled_augmentation
@@ -177,13 +177,16 @@ class VerdictRuns:
 
     def plan(self, minutes: float, trials: int | None = None, workers: int | None = None) -> VerdictPlan:
         """Measure a few steps of each stage, and say what fits into the minutes; trains and stores nothing."""
-        runs = StudyPlan(self.composer, self.study, self.overrides).runs(self.study.columns[0].name, self.first.trial)
-        rows = estimate_seconds(runs, self.split.view)
-        total = sum(rows.values()) + len(self.budgets) * rows[str(self.study.reference)]
+        plan = StudyPlan(self.composer, self.study, self.overrides)
+        column, trial, estimates = self.study.columns[0], self.first.trial, DurationEstimates(self.split.view)
+        for name, run in plan.runs(column.name, trial).items():
+            estimates.measure(name, run)
         for row in self.study.rows:
-            if row.match:  # it has the operations of that row
-                rows[row.name] = rows[str(row.match)]
-                total += rows[row.name]
+            if row.match:
+                flops = estimates.flops[str(row.match)]
+                estimates.measure(row.name, plan.compose(StudyJob(row, column, trial), flops))
+        rows = estimates.seconds
+        total = sum(rows.values()) + len(self.budgets) * rows[str(self.study.reference)]
         at_once, sizes, wanted = workers or cores(), self.split.view.sizes, len(self.study.trials[:trials])
         comparisons = len(self.study.family.rows) if self.study.family else 1
         return VerdictPlan(
