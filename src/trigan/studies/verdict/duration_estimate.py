@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -51,11 +52,10 @@ class _MeasuringRunner(StageRunner):
     """Measures a few steps of each stage that is not ``known`` yet, by digest; nothing is stored.
 
     ``seconds`` are the estimates of what was not known, ``measuring`` what the measurements took. ``samples`` and
-    ``candidates`` are those that the run will draw. ``probes`` are known with their seconds.
+    ``candidates`` are those that the run will draw.
     """
 
     known: dict[str, TrainedStage] = field(default_factory=dict)
-    probes: dict[str, tuple[FittedProbe, float]] = field(default_factory=dict)
     samples: int = 0
     candidates: int = 0
     samples_factor: float = 1.0
@@ -67,22 +67,18 @@ class _MeasuringRunner(StageRunner):
         context = self._context(self.seed if seed is None else seed, None)
         key = digest(self._identity(stage, inputs, context), 32)
         if key not in self.known:
-            self.known[key] = self.measured(lambda: self._few_steps(key, stage, inputs, context))
+            self.known[key], took = _timed(lambda: self._few_steps(key, stage, inputs, context))
+            self.measuring.append(took)
         known = self.known[key]
         self.trained_stages.append(replace(known, name=name, networks=copy.deepcopy(known.networks)))
         return self.trained_stages[-1]
-
-    def measured(self, measure: Callable[[], T]) -> T:
-        """What ``measure`` returns; its own time is no part of the run."""
-        result, took = _timed(measure)
-        self.measuring.append(took)
-        return result
 
     def run_task(self, name: str, task: Callable[[], T]) -> T:
         """See `StageRunner.run_task`; sampling and the labelling of samples count for all that the run will draw."""
         result, took = _timed(lambda: StageRunner.run_task(self, name, task))
         if isinstance(result, CollectedSamples):
-            factor, self.samples_factor = self.candidates / result.n_candidates, self.samples / len(result.data)
+            factor = self.candidates / max(1, result.n_candidates)
+            self.samples_factor = self.samples / max(1, len(result.data))
         elif name == "soft labels":
             factor = self.samples_factor
         else:
@@ -120,7 +116,7 @@ class _MeasuringRunner(StageRunner):
 class _PartOfProbe:
     """Fits ``probe`` to an eighth and a quarter of the images, and extrapolates to all of them by a power law.
 
-    Its exponent is between 1 and 2. Probes on equally many features of equally many images share a measurement.
+    Its exponent is between 1 and 2.
     """
 
     probe: Probe
@@ -128,22 +124,14 @@ class _PartOfProbe:
 
     def fit(self, features: Array, labels: Labels, classes: int, seed: int, holdout: Holdout = None) -> FittedProbe:
         """See `Probe.fit`."""
-        by_class = np.argsort(labels, kind="stable")
-
-        def fitted_to(rows: Labels) -> tuple[FittedProbe, float]:
-            return _timed(lambda: self.probe.fit(features[rows], labels[rows], classes, seed, holdout))
-
-        def measure() -> tuple[FittedProbe, float]:
-            (_, first), (fitted, second) = fitted_to(by_class[::8]), fitted_to(by_class[::4])
-            return fitted, second * min(4.0, max(2.0, second / first)) ** 2
-
         if len(labels) < MANY_IMAGES:
             return self.probe.fit(features, labels, classes, seed, holdout)
-        key = f"{self.probe} {features.shape}"
-        if key not in self.runner.probes:
-            self.runner.probes[key] = self.runner.measured(measure)
-        fitted, seconds = self.runner.probes[key]
-        self.runner.seconds.append(seconds)
+        by_class, took = np.argsort(labels, kind="stable"), list[float]()
+        for rows in (by_class[::8], by_class[::4]):
+            fitted, seconds = _timed(partial(self.probe.fit, features[rows], labels[rows], classes, seed, holdout))
+            took.append(seconds)
+        self.runner.measuring.append(sum(took))
+        self.runner.seconds.append(took[1] * min(4.0, max(2.0, took[1] / took[0])) ** 2)
         return fitted
 
 
@@ -156,28 +144,25 @@ class DurationEstimates:
     """
 
     def __init__(self, view: TrainingView) -> None:
-        self._view = view  # read, and not closed
-        self._known: dict[str, TrainedStage] = {}
-        self._probes: dict[str, tuple[FittedProbe, float]] = {}
-        self.seconds: dict[str, float] = {}
-        self.flops: dict[str, int] = {}
+        self._view, self._known = view, dict[str, TrainedStage]()  # the view is read, and not closed
+        self.seconds, self.flops = dict[str, float](), dict[str, int]()
 
     def measure(self, name: str, composed: RunConfig) -> None:
         """Add a run."""
         built = composed.build()
-        strategy, _ = with_flips_decided(built.strategy, self._view)
-        with TemporaryDirectory(prefix="trigan-") as folder:
-            place = Store(Path(folder)), name, self._view.spec, composed.seed, built.trainer
-            runner = _MeasuringRunner(*place, known=self._known, probes=self._probes)
-            if isinstance(strategy, Augment):
-                strategy, runner.samples, runner.candidates = _with_few_samples(strategy, self._view)
-            if isinstance(strategy, Features) and not isinstance(strategy.probe, FineTune):
-                strategy = replace(strategy, probe=_PartOfProbe(strategy.probe, runner))
-            logging.disable(logging.WARNING)  # of so short fits, no message means anything; the runs say it again
-            try:
+        logging.disable(logging.WARNING)  # of so short fits, no message means anything; the runs say it again
+        try:
+            strategy, _ = with_flips_decided(built.strategy, self._view)
+            with TemporaryDirectory(prefix="trigan-") as folder:
+                place = Store(Path(folder)), name, self._view.spec, composed.seed, built.trainer
+                runner = _MeasuringRunner(*place, known=self._known)
+                if isinstance(strategy, Augment):
+                    strategy, runner.samples, runner.candidates = _with_few_samples(strategy, self._view)
+                if isinstance(strategy, Features) and not isinstance(strategy.probe, FineTune):
+                    strategy = replace(strategy, probe=_PartOfProbe(strategy.probe, runner))
                 _, took = _timed(lambda: strategy.run(self._view, runner))
-            finally:
-                logging.disable(logging.NOTSET)
+        finally:
+            logging.disable(logging.NOTSET)
         self.seconds[name] = RUN_SECONDS + took - sum(runner.measuring) + sum(runner.seconds)
         self.flops[name] = runner.total_cost().flops
 
@@ -196,7 +181,7 @@ def _with_few_samples(strategy: Augment, view: TrainingView) -> tuple[Augment, i
     candidates = max(each, min(2 * each, CANDIDATES_PER_BATCH))
     if "label_threshold" not in strategy.unused_settings:
         counts = class_counts(view.labelled.labels, view.spec.classes)
-        rarest = float((wanted * counts.sum() / counts).max())
+        rarest = float((wanted * counts.sum() / counts.clamp(min=1)).max())
         candidates = round(min(MAX_CANDIDATES_PER_IMAGE * each, max(candidates, rarest)))
     return replace(strategy, label_threshold=0.0, samples=few), each * sets, candidates * sets
 
