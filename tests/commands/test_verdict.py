@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from record_makers import make_record
+from verdict_numbers import disagreements
 
 from trigan.commands.main import main
 from trigan.config.compose import Composer
@@ -62,7 +63,9 @@ def test_a_verdict(told: list[dict[str, Any]], tmp_path: Path, capsys: pytest.Ca
     page = (tmp_path / "verdicts" / "digits-5-a-class" / "verdict.md").read_text()
     assert (tmp_path / "verdicts" / "digits-5-a-class" / "comparison.png").stat().st_size > 1000
     assert out.out.startswith("On these 1,797 images (500 to test on), whether a use of a GAN helps is not")
-    assert out.out.endswith(f"page: {tmp_path}/verdicts/digits-5-a-class/verdict.html, verdict.md, comparison.png\n")
+    assert out.out.endswith(
+        f"page: {tmp_path}/verdicts/digits-5-a-class/verdict.html, verdict.md, table.csv, comparison.png\n"
+    )
     # 0.88 is more than the baseline reaches with the most labels (0.82).
     assert "+5.0; baseline: FixMatch | L + U | 1.0 x | more than all tried | not decided at 1 trial |" in page
     assert "| 2 | 5 | 10 | 20 | 40 |" in page
@@ -81,6 +84,22 @@ def test_a_verdict(told: list[dict[str, Any]], tmp_path: Path, capsys: pytest.Ca
 
 
 @pytest.mark.usefixtures("told")
+def test_records_csv_pages_and_terminal_agree_on_every_number(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = ["verdict", "--yes", "regime=full", f"paths.outputs={tmp_path}", "--name", "mine", "--trials", "2"]
+    assert main(line) == 0
+    folder, terminal = tmp_path / "verdicts" / "mine", capsys.readouterr().out
+    assert disagreements(folder, tmp_path / "runs", terminal) == []
+    for name in ("table.csv", "verdict.md", "verdict.html"):  # the comparison sees a changed digit in each of them
+        text = (folder / name).read_text()
+        number = {"table.csv": "0:0.72 ", "verdict.md": "| 72.0", "verdict.html": ">72.0"}[name]
+        (folder / name).write_text(text.replace(number, number.replace("2", "3")))
+        assert {one.split(":")[0] for one in disagreements(folder, tmp_path / "runs", terminal)} == {name}
+        (folder / name).write_text(text)
+
+
+@pytest.mark.usefixtures("told")
 def test_minutes_end_it_after_the_first_trial(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         main(["verdict", "--yes", f"paths.outputs={tmp_path}", "regime=full", "--minutes", "0.001", "--name", "mine"])
@@ -91,7 +110,7 @@ def test_minutes_end_it_after_the_first_trial(tmp_path: Path, capsys: pytest.Cap
     page = (tmp_path / "verdicts" / "mine" / "verdict.md").read_text()
     assert page.startswith("# Verdict: digits, all labels\n\n**On these 1,797 images")
     # the time is that of this machine
-    assert re.search(r"not decided after 1 trial: a verdict needs 10, so 9 more, about \d+ minutes?\.", page)
+    assert re.search(r"not decided after 1 trial; a verdict needs 10: 9 more, about \d+ minutes?\.", page)
     assert "Label equivalents are not given" in page
 
 

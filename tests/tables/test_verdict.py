@@ -118,7 +118,7 @@ def test_few_trials_are_not_decided(records: Records) -> None:
     assert found[0].label_equivalent is not None
     assert found[0].label_equivalent.low is None
     page = page_of(table(records, n=3), None, 3)
-    assert "is not decided after 3 trials: a verdict needs 10" in page
+    assert "is not decided after 3 trials; a verdict needs 10" in page
     assert "not decided at 3 trials |" in page
 
 
@@ -288,7 +288,7 @@ def test_a_ceiling_and_one_image_are_said(records: Records) -> None:
         for record in cell.records:
             record["result"]["split"]["n_test"] = 10
     said = " ".join(headline_lines(context(3, None), VerdictResult(built, row_verdicts(built, "all", None), None)))
-    assert "not decided after 3 trials: a verdict needs 10, so 7 more. So far the strongest classifier is joint" in said
+    assert "not decided after 3 trials; a verdict needs 10: 7 more. So far the strongest classifier is joint" in said
     assert "This is a ceiling: the strongest baseline misclassifies 2.0 of 10 test images on average" in said
     assert said.endswith("One test image is 10.0 points.")
 

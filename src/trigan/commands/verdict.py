@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     from rich.prompt import Confirm
 
     make_plan(read_study(find_study("verdict")), options.overrides, options.config_dir).check()
-    from trigan.studies.verdict.verdict_study import PICTURE_FILE, VerdictRuns  # torch
+    from trigan.studies.verdict.verdict_study import PICTURE_FILE, TABLE_FILE, VerdictRuns  # torch
 
     with Heartbeat():
         verdict = VerdictRuns(options.overrides, options.config_dir, options.metric)
@@ -46,5 +46,5 @@ def main(arguments: list[str]) -> int:
         path = verdict.run(options.minutes, options.trials, options.workers, options.name)
     console = Console()
     print(verdict.terminal_text(max(80, console.width), console.is_terminal))
-    print(f"page: {path.with_suffix('.html')}, {path.name}, {PICTURE_FILE}")
+    print(f"page: {path.with_suffix('.html')}, {path.name}, {TABLE_FILE}, {PICTURE_FILE}")
     return verdict.summary.code

@@ -196,7 +196,7 @@ def render_verdict_html(context: VerdictContext, result: VerdictResult, report: 
         "missing": [],
         "words": [
             ("Command", context.command),
-            ("Run", f"{context.trials} trial{'s' * (context.trials > 1)} in {_minutes(context.minutes)}"),
+            ("Run", f"{context.trials} trial{'s' if context.trials > 1 else ''} in {_minutes(context.minutes)}"),
             ("Augmentation", context.augmentation or "none"),
         ],
         "sections": sections,

@@ -36,7 +36,7 @@ from trigan.studies.jobs import StudyJob
 from trigan.studies.plan import StudyPlan
 from trigan.studies.run_study import run_jobs
 from trigan.studies.study_file import GridEntry, StudyFile, find_study, read_study
-from trigan.studies.study_table import study_table
+from trigan.studies.study_table import render_table, study_table
 from trigan.studies.verdict.duration_estimate import DurationEstimates
 from trigan.studies.verdict.verdict_pictures import write_mistakes, write_real
 from trigan.tables.cell import Cell
@@ -50,7 +50,7 @@ from trigan.tables.verdict import LabelCurve, headline, row_verdicts
 STUDY = "verdict"
 LABELLED = "labelled"  # the study's scale without unlabelled images
 MINUTES = 30.0
-PAGE_FILE, PICTURE_FILE = "verdict.md", "comparison.png"
+PAGE_FILE, PICTURE_FILE, TABLE_FILE = "verdict.md", "comparison.png", "table.csv"
 #: Label budgets at which the baseline is run, over the given one.
 LABEL_BUDGET_FACTORS = (0.5, 1, 2, 4, 8)
 _LABELS = "regime.labels_per_class"
@@ -250,7 +250,7 @@ class VerdictRuns:
         return jobs.runnable
 
     def write(self, name: str, command: str) -> Path:
-        """Write the page, as Markdown and as HTML, and its pictures; return the Markdown's path."""
+        """Write the page, as Markdown and as HTML, its table as CSV, and its pictures; return the Markdown's path."""
         outputs, done, column = self.first.paths.outputs, {"trials": tuple(self.trials)}, self.study.columns[0].name
         path = outputs / "verdicts" / name / PAGE_FILE
         table = counted(study_table(self.study.model_copy(update=done), self.jobs, outputs), path.parent)
@@ -280,6 +280,7 @@ class VerdictRuns:
         self.written = context, result
         write_text(path, render_verdict(context, result))
         write_text(path.with_suffix(".html"), render_verdict_html(context, result, report, path.parent))
+        write_text(path.with_name(TABLE_FILE), render_table(table, "csv"))
         with no_result_lost():
             plot_comparison(table, path.with_name(PICTURE_FILE))
         return path
