@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from statistics import fmean
 
 import numpy as np
-from scipy.special import ndtr
 
 from trigan.records.seal_ledger import Ledger, SealedKey, sealed_key, setting_digest
 from trigan.tables.cell import Cell
@@ -37,6 +36,8 @@ def expected_maximum(m: int) -> float:
 
     The integral of 1 - F(x)^m over x > 0, less that of F(x)^m over x < 0, where F is the normal distribution.
     """
+    from scipy.special import ndtr  # see `t_interval`
+
     x = np.linspace(0.0, 12.0, 6001)
     return float(np.trapezoid(1.0 - ndtr(x) ** m - ndtr(-x) ** m, x))
 

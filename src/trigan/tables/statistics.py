@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.special import nctdtr, stdtr, stdtrit
 
 #: Largest n of the sign-flip test, whose cost grows as 2^(n/2).
 SIGN_FLIP_LIMIT = 40
@@ -78,6 +77,8 @@ def t_interval(
     k / n_test^2: for one image (1 / n_test)^2. Without this floor a few equal differences of one image would have
     standard error 0 and p = 0.
     """
+    from scipy.special import stdtr, stdtrit  # a wrong setting is refused without this import
+
     n = len(differences)
     summary = summarise(differences)
     if summary.sd is None:
@@ -138,6 +139,7 @@ def minimal_detectable_difference(
     critical values with that probability. ``sd`` is that of the paired differences; n >= 3.
     """
     from scipy.optimize import brentq  # its import takes longer than reading hundreds of records
+    from scipy.special import nctdtr, stdtrit
 
     if n < 3:
         raise ValueError("a minimal detectable difference needs three trials")
