@@ -35,6 +35,7 @@ from trigan.training.stage import Stage, StageContext
 from trigan.training.stages.loss_terms import class_counts
 
 T = TypeVar("T")
+_log = logging.getLogger("trigan")
 
 #: Steps of the first short fit of each stage; the second has up to ten times as many, in half a second more. Their
 #: difference is the time of steps alone.
@@ -149,6 +150,7 @@ class DurationEstimates:
 
     def measure(self, name: str, composed: RunConfig) -> None:
         """Add a run."""
+        _log.info("measuring a few steps of %s", name)
         built = composed.build()
         logging.disable(logging.WARNING)  # of so short fits, no message means anything; the runs say it again
         try:
