@@ -59,7 +59,8 @@ def test_a_verdict(told: list[dict[str, Any]], tmp_path: Path, capsys: pytest.Ca
     line = ["verdict", "--yes", "regime.labels_per_class=5", "data.suggested.gan_steps=7", f"paths.outputs={tmp_path}"]
     assert main([*line, "--trials", "1"]) == 0
     out = capsys.readouterr()
-    assert out.err.splitlines() == ["verdict: trial 0, at most 1"]
+    said = [line for line in out.err.splitlines() if not line.startswith("working for")]  # on a slow machine
+    assert said == ["verdict: trial 0, at most 1"]
     page = (tmp_path / "verdicts" / "digits-5-a-class" / "verdict.md").read_text()
     assert (tmp_path / "verdicts" / "digits-5-a-class" / "comparison.png").stat().st_size > 1000
     assert out.out.startswith("On these 1,797 images (500 to test on), whether a use of a GAN helps is not")
