@@ -46,3 +46,12 @@ def test_costs_add_player_by_player() -> None:
     gan = Cost(30, {"generator": 12, "discriminator": 24})
     total = sum([gan, Cost(5, {"classifier": 1, "discriminator": 1})], Cost())
     assert total == Cost(35, {"classifier": 1, "discriminator": 25, "generator": 12})
+
+
+def test_grouped_convolutions_cost_what_their_weights_have() -> None:
+    """4 groups of 2 channels: a quarter of the products of an ungrouped one, forward and for both gradients."""
+    images = torch.randn(BATCH, 8, 6, 6, requires_grad=True)
+    for layer, inputs in ((nn.Conv2d(8, 8, 3, padding=1, groups=4), 2), (nn.ConvTranspose2d(8, 4, 3, padding=1), 4)):
+        forward = BATCH * 2 * 8 * inputs * 9 * 36
+        assert count_flops(lambda layer=layer: layer(images)) == forward
+        assert count_flops(lambda layer=layer: layer(images).sum().backward()) == 3 * forward

@@ -5,7 +5,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch.utils.flop_counter import FlopCounterMode
+import torch
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def count_flops(work: Callable[[], object]) -> int:
     Counted are convolutions, matrix products and attention (torch's FlopCounterMode), 2 per multiply-add; elementwise
     work, normalisation and optimizers are not.
     """
-    counter = FlopCounterMode(display=False)
+    counter = FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: _backward_of_conv})
     # No tracker of modules: totals need none, and its hooks fail under autograd.grad with respect to a module's input,
     # as in a gradient penalty (pytorch issue 131753).
     tracker: Any = nullcontext()
@@ -44,3 +45,12 @@ def count_flops(work: Callable[[], object]) -> int:
     with counter:
         work()
     return int(counter.get_total_flops())
+
+
+def _backward_of_conv(*given: Any, **_: Any) -> int:
+    """A gradient of a convolution, by input or by weight, costs what its forward pass costs.
+
+    torch's own formula says so too, but counts the weights of grouped convolutions as if each met all channels.
+    """
+    (grad_out, x, weight), transposed, output_mask = given[:3], given[7], given[10]
+    return int(conv_flop_count(x, weight, grad_out, transposed)) * sum(map(bool, output_mask[:2]))

@@ -48,11 +48,13 @@ class BatchNorm2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalised ``x``, of the same shape and dtype."""
+        return self._normalize(x, *self._weight_and_bias)
+
+    def _normalize(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         if self.training and self.synchronized and distributed.world_size() > 1:
-            return self._normalize_over_ranks(x)
+            return self._normalize_over_ranks(x, weight, bias)
         frozen = self.training and not self.update_statistics
         mean, var = (None, None) if frozen else (self.running_mean, self.running_var)
-        weight, bias = self._weight_and_bias
         return F.batch_norm(x, mean, var, weight, bias, self.training, self.momentum, self.eps)
 
     @property
@@ -61,7 +63,7 @@ class BatchNorm2d(nn.Module):
             return self.auxiliary_weight, self.auxiliary_bias
         return self.weight, self.bias
 
-    def _normalize_over_ranks(self, x: Tensor) -> Tensor:
+    def _normalize_over_ranks(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
         wide = x.float() if x.dtype.itemsize == 2 else x
         count, mean, var = _moments_over_ranks(wide)
         if self.update_statistics:
@@ -69,10 +71,9 @@ class BatchNorm2d(nn.Module):
                 self.running_mean.lerp_(mean.detach().to(self.running_mean.dtype), self.momentum)
                 unbiased = var.detach() * (count / (count - 1))
                 self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
-        weight, bias = self._weight_and_bias
-        scale = weight * torch.rsqrt(var + self.eps)
-        normalized = (wide - mean[:, None, None]) * scale[:, None, None] + bias[:, None, None]
-        return normalized.to(x.dtype)
+        scale = torch.rsqrt(var + self.eps) if weight is None else weight * torch.rsqrt(var + self.eps)
+        normalized = (wide - mean[:, None, None]) * scale[:, None, None]
+        return (normalized if bias is None else normalized + bias[:, None, None]).to(x.dtype)
 
 
 class BatchNormNd(BatchNorm2d):
@@ -81,6 +82,30 @@ class BatchNormNd(BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         """Normalised ``x``, of the same shape and dtype."""
         return super().forward(x.reshape(*x.shape[:2], -1, 1)).reshape(x.shape)
+
+
+class ConditionalBatchNorm2d(BatchNorm2d):
+    """Batch norm whose weight and bias are linear in a code of the row (N, ``code``): de Vries et al. 2017, 1707.00683.
+
+    The weight is ``weight + gain(code)``, the bias ``bias + shift(code)``. With one-hot labels as codes each class has
+    its own; ``gain`` and ``shift`` start at 0. With ``code`` 0 it is plain batch norm.
+    """
+
+    def __init__(self, channels: int, code: int) -> None:
+        super().__init__(channels)
+        self.gain = nn.Linear(code, channels, bias=False) if code else None
+        self.shift = nn.Linear(code, channels, bias=False) if code else None
+        for layer in (self.gain, self.shift):
+            if layer is not None:
+                nn.init.zeros_(layer.weight)
+
+    def forward(self, x: Tensor, code: Tensor | None = None) -> Tensor:
+        """``x`` (N, C, H, W) normalised over all rows, with the weight and bias of each row's code (N, ``code``)."""
+        if self.gain is None or self.shift is None:
+            return super().forward(x)
+        weight, bias = self.weight + self.gain(code), self.bias + self.shift(code)
+        scaled: Tensor = self._normalize(x, None, None) * weight[..., None, None] + bias[..., None, None]
+        return scaled
 
 
 def _moments_over_ranks(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:

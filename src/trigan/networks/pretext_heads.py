@@ -30,7 +30,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         generator = architecture.generator(spec)
         self.discriminator = discriminator
-        self.bottleneck = nn.Linear(top_map(discriminator, spec)[1], generator.body.project.in_features)
+        self.bottleneck = nn.Linear(top_map(discriminator, spec)[1], generator.body.inputs)
         self.decoder = generator.body
 
     def forward(self, images: Tensor) -> Tensor:

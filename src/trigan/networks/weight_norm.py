@@ -62,11 +62,20 @@ class WeightNormConv2d(_WeightNorm):
         return F.conv2d(x, self._weight(), self.bias, self.stride, self.padding)
 
 
-def apply_spectral_norm(network: nn.Module) -> None:
-    """Divide every weight of ``network`` by its largest singular value, with one power iteration per training pass."""
+def apply_spectral_norm(network: nn.Module, embeddings: bool = True) -> None:
+    """Divide every weight of ``network`` by its largest singular value, with one power iteration per training pass.
+
+    Without ``embeddings`` the weights of embeddings stay as they are.
+    """
+    kinds = (nn.Conv2d, nn.Linear, nn.Embedding) if embeddings else (nn.Conv2d, nn.Linear)
     for module in list(network.modules()):
-        if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding):
+        if isinstance(module, kinds):
             spectral_norm(module)
+
+
+def singular_vectors(network: nn.Module) -> list[Tensor]:
+    """The buffers of spectral norm: estimates of each weight's first singular vectors, in the network's order."""
+    return [buffer for name, buffer in network.named_buffers() if ".parametrizations.weight.0._" in f".{name}"]
 
 
 def fold_spectral_norm(network: Network) -> Network:

@@ -25,6 +25,7 @@ from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.stream import BatchStream
 from trigan.errors import DivergedError
 from trigan.networks.random_layers import random_layers, use_random_source
+from trigan.networks.weight_norm import singular_vectors
 from trigan.training.optimizers import EMA, OptimizerFactory
 from trigan.training.selection import Selector, Snapshots
 from trigan.training.step import StepContext, TrainingPlan, TrainingStep
@@ -71,7 +72,8 @@ class Update:
 class PlayersModule(pl.LightningModule):
     """Players, their updates in order, and the streams of batches; ``training_step`` takes the number of the step.
 
-    ``averages`` are copies of networks whose parameters are averaged; buffers stay as copied until re-estimated.
+    ``averages`` are copies of networks whose parameters are averaged; buffers stay as copied until re-estimated,
+    except the singular vectors of spectral norm, which follow the network's.
     ``phase`` identifies which terms of the losses are active at a given progress: steps of one phase cost the same. A
     stage may set ``selector`` and ``snapshots``, which record copies of C that ``recalibrate`` prepared for evaluation,
     with batch-norm statistics from ``statistics_images`` images.
@@ -197,6 +199,8 @@ class PlayersModule(pl.LightningModule):
             averages = tuple(self.averages[update.player].parameters())
             with torch.no_grad():
                 torch._foreach_lerp_(averages, tuple(parameters), 1.0 - decay)
+                if vectors := singular_vectors(self.averages[update.player]):
+                    torch._foreach_copy_(vectors, singular_vectors(self.networks[update.player]))
 
     def _count_classifier_update(self, step: TrainingStep) -> None:
         """Count ``updates`` of C, and as ``images/STREAM`` the images of the global batches that it was shown.

@@ -14,7 +14,7 @@ from trigan.checks import require, require_at_least
 from trigan.component_ids import component
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
-from trigan.networks.gans.gan import ConvBackbone, Discriminator, Generator, Upsampler
+from trigan.networks.gans.gan import ConvBackbone, Discriminator, Generator, Upsampler, require_labels
 from trigan.networks.shapes import ImageSpec, require_supported
 from trigan.networks.weight_norm import apply_spectral_norm
 
@@ -105,7 +105,7 @@ class _ConditionalInput(nn.Module):
         self.map_y = nn.Embedding(classes, code)
 
     def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
-        codes = self.map_y(_require_labels("generator", y))
+        codes = self.map_y(require_labels("generator", y))
         return torch.cat([F.relu(self.map_z(z)), F.relu(codes)], dim=1)
 
 
@@ -123,15 +123,9 @@ class _ConditionalHead(nn.Module):
         self.logit = nn.Linear(units, 1)
 
     def forward(self, features: Tensor, y: Tensor | None) -> Tensor:
-        pieces = self.map_x(features) + self.map_y(_require_labels("discriminator", y))
+        pieces = self.map_x(features) + self.map_y(require_labels("discriminator", y))
         logits: Tensor = self.logit(pieces.view(len(pieces), -1, MAXOUT_PIECES).amax(2))
         return logits
-
-
-def _require_labels(player: str, y: Tensor | None) -> Tensor:
-    if y is None:
-        raise ConfigError(f"a conditional {player} needs labels: pass y, int64 of shape (N,)")
-    return y
 
 
 @component("architecture/cgan@1")

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from trigan.networks.gans.gan import ConvBackbone
+from trigan.networks.gans.gan import Backbone
 
 
 class Encoder(nn.Module):
@@ -11,7 +11,7 @@ class Encoder(nn.Module):
     On the body of a discriminator stands one linear layer.
     """
 
-    def __init__(self, backbone: ConvBackbone, latent: int) -> None:
+    def __init__(self, backbone: Backbone, latent: int) -> None:
         super().__init__()
         self.backbone = backbone
         self.parameters_of_latents = nn.Linear(backbone.num_features, 2 * latent)

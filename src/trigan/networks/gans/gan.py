@@ -1,15 +1,16 @@
 """Generator and discriminator: a convolutional body each, and an input layer or head that may depend on labels.
 
-The bodies are those of the DCGAN family: a backbone that halves the map, and an upsampler that doubles it.
+The bodies here are those of the DCGAN family: a backbone that halves the map, and an upsampler that doubles it.
 """
 
 from itertools import pairwise
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.shapes import ImageSpec, channels_per_level, map_sizes
 
@@ -32,8 +33,31 @@ class _DownsamplingBlock(nn.Module):
         return F.leaky_relu(x, 0.2)
 
 
-class ConvBackbone(nn.Module):
-    """Downsampling blocks; batch norm in none, or in all but the first; ``num_features`` values in the last map."""
+class Backbone(nn.Module):
+    """Stages that an image passes through, without labels; ``num_features`` values in the last map.
+
+    A subclass gives the stages, and ``stage_name`` for the names of their maps: ``conv1``, ``conv2``, ...
+    """
+
+    stages: nn.Sequential
+    num_features: int
+    stage_name: ClassVar[str] = "conv"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (N, channels, size, size) -> the last map (N, C, S, S)."""
+        last: Tensor = self.stages(x)
+        return last
+
+    def features(self, x: Tensor) -> dict[str, Tensor]:
+        """Every stage's output by name, input side first; the last is the output of `forward`."""
+        maps = {}
+        for number, stage in enumerate(self.stages, start=1):
+            x = maps[f"{self.stage_name}{number}"] = stage(x)
+        return maps
+
+
+class ConvBackbone(Backbone):
+    """Downsampling blocks; batch norm in none, or in all but the first."""
 
     def __init__(self, spec: ImageSpec, width: int, max_multiplier: int, batch_norm: bool) -> None:
         super().__init__()
@@ -46,18 +70,6 @@ class ConvBackbone(nn.Module):
             )
         )
         self.num_features = widths[-1] * sizes[-1] ** 2
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Images (N, channels, size, size) -> the last map (N, C, S, S)."""
-        last: Tensor = self.stages(x)
-        return last
-
-    def features(self, x: Tensor) -> dict[str, Tensor]:
-        """Every stage's output (after its activation) as ``conv1``, ``conv2``, ..., input side first."""
-        maps = {}
-        for number, stage in enumerate(self.stages, start=1):
-            x = maps[f"conv{number}"] = stage(x)
-        return maps
 
 
 def upsampling_conv(channels_in: int, channels_out: int, size: int, bias: bool) -> nn.ConvTranspose2d:
@@ -78,13 +90,20 @@ class _UpsamplingBlock(nn.Module):
         return F.relu(self.norm(self.conv(x)))
 
 
-class Upsampler(nn.Module):
+class GeneratorBody(nn.Module):
+    """Hidden vectors (N, ``inputs``) -> images (N, channels, size, size) in [-1, 1]."""
+
+    inputs: int
+
+
+class Upsampler(GeneratorBody):
     """A projection to the smallest map and upsampling blocks: the backbone's map sizes in reverse."""
 
     def __init__(self, spec: ImageSpec, inputs: int, width: int, max_multiplier: int) -> None:
         super().__init__()
         sizes = map_sizes(spec.size)
         widths = channels_per_level(width, len(sizes) - 1, max_multiplier)
+        self.inputs = inputs
         self.shape = (widths[-1], sizes[-1], sizes[-1])
         self.project = nn.Linear(inputs, widths[-1] * sizes[-1] ** 2, bias=False)
         self.norm = BatchNorm2d(widths[-1])
@@ -114,7 +133,7 @@ class ImageGenerator(nn.Module):
 class Generator(ImageGenerator):
     """An input layer, (z, y) -> hidden vector (without the layer it is z), and a body, hidden vector -> images."""
 
-    def __init__(self, input_layer: nn.Module | None, body: Upsampler, latent: int, classes: int) -> None:
+    def __init__(self, input_layer: nn.Module | None, body: GeneratorBody, latent: int, classes: int) -> None:
         super().__init__()
         self.input_layer, self.body = input_layer, body
         self.latent, self.classes = latent, classes
@@ -128,7 +147,7 @@ class Generator(ImageGenerator):
 class Discriminator(nn.Module):
     """A backbone, images -> the last map, label-free; and a head, (flattened last map (N, F), y) -> logits (N, 1)."""
 
-    def __init__(self, backbone: ConvBackbone, head: nn.Module) -> None:
+    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
 
@@ -144,8 +163,15 @@ class Discriminator(nn.Module):
         return torch.cat([self.head(top, y) for y in labels], dim=1)
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
-        """Maps after each activation, (N, C_i, S_i, S_i), input side first; they are label-free."""
+        """The backbone's maps, (N, C_i, S_i, S_i), input side first; they are label-free."""
         return self.backbone.features(x)
+
+
+def require_labels(player: str, y: Tensor | None) -> Tensor:
+    """The labels of a conditional ``player``; a ConfigError without them."""
+    if y is None:
+        raise ConfigError(f"a conditional {player} needs labels: pass y, int64 of shape (N,)")
+    return y
 
 
 class Architecture(Protocol):
