@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from trigan.networks.classifiers.cnn import AllCNN, SmallCNN
 from trigan.networks.classifiers.mlp import MLP
 from trigan.networks.classifiers.resnet import ResNet18, WideResNet
+from trigan.networks.gans.biggan import BigGANSmall
 from trigan.networks.gans.dcgan import CGAN, DCGAN
+from trigan.networks.gans.r3gan import R3GAN
+from trigan.networks.gans.sngan import SNGAN, Projection
 from trigan.networks.weight_norm import fold_spectral_norm
 
 torch.set_num_threads(1)
@@ -50,6 +53,16 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], tuple[Tensor,
     ),
     "generator": (lambda: DCGAN(width=4, latent=8).generator(Spec()), latent),
     "conditional": (lambda: CGAN(width=4, latent=8).generator(Spec()), labelled_latent),
+    "sngan": (lambda: SNGAN(4, 8).generator(Spec()), latent),
+    "projection": (lambda: Projection(4, 8).generator(Spec()), labelled_latent),
+    "biggan_small": (lambda: fold_spectral_norm(BigGANSmall(4, 8).generator(Spec())), labelled_latent),
+    "r3gan": (lambda: R3GAN(4, 8).generator(Spec()), latent),
+    "r3gan with labels": (lambda: R3GAN(4, 8, conditional=True).generator(Spec()), labelled_latent),
+    "backbone of biggan_small": (
+        lambda: fold_spectral_norm(BigGANSmall(4, 8).discriminator(Spec()).backbone),
+        image,
+    ),
+    "backbone of r3gan": (lambda: R3GAN(4, 8).discriminator(Spec()).backbone, image),
 }
 
 

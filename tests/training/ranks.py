@@ -30,10 +30,13 @@ from tests.training.tiny import (
 from trigan import distributed
 from trigan.datasets.inputs import Input
 from trigan.datasets.mixing import CutMix, MixUp
-from trigan.losses.gan_losses import wasserstein
+from trigan.losses.gan_losses import hinge, wasserstein
 from trigan.networks.classifiers.mlp import MLP
 from trigan.networks.classifiers.resnet import WideResNet
+from trigan.networks.gans.biggan import BigGANSmall
 from trigan.networks.gans.dcgan import DCGAN
+from trigan.networks.gans.r3gan import R3GAN
+from trigan.networks.gans.sngan import Projection
 from trigan.training.callbacks import SampleGrids
 from trigan.training.fit import TrainerSettings, fit
 from trigan.training.objectives import BadGAN, Conditional, FeatureMatching, GeneratedPseudoLabels, TripleGAN
@@ -47,6 +50,9 @@ TERMS = (ExtraImages(TURNED, ratio=0.5), FixMatch(TURNED, TURNED, threshold=0.1)
 STAGES: dict[str, Callable[[], Stage]] = {
     "dcgan": gan_stage,
     "penalty": lambda: gan_stage(architecture=CRITIC, loss=wasserstein(discriminator_steps=5)),
+    "r3gan": lambda: gan_stage(architecture=R3GAN(8, 8), loss=wasserstein()),
+    "sngan_projection": lambda: joint_stage(Conditional(ramp=NOW), architecture=Projection(8, 8)),
+    "biggan": lambda: joint_stage(Conditional(ramp=NOW), architecture=BigGANSmall(8, 8), loss=hinge()),
     "feature_matching": lambda: joint_stage(FeatureMatching(), selection=Selection("val", 3)),
     "conditional": lambda: joint_stage(Conditional(ramp=NOW)),
     "pseudo_label": lambda: joint_stage(GeneratedPseudoLabels(threshold=0.0, ramp=NOW)),

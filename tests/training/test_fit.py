@@ -13,7 +13,9 @@ from trigan.errors import ConfigError, DivergedError
 from trigan.losses.gan_losses import wasserstein
 from trigan.networks.classifiers.cnn import SmallCNN
 from trigan.networks.classifiers.mlp import MLP
+from trigan.networks.gans.biggan import BigGANSmall
 from trigan.networks.gans.dcgan import DCGAN
+from trigan.networks.gans.r3gan import R3GAN
 from trigan.tracking.tracker import Tracking
 from trigan.training.callbacks import MetricsWriter, SampleGrids
 from trigan.training.fit import FitResult, TrainerSettings
@@ -49,6 +51,8 @@ RESUMED: dict[str, Callable[[], Stage]] = {
     **PRETEXTS,
     "wasserstein": lambda: gan_stage(architecture=CRITIC, loss=wasserstein(discriminator_steps=5)),
     "spectral": lambda: gan_stage(architecture=replace(CRITIC, discriminator_norm="spectral")),
+    "biggan": lambda: gan_stage(architecture=BigGANSmall(8, 8)),
+    "r3gan": lambda: gan_stage(architecture=R3GAN(8, 8, conditional=True)),
     "classifier": classifier_stage,
     "chosen classifier": lambda: classifier_stage(selection=Selection("val", 4)),
     "chosen joint": lambda: joint_stage(FeatureMatching(), selection=Selection("val", 4)),

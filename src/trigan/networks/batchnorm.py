@@ -50,7 +50,7 @@ class BatchNorm2d(nn.Module):
         """Normalised ``x``, of the same shape and dtype."""
         return self._normalize(x, *self._weight_and_bias)
 
-    def _normalize(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    def _normalize(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         if self.training and self.synchronized and distributed.world_size() > 1:
             return self._normalize_over_ranks(x, weight, bias)
         frozen = self.training and not self.update_statistics
@@ -63,7 +63,7 @@ class BatchNorm2d(nn.Module):
             return self.auxiliary_weight, self.auxiliary_bias
         return self.weight, self.bias
 
-    def _normalize_over_ranks(self, x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    def _normalize_over_ranks(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         wide = x.float() if x.dtype.itemsize == 2 else x
         count, mean, var = _moments_over_ranks(wide)
         if self.update_statistics:
@@ -71,9 +71,9 @@ class BatchNorm2d(nn.Module):
                 self.running_mean.lerp_(mean.detach().to(self.running_mean.dtype), self.momentum)
                 unbiased = var.detach() * (count / (count - 1))
                 self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
-        scale = torch.rsqrt(var + self.eps) if weight is None else weight * torch.rsqrt(var + self.eps)
-        normalized = (wide - mean[:, None, None]) * scale[:, None, None]
-        return (normalized if bias is None else normalized + bias[:, None, None]).to(x.dtype)
+        scale = weight * torch.rsqrt(var + self.eps)
+        normalized = (wide - mean[:, None, None]) * scale[:, None, None] + bias[:, None, None]
+        return normalized.to(x.dtype)
 
 
 class BatchNormNd(BatchNorm2d):
@@ -104,7 +104,8 @@ class ConditionalBatchNorm2d(BatchNorm2d):
         if self.gain is None or self.shift is None:
             return super().forward(x)
         weight, bias = self.weight + self.gain(code), self.bias + self.shift(code)
-        scaled: Tensor = self._normalize(x, None, None) * weight[..., None, None] + bias[..., None, None]
+        normalized = self._normalize(x, torch.ones_like(self.weight), torch.zeros_like(self.bias))
+        scaled: Tensor = normalized * weight[..., None, None] + bias[..., None, None]
         return scaled
 
 
@@ -205,7 +206,7 @@ def recalibrate_batch_norm(
         return
     hooks = [layer.register_forward_pre_hook(hook) for layer, hook in moments.items()]
     for layer in moments:
-        layer.train()
+        layer.training = True  # not train(): layers within it stay in eval mode
     try:
         with frozen_statistics(network), local_statistics(network):
             passes = sum(1 for _ in map(forward or network, batches))

@@ -122,7 +122,7 @@ class SampleGrids(FitCallback):
         training = network.training
         network.eval()
         for layer in batch_norms(network):  # averaged weights have no statistics before the end of the fit
-            layer.train()
+            layer.training = True
         with frozen_statistics(network), local_statistics(network):  # only rank 0 draws samples
             images = to_uint8(network(z.to(module.device, module.step_context.dtype), y)).cpu()
         network.train(training)

@@ -5,7 +5,7 @@ of DCGAN's, odd ones rounded up, and at equal ``width`` its channels; the level 
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 import torch
 import torch.nn.functional as F
@@ -76,7 +76,7 @@ class SelfAttention(nn.Module):
         query = self.query(x).flatten(2)
         key, value = (F.max_pool2d(layer(x), 2).flatten(2) for layer in (self.key, self.value))
         weights = (query.transpose(1, 2) @ key).softmax(2)  # (N, S^2, S^2 / 4)
-        attended = (value @ weights.transpose(1, 2)).unflatten(2, (x.shape[2], x.shape[3]))
+        attended = (value @ weights.transpose(1, 2)).view(-1, self.output.in_channels, *x.shape[2:])
         added: Tensor = self.scale * self.output(attended)
         return x + added
 
@@ -179,11 +179,11 @@ class ResidualUpsampler(GeneratorBody):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Hidden vectors (N, ``inputs``) -> images (N, channels, size, size) in [-1, 1]."""
-        latents = sum(self.parts)
-        first, *others = torch.split(hidden[:, :latents], list(self.parts), dim=1)
+        ends = list(accumulate(self.parts))
+        first, label = hidden[:, : ends[0]], hidden[:, ends[-1] :]
         x = self.project(first).view(-1, *self.shape)
-        for number, (block, part) in enumerate(zip(self.blocks, others, strict=True)):
-            x = block(x, torch.cat([hidden[:, latents:], part], dim=1))
+        for number, (block, (start, end)) in enumerate(zip(self.blocks, pairwise(ends), strict=True)):
+            x = block(x, torch.cat([label, hidden[:, start:end]], dim=1))
             if self.attention is not None and number == self.attention_after:
                 x = self.attention(x)
         images: Tensor = self.image(F.relu(self.norm(x)))
