@@ -1,6 +1,8 @@
 """Residual GANs for every size, with and without labels, against formulas written out here."""
 
+import importlib.util
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from trigan.networks.weight_norm import fold_spectral_norm
 
 torch.set_num_threads(1)
 
+ROOT = Path(__file__).parents[2]
 SMALL: dict[str, Any] = {
     "sngan": SNGAN(4, 8),
     "projection": Projection(4, 8),
@@ -277,3 +280,12 @@ def test_settings_out_of_range_are_named(architecture: type[Any], setting: str, 
 def test_data_without_classes_are_refused(name: str) -> None:
     with pytest.raises(ConfigError, match=r"architecture=\w+: the data have no classes to condition on"):
         SMALL[name].generator(Spec(classes=0))
+
+
+def test_the_page_has_the_table_that_its_command_prints() -> None:
+    spec = importlib.util.spec_from_file_location("architectures", ROOT / "benchmarks" / "architectures.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.table() in (ROOT / "docs" / "gan_architectures.md").read_text()
