@@ -47,7 +47,7 @@ def count_flops(work: Callable[[], object]) -> int:
     return int(counter.get_total_flops())
 
 
-def _backward_of_conv(*given: Any, **_: Any) -> int:
+def _backward_of_conv(*given: Any, out_shape: Any) -> int:
     """A gradient of a convolution, by input or by weight, costs what its forward pass costs.
 
     torch's own formula says so too, but counts the weights of grouped convolutions as if each met all channels.
