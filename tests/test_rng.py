@@ -207,3 +207,13 @@ def test_rows_outside_the_batch_are_refused(start: int, stop: int) -> None:
 def test_a_micro_batch_outside_the_rows_is_refused(start: int, stop: int) -> None:
     with pytest.raises(ValueError, match="4 rows of this process"):
         draws(2, 6).rows(start, stop)
+
+
+def test_rows_in_any_order_have_the_numbers_of_the_list() -> None:
+    whole, indices = Draws.of_rows(3, 0, 50), torch.tensor([49, 0, 7, 7, 31])
+    some = Draws.of_indices(3, indices)
+    assert torch.equal(some.normal("z", 4, 2), whole.normal("z", 4, 2)[indices])
+    assert torch.equal(some.uniform("u"), whole.uniform("u")[indices])
+    assert Draws.of_indices(3, indices[:0]).normal("z", 4).shape == (0, 4)
+    with pytest.raises(ValueError, match="more than a 64-bit counter"):
+        Draws.of_indices(3, torch.tensor([2**31])).words("z", 4)

@@ -78,6 +78,7 @@ class Draws:
         stop: one after its last row.
         device: where the numbers are drawn.
         ahead: the numbers of up to this many steps are drawn at once, which a fit saves time by; they are the same.
+        indices: the rows themselves, int64 (n,), where they are not consecutive; see `Draws.of_indices`.
 
     Example:
         >>> batch = Draws(seed=1, step=0, total=4, start=0, stop=4)
@@ -93,6 +94,7 @@ class Draws:
     stop: int
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     ahead: int = 1
+    indices: Tensor | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.start <= self.stop <= self.total:
@@ -102,6 +104,12 @@ class Draws:
     def of_rows(cls, seed: int, start: int, stop: int, device: torch.device | None = None) -> "Draws":
         """The numbers of rows ``start..stop`` of an endless list without steps; by default on the CPU."""
         return cls(seed, 0, stop, start, stop, device or torch.device("cpu"))
+
+    @classmethod
+    def of_indices(cls, seed: int, indices: Tensor) -> "Draws":
+        """The numbers of the rows ``indices`` (n,) of that endless list, in their order and on their device."""
+        stop = int(indices.max()) + 1 if len(indices) else 0
+        return cls(seed, 0, stop, 0, stop, indices.device, indices=indices)
 
     def words(self, stream: str, *shape: int) -> Tensor:
         """Uniform integers in 0..2**32-1, int64, shape (stop - start, *shape).
@@ -138,6 +146,11 @@ class Draws:
             raise ValueError(
                 f"step {self.step}, {self.stop} rows of {size} numbers: more than a 64-bit counter can count"
             )
+        if self.indices is not None:
+            lower = self.indices[:, None] * size + torch.arange(size, device=self.device)
+            return draw(_key(self.seed, stream), self.step, 1, 0, 0, self.device, lower.flatten())[0].view(
+                len(self.indices), *shape
+            )
         first, last = self.start * size, self.stop * size
         steps = max(1, min(self.ahead, _BLOCK // max(1, last - first)))
         place = self.step % steps
@@ -152,11 +165,13 @@ class Draws:
         return replace(self, start=self.start + start, stop=self.start + stop)
 
 
-def _words(key: int, step: int, steps: int, first: int, last: int, device: torch.device) -> Tensor:
-    """Words ``first..last`` of each of the steps from ``step`` on, int64 (steps, last - first)."""
+def _words(
+    key: int, step: int, steps: int, first: int, last: int, device: torch.device, lower: Tensor | None = None
+) -> Tensor:
+    """Words ``first..last``, or those numbered ``lower``, of each of the steps from ``step`` on, int64 (steps, n)."""
     # the step is the upper half of a counter; row and element are the lower half
     upper = torch.arange(step, step + steps, device=device) << _WORD
-    return random_words(key, upper[:, None] + torch.arange(first, last, device=device))
+    return random_words(key, upper[:, None] + (torch.arange(first, last, device=device) if lower is None else lower))
 
 
 def _normals(*block: Any) -> Tensor:

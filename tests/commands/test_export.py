@@ -12,13 +12,13 @@ import torch
 from finished_runs import RUNS, run_words
 from torch import Tensor, nn
 
+from tests.support.drawn import latents
 from trigan.commands.main import main
 from trigan.config.compose import compose
 from trigan.datasets.stream import to_float
 from trigan.interop import onnx_file
 from trigan.runs.finished_run import open_run
 from trigan.samples.filters import outputs as outputs_of
-from trigan.samples.generate import latents
 
 torch.set_num_threads(1)
 

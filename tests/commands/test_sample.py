@@ -8,13 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.support.drawn import generate
 from trigan.commands.main import main
 from trigan.config.compose import compose
 from trigan.datasets.types import ImageDataset
 from trigan.runs import write_samples
 from trigan.runs.finished_run import open_run
 from trigan.samples.filters import outputs as outputs_of
-from trigan.samples.generate import LatentTransform, generate
+from trigan.samples.samplers import LatentTransform
 
 torch.set_num_threads(1)
 

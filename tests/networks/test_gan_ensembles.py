@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tests.support.drawn import generate, latents
 from trigan.networks.gans.gan_ensembles import DiscriminatorEnsemble, GeneratorMixture, PerClassGenerators
-from trigan.samples.generate import LatentTransform, generate, latents
+from trigan.samples.samplers import LatentTransform
 
 from ..training.tiny import CGAN8, DCGAN8, SPEC
 

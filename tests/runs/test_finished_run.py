@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.support.drawn import generate
 from trigan.commands.main import main
 from trigan.datasets.stream import to_float
 from trigan.datasets.types import DataSpec
 from trigan.errors import TriganError
 from trigan.runs import finished_run
 from trigan.runs.finished_run import find_run, open_run
-from trigan.samples.generate import generate
 
 torch.set_num_threads(1)
 

@@ -1,15 +1,12 @@
 """A sample set: so many of each class, from any source, through filters, and no more than was asked for."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from trigan.datasets.inputs import Input
 from trigan.errors import ConfigError
-from trigan.samples.candidate_sources import CandidateSource, from_generator, from_labelled, from_noise, from_unlabelled
 from trigan.samples.collect import MAX_CANDIDATES_PER_IMAGE, collect, collect_sets, wanted_counts
 from trigan.samples.filters import (
     AgreementFilter,
@@ -19,7 +16,7 @@ from trigan.samples.filters import (
     ScoringModels,
     outputs,
 )
-from trigan.samples.generate import UNCHANGED_LATENTS
+from trigan.samples.samplers import GeneratorSampler, LabelledSampler, NoiseSampler, Sampler, UnlabelledSampler
 
 from ..training.tiny import CGAN8, DCGAN8, SPEC, view
 
@@ -70,15 +67,18 @@ def _image(label: int, doubt: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class _Listed:
+class _Listed(Sampler):
     """Candidates from a list, each once, with the label that is drawn on them or with the one asked for."""
 
     images: Tensor
-    chooses: bool
+    conditional: bool = False
 
-    def __call__(self, start: int, wanted: Tensor) -> Input:
-        images = self.images[start : start + len(wanted)]
-        return Input(images, wanted[: len(images)] if self.chooses else None)
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        return len(self.images)
+
+    def sample(self, indices: Tensor, labels: Tensor | None, seed: int) -> Tensor:
+        return self.images[indices]
 
 
 def _listed(pairs: list[tuple[int, int]], chooses: bool = False) -> _Listed:
@@ -91,7 +91,7 @@ MODELS = ScoringModels(_FirstPixelClassifier(), _FirstPixelClassifier())
 def test_first_confident_candidates_of_each_class_are_taken_in_order() -> None:
     """Doubt 50 leaves a probability of 0.43 to the right class, which the threshold turns down."""
     pairs = [(0, 0), (0, 1), (1, 50), (0, 2), (2, 0), (1, 0), (2, 50), (2, 1), (1, 1), (2, 2)]
-    found = collect(_listed(pairs), torch.tensor([2, 1, 2]), (), MODELS, 0.9)
+    found = collect(_listed(pairs), 0, torch.tensor([2, 1, 2]), (), MODELS, 0.9)
     assert [tuple(image.flatten()[:2].tolist()) for image in found.data.images] == [
         (0, 0),
         (0, 1),
@@ -106,7 +106,7 @@ def test_first_confident_candidates_of_each_class_are_taken_in_order() -> None:
 @pytest.mark.parametrize(("wanted", "short", "lacking"), [([1, 1, 1], 2, [1, 2]), ([3, 0, 1], 2, [2])])
 def test_missing_images_are_counted(wanted: list[int], short: int, lacking: list[int]) -> None:
     """A class of which some are there, or none was wanted, is not lacking."""
-    found = collect(_listed([(0, 0), (0, 1), (1, 50)]), torch.tensor(wanted), (), MODELS, 0.9)
+    found = collect(_listed([(0, 0), (0, 1), (1, 50)]), 0, torch.tensor(wanted), (), MODELS, 0.9)
     assert found.data.known_labels.tolist() == [0, 0][: wanted[0]]
     assert (found.n_candidates, found.n_missing, found.empty_classes) == (3, short, lacking)
 
@@ -114,7 +114,7 @@ def test_missing_images_are_counted(wanted: list[int], short: int, lacking: list
 def test_no_passing_candidate_gives_an_empty_set() -> None:
     for pairs in ([(1, 50)], []):
         source = _listed(pairs) if pairs else _Listed(torch.zeros(0, 1, 8, 8, dtype=torch.uint8), False)
-        found = collect(source, torch.tensor([1, 1, 1]), (), MODELS, 0.9)
+        found = collect(source, 0, torch.tensor([1, 1, 1]), (), MODELS, 0.9)
         assert found.data.images.shape == (0, 1, 8, 8)
         assert found.data.known_labels.shape == (0,)
         assert found.n_missing == 3
@@ -124,11 +124,13 @@ def test_number_of_candidates_is_limited() -> None:
     """An endless source whose candidates never pass the filter."""
     sizes: list[int] = []
 
-    def endless(start: int, wanted: Tensor) -> Input:
-        sizes.append(len(wanted))
-        return Input(torch.stack([_image(int(label), 200) for label in wanted]), wanted)
+    class _Endless(Sampler):
+        def sample(self, indices: Tensor, labels: Tensor | None, seed: int) -> Tensor:
+            assert labels is not None
+            sizes.append(len(labels))
+            return torch.stack([_image(int(label), 200) for label in labels])
 
-    found = collect(endless, torch.tensor([5, 5, 5]), (ConfidenceFilter(0.99),), MODELS, 0.0)
+    found = collect(_Endless(), 0, torch.tensor([5, 5, 5]), (ConfidenceFilter(0.99),), MODELS, 0.0)
     assert len(found.data) == 0
     assert found.n_missing == 15
     assert found.n_candidates == sum(sizes) == MAX_CANDIDATES_PER_IMAGE * 15
@@ -150,7 +152,7 @@ def test_filters_are_applied_in_order() -> None:
 
     pairs = [(0, 0), (1, 0), (0, 2), (0, 1), (2, 1), (2, 2)]
     filters: tuple[Filter, ...] = (_Even("doubt", 1), _Even("label", 0))
-    found = collect(_listed(pairs), torch.tensor([2, 2, 2]), filters, MODELS, 0.5)
+    found = collect(_listed(pairs), 0, torch.tensor([2, 2, 2]), filters, MODELS, 0.5)
     assert filtered[:2] == [("doubt", 6), ("label", 4)]
     assert sorted(found.data.known_labels.tolist()) == [0, 0, 2]
 
@@ -166,11 +168,13 @@ def test_confidence_is_that_of_the_samples_own_label() -> None:
 def test_fraction_holds_for_rare_classes(share: float) -> None:
     """Portions shrink as the set fills up; of one or two candidates of a class, the best would pass whatever it is."""
 
-    def one_in_fifty(start: int, wanted: Tensor) -> Input:
-        rows = range(start, start + len(wanted))
-        return Input(torch.stack([_image(int(row % 50 == 0), row * 37 % 101) for row in rows]), None)
+    class _OneInFifty(Sampler):
+        conditional = False
 
-    found = collect(one_in_fifty, torch.tensor([60, 60]), (DiscriminatorFilter(share),), MODELS, 0.0)
+        def sample(self, indices: Tensor, labels: Tensor | None, seed: int) -> Tensor:
+            return torch.stack([_image(int(row % 50 == 0), row * 37 % 101) for row in indices.tolist()])
+
+    found = collect(_OneInFifty(), 0, torch.tensor([60, 60]), (DiscriminatorFilter(share),), MODELS, 0.0)
     rare = int((found.data.known_labels == 1).sum())
     assert rare > 0
     assert rare <= 1.25 * share * found.n_candidates / 50
@@ -225,15 +229,15 @@ def test_outputs_are_those_of_the_network_in_batches_of_any_size() -> None:
     torch.testing.assert_close(outputs(network, images, labels), images.flatten(1)[:, 1].float())
 
 
-def _sources() -> dict[str, CandidateSource]:
+def _samplers() -> dict[str, Sampler]:
     torch.manual_seed(0)
     seen = view()
     return {
-        "conditional": partial(from_generator, CGAN8.generator(SPEC).eval(), 1, UNCHANGED_LATENTS),
-        "unconditional": partial(from_generator, DCGAN8.generator(SPEC).eval(), 1, UNCHANGED_LATENTS),
-        "unlabelled": partial(from_unlabelled, seen.unlabelled, 1),
-        "labelled": partial(from_labelled, seen.labelled, 1),
-        "noise": partial(from_noise, (1, 8, 8), 1),
+        "conditional": GeneratorSampler(CGAN8.generator(SPEC).eval()),
+        "unconditional": GeneratorSampler(DCGAN8.generator(SPEC).eval()),
+        "unlabelled": UnlabelledSampler(seen.unlabelled),
+        "labelled": LabelledSampler(seen.labelled),
+        "noise": NoiseSampler((1, 8, 8)),
     }
 
 
@@ -250,15 +254,15 @@ class _Spread(nn.Module):
         return nn.functional.one_hot(answer, 10).float() * 100 * self.scale
 
 
-@pytest.mark.parametrize("name", _sources())
+@pytest.mark.parametrize("name", _samplers())
 def test_every_source_gives_the_same_count(name: str) -> None:
     wanted = torch.tensor([7, 3, 0, 5, 5, 5, 5, 5, 5, 2])
     scoring_models = ScoringModels(_Spread())
-    found = collect(_sources()[name], wanted, (), scoring_models, 0.9)
+    found = collect(_samplers()[name], 1, wanted, (), scoring_models, 0.9)
     assert torch.equal(torch.bincount(found.data.known_labels, minlength=10), wanted)
     assert found.n_missing == 0
     assert found.data.images.shape == (42, 1, 8, 8)
-    again = collect(_sources()[name], wanted, (), scoring_models, 0.9)
+    again = collect(_samplers()[name], 1, wanted, (), scoring_models, 0.9)
     assert torch.equal(found.data.images, again.data.images)
 
 
@@ -283,18 +287,18 @@ def test_agreement_compares_two_classifiers_and_the_label() -> None:
         AgreementFilter().keep(images, labels, ScoringModels(_FirstPixelClassifier()))
 
 
-@pytest.mark.parametrize("name", _sources())
+@pytest.mark.parametrize("name", _samplers())
 def test_sets_share_no_candidates(name: str) -> None:
     wanted, scoring_models, source = (
         torch.tensor([2, 1, 0, 1, 1, 1, 1, 1, 1, 1]),
         ScoringModels(_Spread()),
-        _sources()[name],
+        _samplers()[name],
     )
-    found = collect_sets(source, wanted, (), scoring_models, 0.9, 3)
+    found = collect_sets(source, 1, wanted, (), scoring_models, 0.9, 3)
     assert found.data.parts == (10, 10, 10)
     start, first = 0, 0
     for size in found.data.parts:
-        one = collect(source, wanted, (), scoring_models, 0.9, start)
+        one = collect(source, 1, wanted, (), scoring_models, 0.9, start)
         assert torch.equal(found.data.images[first : first + size], one.data.images)
         assert torch.equal(found.data.known_labels[first : first + size], one.data.known_labels)
         start, first = start + one.n_candidates, first + size
@@ -306,7 +310,8 @@ def test_sets_share_no_candidates(name: str) -> None:
 def test_a_single_set_equals_collect() -> None:
     wanted, scoring_models = torch.tensor([7, 3, 0, 5, 5, 5, 5, 5, 5, 2]), ScoringModels(_Spread())
     alone, found = (
-        f(_sources()["conditional"], wanted, (), scoring_models, 0.9, n) for f, n in ((collect, 0), (collect_sets, 1))
+        f(_samplers()["conditional"], 1, wanted, (), scoring_models, 0.9, n)
+        for f, n in ((collect, 0), (collect_sets, 1))
     )
     assert torch.equal(alone.data.images, found.data.images)
     assert found.data.parts == alone.data.parts == ()
@@ -315,7 +320,7 @@ def test_a_single_set_equals_collect() -> None:
 
 def test_an_exhausted_source_leaves_later_sets_out() -> None:
     pairs = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2)]
-    found = collect_sets(_listed(pairs), torch.tensor([1, 1]), (), ScoringModels(_FirstPixelClassifier(2)), 0.5, 4)
+    found = collect_sets(_listed(pairs), 0, torch.tensor([1, 1]), (), ScoringModels(_FirstPixelClassifier(2)), 0.5, 4)
     assert found.data.known_labels.tolist() == [0, 1, 0]
     assert found.data.parts == (2, 1)
     assert (found.n_candidates, found.n_missing) == (5, 5)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.support.drawn import generate
 from trigan.datasets.inputs import Input
 from trigan.datasets.types import LabelledImages
 from trigan.errors import ConfigError
@@ -16,7 +17,7 @@ from trigan.networks.gans.gan_ensembles import DiscriminatorEnsemble, GeneratorM
 from trigan.rng import hash64
 from trigan.samples.collect import wanted_counts
 from trigan.samples.filters import AgreementFilter, ConfidenceFilter, DiscriminatorFilter, ManifoldFilter, ScoringModels
-from trigan.samples.generate import LatentTransform, generate
+from trigan.samples.samplers import LatentTransform
 from trigan.strategies.augment import MixedSchedule, PretrainSchedule
 from trigan.strategies.baseline import Baseline
 from trigan.strategies.sample_settings import SampleSettings

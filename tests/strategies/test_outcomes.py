@@ -9,11 +9,11 @@ import pytest
 import torch
 from reachable import reachable
 
+from tests.support.drawn import generate
 from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.splits.regime import Regime
 from trigan.datasets.splits.splitter import DataSplit
 from trigan.samples.filters import outputs
-from trigan.samples.generate import generate
 from trigan.strategies.strategy import Outcome
 from trigan.training.fit import TrainerSettings
 from trigan.training.selection import Selection

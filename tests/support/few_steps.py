@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from tests.support.drawn import generate
 from trigan.artifacts.store import Store
 from trigan.component_ids import with_identifiers
 from trigan.config import nodes
@@ -17,7 +18,6 @@ from trigan.datasets.splits.external_data import with_external
 from trigan.datasets.splits.splitter import DataSplit
 from trigan.datasets.types import ImageDataset
 from trigan.samples.filters import outputs
-from trigan.samples.generate import generate
 from trigan.strategies.stage_runner import StageRunner
 from trigan.strategies.strategy import Outcome
 from trigan.tables.classifier_differences import not_applied

@@ -73,7 +73,7 @@ def sample(arguments: list[str]) -> int:
     options = parser.parse_intermixed_args(arguments)
     _refuse_early(options)
     from trigan.runs.write_samples import SampleRequest, write_samples
-    from trigan.samples.generate import LatentTransform
+    from trigan.samples.samplers import LatentTransform
 
     finished, folder = _open_for(options, "samples")
     spread = LatentTransform(options.truncation, options.latent_scale)

@@ -26,7 +26,7 @@ from trigan.records.record import MIN_HASH_PREFIX, RECORD_NAME, Record, read_rec
 from trigan.runs.provenance import source_commit
 from trigan.samples.collect import Quota, labelled_samples
 from trigan.samples.filters import outputs as outputs_of
-from trigan.samples.generate import generate
+from trigan.samples.samplers import UNCHANGED_LATENTS, GeneratorSampler, LatentTransform
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +73,10 @@ class FinishedRun:
             )
         return self.networks["generator"]
 
+    def sampler(self, latent_transform: LatentTransform = UNCHANGED_LATENTS) -> GeneratorSampler:
+        """The samples of the run's generator; a ConfigError if it has none."""
+        return GeneratorSampler(self.generator, latent_transform)
+
     def logits(self, images: Tensor) -> Tensor:
         """Images (N, C, S, S), uint8 or float in [-1, 1] -> the classifier's logits, float32 (N, K) on the CPU."""
         shape = (self.spec.channels, self.spec.size, self.spec.size)
@@ -99,17 +103,17 @@ class FinishedRun:
             ArtifactError: too few samples of a class were found.
         """
         labels = torch.as_tensor(labels, dtype=torch.int64).reshape(-1)
-        classes, generator = len(self.classes), self.generator
+        classes, sampler = len(self.classes), self.sampler()
         if not len(labels):
             return torch.empty(0, self.spec.channels, self.spec.size, self.spec.size, dtype=torch.uint8)
         if not 0 <= int(labels.min()) <= int(labels.max()) < classes:
             raise ConfigError(f"labels: expected 0..{classes - 1}, got {int(labels.min())}..{int(labels.max())}")
-        if generator.classes:
-            return generate(generator, seed, len(labels), labels).images
+        if sampler.conditional:
+            return sampler.sample(torch.arange(len(labels)), labels, seed)
         counts = torch.bincount(labels, minlength=classes)
         quota = Quota(counts)
         threshold = LABEL_THRESHOLD if self.probabilistic else 0.0
-        drawn = list(labelled_samples(generator, self.classifier, seed, quota, threshold))
+        drawn = list(labelled_samples(sampler, self.classifier, seed, quota, threshold))
         if lacking := int(quota.missing.sum()):
             raise ArtifactError(
                 f"run {self.run[:12]}: {lacking} of {len(labels)} images were not found in "

@@ -12,8 +12,8 @@ from trigan.config.settings import LABEL_THRESHOLD
 from trigan.errors import ArtifactError, ConfigError
 from trigan.runs.finished_run import FinishedRun
 from trigan.samples.collect import Quota, labelled_samples
-from trigan.samples.generate import UNCHANGED_LATENTS, LatentTransform
 from trigan.samples.sample_files import folder_writer, parquet_writer
+from trigan.samples.samplers import UNCHANGED_LATENTS, LatentTransform
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def write_samples(
         ConfigError: the run has no generator, its logits give no probabilities for the threshold, or the folder exists.
         ArtifactError: not one image reached the threshold, or the file cannot be written.
     """
-    conditional, threshold = bool(finished.generator.classes), request.threshold
-    if threshold is None and not conditional:
+    sampler, threshold = finished.sampler(request.latent_transform), request.threshold
+    if threshold is None and not sampler.conditional:
         threshold = LABEL_THRESHOLD
     if threshold and not finished.probabilistic:
         raise ConfigError(
@@ -61,9 +61,7 @@ def write_samples(
     quota = Quota(torch.full((finished.spec.classes,), request.per_class))
     with atomic_folder(folder, force) as new:
         writing = folder_writer if request.file_format == "folder" else parquet_writer
-        samples = labelled_samples(
-            finished.generator, finished.classifier, request.seed, quota, threshold, request.latent_transform
-        )
+        samples = labelled_samples(sampler, finished.classifier, request.seed, quota, threshold)
         with writing(new, finished.classes) as writer:
             for images, labels in samples:
                 writer.write(images, labels)
@@ -78,7 +76,7 @@ def write_samples(
             "truncation": request.latent_transform.truncation,
             "latent_scale": request.latent_transform.scale,
             "threshold": threshold,
-            "labels": "condition" if conditional else "classifier",
+            "labels": "condition" if sampler.conditional else "classifier",
             "per_class": dict(zip(finished.classes, taken, strict=True)),
             "n_candidates": quota.n_candidates,
         }

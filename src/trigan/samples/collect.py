@@ -10,17 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from trigan.datasets.inputs import Input
-from trigan.networks.gans.gan import ImageGenerator
-from trigan.samples.candidate_sources import CandidateSource
 from trigan.samples.filters import ConfidenceFilter, Filter, ScoringModels, outputs
-from trigan.samples.generate import BLOCK, UNCHANGED_LATENTS, LatentTransform, generate
+from trigan.samples.samplers import Sampler
 
 #: Upper limit of candidates drawn for each requested image.
 MAX_CANDIDATES_PER_IMAGE = 20
 #: Approximate upper limit of candidates in memory at once.
 CANDIDATES_PER_BATCH = 20_000
-#: Candidates of a stream drawn at once.
-_PORTION = 4 * BLOCK
+#: A stream's candidates are drawn in such portions, of whole blocks: another size may differ in the last bit.
+_BLOCK, _PORTION = 256, 1024
 
 
 @dataclass
@@ -76,16 +74,17 @@ def wanted_counts(counts: Tensor, total: int, fill_deficit: bool) -> Tensor:
 
 
 def collect(
-    source: CandidateSource,
+    sampler: Sampler,
+    seed: int,
     wanted: Tensor,
     filters: Sequence[Filter],
     scoring_models: ScoringModels | None,
     label_threshold: float,
     start: int = 0,
 ) -> CollectedSamples:
-    """Draw candidates, from number ``start``, until each class has its ``wanted`` (K,) number.
+    """Draw candidates of the seed, from number ``start``, until each class has its ``wanted`` (K,) number.
 
-    The set is smaller, possibly empty, if the source is exhausted or the limit of candidates is reached. Unlabelled
+    The set is smaller, possibly empty, if the sampler is exhausted or the limit of candidates is reached. Unlabelled
     candidates get the classifier's label, where its probability is at least ``label_threshold``. Every candidate
     passes through every filter. Both need ``scoring_models``.
     """
@@ -95,7 +94,8 @@ def collect(
     min_candidates = max((criterion.min_candidates for criterion in filters), default=1)
     while int(quota.missing.sum()) and quota.n_candidates < limit:
         portion = _next_portion(quota.missing, min(min_candidates, limit - quota.n_candidates))
-        candidates = source(start + quota.n_candidates, torch.repeat_interleave(torch.arange(len(wanted)), portion))
+        labels = torch.repeat_interleave(torch.arange(len(wanted)), portion)
+        candidates = sampler.candidates(start + quota.n_candidates, labels, seed)
         quota.n_candidates += len(candidates)
         if len(candidates) == 0:
             kept.append(Input(candidates.images, torch.empty(0, dtype=torch.int64)))
@@ -109,7 +109,8 @@ def collect(
 
 
 def collect_sets(
-    source: CandidateSource,
+    sampler: Sampler,
+    seed: int,
     wanted: Tensor,
     filters: Sequence[Filter],
     scoring_models: ScoringModels | None,
@@ -123,7 +124,7 @@ def collect_sets(
     found: list[CollectedSamples] = []
     for _ in range(sets):
         start = sum(one.n_candidates for one in found)
-        found.append(collect(source, wanted, filters, scoring_models, label_threshold, start))
+        found.append(collect(sampler, seed, wanted, filters, scoring_models, label_threshold, start))
     parts = tuple(len(one.data) for one in found if len(one.data))
     data = _joined([one.data for one in found], parts if len(parts) > 1 else ())
     missing, before, passed = (
@@ -133,33 +134,27 @@ def collect_sets(
 
 
 def labelled_samples(
-    generator: ImageGenerator,
-    classifier: nn.Module,
-    seed: int,
-    quota: Quota,
-    threshold: float | None,
-    latent_transform: LatentTransform = UNCHANGED_LATENTS,
+    sampler: Sampler, classifier: nn.Module, seed: int, quota: Quota, threshold: float | None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Images uint8 (n, C, S, S) and labels int64 (n,), until the quota or the limit of candidates is reached.
 
-    Candidate i is a function of (generator, seed, latent_transform, i) alone. The label of a conditional generator's
-    candidate is ``i % K``, that of an unconditional one's is the classifier's prediction. A candidate counts if the
+    Candidate i is a function of (sampler, seed, i) alone. The label of a conditional sampler's candidate is ``i % K``,
+    that of an unconditional one's is the classifier's prediction. A candidate counts if the
     classifier gives its label a probability of ``threshold`` (None: always). The limit is about
     ``MAX_CANDIDATES_PER_IMAGE`` candidates for each image of the class that lacks most, times K.
     """
-    conditional, models = bool(generator.classes), ScoringModels(classifier)
+    conditional, models = sampler.conditional, ScoringModels(classifier)
     filters = () if threshold is None or not conditional else (ConfidenceFilter(threshold),)
     classes = len(quota.missing)
     limit = int(quota.missing.max()) * classes
     if filters or not conditional:
         limit *= MAX_CANDIDATES_PER_IMAGE
-    limit = -(-limit // BLOCK) * BLOCK  # whole blocks: a batch of another size may differ in the last bit
+    limit = -(-limit // _BLOCK) * _BLOCK
     while int(quota.missing.sum()) and quota.n_candidates < limit:
         start = quota.n_candidates
-        count = min(_PORTION, limit - start)
-        labels = torch.arange(start, start + count) % classes if conditional else None
-        candidates = generate(generator, seed, count, labels, start, latent_transform)
-        quota.n_candidates += count
+        labels = torch.arange(start, min(start + _PORTION, limit)) % classes
+        candidates = sampler.candidates(start, labels, seed)
+        quota.n_candidates += len(labels)
         images, kept, _ = label_and_filter(candidates, filters, models, threshold or 0.0)
         rows = quota.take(kept)
         if len(rows):

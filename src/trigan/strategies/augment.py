@@ -19,10 +19,16 @@ from trigan.errors import ConfigError
 from trigan.networks.classifiers.separate_batch_norm import SeparateBatchNorm
 from trigan.networks.gans.gan_ensembles import GeneratorMixture, PerClassGenerators
 from trigan.rng import hash64
-from trigan.samples.candidate_sources import CandidateSource, from_generator, from_labelled, from_noise, from_unlabelled
 from trigan.samples.collect import CollectedSamples, collect_sets, wanted_counts
 from trigan.samples.filters import ScoringModels, outputs, required_networks
-from trigan.samples.generate import LatentTransform
+from trigan.samples.samplers import (
+    GeneratorSampler,
+    LabelledSampler,
+    LatentTransform,
+    NoiseSampler,
+    Sampler,
+    UnlabelledSampler,
+)
 from trigan.strategies.backbones import PretrainedClassifier, saved_weights
 from trigan.strategies.baseline import LabelledOnly, SelfTraining, UnlabelledMethod
 from trigan.strategies.gans import train_gans
@@ -347,10 +353,11 @@ class Augment:
         self, view: TrainingView, networks: Mapping[str, nn.Module], models: ScoringModels, runner: StageRunner
     ) -> CollectedSamples:
         samples, (wanted, sets) = self.samples, self.wanted_samples(view, runner.max_steps)
-        source = self._source(view, networks, hash64(runner.seed, "samples"))
+        sampler, seed = self._sampler(view, networks), hash64(runner.seed, "samples")
         scoring = models if samples.filters or self._labels_are_predicted else None
         return runner.run_task(
-            "sampling", lambda: collect_sets(source, wanted, samples.filters, scoring, self.label_threshold, sets)
+            "sampling",
+            lambda: collect_sets(sampler, seed, wanted, samples.filters, scoring, self.label_threshold, sets),
         )
 
     def wanted_samples(self, view: TrainingView, max_steps: int | None = None) -> tuple[Tensor, int]:
@@ -363,15 +370,15 @@ class Augment:
         used = self.schedule.samples_used(steps, stage.recipe.batch, samples)
         return wanted, samples.number_of_sets(used, int(wanted.sum()), view.spec, pool)
 
-    def _source(self, view: TrainingView, networks: Mapping[str, Any], seed: int) -> CandidateSource:
+    def _sampler(self, view: TrainingView, networks: Mapping[str, Any]) -> Sampler:
         if self.source == "unlabelled":
-            return partial(from_unlabelled, view.unlabelled, seed)
+            return UnlabelledSampler(view.unlabelled)
         if self.source == "labelled":
-            return partial(from_labelled, view.labelled, seed)
+            return LabelledSampler(view.labelled)
         if self.source == "noise":
-            return partial(from_noise, (view.spec.channels, view.spec.size, view.spec.size), seed)
+            return NoiseSampler((view.spec.channels, view.spec.size, view.spec.size))
         latents = LatentTransform(self.samples.truncation, self.samples.latent_scale)
-        return partial(from_generator, networks["generator"], seed, latents)
+        return GeneratorSampler(networks["generator"], latents)
 
     def _scoring_models(
         self,

@@ -122,12 +122,14 @@ class ImageGenerator(nn.Module):
     """A `Generator`, or several as one: latents (N, ``latent``) and labels -> images.
 
     ``classes`` is 0 if it takes no labels. The last ``selector_dims`` latents select a member; no transform of the
-    latents touches them.
+    latents touches them. Samples are drawn in blocks of ``block``, each of which needs ``passes`` forward passes.
     """
 
     latent: int
     classes: int
     selector_dims: int = 0
+    block: int = 256
+    passes: int = 1
 
 
 class Generator(ImageGenerator):

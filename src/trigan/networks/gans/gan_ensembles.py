@@ -16,6 +16,7 @@ class PerClassGenerators(ImageGenerator):
         super().__init__()
         self.generators = nn.ModuleList(generators)
         self.latent, self.classes = generators[0].latent, len(generators)
+        self.block, self.passes = generators[0].block, generators[0].passes
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """Latents (N, latent) and labels (N,) -> images (N, C, S, S)."""
@@ -37,6 +38,7 @@ class GeneratorMixture(ImageGenerator):
         super().__init__()
         self.members = nn.ModuleList(members)
         self.latent, self.classes = members[0].latent + self.selector_dims, members[0].classes
+        self.block, self.passes = members[0].block, members[0].passes
 
     def member_index(self, z: Tensor) -> Tensor:
         """The member that each row selects, int64 (N,) in 0..M-1."""

@@ -8,11 +8,12 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
+from tests.support.drawn import generate, latents
 from trigan.datasets.inputs import Input
 from trigan.errors import ConfigError
 from trigan.networks.gans.gan import ImageGenerator
 from trigan.networks.gans.gan_ensembles import GeneratorMixture, PerClassGenerators
-from trigan.samples.generate import UNCHANGED_LATENTS, LatentTransform, generate, latents
+from trigan.samples.samplers import UNCHANGED_LATENTS, LatentTransform
 
 from ..training.tiny import CGAN8, DCGAN8, SPEC
 
