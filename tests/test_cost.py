@@ -34,6 +34,18 @@ def test_a_gradient_penalty_is_counted() -> None:
     assert count_flops(penalty) > 2 * (CONVOLUTION + LINEAR)
 
 
+def test_counting_does_not_change_gradients() -> None:
+    """A resumed fit counts its first step anew, and must still equal one that was not interrupted."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 8, 3), nn.GroupNorm(2, 8), nn.SiLU(), nn.Conv2d(8, 8, 1), nn.Flatten())
+    images, found = torch.randn(64, 1, 8, 8), []
+    for count in (lambda work: work(), count_flops):
+        net.zero_grad()
+        count(lambda: net(images).square().mean().backward())
+        found.append([parameter.grad.clone() for parameter in net.parameters() if parameter.grad is not None])
+    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
+
+
 def test_the_count_is_the_same_without_gradients_and_in_bf16() -> None:
     net, images = network(), torch.randn(BATCH, 1, 8, 8)
     with torch.no_grad():

@@ -13,13 +13,14 @@ from trigan.datasets.augmentation import StrongAugmentation
 from trigan.datasets.stream import to_float
 from trigan.networks.foreign_layers import with_our_layers
 from trigan.samples.filters import ConfidenceFilter, DensityFilter, DiscriminatorFilter
-from trigan.strategies.augment import Augment, PretrainSchedule
+from trigan.strategies.augment import Augment
 from trigan.strategies.backbones import FineTune
 from trigan.strategies.baseline import Baseline, FixMatchTraining, SelfTraining
 from trigan.strategies.features import Features
 from trigan.strategies.joint import Joint
 from trigan.strategies.pretraining import Pixels, SelfSupervisedPretraining, SupervisedPretraining, Untrained
 from trigan.strategies.probes import LinearSVM, LogisticRegression, MLPProbe, NearestNeighbours
+from trigan.strategies.sample_schedules import PretrainSchedule
 from trigan.strategies.sample_settings import SampleSettings
 from trigan.strategies.stage_runner import StageRunner
 from trigan.strategies.strategy import Outcome, Strategy
@@ -28,11 +29,13 @@ from trigan.training.objectives import ACGAN, Conditional, FeatureMatching, Gene
 
 from ..training.tiny import (
     CGAN8,
+    EDM8,
     NOW,
     SPEC,
     TURNED,
     autoencoder_stage,
     classifier_stage,
+    diffusion_stage,
     gan_stage,
     joint_stage,
     simclr_stage,
@@ -73,6 +76,10 @@ RECIPES: dict[str, Callable[[], Strategy]] = {
         generators=2,
         samples=replace(SAMPLES, filters=(DiscriminatorFilter(), DensityFilter()), sets=2, truncation=1.0),
     ),
+    "augment, diffusion": lambda: augment(gan=diffusion_stage(), generators=2),
+    "augment, diffusion without labels": lambda: augment(
+        gan=diffusion_stage(architecture=replace(EDM8, conditional=False)), gan_images="labelled"
+    ),
     "augment, all that experts do": lambda: augment(
         gan=CGAN_STAGE,
         gan_images="all",
@@ -84,6 +91,9 @@ RECIPES: dict[str, Callable[[], Strategy]] = {
     "features": features,
     "features of a conditional D": lambda: features(gan=CGAN_STAGE, layers=("conv2",), grid=2),
     "features, untrained": lambda: features(backbone=Untrained(), probe=LogisticRegression((1e-2,), 2)),
+    "features, diffusion": lambda: features(gan=diffusion_stage()),
+    "features, diffusion fine-tuned": lambda: features(gan=diffusion_stage(), probe=FineTune(classifier_stage(), 0.5)),
+    "features, diffusion untrained": lambda: features(gan=diffusion_stage(), backbone=Untrained()),
     "features, neighbours": lambda: features(probe=NEIGHBOURS),
     "pixels": lambda: features(backbone=Pixels()),
     "pixels, neighbours": lambda: features(backbone=Pixels(), probe=NEIGHBOURS),

@@ -18,8 +18,8 @@ from trigan.rng import hash64
 from trigan.samples.collect import wanted_counts
 from trigan.samples.filters import AgreementFilter, ConfidenceFilter, DiscriminatorFilter, ManifoldFilter, ScoringModels
 from trigan.samples.samplers import LatentTransform
-from trigan.strategies.augment import MixedSchedule, PretrainSchedule
 from trigan.strategies.baseline import Baseline
+from trigan.strategies.sample_schedules import MixedSchedule, PretrainSchedule
 from trigan.strategies.sample_settings import SampleSettings
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.training.optimizers import Adam

@@ -14,8 +14,8 @@ from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.classifiers.classifier import Classifier
 from trigan.networks.random_layers import Dropout
 from trigan.samples.filters import outputs
-from trigan.strategies.augment import PretrainSchedule
 from trigan.strategies.baseline import Baseline
+from trigan.strategies.sample_schedules import PretrainSchedule
 from trigan.training.optimizers import EMA
 
 from ..training.tiny import classifier_stage, digits, same, view, with_recipe

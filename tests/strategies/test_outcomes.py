@@ -35,11 +35,16 @@ UNLABELLED_USED = {
     "augment, labelled": 0,
     "augment, noise": 0,
     "augment, two GANs and sets": 0,
+    "augment, diffusion": 200,
+    "augment, diffusion without labels": 0,
     "augment, all that experts do": 200,
     "augment, samples first": 0,
     "features": 200,
     "features of a conditional D": 0,
     "features, untrained": 200,
+    "features, diffusion": 200,
+    "features, diffusion fine-tuned": 200,
+    "features, diffusion untrained": 200,
     "features, neighbours": 200,
     "pixels": 200,
     "pixels, neighbours": 200,
@@ -54,7 +59,7 @@ UNLABELLED_USED = {
     "joint, conditional": 200,
     "joint, AC-GAN": 200,
 }
-TUNED = {"features, fine-tuned", "features, fine-tuned layer by layer"}
+TUNED = {"features, diffusion fine-tuned", "features, fine-tuned", "features, fine-tuned layer by layer"}
 PROBED = {name for name in RECIPES if name.startswith(("features", "pixels"))} - TUNED
 #: Rows whose classifier's stage is not that of another row here.
 CHOSEN = [
@@ -68,6 +73,7 @@ WITHOUT_U = sorted({name for name in RECIPES if not UNLABELLED_USED[name]} - {"a
 
 #: Recipes that share their parts with others: a second fit of them is for the long suite.
 FURTHER = {
+    *("features, diffusion fine-tuned", "features, diffusion untrained", "augment, diffusion without labels"),
     *("augment, two GANs and sets", "augment, samples first", "features, perceptron"),
     *("features, fine-tuned layer by layer", "features, autoencoder", "features, contrast", "joint, AC-GAN"),
 }

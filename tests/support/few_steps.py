@@ -27,6 +27,7 @@ torch.set_num_threads(1)
 #: Few steps, narrow networks, few samples; those that a choice doesn't have are left out by :func:`small`.
 SMALL = {
     "architecture.width": "8",
+    "architecture.sampler.steps": "3",
     "classifier.width": "8",
     "strategy.samples.ratio": "1",
     "strategy.label_threshold": "0",

@@ -21,9 +21,11 @@ from tests.training.tiny import (
     built,
     classifier_stage,
     copied,
+    diffusion_stage,
     gan_stage,
     inputs_of,
     joint_stage,
+    partly_labelled,
     simclr_stage,
     view,
 )
@@ -42,6 +44,7 @@ from trigan.training.fit import TrainerSettings, fit
 from trigan.training.objectives import BadGAN, Conditional, FeatureMatching, GeneratedPseudoLabels, TripleGAN
 from trigan.training.selection import Selection
 from trigan.training.stage import Stage
+from trigan.training.stages.diffusion_stage import DiffusionStage
 from trigan.training.stages.loss_terms import ExtraImages, FixMatch, PiModel
 
 CRITIC = DCGAN(width=8, latent=8, discriminator_norm="none")
@@ -62,6 +65,7 @@ STAGES: dict[str, Callable[[], Stage]] = {
     "bad_gan": lambda: joint_stage(BadGAN()),
     "autoencoder": autoencoder_stage,
     "simclr": simclr_stage,
+    "diffusion": diffusion_stage,
     "classifier": lambda: classifier_stage(terms=TERMS, clip=0.5, selection=Selection("val", 3)),
     "noise": lambda: joint_stage(FeatureMatching(), classifier=MLP((16, 8))),
     "dropout": lambda: classifier_stage(classifier=WideResNet(10, 1, 2, dropout=0.3)),
@@ -85,7 +89,7 @@ def fit_case(case: str, folder: Path) -> dict[str, Any]:
     stage, seen = make(), view(validation=True)
     inputs = inputs_of(seen)
     inputs["extra"] = Input(seen.labelled.images.flip(-1), seen.labelled.labels)
-    inputs["real"] = inputs["unlabelled"]
+    inputs["real"] = partly_labelled(seen) if isinstance(stage, DiffusionStage) else inputs["unlabelled"]
     module = built(stage, inputs, settings)
     # Only rank 0 has a callback: a grid of samples must not make it wait for the others.
     callbacks = [SampleGrids(folder / f"{case}-grids", 2, 2)] if distributed.rank() == 0 else []

@@ -19,6 +19,7 @@ from trigan.datasets.types import DataSpec, ImageDataset, TrainingView
 from trigan.losses.gan_losses import AdversarialLoss, non_saturating
 from trigan.networks.classifiers.classifier import Classifier
 from trigan.networks.classifiers.cnn import SmallCNN
+from trigan.networks.diffusion.edm import EDM, Heun
 from trigan.networks.gans.dcgan import CGAN, DCGAN
 from trigan.networks.gans.gan import Architecture, Generator
 from trigan.networks.shapes import ImageSpec
@@ -38,6 +39,7 @@ from trigan.training.players import PlayersModule
 from trigan.training.recipe import Recipe
 from trigan.training.stage import Stage, StageContext
 from trigan.training.stages.classifier_stage import ClassifierStage
+from trigan.training.stages.diffusion_stage import DiffusionStage
 from trigan.training.stages.gan_stage import GANStage
 from trigan.training.stages.joint_stage import JointStage
 from trigan.training.stages.loss_terms import LossTerm
@@ -47,6 +49,7 @@ torch.set_num_threads(1)
 
 SPEC = DataSpec(1, 8, 10)
 DCGAN8, CGAN8 = DCGAN(width=8, latent=8), CGAN(width=8, latent=8, label_embedding_dim=8, joint_units=16)
+EDM8 = EDM(width=8, max_multiplier=2, sampler=Heun(steps=4))
 CNN8 = SmallCNN(width=8)
 #: Delayed terms are active from the first step.
 NOW = Ramp(0.0, 0.0)
@@ -81,6 +84,12 @@ def inputs_of(seen: TrainingView) -> dict[str, Input]:
     return inputs
 
 
+def partly_labelled(seen: TrainingView) -> Input:
+    """L with its labels, and U without."""
+    labels = torch.cat([seen.labelled.labels, torch.full((len(seen.unlabelled),), -1)])
+    return Input(torch.cat([seen.labelled.images, seen.unlabelled]), labels)
+
+
 def adams(rate: float = 1e-3) -> dict[str, OptimizerFactory]:
     return {player: Adam(rate, (0.5, 0.999)) for player in ("generator", "discriminator", "classifier")}
 
@@ -104,6 +113,11 @@ def gan_stage(
         augmentation or NoAugmentation(),
         clip,
     )
+
+
+def diffusion_stage(steps: int = 6, **changes: Any) -> DiffusionStage:
+    stage = DiffusionStage(EDM8, Adam(1e-3, (0.9, 0.999)), steps, 16, EMA(64, 0.5))
+    return replace(stage, **changes)
 
 
 def recipe(steps: int = 6, **changes: Any) -> Recipe:
@@ -176,6 +190,8 @@ def named(cases: Iterable[str], slow: Sequence[str] = FURTHER) -> list[Any]:
 def inputs_for(stage: Stage, seen: TrainingView | None = None) -> Inputs:
     """The inputs that a stage takes, of the view."""
     seen = seen or view()
+    if isinstance(stage, DiffusionStage):
+        return {"real": partly_labelled(seen)}
     if isinstance(stage, GANStage | AutoencoderStage | SimCLRStage):
         labelled = seen.labelled
         if stage.architecture.conditional:

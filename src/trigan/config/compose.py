@@ -42,6 +42,9 @@ _STRONG_VIEWS = {
     "strategy.consistency.strong": "strategy.joint.consistency.strong",
     "strategy.joint.consistency.strong": "strategy.joint.consistency.strong",
 }
+#: Architectures that another stage than that of GANs trains, by their target, and the choice that this is.
+_STAGE_OF_GENERATOR = "stage@strategy.gan"
+_OTHER_STAGES = {"trigan.networks.diffusion.edm.EDM": f"{_STAGE_OF_GENERATOR}=diffusion"}
 
 
 @dataclass(frozen=True)
@@ -294,6 +297,11 @@ class Composer:
     def _load_choices_anew(self, choices: tuple[str, ...]) -> DictConfig:
         try:
             loaded = self.loader.load_configuration(CONFIG_NAME, list(choices), run_mode=RunMode.RUN)
+            target = OmegaConf.select(loaded, "architecture._target_")
+            if target in _OTHER_STAGES and chosen(loaded).get(_STAGE_OF_GENERATOR) == "gan":
+                given = [choice for choice in choices if not choice.startswith(_STAGE_OF_GENERATOR)]
+                words = [*given, _OTHER_STAGES[target]]
+                loaded = self.loader.load_configuration(CONFIG_NAME, words, run_mode=RunMode.RUN)
             check_texts(unresolved(loaded))
             return loaded
         except yaml.YAMLError as error:

@@ -93,7 +93,9 @@ def collect(
     limit = MAX_CANDIDATES_PER_IMAGE * int(wanted.sum())
     min_candidates = max((criterion.min_candidates for criterion in filters), default=1)
     while int(quota.missing.sum()) and quota.n_candidates < limit:
-        portion = _next_portion(quota.missing, min(min_candidates, limit - quota.n_candidates))
+        # of a sampler of many passes only as many as needed, where all are kept
+        surplus = 1 if sampler.passes > 1 and sampler.conditional and not filters else 2
+        portion = _next_portion(quota.missing, min(min_candidates, limit - quota.n_candidates), surplus)
         labels = torch.repeat_interleave(torch.arange(len(wanted)), portion)
         candidates = sampler.candidates(start + quota.n_candidates, labels, seed)
         quota.n_candidates += len(candidates)
@@ -186,14 +188,14 @@ def _joined(inputs: list[Input], parts: tuple[int, ...] = ()) -> Input:
     return Input(torch.cat([one.images for one in inputs]), torch.cat([one.known_labels for one in inputs]), parts)
 
 
-def _next_portion(missing: Tensor, min_candidates: int) -> Tensor:
-    """Candidates to draw per class: twice the missing number, at least ``min_candidates``, at most a batch.
+def _next_portion(missing: Tensor, min_candidates: int, surplus: int) -> Tensor:
+    """Candidates to draw per class: ``surplus`` times the missing number, at least ``min_candidates``, at most a batch.
 
-    Twice, because filters reject: the default ones of a quantile keep a half, the others often less. Without a filter
-    half of the candidates with given labels are left over. Drawing fewer would move every number: the portions of the
-    classes decide which latents get which label, and where the next set starts.
+    Usually twice, because filters reject: the default ones of a quantile keep a half, the others often less. Without a
+    filter half of the candidates with given labels are left over. Drawing fewer of a GAN would move every number: the
+    portions of the classes decide which latents get which label, and where the next set starts.
     """
-    requested = missing * 2
+    requested = missing * surplus
     total = int(requested.sum())
     size = min(max(total, min_candidates), CANDIDATES_PER_BATCH)
     return requested if size == total else (requested * size / total).ceil().long()

@@ -1,18 +1,16 @@
 """C trained on real images and on labelled samples of a GAN, and the controls that replace the GAN."""
 
 import logging
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from math import ceil
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from trigan.checks import require
 from trigan.component_ids import component
-from trigan.datasets.augmentation import NoAugmentation
 from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
@@ -29,9 +27,9 @@ from trigan.samples.samplers import (
     Sampler,
     UnlabelledSampler,
 )
-from trigan.strategies.backbones import PretrainedClassifier, saved_weights
 from trigan.strategies.baseline import LabelledOnly, SelfTraining, UnlabelledMethod
-from trigan.strategies.gans import train_gans
+from trigan.strategies.gans import GeneratorStage, affordable_samples, needs_labels, train_gans
+from trigan.strategies.sample_schedules import MixedSchedule, PretrainSchedule, SampleSchedule
 from trigan.strategies.sample_settings import SampleSettings
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.strategies.strategy import Outcome, Shapes, require_unlabelled
@@ -44,92 +42,10 @@ from trigan.strategies.teachers import (
     sample_notes,
     second_seed,
 )
-from trigan.training.selection import Selection
 from trigan.training.stages.classifier_stage import ClassifierStage
-from trigan.training.stages.gan_stage import GANStage
-from trigan.training.stages.loss_terms import ExtraImages, Resampling, class_counts
+from trigan.training.stages.loss_terms import Resampling, class_counts
 
 _log = logging.getLogger(__name__)
-
-
-class SampleSchedule(ABC):
-    """A division of C's training steps between real images and samples, as a frozen dataclass."""
-
-    @abstractmethod
-    def samples_used(self, steps: int, batch: int, samples: SampleSettings) -> int:
-        """Samples that a fit of ``steps`` batches uses, counted as often as they are repeated."""
-
-    @abstractmethod
-    def train(
-        self, stage: ClassifierStage, inputs: Inputs, samples: Input, extra: ExtraImages, runner: StageRunner
-    ) -> TrainedStage:
-        """Train C; ``extra`` is the loss term of samples in a mixed batch."""
-
-
-@component("sample_schedule/mixed@1")
-@dataclass(frozen=True)
-class MixedSchedule(SampleSchedule):
-    """Every batch has real images and samples."""
-
-    def samples_used(self, steps: int, batch: int, samples: SampleSettings) -> int:
-        """See `SampleSchedule.samples_used`."""
-        return ceil(samples.until * steps) * samples.term(NoAugmentation(), "extra").stream_batch_size(batch)
-
-    def train(
-        self, stage: ClassifierStage, inputs: Inputs, samples: Input, extra: ExtraImages, runner: StageRunner
-    ) -> TrainedStage:
-        """Train C in one fit with a further loss term."""
-        mixed = replace(stage, terms=(*stage.terms, extra))
-        return runner.train("classifier", mixed, {**inputs, extra.stream: samples})
-
-
-@component("sample_schedule/pretrain@1")
-@dataclass(frozen=True)
-class PretrainSchedule(SampleSchedule):
-    """First the samples alone, for ``share`` of the steps, then the real images.
-
-    The second fit starts from the weights of the first, with ``learning_rate_factor`` times its learning rate; only the
-    second uses validation images. Together the fits have as many steps as `MixedSchedule`; each has its own
-    learning-rate schedule and weight average. The samples' ``weight``, ``per_step``, ``annealing``, ``until`` and
-    ``batch_norm`` have no effect.
-    """
-
-    share: float = 0.5
-    learning_rate_factor: float = 0.1
-
-    def __post_init__(self) -> None:
-        factor = self.learning_rate_factor
-        require(0.0 < self.share < 1.0, "strategy.schedule.share", self.share, "between 0 and 1")
-        require(factor > 0.0, "strategy.schedule.learning_rate_factor", factor, "above 0")
-
-    def train(
-        self, stage: ClassifierStage, inputs: Inputs, samples: Input, extra: ExtraImages, runner: StageRunner
-    ) -> TrainedStage:
-        """Train C in two fits; the step and the images of the result include those of the first fit."""
-        recipe = stage.recipe
-        steps = self.steps_on_samples(recipe.steps)
-        # the intermediate network has batch-norm statistics of real images too
-        real = inputs.get("statistics", Input(inputs["labelled"].images))
-        pretraining = ClassifierStage(replace(recipe, steps=steps, selection=Selection("last")))
-        first = runner.train("classifier-synthetic", pretraining, {"labelled": samples, "statistics": real})
-        optimizer: Any = recipe.optimizer
-        second_part = replace(
-            recipe,
-            steps=recipe.steps - steps,
-            classifier=PretrainedClassifier(recipe.classifier, *saved_weights(first.networks["classifier"])),
-            optimizer=replace(optimizer, learning_rate=self.learning_rate_factor * optimizer.learning_rate),
-        )
-        second = runner.train("classifier", stage.with_recipe(second_part), inputs)
-        return replace(second, step=first.step + second.step, images_before=first.step * recipe.batch)
-
-    def samples_used(self, steps: int, batch: int, samples: SampleSettings) -> int:
-        """See `SampleSchedule.samples_used`."""
-        return self.steps_on_samples(max(2, steps)) * batch
-
-    def steps_on_samples(self, steps: int) -> int:
-        """How many of ``steps`` are on samples; each fit has at least one."""
-        require(steps >= 2, "recipe.steps", steps, "2 or more to be divided in two parts")
-        return min(max(1, round(self.share * steps)), steps - 1)
 
 
 @component("strategy/augment@1")
@@ -143,8 +59,10 @@ class Augment:
             architecture is conditional, else classifier.
         source: the generator, or a control that replaces it: real images or noise, with the same filters.
         label_threshold: smallest confidence at which a teacher's prediction is used as label, in [0, 1].
-        gan_images: the GAN's training images: ``labelled``, ``all`` (L and U), ``auto``: all if it needs no label. If
-            it needs labels, the images of U have the teacher's, where its confidence is at least ``label_threshold``.
+        gan_images: the GAN's training images: ``labelled``; ``all`` (L and U; of a conditional GAN the images of U have
+            the teacher's label, where its confidence is at least ``label_threshold``); ``partly_labelled``: L with
+            labels and U without, for a conditional generator that learns from both; ``auto``: those of L and U that it
+            can use without a teacher.
         generators: number of GANs with different seeds; each sample comes from one of them.
         schedule: when C is trained on the samples.
         teacher: how the classifier that labels and filters samples is trained.
@@ -153,13 +71,13 @@ class Augment:
             as many folds; 0: not at all.
     """
 
-    gan: GANStage
+    gan: GeneratorStage
     classifier: ClassifierStage
     samples: SampleSettings = field(default_factory=SampleSettings)
     labels: Literal["auto", "condition", "classifier", "per_class"] = "auto"
     source: Literal["generator", "unlabelled", "labelled", "noise"] = "generator"
     label_threshold: float = 0.95
-    gan_images: Literal["auto", "labelled", "all"] = "auto"
+    gan_images: Literal["auto", "labelled", "all", "partly_labelled"] = "auto"
     generators: int = 1
     schedule: SampleSchedule = field(default_factory=MixedSchedule)
     teacher: UnlabelledMethod = field(default_factory=LabelledOnly)
@@ -173,6 +91,16 @@ class Augment:
         if self.labels == "per_class" and "discriminator" in required_networks(samples.filters):
             raise ConfigError(
                 "strategy.samples.filters: DiscriminatorFilter needs one D, and strategy.labels=per_class has many"
+            )
+        if "discriminator" in required_networks(samples.filters) and self.gan.kind == "diffusion":
+            raise ConfigError(
+                "strategy.samples.filters: DiscriminatorFilter needs a D, and a diffusion model has none; set another "
+                "strategy.filter"
+            )
+        if self.gan_images == "partly_labelled" and (self.label_source != "condition" or needs_labels(self.gan)):
+            raise ConfigError(
+                "strategy.gan_images=partly_labelled is for a conditional generator that learns from images without "
+                "labels, too: set architecture=edm, or strategy.gan_images=auto"
             )
         if self.labels == "condition" and not conditional:
             raise ConfigError("strategy.labels=condition needs a label-conditional G: set architecture=cgan")
@@ -251,8 +179,8 @@ class Augment:
             )
         if self.source == "unlabelled":
             require_unlabelled(view, "strategy.source=unlabelled")
-        if self._gan_uses_pseudo_labels:
-            require_unlabelled(view, "strategy.gan_images=all")
+        if self._gan_uses_pseudo_labels or (self.source == "generator" and self.gan_images == "partly_labelled"):
+            require_unlabelled(view, f"strategy.gan_images={self.gan_images}")
         stage, inputs = self.unlabelled.prepare(self._stage, view, runner)
         rule = stage.recipe.selection.resolve("validation" in inputs)
         method = resolve_teacher(self.teacher, self._uses_unlabelled and view.sizes.unlabelled > 0)
@@ -336,7 +264,13 @@ class Augment:
 
     @property
     def _gan_uses_unlabelled(self) -> bool:
-        return self.gan_images == "all" or (self.gan_images == "auto" and self.label_source == "classifier")
+        free = self.label_source == "classifier" or self._gan_is_partly_labelled
+        return self.gan_images == "all" or (self.gan_images != "labelled" and free)
+
+    @property
+    def _gan_is_partly_labelled(self) -> bool:
+        both = self.label_source == "condition" and not needs_labels(self.gan)
+        return both and self.gan_images in ("auto", "partly_labelled")
 
     def _train_gans(self, view: TrainingView, runner: StageRunner, teacher: nn.Module | None) -> dict[str, nn.Module]:
         """Train all GANs; their joint ``generator`` and, except with one GAN per class, ``discriminator``."""
@@ -344,6 +278,9 @@ class Augment:
         if teacher is not None and self._gan_uses_pseudo_labels:
             pseudo = partial(pseudo_labelled, view, teacher, self.label_threshold)
             real = runner.run_task("pseudo-labels of the GAN", pseudo)
+        elif self._gan_is_partly_labelled:
+            none = torch.full((view.sizes.unlabelled,), -1)
+            real = Input(torch.cat([real.images, view.unlabelled]), torch.cat([view.labelled.labels, none]))
         elif self.label_source == "classifier":
             real = Input(view.training_images if self._gan_uses_unlabelled else view.labelled.images)
         classes = view.spec.classes if self.label_source == "per_class" else None
@@ -352,20 +289,22 @@ class Augment:
     def _collect(
         self, view: TrainingView, networks: Mapping[str, nn.Module], models: ScoringModels, runner: StageRunner
     ) -> CollectedSamples:
-        samples, (wanted, sets) = self.samples, self.wanted_samples(view, runner.max_steps)
-        sampler, seed = self._sampler(view, networks), hash64(runner.seed, "samples")
+        samples, sampler, seed = self.samples, self._sampler(view, networks), hash64(runner.seed, "samples")
+        wanted, sets = self.wanted_samples(view, runner.max_steps, sampler.passes)
         scoring = models if samples.filters or self._labels_are_predicted else None
         return runner.run_task(
             "sampling",
             lambda: collect_sets(sampler, seed, wanted, samples.filters, scoring, self.label_threshold, sets),
         )
 
-    def wanted_samples(self, view: TrainingView, max_steps: int | None = None) -> tuple[Tensor, int]:
-        """The samples of each class in a set, int64 (K,), and the number of sets."""
+    def wanted_samples(self, view: TrainingView, max_steps: int | None = None, passes: int = 1) -> tuple[Tensor, int]:
+        """The samples of each class in a set, int64 (K,), and the number of sets; a sample costs so many ``passes``."""
         samples, labels, stage = self.samples, view.labelled.labels, self.classifier
         total = max(view.spec.classes, round(samples.ratio * len(labels)))
         wanted = wanted_counts(class_counts(labels, view.spec.classes), total, samples.fill == "deficit")
         pool = len(view.unlabelled) if self.source == "unlabelled" else None
+        if self.source == "generator":
+            pool = affordable_samples(self.gan, passes)
         steps = stage.recipe.steps if max_steps is None else min(stage.recipe.steps, max_steps)
         used = self.schedule.samples_used(steps, stage.recipe.batch, samples)
         return wanted, samples.number_of_sets(used, int(wanted.sum()), view.spec, pool)

@@ -13,6 +13,7 @@ from trigan.component_ids import component
 from trigan.errors import ConfigError
 from trigan.identity import weights_digest
 from trigan.networks.classifiers.classifier import Classifier, ClassifierFactory
+from trigan.networks.diffusion.edm import EDM, DenoiserBackbone
 from trigan.networks.foreign_layers import with_our_layers
 from trigan.networks.gans.gan import Architecture, Discriminator
 from trigan.networks.shapes import ImageSpec
@@ -27,7 +28,9 @@ class FeatureExtractor(nn.Module):
     Radford et al. 2015 (arXiv 1511.06434), section 5: all layers, a 4x4 grid.
     """
 
-    def __init__(self, discriminator: Discriminator | None, layers: Sequence[str], grid: int) -> None:
+    def __init__(
+        self, discriminator: Discriminator | DenoiserBackbone | None, layers: Sequence[str], grid: int
+    ) -> None:
         super().__init__()
         self.discriminator, self.layers, self.grid = discriminator, tuple(layers), grid
 
@@ -91,7 +94,7 @@ class PretrainedBackbone:
     The head is on D's pooled features; ``body.discriminator`` of the classifier is D.
     """
 
-    architecture: Architecture
+    architecture: Architecture | EDM
     layers: tuple[str, ...]
     grid: int
     weights: str = ""

@@ -15,19 +15,21 @@ from trigan.datasets.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.samples.filters import outputs
 from trigan.strategies.backbones import FeatureExtractor, FineTune, PretrainedBackbone, ProbedBackbone, saved_weights
+from trigan.strategies.gans import GeneratorStage, needs_labels
 from trigan.strategies.pretraining import GANPretraining, Pretraining, PretrainingData
 from trigan.strategies.probes import Array, FittedProbe, Probe, head_skeleton
 from trigan.strategies.stage_runner import StageRunner
 from trigan.strategies.strategy import Outcome, Shapes, labelled_inputs
 from trigan.training.recalibration import STATISTICS_IMAGES, recalibrate_discriminator
 from trigan.training.selection import Selection
-from trigan.training.stages.gan_stage import GANStage
 
 
 @component("strategy/features@1")
 @dataclass(frozen=True)
 class Features:
     """Fit ``probe`` to features of the D of ``gan``, standardised over the GAN's training images.
+
+    In the place of D a diffusion model has its denoiser, at one noise level and without labels.
 
     Attributes:
         backbone: how D is trained: in the GAN, or as one of the controls.
@@ -40,7 +42,7 @@ class Features:
             would otherwise use then give the batch-norm statistics and the standardisation.
     """
 
-    gan: GANStage
+    gan: GeneratorStage
     probe: Probe | FineTune
     backbone: Pretraining = field(default_factory=GANPretraining)
     layers: tuple[str, ...] = ()
@@ -52,7 +54,7 @@ class Features:
     def __post_init__(self) -> None:
         object.__setattr__(self, "layers", tuple(self.layers))
         require(self.grid >= 1, "strategy.grid", self.grid, "at least 1")
-        conditional, transfer = self.gan.architecture.conditional, self.pretrain.data is not None
+        conditional, transfer = needs_labels(self.gan), self.pretrain.data is not None
         if self.gan_images == "all" and conditional:
             raise ConfigError(
                 "strategy.gan_images=all: a conditional GAN needs labels, which unlabelled images do not have; set "
@@ -123,7 +125,7 @@ class Features:
 
     @property
     def _uses_unlabelled(self) -> bool:
-        conditional = self.gan.architecture.conditional
+        conditional = needs_labels(self.gan)
         return not conditional if self.gan_images == "auto" else self.gan_images == "all"
 
     def _images(self, view: TrainingView) -> Tensor:
@@ -135,7 +137,7 @@ class Features:
         images = self._images(view)
         inputs = {**inputs, "statistics": Input(images)} if self._uses_unlabelled else inputs
         if self.pretrain.data is None:
-            labels = view.labelled.labels if self.gan.architecture.conditional else None
+            labels = view.labelled.labels if needs_labels(self.gan) else None
             return self.backbone.networks(self.gan, Input(images, labels), inputs, runner)
         networks = self.backbone.networks(self.gan, Input(external_images(view)), inputs, runner)
         recalibrate_discriminator(networks["discriminator"], images, runner.seed)

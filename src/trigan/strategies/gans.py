@@ -1,4 +1,4 @@
-"""Trains the GANs of a run: one, several of different seeds, or one per class."""
+"""Trains the generators of a run: one, several of different seeds, or one per class."""
 
 from typing import Any
 
@@ -8,11 +8,28 @@ from trigan.datasets.inputs import Input
 from trigan.networks.gans.gan_ensembles import DiscriminatorEnsemble, GeneratorMixture, PerClassGenerators
 from trigan.rng import hash64
 from trigan.strategies.stage_runner import StageRunner
+from trigan.training.stages.diffusion_stage import DiffusionStage
 from trigan.training.stages.gan_stage import GANStage
+
+#: What trains a generator.
+GeneratorStage = GANStage | DiffusionStage
+
+
+def needs_labels(stage: GeneratorStage) -> bool:
+    """Whether each training image must have a label; a diffusion model's need not, even if it is conditional."""
+    return bool(getattr(stage.architecture, "needs_labels", stage.architecture.conditional))
+
+
+def affordable_samples(stage: GeneratorStage, passes: int) -> int | None:
+    """How many samples cost as many operations as the training; None where drawing costs next to nothing.
+
+    A training image counts as three passes, forward and backward.
+    """
+    return 3 * stage.steps * stage.batch // passes if passes > 1 else None
 
 
 def train_gans(
-    stage: GANStage, real: Input, classes: int | None, members: int, runner: StageRunner
+    stage: GeneratorStage, real: Input, classes: int | None, members: int, runner: StageRunner
 ) -> dict[str, nn.Module]:
     """Train all GANs; their joint ``generator`` and, except with one GAN per class, ``discriminator``.
 
@@ -28,16 +45,16 @@ def train_gans(
 
 
 def _train_member(
-    stage: GANStage, real: Input, classes: int | None, number: int, runner: StageRunner
+    stage: GeneratorStage, real: Input, classes: int | None, number: int, runner: StageRunner
 ) -> dict[str, Any]:
     """Train one GAN (or one per class); number 0 has the runner's seed."""
     seed = hash64(runner.seed, "gan", number) if number else runner.seed
     suffix = f"-seed{number}" if number else ""
     if classes is None:
-        return dict(runner.train(f"gan{suffix}", stage, {"real": real}, seed).networks)
+        return dict(runner.train(f"{stage.kind}{suffix}", stage, {"real": real}, seed).networks)
     generators = []
     for label in range(classes):
         data = {"real": Input(real.images[real.known_labels == label])}
-        trained = runner.train(f"gan-{label}{suffix}", stage, data, hash64(seed, "class", label))
+        trained = runner.train(f"{stage.kind}-{label}{suffix}", stage, data, hash64(seed, "class", label))
         generators.append(trained.networks["generator"])
     return {"generator": PerClassGenerators(generators).eval()}

@@ -13,9 +13,10 @@ from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.sources.image_source import ImageSource
 from trigan.networks.pretext_heads import top_map
 from trigan.strategies.backbones import PretrainedBackbone, saved_weights
+from trigan.strategies.gans import GeneratorStage
 from trigan.strategies.stage_runner import StageRunner
 from trigan.training.stages.classifier_stage import ClassifierStage
-from trigan.training.stages.gan_stage import GANStage
+from trigan.training.stages.diffusion_stage import DiffusionStage
 from trigan.training.stages.pretext_stages import PretextStage
 
 
@@ -37,7 +38,7 @@ class Pretraining(ABC):
     per_feature_scale = True
 
     @abstractmethod
-    def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
+    def networks(self, gan: GeneratorStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
         """``discriminator`` and ``generator``, where they exist, in evaluation mode.
 
         ``gan`` gives D's architecture and the compute; ``real`` are the GAN's training images. ``inputs`` are
@@ -60,9 +61,9 @@ class GANPretraining(Pretraining):
 
     has_generator = label_free = True
 
-    def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
-        """Train the GAN."""
-        return runner.train("gan", gan, {"real": real}).networks
+    def networks(self, gan: GeneratorStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
+        """Train the GAN, or the diffusion model."""
+        return _with_features(gan, runner.train(gan.kind, gan, {"real": real}).networks)
 
 
 @component("pretraining/none@1")
@@ -72,10 +73,10 @@ class Untrained(Pretraining):
 
     reads_gan = False
 
-    def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
+    def networks(self, gan: GeneratorStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
         """Train the GAN for 0 steps."""
-        networks = runner.train("untrained-gan", replace(gan, steps=0), {"real": real}).networks
-        return {"discriminator": networks["discriminator"]}
+        networks = runner.train(f"untrained-{gan.kind}", replace(gan, steps=0), {"real": real}).networks
+        return {"discriminator": _with_features(gan, networks)["discriminator"]}
 
 
 @component("pretraining/pixels@1")
@@ -90,7 +91,7 @@ class Pixels(Pretraining):
 
     has_network = reads_gan = False
 
-    def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
+    def networks(self, gan: GeneratorStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
         """No networks."""
         return {}
 
@@ -107,7 +108,7 @@ class SupervisedPretraining(Pretraining):
     classifier: ClassifierStage
     match_gan_flops: bool = True
 
-    def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
+    def networks(self, gan: GeneratorStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
         """Train the classifier from the initial weights of the GAN's D."""
         initial = Untrained().networks(gan, real, inputs, runner)["discriminator"]
         layers = (top_map(initial, runner.spec)[0],)
@@ -135,7 +136,7 @@ class SelfSupervisedPretraining(Pretraining):
 
     label_free = True
 
-    def networks(self, gan: GANStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
+    def networks(self, gan: GeneratorStage, real: Input, inputs: Inputs, runner: StageRunner) -> Mapping[str, Any]:
         """Train the stage on the images of ``real``."""
         stage, images = self.stage, {"real": Input(real.images)}
         if self.match_gan_flops:
@@ -145,9 +146,16 @@ class SelfSupervisedPretraining(Pretraining):
         return runner.train(stage.kind, stage, images).networks
 
 
-def gan_flops(gan: GANStage, real: Input, runner: StageRunner) -> int:
+def _with_features(gan: GeneratorStage, networks: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The networks of a stage; a diffusion model's feature maps take the place of D."""
+    if not isinstance(gan, DiffusionStage):
+        return networks
+    return {**networks, "discriminator": gan.architecture.backbone(networks["generator"]).eval()}
+
+
+def gan_flops(gan: GeneratorStage, real: Input, runner: StageRunner) -> int:
     """The operations of the whole GAN stage, extrapolated from one round of updates, whose result is discarded."""
-    every = gan.loss.discriminator_steps
+    every = 1 if isinstance(gan, DiffusionStage) else gan.loss.discriminator_steps
     rounds, rest = divmod(gan.steps, every)
     flops = {steps: runner.measure_flops(gan, {"real": real}, steps)[0] for steps in (every, rest) if steps}
     return rounds * flops[every] + flops.get(rest, 0)

@@ -29,7 +29,8 @@ class SampleSettings:
         per_step: samples per labelled image in each batch.
         filters: filters that keep or reject each sample; a sample must pass all of them.
         sets: number of sample sets of ``ratio`` each, which C's epochs over the samples use in turn; ``auto``: one per
-            epoch, so that no sample is repeated, as in papers that draw samples in every epoch.
+            epoch, so that no sample is repeated, as in papers that draw samples in every epoch; of a diffusion model at
+            most as many as cost what its training cost, and at least one.
         truncation: bound of the latents' absolute values, or None (see `LatentTransform`).
         latent_scale: factor of the latents.
         annealing: how the weight falls to 0 at the share ``until`` of C's steps: ``none`` (constant), ``linear`` or
@@ -78,7 +79,7 @@ class SampleSettings:
     def number_of_sets(self, used: int, size: int, spec: DataSpec, pool: int | None = None) -> int:
         """The number of sets of ``size`` samples for a fit that uses ``used``: with auto one per epoch.
 
-        They fit into `FRESH_BYTES`, and into a ``pool`` of images that are drawn at most once.
+        They fit into `FRESH_BYTES`, and into a ``pool``: the number of images to be drawn at most.
         """
         if not isinstance(self.sets, str):
             return self.sets

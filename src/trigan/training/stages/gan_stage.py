@@ -13,6 +13,7 @@ from trigan.datasets.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.losses.gan_losses import AdversarialLoss, gradient_penalty
 from trigan.networks.batchnorm import frozen_statistics
+from trigan.networks.diffusion.edm import refuse_diffusion
 from trigan.networks.gans.gan import Architecture
 from trigan.training.optimizers import EMA, OptimizerFactory
 from trigan.training.players import Player, PlayersModule, Update
@@ -100,6 +101,7 @@ class GANStage:
     kind = "gan"
 
     def __post_init__(self) -> None:
+        refuse_diffusion(self.architecture)
         require_length(self.steps, self.batch, least_steps=0)
         require_clip(self.clip)
         players = {"generator", "discriminator"}

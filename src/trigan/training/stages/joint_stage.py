@@ -14,6 +14,7 @@ from trigan.datasets.inputs import Inputs
 from trigan.datasets.types import DataSpec
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.networks.classifiers.classifier import TwoHeads
+from trigan.networks.diffusion.edm import refuse_diffusion
 from trigan.networks.gans.encoder import Encoder
 from trigan.networks.gans.gan import Architecture
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory
@@ -56,6 +57,7 @@ class JointStage:
     kind = "joint"
 
     def __post_init__(self) -> None:
+        refuse_diffusion(self.architecture)
         self.objective.check(self.architecture, self.loss)
         expected = "the optimizers of generator and discriminator; C's is recipe.optimizer"
         require(set(self.optimizer) == {"generator", "discriminator"}, "optimizer", sorted(self.optimizer), expected)

@@ -18,6 +18,7 @@ from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.inputs import Inputs
 from trigan.datasets.types import DataSpec
 from trigan.losses.pretext_losses import nt_xent, squared_error
+from trigan.networks.diffusion.edm import refuse_diffusion
 from trigan.networks.gans.gan import Architecture, Discriminator
 from trigan.networks.pretext_heads import Autoencoder, Projector
 from trigan.training.optimizers import OptimizerFactory
@@ -88,6 +89,7 @@ class AutoencoderStage(PretextStage):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        refuse_diffusion(self.architecture)
         require(self.noise >= 0.0, "noise", self.noise, "at least 0")
 
     def _network(self, context: StageContext, discriminator: Discriminator) -> nn.Module:

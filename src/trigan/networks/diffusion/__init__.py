@@ -1,0 +1,1 @@
+"""Diffusion models: a denoising network and the sampler that turns noise into images."""
