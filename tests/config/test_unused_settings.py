@@ -33,6 +33,10 @@ from few_steps import composer
             ("strategy.layers", "loss"),
         ),
         (["strategy=features", "strategy.backbone=untrained", "strategy.grid=2", "loss=hinge"], ("loss",)),
+        (
+            ["strategy=augment", "architecture=edm", "loss=hinge", "optimizer=two_time_scale", "strategy.gan.batch=8"],
+            ("loss", "optimizer"),
+        ),
         (["strategy=features", "strategy.backbone=pixels", "architecture=cgan"], ()),  # says what the GAN may see
     ],
     ids=lambda value: " ".join(value) or "none",
