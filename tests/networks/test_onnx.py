@@ -13,6 +13,7 @@ from trigan.networks.classifiers.cnn import AllCNN, SmallCNN
 from trigan.networks.classifiers.mlp import MLP
 from trigan.networks.classifiers.resnet import ResNet18, WideResNet
 from trigan.networks.gans.biggan import BigGANSmall
+from trigan.networks.diffusion.edm import EDM, Heun
 from trigan.networks.gans.dcgan import CGAN, DCGAN
 from trigan.networks.gans.r3gan import R3GAN
 from trigan.networks.gans.sngan import SNGAN, Projection
@@ -40,6 +41,10 @@ def labelled_latent(n: int) -> tuple[Tensor, ...]:
     return torch.randn(n, 8), torch.arange(n) % 10
 
 
+def noise(n: int) -> tuple[Tensor, ...]:
+    return torch.randn(n, 3 * 13 * 13), torch.arange(n) % 10
+
+
 NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], tuple[Tensor, ...]]]] = {
     "small_cnn": (lambda: SmallCNN(width=4, dropout=0.2)(Spec()), image),
     "resnet18": (lambda: ResNet18(width=4)(Spec()), image),
@@ -52,6 +57,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], Callable[[int], tuple[Tensor,
         image,
     ),
     "generator": (lambda: DCGAN(width=4, latent=8).generator(Spec()), latent),
+    "diffusion": (lambda: EDM(width=4, sampler=Heun(steps=2, guidance=2.0)).generator(Spec()), noise),
     "conditional": (lambda: CGAN(width=4, latent=8).generator(Spec()), labelled_latent),
     "sngan": (lambda: SNGAN(4, 8).generator(Spec()), latent),
     "projection": (lambda: Projection(4, 8).generator(Spec()), labelled_latent),

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from trigan.checks import require, require_at_least
@@ -110,7 +111,7 @@ class Denoiser(ImageGenerator):
         weight = self.sampler.guidance if y is not None and self.classes else 0.0
 
         def guided(x: Tensor, sigma: float) -> Tensor:
-            levels = x.new_full((len(x),), sigma)
+            levels = torch.full_like(x[:, 0, 0, 0], sigma)
             if weight == 1.0:
                 return self.denoise(x, levels, y)
             free = self.denoise(x, levels)
@@ -135,7 +136,7 @@ class DenoiserBackbone(nn.Module):
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
         """Maps (N, C_i, S_i, S_i) of images (N, C, S, S), input side first: ``down1``, ``down2``, ..., ``up1``."""
-        sigma = x.new_full((len(x),), self.sigma)
+        sigma = torch.full_like(x[:, 0, 0, 0], self.sigma)
         c_in = self.denoiser.scales(sigma)[2][:, None, None, None]
         return self.denoiser.network.features(c_in * (x + self.sigma * self.noise), sigma.log() / 4, None)
 
