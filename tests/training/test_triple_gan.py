@@ -209,5 +209,5 @@ def test_it_refuses_losses_without_logits(loss: object) -> None:
 
 
 def test_it_refuses_a_generator_without_labels() -> None:
-    with pytest.raises(ConfigError, match=r"objective=triple_gan needs .* set architecture=cgan$"):
+    with pytest.raises(ConfigError, match=r"objective=triple_gan needs .* set architecture=cgan or projection$"):
         joint_stage(TripleGAN(), architecture=DCGAN8)

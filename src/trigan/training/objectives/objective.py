@@ -65,8 +65,8 @@ class ObjectiveFactory(ABC):
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         """Raise a ConfigError for an architecture or a loss that the objective cannot use."""
         if self.conditional is not None and architecture.conditional != self.conditional:
-            need = "a label-conditional G and D: set architecture=cgan"
-            need = need if self.conditional else "an unconditional G: set architecture=dcgan"
+            need = "a label-conditional G and D: set architecture=cgan or projection"
+            need = need if self.conditional else "an unconditional G: set architecture=dcgan or sngan"
             raise ConfigError(f"strategy.objective={self.name} needs {need}")
         self._check_loss(loss)
         if loss.gradient_penalty > 0.0 and not self.penalty:
