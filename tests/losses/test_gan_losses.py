@@ -11,7 +11,7 @@ from torch import Tensor
 from trigan.errors import ConfigError
 from trigan.identity import canonical_json
 from trigan.losses import gan_losses
-from trigan.losses.gan_losses import gradient_penalty
+from trigan.losses.regularizers import gradient_penalty
 
 REAL = torch.tensor([2.0, -1.0, 0.3, 5.0], dtype=torch.float64)
 FAKE = torch.tensor([-3.0, 0.5, 1.5, -0.2], dtype=torch.float64)
@@ -30,6 +30,27 @@ GENERATOR = {
     "hinge": -F.mean(),
     "wasserstein": -F.mean(),
 }
+
+
+RELATIVISTIC = {
+    "relativistic_average": lambda r, f: (
+        (-np.log(expit(r - f.mean())).mean() - np.log(1 - expit(f - r.mean())).mean()) / 2
+    ),
+    "relativistic_hinge": lambda r, f: (
+        np.maximum(0, 1 - (r - f.mean())).mean() / 2 + np.maximum(0, 1 + (f - r.mean())).mean() / 2
+    ),
+    "relativistic_paired": lambda r, f: -np.log(expit(r - f)).mean(),
+}
+
+
+@pytest.mark.parametrize("name", RELATIVISTIC)
+def test_relativistic_losses_exchange_the_roles_of_real_and_fake_for_g(name: str) -> None:
+    closed = RELATIVISTIC[name]
+    discriminator = getattr(gan_losses, f"{name}_discriminator")(REAL, FAKE)
+    generator = getattr(gan_losses, f"{name}_generator")(REAL, FAKE)
+    assert discriminator.item() == pytest.approx(closed(R, F), rel=1e-12)
+    assert generator.item() == pytest.approx(closed(F, R), rel=1e-12)
+    assert getattr(gan_losses, name)().pairs
 
 
 def slope(loss: object, logit: float) -> float:
@@ -84,6 +105,9 @@ CHOICES = [
     gan_losses.least_squares,
     gan_losses.hinge,
     gan_losses.wasserstein,
+    gan_losses.relativistic_average,
+    gan_losses.relativistic_hinge,
+    gan_losses.relativistic_paired,
 ]
 
 
@@ -108,7 +132,7 @@ def test_defaults_are_those_of_the_papers() -> None:
     )
     wgan = gan_losses.wasserstein()
     assert (wgan.gradient_penalty, wgan.discriminator_steps, wgan.learning_rate) == (10.0, 5, 1e-4)
-    assert [choice().gradient_penalty for choice in CHOICES[:-1]] == [0.0] * 4
+    assert [choice().gradient_penalty for choice in CHOICES if choice is not gan_losses.wasserstein] == [0.0] * 7
 
 
 @pytest.mark.parametrize(

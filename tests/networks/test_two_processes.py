@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trigan.losses.gan_losses import gradient_penalty
+from trigan.losses.regularizers import gradient_penalty
 from trigan.networks.batchnorm import frozen_statistics, recalibrate_batch_norm
 from trigan.networks.classifiers.cnn import SmallCNN
 from trigan.networks.gans.dcgan import DCGAN

@@ -26,6 +26,7 @@ from tests.training.tiny import (
     inputs_of,
     joint_stage,
     partly_labelled,
+    regularised_gan,
     simclr_stage,
     view,
 )
@@ -45,6 +46,7 @@ from trigan.training.objectives import BadGAN, Conditional, FeatureMatching, Gen
 from trigan.training.selection import Selection
 from trigan.training.stage import Stage
 from trigan.training.stages.diffusion_stage import DiffusionStage
+from trigan.training.stages.gan_regularizers import TopK
 from trigan.training.stages.loss_terms import ExtraImages, FixMatch, PiModel
 
 CRITIC = DCGAN(width=8, latent=8, discriminator_norm="none")
@@ -56,6 +58,8 @@ STAGES: dict[str, Callable[[], Stage]] = {
     "r3gan": lambda: gan_stage(architecture=R3GAN(8, 8), loss=wasserstein()),
     "sngan_projection": lambda: joint_stage(Conditional(ramp=NOW), architecture=Projection(8, 8)),
     "biggan": lambda: joint_stage(Conditional(ramp=NOW), architecture=BigGANSmall(8, 8), loss=hinge()),
+    "regularised": regularised_gan,
+    "top_k": lambda: gan_stage(loss=replace(hinge(), discriminator_steps=2, regularizers={"top_k": TopK()})),
     "feature_matching": lambda: joint_stage(FeatureMatching(), selection=Selection("val", 3)),
     "conditional": lambda: joint_stage(Conditional(ramp=NOW)),
     "pseudo_label": lambda: joint_stage(GeneratedPseudoLabels(threshold=0.0, ramp=NOW)),

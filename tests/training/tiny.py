@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from trigan.datasets.augmentation import Augmentation, ClassicAugmentation, NoAugmentation
+from trigan.datasets.discriminator_augmentation import AdaptiveAugment
 from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.sources.digits import Digits
 from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.splits.regime import Regime
 from trigan.datasets.types import DataSpec, ImageDataset, TrainingView
-from trigan.losses.gan_losses import AdversarialLoss, non_saturating
+from trigan.losses.gan_losses import AdversarialLoss, non_saturating, relativistic_average
 from trigan.networks.classifiers.classifier import Classifier
 from trigan.networks.classifiers.cnn import SmallCNN
 from trigan.networks.diffusion.edm import EDM, Heun
@@ -40,6 +41,15 @@ from trigan.training.recipe import Recipe
 from trigan.training.stage import Stage, StageContext
 from trigan.training.stages.classifier_stage import ClassifierStage
 from trigan.training.stages.diffusion_stage import DiffusionStage
+from trigan.training.stages.gan_regularizers import (
+    R1,
+    R2,
+    Consistency,
+    FeatureMatchingTerm,
+    GradientPenalty,
+    InstanceNoise,
+    LeCam,
+)
 from trigan.training.stages.gan_stage import GANStage
 from trigan.training.stages.joint_stage import JointStage
 from trigan.training.stages.loss_terms import LossTerm
@@ -160,6 +170,22 @@ def autoencoder_stage(steps: int = 6) -> AutoencoderStage:
 
 def simclr_stage(steps: int = 6) -> SimCLRStage:
     return SimCLRStage(DCGAN8, Adam(1e-3, (0.9, 0.999)), steps, 16, augmentation=TURNED, hidden=8, projection=4)
+
+
+def regularised_gan(steps: int = 6) -> GANStage:
+    """All regularisers that go together, with a loss of pairs and ADA, whose probability moves every other step."""
+    terms = {
+        "dragan": GradientPenalty(1.0, "dragan"),
+        "r1": R1(1.0, every=2),
+        "r2": R2(0.5),
+        "lecam": LeCam(0.5, decay=0.5),
+        "consistency": Consistency(1.0, fake_weight=0.5),
+        "feature_matching": FeatureMatchingTerm(),
+        "instance_noise": InstanceNoise(),
+    }
+    loss = replace(relativistic_average(), regularizers=terms)
+    ada = AdaptiveAugment(target=0.0, interval=2, ramp_images=160, initial=0.5, rotate=20.0, flip=True, cutout=0.3)
+    return gan_stage(steps, replace(DCGAN8, discriminator_norm="none"), loss, augmentation=ada)
 
 
 #: Every objective, each with every term switched on, and the inputs of its stage.

@@ -190,7 +190,8 @@ class Composer:
         group = key.replace(".", "/")
         if "." not in key or not equals or group not in self.groups:
             return argument
-        word = re.fullmatch(r"[\w-]+", value) and value != "null"  # a wrong one too: the error lists the choices
+        several = group in override_rules.SEVERAL and re.fullmatch(r"\[[\w-]+(, ?[\w-]+)*\]", value)
+        word = several or (re.fullmatch(r"[\w-]+", value) and value != "null")  # a wrong one too: the error lists them
         return f"{group}={value}" if word or value in self.groups[group] else argument
 
     @cached_property

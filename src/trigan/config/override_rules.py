@@ -18,7 +18,7 @@ from trigan.errors import ConfigError
 _RESERVED = ("null", "true", "false", "nan", "inf", "infinity")
 _QUOTES = "quote values with spaces, commas or brackets, within the shell's quotes: \"data.root='my images'\""
 #: Groups of which several choices may be taken at once.
-_SEVERAL = ("logger",)
+SEVERAL = ("logger", "loss/regularizers")
 #: What a value may have without quotes, beside letters and digits of ASCII.
 _PLAIN = "_-./:+%@?|*\\$=,()[]{}'\""
 
@@ -75,7 +75,7 @@ def check_form(overrides: Iterable[Override], groups: Mapping[str, Sequence[str]
 
 
 def _check_choice(group: str, choice: Any, options: Sequence[str]) -> None:
-    if isinstance(choice, list) and group in _SEVERAL and choice:
+    if isinstance(choice, list) and group in SEVERAL and choice:
         for one in choice:
             _check_choice(group, one, options)
         return

@@ -40,6 +40,7 @@ def find_unused_settings(
     def is_unused(key: str) -> bool:
         if any(_within(key, ignored) for ignored in own):
             return True
+        key = key.replace("/", ".")  # of a group inside another
         shared = any(_within(key, group) for group in SHARED_GROUPS)
         return shared and not any(_within(key, other) or _within(other, key) for other in read)
 

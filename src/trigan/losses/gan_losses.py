@@ -5,10 +5,11 @@ function and softplus(t) = log(1 + exp(t)), so that -log sigma(l) = softplus(-l)
 E is the mean over the N rows; every loss is a scalar.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -16,7 +17,10 @@ from trigan.checks import require, require_at_least
 from trigan.component_ids import component
 
 DiscriminatorLoss = Callable[[Tensor, Tensor], Tensor]
-GeneratorLoss = Callable[[Tensor], Tensor]
+GeneratorLoss = Callable[..., Tensor]
+#: Further terms of D's and G's losses by name (`trigan.training.stages.gan_regularizers`).
+Regularizers = Mapping[str, Any]
+NONE: Regularizers = MappingProxyType({})
 Betas = tuple[float, float]
 #: Adam's in Radford et al. 2015 (1511.06434).
 DCGAN_BETAS = (0.5, 0.999)
@@ -29,11 +33,15 @@ class AdversarialLoss:
 
     Attributes:
         discriminator_loss: (real logits (N,), fake logits (N,)) -> scalar that D minimises.
-        generator_loss: fake logits (N,) -> scalar that G minimises.
+        generator_loss: fake logits (N,) -> scalar that G minimises; with ``pairs`` (real, fake logits) -> scalar.
         gradient_penalty: weight of the gradient penalty in D's loss, >= 0; above 0, D must have no batch norm.
         discriminator_steps: D's updates per update of G, >= 1.
         learning_rate: Adam's, for D and G alike, > 0.
         betas: Adam's decay rates, each in [0, 1).
+        pairs: whether the losses compare row i of the real with row i of the fake logits, or with their mean: the
+            logits are then those of all ranks, G's loss takes the real ones too, and a conditional G gets the labels of
+            the real images.
+        regularizers: further terms by name (``loss.regularizers=[r1,r2]``), in the order of their names.
     """
 
     discriminator_loss: DiscriminatorLoss
@@ -42,8 +50,11 @@ class AdversarialLoss:
     discriminator_steps: int = 1
     learning_rate: float = 2e-4
     betas: Betas = DCGAN_BETAS
+    pairs: bool = False
+    regularizers: Regularizers = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "regularizers", dict(sorted(self.regularizers.items())))
         object.__setattr__(self, "betas", tuple(self.betas))  # a config gives a list
         penalty, rate, betas = self.gradient_penalty, self.learning_rate, list(self.betas)
         require(penalty >= 0, "loss.gradient_penalty", penalty, "0 (no penalty) or a positive weight")
@@ -67,11 +78,15 @@ def minimax_generator(fake: Tensor) -> Tensor:
 
 @component("loss/minimax@1")
 def minimax(
-    gradient_penalty: float = 0.0, discriminator_steps: int = 1, learning_rate: float = 2e-4, betas: Betas = DCGAN_BETAS
+    gradient_penalty: float = 0.0,
+    discriminator_steps: int = 1,
+    learning_rate: float = 2e-4,
+    betas: Betas = DCGAN_BETAS,
+    regularizers: Regularizers = NONE,
 ) -> AdversarialLoss:
     """The saturating minimax losses (1406.2661); DCGAN's Adam."""
     losses = minimax_discriminator, minimax_generator
-    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas)
+    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas, False, regularizers)
 
 
 @component("loss_term/non_saturating_generator@1")
@@ -82,11 +97,15 @@ def non_saturating_generator(fake: Tensor) -> Tensor:
 
 @component("loss/non_saturating@1")
 def non_saturating(
-    gradient_penalty: float = 0.0, discriminator_steps: int = 1, learning_rate: float = 2e-4, betas: Betas = DCGAN_BETAS
+    gradient_penalty: float = 0.0,
+    discriminator_steps: int = 1,
+    learning_rate: float = 2e-4,
+    betas: Betas = DCGAN_BETAS,
+    regularizers: Regularizers = NONE,
 ) -> AdversarialLoss:
     """Minimax for D, the non-saturating loss for G (1406.2661); DCGAN's Adam."""
     losses = minimax_discriminator, non_saturating_generator
-    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas)
+    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas, False, regularizers)
 
 
 @component("loss_term/least_squares_discriminator@1")
@@ -103,11 +122,15 @@ def least_squares_generator(fake: Tensor) -> Tensor:
 
 @component("loss/least_squares@1")
 def least_squares(
-    gradient_penalty: float = 0.0, discriminator_steps: int = 1, learning_rate: float = 2e-4, betas: Betas = DCGAN_BETAS
+    gradient_penalty: float = 0.0,
+    discriminator_steps: int = 1,
+    learning_rate: float = 2e-4,
+    betas: Betas = DCGAN_BETAS,
+    regularizers: Regularizers = NONE,
 ) -> AdversarialLoss:
     """LSGAN (1611.04076); DCGAN's Adam."""
     losses = least_squares_discriminator, least_squares_generator
-    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas)
+    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas, False, regularizers)
 
 
 @component("loss_term/hinge_discriminator@1")
@@ -124,11 +147,15 @@ def hinge_generator(fake: Tensor) -> Tensor:
 
 @component("loss/hinge@1")
 def hinge(
-    gradient_penalty: float = 0.0, discriminator_steps: int = 5, learning_rate: float = 2e-4, betas: Betas = (0.0, 0.9)
+    gradient_penalty: float = 0.0,
+    discriminator_steps: int = 5,
+    learning_rate: float = 2e-4,
+    betas: Betas = (0.0, 0.9),
+    regularizers: Regularizers = NONE,
 ) -> AdversarialLoss:
     """The hinge losses with the settings of SNGAN (1802.05957)."""
     losses = hinge_discriminator, hinge_generator
-    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas)
+    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas, False, regularizers)
 
 
 @component("loss_term/wasserstein_discriminator@1")
@@ -145,26 +172,96 @@ def wasserstein_generator(fake: Tensor) -> Tensor:
 
 @component("loss/wasserstein@1")
 def wasserstein(
-    gradient_penalty: float = 10.0, discriminator_steps: int = 5, learning_rate: float = 1e-4, betas: Betas = (0.0, 0.9)
+    gradient_penalty: float = 10.0,
+    discriminator_steps: int = 5,
+    learning_rate: float = 1e-4,
+    betas: Betas = (0.0, 0.9),
+    regularizers: Regularizers = NONE,
 ) -> AdversarialLoss:
     """The Wasserstein losses with gradient penalty and the settings of WGAN-GP (1704.00028, algorithm 1)."""
     losses = wasserstein_discriminator, wasserstein_generator
-    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas)
+    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas, False, regularizers)
 
 
-def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, eps: Tensor) -> Tensor:
-    """E (||grad D(x_hat)||_2 - 1)^2 at x_hat = eps x_r + (1 - eps) x_f: Gulrajani et al. 2017 (1704.00028), eq. 3.
+@component("loss_term/relativistic_average_discriminator@1")
+def relativistic_average_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """(E softplus(-(l_r - E l_f)) + E softplus(l_f - E l_r)) / 2: 1807.00734, eq. 14, halved as in the author's code.
 
-    Args:
-        critic: images (N, C, S, S) -> logits (N,), each row's logit a function of that row alone (no batch norm).
-        real: images (N, C, S, S); no gradient flows into them.
-        fake: images (N, C, S, S); no gradient flows into them.
-        eps: uniform random numbers in [0, 1), (N, 1, 1, 1).
-
-    Returns:
-        The mean over rows, differentiable in the critic's weights.
+    Jolicoeur-Martineau 2018, RaSGAN; logits (N,) of the whole batch.
     """
-    mixed = torch.lerp(fake.detach(), real.detach(), eps).requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(mixed).sum(), mixed, create_graph=True)
-    norms: Tensor = gradient.flatten(1).norm(2, dim=1)
-    return (norms - 1).square().mean()
+    return 0.5 * (F.softplus(fake.mean() - real).mean() + F.softplus(fake - real.mean()).mean())
+
+
+@component("loss_term/relativistic_average_generator@1")
+def relativistic_average_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """D's loss, the roles of real and fake exchanged: 1807.00734, eq. 15, halved; logits (N,) of the whole batch."""
+    return relativistic_average_discriminator(fake, real)
+
+
+@component("loss/relativistic_average@1")
+def relativistic_average(
+    gradient_penalty: float = 0.0,
+    discriminator_steps: int = 1,
+    learning_rate: float = 2e-4,
+    betas: Betas = DCGAN_BETAS,
+    regularizers: Regularizers = NONE,
+) -> AdversarialLoss:
+    """RaSGAN (1807.00734); DCGAN's Adam."""
+    losses = relativistic_average_discriminator, relativistic_average_generator
+    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas, True, regularizers)
+
+
+@component("loss_term/relativistic_hinge_discriminator@1")
+def relativistic_hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """(E max(0, 1 - (l_r - E l_f)) + E max(0, 1 + l_f - E l_r)) / 2: RaHingeGAN, 1807.00734, appendix D.3, halved.
+
+    Logits (N,) of the whole batch.
+    """
+    return 0.5 * (F.relu(1 - real + fake.mean()).mean() + F.relu(1 + fake - real.mean()).mean())
+
+
+@component("loss_term/relativistic_hinge_generator@1")
+def relativistic_hinge_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """D's loss with the roles of real and fake exchanged: 1807.00734, appendix D.3; logits (N,) of the whole batch."""
+    return relativistic_hinge_discriminator(fake, real)
+
+
+@component("loss/relativistic_hinge@1")
+def relativistic_hinge(
+    gradient_penalty: float = 0.0,
+    discriminator_steps: int = 1,
+    learning_rate: float = 2e-4,
+    betas: Betas = DCGAN_BETAS,
+    regularizers: Regularizers = NONE,
+) -> AdversarialLoss:
+    """RaHingeGAN (1807.00734); DCGAN's Adam."""
+    losses = relativistic_hinge_discriminator, relativistic_hinge_generator
+    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas, True, regularizers)
+
+
+@component("loss_term/relativistic_paired_discriminator@1")
+def relativistic_paired_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """E softplus(-(l_r - l_f)), row i of the real with row i of the fake logits (N,): Huang et al. 2024, eq. 2 (R3GAN).
+
+    2501.05441; after RpGAN in 1807.00734, with the sign of the authors' code.
+    """
+    return F.softplus(fake - real).mean()
+
+
+@component("loss_term/relativistic_paired_generator@1")
+def relativistic_paired_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """E softplus(-(l_f - l_r)): 2501.05441, eq. 2, the non-saturating form of the authors' code; logits (N,)."""
+    return F.softplus(real - fake).mean()
+
+
+@component("loss/relativistic_paired@1")
+def relativistic_paired(
+    gradient_penalty: float = 0.0,
+    discriminator_steps: int = 1,
+    learning_rate: float = 2e-4,
+    betas: Betas = (0.0, 0.99),
+    regularizers: Regularizers = NONE,
+) -> AdversarialLoss:
+    """The losses of R3GAN (2501.05441), which the paper trains with R1 and R2; Adam's betas as in the authors' code."""
+    losses = relativistic_paired_discriminator, relativistic_paired_generator
+    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas, True, regularizers)

@@ -76,7 +76,7 @@ class PlayersModule(pl.LightningModule):
     except the singular vectors of spectral norm, which follow the network's.
     ``phase`` identifies which terms of the losses are active at a given progress: steps of one phase cost the same. A
     stage may set ``selector`` and ``snapshots``, which record copies of C that ``recalibrate`` prepared for evaluation,
-    with batch-norm statistics from ``statistics_images`` images.
+    with batch-norm statistics from ``statistics_images`` images. ``memories`` are the state of the losses.
     """
 
     def __init__(
@@ -109,6 +109,7 @@ class PlayersModule(pl.LightningModule):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.selector: Selector | None = None
         self.snapshots: Snapshots | None = None
+        self.memories = nn.ModuleList()
         self.recalibrate: Callable[[nn.Module], object] = nn.Module.eval
         self.statistics_images = 0
 

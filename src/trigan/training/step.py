@@ -169,9 +169,10 @@ class TrainingStep:
         images, labels = source.pick(self.index, draws.permutation("partners"))
         return self._batch(stream, images, labels, draws)
 
-    def fakes(self) -> Batch:
+    def fakes(self, like: str | None = None) -> Batch:
         """A batch from G, generated once a step and used by all players.
 
+        A conditional G gets random labels, or row by row those of the stream ``like``, which the first call decides.
         Its images have G's autograd graph if G is updated in this step, else none; other players use `Batch.detached`.
         ``used`` notes the player as for `batch`.
         """
@@ -181,6 +182,8 @@ class TrainingStep:
             draws = self.draws("fakes", context.plan.batch)
             z = draws.normal("z", generator.latent).to(context.dtype)
             labels = draws.integers("y", generator.classes) if generator.classes else None
+            if generator.classes and like is not None:
+                labels = self.batch(like).known_labels
             before = context.switch_to("generator") if self._generator_due else None
             with torch.set_grad_enabled(self._generator_due):
                 images = generator(z, labels)

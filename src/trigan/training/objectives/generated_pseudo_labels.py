@@ -35,7 +35,7 @@ class GeneratedPseudoLabels(ObjectiveFactory):
 
     name = "generated_pseudo_labels"
     players = ("discriminator", "generator", "classifier")
-    penalty = True
+    penalty = pairs = True
 
     def __post_init__(self) -> None:
         require(self.weight >= 0.0, "weight", self.weight, "at least 0")

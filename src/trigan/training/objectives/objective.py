@@ -54,6 +54,7 @@ class ObjectiveFactory(ABC):
         two_heads: whether C also has a real-or-generated head, so that C is also D.
         conditional: True if G must take labels, False if it must not, None if both are possible.
         penalty: whether the adversarial loss may have a gradient penalty.
+        pairs: whether the adversarial loss may compare real with generated images in G's loss.
     """
 
     name: ClassVar[str]
@@ -61,6 +62,7 @@ class ObjectiveFactory(ABC):
     two_heads: ClassVar[bool] = False
     conditional: ClassVar[bool | None] = None
     penalty: ClassVar[bool] = False
+    pairs: ClassVar[bool] = False
 
     def check(self, architecture: Architecture, loss: AdversarialLoss) -> None:
         """Raise a ConfigError for an architecture or a loss that the objective cannot use."""
@@ -69,6 +71,16 @@ class ObjectiveFactory(ABC):
             need = need if self.conditional else "an unconditional G: set architecture=dcgan or sngan"
             raise ConfigError(f"strategy.objective={self.name} needs {need}")
         self._check_loss(loss)
+        if loss.regularizers:
+            raise ConfigError(
+                f"loss.regularizers: strategy.objective={self.name} has none; set loss.regularizers=none (they are for "
+                "strategy=augment and features)"
+            )
+        if loss.pairs and not self.pairs:
+            raise ConfigError(
+                f"loss: strategy.objective={self.name} takes logits of single images, and this loss compares pairs; "
+                "take another loss, such as non_saturating or hinge"
+            )
         if loss.gradient_penalty > 0.0 and not self.penalty:
             raise ConfigError(
                 f"loss: strategy.objective={self.name} has no gradient penalty; take another loss, such as "

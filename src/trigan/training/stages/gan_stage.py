@@ -1,17 +1,21 @@
 """The GAN stage: G against D, on images alone or on images with their labels."""
 
+import math
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
+from trigan import distributed
 from trigan.checks import require, require_clip, require_length
 from trigan.component_ids import component
 from trigan.datasets.augmentation import Augmentation, NoAugmentation
-from trigan.datasets.discriminator_augmentation import for_images
+from trigan.datasets.discriminator_augmentation import AdaptiveAugment, for_images
 from trigan.datasets.inputs import Inputs
 from trigan.datasets.types import DataSpec
 from trigan.errors import ConfigError
-from trigan.losses.gan_losses import AdversarialLoss, gradient_penalty
+from trigan.losses.gan_losses import AdversarialLoss
 from trigan.networks.batchnorm import frozen_statistics
 from trigan.networks.diffusion.edm import refuse_diffusion
 from trigan.networks.gans.gan import Architecture
@@ -19,64 +23,116 @@ from trigan.training.optimizers import EMA, OptimizerFactory
 from trigan.training.players import Player, PlayersModule, Update
 from trigan.training.recalibration import recalibrate_discriminator, recalibrate_generator
 from trigan.training.stage import StageContext
-from trigan.training.step import TrainingStep
+from trigan.training.stages.gan_memories import AugmentationController, LogitAverages, StepMeans
+from trigan.training.stages.gan_regularizers import DiscriminatorPass, GANRegularizer, GradientPenalty, LeCam, TopK
+from trigan.training.step import Batch, TrainingStep
 
 
 @component("stage/gan_settings@1")
 @dataclass(frozen=True)
 class GANObjective:
-    """The adversarial loss, with ``loss.discriminator_steps`` updates of D per update of G.
+    """The adversarial loss and its regularisers, with ``loss.discriminator_steps`` updates of D per update of G.
 
     D normalises generated images by their own batch statistics, and only real ones update its running statistics. All
-    images, real or generated, reach D through ``discriminator_augmentation`` (Zhao et al. 2020, arXiv 2006.10738).
-    ``stream`` is the name of the stream of real images.
+    images, real or generated, reach D through ``discriminator_augmentation`` (Zhao et al. 2020, arXiv 2006.10738), and
+    then through the regularisers. ``stream`` is the name of the stream of real images. ``averages`` is the state of
+    LeCam.
     """
 
     loss: AdversarialLoss
     batch: int
     discriminator_augmentation: Augmentation
     stream: str = "real"
+    averages: LogitAverages | None = None
 
     def updates(self) -> tuple[Update, ...]:
         """D in every step, then G where it is due."""
+        seen = 2 + sum(term.further_images for term in self.loss.regularizers.values())
         return (
-            Update("discriminator", self._discriminator_loss, images=2 * self.batch),
+            Update("discriminator", self._discriminator_loss, images=seen * self.batch),
             Update("generator", self._generator_loss, images=self.batch, every=self.loss.discriminator_steps),
         )
 
+    def due_terms(self, index: int) -> dict[str, GANRegularizer]:
+        """The terms of D's loss in step ``index``, by name."""
+        penalty = {"gradient_penalty": GradientPenalty(self.loss.gradient_penalty)}
+        terms = (penalty if self.loss.gradient_penalty > 0.0 else {}) | dict(self.loss.regularizers)
+        return {name: term for name, term in terms.items() if index % term.every == 0}
+
+    def _fakes(self, step: TrainingStep) -> Batch:
+        return step.fakes(self.stream if self.loss.pairs else None)
+
+    def _view(self, step: TrainingStep, batch: Batch, needs_gradient: bool = False) -> Tensor:
+        """The images of a batch as D sees them; new leaves if D's loss needs their gradient."""
+        images = self.discriminator_augmentation(batch.images, batch.draws, "view")
+        for term in self.loss.regularizers.values():
+            images = term.view(images, batch, step.progress)
+        return images.detach().requires_grad_() if needs_gradient else images
+
     def _discriminator_loss(self, step: TrainingStep) -> Tensor:
-        discriminator, real, fakes = step.network("discriminator"), step.batch(self.stream), step.fakes()
-        real_images = self.discriminator_augmentation(real.images, real.draws, "view")
-        fake_images = self.discriminator_augmentation(fakes.images.detach(), fakes.draws, "view")
-        real_logits = discriminator(real_images, real.labels)
+        discriminator, real, fakes = step.network("discriminator"), step.batch(self.stream), self._fakes(step)
+        memories = [one for one in (self.discriminator_augmentation, self.averages) if isinstance(one, StepMeans)]
+        for memory in memories:
+            memory.begin(step.index)
+        terms = self.due_terms(step.index)
+        slopes = {term.slopes for term in terms.values()}
+        real = real._replace(images=self._view(step, real, "real" in slopes))
+        fakes = fakes._replace(images=self._view(step, fakes.detached, "fake" in slopes))
+        real_logits = discriminator(real.images, real.labels)
         with frozen_statistics(discriminator):
-            fake_logits = discriminator(fake_images, fakes.labels)
-        loss = self.loss.discriminator_loss(real_logits, fake_logits)
+            fake_logits = discriminator(fakes.images, fakes.labels)
+        loss = self.loss.discriminator_loss(self._compared(real_logits), self._compared(fake_logits))
         step.log("train/discriminator_loss", loss)
         step.log("train/real_logit", real_logits.mean())
         step.log("train/fake_logit", fake_logits.mean())
-        if self.loss.gradient_penalty > 0.0:
-            eps = real.draws.uniform("penalty", 1, 1, 1).to(real_images.dtype)
-            fake_images = fake_images.to(real_images.dtype)  # under autocast G's images are bfloat16
-            penalty = gradient_penalty(lambda x: discriminator(x, real.labels), real_images, fake_images, eps)
-            step.log("train/gradient_penalty", penalty)
-            loss = loss + self.loss.gradient_penalty * penalty
+        averages = None if self.averages is None else self.averages.value.to(real_logits.dtype)
+        seen = DiscriminatorPass(discriminator, real, fakes, real_logits, fake_logits, averages)
+        for name, term in terms.items():
+            if (value := term.discriminator_term(seen)) is not None:
+                step.log(f"train/{name}", value)
+                loss = loss + term.factor * value
+        for memory in memories:
+            memory.observe(real_logits, fake_logits)
         return loss
 
     def _generator_loss(self, step: TrainingStep) -> Tensor:
-        discriminator, fakes = step.network("discriminator"), step.fakes()
+        discriminator, fakes = step.network("discriminator"), self._fakes(step)
+        images, real = self._view(step, fakes), step.batch(self.stream)
         with frozen_statistics(discriminator):
-            logits = discriminator(self.discriminator_augmentation(fakes.images, fakes.draws, "view"), fakes.labels)
-        loss = self.loss.generator_loss(logits)
+            logits = self._compared(discriminator(images, fakes.labels))
+            if self.loss.pairs:
+                with torch.no_grad():
+                    real_logits = self._compared(discriminator(self._view(step, real), real.labels))
+                loss = self.loss.generator_loss(real_logits, logits)
+            else:
+                for term in self.loss.regularizers.values():
+                    logits = term.generator_logits(logits, step.progress)
+                loss = self.loss.generator_loss(logits)
         step.log("train/generator_loss", loss)
+        for name, term in self.loss.regularizers.items():
+            if (value := term.generator_term(step, lambda: self._view(step, real), images)) is not None:
+                step.log(f"train/{name}", value)
+                loss = loss + term.factor * value
         return loss
 
+    def _compared(self, logits: Tensor) -> Tensor:
+        """The logits (N,) that the loss compares: this process's, or those of all ranks."""
+        across = self.loss.pairs or any(isinstance(term, TopK) for term in self.loss.regularizers.values())
+        return distributed.all_gather(logits[:, None]).squeeze(1) if across else logits
 
-def refuse_penalty_through_batch_norm(architecture: Architecture, loss: AdversarialLoss) -> None:
-    """Raise a ConfigError for a gradient penalty on a D whose output for an image depends on the others."""
-    if loss.gradient_penalty > 0.0 and architecture.discriminator_norm == "batch":
+
+def check_regularizers(architecture: Architecture, loss: AdversarialLoss) -> None:
+    """Raise a ConfigError for regularisers that D or the loss does not allow.
+
+    The gradient with respect to an image needs a D whose output for an image does not depend on the others.
+    """
+    for term in loss.regularizers.values():
+        term.check(loss)
+    slopes = [name for name, term in loss.regularizers.items() if term.slopes]
+    if (slopes or loss.gradient_penalty > 0.0) and architecture.discriminator_norm == "batch":
+        what = f"loss.regularizers={slopes[0]}, a penalty on D's gradient," if slopes else "a gradient penalty"
         raise ConfigError(
-            "architecture.discriminator_norm=batch: a gradient penalty needs a D whose output for an image does not "
+            f"architecture.discriminator_norm=batch: {what} needs a D whose output for an image does not "
             "depend on the others (Gulrajani et al. 2017, sec. 4); set architecture.discriminator_norm=none or spectral"
         )
 
@@ -108,7 +164,7 @@ class GANStage:
         require(
             players <= set(self.optimizer), "optimizer", sorted(self.optimizer), "those of generator and discriminator"
         )
-        refuse_penalty_through_batch_norm(self.architecture, self.loss)
+        check_regularizers(self.architecture, self.loss)
 
     def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
         """See `trigan.training.stage.Stage`."""
@@ -121,8 +177,24 @@ class GANStage:
         }
         streams = {"real": context.stream("real", inputs["real"], self.batch)}
         augmentation = for_images(self.discriminator_augmentation, len(inputs["real"]))
-        updates = GANObjective(self.loss, self.batch, augmentation).updates()
-        return PlayersModule(players, updates, streams, context.plan(self.steps, self.batch))
+        if isinstance(augmentation, AdaptiveAugment):
+            augmentation = AugmentationController(augmentation, self.batch)
+        decays = [term.decay for term in self.loss.regularizers.values() if isinstance(term, LeCam)]
+        averages = LogitAverages(decays[0]) if decays else None
+        objective = GANObjective(self.loss, self.batch, augmentation, averages=averages)
+        plan = context.plan(self.steps, self.batch)
+
+        def phase(progress: float) -> Hashable:
+            return tuple(objective.due_terms(round(progress * plan.steps)))
+
+        module = PlayersModule(players, objective.updates(), streams, plan, phase)
+        module.memories.extend(one for one in (augmentation, averages) if isinstance(one, StepMeans))
+        return module
+
+    @property
+    def cycle(self) -> int:
+        """The number of steps after which the updates and their terms repeat."""
+        return math.lcm(self.loss.discriminator_steps, *(term.every for term in self.loss.regularizers.values()))
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
         """``generator`` and ``discriminator``, recalibrated."""

@@ -9,7 +9,7 @@ from torch import nn
 from trigan.checks import require
 from trigan.component_ids import component
 from trigan.datasets.augmentation import Augmentation, NoAugmentation
-from trigan.datasets.discriminator_augmentation import for_images
+from trigan.datasets.discriminator_augmentation import for_images, refuse_adaptive
 from trigan.datasets.inputs import Inputs
 from trigan.datasets.types import DataSpec
 from trigan.losses.gan_losses import AdversarialLoss
@@ -24,7 +24,7 @@ from trigan.training.recalibration import recalibrate_discriminator, recalibrate
 from trigan.training.recipe import Recipe
 from trigan.training.stage import StageContext
 from trigan.training.stages import classifier_stage
-from trigan.training.stages.gan_stage import refuse_penalty_through_batch_norm
+from trigan.training.stages.gan_stage import check_regularizers
 from trigan.training.stages.loss_terms import LossTerm
 
 #: Streams of every joint objective.
@@ -59,10 +59,11 @@ class JointStage:
     def __post_init__(self) -> None:
         refuse_diffusion(self.architecture)
         self.objective.check(self.architecture, self.loss)
+        refuse_adaptive(self.discriminator_augmentation)
         expected = "the optimizers of generator and discriminator; C's is recipe.optimizer"
         require(set(self.optimizer) == {"generator", "discriminator"}, "optimizer", sorted(self.optimizer), expected)
         if "discriminator" in self.objective.players:
-            refuse_penalty_through_batch_norm(self.architecture, self.loss)
+            check_regularizers(self.architecture, self.loss)
         if self.consistency is not None:
             stream, expected = self.consistency.stream, "a name of its own, such as consistency"
             require(stream not in OBJECTIVE_STREAMS, "consistency.stream", stream, expected)
