@@ -1,11 +1,19 @@
 """DiffAugment against the authors' formulas, and its choice by the number of images."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
 
 from trigan.datasets.augmentation import NoAugmentation
-from trigan.datasets.discriminator_augmentation import DiffAugment, WithFewImages, for_images, jitter_color
+from trigan.datasets.discriminator_augmentation import (
+    AdaptiveAugment,
+    DiffAugment,
+    WithFewImages,
+    for_images,
+    jitter_color,
+)
 from trigan.datasets.stream import to_float
 from trigan.datasets.types import ImageDataset
 from trigan.errors import ConfigError
@@ -77,11 +85,77 @@ def test_gradients_flow_and_rows_are_independent(images: Tensor) -> None:
     assert augmentation(images.double(), draws(), "view").dtype is torch.float64
 
 
+ADA = {"interval": 1, "translation": 0.0, "scale": 0.0, "color": False}
+OPERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "color": lambda x: DiffAugment(translation=0.0, cutout=0.0)(x, draws(0, len(x)), "view"),
+    "translation": lambda x: DiffAugment(color=False, cutout=0.0, translation=0.4)(x, draws(0, len(x)), "view"),
+    "cutout": lambda x: DiffAugment(color=False, translation=0.0)(x, draws(0, len(x)), "view"),
+    **{
+        f"ada {name}": lambda x, change=change: AdaptiveAugment(**{**ADA, **change}).at(
+            torch.tensor(0.7), x, draws(0, len(x)), "view"
+        )
+        for name, change in {
+            "flip": {"flip": True},
+            "quarter turns": {"quarter_turns": True},
+            "translation": {"translation": 0.4},
+            "scale": {"scale": 0.3},
+            "rotation": {"rotate": 40.0},
+            "color": {"color": True},
+            "cutout": {"cutout": 0.5},
+        }.items()
+    },
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_gradient_of_each_operation_is_right(name: str) -> None:
+    """Against differences in float64: the first derivative, and the second, which a penalty on D's gradient takes."""
+    operation = OPERATIONS[name]
+    leaf = torch.rand(4, 2, 5, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64).sub_(0.5)
+    changed = operation(leaf)
+    assert not torch.allclose(changed, leaf)
+    leaf.requires_grad_()
+    assert torch.autograd.gradcheck(operation, (leaf,))
+    assert torch.autograd.gradgradcheck(lambda x: operation(x).square(), (leaf,))
+
+
+def test_ada_changes_images_with_its_probability(images: Tensor) -> None:
+    many = images.repeat(32, 1, 1, 1)
+    rows = Draws(seed=1, step=4, total=1024, start=0, stop=1024)
+    for name, change, factor in (
+        ("flip", {"flip": True}, 0.5),
+        ("quarter_turns", {"quarter_turns": True}, 0.75),
+        ("color", {"color": True}, 1.0),
+        ("rotate", {"rotate": 45.0}, 1.0),
+    ):
+        augmentation = AdaptiveAugment(**{**ADA, **change})
+        for probability in (0.0, 0.3, 1.0):
+            changed = augmentation.at(torch.tensor(probability), many, rows, "view")
+            share = float((changed != many).flatten(1).any(1).float().mean())
+            expected = 1 - (1 - probability) ** 3 if name == "color" else probability * factor
+            assert share == pytest.approx(expected, abs=0.05), name
+    part = Draws(seed=1, step=4, total=1024, start=8, stop=20)
+    half = AdaptiveAugment(flip=True, cutout=0.5)
+    whole = half.at(torch.tensor(0.5), many, rows, "view")
+    torch.testing.assert_close(half.at(torch.tensor(0.5), many[8:20], part, "view"), whole[8:20])
+
+
+def test_a_quarter_turn_is_one_of_three(images: Tensor) -> None:
+    turned = AdaptiveAugment(**ADA, quarter_turns=True).at(torch.tensor(1.0), images, draws(), "view")
+    seen = set()
+    for one, before in zip(turned, images, strict=True):
+        (turn,) = [k for k in range(4) if torch.equal(one, before.rot90(k, (1, 2)))]
+        seen.add(turn)
+    assert seen == {0, 1, 2, 3}
+
+
 def test_it_is_chosen_for_few_images() -> None:
     few = WithFewImages(DiffAugment(), below=100)
     assert for_images(few, 99) == DiffAugment()
     assert for_images(few, 100) == NoAugmentation()
     assert for_images(DiffAugment(), 100) == DiffAugment()
+    with pytest.raises(ValueError, match="controller"):
+        AdaptiveAugment()(torch.zeros(1, 1, 8, 8), draws(0, 1), "view")
     with pytest.raises(ValueError, match="for_images"):
         few(torch.zeros(1, 1, 8, 8), draws(0, 1), "view")
 

@@ -14,8 +14,8 @@ from trigan.checks import require, require_at_least
 from trigan.component_ids import component
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
-from trigan.networks.gans.gan import ConvBackbone, Discriminator, Generator, Upsampler, require_labels
-from trigan.networks.shapes import ImageSpec, require_supported
+from trigan.networks.gans.gan import ConvBackbone, Discriminator, Generator, MinibatchStd, Upsampler, require_labels
+from trigan.networks.shapes import ImageSpec, map_sizes, require_supported
 from trigan.networks.weight_norm import apply_spectral_norm
 
 DiscriminatorNorm = Literal["batch", "none", "spectral"]
@@ -49,12 +49,14 @@ class DCGAN:
         max_multiplier: channels stop growing at ``width * max_multiplier``, >= 1.
         discriminator_norm: ``batch`` (all of D's layers but the first), ``none`` (as a gradient penalty needs), or
             ``spectral`` (Miyato et al. 2018, 1802.05957: every weight of D over its largest singular value).
+        minibatch_std: images in a group of D's minibatch standard deviation, >= 2 (`MinibatchStd`); 0: none.
     """
 
     width: int = 32
     latent: int = 64
     max_multiplier: int = 8
     discriminator_norm: DiscriminatorNorm = "batch"
+    minibatch_std: int = 0
 
     conditional: ClassVar[bool] = False
 
@@ -62,6 +64,8 @@ class DCGAN:
         for name in ("width", "latent", "max_multiplier"):
             require_at_least(f"architecture.{name}", getattr(self, name), 1)
         norms = get_args(DiscriminatorNorm)
+        group = self.minibatch_std
+        require(group == 0 or group >= 2, "architecture.minibatch_std", group, "0 (none), or a group of at least 2")
         is_known = self.discriminator_norm in norms
         require(is_known, "architecture.discriminator_norm", self.discriminator_norm, f"one of {', '.join(norms)}")
 
@@ -78,7 +82,9 @@ class DCGAN:
         """A new discriminator of images of shape ``spec``."""
         require_supported(spec)
         backbone = ConvBackbone(spec, self.width, self.max_multiplier, batch_norm=self.discriminator_norm == "batch")
-        network = Discriminator(backbone, self._head(spec, backbone.num_features))
+        statistic = MinibatchStd(self.minibatch_std) if self.minibatch_std else None
+        further = map_sizes(spec.size)[-1] ** 2 if statistic else 0  # values of the further map
+        network = Discriminator(backbone, self._head(spec, backbone.num_features + further), statistic)
         _initialize(network)
         if self.discriminator_norm == "spectral":
             apply_spectral_norm(network)

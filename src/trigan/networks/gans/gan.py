@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trigan import distributed
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.shapes import ImageSpec, channels_per_level, map_sizes
@@ -146,21 +147,60 @@ class Generator(ImageGenerator):
         return images
 
 
-class Discriminator(nn.Module):
-    """A backbone, images -> the last map, label-free; and a head, (flattened last map (N, F), y) -> logits (N, 1)."""
+class MinibatchStd(nn.Module):
+    """One more map: the mean standard deviation in groups of ``group`` consecutive images.
 
-    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+    Karras et al. 2018 (1710.10196), section 3, with groups as in the authors' code. In evaluation the map has the
+    moving average of training, so that the logit of an image does not depend on others.
+    """
+
+    average: Tensor
+
+    def __init__(self, group: int) -> None:
         super().__init__()
-        self.backbone, self.head = backbone, head
+        self.group = group
+        self.register_buffer("average", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, S, S) -> (N, C + 1, S, S)."""
+        count, _, *side = x.shape
+        if not self.training:
+            return torch.cat([x, self.average.to(x.dtype).expand(count, 1, *side)], dim=1)
+        if count % self.group:
+            raise ConfigError(
+                f"architecture.minibatch_std={self.group}: {count} images in a (micro-)batch of D are not full groups; "
+                f"take a batch that gives each process and micro-batch a multiple of {self.group}"
+            )
+        variance = x.view(-1, self.group, *x.shape[1:]).var(1, correction=0)
+        deviation = (variance + 1e-8).sqrt().mean((1, 2, 3))
+        with torch.no_grad():
+            self.average.lerp_(distributed.global_mean(deviation.mean()).to(self.average.dtype), 0.1)
+        return torch.cat([x, deviation.repeat_interleave(self.group).view(-1, 1, 1, 1).expand(count, 1, *side)], dim=1)
+
+
+class Discriminator(nn.Module):
+    """A backbone, images -> the last map, label-free; and a head, (flattened last map (N, F), y) -> logits (N, 1).
+
+    ``statistic`` adds a map to the last one, for the head alone.
+    """
+
+    def __init__(self, backbone: Backbone, head: nn.Module, statistic: MinibatchStd | None = None) -> None:
+        super().__init__()
+        self.backbone, self.head, self.statistic = backbone, head, statistic
+
+    def _top(self, x: Tensor) -> Tensor:
+        """The input of the head, (N, F)."""
+        last: Tensor = self.backbone(x)
+        return (last if self.statistic is None else self.statistic(last)).flatten(1)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
         """Images (N, C, S, S), and labels (N,) if conditional, -> logits (N,), positive for real."""
-        logits: Tensor = self.head(self.backbone(x).flatten(1), y)
+        logits: Tensor = self.head(self._top(x), y)
         return logits.squeeze(1)
 
     def logits_for_every_label(self, x: Tensor, classes: int) -> Tensor:
         """Logits (N, classes) of each image with every label, from one pass of the backbone."""
-        top = self.backbone(x).flatten(1)
+        top = self._top(x)
         labels = torch.arange(classes, device=x.device)[:, None].expand(classes, len(x))
         return torch.cat([self.head(top, y) for y in labels], dim=1)
 

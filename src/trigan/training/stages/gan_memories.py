@@ -4,6 +4,8 @@ It changes between steps alone, from means over the global batch, so that ranks 
 process; as buffers of `PlayersModule.memories` it is part of every checkpoint.
 """
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor, nn
 
@@ -12,7 +14,7 @@ from trigan.datasets.discriminator_augmentation import AdaptiveAugment
 from trigan.rng import Draws
 
 
-class StepMeans(nn.Module):
+class StepMeans(nn.Module, ABC):
     """Collects ``values`` means over the batches of ``interval`` steps, and then updates its state."""
 
     total: Tensor
@@ -39,13 +41,13 @@ class StepMeans(nn.Module):
         self.total += distributed.global_mean(self._values(real.double(), fake.double()))
         self.count += 1
 
+    @abstractmethod
     def _values(self, real: Tensor, fake: Tensor) -> Tensor:
         """The means to collect, (values,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _update(self, means: Tensor, observed: Tensor) -> None:
         """Change the state by the collected means, where ``observed``, bool (), holds."""
-        raise NotImplementedError
 
 
 class LogitAverages(StepMeans):

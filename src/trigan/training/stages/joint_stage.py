@@ -12,11 +12,13 @@ from trigan.datasets.augmentation import Augmentation, NoAugmentation
 from trigan.datasets.discriminator_augmentation import for_images, refuse_adaptive
 from trigan.datasets.inputs import Inputs
 from trigan.datasets.types import DataSpec
+from trigan.errors import ConfigError
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.networks.classifiers.classifier import TwoHeads
 from trigan.networks.diffusion.edm import refuse_diffusion
 from trigan.networks.gans.encoder import Encoder
 from trigan.networks.gans.gan import Architecture
+from trigan.networks.gans.pacgan import PacGAN
 from trigan.training.objectives.objective import ObjectiveContext, ObjectiveFactory
 from trigan.training.optimizers import EMA, OptimizerFactory
 from trigan.training.players import Player, PlayersModule, Update
@@ -60,6 +62,10 @@ class JointStage:
         refuse_diffusion(self.architecture)
         self.objective.check(self.architecture, self.loss)
         refuse_adaptive(self.discriminator_augmentation)
+        if isinstance(self.architecture, PacGAN):
+            raise ConfigError(
+                "architecture=pacgan: packs are for strategy=augment and features; set architecture=dcgan"
+            )
         expected = "the optimizers of generator and discriminator; C's is recipe.optimizer"
         require(set(self.optimizer) == {"generator", "discriminator"}, "optimizer", sorted(self.optimizer), expected)
         if "discriminator" in self.objective.players:
