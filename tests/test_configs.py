@@ -35,6 +35,10 @@ DATA_TERMS = ("", "_svhn", "_cifar10")
 #: What else a choice needs to make sense; all others go with the defaults.
 NEEDS = {
     "loss/wasserstein": ("architecture.discriminator_norm=none",),
+    **dict.fromkeys(
+        (f"loss/regularizers/{name}" for name in ("r1", "r2", "gradient_penalty", "dragan")),
+        ("architecture.discriminator_norm=none",),
+    ),
     "strategy/objective/conditional": ("architecture=cgan",),
     **dict.fromkeys((f"strategy/objective/triple_gan{data}" for data in DATA_TERMS), ("architecture=cgan",)),
     "strategy/objective/acgan": ("architecture=cgan",),
@@ -105,7 +109,7 @@ def test_composes_and_builds(file: str, monkeypatch: pytest.MonkeyPatch) -> None
     group, _, name = file.rpartition("/")
     assert composed.choices[group] == name
     built = composed.build()
-    assert group == "debug" or hasattr(built, group)
+    assert group == "debug" or hasattr(built, group.partition("/")[0])
 
 
 @pytest.mark.slow
@@ -195,14 +199,20 @@ BATCH_NORM = ("cgan", "dcgan")
 GAMES = [("augment", ""), ("features", ""), *(("joint", objective) for objective in GROUPS["strategy/objective"])]
 
 
+#: Packs have tests of their own (tests/networks/test_packs.py); their inner architecture is among the others.
+ARCHITECTURES = [name for name in GROUPS["architecture"] if name != "pacgan"]
+#: Losses whose code another shares.
+FURTHER_LOSSES = ("relativistic_average", "relativistic_hinge")
+
+
 def cases() -> Iterator[Any]:
     """The GAN stage of `augment` is that of `features`, so its own column is slow."""
-    for architecture, loss, (strategy, objective) in itertools.product(GROUPS["architecture"], GROUPS["loss"], GAMES):
+    for architecture, loss, (strategy, objective) in itertools.product(ARCHITECTURES, GROUPS["loss"], GAMES):
         if architecture == "edm" and loss != "non_saturating":  # it has no such loss
             continue
         further = objective in FURTHER or (objective == "pseudo_label" and architecture == "cgan")
         further = further or (architecture not in BATCH_NORM and loss not in ("hinge", "wasserstein"))
-        slow = [pytest.mark.slow] if strategy == "augment" or further else []
+        slow = [pytest.mark.slow] if strategy == "augment" or further or loss in FURTHER_LOSSES else []
         for norm in ("batch", "none"):
             if norm == "batch" or (loss == "wasserstein" and architecture in BATCH_NORM):  # only a penalty cares
                 yield pytest.param(architecture, loss, strategy, objective, norm, marks=slow)
@@ -238,10 +248,13 @@ def refusal(architecture: str, loss: str, objective: str, norm: str) -> str | No
         return f"objective={objective} needs .* architecture={needed}"
     if objective in OWN_LOSS and loss not in ("minimax", "non_saturating"):
         return f"loss: .*{objective} has losses of its own.*non_saturating"
-    if objective in LOGITS and loss in ("least_squares", "wasserstein"):
+    pairs = loss.startswith("relativistic")
+    if objective in LOGITS and (pairs or loss in ("least_squares", "wasserstein")):
         return f"loss: .*{objective} .*loss=minimax, non_saturating or hinge"
     if objective in NO_PENALTY and loss == "wasserstein":
         return f"loss: .*{objective} has no gradient penalty"
+    if objective in NO_PENALTY and pairs:
+        return f"loss: .*{objective} takes logits of single images"
     if loss == "wasserstein" and norm == "batch" and architecture in BATCH_NORM:
         return "discriminator_norm=batch: a gradient penalty needs .*discriminator_norm=none or spectral"
     return None
@@ -277,6 +290,7 @@ def factors() -> dict[str, list[str]]:
     groups = ("architecture", "loss", "optimizer", "classifier", "augmentation", "mix", "balance")
     groups += ("discriminator_augmentation",)
     crossed = {group: GROUPS[group] for group in groups}
+    crossed["architecture"] = ARCHITECTURES
     crossed["classifier"] = [name for name in crossed["classifier"] if name != "timm"]
     shapes = {"data.channels": ["1", "3"], "data.image_size": ["8", "13", "16"]}
     return {
@@ -332,6 +346,8 @@ def sensible(case: dict[str, str]) -> list[str]:
     looks = ("self_training", "fixmatch", "source=unlabelled")
     if any(word in strategy for word in looks) and case["regime"] not in ("default", "few"):
         given["regime"] = "few"  # the others leave nothing unlabelled
+    if strategy.startswith("joint") and case["discriminator_augmentation"] == "ada":
+        given["discriminator_augmentation"] = "diffaugment"
     if given["loss"] == "wasserstein" and given["architecture"] in BATCH_NORM:
         given["architecture.discriminator_norm"] = "none"
     inner = given.pop("strategy").split()
@@ -386,7 +402,7 @@ SAMPLES = {
     "strategy/unlabelled": GROUPS["strategy/unlabelled"],
     "strategy.gan_images": ["auto", "all"],
     "mix": GROUPS["mix"],
-    "architecture": GROUPS["architecture"],
+    "architecture": ARCHITECTURES,
     "strategy.generators": ["1", "2"],
     "strategy.samples.sets": ["1", "2", "auto"],
     "strategy.samples.latent_scale": ["1", "1.5"],

@@ -6,7 +6,7 @@ import torch
 from trigan.datasets.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.networks.gans.dcgan import CGAN, DCGAN
-from trigan.networks.gans.gan import MinibatchStd
+from trigan.networks.gans.minibatch_std import MinibatchStd
 from trigan.networks.gans.pacgan import PacGAN
 
 SPEC = DataSpec(1, 8, 10)

@@ -23,6 +23,7 @@ from trigan.networks.classifiers.cnn import SmallCNN
 from trigan.networks.diffusion.edm import EDM, Heun
 from trigan.networks.gans.dcgan import CGAN, DCGAN
 from trigan.networks.gans.gan import Architecture, Generator
+from trigan.networks.gans.pacgan import PacGAN
 from trigan.networks.shapes import ImageSpec
 from trigan.training.fit import FitCallback, FitResult, TrainerSettings, fit
 from trigan.training.objectives import (
@@ -186,6 +187,12 @@ def regularised_gan(steps: int = 6) -> GANStage:
     loss = replace(relativistic_average(), regularizers=terms)
     ada = AdaptiveAugment(target=0.0, interval=2, ramp_images=160, initial=0.5, rotate=20.0, flip=True, cutout=0.3)
     return gan_stage(steps, replace(DCGAN8, discriminator_norm="none"), loss, augmentation=ada)
+
+
+def packed_gan(steps: int = 6) -> GANStage:
+    """Packs of two images, in groups of two packs, with a penalty on D's gradient."""
+    inner = replace(DCGAN8, discriminator_norm="none", minibatch_std=2)
+    return gan_stage(steps, PacGAN(inner, 2), replace(non_saturating(), regularizers={"r1": R1(1.0)}))
 
 
 #: Every objective, each with every term switched on, and the inputs of its stage.

@@ -14,7 +14,8 @@ from trigan.checks import require, require_at_least
 from trigan.component_ids import component
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
-from trigan.networks.gans.gan import ConvBackbone, Discriminator, Generator, MinibatchStd, Upsampler, require_labels
+from trigan.networks.gans.gan import ConvBackbone, Discriminator, Generator, Upsampler, require_labels
+from trigan.networks.gans.minibatch_std import MinibatchStd
 from trigan.networks.shapes import ImageSpec, map_sizes, require_supported
 from trigan.networks.weight_norm import apply_spectral_norm
 
@@ -49,7 +50,7 @@ class DCGAN:
         max_multiplier: channels stop growing at ``width * max_multiplier``, >= 1.
         discriminator_norm: ``batch`` (all of D's layers but the first), ``none`` (as a gradient penalty needs), or
             ``spectral`` (Miyato et al. 2018, 1802.05957: every weight of D over its largest singular value).
-        minibatch_std: images in a group of D's minibatch standard deviation, >= 2 (`MinibatchStd`); 0: none.
+        minibatch_std: images in a group of D's minibatch standard deviation, >= 2; 0: none.
     """
 
     width: int = 32

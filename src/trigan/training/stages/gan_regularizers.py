@@ -1,7 +1,7 @@
 """Further terms of D's and G's losses and changes of what they see: freely combined, ``loss.regularizers=[r1,lecam]``.
 
-Each is a frozen dataclass with its weight; the formulas are in `trigan.losses.regularizers`. A pass is one batch through
-D and back, a gradient with its graph costs about two; costs are those of an update in which the term is due.
+Each is a frozen dataclass with its weight; the formulas are in `trigan.losses.regularizers`. A pass is one batch
+through D and back, a gradient with its graph costs about two; costs are those of an update in which the term is due.
 """
 
 from collections.abc import Callable
