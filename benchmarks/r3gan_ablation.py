@@ -2,7 +2,8 @@
 
 Eight Gaussians on the unit circle (sd 0.05); G and D are MLPs on points of the plane. Rows: the paired loss without
 penalties, with R1, with R1 and R2, and the non-saturating loss with R1, and with R1 and R2. A mode counts if at least
-20 of 2,500 samples lie within 3 sd of it; "high quality" is the share within 3 sd of any mode. Takes 2 minutes of one core.
+20 of 2,500 samples lie within 3 sd of it; "high quality" is the share within 3 sd of any mode. Takes 2 minutes of one
+core.
 
     python benchmarks/r3gan_ablation.py benchmarks/results/r3gan_ablation.json
 """

@@ -178,7 +178,9 @@ def test_ada_reaches_d_and_is_the_identity_at_probability_zero() -> None:
     plain, _ = fitted(gan_stage(3, Plain()))
     never, _ = fitted(gan_stage(3, Plain(), augmentation=AdaptiveAugment(interval=10)))
     assert all(torch.equal(a, b) for a, b in zip(never.parameters(), plain.parameters(), strict=True))
-    half, _ = fitted(gan_stage(3, Plain(), augmentation=AdaptiveAugment(initial=0.5)))
+    recorder = Recorder()
+    half, _ = fitted(gan_stage(3, Plain(), augmentation=AdaptiveAugment(initial=0.5)), callbacks=[recorder])
+    assert [row["train/augmentation_probability"] for _, row in recorder.rows] == [0.5] * 3
     assert not all(torch.equal(a, b) for a, b in zip(half.parameters(), plain.parameters(), strict=True))
 
 

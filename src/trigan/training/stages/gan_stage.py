@@ -74,6 +74,8 @@ class GANObjective:
         memories = [one for one in (self.discriminator_augmentation, self.averages) if isinstance(one, StepMeans)]
         for memory in memories:
             memory.begin(step.index)
+            if isinstance(memory, AugmentationController):
+                step.log("train/augmentation_probability", memory.probability)
         terms = self.due_terms(step.index)
         slopes = {term.slopes for term in terms.values()}
         real = real._replace(images=self._view(step, real, "real" in slopes))
