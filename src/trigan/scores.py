@@ -1,4 +1,4 @@
-"""The scores of a classifier: their names and units, and those that rank images, one class against the rest.
+"""The scores of a classifier and figures of a generator, by name and unit, and the scores that rank images.
 
 The functions here are NumPy alone, so that a table recomputes from stored predictions what a run put into its record.
 """
@@ -15,14 +15,22 @@ class Metric:
     """A score of a classifier on labelled images.
 
     Attributes:
-        percent: a fraction that is shown in percent, its differences in points; else it is in nats.
+        percent: a fraction that is shown in percent, its differences in points; else it is in ``unit``.
         sign: 1.0 if higher is better, else -1.0.
+        figure: of the generator, by its key in ``result.generator.figures`` of a record; empty: a score of C.
     """
 
     key: str
     label: str
     percent: bool = True
     sign: float = 1.0
+    unit: str = "nats"
+    figure: str = ""
+
+    @property
+    def heading(self) -> str:
+        """The label with its unit: ``test accuracy, %``."""
+        return f"{'' if self.figure else 'test '}{self.label}{', %' if self.percent else ''}"
 
 
 METRICS = {
@@ -38,6 +46,25 @@ METRICS = {
         Metric("nll", "negative log-likelihood", percent=False, sign=-1.0),
     )
 }
+#: Figures of a run's generator, which a table takes as metric like a score.
+GENERATOR_METRICS = {
+    f"generator_{metric.figure}": metric
+    for metric in (
+        Metric("generator_fid", "FID of the generator", False, -1.0, "FID", "fid"),
+        Metric("generator_kid", "KID of the generator", False, -1.0, "KID", "kid"),
+        Metric("generator_precision", "precision of the generator", figure="precision"),
+        Metric("generator_recall", "recall of the generator", figure="recall"),
+        Metric("generator_density", "density of the generator", False, unit="density", figure="density"),
+        Metric("generator_coverage", "coverage of the generator", figure="coverage"),
+        Metric("generator_authenticity", "authenticity of the generator", figure="authenticity"),
+        Metric("generator_copies", "copied training images", sign=-1.0, figure="copies"),
+        Metric("generator_duplicates", "duplicates among samples", sign=-1.0, figure="duplicates"),
+    )
+}
+#: Figures that copies of training images improve; tables leave them out for a generator that copies.
+REWARDS_COPIES = ("fid", "kid", "precision", "recall", "density", "coverage")
+#: What a table may show.
+TABLE_METRICS = METRICS | GENERATOR_METRICS
 #: The scores that rank images: one class against the rest, then the mean over classes.
 RANKING = ("auroc", "average_precision", "sensitivity")
 #: The default of the setting ``evaluation.specificity``, at which the sensitivity is taken.

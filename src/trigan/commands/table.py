@@ -13,7 +13,7 @@ from trigan.errors import ArtifactError, ConfigError
 from trigan.records.file_index import FileIndex, collector_paused
 from trigan.records.record import find_records
 from trigan.records.seal_ledger import read_ledger
-from trigan.scores import METRICS
+from trigan.scores import TABLE_METRICS
 from trigan.studies.study_table import FORMATS, current_table, render_table
 from trigan.tables.compare import compare, select
 from trigan.tables.image_outcomes import ImageOutcomes, read_outcomes
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--output", type=Path, metavar="FILE", help="write it there instead of printing it")
     source, source_help = "disk|wandb:ENTITY/PROJECT", "where the records are (default: disk, under paths.runs)"
     parser.add_argument("--from", dest="source", type=_source, default="disk", metavar=source, help=source_help)
-    parser.add_argument("--metric", choices=sorted(METRICS), help="another metric than the study's")
+    parser.add_argument("--metric", choices=sorted(TABLE_METRICS), help="another metric than the study's")
     options = parser.parse_intermixed_args(arguments)
     study = chosen_study(options)
     table, done, count = current_table(study, options.overrides, options.config_dir, options.source, options.metric)
@@ -62,7 +62,7 @@ def compare_main(arguments: list[str]) -> int:
         allow_abbrev=False,
     )
     parser.add_argument("queries", nargs="*", help="starts of run hashes, or key=value conditions; none: all runs")
-    parser.add_argument("--metric", choices=sorted(METRICS), default="accuracy")
+    parser.add_argument("--metric", choices=sorted(TABLE_METRICS), default="accuracy")
     parser.add_argument("--reference", help="the row that differences are taken to")
     parser.add_argument("--margin", type=float, default=0.5, help="the dagger's margin in points")
     parser.add_argument("--outputs", type=Path, default=Path("outputs"), help="the folder of runs")

@@ -28,7 +28,11 @@ def run_hash(config: dict[str, Any], fingerprint: str, protocol: int | None = No
         "evaluation": Evaluation(**(config.get("evaluation") or {})) != Evaluation(),
     }
     excluded = {key for key in UNHASHED_KEYS if not counted.get(key, False)}
-    kept = {key: value for key, value in unwrap_pretraining_source(config).items() if key not in excluded}
+    kept: dict[str, Any] = {
+        key: value for key, value in unwrap_pretraining_source(config).items() if key not in excluded
+    }
+    if "evaluation" in kept:  # a setting that came later leaves the hashes of the others as they were
+        kept["evaluation"] = {k: v for k, v in kept["evaluation"].items() if v != getattr(Evaluation(), k)}
     if "source" in (kept.get("data") or {}):
         kept["data"] = kept["data"]["source"]
     data = {"data": fingerprint, **({"external": external} if external else {})}

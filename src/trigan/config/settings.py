@@ -71,9 +71,14 @@ class TuningInfo:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How classifiers are scored. ``specificity``: at which the sensitivity is taken, above 0 and below 1."""
+    """How classifiers and generators are scored.
+
+    ``specificity``: at which the sensitivity is taken, above 0 and below 1; ``generator_images``: the most samples, and
+    training images, that the figures of a generator come from; 0: no figures.
+    """
 
     specificity: float = 0.95
+    generator_images: NonNegativeInt = 2000
 
     def __post_init__(self) -> None:
         if not 0 < self.specificity < 1:
@@ -116,6 +121,7 @@ LIMITS = {
     **dict.fromkeys(("batch", "accumulate", "per_step", "widening", "depth", "max_multiplier"), 65_536),
     **dict.fromkeys(("candidates", "snapshots", "operations", "columns", "sample_grids", "grid", "ratio"), 65_536),
     "steps": 10**10,
+    "generator_images": 50_000,
 }
 
 #: Top-level keys that cannot change a result and are not hashed, except ``tuned`` where it names a search, and

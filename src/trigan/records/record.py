@@ -151,6 +151,20 @@ class StageSummary(TypedDict):
     diverged: NotRequired[str]
 
 
+class GeneratorFigures(TypedDict):
+    """Output of `trigan.evaluation.generators.figures.compare_sets`: of the run's generator against training images.
+
+    ``embedding``, ``images`` and ``fingerprint`` are the stamp; ``floor`` has the same figures of real images.
+    """
+
+    embedding: str
+    images: int
+    fingerprint: str
+    figures: dict[str, float]
+    floor: dict[str, float]
+    copying: bool
+
+
 class CurvePoint(TypedDict):
     """Accuracy of C after a number of images of its last fit, on the images that ``curve_images`` names."""
 
@@ -171,6 +185,7 @@ class Result(TypedDict):
     validation: NotRequired[Scores]
     curve: NotRequired[list[CurvePoint]]
     curve_images: NotRequired[Literal["validation", "hidden_labels", "test"]]
+    generator: NotRequired[GeneratorFigures]
     selection: NotRequired[Any]
     weights: dict[str, str]
     predictions: str

@@ -46,7 +46,7 @@ class ReportData:
     @property
     def score(self) -> str:
         """Label of an axis of scores."""
-        return f"test {self.table.metric.label}{', %' if self.table.metric.percent else ''}"
+        return self.table.metric.heading
 
     def subheading(self, column: str) -> str:
         """The heading of a column's part of a section; empty if the table has one column."""

@@ -25,6 +25,7 @@ from trigan.plots.plot_style import no_result_lost
 from trigan.records.record import PRETRAINED, SCHEMA_VERSION, write_record
 from trigan.records.seal_ledger import append_use
 from trigan.runs.fit_curve import CURVE_STAMPS
+from trigan.runs.generator_figures import generator_figures
 from trigan.runs.lineage import log_lineage
 from trigan.runs.provenance import provenance
 from trigan.runs.trained_run import TrainedRun, held_out_images, weights_digests
@@ -36,6 +37,8 @@ from trigan.training.callbacks import METRICS_NAME, SAMPLES_NAME
 from trigan.version import PROTOCOL_VERSION
 
 _log = logging.getLogger("trigan")
+#: In the place of the figures of a run without a generator.
+_NONE: dict[str, Any] = {"figures": {}}
 
 
 def finish_run(trained: TrainedRun) -> None:
@@ -56,6 +59,7 @@ def finish_run(trained: TrainedRun) -> None:
         **canonical_result(trained, weights),
         **{part: _metrics(trained, scored.logits[part], known[part]) for part in scored.logits},
         "predictions": tensor_digest(logits),
+        **({"generator": scored.generator} if scored.generator is not None else {}),
     }
     if (kind := trained.data.curve) is not None and snapshots:
         result["curve"] = [
@@ -138,13 +142,15 @@ class Scored:
     """What the frozen networks give for held-out images, before any label is read.
 
     ``logits`` (N, K) by part; ``curve`` has the classes (N,) that each snapshot predicts, by images seen; ``features``
-    are principal components of the embeddings of the test images ``index``, if the classifier has an ``embed``.
+    are principal components of the embeddings of the test images ``index``, if the classifier has an ``embed``;
+    ``generator`` has the figures of the run's generator, if it has one.
     """
 
     logits: dict[str, Tensor]
     curve: dict[int, Tensor]
     features: Tensor | None
     index: Tensor | None
+    generator: dict[str, Any] | None = None
 
 
 def score(trained: TrainedRun, frozen: str | None) -> Scored:
@@ -153,17 +159,21 @@ def score(trained: TrainedRun, frozen: str | None) -> Scored:
     Without the digest ``frozen`` of the networks the test set stays sealed.
     """
     outcome, config = trained.outcome, trained.run_config
-    held_out = {part: one.images for part, one in held_out_images(config, trained.data, frozen)[0].items()}
+    parts = held_out_images(config, trained.data, frozen)[0]
+    training = parts.pop("training")
+    held_out = {part: one.images for part, one in parts.items()}
+    del parts  # with the labels
     curve_on = held_out.get(trained.data.curve or "test", torch.empty(0))
     scored_parts = ("test", "validation") if trained.data_used["V"] else ("test",)
     images = {part: given for part, given in held_out.items() if part in scored_parts}
     networks = {**outcome.weights, **{f"snapshot {seen}": one for seen, one in outcome.snapshots.items()}}
-    curve, features, index = {}, None, None
+    curve, features, index, figures = {}, None, None, None
     with closed_sources("while the networks were scored"), frozen_networks(networks):
         logits = {part: outputs(outcome.classifier, given) for part, given in images.items()}
         for part, given in images.items():
             check_independence("classifier", outcome.classifier, given, logits[part])
         if "test" in images:
+            figures = generator_figures(trained, training)
             for seen, network in outcome.snapshots.items():
                 scores = outputs(network, curve_on)
                 check_independence(f"snapshot {seen}", network, curve_on, scores)
@@ -171,7 +181,7 @@ def score(trained: TrainedRun, frozen: str | None) -> Scored:
             if hasattr(outcome.classifier, "embed"):
                 index = evenly_spaced_indices(len(images["test"]))
                 features = principal_components(outputs(outcome.classifier, images["test"][index], embed=True))
-    return Scored(logits, curve, features, index)
+    return Scored(logits, curve, features, index, figures)
 
 
 def _stage_summary(stage: TrainedStage) -> dict[str, Any]:
@@ -261,6 +271,7 @@ def summary(part: str, result: dict[str, Any]) -> dict[str, Any]:
     """The tracker's summary of a result (``part``: test or validation), with the same keys for every strategy."""
     return {
         **{f"final/{part}/{name}": result[part].get(name) for name in METRICS},
+        **{f"final/generator/{name}": value for name, value in result.get("generator", _NONE)["figures"].items()},
         **{f"data_used/{key}": value for key, value in result["data_used"].items()},
         "cost/flops": result["cost"]["flops"],
         "selection/rule": result["rule"],

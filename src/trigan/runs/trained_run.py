@@ -99,10 +99,10 @@ def divide_data(run_config: RunConfig, dataset: ImageDataset) -> tuple[TrainingV
 def held_out_images(
     run_config: RunConfig, data: RunData, frozen: str | None
 ) -> tuple[dict[str, LabelledImages], dict[str, Tensor]]:
-    """``validation``, if there are such images; for the digest of the ``frozen`` networks also ``test``.
+    """``training`` and ``validation``, if there are such images; for the digest of ``frozen`` networks also ``test``.
 
-    With it come ``hidden_labels``, if a curve is drawn on them. Also ``rows``, the source indices of the test images
-    (n_test,), and ``groups``, if the data set has groups.
+    ``training`` has -1 as label of unlabelled images. With ``test`` come ``hidden_labels``, if a curve is drawn on
+    them. Also ``rows``, the source indices of the test images (n_test,), and ``groups``, if the data set has groups.
 
     The data set is loaded and divided again, so this costs some seconds for a large one.
 
@@ -113,7 +113,8 @@ def held_out_images(
     split = _split(run_config, dataset)
     if split.info != data.info:
         raise DataError("the data set or its split file has changed since this run began; run the same command again")
-    parts = {"validation": split.view.validation} if split.view.validation is not None else {}
+    parts = {"training": _training_images(split.view)}
+    parts |= {"validation": split.view.validation} if split.view.validation is not None else {}
     rows = {"rows": torch.from_numpy(split.parts.test)}
     if split.test_groups is not None:
         rows["groups"] = torch.from_numpy(split.test_groups)
@@ -122,6 +123,12 @@ def held_out_images(
     if data.curve == "hidden_labels":
         parts["hidden_labels"] = hidden_images(dataset, split)
     return {**parts, "test": split.test.open(frozen)}, rows
+
+
+def _training_images(view: TrainingView) -> LabelledImages:
+    """All training images in the trial's order, with the labels that a strategy may see, else -1."""
+    labels = torch.cat([view.labelled.labels, torch.full((view.sizes.unlabelled,), -1)])
+    return LabelledImages(view.training_images, labels[view.order])
 
 
 def _split(run_config: RunConfig, dataset: ImageDataset) -> DataSplit:

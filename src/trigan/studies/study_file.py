@@ -26,10 +26,12 @@ def _different(trials: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _metric(value: str) -> str:
-    from trigan.scores import METRICS
+    from trigan.scores import TABLE_METRICS
 
-    if value not in METRICS:
-        raise ValueError(f"{value}: no such metric{nearest_hint(value, METRICS)}; metrics: {', '.join(METRICS)}")
+    if value not in TABLE_METRICS:
+        raise ValueError(
+            f"{value}: no such metric{nearest_hint(value, TABLE_METRICS)}; metrics: {', '.join(TABLE_METRICS)}"
+        )
     return value
 
 

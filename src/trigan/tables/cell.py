@@ -11,12 +11,33 @@ from typing import Any
 import numpy as np
 
 from trigan.records.record import DATA_KINDS, EXTERNAL, Record
-from trigan.scores import RANKING, Metric
+from trigan.scores import RANKING, REWARDS_COPIES, Metric
 from trigan.tables.image_outcomes import ImageOutcomes
 from trigan.tables.statistics import ValueSummary, summarise
 
 #: What a row used: images or labels of each kind, and labels for training and for selection.
 DATA_KEYS = (*DATA_KINDS, "labels_training", "labels_selection")
+
+
+def score_of(record: Record, metric: Metric) -> Any:
+    """A record's value of a metric, or None; a generator that copies training images has no figure that rewards it."""
+    if not metric.figure:
+        return record["result"]["test"].get(metric.key)
+    found = record["result"].get("generator")
+    if found is None or (found["copying"] and metric.figure in REWARDS_COPIES):
+        return None
+    return found["figures"].get(metric.figure)
+
+
+@dataclass(frozen=True)
+class GeneratorSummary:
+    """Mean figures of ``n`` generators, of which some copy, and of real images; ``stamp``: what they compare with."""
+
+    stamp: tuple[str, int, str]
+    figures: Mapping[str, float]
+    floor: Mapping[str, float]
+    copying: int
+    n: int
 
 
 @dataclass(frozen=True)
@@ -57,11 +78,23 @@ class Cell:
         """The metric of each trial that has it (an SVM may have no ``nll``), ascending."""
         values = {}
         for trial, group in self.by_trial.items():
-            scores = [record["result"]["test"].get(self.metric.key) for record in group]
+            scores = [score_of(record, self.metric) for record in group]
             numbers = [float(score) for score in scores if isinstance(score, int | float)]
             if len(numbers) == len(scores):
                 values[trial] = fmean(numbers)
         return values
+
+    @cached_property
+    def generators(self) -> "GeneratorSummary | None":
+        """Mean figures of the generators; None without any, or if their stamps differ."""
+        found: list[Any] = [one["generator"] for one in self._results if "generator" in one]
+        stamps = {(one["embedding"], one["images"], one["fingerprint"]) for one in found}
+        if len(stamps) != 1:
+            return None
+        figures, floor = (
+            {name: fmean(one[kind][name] for one in found) for name in found[0][kind]} for kind in ("figures", "floor")
+        )
+        return GeneratorSummary(stamps.pop(), figures, floor, sum(one["copying"] for one in found), len(found))
 
     @cached_property
     def curve(self) -> dict[int, list[float]]:
@@ -93,6 +126,9 @@ class Cell:
         if self.values or not self.records:
             return "" if self.values else "no run"
         classes = [EXTERNAL in one["stamps"] and "nll" not in one["test"] for one in self._results]
+        if self.metric.figure:
+            copying = any(one.get("generator", {}).get("copying") for one in self._results)
+            return "copies training images" if copying else "no generator's figures"
         old = self.metric.key in RANKING and not any(self.metric.key in one["test"] for one in self._results)
         return "not in the record" if old and not all(classes) else "not defined"
 
@@ -123,7 +159,7 @@ class Cell:
     def resolution(self) -> float:
         """The change of the score that one test image makes: 1 / n_test (of the smallest test set), if in percent."""
         sizes = [record["result"]["split"]["n_test"] for record in self.records]
-        return 1 / min(sizes) if sizes and self.metric.percent else 0.0
+        return 1 / min(sizes) if sizes and self.metric.percent and not self.metric.figure else 0.0
 
     def test_sets(self, trial: int) -> set[tuple[str | None, str | None]]:
         """The test images of a trial's runs: the data set's fingerprint, and the digest of the test set's indices.

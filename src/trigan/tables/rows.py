@@ -46,6 +46,7 @@ def settings(record: Record, suggestions: tuple[str, ...] = ()) -> Mapping[str, 
 def _settings(text: str, tags: tuple[tuple[str, Any], ...], suggestions: tuple[str, ...]) -> Mapping[str, str]:
     nested = json.loads(text)
     config = {"evaluation.specificity": SPECIFICITY} | flatten(nested)  # earlier records do not have it
+    config.pop("evaluation.generator_images", None)  # nor this, which figures are stamped with
     unused = _unused_groups(nested)
     values = {**config, **dict(tags)}
     named = {

@@ -15,7 +15,7 @@ from trigan.errors import ConfigError
 from trigan.records.file_index import FileIndex
 from trigan.records.record import Record
 from trigan.records.seal_ledger import Ledger
-from trigan.scores import METRICS, Metric
+from trigan.scores import GENERATOR_METRICS, TABLE_METRICS, Metric
 from trigan.tables.cell import DATA_KEYS, Cell
 from trigan.tables.image_outcomes import ImageOutcomes
 from trigan.tables.looks import LOOKS_FILE, Look, count_look
@@ -67,7 +67,7 @@ class TableSpec:
     Args:
         rows, columns: names in the order of display.
         trials: the trials that every cell should have; None: in each column, all trials that any of its cells has.
-        metric: one of ``METRICS``.
+        metric: one of ``TABLE_METRICS``.
         reference: the row that is subtracted from each row; None for no differences.
         family: primary comparisons, or None.
         margin: of the dagger, in points; only percent scores have daggers.
@@ -99,8 +99,8 @@ class TableSpec:
         return tuple(name for name in baselines if name != row and self.matched.get(name, row) == row)
 
     def __post_init__(self) -> None:
-        if self.metric not in METRICS:
-            raise ConfigError(f"table: metric is {self.metric!r}, should be one of {', '.join(METRICS)}")
+        if self.metric not in TABLE_METRICS:
+            raise ConfigError(f"table: metric is {self.metric!r}, should be one of {', '.join(TABLE_METRICS)}")
         for kind, names in (("rows", self.rows), ("columns", self.columns)):
             if not names or len(set(names)) != len(names):
                 raise ConfigError(f"table: {kind} should be one or more different names, got {list(names)}")
@@ -133,7 +133,10 @@ class Table:
     @cached_property
     def metric(self) -> Metric:
         """What the cells measure; a sensitivity is named by its specificity, if all records have the same."""
-        metric, records = METRICS[self.spec.metric], [record for cell in self.cells.values() for record in cell.records]
+        metric, records = (
+            TABLE_METRICS[self.spec.metric],
+            [record for cell in self.cells.values() for record in cell.records],
+        )
         levels = {level for one in records if (level := one["result"]["test"].get("specificity")) is not None}
         if metric.key != "sensitivity" or len(levels) != 1:
             return metric
@@ -261,7 +264,7 @@ def build_table(
     """Build a table of the records by (row, column); ``outcomes`` by run, as far as predictions are stored.
 
     Raises:
-        ConfigError: a record's position is not in the spec.
+        ConfigError: a record's position is not in the spec, or figures of a column have different stamps.
     """
     trials: dict[str, set[int]] = {column: set() for column in spec.columns}
     for (row, column), group in records.items():
@@ -272,9 +275,24 @@ def build_table(
     for row, column in product(spec.rows, spec.columns):
         expected = tuple(sorted(trials[column])) if spec.trials is None else spec.trials
         chosen = tuple(r for r in records.get((row, column), ()) if r["tags"]["trial"] in expected)
-        cells[row, column] = Cell(chosen, expected, METRICS[spec.metric], outcomes)
+        cells[row, column] = Cell(chosen, expected, TABLE_METRICS[spec.metric], outcomes)
+    if TABLE_METRICS[spec.metric].figure:
+        for column in spec.columns:
+            _check_stamps(column, [record for row in spec.rows for record in cells[row, column].records])
     matched = (replace(one, differs=difference_from(one, cells.get((one.row, one.column)))) for one in published)
     return Table(spec, MappingProxyType(cells), tuple(matched), ledger)
+
+
+def _check_stamps(column: str, records: Sequence[Record]) -> None:
+    """Refuse figures that were not measured alike."""
+    found = [one["result"]["generator"] for one in records if "generator" in one["result"]]
+    stamps = sorted({(one["embedding"], one["images"], one["fingerprint"][:8]) for one in found})
+    if len(stamps) > 1:
+        (*first, _), (*second, _) = stamps[:2]
+        raise ConfigError(
+            f"column {column}: figures of generators with different stamps are not comparable ({first} and {second}: "
+            "embedding, images); choose runs with one evaluation.generator_images, on one data set"
+        )
 
 
 def counted(table: Table, folder: Path) -> Table:
@@ -307,7 +325,8 @@ def table_data(table: Table) -> list[dict[str, Value]]:
 def cell_data(table: Table, key: CellKey) -> dict[str, Value]:
     """The numbers of one cell, without those of its trials."""
     cell = table.cells[key]
-    summary = cell.summary
+    summary, quality = cell.summary, cell.generators.figures if cell.generators is not None else {}
+    any_generator = any(one.generators is not None for one in table.cells.values())
     primary = next((one for one in table.primary if (one.row, one.column) == key), None)
     return {
         "row": key[0],
@@ -323,6 +342,7 @@ def cell_data(table: Table, key: CellKey) -> dict[str, Value]:
         **_comparison("difference", table.differences.get(key)),
         **_comparison("primary", primary),
         **{name: max(cell.data_used[name]) if cell.records else None for name in DATA_KEYS},
+        **({name: quality.get(one.figure) for name, one in GENERATOR_METRICS.items()} if any_generator else {}),
         "rule": " ".join(cell.rules),
         "flops": cell.flops,
     }

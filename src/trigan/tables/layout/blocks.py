@@ -1,9 +1,10 @@
 """A table laid out as grids of text, which the renderers print, and the widths of their columns."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from trigan.records.record import DATA_KINDS
+from trigan.scores import GENERATOR_METRICS
 from trigan.tables.cell import Cell
 from trigan.tables.classifier_differences import table_differences, undeclared
 from trigan.tables.layout.formatting import (
@@ -45,9 +46,9 @@ class Block:
 def blocks(table: Table) -> list[Block]:
     """The grids of a table.
 
-    Results of all columns; for each column the primary comparisons, attributions, curves, data and cost, every trial,
-    and differences in C's training that the study does not declare; then published results under other conditions.
-    Those under the conditions of a cell are beside it.
+    Results of all columns; for each column the primary comparisons, attributions, generators, curves, data and cost,
+    every trial, and differences in C's training that the study does not declare; then published results under other
+    conditions. Those under the conditions of a cell are beside it.
     """
     fmt = TextFormat(table.metric)
     found = [_results(table, fmt)]
@@ -56,6 +57,7 @@ def blocks(table: Table) -> list[Block]:
         found += [
             _primary(table, fmt, column, where),
             attribution(table, column, where),
+            _generators(table, column, where),
             _curves(table, fmt, column, where),
             _data_used(table, column, where),
             _trials(table, column, where),
@@ -77,7 +79,7 @@ def brief(table: Table) -> Block:
         if any(claim != "not decided" for claim in claims.values()):
             columns["shown"] = [claims.get(row, "-") for row in spec.rows]
     bold = frozenset((spec.rows.index(row), 1 + spec.columns.index(column)) for row, column in table.best)
-    title = f"{spec.title}: test {table.metric.label}{', %' if table.metric.percent else ''}"
+    title = f"{spec.title}: {table.metric.heading}"
     return Block(title, tuple(columns), tuple(zip(*columns.values(), strict=True)), bold)
 
 
@@ -98,7 +100,7 @@ def _results(table: Table, fmt: TextFormat) -> Block:
             groups.append((len(header), len(header) + len(group)))
             header += group.keys()
             columns += group.values()
-    title = f"{spec.title}: test {table.metric.label}{', %' if table.metric.percent else ''}"
+    title = f"{spec.title}: {table.metric.heading}"
     rows, tight = tuple(zip(*columns, strict=True)), frozenset(range(1, len(header)))
     return Block(title, tuple(header), rows, frozenset(bold), tuple(groups), tight)
 
@@ -171,6 +173,36 @@ def attribution(table: Table, column: str, where: str = "") -> Block:
     )
     header = ("row", "what is added", "comparison", "difference")
     return Block(f"Where a gain comes from{where}", header, rows, groups=((1, 2), (2, 4)), tight=frozenset({3}))
+
+
+def _generators(table: Table, column: str, where: str) -> Block:
+    """Means over trials of the generators' figures; rows whose stamps differ from the first one's are left out."""
+    rows, stamp = [], None
+    for row in table.spec.rows:
+        found = table.cells[row, column].generators
+        if found is None or stamp not in (None, found.stamp):
+            continue
+        if stamp is None:
+            stamp = found.stamp
+            rows.append(("real images", *_figures(found.floor)))
+        copying = f" (copies in {found.copying} of {found.n})" if found.copying else ""
+        rows.append((row + copying, *_figures(found.figures)))
+    header = (
+        "row",
+        *(one.figure.upper() if one.unit == one.figure.upper() else one.figure for one in GENERATOR_METRICS.values()),
+    )
+    about = f" ({stamp[0]}, {stamp[1]} images)" if stamp else ""
+    return Block(
+        f"Generators against training images{where}{about}",
+        header,
+        tuple(rows),
+        groups=((1, 7), (7, 10)),
+        tight=frozenset(range(1, 10)),
+    )
+
+
+def _figures(values: Mapping[str, float]) -> tuple[str, ...]:
+    return tuple(f"{values[one.figure]:.3g}" for one in GENERATOR_METRICS.values())
 
 
 def _curves(table: Table, fmt: TextFormat, column: str, where: str) -> Block:

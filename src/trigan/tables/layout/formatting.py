@@ -22,7 +22,7 @@ class TextFormat:
     @property
     def unit(self) -> str:
         """The unit of a difference: points of percent, or the metric's own unit."""
-        return "points" if self.metric.percent else "nats"
+        return "points" if self.metric.percent else self.metric.unit
 
     def value(self, value: float, sign: str = "") -> str:
         """A score: ``95.1``; with the ``sign`` ``+`` a difference: ``+2.1``, and a zero without a sign."""

@@ -1,0 +1,126 @@
+"""The figures of a run's generator: in its record, of training images alone, in tables beside the scores."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from few_steps import composer, small
+from record_makers import canonical_result_bytes, make_record
+
+from trigan.config.run_hash import run_hash
+from trigan.config.settings import Evaluation
+from trigan.datasets.splits.sealed_test import SealedTest
+from trigan.datasets.types import LabelledImages
+from trigan.errors import ConfigError
+from trigan.evaluation.generators.figures import Reference
+from trigan.records.record import Record, read_record
+from trigan.runs import generator_figures as room
+from trigan.runs.run import run
+from trigan.tables.layout.text import render_terminal
+from trigan.tables.table import TableSpec, build_table, table_data
+
+
+def record_of(outputs: Path, *words: str) -> Record:
+    return read_record(run(composer().compose(small(*words, f"paths.outputs={outputs}"))) / "record.json")
+
+
+@pytest.mark.parametrize("words", [("strategy=joint",), ("strategy=augment", "architecture=cgan")])
+def test_a_record_has_the_generators_figures_and_the_same_bytes_again(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Reference, torch.Tensor]] = []
+    compare = room.compare_sets
+    test: list[LabelledImages] = []
+    opened = SealedTest.open
+
+    def watch(embedding: Any, reference: Reference, generated: torch.Tensor) -> Any:
+        seen.append((reference, generated))
+        return compare(embedding, reference, generated)
+
+    def watch_test(sealed: SealedTest, frozen: str) -> LabelledImages:
+        test.append(opened(sealed, frozen))
+        return test[-1]
+
+    monkeypatch.setattr(room, "compare_sets", watch)
+    monkeypatch.setattr(SealedTest, "open", watch_test)
+    record: Any = record_of(tmp_path / "a", *words)
+    found = record["result"]["generator"]
+    assert (found["embedding"], found["images"]) == ("random_conv@1", 629)  # half of 1258 training images
+    assert found["fingerprint"] == record["result"]["data"]["fingerprint"]
+    assert set(found["figures"]) == set(found["floor"])
+    assert found["figures"]["fid"] > found["floor"]["fid"]
+    (reference, generated), *_ = seen
+    assert generated.shape == reference.real.shape
+    used = {bytes(one.numpy().data) for part in (reference.real, reference.other, reference.seen) for one in part}
+    assert not used & {bytes(one.numpy().data) for one in test[0].images}
+    again = record_of(tmp_path / "b", *words)
+    assert canonical_result_bytes(again) == canonical_result_bytes(record)
+
+
+def test_a_run_without_a_generator_or_with_the_setting_0_has_none(tmp_path: Path) -> None:
+    assert "generator" not in record_of(tmp_path, "strategy=baseline")["result"]
+    assert "generator" not in record_of(tmp_path, "strategy=joint", "evaluation.generator_images=0")["result"]
+    fewer = record_of(tmp_path, "strategy=joint", "evaluation.generator_images=100")["result"]["generator"]
+    assert fewer["images"] == 100
+
+
+def test_hashes_of_runs_from_before_the_setting_stay() -> None:
+    config: dict[str, Any] = {"trial": 0, "evaluation": {"specificity": 0.9}}
+    now = {**config, "evaluation": {"specificity": 0.9, "generator_images": Evaluation().generator_images}}
+    other = {**config, "evaluation": {"specificity": 0.9, "generator_images": 7}}
+    assert run_hash(config, "f") == run_hash(now, "f") != run_hash(other, "f")
+
+
+def figured(accuracy: float, trial: int, fid: float, copying: bool = False, images: int = 9) -> Record:
+    names = ("fid", "kid", "precision", "recall", "density", "coverage", "authenticity", "copies", "duplicates")
+    figures = {name: 0.25 for name in names} | {"fid": fid}
+    stamp = {"embedding": "random_conv@1", "images": images, "fingerprint": "ab"}
+    made = make_record(accuracy, trial)
+    made["result"]["generator"] = {  # type: ignore[typeddict-item]
+        **stamp,
+        "figures": figures,
+        "floor": {**figures, "fid": 0.5},
+        "copying": copying,
+    }
+    return made
+
+
+def test_tables_show_quality_beside_the_score_and_as_metric() -> None:
+    cells = {
+        ("g", "c"): [figured(0.9, t, 3.0 + t) for t in range(3)],
+        ("b", "c"): [make_record(0.8, t) for t in range(3)],
+    }
+    table = build_table(cells, TableSpec("t", ("g", "b"), ("c",)))
+    page = render_terminal(table)
+    assert "Generators against training images (random_conv@1, 9 images)" in page
+    assert next(line for line in page.splitlines() if line.startswith("real images")).split()[2] == "0.5"
+    by_row = {one["row"]: one for one in table_data(table)}
+    assert (by_row["g"]["mean"], by_row["g"]["generator_fid"]) == (pytest.approx(0.9), 4.0)
+    assert by_row["b"]["generator_fid"] is None
+    quality = build_table(cells, TableSpec("t", ("g", "b"), ("c",), metric="generator_fid"))
+    assert "FID of the generator" in render_terminal(quality)
+    assert quality.cells["g", "c"].values == {0: 3.0, 1: 4.0, 2: 5.0}
+    assert quality.cells["b", "c"].absence == "no generator's figures"
+
+
+def test_a_copying_generator_gets_no_figure_that_copies_improve() -> None:
+    cells = {("g", "c"): [figured(0.9, 0, 0.1, copying=True)], ("h", "c"): [figured(0.9, 0, 3.0)]}
+    by_metric = {
+        name: build_table(cells, TableSpec("t", ("g", "h"), ("c",), metric=name))
+        for name in ("generator_fid", "generator_authenticity")
+    }
+    assert by_metric["generator_fid"].cells["g", "c"].absence == "copies training images"
+    assert by_metric["generator_fid"].best == {("h", "c")}
+    assert by_metric["generator_authenticity"].cells["g", "c"].values == {0: 0.25}
+    assert "g (copies in 1 of 1)" in render_terminal(by_metric["generator_fid"], width=200)
+
+
+def test_figures_with_different_stamps_share_no_column() -> None:
+    cells = {("g", "c"): [figured(0.9, 0, 3.0)], ("h", "c"): [figured(0.9, 0, 3.0, images=10)]}
+    with pytest.raises(ConfigError, match=r"column c: .*different stamps"):
+        build_table(cells, TableSpec("t", ("g", "h"), ("c",), metric="generator_fid"))
+    page = render_terminal(build_table(cells, TableSpec("t", ("g", "h"), ("c",))))
+    block = page.partition("Generators against")[2].partition("Data used")[0]
+    assert "\ng " in block
+    assert "\nh " not in block
