@@ -18,7 +18,7 @@ from trigan.version import __version__
 COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("run:main", "compose one run (or several with -m), train, evaluate, write the record"),
     "study": ("study:main", "run a study of experiments/ and print its table"),
-    "audit": ("audit:main", "what differs in C's training between a study's rows, and what it declares"),
+    "audit": ("study:audit_main", "what differs in C's training between a study's rows, and what it declares"),
     "search": ("search:main", "search good settings of strategies on validation labels, many workers"),
     "wandb-sweep": ("search:wandb_sweep_main", "a search space as a W&B sweep, for agents on many machines"),
     "table": ("table:main", "the table of a study's finished jobs, in any format, from disk or W&B"),
@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "splits": ("external:splits_main", "write the split of a run as a file for other programs; check such a file"),
     "submit": ("external:submit_main", "add another program's predictions for a split as a row of a study"),
     "artifacts": ("artifacts:main", "list the stored stages with size, age and users; remove the unused"),
+    "metrics": ("metrics:main", "how good and how new generated images are: FID, KID, precision, copies, ..."),
     "predict": ("finished:predict", "classify new images with a finished run, to CSV"),
     "sample": ("finished:sample", "draw labelled images from a finished run's generator"),
     "export": ("finished:export", "write a finished run's networks as safetensors and ONNX"),

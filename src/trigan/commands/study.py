@@ -1,4 +1,4 @@
-"""``trigan study NAME``: run what is missing of a table's jobs, then print and write the table."""
+"""``trigan study NAME``: run what is missing, then print and write the table; ``trigan audit``: what differs in C."""
 
 import argparse
 import shlex
@@ -15,11 +15,13 @@ from trigan.errors import ArtifactError, ConfigError, printable
 from trigan.execution.engines import split
 from trigan.execution.job import run_options, shell_line
 from trigan.execution.progress import duration
+from trigan.studies.audit import audit_study, difference_line
 from trigan.studies.job_cache import cache_path, load_jobs, make_plan, save_jobs
 from trigan.studies.study_file import StudyFile, find_study, read_study
 from trigan.studies.study_status import job_list, job_statuses, mean_row_costs, status_summary, time_left
 from trigan.studies.study_table import FILE_FORMATS, FORMATS, render_table
 from trigan.studies.tuned_settings import read_tuned
+from trigan.tables.classifier_differences import undeclared
 from trigan.tables.layout.formatting import format_flops
 from trigan.tables.layout.text import render_brief, render_terminal
 
@@ -165,3 +167,26 @@ def _write_job_list(study: StudyFile, options: argparse.Namespace) -> int:
         print(f"  sbatch --array=1-{len(lines)} --requeue --cpus-per-task=1 --wrap={pick}   # Slurm")
         print(f"  xargs -d '\\n' -n 1 -P 2 sh -c < {name}   # two at a time, here")
     return 0
+
+
+def audit_main(arguments: list[str]) -> int:
+    """Print the differences, declared and not; 1 if some are not declared."""
+    parser = study_parser(
+        "audit",
+        "List what differs in C's training between each row and the rows that it is compared with; nothing is run.",
+        "Exit code 1: the study does not declare all of it.",
+    )
+    parser.add_argument("--undeclared", action="store_true", help="leave out what the study declares")
+    options = parser.parse_intermixed_args(arguments)
+    study = read_study(find_study(options.name), options.scale)
+    plan = make_plan(study, options.overrides, options.config_dir)
+    found = audit_study(study, plan, plan.jobs().done)
+    count = 0
+    for column, differences in found.items():
+        missing = undeclared(differences)
+        count += len(missing)
+        print(f"{column}: {len(missing)} not declared, {len(differences) - len(missing)} declared by the study")
+        for one in differences:
+            if not (one.declared and options.undeclared):
+                print(f"  {'declared    ' if one.declared else 'NOT DECLARED'}  {difference_line(one)}")
+    return 1 if count else 0

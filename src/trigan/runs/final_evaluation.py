@@ -25,7 +25,7 @@ from trigan.plots.plot_style import no_result_lost
 from trigan.records.record import PRETRAINED, SCHEMA_VERSION, write_record
 from trigan.records.seal_ledger import append_use
 from trigan.runs.fit_curve import CURVE_STAMPS
-from trigan.runs.generator_figures import generator_figures
+from trigan.runs.generators.record_figures import generator_figures
 from trigan.runs.lineage import log_lineage
 from trigan.runs.provenance import provenance
 from trigan.runs.trained_run import TrainedRun, held_out_images, weights_digests

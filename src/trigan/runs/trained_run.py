@@ -113,7 +113,7 @@ def held_out_images(
     split = _split(run_config, dataset)
     if split.info != data.info:
         raise DataError("the data set or its split file has changed since this run began; run the same command again")
-    parts = {"training": _training_images(split.view)}
+    parts = {"training": training_images(split.view)}
     parts |= {"validation": split.view.validation} if split.view.validation is not None else {}
     rows = {"rows": torch.from_numpy(split.parts.test)}
     if split.test_groups is not None:
@@ -125,7 +125,7 @@ def held_out_images(
     return {**parts, "test": split.test.open(frozen)}, rows
 
 
-def _training_images(view: TrainingView) -> LabelledImages:
+def training_images(view: TrainingView) -> LabelledImages:
     """All training images in the trial's order, with the labels that a strategy may see, else -1."""
     labels = torch.cat([view.labelled.labels, torch.full((view.sizes.unlabelled,), -1)])
     return LabelledImages(view.training_images, labels[view.order])

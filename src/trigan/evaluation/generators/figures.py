@@ -75,8 +75,8 @@ def compare_sets(embedding: Embedding, reference: Reference, generated: Tensor) 
     """``figures`` of generated images, their ``floor``, and the stamp.
 
     The floor is what another n real training images have in place of the generated ones: no generator needs to be
-    better. Figures of different stamps (``embedding``, ``images``, ``fingerprint``) are not comparable. With ``copying``
-    true the distances are no merit: the samples are nearer to training images than these are to each other.
+    better. Figures of different stamps (``embedding``, ``images``, ``fingerprint``) are not comparable. Where
+    ``copying`` is true, the distances are no merit: the samples are nearer to training images than these to each other.
 
     Args:
         embedding: in which all is measured.

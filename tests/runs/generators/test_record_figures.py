@@ -15,7 +15,7 @@ from trigan.datasets.types import LabelledImages
 from trigan.errors import ConfigError
 from trigan.evaluation.generators.figures import Reference
 from trigan.records.record import Record, read_record
-from trigan.runs import generator_figures as room
+from trigan.runs.generators import record_figures as room
 from trigan.runs.run import run
 from trigan.tables.layout.text import render_terminal
 from trigan.tables.table import TableSpec, build_table, table_data
