@@ -20,7 +20,7 @@ from trigan.evaluation.generators.distributions import (
     modes_and_reverse_kl,
 )
 from trigan.evaluation.generators.embeddings import RandomConv, from_file, random_conv
-from trigan.evaluation.generators.figures import Reference, compare_sets, reference_from
+from trigan.evaluation.generators.image_figures import Reference, compare_sets, reference_from
 from trigan.evaluation.generators.manifold import manifold_figures
 from trigan.evaluation.generators.memorisation import (
     feature_likelihood_divergence,

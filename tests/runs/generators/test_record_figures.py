@@ -13,7 +13,7 @@ from trigan.config.settings import Evaluation
 from trigan.datasets.splits.sealed_test import SealedTest
 from trigan.datasets.types import LabelledImages
 from trigan.errors import ConfigError
-from trigan.evaluation.generators.figures import Reference
+from trigan.evaluation.generators.image_figures import Reference
 from trigan.records.record import Record, read_record
 from trigan.runs.generators import record_figures as room
 from trigan.runs.run import run

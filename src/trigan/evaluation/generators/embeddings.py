@@ -13,8 +13,8 @@ from trigan.datasets.inputs import image_batches
 from trigan.errors import ConfigError
 from trigan.rng import Draws
 
-#: The widest map that random filters are applied to; larger ones are averaged down first.
-_LARGEST_MAP = 32
+#: The widest map behind the first layer; larger ones are averaged down.
+_LARGEST_MAP = 16
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from trigan.config.allow_list import check_targets, import_target
 from trigan.datasets.types import LabelledImages
 from trigan.errors import ConfigError, DataError
 from trigan.evaluation.generators.embeddings import Embedding, from_file, of_classifier, random_conv
-from trigan.evaluation.generators.figures import (
+from trigan.evaluation.generators.image_figures import (
     class_figures,
     classwise_figures,
     compare_sets,

@@ -7,7 +7,7 @@ import torch
 from trigan.config.settings import Evaluation
 from trigan.datasets.types import LabelledImages
 from trigan.evaluation.generators.embeddings import random_conv
-from trigan.evaluation.generators.figures import MIN_IMAGES, compare_sets, reference_from
+from trigan.evaluation.generators.image_figures import MIN_IMAGES, compare_sets, reference_from
 from trigan.networks.gans.gan import ImageGenerator
 from trigan.rng import hash64
 from trigan.runs.trained_run import TrainedRun

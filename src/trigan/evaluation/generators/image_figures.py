@@ -34,7 +34,7 @@ class Reference:
     Attributes:
         real: uint8 (n, C, S, S), compared with as many generated ones.
         other: uint8 (n, C, S, S), further ones, compared with ``real`` for the floor.
-        seen: uint8, those in which copies are looked for; they contain ``real``.
+        seen: uint8, those in which copies are looked for; ``real`` comes first.
         fingerprint: of the data set that they are from.
     """
 
@@ -88,9 +88,10 @@ def compare_sets(embedding: Embedding, reference: Reference, generated: Tensor) 
     """
     if len(generated) != len(reference):
         raise DataError(f"{len(generated)} generated and {len(reference)} real images: figures need equal numbers")
-    real, fake, other = embedding(reference.real), embedding(generated), embedding(reference.other)
+    fake, other, seen = embedding(generated), embedding(reference.other), embedding(reference.seen)
+    real = seen[: len(reference)]
     # the floor's images must not be among those in which copies are looked for
-    figures = {**_distances(real, fake), **copying_figures(embedding(reference.seen), fake)}
+    figures = {**_distances(real, fake), **copying_figures(seen, fake)}
     floor = {**_distances(real, other), **copying_figures(real, other)}
     copying = figures["authenticity"] < COPYING * floor["authenticity"]
     stamp = {"embedding": embedding.stamp, "images": len(reference), "fingerprint": reference.fingerprint}

@@ -1,0 +1,77 @@
+"""Figures of generators at full size: peak memory and seconds of 50,000 x 50,000 images, and the published N(0, I) case.
+
+    python benchmarks/generators.py memory [IMAGES] [DIMENSIONS]
+    python benchmarks/generators.py published
+
+`published`: 10,000 draws of N(0, I) in 1,000 dimensions each, k = 5, for which the authors print precision .477, recall
+.471, density 1.056 and coverage .974 (Naeem et al. 2020, github.com/clovaai/generative-evaluation-prdc, README). With
+`prdc` installed its figures for the same numbers are beside ours. Results: benchmarks/results/generators.json.
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trigan.evaluation.generators.distributions import frechet_distance, kernel_distance
+from trigan.evaluation.generators.manifold import manifold_figures
+from trigan.evaluation.generators.memorisation import copying_figures, feature_likelihood_divergence
+
+RESULTS = Path(__file__).parent / "results" / "generators.json"
+
+
+def normal(seed: int, images: int, dims: int) -> torch.Tensor:
+    """Features N(0, I), float32."""
+    return torch.randn(images, dims, generator=torch.Generator().manual_seed(seed))
+
+
+def peak_megabytes() -> float:
+    """The most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def memory(images: int = 50_000, dims: int = 256) -> dict[str, Any]:
+    """Seconds of each figure, and the peak of memory after it."""
+    start = peak_megabytes()
+    real, fake = normal(0, images, dims), normal(1, images, dims)
+    figures: dict[str, Callable[[], object]] = {
+        "fid": lambda: frechet_distance(real, fake),
+        "kid": lambda: kernel_distance(real, fake),
+        "precision, recall, density, coverage": lambda: manifold_figures(real, fake),
+        "authenticity, copies, duplicates": lambda: copying_figures(real, fake),
+        "fld": lambda: feature_likelihood_divergence(real, normal(2, 10_000, dims), fake),
+    }
+    found = {}
+    for name, figure in figures.items():
+        began = time.perf_counter()
+        figure()
+        found[name] = {"seconds": round(time.perf_counter() - began, 1), "peak_mb": round(peak_megabytes())}
+        print(name, found[name], flush=True)
+    return {"images": images, "dimensions": dims, "before_mb": round(start), "figures": found}
+
+
+def published() -> dict[str, Any]:
+    """Ours, the published ones, and those of the authors' package if it is installed."""
+    real, fake = (normal(seed, 10_000, 1000).double() for seed in (0, 1))
+    found: dict[str, Any] = {"ours": manifold_figures(real, fake, 5, 5)}
+    found["published"] = {"precision": 0.477, "recall": 0.471, "density": 1.056, "coverage": 0.974}
+    try:
+        from prdc import compute_prdc
+    except ModuleNotFoundError:
+        return found
+    theirs = compute_prdc(real.numpy(), fake.numpy(), nearest_k=5)
+    return {**found, "prdc": {name: float(value) for name, value in theirs.items()}}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    kind, numbers = sys.argv[1], [int(word) for word in sys.argv[2:]]
+    result = memory(*numbers) if kind == "memory" else published()
+    kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    RESULTS.write_text(json.dumps({**kept, kind: result}, indent=2, sort_keys=True) + "\n")
+    print(json.dumps(result, indent=2))
