@@ -1,4 +1,4 @@
-"""Figures of generators at full size: peak memory and seconds of 50,000 x 50,000 images, and the published N(0, I) case.
+"""Figures of generators at full size: peak memory and seconds of 50,000 x 50,000 images, and the published case.
 
     python benchmarks/generators.py memory [IMAGES] [DIMENSIONS]
     python benchmarks/generators.py published

@@ -152,7 +152,7 @@ class StageSummary(TypedDict):
 
 
 class GeneratorFigures(TypedDict):
-    """Output of `trigan.evaluation.generators.image_figures.compare_sets`: of the run's generator against training images.
+    """Output of `trigan.evaluation.generators.image_figures.compare_sets`, of the run's generator.
 
     ``embedding``, ``images`` and ``fingerprint`` are the stamp; ``floor`` has the same figures of real images.
     """
