@@ -36,8 +36,8 @@ def count_flops(work: Callable[[], object]) -> int:
     Counted are convolutions, matrix products and attention (torch's FlopCounterMode), 2 per multiply-add; elementwise
     work, normalisation and optimizers are not.
     """
-    # The counter would take SiLU's backward function apart, which rounds differently: a resumed fit, whose first step is
-    # counted anew, would then differ from one that was not interrupted.
+    # The counter would take SiLU's backward function apart, which rounds differently: a resumed fit, whose first step
+    # is counted anew, would then differ from one that was not interrupted.
     counted: Any = {
         torch.ops.aten.convolution_backward: _backward_of_conv,
         torch.ops.aten.silu_backward.default: lambda *shapes, **keywords: 0,

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from trigan.networks.classifiers.cnn import AllCNN, SmallCNN
 from trigan.networks.classifiers.mlp import MLP
 from trigan.networks.classifiers.resnet import ResNet18, WideResNet
-from trigan.networks.gans.biggan import BigGANSmall
 from trigan.networks.diffusion.edm import EDM, Heun
+from trigan.networks.gans.biggan import BigGANSmall
 from trigan.networks.gans.dcgan import CGAN, DCGAN
 from trigan.networks.gans.r3gan import R3GAN
 from trigan.networks.gans.sngan import SNGAN, Projection

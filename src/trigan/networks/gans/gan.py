@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.gans.minibatch_std import MinibatchStd
 from trigan.networks.shapes import ImageSpec, channels_per_level, map_sizes
