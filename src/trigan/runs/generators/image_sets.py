@@ -23,7 +23,7 @@ from trigan.identity import tensor_digest
 from trigan.networks.gans.gan import ImageGenerator
 from trigan.runs.finished_run import FinishedRun
 from trigan.runs.trained_run import divide_data, training_images
-from trigan.samples.generate import generate
+from trigan.samples.samplers import GeneratorSampler
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,5 +119,5 @@ def samples_of(finished: FinishedRun, count: int, seed: int, labels: Tensor) -> 
     if not isinstance(generator, ImageGenerator):
         raise DataError(f"run {finished.run[:12]}: its generator takes no latents; write its samples to a folder first")
     conditions = labels[torch.arange(count) % len(labels)] if generator.classes else None
-    images = generate(generator, seed, count, conditions).images
+    images = GeneratorSampler(generator).sample(torch.arange(count), conditions, seed)
     return LabelledImages(images, torch.full((count,), -1) if conditions is None else conditions)

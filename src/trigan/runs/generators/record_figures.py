@@ -11,7 +11,7 @@ from trigan.evaluation.generators.image_figures import MIN_IMAGES, compare_sets,
 from trigan.networks.gans.gan import ImageGenerator
 from trigan.rng import hash64
 from trigan.runs.trained_run import TrainedRun
-from trigan.samples.generate import generate
+from trigan.samples.samplers import GeneratorSampler
 
 
 def generator_figures(trained: TrainedRun, training: LabelledImages) -> dict[str, Any] | None:
@@ -29,5 +29,5 @@ def generator_figures(trained: TrainedRun, training: LabelledImages) -> dict[str
     reference = reference_from(training.images, count, trained.data.fingerprint, known)
     n = len(reference)
     labels = training.labels[known][torch.arange(n) % len(known)] if generator.classes else None
-    samples = generate(generator, hash64(trained.run_config.seed, "figures"), n, labels)
-    return compare_sets(random_conv(), reference, samples.images)
+    samples = GeneratorSampler(generator).sample(torch.arange(n), labels, hash64(trained.run_config.seed, "figures"))
+    return compare_sets(random_conv(), reference, samples)
