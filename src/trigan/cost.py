@@ -1,12 +1,14 @@
 """Counted cost: floating-point operations by torch's counter, and images by player."""
 
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+
+_counters: list[FlopCounterMode] = []  # those that are counting
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,23 @@ def count_flops(work: Callable[[], object]) -> int:
     tracker: Any = nullcontext()
     tracker.parents = {"Global"}
     counter.mod_tracker = tracker
-    with counter:
-        work()
+    _counters.append(counter)
+    try:
+        with counter:
+            work()
+    finally:
+        _counters.pop()
     return int(counter.get_total_flops())
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Leave out of `count_flops` what is done within the body: checks that are no part of a method."""
+    before = [(counter.flop_counts["Global"], dict(counter.flop_counts["Global"])) for counter in _counters]
+    yield
+    for counts, kept in before:
+        counts.clear()
+        counts.update(kept)
 
 
 def _backward_of_conv(*given: Any, out_shape: Any) -> int:

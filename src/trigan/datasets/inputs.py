@@ -18,12 +18,14 @@ class Input:
     """One named input of a stage: ``images`` uint8 (N, C, S, S), ``labels`` int64 (N,) or None.
 
     Labels of extra images may be probabilities instead, float (N, K). ``parts``, if given, are the sizes of consecutive
-    sets; each epoch goes through them in this order.
+    sets; each epoch goes through them in this order. ``sampled`` images come from a sampler: no network that is
+    evaluated has batch-norm statistics of them.
     """
 
     images: Tensor
     labels: Tensor | None = None
     parts: tuple[int, ...] = ()
+    sampled: bool = False
 
     def __len__(self) -> int:
         return len(self.images)

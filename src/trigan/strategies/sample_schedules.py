@@ -76,7 +76,9 @@ class PretrainSchedule(SampleSchedule):
         # the intermediate network has batch-norm statistics of real images too
         real = inputs.get("statistics", Input(inputs["labelled"].images))
         pretraining = ClassifierStage(replace(recipe, steps=steps, selection=Selection("last")))
-        first = runner.train("classifier-synthetic", pretraining, {"labelled": samples, "statistics": real})
+        first = runner.train(
+            "classifier-synthetic", pretraining, {"labelled": replace(samples, sampled=True), "statistics": real}
+        )
         optimizer: Any = recipe.optimizer
         second_part = replace(
             recipe,

@@ -4,18 +4,26 @@ Running statistics mix all images of a fit, and averaged weights have no statist
 each network are estimated on one kind of images: real training images for D and C, generated images for G.
 """
 
+import copy
+import logging
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
-from trigan.datasets.inputs import EVALUATION_BATCH, image_batches, random_subset
+from trigan.cost import uncounted
+from trigan.datasets.inputs import EVALUATION_BATCH, Input, image_batches, random_subset
 from trigan.networks.batchnorm import recalibrate_batch_norm
 from trigan.networks.gans.gan import Discriminator, Generator
 from trigan.rng import Draws
 
 #: Largest number of images from which statistics are estimated.
 STATISTICS_IMAGES = 5_000
+#: The least share, and the least number, of labelled images that C must lose for statistics of these images alone.
+LOST_SHARE, LOST_IMAGES = 0.05, 3
+
+_log = logging.getLogger(__name__)
 
 
 def recalibrate_generator(network: Generator, seed: int) -> None:
@@ -41,3 +49,44 @@ def recalibrate_classifier(
     weights = next(network.parameters())
     chosen = random_subset(images, STATISTICS_IMAGES, seed)
     recalibrate_batch_norm(network, image_batches(chosen, weights.device, weights.dtype), forward)
+
+
+@torch.no_grad()
+def recalibrate_on_real(network: nn.Module, images: Tensor, labelled: Input, seed: int) -> int:
+    """Estimate C's statistics on all real ``images``, or on the labelled ones alone if C needs those.
+
+    C is trained on batches of labelled images. Where their classes have other frequencies than those of all images
+    (equal numbers of labels for classes of which one is common), the statistics of all images are not those that C
+    was trained with. It then misclassifies even the images whose labels it has learnt: if more than `LOST_SHARE` of
+    them are right with their own statistics alone, C gets these. The check uses training labels only, and its
+    operations are not counted.
+
+    Returns:
+        The number of images of the statistics.
+    """
+    recalibrate_classifier(network, images, seed)
+    if labelled.sampled or len(images) == len(labelled):
+        return len(images)
+    with uncounted():
+        own = copy.deepcopy(network)
+        recalibrate_classifier(own, labelled.images, seed)
+        lost = _correct(own, labelled) - _correct(network, labelled)
+    if lost <= max(LOST_SHARE * len(labelled), LOST_IMAGES - 1):
+        return len(images)
+    _log.warning(
+        "batch-norm statistics of the %d labelled images: with those of all %d real images C gets %d fewer of the "
+        "labelled ones right, as where the classes of unlabelled images have other frequencies",
+        len(labelled),
+        len(images),
+        lost,
+    )
+    network.load_state_dict(own.state_dict())
+    return len(labelled)
+
+
+def _correct(network: nn.Module, data: Input) -> int:
+    """Images that a network in evaluation mode classifies correctly."""
+    parameter = next(network.parameters())
+    batches = image_batches(data.images, parameter.device, parameter.dtype)
+    predicted = torch.cat([network(images).argmax(1).cpu() for images in batches])
+    return int((predicted == data.known_labels.cpu()).sum())

@@ -16,7 +16,7 @@ from trigan.datasets.mixing import Mix
 from trigan.datasets.types import DataSpec
 from trigan.losses.semi_supervised_losses import mixed_cross_entropy
 from trigan.training.players import Player, PlayersModule, Update
-from trigan.training.recalibration import recalibrate_classifier
+from trigan.training.recalibration import recalibrate_on_real
 from trigan.training.recipe import Recipe
 from trigan.training.selection import Selection, Selector, Snapshots, evenly_spaced_steps
 from trigan.training.stage import StageContext
@@ -118,7 +118,7 @@ def register_classifier_selection(module: PlayersModule, selection: Selection, i
     """Give ``module`` the selector and the snapshots that ``selection`` needs; returns ``module``.
 
     Batch-norm statistics come from all real training images of the row, which are the input ``statistics`` of a fit
-    that trains on a part of them.
+    that trains on a part of them, unless C needs those of the labelled ones (`recalibrate_on_real`).
     """
     network, steps = module.evaluation_network("classifier"), module.plan.steps
     if selection.resolve("validation" in inputs) == "val":
@@ -127,8 +127,11 @@ def register_classifier_selection(module: PlayersModule, selection: Selection, i
         due = evenly_spaced_steps(steps, selection.snapshots)
         module.snapshots = Snapshots([copy.deepcopy(network) for _ in due], due, module.plan.batch)
     images = next(inputs[name] for name in ("statistics", "unlabelled", "labelled") if name in inputs).images
-    module.statistics_images = len(images)
-    module.recalibrate = lambda network: recalibrate_classifier(network, images, module.plan.seed)
+
+    def recalibrate(network: nn.Module) -> None:
+        module.statistics_images = recalibrate_on_real(network, images, inputs["labelled"], module.plan.seed)
+
+    module.recalibrate = recalibrate
     return module
 
 
@@ -140,6 +143,7 @@ def final_classifiers(module: PlayersModule) -> dict[str, nn.Module]:
     network: nn.Module = module.evaluation_network("classifier")
     if module.selector is not None and int(module.selector.step) > 0:
         network = module.selector.best.eval()
+        module.recalibrate(copy.deepcopy(network))  # for the number of images of its statistics
     else:
         module.recalibrate(network)
     snapshots = {} if module.snapshots is None else {"snapshots": module.snapshots}
