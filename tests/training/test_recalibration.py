@@ -1,9 +1,7 @@
 """Which images give C's batch-norm statistics when the classes of unlabelled images have other frequencies."""
 
 import copy
-import logging
 
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -46,15 +44,11 @@ def test_statistics_are_of_all_real_images_where_classes_have_equal_frequencies(
     assert torch.equal(network.norm.running_var, expected.norm.running_var)
 
 
-def test_statistics_are_of_labelled_images_where_a_class_of_the_pool_is_common(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_statistics_are_of_labelled_images_where_a_class_of_the_pool_is_common() -> None:
     network, pool = Threshold(), images(15, 285)
     recalibrate_classifier(network, pool, 0)
     assert network(to_float(images(0, 1))).argmax() == 0, "a bright image is no longer of class 1"
-    with caplog.at_level(logging.WARNING):
-        assert recalibrate_on_real(network, pool, LABELLED, 0) == 40
-    assert "20 fewer of the labelled ones right" in caplog.text
+    assert recalibrate_on_real(network, pool, LABELLED, 0) == 40
     assert network(to_float(images(0, 1))).argmax() == 1
     expected = Threshold()
     recalibrate_classifier(expected, LABELLED.images, 0)

@@ -5,7 +5,6 @@ each network are estimated on one kind of images: real training images for D and
 """
 
 import copy
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -22,8 +21,6 @@ from trigan.rng import Draws
 STATISTICS_IMAGES = 5_000
 #: The least share, and the least number, of labelled images that C must lose for statistics of these images alone.
 LOST_SHARE, LOST_IMAGES = 0.05, 3
-
-_log = logging.getLogger(__name__)
 
 
 def recalibrate_generator(network: Generator, seed: int) -> None:
@@ -73,13 +70,6 @@ def recalibrate_on_real(network: nn.Module, images: Tensor, labelled: Input, see
         lost = _correct(own, labelled) - _correct(network, labelled)
     if lost <= max(LOST_SHARE * len(labelled), LOST_IMAGES - 1):
         return len(images)
-    _log.warning(
-        "batch-norm statistics of the %d labelled images: with those of all %d real images C gets %d fewer of the "
-        "labelled ones right, as where the classes of unlabelled images have other frequencies",
-        len(labelled),
-        len(images),
-        lost,
-    )
     network.load_state_dict(own.state_dict())
     return len(labelled)
 

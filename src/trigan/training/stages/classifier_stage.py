@@ -1,6 +1,7 @@
 """The classifier stage: C on labelled images, with further terms on unlabelled or extra images."""
 
 import copy
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,6 +23,8 @@ from trigan.training.selection import Selection, Selector, Snapshots, evenly_spa
 from trigan.training.stage import StageContext
 from trigan.training.stages.loss_terms import LossTerm
 from trigan.training.step import TrainingStep
+
+_log = logging.getLogger(__name__)
 
 
 def labelled_loss(
@@ -127,9 +130,19 @@ def register_classifier_selection(module: PlayersModule, selection: Selection, i
         due = evenly_spaced_steps(steps, selection.snapshots)
         module.snapshots = Snapshots([copy.deepcopy(network) for _ in due], due, module.plan.batch)
     images = next(inputs[name] for name in ("statistics", "unlabelled", "labelled") if name in inputs).images
+    said = False
 
     def recalibrate(network: nn.Module) -> None:
+        nonlocal said
         module.statistics_images = recalibrate_on_real(network, images, inputs["labelled"], module.plan.seed)
+        if module.statistics_images < len(images) and not said:
+            _log.warning(
+                "C has batch-norm statistics of its %d labelled images: with those of all %d real ones it misclassifies "
+                "images that it has learnt, as where classes have other frequencies among unlabelled images",
+                module.statistics_images,
+                len(images),
+            )
+            said = True
 
     module.recalibrate = recalibrate
     return module
