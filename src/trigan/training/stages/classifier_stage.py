@@ -137,8 +137,8 @@ def register_classifier_selection(module: PlayersModule, selection: Selection, i
         module.statistics_images = recalibrate_on_real(network, images, inputs["labelled"], module.plan.seed)
         if module.statistics_images < len(images) and not said:
             _log.warning(
-                "C has batch-norm statistics of its %d labelled images: with those of all %d real ones it misclassifies "
-                "images that it has learnt, as where classes have other frequencies among unlabelled images",
+                "C has batch-norm statistics of its %d labelled images: with those of all %d real ones it gets images "
+                "wrong that it has learnt, as where classes have other frequencies among unlabelled images",
                 module.statistics_images,
                 len(images),
             )
