@@ -186,12 +186,12 @@ def _recalibration_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of images of each classifier's recalibration, in the order of the fits."""
     seen: list[int] = []
 
-    def counted(network: nn.Module, images: torch.Tensor, *given: object) -> None:
+    def counted(network: nn.Module, images: torch.Tensor, *given: object) -> int:
         seen.append(len(images))
-        recalibrate(network, images, *given)  # type: ignore[arg-type]
+        return recalibrate(network, images, *given)  # type: ignore[arg-type]
 
-    recalibrate = classifier_room.recalibrate_classifier
-    monkeypatch.setattr(classifier_room, "recalibrate_classifier", counted)
+    recalibrate = classifier_room.recalibrate_on_real
+    monkeypatch.setattr(classifier_room, "recalibrate_on_real", counted)
     return seen
 
 

@@ -130,7 +130,7 @@ def register_classifier_selection(module: PlayersModule, selection: Selection, i
         due = evenly_spaced_steps(steps, selection.snapshots)
         module.snapshots = Snapshots([copy.deepcopy(network) for _ in due], due, module.plan.batch)
     images = next(inputs[name] for name in ("statistics", "unlabelled", "labelled") if name in inputs).images
-    said = False
+    module.statistics_images, said = len(images), False
 
     def recalibrate(network: nn.Module) -> None:
         nonlocal said
