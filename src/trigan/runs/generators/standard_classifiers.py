@@ -14,6 +14,7 @@ from trigan.config.compose import RunConfig, compose
 from trigan.datasets.inputs import Input
 from trigan.datasets.types import LabelledImages
 from trigan.errors import DataError
+from trigan.rng import permutation
 from trigan.runs.trained_run import divide_data
 from trigan.samples.filters import outputs
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
@@ -57,7 +58,8 @@ class StandardClassifiers:
 
     def _train(self, name: str, data: LabelledImages) -> TrainedStage:
         # batch-norm statistics are of real images, whatever C was trained on
-        inputs = {"labelled": Input(data.images, data.labels), "statistics": Input(self._labelled.images)}
+        labelled = Input(data.images, data.labels, sampled=data is not self._labelled)
+        inputs = {"labelled": labelled, "statistics": Input(self._labelled.images)}
         return self._runner.train(name, self._stage, inputs)
 
     def logits(self, images: Tensor) -> Tensor:
@@ -82,7 +84,7 @@ class StandardClassifiers:
         if validation is None:
             raise DataError("gan_train and NAS need validation images, and this data set is too small to have some")
         samples = sample(self._labelled.labels)
-        order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0))
+        order = permutation(len(samples), "NAS")
 
         def accuracy(stage: TrainedStage, data: LabelledImages) -> float:
             right = outputs(stage.networks["classifier"], data.images).argmax(1) == data.labels
