@@ -53,6 +53,11 @@ def test_a_runs_generator_is_compared_with_its_own_training_images(
     assert measured(tmp_path / "b", runs[run], "--images", 60) == found
 
 
+@pytest.mark.parametrize("run", ["joint", "conditional"])
+def test_a_run_is_compared_with_images_without_labels(run: str, runs: Runs, tmp_path: Path) -> None:
+    assert measured(tmp_path / "a", runs[run], folder(tmp_path / "real", range(100)), "--images", 50)["images"] == 50
+
+
 def test_images_of_folders_and_files_are_compared_and_copies_named(tmp_path: Path, capsys: Capture) -> None:
     real, copies = folder(tmp_path / "real", range(200)), folder(tmp_path / "copies", range(100))
     fresh = folder(tmp_path / "fresh", range(200, 300))

@@ -141,9 +141,9 @@ def labelled_samples(
     """Images uint8 (n, C, S, S) and labels int64 (n,), until the quota or the limit of candidates is reached.
 
     Candidate i is a function of (sampler, seed, i) alone. The label of a conditional sampler's candidate is ``i % K``,
-    that of an unconditional one's is the classifier's prediction. A candidate counts if the
-    classifier gives its label a probability of ``threshold`` (None: always). The limit is about
-    ``MAX_CANDIDATES_PER_IMAGE`` candidates for each image of the class that lacks most, times K.
+    that of an unconditional one's is the classifier's prediction. A candidate counts if the classifier gives its label
+    a probability of ``threshold`` (None: always). The limit is about ``MAX_CANDIDATES_PER_IMAGE`` candidates for each
+    image of the class that lacks most, times K.
     """
     conditional, models = sampler.conditional, ScoringModels(classifier)
     filters = () if threshold is None or not conditional else (ConfidenceFilter(threshold),)

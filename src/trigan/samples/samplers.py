@@ -51,6 +51,10 @@ class Sampler(ABC):
         conditions = labels[: len(indices)] if self.conditional else None
         return Input(self.sample(indices, conditions, seed), conditions)
 
+    def first(self, count: int, labels: Tensor, seed: int) -> Input:
+        """The first ``count`` images; a conditional sampler takes ``labels`` (n,), n >= 1, in turn."""
+        return self.candidates(0, labels[torch.arange(count) % len(labels)], seed)
+
 
 @dataclass(frozen=True)
 class LatentTransform:

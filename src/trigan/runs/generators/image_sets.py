@@ -114,10 +114,13 @@ def reals_at(path: Path) -> RealImages:
 
 
 def samples_of(finished: FinishedRun, count: int, seed: int, labels: Tensor) -> LabelledImages:
-    """``count`` samples of a run's generator, without filters; a conditional one takes ``labels`` (n,) in turn."""
+    """``count`` samples of a run's generator, without filters; a conditional one takes ``labels`` (n,) in turn.
+
+    Without any label it takes the classes in turn.
+    """
     generator: Any = finished.generator
     if not isinstance(generator, ImageGenerator):
         raise DataError(f"run {finished.run[:12]}: its generator takes no latents; write its samples to a folder first")
-    conditions = labels[torch.arange(count) % len(labels)] if generator.classes else None
-    images = GeneratorSampler(generator).sample(torch.arange(count), conditions, seed)
-    return LabelledImages(images, torch.full((count,), -1) if conditions is None else conditions)
+    labels = labels if len(labels) else torch.arange(max(1, generator.classes))
+    samples = GeneratorSampler(generator).first(count, labels, seed)
+    return LabelledImages(samples.images, torch.full((count,), -1) if samples.labels is None else samples.labels)

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import torch
-
 from trigan.config.settings import Evaluation
 from trigan.datasets.types import LabelledImages
 from trigan.evaluation.generators.embeddings import random_conv
@@ -27,7 +25,6 @@ def generator_figures(trained: TrainedRun, training: LabelledImages) -> dict[str
         return None
     known = (training.labels >= 0).nonzero().squeeze(1)
     reference = reference_from(training.images, count, trained.data.fingerprint, known)
-    n = len(reference)
-    labels = training.labels[known][torch.arange(n) % len(known)] if generator.classes else None
-    samples = GeneratorSampler(generator).sample(torch.arange(n), labels, hash64(trained.run_config.seed, "figures"))
-    return compare_sets(random_conv(), reference, samples)
+    seed = hash64(trained.run_config.seed, "figures")
+    samples = GeneratorSampler(generator).first(len(reference), training.labels[known], seed)
+    return compare_sets(random_conv(), reference, samples.images)
