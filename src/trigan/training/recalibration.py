@@ -16,6 +16,7 @@ from trigan.datasets.inputs import EVALUATION_BATCH, Input, image_batches, rando
 from trigan.networks.batchnorm import recalibrate_batch_norm
 from trigan.networks.gans.gan import Discriminator, Generator
 from trigan.rng import Draws
+from trigan.training.selection import accuracy
 
 #: Largest number of images from which statistics are estimated.
 STATISTICS_IMAGES = 5_000
@@ -67,16 +68,8 @@ def recalibrate_on_real(network: nn.Module, images: Tensor, labelled: Input, see
     with uncounted():
         own = copy.deepcopy(network)
         recalibrate_classifier(own, labelled.images, seed)
-        lost = _correct(own, labelled) - _correct(network, labelled)
+        lost = round((accuracy(own, labelled) - accuracy(network, labelled)) * len(labelled))
     if lost <= max(LOST_SHARE * len(labelled), LOST_IMAGES - 1):
         return len(images)
     network.load_state_dict(own.state_dict())
     return len(labelled)
-
-
-def _correct(network: nn.Module, data: Input) -> int:
-    """Images that a network in evaluation mode classifies correctly."""
-    parameter = next(network.parameters())
-    batches = image_batches(data.images, parameter.device, parameter.dtype)
-    predicted = torch.cat([network(images).argmax(1).cpu() for images in batches])
-    return int((predicted == data.known_labels.cpu()).sum())
