@@ -38,10 +38,10 @@ class AdversarialLoss:
         discriminator_steps: D's updates per update of G, >= 1.
         learning_rate: Adam's, for D and G alike, > 0.
         betas: Adam's decay rates, each in [0, 1).
+        regularizers: further terms by name (``loss.regularizers=[r1,r2]``), in the order of their names.
         pairs: whether the losses compare row i of the real with row i of the fake logits, or with their mean: the
             logits are then those of all ranks, G's loss takes the real ones too, and a conditional G gets the labels of
             the real images.
-        regularizers: further terms by name (``loss.regularizers=[r1,r2]``), in the order of their names.
     """
 
     discriminator_loss: DiscriminatorLoss
@@ -50,8 +50,8 @@ class AdversarialLoss:
     discriminator_steps: int = 1
     learning_rate: float = 2e-4
     betas: Betas = DCGAN_BETAS
-    pairs: bool = False
     regularizers: Regularizers = field(default_factory=dict)
+    pairs: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "regularizers", dict(sorted(self.regularizers.items())))
@@ -86,7 +86,7 @@ def minimax(
 ) -> AdversarialLoss:
     """The saturating minimax losses (1406.2661); DCGAN's Adam."""
     losses = minimax_discriminator, minimax_generator
-    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas, False, regularizers)
+    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas, regularizers)
 
 
 @component("loss_term/non_saturating_generator@1")
@@ -105,7 +105,7 @@ def non_saturating(
 ) -> AdversarialLoss:
     """Minimax for D, the non-saturating loss for G (1406.2661); DCGAN's Adam."""
     losses = minimax_discriminator, non_saturating_generator
-    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas, False, regularizers)
+    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas, regularizers)
 
 
 @component("loss_term/least_squares_discriminator@1")
@@ -130,7 +130,7 @@ def least_squares(
 ) -> AdversarialLoss:
     """LSGAN (1611.04076); DCGAN's Adam."""
     losses = least_squares_discriminator, least_squares_generator
-    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas, False, regularizers)
+    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas, regularizers)
 
 
 @component("loss_term/hinge_discriminator@1")
@@ -155,7 +155,7 @@ def hinge(
 ) -> AdversarialLoss:
     """The hinge losses with the settings of SNGAN (1802.05957)."""
     losses = hinge_discriminator, hinge_generator
-    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas, False, regularizers)
+    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas, regularizers)
 
 
 @component("loss_term/wasserstein_discriminator@1")
@@ -180,7 +180,7 @@ def wasserstein(
 ) -> AdversarialLoss:
     """The Wasserstein losses with gradient penalty and the settings of WGAN-GP (1704.00028, algorithm 1)."""
     losses = wasserstein_discriminator, wasserstein_generator
-    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas, False, regularizers)
+    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas, regularizers)
 
 
 @component("loss_term/relativistic_average_discriminator@1")
@@ -208,7 +208,9 @@ def relativistic_average(
 ) -> AdversarialLoss:
     """RaSGAN (1807.00734); DCGAN's Adam."""
     losses = relativistic_average_discriminator, relativistic_average_generator
-    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas, True, regularizers)
+    return AdversarialLoss(
+        *losses, gradient_penalty, discriminator_steps, learning_rate, betas, regularizers, pairs=True
+    )
 
 
 @component("loss_term/relativistic_hinge_discriminator@1")
@@ -236,7 +238,9 @@ def relativistic_hinge(
 ) -> AdversarialLoss:
     """RaHingeGAN (1807.00734); DCGAN's Adam."""
     losses = relativistic_hinge_discriminator, relativistic_hinge_generator
-    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas, True, regularizers)
+    return AdversarialLoss(
+        *losses, gradient_penalty, discriminator_steps, learning_rate, betas, regularizers, pairs=True
+    )
 
 
 @component("loss_term/relativistic_paired_discriminator@1")
@@ -264,4 +268,6 @@ def relativistic_paired(
 ) -> AdversarialLoss:
     """The losses of R3GAN (2501.05441), which the paper trains with R1 and R2; Adam's betas as in the authors' code."""
     losses = relativistic_paired_discriminator, relativistic_paired_generator
-    return AdversarialLoss(*losses, gradient_penalty, discriminator_steps, learning_rate, betas, True, regularizers)
+    return AdversarialLoss(
+        *losses, gradient_penalty, discriminator_steps, learning_rate, betas, regularizers, pairs=True
+    )
