@@ -105,7 +105,7 @@ def from_file(path: Path, size: int = 0) -> Embedding:
         reason = " ".join(str(error).split())[:120]
         raise ConfigError(
             f"--weights={path}: not a TorchScript file ({reason}); a state dict alone has no network: name your module "
-            "by --embedding MODULE:FUNCTION, or save the network by torch.jit.save"
+            "by --embedding MODULE.FUNCTION, or save the network by torch.jit.save"
         ) from error
 
     def embed(x: Tensor) -> Tensor:
