@@ -169,6 +169,22 @@ def auxiliary_batch_norm(network: nn.Module) -> AbstractContextManager[None]:
     return _switched("uses_auxiliary", True, (network,))
 
 
+@contextmanager
+def batch_statistics(network: nn.Module) -> Iterator[None]:
+    """Within the body batch norm normalises by the batch of this process, and nothing is updated.
+
+    All else (dropout, spectral norm) is in eval mode, in which the network ends. No collective is called.
+    """
+    network.eval()
+    for layer in batch_norms(network):
+        layer.training = True  # not train(): layers within it stay in eval mode
+    try:
+        with frozen_statistics(network), local_statistics(network):
+            yield
+    finally:
+        network.eval()
+
+
 class _InputMoments:
     """A forward pre-hook that pools count, mean and centred second moment of a layer's inputs in float64."""
 
@@ -193,27 +209,24 @@ def recalibrate_batch_norm(
 ) -> None:
     """Replace running statistics by the exact mean and unbiased variance over ``batches``; ends in eval mode.
 
-    In each pass batch norm normalises by the batch, and all else (dropout, spectral norm) is in eval mode. A layer that
-    the pass doesn't reach keeps its statistics. No collective is called: one rank may call it alone, and ranks that
-    pass the same batches get the same statistics. ``batches`` are inputs of ``forward``, by default of ``network``.
+    The passes are under `batch_statistics`; a layer that they don't reach keeps its statistics. One rank may call it
+    alone, and ranks that pass the same batches get the same statistics. ``batches`` are inputs of ``forward``, by
+    default of ``network``.
 
     Raises:
         DataError: ``batches`` is empty.
     """
     network.eval()
-    moments = {module: _InputMoments() for module in network.modules() if isinstance(module, BatchNorm2d)}
+    moments = {layer: _InputMoments() for layer in batch_norms(network)}
     if not moments:
         return
     hooks = [layer.register_forward_pre_hook(hook) for layer, hook in moments.items()]
-    for layer in moments:
-        layer.training = True  # not train(): layers within it stay in eval mode
     try:
-        with frozen_statistics(network), local_statistics(network):
+        with batch_statistics(network):
             passes = sum(1 for _ in map(forward or network, batches))
     finally:
         for hook in hooks:
             hook.remove()
-        network.eval()
     if not passes:
         raise DataError("batch-norm statistics cannot be re-estimated from no images: pass at least one batch")
     for layer, pooled in moments.items():

@@ -18,7 +18,7 @@ from trigan.checks import require, require_settings
 from trigan.component_ids import component
 from trigan.console import shows_bars
 from trigan.datasets.stream import to_uint8
-from trigan.networks.batchnorm import batch_norms, frozen_statistics, local_statistics
+from trigan.networks.batchnorm import batch_statistics
 from trigan.rng import Draws
 from trigan.tracking import MetricsFile, Tracker
 from trigan.training.fit import FitCallback
@@ -120,10 +120,7 @@ class SampleGrids(FitCallback):
         z = Draws.of_rows(module.plan.seed, 0, rows * self._columns).normal("grid", network.latent)
         y = torch.arange(rows).repeat_interleave(self._columns).to(module.device) if network.classes else None
         training = network.training
-        network.eval()
-        for layer in batch_norms(network):  # averaged weights have no statistics before the end of the fit
-            layer.training = True
-        with frozen_statistics(network), local_statistics(network):  # only rank 0 draws samples
+        with batch_statistics(network):  # averaged weights have no own ones before the end; only rank 0 draws samples
             images = to_uint8(network(z.to(module.device, module.step_context.dtype), y)).cpu()
         network.train(training)
         return images.permute(0, 2, 3, 1).numpy().reshape(rows, self._columns, *images.shape[2:], images.shape[1])
