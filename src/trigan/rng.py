@@ -10,7 +10,6 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -146,17 +145,18 @@ class Draws:
             raise ValueError(
                 f"step {self.step}, {self.stop} rows of {size} numbers: more than a 64-bit counter can count"
             )
-        if self.indices is not None:
-            lower = self.indices[:, None] * size + torch.arange(size, device=self.device)
-            return draw(_key(self.seed, stream), self.step, 1, 0, 0, self.device, lower.flatten())[0].view(
-                len(self.indices), *shape
-            )
-        first, last = self.start * size, self.stop * size
-        steps = max(1, min(self.ahead, _BLOCK // max(1, last - first)))
-        place = self.step % steps
-        block = draw if steps == 1 else _kept(draw)
-        numbers = block(_key(self.seed, stream), self.step - place, steps, first, last, self.device)[place]
-        return (numbers if steps == 1 else numbers.clone()).view(self.stop - self.start, *shape)
+        key, first, last = _key(self.seed, stream), self.start * size, self.stop * size
+        steps = 1 if self.indices is not None else max(1, min(self.ahead, _BLOCK // max(1, last - first)))
+        if steps > 1:
+            place = self.step % steps
+            numbers = _kept_block(draw, key, self.step - place, steps, first, last, self.device)[place].clone()
+        elif self.indices is None:
+            numbers = draw(key, self.step, 1, torch.arange(first, last, device=self.device))
+        else:
+            elements = torch.arange(size, device=self.device)
+            numbers = draw(key, self.step, 1, (self.indices[:, None] * size + elements).flatten())
+        rows = self.stop - self.start if self.indices is None else len(self.indices)
+        return numbers.view(rows, *shape)
 
     def rows(self, start: int, stop: int) -> "Draws":
         """The same step's numbers for rows ``start..stop`` of this process's own rows (a micro-batch)."""
@@ -165,26 +165,28 @@ class Draws:
         return replace(self, start=self.start + start, stop=self.start + stop)
 
 
-def _words(
-    key: int, step: int, steps: int, first: int, last: int, device: torch.device, lower: Tensor | None = None
-) -> Tensor:
-    """Words ``first..last``, or those numbered ``lower``, of each of the steps from ``step`` on, int64 (steps, n)."""
-    # the step is the upper half of a counter; row and element are the lower half
-    upper = torch.arange(step, step + steps, device=device) << _WORD
-    return random_words(key, upper[:, None] + (torch.arange(first, last, device=device) if lower is None else lower))
+def _words(key: int, step: int, steps: int, lower: Tensor) -> Tensor:
+    """A word for each of the steps from ``step`` on and each number in ``lower`` (n,), int64 (steps, n).
+
+    The step is the upper half of a counter; row and element are the lower half.
+    """
+    upper = torch.arange(step, step + steps, device=lower.device) << _WORD
+    return random_words(key, upper[:, None] + lower)
 
 
-def _normals(*block: Any) -> Tensor:
-    """The numbers of `Draws.normal` for the words of a block, float32."""
-    words = _words(*block)
+def _normals(key: int, step: int, steps: int, lower: Tensor) -> Tensor:
+    """The numbers of `Draws.normal` for `_words`, float32."""
+    words = _words(key, step, steps, lower)
     quantiles = _normal_quantiles(words.device)
     return quantiles.take(words >> 16).add_(quantiles.take(words & 0xFFFF)).mul_(math.sqrt(0.5))
 
 
-@functools.cache
-def _kept(draw: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """``draw``, which keeps the blocks that were drawn last."""
-    return functools.lru_cache(maxsize=_BLOCKS)(draw)
+@functools.lru_cache(maxsize=_BLOCKS)
+def _kept_block(
+    draw: Callable[..., Tensor], key: int, step: int, steps: int, first: int, last: int, device: torch.device
+) -> Tensor:
+    """What ``draw`` draws for ``steps`` steps and the numbers ``first..last``, (steps, last - first), kept."""
+    return draw(key, step, steps, torch.arange(first, last, device=device))
 
 
 @functools.cache
