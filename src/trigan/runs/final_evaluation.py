@@ -17,7 +17,7 @@ from trigan.component_ids import with_identifiers
 from trigan.config.compose import RunConfig
 from trigan.datasets.sources.closed import closed_sources
 from trigan.evaluation.classification import classification_metrics
-from trigan.evaluation.embedding import evenly_spaced_indices, principal_components
+from trigan.evaluation.feature_map import evenly_spaced_indices, principal_components
 from trigan.evaluation.frozen_networks import check_independence, frozen_networks
 from trigan.identity import digest, tensor_digest
 from trigan.plots import run_plots, sample_grids

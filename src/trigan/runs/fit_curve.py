@@ -13,7 +13,7 @@ from trigan.config.compose import RunConfig
 from trigan.datasets.splits.splitter import DataSplit, find_first_copies
 from trigan.datasets.types import ImageDataset, LabelledImages
 from trigan.errors import ConfigError
-from trigan.evaluation.embedding import evenly_spaced_indices
+from trigan.evaluation.feature_map import evenly_spaced_indices
 
 #: Which images a curve is drawn on.
 CurveImages = Literal["validation", "hidden_labels", "test"]

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from sklearn.decomposition import PCA
 
-from trigan.evaluation.embedding import evenly_spaced_indices, principal_components
+from trigan.evaluation.feature_map import evenly_spaced_indices, principal_components
 
 
 def test_images_are_evenly_spaced() -> None:
