@@ -1,5 +1,6 @@
 """`trigan verdict`: its trials, its budgets of labels, where the page goes; the jobs themselves are stood in for."""
 
+import csv
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -96,8 +97,24 @@ def test_records_csv_pages_and_terminal_agree_on_every_number(
         text = (folder / name).read_text()
         number = {"table.csv": "0:0.72 ", "verdict.md": "| 72.0", "verdict.html": ">72.0"}[name]
         (folder / name).write_text(text.replace(number, number.replace("2", "3")))
-        assert {one.split(":")[0] for one in disagreements(folder, tmp_path / "runs", terminal)} == {name}
+        seen = {one.split(":")[0] for one in disagreements(folder, tmp_path / "runs", terminal)}
+        assert seen == ({name} if name == "table.csv" else {name, "pages"})
         (folder / name).write_text(text)
+
+
+@pytest.mark.usefixtures("told")
+def test_intervals_agree_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["verdict", "--yes", "regime=full", f"paths.outputs={tmp_path}", "--name", "mine", "--trials", "6"]
+    assert main(line) == 0
+    folder, terminal = tmp_path / "verdicts" / "mine", capsys.readouterr().out
+    assert disagreements(folder, tmp_path / "runs", terminal) == []
+    table = (folder / "table.csv").read_text()
+    rows = {row["row"]: row for row in csv.DictReader(table.splitlines())}
+    for name, kind in (("baseline: bare", "difference"), ("joint: feature matching", "primary")):
+        end = rows[name][f"{kind}_low"]
+        (folder / "table.csv").write_text(table.replace(end, str(float(end) - 0.01)))
+        wrong = f"table.csv: {name}: interval of the {kind}"
+        assert wrong in disagreements(folder, tmp_path / "runs", terminal), "a changed interval is seen"
 
 
 @pytest.mark.usefixtures("told")

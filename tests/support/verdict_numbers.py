@@ -37,7 +37,8 @@ class _Grids(HTMLParser):
 def disagreements(folder: Path, runs: Path, terminal: str) -> list[str]:
     """What ``table.csv``, ``verdict.md``, ``verdict.html`` or the terminal say differently from the records' accuracy.
 
-    Every table of each page that has a row's name, the parts of gains and the headline are compared.
+    Every table of each page that has a row's name, the parts of gains and the headline are compared. Whole rows of
+    both pages (intervals, label equivalents, verdicts) must be equal, and the intervals those of ``table.csv``.
     """
     lines = list(csv.DictReader((folder / "table.csv").read_text().splitlines()))
     found = [json.loads(path.read_text()) for path in runs.glob("*/record.json")]
@@ -74,6 +75,15 @@ def disagreements(folder: Path, runs: Path, terminal: str) -> list[str]:
     ):
         wrong += [f"{name}: {one}" for one in _wrong_rows(rows, scores, flops)]
         wrong += [] if answer in text or "strongest classifier" not in text else [f"{name}: not {answer}"]
+    pages = [{tuple(map(_bare, row)) for row in rows if _bare(row[0]) in scores} for rows in (grids, html.rows) if rows]
+    wrong += [f"pages: only in Markdown: {' | '.join(row)}" for row in sorted(pages[0] - pages[1])]
+    for line, kind in ((line, kind) for line in lines for kind in ("difference", "primary")):
+        if line[f"{kind}_kind"] in ("exploratory", "headline"):
+            low, high = (_signed(float(line[f"{kind}_{end}"])) for end in ("low", "high"))
+            texts = [row[2] for row in pages[0] if row[0] == line["row"] and len(row) > 2 and "[" in row[2]]
+            texts = [text for text in texts if text.endswith(f"; {line[f'{kind}_against']}")]
+            same = bool(texts) and all(f"[{low}, {high}]" in text for text in texts)
+            wrong += [] if same else [f"table.csv: {line['row']}: interval of the {kind}"]
     wrong += [f"terminal: {row}" for row, values in scores.items() if _score(list(values.values())) not in terminal]
     return wrong
 
@@ -100,6 +110,11 @@ def _wrong_rows(rows: Sequence[Sequence[str]], scores: dict[str, Values], flops:
             compared += 1
             wrong += [] if same else [" | ".join(cells)]
     return wrong if compared >= len(scores) or not rows else [*wrong, f"only {compared} rows have numbers"]
+
+
+def _bare(text: str) -> str:
+    """A cell without marks of emphasis and of sorting."""
+    return " ".join(text.replace("*", "").replace("\\", "").replace("\u2195", "").split())
 
 
 def _minus(one: Values, other: Values) -> list[float]:
