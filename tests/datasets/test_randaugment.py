@@ -1,5 +1,7 @@
 """Each operation of RandAugment against the Python Imaging Library, on real images; then its draws."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -171,6 +173,15 @@ def test_no_operation_leaves_images_to_classic_and_cutout(photographs: dict[str,
 
 def test_levels_of_uint8_images_are_their_values(digits: ImageDataset) -> None:
     assert torch.equal(to_levels(to_float(digits.images)), digits.images.float())
+
+
+@pytest.mark.parametrize("kind", [RandAugment, TrivialAugment])
+def test_double_precision(kind: Any, photographs: dict[str, Tensor]) -> None:
+    images, draws = to_float(photographs["colour"][:1]).expand(60, -1, -1, -1), Draws(1, 0, 60, 0, 60)
+    wide = kind(ClassicAugmentation())(images.double(), draws, "view")
+    assert wide.dtype == torch.float64
+    same = (wide.float() - kind(ClassicAugmentation())(images, draws, "view")).abs() < 0.01
+    assert float(same.float().mean()) > 0.99  # a pixel between two neighbours may be either
 
 
 def test_images_that_need_a_gradient_are_refused() -> None:

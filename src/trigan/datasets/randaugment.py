@@ -273,4 +273,4 @@ def _resample(levels: Tensor, operation: Tensor, amount: Tensor) -> Tensor:
     x, y = line[None, None, :], line[None, :, None]
     a, b, c, d, e, f = (one[:, None, None] for one in (cos, b, c, d, cos, f))
     grid = torch.stack([a * x + b * y + c, d * x + e * y + f], 3) * 2.0 - 1.0
-    return F.grid_sample(levels, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    return F.grid_sample(levels, grid.to(levels.dtype), mode="nearest", padding_mode="zeros", align_corners=False)
