@@ -17,6 +17,7 @@ from torch.nn.modules.instancenorm import _InstanceNorm
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d, BatchNormNd, frozen_statistics, local_statistics
 from trigan.networks.random_layers import Dropout, random_layers, use_random_source
+from trigan.networks.weight_norm import singular_vectors
 from trigan.rng import Draws
 
 M = TypeVar("M", bound=nn.Module)
@@ -107,7 +108,7 @@ def check_training_pass(setting: str, network: nn.Module, images: Tensor) -> Any
 
     Raises:
         ConfigError: it draws random numbers outside of trigan's layers, or changes a buffer outside of trigan's batch
-            norm.
+            norm and of torch's spectral norm.
     """
     copied = copy.deepcopy(network).train()
     before = {name: value.clone() for name, value in copied.named_buffers()}
@@ -126,7 +127,9 @@ def check_training_pass(setting: str, network: nn.Module, images: Tensor) -> Any
             f"{setting} draws random numbers in training that a resumed fit could not repeat; take them from a layer "
             "of trigan.networks.random_layers"
         )
-    changed = [name for name, value in copied.named_buffers() if name in before and not _equal(value, before[name])]
+    followed = set(map(id, singular_vectors(copied)))  # the average has the network's
+    own = ((name, value) for name, value in copied.named_buffers() if name in before and id(value) not in followed)
+    changed = [name for name, value in own if not _equal(value, before[name])]
     if changed:
         raise ConfigError(
             f"{setting} changes its buffer {changed[0]} in training, which the average of its weights would not have; "
