@@ -411,3 +411,10 @@ def test_without_unlabelled_images_the_control_is_refused(tmp_path: Path) -> Non
     seen = with_parts(view(), unlabelled=view().unlabelled[:0])
     with pytest.raises(ConfigError, match=r"strategy.source=unlabelled needs unlabelled images"):
         augment(source="unlabelled").run(seen, make_runner(tmp_path))
+
+
+def test_auto_is_one_set_where_c_draws_samples_at_random() -> None:
+    row = augment(schedule=PretrainSchedule(), samples=SampleSettings(sets="auto", ratio=0.1))
+    assert row.wanted_samples(view())[1] > 1
+    resampled = replace(row, classifier=classifier_stage(balance=Resampling()))
+    assert resampled.wanted_samples(view())[1] == 1

@@ -92,7 +92,8 @@ class Augment:
             raise ConfigError(
                 "strategy.samples.filters: DiscriminatorFilter needs one D, and strategy.labels=per_class has many"
             )
-        if "discriminator" in required_networks(samples.filters) and self.gan.kind == "diffusion":
+        needs_d = self.source == "generator" and "discriminator" in required_networks(samples.filters)
+        if needs_d and self.gan.kind == "diffusion":
             raise ConfigError(
                 "strategy.samples.filters: DiscriminatorFilter needs a D, and a diffusion model has none; set another "
                 "strategy.filter"
@@ -119,10 +120,7 @@ class Augment:
                     f"strategy.{setting}={value}: applies to a generator, and "
                     f"strategy.source={self.source} has none; leave it at {'null' if default is None else default}"
                 )
-        resampled = isinstance(self.classifier.recipe.balance, Resampling) and isinstance(
-            self.schedule, PretrainSchedule
-        )
-        if samples.sets != 1 and resampled:
+        if samples.sets not in (1, "auto") and self._samples_are_resampled:
             raise ConfigError(
                 f"strategy.samples.sets={samples.sets}: strategy.schedule=pretrain with balance=resampling draws "
                 "samples at random, not set by set; set strategy.samples.sets=1 or another balance"
@@ -142,6 +140,12 @@ class Augment:
         of_mixed = ("weight", "per_step", "annealing", "until", "batch_norm")
         mixed = of_mixed if isinstance(self.schedule, PretrainSchedule) else ()
         return (*gan, *labels, *teacher, *(f"samples.{name}" for name in mixed))
+
+    @property
+    def _samples_are_resampled(self) -> bool:
+        """Whether C draws samples at random, so that there are no epochs of them."""
+        resampled = isinstance(self.classifier.recipe.balance, Resampling)
+        return resampled and isinstance(self.schedule, PretrainSchedule)
 
     @property
     def _labels_are_predicted(self) -> bool:
@@ -302,6 +306,8 @@ class Augment:
         samples, labels, stage = self.samples, view.labelled.labels, self.classifier
         total = max(view.spec.classes, round(samples.ratio * len(labels)))
         wanted = wanted_counts(class_counts(labels, view.spec.classes), total, samples.fill == "deficit")
+        if self._samples_are_resampled:
+            return wanted, 1
         pool = len(view.unlabelled) if self.source == "unlabelled" else None
         if self.source == "generator":
             pool = affordable_samples(self.gan, passes)

@@ -30,7 +30,8 @@ class SampleSettings:
         filters: filters that keep or reject each sample; a sample must pass all of them.
         sets: number of sample sets of ``ratio`` each, which C's epochs over the samples use in turn; ``auto``: one per
             epoch, so that no sample is repeated, as in papers that draw samples in every epoch; of a diffusion model at
-            most as many as cost what its training cost, and at least one.
+            most as many as cost what its training cost, and at least one; one where C draws samples at random
+            (resampling in ``pretrain``).
         truncation: bound of the latents' absolute values, or None (see `LatentTransform`).
         latent_scale: factor of the latents.
         annealing: how the weight falls to 0 at the share ``until`` of C's steps: ``none`` (constant), ``linear`` or
