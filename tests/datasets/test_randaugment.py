@@ -1,5 +1,6 @@
 """Each operation of RandAugment against the Python Imaging Library, on real images; then its draws."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -175,11 +176,21 @@ def test_levels_of_uint8_images_are_their_values(digits: ImageDataset) -> None:
     assert torch.equal(to_levels(to_float(digits.images)), digits.images.float())
 
 
+@pytest.fixture
+def double_by_default() -> Iterator[None]:
+    """As Lightning has it in a fit with trainer.precision=64-true."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("double_by_default")
 @pytest.mark.parametrize("kind", [RandAugment, TrivialAugment])
 def test_double_precision(kind: Any, photographs: dict[str, Tensor]) -> None:
     images, draws = to_float(photographs["colour"][:1]).expand(60, -1, -1, -1), Draws(1, 0, 60, 0, 60)
     wide = kind(ClassicAugmentation())(images.double(), draws, "view")
     assert wide.dtype == torch.float64
+    torch.set_default_dtype(torch.float32)
     same = (wide.float() - kind(ClassicAugmentation())(images, draws, "view")).abs() < 0.01
     assert float(same.float().mean()) > 0.99  # a pixel between two neighbours may be either
 

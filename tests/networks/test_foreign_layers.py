@@ -130,7 +130,7 @@ class Own(nn.Module):
 def test_randomness_and_state_outside_of_our_layers_are_found() -> None:
     x = torch.linspace(-1, 2, 24).view(2, 3, 2, 2)
     good = nn.Sequential(nn.Conv2d(3, 2, 1), BatchNorm2d(2), Dropout(0.5))
-    spectral = nn.Sequential(nn.Conv2d(3, 2, 1))
+    spectral = nn.Sequential(nn.Conv2d(3, 40, 2))
     apply_spectral_norm(spectral)  # the average has the network's singular vectors
     before = torch.get_rng_state()
     state = {name: value.clone() for name, value in good.state_dict().items()}
@@ -140,5 +140,5 @@ def test_randomness_and_state_outside_of_our_layers_are_found() -> None:
         check_training_pass("classifier", nn.Sequential(Own(draws=True)), x)
     with pytest.raises(ConfigError, match=r"^classifier changes its buffer 0\.mean in training"):
         check_training_pass("classifier", nn.Sequential(Own(draws=False)), x)
-    assert check_training_pass("classifier", spectral, x).shape == (2, 2, 2, 2)
+    assert check_training_pass("classifier", spectral, x).shape == (2, 40, 1, 1)
     assert torch.equal(before, torch.get_rng_state())
