@@ -59,7 +59,7 @@ def finish_run(trained: TrainedRun) -> None:
         **canonical_result(trained, weights),
         **{part: _metrics(trained, scored.logits[part], known[part]) for part in scored.logits},
         "predictions": tensor_digest(logits),
-        **({"generator": scored.generator} if scored.generator is not None else {}),
+        **_figures(scored),
     }
     if (kind := trained.data.curve) is not None and snapshots:
         result["curve"] = [
@@ -167,13 +167,13 @@ def score(trained: TrainedRun, frozen: str | None) -> Scored:
     scored_parts = ("test", "validation") if trained.data_used["V"] else ("test",)
     images = {part: given for part, given in held_out.items() if part in scored_parts}
     networks = {**outcome.weights, **{f"snapshot {seen}": one for seen, one in outcome.snapshots.items()}}
-    curve, features, index, figures = {}, None, None, None
+    curve, features, index = {}, None, None
     with closed_sources("while the networks were scored"), frozen_networks(networks):
         logits = {part: outputs(outcome.classifier, given) for part, given in images.items()}
         for part, given in images.items():
             check_independence("classifier", outcome.classifier, given, logits[part])
+        figures = generator_figures(trained, training)
         if "test" in images:
-            figures = generator_figures(trained, training)
             for seen, network in outcome.snapshots.items():
                 scores = outputs(network, curve_on)
                 check_independence(f"snapshot {seen}", network, curve_on, scores)
@@ -191,10 +191,15 @@ def _stage_summary(stage: TrainedStage) -> dict[str, Any]:
 
 
 def validation_scores(trained: TrainedRun) -> dict[str, Any]:
-    """``{"validation": scores}``, or nothing where no validation labels are used."""
-    logits = score(trained, None).logits
+    """``{"validation": scores}``, or nothing where no validation labels are used; with the generator's figures."""
+    scored = score(trained, None)
     known, _ = held_out_images(trained.run_config, trained.data, None)
-    return {part: _metrics(trained, scores, known[part].labels) for part, scores in logits.items()}
+    result = {part: _metrics(trained, logits, known[part].labels) for part, logits in scored.logits.items()}
+    return result | _figures(scored)
+
+
+def _figures(scored: Scored) -> dict[str, Any]:
+    return {} if scored.generator is None else {"generator": scored.generator}
 
 
 def _metrics(trained: TrainedRun, logits: Tensor, labels: Tensor) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """The figures of a run's generator: in its record, of training images alone, in tables beside the scores."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,18 @@ def test_a_record_has_the_generators_figures_and_the_same_bytes_again(
     assert not used & {bytes(one.numpy().data) for one in test[0].images}
     again = record_of(tmp_path / "b", *words)
     assert canonical_result_bytes(again) == canonical_result_bytes(record)
+
+
+def test_a_validation_only_run_has_the_same_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = small("strategy=augment", "regime.validation=large", "selection.rule=val", f"paths.outputs={tmp_path}")
+    record: Any = read_record(run(composer().compose(words)) / "record.json")
+
+    def refuse(sealed: SealedTest, frozen: str) -> LabelledImages:
+        raise AssertionError("a validation-only run opened the test set")
+
+    monkeypatch.setattr(SealedTest, "open", refuse)
+    found = run(composer().compose(words), validation_only=True) / "validation.json"
+    assert json.loads(found.read_text())["result"]["generator"] == record["result"]["generator"]
 
 
 def test_a_run_without_a_generator_or_with_the_setting_0_has_none(tmp_path: Path) -> None:
