@@ -6,6 +6,7 @@ import shlex
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from record_makers import make_record
 from study_fixture import write_study
 
 from trigan.commands.main import main
-from trigan.config.compose import Composer
+from trigan.config.compose import Composer, RunConfig
 from trigan.config.override_rules import hydra_quoted
 from trigan.errors import ConfigError
 from trigan.execution.job import Job, JobResult
@@ -22,6 +23,7 @@ from trigan.execution.pool import Interrupted, LocalEngine
 from trigan.records import failure
 from trigan.runs.validation_run import validation_record_path
 from trigan.studies import job_cache
+from trigan.studies.jobs import StudyJob, StudyJobs
 from trigan.studies.plan import StudyPlan
 from trigan.studies.run_study import count_stale_records, run_study
 from trigan.studies.study_file import StudySchema, read_study
@@ -376,6 +378,40 @@ def test_a_second_look_composes_nothing(
         kept.write_text("{")
     assert main(status) == 0
     assert len(composed) == 4
+
+
+@pytest.mark.usefixtures("small_conf")
+def test_a_finished_list_holds_until_the_images_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, composer: Composer
+) -> None:
+    """Then only the first trials are composed: two rows and two columns."""
+    study = read_study(write(tmp_path, rows=ROWS[1:]))
+    assert not any(row.match for row in study.rows)
+    words = [f"paths.outputs={tmp_path}"]
+    jobs = StudyPlan(composer, study, words).jobs()
+    assert len(jobs) == 8
+    composed: list[str] = []
+    compose = StudyPlan.compose
+
+    def counting(plan: StudyPlan, job: StudyJob, flops: int = 1) -> RunConfig:
+        composed.append(job.name)
+        return compose(plan, job, flops)
+
+    def again() -> tuple[StudyJobs, int]:
+        composed.clear()
+        found = StudyPlan(composer, study, words).jobs(jobs)
+        return found, len(set(composed))
+
+    monkeypatch.setattr(StudyPlan, "compose", counting)
+    finish(jobs.runnable[1:])
+    assert again() == (jobs, 8)  # one is missing
+    finish(jobs.runnable[:1])
+    found, looks = again()
+    assert (found, found.logger, looks) == (jobs, jobs.logger, 4)
+    monkeypatch.setattr(RunConfig, "load_data", lambda _: SimpleNamespace(identity="of other images"))
+    found, looks = again()
+    assert looks == 8
+    assert not {job.hash for job in found.runnable} & {job.hash for job in jobs.runnable}
 
 
 @pytest.mark.usefixtures("small_conf")

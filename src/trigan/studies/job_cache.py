@@ -29,7 +29,8 @@ def cache_path(study: StudyFile, overrides: Sequence[str], config_dir: Path | No
     """The file of a study's list; its name changes with anything that may change a job's hash, except the images.
 
     The name covers the study's file, the overrides, all of the config and trigan's version. After the images have
-    changed, `trigan study` composes the jobs anew and replaces the list.
+    changed, `trigan study` composes the jobs anew and replaces the list; a list whose jobs are all done holds if the
+    first trial of each row and column still has its hash.
     """
     given = [text.partition("=")[2] for text in overrides if text.startswith("paths.outputs=")]
     outputs = Path(given[-1].strip("'\"") if given else "outputs").expanduser().absolute()
@@ -50,6 +51,13 @@ def save_jobs(path: Path, jobs: StudyJobs) -> None:
         write_bytes(path, json.dumps({**listed, "checksum": checksum(listed)}).encode())
 
 
+def read_jobs(path: Path) -> StudyJobs | None:
+    """The list at ``path``; None if there is none, or if it was damaged or changed."""
+    with suppress(OSError, ValueError, KeyError):
+        return _LIST.validate_python(parse_json(path.read_bytes(), required=True)["jobs"])
+    return None
+
+
 def load_jobs(
     study: StudyFile, overrides: Sequence[str] = (), config_dir: Path | None = None, *, need_records: bool = False
 ) -> StudyJobs:
@@ -57,9 +65,8 @@ def load_jobs(
 
     With ``need_records`` a study without any record is refused before its images are loaded to compose the jobs.
     """
-    path, jobs = cache_path(study, overrides, config_dir), None
-    with suppress(OSError, ValueError, KeyError):  # there is no list, or it was damaged or changed
-        jobs = _LIST.validate_python(parse_json(path.read_bytes(), required=True)["jobs"])
+    path = cache_path(study, overrides, config_dir)
+    jobs = read_jobs(path)
     if jobs is None:
         plan = make_plan(study, overrides, config_dir)
         if need_records:

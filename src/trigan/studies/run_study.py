@@ -12,9 +12,10 @@ from trigan.execution.batch import BatchSummary, Engine, engine, run_batch, warn
 from trigan.execution.engines import EngineChoice
 from trigan.execution.job import Job, run_options
 from trigan.execution.progress import Heartbeat
+from trigan.records.file_index import FileIndex
 from trigan.records.record import RECORD_NAME
 from trigan.studies.audit import audit_study, require_declared
-from trigan.studies.job_cache import cache_path, make_plan, save_jobs
+from trigan.studies.job_cache import cache_path, make_plan, read_jobs, save_jobs
 from trigan.studies.jobs import StudyJob, StudyJobs
 from trigan.studies.plan import StudyPlan
 from trigan.studies.study_file import StudyFile
@@ -52,7 +53,7 @@ def run_study(
     make_plan(study, overrides, config_dir).check()  # before the engine begins to import what jobs need
     with engine(choice, workers, timeout) as chosen, Heartbeat():
         plan = make_plan(study, overrides, config_dir, check_devices=choice.local)
-        jobs = plan.jobs()
+        jobs = plan.jobs(read_jobs(cache))
         differences = [one for found in audit_study(study, plan, jobs.done).values() for one in found]
         for line in require_declared(study, differences):
             _log.warning("not declared by the study: %s", line)
@@ -83,9 +84,9 @@ def run_jobs(
         batch = [Job(job.name, (*extra, *job.arguments), job.record_path.parent, job.resources) for job in due]
         return run_batch(chosen, batch, jobs.outputs / "logs" / name, retry)
 
-    first = run(jobs.runnable)
+    first, known = run(jobs.runnable), {job.hash for job in jobs.runnable}
     later = plan.with_matched(jobs)
-    return later, first + run([job for job in later.runnable if job not in jobs.runnable])
+    return later, first + run([job for job in later.runnable if job.hash not in known])
 
 
 def write_study_table(study: StudyFile, jobs: StudyJobs) -> tuple[Table, Path]:
@@ -116,17 +117,23 @@ def count_stale_records(study: StudyFile, jobs: StudyJobs) -> Counter[str]:
     A run's hash includes the protocol version, so no job has the hash of such a record; the records of the jobs
     themselves are not read. A record's tags name its study, row and trial, whatever settings were added since.
     """
-    rows, own = {row.name for row in study.rows}, {job.hash for job in jobs.runnable}
+    own = {job.hash for job in jobs.runnable}
+    mine = {(study.name, row.name, trial) for row in study.rows for trial in study.trials}
     counts: Counter[str] = Counter()
-    for path in jobs.runs.glob(f"*/{RECORD_NAME}"):
-        if path.parent.name in own:
-            continue
-        try:
-            record: dict[str, Any] = json.loads(path.read_bytes())
-            tags, protocol = record["tags"], record["result"]["protocol"]
-            mine = tags["study"] == study.name and tags["row"] in rows and tags["trial"] in study.trials
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            continue  # damaged, and of no job of this study
-        if mine and protocol != PROTOCOL_VERSION:
-            counts[str(protocol)] += 1
+    with FileIndex(jobs.runs) as index:
+        for path in jobs.runs.glob(f"*/{RECORD_NAME}"):
+            found = None if path.parent.name in own else index.get(path, "tags", _tags)
+            if found is not None and tuple(found[:3]) in mine and found[3] != PROTOCOL_VERSION:
+                counts[str(found[3])] += 1
     return counts
+
+
+def _tags(path: Path) -> list[Any] | None:
+    """Study, row, trial and protocol of a record; None if it is damaged, and so of no job of this study."""
+    try:
+        record: dict[str, Any] = json.loads(path.read_bytes())
+        study, row, trial = (record["tags"][name] for name in ("study", "row", "trial"))
+        hash((study, row, trial))
+        return [study, row, trial, record["result"]["protocol"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
