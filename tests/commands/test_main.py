@@ -147,6 +147,10 @@ def test_run_help_shows_groups_settings_and_examples(capsys: pytest.CaptureFixtu
     assert "debug         fast" in page
     assert "architecture.width=8" in page
     assert "trigan run -m" in page
+    assert main(["run", "architecture=large", "trial=7", "--help"]) == 0
+    page = capsys.readouterr().out
+    assert "architecture  [large], small" in page
+    assert "trial=7 " in page
 
 
 def test_cfg_and_info(capsys: pytest.CaptureFixture[str]) -> None:

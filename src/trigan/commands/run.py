@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
     words = merge_settings(options.settings, options.overrides) if options.settings else options.overrides
     engine, words = split(words) if options.multirun else (EngineChoice(), words)
     if options.help:
-        parser.description = run_help(Composer(options.config_dir))
+        parser.description = run_help(Composer(options.config_dir), words)
         print(parser.format_help())
         return 0
     if options.cfg or options.info:

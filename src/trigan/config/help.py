@@ -22,7 +22,7 @@ _HEAD = """\
 Compose one run, check it, train, evaluate, write outputs/runs/<hash>/record.json, print that folder.
 The same command again gives the finished result at once; a run that was stopped continues.
 
-groups ([default]):"""
+groups ([default], or what this line chooses):"""
 
 #: Shown with their defaults where the composed config has them.
 _COMMON_SETTINGS = (
@@ -40,9 +40,9 @@ _COMMON_SETTINGS = (
 )
 
 
-def run_help(composer: Composer) -> str:
-    """What `trigan run` does, its groups and its most used settings, as this composer has them."""
-    config = composer.base([])
+def run_help(composer: Composer, arguments: Sequence[str] = ()) -> str:
+    """What `trigan run` does, its groups and its most used settings, with the choices and values of ``arguments``."""
+    config = composer.load(composer.parse(arguments))
     default = chosen(config)
     names = [*(n for n in default if n in composer.groups), *(n for n in composer.groups if n not in default)]
     groups = {}
@@ -51,7 +51,7 @@ def run_help(composer: Composer) -> str:
             options = composer.groups[name]
             groups[name] = ", ".join(f"[{option}]" if option == default.get(name) else option for option in options)
     common = _columns(_common_settings(unresolved(config)))
-    title = "\nthe most used settings, with defaults (all of them: trigan run --cfg job):"
+    title = "\nthe most used settings, with defaults or what this line gives (all of them: trigan run --cfg job):"
     return "\n".join([_HEAD, *_columns(groups), title, *common])
 
 
