@@ -1,13 +1,14 @@
 """A sample set: so many of each class, from any source, through filters, and no more than was asked for."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from trigan.errors import ConfigError
-from trigan.samples.collect import MAX_CANDIDATES_PER_IMAGE, collect, collect_sets, wanted_counts
+from trigan.samples.collect import MAX_CANDIDATES_PER_IMAGE, CollectedSamples, collect_sets, wanted_counts
 from trigan.samples.filters import (
     AgreementFilter,
     ConfidenceFilter,
@@ -19,6 +20,11 @@ from trigan.samples.filters import (
 from trigan.samples.samplers import GeneratorSampler, LabelledSampler, NoiseSampler, Sampler, UnlabelledSampler
 
 from ..training.tiny import CGAN8, DCGAN8, SPEC, view
+
+
+def collect(*arguments: Any) -> CollectedSamples:
+    """A single set."""
+    return collect_sets(*arguments, 1)
 
 
 def _brute(counts: list[int], total: int) -> list[int]:
@@ -100,7 +106,7 @@ def test_first_confident_candidates_of_each_class_are_taken_in_order() -> None:
         (2, 1),
     ]
     assert found.data.known_labels.tolist() == [0, 0, 2, 1, 2]
-    assert (found.n_candidates, found.n_missing) == (10, 0)
+    assert (found.n_candidates, found.n_missing) == (8, 0)
 
 
 @pytest.mark.parametrize(("wanted", "short", "lacking"), [([1, 1, 1], 2, [1, 2]), ([3, 0, 1], 2, [2])])
@@ -296,31 +302,39 @@ def test_sets_share_no_candidates(name: str) -> None:
     )
     found = collect_sets(source, 1, wanted, (), scoring_models, 0.9, 3)
     assert found.data.parts == (10, 10, 10)
-    start, first = 0, 0
-    for size in found.data.parts:
-        one = collect(source, 1, wanted, (), scoring_models, 0.9, start)
-        assert torch.equal(found.data.images[first : first + size], one.data.images)
-        assert torch.equal(found.data.known_labels[first : first + size], one.data.known_labels)
-        start, first = start + one.n_candidates, first + size
-    assert found.n_candidates == start
+    for sets in (1, 2):  # more sets do not change the first ones
+        fewer = collect_sets(source, 1, wanted, (), scoring_models, 0.9, sets)
+        assert fewer.n_candidates < found.n_candidates
+        assert torch.equal(found.data.images[: 10 * sets], fewer.data.images)
+        assert torch.equal(found.data.known_labels[: 10 * sets], fewer.data.known_labels)
     if name in ("conditional", "unconditional", "unlabelled", "noise"):
         assert len(found.data.images.unique(dim=0)) == 30, "no image comes twice"
 
 
-def test_a_single_set_equals_collect() -> None:
-    wanted, scoring_models = torch.tensor([7, 3, 0, 5, 5, 5, 5, 5, 5, 2]), ScoringModels(_Spread())
-    alone, found = (
-        f(_samplers()["conditional"], 1, wanted, (), scoring_models, 0.9, n)
-        for f, n in ((collect, 0), (collect_sets, 1))
-    )
-    assert torch.equal(alone.data.images, found.data.images)
-    assert found.data.parts == alone.data.parts == ()
-    assert (alone.n_candidates, alone.n_missing) == (found.n_candidates, found.n_missing)
+def test_labels_that_are_seldom_predicted_cost_few_passes() -> None:
+    """Sets follow one another in the order of the candidates, and end with the last one they need."""
+    drawn: list[int] = []
+
+    class _OneIn(Sampler):
+        conditional = False
+
+        def sample(self, indices: Tensor, labels: Tensor | None, seed: int) -> Tensor:
+            drawn.append(len(indices))
+            return torch.stack([_image(int(row % 50 == 49), row % 5) for row in indices.tolist()])
+
+    models = ScoringModels(_FirstPixelClassifier(2))
+    found = collect_sets(_OneIn(), 0, torch.tensor([20, 2]), (ConfidenceFilter(0.0),), models, 0.0, 20)
+    assert (found.data.parts, found.n_missing) == ((22,) * 20, 0)
+    assert found.n_candidates == 20 * 100  # the second of the rare class is the last one of each set
+    assert (found.data.known_labels.view(20, 22) == torch.tensor([0] * 20 + [1, 1])).all()
+    assert (found.before.tolist(), found.passed.tolist()) == ([1960, 40], [1960, 40])
+    assert len(drawn) <= 10
+    assert found.n_candidates <= sum(drawn) < found.n_candidates + 1024
 
 
 def test_an_exhausted_source_leaves_later_sets_out() -> None:
     pairs = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 2)]
     found = collect_sets(_listed(pairs), 0, torch.tensor([1, 1]), (), ScoringModels(_FirstPixelClassifier(2)), 0.5, 4)
-    assert found.data.known_labels.tolist() == [0, 1, 0]
-    assert found.data.parts == (2, 1)
-    assert (found.n_candidates, found.n_missing) == (5, 5)
+    assert found.data.known_labels.tolist() == [0, 1, 1, 0]
+    assert found.data.parts == (2, 2)
+    assert (found.n_candidates, found.n_missing) == (5, 4)

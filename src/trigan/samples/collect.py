@@ -3,8 +3,9 @@
 The stream comes in portions, so that any number of samples fits into memory.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,8 @@ from trigan.samples.samplers import Sampler
 MAX_CANDIDATES_PER_IMAGE = 20
 #: Approximate upper limit of candidates in memory at once.
 CANDIDATES_PER_BATCH = 20_000
+#: Gives the labels of candidates as `label_and_filter`.
+Judge = Callable[[Input], tuple[Tensor, Tensor]]
 #: A stream's candidates are drawn in such portions, of whole blocks: another size may differ in the last bit.
 _BLOCK, _PORTION = 256, 1024
 
@@ -73,43 +76,6 @@ def wanted_counts(counts: Tensor, total: int, fill_deficit: bool) -> Tensor:
     return level - before
 
 
-def collect(
-    sampler: Sampler,
-    seed: int,
-    wanted: Tensor,
-    filters: Sequence[Filter],
-    scoring_models: ScoringModels | None,
-    label_threshold: float,
-    start: int = 0,
-) -> CollectedSamples:
-    """Draw candidates of the seed, from number ``start``, until each class has its ``wanted`` (K,) number.
-
-    The set is smaller, possibly empty, if the sampler is exhausted or the limit of candidates is reached. Unlabelled
-    candidates get the classifier's label, where its probability is at least ``label_threshold``. Every candidate
-    passes through every filter. Both need ``scoring_models``.
-    """
-    quota, kept = Quota(wanted), list[Input]()
-    before, passed = torch.zeros_like(wanted), torch.zeros_like(wanted)
-    limit = MAX_CANDIDATES_PER_IMAGE * int(wanted.sum())
-    min_candidates = max((criterion.min_candidates for criterion in filters), default=1)
-    while int(quota.missing.sum()) and quota.n_candidates < limit:
-        # of a sampler of many passes only as many as needed, where all are kept
-        surplus = 1 if sampler.passes > 1 and sampler.conditional and not filters else 2
-        portion = _next_portion(quota.missing, min(min_candidates, limit - quota.n_candidates), surplus)
-        labels = torch.repeat_interleave(torch.arange(len(wanted)), portion)
-        candidates = sampler.candidates(start + quota.n_candidates, labels, seed)
-        quota.n_candidates += len(candidates)
-        if len(candidates) == 0:
-            kept.append(Input(candidates.images, torch.empty(0, dtype=torch.int64)))
-            break
-        images, labels, all_labels = label_and_filter(candidates, filters, scoring_models, label_threshold)
-        before += torch.bincount(all_labels, minlength=len(wanted))
-        passed += torch.bincount(labels, minlength=len(wanted))
-        rows = quota.take(labels)
-        kept.append(Input(images[rows], labels[rows]))
-    return CollectedSamples(_joined(kept), quota.n_candidates, quota.missing, before, passed)
-
-
 def collect_sets(
     sampler: Sampler,
     seed: int,
@@ -121,18 +87,103 @@ def collect_sets(
 ) -> CollectedSamples:
     """``sets`` consecutive sets of ``wanted`` (K,) images; no candidate is drawn for two of them.
 
+    A set is smaller, possibly empty, if the sampler is exhausted or the limit of candidates is reached. Unlabelled
+    candidates get the classifier's label, where its probability is at least ``label_threshold``. Every candidate
+    passes through every filter. Both need ``scoring_models``.
+
     ``data.parts`` are the sizes of the sets that are not empty, or () for a single set.
     """
+    judge = partial(label_and_filter, filters=filters, scoring_models=scoring_models, label_threshold=label_threshold)
+    ranked = max((criterion.min_candidates for criterion in filters), default=1)
     found: list[CollectedSamples] = []
-    for _ in range(sets):
-        start = sum(one.n_candidates for one in found)
-        found.append(collect(sampler, seed, wanted, filters, scoring_models, label_threshold, start))
+    if sampler.conditional or ranked > 1:
+        surplus = 1 if sampler.passes > 1 and not filters else 2
+        for _ in range(sets):
+            start = sum(one.n_candidates for one in found)
+            found.append(_collect_in_portions(sampler, seed, wanted, judge, start, ranked, surplus))
+    else:
+        found = _collect_in_order(sampler, seed, wanted, judge, sets)
     parts = tuple(len(one.data) for one in found if len(one.data))
     data = _joined([one.data for one in found], parts if len(parts) > 1 else ())
     missing, before, passed = (
         torch.stack([getattr(one, name) for one in found]).sum(0) for name in ("missing", "before", "passed")
     )
     return CollectedSamples(data, sum(one.n_candidates for one in found), missing, before, passed)
+
+
+def _collect_in_portions(
+    sampler: Sampler, seed: int, wanted: Tensor, judge: Judge, start: int, ranked: int, surplus: int
+) -> CollectedSamples:
+    """One set from candidates whose labels are given or that are ranked, ``ranked`` at least, from number ``start``.
+
+    A portion has ``surplus`` times as many candidates of each class as are missing, since filters reject: the default
+    ones of a quantile keep a half. Of a sampler of many passes there are no more than needed where all are kept.
+    """
+    quota, kept = Quota(wanted), list[Input]()
+    before, passed = torch.zeros_like(wanted), torch.zeros_like(wanted)
+    limit = MAX_CANDIDATES_PER_IMAGE * int(wanted.sum())
+    while int(quota.missing.sum()) and quota.n_candidates < limit:
+        portion = _next_portion(quota.missing, min(ranked, limit - quota.n_candidates), surplus)
+        labels = torch.repeat_interleave(torch.arange(len(wanted)), portion)
+        candidates = sampler.candidates(start + quota.n_candidates, labels, seed)
+        quota.n_candidates += len(candidates)
+        if len(candidates) == 0:
+            kept.append(Input(candidates.images, torch.empty(0, dtype=torch.int64)))
+            break
+        kept_labels, all_labels = judge(candidates)
+        before += torch.bincount(all_labels, minlength=len(wanted))
+        passed += torch.bincount(kept_labels[kept_labels >= 0], minlength=len(wanted))
+        rows = quota.take(kept_labels)
+        kept.append(Input(candidates.images[rows], kept_labels[rows]))
+    return CollectedSamples(_joined(kept), quota.n_candidates, quota.missing, before, passed)
+
+
+def _collect_in_order(sampler: Sampler, seed: int, wanted: Tensor, judge: Judge, sets: int) -> list[CollectedSamples]:
+    """Each set has the first images of every class that follow the set before, and ends with the last one it needs."""
+    limit, found, waiting = MAX_CANDIDATES_PER_IMAGE * int(wanted.sum()), list[CollectedSamples](), _Waiting()
+    for _ in range(sets):
+        quota = Quota(wanted)
+        rows = quota.take(waiting.labels[:limit])
+        while int(quota.missing.sum()) and len(waiting.labels) < limit:
+            if not waiting.draw(sampler, seed, max(2 * int(quota.missing.sum()), _BLOCK), judge):
+                break
+            quota = Quota(wanted)
+            rows = quota.take(waiting.labels[:limit])
+        complete = not int(quota.missing.sum())
+        used = int(rows[-1]) + 1 if complete else min(limit, len(waiting.labels))
+        found.append(waiting.taken(rows, used, quota.missing))
+    return found
+
+
+class _Waiting:
+    """Candidates that were judged and belong to no set yet, in their order.
+
+    They are drawn many at a time: where a teacher seldom predicts a class, a set takes thousands.
+    """
+
+    def __init__(self) -> None:
+        none = torch.empty(0, dtype=torch.int64)
+        self.images, self.labels, self._all_labels, self._drawn = torch.empty(0), none, none, 0
+
+    def draw(self, sampler: Sampler, seed: int, count: int, judge: Judge) -> bool:
+        """Add ``count`` candidates, fewer at the sampler's end; whether there was one."""
+        new = sampler.candidates(self._drawn, torch.zeros(min(count, CANDIDATES_PER_BATCH), dtype=torch.int64), seed)
+        self._drawn += len(new)
+        self.images = torch.cat([self.images, new.images]) if len(self.images) else new.images
+        if len(new):
+            labels, all_labels = judge(new)
+            self.labels, self._all_labels = torch.cat([self.labels, labels]), torch.cat([self._all_labels, all_labels])
+        return len(new) > 0
+
+    def taken(self, rows: Tensor, used: int, missing: Tensor) -> CollectedSamples:
+        """The set of these rows, of the first ``used``, which wait no longer."""
+        data = Input(self.images[rows], self.labels[rows])
+        seen = (one[:used] for one in (self._all_labels, self.labels))
+        before, passed = (torch.bincount(one[one >= 0], minlength=len(missing)) for one in seen)
+        self.images, self.labels, self._all_labels = (
+            one[used:] for one in (self.images, self.labels, self._all_labels)
+        )
+        return CollectedSamples(data, used, missing, before, passed)
 
 
 def labelled_samples(
@@ -157,31 +208,32 @@ def labelled_samples(
         labels = torch.arange(start, min(start + _PORTION, limit)) % classes
         candidates = sampler.candidates(start, labels, seed)
         quota.n_candidates += len(labels)
-        images, kept, _ = label_and_filter(candidates, filters, models, threshold or 0.0)
+        kept, _ = label_and_filter(candidates, filters, models, threshold or 0.0)
         rows = quota.take(kept)
         if len(rows):
-            yield images[rows], kept[rows]
+            yield candidates.images[rows], kept[rows]
 
 
 def label_and_filter(
     candidates: Input, filters: Sequence[Filter], scoring_models: ScoringModels | None, label_threshold: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Images and labels of the candidates that pass, and the labels (N,) of all, as given or as predicted."""
-    images, labels = candidates.images, candidates.labels
+) -> tuple[Tensor, Tensor]:
+    """Labels (N,) of the candidates, -1 of those that do not pass, and of all of them, as given or as predicted."""
+    labels = candidates.labels
     if scoring_models is None:
         if labels is None or filters:
             raise ValueError("filters and candidates without labels need scoring models")
-        return images, labels, labels
+        return labels, labels
     if labels is None:
-        confidence, all_labels = outputs(scoring_models.teacher, images).softmax(1).max(1)
-        images, labels = images[confidence >= label_threshold], all_labels[confidence >= label_threshold]
+        confidence, labels = outputs(scoring_models.teacher, candidates.images).softmax(1).max(1)
+        rows = (confidence >= label_threshold).nonzero().squeeze(1)
     else:
-        all_labels = labels
+        rows = torch.arange(len(labels))
     for criterion in filters:
-        if len(images):
-            keep = criterion.keep(images, labels, scoring_models)
-            images, labels = images[keep], labels[keep]
-    return images, labels, all_labels
+        if len(rows):
+            rows = rows[criterion.keep(candidates.images[rows], labels[rows], scoring_models)]
+    kept = torch.full_like(labels, -1)
+    kept[rows] = labels[rows]
+    return kept, labels
 
 
 def _joined(inputs: list[Input], parts: tuple[int, ...] = ()) -> Input:
@@ -191,9 +243,8 @@ def _joined(inputs: list[Input], parts: tuple[int, ...] = ()) -> Input:
 def _next_portion(missing: Tensor, min_candidates: int, surplus: int) -> Tensor:
     """Candidates to draw per class: ``surplus`` times the missing number, at least ``min_candidates``, at most a batch.
 
-    Usually twice, because filters reject: the default ones of a quantile keep a half, the others often less. Without a
-    filter half of the candidates with given labels are left over. Drawing fewer of a GAN would move every number: the
-    portions of the classes decide which latents get which label, and where the next set starts.
+    Drawing fewer of a conditional GAN would move every number: the portions of the classes decide which latents get
+    which label, and where the next set starts.
     """
     requested = missing * surplus
     total = int(requested.sum())

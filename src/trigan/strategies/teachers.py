@@ -76,7 +76,7 @@ class Gate:
         if "second" in required_networks(self.filters) and models.second is None:
             return None
         candidates = Input(real.images) if self.predicted else real
-        return len(label_and_filter(candidates, self.filters, models, self.label_threshold)[1])
+        return int((label_and_filter(candidates, self.filters, models, self.label_threshold)[0] >= 0).sum())
 
 
 def gate_on_real_images(
