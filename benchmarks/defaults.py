@@ -1,11 +1,13 @@
-"""Choose defaults on validation labels: the recipe of C, the settings of augment, and the augmentation of images.
+"""Choose defaults on validation labels: C's recipe, augment's settings, the loss of GANs, the augmentation of images.
 
     python benchmarks/defaults.py recipe digits
     python benchmarks/defaults.py augmentation blood_cells --root FOLDER --trials 5
     python benchmarks/defaults.py augment mnist --root FOLDER --trials 3
+    python benchmarks/defaults.py loss_augment digits --trials 3
 
 Trials are counted from 20 on, which no table uses. The test set stays sealed; a run is scored on its validation images
-(``regime.validation=large``, the last weights). The result is written after each trial to
+(``regime.validation=large``, the last weights), and its generator, if it has one, by the Fréchet distance to training
+images in `random_conv` (``fid``). The result is written after each trial to
 benchmarks/results/defaults_QUESTION_DATA.json. The same command continues where it stopped.
 """
 
@@ -37,12 +39,21 @@ LENGTHS = {
     ),
     "mnist": ("data.suggested.steps=1000", "data.suggested.gan_steps=2000"),
     "fashion_mnist": ("data.suggested.steps=1000", "data.suggested.gan_steps=2000"),
+    "fashion_mnist_16": (
+        "classifier.width=16",
+        "architecture.width=16",
+        "data.suggested.steps=500",
+        "data.suggested.gan_steps=1000",
+    ),
     "cifar10": ("data.suggested.steps=1500", "data.suggested.gan_steps=3000"),
     "blood_cells": ("data.suggested.steps=1000", "data.suggested.gan_steps=2000"),
 }
 #: A data set that has no choice of its own.
-DATA = {"blood_cells": ("data=hub", "data.image_size=32", "data.group=slide")}
-LABELS = {"recipe": 10, "augment": 10, "augmentation": 20}
+DATA = {
+    "blood_cells": ("data=hub", "data.image_size=32", "data.group=slide"),
+    "fashion_mnist_16": ("data=fashion_mnist", "data.image_size=16"),
+}
+LABELS = {"recipe": 10, "augment": 10, "augmentation": 20, "loss_augment": 10, "loss_features": 10, "architectures": 10}
 BASELINES = {
     "classic": ("strategy=baseline",),
     "FixMatch": ("strategy=baseline", "strategy/unlabelled=fixmatch"),
@@ -91,7 +102,52 @@ def policy(name: str, place: str, strengths: dict[str, object]) -> tuple[str, ..
     return ("classifier.width=16", "recipe.steps=600", f"augmentation={name}", *words)
 
 
+def gan_losses(strategy: str) -> dict[str, tuple[str, ...]]:
+    """Losses of a strategy's GAN, with the learning rate and betas of Adam that G and D share."""
+    rows = {}
+    for name, rate, betas in (
+        ("non_saturating", 2e-4, "[0.5,0.999]"),
+        ("non_saturating", 5e-4, "[0.5,0.999]"),
+        ("non_saturating", 5e-4, "[0.0,0.9]"),
+        ("hinge", 5e-4, "[0.5,0.999]"),
+        ("hinge", 5e-4, "[0.0,0.9]"),
+        ("hinge", 1e-3, "[0.0,0.9]"),
+    ):
+        settings = {"discriminator_steps": 1, "learning_rate": rate, "betas": betas}
+        words = (f"loss={name}", *(f"loss.{key}={value}" for key, value in settings.items()))
+        rows[f"{name}, {rate}, {betas}"] = (f"strategy={strategy}", *words)
+    return rows
+
+
+#: Operations of the fit of a generator on digits: 600 steps of the diffusion model.
+OPERATIONS = "strategy.gan.flops=5.2e11"
+R1 = ("architecture.discriminator_norm=none", "loss.regularizers=[r1]")
+PAIRED = ("loss=relativistic_paired", "loss.regularizers=[r1,r2]")
+
+
+def generator(name: str, *words: str) -> tuple[str, ...]:
+    """The words of augment with an architecture, trained for as many operations as the others; also on U."""
+    return ("strategy=augment", OPERATIONS, f"architecture={name}", "strategy.gan_images=all", *words)
+
+
 QUESTIONS = {
+    "architectures": {
+        "dcgan": generator("dcgan"),
+        "dcgan, width 32": generator("dcgan", "architecture.width=32"),
+        "cgan": generator("cgan"),
+        "cgan, minibatch_std": generator("cgan", "architecture.minibatch_std=4"),
+        "sngan": generator("sngan"),
+        "sngan, r1": generator("sngan", *R1),
+        "projection": generator("projection"),
+        "projection, r1": generator("projection", *R1),
+        "biggan_small": generator("biggan_small"),
+        "biggan_small, r1": generator("biggan_small", *R1),
+        "r3gan": generator("r3gan", *PAIRED),
+        "r3gan, rate 2e-3": generator("r3gan", *PAIRED, "loss.learning_rate=2e-3"),
+        "edm": generator("edm"),
+    },
+    "loss_augment": gan_losses("augment"),
+    "loss_features": gan_losses("features"),
     "augmentation": {
         "of the data set": policy("classic", "augmentation", {}),
         "none": policy("none", "augmentation", {}),
@@ -152,21 +208,25 @@ def main() -> None:
     kept = settings_of(options.question, options.data)
     settings = [*kept, f"paths.outputs={options.outputs}", *([f"data.root={options.root}"] if options.root else [])]
     rows = {name: words for name, words in QUESTIONS[options.question].items() if name in (options.rows or [name])}
-    scores: dict[str, list[float]] = {name: [] for name in rows}
+    scores = {figure: {name: list[float]() for name in rows} for figure in ("accuracy", "fid")}
     if file.is_file():
-        scores |= json.loads(file.read_text())["accuracy"]
+        kept_scores = json.loads(file.read_text())
+        scores = {figure: values | kept_scores.get(figure, {}) for figure, values in scores.items()}
     for trial in range(options.trials):
         for name, words in rows.items():
-            if len(scores[name]) <= trial:
-                scores[name].append(validation_accuracy([*words, *settings, f"trial={FIRST_TRIAL + trial}"]))
+            if len(scores["accuracy"][name]) <= trial:
+                for figure, value in figures([*words, *settings, f"trial={FIRST_TRIAL + trial}"]).items():
+                    scores[figure][name].append(value)
         write(file, kept, scores)
-    print(table(scores))
+    for figure, values in scores.items():
+        print(f"{figure}\n{table(values)}" if any(values.values()) else "")
 
 
-def validation_accuracy(words: list[str]) -> float:
-    """Accuracy in % on the validation images."""
+def figures(words: list[str]) -> dict[str, float]:
+    """The accuracy in % on the validation images and, of a run with a generator, its ``fid``."""
     result = json.loads((run_words(words, validation_only=True) / "validation.json").read_text())["result"]
-    return 100 * float(result["validation"]["accuracy"])
+    quality = {"fid": result["generator"]["figures"]["fid"]} if "generator" in result else {}
+    return {"accuracy": 100 * float(result["validation"]["accuracy"]), **quality}
 
 
 def settings_of(question: str, data: str) -> list[str]:
@@ -175,15 +235,18 @@ def settings_of(question: str, data: str) -> list[str]:
     return [*DATA.get(data, (f"data={data}",)), labels, *COMMON, *LENGTHS[data]]
 
 
-def write(file: Path, settings: list[str], scores: dict[str, list[float]]) -> None:
+def write(file: Path, settings: list[str], scores: dict[str, dict[str, list[float]]]) -> None:
     """Keep the scores and the settings that made them."""
-    file.write_text(json.dumps({"settings": settings, "first trial": FIRST_TRIAL, "accuracy": scores}, indent=1) + "\n")
+    known = {figure: values for figure, values in scores.items() if any(values.values())}
+    file.write_text(json.dumps({"settings": settings, "first trial": FIRST_TRIAL, **known}, indent=1) + "\n")
 
 
 def table(scores: dict[str, list[float]]) -> str:
     """Mean of each candidate, and its paired difference to the first with a 95 % t interval."""
     reference, lines = next(iter(scores.values())), []
     for name, values in scores.items():
+        if not values:
+            continue
         differences = [one - other for one, other in zip(values, reference, strict=False)]  # trials that both have
         mean, n = statistics.fmean(differences), len(differences)
         half = stats.t.ppf(0.975, n - 1) * statistics.stdev(differences) / n**0.5 if n > 1 else float("nan")
