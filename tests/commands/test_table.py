@@ -120,7 +120,7 @@ def test_published_figures_and_another_metric(
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["--from", "wandb:me"], "--from: wandb:me: expected disk, or wandb:ENTITY/PROJECT"),
+        (["--from", "wandb:me"], "--from: wandb:me: expected disk, wandb:ENTITY/PROJECT, or a file"),
         (["--format", "pdf"], "--format: invalid choice: 'pdf'"),
         (["--fromat", "md"], "--fromat: no such option; nearest: --format"),
         (["--scale", "paper"], "--scale paper: no such scale"),

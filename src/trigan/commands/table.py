@@ -5,6 +5,7 @@ import re
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from trigan.atomic import write_text
 from trigan.commands.arguments import Parser
@@ -14,6 +15,8 @@ from trigan.records.file_index import FileIndex, collector_paused
 from trigan.records.record import find_records
 from trigan.records.seal_ledger import read_ledger
 from trigan.scores import TABLE_METRICS
+from trigan.studies.study_archive import archived_table, write_study_archive
+from trigan.studies.study_file import find_study, read_study
 from trigan.studies.study_table import FORMATS, current_table, render_table
 from trigan.tables.compare import compare, select
 from trigan.tables.image_outcomes import ImageOutcomes, read_outcomes
@@ -34,14 +37,26 @@ def main(arguments: list[str]) -> int:
     )
     parser.add_argument("--format", choices=tuple(FORMATS), default="terminal")
     parser.add_argument("--output", type=Path, metavar="FILE", help="write it there instead of printing it")
-    source, source_help = "disk|wandb:ENTITY/PROJECT", "where the records are (default: disk, under paths.runs)"
-    parser.add_argument("--from", dest="source", type=_source, default="disk", metavar=source, help=source_help)
+    source_help = "where the records are: disk (default; under paths.runs), W&B, or a file that --archive wrote"
+    source: dict[str, Any] = {"type": _source, "default": "disk", "metavar": "disk|wandb:ENTITY/PROJECT|FILE"}
+    parser.add_argument("--from", dest="source", **source, help=source_help)
+    archive_help = "write the records behind the table there instead of printing it, e.g. records.parquet"
+    parser.add_argument("--archive", type=Path, metavar="FILE", help=archive_help)
     parser.add_argument("--metric", choices=sorted(TABLE_METRICS), help="another metric than the study's")
     options = parser.parse_intermixed_args(arguments)
-    study = chosen_study(options)
-    table, done, count = current_table(study, options.overrides, options.config_dir, options.source, options.metric)
+    if options.archive:
+        return _write_archive(options)
+    if isinstance(options.source, Path):
+        if given := [*options.overrides, *(["--tuned"] if options.tuned else [])]:
+            raise ConfigError(f"{given[0]}: the runs of --from {options.source} have their settings; leave it out")
+        study = read_study(find_study(options.name), options.scale)
+        table, done, count = archived_table(options.source, study, options.metric)
+    else:
+        study = chosen_study(options)
+        table, done, count = current_table(study, options.overrides, options.config_dir, options.source, options.metric)
     if done < count:
-        where = f" in W&B's {options.source}" if options.source else ""
+        place = options.source if isinstance(options.source, Path) else f"W&B's {options.source}"
+        where = f" in {place}" if options.source else ""
         rest = f"`trigan study {options.name}` runs the rest"
         print(f"{done} of {count} jobs have a record{where}; {rest}", file=sys.stderr)
     if options.output:
@@ -50,6 +65,23 @@ def main(arguments: list[str]) -> int:
     else:
         print_table(table, options.format)
     return ArtifactError.exit_code if table.spec.damaged else 0
+
+
+def _write_archive(options: argparse.Namespace) -> int:
+    """Write the archive, and say what is in it."""
+    if options.source or options.output or options.metric:
+        raise ConfigError(
+            "--archive: writes the records that are on disk, of all metrics; leave --from, --output and --metric out"
+        )
+    done, count, runs = write_study_archive(
+        options.archive, chosen_study(options), options.overrides, options.config_dir
+    )
+    size = options.archive.stat().st_size
+    print(
+        f"written: {options.archive} ({done} of {count} jobs; {runs} runs in all, {size / 1000:,.0f} kB)",
+        file=sys.stderr,
+    )
+    return 0
 
 
 @collector_paused()
@@ -92,8 +124,10 @@ def compare_main(arguments: list[str]) -> int:
     return 0
 
 
-def _source(text: str) -> str:
-    """The W&B project that ``--from`` names; empty for the disk."""
-    if text != "disk" and not re.fullmatch(r"wandb:[^/\s:]+/[^/\s:]+", text):
-        raise argparse.ArgumentTypeError(f"{text}: expected disk, or wandb:ENTITY/PROJECT")
-    return text.removeprefix("wandb:") if text != "disk" else ""
+def _source(text: str) -> str | Path:
+    """The W&B project or the archive that ``--from`` names; empty for the disk."""
+    if re.fullmatch(r"wandb:[^/\s:]+/[^/\s:]+", text) or text == "disk":
+        return text.removeprefix("wandb:") if text != "disk" else ""
+    if not Path(text).is_file():
+        raise argparse.ArgumentTypeError(f"{text}: expected disk, wandb:ENTITY/PROJECT, or a file that --archive wrote")
+    return Path(text)

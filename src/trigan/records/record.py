@@ -216,7 +216,7 @@ class Record(TypedDict):
 RECORD_MODEL = TypeAdapter(Record)
 
 
-def _parse(content: bytes) -> Record:
+def parse_record(content: bytes) -> Record:
     """Parse and check a record.
 
     Raises:
@@ -268,7 +268,7 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
         plain = json.loads(json.dumps(record, allow_nan=False))  # what a reader gets: keys are text
         text = json.dumps({**plain, "checksum": checksum(plain)}, sort_keys=True, indent=1, ensure_ascii=False)
         content = f"{text}\n".encode()
-        _parse(content)
+        parse_record(content)
     except (TypeError, ValueError) as error:
         raise ArtifactError(f"cannot write {path}: {error}") from error
     write_bytes(path, content)
@@ -281,7 +281,7 @@ def read_record(path: Path) -> Record:
         ArtifactError: one line that names the file, the error and the command to run.
     """
     try:
-        return _parse(path.read_bytes())
+        return parse_record(path.read_bytes())
     except OSError as error:
         raise ArtifactError(f"cannot read {path}: {error.strerror}") from error
     except ValueError as error:

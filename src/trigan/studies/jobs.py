@@ -80,10 +80,15 @@ class StudyJobs:
         """The study, under a name of its own where overrides change what is computed; a ConfigError for debug runs."""
         if self.debug:
             raise ConfigError("debug runs enter no table and no report; leave debug=... out")
-        if not self.variant:
-            return study
-        name = f"{study.name}-{hashlib.sha256(self.variant.encode()).hexdigest()[:8]}"
-        return study.model_copy(update={"name": name, "title": f"{study.title} (with {self.variant})"})
+        return variant_of(study, self.variant)
+
+
+def variant_of(study: StudyFile, variant: str) -> StudyFile:
+    """The study, under a name of its own with overrides that change what is computed."""
+    if not variant:
+        return study
+    name = f"{study.name}-{hashlib.sha256(variant.encode()).hexdigest()[:8]}"
+    return study.model_copy(update={"name": name, "title": f"{study.title} (with {variant})"})
 
 
 def matched_job(jobs: Iterable[StudyJob], matched: StudyJob) -> StudyJob:

@@ -1,8 +1,8 @@
 """A study's table: built from the records of its finished jobs and its published figures, rendered in any format."""
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pkgutil import resolve_name
 from tempfile import TemporaryDirectory
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from trigan.errors import ArtifactError
 from trigan.records.file_index import FileIndex
 from trigan.records.record import RECORD_NAME, Record, read_indexed, warn_without_checksum
-from trigan.records.seal_ledger import read_ledger
+from trigan.records.seal_ledger import Ledger, read_ledger
 from trigan.studies.job_cache import load_jobs, make_plan
 from trigan.studies.jobs import StudyJob, StudyJobs, no_finished_runs
 from trigan.studies.study_file import StudyFile
@@ -38,6 +38,25 @@ FORMATS = {
 FILE_FORMATS = ("terminal", "md", "csv", "latex")
 
 
+@dataclass(frozen=True)
+class StudyRecords:
+    """What the table of a study is computed from, beside the study's file and its published figures.
+
+    Attributes:
+        records: of finished jobs, by (row, column).
+        submitted: of other programs, alike.
+        outcomes: by run, which test images it got right, as far as its predictions are stored.
+        ledger: the settings that have met each test set.
+        damaged: runs whose records cannot be used, with the reasons.
+    """
+
+    records: Mapping[CellKey, Sequence[Record]]
+    submitted: Mapping[CellKey, Sequence[Record]]
+    outcomes: Mapping[str, ImageOutcomes]
+    ledger: Ledger
+    damaged: tuple[str, ...] = ()
+
+
 def study_table(study: StudyFile, jobs: Sequence[StudyJob], outputs: Path) -> Table:
     """The table of finished jobs, submitted rows and published figures.
 
@@ -46,6 +65,11 @@ def study_table(study: StudyFile, jobs: Sequence[StudyJob], outputs: Path) -> Ta
     Raises:
         TriganError: a submitted row or the published figures are damaged.
     """
+    return table_of(study, read_study_records(study, jobs, outputs))
+
+
+def read_study_records(study: StudyFile, jobs: Sequence[StudyJob], outputs: Path) -> StudyRecords:
+    """The records of finished jobs and of submitted rows; errors as in `study_table`."""
     records: dict[CellKey, list[Record]] = {}
     outcomes: dict[str, ImageOutcomes] = {}
     damaged: list[str] = []
@@ -70,10 +94,15 @@ def study_table(study: StudyFile, jobs: Sequence[StudyJob], outputs: Path) -> Ta
         for record in group:
             folder = folders[record["run"]]
             outcomes |= read_outcomes(record, folder, FileIndex(folder))
+    return StudyRecords(records, submitted, outcomes, ledger, tuple(damaged))
+
+
+def table_of(study: StudyFile, found: StudyRecords) -> Table:
+    """The table of records, wherever they were read, and of the published figures beside the study's file."""
     spec = TableSpec(
         title=study.title,
-        rows=(*(row.name for row in study.rows), *dict.fromkeys(row for row, _ in submitted)),
-        columns=columns,
+        rows=(*(row.name for row in study.rows), *dict.fromkeys(row for row, _ in found.submitted)),
+        columns=tuple(column.name for column in study.columns),
         trials=study.trials,
         reference=study.reference,
         family=Family(study.family.rows, study.family.baselines) if study.family else None,
@@ -82,12 +111,12 @@ def study_table(study: StudyFile, jobs: Sequence[StudyJob], outputs: Path) -> Ta
         metric=study.metric,
         declared={row.name: (row.given, row.declares) for row in study.rows},
         ablations={row: tuple((step.adds, step.start) for step in steps) for row, steps in study.ablations.items()},
-        damaged=tuple(damaged),
+        damaged=found.damaged,
     )
     published = [
         one for one in published_results(study) if one.row in ("", *spec.rows) and one.column in ("", *spec.columns)
     ]
-    return build_table({**records, **submitted}, spec, published, outcomes, ledger)
+    return build_table({**found.records, **found.submitted}, spec, published, found.outcomes, found.ledger)
 
 
 def _record(job: StudyJob, index: FileIndex) -> Record:

@@ -36,29 +36,54 @@ def read_outcomes(record: Record, folder: Path, index: FileIndex) -> dict[str, I
     Raises:
         ArtifactError: the predictions are damaged, or not those of the record.
     """
-    split: Any = record["result"]["split"]
     path = folder / PREDICTIONS_FILE
     if not path.is_file():
         return {}
     packed = index.get(path, "outcomes", _packed_outcomes)
     if packed is None:
         return {}
-    size, rows, correct, groups, scores, images = packed
-    tested = split.get("test", {}).get("sha256", images)
+    *outcomes, scores, images = packed
+    try:
+        if scores != record["result"]["predictions"]:
+            raise ValueError("other scores")
+        return {record["run"]: unpack_outcomes(outcomes, record, images)}
+    except ValueError as error:
+        raise ArtifactError(f"{path}: not the predictions of its record: run its command again with --force") from error
+
+
+def pack_outcomes(one: ImageOutcomes) -> list[Any]:
+    """As JSON data: 1 + the largest index, the indices and what is right as bits, and the groups, None without."""
+    inside = np.zeros(1 + int(one.rows.max()), bool)
+    inside[one.rows] = True
+    packed = (base64.b64encode(np.packbits(bits).tobytes()).decode() for bits in (inside, one.correct > 0))
+    return [len(inside), *packed, None if one.groups is None else one.groups.tolist()]
+
+
+def unpack_outcomes(packed: Sequence[Any], record: Record, digest: str | None = None) -> ImageOutcomes:
+    """The outcomes of `pack_outcomes`; ``digest`` is that of their indices, if it is known.
+
+    Raises:
+        ValueError: they are not those of the record: other test images, or another accuracy.
+    """
+    size, rows, correct, groups = packed
     found = np.flatnonzero(_unpacked(rows, size))
     right = _unpacked(correct, len(found)).astype(np.float64)
-    outcomes = ImageOutcomes(found, right, None if groups is None else np.asarray(groups))
-    equal = abs(right.mean() - record["result"]["test"]["accuracy"]) < 1e-9
-    if (scores, images) != (record["result"]["predictions"], tested) or not equal:
-        raise ArtifactError(f"{path}: not the predictions of its record: run its command again with --force")
-    return {record["run"]: outcomes}
+    of_groups = None if groups is None else np.asarray(groups, np.int64)
+    split: Any = record["result"]["split"]
+    digest = digest or _rows_digest(found)
+    if split.get("test", {}).get("sha256", digest) != digest:
+        raise ValueError("other test images")
+    if not len(right) or abs(right.mean() - record["result"]["test"]["accuracy"]) >= 1e-9:
+        raise ValueError("another accuracy")
+    if of_groups is not None and of_groups.shape != found.shape:
+        raise ValueError("groups of other images")
+    return ImageOutcomes(found, right, of_groups)
 
 
 def _packed_outcomes(path: Path) -> list[Any] | None:
-    """The outcomes as JSON data; None for older predictions, which lack the images' indices.
+    """The outcomes as JSON data, with the digests of scores and indices, which the record has too.
 
-    These are 1 + the largest index, the indices and what is right as bits, the groups if any, and the digests of scores
-    and indices, which the record has too.
+    None for older predictions, which lack the images' indices.
     """
     stored = StoredPredictions.read(path.parent)
     if stored is None or stored.rows is None:
@@ -75,14 +100,22 @@ def _packed_outcomes(path: Path) -> list[Any] | None:
             raise ValueError("scores, labels and rows do not belong together")
     except (ValueError, KeyError, IndexError, TypeError, MemoryError) as error:
         raise ArtifactError(f"{path}: cannot be read ({error}): run its command again with --force") from error
-    packed = (base64.b64encode(np.packbits(bits).tobytes()).decode() for bits in (inside, right))
-    groups = None if stored.groups is None else stored.groups[order].tolist()
+    ordered = None if stored.groups is None else stored.groups[order]
+    packed = pack_outcomes(ImageOutcomes(rows[order], right, ordered))
     digest = hashlib.sha256(f"{scores.dtype.str}{scores.shape};".encode() + scores.tobytes()).hexdigest()
-    return [len(inside), *packed, groups, digest, hashlib.sha256(np.sort(rows).astype("<i8").tobytes()).hexdigest()]
+    return [*packed, digest, _rows_digest(rows[order])]
+
+
+def _rows_digest(rows: np.ndarray) -> str:
+    """The digest that a record has of ascending indices."""
+    return hashlib.sha256(rows.astype("<i8").tobytes()).hexdigest()
 
 
 def _unpacked(text: str, size: int) -> np.ndarray:
-    return np.unpackbits(np.frombuffer(base64.b64decode(text), np.uint8), count=size)
+    bits = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+    if not isinstance(size, int) or len(bits) != (size + 7) // 8:
+        raise ValueError(f"{len(bits)} bytes are not {size} bits")
+    return np.unpackbits(bits, count=size)
 
 
 def image_covariance(trials: Sequence[ImageOutcomes]) -> float:

@@ -48,16 +48,26 @@ def count_look(file: Path, trials: Sequence[int]) -> Look:
     Raises:
         ArtifactError: the file is damaged.
     """
-    seen = _read(file)
-    shown = sorted(trials)
-    if shown not in seen:
-        seen.append(shown)
-        lines = ",\n".join(f'  {{"look": {k}, "trials": {one}}}' for k, one in enumerate(seen, 1))
+    seen = read_looks(file)
+    look = find_look(seen, trials)
+    if look.number == len(seen) + 1:
+        lines = ",\n".join(f'  {{"look": {k}, "trials": {one}}}' for k, one in enumerate([*seen, sorted(trials)], 1))
         write_text(file, f'{{"looks": [\n{lines}\n]}}\n')
-    return Look(seen.index(shown) + 1)
+    return look
 
 
-def _read(file: Path) -> list[list[int]]:
+def find_look(seen: Sequence[Sequence[int]], trials: Sequence[int]) -> Look:
+    """The look at exactly these trials: the one of ``seen`` that was at them, or else the next."""
+    known = [list(one) for one in seen]
+    return Look(1 + (known.index(sorted(trials)) if sorted(trials) in known else len(known)))
+
+
+def read_looks(file: Path) -> list[list[int]]:
+    """The trials of each look so far, in a file of `count_look`; none without a file.
+
+    Raises:
+        ArtifactError: the file is damaged.
+    """
     if not file.is_file():
         return []
     try:

@@ -3,9 +3,9 @@
 `table_data` gives them one row a cell: for CSV, W&B, or ``pandas.DataFrame(table_data(table))``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import product
 from math import isclose
 from pathlib import Path
@@ -301,10 +301,15 @@ def counted(table: Table, folder: Path) -> Table:
     Raises:
         ArtifactError: the file of earlier looks is damaged.
     """
+    return looked(table, partial(count_look, folder / LOOKS_FILE))
+
+
+def looked(table: Table, count: Callable[[list[int]], Look]) -> Table:
+    """The table as the look that ``count`` gives for its trials; as it is if it tests nothing yet."""
     tested = [table.cells[one.row, one.column].values for one in table.family if one.kind == "headline"]
     if not tested:
         return table
-    look = count_look(folder / LOOKS_FILE, list(set().union(*tested)))
+    look = count(list(set().union(*tested)))
     return replace(table, spec=replace(table.spec, look=look))
 
 
