@@ -61,10 +61,19 @@ GENERATOR_METRICS = {
         Metric("generator_duplicates", "duplicates among samples", sign=-1.0, figure="duplicates"),
     )
 }
+#: Figures by classifiers that are trained on samples, which a record has with ``evaluation.generator_classifiers``.
+CLASSIFIER_FIGURES = {
+    f"generator_{metric.figure}": metric
+    for metric in (
+        Metric("generator_gan_train", "accuracy of C on samples alone (CAS)", figure="gan_train"),
+        Metric("generator_gan_test", "accuracy on samples of C on real images", figure="gan_test"),
+        Metric("generator_nas_100", "accuracy of C on real images and as many samples (NAS)", figure="nas_100"),
+    )
+}
 #: Figures that copies of training images improve; tables leave them out for a generator that copies.
 REWARDS_COPIES = ("fid", "kid", "precision", "recall", "density", "coverage")
 #: What a table may show.
-TABLE_METRICS = METRICS | GENERATOR_METRICS
+TABLE_METRICS = METRICS | GENERATOR_METRICS | CLASSIFIER_FIGURES
 #: The scores that rank images: one class against the rest, then the mean over classes.
 RANKING = ("auroc", "average_precision", "sensitivity")
 #: The default of the setting ``evaluation.specificity``, at which the sensitivity is taken.

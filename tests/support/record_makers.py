@@ -60,7 +60,7 @@ def make_record(
     made["result"]["test"] |= {"accuracy": accuracy, "confusion": [[right, _IMAGES - right], [0, 0]]}
     for key, value in result.items():
         if isinstance(value, dict):
-            made["result"][key].update(value)
+            made["result"].setdefault(key, {}).update(value)
         else:
             made["result"][key] = value
     made["run"] = hashlib.sha256(json.dumps(made, sort_keys=True).encode()).hexdigest()

@@ -74,11 +74,13 @@ class Evaluation:
     """How classifiers and generators are scored.
 
     ``specificity``: at which the sensitivity is taken, above 0 and below 1; ``generator_images``: the most samples, and
-    training images, that the figures of a generator come from; 0: no figures.
+    training images, that the figures of a generator come from; 0: no figures; ``generator_classifiers``: whether
+    classifiers are trained on samples for further figures, GAN-train, GAN-test and NAS.
     """
 
     specificity: float = 0.95
     generator_images: NonNegativeInt = 2000
+    generator_classifiers: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.specificity < 1:

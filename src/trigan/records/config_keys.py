@@ -10,6 +10,7 @@ IGNORED_SETTINGS = (
     *("paths", "runtime", "logger", "callbacks", "study", "row", "hydra"),
     *("data.root", "data.source.root", "data.suggested", "regime.split"),
     *(f"strategy.pretrain.data.{part}" for part in ("root", "source.root", "suggested")),
+    "evaluation.generator_classifiers",
     *("trainer.accelerator", "trainer.devices", "trainer.checkpoint_every"),
 )
 #: Last parts of the keys that vary within a row.

@@ -13,7 +13,8 @@ from trigan.reports.report_data import ReportData
 from trigan.reports.report_page import results, runs_behind
 from trigan.reports.score_section import cost, scores
 from trigan.reports.training_section import curves, encode_image, samples
-from trigan.tables.layout.blocks import Block, attribution, brief, over_strongest
+from trigan.tables.layout.block import Block
+from trigan.tables.layout.blocks import attribution, brief, over_strongest
 from trigan.tables.layout.formatting import TextFormat, data_used_text
 from trigan.tables.layout.templating import render_page
 from trigan.tables.layout.text import escape_markdown, markdown_grid, render_markdown, terminal_text

@@ -25,7 +25,7 @@ from trigan.plots.plot_style import no_result_lost
 from trigan.records.record import PRETRAINED, SCHEMA_VERSION, write_record
 from trigan.records.seal_ledger import append_use
 from trigan.runs.fit_curve import CURVE_STAMPS
-from trigan.runs.generators.record_figures import generator_figures
+from trigan.runs.generators.record_figures import classifier_figures, generator_figures
 from trigan.runs.lineage import log_lineage
 from trigan.runs.provenance import provenance
 from trigan.runs.trained_run import TrainedRun, held_out_images, weights_digests
@@ -39,6 +39,8 @@ from trigan.version import PROTOCOL_VERSION
 _log = logging.getLogger("trigan")
 #: In the place of the figures of a run without a generator.
 _NONE: dict[str, Any] = {"figures": {}}
+#: Stamp of a run whose generator's figures come from classifiers that saw labels hidden from the run.
+HIDDEN_LABELS = "figures-on-hidden-labels"
 
 
 def finish_run(trained: TrainedRun) -> None:
@@ -61,6 +63,7 @@ def finish_run(trained: TrainedRun) -> None:
         "predictions": tensor_digest(logits),
         **_figures(scored),
     }
+    _add_classifier_figures(trained, result)
     if (kind := trained.data.curve) is not None and snapshots:
         result["curve"] = [
             {
@@ -85,6 +88,16 @@ def finish_run(trained: TrainedRun) -> None:
     write_record(location.record, record)
     tracker.log_record(location.record)
     _log.info("test accuracy %.2f %%: %s", 100 * result["test"]["accuracy"], location.record)
+
+
+def _add_classifier_figures(trained: TrainedRun, result: dict[str, Any]) -> None:
+    """The figures of classifiers that are trained on samples, with a stamp where hidden labels are behind them."""
+    found = classifier_figures(trained)
+    if "generator" not in result or not found["figures"]:
+        return
+    result["generator"] = {**result["generator"], **{kind: result["generator"][kind] | found[kind] for kind in found}}
+    if trained.data.info.unlabelled.size:
+        result["stamps"] = sorted({*result["stamps"], HIDDEN_LABELS})
 
 
 def build_record(version: int, trained: TrainedRun, result: dict[str, Any]) -> dict[str, Any]:

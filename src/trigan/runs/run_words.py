@@ -10,7 +10,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from trigan.config.compose import Composer, resolve, unresolved
-from trigan.errors import TriganError
+from trigan.errors import ConfigError, TriganError
 from trigan.execution import ranks
 from trigan.execution.job import DISK_FULL, STOP_SIGNALS, run_options
 from trigan.records import failure
@@ -45,6 +45,8 @@ def run_words(
         return known.directory
     config = composer.load(composer.parse(words))
     plain, devices = unresolved(config), _devices(config)
+    if devices > 1 and (plain.get("evaluation") or {}).get("generator_classifiers"):
+        raise ConfigError("evaluation.generator_classifiers=true: trains on one device; set trainer.devices=1")
     starts_ranks = devices > 1 and not ranks.is_rank(devices)
     if starts_ranks:
         logs = Path(str(resolve(config)["paths"]["outputs"])) / "logs"

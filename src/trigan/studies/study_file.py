@@ -160,6 +160,7 @@ class StudySchema(_StudyPart):
     margin: float = Field(default=0.5, gt=0, description="a number of points above 0")
     metric: Annotated[Text, AfterValidator(_metric)] = "accuracy"
     strict: bool = Field(default=False, description="true or false")
+    quality: bool = Field(default=False, description="true or false")
     ablations: dict[Text, ListOf[_AblationStep]] = Field(
         default={}, description="rows, each with a list of `adds: what` and `from: row`"
     )
@@ -199,6 +200,8 @@ class StudySchema(_StudyPart):
             if name not in rows:
                 raise ValueError(f"{name!r} is no row{nearest_hint(name, rows)}")
         self._matches_exist(rows)
+        if self.quality and self.reference is None:
+            raise ValueError("quality=true: gains are differences to the reference; name a row as `reference`")
         return self
 
     def _matches_exist(self, rows: list[str]) -> None:

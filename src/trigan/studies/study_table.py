@@ -116,7 +116,8 @@ def table_of(study: StudyFile, found: StudyRecords) -> Table:
     published = [
         one for one in published_results(study) if one.row in ("", *spec.rows) and one.column in ("", *spec.columns)
     ]
-    return build_table({**found.records, **found.submitted}, spec, published, found.outcomes, found.ledger)
+    table = build_table({**found.records, **found.submitted}, spec, published, found.outcomes, found.ledger)
+    return replace(table, quality=study.quality)
 
 
 def _record(job: StudyJob, index: FileIndex) -> Record:

@@ -92,7 +92,12 @@ class Cell:
         if len(stamps) != 1:
             return None
         figures, floor = (
-            {name: fmean(one[kind][name] for one in found) for name in found[0][kind]} for kind in ("figures", "floor")
+            {
+                name: fmean(one[kind][name] for one in found)
+                for name in found[0][kind]
+                if all(name in o[kind] for o in found)
+            }
+            for kind in ("figures", "floor")
         )
         return GeneratorSummary(stamps.pop(), figures, floor, sum(one["copying"] for one in found), len(found))
 

@@ -15,7 +15,7 @@ from trigan.errors import ConfigError
 from trigan.records.file_index import FileIndex
 from trigan.records.record import Record
 from trigan.records.seal_ledger import Ledger
-from trigan.scores import GENERATOR_METRICS, TABLE_METRICS, Metric
+from trigan.scores import CLASSIFIER_FIGURES, GENERATOR_METRICS, TABLE_METRICS, Metric
 from trigan.tables.cell import DATA_KEYS, Cell
 from trigan.tables.image_outcomes import ImageOutcomes
 from trigan.tables.looks import LOOKS_FILE, Look, count_look
@@ -119,8 +119,8 @@ class Table:
     """A table; what is derived from its cells is computed on demand. A position without records has an empty cell.
 
     ``ledger``: by test set, the settings that have met it, in this table or elsewhere. ``sampling``: by run, the
-    interval of its test set's own sampling error, where it is to be shown. ``compared``: the comparisons made so far,
-    which copies of the table share.
+    interval of its test set's own sampling error, where it is to be shown. ``quality``: whether gains are shown beside
+    the quality of generators. ``compared``: the comparisons made so far, which copies of the table share.
     """
 
     spec: TableSpec
@@ -128,6 +128,7 @@ class Table:
     published: tuple[PublishedResult, ...] = ()
     ledger: Ledger = field(default_factory=dict, repr=False)
     sampling: Mapping[str, SamplingInterval] = field(default_factory=dict, repr=False)
+    quality: bool = False
     compared: dict[tuple[str, str, str, bool], PairedComparison] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -331,7 +332,8 @@ def cell_data(table: Table, key: CellKey) -> dict[str, Value]:
     """The numbers of one cell, without those of its trials."""
     cell = table.cells[key]
     summary, quality = cell.summary, cell.generators.figures if cell.generators is not None else {}
-    any_generator = any(one.generators is not None for one in table.cells.values())
+    generators = [one.generators.figures for one in table.cells.values() if one.generators is not None]
+    any_generator, any_classifier = bool(generators), any("gan_train" in one for one in generators)
     primary = next((one for one in table.primary if (one.row, one.column) == key), None)
     return {
         "row": key[0],
@@ -348,6 +350,7 @@ def cell_data(table: Table, key: CellKey) -> dict[str, Value]:
         **_comparison("primary", primary),
         **{name: max(cell.data_used[name]) if cell.records else None for name in DATA_KEYS},
         **({name: quality.get(one.figure) for name, one in GENERATOR_METRICS.items()} if any_generator else {}),
+        **({name: quality.get(one.figure) for name, one in CLASSIFIER_FIGURES.items()} if any_classifier else {}),
         "rule": " ".join(cell.rules),
         "flops": cell.flops,
     }

@@ -16,8 +16,11 @@ from trigan.datasets.types import LabelledImages
 from trigan.errors import ConfigError
 from trigan.evaluation.generators.image_figures import Reference
 from trigan.records.record import Record, read_record
+from trigan.runs.final_evaluation import HIDDEN_LABELS
 from trigan.runs.generators import record_figures as room
+from trigan.runs.generators.standard_classifiers import StandardClassifiers
 from trigan.runs.run import run
+from trigan.runs.run_words import run_words
 from trigan.tables.layout.text import render_terminal
 from trigan.tables.table import TableSpec, build_table, table_data
 
@@ -81,8 +84,62 @@ def test_a_run_without_a_generator_or_with_the_setting_0_has_none(tmp_path: Path
 def test_hashes_of_runs_from_before_the_setting_stay() -> None:
     config: dict[str, Any] = {"trial": 0, "evaluation": {"specificity": 0.9}}
     now = {**config, "evaluation": {"specificity": 0.9, "generator_images": Evaluation().generator_images}}
+    now["evaluation"]["generator_classifiers"] = False
     other = {**config, "evaluation": {"specificity": 0.9, "generator_images": 7}}
     assert run_hash(config, "f") == run_hash(now, "f") != run_hash(other, "f")
+
+
+@pytest.mark.parametrize("words", [("strategy=joint",), ("strategy=augment", "architecture=cgan")])
+def test_classifiers_are_trained_on_samples_where_the_setting_says_so(words: tuple[str, ...], tmp_path: Path) -> None:
+    few = "evaluation.generator_images=100"
+    plain: Any = record_of(tmp_path, *words, few)["result"]
+    record: Any = record_of(tmp_path, *words, few, "evaluation.generator_classifiers=true")
+    result = record["result"]
+    figures = {"gan_train", "gan_test", "nas_100"}
+    assert set(result["generator"]["figures"]) - set(plain["generator"]["figures"]) == figures
+    assert len({result["generator"]["floor"][name] for name in figures}) == 1  # real images
+    assert all(0 <= result["generator"]["figures"][name] <= 1 for name in figures)
+    assert set(result["stamps"]) - set(plain["stamps"]) == {HIDDEN_LABELS}
+    for part in set(plain) - {"generator", "stamps"}:  # the run itself is as it was
+        assert result[part] == plain[part], part
+    table = build_table({("r", "c"): [record]}, TableSpec("t", ("r",), ("c",), metric="generator_gan_train"))
+    assert table.cells["r", "c"].values == {0: result["generator"]["figures"]["gan_train"]}
+    assert "labels that were hidden" in render_terminal(table).replace("\n", " ")
+    assert table_data(table)[0]["generator_nas_100"] == result["generator"]["figures"]["nas_100"]
+
+
+def test_real_images_in_the_place_of_samples_are_as_good_as_real_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Perfect:
+        """Gives the labelled images of the classifier that it is compared with."""
+
+        def __init__(self, generator: object) -> None: ...
+
+        def first(self, count: int, labels: torch.Tensor, seed: int) -> LabelledImages:
+            real = made[-1]._labelled
+            assert (len(real), count) == (100, 100)
+            assert torch.equal(real.labels, labels)
+            return real
+
+    made: list[StandardClassifiers] = []
+    monkeypatch.setattr(room, "generator_figures", lambda *_: None)
+    monkeypatch.setattr(room, "GeneratorSampler", Perfect)
+    build = StandardClassifiers.__init__
+    monkeypatch.setattr(StandardClassifiers, "__init__", lambda one, *given: (made.append(one), build(one, *given))[1])
+    monkeypatch.setattr("trigan.runs.final_evaluation.generator_figures", lambda *_: {"figures": {}, "floor": {}})
+    monkeypatch.setattr("trigan.runs.final_evaluation.write_record", lambda path, record: kept.append(record))
+    kept: list[Any] = []
+    words = ("strategy=joint", "evaluation.generator_images=100", "evaluation.generator_classifiers=true")
+    run(composer().compose(small(*words, f"paths.outputs={tmp_path}")))
+    found = kept[0]["result"]["generator"]
+    assert found["figures"]["gan_train"] == found["floor"]["gan_train"]
+
+
+def test_several_devices_are_refused_before_they_start() -> None:
+    words = ["evaluation.generator_classifiers=true", "trainer.devices=2", "logger=none"]
+    with pytest.raises(ConfigError, match=r"generator_classifiers=true: trains on one device; set trainer\.devices=1"):
+        run_words(words)
 
 
 def figured(accuracy: float, trial: int, fid: float, copying: bool = False, images: int = 9) -> Record:

@@ -1,6 +1,6 @@
 """Classifiers that judge generated images: trained by the recipe of the data on real images, on samples, or on both."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -29,11 +29,11 @@ class StandardClassifiers:
     """Trains classifiers on all labels of the training images (regime ``full``), each once per store.
 
     All have the recipe of the config, at its last step. The validation images of the regime score them; test images are
-    not looked at.
+    not looked at. ``most`` limits the real images, and with them the samples; None: all.
     """
 
-    def __init__(self, config: RunConfig) -> None:
-        self._config = config
+    def __init__(self, config: RunConfig, most: int | None = None) -> None:
+        self._config, self._most = config, most
         full = compose(["regime=full", "logger=none"]).config["regime"]
         self._view, _ = divide_data(replace(config, config={**config.config, "regime": full}), config.load_data())
         built: Any = build({name: config.config[name] for name in ("recipe", "trainer")})
@@ -54,7 +54,11 @@ class StandardClassifiers:
 
     @cached_property
     def _labelled(self) -> LabelledImages:
-        return self._view.labelled
+        every = self._view.labelled
+        if self._most is None or len(every) <= self._most:
+            return every
+        rows = permutation(len(every), "standard")[: self._most].sort().values
+        return LabelledImages(every.images[rows], every.labels[rows])
 
     def _train(self, name: str, data: LabelledImages) -> TrainedStage:
         # batch-norm statistics are of real images, whatever C was trained on
@@ -66,7 +70,9 @@ class StandardClassifiers:
         """Logits (N, K) of the real images' classifier, for uint8 (N, C, S, S)."""
         return outputs(self.real.networks["classifier"], images)
 
-    def figures(self, sample: Callable[[Tensor], LabelledImages]) -> dict[str, float]:
+    def figures(
+        self, sample: Callable[[Tensor], LabelledImages], shares: Sequence[float] = NAS_SHARES
+    ) -> dict[str, float]:
         """Accuracies in [0, 1]; all but ``gan_test`` are of real held-out images.
 
         - ``real_accuracy``: C trained on the real images;
@@ -76,6 +82,7 @@ class StandardClassifiers:
 
         Args:
             sample: labelled samples for int64 labels (n,), as many or fewer.
+            shares: of NAS.
 
         Raises:
             DataError: the data have no validation images.
@@ -95,7 +102,7 @@ class StandardClassifiers:
             "gan_train": accuracy(self._train("classifier-gan-train", samples), validation),
             "gan_test": accuracy(self.real, samples),
         }
-        for share in NAS_SHARES:
+        for share in shares:
             rows = order[: round(share * len(self._labelled))]
             mixed = LabelledImages(
                 torch.cat([self._labelled.images, samples.images[rows]]),

@@ -1,12 +1,12 @@
 """A table laid out as grids of text, which the renderers print, and the widths of their columns."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
 from trigan.records.record import DATA_KINDS
 from trigan.scores import GENERATOR_METRICS
 from trigan.tables.cell import Cell
 from trigan.tables.classifier_differences import table_differences, undeclared
+from trigan.tables.layout.block import Block
 from trigan.tables.layout.formatting import (
     TextFormat,
     format_curve_images,
@@ -17,6 +17,7 @@ from trigan.tables.layout.formatting import (
     format_published,
     format_range,
 )
+from trigan.tables.layout.quality_blocks import quality
 from trigan.tables.table import Table
 
 #: Characters between two columns of a grid.
@@ -25,30 +26,12 @@ GAP = 2
 UNDECLARED = "(!)"
 
 
-@dataclass(frozen=True)
-class Block:
-    """A grid of texts.
-
-    Attributes:
-        bold: (row, column) indices.
-        groups: slices of columns that belong together, beside the first; a narrow page prints them one after another.
-        tight: columns whose texts are broken only at semicolons.
-    """
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    bold: frozenset[tuple[int, int]] = frozenset()
-    groups: tuple[tuple[int, int], ...] = ()
-    tight: frozenset[int] = frozenset()
-
-
 def blocks(table: Table) -> list[Block]:
     """The grids of a table.
 
-    Results of all columns; for each column the primary comparisons, attributions, generators, curves, data and cost,
-    every trial, and differences in C's training that the study does not declare; then published results under other
-    conditions. Those under the conditions of a cell are beside it.
+    Results of all columns; for each column the primary comparisons, attributions, generators, quality beside gain,
+    curves, data and cost, every trial, and differences in C's training that the study does not declare; then published
+    results under other conditions. Those under the conditions of a cell are beside it.
     """
     fmt = TextFormat(table.metric)
     found = [_results(table, fmt)]
@@ -58,6 +41,7 @@ def blocks(table: Table) -> list[Block]:
             _primary(table, fmt, column, where),
             attribution(table, column, where),
             _generators(table, column, where),
+            *quality(table, column, where),
             _curves(table, fmt, column, where),
             _data_used(table, column, where),
             _trials(table, column, where),

@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 
-from trigan.tables.layout.blocks import Block, blocks, column_widths, natural_widths, split_to_width
+from trigan.tables.layout.block import Block
+from trigan.tables.layout.blocks import blocks, column_widths, natural_widths, split_to_width
 from trigan.tables.layout.footnotes import footnotes, summary_paragraph
 from trigan.tables.layout.templating import environment
 from trigan.tables.table import Table

@@ -12,7 +12,8 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from trigan.errors import plain_cell, printable
-from trigan.tables.layout.blocks import Block, blocks, brief, column_widths, split_to_width
+from trigan.tables.layout.block import Block
+from trigan.tables.layout.blocks import blocks, brief, column_widths, split_to_width
 from trigan.tables.layout.footnotes import footnotes, summary_paragraph
 from trigan.tables.layout.formatting import format_published
 from trigan.tables.layout.templating import render_page
