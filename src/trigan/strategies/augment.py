@@ -28,7 +28,7 @@ from trigan.samples.samplers import (
     UnlabelledSampler,
 )
 from trigan.strategies.baseline import LabelledOnly, SelfTraining, UnlabelledMethod
-from trigan.strategies.gans import GeneratorStage, affordable_samples, needs_labels, train_gans
+from trigan.strategies.gans import GeneratorStage, affordable_samples, needs_labels, train_gans, with_affordable_steps
 from trigan.strategies.sample_schedules import MixedSchedule, PretrainSchedule, SampleSchedule
 from trigan.strategies.sample_settings import SampleSettings
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
@@ -139,7 +139,8 @@ class Augment:
         teacher = () if self._needs_teacher else ("teacher", "teacher_folds")
         of_mixed = ("weight", "per_step", "annealing", "until", "batch_norm")
         mixed = of_mixed if isinstance(self.schedule, PretrainSchedule) else ()
-        return (*gan, *labels, *teacher, *(f"samples.{name}" for name in mixed))
+        steps = () if self.gan.flops is None else ("gan.steps",)
+        return (*gan, *steps, *labels, *teacher, *(f"samples.{name}" for name in mixed))
 
     @property
     def _samples_are_resampled(self) -> bool:
@@ -176,6 +177,8 @@ class Augment:
 
     def run(self, view: TrainingView, runner: StageRunner) -> Outcome:
         """Train the GANs, collect the samples and train C; without any sample, C is trained on real images alone."""
+        if self.source == "generator" and self.gan.flops is not None:
+            return replace(self, gan=with_affordable_steps(self.gan, view, runner)).run(view, runner)
         if self.source != "generator" and "discriminator" in required_networks(self.samples.filters):
             _log.warning(
                 "strategy.samples.filters: DiscriminatorFilter keeps every sample, as strategy.source=%s has no D",

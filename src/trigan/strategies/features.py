@@ -1,7 +1,7 @@
 """D as a feature extractor: a GAN on the training images, a probe on D's features; and the controls of the GAN."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import torch
@@ -15,7 +15,7 @@ from trigan.datasets.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.samples.filters import outputs
 from trigan.strategies.backbones import FeatureExtractor, FineTune, PretrainedBackbone, ProbedBackbone, saved_weights
-from trigan.strategies.gans import GeneratorStage, needs_labels
+from trigan.strategies.gans import GeneratorStage, needs_labels, with_affordable_steps
 from trigan.strategies.pretraining import GANPretraining, Pretraining, PretrainingData
 from trigan.strategies.probes import Array, FittedProbe, Probe, head_skeleton
 from trigan.strategies.stage_runner import StageRunner
@@ -85,10 +85,17 @@ class Features:
         """Settings without effect: of a GAN without use but its architecture; for pixels, layers and grid."""
         network = () if self.backbone.has_network else ("layers", "grid")
         read = self.backbone.reads_gan
-        return *network, *(f"gan.{one.name}" for one in fields(self.gan) if one.name != "architecture" and not read)
+        steps = () if self.gan.flops is None else ("gan.steps",)
+        return (
+            *network,
+            *steps,
+            *(f"gan.{one.name}" for one in fields(self.gan) if one.name != "architecture" and not read),
+        )
 
     def run(self, view: TrainingView, runner: StageRunner) -> Outcome:
         """Train D, then fit the probe or fine-tune D."""
+        if self.backbone.reads_gan and self.gan.flops is not None:
+            return replace(self, gan=with_affordable_steps(self.gan, view, runner)).run(view, runner)
         inputs = labelled_inputs(view, self.selection)
         rule = self.selection.resolve("validation" in inputs)
         if self.layers and self.backbone.has_network:  # an unknown layer is refused before anything is trained

@@ -1,10 +1,13 @@
 """Trains the generators of a run: one, several of different seeds, or one per class."""
 
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from trigan.datasets.inputs import Input
+from trigan.datasets.types import TrainingView
+from trigan.errors import ConfigError
 from trigan.networks.gans.gan_ensembles import DiscriminatorEnsemble, GeneratorMixture, PerClassGenerators
 from trigan.rng import hash64
 from trigan.strategies.stage_runner import StageRunner
@@ -26,6 +29,24 @@ def affordable_samples(stage: GeneratorStage, passes: int) -> int | None:
     A training image counts as three passes, forward and backward.
     """
     return 3 * stage.steps * stage.batch // passes if passes > 1 else None
+
+
+def with_affordable_steps(stage: GeneratorStage, view: TrainingView, runner: StageRunner) -> GeneratorStage:
+    """The stage with as many whole cycles of updates as ``flops`` pay for; as it is without ``flops``.
+
+    A cycle is measured on labelled images, since operations depend on shapes alone, and discarded.
+    """
+    if stage.flops is None:
+        return stage
+    plain = replace(stage, flops=None)
+    labels = view.labelled.labels if stage.architecture.conditional else None
+    cost, _ = runner.measure_flops(plain, {"real": Input(view.labelled.images, labels)}, stage.cycle)
+    if stage.flops < cost:
+        raise ConfigError(
+            f"strategy.gan.flops={stage.flops:g}: the {stage.cycle} steps after which its updates repeat cost "
+            f"{cost:.3g}; expected at least as many"
+        )
+    return replace(plain, steps=int(stage.flops // cost) * stage.cycle)
 
 
 def train_gans(

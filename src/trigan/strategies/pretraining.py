@@ -155,7 +155,7 @@ def _with_features(gan: GeneratorStage, networks: Mapping[str, Any]) -> Mapping[
 
 def gan_flops(gan: GeneratorStage, real: Input, runner: StageRunner) -> int:
     """The operations of the whole GAN stage, extrapolated from one round of updates, whose result is discarded."""
-    every = 1 if isinstance(gan, DiffusionStage) else gan.cycle
+    every = gan.cycle
     rounds, rest = divmod(gan.steps, every)
     flops = {steps: runner.measure_flops(gan, {"real": real}, steps)[0] for steps in (every, rest) if steps}
     return rounds * flops[every] + flops.get(rest, 0)

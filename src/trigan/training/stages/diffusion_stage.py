@@ -40,6 +40,7 @@ class DiffusionStage:
         labelled_share: least share of labelled images in a batch, where the input has both kinds, in [0, 1); they are
             then drawn with replacement.
         clip: largest norm of the gradient, or None.
+        flops: counted operations that the fit may cost, in place of ``steps``; a strategy turns them into steps.
     """
 
     architecture: EDM
@@ -52,14 +53,17 @@ class DiffusionStage:
     label_dropout: float = 0.1
     labelled_share: float = 0.5
     clip: float | None = None
+    flops: float | None = None
 
     kind = "diffusion"
+    cycle = 1
 
     def __post_init__(self) -> None:
         is_denoiser = hasattr(self.architecture, "backbone")
         require(is_denoiser, "architecture", type(self.architecture).__name__, "a diffusion model, architecture=edm")
         require_length(self.steps, self.batch, least_steps=0)
         require_clip(self.clip)
+        require(self.flops is None or self.flops > 0, "strategy.gan.flops", self.flops, "above 0, or null")
         require(self.noise_std >= 0.0, "noise_std", self.noise_std, "0 or more")
         require(0.0 <= self.label_dropout <= 1.0, "label_dropout", self.label_dropout, "in [0, 1]")
         require(0.0 <= self.labelled_share < 1.0, "labelled_share", self.labelled_share, "in [0, 1)")

@@ -145,6 +145,7 @@ class GANStage:
     """Train a GAN on the input ``real``: unconditional on images, or label-conditional on labelled images.
 
     ``optimizer`` maps "generator" and "discriminator" to their factories. The moving average of G's weights is kept.
+    ``flops``: counted operations that the fit may cost, in place of ``steps``; a strategy turns them into steps.
     """
 
     architecture: Architecture
@@ -155,6 +156,7 @@ class GANStage:
     ema: EMA | None = field(default_factory=EMA)
     discriminator_augmentation: Augmentation = field(default_factory=NoAugmentation)
     clip: float | None = None
+    flops: float | None = None
 
     kind = "gan"
 
@@ -162,6 +164,7 @@ class GANStage:
         refuse_diffusion(self.architecture)
         require_length(self.steps, self.batch, least_steps=0)
         require_clip(self.clip)
+        require(self.flops is None or self.flops > 0, "strategy.gan.flops", self.flops, "above 0, or null")
         players = {"generator", "discriminator"}
         require(
             players <= set(self.optimizer), "optimizer", sorted(self.optimizer), "those of generator and discriminator"
