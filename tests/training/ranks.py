@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -42,6 +42,7 @@ from trigan.networks.gans.dcgan import DCGAN
 from trigan.networks.gans.r3gan import R3GAN
 from trigan.networks.gans.sngan import Projection
 from trigan.training.callbacks import SampleGrids
+from trigan.training.collapse_watch import CollapseWatch, Thresholds
 from trigan.training.fit import TrainerSettings, fit
 from trigan.training.objectives import BadGAN, Conditional, FeatureMatching, GeneratedPseudoLabels, TripleGAN
 from trigan.training.selection import Selection
@@ -51,6 +52,14 @@ from trigan.training.stages.gan_regularizers import TopK
 from trigan.training.stages.loss_terms import ExtraImages, FixMatch, PiModel
 
 CRITIC = DCGAN(width=8, latent=8, discriminator_norm="none")
+
+
+def watch(action: Literal["rollback", "cure"]) -> CollapseWatch:
+    """A look after every step; the second and later ones are alarms."""
+    always = Thresholds(diversity=1e9)
+    return CollapseWatch(action, looks=6, least_steps=1, images=60, patience=2, start=0.0, thresholds=always)
+
+
 TERMS = (ExtraImages(TURNED, ratio=0.5), FixMatch(TURNED, TURNED, threshold=0.1))
 
 STAGES: dict[str, Callable[[], Stage]] = {
@@ -60,6 +69,8 @@ STAGES: dict[str, Callable[[], Stage]] = {
     "sngan_projection": lambda: joint_stage(Conditional(ramp=NOW), architecture=Projection(8, 8)),
     "biggan": lambda: joint_stage(Conditional(ramp=NOW), architecture=BigGANSmall(8, 8), loss=hinge()),
     "regularised": regularised_gan,
+    "rollback": lambda: gan_stage(watch=watch("rollback")),
+    "cure": lambda: gan_stage(watch=watch("cure")),
     "packs": packed_gan,
     "top_k": lambda: gan_stage(loss=replace(hinge(), discriminator_steps=2, regularizers={"top_k": TopK()})),
     "feature_matching": lambda: joint_stage(FeatureMatching(), selection=Selection("val", 3)),
@@ -101,7 +112,9 @@ def fit_case(case: str, folder: Path) -> dict[str, Any]:
     callbacks = [SampleGrids(folder / f"{case}-grids", 2, 2)] if distributed.rank() == 0 else []
     ending = fit(module, settings, None, callbacks)
     kept = {name: copied(network.state_dict()) for name, network in stage.finish(module, inputs).items()}
-    account = {"step": ending.step, "images": module.images, "flops": module.flops}
+    account: dict[str, Any] = {"step": ending.step, "images": module.images, "flops": module.flops}
+    if module.watch is not None:
+        account["events"] = [(one["step"], one["signal"], one["action"]) for one in module.watch.events]
     return {"state": copied(module.state_dict()), "kept": kept, "account": account}
 
 

@@ -25,6 +25,7 @@ from trigan.networks.gans.dcgan import CGAN, DCGAN
 from trigan.networks.gans.gan import Architecture, Generator
 from trigan.networks.gans.pacgan import PacGAN
 from trigan.networks.shapes import ImageSpec
+from trigan.training.collapse_watch import CollapseWatch
 from trigan.training.fit import FitCallback, FitResult, TrainerSettings, fit
 from trigan.training.objectives import (
     ACGAN,
@@ -113,6 +114,7 @@ def gan_stage(
     optimizer: dict[str, OptimizerFactory] | None = None,
     clip: float | None = None,
     augmentation: Augmentation | None = None,
+    watch: CollapseWatch | None = None,
 ) -> GANStage:
     return GANStage(
         architecture,
@@ -123,6 +125,7 @@ def gan_stage(
         EMA(64, 0.5),
         augmentation or NoAugmentation(),
         clip,
+        watch or CollapseWatch(),
     )
 
 

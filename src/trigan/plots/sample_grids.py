@@ -18,6 +18,8 @@ GAP, SIDE = 2, 40
 #: Largest number of snapshots; of more, evenly spaced ones are kept, the first and the last among them.
 SNAPSHOTS = 6
 _FONT, _MARGIN, _INK = 13, 8, (40, 40, 40)
+#: Before the name of an event in a title, which is red then.
+_MARK, _RED = "!", (200, 30, 30)
 
 
 @functools.cache
@@ -43,12 +45,17 @@ def save_contact_sheet(classes: Sequence[np.ndarray], row_names: Sequence[str], 
 
 
 def save_samples_over_training(
-    snapshots: Sequence[tuple[int, np.ndarray]], path: Path, row_names: Sequence[str] = (), columns: int = 5
+    snapshots: Sequence[tuple[int, np.ndarray]],
+    path: Path,
+    row_names: Sequence[str] = (),
+    columns: int = 5,
+    events: Sequence[tuple[int, str]] = (),
 ) -> None:
     """Write samples at several steps of training side by side, early to late, one row a class, as PNG.
 
     ``snapshots`` are (images seen, uint8 (classes, n, H, W, 1 or 3)); ``columns`` of the n samples are shown.
-    An unconditional generator has no ``row_names``.
+    An unconditional generator has no ``row_names``. ``events`` are (images seen, name): each is named above the first
+    samples that are shown from then on.
     """
     if not snapshots:
         raise DataError("no samples to show: the list of snapshots is empty")
@@ -56,7 +63,12 @@ def save_samples_over_training(
     last = len(ordered) - 1
     if last >= SNAPSHOTS:
         ordered = [ordered[round(index * last / (SNAPSHOTS - 1))] for index in range(SNAPSHOTS)]
-    titled = [(images[:, :columns], f"{format_images(seen)} images" if seen else "start") for seen, images in ordered]
+    titled, before = [], -1
+    for seen, images in ordered:
+        names = dict.fromkeys(name for at, name in events if before < at <= seen)
+        title = f"{format_images(seen)} images" if seen else "start"
+        titled.append((images[:, :columns], " ".join([title, *(f"{_MARK}{name}" for name in names)])))
+        before = seen
     _save(titled, path, row_names)
 
 
@@ -91,7 +103,7 @@ def _save(titled: Sequence[tuple[np.ndarray, str]], path: Path, row_names: Seque
     page = Image.new("RGB", (total, top + grids[0].shape[0] + _MARGIN), "white")
     draw, x = ImageDraw.Draw(page), left
     for grid, title, wide in zip(grids, titles, widths, strict=True):
-        draw.text((x, _MARGIN), title, fill=_INK, font=_font())
+        draw.text((x, _MARGIN), title, fill=_RED if _MARK in title else _INK, font=_font())
         page.paste(Image.fromarray(np.ascontiguousarray(grid)), (x, top))
         x += wide + 2 * _MARGIN
     for index, name in enumerate(names):

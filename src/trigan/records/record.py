@@ -136,10 +136,22 @@ class ClassifierCounts(TypedDict):
     pretrained: NotRequired[list[str]]
 
 
+class WatchEvent(TypedDict):
+    """An alarm of the collapse watch after ``step`` steps, what was done, and to which step's weights it returned."""
+
+    step: int
+    images: int
+    signal: str
+    value: float
+    threshold: float
+    action: Literal["warn", "stop", "rollback", "cure"]
+    to: NotRequired[int]
+
+
 class StageSummary(TypedDict):
     """One fit that the run depends on; ``name``: its name in the run; ``classifier``: if it trains a C.
 
-    ``diverged``: of a diverged fit, its player and batch.
+    ``diverged``: of a diverged fit, its player and batch; ``events``: of the collapse watch, if there are any.
     """
 
     hash: str
@@ -149,6 +161,7 @@ class StageSummary(TypedDict):
     images: dict[str, int]
     classifier: NotRequired[ClassifierCounts]
     diverged: NotRequired[str]
+    events: NotRequired[list[WatchEvent]]
 
 
 class GeneratorFigures(TypedDict):

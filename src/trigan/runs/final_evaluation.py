@@ -199,8 +199,14 @@ def score(trained: TrainedRun, frozen: str | None) -> Scored:
 
 def _stage_summary(stage: TrainedStage) -> dict[str, Any]:
     counted: dict[str, Any] = {"classifier": stage.classifier} if stage.classifier else {}
-    counted |= {"diverged": stage.diverged} if stage.diverged else {}
-    return {"hash": stage.digest, "kind": stage.kind, "name": stage.name, **asdict(stage.cost), **counted}
+    return {
+        "hash": stage.digest,
+        "kind": stage.kind,
+        "name": stage.name,
+        **asdict(stage.cost),
+        **counted,
+        **stage.notes,
+    }
 
 
 def validation_scores(trained: TrainedRun) -> dict[str, Any]:
@@ -273,7 +279,8 @@ def _draw_pictures(trained: TrainedRun, result: dict[str, Any], rows: list[dict[
         labels = names if stage.networks["generator"].classes == len(names) else []
         path = directory / f"samples-{stage.name}-over-training.png"
         with no_result_lost():
-            sample_grids.save_samples_over_training(snapshots, path, labels)
+            events = [(one["images"], one["signal"]) for one in stage.notes.get("events", ())]
+            sample_grids.save_samples_over_training(snapshots, path, labels, events=events)
             trained.tracker.log_image(f"{stage.name}/samples_over_training", path, snapshots[-1][0])
 
 

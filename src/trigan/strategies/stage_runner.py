@@ -48,7 +48,8 @@ class TrainedStage:
         seconds: duration of the training over all attempts; None if unknown.
         images_before: images that an earlier stage had used to train the same classifier.
         classifier: what was counted of C's training (`classifier_counts`); empty for a stage without C.
-        diverged: why the fit diverged, with the player and the batch; empty if it did not.
+        notes: ``diverged``, if the fit did: why, with the player and the batch; ``events``, if there were any: what the
+            collapse watch saw and did (`trigan.training.collapse_watch.WatchState`).
     """
 
     name: str
@@ -63,7 +64,7 @@ class TrainedStage:
     seconds: float | None = None
     images_before: int = 0
     classifier: dict[str, Any] = field(default_factory=dict)
-    diverged: str = ""
+    notes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def snapshots(self) -> dict[int, Any]:
@@ -116,12 +117,13 @@ class StageRunner:
             manifest, directory = distributed.broadcast(content)
             cost, seconds = Cost(**manifest["cost"]), manifest.get("seconds")
             result = manifest["status"], manifest["step"]
-            counted = {"classifier": manifest.get("classifier", {}), "diverged": manifest.get("diverged", "")}
+            counted, noted = manifest.get("classifier", {}), ("diverged", "events")
+            notes = {name: manifest[name] for name in noted if name in manifest}
             trained = TrainedStage(
-                name, stage.kind, key, networks, cost, *result, directory, reused, seconds, **counted
+                name, stage.kind, key, networks, cost, *result, directory, reused, seconds, 0, counted, notes
             )
-            if trained.diverged:
-                _log.warning("%s diverged: %s; weights of batch %d are used", name, trained.diverged, trained.step)
+            if why := notes.get("diverged"):
+                _log.warning("%s diverged: %s; weights of batch %d are used", name, why, trained.step)
             if reused and all(key != earlier.digest for earlier in self.trained_stages):
                 self.on_reuse(trained)
         self.trained_stages.append(trained)
@@ -197,6 +199,8 @@ class StageRunner:
             cost, seconds = {"flops": module.flops, "images": dict(module.images)}, time.monotonic() - started
             manifest = {"cost": cost, "status": result.status, "step": selected or result.step}
             counted = {**classifier_counts(module), **({"diverged": result.reason} if result.reason else {})}
+            if module.watch is not None and module.watch.events:
+                counted["events"] = module.watch.events
             handle.commit({**manifest, **counted, "seconds": round(seconds, 3)})
         return networks
 

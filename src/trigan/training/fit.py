@@ -88,7 +88,7 @@ class FitCallback:
 
 @dataclass(frozen=True)
 class FitResult:
-    """How a fit ended; ``step`` is the last step with finite losses and weights, ``reason`` why it diverged."""
+    """How a fit ended; ``step`` is that of its weights, ``reason`` why it diverged."""
 
     status: Literal["finished", "diverged"]
     step: int
@@ -106,14 +106,17 @@ class _FlushAndCheckpoint(pl.Callback):
     ) -> None:
         assert isinstance(pl_module, PlayersModule)
         every, done, last = pl_module.plan.log_every, pl_module.completed_steps, pl_module.plan.steps
-        if done % every and done != last:
+        ended = pl_module.watch is not None and pl_module.watch.ended
+        if done % every and done != last and not ended:
             return
         metrics = pl_module.flush()
         for callback in self._callbacks:
             callback.on_metrics(pl_module, metrics)
         due = done // self._save_every > (done - every) // self._save_every
-        if self._directory is not None and (due or done == last):
+        if self._directory is not None and (due or done == last or ended):
             trainer.save_checkpoint(checkpoint_path(self._directory, done), weights_only=False)
+        if ended:
+            trainer.should_stop = True
 
 
 def fit(
@@ -136,7 +139,7 @@ def fit(
     try:
         for callback in callbacks:
             callback.on_fit_start(module)
-        if module.completed_steps < module.plan.steps:
+        if module.completed_steps < module.plan.steps and not (module.watch is not None and module.watch.ended):
             with _keyboard_interrupts():
                 _trainer(settings, flush).fit(module, range(module.completed_steps, module.plan.steps))
     except DivergedError as error:
@@ -149,7 +152,8 @@ def fit(
     finally:
         for callback in callbacks:
             callback.on_fit_end()
-    return FitResult("finished", module.completed_steps)
+    ended = module.watch.events[-1] if module.watch is not None and module.watch.ended else {}
+    return FitResult("finished", ended.get("to", module.completed_steps))
 
 
 @contextlib.contextmanager

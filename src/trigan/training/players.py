@@ -26,6 +26,7 @@ from trigan.datasets.stream import BatchStream
 from trigan.errors import DivergedError
 from trigan.networks.random_layers import random_layers, use_random_source
 from trigan.networks.weight_norm import singular_vectors
+from trigan.training.collapse_watch import WatchState
 from trigan.training.optimizers import EMA, OptimizerFactory
 from trigan.training.selection import Selector, Snapshots
 from trigan.training.step import StepContext, TrainingPlan, TrainingStep
@@ -77,6 +78,7 @@ class PlayersModule(pl.LightningModule):
     ``phase`` identifies which terms of the losses are active at a given progress: steps of one phase cost the same. A
     stage may set ``selector`` and ``snapshots``, which record copies of C that ``recalibrate`` prepared for evaluation,
     with batch-norm statistics from ``statistics_images`` images. ``memories`` are the state of the losses.
+    ``watch`` looks at G, and may end the fit or return to earlier weights (`trigan.training.collapse_watch`).
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class PlayersModule(pl.LightningModule):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.selector: Selector | None = None
         self.snapshots: Snapshots | None = None
+        self.watch: WatchState | None = None
         self.memories = nn.ModuleList()
         self.recalibrate: Callable[[nn.Module], object] = nn.Module.eval
         self.statistics_images = 0
@@ -125,6 +128,8 @@ class PlayersModule(pl.LightningModule):
         self._optimizer_of = dict(zip(self.players, self.trainer.optimizers, strict=True))
         self.networks.train()
         self.averages.eval()
+        if self.watch is not None and self.watch.settings.action in ("rollback", "cure") and self.watch.healthy is None:
+            self.watch.healthy = self._copied_state()
 
     def training_step(self, batch: int, batch_idx: int) -> None:
         """Step number ``batch``: every update that is due, in order."""
@@ -138,6 +143,48 @@ class PlayersModule(pl.LightningModule):
             self.validate()
         if self.snapshots is not None and self.completed_steps in self.snapshots.due_steps:
             self._record_classifier(self.snapshots)
+        if self.watch is not None and self.completed_steps in self.watch.due_steps:
+            self._look(self.watch)
+
+    def _look(self, watch: WatchState) -> None:
+        """Look at G, keep the weights if it is healthy, and act on alarms; all ranks do as rank 0 sees."""
+        found: list[dict[str, float]] = []
+
+        def look() -> None:
+            with torch.autocast(self.device.type, enabled=False):
+                found.append(watch.signals(self.evaluation_network("generator")))
+
+        self._run_and_count("look", look, 1) if watch.counted else look()
+        signals: dict[str, float] = distributed.broadcast(found[0])
+        alarms = watch.judge(signals, self.completed_steps)
+        if watch.counted and watch.healthy_look(signals):
+            watch.healthy = self._copied_state()
+        if alarms:
+            self._act(watch, alarms)
+
+    def _act(self, watch: WatchState, alarms: list[dict[str, Any]]) -> None:
+        """Do what the watch does on alarms now. Values that are not finite make a cure return to healthy weights."""
+        action, healthy, to = watch.action_now(), watch.healthy, None
+        broken = any(alarm["signal"] == "not_finite" for alarm in alarms)
+        if healthy is not None and (action in ("stop", "rollback") or (action == "cure" and broken)):
+            to = self._return_to(healthy)
+        watch.rollbacks += to is not None and action != "stop"
+        watch.cures += action == "cure"
+        watch.ended = action == "stop"
+        watch.note(alarms, action, to)
+
+    def _copied_state(self) -> dict[str, Any]:
+        """Weights, averages, memories and optimizers, as plain data."""
+        optimizers = [copy.deepcopy(optimizer.state_dict()) for optimizer in self._optimizer_of.values()]
+        weights = {name: value.detach().clone() for name, value in self.state_dict().items()}
+        return {"step": self.completed_steps, "state_dict": weights, "optimizer_states": optimizers}
+
+    def _return_to(self, kept: Mapping[str, Any]) -> int:
+        """Load what `_copied_state` gave; returns its step. Steps and cost go on counting."""
+        self.load_state_dict(kept["state_dict"])
+        for optimizer, state in zip(self._optimizer_of.values(), kept["optimizer_states"], strict=True):
+            optimizer.load_state_dict(copy.deepcopy(state))
+        return int(kept["step"])
 
     def validate(self) -> None:
         """Show C to the selector; every rank evaluates all validation images, and the cost of one rank is counted."""
@@ -149,6 +196,8 @@ class PlayersModule(pl.LightningModule):
         images = dict(self.images)
         counted = {"images": images, "flops": self.flops, "classifier": dict(self.classifier_counts)}
         checkpoint["counters"] = {"completed_steps": self.completed_steps, **counted}
+        if self.watch is not None:
+            checkpoint["watch"] = self.watch.state_dict()
 
     def restore(self, checkpoint: Mapping[str, Any]) -> None:
         """Load weights and counters from a checkpoint, and the optimizers when the fit starts."""
@@ -158,6 +207,8 @@ class PlayersModule(pl.LightningModule):
         self.completed_steps, self.flops = counters["completed_steps"], counters["flops"]
         self.images = dict(counters["images"])
         self.classifier_counts = Counter(counters["classifier"])
+        if self.watch is not None:
+            self.watch.load_state_dict(checkpoint.get("watch", {}))
 
     def _run_and_count(self, kind: Hashable, work: Callable[[], None], ranks: int) -> None:
         """Run ``work`` and add its number of operations, which is measured once per ``kind``."""
@@ -186,6 +237,7 @@ class PlayersModule(pl.LightningModule):
             nn.utils.clip_grad_norm_(parameters, player.clip)
         optimizer = self._optimizer_of[update.player]
         rate = player.optimizer.learning_rate * player.optimizer.schedule(steps[0].progress)
+        rate *= 1.0 if self.watch is None else self.watch.rate
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("factor", 1.0)
         optimizer.step()
@@ -243,14 +295,25 @@ class PlayersModule(pl.LightningModule):
         infinite = [
             player for player, weights in self._weights.items() if not all(one.isfinite().all() for one in weights)
         ]
-        if bad or infinite:
+        if (bad or infinite) and not self._recovers():
             player = self.step_context.scalars.players.get(bad[0], "a player") if bad else infinite[0]
             what = f"{bad[0]} is {means[bad[0]]:.3g}" if bad else "its weights are not finite"
             raise DivergedError(f"{player}, batch {self.completed_steps}: {what}", self.completed_steps)
         if self.selector is not None:
             means |= self.selector.latest
             self.selector.latest = {}
-        return means
+        if self.watch is not None and self.completed_steps in self.watch.due_steps:
+            means |= self.watch.metrics
+        return {name: mean for name, mean in means.items() if name not in bad}
+
+    def _recovers(self) -> bool:
+        """Note values that are not finite, and return to the last healthy look where the watch does that."""
+        if self.watch is None or self.watch.settings.action is None:
+            return False
+        alarms = [{"step": self.completed_steps, "signal": "not_finite", "value": 1.0, "threshold": 0.0}]
+        returns = self.watch.action_now() in ("rollback", "cure") and self.watch.healthy is not None
+        self._act(self.watch, alarms) if returns else self.watch.note(alarms, "warn")
+        return returns
 
     def evaluation_network(self, player: str) -> Any:
         """The network to evaluate: the player's average if it has one, otherwise the player itself."""

@@ -10,6 +10,7 @@ from trigan.component_ids import component
 from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.types import DataSpec
 from trigan.networks.diffusion.edm import EDM, Denoiser
+from trigan.training.collapse_watch import CollapseWatch, WatchState
 from trigan.training.optimizers import EMA, OptimizerFactory
 from trigan.training.players import Player, PlayersModule, Update
 from trigan.training.stage import StageContext
@@ -41,6 +42,7 @@ class DiffusionStage:
             then drawn with replacement.
         clip: largest norm of the gradient, or None.
         flops: counted operations that the fit may cost, in place of ``steps``; a strategy turns them into steps.
+        watch: the collapse watch; off by default, since a look costs many passes. There is no D to cure.
     """
 
     architecture: EDM
@@ -54,6 +56,7 @@ class DiffusionStage:
     labelled_share: float = 0.5
     clip: float | None = None
     flops: float | None = None
+    watch: CollapseWatch = field(default_factory=lambda: CollapseWatch(None))
 
     kind = "diffusion"
     cycle = 1
@@ -66,6 +69,9 @@ class DiffusionStage:
         require(self.flops is None or self.flops > 0, "strategy.gan.flops", self.flops, "above 0, or null")
         require(self.noise_std >= 0.0, "noise_std", self.noise_std, "0 or more")
         require(0.0 <= self.label_dropout <= 1.0, "label_dropout", self.label_dropout, "in [0, 1]")
+        require(
+            self.watch.action != "cure", "watch.action", "cure", "warn, stop, rollback or null: there is no D to cure"
+        )
         require(0.0 <= self.labelled_share < 1.0, "labelled_share", self.labelled_share, "in [0, 1)")
 
     def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
@@ -74,7 +80,10 @@ class DiffusionStage:
         players = {PLAYER: Player(network, self.optimizer, self.ema, self.clip)}
         streams = {"real": context.stream("real", inputs["real"], self.batch, self._weights(inputs["real"]))}
         update = Update(PLAYER, self._loss, images=self.batch)
-        return PlayersModule(players, (update,), streams, context.plan(self.steps, self.batch))
+        plan = context.plan(self.steps, self.batch)
+        module = PlayersModule(players, (update,), streams, plan)
+        module.watch = WatchState(self.watch, plan, inputs["real"], context.spec.classes, None)
+        return module
 
     def _weights(self, real: Input) -> Tensor | None:
         """Weights of the images (N,) where too few have a label, else None."""

@@ -11,20 +11,22 @@ from trigan import distributed
 from trigan.checks import require, require_clip, require_length
 from trigan.component_ids import component
 from trigan.datasets.augmentation import Augmentation, NoAugmentation
-from trigan.datasets.discriminator_augmentation import AdaptiveAugment, for_images
+from trigan.datasets.discriminator_augmentation import AdaptiveAugment, DiffAugment, for_images
 from trigan.datasets.inputs import Inputs
 from trigan.datasets.types import DataSpec
 from trigan.errors import ConfigError
+from trigan.evaluation.generators.collapse import discriminator_signals
 from trigan.losses.gan_losses import AdversarialLoss
-from trigan.networks.batchnorm import frozen_statistics
+from trigan.networks.batchnorm import batch_statistics, frozen_statistics
 from trigan.networks.diffusion.edm import refuse_diffusion
-from trigan.networks.gans.gan import Architecture
+from trigan.networks.gans.gan import Architecture, Discriminator
+from trigan.training.collapse_watch import CollapseWatch, Critic, WatchState
 from trigan.training.optimizers import EMA, OptimizerFactory
 from trigan.training.players import Player, PlayersModule, Update
 from trigan.training.recalibration import recalibrate_discriminator, recalibrate_generator
 from trigan.training.stage import StageContext
 from trigan.training.stages.gan_memories import AugmentationController, LogitAverages, StepMeans
-from trigan.training.stages.gan_regularizers import DiscriminatorPass, GANRegularizer, GradientPenalty, LeCam, TopK
+from trigan.training.stages.gan_regularizers import R1, DiscriminatorPass, GANRegularizer, GradientPenalty, LeCam, TopK
 from trigan.training.step import Batch, TrainingStep
 
 
@@ -36,7 +38,7 @@ class GANObjective:
     D normalises generated images by their own batch statistics, and only real ones update its running statistics. All
     images, real or generated, reach D through ``discriminator_augmentation`` (Zhao et al. 2020, arXiv 2006.10738), and
     then through the regularisers. ``stream`` is the name of the stream of real images. ``averages`` is the state of
-    LeCam.
+    LeCam. A cure of ``watch`` adds DiffAugment, or R1.
     """
 
     loss: AdversarialLoss
@@ -44,6 +46,7 @@ class GANObjective:
     discriminator_augmentation: Augmentation
     stream: str = "real"
     averages: LogitAverages | None = None
+    watch: WatchState | None = None
 
     def updates(self) -> tuple[Update, ...]:
         """D in every step, then G where it is due."""
@@ -57,7 +60,12 @@ class GANObjective:
         """The terms of D's loss in step ``index``, by name."""
         penalty = {"gradient_penalty": GradientPenalty(self.loss.gradient_penalty)}
         terms = (penalty if self.loss.gradient_penalty > 0.0 else {}) | dict(self.loss.regularizers)
+        if doublings := self._cured_by("penalty"):
+            terms["cure"] = R1(self.watch.settings.penalty * 2.0 ** (doublings - 1))  # type: ignore[union-attr]
         return {name: term for name, term in terms.items() if index % term.every == 0}
+
+    def _cured_by(self, cure: str) -> int:
+        return 0 if self.watch is None else self.watch.cured_by(cure)
 
     def _fakes(self, step: TrainingStep) -> Batch:
         return step.fakes(self.stream if self.loss.pairs else None)
@@ -65,6 +73,8 @@ class GANObjective:
     def _view(self, step: TrainingStep, batch: Batch, needs_gradient: bool = False) -> Tensor:
         """The images of a batch as D sees them; new leaves if D's loss needs their gradient."""
         images = self.discriminator_augmentation(batch.images, batch.draws, "view")
+        if self._cured_by("diffaugment"):
+            images = DiffAugment()(images, batch.draws, "cure")
         for term in self.loss.regularizers.values():
             images = term.view(images, batch, step.progress)
         return images.detach().requires_grad_() if needs_gradient else images
@@ -139,6 +149,23 @@ def check_regularizers(architecture: Architecture, loss: AdversarialLoss) -> Non
         )
 
 
+def _critic(loss: AdversarialLoss, discriminator: Discriminator) -> Critic:
+    """The signals of D for the collapse watch: its accuracies, and the gradient of G's loss for generated images."""
+
+    def critic(real: Tensor, known: Tensor | None, fake: Tensor, labels: Tensor | None) -> dict[str, float]:
+        training, seen = discriminator.training, fake.detach().requires_grad_()
+        with batch_statistics(discriminator), torch.enable_grad():
+            with torch.no_grad():
+                real_logits = discriminator(real, known)
+            logits = discriminator(seen, labels)
+            value = loss.generator_loss(*((real_logits, logits) if loss.pairs else (logits,)))
+            gradient = torch.autograd.grad(value, seen)[0]
+        discriminator.train(training)
+        return discriminator_signals(real_logits.detach(), logits.detach(), gradient)
+
+    return critic
+
+
 @component("stage/gan@1")
 @dataclass(frozen=True)
 class GANStage:
@@ -157,6 +184,7 @@ class GANStage:
     discriminator_augmentation: Augmentation = field(default_factory=NoAugmentation)
     clip: float | None = None
     flops: float | None = None
+    watch: CollapseWatch = field(default_factory=CollapseWatch)
 
     kind = "gan"
 
@@ -170,6 +198,12 @@ class GANStage:
             players <= set(self.optimizer), "optimizer", sorted(self.optimizer), "those of generator and discriminator"
         )
         check_regularizers(self.architecture, self.loss)
+        penalized = self.watch.action == "cure" and self.watch.cure == "penalty"
+        if penalized and self.architecture.discriminator_norm == "batch":
+            raise ConfigError(
+                "watch.cure=penalty: R1 needs a D whose output for an image does not depend on the others; set "
+                "architecture.discriminator_norm=none or spectral, or watch.cure=diffaugment"
+            )
 
     def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
         """See `trigan.training.stage.Stage`."""
@@ -186,13 +220,16 @@ class GANStage:
             augmentation = AugmentationController(augmentation, self.batch)
         decays = [term.decay for term in self.loss.regularizers.values() if isinstance(term, LeCam)]
         averages = LogitAverages(decays[0]) if decays else None
-        objective = GANObjective(self.loss, self.batch, augmentation, averages=averages)
         plan = context.plan(self.steps, self.batch)
+        critic = _critic(self.loss, discriminator)
+        watch = WatchState(self.watch, plan, inputs["real"], spec.classes, critic)
+        objective = GANObjective(self.loss, self.batch, augmentation, averages=averages, watch=watch)
 
         def phase(progress: float) -> Hashable:
             return tuple(objective.due_terms(round(progress * plan.steps)))
 
         module = PlayersModule(players, objective.updates(), streams, plan, phase)
+        module.watch = watch
         module.memories.extend(one for one in (augmentation, averages) if isinstance(one, StepMeans))
         return module
 
