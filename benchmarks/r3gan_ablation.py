@@ -69,26 +69,38 @@ def fit(loss: AdversarialLoss, r1: bool, r2: bool, trial: int) -> dict[str, floa
     generator, discriminator = mlp(LATENT, 2), mlp(2, 1)
     of_g, of_d = (torch.optim.Adam(one.parameters(), 1e-3, (0.0, 0.99)) for one in (generator, discriminator))
     for _ in range(STEPS):
-        real = real_points(BATCH).requires_grad_()
-        fake = generator(torch.randn(BATCH, LATENT))
-        seen = fake.detach().requires_grad_()
-        real_logits, fake_logits = discriminator(real)[:, 0], discriminator(seen)[:, 0]
-        objective = loss.discriminator_loss(real_logits, fake_logits)
-        if r1:
-            objective = objective + GAMMA * zero_centred_penalty(real_logits, real)
-        if r2:
-            objective = objective + GAMMA * zero_centred_penalty(fake_logits, seen)
-        of_d.zero_grad()
-        objective.backward()
-        of_d.step()
-        discriminator.requires_grad_(False)
-        logits = (discriminator(fake)[:, 0],)
-        of_g.zero_grad()
-        loss.generator_loss(*((discriminator(real.detach())[:, 0], *logits) if loss.pairs else logits)).backward()
-        discriminator.requires_grad_(True)
-        of_g.step()
+        update((generator, discriminator), (of_g, of_d), loss, (r1, r2), real_points(BATCH))
     with torch.no_grad():
         return score(generator(torch.randn(SAMPLES, LATENT)))
+
+
+def update(
+    players: tuple[nn.Module, nn.Module],
+    optimizers: tuple[torch.optim.Optimizer, torch.optim.Optimizer],
+    loss: AdversarialLoss,
+    penalties: tuple[bool, bool],
+    points: Tensor,
+) -> None:
+    """One update of D and one of G, each (G, D), on real ``points`` (N, 2), with R1 and R2 or without."""
+    (generator, discriminator), (of_g, of_d), (r1, r2) = players, optimizers, penalties
+    real = points.requires_grad_()
+    fake = generator(torch.randn(len(points), LATENT))
+    seen = fake.detach().requires_grad_()
+    real_logits, fake_logits = discriminator(real)[:, 0], discriminator(seen)[:, 0]
+    objective = loss.discriminator_loss(real_logits, fake_logits)
+    if r1:
+        objective = objective + GAMMA * zero_centred_penalty(real_logits, real)
+    if r2:
+        objective = objective + GAMMA * zero_centred_penalty(fake_logits, seen)
+    of_d.zero_grad()
+    objective.backward()
+    of_d.step()
+    discriminator.requires_grad_(False)
+    logits = (discriminator(fake)[:, 0],)
+    of_g.zero_grad()
+    loss.generator_loss(*((discriminator(real.detach())[:, 0], *logits) if loss.pairs else logits)).backward()
+    discriminator.requires_grad_(True)
+    of_g.step()
 
 
 def main(target: Path) -> None:

@@ -4,6 +4,7 @@ Every case is fitted at the same global batch; the whole state, the kept network
 to FOLDER/<case>-<rank>.pt.
 """
 
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -55,9 +56,9 @@ CRITIC = DCGAN(width=8, latent=8, discriminator_norm="none")
 
 
 def watch(action: Literal["rollback", "cure"]) -> CollapseWatch:
-    """A look after every step; the second and later ones are alarms."""
-    always = Thresholds(diversity=1e9)
-    return CollapseWatch(action, looks=6, least_steps=1, images=60, patience=2, start=0.0, thresholds=always)
+    """A look after every step; that after the fourth is an alarm, those before are healthy."""
+    falling = Thresholds(0.0, 0.0, math.inf, 0.0, 0.0, 0.0, 1.909, 0.0, math.inf)
+    return CollapseWatch(action, looks=6, least_steps=1, images=60, patience=1, start=0.0, thresholds=falling)
 
 
 TERMS = (ExtraImages(TURNED, ratio=0.5), FixMatch(TURNED, TURNED, threshold=0.1))
@@ -114,7 +115,7 @@ def fit_case(case: str, folder: Path) -> dict[str, Any]:
     kept = {name: copied(network.state_dict()) for name, network in stage.finish(module, inputs).items()}
     account: dict[str, Any] = {"step": ending.step, "images": module.images, "flops": module.flops}
     if module.watch is not None:
-        account["events"] = [(one["step"], one["signal"], one["action"]) for one in module.watch.events]
+        account["events"] = [(one["step"], one["signal"], one["action"], one.get("to")) for one in module.watch.events]
     return {"state": copied(module.state_dict()), "kept": kept, "account": account}
 
 

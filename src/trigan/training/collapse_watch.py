@@ -87,8 +87,9 @@ class CollapseWatch:
 
     Attributes:
         action: ``warn``: nothing but a line and an entry in the record. ``stop``: end the fit with the weights of the
-            last healthy look. ``rollback``: go on from these with the rest of the steps, and so with other images and
-            latents, at learning rates times ``rate``. ``cure``: change D's loss from the next step, by ``cure``. None:
+            last healthy look, or with the present ones if there was none. ``rollback``: go on from these with the rest
+            of the steps, and so with other images and latents, at learning rates times ``rate``; a warning if there
+            were none. ``cure``: change D's loss from the next step, by ``cure``. None:
             no looks.
         looks: most looks in a fit, evenly spaced; the last is at its end.
         least_steps: fewest steps between two looks.
@@ -187,7 +188,7 @@ class WatchState:
             real = to_float(self._real.images[:n].to(images.device)).to(images.dtype)
             known = None if self._real.labels is None or labels is None else self._real.labels[:n].to(images.device)
             found |= self._critic(real, known, images, labels)
-            found |= self._against_earlier(found)
+            found |= self.against_earlier(found)
         return rounded(found)
 
     @torch.no_grad()
@@ -204,7 +205,7 @@ class WatchState:
         generator.train(training)
         return images, labels
 
-    def _against_earlier(self, found: Mapping[str, float]) -> dict[str, float]:
+    def against_earlier(self, found: Mapping[str, float]) -> dict[str, float]:
         """The gradient of this look over the median of the earlier ones, as ``vanishing`` and ``exploding``."""
         earlier = sorted(look["gradient"] for look in self.looks if "gradient" in look)
         median = earlier[len(earlier) // 2] if earlier else 0.0
@@ -225,9 +226,10 @@ class WatchState:
             if count == self.settings.patience
         ]
 
-    def healthy_look(self, signals: Mapping[str, float]) -> bool:
-        """Whether a look has no bad signal, so that its weights are worth keeping."""
-        return "not_finite" not in signals and not self.settings.thresholds.beyond(signals)
+    def healthy_look(self, signals: Mapping[str, float], step: int) -> bool:
+        """Whether a look from ``start`` on has no bad signal, so that its weights are worth keeping."""
+        late = step >= self.settings.start * self._plan.steps
+        return late and "not_finite" not in signals and not self.settings.thresholds.beyond(signals)
 
     def action_now(self) -> str:
         """What an alarm does now: the action, or ``warn`` once the limit is reached or nothing can be raised."""

@@ -157,17 +157,23 @@ class PlayersModule(pl.LightningModule):
         self._run_and_count("look", look, 1) if watch.counted else look()
         signals: dict[str, float] = distributed.broadcast(found[0])
         alarms = watch.judge(signals, self.completed_steps)
-        if watch.counted and watch.healthy_look(signals):
+        if watch.counted and watch.healthy_look(signals, self.completed_steps):
             watch.healthy = self._copied_state()
         if alarms:
             self._act(watch, alarms)
 
     def _act(self, watch: WatchState, alarms: list[dict[str, Any]]) -> None:
-        """Do what the watch does on alarms now. Values that are not finite make a cure return to healthy weights."""
-        action, healthy, to = watch.action_now(), watch.healthy, None
+        """Do what the watch does on alarms now.
+
+        Values that are not finite make a cure return to the healthy weights, too. The initial weights are for them
+        alone: a rollback without a healthy look is a warning.
+        """
+        action, healthy, to = watch.action_now(), watch.healthy or {"step": 0}, None
         broken = any(alarm["signal"] == "not_finite" for alarm in alarms)
-        if healthy is not None and (action in ("stop", "rollback") or (action == "cure" and broken)):
+        if (broken and action != "warn") or (healthy["step"] and action in ("stop", "rollback")):
             to = self._return_to(healthy)
+        elif action == "rollback":
+            action = "warn"
         watch.rollbacks += to is not None and action != "stop"
         watch.cures += action == "cure"
         watch.ended = action == "stop"
