@@ -3,7 +3,8 @@
 Healthy: fits on a ring of 8 and a grid of 25 Gaussians (the MLPs of r3gan_ablation.py, paired loss with R1), fits of
 dcgan, sngan and edm on digits, and real images that no G was trained on in G's place. Failures: one image or three
 images for all latents, a missing mode or class, classes exchanged, copies of training images with a little noise, a D
-that trains alone against a G that stands still, learning rates that explode. Seeds below half are for the thresholds.
+that trains alone against a G that stands still, learning rates of 3. Half of each kind are for the thresholds, the
+others, of seeds from 1,000 on, for the alarms.
 
     python benchmarks/collapse_watch.py benchmarks/results/collapse_watch.json
 
@@ -89,18 +90,18 @@ def look_at_points(
 
 
 def plane_fit(data: str, seed: int, failure: str = "") -> Looks:
-    """A fit with ten looks; of the failure ``saturated`` D trains alone, with the minimax loss, from a tenth on."""
+    """A fit with ten looks; a failure: a G that stands still beside the data, and D with the minimax loss."""
     torch.manual_seed(seed)
     watch, reference = plane_watch(data, PLANE_STEPS)
     players = plane.mlp(plane.LATENT, 2), plane.mlp(2, 1)
     optimizers = [torch.optim.Adam(one.parameters(), 1e-3, (0.0, 0.99)) for one in players]
     loss, penalties = (minimax(), (False, False)) if failure else (plane.ROWS["paired + R1"][0], (True, False))
+    if failure:
+        optimizers[0].param_groups[0]["lr"] = 0.0
+        nn.init.constant_(players[0][-1].bias, 3.0)
     z = torch.randn(WATCH.images, plane.LATENT)
     for step in range(1, PLANE_STEPS + 1):
         plane.update(players, tuple(optimizers), loss, penalties, points(data, plane.BATCH))
-        if failure and step == PLANE_STEPS // 10:
-            optimizers[0].param_groups[0]["lr"] = 0.0
-            optimizers[1].param_groups[0]["lr"] = 5e-3
         if step % (PLANE_STEPS // 10) == 0:
             with torch.no_grad():
                 samples = players[0](z)
@@ -162,13 +163,11 @@ def staged_digits(seed: int, failure: str, conditional: bool) -> Looks:
     few = scaled[TRAIN:][torch.randint(HELD_OUT - TRAIN, (1 if failure == "constant" else 3,))]
 
     pools = [(LABELS[TRAIN:] == label).nonzero()[:, 0] for label in range(10)]
-    pools = [pool[torch.randperm(len(pool))] for pool in pools]
+    turns = [itertools.cycle(pool[torch.randperm(len(pool))].tolist()) for pool in pools]
 
     def of_labels(labels: Tensor) -> Tensor:
         """Held-out digits of these labels, each once as long as there are others."""
-        earlier = [int((labels[:row] == label).sum()) for row, label in enumerate(labels)]
-        rows = zip(labels.tolist(), earlier, strict=True)
-        return torch.stack([pools[label][turn % len(pools[label])] for label, turn in rows])
+        return torch.tensor([next(turns[label]) for label in labels.tolist()])
 
     def draw(count: int, labels: Tensor | None) -> Tensor:
         if failure in ("constant", "three images"):
@@ -220,9 +219,9 @@ def collect() -> list[dict[str, Any]]:
     found = []
     for data, name, failure, count, make in cases():
         began = time.process_time()
-        for seed in range(count):
-            one = {"data": data, "name": name, "failure": failure, "calibration": seed < count // 2}
-            found.append({**one, "looks": make(seed)})
+        for number in range(count):
+            one = {"data": data, "name": name, "failure": failure, "calibration": number < count // 2}
+            found.append({**one, "looks": make(number if number < count // 2 else 1_000 + number)})
         print(f"{data}, {name}: {count} cases, {time.process_time() - began:.0f} s", flush=True)
     return found
 
@@ -291,6 +290,17 @@ def summarise(found: list[dict[str, Any]], limits: dict[str, float]) -> dict[str
     }
 
 
+def table(rows: dict[str, list[int]]) -> str:
+    """Alarms of cases, a row for each name and a column for each data set."""
+    columns = ("ring", "grid", "digits")
+    split = {tuple(row.split(": ")): alarms for row, alarms in rows.items()}
+    lines = ["| case | " + " | ".join(columns) + " |", "|---|---|---|---|"]
+    for name in dict.fromkeys(name for _, name in split):
+        cells = ("{} of {}".format(*split[data, name]) if (data, name) in split else "" for data in columns)
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main(target: Path, again: bool) -> None:
     """Collect or read the looks; thresholds and alarms, written to ``target``."""
     torch.set_num_threads(1)
@@ -310,7 +320,10 @@ def main(target: Path, again: bool) -> None:
         "with_calibrated": summarise(found, {name: limit for name, (_, limit) in limits.items()}),
         "with_defaults": {"thresholds": defaults, **summarise(found, defaults)},
     }
-    print(json.dumps(result, indent=1))
+    print(json.dumps(result["calibrated"], indent=1))
+    for name in ("with_calibrated", "with_defaults"):
+        print(name, {key: result[name][key] for key in ("auroc", "false_alarms", "found")})
+    print(table(result["with_defaults"]["rows"]))
     target.write_text(json.dumps({**result, "cases": found}, indent=None, separators=(",", ":")) + "\n")
 
 

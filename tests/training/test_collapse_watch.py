@@ -13,6 +13,8 @@ import torch
 from trigan.artifacts.checkpoint import load_latest
 from trigan.errors import ConfigError
 from trigan.networks.gans.dcgan import DCGAN
+from trigan.networks.gans.pacgan import PacGAN
+from trigan.networks.gans.sngan import SNGAN
 from trigan.training.collapse_watch import CollapseWatch, Thresholds, event_line
 from trigan.training.fit import FitResult, TrainerSettings
 from trigan.training.players import PlayersModule
@@ -24,6 +26,7 @@ EACH_THIRD = TrainerSettings(checkpoint_every=3)
 OFF = Thresholds(0.0, 0.0, math.inf, 0.0, 0.0, 0.0, 0.0, 0.0, math.inf)
 #: A look after every second step, each of which may be an alarm.
 LOOKS = CollapseWatch("warn", looks=6, least_steps=1, images=60, patience=1, start=0.0, thresholds=OFF)
+PACKED = PacGAN(DCGAN(width=8, latent=8, discriminator_norm="spectral", minibatch_std=2), 2)
 CRITIC = DCGAN(width=8, latent=8, discriminator_norm="none")
 
 
@@ -54,7 +57,7 @@ def alarm_step(module: PlayersModule) -> int:
     return int(module.watch.events[0]["step"])
 
 
-@pytest.mark.parametrize("architecture", [None, CGAN8])
+@pytest.mark.parametrize("architecture", [None, CGAN8, SNGAN(8, 8), PACKED])
 def test_looks_change_no_weight_no_count_and_no_random_number(architecture: Any) -> None:
     looked, bare = (
         gan_stage(12, *([architecture] if architecture else []), watch=one)
@@ -72,7 +75,7 @@ def test_looks_change_no_weight_no_count_and_no_random_number(architecture: Any)
     assert [look["step"] for look in module.watch.looks] == [2, 4, 6, 8, 10, 12]
     assert [event["signal"] for event in module.watch.events] == ["diversity"]
     assert not other.watch.looks
-    assert ("class_diversity" in module.watch.looks[-1]) == (architecture is not None)
+    assert ("class_diversity" in module.watch.looks[-1]) == (architecture is CGAN8)
 
 
 def test_signals_are_metrics_of_the_steps_of_their_looks() -> None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from trigan import distributed
 from trigan.checks import require, require_settings
 from trigan.component_ids import component
+from trigan.cost import uncounted
 from trigan.datasets.inputs import EVALUATION_BATCH, Input
 from trigan.datasets.stream import to_float, to_uint8
 from trigan.evaluation.generators.collapse import TrainingReference, rounded, sample_signals
@@ -40,7 +41,7 @@ SIGNALS: dict[str, tuple[bool, str, str]] = {
     "copy_distance": (True, "samples are copies of training images", "discriminator_augmentation=diffaugment"),
     "vanishing": (True, "D is always right and gives G no gradient", "loss=non_saturating, or a slower D"),
     "exploding": (False, "D's gradient for G explodes", "a lower learning rate, or a gradient penalty"),
-    "not_finite": (False, "a loss or weight is not finite", "a lower learning rate"),
+    "not_finite": (False, "a loss or weight is not finite, or a loss has exploded", "a lower learning rate"),
 }
 #: Both accuracies of D from which on a vanishing gradient is its doing.
 _ALWAYS_RIGHT = 0.995
@@ -57,15 +58,15 @@ class Thresholds:
     ``duplicates`` and ``exploding`` are bad above, the others below; 0 and .inf switch one off.
     """
 
-    coverage: float = 0.02
-    diversity: float = 0.1
+    coverage: float = 0.05
+    diversity: float = 0.2
     duplicates: float = 0.9
-    class_diversity: float = 0.1
-    class_hits: float = 0.02
-    group_share: float = 0.02
-    copy_distance: float = 0.3
-    vanishing: float = 0.01
-    exploding: float = 1000.0
+    class_diversity: float = 0.2
+    class_hits: float = 0.1
+    group_share: float = 0.03
+    copy_distance: float = 0.45
+    vanishing: float = 0.05
+    exploding: float = 100.0
 
     def __post_init__(self) -> None:
         require_settings(self, " ".join(one.name for one in fields(self)), 0.0)
@@ -176,11 +177,10 @@ class WatchState:
             return {"not_finite": 1.0}
         embedding = random_conv()
         if self._reference is None:
-            known = self._real.labels if generator.classes else None
-            features = embedding(self._real.images.cpu())
-            self._reference = TrainingReference.of(
-                features, self._samples, self._groups, None if known is None else known.cpu()
-            )
+            known = self._real.labels.cpu() if generator.classes and self._real.labels is not None else None
+            with uncounted():  # once a process, so that a resumed fit counts the same
+                features = embedding(self._real.images.cpu())
+                self._reference = TrainingReference.of(features, self._samples, self._groups, known)
         pixels = to_uint8(images).cpu()
         found = sample_signals(self._reference, embedding(pixels), None if labels is None else labels.cpu())
         if self._critic is not None:
@@ -206,12 +206,13 @@ class WatchState:
         return images, labels
 
     def against_earlier(self, found: Mapping[str, float]) -> dict[str, float]:
-        """The gradient of this look over the median of the earlier ones, as ``vanishing`` and ``exploding``."""
-        earlier = sorted(look["gradient"] for look in self.looks if "gradient" in look)
-        median = earlier[len(earlier) // 2] if earlier else 0.0
-        ratio = found["gradient"] / median if median > 0.0 else 1.0
+        """The gradient of this look over the largest and the median earlier one: ``vanishing`` and ``exploding``."""
+        earlier = sorted(look["gradient"] for look in self.looks if look.get("gradient", 0.0) > 0.0)
         right = min(found["real_accuracy"], found["fake_accuracy"]) >= _ALWAYS_RIGHT
-        return {"vanishing": ratio if right else 1.0, "exploding": ratio}
+        if not earlier:
+            return {"vanishing": 1.0, "exploding": 1.0}
+        vanishing = found["gradient"] / earlier[-1] if right else 1.0
+        return {"vanishing": vanishing, "exploding": found["gradient"] / earlier[len(earlier) // 2]}
 
     def judge(self, signals: dict[str, float], step: int) -> list[dict[str, Any]]:
         """Note a look after ``step`` steps, and return the alarms that it raises."""

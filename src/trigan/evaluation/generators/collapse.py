@@ -17,8 +17,8 @@ from trigan.evaluation.generators.neighbours import distance_tiles, nearest
 NEIGHBOURS = 5
 #: Groups with fewer samples in expectation, and classes with fewer training images, are not watched.
 LEAST_EXPECTED, LEAST_OF_CLASS = 10, 5
-#: Coverage from which on a sample's nearest training image, and so its class, says something about it.
-RESEMBLANCE = 0.2
+#: Coverage from which on a class or cluster without samples is lost, and not just not learnt yet.
+RESEMBLANCE = 0.6
 
 
 @dataclass(frozen=True)
