@@ -27,6 +27,14 @@ from few_steps import composer
             ("strategy.samples.weight",),
         ),
         (["strategy=augment", "architecture=cgan", "strategy.label_threshold=0.5"], ("strategy.label_threshold",)),
+        *(
+            ([f"strategy={strategy}", "architecture=cgan", "strategy.gan.labelled_share=0.3", *images], idle)
+            for strategy in ("augment", "features")
+            for images, idle in (
+                ([], ("strategy.gan.labelled_share",)),
+                (["strategy.gan_images=partly_labelled"], ()),
+            )
+        ),
         (["strategy=augment", "strategy.label_threshold=0.5", "strategy.gan.batch=8", "loss=hinge"], ()),
         (
             ["strategy=features", "strategy.backbone=pixels", "strategy.layers=[none]", "loss=hinge"],

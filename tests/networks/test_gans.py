@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trigan.errors import ConfigError
@@ -174,12 +175,19 @@ def test_an_unconditional_pair_ignores_labels() -> None:
     assert torch.equal(discriminator(generator(z)), discriminator(generator(z), y))
 
 
-def test_a_conditional_pair_requires_labels() -> None:
+def test_a_conditional_generator_requires_labels_and_its_discriminator_does_not() -> None:
+    """Without a label the code of the maxout units is 0: 8 units of 4 pieces."""
     generator, discriminator = SMALL[1].generator(Spec()), SMALL[1].discriminator(Spec())
     with pytest.raises(ConfigError, match="generator needs labels"):
         generator(torch.randn(2, 8))
-    with pytest.raises(ConfigError, match="discriminator needs labels"):
-        discriminator(torch.randn(2, 1, 8, 8))
+    images, head = torch.randn(6, 1, 8, 8), discriminator.eval().head
+    pieces = F.linear(discriminator.backbone(images).flatten(1), head.map_x.weight, head.map_x.bias)
+    expected = head.logit(pieces.view(6, 8, 4).amax(2)).squeeze(1)
+    torch.testing.assert_close(discriminator(images), expected)
+    y = torch.tensor([0, -1, 1, -1, -1, 2])
+    mixed = torch.where(y < 0, expected, discriminator(images, y.clamp_min(0)))
+    torch.testing.assert_close(discriminator(images, y), mixed)
+    assert not torch.equal(discriminator(images, y.clamp_min(0)), expected)
 
 
 @pytest.mark.parametrize(

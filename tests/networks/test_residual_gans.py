@@ -94,11 +94,42 @@ def test_labels_change_images_and_logits_of_conditional_pairs_alone(name: str) -
     if conditional:
         with pytest.raises(ConfigError, match="generator needs labels"):
             generator(z)
-        with pytest.raises(ConfigError, match="discriminator needs labels"):
-            discriminator(images)
+        assert not torch.equal(discriminator(images), discriminator(images, y))
     else:
         assert torch.equal(images, generator(z))
         assert torch.equal(discriminator(images), discriminator(images, y))
+
+
+@pytest.mark.parametrize("name", CONDITIONAL)
+def test_an_image_without_a_label_has_a_logit_and_moves_no_embedding(name: str) -> None:
+    discriminator = pair(name)[1].double().eval()
+    images, y = torch.randn(6, 1, 8, 8, dtype=torch.float64), some_labels(6)
+    free, missing = discriminator(images), torch.full((6,), -1)
+    assert free.unique().numel() == 6
+    torch.testing.assert_close(discriminator(images, missing), free)
+    mixed = torch.tensor([1, 0, 1, 0, 0, 1]).bool()
+    logits = discriminator(images, torch.where(mixed, y, missing))
+    torch.testing.assert_close(logits, torch.where(mixed, discriminator(images, y), free))
+    discriminator(images, missing).square().sum().backward()
+    for where, weight in discriminator.named_parameters():
+        assert (weight.grad is not None and bool(weight.grad.any())) == ("head.label" not in where), where
+
+
+def test_the_logits_without_a_label_by_hand() -> None:
+    """psi(phi) of the projection, and for r3gan the product with a constant vector of an embedding's length."""
+    images = torch.randn(6, 1, 8, 8, dtype=torch.float64)
+    discriminator = pair("projection")[1].double().eval()
+    head: Any = discriminator.head
+    psi = head.logit(discriminator.features(images)["block3"].sum((2, 3))).squeeze(1)
+    torch.testing.assert_close(discriminator(images), psi)
+    discriminator = pair("r3gan with labels")[1].double()
+    head = discriminator.head
+    sums = (discriminator.features(images)["block3"] * head.basis).sum((2, 3))
+    channels = sums.shape[1]
+    torch.testing.assert_close(discriminator(images), head.project(sums).sum(1) / (CLASSES * channels) ** 0.5)
+    embedding = R3GAN(64, 8, conditional=True).discriminator(Spec()).head.label
+    length = embedding.weight.detach().norm(dim=1).mean().item()
+    assert length == pytest.approx(CLASSES**-0.5, rel=0.1)
 
 
 @pytest.mark.parametrize("name", CONDITIONAL)

@@ -26,7 +26,7 @@ def test_the_architecture_chooses_the_stage_of_its_generator() -> None:
         "strategy=joint architecture=edm": "strategy.joint.architecture=edm: this needs a GAN's G and D",
         "strategy=augment stage@strategy.gan=diffusion": "architecture: DCGAN must be a diffusion model",
         "strategy=augment architecture=edm strategy.filter=discriminator": "needs a D, and a diffusion model has none",
-        "strategy=augment architecture=cgan strategy.gan_images=partly_labelled": "set architecture=edm",
+        "strategy=augment strategy.gan_images=partly_labelled": "set architecture=cgan or another",
         "strategy=features architecture=edm strategy.backbone=autoencoder": "this needs a GAN's G and D",
     }
     for words, message in refused.items():

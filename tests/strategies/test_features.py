@@ -154,6 +154,7 @@ def test_three_channels() -> None:
     [
         ({"grid": 0}, r"strategy.grid: 0 must be at least 1"),
         ({"gan": CGAN_STAGE, "gan_images": "all"}, r"strategy.gan_images=all: a conditional GAN needs labels"),
+        ({"gan_images": "partly_labelled"}, r"partly_labelled is for a conditional generator"),
         (
             {"gan": CGAN_STAGE, "pretrain": PretrainingData(Digits())},
             r"strategy.pretrain.data: a conditional GAN needs this data set's",

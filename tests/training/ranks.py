@@ -28,6 +28,7 @@ from tests.training.tiny import (
     joint_stage,
     packed_gan,
     partly_labelled,
+    partly_labelled_gan,
     regularised_gan,
     simclr_stage,
     view,
@@ -50,6 +51,7 @@ from trigan.training.selection import Selection
 from trigan.training.stage import Stage
 from trigan.training.stages.diffusion_stage import DiffusionStage
 from trigan.training.stages.gan_regularizers import TopK
+from trigan.training.stages.gan_stage import GANStage
 from trigan.training.stages.loss_terms import ExtraImages, FixMatch, PiModel
 
 CRITIC = DCGAN(width=8, latent=8, discriminator_norm="none")
@@ -73,6 +75,7 @@ STAGES: dict[str, Callable[[], Stage]] = {
     "rollback": lambda: gan_stage(watch=watch("rollback")),
     "cure": lambda: gan_stage(watch=watch("cure")),
     "packs": packed_gan,
+    "partly_labelled": partly_labelled_gan,
     "top_k": lambda: gan_stage(loss=replace(hinge(), discriminator_steps=2, regularizers={"top_k": TopK()})),
     "feature_matching": lambda: joint_stage(FeatureMatching(), selection=Selection("val", 3)),
     "conditional": lambda: joint_stage(Conditional(ramp=NOW)),
@@ -107,7 +110,8 @@ def fit_case(case: str, folder: Path) -> dict[str, Any]:
     stage, seen = make(), view(validation=True)
     inputs = inputs_of(seen)
     inputs["extra"] = Input(seen.labelled.images.flip(-1), seen.labelled.labels)
-    inputs["real"] = partly_labelled(seen) if isinstance(stage, DiffusionStage) else inputs["unlabelled"]
+    conditional = isinstance(stage, DiffusionStage | GANStage) and stage.architecture.conditional
+    inputs["real"] = partly_labelled(seen) if conditional else inputs["unlabelled"]
     module = built(stage, inputs, settings)
     # Only rank 0 has a callback: a grid of samples must not make it wait for the others.
     callbacks = [SampleGrids(folder / f"{case}-grids", 2, 2)] if distributed.rank() == 0 else []

@@ -192,6 +192,11 @@ def regularised_gan(steps: int = 6) -> GANStage:
     return gan_stage(steps, replace(DCGAN8, discriminator_norm="none"), loss, augmentation=ada)
 
 
+def partly_labelled_gan(steps: int = 6) -> GANStage:
+    """The same with labels, for images of which some have none."""
+    return replace(regularised_gan(steps), architecture=replace(CGAN8, discriminator_norm="none"))
+
+
 def packed_gan(steps: int = 6) -> GANStage:
     """Packs of two images, in groups of two packs, with a penalty on D's gradient."""
     inner = replace(DCGAN8, discriminator_norm="none", minibatch_std=2)

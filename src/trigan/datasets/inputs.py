@@ -37,6 +37,17 @@ class Input:
             raise ValueError("this input has no labels")
         return self.labels
 
+    def weights_with_labels(self, share: float) -> Tensor | None:
+        """Weights of the images (N,) by which a ``share`` of a batch has a label; None if as many have one anyway.
+
+        None, too, if no image has a label (not -1).
+        """
+        labelled = torch.zeros(len(self)) if self.labels is None else (self.labels >= 0).float()
+        present = float(labelled.mean())
+        if not 0.0 < present < share:
+            return None
+        return torch.where(labelled > 0, share / present, (1.0 - share) / (1.0 - present))
+
 
 Inputs = Mapping[str, Input]
 

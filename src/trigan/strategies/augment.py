@@ -28,7 +28,14 @@ from trigan.samples.samplers import (
     UnlabelledSampler,
 )
 from trigan.strategies.baseline import LabelledOnly, SelfTraining, UnlabelledMethod
-from trigan.strategies.gans import GeneratorStage, affordable_samples, needs_labels, train_gans, with_affordable_steps
+from trigan.strategies.gans import (
+    GeneratorStage,
+    affordable_samples,
+    needs_labels,
+    partly_labelled,
+    train_gans,
+    with_affordable_steps,
+)
 from trigan.strategies.sample_schedules import MixedSchedule, PretrainSchedule, SampleSchedule
 from trigan.strategies.sample_settings import SampleSettings
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
@@ -61,8 +68,8 @@ class Augment:
         label_threshold: smallest confidence at which a teacher's prediction is used as label, in [0, 1].
         gan_images: the GAN's training images: ``labelled``; ``all`` (L and U; of a conditional GAN the images of U have
             the teacher's label, where its confidence is at least ``label_threshold``); ``partly_labelled``: L with
-            labels and U without, for a conditional generator that learns from both; ``auto``: those of L and U that it
-            can use without a teacher.
+            labels and U without, for a conditional generator; ``auto``: of an unconditional one L and U, of a
+            conditional diffusion model ``partly_labelled``, of a conditional GAN ``labelled``.
         generators: number of GANs with different seeds; each sample comes from one of them.
         schedule: when C is trained on the samples.
         teacher: how the classifier that labels and filters samples is trained.
@@ -98,10 +105,10 @@ class Augment:
                 "strategy.samples.filters: DiscriminatorFilter needs a D, and a diffusion model has none; set another "
                 "strategy.filter"
             )
-        if self.gan_images == "partly_labelled" and (self.label_source != "condition" or needs_labels(self.gan)):
+        if self.gan_images == "partly_labelled" and self.label_source != "condition":
             raise ConfigError(
-                "strategy.gan_images=partly_labelled is for a conditional generator that learns from images without "
-                "labels, too: set architecture=edm, or strategy.gan_images=auto"
+                "strategy.gan_images=partly_labelled is for a conditional generator: set architecture=cgan or another "
+                "with labels, or strategy.gan_images=auto"
             )
         if self.labels == "condition" and not conditional:
             raise ConfigError("strategy.labels=condition needs a label-conditional G: set architecture=cgan")
@@ -132,7 +139,7 @@ class Augment:
 
     @property
     def unused_settings(self) -> tuple[str, ...]:
-        """Settings of a GAN that is not trained, of labels that no classifier predicts, and of a mixed loss."""
+        """Settings of a GAN that is not trained, of labels that are all known or all predicted, and of a mixed loss."""
         of_gan = ("gan", "gan_images", "labels", "generators", "samples.truncation", "samples.latent_scale")
         gan = () if self.source == "generator" else of_gan
         labels = () if self._labels_are_predicted or self._gan_uses_pseudo_labels else ("label_threshold",)
@@ -140,7 +147,8 @@ class Augment:
         of_mixed = ("weight", "per_step", "annealing", "until", "batch_norm")
         mixed = of_mixed if isinstance(self.schedule, PretrainSchedule) else ()
         steps = () if self.gan.flops is None else ("gan.steps",)
-        return (*gan, *steps, *labels, *teacher, *(f"samples.{name}" for name in mixed))
+        shares = () if self._gan_is_partly_labelled else ("gan.labelled_share",)
+        return (*gan, *steps, *labels, *teacher, *shares, *(f"samples.{name}" for name in mixed))
 
     @property
     def _samples_are_resampled(self) -> bool:
@@ -276,8 +284,8 @@ class Augment:
 
     @property
     def _gan_is_partly_labelled(self) -> bool:
-        both = self.label_source == "condition" and not needs_labels(self.gan)
-        return both and self.gan_images in ("auto", "partly_labelled")
+        by_default = self.gan_images == "auto" and self.label_source == "condition" and not needs_labels(self.gan)
+        return by_default or self.gan_images == "partly_labelled"
 
     def _train_gans(self, view: TrainingView, runner: StageRunner, teacher: nn.Module | None) -> dict[str, nn.Module]:
         """Train all GANs; their joint ``generator`` and, except with one GAN per class, ``discriminator``."""
@@ -286,8 +294,7 @@ class Augment:
             pseudo = partial(pseudo_labelled, view, teacher, self.label_threshold)
             real = runner.run_task("pseudo-labels of the GAN", pseudo)
         elif self._gan_is_partly_labelled:
-            none = torch.full((view.sizes.unlabelled,), -1)
-            real = Input(torch.cat([real.images, view.unlabelled]), torch.cat([view.labelled.labels, none]))
+            real = partly_labelled(view)
         elif self.label_source == "classifier":
             real = Input(view.training_images if self._gan_uses_unlabelled else view.labelled.images)
         classes = view.spec.classes if self.label_source == "per_class" else None

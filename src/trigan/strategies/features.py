@@ -15,11 +15,11 @@ from trigan.datasets.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.samples.filters import outputs
 from trigan.strategies.backbones import FeatureExtractor, FineTune, PretrainedBackbone, ProbedBackbone, saved_weights
-from trigan.strategies.gans import GeneratorStage, needs_labels, with_affordable_steps
+from trigan.strategies.gans import GeneratorStage, needs_labels, partly_labelled, with_affordable_steps
 from trigan.strategies.pretraining import GANPretraining, Pretraining, PretrainingData
 from trigan.strategies.probes import Array, FittedProbe, Probe, head_skeleton
 from trigan.strategies.stage_runner import StageRunner
-from trigan.strategies.strategy import Outcome, Shapes, labelled_inputs
+from trigan.strategies.strategy import Outcome, Shapes, labelled_inputs, require_unlabelled
 from trigan.training.recalibration import STATISTICS_IMAGES, recalibrate_discriminator
 from trigan.training.selection import Selection
 
@@ -35,8 +35,8 @@ class Features:
         backbone: how D is trained: in the GAN, or as one of the controls.
         layers: names of D's layers; empty: all.
         grid: the side that feature maps are max-pooled to.
-        gan_images: the GAN's training images: ``all`` (L and U), ``labelled``, or ``auto``: labelled for a conditional
-            GAN, all for an unconditional one.
+        gan_images: the GAN's training images: ``all`` (L and U), ``labelled``, ``partly_labelled`` (L with labels and U
+            without, for a conditional one), or ``auto``: labelled for a conditional GAN, else all.
         selection: with the rule ``val`` probes are tuned on validation images, else on labelled images.
         pretrain: with another data set, D is trained on the view's external images (X) alone. The images that the GAN
             would otherwise use then give the batch-norm statistics and the standardisation.
@@ -47,7 +47,7 @@ class Features:
     backbone: Pretraining = field(default_factory=GANPretraining)
     layers: tuple[str, ...] = ()
     grid: int = 4
-    gan_images: Literal["auto", "labelled", "all"] = "auto"
+    gan_images: Literal["auto", "labelled", "all", "partly_labelled"] = "auto"
     selection: Selection = field(default_factory=Selection)
     pretrain: PretrainingData = field(default_factory=PretrainingData)
 
@@ -58,7 +58,12 @@ class Features:
         if self.gan_images == "all" and conditional:
             raise ConfigError(
                 "strategy.gan_images=all: a conditional GAN needs labels, which unlabelled images do not have; set "
-                "architecture=dcgan or strategy.gan_images=labelled"
+                "architecture=dcgan or strategy.gan_images=labelled or partly_labelled"
+            )
+        if self.gan_images == "partly_labelled" and (not self.gan.architecture.conditional or transfer):
+            raise ConfigError(
+                "strategy.gan_images=partly_labelled is for a conditional generator of this data set's images: set "
+                "architecture=cgan or another with labels, and strategy.pretrain.data=null, or strategy.gan_images=auto"
             )
         if not self.backbone.has_network and isinstance(self.probe, FineTune):
             raise ConfigError(
@@ -82,13 +87,15 @@ class Features:
 
     @property
     def unused_settings(self) -> tuple[str, ...]:
-        """Settings without effect: of a GAN without use but its architecture; for pixels, layers and grid."""
+        """Settings without effect: of a GAN without use but its architecture; for pixels, layers and grid; its shares."""
         network = () if self.backbone.has_network else ("layers", "grid")
         read = self.backbone.reads_gan
         steps = () if self.gan.flops is None else ("gan.steps",)
+        shares = () if self.gan_images == "partly_labelled" else ("gan.labelled_share",)
         return (
             *network,
             *steps,
+            *shares,
             *(f"gan.{one.name}" for one in fields(self.gan) if one.name != "architecture" and not read),
         )
 
@@ -96,6 +103,8 @@ class Features:
         """Train D, then fit the probe or fine-tune D."""
         if self.backbone.reads_gan and self.gan.flops is not None:
             return replace(self, gan=with_affordable_steps(self.gan, view, runner)).run(view, runner)
+        if self.gan_images == "partly_labelled":
+            require_unlabelled(view, "strategy.gan_images=partly_labelled")
         inputs = labelled_inputs(view, self.selection)
         rule = self.selection.resolve("validation" in inputs)
         if self.layers and self.backbone.has_network:  # an unknown layer is refused before anything is trained
@@ -133,7 +142,7 @@ class Features:
     @property
     def _uses_unlabelled(self) -> bool:
         conditional = needs_labels(self.gan)
-        return not conditional if self.gan_images == "auto" else self.gan_images == "all"
+        return not conditional if self.gan_images == "auto" else self.gan_images != "labelled"
 
     def _images(self, view: TrainingView) -> Tensor:
         """The training images that may be used without their labels."""
@@ -143,6 +152,8 @@ class Features:
         """Train D, and G where the backbone has one; after a transfer, recalibrate D on this data set."""
         images = self._images(view)
         inputs = {**inputs, "statistics": Input(images)} if self._uses_unlabelled else inputs
+        if self.gan_images == "partly_labelled":
+            return self.backbone.networks(self.gan, partly_labelled(view), inputs, runner)
         if self.pretrain.data is None:
             labels = view.labelled.labels if needs_labels(self.gan) else None
             return self.backbone.networks(self.gan, Input(images, labels), inputs, runner)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import nn
 
 from trigan.datasets.inputs import Input
@@ -21,6 +22,12 @@ GeneratorStage = GANStage | DiffusionStage
 def needs_labels(stage: GeneratorStage) -> bool:
     """Whether each training image must have a label; a diffusion model's need not, even if it is conditional."""
     return bool(getattr(stage.architecture, "needs_labels", stage.architecture.conditional))
+
+
+def partly_labelled(view: TrainingView) -> Input:
+    """L with its labels, and U without (-1)."""
+    labelled, none = view.labelled, torch.full((view.sizes.unlabelled,), -1)
+    return Input(torch.cat([labelled.images, view.unlabelled]), torch.cat([labelled.labels, none]))
 
 
 def affordable_samples(stage: GeneratorStage, passes: int) -> int | None:

@@ -172,7 +172,8 @@ class TrainingStep:
     def fakes(self, like: str | None = None) -> Batch:
         """A batch from G, generated once a step and used by all players.
 
-        A conditional G gets random labels, or row by row those of the stream ``like``, which the first call decides.
+        A conditional G gets random labels, or row by row those of the stream ``like`` where they are known (not -1),
+        which the first call decides.
         Its images have G's autograd graph if G is updated in this step, else none; other players use `Batch.detached`.
         ``used`` notes the player as for `batch`.
         """
@@ -183,7 +184,8 @@ class TrainingStep:
             z = draws.normal("z", generator.latent).to(context.dtype)
             labels = draws.integers("y", generator.classes) if generator.classes else None
             if generator.classes and like is not None:
-                labels = self.batch(like).known_labels
+                given = self.batch(like).known_labels
+                labels = torch.where(given < 0, labels, given)
             before = context.switch_to("generator") if self._generator_due else None
             with torch.set_grad_enabled(self._generator_due):
                 images = generator(z, labels)

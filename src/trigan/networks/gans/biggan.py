@@ -24,7 +24,7 @@ class EmbeddedInput(nn.Module):
 
     def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
         """The hidden vector."""
-        return torch.cat([z, self.label(require_labels("generator", y))], dim=1)
+        return torch.cat([z, self.label(require_labels(y))], dim=1)
 
 
 @component("architecture/biggan_small@1")

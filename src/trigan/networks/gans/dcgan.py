@@ -14,7 +14,7 @@ from trigan.checks import require, require_at_least
 from trigan.component_ids import component
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import BatchNorm2d
-from trigan.networks.gans.gan import ConvBackbone, Discriminator, Generator, Upsampler, require_labels
+from trigan.networks.gans.gan import ConvBackbone, Discriminator, Generator, Upsampler, label_vectors, require_labels
 from trigan.networks.gans.minibatch_std import MinibatchStd
 from trigan.networks.shapes import ImageSpec, map_sizes, require_supported
 from trigan.networks.weight_norm import apply_spectral_norm
@@ -112,7 +112,7 @@ class _ConditionalInput(nn.Module):
         self.map_y = nn.Embedding(classes, code)
 
     def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
-        codes = self.map_y(require_labels("generator", y))
+        codes = self.map_y(require_labels(y))
         return torch.cat([F.relu(self.map_z(z)), F.relu(codes)], dim=1)
 
 
@@ -120,7 +120,8 @@ class _ConditionalHead(nn.Module):
     """A joint maxout layer of image features (N, F) and label (N,), then a linear logit (N, 1).
 
     As in the paper, maxout units have 4 pieces, of which each label selects others: features get other weights for
-    every label. With LeakyReLU units D hardly depended on the label in its first thousand steps.
+    every label. With LeakyReLU units D hardly depended on the label in its first thousand steps. An image without a
+    label has the code 0, which costs no generality: the bias of ``map_x`` is learnt.
     """
 
     def __init__(self, features: int, classes: int, units: int) -> None:
@@ -130,7 +131,7 @@ class _ConditionalHead(nn.Module):
         self.logit = nn.Linear(units, 1)
 
     def forward(self, features: Tensor, y: Tensor | None) -> Tensor:
-        pieces = self.map_x(features) + self.map_y(require_labels("discriminator", y))
+        pieces = self.map_x(features) + label_vectors(self.map_y, y, features)
         logits: Tensor = self.logit(pieces.view(len(pieces), -1, MAXOUT_PIECES).amax(2))
         return logits
 

@@ -150,7 +150,8 @@ class Generator(ImageGenerator):
 class Discriminator(nn.Module):
     """A backbone, images -> the last map, label-free; and a head, (flattened last map (N, F), y) -> logits (N, 1).
 
-    ``statistic`` adds a map to the last one, for the head alone.
+    ``statistic`` adds a map to the last one, for the head alone. A conditional D has a logit of an image without a
+    label, too (y is -1, or None for all): log p(x)/q(x) in the place of log p(x, y)/q(x, y) if D is optimal.
     """
 
     def __init__(self, backbone: Backbone, head: nn.Module, statistic: MinibatchStd | None = None) -> None:
@@ -163,7 +164,7 @@ class Discriminator(nn.Module):
         return (last if self.statistic is None else self.statistic(last)).flatten(1)
 
     def forward(self, x: Tensor, y: Tensor | None = None) -> Tensor:
-        """Images (N, C, S, S), and labels (N,) if conditional, -> logits (N,), positive for real."""
+        """Images (N, C, S, S), and labels (N,), -1: none, if conditional, -> logits (N,), positive for real."""
         logits: Tensor = self.head(self._top(x), y)
         return logits.squeeze(1)
 
@@ -178,11 +179,21 @@ class Discriminator(nn.Module):
         return self.backbone.features(x)
 
 
-def require_labels(player: str, y: Tensor | None) -> Tensor:
-    """The labels of a conditional ``player``; a ConfigError without them."""
+def require_labels(y: Tensor | None) -> Tensor:
+    """The labels of a conditional generator; a ConfigError without them."""
     if y is None:
-        raise ConfigError(f"a conditional {player} needs labels: pass y, int64 of shape (N,)")
+        raise ConfigError("a conditional generator needs labels: pass y, int64 of shape (N,)")
     return y
+
+
+def label_vectors(embedding: nn.Module, y: Tensor | None, features: Tensor, missing: float = 0.0) -> Tensor:
+    """The vectors (N, F) of the labels y (N,) of a D; all entries are ``missing`` where y is -1.
+
+    Without labels (None) the shape is (1, 1), as ``missing`` for all rows of ``features``, whose dtype it has.
+    """
+    if y is None:
+        return features.new_full((1, 1), missing)
+    return torch.where((y >= 0)[:, None], embedding(y.clamp_min(0)), missing)
 
 
 class Architecture(Protocol):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from trigan.checks import require_at_least
 from trigan.component_ids import component
 from trigan.networks.gans.biggan import EmbeddedInput
-from trigan.networks.gans.gan import Backbone, Discriminator, Generator, GeneratorBody, require_labels
+from trigan.networks.gans.gan import Backbone, Discriminator, Generator, GeneratorBody, label_vectors
 from trigan.networks.gans.residual import levels
 from trigan.networks.gans.sngan import classes_of
 from trigan.networks.shapes import ImageSpec
@@ -95,7 +95,11 @@ class _Backbone(Backbone):
 
 
 class _Head(nn.Module):
-    """Each channel's map weighted and summed, then a linear logit (N, 1), or the product with the label's embedding."""
+    """Each channel's map weighted and summed, then a linear logit (N, 1), or the product with the label's embedding.
+
+    An image without a label has a constant vector, of the embeddings' initial length, in the place of an embedding. It
+    is not learnt, which costs no generality, since the layer before it is.
+    """
 
     def __init__(self, shape: tuple[int, int, int], classes: int) -> None:
         super().__init__()
@@ -114,8 +118,8 @@ class _Head(nn.Module):
         projected: Tensor = self.project(sums)
         if self.label is None:
             return projected
-        of_label: Tensor = self.label(require_labels("discriminator", y))
-        return (projected * of_label).sum(1, keepdim=True)
+        missing = (self.label.num_embeddings * self.label.embedding_dim) ** -0.5
+        return (projected * label_vectors(self.label, y, projected, missing)).sum(1, keepdim=True)
 
 
 class _Upsampler(GeneratorBody):

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trigan.networks.batchnorm import BatchNorm2d, ConditionalBatchNorm2d
-from trigan.networks.gans.gan import Backbone, GeneratorBody, require_labels
+from trigan.networks.gans.gan import Backbone, GeneratorBody, label_vectors
 from trigan.networks.shapes import ImageSpec, channels_per_level, map_sizes
 
 
@@ -116,7 +116,9 @@ class ResidualBackbone(Backbone):
 class ProjectionHead(nn.Module):
     """Miyato & Koyama 2018 (1802.05637), eq. 10: psi(phi) + v_y . phi, where phi (N, C) is the sum over the map.
 
-    With ``classes`` 0 it is psi(phi), and labels are ignored. The input is the flattened map (N, C * S * S).
+    Without a label it is psi(phi): in the paper's decomposition psi is the ratio of the images' own densities, and
+    v_y . phi that of the labels' probabilities given the image, up to normalisers. With ``classes`` 0 labels are
+    ignored. The input is the flattened map (N, C * S * S).
     """
 
     def __init__(self, channels: int, classes: int) -> None:
@@ -131,8 +133,7 @@ class ProjectionHead(nn.Module):
         logits: Tensor = self.logit(phi)
         if self.label is None:
             return logits
-        of_label: Tensor = self.label(require_labels("discriminator", y))
-        return logits + (of_label * phi).sum(1, keepdim=True)
+        return logits + (label_vectors(self.label, y, phi) * phi).sum(1, keepdim=True)
 
 
 class _UpBlock(nn.Module):

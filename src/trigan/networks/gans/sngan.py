@@ -28,7 +28,7 @@ class _OneHotInput(nn.Module):
         self.classes = classes
 
     def forward(self, z: Tensor, y: Tensor | None) -> Tensor:
-        labels = F.one_hot(require_labels("generator", y), self.classes)
+        labels = F.one_hot(require_labels(y), self.classes)
         return torch.cat([z, labels.to(z.dtype)], dim=1)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from trigan.checks import require, require_clip, require_length
 from trigan.component_ids import component
-from trigan.datasets.inputs import Input, Inputs
+from trigan.datasets.inputs import Inputs
 from trigan.datasets.types import DataSpec
 from trigan.networks.diffusion.edm import EDM, Denoiser
 from trigan.training.collapse_watch import CollapseWatch, WatchState
@@ -78,20 +78,13 @@ class DiffusionStage:
         """See `trigan.training.stage.Stage`."""
         network = context.build_network(PLAYER, lambda: self.architecture.generator(context.spec))
         players = {PLAYER: Player(network, self.optimizer, self.ema, self.clip)}
-        streams = {"real": context.stream("real", inputs["real"], self.batch, self._weights(inputs["real"]))}
+        weights = inputs["real"].weights_with_labels(self.labelled_share) if self.architecture.conditional else None
+        streams = {"real": context.stream("real", inputs["real"], self.batch, weights)}
         update = Update(PLAYER, self._loss, images=self.batch)
         plan = context.plan(self.steps, self.batch)
         module = PlayersModule(players, (update,), streams, plan)
         module.watch = WatchState(self.watch, plan, inputs["real"], context.spec.classes, None)
         return module
-
-    def _weights(self, real: Input) -> Tensor | None:
-        """Weights of the images (N,) where too few have a label, else None."""
-        labelled = torch.zeros(len(real)) if real.labels is None else (real.labels >= 0).float()
-        share = float(labelled.mean())
-        if not self.architecture.conditional or not 0.0 < share < self.labelled_share:
-            return None
-        return torch.where(labelled > 0, self.labelled_share / share, (1.0 - self.labelled_share) / (1.0 - share))
 
     def _loss(self, step: TrainingStep) -> Tensor:
         real, network = step.batch("real"), step.network(PLAYER)

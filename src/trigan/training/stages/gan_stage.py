@@ -39,6 +39,10 @@ class GANObjective:
     images, real or generated, reach D through ``discriminator_augmentation`` (Zhao et al. 2020, arXiv 2006.10738), and
     then through the regularisers. ``stream`` is the name of the stream of real images. ``averages`` is the state of
     LeCam. A cure of ``watch`` adds DiffAugment, or R1.
+
+    Where row i of the real images has no label (-1), D sees row i of the generated ones without its label, too: a game
+    on images beside the one on pairs of image and label, as in StackGAN++ (Zhang et al. 2018, 1710.10916). With a share
+    s of labelled rows the loss is E over rows, s L(D(x, y), D(G(z, y), y)) + (1 - s) L(D(x), D(G(z, y))).
     """
 
     loss: AdversarialLoss
@@ -68,7 +72,11 @@ class GANObjective:
         return 0 if self.watch is None else self.watch.cured_by(cure)
 
     def _fakes(self, step: TrainingStep) -> Batch:
-        return step.fakes(self.stream if self.loss.pairs else None)
+        """Generated images with the labels that D sees."""
+        fakes, real = step.fakes(self.stream if self.loss.pairs else None), step.batch(self.stream)
+        if fakes.labels is None or real.labels is None:
+            return fakes
+        return fakes._replace(labels=torch.where(real.labels < 0, -1, fakes.labels))
 
     def _view(self, step: TrainingStep, batch: Batch, needs_gradient: bool = False) -> Tensor:
         """The images of a batch as D sees them; new leaves if D's loss needs their gradient."""
@@ -173,6 +181,8 @@ class GANStage:
 
     ``optimizer`` maps "generator" and "discriminator" to their factories. The moving average of G's weights is kept.
     ``flops``: counted operations that the fit may cost, in place of ``steps``; a strategy turns them into steps.
+    Images without a label (-1) train a conditional GAN, too (`GANObjective`); at least a share ``labelled_share`` of a
+    batch has a label, for which images are drawn with replacement where fewer have one.
     """
 
     architecture: Architecture
@@ -185,11 +195,13 @@ class GANStage:
     clip: float | None = None
     flops: float | None = None
     watch: CollapseWatch = field(default_factory=CollapseWatch)
+    labelled_share: float = 0.5
 
     kind = "gan"
 
     def __post_init__(self) -> None:
         refuse_diffusion(self.architecture)
+        require(0.0 <= self.labelled_share < 1.0, "labelled_share", self.labelled_share, "in [0, 1)")
         require_length(self.steps, self.batch, least_steps=0)
         require_clip(self.clip)
         require(self.flops is None or self.flops > 0, "strategy.gan.flops", self.flops, "above 0, or null")
@@ -214,8 +226,13 @@ class GANStage:
             "discriminator": Player(discriminator, self.optimizer["discriminator"], clip=self.clip),
             "generator": Player(generator, self.optimizer["generator"], self.ema, self.clip),
         }
-        streams = {"real": context.stream("real", inputs["real"], self.batch)}
-        augmentation = for_images(self.discriminator_augmentation, len(inputs["real"]))
+        real, weights = inputs["real"], None
+        if architecture.conditional:
+            if real.labels is None or not bool((real.labels >= 0).any()):
+                raise ConfigError("architecture: a conditional GAN needs images with labels; take an unconditional one")
+            weights = real.weights_with_labels(self.labelled_share)
+        streams = {"real": context.stream("real", real, self.batch, weights)}
+        augmentation = for_images(self.discriminator_augmentation, len(real))
         if isinstance(augmentation, AdaptiveAugment):
             augmentation = AugmentationController(augmentation, self.batch)
         decays = [term.decay for term in self.loss.regularizers.values() if isinstance(term, LeCam)]
