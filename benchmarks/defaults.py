@@ -16,6 +16,7 @@ import json
 import logging
 import statistics
 from pathlib import Path
+from typing import Any
 
 from scipy import stats
 
@@ -53,7 +54,15 @@ DATA = {
     "blood_cells": ("data=hub", "data.image_size=32", "data.group=slide"),
     "fashion_mnist_16": ("data=fashion_mnist", "data.image_size=16"),
 }
-LABELS = {"recipe": 10, "augment": 10, "augmentation": 20, "loss_augment": 10, "loss_features": 10, "architectures": 10}
+LABELS = {
+    "recipe": 10,
+    "augment": 10,
+    "augmentation": 20,
+    "loss_augment": 10,
+    "loss_features": 10,
+    "architectures": 10,
+    "conditional": 10,
+}
 BASELINES = {
     "classic": ("strategy=baseline",),
     "FixMatch": ("strategy=baseline", "strategy/unlabelled=fixmatch"),
@@ -130,7 +139,15 @@ def generator(name: str, *words: str) -> tuple[str, ...]:
     return ("strategy=augment", OPERATIONS, f"architecture={name}", "strategy.gan_images=all", *words)
 
 
+#: GANs with labels, without mode collapse.
+GANS = {"cgan": ("architecture=cgan", "architecture.minibatch_std=4"), "projection": ("architecture=projection", *R1)}
+
 QUESTIONS = {
+    "conditional": {
+        f"{gan}, {images}": ("strategy=augment", f"strategy.gan_images={images}", *words)
+        for gan, words in GANS.items()
+        for images in ("labelled", "all", "partly_labelled")
+    },
     "architectures": {
         "dcgan": generator("dcgan"),
         "dcgan, width 32": generator("dcgan", "architecture.width=32"),

@@ -1,7 +1,9 @@
 """Figures of generators at full size: peak memory and seconds of 50,000 x 50,000 images, and the published case.
 
-    python benchmarks/generators.py memory [IMAGES] [DIMENSIONS]
+    python benchmarks/generators.py memory [FIGURE ...]
     python benchmarks/generators.py published
+
+`memory` measures all figures, or those that are named, each in its own process; seconds depend on what else runs.
 
 `published`: 10,000 draws of N(0, I) in 1,000 dimensions each, k = 5, for which the authors print precision .477, recall
 .471, density 1.056 and coverage .974 (Naeem et al. 2020, github.com/clovaai/generative-evaluation-prdc, README). With
@@ -12,7 +14,8 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from trigan.evaluation.generators.distributions import frechet_distance, kernel_
 from trigan.evaluation.generators.manifold import manifold_figures
 from trigan.evaluation.generators.memorisation import copying_figures, feature_likelihood_divergence
 
+IMAGES, DIMENSIONS = 50_000, 256
 RESULTS = Path(__file__).parent / "results" / "generators.json"
 
 
@@ -35,24 +39,33 @@ def peak_megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def memory(images: int = 50_000, dims: int = 256) -> dict[str, Any]:
-    """Seconds of each figure, and the peak of memory after it."""
-    start = peak_megabytes()
-    real, fake = normal(0, images, dims), normal(1, images, dims)
-    figures: dict[str, Callable[[], object]] = {
-        "fid": lambda: frechet_distance(real, fake),
-        "kid": lambda: kernel_distance(real, fake),
-        "precision, recall, density, coverage": lambda: manifold_figures(real, fake),
-        "authenticity, copies, duplicates": lambda: copying_figures(real, fake),
-        "fld": lambda: feature_likelihood_divergence(real, normal(2, 10_000, dims), fake),
-    }
-    found = {}
-    for name, figure in figures.items():
-        began = time.perf_counter()
-        figure()
-        found[name] = {"seconds": round(time.perf_counter() - began, 1), "peak_mb": round(peak_megabytes())}
+Figure = Callable[[torch.Tensor, torch.Tensor], object]
+FIGURES: dict[str, Figure] = {
+    "fid": frechet_distance,
+    "kid": kernel_distance,
+    "precision, recall, density, coverage": manifold_figures,
+    "authenticity, copies, duplicates": copying_figures,
+    "fld": lambda real, fake: feature_likelihood_divergence(real, normal(2, 10_000, DIMENSIONS), fake),
+}
+
+
+def cost(name: str) -> dict[str, float]:
+    """Seconds of a figure and the peak of memory of this process, which has measured no other."""
+    torch.set_num_threads(1)
+    real, fake = normal(0, IMAGES, DIMENSIONS), normal(1, IMAGES, DIMENSIONS)
+    began = time.perf_counter()
+    FIGURES[name](real, fake)
+    return {"seconds": round(time.perf_counter() - began, 1), "peak_mb": round(peak_megabytes())}
+
+
+def memory(names: Sequence[str], kept: Mapping[str, Any]) -> dict[str, Any]:
+    """The cost of the figures of these names, beside those that were measured before."""
+    found = dict(kept)
+    for name in names or FIGURES:
+        with get_context("spawn").Pool(1) as process:
+            found[name] = process.apply(cost, (name,))
         print(name, found[name], flush=True)
-    return {"images": images, "dimensions": dims, "before_mb": round(start), "figures": found}
+    return {"images": IMAGES, "dimensions": DIMENSIONS, "figures": found}
 
 
 def published() -> dict[str, Any]:
@@ -70,8 +83,8 @@ def published() -> dict[str, Any]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    kind, numbers = sys.argv[1], [int(word) for word in sys.argv[2:]]
-    result = memory(*numbers) if kind == "memory" else published()
+    kind, *words = sys.argv[1:]
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    result = memory(words, kept.get("memory", {}).get("figures", {})) if kind == "memory" else published()
     RESULTS.write_text(json.dumps({**kept, kind: result}, indent=2, sort_keys=True) + "\n")
     print(json.dumps(result, indent=2))

@@ -200,7 +200,7 @@ def test_what_cannot_be_trained_is_refused() -> None:
     for nothing in (Input(seen.unlabelled), Input(seen.unlabelled, torch.full((len(seen.unlabelled),), -1))):
         with pytest.raises(ConfigError, match="a conditional GAN needs images with labels"):
             built(stage_of("cgan"), {"real": nothing})
-    with pytest.raises(ConfigError, match="labelled_share: 1.0 must be in"):
+    with pytest.raises(ConfigError, match=r"labelled_share: 1.0 must be in"):
         replace(stage_of("cgan"), labelled_share=1.0)
     module, _ = fitted(gan_stage(2, DCGAN8), inputs={"real": partly_labelled(seen)})
     images_alone, _ = fitted(gan_stage(2, DCGAN8), inputs={"real": Input(partly_labelled(seen).images)})

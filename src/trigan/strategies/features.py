@@ -87,7 +87,7 @@ class Features:
 
     @property
     def unused_settings(self) -> tuple[str, ...]:
-        """Settings without effect: of a GAN without use but its architecture; for pixels, layers and grid; its shares."""
+        """Settings without effect: of a GAN without use but its architecture; for pixels, layers and grid; shares."""
         network = () if self.backbone.has_network else ("layers", "grid")
         read = self.backbone.reads_gan
         steps = () if self.gan.flops is None else ("gan.steps",)

@@ -57,8 +57,9 @@ def feature_likelihood_divergence(training: Tensor, held_out: Tensor, generated:
     """
     centre, spread = held_out.double().mean(0), held_out.double().std(0)
     known = spread > 1e-6 * spread.max()
-    scaled = [((one.double() - centre) / spread)[:, known] for one in (training, held_out, generated)]
-    train, test, fake = (one[permutation(len(one), 0, "likelihood", i)[:FLD_IMAGES]] for i, one in enumerate(scaled))
+    sets = (training, held_out, generated)
+    chosen = (one[permutation(len(one), 0, "likelihood", i)[:FLD_IMAGES]] for i, one in enumerate(sets))
+    train, test, fake = (((one.double() - centre) / spread)[:, known] for one in chosen)
     half = min(len(fake), len(train) // 2)
     baseline = _held_out_nll(train[:half], train[half:], test)
     return 100.0 * (_held_out_nll(fake, train, test) - baseline)
