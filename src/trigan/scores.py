@@ -3,7 +3,7 @@
 The functions here are NumPy alone, so that a table recomputes from stored predictions what a run put into its record.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,14 +70,26 @@ CLASSIFIER_FIGURES = {
         Metric("generator_nas_100", "accuracy of C on real images and as many samples (NAS)", figure="nas_100"),
     )
 }
-#: Figures that copies of training images improve; tables leave them out for a generator that copies.
-REWARDS_COPIES = ("fid", "kid", "precision", "recall", "density", "coverage")
+#: What a generator that copies training images still has in a table: copies improve all other figures.
+FIGURES_OF_COPIES = ("authenticity", "copies", "fld")
+#: The share of samples that may be copies before a generator copies, beside that of real images.
+MOST_COPIES = 0.05
 #: What a table may show.
 TABLE_METRICS = METRICS | GENERATOR_METRICS | CLASSIFIER_FIGURES
 #: The scores that rank images: one class against the rest, then the mean over classes.
 RANKING = ("auroc", "average_precision", "sensitivity")
 #: The default of the setting ``evaluation.specificity``, at which the sensitivity is taken.
 SPECIFICITY = 0.95
+
+
+def copies_training_images(found: Mapping[str, Any]) -> bool:
+    """Whether a generator with the figures ``found`` of a record copies training images, all the time or at times.
+
+    By the authenticity of all samples (``copying``), or because more than ``MOST_COPIES`` of them are copies beside
+    those that real images have: twice their share at most, since copies are looked for among twice as many images.
+    """
+    copies, of_real = (found[kind]["copies"] for kind in ("figures", "floor"))
+    return bool(found["copying"] or copies > 2.0 * of_real + MOST_COPIES)
 
 
 def class_evidence(scores: np.ndarray, probabilistic: bool) -> np.ndarray:

@@ -66,7 +66,13 @@ def test_images_of_folders_and_files_are_compared_and_copies_named(tmp_path: Pat
     assert "copies" not in capsys.readouterr().err
     caught = measured(tmp_path / "b", copies, real)
     assert caught["copying"]
-    assert "the generator copies" in capsys.readouterr().err
+    shown = capsys.readouterr()
+    assert "the generator copies" in shown.err
+    by_figure = {line.split()[1]: line.split()[3] for line in shown.out.splitlines() if line.startswith("│")}
+    assert {name for name, value in by_figure.items() if value == "copies"} == set(caught["figures"]) - {
+        "authenticity",
+        "copies",
+    }
     np.savez(tmp_path / "fresh.npz", images=DIGITS.images[200:300, 0].numpy())
     from_file = measured(tmp_path / "c", tmp_path / "fresh.npz", real)
     assert from_file["figures"] == honest["figures"]

@@ -1,6 +1,7 @@
 """GAN architectures for every size and number of channels, and the properties that the papers state."""
 
 from dataclasses import dataclass, replace
+from statistics import NormalDist
 
 import pytest
 import torch
@@ -176,12 +177,14 @@ def test_an_unconditional_pair_ignores_labels() -> None:
 
 
 def test_a_conditional_generator_requires_labels_and_its_discriminator_does_not() -> None:
-    """Without a label the code of the maxout units is 0: 8 units of 4 pieces."""
+    """Without a label the code of the maxout units, 8 of 4 pieces, is that of the quantiles of N(0, 1)."""
     generator, discriminator = SMALL[1].generator(Spec()), SMALL[1].discriminator(Spec())
     with pytest.raises(ConfigError, match="generator needs labels"):
         generator(torch.randn(2, 8))
     images, head = torch.randn(6, 1, 8, 8), discriminator.eval().head
     pieces = F.linear(discriminator.backbone(images).flatten(1), head.map_x.weight, head.map_x.bias)
+    quantiles = NormalDist().inv_cdf(0.125), NormalDist().inv_cdf(0.375)
+    pieces = pieces + torch.tensor([quantiles[0], quantiles[1], -quantiles[1], -quantiles[0]]).repeat(8)
     expected = head.logit(pieces.view(6, 8, 4).amax(2)).squeeze(1)
     torch.testing.assert_close(discriminator(images), expected)
     y = torch.tensor([0, -1, 1, -1, -1, 2])

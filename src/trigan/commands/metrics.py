@@ -13,7 +13,7 @@ from trigan.atomic import MARKER_FILE, atomic_folder, check_output_folder, write
 from trigan.commands.arguments import Parser, help_text, natural_int, positive_int
 from trigan.errors import ConfigError
 from trigan.execution.progress import warn
-from trigan.scores import GENERATOR_METRICS
+from trigan.scores import FIGURES_OF_COPIES, GENERATOR_METRICS, copies_training_images
 
 if TYPE_CHECKING:
     from trigan.runs.finished_run import FinishedRun
@@ -52,14 +52,14 @@ def main(arguments: list[str]) -> int:
         pick = label_picker(samples)
     with atomic_folder(folder, options.force) as new:
         found = measure(request, reals, samples, pick, new / "neighbours.png")
-        found = {"what": "metrics", "samples": str(places[0]), **found}
+        found = {"what": "metrics", "samples": str(places[0]), **found, "copying": copies_training_images(found)}
         write_json(new / "metrics.json", found)
         write_json(new / MARKER_FILE, {"what": "metrics", "samples": found["samples"]})
     _show(found)
     if found["copying"]:
         warn(
-            "these images are nearer to training images than further real ones are: the generator copies, and FID, "
-            "KID, precision, recall, density and coverage reward that"
+            "more of these images are copies of training images, or nearer to them, than further real images are: the "
+            "generator copies, and figures that copies improve are not shown"
         )
     print(folder / "metrics.json")
     return 0
@@ -134,18 +134,19 @@ def _sampler(finished: "FinishedRun", seed: int) -> Any:
 
 
 def _show(found: Mapping[str, Any]) -> None:
-    """The figures beside those of real images."""
+    """The figures beside those of real images; ``copies`` in the place of those that copies improve."""
     stamp = f"{found['embedding']}, {found['images']} images of each kind, data {found['fingerprint'][:8]}"
     print(f"{found['samples']} ({stamp})")
-    table = Table()
+    table, copies = Table(), found["copying"]
     for name in ("figure", "samples", "real images", "better"):
         table.add_column(name, justify="left" if name in ("figure", "better") else "right")
     signs = {one.figure: "higher" if one.sign > 0 else "lower" for one in GENERATOR_METRICS.values()}
     for name, value in found["figures"].items():
         better = _BETTER.get(name) or signs.get(name, "higher")
-        table.add_row(name, _text(value), _text(found["floor"].get(name, "")), better)
+        shown = "copies" if copies and name not in (*FIGURES_OF_COPIES, "real_accuracy") else _text(value)
+        table.add_row(name, shown, _text(found["floor"].get(name, "")), better)
     Console().print(table)
-    if found.get("by_class"):
+    if found.get("by_class") and not copies:
         print("FID by class: " + ", ".join(f"{name} {value:.4g}" for name, value in found["by_class"].items()))
 
 

@@ -30,15 +30,13 @@ from trigan.runs.lineage import log_lineage
 from trigan.runs.provenance import provenance
 from trigan.runs.trained_run import TrainedRun, held_out_images, weights_digests
 from trigan.samples.filters import outputs
-from trigan.scores import METRICS
+from trigan.scores import FIGURES_OF_COPIES, METRICS, copies_training_images
 from trigan.strategies.stage_runner import TrainedStage
 from trigan.tracking import MetricsFile
 from trigan.training.callbacks import METRICS_NAME, SAMPLES_NAME
 from trigan.version import PROTOCOL_VERSION
 
 _log = logging.getLogger("trigan")
-#: In the place of the figures of a run without a generator.
-_NONE: dict[str, Any] = {"figures": {}}
 #: Stamp of a run whose generator's figures come from classifiers that saw labels hidden from the run.
 HIDDEN_LABELS = "figures-on-hidden-labels"
 
@@ -292,11 +290,19 @@ def _run_tags(run_config: RunConfig) -> dict[str, Any]:
     return {**names, "trial": run_config.trial, "seed": run_config.seed, **labels}
 
 
+def _shown_figures(result: dict[str, Any]) -> dict[str, Any]:
+    """The generator's figures, None where copies of training images improve them and it copies."""
+    found = result.get("generator")
+    copies = found is not None and copies_training_images(found)
+    figures = {} if found is None else found["figures"]
+    return {name: None if copies and name not in FIGURES_OF_COPIES else one for name, one in figures.items()}
+
+
 def summary(part: str, result: dict[str, Any]) -> dict[str, Any]:
     """The tracker's summary of a result (``part``: test or validation), with the same keys for every strategy."""
     return {
         **{f"final/{part}/{name}": result[part].get(name) for name in METRICS},
-        **{f"final/generator/{name}": value for name, value in result.get("generator", _NONE)["figures"].items()},
+        **{f"final/generator/{name}": value for name, value in _shown_figures(result).items()},
         **{f"data_used/{key}": value for key, value in result["data_used"].items()},
         "cost/flops": result["cost"]["flops"],
         "selection/rule": result["rule"],

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from trigan.records.record import DATA_KINDS, EXTERNAL, Record
-from trigan.scores import RANKING, REWARDS_COPIES, Metric
+from trigan.scores import FIGURES_OF_COPIES, RANKING, Metric, copies_training_images
 from trigan.tables.image_outcomes import ImageOutcomes
 from trigan.tables.statistics import ValueSummary, summarise
 
@@ -20,21 +20,24 @@ DATA_KEYS = (*DATA_KINDS, "labels_training", "labels_selection")
 
 
 def score_of(record: Record, metric: Metric) -> Any:
-    """A record's value of a metric, or None; a generator that copies training images has no figure that rewards it."""
+    """A record's value of a metric, or None, as for a figure that copies improve of a generator that copies."""
     if not metric.figure:
         return record["result"]["test"].get(metric.key)
     found = record["result"].get("generator")
-    if found is None or (found["copying"] and metric.figure in REWARDS_COPIES):
+    if found is None or (metric.figure not in FIGURES_OF_COPIES and copies_training_images(found)):
         return None
     return found["figures"].get(metric.figure)
 
 
 @dataclass(frozen=True)
 class GeneratorSummary:
-    """Mean figures of ``n`` generators, of which some copy, and of real images; ``stamp``: what they compare with."""
+    """Mean figures of ``n`` generators and of real images; ``stamp``: what they compare with.
+
+    If some are ``copying``, a figure that copies improve is None.
+    """
 
     stamp: tuple[str, int, str]
-    figures: Mapping[str, float]
+    figures: Mapping[str, float | None]
     floor: Mapping[str, float]
     copying: int
     n: int
@@ -99,7 +102,9 @@ class Cell:
             }
             for kind in ("figures", "floor")
         )
-        return GeneratorSummary(stamps.pop(), figures, floor, sum(one["copying"] for one in found), len(found))
+        copying = sum(map(copies_training_images, found))
+        shown = {name: None if copying and name not in FIGURES_OF_COPIES else one for name, one in figures.items()}
+        return GeneratorSummary(stamps.pop(), shown, floor, copying, len(found))
 
     @cached_property
     def curve(self) -> dict[int, list[float]]:
@@ -132,7 +137,7 @@ class Cell:
             return "" if self.values else "no run"
         classes = [EXTERNAL in one["stamps"] and "nll" not in one["test"] for one in self._results]
         if self.metric.figure:
-            copying = any(one.get("generator", {}).get("copying") for one in self._results)
+            copying = any("generator" in one and copies_training_images(one["generator"]) for one in self._results)
             return "copies training images" if copying else "no generator's figures"
         old = self.metric.key in RANKING and not any(self.metric.key in one["test"] for one in self._results)
         return "not in the record" if old and not all(classes) else "not defined"

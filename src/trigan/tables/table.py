@@ -331,9 +331,13 @@ def table_data(table: Table) -> list[dict[str, Value]]:
 def cell_data(table: Table, key: CellKey) -> dict[str, Value]:
     """The numbers of one cell, without those of its trials."""
     cell = table.cells[key]
-    summary, quality = cell.summary, cell.generators.figures if cell.generators is not None else {}
-    generators = [one.generators.figures for one in table.cells.values() if one.generators is not None]
-    any_generator, any_classifier = bool(generators), any("gan_train" in one for one in generators)
+    summary, quality = cell.summary, dict[str, Value]()
+    found = [one.generators.figures for one in table.cells.values() if one.generators is not None]
+    by_classifier = any("gan_train" in one for one in found)
+    shown = GENERATOR_METRICS | CLASSIFIER_FIGURES if by_classifier else GENERATOR_METRICS
+    if (generators := cell.generators) is not None:
+        quality = {name: generators.figures.get(one.figure) for name, one in shown.items()}
+        quality["generator_copying"] = generators.copying
     primary = next((one for one in table.primary if (one.row, one.column) == key), None)
     return {
         "row": key[0],
@@ -349,8 +353,7 @@ def cell_data(table: Table, key: CellKey) -> dict[str, Value]:
         **_comparison("difference", table.differences.get(key)),
         **_comparison("primary", primary),
         **{name: max(cell.data_used[name]) if cell.records else None for name in DATA_KEYS},
-        **({name: quality.get(one.figure) for name, one in GENERATOR_METRICS.items()} if any_generator else {}),
-        **({name: quality.get(one.figure) for name, one in CLASSIFIER_FIGURES.items()} if any_classifier else {}),
+        **({name: quality.get(name) for name in (*shown, "generator_copying")} if found else {}),
         "rule": " ".join(cell.rules),
         "flops": cell.flops,
     }

@@ -11,16 +11,19 @@ from record_makers import canonical_result_bytes, make_record
 
 from trigan.config.run_hash import run_hash
 from trigan.config.settings import Evaluation
+from trigan.datasets.sources.digits import Digits
 from trigan.datasets.splits.sealed_test import SealedTest
 from trigan.datasets.types import LabelledImages
 from trigan.errors import ConfigError
-from trigan.evaluation.generators.image_figures import Reference
+from trigan.evaluation.generators.embeddings import random_conv
+from trigan.evaluation.generators.image_figures import Reference, compare_sets, reference_from
 from trigan.records.record import Record, read_record
 from trigan.runs.final_evaluation import HIDDEN_LABELS
 from trigan.runs.generators import record_figures as room
 from trigan.runs.generators.standard_classifiers import StandardClassifiers
 from trigan.runs.run import run
 from trigan.runs.run_words import run_words
+from trigan.scores import GENERATOR_METRICS
 from trigan.tables.layout.text import render_terminal
 from trigan.tables.table import TableSpec, build_table, table_data
 
@@ -183,7 +186,41 @@ def test_a_copying_generator_gets_no_figure_that_copies_improve() -> None:
     assert by_metric["generator_fid"].cells["g", "c"].absence == "copies training images"
     assert by_metric["generator_fid"].best == {("h", "c")}
     assert by_metric["generator_authenticity"].cells["g", "c"].values == {0: 0.25}
-    assert "g (copies in 1 of 1)" in render_terminal(by_metric["generator_fid"], width=200)
+    page = render_terminal(by_metric["generator_fid"], width=200)
+    (line,) = (one for one in page.splitlines() if one.startswith("g (copies in 1 of 1)"))
+    assert line.removeprefix("g (copies in 1 of 1)").split() == ["copies"] * 6 + ["0.25", "0.25", "copies"]
+    rows = {one["row"]: one for one in table_data(by_metric["generator_authenticity"])}
+    assert [rows[row]["generator_copying"] for row in "gh"] == [1, 0]
+    assert (rows["g"]["generator_fid"], rows["h"]["generator_fid"]) == (None, 3.0)
+
+
+def test_a_mean_over_trials_of_which_one_copies_is_no_figure() -> None:
+    records = [figured(0.9, 0, 0.1, copying=True), figured(0.9, 1, 3.0), figured(0.9, 2, 3.0)]
+    (row,) = table_data(build_table({("g", "c"): records}, TableSpec("t", ("g",), ("c",))))
+    assert (row["generator_fid"], row["generator_authenticity"], row["generator_copying"]) == (None, 0.25, 1)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.6, 1.0])
+def test_no_printed_score_rewards_copies(share: float) -> None:
+    """A sampler of which a share are training images, beside an honest one with the same other samples."""
+    pixels = Digits().load(None).images  # type: ignore[arg-type]
+    reference = reference_from(pixels[:800], 400, "digits")
+    noise = torch.randn(400, 1, 8, 8, generator=torch.Generator().manual_seed(0)) * 20.0
+    honest = (pixels[800:1200] + noise).round().clamp(0, 255).byte()
+    copied, cells = round(share * 400), {}
+    for row, images in (("honest", honest), ("cheat", torch.cat([reference.seen[:copied], honest[copied:]]))):
+        record: Any = make_record(0.9, 0)
+        record["result"]["generator"] = compare_sets(random_conv(), reference, images)
+        cells[row, "c"] = [record]
+    figures = {row: one[0]["result"]["generator"]["figures"] for (row, _), one in cells.items()}
+    assert figures["cheat"]["fid"] < figures["honest"]["fid"], "the distance itself rewards copies"
+    for name, metric in GENERATOR_METRICS.items():
+        table = build_table(cells, TableSpec("t", ("honest", "cheat"), ("c",), metric=name))
+        (fair,) = table.cells["honest", "c"].values.values()
+        for value in (*table.cells["cheat", "c"].values.values(), table_data(table)[1][name]):
+            assert value is None or metric.sign * float(value) <= metric.sign * fair, name
+        assert table_data(table)[1]["generator_copying"] == 1
+        assert table_data(table)[0]["generator_copying"] == 0
 
 
 def test_figures_with_different_stamps_share_no_column() -> None:

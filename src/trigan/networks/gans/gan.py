@@ -186,14 +186,12 @@ def require_labels(y: Tensor | None) -> Tensor:
     return y
 
 
-def label_vectors(embedding: nn.Module, y: Tensor | None, features: Tensor, missing: float = 0.0) -> Tensor:
-    """The vectors (N, F) of the labels y (N,) of a D; all entries are ``missing`` where y is -1.
+def label_vectors(embedding: nn.Module, y: Tensor | None, missing: Tensor) -> Tensor:
+    """The vectors (N, F) of the labels y (N,) of a D; ``missing``, (F,) or (), where there is none (-1).
 
-    Without labels (None) the shape is (1, 1), as ``missing`` for all rows of ``features``, whose dtype it has.
+    Without labels at all (None) it is ``missing`` alone.
     """
-    if y is None:
-        return features.new_full((1, 1), missing)
-    return torch.where((y >= 0)[:, None], embedding(y.clamp_min(0)), missing)
+    return missing if y is None else torch.where((y >= 0)[:, None], embedding(y.clamp_min(0)), missing)
 
 
 class Architecture(Protocol):

@@ -118,7 +118,7 @@ class _Head(nn.Module):
         projected: Tensor = self.project(sums)
         if self.label is None:
             return projected
-        missing = (self.label.num_embeddings * self.label.embedding_dim) ** -0.5
+        missing = projected.new_tensor(self.label.weight.numel() ** -0.5)
         return (projected * label_vectors(self.label, y, projected, missing)).sum(1, keepdim=True)
 
 

@@ -133,7 +133,7 @@ class ProjectionHead(nn.Module):
         logits: Tensor = self.logit(phi)
         if self.label is None:
             return logits
-        return logits + (label_vectors(self.label, y, phi) * phi).sum(1, keepdim=True)
+        return logits + (label_vectors(self.label, y, phi.new_zeros(())) * phi).sum(1, keepdim=True)
 
 
 class _UpBlock(nn.Module):

@@ -185,8 +185,10 @@ def _generators(table: Table, column: str, where: str) -> Block:
     )
 
 
-def _figures(values: Mapping[str, float]) -> tuple[str, ...]:
-    return tuple(f"{values[one.figure]:.3g}" for one in GENERATOR_METRICS.values())
+def _figures(values: Mapping[str, float | None]) -> tuple[str, ...]:
+    """Figures in words; ``copies`` in the place of one that copies of training images improve."""
+    known = (values[one.figure] for one in GENERATOR_METRICS.values())
+    return tuple("copies" if value is None else f"{value:.3g}" for value in known)
 
 
 def _curves(table: Table, fmt: TextFormat, column: str, where: str) -> Block:
