@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from few_steps import composer
@@ -12,7 +13,10 @@ from PIL import Image
 
 from trigan.commands.main import main
 from trigan.datasets.sources.digits import Digits
+from trigan.datasets.types import DataSpec
+from trigan.errors import DataError
 from trigan.runs.generators.image_sets import images_at, real_images
+from trigan.samples.sample_files import PARQUET_NAME, parquet_writer
 
 torch.set_num_threads(1)
 
@@ -103,6 +107,37 @@ def test_labels_of_folders_and_classifiers_add_figures(tmp_path: Path, monkeypat
     assert 0.5 < figures["gan_train"] <= 1.0
     again = measured(tmp_path / "b", samples, *settings, "--embedding", "classifier")
     assert again["embedding"] == found["embedding"]  # one classifier a fingerprint, whoever is scored
+
+
+@pytest.mark.parametrize("kind", ["names", "numbers", "npz"])
+def test_labels_of_files_are_those_of_folders(kind: str, tmp_path: Path) -> None:
+    rows = range(300)
+    images, labels = DIGITS.images[list(rows)], DIGITS.labels[list(rows)]
+    place = tmp_path / ("samples.npz" if kind == "npz" else PARQUET_NAME)
+    if kind == "npz":
+        np.savez(place, images=images[:, 0].numpy(), labels=labels[:, None].numpy())
+    else:
+        backwards = list(reversed(DIGITS.class_names))  # the file has another order of the same names
+        with parquet_writer(tmp_path, backwards if kind == "names" else DIGITS.class_names) as writer:
+            writer.write(images, 9 - labels if kind == "names" else labels)
+        if kind == "numbers":
+            pq.write_table(pq.read_table(place).replace_schema_metadata(None), place)
+    expected = measured(tmp_path / "a", folder(tmp_path / "samples", rows, by_class=True), "data=digits", "logger=none")
+    found = measured(tmp_path / "b", place, "data=digits", "logger=none")
+    assert set(found["by_class"]) == set(DIGITS.class_names)
+    assert found["by_class"] == pytest.approx(expected["by_class"])
+    assert found["figures"] == pytest.approx(expected["figures"])
+
+
+def test_a_label_of_a_file_that_is_no_class_is_named(tmp_path: Path) -> None:
+    images, labels = DIGITS.images[:40, 0].numpy(), np.full(40, "zebra")
+    np.savez(tmp_path / "odd.npz", images=images, labels=labels)
+    with pytest.raises(DataError, match=r"images\[0\]: its label 'zebra' is no class of the training images"):
+        images_at(tmp_path / "odd.npz", DataSpec(1, 8, 10), DIGITS.class_names)
+    assert set(images_at(tmp_path / "odd.npz", None)[0].labels.tolist()) == {-1}, "without classes it is no label"
+    np.savez(tmp_path / "many.npz", images=images, labels=np.ones((40, 3), dtype=np.int64))
+    found, _ = images_at(tmp_path / "many.npz", DataSpec(1, 8, 10), DIGITS.class_names)
+    assert set(found.labels.tolist()) == {-1}, "several labels for each image"
 
 
 def test_the_reference_has_no_test_image() -> None:

@@ -19,7 +19,7 @@ from trigan.errors import ConfigError, DataError, printable
 
 _ROWS_PER_BATCH = 1000
 #: Beginnings of the types that a label may have.
-_LABEL_TYPES = ("int", "uint", "string", "large_string", "bool")
+LABEL_TYPES = ("int", "uint", "string", "large_string", "bool")
 
 
 @component("data/columns@1")
@@ -55,7 +55,7 @@ class Columns:
 
         classes = [name for name, kind in features.items() if isinstance(kind, ClassLabel)]
         values = [name for name, kind in features.items() if isinstance(kind, Value)]
-        plain = [name for name in values if features[name].dtype.startswith(_LABEL_TYPES)]
+        plain = [name for name in values if features[name].dtype.startswith(LABEL_TYPES)]
         alone = plain if len(values) == 1 else []  # beside other values nobody knows which one is the label
         return _choose("label", self.label, features, classes or alone, location)
 

@@ -74,10 +74,11 @@ def real_images(config: RunConfig, used: dict[str, int] | None = None) -> RealIm
 def images_at(path: Path, spec: DataSpec | None, classes: Sequence[str] = ()) -> tuple[LabelledImages, DataSpec]:
     """The images of a file or folder, resized to ``spec``; without it, to the shorter side of the first image.
 
-    An image in a folder with the name of a class has its label, the others -1.
+    An image in a folder with the name of a class has its label, one in a Parquet or npz file that of its column or
+    array, by name or number, where there are ``classes``; the others have -1.
 
     Raises:
-        DataError: there are none, or one cannot be read.
+        DataError: there are none, one cannot be read, or a file has a label that is no class.
     """
     files = find_files(path)
     if spec is None:
@@ -88,7 +89,15 @@ def images_at(path: Path, spec: DataSpec | None, classes: Sequence[str] = ()) ->
         if one.pixels is None:
             raise DataError(f"{one.error}; remove it, or name the images that count")
         pixels.append(one.pixels)
-        labels.append(number.get(Path(one.location).parent.name, -1))
+        if one.label is None or not classes:
+            labels.append(number.get(Path(one.location).parent.name, -1))
+        else:
+            labels.append(number.get(str(one.label), one.label if isinstance(one.label, int) else len(classes)))
+            if not -1 <= labels[-1] < len(classes):
+                raise DataError(
+                    f"{one.location}: its label {one.label!r} is no class of the training images "
+                    f"({', '.join(classes[:10])}); correct it, or leave the labels out"
+                )
     images = torch.from_numpy(np.stack(pixels).astype(np.uint8))
     return LabelledImages(images, torch.tensor(labels)), spec
 
