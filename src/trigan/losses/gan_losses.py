@@ -185,7 +185,7 @@ def wasserstein(
 
 @component("loss_term/relativistic_average_discriminator@1")
 def relativistic_average_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """(E softplus(-(l_r - E l_f)) + E softplus(l_f - E l_r)) / 2: 1807.00734, eq. 14, halved as in the author's code.
+    """(E softplus(-(l_r - E l_f)) + E softplus(l_f - E l_r)) / 2: 1807.00734, halved as in the author's code.
 
     Jolicoeur-Martineau 2018, RaSGAN; logits (N,) of the whole batch.
     """
@@ -194,7 +194,7 @@ def relativistic_average_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 
 @component("loss_term/relativistic_average_generator@1")
 def relativistic_average_generator(real: Tensor, fake: Tensor) -> Tensor:
-    """D's loss, the roles of real and fake exchanged: 1807.00734, eq. 15, halved; logits (N,) of the whole batch."""
+    """D's loss, the roles of real and fake exchanged: 1807.00734, halved; logits (N,) of the whole batch."""
     return relativistic_average_discriminator(fake, real)
 
 
@@ -215,16 +215,16 @@ def relativistic_average(
 
 @component("loss_term/relativistic_hinge_discriminator@1")
 def relativistic_hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """(E max(0, 1 - (l_r - E l_f)) + E max(0, 1 + l_f - E l_r)) / 2: RaHingeGAN, 1807.00734, appendix D.3, halved.
+    """(E max(0, 1 - (l_r - E l_f)) + E max(0, 1 + l_f - E l_r)) / 2: RaHingeGAN, 1807.00734.
 
-    Logits (N,) of the whole batch.
+    Halved as in the author's code. Logits (N,) of the whole batch.
     """
     return 0.5 * (F.relu(1 - real + fake.mean()).mean() + F.relu(1 + fake - real.mean()).mean())
 
 
 @component("loss_term/relativistic_hinge_generator@1")
 def relativistic_hinge_generator(real: Tensor, fake: Tensor) -> Tensor:
-    """D's loss with the roles of real and fake exchanged: 1807.00734, appendix D.3; logits (N,) of the whole batch."""
+    """D's loss with the roles of real and fake exchanged: 1807.00734; logits (N,) of the whole batch."""
     return relativistic_hinge_discriminator(fake, real)
 
 
@@ -266,7 +266,10 @@ def relativistic_paired(
     betas: Betas = (0.0, 0.99),
     regularizers: Regularizers = NONE,
 ) -> AdversarialLoss:
-    """The losses of R3GAN (2501.05441), which the paper trains with R1 and R2; Adam's betas as in the authors' code."""
+    """The losses of R3GAN (2501.05441), which the paper trains with R1 and R2.
+
+    Adam's betas are those at the end of the authors' code, whose second one rises from .9 to .99.
+    """
     losses = relativistic_paired_discriminator, relativistic_paired_generator
     return AdversarialLoss(
         *losses, gradient_penalty, discriminator_steps, learning_rate, betas, regularizers, pairs=True

@@ -24,8 +24,8 @@ def gradient_penalty(
 ) -> Tensor:
     """E (||grad D(x_hat)||_2 - 1)^2 at x_hat = eps x_r + (1 - eps) x_f: Gulrajani et al. 2017 (1704.00028), eq. 3.
 
-    One-sided: E max(0, ||grad D(x_hat)||_2 - 1)^2, Petzka et al. 2018 (1709.08894), eq. 8. DRAGAN (Kodali et al. 2017,
-    1705.07215, as in the authors' code) is the two-sided penalty with `perturbed` images as x_r, and x_r as x_f.
+    One-sided: E max(0, ||grad D(x_hat)||_2 - 1)^2, Petzka et al. 2018 (1709.08894, WGAN-LP). DRAGAN (Kodali et al.
+    2017, 1705.07215, as in the authors' code) is the two-sided penalty with `perturbed` images as x_r, and x_r as x_f.
 
     Args:
         critic: images (N, C, S, S) -> logits (N,), each row's logit a function of that row alone (no batch norm).
@@ -58,7 +58,7 @@ def zero_centred_penalty(logits: Tensor, images: Tensor) -> Tensor:
 
 
 def lecam(real: Tensor, fake: Tensor, mean_real: Tensor, mean_fake: Tensor) -> Tensor:
-    """E max(0, l_r - a_f)^2 + E max(0, a_r - l_f)^2: Tseng et al. 2021 (2104.03310), eq. 3, as in the authors' code.
+    """E max(0, l_r - a_f)^2 + E max(0, a_r - l_f)^2: Tseng et al. 2021 (2104.03310), as in the authors' code.
 
     The paper's equation has no max. Logits (N,); ``mean_real`` a_r and ``mean_fake`` a_f, (), are moving averages of
     the mean logits.
@@ -67,7 +67,7 @@ def lecam(real: Tensor, fake: Tensor, mean_real: Tensor, mean_fake: Tensor) -> T
 
 
 def logit_consistency(logits: Tensor, transformed: Tensor) -> Tensor:
-    """E (D(x) - D(T(x)))^2, logits (N,): Zhang et al. 2020 (1910.12027), eq. 2; gradients flow through both."""
+    """E (D(x) - D(T(x)))^2, logits (N,): Zhang et al. 2020 (1910.12027); gradients flow through both."""
     return (logits - transformed).square().mean()
 
 

@@ -257,7 +257,7 @@ class FeatureMatchingTerm(GANRegularizer):
 class InstanceNoise(GANRegularizer):
     """N(0, s) on each value of all images of D, s falling from ``std`` to 0 at ``until`` of the fit; no cost.
 
-    Sønderby et al. 2017 (1610.04490), section 3.4; Arjovsky & Bottou 2017 (1701.04862). In units of [-1, 1].
+    Sønderby et al. 2017 (1610.04490); Arjovsky & Bottou 2017 (1701.04862). In units of [-1, 1].
     """
 
     std: float = 0.1
