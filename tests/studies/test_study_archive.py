@@ -134,6 +134,13 @@ def moved(archive: RecordArchive) -> RecordArchive:
     return replace(archive, runs=[replace(first, row="nowhere"), *rest])
 
 
+def escaping(archive: RecordArchive) -> RecordArchive:
+    """A submitted row whose name a terminal would obey."""
+    submitted = next(run for run in archive.runs if run.row.endswith("(external)"))
+    rest = [run for run in archive.runs if run is not submitted]
+    return replace(archive, runs=[replace(submitted, row="ours\x1b (external)"), *rest])
+
+
 @pytest.mark.parametrize(
     ("change", "line"),
     [
@@ -146,6 +153,7 @@ def moved(archive: RecordArchive) -> RecordArchive:
         (other_images, "are not its own"),
         (twice, "is twice in"),
         (moved, "nowhere, digits is no cell of study mine"),
+        (escaping, r"ours\x1b (external), digits is no cell of study mine"),
         (lambda archive: replace(archive, about={"study": "mine", "tables": {"all": {}}}), "restore it from a copy"),
         (lambda archive: replace(archive, about=["mine"]), "no archive of a study"),
         (lambda archive: replace(archive, about={**archive.about, "study": "other"}), "the archive of study 'other'"),

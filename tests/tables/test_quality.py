@@ -130,6 +130,8 @@ def test_the_view_is_in_every_format_for_a_study_that_asks(record: Make) -> None
         assert "Gain beside the generator" in render(asked)
         assert "Rank correlation of figure and gain" in render(asked)
         assert "Gain beside the generator" not in render(plain)
+    recall = replace(asked, spec=replace(asked.spec, metric="generator_recall"))
+    assert "Gain beside the generator" not in render_markdown(recall)
     header, first, *_ = render_csv(asked).splitlines()
     assert "generator_gan_train" in header
     assert first.startswith("control,")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from trigan.atomic import checksum
-from trigan.errors import ArtifactError, ConfigError
+from trigan.errors import ArtifactError, ConfigError, is_printable, printable
 from trigan.records.config_keys import IGNORED_SETTINGS
 from trigan.records.record import EXTERNAL, Record, parse_record
 from trigan.records.record_archive import ArchivedRun, RecordArchive, read_archive, write_archive
@@ -162,8 +162,8 @@ def _records(study: StudyFile, runs: Iterable[ArchivedRun], ledger: Any) -> Stud
     for run in runs:
         record = parse_record(run.record.encode())
         submitted = EXTERNAL in record["result"]["stamps"]
-        if run.column not in columns or submitted == (run.row in rows):
-            raise ValueError(f"{run.row}, {run.column} is no cell of study {study.name}")
+        if run.column not in columns or submitted == (run.row in rows) or not is_printable(run.row):
+            raise ValueError(f"{printable(run.row)}, {printable(run.column)} is no cell of study {study.name}")
         if (place := (*astuple(run)[1:3], record["run"])) in seen:
             raise ValueError(f"run {record['run'][:12]} is twice in {run.row}, {run.column}")
         seen.add(place)

@@ -12,7 +12,7 @@ _NAMES = {"fid": "FID", "gan_train": "CAS, %", "nas_100": "NAS 100 %, %"}
 
 def quality(table: Table, column: str, where: str = "") -> list[Block]:
     """The view of one column: every row's gain beside its generator, and how the figures agree with the gain."""
-    cells = generator_cells(table, column) if table.quality else {}
+    cells = generator_cells(table, column) if table.quality and not table.metric.figure else {}
     metrics = shown_metrics(cells)
     if not metrics:
         return []
