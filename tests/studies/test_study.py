@@ -105,6 +105,7 @@ def test_scales(tmp_path: Path) -> None:
         ({"margin": -1}, "margin=-1: expected a number of points above 0"),
         ({"metric": "acuracy"}, "metric: acuracy: no such metric; nearest: accuracy"),
         ({"reference": 5}, "'5' is no row"),
+        ({"reference": None, "quality": True}, "quality=true: gains are differences to the reference; name a row as"),
     ],
 )
 def test_mistakes_in_the_file(tmp_path: Path, changes: dict[str, Any], line: str) -> None:
