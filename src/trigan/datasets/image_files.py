@@ -1,11 +1,12 @@
 """Images outside any data set: files, folders, Parquet and npz files to be classified, one image at a time."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -104,7 +105,7 @@ def _parquet_images(file: Path, columns: Columns) -> Iterator[tuple[str, Callabl
         column = columns.find_image(table.features, str(file))
         kind = str(getattr(table.features.get(columns.label), "dtype", ""))
         of_labels = columns.label if kind.startswith(LABEL_TYPES) else None
-        names = dict(enumerate(getattr(table.features.get(of_labels), "names", None) or ()))
+        names: Mapping[Any, Label] = dict(enumerate(getattr(table.features.get(of_labels), "names", None) or ()))
         for row, (data, label, _) in enumerate(read_rows(table, column, of_labels)):
             yield f"{file}[{row}]", partial(image_bytes, data, column, f"{file}[{row}]"), names.get(label, label)
     except DataError:

@@ -183,7 +183,7 @@ class TrainingStep:
             draws = self.draws("fakes", context.plan.batch)
             z = draws.normal("z", generator.latent).to(context.dtype)
             labels = draws.integers("y", generator.classes) if generator.classes else None
-            if generator.classes and like is not None:
+            if labels is not None and like is not None:
                 given = self.batch(like).known_labels
                 labels = torch.where(given < 0, labels, given)
             before = context.switch_to("generator") if self._generator_due else None

@@ -119,7 +119,7 @@ class _Head(nn.Module):
         if self.label is None:
             return projected
         missing = projected.new_tensor(self.label.weight.numel() ** -0.5)
-        return (projected * label_vectors(self.label, y, projected, missing)).sum(1, keepdim=True)
+        return (projected * label_vectors(self.label, y, missing)).sum(1, keepdim=True)
 
 
 class _Upsampler(GeneratorBody):
