@@ -235,6 +235,11 @@ def judged(case: dict[str, Any]) -> Looks:
     return [look for look in looks if look["step"] >= WATCH.start * looks[-1]["step"]]
 
 
+def kept(look: dict[str, float]) -> dict[str, float]:
+    """What is written of a look: its signals that have thresholds, to four digits."""
+    return {name: float(f"{value:.4g}") for name, value in look.items() if name in SIGNALS or name == "step"}
+
+
 def pairs(case: dict[str, Any], name: str) -> list[float]:
     """The better value of each two looks in a row: what an alarm of patience 2 needs to be bad."""
     values, low = [look.get(name) for look in judged(case)], SIGNALS[name][0]
@@ -311,6 +316,7 @@ def main(target: Path, again: bool) -> None:
     else:
         found = collect()
         spent = round(time.process_time() - began)
+    found = [{**one, "looks": [kept(look) for look in judged(one)]} for one in found]
     limits = calibrated(found)
     defaults = {name: float(getattr(Thresholds(), name)) for name in limits}
     result = {

@@ -107,7 +107,7 @@ class CollapseWatch:
 
     action: Literal["warn", "stop", "rollback", "cure"] | None = "warn"
     looks: int = 10
-    least_steps: int = 50
+    least_steps: int = 100
     images: int = 300
     patience: int = 2
     start: float = 0.3
