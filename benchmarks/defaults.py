@@ -16,7 +16,6 @@ import json
 import logging
 import statistics
 from pathlib import Path
-from typing import Any
 
 from scipy import stats
 
