@@ -245,9 +245,9 @@ def test_an_event_is_one_line_with_what_may_be_tried() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: CollapseWatch(looks=0), "watch.looks: 0 must be at least 1"),
-        (lambda: CollapseWatch(images=10), "watch.images: 10 must be at least 30"),
-        (lambda: CollapseWatch(start=2.0), "watch.start: 2.0 must be in"),
+        (lambda: CollapseWatch(looks=0), "looks: 0 must be at least 1"),
+        (lambda: CollapseWatch(images=10), "images: 10 must be at least 30"),
+        (lambda: CollapseWatch(start=2.0), "start: 2.0 must be in"),
         (lambda: Thresholds(coverage=-1.0), "coverage: -1.0 must be at least 0"),
         (lambda: gan_stage(watch=CollapseWatch("cure", cure="penalty")), "watch.cure=penalty: R1 needs a D"),
         (lambda: diffusion_stage(watch=CollapseWatch("cure")), "watch.action: cure must be warn, stop"),

@@ -118,11 +118,11 @@ class CollapseWatch:
     thresholds: Thresholds = field(default_factory=Thresholds)
 
     def __post_init__(self) -> None:
-        require_settings(self, "looks least_steps patience limit", 1, "watch.")
-        require_settings(self, "images", LEAST_IMAGES, "watch.")
-        require(0.0 <= self.start <= 1.0, "watch.start", self.start, "in [0, 1]")
-        require(0.0 < self.rate <= 1.0, "watch.rate", self.rate, "above 0, at most 1")
-        require(self.penalty > 0.0, "watch.penalty", self.penalty, "above 0")
+        require_settings(self, "looks least_steps patience limit", 1)
+        require_settings(self, "images", LEAST_IMAGES)
+        require(0.0 <= self.start <= 1.0, "start", self.start, "in [0, 1]")
+        require(0.0 < self.rate <= 1.0, "rate", self.rate, "above 0, at most 1")
+        require(self.penalty > 0.0, "penalty", self.penalty, "above 0")
 
     def due_steps(self, plan: TrainingPlan) -> frozenset[int]:
         """Steps after which G is looked at: multiples of ``log_every``."""
