@@ -35,7 +35,7 @@ SIGNALS: dict[str, tuple[bool, str, str]] = {
     "coverage": (True, "samples reach few of the training images", "another loss or a gradient penalty"),
     "diversity": (True, "samples are nearly the same image", "a gradient penalty, or architecture=pacgan"),
     "duplicates": (False, "many samples are equal", "a gradient penalty, or architecture=pacgan"),
-    "class_diversity": (True, "samples of a class are nearly the same image", "discriminator_augmentation=diffaugment"),
+    "class_diversity": (True, "samples of a class are nearly the same image", "architecture.minibatch_std=4"),
     "class_hits": (True, "a class's samples look like other classes", "more steps, or architecture=projection"),
     "group_share": (True, "a kind of training image is missing among the samples", "a gradient penalty"),
     "copy_distance": (True, "samples are copies of training images", "discriminator_augmentation=diffaugment"),
