@@ -125,7 +125,7 @@ def gan_stage(
         EMA(64, 0.5),
         augmentation or NoAugmentation(),
         clip,
-        watch or CollapseWatch(),
+        watch=watch or CollapseWatch(),
     )
 
 
