@@ -149,7 +149,6 @@ QUESTIONS = {
     },
     "architectures": {
         "dcgan": generator("dcgan"),
-        "dcgan, width 32": generator("dcgan", "architecture.width=32"),
         "cgan": generator("cgan"),
         "cgan, minibatch_std": generator("cgan", "architecture.minibatch_std=4"),
         "sngan": generator("sngan"),

@@ -84,8 +84,8 @@ def test_a_folder_that_cannot_be_written_is_read_without_an_index(runs: Path, mo
 
 def test_records_that_did_not_change_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file_index, "_SETTLED_NS", 0)
-    read, parse = [], record_module._parse
-    monkeypatch.setattr(record_module, "_parse", lambda content: read.append(1) or parse(content))
+    read, parse = [], record_module.parse_record
+    monkeypatch.setattr(record_module, "parse_record", lambda content: read.append(1) or parse(content))
     for number in range(300):
         record = {**make_record(0.5, number), "run": f"{number:04d}"}
         write_record(tmp_path / "runs" / f"{number:04d}" / "record.json", record)

@@ -54,7 +54,8 @@ def losses_of(loss: AdversarialLoss, steps: int = 4, **changes: Any) -> list[dic
 
 @pytest.mark.parametrize("name", TERMS)
 def test_every_choice_trains_a_gan_and_changes_it(name: str) -> None:
-    words = [f"loss.regularizers={name}", "strategy=features", "architecture.discriminator_norm=none"]
+    words = ["strategy=features", "loss=non_saturating", "architecture.discriminator_norm=none"]
+    words = [*words, f"loss.regularizers={name}"]
     loss = Composer().compose(words).build().strategy.gan.loss
     assert list(loss.regularizers) == ([] if name == "none" else [name])
     critic = replace(gan_stage().architecture, discriminator_norm="none")
