@@ -169,5 +169,5 @@ def test_a_space_has_the_settings_of_the_one_that_it_extends(tmp_path: Path) -> 
 def test_a_default_that_is_not_the_configs_is_refused() -> None:
     space = find_space("features")
     plain = composer().compose([*space.strategy, "loss.learning_rate=0.0004"])
-    with pytest.raises(ConfigError, match=r"loss.learning_rate: its default is 0.0002, .* has 0.0004"):
+    with pytest.raises(ConfigError, match=r"loss.learning_rate: its default is 0.001, .* has 0.0004"):
         check_defaults(space, plain)
