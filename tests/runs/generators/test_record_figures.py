@@ -132,7 +132,7 @@ def test_real_images_in_the_place_of_samples_are_as_good_as_real_ones(
     monkeypatch.setattr(StandardClassifiers, "__init__", lambda one, *given: (made.append(one), build(one, *given))[1])
     monkeypatch.setattr(
         "trigan.runs.final_evaluation.generator_figures",
-        lambda *_: dict.fromkeys(("figures", "floor"), {"copies": 0.0}) | {"copying": False},
+        lambda *_: {key: {"copies": 0.0} for key in ("figures", "floor")} | {"copying": False},
     )
     monkeypatch.setattr("trigan.runs.final_evaluation.write_record", lambda path, record: kept.append(record))
     kept: list[Any] = []
