@@ -173,8 +173,9 @@ def auxiliary_batch_norm(network: nn.Module) -> AbstractContextManager[None]:
 def batch_statistics(network: nn.Module) -> Iterator[None]:
     """Within the body batch norm normalises by the batch of this process, and nothing is updated.
 
-    All else (dropout, spectral norm) is in eval mode, in which the network ends. No collective is called.
+    All else (dropout, spectral norm) is in eval mode. Then the network is back in its own mode. No collective is called.
     """
+    training = network.training
     network.eval()
     for layer in batch_norms(network):
         layer.training = True  # not train(): layers within it stay in eval mode
@@ -182,7 +183,7 @@ def batch_statistics(network: nn.Module) -> Iterator[None]:
         with frozen_statistics(network), local_statistics(network):
             yield
     finally:
-        network.eval()
+        network.train(training)
 
 
 class _InputMoments:

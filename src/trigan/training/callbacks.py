@@ -119,10 +119,8 @@ class SampleGrids(FitCallback):
         rows = network.classes or _ROWS
         z = Draws.of_rows(module.plan.seed, 0, rows * self._columns).normal("grid", network.latent)
         y = torch.arange(rows).repeat_interleave(self._columns).to(module.device) if network.classes else None
-        training = network.training
         with batch_statistics(network):  # averaged weights have no own ones before the end; only rank 0 draws samples
             images = to_uint8(network(z.to(module.device, module.step_context.dtype), y)).cpu()
-        network.train(training)
         return images.permute(0, 2, 3, 1).numpy().reshape(rows, self._columns, *images.shape[2:], images.shape[1])
 
 

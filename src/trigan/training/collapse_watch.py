@@ -197,12 +197,10 @@ class WatchState:
         weights, n = next(generator.parameters()), self._samples
         z = Draws.of_rows(self._plan.seed, 0, n).normal("watch", generator.latent).to(weights.device, weights.dtype)
         labels = (torch.arange(n) % generator.classes).to(weights.device) if generator.classes else None
-        training = generator.training
         parts = -(-n // EVALUATION_BATCH)
         given = labels.tensor_split(parts) if labels is not None else [None] * parts
         with batch_statistics(generator):
             images = torch.cat([generator(*pair) for pair in zip(z.tensor_split(parts), given, strict=True)])
-        generator.train(training)
         return images, labels
 
     def against_earlier(self, found: Mapping[str, float]) -> dict[str, float]:

@@ -161,14 +161,13 @@ def _critic(loss: AdversarialLoss, discriminator: Discriminator) -> Critic:
     """The signals of D for the collapse watch: its accuracies, and the gradient of G's loss for generated images."""
 
     def critic(real: Tensor, known: Tensor | None, fake: Tensor, labels: Tensor | None) -> dict[str, float]:
-        training, seen = discriminator.training, fake.detach().requires_grad_()
+        seen = fake.detach().requires_grad_()
         with batch_statistics(discriminator), torch.enable_grad():
             with torch.no_grad():
                 real_logits = discriminator(real, known)
             logits = discriminator(seen, labels)
             value = loss.generator_loss(*((real_logits, logits) if loss.pairs else (logits,)))
             gradient = torch.autograd.grad(value, seen)[0]
-        discriminator.train(training)
         return discriminator_signals(real_logits.detach(), logits.detach(), gradient)
 
     return critic
