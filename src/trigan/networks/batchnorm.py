@@ -173,7 +173,7 @@ def auxiliary_batch_norm(network: nn.Module) -> AbstractContextManager[None]:
 def batch_statistics(network: nn.Module) -> Iterator[None]:
     """Within the body batch norm normalises by the batch of this process, and nothing is updated.
 
-    All else (dropout, spectral norm) is in eval mode. Then the network is back in its own mode. No collective is called.
+    All else (dropout, spectral norm) is in eval mode. Afterwards the network has its own mode. No collective is called.
     """
     training = network.training
     network.eval()
