@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trigan.evaluation.generators.memorisation import SAME_IMAGE
+from trigan.evaluation.generators.manifold import DENSITY_NEIGHBOURS
+from trigan.evaluation.generators.memorisation import duplicates
 from trigan.evaluation.generators.neighbours import distance_tiles, nearest
 
-#: Neighbours that give a ball its radius (Naeem et al. 2020).
-NEIGHBOURS = 5
 #: Groups with fewer samples in expectation, and classes with fewer training images, are not watched.
 LEAST_EXPECTED, LEAST_OF_CLASS = 10, 5
 #: Coverage from which on a class or cluster without samples is lost, and not just not learnt yet.
@@ -30,7 +29,7 @@ class TrainingReference:
         groups: int64 (N,), labels or clusters; -1: unknown.
         labelled: whether the groups are labels.
         spacing: (N,), distance of each image to its nearest neighbour.
-        radii: (n,), distance of each of the first n images to its ``NEIGHBOURS``-th neighbour among them.
+        radii: (n,), distance of each of the first n images to its ``DENSITY_NEIGHBOURS``-th neighbour among them.
         centres: (K, F), means of the clusters; empty with labels.
     """
 
@@ -43,7 +42,7 @@ class TrainingReference:
 
     @staticmethod
     def of(features: Tensor, samples: int, groups: int, labels: Tensor | None = None) -> "TrainingReference":
-        """The reference of ``features`` (N, F), N > ``NEIGHBOURS``, for as many ``samples`` in each look.
+        """The reference of ``features`` (N, F), N > ``DENSITY_NEIGHBOURS``, for as many ``samples`` in each look.
 
         Without ``labels`` (N,) the groups are ``groups`` clusters of k-means, with a fixed seed.
         """
@@ -55,7 +54,7 @@ class TrainingReference:
             known = torch.from_numpy(clusters.labels_).long()
             centres = torch.from_numpy(clusters.cluster_centers_)
         first = features[:samples]
-        radii = nearest(first, first, NEIGHBOURS, same=True)[0][:, -1]
+        radii = nearest(first, first, DENSITY_NEIGHBOURS, same=True)[0][:, -1]
         spacing = nearest(features, features, 1, same=True)[0].squeeze(1)
         return TrainingReference(features, known, labels is not None, spacing, radii, centres)
 
@@ -99,15 +98,6 @@ def coverage(distances: Tensor, radii: Tensor) -> float:
         0.5
     """
     return float((distances.min(0).values < radii).double().mean())
-
-
-def duplicates(samples: Tensor, spacing: Tensor) -> float:
-    """Share of samples (M, F) with another one closer than ``SAME_IMAGE`` times the median ``spacing`` of real images.
-
-    As ``duplicates`` of `memorisation.copying_figures`.
-    """
-    others = nearest(samples, samples, 1, same=True)[0].squeeze(1)
-    return float((others < SAME_IMAGE * spacing.median()).double().mean())
 
 
 def spread(features: Tensor) -> float:

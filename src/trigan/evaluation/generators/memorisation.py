@@ -22,22 +22,28 @@ def copying_figures(training: Tensor, generated: Tensor) -> dict[str, float]:
       that image's distance to its own nearest neighbour among them. About one half for further real images, near 0 for
       copies; high values say nothing good of noise.
     - copies: the nearest training image is closer than ``SAME_IMAGE`` times the median of those distances.
-    - duplicates: another generated image is that close.
+    - duplicates: see `duplicates`.
 
     Args:
         training: (N, F), at least 2; those that the generator saw should be among them.
         generated: (M, F), at least 2.
     """
     spacing = nearest(training, training, 1, same=True)[0].squeeze(1)
-    same = SAME_IMAGE * float(spacing.median())
     distances, indices = (one.squeeze(1) for one in nearest(generated, training, 1))
-    others = nearest(generated, generated, 1, same=True)[0].squeeze(1)
-    shares = {
-        "authenticity": distances > spacing[indices],
-        "copies": distances < same,
-        "duplicates": others < same,
+    return {
+        "authenticity": float((distances > spacing[indices]).double().mean()),
+        "copies": float((distances < SAME_IMAGE * float(spacing.median())).double().mean()),
+        "duplicates": duplicates(generated, spacing),
     }
-    return {name: float(share.double().mean()) for name, share in shares.items()}
+
+
+def duplicates(generated: Tensor, spacing: Tensor) -> float:
+    """Share of generated images (M, F) with another one closer than ``SAME_IMAGE`` times the median of ``spacing``.
+
+    ``spacing`` (N,) are the distances of training images to their nearest neighbours.
+    """
+    others = nearest(generated, generated, 1, same=True)[0].squeeze(1)
+    return float((others < SAME_IMAGE * float(spacing.median())).double().mean())
 
 
 def feature_likelihood_divergence(training: Tensor, held_out: Tensor, generated: Tensor) -> float:
