@@ -20,6 +20,7 @@ from trigan.losses.gan_losses import wasserstein
 from trigan.networks.batchnorm import BatchNorm2d
 from trigan.networks.gans.dcgan import DCGAN
 from trigan.strategies.backbones import FeatureExtractor, FineTune, PretrainedBackbone, layer_depths, saved_weights
+from trigan.strategies.gans import gan_flops
 from trigan.strategies.pretraining import (
     Pixels,
     Pretraining,
@@ -27,7 +28,6 @@ from trigan.strategies.pretraining import (
     SelfSupervisedPretraining,
     SupervisedPretraining,
     Untrained,
-    gan_flops,
 )
 from trigan.strategies.strategy import labelled_inputs
 from trigan.training.selection import Selection

@@ -38,6 +38,14 @@ def affordable_samples(stage: GeneratorStage, passes: int) -> int | None:
     return 3 * stage.steps * stage.batch // passes if passes > 1 else None
 
 
+def gan_flops(gan: GeneratorStage, real: Input, runner: StageRunner) -> int:
+    """The operations of the whole GAN stage, extrapolated from one round of updates, whose result is discarded."""
+    every = gan.cycle
+    rounds, rest = divmod(gan.steps, every)
+    flops = {steps: runner.measure_flops(gan, {"real": real}, steps)[0] for steps in (every, rest) if steps}
+    return rounds * flops[every] + flops.get(rest, 0)
+
+
 def with_affordable_steps(stage: GeneratorStage, view: TrainingView, runner: StageRunner) -> GeneratorStage:
     """The stage with as many whole cycles of updates as ``flops`` pay for; as it is without ``flops``.
 
@@ -47,7 +55,7 @@ def with_affordable_steps(stage: GeneratorStage, view: TrainingView, runner: Sta
         return stage
     plain = replace(stage, flops=None)
     labels = view.labelled.labels if stage.architecture.conditional else None
-    cost, _ = runner.measure_flops(plain, {"real": Input(view.labelled.images, labels)}, stage.cycle)
+    cost = gan_flops(replace(plain, steps=stage.cycle), Input(view.labelled.images, labels), runner)
     if stage.flops < cost:
         raise ConfigError(
             f"strategy.gan.flops={stage.flops:g}: the {stage.cycle} steps after which its updates repeat cost "

@@ -13,7 +13,7 @@ from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.sources.image_source import ImageSource
 from trigan.networks.pretext_heads import top_map
 from trigan.strategies.backbones import PretrainedBackbone, saved_weights
-from trigan.strategies.gans import GeneratorStage
+from trigan.strategies.gans import GeneratorStage, gan_flops
 from trigan.strategies.stage_runner import StageRunner
 from trigan.training.stages.classifier_stage import ClassifierStage
 from trigan.training.stages.diffusion_stage import DiffusionStage
@@ -151,11 +151,3 @@ def _with_features(gan: GeneratorStage, networks: Mapping[str, Any]) -> Mapping[
     if not isinstance(gan, DiffusionStage):
         return networks
     return {**networks, "discriminator": gan.architecture.backbone(networks["generator"]).eval()}
-
-
-def gan_flops(gan: GeneratorStage, real: Input, runner: StageRunner) -> int:
-    """The operations of the whole GAN stage, extrapolated from one round of updates, whose result is discarded."""
-    every = gan.cycle
-    rounds, rest = divmod(gan.steps, every)
-    flops = {steps: runner.measure_flops(gan, {"real": real}, steps)[0] for steps in (every, rest) if steps}
-    return rounds * flops[every] + flops.get(rest, 0)
