@@ -90,8 +90,8 @@ def finish_run(trained: TrainedRun) -> None:
 
 def _add_classifier_figures(trained: TrainedRun, result: dict[str, Any]) -> None:
     """The figures of classifiers that are trained on samples, with a stamp where hidden labels are behind them."""
-    found = classifier_figures(trained)
-    if "generator" not in result or not found["figures"]:
+    found = classifier_figures(trained) if "generator" in result else {"figures": {}}
+    if not found["figures"]:
         return
     result["generator"] = {**result["generator"], **{kind: result["generator"][kind] | found[kind] for kind in found}}
     if trained.data.info.unlabelled.size:
