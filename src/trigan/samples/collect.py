@@ -142,16 +142,14 @@ def _collect_in_order(sampler: Sampler, seed: int, wanted: Tensor, judge: Judge,
     """Each set has the first images of every class that follow the set before, and ends with the last one it needs."""
     limit, found, waiting = MAX_CANDIDATES_PER_IMAGE * int(wanted.sum()), list[CollectedSamples](), _Waiting()
     for _ in range(sets):
-        quota = Quota(wanted)
-        rows = quota.take(waiting.labels[:limit])
-        while int(quota.missing.sum()) and len(waiting.labels) < limit:
-            if not waiting.draw(sampler, seed, max(2 * int(quota.missing.sum()), _BLOCK), judge):
-                break
+        more = True
+        while more:
             quota = Quota(wanted)
             rows = quota.take(waiting.labels[:limit])
-        complete = not int(quota.missing.sum())
-        used = int(rows[-1]) + 1 if complete else min(limit, len(waiting.labels))
-        found.append(waiting.taken(rows, used, quota.missing))
+            lacking, known = int(quota.missing.sum()), min(limit, len(waiting.labels))
+            count = max(2 * lacking, _BLOCK)
+            more = lacking > 0 and known < limit and waiting.draw(sampler, seed, count, judge)
+        found.append(waiting.taken(rows, known if lacking else int(rows[-1]) + 1, quota.missing))
     return found
 
 
