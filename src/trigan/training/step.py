@@ -173,8 +173,8 @@ class TrainingStep:
         """A batch from G, generated once a step and used by all players.
 
         A conditional G gets random labels, or row by row those of the stream ``like`` where they are known (not -1),
-        which the first call decides.
-        Its images have G's autograd graph if G is updated in this step, else none; other players use `Batch.detached`.
+        which the first call decides. Its images have G's autograd graph if G is updated in this step, else none; other
+        players use `Batch.detached`.
         ``used`` notes the player as for `batch`.
         """
         self.used.setdefault(self._context.trainable, set()).add("fakes")
