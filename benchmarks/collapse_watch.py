@@ -21,6 +21,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import modes
 import r3gan_ablation as plane
 import torch
 from torch import Tensor, nn
@@ -53,17 +54,13 @@ LABELS = torch.as_tensor(_digits.labels)
 
 def centres(data: str) -> Tensor:
     """The means of the ring, (8, 2), or of a 5 x 5 grid on the same square, (25, 2)."""
-    if data == "ring":
-        return plane.centres()
-    line = torch.linspace(-1.0, 1.0, 5)
-    return torch.cartesian_prod(line, line)
+    return modes.ring() if data == "ring" else modes.grid(1.0)
 
 
 def points(data: str, count: int, without: int = -1) -> Tensor:
     """Real points, of all modes but one."""
-    modes = centres(data)
-    modes = modes[[mode for mode in range(len(modes)) if mode != without]]
-    return modes[torch.randint(len(modes), (count,))] + plane.DEVIATION * torch.randn(count, 2)
+    means = centres(data)
+    return modes.real_points(means[torch.arange(len(means)) != without], plane.DEVIATION, count)
 
 
 def plane_watch(data: str, steps: int) -> tuple[WatchState, collapse.TrainingReference]:

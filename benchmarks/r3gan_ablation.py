@@ -9,18 +9,20 @@ core.
 """
 
 import json
-import math
 import sys
 import time
 from pathlib import Path
 
 import torch
+from modes import real_points, ring, score
 from torch import Tensor, nn
 
 from trigan.losses.gan_losses import AdversarialLoss, non_saturating, relativistic_paired
 from trigan.losses.regularizers import zero_centred_penalty
 
-MODES, DEVIATION, TRIALS, STEPS, BATCH, LATENT, GAMMA, SAMPLES = 8, 0.05, 5, 2_000, 128, 8, 0.1, 2_500
+DEVIATION, TRIALS, STEPS, BATCH, LATENT, GAMMA, SAMPLES = 0.05, 5, 2_000, 128, 8, 0.1, 2_500
+#: Fewest samples of a mode that counts.
+LEAST = 20
 ROWS: dict[str, tuple[AdversarialLoss, bool, bool]] = {
     "paired": (relativistic_paired(), False, False),
     "paired + R1": (relativistic_paired(), True, False),
@@ -28,17 +30,6 @@ ROWS: dict[str, tuple[AdversarialLoss, bool, bool]] = {
     "non-saturating + R1": (non_saturating(), True, False),
     "non-saturating + R1 + R2": (non_saturating(), True, True),
 }
-
-
-def centres() -> Tensor:
-    """The means of the ring, (8, 2)."""
-    angles = torch.arange(MODES) * (2 * math.pi / MODES)
-    return torch.stack([angles.cos(), angles.sin()], dim=1)
-
-
-def real_points(count: int) -> Tensor:
-    """Samples of the ring, (count, 2)."""
-    return centres()[torch.randint(MODES, (count,))] + DEVIATION * torch.randn(count, 2)
 
 
 def mlp(inputs: int, outputs: int) -> nn.Sequential:
@@ -49,29 +40,15 @@ def mlp(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(64, outputs))
 
 
-def score(points: Tensor) -> dict[str, float]:
-    """Modes, share of high quality, and the reverse KL of the histogram of modes against the uniform one."""
-    distance, nearest = torch.cdist(points, centres()).min(1)
-    good = distance <= 3 * DEVIATION
-    counts = nearest[good].bincount(minlength=MODES)
-    share = counts[counts > 0] / counts.sum().clamp_min(1)
-    kl = float((share * (share * MODES).log()).sum()) if len(share) else math.inf
-    return {
-        "modes": int((counts >= 20).sum()),
-        "high_quality": round(float(good.float().mean()), 4),
-        "kl": round(kl, 4),
-    }
-
-
 def fit(loss: AdversarialLoss, r1: bool, r2: bool, trial: int) -> dict[str, float]:
     """Train one GAN; its score."""
     torch.manual_seed(trial)
     generator, discriminator = mlp(LATENT, 2), mlp(2, 1)
     of_g, of_d = (torch.optim.Adam(one.parameters(), 1e-3, (0.0, 0.99)) for one in (generator, discriminator))
     for _ in range(STEPS):
-        update((generator, discriminator), (of_g, of_d), loss, (r1, r2), real_points(BATCH))
+        update((generator, discriminator), (of_g, of_d), loss, (r1, r2), real_points(ring(), DEVIATION, BATCH))
     with torch.no_grad():
-        return score(generator(torch.randn(SAMPLES, LATENT)))
+        return score(generator(torch.randn(SAMPLES, LATENT)), ring(), DEVIATION, LEAST)
 
 
 def update(
