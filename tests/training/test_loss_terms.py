@@ -17,7 +17,7 @@ from trigan.networks.batchnorm import auxiliary_batch_norm, batch_norms
 from trigan.networks.classifiers.separate_batch_norm import SeparateBatchNorm
 from trigan.rng import Draws
 from trigan.training.players import PlayersModule
-from trigan.training.stages.classifier_stage import labelled_loss
+from trigan.training.stages.labelled_loss import LabelledLoss
 from trigan.training.stages.loss_terms import (
     Balance,
     ClassWeights,
@@ -266,7 +266,8 @@ def test_terms_sum_up() -> None:
     term = ExtraImages(TURNED, weight=0.25)
     module, step = _with_term(term, "extra", _noise(64), labels)
     network: nn.Module = module.networks["classifier"]
-    bare = labelled_loss(step, network, classifier_stage().recipe.augmentation)
+    recipe = classifier_stage().recipe
+    bare = LabelledLoss(recipe.augmentation, recipe.criterion, torch.full((10,), 4))(step, network)
     torch.testing.assert_close(module.updates[0].loss(step), bare + term(step, network))
 
 

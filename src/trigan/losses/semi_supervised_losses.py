@@ -21,24 +21,6 @@ from torch import Tensor
 from trigan.losses.gan_losses import DiscriminatorLoss
 
 
-def mixed_cross_entropy(logits: Tensor, labels: Tensor, others: Tensor, share: Tensor, weights: Tensor) -> Tensor:
-    """Per row (N,): s w_a CE(l, a) + (1 - s) w_b CE(l, b), the cross-entropy of the mixed one-hot target.
-
-    Zhang et al. 2018 (1710.09412), section 2, with the mixing coefficient as s; Yun et al. 2019 (1905.04899), eq. 1,
-    with the share of pixels.
-
-    Args:
-        logits: l of the mixed images, (N, K).
-        labels: a, (N,).
-        others: b, (N,).
-        share: s in [0, 1], (N,).
-        weights: w, the weight of each class's errors, (K,).
-    """
-    first = F.cross_entropy(logits, labels, reduction="none") * weights[labels]
-    second = F.cross_entropy(logits, others, reduction="none") * weights[others]
-    return share * first + (1.0 - share) * second
-
-
 def conditional_entropy(logits: Tensor) -> Tensor:
     """E H[p(y|x)] = -E sum_k p_k log p_k, logits (N, K), between 0 (certain) and log K (uniform).
 

@@ -2,19 +2,19 @@
 
 from dataclasses import dataclass, field
 
-from torch import Tensor
-
 from trigan.checks import require_clip, require_length
 from trigan.component_ids import component
 from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.inputs import Input
 from trigan.datasets.mixing import Mix
 from trigan.datasets.stream import BatchStream
+from trigan.losses.classifier_losses import ClassifierLoss, CrossEntropy
 from trigan.networks.classifiers.classifier import ClassifierFactory
 from trigan.training.optimizers import EMA, OptimizerFactory
 from trigan.training.selection import Selection
 from trigan.training.stage import StageContext
-from trigan.training.stages.loss_terms import Balance
+from trigan.training.stages.labelled_loss import LabelledLoss
+from trigan.training.stages.loss_terms import Balance, class_counts
 
 
 @component("recipe/recipe@1")
@@ -33,6 +33,7 @@ class Recipe:
         selection: the classifier of the fit that is kept.
         clip: largest norm of the gradient; None: no clipping.
         mix: mixing of labelled images; None: none.
+        criterion: loss of each labelled image.
     """
 
     classifier: ClassifierFactory
@@ -45,6 +46,7 @@ class Recipe:
     selection: Selection = field(default_factory=Selection)
     clip: float | None = None
     mix: Mix | None = None
+    criterion: ClassifierLoss = field(default_factory=CrossEntropy)
 
     def __post_init__(self) -> None:
         require_length(self.steps, self.batch)
@@ -55,7 +57,10 @@ class Recipe:
         rows = self.balance.sampling_weights(labelled.known_labels, context.spec.classes)
         return context.stream("labelled", labelled, self.batch, rows)
 
-    def class_weights(self, context: StageContext, labelled: Input) -> Tensor | None:
-        """Factor on the cross-entropy of each class, (K,) on the fit's device; None: all 1."""
-        weights = self.balance.class_weights(labelled.known_labels, context.spec.classes)
-        return None if weights is None else weights.to(context.settings.device)
+    def labelled_loss(self, context: StageContext, labelled: Input) -> LabelledLoss:
+        """The loss of labelled batches, with the class sizes of ``labelled`` on the fit's device."""
+        labels, classes, device = labelled.known_labels, context.spec.classes, context.settings.device
+        weights = self.balance.class_weights(labels, classes)
+        counts = class_counts(labels, classes).to(device)
+        weights = None if weights is None else weights.to(device)
+        return LabelledLoss(self.augmentation, self.criterion, counts, weights, self.mix)

@@ -10,12 +10,11 @@ from torch import Tensor
 from trigan.checks import require
 from trigan.component_ids import component
 from trigan.datasets.augmentation import Augmentation
-from trigan.datasets.mixing import Mix
 from trigan.errors import ConfigError
 from trigan.losses.gan_losses import AdversarialLoss
 from trigan.networks.gans.gan import Architecture
 from trigan.training.players import Update
-from trigan.training.stages.classifier_stage import labelled_loss
+from trigan.training.stages.labelled_loss import LabelledLoss
 from trigan.training.step import Batch, TrainingStep
 
 
@@ -23,22 +22,19 @@ from trigan.training.step import Batch, TrainingStep
 class ObjectiveContext:
     """The stage's settings that an objective uses; ``conditional``: whether G takes labels.
 
-    ``augmentation``, ``mix`` and ``class_weights`` (K,) are for labelled images in C's supervised loss,
-    ``discriminator_augmentation`` for all images, real or generated, in the adversarial loss.
+    ``supervised`` is C's loss on labelled images, ``discriminator_augmentation`` is for all images, real or generated,
+    in the adversarial loss.
     """
 
     loss: AdversarialLoss
-    augmentation: Augmentation
+    supervised: LabelledLoss
     discriminator_augmentation: Augmentation
     batch: int
     conditional: bool
-    mix: Mix | None = None
-    class_weights: Tensor | None = None
 
     def labelled_loss(self, step: TrainingStep) -> Tensor:
         """C's supervised loss, shape ()."""
-        network = step.network("classifier")
-        return labelled_loss(step, network, self.augmentation, self.class_weights, self.mix)
+        return self.supervised(step, step.network("classifier"))
 
     def discriminator_view(self, batch: Batch) -> Tensor:
         """The images of a batch after ``discriminator_augmentation``, with their autograd graph."""

@@ -6,57 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from trigan.component_ids import component
-from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.inputs import Inputs
-from trigan.datasets.mixing import Mix
 from trigan.datasets.types import DataSpec
-from trigan.losses.semi_supervised_losses import mixed_cross_entropy
 from trigan.training.players import Player, PlayersModule, Update
 from trigan.training.recalibration import recalibrate_on_real
 from trigan.training.recipe import Recipe
 from trigan.training.selection import Selection, Selector, Snapshots, evenly_spaced_steps
 from trigan.training.stage import StageContext
+from trigan.training.stages.labelled_loss import LabelledLoss
 from trigan.training.stages.loss_terms import LossTerm
 from trigan.training.step import TrainingStep
 
 _log = logging.getLogger(__name__)
-
-
-def labelled_loss(
-    step: TrainingStep,
-    network: nn.Module,
-    augmentation: Augmentation,
-    class_weights: Tensor | None = None,
-    mix: Mix | None = None,
-) -> Tensor:
-    """Mean cross-entropy of the augmented labelled batch, shape (), weighted by ``class_weights`` (K,) if given.
-
-    ``mix`` mixes each image with a separately augmented partner of the global batch; the loss uses both labels.
-    """
-    labelled = step.batch("labelled")
-    labels = labelled.known_labels
-    images = labelled.augmented(augmentation, "augment")
-    if mix is None:
-        logits = network(images)
-        losses = F.cross_entropy(logits, labels, reduction="none")
-        loss = (losses if class_weights is None else losses * class_weights[labels]).mean()
-        correct = (logits.argmax(1) == labels).float()
-    else:
-        partners = step.permuted_batch("labelled")
-        mixed, share = mix(images, partners.augmented(augmentation, "partner"), partners.draws)
-        logits = network(mixed)
-        weights = logits.new_ones(logits.shape[1]) if class_weights is None else class_weights
-        loss = mixed_cross_entropy(logits, labels, partners.known_labels, share, weights).mean()
-        correct = torch.where(logits.argmax(1) == labels, share, 0.0)
-        correct = correct + torch.where(logits.argmax(1) == partners.known_labels, 1.0 - share, 0.0)
-    step.log("train/labelled_loss", loss)
-    step.log("train/labelled_accuracy", correct.mean())
-    return loss
 
 
 @component("stage/classifier@2")
@@ -84,16 +48,16 @@ class ClassifierStage:
         for term in self.terms:
             size = term.stream_batch_size(recipe.batch)
             streams[term.stream] = context.stream(term.stream, inputs[term.stream], size)
-        weights = recipe.class_weights(context, labelled)
-        update = Update("classifier", partial(self._loss, weights), recipe.batch, further_images=self._term_images)
+        loss = partial(self._loss, recipe.labelled_loss(context, labelled))
+        update = Update("classifier", loss, recipe.batch, further_images=self._term_images)
         player = Player(network, recipe.optimizer, recipe.ema, recipe.clip)
         plan = context.plan(recipe.steps, recipe.batch)
         module = PlayersModule({"classifier": player}, (update,), streams, plan, self._phase)
         return register_classifier_selection(module, recipe.selection, inputs)
 
-    def _loss(self, class_weights: Tensor | None, step: TrainingStep) -> Tensor:
+    def _loss(self, labelled_loss: LabelledLoss, step: TrainingStep) -> Tensor:
         network = step.network("classifier")
-        loss = labelled_loss(step, network, self.recipe.augmentation, class_weights, self.recipe.mix)
+        loss = labelled_loss(step, network)
         for term in self._active_terms(step.progress):
             loss = loss + term(step, network)
         step.log("train/classifier_loss", loss)

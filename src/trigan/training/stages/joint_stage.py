@@ -86,11 +86,9 @@ class JointStage:
             "unlabelled": context.stream("unlabelled", inputs["unlabelled"], recipe.batch),
         }
         discriminator_augmentation = for_images(self.discriminator_augmentation, len(inputs["unlabelled"]))
-        settings = self.loss, recipe.augmentation, discriminator_augmentation, recipe.batch
-        weights = recipe.class_weights(context, labelled)
-        updates = self.objective.updates(
-            ObjectiveContext(*settings, self.architecture.conditional, recipe.mix, weights)
-        )
+        supervised = recipe.labelled_loss(context, labelled)
+        settings = self.loss, supervised, discriminator_augmentation, recipe.batch, self.architecture.conditional
+        updates = self.objective.updates(ObjectiveContext(*settings))
         if self.consistency is not None:
             stream, rows = self.consistency.stream, self.consistency.stream_batch_size(recipe.batch)
             streams[stream] = context.stream(stream, inputs["unlabelled"], rows)

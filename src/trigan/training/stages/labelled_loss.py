@@ -1,0 +1,61 @@
+"""C's loss on labelled batches: augmentation, mixing, class weights and the loss of each image."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from trigan.datasets.augmentation import Augmentation
+from trigan.datasets.mixing import Mix
+from trigan.losses.classifier_losses import ClassifierLoss
+from trigan.training.step import TrainingStep
+
+
+@dataclass(frozen=True)
+class LabelledLoss:
+    """Mean loss of an augmented labelled batch, the same in every stage that trains a C.
+
+    Attributes:
+        criterion: loss of each image.
+        counts: labels of each class, int64 (K,).
+        class_weights: factor on the losses of each class, (K,); None: all 1.
+        mix: mixes each image with a separately augmented partner of the global batch; the loss uses both labels
+            (Zhang et al. 2018, 1710.09412, section 2, with the mixing coefficient as weight of an image's own label;
+            Yun et al. 2019, 1905.04899, eq. 1, with the share of pixels).
+    """
+
+    augmentation: Augmentation
+    criterion: ClassifierLoss
+    counts: Tensor
+    class_weights: Tensor | None = None
+    mix: Mix | None = None
+
+    def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor:
+        """The loss, shape ()."""
+        labelled = step.batch("labelled")
+        labels = labelled.known_labels
+        images = labelled.augmented(self.augmentation, "augment")
+        if self.mix is None:
+            logits = network(images)
+            loss = self.rows(logits, labels).mean()
+            correct = (logits.argmax(1) == labels).float()
+        else:
+            partners = step.permuted_batch("labelled")
+            others = partners.known_labels
+            mixed, share = self.mix(images, partners.augmented(self.augmentation, "partner"), partners.draws)
+            logits = network(mixed)
+            loss = self.mixed_rows(logits, labels, others, share).mean()
+            correct = torch.where(logits.argmax(1) == labels, share, 0.0)
+            correct = correct + torch.where(logits.argmax(1) == others, 1.0 - share, 0.0)
+        step.log("train/labelled_loss", loss)
+        step.log("train/labelled_accuracy", correct.mean())
+        return loss
+
+    def rows(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The weighted loss of each image, (N,): logits (N, K), labels (N,)."""
+        losses = self.criterion(logits, labels, self.counts)
+        return losses if self.class_weights is None else losses * self.class_weights[labels]
+
+    def mixed_rows(self, logits: Tensor, labels: Tensor, others: Tensor, share: Tensor) -> Tensor:
+        """The loss of each mixed image, (N,), for both labels (N,) and the weight ``share`` in [0, 1] of the first."""
+        return share * self.rows(logits, labels) + (1.0 - share) * self.rows(logits, others)
