@@ -7,7 +7,8 @@ jobs (10 learning rates, 5 label budgets), each with the settings, test images a
 measured without the index (which it then writes), with it, and, in turn with both, a process that only parses the
 same files as JSON; ``ratio`` is the time with the index over that of this process.
 
-Aim: `compare`, `study --status` and `table` in less than 3 s of CPU time for 5,000 records, once the index is there.
+``study`` is `trigan study` itself when all its jobs are finished, ``study, 6 jobs`` a small finished study beside the
+records. Aim: each of these in less than 3 s of CPU time for 5,000 records, once the index is there.
 """
 
 import argparse
@@ -52,15 +53,22 @@ def cpu_seconds(words: Sequence[str], folder: Path) -> float:
     return after.children_user + after.children_system - before.children_user - before.children_system
 
 
-def write_study(folder: Path, trials: int) -> Path:
+def write_study(
+    folder: Path, name: str, trials: int, rates: Sequence[int] = RATES, budgets: Sequence[int] = LABELS
+) -> Path:
     """A study of learning rates and label budgets."""
-    rows = [{"name": f"rate {rate}", "set": [f"recipe.optimizer.learning_rate={rate / 1000}"]} for rate in RATES]
-    columns = [{"name": f"{labels} labels", "set": [f"regime.labels_per_class={labels}"]} for labels in LABELS]
-    content = {"title": "Many", "trials": trials, "fixed": FIXED, "rows": rows, "columns": columns}
-    path = folder / "many" / "study.yaml"
+    rows = [{"name": f"rate {rate}", "set": [f"recipe.optimizer.learning_rate={rate / 1000}"]} for rate in rates]
+    columns = [{"name": f"{labels} labels", "set": [f"regime.labels_per_class={labels}"]} for labels in budgets]
+    content = {"title": name, "trials": trials, "fixed": FIXED, "rows": rows, "columns": columns}
+    path = folder / name / "study.yaml"
     path.parent.mkdir()
     path.write_text(yaml.safe_dump({**content, "reference": rows[0]["name"]}))
     return path
+
+
+def own_words(folder: Path) -> list[str]:
+    """The settings of every command on a study."""
+    return [f"paths.outputs={folder}", "logger=none"]
 
 
 def write_copy(job: StudyJob, run: Path) -> None:
@@ -94,8 +102,8 @@ def make_records(folder: Path, count: int) -> tuple[Path, float]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    path = write_study(folder, count // (len(RATES) * len(LABELS)))
-    study, words = read_study(path), [f"paths.outputs={folder}"]
+    path = write_study(folder, "many", count // (len(RATES) * len(LABELS)))
+    study, words = read_study(path), own_words(folder)
     started = time.process_time()
     jobs = StudyPlan(Composer(), study, words).jobs()
     seconds = time.process_time() - started
@@ -118,7 +126,6 @@ def measure(command: Sequence[str], folder: Path, rounds: int) -> dict[str, Any]
         warm.append(cpu_seconds([*TRIGAN, *command], folder))
         parse.append(cpu_seconds(["-c", PARSE], folder))
     return {
-        "command": command[0] if "--status" not in command else "study --status",
         "cold_seconds": round(statistics.median(cold), 2),
         "warm_seconds": round(statistics.median(warm), 2),
         "parse_seconds": round(statistics.median(parse), 2),
@@ -137,9 +144,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(name)
         study, composing = make_records(folder, options.records)
         time.sleep(3)  # files younger than two seconds are not kept in the index
-        own = f"paths.outputs={folder}"
-        commands = (["compare", "--outputs", name], ["study", str(study), "--status", own], ["table", str(study), own])
-        found = [measure(command, folder, options.rounds) for command in commands]
+        few = write_study(folder, "few", 3, RATES[:2], LABELS[:1])
+        commands = {
+            "compare": ["compare", "--outputs", name],
+            "study --status": ["study", str(study), "--status", *own_words(folder)],
+            "table": ["table", str(study), *own_words(folder)],
+            "study": ["study", str(study), *own_words(folder)],
+            "study, 6 jobs": ["study", str(few), *own_words(folder)],
+        }
+        found = [{"command": key, **measure(words, folder, options.rounds)} for key, words in commands.items()]
     machine = {"processor": platform.processor() or platform.machine(), "python": platform.python_version()}
     command = f"python benchmarks/records.py --records {options.records} --rounds {options.rounds}"
     content = {"command": command, "machine": machine, "composing_seconds": round(composing, 1), "results": found}

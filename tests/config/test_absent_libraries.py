@@ -8,10 +8,14 @@ from textwrap import dedent
 
 import numpy as np
 import pytest
+from study_fixture import finish, write_study
 
 from trigan.config.compose import Composer, unresolved
 from trigan.config.nodes import walk
 from trigan.errors import TriganError
+from trigan.studies.job_cache import cache_path, save_jobs
+from trigan.studies.plan import StudyPlan
+from trigan.studies.study_file import read_study
 
 #: Runs a command in a new interpreter and ends with its exit code and what it imported, as the last line.
 _COMMAND = """
@@ -83,6 +87,20 @@ def test_a_finished_run_is_found_without_imports(tmp_path: Path) -> None:
     assert imported_by(line, tmp_path)[:2] == (3, []), "a damaged record is told, not found"
     record.write_text(text)
     assert "torch" in imported_by([*line, "--force"], tmp_path)[1]
+
+
+def test_a_finished_study_is_told_without_imports(tmp_path: Path) -> None:
+    rows = [{"name": "bare", "set": ["augmentation=none"]}, {"name": "gan", "set": ["strategy=augment"]}]
+    study = {"title": "Two", "trials": 3, "fixed": ["recipe.steps=5"], "reference": "bare", "rows": rows}
+    path, words = write_study(tmp_path / "two", study), [f"paths.outputs={tmp_path}", "logger=none"]
+    plan = StudyPlan(Composer(), read_study(path), words)
+    jobs = plan.jobs()
+    finish(jobs.runnable)
+    save_jobs(cache_path(read_study(path), words, None), jobs)
+    code, heavy, told = imported_by(["study", str(path), *words], tmp_path)
+    assert (code, heavy) == (0, []), told
+    assert "6 jobs: 0 done, 6 found finished" in told
+    assert (tmp_path / "studies" / "two" / "table.md").is_file()
 
 
 def test_changed_images_are_another_run(tmp_path: Path) -> None:

@@ -133,14 +133,16 @@ class _Draft:
 
     def check(self, data: bool = False) -> KnownRun | None:
         """Build the objects where no library is imported; with ``data``, look for the data set, too."""
+        if not absent_libraries.is_possible():
+            return None
+        known = absent_libraries.without_libraries(self.locate, lambda: self.known() if data else bool(self.build()))
+        return KnownRun(self.run.paths.runs / known[0], tuple(known[1])) if data and known else None
 
-        def decide() -> Any:
-            built = self.build()
-            found = built.data.known(self.run.paths.cache) if data and "data" in vars(built) else None
-            return found and (self.run.run_hash(found[0]), found[1])
-
-        known = absent_libraries.without_libraries(self.locate, decide) if absent_libraries.is_possible() else None
-        return KnownRun(self.run.paths.runs / known[0], tuple(known[1])) if known else None
+    def known(self) -> tuple[str, list[str]] | None:
+        """The run's hash and the warnings of its data; None if they were never read. Builds the objects."""
+        built = self.build()
+        found = built.data.known(self.run.paths.cache) if "data" in vars(built) else None
+        return found and (self.run.run_hash(found[0]), found[1])
 
     def build(self) -> Built:
         """The objects, after a check of their arguments' names and types."""
@@ -235,6 +237,23 @@ class Composer:
             The run; None unless its data were read before and its hash needs no library.
         """
         return self._draft(arguments).check(data=True)
+
+    def known_hashes(self, runs: Sequence[Sequence[str]]) -> list[str]:
+        """The runs' hashes, as far as `check` finds them: the data were read before, and no library is needed.
+
+        Returns:
+            One for each run; none at all if one of them is not found.
+        """
+        if not absent_libraries.is_possible():
+            return []
+        drafts = [self._draft(arguments) for arguments in runs]
+
+        def locate() -> None:
+            for draft in drafts:
+                draft.locate()
+
+        known = absent_libraries.without_libraries(locate, lambda: [draft.known() for draft in drafts])
+        return [one[0] for one in known] if known and all(known) else []
 
     def outline(self, arguments: Sequence[str]) -> RunConfig:
         """The run's config; `compose` also checks and builds its objects."""

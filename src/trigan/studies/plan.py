@@ -32,14 +32,12 @@ class StudyPlan:
         self._grid = [StudyJob(*place) for place in product(study.rows, study.columns, study.trials)]
         self._fingerprints: dict[str, str] = {}
 
-    def jobs(self, listed: StudyJobs | None = None) -> StudyJobs:
+    def jobs(self) -> StudyJobs:
         """All jobs; those that are given others' compute as far as it is known.
 
         Trials change fastest: neighbours in the queue then never wait for one another's GAN stage, and the next row
-        finds it ready. If all ``listed`` jobs are done and the images are the same, these are the jobs.
+        finds it ready.
         """
-        if listed is not None and not listed.waiting and self._unchanged(listed.runnable):
-            return replace(listed, logger=self.first().config.get("logger"))
         jobs = tuple(self._composed(job) for job in self._grid if not job.row.match)
         for job in self._grid:
             if job.row.match:
@@ -48,10 +46,18 @@ class StudyPlan:
         debug, logger = first.debug is not None, first.config.get("logger")
         return self.with_matched(StudyJobs(jobs, (), first.paths.outputs, self.variant(), debug, logger))
 
-    def _unchanged(self, listed: Sequence[StudyJob]) -> bool:
-        """Whether all are done, and the first trial of each row and column still has the hash that its images gave."""
-        first = [job for job in listed if job.trial == self._study.trials[0] and not job.row.match]
-        return all(job.done for job in listed) and all(self._composed(job).hash == job.hash for job in first)
+    def finished(self, listed: StudyJobs | None) -> StudyJobs | None:
+        """The jobs of an earlier list, if all are done and the images are still the same; else None.
+
+        The images are the same if the first trial of each row and column still has its hash.
+        """
+        if listed is None or listed.waiting or not all(job.done for job in listed.runnable):
+            return None
+        first = [job for job in listed.runnable if job.trial == self._study.trials[0] and not job.row.match]
+        known = self._composer.known_hashes([self._settings(job) for job in first])
+        if [job.hash for job in first] != (known or [self._composed(job).hash for job in first]):
+            return None
+        return replace(listed, logger=self.outline().config.get("logger"))
 
     def with_matched(self, jobs: StudyJobs) -> StudyJobs:
         """Adds the jobs that are given the compute of another row of their column and trial, once it is known."""

@@ -4,6 +4,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from trigan.atomic import write_text
 from trigan.execution.batch import BatchSummary, Engine, engine, run_batch, warn_about_stale_records
 from trigan.execution.engines import EngineChoice
 from trigan.execution.job import Job, run_options
+from trigan.execution.pool import LocalEngine
 from trigan.execution.progress import Heartbeat
 from trigan.records.file_index import FileIndex
 from trigan.records.record import RECORD_NAME
@@ -50,10 +52,13 @@ def run_study(
     published_results(study)  # a mistake there is reported before anything runs
     choice = engine_choice or EngineChoice()
     cache = cache_path(study, overrides, config_dir)
-    make_plan(study, overrides, config_dir).check()  # before the engine begins to import what jobs need
-    with engine(choice, workers, timeout) as chosen, Heartbeat():
-        plan = make_plan(study, overrides, config_dir, check_devices=choice.local)
-        jobs = plan.jobs(read_jobs(cache))
+    plan = make_plan(study, overrides, config_dir, check_devices=choice.local)
+    finished = plan.finished(read_jobs(cache))
+    if finished is None:
+        plan.check()  # before the engine begins to import what jobs need
+    idle = nullcontext(LocalEngine(workers))  # nothing is due: no server that imports what jobs need
+    with idle if finished else engine(choice, workers, timeout) as chosen, Heartbeat():
+        jobs = finished or plan.jobs()
         differences = [one for found in audit_study(study, plan, jobs.done).values() for one in found]
         for line in require_declared(study, differences):
             _log.warning("not declared by the study: %s", line)
@@ -85,6 +90,8 @@ def run_jobs(
         return run_batch(chosen, batch, jobs.outputs / "logs" / name, retry)
 
     first, known = run(jobs.runnable), {job.hash for job in jobs.runnable}
+    if not jobs.waiting:
+        return jobs, first
     later = plan.with_matched(jobs)
     return later, first + run([job for job in later.runnable if job.hash not in known])
 
