@@ -1,7 +1,9 @@
 """Stable identifiers: a class that moves or gets a further argument keeps every hash; a changed default is noticed."""
 
 import functools
+import inspect
 import json
+import math
 import os
 import re
 import shutil
@@ -17,15 +19,19 @@ from trigan.component_ids import (
     identifier_of,
     identifier_paths,
     import_object,
+    known_defaults,
     source_digest,
+    with_defaults,
     with_identifiers,
     with_targets,
 )
+from trigan.config.compose import compose
 from trigan.errors import ConfigError
 from trigan.identity import canonical_form, defaults_of, digest
+from trigan.records.config_keys import flatten
 
 ROOT = Path(__file__).parents[1]
-FIELDS = Path(__file__).with_name("component_fields.json")
+FIELDS = ROOT / "src/trigan/component_fields.json"
 
 #: Prints run hashes and stage hashes of a few runs that name many components.
 HASHES = """
@@ -118,7 +124,50 @@ def test_no_default_changes_without_a_version() -> None:
 
 
 def fields() -> dict[str, dict[str, object]]:
-    return {identifier: defaults_of(import_object(path)) for identifier, path in sorted(identifier_paths().items())}
+    """The defaults as hashes have them, but 0.0 stays a float, as it is in a config."""
+    found = {}
+    for identifier, path in sorted(identifier_paths().items()):
+        target = import_object(path)
+        given = {name: one.default for name, one in inspect.signature(target).parameters.items()}
+        found[identifier] = {
+            name: given[name] if isinstance(given[name], float) and math.isfinite(given[name]) else form
+            for name, form in defaults_of(target).items()
+        }
+    return found
+
+
+def test_fields_that_came_after_a_record_have_their_defaults() -> None:
+    known = {"_id_": "recipe/recipe@1", "batch": 32, "optimizer": {"_id_": "optimizer/adam@1", "learning_rate": 0.5}}
+    filled = with_defaults({"strategy": [known]})["strategy"][0]
+    assert (filled["batch"], filled["clip"], filled["criterion"]) == (
+        32,
+        None,
+        {"_id_": "classifier_loss/cross_entropy@1"},
+    )
+    assert filled["ema"] == {"_id_": "average/ema@1", **known_defaults()["average/ema@1"]}
+    assert filled["optimizer"]["learning_rate"] == 0.5
+    assert {"weight_decay", "schedule"} <= filled["optimizer"].keys()
+    assert with_defaults({"_id_": "own/unknown@1", "a": 1}) == {"_id_": "own/unknown@1", "a": 1}
+    assert isinstance(known_defaults()["augmentation/classic@1"]["color_jitter"], float)
+
+
+@pytest.mark.parametrize("strategy", ["baseline", "augment", "features", "joint"])
+def test_composed_configs_have_every_field_or_its_default(strategy: str) -> None:
+    """So what an earlier record lacks is equal to what a new one has."""
+    config = with_identifiers(compose([f"strategy={strategy}"]).config)
+    without = drop_defaults(config)
+    assert without != config
+    assert flatten(with_defaults(without)) == flatten(with_defaults(config))
+
+
+def drop_defaults(node: object) -> object:
+    """A config without the fields of components that equal their default."""
+    if isinstance(node, list):
+        return [drop_defaults(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    defaults = known_defaults().get(node.get("_id_", ""), {})
+    return {key: drop_defaults(value) for key, value in node.items() if key not in defaults or defaults[key] != value}
 
 
 def test_a_record_names_components_and_is_built_again() -> None:

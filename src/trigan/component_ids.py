@@ -3,11 +3,12 @@
 ``@component("objective/triple_gan@1")`` gives a class or function an identifier with a version. YAML names code by
 import path (``_target_``); hashes and records contain identifiers. The version goes up when the same settings give
 other numbers, as after a changed default; a new field whose default leaves the numbers alone needs none.
-``tests/component_fields.json`` lists every default.
+``component_fields.json``, beside this file, lists every default.
 """
 
 import functools
 import hashlib
+import json
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -72,6 +73,36 @@ def with_identifiers(config: Any) -> Any:
         return (_TARGET, path) if identifier is None else (IDENTIFIER_KEY, identifier)
 
     return _replace_items(config, _TARGET, identified)
+
+
+@functools.cache
+def known_defaults() -> Mapping[str, Mapping[str, Any]]:
+    """Identifier -> the defaults of its fields, from ``component_fields.json``; nothing is imported."""
+    defaults: dict[str, dict[str, Any]] = json.loads(Path(__file__).with_name("component_fields.json").read_text())
+    return defaults
+
+
+def with_defaults(config: Any) -> Any:
+    """A record's config with every field of its components: those that came after the record have their default.
+
+    Example:
+        >>> with_defaults({"_id_": "augmentation/diffaugment@1", "cutout": 0.3})["color"]
+        True
+    """
+    if isinstance(config, list):
+        return [with_defaults(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    defaults = known_defaults().get(config.get(IDENTIFIER_KEY, ""), {})
+    missing = {key: _as_node(value) for key, value in defaults.items() if key not in config}
+    return {key: with_defaults(value) for key, value in {**config, **missing}.items()}
+
+
+def _as_node(default: Any) -> Any:
+    """A default's form (`trigan.identity.canonical_form`) as a node of a record's config."""
+    if not isinstance(default, dict):
+        return default
+    return {IDENTIFIER_KEY if key == "type" else key: _as_node(value) for key, value in default.items()}
 
 
 def as_config(value: Any) -> Any:

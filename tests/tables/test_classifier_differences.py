@@ -219,3 +219,11 @@ def test_a_record_of_before_these_counts_is_compared_by_its_settings() -> None:
         "augmentation of unlabelled images by unlabelled.strong": ("as its settings say", "applied to none")
     }
     assert not any(key.startswith("augmentation") for key in audited_row(old, "row", (), ()).counted)
+
+
+def test_a_field_that_a_record_is_too_old_for_has_its_default() -> None:
+    old, same, other = fixmatch_record(), fixmatch_record(), fixmatch_record()
+    same["config"]["strategy"]["classifier"]["recipe"]["augmentation"]["color_jitter"] = 0.0
+    other["config"]["strategy"]["classifier"]["recipe"]["augmentation"]["color_jitter"] = 0.3
+    assert not audit(old, same)
+    assert audit(old, other)["recipe.augmentation.color_jitter"] == ("0.0", "0.3")

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
+from record_makers import make_record
+
 from trigan.records.record import Record
-from trigan.tables.rows import rows_from_records
+from trigan.tables.rows import rows_from_records, settings
 
 Make = Callable[..., Record]
 
@@ -130,3 +132,13 @@ def test_other_images_are_another_column(record: Make) -> None:
     assert len(rows) == 1
     assert len(columns) == 2
     assert all("fingerprint=" in name for name in columns)
+
+
+def test_records_from_before_and_after_a_field_share_a_row() -> None:
+    old, new = make_record(0.5, 0), make_record(0.6, 1)
+    for record in (old, new):
+        record["config"]["strategy"] = {"_id_": "augmentation/classic@1", "rotate": 15.0}
+    new["config"]["strategy"]["color_jitter"] = 0.0
+    assert settings(old) == settings(new)
+    new["config"]["strategy"]["color_jitter"] = 0.3
+    assert settings(old) != settings(new)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from trigan.component_ids import with_identifiers
+from trigan.component_ids import with_defaults, with_identifiers
 from trigan.errors import ConfigError
 from trigan.records.record import Record, read_record
 from trigan.studies.jobs import StudyJob
@@ -62,5 +62,5 @@ def _audited(plan: StudyPlan, row: GridEntry, column: GridEntry, trial: int, rec
     given = row.given
     if record is not None:
         return audited_row(record, row.name, given, row.declares)
-    config = with_identifiers(plan.compose(StudyJob(row, column, trial)).config)
+    config = with_defaults(with_identifiers(plan.compose(StudyJob(row, column, trial)).config))
     return AuditedRow(row.name, config, given, row.declares)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from trigan.component_ids import with_defaults
 from trigan.records.config_keys import flatten
 from trigan.records.record import EXTERNAL, AugmentationCount, ClassifierCounts, Record
 from trigan.tables.rows import setting_text
@@ -71,7 +72,8 @@ class AuditDifference:
 def audited_row(record: Record, name: str, given: tuple[str, ...], declares: tuple[str, ...]) -> AuditedRow:
     """A row as one of its records has it."""
     unlabelled = record["result"]["data_used"]["U"]
-    return AuditedRow(name, record["config"], given, declares, counts(record), unlabelled, not_applied(record))
+    config = with_defaults(record["config"])
+    return AuditedRow(name, config, given, declares, counts(record), unlabelled, not_applied(record))
 
 
 def compare_rows(row: AuditedRow, other: AuditedRow) -> list[AuditDifference]:
@@ -161,7 +163,7 @@ def not_applied(record: Record) -> tuple[str, ...]:
     if augmented is None:
         return ()
     applied = [(kind, _flat_text(one["augmentation"])) for kind, one in augmented if one["images"]]
-    for place, node in _components(record["config"].get("strategy"), "strategy"):
+    for place, node in _components(with_defaults(record["config"].get("strategy")), "strategy"):
         if place.startswith(_NOT_FOR_C) or place.endswith(_OF_D):
             continue
         kinds, name = ["unlabelled images"], place.removeprefix("strategy.")
@@ -200,7 +202,8 @@ def _augmented(record: Record) -> list[tuple[str, AugmentationCount]] | None:
     if not fits or not all("augmented" in fit for fit in fits.values()):
         return None
     streams = ((name, stream, ones) for name, fit in fits.items() for stream, ones in fit["augmented"].items())
-    return [(_kind(stream, name, record), one) for name, stream, ones in streams for one in ones]
+    found = [(_kind(stream, name, record), one) for name, stream, ones in streams for one in ones]
+    return [(kind, {**one, "augmentation": with_defaults(one["augmentation"])}) for kind, one in found]
 
 
 def _kind(stream: str, fit: str, record: Record) -> str:

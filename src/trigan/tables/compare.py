@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from trigan.component_ids import with_defaults
 from trigan.errors import ConfigError
 from trigan.records.config_keys import flatten
 from trigan.records.record import MIN_HASH_PREFIX, Record
@@ -31,7 +32,7 @@ def select(records: Iterable[Record], queries: Sequence[str]) -> list[Record]:
     chosen = {_by_hash(known, query) for query in queries if "=" not in query}
     if conditions := [query.split("=", 1) for query in queries if "=" in query]:
         fields = {
-            run: {**flatten(record["config"]), **record["tags"], "status": record["result"]["status"]}
+            run: {**flatten(with_defaults(record["config"])), **record["tags"], "status": record["result"]["status"]}
             for run, record in known.items()
         }
         matching = set(known)

@@ -8,6 +8,7 @@ from math import isfinite
 from types import MappingProxyType
 from typing import Any
 
+from trigan.component_ids import with_defaults
 from trigan.records.config_keys import flatten, is_ignored, repeated_config
 from trigan.records.record import Record
 from trigan.scores import SPECIFICITY
@@ -44,7 +45,7 @@ def settings(record: Record, suggestions: tuple[str, ...] = ()) -> Mapping[str, 
 
 @lru_cache(maxsize=1024)
 def _settings(text: str, tags: tuple[tuple[str, Any], ...], suggestions: tuple[str, ...]) -> Mapping[str, str]:
-    nested = json.loads(text)
+    nested = with_defaults(json.loads(text))
     config = {"evaluation.specificity": SPECIFICITY} | flatten(nested)  # earlier records do not have it
     config.pop("evaluation.generator_images", None)  # nor this, which figures are stamped with
     unused = _unused_groups(nested)
