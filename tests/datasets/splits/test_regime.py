@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from trigan.datasets.splits.regime import ExponentialImbalance, PairNoise, Regime, StepImbalance, SymmetricNoise
+from trigan.datasets.splits.regime import (
+    ExplicitCounts,
+    ExponentialImbalance,
+    PairNoise,
+    Regime,
+    StepImbalance,
+    SymmetricNoise,
+)
 from trigan.errors import ConfigError
 
 POOL = np.full(10, 1000)
@@ -105,3 +114,70 @@ def test_impossible_ratios_and_rates(bad: object) -> None:
         bad()  # type: ignore[operator]
     with pytest.raises(ConfigError, match="minority_fraction"):
         StepImbalance(10, minority_fraction=1.0)
+
+
+#: Pools of 2 to 12 classes with 1 to 3,000 images each.
+POOLS = st.lists(st.integers(1, 3000), min_size=2, max_size=12).map(np.array)
+
+
+@st.composite
+def imbalanced(draw: st.DrawFn) -> tuple[Regime, np.ndarray]:
+    """A regime with any imbalance and budget, and a pool that it can be drawn from."""
+    pool = draw(POOLS)
+    ratio = draw(st.floats(1.0, 500.0))
+    counts = tuple(draw(st.integers(1, int(size))) for size in pool)
+    kinds = (ExponentialImbalance(ratio), StepImbalance(ratio, draw(st.floats(0.01, 0.99))), ExplicitCounts(counts))
+    validation = draw(st.sampled_from(["auto", "within", "none", "large"]))
+    return Regime(validation=validation, imbalance=draw(st.sampled_from(kinds))), pool  # type: ignore[arg-type]
+
+
+@given(imbalanced())
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_every_imbalance_keeps_its_shape_and_validates_from_the_same_pool(case: tuple[Regime, np.ndarray]) -> None:
+    regime, pool = case
+    imbalance, kept = regime.imbalance, regime.imbalanced_counts(pool)
+    assert imbalance is not None
+    fractions = imbalance.class_fractions(len(pool))
+    assert fractions.max() == 1.0
+    assert fractions.min() > 0.0
+    assert (kept >= 1).all()
+    assert (kept <= pool).all()
+    if isinstance(imbalance, ExplicitCounts):
+        assert kept.tolist() == list(imbalance.counts)
+    else:
+        largest = (pool / fractions).min()
+        assert (np.abs(kept - largest * fractions) <= np.where(largest * fractions < 1, 1.0, 0.5)).all()
+    train, validation = regime.budget(kept)
+    assert (train >= 1).all()
+    assert (train + validation <= kept).all()
+    if regime.validation != "large":
+        assert (train + validation == kept).all(), "every image of the thinned pool has a label"
+    assert ((validation >= 1) == (kept > 1)).all() or regime.validation in ("none", "auto")
+    ordered = np.argsort(-kept, kind="stable")
+    assert (np.diff(train[ordered]) <= 0).all(), "training labels have the order of the pool"
+    assert (np.diff(validation[ordered]) <= 0).all(), "validation has the imbalance of the pool"
+
+
+@given(st.integers(2, 40), st.floats(1.0, 1000.0))
+@settings(max_examples=50, deadline=None, derandomize=True)
+def test_a_long_tail_falls_by_the_same_factor_from_class_to_class(classes: int, ratio: float) -> None:
+    fractions = ExponentialImbalance(ratio).class_fractions(classes)
+    assert fractions[0] / fractions[-1] == pytest.approx(ratio)
+    assert np.allclose(fractions[1:] / fractions[:-1], ratio ** (-1 / (classes - 1)))
+    small = StepImbalance(ratio).class_fractions(classes)
+    assert set(small.tolist()) <= {1.0, 1 / ratio}
+    assert (small < 1).sum() == (round(0.5 * classes) if ratio > 1 else 0)
+
+
+def test_explicit_counts_are_those_of_the_data_or_refused() -> None:
+    regime = Regime(imbalance=ExplicitCounts((4000, 2000, 40)))
+    assert regime.imbalanced_counts(np.full(3, 6000)).tolist() == [4000, 2000, 40]
+    assert [part.tolist() for part in regime.budget(np.array([4000, 2000, 40]))] == [[3200, 1600, 32], [800, 400, 8]]
+    assert regime.proportional_counts(np.full(3, 1000)).tolist() == [1000, 500, 10]
+    with pytest.raises(ConfigError, match=r"^regime.imbalance.counts: 4000 for class 0 must be at most 3000, the"):
+        regime.imbalanced_counts(np.full(3, 3000))
+    with pytest.raises(ConfigError, match=r"^regime.imbalance.counts: 3 numbers must be 4, one for each class"):
+        regime.imbalanced_counts(np.full(4, 6000))
+    for bad in ((), (5,), (5, 0)):
+        with pytest.raises(ConfigError, match=r"^counts: .* must be a list with 1 or more"):
+            ExplicitCounts(bad)

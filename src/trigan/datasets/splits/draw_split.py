@@ -139,7 +139,7 @@ class _HashSplitter(Splitter):
         if own is None:
             budget = self.regime.budget(sizes)
         else:
-            thinned = self.regime.imbalanced_counts(np.array([len(rows) for rows in own]))
+            thinned = self.regime.proportional_counts(np.array([len(rows) for rows in own]))
             n_train, n_own = self.regime.budget(sizes, thinned)
             budget = n_train, np.zeros_like(n_own)
             validating = np.concatenate([rows[:size] for rows, size in zip(own, n_own, strict=True)])

@@ -66,6 +66,29 @@ class StepImbalance(_Imbalance):
         return np.where(np.arange(classes) < classes - small, 1.0, 1.0 / self.ratio)
 
 
+@component("imbalance/counts@1")
+@dataclass(frozen=True)
+class ExplicitCounts:
+    """The images of each class by number, such as the 4000, 2000, ..., 40 of DeepSMOTE (2105.02340, section IV).
+
+    Attributes:
+        counts: images of the pool, labelled and unlabelled, that each class keeps, in label order.
+    """
+
+    counts: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "counts", tuple(self.counts))
+        valid = len(self.counts) > 1 and min(self.counts) >= 1
+        require(valid, "counts", list(self.counts), "a list with 1 or more for each class")
+
+    def class_fractions(self, classes: int) -> np.ndarray:
+        """n_k / n_max for k = 0..K-1, float64 (K,)."""
+        given = len(self.counts)
+        require(given == classes, "regime.imbalance.counts", f"{given} numbers", f"{classes}, one for each class")
+        return np.array(self.counts) / max(self.counts)
+
+
 @dataclass(frozen=True)
 class LabelNoise(ABC):
     """Moves an exact number of labels, round(rate * N) of a part, chosen by hash, to other classes.
@@ -125,7 +148,7 @@ class Regime:
             *beside* the budget (what most papers did; stamped "val-large").
         validation_fraction: replaces 0.2 (of the labels) or 1/6 (of the pool), above 0 and below 1.
         imbalance: thins the classes of the pool, labelled and unlabelled images alike, but not images without any
-            label. The pool keeps the largest n_max that every class can supply.
+            label. The pool keeps the largest n_max that every class can supply, or the counts given.
         noise: changes labels for training and, at the same rate, labels for validation.
     """
 
@@ -134,7 +157,7 @@ class Regime:
     unlabelled: Literal["all", "none"] | int = "all"
     validation: Validation = "auto"
     validation_fraction: float | None = None
-    imbalance: ExponentialImbalance | StepImbalance | None = None
+    imbalance: ExponentialImbalance | StepImbalance | ExplicitCounts | None = None
     noise: SymmetricNoise | PairNoise | None = None
 
     def __post_init__(self) -> None:
@@ -157,6 +180,17 @@ class Regime:
 
     def imbalanced_counts(self, pool: np.ndarray) -> np.ndarray:
         """Images per class of ``pool`` (K,) after the imbalance, int64 (K,); at least 1 where there was one."""
+        if not isinstance(self.imbalance, ExplicitCounts):
+            return self.proportional_counts(pool)
+        self.imbalance.class_fractions(len(pool))  # refuses another number of classes
+        counts = np.array(self.imbalance.counts)
+        for label in np.flatnonzero(counts > pool)[:1]:
+            most = f"at most {pool[label]}, the training images of that class"
+            raise ConfigError(f"regime.imbalance.counts: {counts[label]} for class {label} must be {most}")
+        return counts
+
+    def proportional_counts(self, pool: np.ndarray) -> np.ndarray:
+        """As `imbalanced_counts`, with the largest n_max of which every class can supply its fraction."""
         if self.imbalance is None:
             return pool
         fractions = self.imbalance.class_fractions(len(pool))
