@@ -22,10 +22,11 @@ from trigan.strategies.baseline import Baseline
 from trigan.strategies.sample_schedules import MixedSchedule, PretrainSchedule
 from trigan.strategies.sample_settings import SampleSettings
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
+from trigan.training.balance import Resampling, class_counts
 from trigan.training.optimizers import Adam
 from trigan.training.selection import Selection
 from trigan.training.stage import Stage
-from trigan.training.stages.loss_terms import ExtraImages, Resampling, class_counts
+from trigan.training.stages.loss_terms import ExtraImages
 
 from ..training.tiny import TURNED, classifier_stage, gan_stage, same, view, with_parts
 from .recipes import CGAN_STAGE, SAMPLES, augment, make_runner, parameters

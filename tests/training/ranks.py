@@ -16,6 +16,7 @@ import torch
 import torch.distributed as dist
 
 from tests.training.tiny import (
+    CNN8,
     NOW,
     TURNED,
     autoencoder_stage,
@@ -37,12 +38,15 @@ from trigan import distributed
 from trigan.datasets.inputs import Input
 from trigan.datasets.mixing import CutMix, MixUp
 from trigan.losses.gan_losses import hinge, wasserstein
+from trigan.losses.imbalance_losses import LDAM, Focal, LogitAdjusted
+from trigan.networks.classifiers.cosine_head import CosineHead
 from trigan.networks.classifiers.mlp import MLP
 from trigan.networks.classifiers.resnet import WideResNet
 from trigan.networks.gans.biggan import BigGANSmall
 from trigan.networks.gans.dcgan import DCGAN
 from trigan.networks.gans.r3gan import R3GAN
 from trigan.networks.gans.sngan import Projection
+from trigan.training.balance import EffectiveNumber, Resampling, Undersampling
 from trigan.training.callbacks import SampleGrids
 from trigan.training.collapse_watch import CollapseWatch, Thresholds
 from trigan.training.fit import TrainerSettings, fit
@@ -63,6 +67,7 @@ def watch(action: Literal["rollback", "cure"]) -> CollapseWatch:
     return CollapseWatch(action, looks=6, least_steps=1, images=60, patience=1, start=0.0, thresholds=falling)
 
 
+LDAM8 = LDAM(CosineHead(CNN8))
 TERMS = (ExtraImages(TURNED, ratio=0.5), FixMatch(TURNED, TURNED, threshold=0.1))
 
 STAGES: dict[str, Callable[[], Stage]] = {
@@ -92,6 +97,9 @@ STAGES: dict[str, Callable[[], Stage]] = {
     "dropout": lambda: classifier_stage(classifier=WideResNet(10, 1, 2, dropout=0.3)),
     "mixup": lambda: classifier_stage(4, mix=MixUp(0.5)),
     "cutmix": lambda: classifier_stage(4, mix=CutMix()),
+    "deferred": lambda: classifier_stage(4, balance=EffectiveNumber(0.5), criterion=LDAM8, classifier=LDAM8.network),
+    "deferred_resampling": lambda: classifier_stage(4, balance=Resampling(0.5), criterion=LogitAdjusted()),
+    "undersampling": lambda: classifier_stage(2, balance=Undersampling(), criterion=Focal()),
 }
 DOUBLE, SINGLE = TrainerSettings(precision="64-true"), TrainerSettings()
 #: Case -> (stage, settings): everything in double precision, some in single, and one in micro-batches.

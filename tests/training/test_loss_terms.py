@@ -1,4 +1,4 @@
-"""Class balance of the labelled images, and the terms on further images."""
+"""The terms of C's loss on further images."""
 
 import math
 from collections.abc import Callable
@@ -18,72 +18,10 @@ from trigan.networks.classifiers.separate_batch_norm import SeparateBatchNorm
 from trigan.rng import Draws
 from trigan.training.players import PlayersModule
 from trigan.training.stages.labelled_loss import LabelledLoss
-from trigan.training.stages.loss_terms import (
-    Balance,
-    ClassWeights,
-    ExtraImages,
-    FixMatch,
-    LossTerm,
-    PiModel,
-    Resampling,
-)
+from trigan.training.stages.loss_terms import ExtraImages, FixMatch, LossTerm, PiModel
 from trigan.training.step import TrainingStep
 
 from .tiny import CNN8, SPEC, TURNED, PlainClassifier, built, classifier_stage, fitted, inputs_for
-
-LABELS = torch.tensor([0] * 6 + [1] * 3 + [2])
-
-
-def test_class_weights_give_every_class_equal_weight() -> None:
-    weights = ClassWeights().class_weights(LABELS, 3)
-    assert weights is not None
-    torch.testing.assert_close(weights, torch.tensor([10 / 18, 10 / 9, 10 / 3]))
-    shares = torch.bincount(LABELS) * weights
-    torch.testing.assert_close(shares, torch.full((3,), 10 / 3))
-    assert ClassWeights().sampling_weights(LABELS, 3) is None
-
-
-def test_resampling_draws_classes_equally_often() -> None:
-    rows = Resampling().sampling_weights(LABELS, 3)
-    assert rows is not None
-    torch.testing.assert_close(torch.zeros(3).index_add(0, LABELS, rows), torch.ones(3))
-    assert Resampling().class_weights(LABELS, 3) is None
-    assert Balance().sampling_weights(LABELS, 3) is None
-    assert Balance().class_weights(LABELS, 3) is None
-
-
-def _imbalanced() -> dict[str, Input]:
-    """Ten times as many zeros as ones."""
-    data = inputs_for(classifier_stage())["labelled"]
-    labels = data.known_labels
-    zeros, ones = data.images[labels == 0], data.images[labels == 1]
-    images = torch.cat([zeros.repeat(10, 1, 1, 1), ones])
-    return {"labelled": Input(images, torch.tensor([0] * 10 * len(zeros) + [1] * len(ones)))}
-
-
-def test_the_stage_balances_its_stream() -> None:
-    shares = {}
-    for balance in (Balance(), Resampling()):
-        module = built(classifier_stage(balance=balance), _imbalanced())
-        seen = torch.cat([module.streams["labelled"].at(step)[1] for step in range(60)])  # type: ignore[misc]
-        shares[type(balance)] = float((seen == 1).float().mean())
-    assert shares[Balance] == pytest.approx(1 / 11, abs=0.01)
-    assert shares[Resampling] == pytest.approx(0.5, abs=0.05)
-
-
-def test_the_stage_weights_its_losses() -> None:
-    """The loss by hand, one image after the other."""
-    stage = classifier_stage(classifier=PlainClassifier(), augmentation=NoAugmentation(), balance=ClassWeights())
-    module = built(stage, _imbalanced())
-    step = TrainingStep(module.step_context, 0, 0, False)
-    loss = module.updates[0].loss(step)
-    batch = step.batch("labelled")
-    logits = module.networks["classifier"](batch.images)
-    weights = {0: 44 / (10 * 40), 1: 44 / (10 * 4)}
-    by_hand = [
-        weights[int(y)] * F.cross_entropy(row[None], y[None]) for row, y in zip(logits, batch.known_labels, strict=True)
-    ]
-    torch.testing.assert_close(loss, torch.stack(by_hand).mean())
 
 
 def _with_term(

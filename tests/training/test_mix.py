@@ -8,9 +8,9 @@ from torch.nn import functional as F
 
 from trigan.datasets.augmentation import NoAugmentation
 from trigan.datasets.mixing import CutMix, Mix, MixUp
+from trigan.training.balance import ClassWeights
 from trigan.training.fit import TrainerSettings
 from trigan.training.objectives import Conditional, FeatureMatching, GeneratedPseudoLabels
-from trigan.training.stages.loss_terms import ClassWeights
 from trigan.training.step import TrainingStep
 
 from .tiny import DESCENT, NOW, TURNED, PlainClassifier, built, classifier_stage, copied, fitted, joint_stage, same

@@ -17,6 +17,7 @@ from trigan.networks.classifiers.mlp import MLP
 from trigan.networks.gans.gan import Architecture
 from trigan.strategies.baseline import FixMatchTraining
 from trigan.strategies.stage_runner import classifier_counts
+from trigan.training.balance import ClassWeights, Resampling
 from trigan.training.fit import TrainerSettings
 from trigan.training.objectives import (
     ACGAN,
@@ -32,7 +33,7 @@ from trigan.training.optimizers import SGD, CosineArc, LinearTail
 from trigan.training.players import PlayersModule, Update
 from trigan.training.selection import Selection
 from trigan.training.stage import Stage
-from trigan.training.stages.loss_terms import ClassWeights, FixMatch, Resampling
+from trigan.training.stages.loss_terms import FixMatch
 
 from .tiny import CGAN8, CONDITIONAL, DCGAN8, NOW, TURNED, classifier_stage, copied, fitted, joint_stage, same, view
 from .tiny import inputs_of as all_inputs

@@ -35,6 +35,7 @@ class BatchStream:
         weights: float (N,) >= 0; each row is then drawn with replacement, image i with probability w_i / sum(w).
         device: of images and labels.
         parts: sizes that add up to N of consecutive sets, shuffled separately; not together with weights.
+        weights_from: the step from which weights apply; before it each epoch has each image once.
 
     Raises:
         DataError: no images, no rows, invalid weights, or parts that don't add up.
@@ -49,6 +50,7 @@ class BatchStream:
         weights: Tensor | None = None,
         device: torch.device | str = "cpu",
         parts: tuple[int, ...] = (),
+        weights_from: int = 0,
     ) -> None:
         if not len(images) or batch < 1:
             raise DataError(f"cannot draw batches of {batch} from {len(images)} images; both must be 1 or more")
@@ -56,7 +58,7 @@ class BatchStream:
             raise DataError(f"{len(images)} images but {len(labels)} labels")
         if parts and (sum(parts) != len(images) or min(parts) < 1 or weights is not None):
             raise DataError(f"parts {list(parts)} must be sizes that add up to {len(images)}, and go without weights")
-        self.batch, self.seed, self.device = batch, seed, torch.device(device)
+        self.batch, self.seed, self.device, self.weights_from = batch, seed, torch.device(device), weights_from
         self.images = images.to(self.device)
         self.labels = None if labels is None else labels.to(self.device)
         self._cumulative = None if weights is None else _cumulative(weights, len(images)).to(self.device)
@@ -83,7 +85,7 @@ class BatchStream:
         stop = self.batch if stop is None else stop
         if not 0 <= start <= stop <= self.batch:
             raise ValueError(f"rows {start}..{stop} are not inside a batch of {self.batch}")
-        if self._cumulative is not None:
+        if self._cumulative is not None and step >= self.weights_from:
             draws = rng.Draws(self.seed, step, self.batch, start, stop, self.device)
             drawn = draws.uniform("resample", dtype=torch.float64) * self._cumulative[-1]
             return torch.searchsorted(self._cumulative, drawn, right=True).clamp_(max=len(self) - 1)

@@ -48,8 +48,8 @@ from trigan.strategies.teachers import (
     sample_notes,
     second_seed,
 )
+from trigan.training.balance import Resampling, class_counts
 from trigan.training.stages.classifier_stage import ClassifierStage
-from trigan.training.stages.loss_terms import Resampling, class_counts
 
 _log = logging.getLogger(__name__)
 

@@ -127,7 +127,7 @@ class FineTune:
 
     def stage(self, factory: PretrainedBackbone, spec: ImageSpec) -> ClassifierStage:
         """The classifier stage that trains the network of ``factory``."""
-        recipe = replace(self.classifier.recipe, classifier=factory)
+        recipe = self.classifier.recipe.on_backbone(factory)
         if self.layer_decay != 1.0:
             factors = tuple(self.layer_decay**depth for depth in layer_depths(factory(spec), spec))
             recipe = replace(recipe, optimizer=LayerWise(recipe.optimizer, factors))

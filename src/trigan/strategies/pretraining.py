@@ -113,7 +113,7 @@ class SupervisedPretraining(Pretraining):
         initial = Untrained().networks(gan, real, inputs, runner)["discriminator"]
         layers = (top_map(initial, runner.spec)[0],)
         factory = PretrainedBackbone(gan.architecture, layers, runner.spec.size, *saved_weights(initial))
-        recipe = replace(self.classifier.recipe, classifier=factory)
+        recipe = self.classifier.recipe.on_backbone(factory)
         stage = self.classifier.with_recipe(recipe)
         if self.match_gan_flops:
             per_step, per_validation = runner.measure_flops(stage, inputs)

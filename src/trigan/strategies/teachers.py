@@ -15,9 +15,9 @@ from trigan.samples.collect import CollectedSamples, label_and_filter
 from trigan.samples.filters import Filter, ScoringModels, outputs, required_networks
 from trigan.strategies.baseline import LabelledOnly, SelfTraining, UnlabelledMethod
 from trigan.strategies.stage_runner import StageRunner
+from trigan.training.balance import class_counts
 from trigan.training.selection import accuracy
 from trigan.training.stages.classifier_stage import ClassifierStage
-from trigan.training.stages.loss_terms import class_counts
 
 
 @component("teacher/auto@1")

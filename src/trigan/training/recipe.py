@@ -1,6 +1,6 @@
 """C's recipe: everything that its training is, whatever the strategy."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from trigan.checks import require_clip, require_length
 from trigan.component_ids import component
@@ -8,13 +8,15 @@ from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.inputs import Input
 from trigan.datasets.mixing import Mix
 from trigan.datasets.stream import BatchStream
+from trigan.errors import ConfigError
 from trigan.losses.classifier_losses import ClassifierLoss, CrossEntropy
+from trigan.losses.imbalance_losses import LDAM
 from trigan.networks.classifiers.classifier import ClassifierFactory
+from trigan.training.balance import Balance, class_counts
 from trigan.training.optimizers import EMA, OptimizerFactory
 from trigan.training.selection import Selection
 from trigan.training.stage import StageContext
 from trigan.training.stages.labelled_loss import LabelledLoss
-from trigan.training.stages.loss_terms import Balance, class_counts
 
 
 @component("recipe/recipe@1")
@@ -52,15 +54,33 @@ class Recipe:
         require_length(self.steps, self.batch)
         require_clip(self.clip)
 
+    def on_backbone(self, network: ClassifierFactory) -> "Recipe":
+        """This recipe for D's features with a linear head."""
+        if isinstance(self.criterion, LDAM):
+            raise ConfigError(
+                "recipe/criterion=ldam needs a head of cosines, and a head on D's features is linear; choose another "
+                "recipe/criterion"
+            )
+        return replace(self, classifier=network)
+
     def labelled_stream(self, context: StageContext, labelled: Input) -> BatchStream:
         """Batches of labelled images, drawn as ``balance`` says."""
-        rows = self.balance.sampling_weights(labelled.known_labels, context.spec.classes)
-        return context.stream("labelled", labelled, self.batch, rows)
+        data = self._balanced(context, labelled)
+        weights = self.balance.sampling_weights(data.known_labels, context.spec.classes)
+        first = self.balance.first_step(context.plan(self.steps, self.batch).steps)
+        return context.stream("labelled", data, self.batch, weights, first)
 
     def labelled_loss(self, context: StageContext, labelled: Input) -> LabelledLoss:
-        """The loss of labelled batches, with the class sizes of ``labelled`` on the fit's device."""
-        labels, classes, device = labelled.known_labels, context.spec.classes, context.settings.device
-        weights = self.balance.class_weights(labels, classes)
+        """The loss of labelled batches, with the class sizes of the images in them on the fit's device."""
+        labels, classes = self._balanced(context, labelled).known_labels, context.spec.classes
+        weights, device = self.balance.class_weights(labels, classes), context.settings.device
         counts = class_counts(labels, classes).to(device)
         weights = None if weights is None else weights.to(device)
-        return LabelledLoss(self.augmentation, self.criterion, counts, weights, self.mix)
+        return LabelledLoss(
+            self.augmentation, self.criterion, counts, weights, self.mix, weights_from=self.balance.first_share
+        )
+
+    def _balanced(self, context: StageContext, labelled: Input) -> Input:
+        """The labelled images that C is trained on."""
+        rows = self.balance.kept(labelled.known_labels, context.spec.classes, context.seed)
+        return labelled if rows is None else Input(labelled.images[rows], labelled.known_labels[rows])

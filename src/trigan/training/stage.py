@@ -39,11 +39,14 @@ class StageContext:
         every = min(100, max(1, steps // 20))
         return TrainingPlan(steps, batch, self.settings.accumulate, log_every=every, seed=self.seed)
 
-    def stream(self, name: str, data: Input, batch: int, weights: Tensor | None = None) -> BatchStream:
+    def stream(
+        self, name: str, data: Input, batch: int, weights: Tensor | None = None, weights_from: int = 0
+    ) -> BatchStream:
         """An endless stream of batches of ``data``, in an order that depends on the seed and the stream's name."""
         self._check_shares(f"batch of {name} images", batch)
         seed = hash64(self.seed, name)
-        return BatchStream(data.images, data.labels, batch, seed, weights, self.settings.device, data.parts)
+        device = self.settings.device
+        return BatchStream(data.images, data.labels, batch, seed, weights, device, data.parts, weights_from)
 
     def _check_shares(self, setting: str, batch: int) -> None:
         """Raise a ConfigError unless ranks and micro-batches get equal shares of the batch, of at least two images."""

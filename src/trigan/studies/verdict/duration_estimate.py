@@ -29,10 +29,10 @@ from trigan.strategies.backbones import FineTune
 from trigan.strategies.features import Features
 from trigan.strategies.probes import Array, FittedProbe, Holdout, Labels, Probe
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
+from trigan.training.balance import class_counts
 from trigan.training.fit import fit
 from trigan.training.players import PlayersModule
 from trigan.training.stage import Stage, StageContext
-from trigan.training.stages.loss_terms import class_counts
 
 T = TypeVar("T")
 _log = logging.getLogger("trigan")

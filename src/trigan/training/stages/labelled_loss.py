@@ -1,6 +1,6 @@
 """C's loss on labelled batches: augmentation, mixing, class weights and the loss of each image."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ class LabelledLoss:
         mix: mixes each image with a separately augmented partner of the global batch; the loss uses both labels
             (Zhang et al. 2018, 1710.09412, section 2, with the mixing coefficient as weight of an image's own label;
             Yun et al. 2019, 1905.04899, eq. 1, with the share of pixels).
+        weights_from: the share of the fit after which class weights apply.
     """
 
     augmentation: Augmentation
@@ -29,9 +30,12 @@ class LabelledLoss:
     counts: Tensor
     class_weights: Tensor | None = None
     mix: Mix | None = None
+    weights_from: float = 0.0
 
     def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor:
         """The loss, shape ()."""
+        if step.progress < self.weights_from:
+            return replace(self, class_weights=None, weights_from=0.0)(step, network)
         labelled = step.batch("labelled")
         labels = labelled.known_labels
         images = labelled.augmented(self.augmentation, "augment")

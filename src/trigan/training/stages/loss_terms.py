@@ -1,4 +1,4 @@
-"""Parts of a classifier's loss: class balance of the labelled images, and terms on further images."""
+"""Terms of a classifier's loss on further images."""
 
 import math
 from abc import ABC, abstractmethod
@@ -20,46 +20,6 @@ from trigan.training.step import TrainingStep
 
 #: How the weight of a term falls over the fit.
 Annealing = Literal["none", "linear", "cosine"]
-
-
-def class_counts(labels: Tensor, classes: int) -> Tensor:
-    """Images per class, int64 (K,)."""
-    return torch.bincount(labels, minlength=classes)
-
-
-@component("balance/none@1")
-@dataclass(frozen=True)
-class Balance:
-    """How unequal class sizes are treated; in this base class not at all: every image counts once, with weight 1."""
-
-    def sampling_weights(self, labels: Tensor, classes: int) -> Tensor | None:
-        """Relative probability of each image to be drawn, (N,); None: every image once an epoch."""
-        return None
-
-    def class_weights(self, labels: Tensor, classes: int) -> Tensor | None:
-        """Factor on each class's cross-entropy, (K,); None: all 1."""
-        return None
-
-
-@component("balance/class_weights@1")
-@dataclass(frozen=True)
-class ClassWeights(Balance):
-    """Weights in inverse proportion to class sizes."""
-
-    def class_weights(self, labels: Tensor, classes: int) -> Tensor | None:
-        """N / (K n_k)."""
-        counts = class_counts(labels, classes).clamp(min=1)
-        return len(labels) / (classes * counts.float())
-
-
-@component("balance/resampling@1")
-@dataclass(frozen=True)
-class Resampling(Balance):
-    """Random oversampling: classes are drawn equally often, and so are the images of a class."""
-
-    def sampling_weights(self, labels: Tensor, classes: int) -> Tensor | None:
-        """1 / n_k for an image of class k."""
-        return 1.0 / class_counts(labels, classes)[labels].float()
 
 
 class LossTerm(ABC):
