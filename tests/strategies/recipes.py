@@ -20,6 +20,8 @@ from trigan.strategies.features import Features
 from trigan.strategies.joint import Joint
 from trigan.strategies.pretraining import Pixels, SelfSupervisedPretraining, SupervisedPretraining, Untrained
 from trigan.strategies.probes import LinearSVM, LogisticRegression, MLPProbe, NearestNeighbours
+from trigan.strategies.rare_classes.head_refit import HeadRefit
+from trigan.strategies.rare_classes.post_hoc import LogitAdjustment
 from trigan.strategies.sample_schedules import PretrainSchedule
 from trigan.strategies.sample_settings import SampleSettings
 from trigan.strategies.stage_runner import StageRunner
@@ -62,6 +64,10 @@ RECIPES: dict[str, Callable[[], Strategy]] = {
     "self-training": lambda: Baseline(classifier_stage(), SelfTraining(threshold=0.0)),
     "fixmatch": lambda: Baseline(classifier_stage(), FixMatchTraining(StrongAugmentation(TURNED), threshold=0.1)),
     "ensemble": lambda: Baseline(classifier_stage(), matched_flops=2 * 6 * 9.2e6, matched_by="ensemble"),
+    "baseline, new head": lambda: Baseline(classifier_stage(), head=HeadRefit(0.5)),
+    "ensemble, adjusted": lambda: Baseline(
+        classifier_stage(), matched_flops=2 * 6 * 9.2e6, matched_by="ensemble", post_hoc=LogitAdjustment(0.5)
+    ),
     "augment, labels by classifier": augment,
     "augment, labels by condition": lambda: augment(
         gan=CGAN_STAGE, samples=replace(SAMPLES, filters=(DiscriminatorFilter(0.5),))
@@ -69,7 +75,7 @@ RECIPES: dict[str, Callable[[], Strategy]] = {
     "augment, one GAN a class": lambda: augment(labels="per_class"),
     "augment, GAN of labelled images": lambda: augment(gan_images="labelled"),
     "augment, unlabelled": lambda: augment(source="unlabelled"),
-    "augment, labelled": lambda: augment(source="labelled"),
+    "augment, labelled": lambda: augment(source="labelled", post_hoc=LogitAdjustment()),
     "augment, noise": lambda: augment(source="noise"),
     "augment, two GANs and sets": lambda: augment(
         gan=CGAN_STAGE,
@@ -107,7 +113,7 @@ RECIPES: dict[str, Callable[[], Strategy]] = {
     "features, contrast": lambda: features(
         backbone=SelfSupervisedPretraining(simclr_stage()), probe=NEIGHBOURS, gan_images="labelled"
     ),
-    "joint, feature matching": lambda: Joint(joint_stage(FeatureMatching())),
+    "joint, feature matching": lambda: Joint(joint_stage(FeatureMatching()), LogitAdjustment(0.5)),
     "joint, pseudo-label": lambda: Joint(joint_stage(GeneratedPseudoLabels(threshold=0.0, ramp=NOW))),
     "joint, conditional": lambda: Joint(joint_stage(Conditional(ramp=NOW))),
     "joint, AC-GAN": lambda: Joint(joint_stage(ACGAN())),

@@ -27,6 +27,8 @@ UNLABELLED_USED = {
     "self-training": 200,
     "fixmatch": 200,
     "ensemble": 0,
+    "baseline, new head": 0,
+    "ensemble, adjusted": 0,
     "augment, labels by classifier": 200,
     "augment, labels by condition": 0,
     "augment, one GAN a class": 0,

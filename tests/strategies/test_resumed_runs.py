@@ -41,6 +41,17 @@ ROWS = {
     "joint of three": (["strategy=joint", "strategy.objective=conditional", "architecture=cgan"], "joint"),
     "classifier": (["strategy=baseline"], "classifier"),
     "classifier, chosen": (["strategy=baseline", "regime.validation=large"], "classifier"),
+    "new head after LDAM-DRW": (
+        [
+            "strategy=baseline",
+            "recipe/criterion=ldam",
+            "balance=effective_number",
+            "balance.start=0.5",
+            "strategy.head=refit",
+            "strategy.head.length=1.0",
+        ],
+        "classifier-head",
+    ),
     "classifier, after its teacher": (
         ["strategy=baseline", "strategy.unlabelled=self_training", "strategy.unlabelled.threshold=0.0"],
         "classifier",

@@ -18,6 +18,7 @@ import torch.distributed as dist
 from tests.training.tiny import (
     CNN8,
     NOW,
+    SPEC,
     TURNED,
     autoencoder_stage,
     built,
@@ -46,6 +47,7 @@ from trigan.networks.gans.biggan import BigGANSmall
 from trigan.networks.gans.dcgan import DCGAN
 from trigan.networks.gans.r3gan import R3GAN
 from trigan.networks.gans.sngan import Projection
+from trigan.strategies.rare_classes.head_refit import FrozenBodyClassifier
 from trigan.training.balance import EffectiveNumber, Resampling, Undersampling
 from trigan.training.callbacks import SampleGrids
 from trigan.training.collapse_watch import CollapseWatch, Thresholds
@@ -68,6 +70,9 @@ def watch(action: Literal["rollback", "cure"]) -> CollapseWatch:
 
 
 LDAM8 = LDAM(CosineHead(CNN8))
+FROZEN = FrozenBodyClassifier(
+    CNN8, "constants", {n: 0.01 * torch.ones_like(w) for n, w in CNN8(SPEC).state_dict().items()}
+)
 TERMS = (ExtraImages(TURNED, ratio=0.5), FixMatch(TURNED, TURNED, threshold=0.1))
 
 STAGES: dict[str, Callable[[], Stage]] = {
@@ -99,6 +104,7 @@ STAGES: dict[str, Callable[[], Stage]] = {
     "cutmix": lambda: classifier_stage(4, mix=CutMix()),
     "deferred": lambda: classifier_stage(4, balance=EffectiveNumber(0.5), criterion=LDAM8, classifier=LDAM8.network),
     "deferred_resampling": lambda: classifier_stage(4, balance=Resampling(0.5), criterion=LogitAdjusted()),
+    "frozen_body": lambda: classifier_stage(4, classifier=FROZEN),
     "undersampling": lambda: classifier_stage(2, balance=Undersampling(), criterion=Focal()),
 }
 DOUBLE, SINGLE = TrainerSettings(precision="64-true"), TrainerSettings()

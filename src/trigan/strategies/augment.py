@@ -35,6 +35,7 @@ from trigan.strategies.gans import (
     train_gans,
     with_affordable_steps,
 )
+from trigan.strategies.rare_classes.post_hoc import PostHoc, adjusted_outcome, adjusted_skeleton, require_validation
 from trigan.strategies.sample_schedules import MixedSchedule, PretrainSchedule, SampleSchedule
 from trigan.strategies.sample_settings import SampleSettings
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
@@ -75,6 +76,7 @@ class Augment:
         unlabelled: how C itself uses unlabelled images, beside the samples (as in the baseline).
         teacher_folds: without validation images, the teacher's accuracy in the record is by cross-validation in L with
             as many folds; 0: not at all.
+        post_hoc: changes the logits of C.
     """
 
     gan: GeneratorStage
@@ -89,6 +91,7 @@ class Augment:
     teacher: UnlabelledMethod = field(default_factory=LabelledOnly)
     unlabelled: UnlabelledMethod = field(default_factory=LabelledOnly)
     teacher_folds: int = 2
+    post_hoc: PostHoc | None = None
 
     def __post_init__(self) -> None:
         threshold, samples, conditional = self.label_threshold, self.samples, self.gan.architecture.conditional
@@ -184,6 +187,7 @@ class Augment:
 
     def run(self, view: TrainingView, runner: StageRunner) -> Outcome:
         """Train the GANs, collect the samples and train C; without any sample, C is trained on real images alone."""
+        require_validation(self.post_hoc, view)
         if self.source == "generator" and self.gan.flops is not None:
             return replace(self, gan=with_affordable_steps(self.gan, view, runner)).run(view, runner)
         if self.source != "generator" and "discriminator" in required_networks(self.samples.filters):
@@ -213,9 +217,10 @@ class Augment:
         if teacher is not None:
             gate = Gate(self.samples.filters, self.label_threshold, self._labels_are_predicted)
             notes["teacher"] = gate_on_real_images(training, gate, models, self.teacher_folds, view.spec.classes)
-        return Outcome(
+        outcome = Outcome(
             networks, rule, trained.step, runner.status, stamps=stamps, notes=notes, snapshots=trained.snapshots
         )
+        return adjusted_outcome(outcome, self.post_hoc, view, runner)
 
     @property
     def _stage(self) -> ClassifierStage:
@@ -256,7 +261,7 @@ class Augment:
                 for _ in range(self.generators)
             ]
             networks["generator"] = members[0] if len(members) == 1 else GeneratorMixture(members)
-        return networks
+        return adjusted_skeleton(networks, self.post_hoc, spec.classes)
 
     def _warn_about_missing_samples(self, collected: CollectedSamples) -> None:
         kept, empty = len(collected.data), ", ".join(map(str, collected.empty_classes))

@@ -16,6 +16,14 @@ from trigan.datasets.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.rng import hash64
 from trigan.samples.filters import outputs
+from trigan.strategies.rare_classes.head_refit import HeadRefit
+from trigan.strategies.rare_classes.post_hoc import (
+    PostHoc,
+    adjusted_outcome,
+    adjusted_skeleton,
+    require_validation,
+    unadjusted_shapes,
+)
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.strategies.strategy import Outcome, Shapes, labelled_inputs, require_unlabelled, validation_input
 from trigan.training.selection import accuracy
@@ -122,13 +130,16 @@ class Baseline:
     """A classifier trained on L and, unless ``unlabelled`` is `LabelledOnly`, on U.
 
     ``matched_flops`` is another row's compute, spent as ``matched_by`` says: on longer training, on restarts (the most
-    accurate on validation labels is kept), or on an ensemble (mean of probabilities).
+    accurate on validation labels is kept), or on an ensemble (mean of probabilities). ``head`` trains C's head anew,
+    and ``post_hoc`` changes the logits of the result.
     """
 
     classifier: ClassifierStage
     unlabelled: UnlabelledMethod = field(default_factory=LabelledOnly)
     matched_flops: float | None = None
     matched_by: Literal["longer", "restarts", "ensemble"] = "longer"
+    head: HeadRefit | None = None
+    post_hoc: PostHoc | None = None
 
     def __post_init__(self) -> None:
         if self.matched_flops is not None:
@@ -136,6 +147,10 @@ class Baseline:
             if isinstance(self.unlabelled, SelfTraining):
                 raise ConfigError(
                     "strategy.matched_flops goes with strategy.unlabelled=none or fixmatch, not self_training"
+                )
+            if self.head is not None:
+                raise ConfigError(
+                    "strategy.matched_flops goes with strategy.head=none, whose fits are the ones matched"
                 )
         if self.matched_by != "longer" and self.classifier.recipe.selection.snapshots is not None:
             raise ConfigError(
@@ -145,6 +160,7 @@ class Baseline:
 
     def run(self, view: TrainingView, runner: StageRunner) -> Outcome:
         """Train the classifier, or as many as the matched compute allows."""
+        require_validation(self.post_hoc, view)
         restarts = self.matched_flops is not None and self.matched_by == "restarts"
         if restarts and not view.sizes.validation:
             raise ConfigError(
@@ -156,7 +172,8 @@ class Baseline:
             inputs["validation"] = validation_input(view)
         stamps: tuple[str, ...] = ()
         if self.matched_flops is None:
-            members = [runner.train("classifier", stage, inputs)]
+            trained = runner.train("classifier", stage, inputs)
+            members = [trained if self.head is None else self.head.train(stage, trained, inputs, runner)]
         else:
             members = self._matched(stage, inputs, runner, self.matched_flops)
             stamps = (f"matched-{self.matched_by}",)
@@ -168,13 +185,16 @@ class Baseline:
         networks = [member.networks["classifier"] for member in members]
         network = networks[0] if len(networks) == 1 else Ensemble(networks).eval()
         first = members[0]
-        return Outcome({"classifier": network}, rule, first.step, runner.status, True, stamps, notes, first.snapshots)
+        settled = rule, first.step, runner.status, True, stamps, notes, first.snapshots
+        return adjusted_outcome(Outcome({"classifier": network}, *settled), self.post_hoc, view, runner)
 
     def skeleton(self, spec: DataSpec, shapes: Shapes) -> dict[str, nn.Module]:
         """The classifier, or an ensemble of as many as were saved."""
-        members = {name.split(".")[1] for name in shapes["classifier"] if name.startswith("members.")}
+        saved = unadjusted_shapes(shapes["classifier"])
+        members = {name.split(".")[1] for name in saved if name.startswith("members.")}
         networks: list[nn.Module] = [self.classifier.recipe.classifier(spec) for _ in range(max(1, len(members)))]
-        return {"classifier": Ensemble(networks) if members else networks[0]}
+        network = Ensemble(networks) if members else networks[0]
+        return adjusted_skeleton({"classifier": network}, self.post_hoc, spec.classes)
 
     def _matched(self, stage: ClassifierStage, inputs: Inputs, runner: StageRunner, flops: float) -> list[TrainedStage]:
         """Train as many members as ``flops`` allow (rounded), with the length at which together they cost ``flops``."""
