@@ -10,11 +10,11 @@ from scipy import stats
 from torch import Tensor
 
 from trigan.datasets.augmentation import square_mask
-from trigan.datasets.mixing import CutMix, Mix, MixUp, mixing_coefficients
+from trigan.datasets.mixing import CutMix, Mix, MixUp, Remix, mixing_coefficients
 from trigan.errors import ConfigError
 from trigan.rng import Draws
 
-MIXES: dict[str, Callable[..., Mix]] = {"mixup": MixUp, "cutmix": CutMix}
+MIXES: dict[str, Callable[..., Mix]] = {"mixup": MixUp, "cutmix": CutMix, "remix": Remix}
 
 
 def _draws(count: int, start: int = 0, stop: int | None = None, step: int = 3) -> Draws:
@@ -116,3 +116,32 @@ def test_settings_out_of_range_are_refused(name: str, given: dict[str, float], l
     with pytest.raises(ConfigError) as caught:
         MIXES[name](**given)
     assert str(caught.value) == line
+
+
+@pytest.mark.parametrize(("ratio", "threshold"), [(3.0, 0.5), (1.0, 0.8), (2.0, 0.3)])
+def test_remix_gives_the_label_to_the_rarer_class(ratio: float, threshold: float) -> None:
+    """The rule, case by case; images are mixed as by MixUp."""
+    mix, draws = Remix(ratio=ratio, threshold=threshold), _draws(200)
+    images, partners = _images(200), _images(200, seed=1)
+    mixed, share = mix(images, partners, draws)
+    assert torch.equal(mixed, MixUp()(images, partners, draws)[0])
+    source = torch.Generator().manual_seed(2)
+    own, other = (torch.randint(1, 200, (200,), generator=source) for _ in range(2))
+    found = mix.label_share(share, own, other)
+    expected = []
+    for lam, n_i, n_j in zip(share.tolist(), own.tolist(), other.tolist(), strict=True):
+        if n_i / n_j >= ratio and lam < threshold:
+            expected.append(0.0)
+        elif n_i / n_j <= 1 / ratio and 1 - lam < threshold:
+            expected.append(1.0)
+        else:
+            expected.append(lam)
+    assert found.tolist() == pytest.approx(expected, abs=1e-6)
+    assert len({0.0, 1.0} & set(found.tolist())) == 2
+    assert torch.equal(MixUp().label_share(share, own, other), share)
+
+
+def test_impossible_settings_of_remix_are_refused() -> None:
+    for settings, named in (({"ratio": 0.5}, "ratio: 0.5 must be 1"), ({"threshold": 1.5}, "threshold: 1.5 must be")):
+        with pytest.raises(ConfigError, match=named):
+            Remix(**settings)

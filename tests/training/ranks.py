@@ -37,7 +37,7 @@ from tests.training.tiny import (
 )
 from trigan import distributed
 from trigan.datasets.inputs import Input
-from trigan.datasets.mixing import CutMix, MixUp
+from trigan.datasets.mixing import CutMix, MixUp, Remix
 from trigan.losses.gan_losses import hinge, wasserstein
 from trigan.losses.imbalance_losses import LDAM, Focal, LogitAdjusted
 from trigan.networks.classifiers.cosine_head import CosineHead
@@ -48,7 +48,7 @@ from trigan.networks.gans.dcgan import DCGAN
 from trigan.networks.gans.r3gan import R3GAN
 from trigan.networks.gans.sngan import Projection
 from trigan.strategies.rare_classes.head_refit import FrozenBodyClassifier
-from trigan.training.balance import EffectiveNumber, Resampling, Undersampling
+from trigan.training.balance import ClassWeights, EffectiveNumber, Resampling, Undersampling
 from trigan.training.callbacks import SampleGrids
 from trigan.training.collapse_watch import CollapseWatch, Thresholds
 from trigan.training.fit import TrainerSettings, fit
@@ -102,6 +102,7 @@ STAGES: dict[str, Callable[[], Stage]] = {
     "dropout": lambda: classifier_stage(classifier=WideResNet(10, 1, 2, dropout=0.3)),
     "mixup": lambda: classifier_stage(4, mix=MixUp(0.5)),
     "cutmix": lambda: classifier_stage(4, mix=CutMix()),
+    "remix": lambda: classifier_stage(4, mix=Remix(), balance=ClassWeights(0.5)),
     "deferred": lambda: classifier_stage(4, balance=EffectiveNumber(0.5), criterion=LDAM8, classifier=LDAM8.network),
     "deferred_resampling": lambda: classifier_stage(4, balance=Resampling(0.5), criterion=LogitAdjusted()),
     "frozen_body": lambda: classifier_stage(4, classifier=FROZEN),

@@ -7,15 +7,29 @@ import torch
 from torch.nn import functional as F
 
 from trigan.datasets.augmentation import NoAugmentation
-from trigan.datasets.mixing import CutMix, Mix, MixUp
+from trigan.datasets.inputs import Input
+from trigan.datasets.mixing import CutMix, Mix, MixUp, Remix
 from trigan.training.balance import ClassWeights
 from trigan.training.fit import TrainerSettings
 from trigan.training.objectives import Conditional, FeatureMatching, GeneratedPseudoLabels
 from trigan.training.step import TrainingStep
 
-from .tiny import DESCENT, NOW, TURNED, PlainClassifier, built, classifier_stage, copied, fitted, joint_stage, same
+from .tiny import (
+    DESCENT,
+    NOW,
+    TURNED,
+    PlainClassifier,
+    built,
+    classifier_stage,
+    copied,
+    fitted,
+    inputs_of,
+    joint_stage,
+    same,
+    view,
+)
 
-MIXES: dict[str, Mix] = {"mixup": MixUp(0.5), "cutmix": CutMix(1.0, 0.8)}
+MIXES: dict[str, Mix] = {"mixup": MixUp(0.5), "cutmix": CutMix(1.0, 0.8), "remix": Remix(0.5)}
 
 
 @pytest.mark.parametrize("name", MIXES)
@@ -76,3 +90,25 @@ def test_every_objective_mixes_labelled_images(
         torch.manual_seed(0)
         losses.append(update.loss(TrainingStep(module.step_context, 0, 0, False)).detach())
     assert not torch.equal(*losses)
+
+
+def test_remix_weighs_labels_by_the_sizes_of_their_classes() -> None:
+    """The loss of an imbalanced stage by hand: classes of 40 and 4 images."""
+    data = inputs_of(view())["labelled"]
+    zeros, ones = (data.images[data.known_labels == k] for k in (0, 1))
+    images, labels = torch.cat([zeros.repeat(10, 1, 1, 1), ones]), torch.tensor([0] * 40 + [1] * 4)
+    stage = classifier_stage(classifier=PlainClassifier(), augmentation=NoAugmentation(), mix=Remix(), batch=44)
+    module = built(stage, {"labelled": Input(images, labels)})
+    step = TrainingStep(module.step_context, 0, 0, False)
+    loss = module.updates[0].loss(step)
+    own, other = step.batch("labelled"), step.permuted_batch("labelled")
+    mixed, share = Remix()(own.images, other.images, other.draws)
+    logs, terms = -module.networks["classifier"](mixed).log_softmax(1), []
+    for row, (a, b) in enumerate(zip(own.known_labels.tolist(), other.known_labels.tolist(), strict=True)):
+        lam = float(share[row])
+        if (a, b) == (0, 1) and lam < 0.5:
+            lam = 0.0
+        if (a, b) == (1, 0) and lam > 0.5:
+            lam = 1.0
+        terms.append(lam * logs[row, a] + (1 - lam) * logs[row, b])
+    torch.testing.assert_close(loss, torch.stack(terms).mean())

@@ -1,7 +1,7 @@
 """Mixing of two images: an image and a partner from the same global batch become one, with a share of each label.
 
 Row by row and on the device: the mixing coefficient is a function of the row's draws alone. The loss weighs an image's
-own label by ``share`` and its partner's by 1 - ``share`` (`trigan.losses.semi_supervised_losses`).
+own label by ``share``, or what `Mix.label_share` makes of it, and its partner's by the rest.
 """
 
 from abc import ABC, abstractmethod
@@ -37,6 +37,13 @@ class Mix(ABC):
     def __call__(self, images: Tensor, partners: Tensor, draws: Draws) -> tuple[Tensor, Tensor]:
         """Images and partners, float (N, C, S, S) in [-1, 1] -> mixed images, the same, and shares (N,) in [0, 1]."""
 
+    def label_share(self, share: Tensor, own: Tensor, partners: Tensor) -> Tensor:
+        """The weight of each image's own label (N,), by default the share of its pixels.
+
+        ``own`` and ``partners`` are the numbers of labelled images in the classes of both, int64 (N,).
+        """
+        return share
+
 
 @component("mix/mixup@1")
 @dataclass(frozen=True)
@@ -51,6 +58,30 @@ class MixUp(Mix):
         share = mixing_coefficients(draws, self.alpha, self.probability).to(images)
         lam = share[:, None, None, None]
         return lam * images + (1.0 - lam) * partners, share
+
+
+@component("mix/remix@1")
+@dataclass(frozen=True)
+class Remix(MixUp):
+    """MixUp whose label favours the rarer class: Chou et al. 2020 (arXiv 2007.03943), section 3.
+
+    The label is that of the rarer class alone where the other class has at least ``ratio`` (kappa) times as many
+    images and the rarer image a share of more than 1 - ``threshold`` (tau); else labels are mixed as the images.
+    """
+
+    ratio: float = 3.0
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.ratio >= 1.0, "ratio", self.ratio, "1 or more")
+        require(0.0 <= self.threshold <= 1.0, "threshold", self.threshold, "in 0..1")
+
+    def label_share(self, share: Tensor, own: Tensor, partners: Tensor) -> Tensor:
+        """See `Mix.label_share`."""
+        to_partner = (own >= self.ratio * partners) & (share < self.threshold)
+        to_own = (partners >= self.ratio * own) & (1.0 - share < self.threshold)
+        return torch.where(to_partner, 0.0, torch.where(to_own, 1.0, share))
 
 
 @component("mix/cutmix@1")

@@ -47,6 +47,7 @@ class LabelledLoss:
             partners = step.permuted_batch("labelled")
             others = partners.known_labels
             mixed, share = self.mix(images, partners.augmented(self.augmentation, "partner"), partners.draws)
+            share = self.mix.label_share(share, self.counts[labels], self.counts[others])
             logits = network(mixed)
             loss = self.mixed_rows(logits, labels, others, share).mean()
             correct = torch.where(logits.argmax(1) == labels, share, 0.0)
