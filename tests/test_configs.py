@@ -284,7 +284,13 @@ def test_architecture_loss_strategy(
 def factors() -> dict[str, list[str]]:
     """What is crossed: groups with all their choices, strategies with their inner ones, shapes and precision."""
     inner = {
-        **{"unlabelled": "baseline", "filter": "augment", "schedule": "augment", "teacher": "augment"},
+        **{
+            "unlabelled": "baseline",
+            "head": "baseline",
+            "filter": "augment",
+            "schedule": "augment",
+            "teacher": "augment",
+        },
         **{"probe": "features", "backbone": "features", "objective": "joint", "consistency": "joint"},
     }
     variants = [f"{inner[g]} strategy/{g}={name}" for g in inner for name in GROUPS[f"strategy/{g}"]]
@@ -396,7 +402,7 @@ def test_every_backbone_with_every_probe(backbone: str, probe: str, tmp_path: Pa
 
 #: What a sample set of `augment` is made of, and how C takes it in.
 SAMPLES = {
-    "strategy.source": ["generator", "unlabelled", "labelled", "noise"],
+    "strategy.source": ["generator", "unlabelled", "labelled", "noise", "smote", "deep_smote"],
     "strategy/filter": GROUPS["strategy/filter"],
     "strategy/schedule": GROUPS["strategy/schedule"],
     "strategy/teacher": GROUPS["strategy/teacher"],
@@ -407,7 +413,7 @@ SAMPLES = {
     "strategy.generators": ["1", "2"],
     "strategy.samples.sets": ["1", "2", "auto"],
     "strategy.samples.latent_scale": ["1", "1.5"],
-    "strategy.samples.fill": ["balanced", "deficit"],
+    "strategy.samples.fill": ["balanced", "deficit", "to_largest", "errors"],
 }
 #: Settings that a generator alone has.
 OF_A_GENERATOR = {"strategy.generators": "1", "strategy.samples.latent_scale": "1"}
@@ -418,6 +424,11 @@ OF_A_GENERATOR = {"strategy.generators": "1", "strategy.samples.latent_scale": "
 def test_every_two_settings_of_samples(case: dict[str, str], tmp_path: Path) -> None:
     """They compose, train, and are evaluated; a control refuses the settings of the generator that it hasn't."""
     given = {**case, "regime": "few"}
+    if case["strategy.samples.fill"] in ("to_largest", "errors"):  # unequal classes, and validation labels
+        given |= {"regime": "step_imbalanced", "regime.imbalance.ratio": "4", "regime.labels_per_class": "8"}
+        given["regime.validation"] = "within"
+    if case["strategy.source"] == "deep_smote" and case["architecture"] == "edm":
+        given["architecture"] = "dcgan"
     if case["strategy.source"] != "generator":
         for setting, plain in OF_A_GENERATOR.items():
             if case[setting] != plain:

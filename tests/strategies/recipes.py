@@ -22,7 +22,7 @@ from trigan.strategies.pretraining import Pixels, SelfSupervisedPretraining, Sup
 from trigan.strategies.probes import LinearSVM, LogisticRegression, MLPProbe, NearestNeighbours
 from trigan.strategies.rare_classes.head_refit import HeadRefit
 from trigan.strategies.rare_classes.post_hoc import LogitAdjustment
-from trigan.strategies.sample_schedules import PretrainSchedule
+from trigan.strategies.sample_schedules import PretrainSchedule, RefitSchedule
 from trigan.strategies.sample_settings import SampleSettings
 from trigan.strategies.stage_runner import StageRunner
 from trigan.strategies.strategy import Outcome, Strategy
@@ -94,6 +94,8 @@ RECIPES: dict[str, Callable[[], Strategy]] = {
         samples=SampleSettings(1.0, annealing="cosine", until=0.8, targets="soft", batch_norm="separate", sets="auto"),
     ),
     "augment, partly labelled": lambda: augment(gan=CGAN_STAGE, gan_images="partly_labelled"),
+    "augment, SMOTE, head last": lambda: augment(source="smote", schedule=RefitSchedule(head=HeadRefit(0.5))),
+    "augment, DeepSMOTE": lambda: augment(source="deep_smote"),
     "augment, samples first": lambda: augment(source="noise", schedule=PretrainSchedule()),
     "features": features,
     "features of a conditional D": lambda: features(gan=CGAN_STAGE, layers=("conv2",), grid=2),

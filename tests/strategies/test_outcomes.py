@@ -41,6 +41,8 @@ UNLABELLED_USED = {
     "augment, diffusion without labels": 0,
     "augment, all that experts do": 200,
     "augment, partly labelled": 200,
+    "augment, SMOTE, head last": 0,
+    "augment, DeepSMOTE": 0,
     "augment, samples first": 0,
     "features": 200,
     "features of a conditional D": 0,

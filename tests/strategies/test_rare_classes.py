@@ -14,6 +14,7 @@ from trigan.datasets.splits.regime import ExplicitCounts, Regime
 from trigan.datasets.types import TrainingView
 from trigan.errors import ConfigError
 from trigan.networks.batchnorm import batch_norms
+from trigan.samples.filters import outputs
 from trigan.strategies.baseline import Baseline
 from trigan.strategies.rare_classes.head_refit import FrozenBody, HeadRefit
 from trigan.strategies.rare_classes.post_hoc import (
@@ -24,11 +25,13 @@ from trigan.strategies.rare_classes.post_hoc import (
     ThresholdMoving,
     mean_recall,
 )
+from trigan.strategies.sample_schedules import RefitSchedule
+from trigan.strategies.sample_settings import SampleSettings, shared_out
 from trigan.training.balance import Resampling
 from trigan.training.selection import Selection
 
 from ..training.tiny import classifier_stage, copied, digits, same, view
-from .recipes import logits, make_runner, unseen_images
+from .recipes import augment, logits, make_runner, unseen_images
 
 COUNTS = (60, 40, 30, 20, 15, 12, 10, 8, 6, 5)
 
@@ -168,3 +171,53 @@ def test_impossible_settings_are_refused() -> None:
         HeadRefit(0.0)
     with pytest.raises(ConfigError, match=r"strategy.head=none, whose fits"):
         Baseline(classifier_stage(), matched_flops=1e9, head=HeadRefit())
+
+
+@pytest.mark.parametrize("source", ["smote", "labelled"])
+def test_samples_fill_every_class_to_the_largest(source: str, tmp_path: Path) -> None:
+    samples = SampleSettings(ratio=1.0, fill="to_largest")
+    outcome = augment(source=source, samples=samples).run(_rare("none"), make_runner(tmp_path))
+    assert outcome.notes["samples"]["per_class"] == [60 - count for count in COUNTS]
+    with pytest.raises(ConfigError, match=r"^strategy.samples.fill=to_largest: all classes have as many labels"):
+        augment(source=source, samples=samples).run(view(), make_runner(tmp_path))
+
+
+def test_samples_go_where_the_teacher_errs_on_validation_images(tmp_path: Path) -> None:
+    seen, runner = _rare(), make_runner(tmp_path)
+    samples = SampleSettings(ratio=1.0, fill="errors")
+    outcome = augment(source="smote", samples=samples).run(seen, runner)
+    assert seen.taken["V"] == 41
+    assert seen.validation is not None
+    teacher = next(one for one in runner.trained_stages if one.name == "teacher").networks["classifier"]
+    right = outputs(teacher, seen.validation.images).argmax(1) == seen.validation.labels
+    errors = []
+    for label in range(10):
+        of_class = right[seen.validation.labels == label]
+        errors.append(1 - (int(of_class.sum()) + 1) / (len(of_class) + 2))
+    exact = np.array(errors) / sum(errors) * 165
+    found = np.array(outcome.notes["samples"]["per_class"])
+    assert found.sum() == 165
+    assert np.abs(found - exact).max() < 1.0
+    with pytest.raises(ConfigError, match=r"^strategy.samples.fill=errors: errors are counted on validation labels"):
+        augment(source="smote", samples=samples).run(_rare("none"), make_runner(tmp_path / "other"))
+
+
+@pytest.mark.parametrize("weights", [[1.0, 1.0, 1.0], [0.9, 0.05, 0.05], [0.0, 0.3, 0.7]])
+def test_shares_are_whole_numbers_that_add_up(weights: list[float]) -> None:
+    found = shared_out(torch.tensor(weights, dtype=torch.float64), 10)
+    assert int(found.sum()) == 10
+    assert (found - 10 * torch.tensor(weights, dtype=torch.float64) / sum(weights)).abs().max() < 1.0
+
+
+def test_a_head_after_samples_is_fitted_on_real_images_alone(tmp_path: Path) -> None:
+    """SYNAuG: the mixed fit is that of the schedule without the head, bit for bit; then the head."""
+    mixed, refit = make_runner(tmp_path / "mixed"), make_runner(tmp_path / "refit")
+    augment(source="smote").run(_rare("none"), mixed)
+    outcome = augment(source="smote", schedule=RefitSchedule(head=HeadRefit(0.5))).run(_rare("none"), refit)
+    stages = {one.name: one for one in refit.trained_stages}
+    assert stages["classifier"].digest == next(one.digest for one in mixed.trained_stages if one.name == "classifier")
+    last = stages["classifier-head"]
+    assert set(last.classifier["images"]) == {"labelled"}
+    assert outcome.selected_step == stages["classifier"].step + last.step
+    body = {name: value for name, value in outcome.classifier.state_dict().items() if name.startswith("body.")}
+    assert same(body, {k: v for k, v in stages["classifier"].networks["classifier"].state_dict().items() if k in body})

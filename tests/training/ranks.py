@@ -17,6 +17,7 @@ import torch.distributed as dist
 
 from tests.training.tiny import (
     CNN8,
+    DCGAN8,
     NOW,
     SPEC,
     TURNED,
@@ -53,12 +54,14 @@ from trigan.training.callbacks import SampleGrids
 from trigan.training.collapse_watch import CollapseWatch, Thresholds
 from trigan.training.fit import TrainerSettings, fit
 from trigan.training.objectives import BadGAN, Conditional, FeatureMatching, GeneratedPseudoLabels, TripleGAN
+from trigan.training.optimizers import Adam
 from trigan.training.selection import Selection
 from trigan.training.stage import Stage
 from trigan.training.stages.diffusion_stage import DiffusionStage
 from trigan.training.stages.gan_regularizers import TopK
 from trigan.training.stages.gan_stage import GANStage
 from trigan.training.stages.loss_terms import ExtraImages, FixMatch, PiModel
+from trigan.training.stages.pretext_stages import DeepSMOTEStage
 
 CRITIC = DCGAN(width=8, latent=8, discriminator_norm="none")
 
@@ -96,6 +99,7 @@ STAGES: dict[str, Callable[[], Stage]] = {
     "bad_gan": lambda: joint_stage(BadGAN()),
     "autoencoder": autoencoder_stage,
     "simclr": simclr_stage,
+    "deep_smote": lambda: DeepSMOTEStage(DCGAN8, Adam(1e-3, (0.9, 0.999)), 4, batch=16),
     "diffusion": diffusion_stage,
     "classifier": lambda: classifier_stage(terms=TERMS, clip=0.5, selection=Selection("val", 3)),
     "noise": lambda: joint_stage(FeatureMatching(), classifier=MLP((16, 8))),
@@ -127,6 +131,8 @@ def fit_case(case: str, folder: Path) -> dict[str, Any]:
     inputs["extra"] = Input(seen.labelled.images.flip(-1), seen.labelled.labels)
     conditional = isinstance(stage, DiffusionStage | GANStage) and stage.architecture.conditional
     inputs["real"] = partly_labelled(seen) if conditional else inputs["unlabelled"]
+    if isinstance(stage, DeepSMOTEStage):
+        inputs["real"] = inputs["labelled"]
     module = built(stage, inputs, settings)
     # Only rank 0 has a callback: a grid of samples must not make it wait for the others.
     callbacks = [SampleGrids(folder / f"{case}-grids", 2, 2)] if distributed.rank() == 0 else []

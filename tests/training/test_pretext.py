@@ -8,17 +8,19 @@ import torch
 
 from trigan.datasets.augmentation import NoAugmentation
 from trigan.datasets.inputs import Input
+from trigan.datasets.stream import to_float
 from trigan.datasets.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.losses.pretext_losses import nt_xent
 from trigan.networks.gans.dcgan import CGAN, DCGAN
 from trigan.networks.pretext_heads import Autoencoder, top_map
 from trigan.training.fit import TrainerSettings
-from trigan.training.stages.pretext_stages import AutoencoderStage, SimCLRStage
+from trigan.training.optimizers import Adam
+from trigan.training.stages.pretext_stages import AutoencoderStage, DeepSMOTEStage, SimCLRStage
 from trigan.training.step import TrainingStep
 
+from .tiny import DCGAN8, SPEC, autoencoder_stage, built, copied, fitted, gan_stage, inputs_for, simclr_stage, view
 from .tiny import PRETEXTS as STAGES
-from .tiny import SPEC, autoencoder_stage, built, copied, fitted, gan_stage, inputs_for, simclr_stage, view
 
 
 def _discriminator(module: Any) -> Any:
@@ -142,3 +144,40 @@ def test_more_steps_are_another_stage() -> None:
     for stage in (autoencoder_stage(), simclr_stage()):
         longer: AutoencoderStage | SimCLRStage = replace(stage, steps=9)
         assert (longer.steps, replace(longer, steps=6)) == (9, stage)
+
+
+def _rare() -> dict[str, Input]:
+    labelled = view(labels=8).labelled
+    kept = (labelled.labels < 3) | (torch.arange(len(labelled)) % 5 == 0)
+    return {"real": Input(labelled.images[kept], labelled.labels[kept])}
+
+
+DEEP = DeepSMOTEStage(DCGAN8, Adam(1e-2, (0.9, 0.999)), 6, batch=16)
+
+
+def test_deep_smote_is_punished_for_codes_of_other_images_of_the_class() -> None:
+    """Both terms by hand; a partner has the same label, and every image is a partner once."""
+    module = built(DEEP, _rare())
+    step = TrainingStep(module.step_context, 1, 0, False)
+    own, other = step.batch("real"), step.same_class_batch("real")
+    assert torch.equal(own.known_labels, other.known_labels)
+    assert sorted(own.images.sum((1, 2, 3)).tolist()) == sorted(other.images.sum((1, 2, 3)).tolist())
+    counts = torch.bincount(own.known_labels)
+    moved = (own.images != other.images).flatten(1).any(1)
+    assert torch.equal(moved, counts[own.known_labels] > 1)
+    network = module.networks["discriminator"].eval()
+    expected = (network(own.images) - own.images).square().mean() + (network(other.images) - own.images).square().mean()
+    torch.testing.assert_close(module.updates[0].loss(step), expected)
+
+
+def test_deep_smote_keeps_encoder_and_decoder() -> None:
+    fresh = built(DEEP, _rare())
+    before = float(fresh.updates[0].loss(TrainingStep(fresh.step_context, 0, 0, False)).detach())
+    module, ending = fitted(replace(DEEP, steps=40), inputs=_rare())
+    kept = DEEP.finish(module, _rare())["autoencoder"]
+    assert ending.status == "finished"
+    assert module.images == {"discriminator": 2 * 16 * 40}
+    images = to_float(_rare()["real"].images)
+    assert float((kept(images) - images).square().mean().detach()) < 0.3 * before
+    assert torch.equal(kept(images), kept.decode(kept.encode(images)))
+    DEEP.skeleton(SPEC)["autoencoder"].load_state_dict(kept.state_dict())

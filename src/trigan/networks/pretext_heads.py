@@ -33,10 +33,19 @@ class Autoencoder(nn.Module):
         self.bottleneck = nn.Linear(top_map(discriminator, spec)[1], generator.body.inputs)
         self.decoder = generator.body
 
+    def encode(self, images: Tensor) -> Tensor:
+        """Images (N, C, S, S) -> codes (N, F)."""
+        codes: Tensor = self.bottleneck(_top_features(self.discriminator, images))
+        return codes
+
+    def decode(self, codes: Tensor) -> Tensor:
+        """Codes (N, F) -> images in [-1, 1]."""
+        restored: Tensor = self.decoder(codes)
+        return restored
+
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, C, S, S) -> images in [-1, 1]."""
-        restored: Tensor = self.decoder(self.bottleneck(_top_features(self.discriminator, images)))
-        return restored
+        return self.decode(self.encode(images))
 
 
 class Projector(nn.Module):

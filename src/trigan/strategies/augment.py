@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -14,9 +14,10 @@ from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.networks.classifiers.separate_batch_norm import SeparateBatchNorm
+from trigan.networks.diffusion.edm import refuse_diffusion
 from trigan.networks.gans.gan_ensembles import GeneratorMixture, PerClassGenerators
 from trigan.rng import hash64
-from trigan.samples.collect import CollectedSamples, collect_sets, wanted_counts
+from trigan.samples.collect import CollectedSamples, collect_sets
 from trigan.samples.filters import ScoringModels, outputs, required_networks
 from trigan.samples.samplers import (
     GeneratorSampler,
@@ -26,6 +27,7 @@ from trigan.samples.samplers import (
     Sampler,
     UnlabelledSampler,
 )
+from trigan.samples.smote import SMOTESampler
 from trigan.strategies.baseline import LabelledOnly, SelfTraining, UnlabelledMethod
 from trigan.strategies.gans import (
     GeneratorStage,
@@ -48,11 +50,16 @@ from trigan.strategies.teachers import (
     resolve_teacher,
     sample_notes,
     second_seed,
+    smoothed_recalls,
 )
 from trigan.training.balance import Resampling, class_counts
 from trigan.training.stages.classifier_stage import ClassifierStage
+from trigan.training.stages.pretext_stages import DeepSMOTEStage
 
 _log = logging.getLogger(__name__)
+
+#: Where samples come from.
+Source = Literal["generator", "unlabelled", "labelled", "noise", "smote", "deep_smote"]
 
 
 @component("strategy/augment@1")
@@ -64,7 +71,8 @@ class Augment:
         labels: the source of a sample's label: ``condition``, the label given to G; ``classifier``, confident
             predictions of C trained on L; ``per_class``, one unconditional GAN per class; ``auto``: condition if the
             architecture is conditional, else classifier.
-        source: the generator, or a control that replaces it: real images or noise, with the same filters.
+        source: the generator, or what replaces it, with the same filters: real images or noise as controls; SMOTE, in
+            pixels or (``deep_smote``) in the codes of an autoencoder of the GAN's architecture, steps and batch.
         label_threshold: smallest confidence at which a teacher's prediction is used as label, in [0, 1].
         gan_images: the GAN's training images: ``labelled``; ``all`` (L and U; of a conditional GAN the images of U have
             the teacher's label, where its confidence is at least ``label_threshold``); ``partly_labelled``: L with
@@ -83,7 +91,7 @@ class Augment:
     classifier: ClassifierStage
     samples: SampleSettings = field(default_factory=SampleSettings)
     labels: Literal["auto", "condition", "classifier", "per_class"] = "auto"
-    source: Literal["generator", "unlabelled", "labelled", "noise"] = "generator"
+    source: Source = "generator"
     label_threshold: float = 0.95
     gan_images: Literal["auto", "labelled", "all", "partly_labelled"] = "auto"
     generators: int = 1
@@ -118,17 +126,7 @@ class Augment:
             raise ConfigError(f"strategy.labels={self.labels} is for an unconditional G: set architecture=dcgan")
         folds = self.teacher_folds
         require(folds == 0 or folds >= 2, "strategy.teacher_folds", folds, "2 or more, or 0")
-        of_a_generator = {
-            "generators": (self.generators, 1),
-            "samples.truncation": (samples.truncation, None),
-            "samples.latent_scale": (samples.latent_scale, 1.0),
-        }
-        for setting, (value, default) in of_a_generator.items() if self.source != "generator" else ():
-            if value != default:
-                raise ConfigError(
-                    f"strategy.{setting}={value}: applies to a generator, and "
-                    f"strategy.source={self.source} has none; leave it at {'null' if default is None else default}"
-                )
+        self._check_source()
         if samples.sets not in (1, "auto") and self._samples_are_resampled:
             raise ConfigError(
                 f"strategy.samples.sets={samples.sets}: strategy.schedule=pretrain with balance=resampling draws "
@@ -139,18 +137,39 @@ class Augment:
                 "strategy.samples.targets=soft goes with strategy.schedule=mixed; with pretrain set it to hard"
             )
 
+    def _check_source(self) -> None:
+        if self.source == "deep_smote":
+            refuse_diffusion(self.gan.architecture)
+        of_a_generator = {
+            "generators": (self.generators, 1),
+            "samples.truncation": (self.samples.truncation, None),
+            "samples.latent_scale": (self.samples.latent_scale, 1.0),
+        }
+        for setting, (value, default) in of_a_generator.items() if self.source != "generator" else ():
+            if value != default:
+                raise ConfigError(
+                    f"strategy.{setting}={value}: applies to a generator, and "
+                    f"strategy.source={self.source} has none; leave it at {'null' if default is None else default}"
+                )
+
     @property
     def unused_settings(self) -> tuple[str, ...]:
         """Settings of a GAN that is not trained, of labels that are all known or all predicted, and of a mixed loss."""
-        of_gan = ("gan", "gan_images", "labels", "generators", "samples.truncation", "samples.latent_scale")
-        gan = () if self.source == "generator" else of_gan
+        of_gan = ["gan", "gan_images", "labels", "generators", "samples.truncation", "samples.latent_scale"]
+        if self.source == "deep_smote":
+            read = ("architecture", "steps", "batch")
+            of_gan[:1] = [f"gan.{one.name}" for one in fields(self.gan) if one.name not in read]
+        gan = () if self.source == "generator" else tuple(of_gan)
+        smote = () if self.source in ("smote", "deep_smote") else ("samples.neighbours",)
+        ratio = ("samples.ratio",) if self.samples.fill == "to_largest" else ()
         labels = () if self._labels_are_predicted or self._gan_uses_pseudo_labels else ("label_threshold",)
         teacher = () if self._needs_teacher else ("teacher", "teacher_folds")
         of_mixed = ("weight", "per_step", "annealing", "until", "batch_norm")
         mixed = of_mixed if isinstance(self.schedule, PretrainSchedule) else ()
         steps = () if self.gan.flops is None else ("gan.steps",)
         shares = () if self._gan_is_partly_labelled else ("gan.labelled_share",)
-        return (*gan, *steps, *labels, *teacher, *shares, *(f"samples.{name}" for name in mixed))
+        of_samples = (*smote, *ratio, *(f"samples.{name}" for name in mixed))
+        return (*gan, *steps, *labels, *teacher, *shares, *of_samples)
 
     @property
     def _samples_are_resampled(self) -> bool:
@@ -170,7 +189,7 @@ class Augment:
     def _needs_teacher(self) -> bool:
         by_filters = "classifier" in required_networks(self.samples.filters)
         predicted = self._labels_are_predicted or self._gan_uses_pseudo_labels
-        return by_filters or predicted or self.samples.targets == "soft"
+        return by_filters or predicted or self.samples.targets == "soft" or self.samples.fill == "errors"
 
     @property
     def _uses_unlabelled(self) -> bool:
@@ -188,6 +207,7 @@ class Augment:
     def run(self, view: TrainingView, runner: StageRunner) -> Outcome:
         """Train the GANs, collect the samples and train C; without any sample, C is trained on real images alone."""
         require_validation(self.post_hoc, view)
+        self.samples.check(view)
         if self.source == "generator" and self.gan.flops is not None:
             return replace(self, gan=with_affordable_steps(self.gan, view, runner)).run(view, runner)
         if self.source != "generator" and "discriminator" in required_networks(self.samples.filters):
@@ -206,7 +226,7 @@ class Augment:
         teacher = training.train("teacher") if self._needs_teacher else None
         networks = self._train_gans(view, runner, teacher) if self.source == "generator" else {}
         models = self._scoring_models(view, networks, training, teacher)
-        collected = self._collect(view, networks, models, runner)
+        collected = self._collect(view, self._sampler(view, networks, runner), models, runner)
         self._warn_about_missing_samples(collected)
         unlabelled = self._uses_unlabelled or (self._needs_teacher and method.uses_unlabelled)
         if unlabelled and view.sizes.unlabelled:
@@ -305,21 +325,32 @@ class Augment:
         return train_gans(self.gan, real, classes, self.generators, runner)
 
     def _collect(
-        self, view: TrainingView, networks: Mapping[str, nn.Module], models: ScoringModels, runner: StageRunner
+        self, view: TrainingView, sampler: Sampler, models: ScoringModels, runner: StageRunner
     ) -> CollectedSamples:
-        samples, sampler, seed = self.samples, self._sampler(view, networks), hash64(runner.seed, "samples")
-        wanted, sets = self.wanted_samples(view, runner.max_steps, sampler.passes)
+        samples, seed = self.samples, hash64(runner.seed, "samples")
+        recalls = None
+        if samples.fill == "errors":
+            recalls = runner.run_task("errors of the teacher", lambda: smoothed_recalls(view, models.teacher))
+        wanted, sets = self.wanted_samples(view, runner.max_steps, sampler.passes, recalls)
         scoring = models if samples.filters or self._labels_are_predicted else None
         return runner.run_task(
             "sampling",
             lambda: collect_sets(sampler, seed, wanted, samples.filters, scoring, self.label_threshold, sets),
         )
 
-    def wanted_samples(self, view: TrainingView, max_steps: int | None = None, passes: int = 1) -> tuple[Tensor, int]:
-        """The samples of each class in a set, int64 (K,), and the number of sets; a sample costs so many ``passes``."""
-        samples, labels, stage = self.samples, view.labelled.labels, self.classifier
-        total = max(view.spec.classes, round(samples.ratio * len(labels)))
-        wanted = wanted_counts(class_counts(labels, view.spec.classes), total, samples.fill == "deficit")
+    def wanted_samples(
+        self,
+        view: TrainingView,
+        max_steps: int | None = None,
+        passes: int = 1,
+        recalls: Tensor | None = None,
+    ) -> tuple[Tensor, int]:
+        """The samples of each class in a set, int64 (K,), and the number of sets; a sample costs so many ``passes``.
+
+        ``recalls`` (K,) are the teacher's, for ``fill=errors``; without them its classes count as equally hard.
+        """
+        samples, stage = self.samples, self.classifier
+        wanted = samples.wanted(class_counts(view.labelled.labels, view.spec.classes), recalls)
         if self._samples_are_resampled:
             return wanted, 1
         pool = len(view.unlabelled) if self.source == "unlabelled" else None
@@ -329,7 +360,15 @@ class Augment:
         used = self.schedule.samples_used(steps, stage.recipe.batch, samples)
         return wanted, samples.number_of_sets(used, int(wanted.sum()), view.spec, pool)
 
-    def _sampler(self, view: TrainingView, networks: Mapping[str, Any]) -> Sampler:
+    def _sampler(self, view: TrainingView, networks: Mapping[str, Any], runner: StageRunner) -> Sampler:
+        if self.source == "smote":
+            return SMOTESampler(view.labelled, self.samples.neighbours)
+        if self.source == "deep_smote":
+            architecture: Any = self.gan.architecture
+            stage = DeepSMOTEStage(architecture, steps=self.gan.steps, batch=self.gan.batch)
+            real = {"real": Input(view.labelled.images, view.labelled.labels)}
+            codec = runner.train("autoencoder", stage, real).networks["autoencoder"]
+            return SMOTESampler(view.labelled, self.samples.neighbours, codec)
         if self.source == "unlabelled":
             return UnlabelledSampler(view.unlabelled)
         if self.source == "labelled":

@@ -1,7 +1,7 @@
 """When C is trained on samples: in every batch beside real images, or before them."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import ceil
 from typing import Any
 
@@ -10,6 +10,7 @@ from trigan.component_ids import component
 from trigan.datasets.augmentation import NoAugmentation
 from trigan.datasets.inputs import Input, Inputs
 from trigan.strategies.backbones import PretrainedClassifier, saved_weights
+from trigan.strategies.rare_classes.head_refit import HeadRefit
 from trigan.strategies.sample_settings import SampleSettings
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.training.selection import Selection
@@ -46,6 +47,20 @@ class MixedSchedule(SampleSchedule):
         """Train C in one fit with a further loss term."""
         mixed = replace(stage, terms=(*stage.terms, extra))
         return runner.train("classifier", mixed, {**inputs, extra.stream: samples})
+
+
+@component("sample_schedule/refit@1")
+@dataclass(frozen=True)
+class RefitSchedule(MixedSchedule):
+    """As `MixedSchedule`; then C's head is trained anew on the real images alone, as SYNAuG does (2308.00994)."""
+
+    head: HeadRefit = field(default_factory=HeadRefit)
+
+    def train(
+        self, stage: ClassifierStage, inputs: Inputs, samples: Input, extra: ExtraImages, runner: StageRunner
+    ) -> TrainedStage:
+        """Train C in one fit with a further loss term, then its head."""
+        return self.head.train(stage, super().train(stage, inputs, samples, extra, runner), inputs, runner)
 
 
 @component("sample_schedule/pretrain@1")

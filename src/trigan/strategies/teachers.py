@@ -15,6 +15,7 @@ from trigan.samples.collect import CollectedSamples, label_and_filter
 from trigan.samples.filters import Filter, ScoringModels, outputs, required_networks
 from trigan.strategies.baseline import LabelledOnly, SelfTraining, UnlabelledMethod
 from trigan.strategies.stage_runner import StageRunner
+from trigan.strategies.strategy import validation_input
 from trigan.training.balance import class_counts
 from trigan.training.selection import accuracy
 from trigan.training.stages.classifier_stage import ClassifierStage
@@ -141,6 +142,17 @@ def pseudo_labelled(view: TrainingView, teacher: nn.Module, threshold: float) ->
     return Input(
         torch.cat([view.labelled.images, view.unlabelled[sure]]), torch.cat([view.labelled.labels, labels[sure]])
     )
+
+
+def smoothed_recalls(view: TrainingView, teacher: nn.Module) -> Tensor:
+    """A teacher's recall of each class on the validation images, float64 (K,), by Laplace's rule.
+
+    It is (hits + 1) / (images + 2), so that a class with few or no validation images counts as neither easy nor hard.
+    """
+    data, classes = validation_input(view), view.spec.classes
+    labels = data.known_labels
+    hits = labels[outputs(teacher, data.images).argmax(1) == labels]
+    return (class_counts(hits, classes) + 1).double() / (class_counts(labels, classes) + 2)
 
 
 def second_seed(seed: int) -> int:

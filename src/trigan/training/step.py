@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -168,6 +168,26 @@ class TrainingStep:
         draws = self.draws(stream, source.batch)
         images, labels = source.pick(self.index, draws.permutation("partners"))
         return self._batch(stream, images, labels, draws)
+
+    def same_class_batch(self, stream: str) -> Batch:
+        """A partner of the same class for each row of `batch`: the next one of its class in a random order.
+
+        The order is over the global batch, as in `permuted_batch`; an image that is alone is its own partner.
+        """
+        source = self._context.streams[stream]
+        draws = self.draws(stream, source.batch)
+        if source.labels is None:
+            raise ValueError(f"the stream {stream} has no labels")
+        labels = source.labels[source.indices(self.index)]
+        order = replace(draws, start=0, stop=draws.total).permutation("class partners")
+        ordered = order[labels[order].argsort(stable=True)]
+        classes = labels[ordered]
+        last = torch.cat([classes[1:] != classes[:-1], classes.new_ones(1, dtype=torch.bool)])
+        first_of_class = ordered[torch.searchsorted(classes, classes)]
+        partners = torch.empty_like(ordered)
+        partners[ordered] = torch.where(last, first_of_class, ordered.roll(-1))
+        images, others = source.pick(self.index, partners[draws.start : draws.stop])
+        return self._batch(stream, images, others, draws)
 
     def fakes(self, like: str | None = None) -> Batch:
         """A batch from G, generated once a step and used by all players.

@@ -21,9 +21,9 @@ from trigan.losses.pretext_losses import nt_xent, squared_error
 from trigan.networks.diffusion.edm import refuse_diffusion
 from trigan.networks.gans.gan import Architecture, Discriminator
 from trigan.networks.pretext_heads import Autoencoder, Projector
-from trigan.training.optimizers import OptimizerFactory
+from trigan.training.optimizers import Adam, Cosine, OptimizerFactory
 from trigan.training.players import Player, PlayersModule, Update
-from trigan.training.recalibration import recalibrate_discriminator
+from trigan.training.recalibration import recalibrate_classifier, recalibrate_discriminator
 from trigan.training.stage import StageContext
 from trigan.training.step import TrainingStep
 
@@ -103,6 +103,40 @@ class AutoencoderStage(PretextStage):
         loss = squared_error(step.network(PLAYER)(noisy), real.images)
         step.log("train/reconstruction_loss", loss)
         return loss
+
+
+@component("stage/deep_smote@1")
+@dataclass(frozen=True)
+class DeepSMOTEStage(AutoencoderStage):
+    """Train the encoder and decoder of DeepSMOTE (Dablain et al. 2021, 2105.02340, algorithm 1), and keep both.
+
+    The loss is E |x - A(x)|^2 + E |x - dec(enc(x'))|^2, with x' another image of x's class: the paper's penalty, by
+    which the decoder meets codes of other images of a class. The input ``real`` has labels. ``noise`` is that of
+    `AutoencoderStage`, of which the paper has none.
+    """
+
+    optimizer: OptimizerFactory = field(default_factory=lambda: Adam(1e-3, (0.9, 0.999), schedule=Cosine()))
+    steps: int = 3000
+    noise: float = 0.0
+
+    kind, views = "deep_smote", 2
+
+    def _loss(self, step: TrainingStep) -> Tensor:
+        loss, images = super()._loss(step), step.batch("real").images
+        penalty = squared_error(step.network(PLAYER)(step.same_class_batch("real").images), images)
+        step.log("train/penalty", penalty)
+        return loss + penalty
+
+    def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
+        """The autoencoder, recalibrated."""
+        network = module.evaluation_network(PLAYER)
+        recalibrate_classifier(network, inputs["real"].images, module.plan.seed)
+        return {"autoencoder": network}
+
+    def skeleton(self, spec: DataSpec) -> dict[str, nn.Module]:
+        """See `trigan.training.stage.Stage`."""
+        network = Autoencoder(self.architecture.discriminator(spec), self.architecture, spec)
+        return {"autoencoder": network.eval()}
 
 
 @component("stage/simclr@1")
