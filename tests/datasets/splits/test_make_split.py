@@ -10,7 +10,8 @@ import torch
 from tensor_datasets import from_tensors
 
 from trigan.datasets.splits.draw_split import draw_split
-from trigan.datasets.splits.regime import ExponentialImbalance, PairNoise, Regime, StepImbalance, SymmetricNoise
+from trigan.datasets.splits.label_noise import PairNoise, SymmetricNoise
+from trigan.datasets.splits.regime import ExponentialImbalance, Regime, StepImbalance
 from trigan.datasets.splits.splitter import DataSplit
 from trigan.datasets.types import ImageDataset
 from trigan.errors import DataError

@@ -7,7 +7,8 @@ import torch
 from tensor_datasets import from_tensors
 
 from trigan.datasets.splits.draw_split import draw_split
-from trigan.datasets.splits.regime import ExponentialImbalance, Regime, SymmetricNoise
+from trigan.datasets.splits.label_noise import SymmetricNoise
+from trigan.datasets.splits.regime import ExponentialImbalance, Regime
 from trigan.datasets.types import ImageDataset, fingerprint_of
 from trigan.errors import DataError
 

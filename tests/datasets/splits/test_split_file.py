@@ -13,7 +13,8 @@ from tensor_datasets import from_tensors
 
 from trigan.datasets.sources.folder import Folder
 from trigan.datasets.splits.draw_split import draw_split
-from trigan.datasets.splits.regime import Regime, SymmetricNoise
+from trigan.datasets.splits.label_noise import SymmetricNoise
+from trigan.datasets.splits.regime import Regime
 from trigan.datasets.splits.split_file import (
     RegimeFromFile,
     SplitFile,

@@ -3,6 +3,7 @@
 import numpy as np
 
 from trigan.datasets.splits.groups import balanced_groups, counts_by_group, covering_groups, refuse_shared_groups
+from trigan.datasets.splits.label_noise import LabelNoise
 from trigan.datasets.splits.regime import Regime
 from trigan.datasets.splits.split_file import RegimeFromFile, split_from_file
 from trigan.datasets.splits.splitter import DataSplit, Parts, Splitter, hash_keys
@@ -49,8 +50,13 @@ class _HashSplitter(Splitter):
         """Draw all parts."""
         pool, test = self._pool_and_test()
         parts = Parts(*self._divide(pool, self._validation_by_class(pool, test)), test)
-        labels = self._noisy_labels(parts.labelled), self._noisy_labels(parts.validation)
-        return self.build_split(parts, labels, self.regime.stamps)
+        noise = self.regime.noise
+        clean = noise is not None and noise.validation == "clean"
+        labels = (
+            self._noisy_labels(parts.labelled, noise),
+            self._noisy_labels(parts.validation, None if clean else noise),
+        )
+        return self.build_split(parts, labels, self.regime.stamps if len(parts.validation) else ())
 
     def _pool_and_test(self) -> tuple[np.ndarray, np.ndarray]:
         """Source indices of the training pool and of the test set."""
@@ -222,8 +228,9 @@ class _HashSplitter(Splitter):
             )
         return rows[:count]
 
-    def _noisy_labels(self, rows: np.ndarray) -> np.ndarray:
+    def _noisy_labels(self, rows: np.ndarray, noise: LabelNoise | None) -> np.ndarray:
         labels: np.ndarray = self.labels[rows]
-        if self.regime.noise is None:
+        if noise is None:
             return labels
-        return self.regime.noise(labels, hash_keys(self.source, self.trial, "noise", rows), self.classes)
+        keys = hash_keys(self.source, self.trial, "noise", rows)
+        return noise(labels, keys, self.classes, lambda: self._pixels(rows))

@@ -1,6 +1,5 @@
 """The label regime: budget, validation, imbalance, noise, and how many images stay unlabelled."""
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -8,8 +7,10 @@ import numpy as np
 
 from trigan.checks import require
 from trigan.component_ids import component
+from trigan.datasets.splits.label_noise import LabelNoise, PairNoise, SymmetricNoise
 from trigan.errors import ConfigError
 
+__all__ = ["ExponentialImbalance", "PairNoise", "Regime", "StepImbalance", "SymmetricNoise"]  # of records' configs
 Validation = Literal["auto", "within", "none", "large"]
 #: Fraction of the labels that validates, and fraction of the pool that `large` adds to them.
 WITHIN_FRACTION, LARGE_FRACTION = 0.2, 1 / 6
@@ -89,51 +90,6 @@ class ExplicitCounts:
         return np.array(self.counts) / max(self.counts)
 
 
-@dataclass(frozen=True)
-class LabelNoise(ABC):
-    """Moves an exact number of labels, round(rate * N) of a part, chosen by hash, to other classes.
-
-    Attributes:
-        rate: fraction of the labels that change, 0 to 1.
-    """
-
-    rate: float
-
-    def __post_init__(self) -> None:
-        require(0 <= self.rate <= 1, "rate", self.rate, "in 0..1 (0.4 changes 40 % of the labels)")
-
-    def __call__(self, labels: np.ndarray, keys: np.ndarray, classes: int) -> np.ndarray:
-        """Labels int64 (N,), keys uint64 (N, 2) -> noisy labels int64 (N,)."""
-        rows = np.argsort(keys[:, 0], kind="stable")[: round(self.rate * len(keys))]
-        noisy = labels.copy()
-        noisy[rows] = (labels[rows] + self.steps(keys[rows, 1], classes)) % classes
-        return noisy
-
-    @abstractmethod
-    def steps(self, keys: np.ndarray, classes: int) -> np.ndarray | int:
-        """By how many classes each label moves: keys uint64 (n,) -> 1..K-1."""
-
-
-@component("label_noise/symmetric@1")
-@dataclass(frozen=True)
-class SymmetricNoise(LabelNoise):
-    """A changed label becomes any of the other K - 1 classes with equal probability."""
-
-    def steps(self, keys: np.ndarray, classes: int) -> np.ndarray:
-        """1 + key mod (K - 1)."""
-        return 1 + (keys % np.uint64(classes - 1)).astype(np.int64)
-
-
-@component("label_noise/pair@1")
-@dataclass(frozen=True)
-class PairNoise(LabelNoise):
-    """A changed label becomes the next class, k -> k + 1 mod K (Han et al. 2018, co-teaching, arXiv 1804.06872)."""
-
-    def steps(self, keys: np.ndarray, classes: int) -> int:
-        """Always 1."""
-        return 1
-
-
 @component("regime/drawn@1")
 @dataclass(frozen=True)
 class Regime:
@@ -149,7 +105,7 @@ class Regime:
         validation_fraction: replaces 0.2 (of the labels) or 1/6 (of the pool), above 0 and below 1.
         imbalance: thins the classes of the pool, labelled and unlabelled images alike, but not images without any
             label. The pool keeps the largest n_max that every class can supply, or the counts given.
-        noise: changes labels for training and, at the same rate, labels for validation.
+        noise: changes labels for training and, unless its ``validation`` is ``clean``, labels for validation.
     """
 
     labels_per_class: int | None = None
@@ -158,7 +114,7 @@ class Regime:
     validation: Validation = "auto"
     validation_fraction: float | None = None
     imbalance: ExponentialImbalance | StepImbalance | ExplicitCounts | None = None
-    noise: SymmetricNoise | PairNoise | None = None
+    noise: LabelNoise | None = None
 
     def __post_init__(self) -> None:
         labels, fraction, held_out = self.labels_per_class, self.fraction, self.validation_fraction
@@ -175,8 +131,9 @@ class Regime:
 
     @property
     def stamps(self) -> tuple[str, ...]:
-        """Marks that tables print."""
-        return ("val-large",) if self.validation == "large" else ()
+        """Marks that tables print where there are labels for validation."""
+        clean = self.noise is not None and self.noise.validation == "clean"
+        return (*(("val-large",) if self.validation == "large" else ()), *(("clean-validation",) if clean else ()))
 
     def imbalanced_counts(self, pool: np.ndarray) -> np.ndarray:
         """Images per class of ``pool`` (K,) after the imbalance, int64 (K,); at least 1 where there was one."""
