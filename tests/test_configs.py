@@ -43,6 +43,8 @@ NEEDS = {
     **dict.fromkeys((f"strategy/objective/triple_gan{data}" for data in DATA_TERMS), ("architecture=cgan",)),
     "strategy/objective/acgan": ("architecture=cgan",),
     "strategy/post_hoc/thresholds": ("regime.validation=within",),
+    "recipe/criterion/forward": ("regime=noisy",),
+    "recipe/criterion/backward": ("regime=noisy",),
     "data/hub": ("data.repo=owner/name",),
 }
 #: Under which strategy the choices of a group show, where it isn't the default one.

@@ -24,6 +24,7 @@ from tests.training.tiny import (
     autoencoder_stage,
     built,
     classifier_stage,
+    co_teaching_stage,
     copied,
     diffusion_stage,
     gan_stage,
@@ -42,6 +43,7 @@ from trigan.datasets.mixing import CutMix, MixUp, Remix
 from trigan.losses.gan_losses import hinge, wasserstein
 from trigan.losses.imbalance_losses import LDAM, Focal, LogitAdjusted
 from trigan.networks.classifiers.cosine_head import CosineHead
+from trigan.losses.label_noise_losses import EarlyLearning
 from trigan.networks.classifiers.mlp import MLP
 from trigan.networks.classifiers.resnet import WideResNet
 from trigan.networks.gans.biggan import BigGANSmall
@@ -105,6 +107,8 @@ STAGES: dict[str, Callable[[], Stage]] = {
     "noise": lambda: joint_stage(FeatureMatching(), classifier=MLP((16, 8))),
     "dropout": lambda: classifier_stage(classifier=WideResNet(10, 1, 2, dropout=0.3)),
     "mixup": lambda: classifier_stage(4, mix=MixUp(0.5)),
+    "early_learning": lambda: classifier_stage(criterion=EarlyLearning()),
+    "co_teaching": co_teaching_stage,
     "cutmix": lambda: classifier_stage(4, mix=CutMix()),
     "remix": lambda: classifier_stage(4, mix=Remix(), balance=ClassWeights(0.5)),
     "deferred": lambda: classifier_stage(4, balance=EffectiveNumber(0.5), criterion=LDAM8, classifier=LDAM8.network),
@@ -118,6 +122,7 @@ CASES: dict[str, tuple[Callable[[], Stage], TrainerSettings]] = {
     **{f"{name}-64": (stage, DOUBLE) for name, stage in STAGES.items() if name != "dropout"},
     **{f"{name}-32": (STAGES[name], SINGLE) for name in ("dcgan", "feature_matching", "conditional", "classifier")},
     "dropout-accumulated-64": (STAGES["dropout"], replace(DOUBLE, accumulate=2)),
+    "early_learning-accumulated-64": (STAGES["early_learning"], replace(DOUBLE, accumulate=2)),
     "cutmix-accumulated-64": (STAGES["cutmix"], replace(DOUBLE, accumulate=2)),
     "penalty-accumulated-64": (STAGES["penalty"], replace(DOUBLE, accumulate=2)),
 }

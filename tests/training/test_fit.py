@@ -11,6 +11,7 @@ from trigan.artifacts.checkpoint import checkpoint_path
 from trigan.datasets.inputs import Inputs
 from trigan.errors import ConfigError, DivergedError
 from trigan.losses.gan_losses import wasserstein
+from trigan.losses.label_noise_losses import EarlyLearning
 from trigan.networks.classifiers.cnn import SmallCNN
 from trigan.networks.classifiers.mlp import MLP
 from trigan.networks.gans.biggan import BigGANSmall
@@ -32,6 +33,7 @@ from .tiny import (
     Recorder,
     built,
     classifier_stage,
+    co_teaching_stage,
     copied,
     diffusion_stage,
     fitted,
@@ -64,6 +66,8 @@ RESUMED: dict[str, Callable[[], Stage]] = {
     "chosen joint": lambda: joint_stage(FeatureMatching(), selection=Selection("val", 4)),
     "noise": lambda: joint_stage(FeatureMatching(), classifier=MLP((16, 8))),
     "dropout": lambda: classifier_stage(classifier=SmallCNN(4, dropout=0.5)),
+    "early learning": lambda: classifier_stage(criterion=EarlyLearning()),
+    "co-teaching": lambda: co_teaching_stage(classifier=SmallCNN(4, dropout=0.5)),
 }
 
 

@@ -42,6 +42,7 @@ from trigan.training.players import PlayersModule
 from trigan.training.recipe import Recipe
 from trigan.training.stage import Stage, StageContext
 from trigan.training.stages.classifier_stage import ClassifierStage
+from trigan.training.stages.co_teaching_stage import CoTeachingStage, ForgetRate
 from trigan.training.stages.diffusion_stage import DiffusionStage
 from trigan.training.stages.gan_regularizers import (
     R1,
@@ -142,6 +143,11 @@ def recipe(steps: int = 6, **changes: Any) -> Recipe:
 def classifier_stage(steps: int = 6, terms: tuple[LossTerm, ...] = (), **changes: Any) -> ClassifierStage:
     """A classifier stage; ``changes`` are fields of its recipe."""
     return ClassifierStage(recipe(steps, **changes), terms)
+
+
+def co_teaching_stage(steps: int = 6, **changes: Any) -> CoTeachingStage:
+    """Two classifiers that leave out up to half of each other's images; ``changes`` are fields of their recipe."""
+    return CoTeachingStage(recipe(steps, **changes), forget_rate=ForgetRate(0.5, gradual=0.4))
 
 
 def joint_stage(objective: ObjectiveFactory, steps: int = 6, **changes: Any) -> JointStage:

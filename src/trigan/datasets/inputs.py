@@ -67,3 +67,14 @@ def random_subset(images: Tensor, count: int, seed: int) -> Tensor:
     if len(images) <= count:
         return images
     return images[permutation(len(images), seed, "subset")[:count].sort().values]
+
+
+def stratified_folds(labels: Tensor, classes: int, folds: int, seed: int, purpose: str) -> Tensor:
+    """The fold of each image (N,): equally many of each class; -1, never held out, for the only image of a class."""
+    fold_of = torch.full_like(labels, -1)
+    for label in range(classes):
+        rows = (labels == label).nonzero().squeeze(1)
+        if len(rows) > 1:
+            order = permutation(len(rows), seed, purpose, label)
+            fold_of[rows[order]] = torch.arange(len(rows)) % max(1, folds)
+    return fold_of

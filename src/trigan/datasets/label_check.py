@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from trigan.datasets.confident_learning import confident_classes
 from trigan.datasets.splits.groups import group_numbers
 from trigan.datasets.types import ImageDataset
 
@@ -63,9 +64,8 @@ def suspicious_labels(dataset: ImageDataset) -> SuspiciousLabels | None:
     probe = make_pipeline(PCA(features, random_state=0), StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0)
     p = cross_val_predict(probe, x, labels, groups=groups, cv=folds, method="predict_proba")
-    thresholds = np.array([p[labels == k, k].mean() for k in range(p.shape[1])])
-    confident = np.where(p >= thresholds, p, -1.0)
-    likely = np.where(confident.max(1) >= 0, confident.argmax(1), labels)
+    confident = confident_classes(p, labels)
+    likely = np.where(confident >= 0, confident, labels)
     suspicion = p[np.arange(len(p)), likely] - p[np.arange(len(p)), labels]
     found = np.flatnonzero(likely != labels)
     found = found[np.argsort(-suspicion[found], kind="stable")]

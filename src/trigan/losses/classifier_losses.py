@@ -6,6 +6,7 @@ Notation: l are C's logits (N, K), p = softmax l, y the labels (N,), n_k the num
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -13,7 +14,20 @@ from trigan.component_ids import component
 
 
 class ClassifierLoss(ABC):
-    """Base of C's losses on labelled images: frozen dataclasses."""
+    """Base of C's losses on labelled images: frozen dataclasses.
+
+    One with a ``momentum`` has a second part, `target_term`, with a moving average of C's probabilities of each image.
+    """
+
+    momentum: float | None = None
+
+    def for_data(self, classes: int, device: torch.device) -> "ClassifierLoss":
+        """The loss with what it needs of the data, such as a matrix of K classes; by default as it is."""
+        return self
+
+    def target_term(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The second part, (N,), for averages (N, K); by default 0."""
+        return torch.zeros_like(targets[:, 0])
 
     @abstractmethod
     def __call__(self, logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:

@@ -13,13 +13,15 @@ from torch import Tensor
 
 from trigan import distributed
 from trigan.atomic import atomic_write, write_bytes
-from trigan.component_ids import with_identifiers
+from trigan.component_ids import import_object, with_identifiers
 from trigan.config.compose import RunConfig
+from trigan.config.nodes import targets
 from trigan.datasets.sources.closed import closed_sources
 from trigan.evaluation.classification import classification_metrics
 from trigan.evaluation.feature_map import evenly_spaced_indices, principal_components
 from trigan.evaluation.frozen_networks import check_independence, frozen_networks
 from trigan.identity import digest, tensor_digest
+from trigan.losses.label_transitions import KnownTransition
 from trigan.plots import run_plots, sample_grids
 from trigan.plots.plot_style import no_result_lost
 from trigan.records.record import PRETRAINED, SCHEMA_VERSION, write_record
@@ -110,6 +112,11 @@ def build_record(version: int, trained: TrainedRun, result: dict[str, Any]) -> d
     }
 
 
+def _knows_transition(config: dict[str, Any]) -> bool:
+    """Whether a part of the run was told the matrix of the regime's label noise."""
+    return any(import_object(node["_target_"]) is KnownTransition for _, node in targets(config))
+
+
 def canonical_result(trained: TrainedRun, weights: dict[str, str]) -> dict[str, Any]:
     """The canonical part of the record without the scores: the same configuration gives the same bytes.
 
@@ -121,6 +128,7 @@ def canonical_result(trained: TrainedRun, weights: dict[str, str]) -> dict[str, 
     data_used["X"] = max(data_used["X"], min(1, len(weights_files)))  # how many images are behind weights, none knows
     elsewhere = tuned["trial"] not in (None, trained.run_config.trial)
     further = [*(f"{PRETRAINED}{digest[:12]}" for digest in weights_files), *["tuned-on-another-trial"] * elsewhere]
+    further += ["knows-T"] * _knows_transition(trained.run_config.config)
     stages = sorted(trained.stages, key=lambda stage: stage.digest)
     return {
         "status": "diverged" if "diverged" in (outcome.status, trained.runner.status) else outcome.status,

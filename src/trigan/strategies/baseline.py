@@ -24,6 +24,8 @@ from trigan.strategies.rare_classes.post_hoc import (
     require_validation,
     unadjusted_shapes,
 )
+from trigan.strategies.noisy_labels.estimation import needs_first_fit, with_estimated_criterion
+from trigan.strategies.noisy_labels.method import LabelsAsGiven
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.strategies.strategy import Outcome, Shapes, labelled_inputs, require_unlabelled, validation_input
 from trigan.training.selection import accuracy
@@ -131,7 +133,8 @@ class Baseline:
 
     ``matched_flops`` is another row's compute, spent as ``matched_by`` says: on longer training, on restarts (the most
     accurate on validation labels is kept), or on an ensemble (mean of probabilities). ``head`` trains C's head anew,
-    and ``post_hoc`` changes the logits of the result.
+    and ``post_hoc`` changes the logits of the result. ``noisy_labels`` is a method against wrong labels, beside the
+    criterion of C's recipe.
     """
 
     classifier: ClassifierStage
@@ -140,8 +143,10 @@ class Baseline:
     matched_by: Literal["longer", "restarts", "ensemble"] = "longer"
     head: HeadRefit | None = None
     post_hoc: PostHoc | None = None
+    noisy_labels: LabelsAsGiven = field(default_factory=LabelsAsGiven)
 
     def __post_init__(self) -> None:
+        self._check_noisy_labels()
         if self.matched_flops is not None:
             require(self.matched_flops > 0, "strategy.matched_flops", self.matched_flops, "above 0")
             if isinstance(self.unlabelled, SelfTraining):
@@ -158,6 +163,15 @@ class Baseline:
                 "set strategy.matched_by=longer or selection.snapshots=null"
             )
 
+    def _check_noisy_labels(self) -> None:
+        """Refuse a method, or an estimate of the noise, beside what it does not go with."""
+        method, estimates = self.noisy_labels != LabelsAsGiven(), needs_first_fit(self.classifier.recipe)
+        what = "strategy.noisy_labels" if method else "recipe.criterion with an estimated matrix"
+        if (method or estimates) and self.matched_flops is not None:
+            raise ConfigError(f"strategy.matched_flops: {what} has fits of its own; set strategy.matched_flops=null")
+        if method and self.unlabelled.uses_unlabelled:
+            raise ConfigError("strategy.noisy_labels: it trains on labelled images alone; set strategy.unlabelled=none")
+
     def run(self, view: TrainingView, runner: StageRunner) -> Outcome:
         """Train the classifier, or as many as the matched compute allows."""
         require_validation(self.post_hoc, view)
@@ -168,6 +182,9 @@ class Baseline:
                 "strategy.matched_by=longer or ensemble, or regime.validation=large"
             )
         stage, inputs = self.unlabelled.prepare(self.classifier, view, runner)
+        stage, inputs, notes = with_estimated_criterion(stage, inputs, runner)
+        stage, inputs, found = self.noisy_labels.prepare(stage, inputs, runner)
+        notes |= found
         if restarts:
             inputs["validation"] = validation_input(view)
         stamps: tuple[str, ...] = ()
@@ -178,9 +195,8 @@ class Baseline:
             members = self._matched(stage, inputs, runner, self.matched_flops)
             stamps = (f"matched-{self.matched_by}",)
         rule = "val" if restarts else stage.recipe.selection.resolve("validation" in inputs)
-        notes = {}
         if isinstance(self.unlabelled, SelfTraining):
-            notes = {"pseudo_labelled": len(inputs["extra"]) if "extra" in inputs else 0}
+            notes |= {"pseudo_labelled": len(inputs["extra"]) if "extra" in inputs else 0}
             stamps += () if "extra" in inputs else ("no-pseudo-labels",)
         networks = [member.networks["classifier"] for member in members]
         network = networks[0] if len(networks) == 1 else Ensemble(networks).eval()

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from trigan.component_ids import component
-from trigan.datasets.inputs import Input
+from trigan.datasets.inputs import Input, stratified_folds
 from trigan.datasets.types import LabelledImages, TrainingView
-from trigan.rng import hash64, permutation
+from trigan.rng import hash64
 from trigan.samples.collect import CollectedSamples, label_and_filter
 from trigan.samples.filters import Filter, ScoringModels, outputs, required_networks
 from trigan.strategies.baseline import LabelledOnly, SelfTraining, UnlabelledMethod
@@ -109,7 +109,7 @@ def _cross_validated(
     """For each fold: correct predictions, images that pass, images held out."""
     labelled, runner = training.view.labelled, training.runner
     uncharged = replace(runner, callbacks=lambda name, directory: (), on_reuse=lambda trained: None)
-    fold_of, results = _stratified_folds(labelled.labels, classes, folds, runner.seed), []
+    fold_of, results = stratified_folds(labelled.labels, classes, folds, runner.seed, "teacher folds"), []
     for fold in range(folds):
         rows = fold_of == fold
         if not bool(rows.any()):
@@ -122,17 +122,6 @@ def _cross_validated(
         correct = accuracy(teacher, held_out) * len(held_out)
         results.append((correct, gate.pass_count(held_out, fold_models), len(held_out)))
     return results
-
-
-def _stratified_folds(labels: Tensor, classes: int, folds: int, seed: int) -> Tensor:
-    """The fold of each image (N,): equally many of each class; -1, never held out, for the only image of a class."""
-    fold_of = torch.full_like(labels, -1)
-    for label in range(classes):
-        rows = (labels == label).nonzero().squeeze(1)
-        if len(rows) > 1:
-            order = permutation(len(rows), seed, "teacher folds", label)
-            fold_of[rows[order]] = torch.arange(len(rows)) % max(1, folds)
-    return fold_of
 
 
 def pseudo_labelled(view: TrainingView, teacher: nn.Module, threshold: float) -> Input:

@@ -16,6 +16,7 @@ from trigan.training.balance import Balance, class_counts
 from trigan.training.optimizers import EMA, OptimizerFactory
 from trigan.training.selection import Selection
 from trigan.training.stage import StageContext
+from trigan.training.stages.label_memory import TargetAverages
 from trigan.training.stages.labelled_loss import LabelledLoss
 
 
@@ -53,6 +54,11 @@ class Recipe:
     def __post_init__(self) -> None:
         require_length(self.steps, self.batch)
         require_clip(self.clip)
+        if self.criterion.momentum is not None and self.mix is not None:
+            raise ConfigError(
+                "recipe.criterion: early_learning averages C's predictions for single images, and mix= shows mixtures "
+                "of two; set mix=none"
+            )
 
     def on_backbone(self, network: ClassifierFactory) -> "Recipe":
         """This recipe for D's features with a linear head."""
@@ -76,9 +82,11 @@ class Recipe:
         weights, device = self.balance.class_weights(labels, classes), context.settings.device
         counts = class_counts(labels, classes).to(device)
         weights = None if weights is None else weights.to(device)
-        return LabelledLoss(
-            self.augmentation, self.criterion, counts, weights, self.mix, weights_from=self.balance.first_share
-        )
+        criterion, momentum, targets = self.criterion.for_data(classes, device), self.criterion.momentum, None
+        if momentum is not None:
+            targets = TargetAverages(len(labels), classes, momentum, context.settings.dtype).to(device)
+        start = self.balance.first_share
+        return LabelledLoss(self.augmentation, criterion, counts, weights, self.mix, start, targets)
 
     def _balanced(self, context: StageContext, labelled: Input) -> Input:
         """The labelled images that C is trained on."""

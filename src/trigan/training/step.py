@@ -1,7 +1,8 @@
 """One training step as an objective uses it: named batches, their random numbers, and the generated images."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -150,6 +151,15 @@ class TrainingStep:
         """The network of a player."""
         return self._context.networks[player]
 
+    @contextmanager
+    def gradients_of(self, player: str) -> Iterator[Any]:
+        """The network of a player, whose graph is kept for its own update while another one is updated."""
+        before = self._context.switch_to(player)
+        try:
+            yield self._context.networks[player]
+        finally:
+            self._context.switch_to(before)
+
     def batch(self, stream: str) -> Batch:
         """This micro-batch of one of the stage's streams; ``used`` notes which player's update asked for it."""
         self.used.setdefault(self._context.trainable, set()).add(stream)
@@ -158,6 +168,11 @@ class TrainingStep:
             images, labels = source.at(self.index, *self._context.rows(source.batch, self._part))
             self._batches[stream] = self._batch(stream, images, labels, self.draws(stream, source.batch))
         return self._batches[stream]
+
+    def image_numbers(self, stream: str) -> Tensor:
+        """Which images of a stream's data are the rows of `batch`, int64 (n,)."""
+        source = self._context.streams[stream]
+        return source.indices(self.index, *self._context.rows(source.batch, self._part))
 
     def permuted_batch(self, stream: str) -> Batch:
         """A partner for each row of `batch`, by a permutation of the rows of the global batch.

@@ -12,11 +12,17 @@ from hypothesis import strategies as st
 
 from trigan.datasets.sources.digits import Digits
 from trigan.datasets.splits.draw_split import draw_split
-from trigan.datasets.splits.label_noise import InstanceNoise, LabelNoise, MatrixNoise, PairNoise, SymmetricNoise
+from trigan.datasets.splits.label_noise import (
+    InstanceDependentNoise,
+    LabelNoise,
+    MatrixNoise,
+    PairNoise,
+    SymmetricNoise,
+)
 from trigan.datasets.splits.regime import Regime
 from trigan.errors import ConfigError
 
-RATED = (SymmetricNoise, PairNoise, InstanceNoise)
+RATED = (SymmetricNoise, PairNoise, InstanceDependentNoise)
 CASES = st.tuples(st.integers(2, 6), st.integers(1, 200), st.integers(0, 2**32))
 
 
@@ -97,17 +103,22 @@ def test_instance_noise_sends_images_to_the_classes_of_its_projections() -> None
     """Algorithm 2 with probabilities written out: of one image, repeated, the wrong classes have softmax shares."""
     image = (torch.arange(64).view(1, 1, 8, 8) % 7 + 124).to(torch.uint8)
     labels, keys = np.full(30000, 2), part(4, 30000, 2)[1]
-    noise = InstanceNoise(1.0)
+    noise = InstanceDependentNoise(1.0)
     changed = noisy(noise, labels, keys, image.expand(30000, -1, -1, -1), 4)
     scores = (image.flatten().double() / 127.5 - 1) @ noise._projection(2, 64, 4)
     shares = np.exp(scores.numpy()) * np.array([1, 1, 0, 1])
     assert np.allclose(np.bincount(changed, minlength=4) / 30000, shares / shares.sum(), atol=0.015)
-    spread = InstanceNoise(0.4)._probabilities(np.arange(0.5, 1000) / 1000)
+    spread = InstanceDependentNoise(0.4)._probabilities(np.arange(0.5, 1000) / 1000)
     assert spread.mean() == pytest.approx(0.4, abs=1e-3)
     assert spread.std() == pytest.approx(0.1, abs=1e-3)
 
 
-NOISES = (SymmetricNoise(0.4), PairNoise(0.4), InstanceNoise(0.4), MatrixNoise(SymmetricNoise(0.4).transition(10)))
+NOISES = (
+    SymmetricNoise(0.4),
+    PairNoise(0.4),
+    InstanceDependentNoise(0.4),
+    MatrixNoise(SymmetricNoise(0.4).transition(10)),
+)
 
 
 @pytest.mark.parametrize("noise", NOISES)
@@ -146,8 +157,8 @@ def test_clean_validation_is_stamped_where_there_is_some() -> None:
             lambda: MatrixNoise(((1, 0), (0, 1))).transition(3),
             "regime.noise.matrix: 2 rows, but the data have 3 classes",
         ),
-        (lambda: InstanceNoise(0.4).transition(3), "regime.noise=instance has no matrix"),
-        (lambda: InstanceNoise(0.4, spread=0.0), "spread: 0.0 must be above 0"),
+        (lambda: InstanceDependentNoise(0.4).transition(3), "regime.noise=instance has no matrix"),
+        (lambda: InstanceDependentNoise(0.4, spread=0.0), "spread: 0.0 must be above 0"),
         (lambda: SymmetricNoise(0.4, "dirty"), "validation: dirty must be noisy or clean"),  # type: ignore[arg-type]
     ],
 )

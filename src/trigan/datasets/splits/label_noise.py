@@ -169,7 +169,7 @@ class MatrixNoise(LabelNoise):
 
 @component("label_noise/instance@1")
 @dataclass(frozen=True)
-class InstanceNoise(LabelNoise):
+class InstanceDependentNoise(LabelNoise):
     """Noise that depends on the image (Xia et al. 2020, 2006.07836, algorithm 2), with an exact rate.
 
     As there, image i changes its label with a probability q_i from N(rate, spread^2), truncated to [0, 1], and becomes

@@ -48,11 +48,13 @@ class ClassifierStage:
         for term in self.terms:
             size = term.stream_batch_size(recipe.batch)
             streams[term.stream] = context.stream(term.stream, inputs[term.stream], size)
-        loss = partial(self._loss, recipe.labelled_loss(context, labelled))
+        labelled_loss = recipe.labelled_loss(context, labelled)
+        loss = partial(self._loss, labelled_loss)
         update = Update("classifier", loss, recipe.batch, further_images=self._term_images)
         player = Player(network, recipe.optimizer, recipe.ema, recipe.clip)
         plan = context.plan(recipe.steps, recipe.batch)
         module = PlayersModule({"classifier": player}, (update,), streams, plan, self._phase)
+        module.memories.extend(labelled_loss.memories)
         return register_classifier_selection(module, recipe.selection, inputs)
 
     def _loss(self, labelled_loss: LabelledLoss, step: TrainingStep) -> Tensor:

@@ -95,6 +95,7 @@ class JointStage:
             updates = tuple(self._with_consistency(update, self.consistency) for update in updates)
         plan = context.plan(recipe.steps, recipe.batch)
         module = PlayersModule(players, updates, streams, plan, self.objective.phase)
+        module.memories.extend(supervised.memories)
         return classifier_stage.register_classifier_selection(module, recipe.selection, inputs)
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:

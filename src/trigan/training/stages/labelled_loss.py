@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.mixing import Mix
 from trigan.losses.classifier_losses import ClassifierLoss
+from trigan.losses.label_noise_losses import clipped_probabilities
+from trigan.training.stages.label_memory import TargetAverages
 from trigan.training.step import TrainingStep
 
 
@@ -23,6 +25,7 @@ class LabelledLoss:
             (Zhang et al. 2018, 1710.09412, section 2, with the mixing coefficient as weight of an image's own label;
             Yun et al. 2019, 1905.04899, eq. 1, with the share of pixels).
         weights_from: the share of the fit after which class weights apply.
+        targets: averages of C's probabilities for each labelled image, where the criterion has a part with them.
     """
 
     augmentation: Augmentation
@@ -31,6 +34,7 @@ class LabelledLoss:
     class_weights: Tensor | None = None
     mix: Mix | None = None
     weights_from: float = 0.0
+    targets: TargetAverages | None = None
 
     def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor:
         """The loss, shape ()."""
@@ -41,7 +45,12 @@ class LabelledLoss:
         images = labelled.augmented(self.augmentation, "augment")
         if self.mix is None:
             logits = network(images)
-            loss = self.rows(logits, labels).mean()
+            losses = self.rows(logits, labels)
+            if self.targets is not None:
+                numbers = step.image_numbers("labelled")
+                targets = self.targets(step.index, numbers, clipped_probabilities(logits))
+                losses = losses + self.criterion.target_term(logits, targets)
+            loss = losses.mean()
             correct = (logits.argmax(1) == labels).float()
         else:
             partners = step.permuted_batch("labelled")
@@ -55,6 +64,11 @@ class LabelledLoss:
         step.log("train/labelled_loss", loss)
         step.log("train/labelled_accuracy", correct.mean())
         return loss
+
+    @property
+    def memories(self) -> list[nn.Module]:
+        """The state of the loss, which belongs into checkpoints."""
+        return [] if self.targets is None else [self.targets]
 
     def rows(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The weighted loss of each image, (N,): logits (N, K), labels (N,)."""
