@@ -15,15 +15,18 @@ from trigan.errors import ConfigError
 from trigan.losses.classifier_losses import CrossEntropy
 from trigan.losses.label_noise_losses import ForwardCorrection
 from trigan.losses.label_transitions import EstimatedTransition
+from trigan.samples.filters import outputs
 from trigan.strategies.baseline import Baseline, FixMatchTraining
 from trigan.strategies.noisy_labels.co_teaching import CoTeaching
 from trigan.strategies.noisy_labels.label_pruning import ConfidentLearning
+from trigan.strategies.sample_schedules import RelabelSchedule
+from trigan.strategies.sample_settings import SampleSettings
 from trigan.strategies.stage_runner import StageRunner
 from trigan.strategies.strategy import labelled_inputs
 from trigan.training.stages.co_teaching_stage import ForgetRate
 
-from ..training.tiny import TURNED, classifier_stage, digits, view
-from .recipes import make_runner
+from ..training.tiny import CGAN8, TURNED, classifier_stage, digits, gan_stage, view
+from .recipes import SAMPLES, augment, make_runner
 
 ESTIMATED = ForwardCorrection(EstimatedTransition())
 
@@ -117,3 +120,37 @@ def test_what_does_not_go_together_is_refused(make: Any, named: str) -> None:
     with pytest.raises(ConfigError, match=named) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+def test_the_labels_of_a_conditional_gan_are_the_noisy_ones_and_its_matrix_is_estimated(tmp_path: Path) -> None:
+    seen, wrong = noisy_view()
+    assert int(wrong.sum()) == 60
+    runner = make_runner(tmp_path)
+    gan = replace(gan_stage(architecture=CGAN8), transition=EstimatedTransition())
+    given: dict[str, Input] = {}
+    train = runner.train
+    runner.train = lambda name, stage, inputs, seed=None: (  # type: ignore[method-assign]
+        given.update({name: inputs.get("real", inputs.get("labelled"))}) or train(name, stage, inputs, seed)  # type: ignore[func-returns-value]
+    )
+    outcome = augment(gan=gan, samples=SampleSettings(1.0, targets="hard")).run(seen, runner)
+    assert list(given) == ["first-fit", "gan", "classifier"]
+    assert torch.equal(given["gan"].known_labels, seen.labelled.labels)
+    assert torch.tensor(outcome.notes["transition"]).shape == (10, 10)
+
+
+def test_labels_from_the_generator_replace_the_given_ones(tmp_path: Path) -> None:
+    """C learns from what a classifier of samples says; other given labels of C give the same C."""
+    samples = Input(view().labelled.images.flip(-1), view().labelled.labels)
+    found = []
+    for shift in (0, 1):
+        runner = make_runner(tmp_path)
+        inputs = labelled_inputs(view())
+        inputs["labelled"] = replace(inputs["labelled"], labels=(inputs["labelled"].known_labels + shift) % 10)
+        term = SAMPLES.term(TURNED, "extra")
+        trained = RelabelSchedule().train(classifier_stage(), inputs, samples, term, runner)
+        assert [one.name for one in runner.trained_stages] == ["classifier-synthetic", "classifier"]
+        found.append(trained.digest)
+    synthetic = runner.trained_stages[0].networks["classifier"]
+    labels = outputs(synthetic, inputs["labelled"].images).argmax(1)
+    expected = runner.train("x", classifier_stage(), {"labelled": Input(inputs["labelled"].images, labels)})
+    assert found == [expected.digest] * 2

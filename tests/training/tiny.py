@@ -15,9 +15,11 @@ from trigan.datasets.discriminator_augmentation import AdaptiveAugment
 from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.sources.digits import Digits
 from trigan.datasets.splits.draw_split import draw_split
+from trigan.datasets.splits.label_noise import SymmetricNoise
 from trigan.datasets.splits.regime import Regime
 from trigan.datasets.types import DataSpec, ImageDataset, TrainingView
 from trigan.losses.gan_losses import AdversarialLoss, non_saturating, relativistic_average
+from trigan.losses.label_transitions import KnownTransition
 from trigan.networks.classifiers.classifier import Classifier
 from trigan.networks.classifiers.cnn import SmallCNN
 from trigan.networks.diffusion.edm import EDM, Heun
@@ -201,6 +203,11 @@ def regularised_gan(steps: int = 6) -> GANStage:
 def partly_labelled_gan(steps: int = 6) -> GANStage:
     """The same with labels, for images of which some have none."""
     return replace(regularised_gan(steps), architecture=replace(CGAN8, discriminator_norm="none"))
+
+
+def rcgan(steps: int = 6) -> GANStage:
+    """A conditional GAN whose generated labels pass through known noise."""
+    return replace(gan_stage(steps, CGAN8), transition=KnownTransition(SymmetricNoise(0.4)))
 
 
 def packed_gan(steps: int = 6) -> GANStage:

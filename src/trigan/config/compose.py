@@ -36,11 +36,12 @@ from trigan.errors import ConfigError
 CONFIG_NAME = "config"
 #: Folders beside the groups: Hydra's own, and the spaces of `trigan search`.
 _NO_GROUPS = ("hydra", "search")
-#: Keys whose value is a choice of the group `augmentation`, and its place.
-_STRONG_VIEWS = {
-    "strategy.unlabelled.strong": "strategy.unlabelled.strong",
-    "strategy.consistency.strong": "strategy.joint.consistency.strong",
-    "strategy.joint.consistency.strong": "strategy.joint.consistency.strong",
+#: Keys whose value is a choice of a group that is used in several places, and that place.
+_PLACED_CHOICES = {
+    "strategy.unlabelled.strong": "augmentation@strategy.unlabelled.strong",
+    "strategy.consistency.strong": "augmentation@strategy.joint.consistency.strong",
+    "strategy.joint.consistency.strong": "augmentation@strategy.joint.consistency.strong",
+    "strategy.gan.transition": "stage/transition@strategy.gan.transition",
 }
 #: Architectures that another stage than that of GANs trains, by their target, and the choice that this is.
 _STAGE_OF_GENERATOR = "stage@strategy.gan"
@@ -179,7 +180,8 @@ class Composer:
 
         ``strategy.unlabelled=fixmatch`` is ``strategy/unlabelled=fixmatch`` if that group has that choice.
         ``strategy.pretrain.data=mnist`` is a choice of the group ``data`` at another place, and
-        ``strategy.unlabelled.strong=NAME`` or ``strategy.consistency.strong=NAME`` one of the group ``augmentation``.
+        ``strategy.unlabelled.strong=NAME`` or ``strategy.consistency.strong=NAME`` one of the group ``augmentation``;
+        ``strategy.gan.transition=known`` is one of the group ``stage/transition``.
         """
         return override_rules.parse([self._with_slashes(argument) for argument in arguments])
 
@@ -187,8 +189,8 @@ class Composer:
         key, equals, value = argument.partition("=")
         if key == PRETRAINING_DATA_KEY and equals:
             return f"data@{argument}"
-        if key in _STRONG_VIEWS and re.fullmatch(r"[a-z]\w*", value):
-            return f"augmentation@{_STRONG_VIEWS[key]}={value}"
+        if key in _PLACED_CHOICES and re.fullmatch(r"[a-z]\w*", value):
+            return f"{_PLACED_CHOICES[key]}={value}"
         group = key.replace(".", "/")
         if "." not in key or not equals or group not in self.groups:
             return argument

@@ -37,11 +37,12 @@ from trigan.strategies.gans import (
     train_gans,
     with_affordable_steps,
 )
+from trigan.strategies.noisy_labels.estimation import is_to_estimate, transition_notes, with_estimate
 from trigan.strategies.rare_classes.post_hoc import PostHoc, adjusted_outcome, adjusted_skeleton, require_validation
-from trigan.strategies.sample_schedules import MixedSchedule, PretrainSchedule, SampleSchedule
+from trigan.strategies.sample_schedules import MixedSchedule, SampleSchedule
 from trigan.strategies.sample_settings import SampleSettings
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
-from trigan.strategies.strategy import Outcome, Shapes, require_unlabelled
+from trigan.strategies.strategy import Outcome, Shapes, labelled_inputs, require_unlabelled
 from trigan.strategies.teachers import (
     Gate,
     TeacherTraining,
@@ -54,6 +55,7 @@ from trigan.strategies.teachers import (
 )
 from trigan.training.balance import Resampling, class_counts
 from trigan.training.stages.classifier_stage import ClassifierStage
+from trigan.training.stages.gan_stage import GANStage
 from trigan.training.stages.pretext_stages import DeepSMOTEStage
 
 _log = logging.getLogger(__name__)
@@ -129,12 +131,12 @@ class Augment:
         self._check_source()
         if samples.sets not in (1, "auto") and self._samples_are_resampled:
             raise ConfigError(
-                f"strategy.samples.sets={samples.sets}: strategy.schedule=pretrain with balance=resampling draws "
+                f"strategy.samples.sets={samples.sets}: a fit on samples alone with balance=resampling draws "
                 "samples at random, not set by set; set strategy.samples.sets=1 or another balance"
             )
-        if samples.targets == "soft" and isinstance(self.schedule, PretrainSchedule):
+        if samples.targets == "soft" and self.schedule.apart:
             raise ConfigError(
-                "strategy.samples.targets=soft goes with strategy.schedule=mixed; with pretrain set it to hard"
+                "strategy.samples.targets=soft goes with strategy.schedule=mixed; with others set it to hard"
             )
 
     def _check_source(self) -> None:
@@ -165,7 +167,7 @@ class Augment:
         labels = () if self._labels_are_predicted or self._gan_uses_pseudo_labels else ("label_threshold",)
         teacher = () if self._needs_teacher else ("teacher", "teacher_folds")
         of_mixed = ("weight", "per_step", "annealing", "until", "batch_norm")
-        mixed = of_mixed if isinstance(self.schedule, PretrainSchedule) else ()
+        mixed = of_mixed if self.schedule.apart else ()
         steps = () if self.gan.flops is None else ("gan.steps",)
         shares = () if self._gan_is_partly_labelled else ("gan.labelled_share",)
         of_samples = (*smote, *ratio, *(f"samples.{name}" for name in mixed))
@@ -175,7 +177,7 @@ class Augment:
     def _samples_are_resampled(self) -> bool:
         """Whether C draws samples at random, so that there are no epochs of them."""
         resampled = isinstance(self.classifier.recipe.balance, Resampling)
-        return resampled and isinstance(self.schedule, PretrainSchedule)
+        return resampled and self.schedule.apart
 
     @property
     def _labels_are_predicted(self) -> bool:
@@ -208,6 +210,10 @@ class Augment:
         """Train the GANs, collect the samples and train C; without any sample, C is trained on real images alone."""
         require_validation(self.post_hoc, view)
         self.samples.check(view)
+        if isinstance(self.gan, GANStage) and self.source == "generator" and is_to_estimate(self.gan.transition):
+            recipe, inputs = self.classifier.recipe, labelled_inputs(view, self.classifier.recipe.selection)
+            transition = with_estimate(self.gan.transition, recipe, inputs, runner)
+            return replace(self, gan=replace(self.gan, transition=transition)).run(view, runner)
         if self.source == "generator" and self.gan.flops is not None:
             return replace(self, gan=with_affordable_steps(self.gan, view, runner)).run(view, runner)
         if self.source != "generator" and "discriminator" in required_networks(self.samples.filters):
@@ -234,6 +240,8 @@ class Augment:
         trained, stamps = self._train_classifier(stage, inputs, collected, teacher, runner)
         networks = {"classifier": trained.networks["classifier"], **networks}
         notes: dict[str, Any] = {"samples": sample_notes(collected, view.spec.classes)}
+        if isinstance(self.gan, GANStage):
+            notes |= transition_notes(self.gan.transition)
         if teacher is not None:
             gate = Gate(self.samples.filters, self.label_threshold, self._labels_are_predicted)
             notes["teacher"] = gate_on_real_images(training, gate, models, self.teacher_folds, view.spec.classes)
@@ -245,7 +253,7 @@ class Augment:
     @property
     def _stage(self) -> ClassifierStage:
         """C's stage, before the terms of unlabelled images and samples."""
-        separate = self.samples.batch_norm == "separate" and isinstance(self.schedule, MixedSchedule)
+        separate = self.samples.batch_norm == "separate" and not self.schedule.apart
         stage, recipe = self.classifier, self.classifier.recipe
         network = SeparateBatchNorm(recipe.classifier)
         return stage.with_recipe(replace(recipe, classifier=network)) if separate else stage

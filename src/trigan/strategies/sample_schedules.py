@@ -3,12 +3,13 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from math import ceil
-from typing import Any
+from typing import Any, ClassVar
 
 from trigan.checks import require
 from trigan.component_ids import component
 from trigan.datasets.augmentation import NoAugmentation
 from trigan.datasets.inputs import Input, Inputs
+from trigan.samples.filters import outputs
 from trigan.strategies.backbones import PretrainedClassifier, saved_weights
 from trigan.strategies.rare_classes.head_refit import HeadRefit
 from trigan.strategies.sample_settings import SampleSettings
@@ -19,7 +20,12 @@ from trigan.training.stages.loss_terms import ExtraImages
 
 
 class SampleSchedule(ABC):
-    """A division of C's training steps between real images and samples, as a frozen dataclass."""
+    """A division of C's training steps between real images and samples, as a frozen dataclass.
+
+    ``apart`` says that there is a fit on samples alone, which takes labels as classes.
+    """
+
+    apart: ClassVar[bool] = True
 
     @abstractmethod
     def samples_used(self, steps: int, batch: int, samples: SampleSettings) -> int:
@@ -36,6 +42,8 @@ class SampleSchedule(ABC):
 @dataclass(frozen=True)
 class MixedSchedule(SampleSchedule):
     """Every batch has real images and samples."""
+
+    apart = False
 
     def samples_used(self, steps: int, batch: int, samples: SampleSettings) -> int:
         """See `SampleSchedule.samples_used`."""
@@ -88,12 +96,7 @@ class PretrainSchedule(SampleSchedule):
         """Train C in two fits; the step and the images of the result include those of the first fit."""
         recipe = stage.recipe
         steps = self.steps_on_samples(recipe.steps)
-        # the intermediate network has batch-norm statistics of real images too
-        real = inputs.get("statistics", Input(inputs["labelled"].images))
-        pretraining = ClassifierStage(replace(recipe, steps=steps, selection=Selection("last")))
-        first = runner.train(
-            "classifier-synthetic", pretraining, {"labelled": replace(samples, sampled=True), "statistics": real}
-        )
+        first = _fit_to_samples(stage, steps, inputs, samples, runner)
         optimizer: Any = recipe.optimizer
         second_part = replace(
             recipe,
@@ -112,3 +115,38 @@ class PretrainSchedule(SampleSchedule):
         """How many of ``steps`` are on samples; each fit has at least one."""
         require(steps >= 2, "recipe.steps", steps, "2 or more to be divided in two parts")
         return min(max(1, round(self.share * steps)), steps - 1)
+
+
+@component("sample_schedule/relabel@1")
+@dataclass(frozen=True)
+class RelabelSchedule(SampleSchedule):
+    """The samples alone train a classifier, whose predictions are the labels of L for C; given labels are not used.
+
+    Where some labels are wrong, and G has learnt the classes all the same (`trigan.training.stages.gan_stage`, with the
+    matrix of the noise), C thus learns from real images with labels from the generator. Both fits have the recipe's
+    length. The same settings of samples as in `PretrainSchedule` have no effect.
+    """
+
+    def train(
+        self, stage: ClassifierStage, inputs: Inputs, samples: Input, extra: ExtraImages, runner: StageRunner
+    ) -> TrainedStage:
+        """Train the classifier of the samples, and then C."""
+        labelled = inputs["labelled"]
+        first = _fit_to_samples(stage, stage.recipe.steps, inputs, samples, runner).networks["classifier"]
+        labels = runner.run_task("labels from the generator", lambda: outputs(first, labelled.images).argmax(1))
+        return runner.train("classifier", stage, {**inputs, "labelled": replace(labelled, labels=labels)})
+
+    def samples_used(self, steps: int, batch: int, samples: SampleSettings) -> int:
+        """See `SampleSchedule.samples_used`."""
+        return steps * batch
+
+
+def _fit_to_samples(
+    stage: ClassifierStage, steps: int, inputs: Inputs, samples: Input, runner: StageRunner
+) -> TrainedStage:
+    """A classifier of the samples; it has batch-norm statistics of real images."""
+    real = inputs.get("statistics", Input(inputs["labelled"].images))
+    fitted = ClassifierStage(replace(stage.recipe, steps=steps, selection=Selection("last")))
+    return runner.train(
+        "classifier-synthetic", fitted, {"labelled": replace(samples, sampled=True), "statistics": real}
+    )

@@ -17,9 +17,11 @@ from trigan.datasets.types import DataSpec
 from trigan.errors import ConfigError
 from trigan.evaluation.generators.collapse import discriminator_signals
 from trigan.losses.gan_losses import AdversarialLoss
+from trigan.losses.label_transitions import NoTransition, Transition
 from trigan.networks.batchnorm import batch_statistics, frozen_statistics
 from trigan.networks.diffusion.edm import refuse_diffusion
 from trigan.networks.gans.gan import Architecture, Discriminator
+from trigan.rng import Draws
 from trigan.training.collapse_watch import CollapseWatch, Critic, WatchState
 from trigan.training.optimizers import EMA, OptimizerFactory
 from trigan.training.players import Player, PlayersModule, Update
@@ -43,6 +45,10 @@ class GANObjective:
     Where row i of the real images has no label (-1), D sees row i of the generated ones without its label, too: a game
     on images beside the one on pairs of image and label, as in StackGAN++ (Zhang et al. 2018, 1710.10916). With a share
     s of labelled rows the loss is E over rows, s L(D(x, y), D(G(z, y), y)) + (1 - s) L(D(x), D(G(z, y))).
+
+    With a ``transition`` T, float64 (K, K), D sees an image of G with a label that passed through the noise of the real
+    ones, (G(z, y), y~) with y~ from T_y: RCGAN (Thekumparampil et al. 2018, 1811.03205, section 3), whose G gives
+    images of the class y although real labels are wrong.
     """
 
     loss: AdversarialLoss
@@ -51,6 +57,7 @@ class GANObjective:
     stream: str = "real"
     averages: LogitAverages | None = None
     watch: WatchState | None = None
+    transition: Tensor | None = None
 
     def updates(self) -> tuple[Update, ...]:
         """D in every step, then G where it is due."""
@@ -76,7 +83,10 @@ class GANObjective:
         fakes, real = step.fakes(self.stream if self.loss.pairs else None), step.batch(self.stream)
         if fakes.labels is None or real.labels is None:
             return fakes
-        return fakes._replace(labels=torch.where(real.labels < 0, -1, fakes.labels))
+        labels = fakes.labels
+        if self.transition is not None:
+            labels = noisy_labels(labels, self.transition, fakes.draws)
+        return fakes._replace(labels=torch.where(real.labels < 0, -1, labels))
 
     def _view(self, step: TrainingStep, batch: Batch, needs_gradient: bool = False) -> Tensor:
         """The images of a batch as D sees them; new leaves if D's loss needs their gradient."""
@@ -141,6 +151,19 @@ class GANObjective:
         return distributed.all_gather(logits[:, None]).squeeze(1) if across else logits
 
 
+def noisy_labels(labels: Tensor, transition: Tensor, draws: Draws) -> Tensor:
+    """Labels (n,) after noise: j with probability T_ij for label i, with T float64 (K, K).
+
+    Example:
+        >>> swapped = torch.tensor([[0.0, 1.0], [1.0, 0.0]], dtype=torch.float64)
+        >>> noisy_labels(torch.tensor([0, 0, 1]), swapped, Draws(0, 0, 3, 0, 3))
+        tensor([1, 1, 0])
+    """
+    upper = transition.cumsum(1)[labels]
+    drawn = draws.uniform("label noise", dtype=torch.float64)
+    return (drawn[:, None] * upper[:, -1:] >= upper).sum(1)
+
+
 def check_regularizers(architecture: Architecture, loss: AdversarialLoss) -> None:
     """Raise a ConfigError for regularisers that D or the loss does not allow.
 
@@ -181,7 +204,8 @@ class GANStage:
     ``optimizer`` maps "generator" and "discriminator" to their factories. The moving average of G's weights is kept.
     ``flops``: counted operations that the fit may cost, in place of ``steps``; a strategy turns them into steps.
     Images without a label (-1) train a conditional GAN, too (`GANObjective`); at least a share ``labelled_share`` of a
-    batch has a label, for which images are drawn with replacement where fewer have one.
+    batch has a label, for which images are drawn with replacement where fewer have one. ``transition`` is the noise of
+    the real labels, through which those of generated images pass before D sees them.
     """
 
     architecture: Architecture
@@ -195,6 +219,7 @@ class GANStage:
     flops: float | None = None
     watch: CollapseWatch = field(default_factory=CollapseWatch)
     labelled_share: float = 0.5
+    transition: Transition = field(default_factory=NoTransition)
 
     kind = "gan"
 
@@ -209,11 +234,25 @@ class GANStage:
             players <= set(self.optimizer), "optimizer", sorted(self.optimizer), "those of generator and discriminator"
         )
         check_regularizers(self.architecture, self.loss)
+        self._check_transition()
         penalized = self.watch.action == "cure" and self.watch.cure == "penalty"
         if penalized and self.architecture.discriminator_norm == "batch":
             raise ConfigError(
                 "watch.cure=penalty: R1 needs a D whose output for an image does not depend on the others; set "
                 "architecture.discriminator_norm=none or spectral, or watch.cure=diffaugment"
+            )
+
+    def _check_transition(self) -> None:
+        if isinstance(self.transition, NoTransition):
+            return
+        if not self.architecture.conditional:
+            raise ConfigError(
+                "strategy.gan.transition: an unconditional GAN has no labels; set architecture=cgan, projection or "
+                "another with labels"
+            )
+        if self.loss.pairs:
+            raise ConfigError(
+                "strategy.gan.transition: a relativistic loss compares images of equal labels; set loss=hinge"
             )
 
     def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
@@ -239,7 +278,9 @@ class GANStage:
         plan = context.plan(self.steps, self.batch)
         critic = _critic(self.loss, discriminator)
         watch = WatchState(self.watch, plan, inputs["real"], spec.classes, critic)
-        objective = GANObjective(self.loss, self.batch, augmentation, averages=averages, watch=watch)
+        matrix = self.transition.matrix(spec.classes)
+        matrix = None if matrix is None else matrix.to(context.settings.device)
+        objective = GANObjective(self.loss, self.batch, augmentation, "real", averages, watch, matrix)
 
         def phase(progress: float) -> Hashable:
             return tuple(objective.due_terms(round(progress * plan.steps)))
