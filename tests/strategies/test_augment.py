@@ -357,7 +357,7 @@ def test_a_fit_of_one_step_has_no_two_parts(stages: _Stages) -> None:
         (lambda: augment(teacher_folds=1), "strategy.teacher_folds: 1 must be 2 or more, or 0"),
         (
             lambda: augment(samples=SampleSettings(targets="soft"), schedule=PretrainSchedule()),
-            "strategy.samples.targets=soft goes with strategy.schedule=mixed; with pretrain set it to hard",
+            "strategy.samples.targets=soft goes with strategy.schedule=mixed; with others set it to hard",
         ),
         (lambda: SampleSettings(truncation=0.0), "strategy.samples.truncation: 0.0 must be above 0, or null"),
         (lambda: SampleSettings(latent_scale=0.0), "strategy.samples.latent_scale: 0.0 must be above 0"),
@@ -382,7 +382,7 @@ def test_a_fit_of_one_step_has_no_two_parts(stages: _Stages) -> None:
                 samples=SampleSettings(sets=2),
                 classifier=classifier_stage(balance=Resampling()),
             ),
-            "strategy.samples.sets=2: strategy.schedule=pretrain with balance=resampling draws samples at random, not "
+            "strategy.samples.sets=2: a fit on samples alone with balance=resampling draws samples at random, not "
             "set by set; set strategy.samples.sets=1 or another balance",
         ),
     ],
