@@ -19,7 +19,9 @@ from trigan.commands.main import main
 )
 def test_what_the_regime_gives(regime: str, line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "check", regime, f"paths.outputs={tmp_path}"]) == 0
-    *_, sheet, last = capsys.readouterr().out.splitlines()
+    *_, sheet, doubtful, last = capsys.readouterr().out.splitlines()
+    assert doubtful.startswith(f"labels that look wrong: {tmp_path}/data_check/digits-")
+    assert Image.open(doubtful.partition(": ")[2]).size[1] > 4 * 40
     assert sheet.startswith(f"examples of each class: {tmp_path}/data_check/digits-")
     assert Image.open(sheet.partition(": ")[2]).size[1] > 10 * 40  # a row for each of ten classes
     assert line in last

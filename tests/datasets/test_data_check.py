@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from tensor_datasets import save
 
-from trigan.datasets.data_check import DataReport, check_data
+from trigan.datasets.data_check import DataReport, check_data, suspicious_examples
 from trigan.datasets.label_check import suspicious_labels
 from trigan.datasets.sources.digits import Digits
 from trigan.datasets.sources.folder import Folder
@@ -130,6 +130,12 @@ def test_planted_wrong_labels_are_found(tmp_path: Path) -> None:
     planted = suspicious_labels(replace(digits, labels=torch.from_numpy(labels)))
     clean = suspicious_labels(digits)
     assert planted is not None
+    images, names = suspicious_examples(replace(digits, labels=torch.from_numpy(labels)), planted)
+    given, likely = int(labels[planted.rows[0]]), planted.likely[0]
+    assert names[0] == f"{given}, looks like {likely}"
+    assert (images[0][0] == digits.images[planted.rows[0]].movedim(0, 2).numpy()).all()
+    assert max(len(one) for one in images) <= 12
+    assert len(images) == len(names) <= 12
     assert clean is not None
     assert len(set(planted.rows[:30]) & set(rows.tolist())) >= 20
     assert len(clean.rows) <= 10

@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
     from trigan.config.compose import compose
 
     composed = compose(options.overrides, options.config_dir)
-    from trigan.datasets.data_check import check_data, class_examples
+    from trigan.datasets.data_check import check_data, class_examples, suspicious_examples
     from trigan.datasets.sources.folder_scan import describe_unread
     from trigan.datasets.sources.image_source import mark_said
     from trigan.datasets.splits.draw_split import draw_split
@@ -40,6 +40,10 @@ def main(arguments: list[str]) -> int:
     sheet = composed.paths.outputs / "data_check" / f"{name}-{dataset.identity[:6]}.png"
     save_contact_sheet(class_examples(dataset), dataset.class_names, sheet)
     print(f"examples of each class: {sheet}")
+    if report.suspicious is not None and report.suspicious.rows:
+        doubtful = sheet.with_name(f"{sheet.stem}-labels.png")
+        save_contact_sheet(*suspicious_examples(dataset, report.suspicious), doubtful)
+        print(f"labels that look wrong: {doubtful}")
     info = draw_split(dataset, built.regime, composed.trial).info
     print(f"regime {composed.choices['regime']}, trial {composed.trial}: {split_summary(info)}")
     return 0

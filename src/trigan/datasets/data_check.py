@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from trigan.datasets.label_check import suspicious_labels
+from trigan.datasets.label_check import SuspiciousLabels, suspicious_labels
 from trigan.datasets.sources.folder_scan import examples
 from trigan.datasets.sources.image_source import ImageSource, ItemDecoder
 from trigan.datasets.splits.groups import group_numbers, refuse_shared_groups
@@ -37,7 +37,10 @@ _DOUBTFUL = 0.01
 
 @dataclass(frozen=True)
 class DataReport:
-    """The result of a check; ``class_counts`` are images per class in ``train``, ``validation``, ``test`` (if own)."""
+    """The result of a check; ``class_counts`` are images per class in ``train``, ``validation``, ``test`` (if own).
+
+    ``suspicious`` are labels that look wrong, if a probe could look at them.
+    """
 
     name: str
     findings: tuple[Finding, ...]
@@ -45,6 +48,7 @@ class DataReport:
     class_counts: dict[str, dict[str, int]] = field(default_factory=dict)
     unlabelled: int = 0
     fingerprint: str | None = None
+    suspicious: SuspiciousLabels | None = None
 
     @property
     def level(self) -> Level:
@@ -75,7 +79,7 @@ def check_data(source: ImageSource) -> DataReport:
     except TriganError as error:
         findings = (("error", str(error)), *_check_files(decoder, "crop", None))
         return DataReport(type(source).__name__, findings, tuple(decoder.unreadable))
-    counts = _class_counts(dataset)
+    counts, suspicious = _class_counts(dataset), suspicious_labels(dataset)
     findings = (
         *_check_unread(source, dataset),
         *_check_files(decoder, source.fit, source.image_size),
@@ -85,10 +89,11 @@ def check_data(source: ImageSource) -> DataReport:
         *_check_near_copies(dataset, decoder),
         *_check_groups(dataset),
         *_check_telling_properties(dataset, decoder),
-        *_check_labels(dataset, decoder),
+        *_check_labels(dataset, decoder, suspicious),
     )
     unlabelled = int((dataset.labels < 0).sum())
-    return DataReport(dataset.name, findings, tuple(decoder.unreadable), counts, unlabelled, dataset.fingerprint)
+    unreadable = tuple(decoder.unreadable)
+    return DataReport(dataset.name, findings, unreadable, counts, unlabelled, dataset.fingerprint, suspicious)
 
 
 def class_examples(dataset: ImageDataset, count: int = 12) -> list[np.ndarray]:
@@ -99,6 +104,21 @@ def class_examples(dataset: ImageDataset, count: int = 12) -> list[np.ndarray]:
         chosen = rows[torch.linspace(0, len(rows) - 1, min(count, len(rows))).long()]
         images.append(dataset.images[chosen].movedim(1, 3).numpy())
     return images
+
+
+def suspicious_examples(
+    dataset: ImageDataset, found: SuspiciousLabels, count: int = 12
+) -> tuple[list[np.ndarray], list[str]]:
+    """The images of labels that look wrong, by pair of given and suggested class, and the names of the pairs.
+
+    Up to ``count`` pairs, uint8 (n, S, S, C) each with n up to ``count``, the most suspicious first.
+    """
+    by_pair: dict[tuple[int, int], list[int]] = {}
+    for row, likely in zip(found.rows, found.likely, strict=True):
+        by_pair.setdefault((int(dataset.labels[row]), likely), []).append(row)
+    pairs, names = list(by_pair)[:count], dataset.class_names
+    images = [dataset.images[by_pair[pair][:count]].movedim(1, 3).numpy() for pair in pairs]
+    return images, [f"{names[given]}, looks like {names[likely]}" for given, likely in pairs]
 
 
 def _class_counts(dataset: ImageDataset) -> dict[str, dict[str, int]]:
@@ -285,9 +305,8 @@ def _check_telling_properties(dataset: ImageDataset, decoder: ItemDecoder) -> It
             )
 
 
-def _check_labels(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[Finding]:
+def _check_labels(dataset: ImageDataset, decoder: ItemDecoder, found: SuspiciousLabels | None) -> Iterator[Finding]:
     """Labels that a simple probe holds for wrong; those of the official test set are not looked at."""
-    found = suspicious_labels(dataset)
     if found is None:
         return
     probe = f"a probe of {found.accuracy:.0%} accuracy on {found.checked} images"
