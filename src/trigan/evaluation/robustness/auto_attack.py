@@ -43,7 +43,7 @@ def targeted_dlr_loss(labels: Tensor, targets: Tensor) -> AttackLoss:
 
 
 def checkpoints(steps: int) -> list[int]:
-    """Steps at which APGD looks at the step size: at shares p_{j+1} = p_j + max(p_j - p_{j-1} - .03, .06), section 3."""
+    """Steps at which APGD looks at the step size: shares p_{j+1} = p_j + max(p_j - p_{j-1} - .03, .06), section 3."""
     percent = [0, 22]
     while percent[-1] < 100:
         percent.append(percent[-1] + max(percent[-1] - percent[-2] - 3, 6))
