@@ -70,12 +70,24 @@ CLASSIFIER_FIGURES = {
         Metric("generator_nas_100", "accuracy of C on real images and as many samples (NAS)", figure="nas_100"),
     )
 }
+#: Scores of attacked and corrupted test images, which a record has with ``evaluation.attacks`` and ``corruptions``.
+ROBUSTNESS_METRICS = {
+    metric.key: metric
+    for metric in (
+        Metric("robust_fgsm", "accuracy under FGSM"),
+        Metric("robust_pgd", "accuracy under PGD"),
+        Metric("robust_pgd_l2", "accuracy under PGD (L2)"),
+        Metric("robust_auto", "accuracy under the ensemble of attacks"),
+        Metric("robust_auto_l2", "accuracy under the ensemble of attacks (L2)"),
+        Metric("corruption_accuracy", "mean accuracy under corruptions"),
+    )
+}
 #: What a generator that copies training images still has in a table: copies improve all other figures.
 FIGURES_OF_COPIES = ("authenticity", "copies", "fld")
 #: The share of samples that may be copies before a generator copies, beside that of real images.
 MOST_COPIES = 0.05
 #: What a table may show.
-TABLE_METRICS = METRICS | GENERATOR_METRICS | CLASSIFIER_FIGURES
+TABLE_METRICS = METRICS | GENERATOR_METRICS | CLASSIFIER_FIGURES | ROBUSTNESS_METRICS
 #: The scores that rank images: one class against the rest, then the mean over classes.
 RANKING = ("auroc", "average_precision", "sensitivity")
 #: The default of the setting ``evaluation.specificity``, at which the sensitivity is taken.
@@ -90,6 +102,18 @@ def copies_training_images(found: Mapping[str, Any]) -> bool:
     """
     copies, of_real = (found[kind]["copies"] for kind in ("figures", "floor"))
     return bool(found["copying"] or copies > 2.0 * of_real + MOST_COPIES)
+
+
+def robustness_score(found: Mapping[str, Any], key: str) -> tuple[float | None, float | None]:
+    """A score of ``ROBUSTNESS_METRICS`` in a record's block ``robustness``, and the eps of its attack.
+
+    Of several sizes the first one of the run's settings counts. None: not in the record; corruptions have no eps.
+    """
+    if key == "corruption_accuracy":
+        return found.get(key), None
+    tried = (one for one in found.get("attacks", ()) if f"robust_{one['attack']}" == key)
+    first = next(tried, None)
+    return (None, None) if first is None else (first["accuracy"], first["eps"])
 
 
 def class_evidence(scores: np.ndarray, probabilistic: bool) -> np.ndarray:

@@ -23,16 +23,19 @@ def run_hash(config: dict[str, Any], fingerprint: str, protocol: int | None = No
         protocol: a version other than the current one.
         external: the fingerprint of another data set that the strategy trains on.
     """
+    evaluation, default = Evaluation(**(config.get("evaluation") or {})), Evaluation()
     counted = {
         "tuned": (config.get("tuned") or {}).get("search") is not None,
-        "evaluation": Evaluation(**(config.get("evaluation") or {})) != Evaluation(),
+        "evaluation": evaluation != default,
     }
     excluded = {key for key in UNHASHED_KEYS if not counted.get(key, False)}
     kept: dict[str, Any] = {
         key: value for key, value in unwrap_pretraining_source(config).items() if key not in excluded
     }
     if "evaluation" in kept:  # a setting that came later leaves the hashes of the others as they were
-        kept["evaluation"] = {k: v for k, v in kept["evaluation"].items() if v != getattr(Evaluation(), k)}
+        kept["evaluation"] = {
+            k: v for k, v in kept["evaluation"].items() if getattr(evaluation, k) != getattr(default, k)
+        }
     if "source" in (kept.get("data") or {}):
         kept["data"] = kept["data"]["source"]
     data = {"data": fingerprint, **({"external": external} if external else {})}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from trigan.errors import ConfigError
 
@@ -76,15 +76,33 @@ class Evaluation:
     ``specificity``: at which the sensitivity is taken, above 0 and below 1; ``generator_images``: the most samples, and
     training images, that the figures of a generator come from; 0: no figures; ``generator_classifiers``: whether
     classifiers are trained on samples for further figures, GAN-train, GAN-test and NAS.
+
+    ``attacks`` and ``corruptions``: what C is tried with; ``eps`` and ``eps_l2``: sizes of attacks of L-inf and L2, for
+    pixels in [0, 1]; ``attack_steps``: of PGD and of each attack of the ensemble; ``robustness_images``: the most test
+    images that are attacked and corrupted.
     """
 
     specificity: float = 0.95
     generator_images: NonNegativeInt = 2000
     generator_classifiers: bool = False
+    attacks: tuple[Literal["fgsm", "pgd", "pgd_l2", "auto", "auto_l2"], ...] = ()
+    eps: tuple[float, ...] = (0.1,)
+    eps_l2: tuple[float, ...] = (1.0,)
+    attack_steps: PositiveInt = 20
+    corruptions: bool = False
+    robustness_images: PositiveInt = 1000
 
     def __post_init__(self) -> None:
+        for name in ("attacks", "eps", "eps_l2"):  # YAML has lists
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         if not 0 < self.specificity < 1:
             raise ConfigError(f"evaluation.specificity={self.specificity}: expected above 0 and below 1, e.g. 0.95")
+        for name, example in (("eps", "[0.1]"), ("eps_l2", "[1.0]")):
+            sizes = getattr(self, name)
+            if not sizes or min(sizes) <= 0.0:
+                raise ConfigError(
+                    f"evaluation.{name}={list(sizes)}: expected one or more sizes above 0, e.g. {example}"
+                )
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trigan.datasets.stream import to_float
 from trigan.rng import permutation
@@ -60,6 +61,14 @@ def image_batches(images: Tensor, device: torch.device, dtype: torch.dtype) -> I
     for batch in images.tensor_split(-(-len(images) // EVALUATION_BATCH)) if len(images) else ():
         moved = batch.to(device)
         yield (to_float(moved) if moved.dtype == torch.uint8 else moved).to(dtype)
+
+
+def network_batches(network: nn.Module, images: Tensor) -> Iterator[Tensor]:
+    """`image_batches` where a network's weights lie, in their precision."""
+    # a nearest-neighbour network has buffers only, and pixels as features have none
+    tensors = (value for value in chain(network.parameters(), network.buffers()) if value.is_floating_point())
+    tensor = next(tensors, torch.empty(0))
+    return image_batches(images, tensor.device, tensor.dtype)
 
 
 def random_subset(images: Tensor, count: int, seed: int) -> Tensor:

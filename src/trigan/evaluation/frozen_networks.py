@@ -7,7 +7,7 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from trigan.datasets.inputs import image_batches
+from trigan.datasets.inputs import network_batches
 from trigan.errors import ConfigError
 from trigan.identity import tensor_digest
 from trigan.rng import permutation
@@ -65,12 +65,8 @@ def check_independence(name: str, network: nn.Module, images: Tensor, logits: Te
     Raises:
         ConfigError: the output for an image depends on the other images, on their order, or on chance.
     """
-    tensors = (value for value in chain(network.parameters(), network.buffers()) if value.is_floating_point())
-    weights = next(tensors, torch.empty(0))
     rows = permutation(len(images), 0, "second scoring")[:SECOND_SCORING]
-    batches = (
-        next(image_batches(images[part], weights.device, weights.dtype)) for part in torch.split(rows, SECOND_BATCH)
-    )
+    batches = (next(network_batches(network, images[part])) for part in torch.split(rows, SECOND_BATCH))
     again = torch.cat([network(batch).float().cpu() for batch in batches])
     before = logits[rows]
     gaps = (before.softmax(1) - again.softmax(1)).abs().amax(1)

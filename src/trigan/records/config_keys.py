@@ -10,7 +10,8 @@ IGNORED_SETTINGS = (
     *("paths", "runtime", "logger", "callbacks", "study", "row", "hydra"),
     *("data.root", "data.source.root", "data.suggested", "regime.split"),
     *(f"strategy.pretrain.data.{part}" for part in ("root", "source.root", "suggested")),
-    "evaluation.generator_classifiers",
+    *(f"evaluation.{name}" for name in ("generator_classifiers", "attacks", "eps", "eps_l2", "attack_steps")),
+    *("evaluation.corruptions", "evaluation.robustness_images"),
     *("trainer.accelerator", "trainer.devices", "trainer.checkpoint_every"),
 )
 #: Last parts of the keys that vary within a row.

@@ -178,6 +178,28 @@ class GeneratorFigures(TypedDict):
     copying: bool
 
 
+class AttackScore(TypedDict):
+    """Accuracy under an attack of size ``eps`` (pixels in [0, 1]); L-inf, or L2 if its name ends so."""
+
+    attack: str
+    eps: float
+    accuracy: float
+
+
+class Robustness(TypedDict):
+    """Output of `trigan.evaluation.robustness.robustness_scores`: accuracy on ``images`` of the test images.
+
+    ``clean``: of these images as they are; ``steps``: of the attacks; ``corruptions``: by severity 1 to 5.
+    """
+
+    images: int
+    clean: float
+    steps: int
+    attacks: NotRequired[list[AttackScore]]
+    corruptions: NotRequired[dict[str, list[float]]]
+    corruption_accuracy: NotRequired[float]
+
+
 class CurvePoint(TypedDict):
     """Accuracy of C after a number of images of its last fit, on the images that ``curve_images`` names."""
 
@@ -199,6 +221,7 @@ class Result(TypedDict):
     curve: NotRequired[list[CurvePoint]]
     curve_images: NotRequired[Literal["validation", "hidden_labels", "test"]]
     generator: NotRequired[GeneratorFigures]
+    robustness: NotRequired[Robustness]
     selection: NotRequired[Any]
     weights: dict[str, str]
     predictions: str

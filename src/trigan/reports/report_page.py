@@ -12,9 +12,10 @@ from trigan.records.record import Record
 from trigan.reports.classifier_section import confusion, feature_map, gains, reliability
 from trigan.reports.figures import TEMPLATES, Section, render
 from trigan.reports.report_data import FEATURES, METRICS, PICTURES, PREDICTIONS, ReportData
+from trigan.reports.robustness_section import robustness
 from trigan.reports.score_section import cost, scores
 from trigan.reports.training_section import curves, errors, samples
-from trigan.tables.cell import Cell
+from trigan.tables.cell import Cell, score_of
 from trigan.tables.layout.blocks import blocks
 from trigan.tables.layout.footnotes import footnotes, summary_paragraph
 from trigan.tables.layout.formatting import join_names
@@ -103,7 +104,7 @@ def runs_behind(report: ReportData) -> Section:
 
 def _run(report: ReportData, cell: Cell, record: Record) -> dict[str, Any]:
     tags, result = record["tags"], record["result"]
-    score = result["test"].get(cell.metric.key)
+    score = score_of(record, cell.metric)
     value = report.text_format.value(score) if isinstance(score, int | float) else cell.absence or "not defined"
     if (one := report.table.sampling.get(record["run"])) is not None:
         value += f" [{report.text_format.value(one.low)}, {report.text_format.value(one.high)}] on {one.units}"
@@ -130,6 +131,6 @@ def config_digest(record: Record) -> str:
 
 
 _SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
-    *(_verdict, results, scores, gains, confusion, cost, reliability, feature_map),
+    *(_verdict, results, scores, gains, confusion, cost, reliability, robustness, feature_map),
     *(errors, curves, samples, failures, runs_behind),
 )

@@ -16,10 +16,18 @@ from trigan.atomic import atomic_write, write_bytes
 from trigan.component_ids import import_object, with_identifiers
 from trigan.config.compose import RunConfig
 from trigan.config.nodes import targets
+from trigan.config.settings import Evaluation
 from trigan.datasets.sources.closed import closed_sources
 from trigan.evaluation.classification import classification_metrics
 from trigan.evaluation.feature_map import evenly_spaced_indices, principal_components
 from trigan.evaluation.frozen_networks import check_independence, frozen_networks
+from trigan.evaluation.robustness.robustness import (
+    RobustnessAnswers,
+    RobustnessSettings,
+    robustness_answers,
+    robustness_line,
+    robustness_scores,
+)
 from trigan.identity import digest, tensor_digest
 from trigan.losses.label_transitions import KnownTransition
 from trigan.plots import run_plots, sample_grids
@@ -32,7 +40,13 @@ from trigan.runs.lineage import log_lineage
 from trigan.runs.provenance import provenance
 from trigan.runs.trained_run import TrainedRun, held_out_images, weights_digests
 from trigan.samples.filters import outputs
-from trigan.scores import FIGURES_OF_COPIES, METRICS, copies_training_images
+from trigan.scores import (
+    FIGURES_OF_COPIES,
+    METRICS,
+    ROBUSTNESS_METRICS,
+    copies_training_images,
+    robustness_score,
+)
 from trigan.strategies.stage_runner import TrainedStage
 from trigan.tracking import MetricsFile
 from trigan.training.callbacks import METRICS_NAME, SAMPLES_NAME
@@ -62,6 +76,7 @@ def finish_run(trained: TrainedRun) -> None:
         **{part: _metrics(trained, scored.logits[part], known[part]) for part in scored.logits},
         "predictions": tensor_digest(logits),
         **_figures(scored),
+        **({} if scored.robustness is None else {"robustness": robustness_scores(scored.robustness, labels)}),
     }
     _add_classifier_figures(trained, result)
     if (kind := trained.data.curve) is not None and snapshots:
@@ -87,6 +102,8 @@ def finish_run(trained: TrainedRun) -> None:
     tracker.log_summary(summary("test", result) | {f"final/test/recall/{name}": one for name, one in recalls.items()})
     write_record(location.record, record)
     tracker.log_record(location.record)
+    if "robustness" in result:
+        _log.info(robustness_line(result["robustness"]))
     _log.info("test accuracy %.2f %%: %s", 100 * result["test"]["accuracy"], location.record)
 
 
@@ -162,7 +179,8 @@ class Scored:
 
     ``logits`` (N, K) by part; ``curve`` has the classes (N,) that each snapshot predicts, by images seen; ``features``
     are principal components of the embeddings of the test images ``index``, if the classifier has an ``embed``;
-    ``generator`` has the figures of the run's generator, if it has one.
+    ``generator`` has the figures of the run's generator, if it has one; ``robustness`` what C answers for attacked and
+    corrupted test images, if the run asks for it.
     """
 
     logits: dict[str, Tensor]
@@ -170,6 +188,7 @@ class Scored:
     features: Tensor | None
     index: Tensor | None
     generator: dict[str, Any] | None = None
+    robustness: RobustnessAnswers | None = None
 
 
 def score(trained: TrainedRun, frozen: str | None) -> Scored:
@@ -186,6 +205,7 @@ def score(trained: TrainedRun, frozen: str | None) -> Scored:
     scored_parts = ("test", "validation") if trained.data_used["V"] else ("test",)
     images = {part: given for part, given in held_out.items() if part in scored_parts}
     networks = {**outcome.weights, **{f"snapshot {seen}": one for seen, one in outcome.snapshots.items()}}
+    tried, robustness = _robustness_settings(config), None
     curve, features, index = {}, None, None
     with closed_sources("while the networks were scored"), frozen_networks(networks):
         logits = {part: outputs(outcome.classifier, given) for part, given in images.items()}
@@ -193,6 +213,8 @@ def score(trained: TrainedRun, frozen: str | None) -> Scored:
             check_independence("classifier", outcome.classifier, given, logits[part])
         figures = generator_figures(trained, training)
         if "test" in images:
+            if tried.active:
+                robustness = robustness_answers(outcome.classifier, images["test"], tried)
             for seen, network in outcome.snapshots.items():
                 scores = outputs(network, curve_on)
                 check_independence(f"snapshot {seen}", network, curve_on, scores)
@@ -200,7 +222,14 @@ def score(trained: TrainedRun, frozen: str | None) -> Scored:
             if hasattr(outcome.classifier, "embed"):
                 index = evenly_spaced_indices(len(images["test"]))
                 features = principal_components(outputs(outcome.classifier, images["test"][index], embed=True))
-    return Scored(logits, curve, features, index, figures)
+    return Scored(logits, curve, features, index, figures, robustness)
+
+
+def _robustness_settings(run_config: RunConfig) -> RobustnessSettings:
+    one = Evaluation(**run_config.config["evaluation"])
+    return RobustnessSettings(
+        one.attacks, one.eps, one.eps_l2, one.attack_steps, one.corruptions, one.robustness_images
+    )
 
 
 def _stage_summary(stage: TrainedStage) -> dict[str, Any]:
@@ -306,10 +335,16 @@ def _shown_figures(result: dict[str, Any]) -> dict[str, Any]:
     return {name: None if copies and name not in FIGURES_OF_COPIES else one for name, one in figures.items()}
 
 
+def _robustness_summary(part: str, result: dict[str, Any]) -> dict[str, float]:
+    found = {key: robustness_score(result.get("robustness", {}), key)[0] for key in ROBUSTNESS_METRICS}
+    return {f"final/{part}/{key}": value for key, value in found.items() if value is not None}
+
+
 def summary(part: str, result: dict[str, Any]) -> dict[str, Any]:
     """The tracker's summary of a result (``part``: test or validation), with the same keys for every strategy."""
     return {
         **{f"final/{part}/{name}": result[part].get(name) for name in METRICS},
+        **_robustness_summary(part, result),
         **{f"final/generator/{name}": value for name, value in _shown_figures(result).items()},
         **{f"data_used/{key}": value for key, value in result["data_used"].items()},
         "cost/flops": result["cost"]["flops"],

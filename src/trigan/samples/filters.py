@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from trigan.checks import require, require_at_least
 from trigan.component_ids import component
-from trigan.datasets.inputs import Input, image_batches
+from trigan.datasets.inputs import Input, network_batches
 
 
 class Filter(ABC):
@@ -216,12 +215,9 @@ def required_networks(filters: Sequence[Filter]) -> frozenset[str]:
 def outputs(network: nn.Module, images: Tensor, labels: Tensor | None = None, embed: bool = False) -> Tensor:
     """Outputs for uint8 images, and ``labels`` if given, as float on the CPU; with ``embed`` those of ``.embed``."""
     forward: Any = network.embed if embed else network
-    # a nearest-neighbour network has buffers only, and pixels as features have none
-    tensors = (value for value in chain(network.parameters(), network.buffers()) if value.is_floating_point())
-    tensor = next(tensors, torch.empty(0))
     results, start = [], 0
-    for batch in image_batches(images, tensor.device, tensor.dtype):
-        extra = () if labels is None else (labels[start : start + len(batch)].to(tensor.device),)
+    for batch in network_batches(network, images):
+        extra = () if labels is None else (labels[start : start + len(batch)].to(batch.device),)
         results.append(forward(batch, *extra).float().cpu())
         start += len(batch)
     return torch.cat(results)

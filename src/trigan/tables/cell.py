@@ -1,7 +1,7 @@
 """A cell of a table: the records of one row in one column, and their statistics."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
@@ -10,8 +10,16 @@ from typing import Any
 
 import numpy as np
 
+from trigan.errors import ConfigError
 from trigan.records.record import DATA_KINDS, EXTERNAL, Record
-from trigan.scores import FIGURES_OF_COPIES, RANKING, Metric, copies_training_images
+from trigan.scores import (
+    FIGURES_OF_COPIES,
+    RANKING,
+    ROBUSTNESS_METRICS,
+    Metric,
+    copies_training_images,
+    robustness_score,
+)
 from trigan.tables.image_outcomes import ImageOutcomes
 from trigan.tables.statistics import ValueSummary, summarise
 
@@ -21,6 +29,8 @@ DATA_KEYS = (*DATA_KINDS, "labels_training", "labels_selection")
 
 def score_of(record: Record, metric: Metric) -> Any:
     """A record's value of a metric, or None, as for a figure that copies improve of a generator that copies."""
+    if metric.key in ROBUSTNESS_METRICS:
+        return robustness_score(record["result"].get("robustness", {}), metric.key)[0]
     if not metric.figure:
         return record["result"]["test"].get(metric.key)
     found = record["result"].get("generator")
@@ -139,6 +149,8 @@ class Cell:
         if self.metric.figure:
             copying = any("generator" in one and copies_training_images(one["generator"]) for one in self._results)
             return "copies training images" if copying else "no generator's figures"
+        if self.metric.key in ROBUSTNESS_METRICS:
+            return "not in the record"
         old = self.metric.key in RANKING and not any(self.metric.key in one["test"] for one in self._results)
         return "not in the record" if old and not all(classes) else "not defined"
 
@@ -167,8 +179,13 @@ class Cell:
 
     @property
     def resolution(self) -> float:
-        """The change of the score that one test image makes: 1 / n_test (of the smallest test set), if in percent."""
-        sizes = [record["result"]["split"]["n_test"] for record in self.records]
+        """The change of the score that one test image makes: 1 / n (of the smallest set of images), if in percent."""
+        tried = self.metric.key in ROBUSTNESS_METRICS
+        sizes = [
+            one["robustness"]["images"] if tried else one["split"]["n_test"]
+            for one in self._results
+            if not tried or "robustness" in one
+        ]
         return 1 / min(sizes) if sizes and self.metric.percent and not self.metric.figure else 0.0
 
     def test_sets(self, trial: int) -> set[tuple[str | None, str | None]]:
@@ -230,3 +247,41 @@ class Cell:
         if not any(split["test_redrawn"] for split in splits):
             return None
         return fmean(split["n_test"] / split["n_train"] for split in splits)
+
+
+def require_comparable(column: str, metric: Metric, records: Sequence[Record]) -> None:
+    """Refuse records of a column whose figures of generators, or whose attacks, are not comparable."""
+    if metric.figure:
+        _check_generators(column, records)
+    if metric.key in ROBUSTNESS_METRICS:
+        _check_attacks(column, metric.key, records)
+
+
+def _check_generators(column: str, records: Sequence[Record]) -> None:
+    """Refuse figures that were not measured alike."""
+    found = [one["result"]["generator"] for one in records if "generator" in one["result"]]
+    stamps = sorted({(one["embedding"], one["images"], one["fingerprint"][:8]) for one in found})
+    if len(stamps) > 1:
+        (*first, _), (*second, _) = stamps[:2]
+        raise ConfigError(
+            f"column {column}: figures of generators with different stamps are not comparable ({first} and {second}: "
+            "embedding, images); choose runs with one evaluation.generator_images, on one data set"
+        )
+
+
+def _check_attacks(column: str, metric: str, records: Sequence[Record]) -> None:
+    """Refuse rows that were not attacked alike, or on other numbers of images."""
+    kinds = set()
+    for one in records:
+        block = one["result"].get("robustness")
+        if block is None or robustness_score(block, metric)[0] is None:
+            continue
+        size, steps = robustness_score(block, metric)[1], block["steps"]
+        images = (one["config"].get("evaluation") or {}).get("robustness_images")
+        kinds.add((size, None if size is None else steps, images))
+    if len(kinds) > 1:
+        first, second = sorted(kinds, key=str)[:2]
+        raise ConfigError(
+            f"column {column}: {metric} of {first} and of {second} (eps, steps, images) are not comparable; choose "
+            "runs with one evaluation.eps, evaluation.eps_l2, evaluation.attack_steps and evaluation.robustness_images"
+        )

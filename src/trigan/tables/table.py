@@ -15,8 +15,15 @@ from trigan.errors import ConfigError
 from trigan.records.file_index import FileIndex
 from trigan.records.record import Record
 from trigan.records.seal_ledger import Ledger
-from trigan.scores import CLASSIFIER_FIGURES, GENERATOR_METRICS, TABLE_METRICS, Metric
-from trigan.tables.cell import DATA_KEYS, Cell
+from trigan.scores import (
+    CLASSIFIER_FIGURES,
+    GENERATOR_METRICS,
+    ROBUSTNESS_METRICS,
+    TABLE_METRICS,
+    Metric,
+    robustness_score,
+)
+from trigan.tables.cell import DATA_KEYS, Cell, require_comparable
 from trigan.tables.image_outcomes import ImageOutcomes
 from trigan.tables.looks import LOOKS_FILE, Look, count_look
 from trigan.tables.paired_comparison import (
@@ -133,11 +140,15 @@ class Table:
 
     @cached_property
     def metric(self) -> Metric:
-        """What the cells measure; a sensitivity is named by its specificity, if all records have the same."""
+        """What the cells measure; a sensitivity is named by its specificity, an attack by its size, if all agree."""
         metric, records = (
             TABLE_METRICS[self.spec.metric],
             [record for cell in self.cells.values() for record in cell.records],
         )
+        if metric.key in ROBUSTNESS_METRICS:
+            blocks = [one["result"]["robustness"] for one in records if "robustness" in one["result"]]
+            sizes = {robustness_score(block, metric.key)[1] for block in blocks} - {None}
+            return replace(metric, label=f"{metric.label}, eps {sizes.pop():.3g}") if len(sizes) == 1 else metric
         levels = {level for one in records if (level := one["result"]["test"].get("specificity")) is not None}
         if metric.key != "sensitivity" or len(levels) != 1:
             return metric
@@ -277,23 +288,11 @@ def build_table(
         expected = tuple(sorted(trials[column])) if spec.trials is None else spec.trials
         chosen = tuple(r for r in records.get((row, column), ()) if r["tags"]["trial"] in expected)
         cells[row, column] = Cell(chosen, expected, TABLE_METRICS[spec.metric], outcomes)
-    if TABLE_METRICS[spec.metric].figure:
-        for column in spec.columns:
-            _check_stamps(column, [record for row in spec.rows for record in cells[row, column].records])
+    for column in spec.columns:
+        records_of_column = [one for row in spec.rows for one in cells[row, column].records]
+        require_comparable(column, TABLE_METRICS[spec.metric], records_of_column)
     matched = (replace(one, differs=difference_from(one, cells.get((one.row, one.column)))) for one in published)
     return Table(spec, MappingProxyType(cells), tuple(matched), ledger)
-
-
-def _check_stamps(column: str, records: Sequence[Record]) -> None:
-    """Refuse figures that were not measured alike."""
-    found = [one["result"]["generator"] for one in records if "generator" in one["result"]]
-    stamps = sorted({(one["embedding"], one["images"], one["fingerprint"][:8]) for one in found})
-    if len(stamps) > 1:
-        (*first, _), (*second, _) = stamps[:2]
-        raise ConfigError(
-            f"column {column}: figures of generators with different stamps are not comparable ({first} and {second}: "
-            "embedding, images); choose runs with one evaluation.generator_images, on one data set"
-        )
 
 
 def counted(table: Table, folder: Path) -> Table:
