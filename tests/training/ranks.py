@@ -52,6 +52,7 @@ from trigan.networks.gans.dcgan import DCGAN
 from trigan.networks.gans.r3gan import R3GAN
 from trigan.networks.gans.sngan import Projection
 from trigan.strategies.rare_classes.head_refit import FrozenBodyClassifier
+from trigan.training.adversary import TRADES, PGDTraining
 from trigan.training.balance import ClassWeights, EffectiveNumber, Resampling, Undersampling
 from trigan.training.callbacks import SampleGrids
 from trigan.training.collapse_watch import CollapseWatch, Thresholds
@@ -117,6 +118,9 @@ STAGES: dict[str, Callable[[], Stage]] = {
     "deferred_resampling": lambda: classifier_stage(4, balance=Resampling(0.5), criterion=LogitAdjusted()),
     "frozen_body": lambda: classifier_stage(4, classifier=FROZEN),
     "undersampling": lambda: classifier_stage(2, balance=Undersampling(), criterion=Focal()),
+    "adversary": lambda: classifier_stage(
+        3, terms=(ExtraImages(TURNED, ratio=0.5, adversary=PGDTraining(steps=2)),), adversary=TRADES(steps=2)
+    ),
 }
 DOUBLE, SINGLE = TrainerSettings(precision="64-true"), TrainerSettings()
 #: Case -> (stage, settings): everything in double precision, some in single, and one in micro-batches.

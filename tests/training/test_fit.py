@@ -18,6 +18,7 @@ from trigan.networks.gans.biggan import BigGANSmall
 from trigan.networks.gans.dcgan import DCGAN
 from trigan.networks.gans.r3gan import R3GAN
 from trigan.tracking.tracker import Tracking
+from trigan.training.adversary import TRADES, PGDTraining
 from trigan.training.callbacks import MetricsWriter, SampleGrids
 from trigan.training.fit import FitResult, TrainerSettings
 from trigan.training.objectives import FeatureMatching, TripleGAN
@@ -66,6 +67,8 @@ RESUMED: dict[str, Callable[[], Stage]] = {
     "classifier": classifier_stage,
     "chosen classifier": lambda: classifier_stage(selection=Selection("val", 4)),
     "chosen joint": lambda: joint_stage(FeatureMatching(), selection=Selection("val", 4)),
+    "pgd": lambda: classifier_stage(classifier=SmallCNN(4, dropout=0.5), adversary=PGDTraining(steps=2)),
+    "trades": lambda: classifier_stage(adversary=TRADES(steps=2)),
     "noise": lambda: joint_stage(FeatureMatching(), classifier=MLP((16, 8))),
     "dropout": lambda: classifier_stage(classifier=SmallCNN(4, dropout=0.5)),
     "early learning": lambda: classifier_stage(criterion=EarlyLearning()),

@@ -228,7 +228,7 @@ class Augment:
         stage, inputs = self.unlabelled.prepare(self._stage, view, runner)
         rule = stage.recipe.selection.resolve("validation" in inputs)
         method = resolve_teacher(self.teacher, self._uses_unlabelled and view.sizes.unlabelled > 0)
-        training = TeacherTraining(self.classifier, method, view, runner)
+        training = TeacherTraining(self.classifier.on_clean_images, method, view, runner)
         teacher = training.train("teacher") if self._needs_teacher else None
         networks = self._train_gans(view, runner, teacher) if self.source == "generator" else {}
         models = self._scoring_models(view, networks, training, teacher)
@@ -275,7 +275,8 @@ class Augment:
         if teacher is not None and self.samples.targets == "soft":
             targets = runner.run_task("soft labels", lambda: outputs(teacher, samples.images).softmax(1))
             samples = replace(samples, labels=targets)
-        extra = self.samples.term(stage.recipe.augmentation, "samples" if "extra" in inputs else "extra")
+        term = self.samples.term(stage.recipe.augmentation, "samples" if "extra" in inputs else "extra")
+        extra = replace(term, adversary=stage.recipe.adversary)
         trained = self.schedule.train(stage, inputs, samples, extra, runner)
         return trained, (("missing-classes", *stamps) if collected.empty_classes else stamps)
 

@@ -79,7 +79,7 @@ class SelfTraining(UnlabelledMethod):
         """Train the teacher and add the images that it labels."""
         require_unlabelled(view, "strategy.unlabelled=self_training")
         inputs = labelled_inputs(view, stage.recipe.selection)
-        teacher = runner.train("teacher", stage, inputs).networks["classifier"]
+        teacher = runner.train("teacher", stage.on_clean_images, inputs).networks["classifier"]
         logits = runner.run_task("pseudo-labels", lambda: outputs(teacher, view.unlabelled))
         confidence, labels = logits.softmax(1).max(1)
         kept = confidence >= self.threshold
@@ -93,7 +93,8 @@ class SelfTraining(UnlabelledMethod):
             return stage, inputs
         inputs["extra"] = Input(view.unlabelled[kept], labels[kept])
         weight = self.weight * min(1.0, len(inputs["extra"]) / view.sizes.labelled)
-        terms = (*stage.terms, ExtraImages(stage.recipe.augmentation, weight, self.ratio))
+        recipe = stage.recipe
+        terms = (*stage.terms, ExtraImages(recipe.augmentation, weight, self.ratio, adversary=recipe.adversary))
         return replace(stage, terms=terms), inputs
 
 

@@ -12,6 +12,7 @@ from trigan.errors import ConfigError
 from trigan.losses.classifier_losses import ClassifierLoss, CrossEntropy
 from trigan.losses.imbalance_losses import LDAM
 from trigan.networks.classifiers.classifier import ClassifierFactory
+from trigan.training.adversary import Adversary
 from trigan.training.balance import Balance, class_counts
 from trigan.training.optimizers import EMA, OptimizerFactory
 from trigan.training.selection import Selection
@@ -37,6 +38,7 @@ class Recipe:
         clip: largest norm of the gradient; None: no clipping.
         mix: mixing of labelled images; None: none.
         criterion: loss of each labelled image.
+        adversary: attacks the images of C's supervised losses; None: they are as they are.
     """
 
     classifier: ClassifierFactory
@@ -50,14 +52,15 @@ class Recipe:
     clip: float | None = None
     mix: Mix | None = None
     criterion: ClassifierLoss = field(default_factory=CrossEntropy)
+    adversary: Adversary | None = None
 
     def __post_init__(self) -> None:
         require_length(self.steps, self.batch)
         require_clip(self.clip)
-        if self.criterion.momentum is not None and self.mix is not None:
+        if self.criterion.momentum is not None and (self.mix is not None or self.adversary is not None):
             raise ConfigError(
                 "recipe.criterion: early_learning averages C's predictions for single images, and mix= shows mixtures "
-                "of two; set mix=none"
+                "of two, recipe.adversary attacked ones; set mix=none and recipe.adversary=none"
             )
 
     def on_backbone(self, network: ClassifierFactory) -> "Recipe":
@@ -86,7 +89,9 @@ class Recipe:
         if momentum is not None:
             targets = TargetAverages(len(labels), classes, momentum, context.settings.dtype).to(device)
         start = self.balance.first_share
-        return LabelledLoss(self.augmentation, criterion, counts, weights, self.mix, start, targets)
+        return LabelledLoss(
+            self.augmentation, criterion, counts, weights, self.mix, start, targets, self.adversary
+        )
 
     def _balanced(self, context: StageContext, labelled: Input) -> Input:
         """The labelled images that C is trained on."""

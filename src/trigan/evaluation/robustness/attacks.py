@@ -56,10 +56,10 @@ class Ball:
         """A uniformly drawn point of each image's ball, clipped to [-1, 1]."""
         shape = clean.shape[1:]
         if self.norm == "linf":
-            shift = (2.0 * draws.uniform("start", *shape) - 1.0) * self.radius
+            shift = (2.0 * draws.uniform("attack/start", *shape) - 1.0) * self.radius
         else:
-            share = draws.uniform("radius", 1, 1, 1) ** (1.0 / shape.numel())
-            shift = self.direction(draws.normal("start", *shape)) * share * self.radius
+            share = draws.uniform("attack/radius", 1, 1, 1) ** (1.0 / shape.numel())
+            shift = self.direction(draws.normal("attack/start", *shape)) * share * self.radius
         return self.project(clean + shift.to(clean), clean)
 
 

@@ -40,6 +40,11 @@ class ClassifierStage:
         """This stage with another recipe."""
         return replace(self, recipe=recipe)
 
+    @property
+    def on_clean_images(self) -> "ClassifierStage":
+        """This stage without an adversary: teachers label clean images (Carmon et al. 2019, 1905.13736, section 4)."""
+        return self.with_recipe(replace(self.recipe, adversary=None))
+
     def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
         """See `trigan.training.stage.Stage`."""
         recipe, labelled = self.recipe, inputs["labelled"]

@@ -1,14 +1,18 @@
 """C's loss on labelled batches: augmentation, mixing, class weights and the loss of each image."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.mixing import Mix
+from trigan.evaluation.robustness.attacks import AttackLoss
 from trigan.losses.classifier_losses import ClassifierLoss
 from trigan.losses.label_noise_losses import clipped_probabilities
+from trigan.rng import Draws
+from trigan.training.adversary import Adversary
 from trigan.training.stages.label_memory import TargetAverages
 from trigan.training.step import TrainingStep
 
@@ -26,6 +30,7 @@ class LabelledLoss:
             Yun et al. 2019, 1905.04899, eq. 1, with the share of pixels).
         weights_from: the share of the fit after which class weights apply.
         targets: averages of C's probabilities for each labelled image, where the criterion has a part with them.
+        adversary: attacks the images, after augmentation and mixing.
     """
 
     augmentation: Augmentation
@@ -35,6 +40,7 @@ class LabelledLoss:
     mix: Mix | None = None
     weights_from: float = 0.0
     targets: TargetAverages | None = None
+    adversary: Adversary | None = None
 
     def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor:
         """The loss, shape ()."""
@@ -44,23 +50,22 @@ class LabelledLoss:
         labels = labelled.known_labels
         images = labelled.augmented(self.augmentation, "augment")
         if self.mix is None:
-            logits = network(images)
-            losses = self.rows(logits, labels)
+            logits, losses = self._answers(network, images, lambda logits: self.rows(logits, labels), labelled.draws)
             if self.targets is not None:
                 numbers = step.image_numbers("labelled")
                 targets = self.targets(step.index, numbers, clipped_probabilities(logits))
                 losses = losses + self.criterion.target_term(logits, targets)
-            loss = losses.mean()
             correct = (logits.argmax(1) == labels).float()
         else:
             partners = step.permuted_batch("labelled")
             others = partners.known_labels
             mixed, share = self.mix(images, partners.augmented(self.augmentation, "partner"), partners.draws)
             share = self.mix.label_share(share, self.counts[labels], self.counts[others])
-            logits = network(mixed)
-            loss = self.mixed_rows(logits, labels, others, share).mean()
+            mixed_loss = partial(self.mixed_rows, labels=labels, others=others, share=share)
+            logits, losses = self._answers(network, mixed, mixed_loss, labelled.draws)
             correct = torch.where(logits.argmax(1) == labels, share, 0.0)
             correct = correct + torch.where(logits.argmax(1) == others, 1.0 - share, 0.0)
+        loss = losses.mean()
         step.log("train/labelled_loss", loss)
         step.log("train/labelled_accuracy", correct.mean())
         return loss
@@ -69,6 +74,13 @@ class LabelledLoss:
     def memories(self) -> list[nn.Module]:
         """The state of the loss, which belongs into checkpoints."""
         return [] if self.targets is None else [self.targets]
+
+    def _answers(self, network: nn.Module, images: Tensor, loss: AttackLoss, draws: Draws) -> tuple[Tensor, Tensor]:
+        """The logits (N, K) and the loss of each image (N,), under attack if there is an adversary."""
+        if self.adversary is not None:
+            return self.adversary(network, images, loss, draws)
+        logits = network(images)
+        return logits, loss(logits)
 
     def rows(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The weighted loss of each image, (N,): logits (N, K), labels (N,)."""

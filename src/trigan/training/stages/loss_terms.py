@@ -4,6 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal, get_args
 
 import torch
@@ -16,6 +17,7 @@ from trigan.datasets.augmentation import Augmentation
 from trigan.losses.semi_supervised_losses import fixmatch_loss, pi_model_loss, sigmoid_ramp_up
 from trigan.networks.batchnorm import auxiliary_batch_norm, frozen_statistics
 from trigan.rng import Draws
+from trigan.training.adversary import Adversary
 from trigan.training.step import TrainingStep
 
 #: How the weight of a term falls over the fit.
@@ -59,7 +61,8 @@ class ExtraImages(LossTerm):
     Labels are classes (n,) or probabilities (n, K). Batch norm normalises the images by separate batch statistics, and
     they do not update its running statistics; with ``separate_batch_norm`` it has an auxiliary weight and bias for
     them, too (AdvProp, Xie et al. 2020, arXiv 1911.09665). The weight is constant or falls to 0 at the share ``until``
-    of the fit, as ``annealing`` says; after it the images are not used.
+    of the fit, as ``annealing`` says; after it the images are not used. An ``adversary`` attacks them as it does the
+    labelled ones.
     """
 
     augmentation: Augmentation
@@ -69,6 +72,7 @@ class ExtraImages(LossTerm):
     until: float = 1.0
     annealing: Annealing = "none"
     separate_batch_norm: bool = False
+    adversary: Adversary | None = None
 
     views = 1
 
@@ -92,10 +96,20 @@ class ExtraImages(LossTerm):
         extra, labels = step.batch(self.stream), step.batch(self.stream).known_labels
         auxiliary = auxiliary_batch_norm(network) if self.separate_batch_norm else nullcontext()
         with frozen_statistics(network), auxiliary:
-            logits = network(extra.augmented(self.augmentation, "augment"))
-        loss = F.cross_entropy(logits, labels.to(logits.dtype) if labels.is_floating_point() else labels)
+            images = extra.augmented(self.augmentation, "augment")
+            if self.adversary is None:
+                loss = _cross_entropy(network(images), labels)
+            else:
+                by_image = partial(_cross_entropy, labels=labels, reduction="none")
+                loss = self.adversary(network, images, by_image, extra.draws)[1].mean()
         step.log("train/extra_loss", loss)
         return self.weight_at(step.progress) * loss
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
+    """For classes (n,) or probabilities (n, K)."""
+    targets = labels.to(logits.dtype) if labels.is_floating_point() else labels
+    return F.cross_entropy(logits, targets, reduction=reduction)
 
 
 @component("criterion/fixmatch@1")
