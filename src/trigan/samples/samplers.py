@@ -8,12 +8,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from trigan.checks import require
-from trigan.datasets.inputs import Input
+from trigan.checks import require, require_at_least
+from trigan.component_ids import component
+from trigan.datasets.inputs import Input, network_batches
 from trigan.datasets.stream import to_uint8
 from trigan.datasets.types import LabelledImages
+from trigan.evaluation.robustness.attacks import Ball, cross_entropy, pgd
 from trigan.networks.gans.gan import ImageGenerator
 from trigan.rng import Draws, permutation
 
@@ -163,6 +165,42 @@ class LabelledSampler(Sampler):
             members, requested = (self.real.labels == label).nonzero().squeeze(1), labels == label
             rows[requested] = members[(random[requested] * len(members)).long()]
         return self.real.images[rows]
+
+
+@component("sample_attack/pgd@1")
+@dataclass(frozen=True)
+class SampleAttack:
+    """The attack of `AdversarialSampler`: ``steps`` of PGD, L-inf of size ``eps`` for pixels in [0, 1]."""
+
+    eps: float = 0.1
+    steps: int = 10
+
+    def __post_init__(self) -> None:
+        require(self.eps > 0.0, "strategy.attack.eps", self.eps, "above 0")
+        require_at_least("strategy.attack.steps", self.steps, 1)
+
+
+@dataclass(frozen=True)
+class AdversarialSampler(LabelledSampler):
+    """Labelled images, drawn as `LabelledSampler` does, after PGD of L-inf on ``classifier`` from a random start.
+
+    Xie et al. 2020 (1911.09665) train on such images beside the real ones; theirs are attacks on C itself.
+    """
+
+    classifier: nn.Module
+    attack: SampleAttack
+
+    def sample(self, indices: Tensor, labels: Tensor | None, seed: int) -> Tensor:
+        """See `Sampler.sample`."""
+        images, ball, found, start = super().sample(indices, labels, seed), Ball("linf", self.attack.eps), [], 0
+        assert labels is not None
+        for batch in network_batches(self.classifier, images):
+            rows = slice(start, start + len(batch))
+            begin = ball.random_start(batch, Draws.of_indices(seed, indices[rows].to(batch.device)))
+            loss = cross_entropy(labels[rows].to(batch.device))
+            found.append(to_uint8(pgd(self.classifier, batch, loss, ball, self.attack.steps, begin)).cpu())
+            start = rows.stop
+        return torch.cat(found) if found else images
 
 
 @dataclass(frozen=True)

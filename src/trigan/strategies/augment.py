@@ -20,10 +20,12 @@ from trigan.rng import hash64
 from trigan.samples.collect import CollectedSamples, collect_sets
 from trigan.samples.filters import ScoringModels, outputs, required_networks
 from trigan.samples.samplers import (
+    AdversarialSampler,
     GeneratorSampler,
     LabelledSampler,
     LatentTransform,
     NoiseSampler,
+    SampleAttack,
     Sampler,
     UnlabelledSampler,
 )
@@ -61,7 +63,7 @@ from trigan.training.stages.pretext_stages import DeepSMOTEStage
 _log = logging.getLogger(__name__)
 
 #: Where samples come from.
-Source = Literal["generator", "unlabelled", "labelled", "noise", "smote", "deep_smote"]
+Source = Literal["generator", "unlabelled", "labelled", "noise", "adversarial", "smote", "deep_smote"]
 
 
 @component("strategy/augment@1")
@@ -73,8 +75,10 @@ class Augment:
         labels: the source of a sample's label: ``condition``, the label given to G; ``classifier``, confident
             predictions of C trained on L; ``per_class``, one unconditional GAN per class; ``auto``: condition if the
             architecture is conditional, else classifier.
-        source: the generator, or what replaces it, with the same filters: real images or noise as controls; SMOTE, in
-            pixels or (``deep_smote``) in the codes of an autoencoder of the GAN's architecture, steps and batch.
+        source: the generator, or what replaces it, with the same filters: real images or noise as controls; labelled
+            images that were attacked (``adversarial``); SMOTE, in pixels or (``deep_smote``) in the codes of an
+            autoencoder of the GAN's architecture, steps and batch.
+>>>>>>> 4ea32e1 (Attacked labelled images as a source of augment: strategy.source=adversarial)
         label_threshold: smallest confidence at which a teacher's prediction is used as label, in [0, 1].
         gan_images: the GAN's training images: ``labelled``; ``all`` (L and U; of a conditional GAN the images of U have
             the teacher's label, where its confidence is at least ``label_threshold``); ``partly_labelled``: L with
@@ -84,6 +88,7 @@ class Augment:
         schedule: when C is trained on the samples.
         teacher: how the classifier that labels and filters samples is trained.
         unlabelled: how C itself uses unlabelled images, beside the samples (as in the baseline).
+        attack: what makes ``adversarial`` samples.
         teacher_folds: without validation images, the teacher's accuracy in the record is by cross-validation in L with
             as many folds; 0: not at all.
         post_hoc: changes the logits of C.
@@ -94,6 +99,7 @@ class Augment:
     samples: SampleSettings = field(default_factory=SampleSettings)
     labels: Literal["auto", "condition", "classifier", "per_class"] = "auto"
     source: Source = "generator"
+>>>>>>> 4ea32e1 (Attacked labelled images as a source of augment: strategy.source=adversarial)
     label_threshold: float = 0.95
     gan_images: Literal["auto", "labelled", "all", "partly_labelled"] = "auto"
     generators: int = 1
@@ -102,6 +108,8 @@ class Augment:
     unlabelled: UnlabelledMethod = field(default_factory=LabelledOnly)
     teacher_folds: int = 2
     post_hoc: PostHoc | None = None
+    attack: SampleAttack = field(default_factory=SampleAttack)
+>>>>>>> 4ea32e1 (Attacked labelled images as a source of augment: strategy.source=adversarial)
 
     def __post_init__(self) -> None:
         threshold, samples, conditional = self.label_threshold, self.samples, self.gan.architecture.conditional
@@ -168,10 +176,11 @@ class Augment:
         teacher = () if self._needs_teacher else ("teacher", "teacher_folds")
         of_mixed = ("weight", "per_step", "annealing", "until", "batch_norm")
         mixed = of_mixed if self.schedule.apart else ()
+        attack = ("samples.targets",) if self.source == "adversarial" else ("attack",)
         steps = () if self.gan.flops is None else ("gan.steps",)
         shares = () if self._gan_is_partly_labelled else ("gan.labelled_share",)
         of_samples = (*smote, *ratio, *(f"samples.{name}" for name in mixed))
-        return (*gan, *steps, *labels, *teacher, *shares, *of_samples)
+        return (*gan, *attack, *steps, *labels, *teacher, *shares, *of_samples)
 
     @property
     def _samples_are_resampled(self) -> bool:
@@ -191,7 +200,8 @@ class Augment:
     def _needs_teacher(self) -> bool:
         by_filters = "classifier" in required_networks(self.samples.filters)
         predicted = self._labels_are_predicted or self._gan_uses_pseudo_labels
-        return by_filters or predicted or self.samples.targets == "soft" or self.samples.fill == "errors"
+        by_source = self.source == "adversarial" or self.samples.fill == "errors"
+        return by_filters or predicted or self.samples.targets == "soft" or by_source
 
     @property
     def _uses_unlabelled(self) -> bool:
@@ -232,7 +242,7 @@ class Augment:
         teacher = training.train("teacher") if self._needs_teacher else None
         networks = self._train_gans(view, runner, teacher) if self.source == "generator" else {}
         models = self._scoring_models(view, networks, training, teacher)
-        collected = self._collect(view, self._sampler(view, networks, runner), models, runner)
+        collected = self._collect(view, self._sampler(view, networks, models, runner), models, runner)
         self._warn_about_missing_samples(collected)
         unlabelled = self._uses_unlabelled or (self._needs_teacher and method.uses_unlabelled)
         if unlabelled and view.sizes.unlabelled:
@@ -272,7 +282,7 @@ class Augment:
         samples = collected.data
         if not len(samples):
             return runner.train("classifier", stage, inputs), ("no-samples", *stamps)
-        if teacher is not None and self.samples.targets == "soft":
+        if teacher is not None and self.samples.targets == "soft" and self.source != "adversarial":
             targets = runner.run_task("soft labels", lambda: outputs(teacher, samples.images).softmax(1))
             samples = replace(samples, labels=targets)
         term = self.samples.term(stage.recipe.augmentation, "samples" if "extra" in inputs else "extra")
@@ -369,7 +379,9 @@ class Augment:
         used = self.schedule.samples_used(steps, stage.recipe.batch, samples)
         return wanted, samples.number_of_sets(used, int(wanted.sum()), view.spec, pool)
 
-    def _sampler(self, view: TrainingView, networks: Mapping[str, Any], runner: StageRunner) -> Sampler:
+    def _sampler(
+        self, view: TrainingView, networks: Mapping[str, Any], models: ScoringModels, runner: StageRunner
+    ) -> Sampler:
         if self.source == "smote":
             return SMOTESampler(view.labelled, self.samples.neighbours)
         if self.source == "deep_smote":
@@ -382,6 +394,8 @@ class Augment:
             return UnlabelledSampler(view.unlabelled)
         if self.source == "labelled":
             return LabelledSampler(view.labelled)
+        if self.source == "adversarial":
+            return AdversarialSampler(view.labelled, models.teacher, self.attack)
         if self.source == "noise":
             return NoiseSampler((view.spec.channels, view.spec.size, view.spec.size))
         latents = LatentTransform(self.samples.truncation, self.samples.latent_scale)

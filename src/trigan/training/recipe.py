@@ -60,7 +60,7 @@ class Recipe:
         if self.criterion.momentum is not None and (self.mix is not None or self.adversary is not None):
             raise ConfigError(
                 "recipe.criterion: early_learning averages C's predictions for single images, and mix= shows mixtures "
-                "of two, recipe.adversary attacked ones; set mix=none and recipe.adversary=none"
+                "of two, recipe.adversary attacked ones; set mix=none and recipe.adversary=null"
             )
 
     def on_backbone(self, network: ClassifierFactory) -> "Recipe":
