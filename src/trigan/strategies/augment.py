@@ -78,7 +78,6 @@ class Augment:
         source: the generator, or what replaces it, with the same filters: real images or noise as controls; labelled
             images that were attacked (``adversarial``); SMOTE, in pixels or (``deep_smote``) in the codes of an
             autoencoder of the GAN's architecture, steps and batch.
->>>>>>> 4ea32e1 (Attacked labelled images as a source of augment: strategy.source=adversarial)
         label_threshold: smallest confidence at which a teacher's prediction is used as label, in [0, 1].
         gan_images: the GAN's training images: ``labelled``; ``all`` (L and U; of a conditional GAN the images of U have
             the teacher's label, where its confidence is at least ``label_threshold``); ``partly_labelled``: L with
@@ -99,7 +98,6 @@ class Augment:
     samples: SampleSettings = field(default_factory=SampleSettings)
     labels: Literal["auto", "condition", "classifier", "per_class"] = "auto"
     source: Source = "generator"
->>>>>>> 4ea32e1 (Attacked labelled images as a source of augment: strategy.source=adversarial)
     label_threshold: float = 0.95
     gan_images: Literal["auto", "labelled", "all", "partly_labelled"] = "auto"
     generators: int = 1
@@ -109,7 +107,6 @@ class Augment:
     teacher_folds: int = 2
     post_hoc: PostHoc | None = None
     attack: SampleAttack = field(default_factory=SampleAttack)
->>>>>>> 4ea32e1 (Attacked labelled images as a source of augment: strategy.source=adversarial)
 
     def __post_init__(self) -> None:
         threshold, samples, conditional = self.label_threshold, self.samples, self.gan.architecture.conditional
