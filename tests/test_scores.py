@@ -5,11 +5,20 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from imblearn.metrics import geometric_mean_score
 from scipy.special import softmax
 from sklearn import metrics as reference
 from torchmetrics.functional.classification import binary_sensitivity_at_specificity
 
-from trigan.scores import RANKING, class_evidence, ranking_by_class, ranking_scores
+from trigan.scores import (
+    BY_RECALL,
+    RANKING,
+    RECALL_FLOOR,
+    class_evidence,
+    ranking_by_class,
+    ranking_scores,
+    recall_scores,
+)
 
 Draw = Callable[..., tuple[np.ndarray, np.ndarray]]
 
@@ -114,3 +123,26 @@ def test_weights_count_an_image_as_often_as_they_say(metric: str) -> None:
         again = np.repeat(np.arange(60), counts)
         expected = ranking_scores(logits[again], labels[again], True, 0.8)["by_class"][metric]
         assert row == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_geometric_mean_is_that_of_imbalanced_learn() -> None:
+    rng = np.random.default_rng(3)
+    labels, predicted = rng.integers(5, size=200), rng.integers(5, size=200)
+    predicted[labels == 2] = 0
+    recalls = reference.recall_score(labels, predicted, average=None)
+    expected = geometric_mean_score(labels, predicted, average="multiclass", correction=RECALL_FLOOR)
+    assert recalls[2] == 0
+    assert recall_scores(list(recalls), [50] * 5)["geometric_mean"] == pytest.approx(expected)
+    with_an_absent_class = recall_scores([*recalls, None], [50] * 6)
+    assert with_an_absent_class["geometric_mean"] == pytest.approx(expected)
+
+
+def test_classes_have_many_few_or_a_medium_number_of_labels() -> None:
+    """More than 100, fewer than 20, and 20 to 100 (Liu et al. 2019); absent classes do not count."""
+    recalls, counts = [0.9, 0.8, 0.7, 0.5, 0.3, None], [500, 101, 100, 20, 19, 5]
+    found = recall_scores(recalls, counts)
+    assert (found["many_shot"], found["medium_shot"], found["few_shot"]) == pytest.approx((0.85, 0.6, 0.3))
+    assert set(found) == set(BY_RECALL)
+    moved = recall_scores(recalls, counts, many=99, few=19)
+    assert moved["many_shot"] == pytest.approx(0.8)
+    assert (moved["medium_shot"], moved["few_shot"]) == (pytest.approx(0.4), None)

@@ -60,7 +60,7 @@ def test_the_run_in_wandb_is_the_run_on_disk(tmp_path: Path, capsys: pytest.Capt
     ]
     summary = sent["summary"]
     for key in METRICS:
-        assert summary[f"final/test/{key}"] == on_disk["test"][key]
+        assert summary.get(f"final/test/{key}") == on_disk["test"][key]  # W&B leaves out what is not defined
     for name, value in zip(on_disk["data"]["classes"], on_disk["test"]["recall"], strict=True):
         assert summary[f"final/test/recall/{name}"] == value
     assert summary["cost/flops"] == on_disk["cost"]["flops"]

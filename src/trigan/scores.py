@@ -39,6 +39,10 @@ METRICS = {
         Metric("accuracy", "accuracy"),
         Metric("balanced_accuracy", "balanced accuracy"),
         Metric("macro_f1", "macro F1"),
+        Metric("geometric_mean", "geometric mean of recalls"),
+        Metric("many_shot", "recall of classes with many labels"),
+        Metric("medium_shot", "recall of classes with a medium number of labels"),
+        Metric("few_shot", "recall of classes with few labels"),
         Metric("auroc", "AUROC"),
         Metric("average_precision", "average precision"),
         Metric("sensitivity", "sensitivity at a fixed specificity"),
@@ -90,6 +94,13 @@ MOST_COPIES = 0.05
 TABLE_METRICS = METRICS | GENERATOR_METRICS | CLASSIFIER_FIGURES | ROBUSTNESS_METRICS
 #: The scores that rank images: one class against the rest, then the mean over classes.
 RANKING = ("auroc", "average_precision", "sensitivity")
+#: The scores that come from the recalls of classes and from their numbers of labels.
+BY_RECALL = ("geometric_mean", "many_shot", "medium_shot", "few_shot")
+#: What a recall of 0 counts as in the geometric mean, which would be 0 whatever the others are.
+RECALL_FLOOR = 0.001
+#: Defaults of ``evaluation.many_labels`` and ``few_labels`` (Liu et al. 2019, 1904.05160, section 5): a class with more
+#: training labels than the first has many, one with fewer than the second few, and the others a medium number.
+MANY_LABELS, FEW_LABELS = 100, 20
 #: The default of the setting ``evaluation.specificity``, at which the sensitivity is taken.
 SPECIFICITY = 0.95
 
@@ -202,6 +213,44 @@ def ranking_scores(
         found[name] = mean_of_known(by_class)
         found["by_class"][name] = by_class
     return found
+
+
+def scores_by_recall(
+    recalls: np.ndarray, counts: Sequence[int], many: int = MANY_LABELS, few: int = FEW_LABELS
+) -> dict[str, np.ndarray]:
+    """The scores of ``BY_RECALL``, each (B,); NaN where no class with test images is in a group.
+
+    ``geometric_mean`` is over the classes with test images, a recall of 0 counting as ``RECALL_FLOOR``; the others are
+    the mean recalls of the classes with more than ``many`` training labels, with fewer than ``few``, and in between.
+
+    Args:
+        recalls: (B, K), NaN for a class without test images.
+        counts: training labels of each class, K numbers.
+        many: see above.
+        few: see above.
+    """
+    labels = np.asarray(counts)
+    groups = {"many_shot": labels > many, "few_shot": labels < few}
+    groups["medium_shot"] = ~(groups["many_shot"] | groups["few_shot"])
+    floored = np.where(recalls == 0.0, RECALL_FLOOR, recalls)
+    found = {name: mean_of_classes(recalls[:, group]) for name, group in groups.items()}
+    return {"geometric_mean": np.exp(mean_of_classes(np.log(floored))), **found}
+
+
+def recall_scores(
+    recalls: Sequence[float | None], counts: Sequence[int], many: int = MANY_LABELS, few: int = FEW_LABELS
+) -> dict[str, float | None]:
+    """As `scores_by_recall` for the recalls of one test set, as JSON data: None for NaN."""
+    known = np.array([[np.nan if recall is None else recall for recall in recalls]])
+    found = scores_by_recall(known, counts, many, few)
+    return {name: None if np.isnan(found[name][0]) else float(found[name][0]) for name in BY_RECALL}
+
+
+def mean_of_classes(values: np.ndarray) -> np.ndarray:
+    """The mean over classes (B, K) -> (B,) of those that are not NaN; NaN without any."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(known, values, 0.0).sum(axis=1) / known.sum(axis=1))
 
 
 def mean_of_known(values: Sequence[float | None]) -> float | None:

@@ -13,8 +13,9 @@ from trigan.evaluation.classification import classification_metrics
 from trigan.records import file_index
 from trigan.records.file_index import FileIndex
 from trigan.records.record import EXTERNAL, Record
-from trigan.scores import METRICS, RANKING
+from trigan.scores import BY_RECALL, METRICS, RANKING, recall_scores
 from trigan.tables import stored_predictions
+from trigan.tables.cell import score_of
 from trigan.tables.compare import compare
 from trigan.tables.layout.text import render_csv, render_markdown
 from trigan.tables.stored_predictions import (
@@ -28,6 +29,8 @@ from trigan.tables.stored_predictions import (
 from trigan.tables.table import table_data, table_intervals
 
 IMAGES, CLASSES = 400, 3
+#: Training labels of each class: many, a medium number, few.
+COUNTS = [300, 50, 5]
 
 
 def stored_run(folder: Path, groups: np.ndarray | None = None, wrong: float = 0.2, trial: int = 0) -> Record:
@@ -41,8 +44,24 @@ def stored_run(folder: Path, groups: np.ndarray | None = None, wrong: float = 0.
     folder.mkdir(parents=True, exist_ok=True)
     kept = {"scores": scores, "labels": labels, "rows": np.arange(IMAGES)}
     np.savez(folder / PREDICTIONS_FILE, **kept, **({} if groups is None else {"groups": groups}))
+    test = _scored(scores, labels)
+    return make_record(test["accuracy"], trial, test=test, split={"labelled": {"class_counts": COUNTS}})
+
+
+def _scored(scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """All scores of a record."""
     test = classification_metrics(torch.from_numpy(scores), torch.from_numpy(labels), CLASSES, True, 0.9)
-    return make_record(test["accuracy"], trial, test=test)
+    return test | recall_scores(test["recall"], COUNTS)
+
+
+def test_a_record_from_before_the_scores_by_recall_has_them_from_its_recalls(tmp_path: Path) -> None:
+    record = stored_run(tmp_path)
+    test = {key: value for key, value in record["result"]["test"].items() if key not in BY_RECALL}
+    before: Record = {**record, "result": {**record["result"], "test": test}}  # type: ignore[typeddict-item]
+    for name in BY_RECALL:
+        assert score_of(before, METRICS[name]) == record["result"]["test"][name]  # type: ignore[literal-required]
+    unknown: Record = {**before, "result": {**before["result"], "split": {**before["result"]["split"], "labelled": {}}}}  # type: ignore
+    assert score_of(unknown, METRICS["few_shot"]) is None
 
 
 def before_ranking(record: Record) -> Record:
@@ -66,8 +85,8 @@ def test_resampled_scores_are_those_of_the_resampled_images(metric: str, tmp_pat
     assert stored is not None
     again = np.random.default_rng(0).integers(IMAGES, size=IMAGES)
     (found,) = score_of_resamples(record, metric, stored, np.bincount(again, minlength=IMAGES)[None])
-    scores, labels = torch.from_numpy(stored.scores[again]), torch.from_numpy(stored.labels[again])
-    assert found == pytest.approx(classification_metrics(scores, labels, CLASSES, True, 0.9)[metric], abs=1e-12)
+    expected = _scored(stored.scores[again], stored.labels[again])[metric]
+    assert found == pytest.approx(expected, abs=1e-12)
 
 
 def test_an_interval_has_the_width_of_binomial_sampling_and_is_the_same_again(tmp_path: Path) -> None:

@@ -75,7 +75,8 @@ class Evaluation:
 
     ``specificity``: at which the sensitivity is taken, above 0 and below 1; ``generator_images``: the most samples, and
     training images, that the figures of a generator come from; 0: no figures; ``generator_classifiers``: whether
-    classifiers are trained on samples for further figures, GAN-train, GAN-test and NAS.
+    classifiers are trained on samples for further figures, GAN-train, GAN-test and NAS. A class with more training
+    labels than ``many_labels`` has many, one with fewer than ``few_labels`` few: groups of classes in the scores.
 
     ``attacks`` and ``corruptions``: what C is tried with; ``eps`` and ``eps_l2``: sizes of attacks of L-inf and L2, for
     pixels in [0, 1]; ``attack_steps``: of PGD and of each attack of the ensemble; ``robustness_images``: the most test
@@ -91,6 +92,8 @@ class Evaluation:
     attack_steps: PositiveInt = 20
     corruptions: bool = False
     robustness_images: PositiveInt = 1000
+    many_labels: NonNegativeInt = 100
+    few_labels: NonNegativeInt = 20
 
     def __post_init__(self) -> None:
         for name in ("attacks", "eps", "eps_l2"):  # YAML has lists
@@ -103,6 +106,11 @@ class Evaluation:
                 raise ConfigError(
                     f"evaluation.{name}={list(sizes)}: expected one or more sizes above 0, e.g. {example}"
                 )
+        if self.few_labels > self.many_labels + 1:
+            raise ConfigError(
+                f"evaluation.few_labels={self.few_labels}: expected at most evaluation.many_labels + 1, which is "
+                f"{self.many_labels + 1}, so that no class has many and few labels"
+            )
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from trigan.atomic import atomic_write
 from trigan.config.compose import Composer, RunConfig
+from trigan.config.settings import Evaluation
 from trigan.datasets.predictions import read_predictions
 from trigan.datasets.splits.split_file import read_split_file, split_file_content
 from trigan.datasets.splits.splitter import DataSplit
@@ -25,6 +26,7 @@ from trigan.identity import canonical_json, digest, tensor_digest
 from trigan.interop.split_export import data_and_split
 from trigan.records.record import EXTERNAL, RECORD_NAME, SCHEMA_VERSION, Record, write_record
 from trigan.records.seal_ledger import append_use
+from trigan.scores import recall_scores
 from trigan.studies.file_model import FileModel, read_file
 from trigan.studies.plan import StudyPlan
 from trigan.studies.study_file import StudyFile
@@ -199,7 +201,10 @@ def _record(
     cost = stated.pop("cost")
     about = {**labels, **stated, **cost}
     # classes alone rank no images
-    specificity = composed.config["evaluation"]["specificity"] if probabilistic else None
+    settings = Evaluation(**composed.config["evaluation"])
+    specificity = settings.specificity if probabilistic else None
+    found = classification_metrics(scores, test.labels, spec.classes, probabilistic, specificity)
+    counts = split.info.labelled.class_counts or ()
     run = {EXTERNAL: about, "data": source.fingerprint, "predictions": scores_digest, "protocol": PROTOCOL_VERSION}
     result = {
         "status": "finished",
@@ -207,7 +212,7 @@ def _record(
         "rule": submission.rule,
         "data_used": stated["data_used"],
         "labels": {"training": submission.data_used.L, "selection": submission.data_used.V},
-        "test": classification_metrics(scores, test.labels, spec.classes, probabilistic, specificity),
+        "test": found | recall_scores(found["recall"], counts, settings.many_labels, settings.few_labels),
         "weights": {},
         "predictions": scores_digest,
         "cost": cost,

@@ -42,7 +42,8 @@ class Scores(TypedDict):
     """Output of `trigan.evaluation.classification_metrics`; ``nll`` and ``ece`` only for probabilities.
 
     The scores that rank images (``auroc`` to ``by_class``) are None where no class has some but not all test images.
-    Records before 0.3.0 do not have them, nor do those of submitted classes without probabilities.
+    Records before 0.3.0 do not have them, nor do those of submitted classes without probabilities. The scores by recall
+    (``geometric_mean`` to ``few_shot``) are None where no class is in a group; older records do not have them.
     """
 
     accuracy: float
@@ -56,6 +57,10 @@ class Scores(TypedDict):
     sensitivity: NotRequired[float | None]
     specificity: NotRequired[float]
     by_class: NotRequired[dict[str, list[float | None]]]
+    geometric_mean: NotRequired[float | None]
+    many_shot: NotRequired[float | None]
+    medium_shot: NotRequired[float | None]
+    few_shot: NotRequired[float | None]
     nll: NotRequired[float]
     ece: NotRequired[float]
 

@@ -41,10 +41,12 @@ from trigan.runs.provenance import provenance
 from trigan.runs.trained_run import TrainedRun, held_out_images, weights_digests
 from trigan.samples.filters import outputs
 from trigan.scores import (
+    BY_RECALL,
     FIGURES_OF_COPIES,
     METRICS,
     ROBUSTNESS_METRICS,
     copies_training_images,
+    recall_scores,
     robustness_score,
 )
 from trigan.strategies.stage_runner import TrainedStage
@@ -105,6 +107,15 @@ def finish_run(trained: TrainedRun) -> None:
     if "robustness" in result:
         _log.info(robustness_line(result["robustness"]))
     _log.info("test accuracy %.2f %%: %s", 100 * result["test"]["accuracy"], location.record)
+    if len(set(trained.data.info.labelled.class_counts or ())) > 1:
+        _log.info("of classes with unequal numbers of labels: %s", _scores_of_classes(result["test"]))
+
+
+def _scores_of_classes(test: dict[str, Any]) -> str:
+    """The scores in which every class counts alike, for the terminal; those that are not defined are left out."""
+    names = ("balanced_accuracy", "macro_f1", *BY_RECALL)
+    known = ((METRICS[name].label, test[name]) for name in names if test[name] is not None)
+    return ", ".join(f"{label} {100 * value:.2f} %" for label, value in known)
 
 
 def _add_classifier_figures(trained: TrainedRun, result: dict[str, Any]) -> None:
@@ -257,9 +268,10 @@ def _figures(scored: Scored) -> dict[str, Any]:
 
 
 def _metrics(trained: TrainedRun, logits: Tensor, labels: Tensor) -> dict[str, Any]:
-    specificity = trained.run_config.config["evaluation"]["specificity"]
-    classes = trained.data.spec.classes
-    return classification_metrics(logits, labels, classes, trained.outcome.probabilistic, specificity)
+    settings = Evaluation(**trained.run_config.config["evaluation"])
+    classes, counts = trained.data.spec.classes, trained.data.info.labelled.class_counts or ()
+    found = classification_metrics(logits, labels, classes, trained.outcome.probabilistic, settings.specificity)
+    return found | recall_scores(found["recall"], counts, settings.many_labels, settings.few_labels)
 
 
 def _save_npz(path: Path, arrays: dict[str, Tensor]) -> None:

@@ -13,15 +13,18 @@ import numpy as np
 from trigan.errors import ConfigError
 from trigan.records.record import DATA_KINDS, EXTERNAL, Record
 from trigan.scores import (
+    BY_RECALL,
     FIGURES_OF_COPIES,
     RANKING,
     ROBUSTNESS_METRICS,
     Metric,
     copies_training_images,
+    recall_scores,
     robustness_score,
 )
 from trigan.tables.image_outcomes import ImageOutcomes
 from trigan.tables.statistics import ValueSummary, summarise
+from trigan.tables.stored_predictions import frequencies
 
 #: What a row used: images or labels of each kind, and labels for training and for selection.
 DATA_KEYS = (*DATA_KINDS, "labels_training", "labels_selection")
@@ -32,7 +35,11 @@ def score_of(record: Record, metric: Metric) -> Any:
     if metric.key in ROBUSTNESS_METRICS:
         return robustness_score(record["result"].get("robustness", {}), metric.key)[0]
     if not metric.figure:
-        return record["result"]["test"].get(metric.key)
+        test = record["result"]["test"]
+        if metric.key in BY_RECALL and metric.key not in test:  # a record from before these scores
+            known = frequencies(record)
+            return None if known is None else recall_scores(test["recall"], *known)[metric.key]
+        return test.get(metric.key)
     found = record["result"].get("generator")
     if found is None or (metric.figure not in FIGURES_OF_COPIES and copies_training_images(found)):
         return None

@@ -14,7 +14,18 @@ import numpy as np
 from trigan.errors import ArtifactError
 from trigan.records.file_index import FileIndex
 from trigan.records.record import EXTERNAL, Record
-from trigan.scores import RANKING, SPECIFICITY, class_evidence, ranking_by_class, ranking_scores
+from trigan.scores import (
+    BY_RECALL,
+    FEW_LABELS,
+    MANY_LABELS,
+    RANKING,
+    SPECIFICITY,
+    class_evidence,
+    mean_of_classes,
+    ranking_by_class,
+    ranking_scores,
+    scores_by_recall,
+)
 
 PREDICTIONS_FILE = "predictions.npz"
 #: Resamples of a test set, and how many are scored at a time.
@@ -70,6 +81,15 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     except (zipfile.BadZipFile, zlib.error, struct.error, SyntaxError, tokenize.TokenError) as error:
         cause = error
     raise ArtifactError(f"{path}: cannot be read ({cause}): run its command again with --force") from cause
+
+
+def frequencies(record: Record) -> tuple[list[int], int, int] | None:
+    """The training labels of each class, and the bounds of many and few of them; None if the record lacks them."""
+    result: Any = record["result"]
+    evaluation: Any = record["config"].get("evaluation") or {}
+    bounds = evaluation.get("many_labels", MANY_LABELS), evaluation.get("few_labels", FEW_LABELS)
+    counts = result["split"].get("labelled", {}).get("class_counts")
+    return None if counts is None else (counts, *bounds)
 
 
 def with_ranking_scores(record: Record, folder: Path, metric: str) -> Record:
@@ -140,8 +160,9 @@ def indexed_interval(record: Record, metric: str, folder: Path, index: FileIndex
         found = sampling_interval(record, metric, folder)
         return None if found is None else list(astuple(found))
 
+    of_classes = f"-{frequencies(record)}" if metric in BY_RECALL else ""
     # the interval depends on these parts of the record, and on the predictions
-    found = index.get(path, f"interval-{metric}-{level}-{kind}", derive)
+    found = index.get(path, f"interval-{metric}-{level}-{kind}{of_classes}", derive)
     return None if found is None else SamplingInterval(*found)
 
 
@@ -158,7 +179,7 @@ def score_of_resamples(record: Record, metric: str, stored: StoredPredictions, w
     if metric in RANKING:
         evidence = class_evidence(stored.scores, "nll" in test)
         by_class = ranking_by_class(metric, evidence, labels, test.get("specificity", SPECIFICITY), weights)
-        return _mean_of_known(by_class)
+        return mean_of_classes(by_class)
     counts, predicted = weights.astype(np.float64), stored.scores.argmax(axis=1)
     of_class, as_class = (np.eye(stored.scores.shape[1])[index] for index in (labels, predicted))
     right = (predicted == labels).astype(np.float64)
@@ -168,7 +189,13 @@ def score_of_resamples(record: Record, metric: str, stored: StoredPredictions, w
         hits, present = counts @ (of_class * right[:, None]), counts @ of_class
         with np.errstate(invalid="ignore"):
             ratio = hits / present if metric == "balanced_accuracy" else 2 * hits / (present + counts @ as_class)
-        return _mean_of_known(ratio)
+        return mean_of_classes(ratio)
+    if metric in BY_RECALL:
+        with np.errstate(invalid="ignore"):
+            recalls = (counts @ (of_class * right[:, None])) / (counts @ of_class)
+        known = frequencies(record)
+        assert known is not None, "a record with these scores has them"
+        return scores_by_recall(recalls, *known)[metric]
     odds = class_evidence(stored.scores, probabilistic=True)
     if metric == "nll":
         return np.asarray(counts @ np.logaddexp(0, -odds[np.arange(len(labels)), labels]) / counts.sum(axis=1))
@@ -176,10 +203,3 @@ def score_of_resamples(record: Record, metric: str, stored: StoredPredictions, w
     bins = np.searchsorted(np.linspace(0, 1, _BINS + 1), confidence, side="left").clip(1, _BINS) - 1
     gaps = counts @ (np.eye(_BINS)[bins] * (right - confidence)[:, None])
     return np.asarray(np.abs(gaps).sum(axis=1) / counts.sum(axis=1))
-
-
-def _mean_of_known(values: np.ndarray) -> np.ndarray:
-    """The mean over classes (B, K) -> (B,) of those that are not NaN; NaN without any."""
-    known = ~np.isnan(values)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.where(known, values, 0.0).sum(axis=1) / known.sum(axis=1))
