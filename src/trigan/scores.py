@@ -48,6 +48,9 @@ METRICS = {
         Metric("sensitivity", "sensitivity at a fixed specificity"),
         Metric("ece", "expected calibration error", sign=-1.0),
         Metric("nll", "negative log-likelihood", percent=False, sign=-1.0),
+        Metric("adaptive_ece", "adaptive calibration error", sign=-1.0),
+        Metric("brier", "Brier score", percent=False, sign=-1.0, unit="Brier"),
+        Metric("aurc", "area under the risk-coverage curve", sign=-1.0),
     )
 }
 #: Figures of a run's generator, which a table takes as metric like a score.
@@ -101,6 +104,10 @@ RECALL_FLOOR = 0.001
 #: Defaults of ``evaluation.many_labels`` and ``few_labels`` (Liu et al. 2019, 1904.05160, section 5): a class with more
 #: training labels than the first has many, one with fewer than the second few, and the others a medium number.
 MANY_LABELS, FEW_LABELS = 100, 20
+#: The scores of probabilities that came later than ``nll`` and ``ece``, see `probability_scores`.
+PROBABILITY = ("adaptive_ece", "brier", "aurc")
+#: Bins of both calibration errors (Guo et al. 2017, arXiv 1706.04599).
+CALIBRATION_BINS = 15
 #: The default of the setting ``evaluation.specificity``, at which the sensitivity is taken.
 SPECIFICITY = 0.95
 
@@ -251,6 +258,46 @@ def mean_of_classes(values: np.ndarray) -> np.ndarray:
     known = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         return np.asarray(np.where(known, values, 0.0).sum(axis=1) / known.sum(axis=1))
+
+
+def probability_scores(scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """The scores of ``PROBABILITY`` for logits (N, K) and labels (N,).
+
+    - ``adaptive_ece``: sum over 15 bins with equally many images of |bin| / N |accuracy - confidence|, by the
+      confidence of the predicted class (Nguyen and O'Connor 2015, arXiv 1508.05154; Nixon et al. 2019, 1904.01685);
+    - ``brier``: mean of sum_k (p_k - 1[y = k])^2, in [0, 2] (Brier 1950);
+    - ``aurc``: mean over k of the error among the k most confident images (Geifman et al. 2019, arXiv 1805.08206).
+    """
+    _, confidence, right, squares = ordered_by_confidence(scores, labels)
+    return {
+        "adaptive_ece": adaptive_calibration_error(confidence, right),
+        "brier": float(squares.mean()),
+        "aurc": float(risk_by_coverage(right).mean()),
+    }
+
+
+def ordered_by_confidence(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Images from the most confident on: their numbers, confidence, whether right, and squared distance to the label.
+
+    Images are ordered by the log-odds of the predicted class, which do not saturate as its probability does.
+    """
+    odds = class_evidence(scores, probabilistic=True)
+    probabilities = 1.0 / (1.0 + np.exp(-odds))
+    order = np.argsort(-odds.max(axis=1), kind="stable")
+    squares = ((probabilities - np.eye(scores.shape[1])[labels]) ** 2).sum(axis=1)
+    right = scores.argmax(axis=1) == labels
+    return order, probabilities.max(axis=1)[order], right[order].astype(np.float64), squares[order]
+
+
+def adaptive_calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
+    """See `probability_scores`; of images (N,) in the order of their confidence."""
+    bins = np.array_split(right - confidence, CALIBRATION_BINS)
+    return float(sum(abs(one.sum()) for one in bins) / len(right))
+
+
+def risk_by_coverage(right: np.ndarray) -> np.ndarray:
+    """The error among the first 1, 2, ..., N images, (N,), of images in the order of their confidence."""
+    return np.asarray(np.cumsum(1.0 - right) / np.arange(1, len(right) + 1))
 
 
 def mean_of_known(values: Sequence[float | None]) -> float | None:

@@ -6,8 +6,8 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-#: Guo et al. 2017 (arXiv 1706.04599) use 15 bins.
-CALIBRATION_BINS = 15
+from trigan.scores import CALIBRATION_BINS
+
 #: Temperatures lie between 1/LIMIT and LIMIT times the mean margin of the largest score over the second.
 LIMIT = 100.0
 

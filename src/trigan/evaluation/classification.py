@@ -8,7 +8,7 @@ from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from trigan.errors import DataError, TriganError
 from trigan.evaluation.calibration import expected_calibration_error, negative_log_likelihood
-from trigan.scores import SPECIFICITY, mean_of_known, ranking_scores
+from trigan.scores import SPECIFICITY, mean_of_known, probability_scores, ranking_scores
 
 
 def classification_metrics(
@@ -28,7 +28,7 @@ def classification_metrics(
         ``accuracy``; ``balanced_accuracy``, the mean recall of the classes that are present (ACSA); ``macro_f1``, the
         mean F1 of the classes that are present or predicted; ``recall`` per class, None for an absent class;
         ``confusion``, counts with true classes as rows; ``n``; `ranking_scores`, unless the scores are classes; if
-        ``probabilistic`` also ``nll`` (nats) and ``ece``.
+        ``probabilistic`` also ``nll`` (nats), ``ece`` and `probability_scores`.
 
     Raises:
         DataError: no images, shapes that don't match, or a label out of range.
@@ -45,6 +45,7 @@ def classification_metrics(
     if probabilistic:
         metrics["nll"] = negative_log_likelihood(scores, labels)
         metrics["ece"] = expected_calibration_error(scores.softmax(dim=1), labels)
+        metrics |= probability_scores(scores.numpy(), labels.numpy())
     return metrics
 
 

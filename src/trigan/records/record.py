@@ -39,7 +39,7 @@ DATA_KINDS: tuple[DataKind, ...] = get_args(DataKind)
 
 
 class Scores(TypedDict):
-    """Output of `trigan.evaluation.classification_metrics`; ``nll`` and ``ece`` only for probabilities.
+    """Output of `trigan.evaluation.classification_metrics`; ``nll`` to ``aurc`` only for probabilities.
 
     The scores that rank images (``auroc`` to ``by_class``) are None where no class has some but not all test images.
     Records before 0.3.0 do not have them, nor do those of submitted classes without probabilities. The scores by recall
@@ -63,6 +63,9 @@ class Scores(TypedDict):
     few_shot: NotRequired[float | None]
     nll: NotRequired[float]
     ece: NotRequired[float]
+    adaptive_ece: NotRequired[float]
+    brier: NotRequired[float]
+    aurc: NotRequired[float]
 
 
 class RunTags(TypedDict):

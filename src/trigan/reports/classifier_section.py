@@ -18,6 +18,7 @@ from trigan.reports.report_data import (
     read_features,
     read_predictions,
 )
+from trigan.scores import CALIBRATION_BINS as BINS
 from trigan.tables.cell import Cell
 from trigan.tables.layout.formatting import shorten
 from trigan.tables.paired_comparison import data_difference
@@ -26,8 +27,6 @@ from trigan.tables.paired_comparison import data_difference
 MAX_NUMBERED = 20
 #: Classes shown in gains; of more, those with the lowest and highest.
 MAX_GAINS = 20
-#: As in `trigan.evaluation.calibration`, which computed the records' scores.
-BINS = 15
 #: Lower limit of log-probabilities.
 _LOG_ZERO = -30.0
 #: Images on a map; maps of a column and of a page (at least one a column): a map takes seconds.

@@ -15,6 +15,7 @@ from trigan.records.record import DATA_KINDS, EXTERNAL, Record
 from trigan.scores import (
     BY_RECALL,
     FIGURES_OF_COPIES,
+    PROBABILITY,
     RANKING,
     ROBUSTNESS_METRICS,
     Metric,
@@ -158,7 +159,10 @@ class Cell:
             return "copies training images" if copying else "no generator's figures"
         if self.metric.key in ROBUSTNESS_METRICS:
             return "not in the record"
-        old = self.metric.key in RANKING and not any(self.metric.key in one["test"] for one in self._results)
+        probable = self.metric.key in PROBABILITY and any("nll" in one["test"] for one in self._results)
+        old = (self.metric.key in RANKING or probable) and not any(
+            self.metric.key in one["test"] for one in self._results
+        )
         return "not in the record" if old and not all(classes) else "not defined"
 
     @property

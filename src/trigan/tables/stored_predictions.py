@@ -16,22 +16,26 @@ from trigan.records.file_index import FileIndex
 from trigan.records.record import EXTERNAL, Record
 from trigan.scores import (
     BY_RECALL,
+    CALIBRATION_BINS,
     FEW_LABELS,
     MANY_LABELS,
+    PROBABILITY,
     RANKING,
     SPECIFICITY,
+    adaptive_calibration_error,
     class_evidence,
     mean_of_classes,
+    ordered_by_confidence,
+    probability_scores,
     ranking_by_class,
     ranking_scores,
+    risk_by_coverage,
     scores_by_recall,
 )
 
 PREDICTIONS_FILE = "predictions.npz"
 #: Resamples of a test set, and how many are scored at a time.
 RESAMPLES, CHUNK = 1000, 100
-#: Bins of the expected calibration error, as `trigan.evaluation.calibration` has them.
-_BINS = 15
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +103,15 @@ def with_ranking_scores(record: Record, folder: Path, metric: str) -> Record:
     """
     test = record["result"]["test"]
     only_classes = EXTERNAL in record["result"]["stamps"] and "nll" not in test
-    if metric not in RANKING or metric in test or only_classes:
+    later = metric in RANKING or (metric in PROBABILITY and "nll" in test)
+    if not later or metric in test or only_classes:
         return record
     if (stored := StoredPredictions.read(folder)) is None:
         return record
-    found = ranking_scores(stored.scores, stored.labels, "nll" in test)
+    if metric in PROBABILITY:
+        found: dict[str, Any] = {**probability_scores(stored.scores, stored.labels)}
+    else:
+        found = ranking_scores(stored.scores, stored.labels, "nll" in test)
     return {**record, "result": {**record["result"], "test": {**test, **found}}}  # type: ignore[typeddict-item]
 
 
@@ -180,6 +188,8 @@ def score_of_resamples(record: Record, metric: str, stored: StoredPredictions, w
         evidence = class_evidence(stored.scores, "nll" in test)
         by_class = ranking_by_class(metric, evidence, labels, test.get("specificity", SPECIFICITY), weights)
         return mean_of_classes(by_class)
+    if metric in PROBABILITY:
+        return _probability_scores(metric, stored, weights)
     counts, predicted = weights.astype(np.float64), stored.scores.argmax(axis=1)
     of_class, as_class = (np.eye(stored.scores.shape[1])[index] for index in (labels, predicted))
     right = (predicted == labels).astype(np.float64)
@@ -200,6 +210,20 @@ def score_of_resamples(record: Record, metric: str, stored: StoredPredictions, w
     if metric == "nll":
         return np.asarray(counts @ np.logaddexp(0, -odds[np.arange(len(labels)), labels]) / counts.sum(axis=1))
     confidence = (1 / (1 + np.exp(-odds))).max(axis=1)
-    bins = np.searchsorted(np.linspace(0, 1, _BINS + 1), confidence, side="left").clip(1, _BINS) - 1
-    gaps = counts @ (np.eye(_BINS)[bins] * (right - confidence)[:, None])
+    bins = (
+        np.searchsorted(np.linspace(0, 1, CALIBRATION_BINS + 1), confidence, side="left").clip(1, CALIBRATION_BINS) - 1
+    )
+    gaps = counts @ (np.eye(CALIBRATION_BINS)[bins] * (right - confidence)[:, None])
     return np.asarray(np.abs(gaps).sum(axis=1) / counts.sum(axis=1))
+
+
+def _probability_scores(metric: str, stored: StoredPredictions, weights: np.ndarray) -> np.ndarray:
+    """A score of ``PROBABILITY`` with test images counted as often as ``weights`` (B, N) say, (B,)."""
+    order, confidence, right, squares = ordered_by_confidence(stored.scores, stored.labels)
+    counts = weights[:, order].astype(np.int64)
+    if metric == "brier":
+        return np.asarray(counts @ squares / counts.sum(axis=1))
+    if metric == "aurc":
+        return np.array([risk_by_coverage(np.repeat(right, one)).mean() for one in counts])
+    return np.array([adaptive_calibration_error(np.repeat(confidence, one), np.repeat(right, one)) for one in counts])
+
