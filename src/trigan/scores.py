@@ -4,7 +4,7 @@ The functions here are NumPy alone, so that a table recomputes from stored predi
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -89,12 +89,17 @@ ROBUSTNESS_METRICS = {
         Metric("corruption_accuracy", "mean accuracy under corruptions"),
     )
 }
+#: Scores of scaled probabilities, which a record has with ``evaluation.calibration``, by their key in ``calibrated``.
+CALIBRATED_METRICS = {
+    f"calibrated_{key}": replace(METRICS[key], key=f"calibrated_{key}", label=f"{METRICS[key].label}, calibrated")
+    for key in ("ece", "adaptive_ece", "nll", "brier")
+}
 #: What a generator that copies training images still has in a table: copies improve all other figures.
 FIGURES_OF_COPIES = ("authenticity", "copies", "fld")
 #: The share of samples that may be copies before a generator copies, beside that of real images.
 MOST_COPIES = 0.05
 #: What a table may show.
-TABLE_METRICS = METRICS | GENERATOR_METRICS | CLASSIFIER_FIGURES | ROBUSTNESS_METRICS
+TABLE_METRICS = METRICS | GENERATOR_METRICS | CLASSIFIER_FIGURES | ROBUSTNESS_METRICS | CALIBRATED_METRICS
 #: The scores that rank images: one class against the rest, then the mean over classes.
 RANKING = ("auroc", "average_precision", "sensitivity")
 #: The scores that come from the recalls of classes and from their numbers of labels.
@@ -110,6 +115,21 @@ PROBABILITY = ("adaptive_ece", "brier", "aurc")
 CALIBRATION_BINS = 15
 #: The default of the setting ``evaluation.specificity``, at which the sensitivity is taken.
 SPECIFICITY = 0.95
+#: The settings ``evaluation`` as `trigan.config.settings.Evaluation` has them: those of a record that is too old for one.
+EVALUATION_DEFAULTS: dict[str, object] = {
+    "specificity": SPECIFICITY,
+    "generator_images": 2000,
+    "generator_classifiers": False,
+    "attacks": [],
+    "eps": [0.1],
+    "eps_l2": [1.0],
+    "attack_steps": 20,
+    "corruptions": False,
+    "robustness_images": 1000,
+    "many_labels": MANY_LABELS,
+    "few_labels": FEW_LABELS,
+    "calibration": "none",
+}
 
 
 def copies_training_images(found: Mapping[str, Any]) -> bool:

@@ -80,7 +80,7 @@ class Evaluation:
 
     ``attacks`` and ``corruptions``: what C is tried with; ``eps`` and ``eps_l2``: sizes of attacks of L-inf and L2, for
     pixels in [0, 1]; ``attack_steps``: of PGD and of each attack of the ensemble; ``robustness_images``: the most test
-    images that are attacked and corrupted.
+    images that are attacked and corrupted; ``calibration``: a scaling of C's logits, fitted on validation labels.
     """
 
     specificity: float = 0.95
@@ -94,6 +94,7 @@ class Evaluation:
     robustness_images: PositiveInt = 1000
     many_labels: NonNegativeInt = 100
     few_labels: NonNegativeInt = 20
+    calibration: Literal["none", "temperature", "vector"] = "none"
 
     def __post_init__(self) -> None:
         for name in ("attacks", "eps", "eps_l2"):  # YAML has lists

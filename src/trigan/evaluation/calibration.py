@@ -1,9 +1,11 @@
 """Calibration: temperature scaling and the expected calibration error."""
 
 import math
+from typing import Any, Literal
 
+import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from torch import Tensor
 
 from trigan.scores import CALIBRATION_BINS
@@ -60,3 +62,39 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         options={"xatol": 1e-7},
     )
     return math.exp(float(result.x))
+
+
+def fit_vector(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The w and b, float64 (K,) each, that minimise the loss of softmax(w z + b): vector scaling (Guo et al. 2017).
+
+    L-BFGS from temperature scaling, deterministic. Where a few labels are all right the loss has no minimum, so w is
+    bounded to `LIMIT` times that start, and b to `LIMIT`; the sum of b, which changes nothing, is 0.
+
+    Args:
+        logits: (N, K) scores of held-out images.
+        labels: (N,) int64.
+    """
+    scores, targets = logits.detach().cpu().double(), labels.cpu()
+    classes, start = scores.shape[1], 1.0 / fit_temperature(logits, labels)
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        values = torch.from_numpy(parameters).requires_grad_()
+        value = torch.nn.functional.cross_entropy(scores * values[:classes] + values[classes:], targets)
+        (gradient,) = torch.autograd.grad(value, values)
+        return float(value.detach()), gradient.numpy()
+
+    first = np.concatenate([np.full(classes, start), np.zeros(classes)])
+    bounds = [(start / LIMIT, start * LIMIT)] * classes + [(-LIMIT, LIMIT)] * classes
+    found = torch.from_numpy(minimize(loss, first, jac=True, method="L-BFGS-B", bounds=bounds).x)
+    return found[:classes], found[classes:] - found[classes:].mean()
+
+
+def scaled_scores(
+    method: Literal["temperature", "vector"], fitted_on: tuple[Tensor, Tensor], logits: Tensor
+) -> tuple[Tensor, dict[str, Any]]:
+    """``logits`` (N, K) after a scaling that was fitted on other logits and labels, and its parameters as JSON data."""
+    if method == "temperature":
+        temperature = fit_temperature(*fitted_on)
+        return logits.double() / temperature, {"temperature": temperature}
+    weights, bias = fit_vector(*fitted_on)
+    return logits.double() * weights + bias, {"weights": weights.tolist(), "bias": bias.tolist()}

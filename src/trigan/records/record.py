@@ -208,6 +208,20 @@ class Robustness(TypedDict):
     corruption_accuracy: NotRequired[float]
 
 
+class Calibrated(TypedDict):
+    """Scores of the test set after a scaling of logits by ``parameters``, fitted on ``labels`` validation labels."""
+
+    method: Literal["temperature", "vector"]
+    labels: int
+    parameters: dict[str, Any]
+    accuracy: float
+    ece: float
+    adaptive_ece: float
+    nll: float
+    brier: float
+    aurc: float
+
+
 class CurvePoint(TypedDict):
     """Accuracy of C after a number of images of its last fit, on the images that ``curve_images`` names."""
 
@@ -230,6 +244,7 @@ class Result(TypedDict):
     curve_images: NotRequired[Literal["validation", "hidden_labels", "test"]]
     generator: NotRequired[GeneratorFigures]
     robustness: NotRequired[Robustness]
+    calibrated: NotRequired[Calibrated]
     selection: NotRequired[Any]
     weights: dict[str, str]
     predictions: str

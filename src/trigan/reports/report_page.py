@@ -12,6 +12,7 @@ from trigan.records.record import Record
 from trigan.reports.classifier_section import confusion, feature_map, gains, reliability
 from trigan.reports.figures import TEMPLATES, Section, render
 from trigan.reports.report_data import FEATURES, METRICS, PICTURES, PREDICTIONS, ReportData
+from trigan.reports.risk_section import risk
 from trigan.reports.robustness_section import robustness
 from trigan.reports.score_section import cost, scores
 from trigan.reports.training_section import curves, errors, samples
@@ -131,6 +132,6 @@ def config_digest(record: Record) -> str:
 
 
 _SECTIONS: tuple[Callable[[ReportData], Section | None], ...] = (
-    *(_verdict, results, scores, gains, confusion, cost, reliability, robustness, feature_map),
+    *(_verdict, results, scores, gains, confusion, cost, reliability, risk, robustness, feature_map),
     *(errors, curves, samples, failures, runs_behind),
 )

@@ -18,6 +18,7 @@ from trigan.config.compose import RunConfig
 from trigan.config.nodes import targets
 from trigan.config.settings import Evaluation
 from trigan.datasets.sources.closed import closed_sources
+from trigan.evaluation.calibration import scaled_scores
 from trigan.evaluation.classification import classification_metrics
 from trigan.evaluation.feature_map import evenly_spaced_indices, principal_components
 from trigan.evaluation.frozen_networks import check_independence, frozen_networks
@@ -78,6 +79,7 @@ def finish_run(trained: TrainedRun) -> None:
         **{part: _metrics(trained, scored.logits[part], known[part]) for part in scored.logits},
         "predictions": tensor_digest(logits),
         **_figures(scored),
+        **_calibrated(trained, scored, known),
         **({} if scored.robustness is None else {"robustness": robustness_scores(scored.robustness, labels)}),
     }
     _add_classifier_figures(trained, result)
@@ -265,6 +267,18 @@ def validation_scores(trained: TrainedRun) -> dict[str, Any]:
 
 def _figures(scored: Scored) -> dict[str, Any]:
     return {} if scored.generator is None else {"generator": scored.generator}
+
+
+def _calibrated(trained: TrainedRun, scored: Scored, known: dict[str, Tensor]) -> dict[str, Any]:
+    """The scores of probabilities after a scaling that is fitted on validation labels, if the run asks for it."""
+    method = Evaluation(**trained.run_config.config["evaluation"]).calibration
+    if method == "none":
+        return {}
+    fitted_on = scored.logits["validation"], known["validation"]
+    scores, parameters = scaled_scores(method, fitted_on, scored.logits["test"])
+    found = classification_metrics(scores, known["test"], trained.data.spec.classes, probabilistic=True)
+    kept = {key: found[key] for key in ("accuracy", "ece", "adaptive_ece", "nll", "brier", "aurc")}
+    return {"calibrated": {"method": method, "labels": len(fitted_on[1]), "parameters": parameters, **kept}}
 
 
 def _metrics(trained: TrainedRun, logits: Tensor, labels: Tensor) -> dict[str, Any]:

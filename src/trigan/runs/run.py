@@ -28,8 +28,8 @@ from trigan.atomic import (
 from trigan.config.compose import RunConfig
 from trigan.datasets.mirror_check import with_flips_decided
 from trigan.datasets.sources.closed import closed_sources
-from trigan.datasets.types import ImageDataset
-from trigan.errors import DiskFullError, TriganError
+from trigan.datasets.types import ImageDataset, TrainingView
+from trigan.errors import ConfigError, DiskFullError, TriganError
 from trigan.execution.pool import cores, visible_gpus
 from trigan.execution.progress import Heartbeat
 from trigan.records import failure
@@ -101,6 +101,7 @@ def _execute(composed: RunConfig, built: Any, loaded: list[ImageDataset], locati
     view, data = divide_data(composed, loaded.pop())
     if location.validation_only:
         require_validation_labels(composed, view)
+    _count_calibration_labels(composed, view)
     store = Store(composed.paths.artifacts)
     if distributed.rank() == 0:
         _prepare(composed, built, location, store if force else None)
@@ -145,6 +146,20 @@ def _execute(composed: RunConfig, built: Any, loaded: list[ImageDataset], locati
         raise
     finally:
         tracker.finish(exit_code)
+
+
+def _count_calibration_labels(composed: RunConfig, view: TrainingView) -> None:
+    """Count the validation labels as used where a scaling of C's logits is fitted on them.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    method = composed.config["evaluation"].get("calibration", "none")
+    if method != "none" and view.validation is None:  # reading them counts them
+        raise ConfigError(
+            f"evaluation.calibration={method}: it is fitted on validation labels, and there are none (10 labels "
+            "per class or fewer keep none by default); set regime.validation=large, or evaluation.calibration=none"
+        )
 
 
 def _prepare(composed: RunConfig, built: Any, location: RunLocation, forced: Store | None) -> None:

@@ -14,6 +14,7 @@ from trigan.errors import ConfigError
 from trigan.records.record import DATA_KINDS, EXTERNAL, Record
 from trigan.scores import (
     BY_RECALL,
+    CALIBRATED_METRICS,
     FIGURES_OF_COPIES,
     PROBABILITY,
     RANKING,
@@ -35,6 +36,8 @@ def score_of(record: Record, metric: Metric) -> Any:
     """A record's value of a metric, or None, as for a figure that copies improve of a generator that copies."""
     if metric.key in ROBUSTNESS_METRICS:
         return robustness_score(record["result"].get("robustness", {}), metric.key)[0]
+    if metric.key in CALIBRATED_METRICS:
+        return record["result"].get("calibrated", {}).get(metric.key.removeprefix("calibrated_"))
     if not metric.figure:
         test = record["result"]["test"]
         if metric.key in BY_RECALL and metric.key not in test:  # a record from before these scores
@@ -157,7 +160,7 @@ class Cell:
         if self.metric.figure:
             copying = any("generator" in one and copies_training_images(one["generator"]) for one in self._results)
             return "copies training images" if copying else "no generator's figures"
-        if self.metric.key in ROBUSTNESS_METRICS:
+        if self.metric.key in ROBUSTNESS_METRICS | CALIBRATED_METRICS:
             return "not in the record"
         probable = self.metric.key in PROBABILITY and any("nll" in one["test"] for one in self._results)
         old = (self.metric.key in RANKING or probable) and not any(

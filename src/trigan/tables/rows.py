@@ -11,7 +11,7 @@ from typing import Any
 from trigan.component_ids import with_defaults
 from trigan.records.config_keys import flatten, is_ignored, repeated_config
 from trigan.records.record import Record
-from trigan.scores import SPECIFICITY
+from trigan.scores import EVALUATION_DEFAULTS
 from trigan.tables.table import CellKey
 
 #: Prefix of the values that a data set's config suggests for other settings (steps, augmentation).
@@ -46,8 +46,9 @@ def settings(record: Record, suggestions: tuple[str, ...] = ()) -> Mapping[str, 
 @lru_cache(maxsize=1024)
 def _settings(text: str, tags: tuple[tuple[str, Any], ...], suggestions: tuple[str, ...]) -> Mapping[str, str]:
     nested = with_defaults(json.loads(text))
-    config = {"evaluation.specificity": SPECIFICITY} | flatten(nested)  # earlier records do not have it
-    config.pop("evaluation.generator_images", None)  # nor this, which figures are stamped with
+    nested["evaluation"] = EVALUATION_DEFAULTS | (nested.get("evaluation") or {})
+    config = flatten(nested)
+    config.pop("evaluation.generator_images")  # which figures are stamped with
     unused = _unused_groups(nested)
     values = {**config, **dict(tags)}
     named = {
