@@ -1,6 +1,7 @@
 """What is done to a trained C where classes are rare: a new head on the frozen body, and offsets of logits."""
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,13 @@ from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.splits.regime import ExplicitCounts, Regime
 from trigan.datasets.types import TrainingView
 from trigan.errors import ConfigError
+from trigan.losses.imbalance_losses import LDAM
 from trigan.networks.batchnorm import batch_norms
+from trigan.networks.classifiers.cosine_head import CosineHead
 from trigan.samples.filters import outputs
+from trigan.strategies.backbones import FineTune
 from trigan.strategies.baseline import Baseline
+from trigan.strategies.pretraining import SupervisedPretraining, Untrained
 from trigan.strategies.rare_classes.head_refit import FrozenBody, HeadRefit
 from trigan.strategies.rare_classes.post_hoc import (
     TAUS,
@@ -23,15 +28,26 @@ from trigan.strategies.rare_classes.post_hoc import (
     LogitAdjustment,
     PostHoc,
     ThresholdMoving,
-    mean_recall,
 )
 from trigan.strategies.sample_schedules import RefitSchedule
 from trigan.strategies.sample_settings import SampleSettings, shared_out
-from trigan.training.balance import Resampling
+from trigan.strategies.strategy import Strategy
+from trigan.training.balance import Resampling, mean_recall
 from trigan.training.selection import Selection
 
-from ..training.tiny import classifier_stage, copied, digits, same, view
-from .recipes import augment, logits, make_runner, unseen_images
+from ..training.tiny import CNN8, classifier_stage, copied, digits, same, view
+from .recipes import augment, features, logits, make_runner, unseen_images
+
+LDAM8 = classifier_stage(criterion=LDAM(CosineHead(CNN8)), classifier=CosineHead(CNN8))
+
+
+def _fine_tuned() -> Strategy:
+    return features(backbone=Untrained(), probe=FineTune(LDAM8))
+
+
+def _supervised() -> Strategy:
+    return features(backbone=SupervisedPretraining(LDAM8), gan_images="labelled")
+
 
 COUNTS = (60, 40, 30, 20, 15, 12, 10, 8, 6, 5)
 
@@ -221,3 +237,11 @@ def test_a_head_after_samples_is_fitted_on_real_images_alone(tmp_path: Path) -> 
     assert outcome.selected_step == stages["classifier"].step + last.step
     body = {name: value for name, value in outcome.classifier.state_dict().items() if name.startswith("body.")}
     assert same(body, {k: v for k, v in stages["classifier"].networks["classifier"].state_dict().items() if k in body})
+
+
+@pytest.mark.parametrize("make", [_fine_tuned, _supervised], ids=["fine-tuned", "supervised"])
+def test_a_head_on_features_has_no_cosines(make: Callable[[], Strategy], tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"^recipe/criterion=ldam needs a head of cosines, and a head on D's features"
+    ):
+        make().run(view(), make_runner(tmp_path))

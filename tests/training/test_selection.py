@@ -34,7 +34,7 @@ def _validation(labels: list[int]) -> Input:
 
 
 def test_the_best_is_kept_and_ties_go_to_the_later() -> None:
-    selector = Selector(_Constant(), _validation([0, 1, 1, 2, 2]), 10, 5)
+    selector = Selector(_Constant(), _validation([0, 1, 1, 2, 2]), 10, Selection(candidates=5))
     taken = []
     for step, answer in [(2, 0), (4, 2), (6, 1), (8, 0), (10, 3)]:
         selector.record(_Constant(answer, float(step)), step)
@@ -44,12 +44,44 @@ def test_the_best_is_kept_and_ties_go_to_the_later() -> None:
     assert not any(weight.requires_grad for weight in selector.best.parameters())
 
 
+class _Pixels(nn.Module):
+    """Logits are the first ten pixels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.scale * images.flatten(1)[:, :10]
+
+
+def test_a_selector_may_compare_balanced_accuracy() -> None:
+    """Of 8 images of one class and one of another, a constant has 8 right; the other has 5, and one of each class."""
+    answers = [0] * 4 + [1] * 5
+    images = torch.zeros(9, 1, 8, 8, dtype=torch.uint8)
+    images.view(9, 64)[torch.arange(9), torch.tensor(answers)] = 255
+    data, kept = Input(images, torch.tensor([0] * 8 + [1])), {}
+    for metric in ("accuracy", "balanced_accuracy"):
+        selector = Selector(_Pixels(), data, 10, Selection(metric=metric))  # type: ignore[arg-type]
+        scores = []
+        for step, scale in ((5, 1.0), (10, 0.0)):  # with a scale of 0 every image is of class 0
+            network = _Pixels()
+            network.scale.data.fill_(scale)
+            selector.record(network, step)
+            scores.append((selector.latest["validation/accuracy"], selector.latest.get("validation/balanced_accuracy")))
+        kept[metric] = int(selector.step), float(selector.accuracy)
+    assert kept == {"accuracy": (10, 8 / 9), "balanced_accuracy": (5, 0.75)}
+    assert scores == [(5 / 9, 0.75), (8 / 9, 0.5)]
+    with pytest.raises(ConfigError, match=r"^metric: auroc must be one of accuracy, balanced_accuracy"):
+        Selection(metric="auroc")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("steps", "candidates", "due"),
     [(10, 5, {2, 4, 6, 8, 10}), (1000, 1, {1000}), (7, 3, {2, 5, 7}), (3, 10, {0, 1, 2, 3})],
 )
 def test_candidates_are_evenly_spaced_and_the_last_step_is_one(steps: int, candidates: int, due: set[int]) -> None:
-    assert Selector(_Constant(), _validation([0]), steps, candidates).due_steps == due
+    assert Selector(_Constant(), _validation([0]), steps, Selection(candidates=candidates)).due_steps == due
 
 
 def test_rules() -> None:

@@ -96,7 +96,12 @@ class ValidationCurve(FitCallback):
         """Write a line if the classifier was evaluated since the last call."""
         selector, since, now = module.selector, self._logged_step, module.completed_steps
         self._logged_step = now
-        if not self._active or selector is None or not any(since < due <= now for due in selector.due_steps):
+        if (
+            not self._active
+            or selector is None
+            or selector.metric != "accuracy"
+            or not any(since < due <= now for due in selector.due_steps)
+        ):
             return
         row = {
             "images": now * module.plan.batch,

@@ -19,6 +19,13 @@ def class_counts(labels: Tensor, classes: int) -> Tensor:
     return torch.bincount(labels, minlength=classes)
 
 
+def mean_recall(logits: Tensor, labels: Tensor) -> float:
+    """Mean recall of the classes that have images: logits (N, K), labels (N,)."""
+    hits, present = (logits.argmax(1) == labels).double(), class_counts(labels, logits.shape[1])
+    recalls = torch.zeros(logits.shape[1], dtype=torch.float64).index_add(0, labels, hits)
+    return float((recalls / present)[present > 0].mean())
+
+
 @component("balance/none@1")
 @dataclass(frozen=True)
 class Balance:

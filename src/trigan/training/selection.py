@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,10 @@ from trigan.checks import require
 from trigan.component_ids import component
 from trigan.datasets.inputs import Input, image_batches
 from trigan.errors import ConfigError
+from trigan.training.balance import mean_recall
+
+#: What a classifier is selected by.
+SelectionMetric = Literal["accuracy", "balanced_accuracy"]
 
 
 @component("selection/candidates@1")
@@ -20,18 +24,21 @@ from trigan.errors import ConfigError
 class Selection:
     """Which classifier of a fit is kept.
 
-    ``rule``: ``last``; ``val``: the best of ``candidates`` evenly spaced classifiers on validation labels; ``auto``:
-    ``val`` if there are validation labels. ``snapshots`` (1 or more, or None): copies of C for a curve of error over
-    training, drawn on ``held_out`` training images or, if ``curve`` says so, on the ``test`` set.
+    ``rule``: ``last``; ``val``: the best of ``candidates`` evenly spaced classifiers on validation labels, by
+    ``metric``; ``auto``: ``val`` if there are validation labels. ``snapshots`` (1 or more, or None): copies of C for a
+    curve of error over training, drawn on ``held_out`` training images or, if ``curve`` says so, on the ``test`` set.
     """
 
     rule: Literal["auto", "last", "val"] = "auto"
     candidates: int = 10
     snapshots: int | None = None
     curve: Literal["held_out", "test"] = "held_out"
+    metric: SelectionMetric = "accuracy"
 
     def __post_init__(self) -> None:
         require(self.candidates >= 1, "candidates", self.candidates, "at least 1")
+        expected = f"one of {', '.join(get_args(SelectionMetric))}"
+        require(self.metric in get_args(SelectionMetric), "metric", self.metric, expected)
         require(self.snapshots is None or self.snapshots >= 1, "snapshots", self.snapshots, "at least 1, or null")
 
     def resolve(self, validation: bool) -> Literal["last", "val"]:
@@ -50,28 +57,35 @@ def evenly_spaced_steps(steps: int, count: int) -> list[int]:
 
 
 class Selector(nn.Module):
-    """The best classifier so far (of equals the later); saved in checkpoints, so a resumed fit selects the same one."""
+    """The best classifier so far (of equals the later), with its score in ``accuracy``.
+
+    It is saved in checkpoints, so a resumed fit selects the same one.
+    """
 
     accuracy: Tensor
     step: Tensor
 
-    def __init__(self, network: nn.Module, validation: Input, steps: int, candidates: int) -> None:
+    def __init__(self, network: nn.Module, validation: Input, steps: int, selection: Selection) -> None:
         super().__init__()
         self.best = copy.deepcopy(network).requires_grad_(False)
         self.register_buffer("accuracy", torch.tensor(-1.0, dtype=torch.float64))
         self.register_buffer("step", torch.tensor(0))
-        self.due_steps = set(evenly_spaced_steps(steps, candidates))
+        self.due_steps = set(evenly_spaced_steps(steps, selection.candidates))
+        self.metric = selection.metric
         self.latest: dict[str, float] = {}
         self._validation = validation
 
     @torch.no_grad()
     def record(self, candidate: nn.Module, step: int) -> None:
-        """Keep ``candidate`` if its accuracy on validation images is at least the best so far.
+        """Keep ``candidate`` if its accuracy (or ``metric``) on validation images is at least the best so far.
 
         ``latest`` has the scores of this candidate, for curves.
         """
-        score, nll = _scores(candidate, self._validation)
-        self.latest = {"validation/accuracy": score, "validation/nll": nll}
+        logits, labels = _logits(candidate, self._validation), self._validation.known_labels
+        score = int((logits.argmax(1) == labels).sum()) / len(labels)
+        self.latest = {"validation/accuracy": score, "validation/nll": float(F.cross_entropy(logits.float(), labels))}
+        if self.metric == "balanced_accuracy":
+            score = self.latest["validation/balanced_accuracy"] = mean_recall(logits, labels)
         if score >= float(self.accuracy):
             self.best.load_state_dict(candidate.state_dict())
             self.accuracy.fill_(score)
@@ -113,16 +127,14 @@ class Snapshots(nn.Module):
         return {images: network.eval() for images, network in pairs if images}
 
 
-@torch.no_grad()
 def accuracy(network: nn.Module, data: Input) -> float:
     """Share of ``data`` that a network in evaluation mode classifies correctly."""
-    return _scores(network, data)[0]
+    return int((_logits(network, data).argmax(1) == data.known_labels).sum()) / len(data)
 
 
-def _scores(network: nn.Module, data: Input) -> tuple[float, float]:
-    """Accuracy, and mean negative log-likelihood in nats."""
+@torch.no_grad()
+def _logits(network: nn.Module, data: Input) -> Tensor:
+    """Logits (N, K) of a network in evaluation mode, on the CPU."""
     parameter = next(network.parameters())
     batches = image_batches(data.images, parameter.device, parameter.dtype)
-    logits = torch.cat([network(images).cpu() for images in batches])
-    nll = F.cross_entropy(logits.float(), data.known_labels)
-    return int((logits.argmax(1) == data.known_labels).sum()) / len(data), float(nll)
+    return torch.cat([network(images).cpu() for images in batches])

@@ -65,12 +65,12 @@ class HeadRefit:
     learning rate and its own weight average. Batch norm keeps the statistics that C is evaluated with.
 
     Attributes:
-        length: steps of this fit as a share of the recipe's; they come after those.
+        length: steps of this fit as a share of the recipe's; they come after those (in the paper 10 epochs after 90).
         learning_rate_factor: of the recipe's learning rate.
         balance: how classes are drawn or weighted.
     """
 
-    length: float = 0.1
+    length: float = 0.5
     learning_rate_factor: float = 1.0
     balance: Balance = field(default_factory=Resampling)
 

@@ -18,7 +18,7 @@ from trigan.errors import ConfigError
 from trigan.samples.filters import outputs
 from trigan.strategies.stage_runner import StageRunner
 from trigan.strategies.strategy import Outcome, validation_input
-from trigan.training.balance import class_counts
+from trigan.training.balance import class_counts, mean_recall
 
 #: Candidates of tau, where validation labels choose it.
 TAUS = tuple(round(0.1 * step, 1) for step in range(26))
@@ -111,13 +111,6 @@ def adjusted_skeleton(networks: dict[str, nn.Module], post_hoc: PostHoc | None, 
 def unadjusted_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
     """The shapes of a saved classifier's tensors without the offsets."""
     return {name.removeprefix("network."): shape for name, shape in shapes.items() if name != "offsets"}
-
-
-def mean_recall(logits: Tensor, labels: Tensor) -> float:
-    """Mean recall of the classes that have images: logits (N, K), labels (N,)."""
-    hits, present = (logits.argmax(1) == labels).double(), class_counts(labels, logits.shape[1])
-    recalls = torch.zeros(logits.shape[1], dtype=torch.float64).index_add(0, labels, hits)
-    return float((recalls / present)[present > 0].mean())
 
 
 @component("post_hoc/logit_adjustment@1")

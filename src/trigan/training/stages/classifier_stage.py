@@ -96,7 +96,7 @@ def register_classifier_selection(module: PlayersModule, selection: Selection, i
     """
     network, steps = module.evaluation_network("classifier"), module.plan.steps
     if selection.resolve("validation" in inputs) == "val":
-        module.selector = Selector(network, inputs["validation"], steps, selection.candidates)
+        module.selector = Selector(network, inputs["validation"], steps, selection)
     if selection.snapshots is not None:
         due = evenly_spaced_steps(steps, selection.snapshots)
         module.snapshots = Snapshots([copy.deepcopy(network) for _ in due], due, module.plan.batch)
