@@ -115,7 +115,7 @@ PROBABILITY = ("adaptive_ece", "brier", "aurc")
 CALIBRATION_BINS = 15
 #: The default of the setting ``evaluation.specificity``, at which the sensitivity is taken.
 SPECIFICITY = 0.95
-#: The settings ``evaluation`` as `trigan.config.settings.Evaluation` has them: those of a record that is too old for one.
+#: Defaults of the settings ``evaluation``, for records from before one of them.
 EVALUATION_DEFAULTS: dict[str, object] = {
     "specificity": SPECIFICITY,
     "generator_images": 2000,

@@ -1,6 +1,8 @@
 """What makes two runs the same run."""
 
+import json
 import re
+from dataclasses import asdict
 
 import pytest
 
@@ -8,7 +10,7 @@ from trigan.config import run_hash as run_hash_file
 from trigan.config.compose import Composer
 from trigan.config.settings import Evaluation
 from trigan.errors import ConfigError
-from trigan.scores import SPECIFICITY
+from trigan.scores import EVALUATION_DEFAULTS, SPECIFICITY
 
 
 def run_hash(composer: Composer, *overrides: str, fingerprint: str = "f") -> str:
@@ -83,3 +85,7 @@ def test_data_and_protocol_count(composer: Composer, monkeypatch: pytest.MonkeyP
 def test_form(composer: Composer) -> None:
     assert re.fullmatch(r"[0-9a-f]{20}", run_hash(composer))
     assert run_hash(composer, "architecture.slope=1") == run_hash(composer, "architecture.slope=1.0")
+
+
+def test_tables_know_the_defaults_of_the_evaluation() -> None:
+    assert json.loads(json.dumps(asdict(Evaluation()))) == EVALUATION_DEFAULTS

@@ -43,8 +43,8 @@ from trigan.datasets.inputs import Input
 from trigan.datasets.mixing import CutMix, MixUp, Remix
 from trigan.losses.gan_losses import hinge, wasserstein
 from trigan.losses.imbalance_losses import LDAM, Focal, LogitAdjusted
-from trigan.networks.classifiers.cosine_head import CosineHead
 from trigan.losses.label_noise_losses import EarlyLearning
+from trigan.networks.classifiers.cosine_head import CosineHead
 from trigan.networks.classifiers.mlp import MLP
 from trigan.networks.classifiers.resnet import WideResNet
 from trigan.networks.gans.biggan import BigGANSmall

@@ -19,17 +19,7 @@ from trigan.networks.gans.gan_ensembles import GeneratorMixture, PerClassGenerat
 from trigan.rng import hash64
 from trigan.samples.collect import CollectedSamples, collect_sets
 from trigan.samples.filters import ScoringModels, outputs, required_networks
-from trigan.samples.samplers import (
-    AdversarialSampler,
-    GeneratorSampler,
-    LabelledSampler,
-    LatentTransform,
-    NoiseSampler,
-    SampleAttack,
-    Sampler,
-    UnlabelledSampler,
-)
-from trigan.samples.smote import SMOTESampler
+from trigan.samples.samplers import GeneratorSampler, LatentTransform, SampleAttack, Sampler
 from trigan.strategies.baseline import LabelledOnly, SelfTraining, UnlabelledMethod
 from trigan.strategies.gans import (
     GeneratorStage,
@@ -43,6 +33,7 @@ from trigan.strategies.noisy_labels.estimation import is_to_estimate, transition
 from trigan.strategies.rare_classes.post_hoc import PostHoc, adjusted_outcome, adjusted_skeleton, require_validation
 from trigan.strategies.sample_schedules import MixedSchedule, SampleSchedule
 from trigan.strategies.sample_settings import SampleSettings
+from trigan.strategies.sample_sources import Source, sampler_without_generator
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.strategies.strategy import Outcome, Shapes, labelled_inputs, require_unlabelled
 from trigan.strategies.teachers import (
@@ -58,12 +49,8 @@ from trigan.strategies.teachers import (
 from trigan.training.balance import Resampling, class_counts
 from trigan.training.stages.classifier_stage import ClassifierStage
 from trigan.training.stages.gan_stage import GANStage
-from trigan.training.stages.pretext_stages import DeepSMOTEStage
 
 _log = logging.getLogger(__name__)
-
-#: Where samples come from.
-Source = Literal["generator", "unlabelled", "labelled", "noise", "adversarial", "smote", "deep_smote"]
 
 
 @component("strategy/augment@1")
@@ -239,7 +226,7 @@ class Augment:
         teacher = training.train("teacher") if self._needs_teacher else None
         networks = self._train_gans(view, runner, teacher) if self.source == "generator" else {}
         models = self._scoring_models(view, networks, training, teacher)
-        collected = self._collect(view, self._sampler(view, networks, models, runner), models, runner)
+        collected = self._collect(view, self._sampler(view, networks, teacher, runner), models, runner)
         self._warn_about_missing_samples(collected)
         unlabelled = self._uses_unlabelled or (self._needs_teacher and method.uses_unlabelled)
         if unlabelled and view.sizes.unlabelled:
@@ -377,24 +364,10 @@ class Augment:
         return wanted, samples.number_of_sets(used, int(wanted.sum()), view.spec, pool)
 
     def _sampler(
-        self, view: TrainingView, networks: Mapping[str, Any], models: ScoringModels, runner: StageRunner
+        self, view: TrainingView, networks: Mapping[str, Any], teacher: nn.Module | None, runner: StageRunner
     ) -> Sampler:
-        if self.source == "smote":
-            return SMOTESampler(view.labelled, self.samples.neighbours)
-        if self.source == "deep_smote":
-            architecture: Any = self.gan.architecture
-            stage = DeepSMOTEStage(architecture, steps=self.gan.steps, batch=self.gan.batch)
-            real = {"real": Input(view.labelled.images, view.labelled.labels)}
-            codec = runner.train("autoencoder", stage, real).networks["autoencoder"]
-            return SMOTESampler(view.labelled, self.samples.neighbours, codec)
-        if self.source == "unlabelled":
-            return UnlabelledSampler(view.unlabelled)
-        if self.source == "labelled":
-            return LabelledSampler(view.labelled)
-        if self.source == "adversarial":
-            return AdversarialSampler(view.labelled, models.teacher, self.attack)
-        if self.source == "noise":
-            return NoiseSampler((view.spec.channels, view.spec.size, view.spec.size))
+        if self.source != "generator":
+            return sampler_without_generator(self.source, view, self.samples, self.attack, self.gan, teacher, runner)
         latents = LatentTransform(self.samples.truncation, self.samples.latent_scale)
         return GeneratorSampler(networks["generator"], latents)
 

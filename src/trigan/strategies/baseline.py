@@ -16,6 +16,8 @@ from trigan.datasets.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
 from trigan.rng import hash64
 from trigan.samples.filters import outputs
+from trigan.strategies.noisy_labels.estimation import needs_first_fit, with_estimated_criterion
+from trigan.strategies.noisy_labels.method import LabelsAsGiven
 from trigan.strategies.rare_classes.head_refit import HeadRefit
 from trigan.strategies.rare_classes.post_hoc import (
     PostHoc,
@@ -24,8 +26,6 @@ from trigan.strategies.rare_classes.post_hoc import (
     require_validation,
     unadjusted_shapes,
 )
-from trigan.strategies.noisy_labels.estimation import needs_first_fit, with_estimated_criterion
-from trigan.strategies.noisy_labels.method import LabelsAsGiven
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.strategies.strategy import Outcome, Shapes, labelled_inputs, require_unlabelled, validation_input
 from trigan.training.selection import accuracy

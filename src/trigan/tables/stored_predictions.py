@@ -226,4 +226,3 @@ def _probability_scores(metric: str, stored: StoredPredictions, weights: np.ndar
     if metric == "aurc":
         return np.array([risk_by_coverage(np.repeat(right, one)).mean() for one in counts])
     return np.array([adaptive_calibration_error(np.repeat(confidence, one), np.repeat(right, one)) for one in counts])
-

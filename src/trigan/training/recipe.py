@@ -89,9 +89,7 @@ class Recipe:
         if momentum is not None:
             targets = TargetAverages(len(labels), classes, momentum, context.settings.dtype).to(device)
         start = self.balance.first_share
-        return LabelledLoss(
-            self.augmentation, criterion, counts, weights, self.mix, start, targets, self.adversary
-        )
+        return LabelledLoss(self.augmentation, criterion, counts, weights, self.mix, start, targets, self.adversary)
 
     def _balanced(self, context: StageContext, labelled: Input) -> Input:
         """The labelled images that C is trained on."""
