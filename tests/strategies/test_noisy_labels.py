@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from trigan.datasets.inputs import Input, stratified_folds
+from trigan.datasets.mixing import MixUp
 from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.splits.label_noise import SymmetricNoise
 from trigan.datasets.splits.regime import Regime
@@ -16,17 +17,20 @@ from trigan.losses.classifier_losses import CrossEntropy
 from trigan.losses.label_noise_losses import ForwardCorrection
 from trigan.losses.label_transitions import EstimatedTransition
 from trigan.samples.filters import outputs
+from trigan.strategies.backbones import FineTune
 from trigan.strategies.baseline import Baseline, FixMatchTraining
+from trigan.strategies.joint import Joint
 from trigan.strategies.noisy_labels.co_teaching import CoTeaching
 from trigan.strategies.noisy_labels.label_pruning import ConfidentLearning
 from trigan.strategies.sample_schedules import RelabelSchedule
 from trigan.strategies.sample_settings import SampleSettings
 from trigan.strategies.stage_runner import StageRunner
 from trigan.strategies.strategy import labelled_inputs
+from trigan.training.objectives import FeatureMatching
 from trigan.training.stages.co_teaching_stage import ForgetRate
 
-from ..training.tiny import CGAN8, TURNED, classifier_stage, digits, gan_stage, view
-from .recipes import SAMPLES, augment, make_runner
+from ..training.tiny import CGAN8, TURNED, classifier_stage, digits, gan_stage, joint_stage, view
+from .recipes import SAMPLES, augment, features, make_runner
 
 ESTIMATED = ForwardCorrection(EstimatedTransition())
 
@@ -111,6 +115,15 @@ CLEANED = ConfidentLearning()
         ),
         (lambda: Baseline(classifier_stage(), matched_flops=1e9, noisy_labels=CLEANED), "strategy.matched_flops=null"),
         (lambda: Baseline(classifier_stage(criterion=ESTIMATED), matched_flops=1e9), "an estimated matrix has fits"),
+        (lambda: Baseline(classifier_stage(mix=MixUp(0.5)), noisy_labels=CoTeaching(ForgetRate(0.2))), "set mix=none"),
+        (
+            lambda: features(gan=replace(gan_stage(architecture=CGAN8), transition=EstimatedTransition())),
+            "strategy.gan.transition: strategy=features does not estimate",
+        ),
+        (
+            lambda: features(probe=FineTune(classifier_stage(criterion=ESTIMATED))),
+            "recipe.criterion: strategy=features",
+        ),
         (lambda: ConfidentLearning("repaint"), "action: repaint must be drop or relabel"),  # type: ignore[arg-type]
         (lambda: ConfidentLearning(by="chance"), "by: chance"),  # type: ignore[arg-type]
         (lambda: ConfidentLearning(folds=1), "folds: 1"),
@@ -136,6 +149,17 @@ def test_the_labels_of_a_conditional_gan_are_the_noisy_ones_and_its_matrix_is_es
     assert list(given) == ["first-fit", "gan", "classifier"]
     assert torch.equal(given["gan"].known_labels, seen.labelled.labels)
     assert torch.tensor(outcome.notes["transition"]).shape == (10, 10)
+
+
+def test_augment_and_joint_estimate_the_matrix_of_their_criterion(tmp_path: Path) -> None:
+    for strategy in (
+        augment(classifier=classifier_stage(criterion=ESTIMATED)),
+        Joint(joint_stage(FeatureMatching(), criterion=ESTIMATED)),
+    ):
+        runner = make_runner(tmp_path)
+        outcome = strategy.run(view(), runner)
+        assert runner.trained_stages[0].name == "first-fit"
+        assert torch.tensor(outcome.notes["transition"]).shape == (10, 10)
 
 
 def test_labels_from_the_generator_replace_the_given_ones(tmp_path: Path) -> None:

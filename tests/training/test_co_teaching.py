@@ -72,7 +72,7 @@ def test_the_schedule_is_that_of_the_paper() -> None:
         with pytest.raises(ConfigError, match="rate: "):
             ForgetRate(bad)
     with pytest.raises(ConfigError, match="mix=none"):
-        built(co_teaching_stage(mix=MixUp(0.5)))
+        co_teaching_stage(mix=MixUp(0.5))
 
 
 def test_a_checkpoint_is_chosen_on_validation_labels() -> None:

@@ -73,8 +73,8 @@ class EstimatedTransition(Transition):
 
     def matrix(self, classes: int) -> Tensor:
         """T, float64 (K, K)."""
-        expected = "that of a strategy with a first fit: strategy=baseline, or augment for strategy.gan.transition"
-        require(self.values is not None, "transition", "estimated", f"{expected}; or set transition=known")
+        expected = "one of strategy=baseline, augment or joint, which have a first fit; or set transition=known"
+        require(self.values is not None, "transition", "estimated", expected)
         return torch.tensor(self.values, dtype=torch.float64)
 
 

@@ -13,6 +13,7 @@ from trigan.component_ids import component
 from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.types import DataSpec, TrainingView
 from trigan.errors import ConfigError
+from trigan.losses.label_noise_losses import CorrectedLoss
 from trigan.networks.classifiers.separate_batch_norm import SeparateBatchNorm
 from trigan.networks.diffusion.edm import refuse_diffusion
 from trigan.networks.gans.gan_ensembles import GeneratorMixture, PerClassGenerators
@@ -29,7 +30,13 @@ from trigan.strategies.gans import (
     train_gans,
     with_affordable_steps,
 )
-from trigan.strategies.noisy_labels.estimation import is_to_estimate, transition_notes, with_estimate
+from trigan.strategies.noisy_labels.estimation import (
+    is_to_estimate,
+    needs_first_fit,
+    transition_notes,
+    with_estimate,
+    with_estimated_criterion,
+)
 from trigan.strategies.rare_classes.post_hoc import PostHoc, adjusted_outcome, adjusted_skeleton, require_validation
 from trigan.strategies.sample_schedules import MixedSchedule, SampleSchedule
 from trigan.strategies.sample_settings import SampleSettings
@@ -204,10 +211,8 @@ class Augment:
         """Train the GANs, collect the samples and train C; without any sample, C is trained on real images alone."""
         require_validation(self.post_hoc, view)
         self.samples.check(view)
-        if isinstance(self.gan, GANStage) and self.source == "generator" and is_to_estimate(self.gan.transition):
-            recipe, inputs = self.classifier.recipe, labelled_inputs(view, self.classifier.recipe.selection)
-            transition = with_estimate(self.gan.transition, recipe, inputs, runner)
-            return replace(self, gan=replace(self.gan, transition=transition)).run(view, runner)
+        if self._needs_first_fit:
+            return self._with_estimates(view, runner).run(view, runner)
         if self.source == "generator" and self.gan.flops is not None:
             return replace(self, gan=with_affordable_steps(self.gan, view, runner)).run(view, runner)
         if self.source != "generator" and "discriminator" in required_networks(self.samples.filters):
@@ -234,8 +239,7 @@ class Augment:
         trained, stamps = self._train_classifier(stage, inputs, collected, teacher, runner)
         networks = {"classifier": trained.networks["classifier"], **networks}
         notes: dict[str, Any] = {"samples": sample_notes(collected, view.spec.classes)}
-        if isinstance(self.gan, GANStage):
-            notes |= transition_notes(self.gan.transition)
+        notes |= self._transition_notes
         if teacher is not None:
             gate = Gate(self.samples.filters, self.label_threshold, self._labels_are_predicted)
             notes["teacher"] = gate_on_real_images(training, gate, models, self.teacher_folds, view.spec.classes)
@@ -243,6 +247,29 @@ class Augment:
             networks, rule, trained.step, runner.status, stamps=stamps, notes=notes, snapshots=trained.snapshots
         )
         return adjusted_outcome(outcome, self.post_hoc, view, runner)
+
+    @property
+    def _needs_first_fit(self) -> bool:
+        """Whether the matrix of the label noise is to be estimated, for the criterion of C or for the GAN."""
+        gan = isinstance(self.gan, GANStage) and self.source == "generator" and is_to_estimate(self.gan.transition)
+        return gan or needs_first_fit(self.classifier.recipe)
+
+    def _with_estimates(self, view: TrainingView, runner: StageRunner) -> "Augment":
+        """With the matrices from a first fit, which both share."""
+        inputs, gan = labelled_inputs(view, self.classifier.recipe.selection), self.gan
+        if isinstance(gan, GANStage) and self.source == "generator":
+            transition = with_estimate(gan.transition, self.classifier.recipe, inputs, runner)
+            gan = replace(gan, transition=transition)
+        recipe, _ = with_estimated_criterion(self.classifier.recipe, inputs, runner)
+        return replace(self, gan=gan, classifier=self.classifier.with_recipe(recipe))
+
+    @property
+    def _transition_notes(self) -> dict[str, Any]:
+        """Estimated matrices, for the record."""
+        criterion = self.classifier.recipe.criterion
+        owners = (*([self.gan] if isinstance(self.gan, GANStage) else []), criterion)
+        found = [transition_notes(one.transition) for one in owners if isinstance(one, GANStage | CorrectedLoss)]
+        return {name: matrix for notes in found for name, matrix in notes.items()}
 
     @property
     def _stage(self) -> ClassifierStage:

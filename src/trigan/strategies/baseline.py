@@ -166,6 +166,7 @@ class Baseline:
 
     def _check_noisy_labels(self) -> None:
         """Refuse a method, or an estimate of the noise, beside what it does not go with."""
+        self.noisy_labels.check(self.classifier)
         method, estimates = self.noisy_labels != LabelsAsGiven(), needs_first_fit(self.classifier.recipe)
         what = "strategy.noisy_labels" if method else "recipe.criterion with an estimated matrix"
         if (method or estimates) and self.matched_flops is not None:
@@ -183,7 +184,8 @@ class Baseline:
                 "strategy.matched_by=longer or ensemble, or regime.validation=large"
             )
         stage, inputs = self.unlabelled.prepare(self.classifier, view, runner)
-        stage, inputs, notes = with_estimated_criterion(stage, inputs, runner)
+        recipe, notes = with_estimated_criterion(stage.recipe, inputs, runner)
+        stage = stage.with_recipe(recipe)
         stage, inputs, found = self.noisy_labels.prepare(stage, inputs, runner)
         notes |= found
         if restarts:

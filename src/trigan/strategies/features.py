@@ -16,12 +16,15 @@ from trigan.errors import ConfigError
 from trigan.samples.filters import outputs
 from trigan.strategies.backbones import FeatureExtractor, FineTune, PretrainedBackbone, ProbedBackbone, saved_weights
 from trigan.strategies.gans import GeneratorStage, needs_labels, partly_labelled, with_affordable_steps
+from trigan.strategies.noisy_labels.estimation import is_to_estimate, needs_first_fit
 from trigan.strategies.pretraining import GANPretraining, Pretraining, PretrainingData
 from trigan.strategies.probes import Array, FittedProbe, Probe, head_skeleton
 from trigan.strategies.stage_runner import StageRunner
 from trigan.strategies.strategy import Outcome, Shapes, labelled_inputs, require_unlabelled
 from trigan.training.recalibration import STATISTICS_IMAGES, recalibrate_discriminator
 from trigan.training.selection import Selection
+from trigan.training.stages.classifier_stage import ClassifierStage
+from trigan.training.stages.gan_stage import GANStage
 
 
 @component("strategy/features@1")
@@ -65,6 +68,7 @@ class Features:
                 "strategy.gan_images=partly_labelled is for a conditional generator of this data set's images: set "
                 "architecture=cgan or another with labels, and strategy.pretrain.data=null, or strategy.gan_images=auto"
             )
+        self._refuse_estimates()
         if not self.backbone.has_network and isinstance(self.probe, FineTune):
             raise ConfigError(
                 "strategy.probe=fine_tune needs a network: set another strategy.backbone, such as trained"
@@ -83,6 +87,16 @@ class Features:
             raise ConfigError(
                 "strategy.pretrain.data: a conditional GAN needs this data set's labels, which another's images do not "
                 "have; set architecture=dcgan"
+            )
+
+    def _refuse_estimates(self) -> None:
+        """No stage of this strategy has a first fit of C that could estimate the label noise."""
+        stages = [getattr(part, "classifier", None) for part in (self.probe, self.backbone)]
+        by_criterion = any(isinstance(one, ClassifierStage) and needs_first_fit(one.recipe) for one in stages)
+        if by_criterion or (isinstance(self.gan, GANStage) and is_to_estimate(self.gan.transition)):
+            raise ConfigError(
+                f"{'recipe.criterion' if by_criterion else 'strategy.gan.transition'}: strategy=features does not "
+                "estimate the matrix of the label noise; set transition=known or none, or another criterion"
             )
 
     @property

@@ -17,6 +17,10 @@ class CoTeaching(LabelsAsGiven):
 
     forget_rate: ForgetRate
 
+    def check(self, stage: ClassifierStage) -> None:
+        """See `LabelsAsGiven.check`."""
+        CoTeachingStage(stage.recipe, forget_rate=self.forget_rate)
+
     def prepare(self, stage: ClassifierStage, inputs: dict[str, Input], runner: StageRunner) -> Cleaned:
         """The stage of two classifiers."""
         return CoTeachingStage(stage.recipe, forget_rate=self.forget_rate), inputs, {}

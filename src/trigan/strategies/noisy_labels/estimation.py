@@ -8,7 +8,6 @@ from trigan.losses.classifier_losses import CrossEntropy
 from trigan.losses.label_noise_losses import CorrectedLoss
 from trigan.losses.label_transitions import EstimatedTransition, Transition, anchor_point_matrix
 from trigan.samples.filters import outputs
-from trigan.strategies.noisy_labels.method import Cleaned
 from trigan.strategies.stage_runner import StageRunner
 from trigan.training.recipe import Recipe
 from trigan.training.stages.classifier_stage import ClassifierStage
@@ -40,14 +39,15 @@ def with_estimate(transition: Transition, recipe: Recipe, inputs: dict[str, Inpu
     return replace(transition, values=tuple(map(tuple, matrix.tolist())))
 
 
-def with_estimated_criterion(stage: ClassifierStage, inputs: dict[str, Input], runner: StageRunner) -> Cleaned:
-    """``stage``, with the matrix of its criterion estimated where there is one to estimate."""
-    criterion = stage.recipe.criterion
+def with_estimated_criterion(
+    recipe: Recipe, inputs: dict[str, Input], runner: StageRunner
+) -> tuple[Recipe, dict[str, Any]]:
+    """``recipe``, with the matrix of its criterion where there is one to estimate, and notes for the record."""
+    criterion = recipe.criterion
     if not isinstance(criterion, CorrectedLoss) or not is_to_estimate(criterion.transition):
-        return stage, inputs, {}
-    transition = with_estimate(criterion.transition, stage.recipe, inputs, runner)
-    stage = stage.with_recipe(replace(stage.recipe, criterion=replace(criterion, transition=transition)))
-    return stage, inputs, transition_notes(transition)
+        return recipe, {}
+    transition = with_estimate(criterion.transition, recipe, inputs, runner)
+    return replace(recipe, criterion=replace(criterion, transition=transition)), transition_notes(transition)
 
 
 def transition_notes(transition: Transition) -> dict[str, Any]:

@@ -17,6 +17,9 @@ Cleaned = tuple[ClassifierStage, dict[str, Input], dict[str, Any]]
 class LabelsAsGiven:
     """Labels are taken as they are; the base of the other methods, which are frozen dataclasses."""
 
+    def check(self, stage: ClassifierStage) -> None:
+        """Refuse a recipe that the method does not go with."""
+
     def prepare(self, stage: ClassifierStage, inputs: dict[str, Input], runner: StageRunner) -> Cleaned:
         """C's stage and inputs, ``labelled`` among them, with the method applied."""
         return stage, inputs, {}

@@ -59,14 +59,16 @@ class CoTeachingStage(ClassifierStage):
 
     forget_rate: ForgetRate = field(default_factory=lambda: ForgetRate(0.2))
 
-    def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
-        """See `trigan.training.stage.Stage`."""
-        recipe, labelled = self.recipe, inputs["labelled"]
-        if recipe.mix is not None or recipe.criterion.momentum is not None:
+    def __post_init__(self) -> None:
+        if self.recipe.mix is not None or self.recipe.criterion.momentum is not None:
             raise ConfigError(
                 "strategy.noisy_labels=co_teaching chooses single images by their loss; set mix=none and another "
                 "recipe.criterion than early_learning"
             )
+
+    def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
+        """See `trigan.training.stage.Stage`."""
+        recipe, labelled = self.recipe, inputs["labelled"]
         averages = {"classifier": recipe.ema, "second": None}
         players = {}
         for name in _PLAYERS:
