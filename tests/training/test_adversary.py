@@ -126,7 +126,7 @@ def test_a_trained_classifier_holds_better_under_attack() -> None:
     images, labels = inputs["labelled"].images.float() / 127.5 - 1.0, inputs["labelled"].known_labels
     held = []
     for adversary in (None, PGDTraining(0.15, 3), TRADES(0.15, 3)):
-        stage = classifier_stage(60, augmentation=NoAugmentation(), adversary=adversary)
+        stage = classifier_stage(40, augmentation=NoAugmentation(), adversary=adversary)
         module, _ = fitted(stage, inputs=inputs)
         network = stage.finish(module, inputs)["classifier"]
         attacked = pgd(network, images, cross_entropy(labels), Ball("linf", 0.15), 10)
