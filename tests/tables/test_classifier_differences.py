@@ -6,9 +6,16 @@ from typing import Any
 import pytest
 from record_makers import make_record
 
-from trigan.component_ids import with_identifiers
+from trigan.component_ids import with_defaults, with_identifiers
 from trigan.config.compose import compose
-from trigan.tables.classifier_differences import AuditedRow, audited_row, compare_rows, settings_of_c, undeclared
+from trigan.tables.classifier_differences import (
+    AuditedRow,
+    audited_row,
+    compare_rows,
+    counts,
+    settings_of_c,
+    undeclared,
+)
 
 BASELINE = ("strategy=baseline", "strategy.unlabelled=fixmatch")
 JOINT = ("strategy=joint", "strategy/consistency=fixmatch")
@@ -227,3 +234,32 @@ def test_a_field_that_a_record_is_too_old_for_has_its_default() -> None:
     other["config"]["strategy"]["classifier"]["recipe"]["augmentation"]["color_jitter"] = 0.3
     assert not audit(old, same)
     assert audit(old, other)["recipe.augmentation.color_jitter"] == ("0.0", "0.3")
+
+
+def test_a_setting_that_came_later_is_no_difference_to_a_record_of_before() -> None:
+    now = row("strategy=baseline", fixed=("balance=class_weights",))
+    before = copy.deepcopy(dict(now.config))
+    recipe = before["strategy"]["classifier"]["recipe"]
+    del recipe["balance"]["start"], recipe["selection"]["metric"], recipe["criterion"]
+    old = AuditedRow("before", with_defaults(before))
+    assert found(now, old) == []
+    assert found(planted(now, "strategy.classifier.recipe.selection.metric", "balanced_accuracy"), old) == [
+        "recipe.selection.metric"
+    ]
+
+
+def test_the_updates_of_a_new_head_count_and_are_declared_by_its_choice() -> None:
+    shown = {"updates": 100, "statistics": 90, "images": {"labelled": 6400}, "augmented": {}}
+    head = {**shown, "updates": 50, "images": {"labelled": 3200}}
+    first, second = (
+        {"name": name, "kind": "classifier", "classifier": one}
+        for name, one in (("classifier", shown), ("classifier-head", head))
+    )
+    config = with_identifiers(compose(["strategy=baseline", "logger=none"]).config)
+    plain, refitted = (make_record(0.9, config=config, stages=stages) for stages in ([first], [first, second]))
+    bare = audited_row(plain, "bare", (), ())
+    assert counts(refitted)["updates of C"] == "150"
+    silent = audited_row(refitted, "silent", (), ())
+    assert {"updates of C", "labelled images shown to C"} <= set(found(silent, bare))
+    said = audited_row(refitted, "said", ("strategy/head=refit",), ())
+    assert not {"updates of C", "labelled images shown to C"} & set(found(said, bare))

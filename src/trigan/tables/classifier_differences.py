@@ -33,6 +33,8 @@ _STATISTICS, _LABELLED, _UPDATES = "images of C's batch-norm statistics", "label
 _AUGMENTATION_OF = "augmentation of "  # and a kind
 #: Kinds that the recipe's augmentation is for, and the fit on samples alone that precedes one on real images.
 _BY_RECIPE, _ON_SAMPLES = ("labelled images", "samples", "pseudo-labelled images"), "classifier-synthetic"
+#: The fit of a new head after C's own.
+_HEAD = "classifier-head"
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ def compare_rows(row: AuditedRow, other: AuditedRow) -> list[AuditDifference]:
         for key, values in _differing(*sides).items()
     ]
     length = any(_is_named(key, named, declares) for key in ("recipe.steps", "recipe.batch"))
+    length |= any(_within(name, place) for name in named for place in ("strategy.head", "strategy.schedule"))
     for key in sorted(row.counted.keys() & other.counted.keys()):
         if row.counted[key] != other.counted[key]:
             declared = key in _BY_DEFINITION or key in declares or (key in (_LABELLED, _UPDATES) and length)
@@ -180,10 +183,13 @@ def not_applied(record: Record) -> tuple[str, ...]:
 
 
 def _final_fits(record: Record) -> dict[str, ClassifierCounts]:
-    """Counts of the row's own C by the stage's name, the last fit last; teachers and backbones are other networks."""
+    """Counts of the row's own C by the stage's name, the last fit last; teachers and backbones are other networks.
+
+    A head that is trained anew adds its own.
+    """
     fits = {str(one.get("name")): one["classifier"] for one in record["result"]["stages"] if "classifier" in one}
     final = next((name for name in ("classifier", "joint") if name in fits), None)
-    order = (_ON_SAMPLES, final) if final is not None else ()
+    order = (_ON_SAMPLES, final, _HEAD) if final is not None else ()
     return {name: fits[name] for name in order if name in fits}
 
 
