@@ -40,7 +40,7 @@ from trigan.strategies.noisy_labels.estimation import (
 from trigan.strategies.rare_classes.post_hoc import PostHoc, adjusted_outcome, adjusted_skeleton, require_validation
 from trigan.strategies.sample_schedules import MixedSchedule, SampleSchedule
 from trigan.strategies.sample_settings import SampleSettings
-from trigan.strategies.sample_sources import Source, sampler_without_generator
+from trigan.strategies.sample_sources import Source, sampler_without_generator, warn_about_missing
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.strategies.strategy import Outcome, Shapes, labelled_inputs, require_unlabelled
 from trigan.strategies.teachers import (
@@ -232,7 +232,7 @@ class Augment:
         networks = self._train_gans(view, runner, teacher) if self.source == "generator" else {}
         models = self._scoring_models(view, networks, training, teacher)
         collected = self._collect(view, self._sampler(view, networks, teacher, runner), models, runner)
-        self._warn_about_missing_samples(collected)
+        warn_about_missing(collected, self.source)
         unlabelled = self._uses_unlabelled or (self._needs_teacher and method.uses_unlabelled)
         if unlabelled and view.sizes.unlabelled:
             inputs["statistics"] = Input(view.training_images)
@@ -312,24 +312,6 @@ class Augment:
             ]
             networks["generator"] = members[0] if len(members) == 1 else GeneratorMixture(members)
         return adjusted_skeleton(networks, self.post_hoc, spec.classes)
-
-    def _warn_about_missing_samples(self, collected: CollectedSamples) -> None:
-        kept, empty = len(collected.data), ", ".join(map(str, collected.empty_classes))
-        if not kept:
-            _log.warning(
-                "none of %d candidates passed the filters: C is trained on the real images alone (see "
-                "strategy.label_threshold, strategy.samples.filters%s)",
-                collected.n_candidates,
-                ", strategy.gan.steps" if self.source == "generator" else "",
-            )
-        elif collected.n_missing:
-            _log.warning(
-                "only %d of the %d requested samples passed the filters%s (strategy.samples.filters, "
-                "strategy.label_threshold)",
-                kept,
-                kept + collected.n_missing,
-                f", none of them in classes {empty}" if empty else "",
-            )
 
     @property
     def _gan_uses_unlabelled(self) -> bool:

@@ -1,11 +1,13 @@
 """What takes the place of a generator in `augment`: controls, attacked images and interpolated ones."""
 
+import logging
 from typing import Any, Literal
 
 from torch import nn
 
 from trigan.datasets.inputs import Input
 from trigan.datasets.types import TrainingView
+from trigan.samples.collect import CollectedSamples
 from trigan.samples.samplers import (
     AdversarialSampler,
     LabelledSampler,
@@ -19,6 +21,8 @@ from trigan.strategies.gans import GeneratorStage
 from trigan.strategies.sample_settings import SampleSettings
 from trigan.strategies.stage_runner import StageRunner
 from trigan.training.stages.pretext_stages import DeepSMOTEStage
+
+_log = logging.getLogger(__name__)
 
 #: Where samples come from.
 Source = Literal["generator", "unlabelled", "labelled", "noise", "adversarial", "smote", "deep_smote"]
@@ -60,3 +64,23 @@ def sampler_without_generator(
     real = {"real": Input(view.labelled.images, view.labelled.labels)}
     codec = runner.train("autoencoder", stage, real).networks["autoencoder"]
     return SMOTESampler(view.labelled, samples.neighbours, codec)
+
+
+def warn_about_missing(collected: CollectedSamples, source: Source) -> None:
+    """Log it if fewer samples than wanted passed the filters."""
+    kept, empty = len(collected.data), ", ".join(map(str, collected.empty_classes))
+    if not kept:
+        _log.warning(
+            "none of %d candidates passed the filters: C is trained on the real images alone (see "
+            "strategy.label_threshold, strategy.samples.filters%s)",
+            collected.n_candidates,
+            ", strategy.gan.steps" if source == "generator" else "",
+        )
+    elif collected.n_missing:
+        _log.warning(
+            "only %d of the %d requested samples passed the filters%s (strategy.samples.filters, "
+            "strategy.label_threshold)",
+            kept,
+            kept + collected.n_missing,
+            f", none of them in classes {empty}" if empty else "",
+        )
