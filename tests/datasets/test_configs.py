@@ -7,6 +7,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from trigan.config.compose import Composer
 from trigan.datasets.augmentation import ClassicAugmentation, NoAugmentation, StrongAugmentation
 from trigan.datasets.randaugment import RandAugment, TrivialAugment
 from trigan.datasets.sources.image_source import ImageSource
@@ -55,9 +56,13 @@ def test_data(name: str) -> None:
     assert set(data.suggested) == {"gan_steps", "steps", "latent", "width", "augmentation", "matching"}
 
 
+def regime(name: str) -> Any:
+    return instantiate(Composer().outline([f"regime={name}"]).config["regime"])
+
+
 @pytest.mark.parametrize("name", names("regime"))
 def test_regime(name: str) -> None:
-    assert isinstance(instantiate(load("regime", name)), RegimeFromFile if name == "from_file" else Regime)
+    assert isinstance(regime(name), RegimeFromFile if name == "from_file" else Regime)
 
 
 @pytest.mark.parametrize("data", names("data"))
@@ -86,4 +91,4 @@ def test_augmentation(name: str, kind: type, data: str) -> None:
 
 
 def test_default_is_ten_labels_and_the_rest_unlabelled() -> None:
-    assert instantiate(load("regime", "default")) == Regime(labels_per_class=10)
+    assert regime("default") == Regime(labels_per_class=10)
