@@ -23,7 +23,7 @@ smoke: $(DEV) ## check a change in 60 seconds: lint, quick tests, a short run of
 	$(BIN)/ruff check .
 	$(PYTEST) -m "not slow" tests/test_layers.py tests/test_style.py tests/test_smoke.py tests/losses tests/tables tests/training/test_golden.py
 
-test: $(DEV) ## run the test suite (about 5 minutes on 2 CPU cores)
+test: $(DEV) ## run the test suite (about 12 minutes on 2 CPU cores)
 	$(PYTEST) -m "not slow and not faults"
 
 test-all: $(DEV) ## run the test suite with the slow cross products
