@@ -53,10 +53,14 @@ def classifier_of(images: Tensor, labels: Tensor) -> tuple[nn.Module, float]:
         .strategy.classifier
     )
     context = StageContext(DataSpec(1, SIZE, 10), 0, TrainerSettings())
-    module = stage.build(context, {"labelled": Input(images[:TRAIN], labels[:TRAIN])})
+    inputs = {"labelled": Input(images[:TRAIN], labels[:TRAIN])}
+    module = stage.build(context, inputs)
     fit(module, TrainerSettings())
-    network = module.evaluation_network("classifier").eval()
-    return network, float((digits_of(network, images[TRAIN:]) == labels[TRAIN:]).float().mean())
+    network = stage.finish(module, inputs)["classifier"].eval()
+    accuracy = float((digits_of(network, images[TRAIN:]) == labels[TRAIN:]).float().mean())
+    if accuracy < 0.97:
+        raise SystemExit(f"the classifier has {100 * accuracy:.1f} %: too few to name modes")
+    return network, accuracy
 
 
 def digits_of(network: nn.Module, images: Tensor) -> Tensor:
