@@ -138,7 +138,7 @@ class _Backward(ClassifierLoss):
 @component("classifier_loss/early_learning@1")
 @dataclass(frozen=True)
 class EarlyLearning(ClassifierLoss):
-    """Early-learning regularisation: -log p_y + lambda log(1 - <p, t>) (Liu et al. 2020, 2007.00151, eq. 6 and 9).
+    """Early-learning regularisation: -log p_y + lambda log(1 - <p, t>) (Liu et al. 2020, 2007.00151, section 4).
 
     t is the moving average, for each labelled image, of C's probabilities: t <- beta t + (1 - beta) p, from 0, with
     the p of this step, which takes no gradient there (`trigan.training.stages.label_memory`). As in the authors' code
