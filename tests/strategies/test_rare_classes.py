@@ -3,12 +3,13 @@
 import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score, roc_curve
-from torch import Tensor
+from torch import Tensor, nn
 
 from trigan.datasets.splits.draw_split import draw_split
 from trigan.datasets.splits.regime import ExplicitCounts, Regime
@@ -32,6 +33,7 @@ from trigan.strategies.rare_classes.post_hoc import (
 from trigan.strategies.sample_schedules import RefitSchedule
 from trigan.strategies.sample_settings import SampleSettings, shared_out
 from trigan.strategies.strategy import Strategy
+from trigan.training.adversary import PGDTraining
 from trigan.training.balance import Resampling, mean_recall
 from trigan.training.selection import Selection
 
@@ -74,6 +76,23 @@ def test_a_refit_changes_the_head_alone(tmp_path: Path) -> None:
     assert torch.equal(
         logits(outcome.classifier, unseen_images()), logits(second.networks["classifier"], unseen_images())
     )
+
+
+def test_a_head_is_refitted_on_attacked_images_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    attacked, attack = [], PGDTraining.attacked
+
+    def watch(self: PGDTraining, network: nn.Module, images: Tensor, *rest: Any) -> Tensor:
+        found = attack(self, network, images, *rest)
+        attacked.append(not torch.equal(found, images))
+        return found
+
+    monkeypatch.setattr(PGDTraining, "attacked", watch)
+    runner, stage = make_runner(tmp_path), classifier_stage(4, adversary=PGDTraining(0.1, 2))
+    outcome = Baseline(stage, head=HeadRefit(0.5)).run(_rare("none"), runner)
+    assert attacked == [True] * 6
+    first = runner.trained_stages[0].networks["classifier"]
+    before, after = copied(first.state_dict()), copied(outcome.classifier.state_dict())
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {"head.weight", "head.bias"}
 
 
 def test_a_refit_draws_classes_equally_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,10 @@ from trigan.training.stages.classifier_stage import ClassifierStage
 
 
 class FrozenBody(nn.Module):
-    """A body in evaluation mode without gradients, so that no fit changes its weights or statistics."""
+    """A body in evaluation mode, whose weights and statistics no fit changes.
+
+    Gradients reach the images where they are asked for, as in an attack, and never the weights of a training step.
+    """
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
@@ -32,10 +35,10 @@ class FrozenBody(nn.Module):
         """Stay in evaluation mode."""
         return super().train(False)
 
-    @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """Images (N, C, S, S) -> embeddings (N, F)."""
-        embedded: Tensor = self.body(x)
+        with torch.set_grad_enabled(x.requires_grad and torch.is_grad_enabled()):
+            embedded: Tensor = self.body(x)
         return embedded
 
 
