@@ -5,10 +5,13 @@ import torch
 import torch.nn.functional as F
 
 from trigan.datasets.augmentation import NoAugmentation
+from trigan.datasets.inputs import Input
 from trigan.datasets.mixing import MixUp
 from trigan.datasets.stream import BatchStream
 from trigan.errors import ConfigError
 from trigan.rng import hash64
+from trigan.training.adversary import PGDTraining
+from trigan.training.balance import Balance, ClassWeights
 from trigan.training.fit import TrainerSettings
 from trigan.training.optimizers import SGD, Constant
 from trigan.training.selection import Selection
@@ -71,8 +74,21 @@ def test_the_schedule_is_that_of_the_paper() -> None:
     for bad in (1.0, -0.1):
         with pytest.raises(ConfigError, match="rate: "):
             ForgetRate(bad)
-    with pytest.raises(ConfigError, match="mix=none"):
-        co_teaching_stage(mix=MixUp(0.5))
+    for changes in ({"mix": MixUp(0.5)}, {"adversary": PGDTraining()}):
+        with pytest.raises(ConfigError, match=r"mix=none, .* recipe\.adversary=null"):
+            co_teaching_stage(**changes)
+
+
+def test_class_weights_begin_when_they_are_to() -> None:
+    whole = inputs_for(co_teaching_stage())["labelled"]
+    kept = torch.arange(len(whole)) % (1 + whole.known_labels) == 0  # classes of unequal sizes
+    inputs = {"labelled": Input(whole.images[kept], whole.known_labels[kept])}
+    never, late, early = (
+        fitted(co_teaching_stage(balance=balance), DOUBLE, inputs)[0].networks["classifier"]
+        for balance in (Balance(), ClassWeights(0.99), ClassWeights())
+    )
+    assert same(copied(never.state_dict()), copied(late.state_dict()))
+    assert not same(copied(never.state_dict()), copied(early.state_dict()))
 
 
 def test_a_checkpoint_is_chosen_on_validation_labels() -> None:

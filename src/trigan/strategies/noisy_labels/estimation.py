@@ -26,12 +26,12 @@ def needs_first_fit(recipe: Recipe) -> bool:
 def with_estimate(transition: Transition, recipe: Recipe, inputs: dict[str, Input], runner: StageRunner) -> Transition:
     """``transition`` with its matrix, if it is one to estimate.
 
-    C is fitted to the labelled images by its own recipe, with the plain cross-entropy, and the anchor points are among
-    these images, as in the experiments of Patrini et al. 2017 (1609.03683).
+    C is fitted to the labelled images, unattacked, by its own recipe with the plain cross-entropy. Anchor points are
+    among these images, as in the experiments of Patrini et al. 2017 (1609.03683).
     """
     if not isinstance(transition, EstimatedTransition) or transition.values is not None:
         return transition
-    stage = ClassifierStage(replace(recipe, criterion=CrossEntropy()))
+    stage = ClassifierStage(replace(recipe, criterion=CrossEntropy(), adversary=None))
     taken = {name: one for name, one in inputs.items() if name in ("labelled", "validation")}
     network = runner.train("first-fit", stage, taken).networks["classifier"]
     logits = runner.run_task("anchor points", lambda: outputs(network, inputs["labelled"].images))

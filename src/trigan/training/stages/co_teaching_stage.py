@@ -60,10 +60,11 @@ class CoTeachingStage(ClassifierStage):
     forget_rate: ForgetRate = field(default_factory=lambda: ForgetRate(0.2))
 
     def __post_init__(self) -> None:
-        if self.recipe.mix is not None or self.recipe.criterion.momentum is not None:
+        recipe = self.recipe
+        if recipe.mix is not None or recipe.criterion.momentum is not None or recipe.adversary is not None:
             raise ConfigError(
-                "strategy.noisy_labels=co_teaching chooses single images by their loss; set mix=none and another "
-                "recipe.criterion than early_learning"
+                "strategy.noisy_labels=co_teaching chooses single images by their loss; set mix=none, another "
+                "recipe.criterion than early_learning, and recipe.adversary=null"
             )
 
     def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
@@ -103,10 +104,11 @@ class _Game:
     def _pass(self, step: TrainingStep) -> dict[str, Tensor]:
         """The loss of each image in each classifier, (n,), with the graph of its own weights."""
         labelled = step.batch("labelled")
-        images, losses = labelled.augmented(self._labelled_loss.augmentation, "augment"), {}
+        labelled_loss = self._labelled_loss.at(step.progress)
+        images, losses = labelled.augmented(labelled_loss.augmentation, "augment"), {}
         for player in _PLAYERS:
             with step.gradients_of(player) as network:
-                losses[player] = self._labelled_loss.rows(network(images), labelled.known_labels)
+                losses[player] = labelled_loss.rows(network(images), labelled.known_labels)
         step.log(
             "train/kept_share", self._forget_rate.kept(step.progress, len(images)) / torch.tensor(float(len(images)))
         )

@@ -44,8 +44,13 @@ class LabelledLoss:
 
     def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor:
         """The loss, shape ()."""
-        if step.progress < self.weights_from:
-            return replace(self, class_weights=None, weights_from=0.0)(step, network)
+        return self.at(step.progress)._mean_loss(step, network)
+
+    def at(self, progress: float) -> "LabelledLoss":
+        """This loss after share ``progress`` of the fit: without class weights where they begin later."""
+        return replace(self, class_weights=None, weights_from=0.0) if progress < self.weights_from else self
+
+    def _mean_loss(self, step: TrainingStep, network: nn.Module) -> Tensor:
         labelled = step.batch("labelled")
         labels = labelled.known_labels
         images = labelled.augmented(self.augmentation, "augment")
