@@ -154,36 +154,34 @@ def test_joint_training_attacks_the_labelled_images_of_c() -> None:
     assert losses[2] > losses[0] * 1.05
 
 
+@pytest.fixture
+def sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of images of the attacks in a test, in their order."""
+    found: list[int] = []
+    attack = PGDTraining.attacked
+
+    def watch(self: PGDTraining, network: nn.Module, images: Tensor, *rest: object) -> Tensor:
+        found.append(len(images))
+        return attack(self, network, images, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PGDTraining, "attacked", watch)
+    return found
+
+
 @pytest.mark.parametrize(
     ("source", "changes"),
     [("generator", {"gan": CGAN_STAGE, "samples": replace(SAMPLES, filters=())}), ("unlabelled", {}), ("noise", {})],
 )
 def test_samples_and_their_controls_are_attacked_and_teachers_are_not(
-    source: str, changes: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: str, changes: dict[str, object], tmp_path: Path, sizes: list[int]
 ) -> None:
-    sizes: list[int] = []
-    attack = PGDTraining.attacked
-
-    def watch(self: PGDTraining, network: nn.Module, images: Tensor, *rest: object) -> Tensor:
-        sizes.append(len(images))
-        return attack(self, network, images, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(PGDTraining, "attacked", watch)
     samples = replace(SAMPLES, filters=(), per_step=0.5)
     stage = classifier_stage(2, adversary=PGDTraining(0.1, 2))
     augment(**{**changes, "samples": samples, "source": source, "classifier": stage}).run(view(), make_runner(tmp_path))
     assert sizes == [16, 8, 16, 8]  # the labelled images and the samples of two steps, and no others
 
 
-def test_pseudo_labelled_images_of_the_baseline_are_attacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes: list[int] = []
-    attack = PGDTraining.attacked
-
-    def watch(self: PGDTraining, network: nn.Module, images: Tensor, *rest: object) -> Tensor:
-        sizes.append(len(images))
-        return attack(self, network, images, *rest)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(PGDTraining, "attacked", watch)
+def test_pseudo_labelled_images_of_the_baseline_are_attacked(tmp_path: Path, sizes: list[int]) -> None:
     stage = classifier_stage(2, adversary=PGDTraining(0.1, 2))
     Baseline(stage, SelfTraining(threshold=0.0)).run(view(), make_runner(tmp_path))
     assert sizes == [16, 16, 16, 16]
