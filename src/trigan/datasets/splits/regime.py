@@ -7,10 +7,9 @@ import numpy as np
 
 from trigan.checks import require
 from trigan.component_ids import component
-from trigan.datasets.splits.label_noise import LabelNoise, PairNoise, SymmetricNoise
+from trigan.datasets.splits.label_noise import LabelNoise
 from trigan.errors import ConfigError
 
-__all__ = ["ExponentialImbalance", "PairNoise", "Regime", "StepImbalance", "SymmetricNoise"]  # of records' configs
 Validation = Literal["auto", "within", "none", "large"]
 #: Fraction of the labels that validates, and fraction of the pool that `large` adds to them.
 WITHIN_FRACTION, LARGE_FRACTION = 0.2, 1 / 6
