@@ -8,14 +8,19 @@ single floating-point operations that IEEE 754 rounds the same way everywhere), 
 import functools
 import hashlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+V = TypeVar("V")
+
 _WORD = 32  # bits of a random word
 _BLOCK = 2**15  # numbers of a stream that are drawn and kept at once, where steps are drawn ahead
+_TABLE = 2**16  # numbers of a step on the device that are drawn with those of other steps, which spares most kernels
 _BLOCKS = 256  # the blocks that are kept: at most 64 MB
 
 
@@ -26,11 +31,39 @@ def hash64(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
-def random_words(key: int, counters: Tensor) -> Tensor:
+class DeviceStep(ABC):
+    """The number of a training step as a value on the device, so that one CUDA graph serves many steps.
+
+    What depends on the step is asked for in the same order in each run of the step's code.
+    """
+
+    @property
+    @abstractmethod
+    def number(self) -> Tensor:
+        """The number of the step, int64 (1,)."""
+
+    @abstractmethod
+    def real(self, function: Callable[[int], float]) -> Tensor:
+        """``function(step)``, shape (), in the precision of the weights."""
+
+    @abstractmethod
+    def integer(self, function: Callable[[int], int]) -> Tensor:
+        """``function(step)``, int64 (1,)."""
+
+    @abstractmethod
+    def rows(self, function: Callable[[range], Tensor]) -> Tensor:
+        """The step's row (m,) of ``function(steps)``, (steps, m) of any type on any device."""
+
+    @abstractmethod
+    def decided(self, function: Callable[[int], V]) -> V:
+        """``function(step)`` on the host: the graph serves only steps with an equal value."""
+
+
+def random_words(key: int | Tensor, counters: Tensor) -> Tensor:
     """A uniform 32-bit word for each counter: the generator Squares (Widynski 2020, arXiv 2004.06278, four rounds).
 
     Args:
-        key: odd integer in -2**63..2**63-1 with irregular bits.
+        key: odd integer in -2**63..2**63-1 with irregular bits; or several, in a shape that broadcasts.
         counters: int64, any shape; equal counters have equal words.
 
     Returns:
@@ -60,7 +93,17 @@ def _key(*parts: object) -> int:
 
 def permutation(n: int, *parts: object, device: torch.device | str = "cpu") -> Tensor:
     """A permutation of 0..n-1, int64, as a function of the parts alone: the order of n random words."""
-    return random_words(_key("permutation", *parts), torch.arange(n, device=device)).argsort(stable=True)
+    return random_words(permutation_key(*parts), torch.arange(n, device=device)).argsort(stable=True)
+
+
+def permutations(n: int, keys: Tensor) -> Tensor:
+    """The permutation of 0..n-1 of each `permutation_key` in ``keys`` (m,): int64 (m, n)."""
+    return random_words(keys[:, None], torch.arange(n, device=keys.device)).argsort(stable=True)
+
+
+def permutation_key(*parts: object) -> int:
+    """What `permutation` makes of its parts."""
+    return _key("permutation", *parts)
 
 
 @dataclass(frozen=True)
@@ -71,7 +114,7 @@ class Draws:
 
     Attributes:
         seed: of all steps.
-        step: 0 to 2**31-1.
+        step: 0 to 2**31-1, or on the device.
         total: rows of the global batch.
         start: first row of this process.
         stop: one after its last row.
@@ -87,7 +130,7 @@ class Draws:
     """
 
     seed: int
-    step: int
+    step: int | DeviceStep
     total: int
     start: int
     stop: int
@@ -136,25 +179,34 @@ class Draws:
 
     def permutation(self, stream: str) -> Tensor:
         """This process's part of a permutation of the global batch's row numbers, int64, shape (stop - start,)."""
+        if isinstance(self.step, DeviceStep):
+            key = self.step.integer(lambda step: permutation_key(self.seed, stream, step))
+            return permutations(self.total, key)[0, self.start : self.stop]
         return permutation(self.total, self.seed, stream, self.step, device=self.device)[self.start : self.stop]
 
     def _drawn(self, draw: Callable[..., Tensor], stream: str, shape: tuple[int, ...]) -> Tensor:
         """This step's rows of what ``draw`` draws for a block of steps."""
-        size = math.prod(shape)
-        if not 0 <= self.step < 2 ** (_WORD - 1) or self.stop * size > 2**_WORD:
-            raise ValueError(
-                f"step {self.step}, {self.stop} rows of {size} numbers: more than a 64-bit counter can count"
-            )
+        size, step = math.prod(shape), self.step
+        if self.stop * size > 2**_WORD or (isinstance(step, int) and not 0 <= step < 2 ** (_WORD - 1)):
+            raise ValueError(f"step {step}, {self.stop} rows of {size} numbers: more than a 64-bit counter can count")
         key, first, last = _key(self.seed, stream), self.start * size, self.stop * size
-        steps = 1 if self.indices is not None else max(1, min(self.ahead, _BLOCK // max(1, last - first)))
-        if steps > 1:
-            place = self.step % steps
-            numbers = _kept_block(draw, key, self.step - place, steps, first, last, self.device)[place].clone()
-        elif self.indices is None:
-            numbers = draw(key, self.step, 1, torch.arange(first, last, device=self.device))
-        else:
+
+        def drawn(steps: Tensor) -> Tensor:
+            if self.indices is None:
+                return draw(key, steps, torch.arange(first, last, device=self.device))
             elements = torch.arange(size, device=self.device)
-            numbers = draw(key, self.step, 1, (self.indices[:, None] * size + elements).flatten())
+            return draw(key, steps, (self.indices[:, None] * size + elements).flatten())
+
+        ahead = min(self.ahead, _BLOCK // max(1, last - first)) if self.indices is None else 1
+        if isinstance(step, DeviceStep):
+            few = last - first <= _TABLE
+            numbers = step.rows(lambda steps: drawn(_numbers(steps, self.device))) if few else drawn(step.number)
+        elif ahead > 1:
+            place = step % ahead
+            block = range(step - place, step - place + ahead)
+            numbers = _kept_block(draw, key, block, first, last, self.device)[place].clone()
+        else:
+            numbers = drawn(_numbers(range(step, step + 1), self.device))
         rows = self.stop - self.start if self.indices is None else len(self.indices)
         return numbers.view(rows, *shape)
 
@@ -165,28 +217,31 @@ class Draws:
         return replace(self, start=self.start + start, stop=self.start + stop)
 
 
-def _words(key: int, step: int, steps: int, lower: Tensor) -> Tensor:
-    """A word for each of the steps from ``step`` on and each number in ``lower`` (n,), int64 (steps, n).
+def _numbers(steps: range, device: torch.device) -> Tensor:
+    return torch.arange(steps.start, steps.stop, device=device)
+
+
+def _words(key: int, steps: Tensor, lower: Tensor) -> Tensor:
+    """A word for each of the ``steps`` (s,) and each number in ``lower`` (n,), int64 (s, n).
 
     The step is the upper half of a counter; row and element are the lower half.
     """
-    upper = torch.arange(step, step + steps, device=lower.device) << _WORD
-    return random_words(key, upper[:, None] + lower)
+    return random_words(key, (steps << _WORD)[:, None] + lower)
 
 
-def _normals(key: int, step: int, steps: int, lower: Tensor) -> Tensor:
+def _normals(key: int, steps: Tensor, lower: Tensor) -> Tensor:
     """The numbers of `Draws.normal` for `_words`, float32."""
-    words = _words(key, step, steps, lower)
+    words = _words(key, steps, lower)
     quantiles = _normal_quantiles(words.device)
     return quantiles.take(words >> 16).add_(quantiles.take(words & 0xFFFF)).mul_(math.sqrt(0.5))
 
 
 @functools.lru_cache(maxsize=_BLOCKS)
 def _kept_block(
-    draw: Callable[..., Tensor], key: int, step: int, steps: int, first: int, last: int, device: torch.device
+    draw: Callable[..., Tensor], key: int, steps: range, first: int, last: int, device: torch.device
 ) -> Tensor:
-    """What ``draw`` draws for ``steps`` steps and the numbers ``first..last``, (steps, last - first), kept."""
-    return draw(key, step, steps, torch.arange(first, last, device=device))
+    """What ``draw`` draws for ``steps`` and the numbers ``first..last``, (steps, last - first), kept."""
+    return draw(key, _numbers(steps, device), torch.arange(first, last, device=device))
 
 
 @functools.cache

@@ -106,7 +106,7 @@ def test_label_smoothing_is_the_cross_entropy_with_a_smaller_target() -> None:
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize(("share", "count"), [(1.0, 8), (0.5, 4), (0.51, 5), (0.01, 1)])
-def test_top_k_keeps_the_largest_logits(share: float, count: int) -> None:
+@pytest.mark.parametrize("count", [8, 4, 1])
+def test_top_k_keeps_the_largest_logits(count: int) -> None:
     logits = draw(8)
-    assert torch.equal(regularizers.top_k(logits, share), logits.sort(descending=True).values[:count])
+    assert torch.equal(regularizers.top_k(logits, count), logits.sort(descending=True).values[:count])

@@ -34,6 +34,7 @@ from trigan.training.stages.gan_regularizers import (
     LeCam,
     TopK,
 )
+from trigan.training.step import TrainingStep
 
 from .test_reference_loop import DOUBLE, _adam, _assert_same, _draws, _latents, _players, to_float
 from .tiny import NOW, Plain, Recorder, adams, built, fitted, gan_stage, joint_stage
@@ -132,29 +133,38 @@ def test_consistency_compares_logits_of_shifted_images() -> None:
     assert losses_of(with_terms(cr=term), 1)[0]["train/cr"] == pytest.approx(expected.item(), rel=1e-5)
 
 
+def _step(index: int, part: int = 0) -> TrainingStep:
+    """A micro-batch of one of 100 steps."""
+    module = built(gan_stage(100))
+    return TrainingStep(module.step_context, index, part, False)
+
+
 def test_instance_noise_falls_to_zero() -> None:
     term, images = InstanceNoise(0.5, until=0.5), torch.zeros(16, 1, 8, 8)
 
     class _Rows:
         draws = _draws("real", 0)
 
-    stds = [float(term.view(images, _Rows(), progress).std()) for progress in (0.0, 0.25, 0.5, 0.9)]  # type: ignore[arg-type]
+    stds = [float(term.view(images, _Rows(), _step(index)).std()) for index in (0, 25, 50, 90)]  # type: ignore[arg-type]
     assert stds == pytest.approx([0.5, 0.25, 0.0, 0.0], abs=0.02)
 
 
 def test_top_k_shares_fall_linearly() -> None:
     logits = torch.arange(16.0)
-    assert [len(TopK(0.5, 0.5).generator_logits(logits, at)) for at in (0.0, 0.25, 0.5, 1.0)] == [16, 12, 8, 8]
+    assert [len(TopK(0.5, 0.5).generator_logits(logits, _step(at))) for at in (0, 25, 50, 99)] == [16, 12, 8, 8]
+    assert [len(TopK(0.01, 0.5).generator_logits(logits, _step(at))) for at in (49, 50)] == [1, 1]
+    assert len(TopK(0.51, 0.5).generator_logits(logits, _step(50))) == 9  # rounded up
 
 
 def test_lecam_has_moving_averages_of_the_logits() -> None:
     averages = LogitAverages(0.9)
     means = [(1.0, -2.0), (3.0, 0.0), (0.0, 1.0)]
     for index, (real, fake) in enumerate(means):
-        averages.begin(index)
+        averages.begin(_step(index))
         averages.observe(torch.tensor([real - 1, real + 1]), torch.tensor([fake]))
-        averages.observe(torch.tensor([real]), torch.tensor([fake]))  # a second micro-batch
-    averages.begin(3)
+        averages.begin(_step(index, part=1))
+        averages.observe(torch.tensor([real]), torch.tensor([fake]))
+    averages.begin(_step(3))
     expected = torch.tensor([0.9 * (0.9 * 1 + 0.3) + 0.0, 0.9 * (0.9 * -2 + 0.0) + 0.1]).double()
     torch.testing.assert_close(averages.value, expected)
     log = losses_of(with_terms(lecam=LeCam(0.3)), 4)
@@ -167,7 +177,7 @@ def test_the_probability_of_ada_follows_the_sign_of_real_logits() -> None:
     controller = AugmentationController(AdaptiveAugment(interval=2, ramp_images=160), batch=16)
     seen = []
     for index in range(10):
-        controller.begin(index)
+        controller.begin(_step(index))
         seen.append(float(controller.probability))
         positive = 14 if index < 6 else 4  # r = (14 - 2) / 16 = .75, then -.5
         logits = torch.cat([torch.ones(positive), -torch.ones(16 - positive)])

@@ -14,7 +14,7 @@ from torch import Tensor
 from trigan.checks import require
 from trigan.component_ids import component
 from trigan.datasets.augmentation import square_mask
-from trigan.rng import Draws
+from trigan.rng import DeviceStep, Draws
 
 
 @dataclass(frozen=True)
@@ -105,12 +105,17 @@ class CutMix(Mix):
 
 
 def mixing_coefficients(draws: Draws, alpha: float, probability: float) -> Tensor:
-    """Draw lam ~ Beta(alpha, alpha) with ``probability``, else 1: float64 (N,) on the CPU.
+    """Draw lam ~ Beta(alpha, alpha) with ``probability``, else 1: float64 (N,), on the CPU if the step's number is.
 
     The inverse distribution function takes one uniform number a row, independent of other rows; on the CPU, so that
     every device mixes alike.
     """
-    on_cpu = replace(draws, device=torch.device("cpu"))
-    uniform = on_cpu.uniform("mix/share", dtype=torch.float64)
-    lam = torch.from_numpy(betaincinv(alpha, alpha, uniform.numpy()))
-    return torch.where(on_cpu.uniform("mix/chance", dtype=torch.float64) < probability, lam, torch.ones_like(lam))
+
+    def of_step(step: int) -> Tensor:
+        on_cpu = replace(draws, step=step, device=torch.device("cpu"))
+        lam = torch.from_numpy(betaincinv(alpha, alpha, on_cpu.uniform("mix/share", dtype=torch.float64).numpy()))
+        return torch.where(on_cpu.uniform("mix/chance", dtype=torch.float64) < probability, lam, torch.ones_like(lam))
+
+    if isinstance(draws.step, DeviceStep):
+        return draws.step.rows(lambda steps: torch.stack([of_step(step) for step in steps]))
+    return of_step(draws.step)

@@ -62,17 +62,18 @@ class BatchStream:
         self.images = images.to(self.device)
         self.labels = None if labels is None else labels.to(self.device)
         self._cumulative = None if weights is None else _cumulative(weights, len(images)).to(self.device)
-        self._order = lru_cache(maxsize=2)(partial(_order_of_epoch, parts or (len(images),), seed, self.device))
+        self._parts = parts or (len(images),)
+        self._order = lru_cache(maxsize=2)(partial(_order_of_epoch, self._parts, seed, self.device))
 
     def __len__(self) -> int:
         """Images, which is the length of an epoch."""
         return len(self.images)
 
-    def at(self, step: int, start: int = 0, stop: int | None = None) -> tuple[Tensor, Tensor | None]:
+    def at(self, step: int | rng.DeviceStep, start: int = 0, stop: int | None = None) -> tuple[Tensor, Tensor | None]:
         """Rows ``start..stop`` of global batch ``step``: float32 (stop - start, C, S, S) in [-1, 1], labels or None."""
         return self._take(self.indices(step, start, stop))
 
-    def pick(self, step: int, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+    def pick(self, step: int | rng.DeviceStep, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """As `at`, for any ``rows`` (n,) of the global batch."""
         return self._take(self.indices(step).index_select(0, rows.to(self.device)))
 
@@ -80,15 +81,17 @@ class BatchStream:
         labels = None if self.labels is None else self.labels.index_select(0, indices)
         return to_float(self.images.index_select(0, indices)), labels
 
-    def indices(self, step: int, start: int = 0, stop: int | None = None) -> Tensor:
+    def indices(self, step: int | rng.DeviceStep, start: int = 0, stop: int | None = None) -> Tensor:
         """The images in those rows, int64 (stop - start,) on the device."""
         stop = self.batch if stop is None else stop
         if not 0 <= start <= stop <= self.batch:
             raise ValueError(f"rows {start}..{stop} are not inside a batch of {self.batch}")
-        if self._cumulative is not None and step >= self.weights_from:
+        if self._cumulative is not None and self._weighted(step):
             draws = rng.Draws(self.seed, step, self.batch, start, stop, self.device)
             drawn = draws.uniform("resample", dtype=torch.float64) * self._cumulative[-1]
             return torch.searchsorted(self._cumulative, drawn, right=True).clamp_(max=len(self) - 1)
+        if isinstance(step, rng.DeviceStep):
+            return step.rows(self._positions)[start:stop]
         position, last = step * self.batch + start, step * self.batch + stop
         pieces: list[Tensor] = []
         while position < last or not pieces:
@@ -97,14 +100,33 @@ class BatchStream:
             position += len(pieces[-1])
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
+    def _weighted(self, step: int | rng.DeviceStep) -> bool:
+        if isinstance(step, rng.DeviceStep):
+            return step.decided(lambda number: number >= self.weights_from)
+        return step >= self.weights_from
 
-def _order_of_epoch(parts: tuple[int, ...], seed: int, device: torch.device, epoch: int) -> Tensor:
+    def _positions(self, steps: range) -> Tensor:
+        """The images of consecutive steps without weights, int64 (steps, batch)."""
+        first, last = steps.start * self.batch, steps.stop * self.batch
+        epochs = range(first // len(self), -(-last // len(self)))
+        orders = _orders(self._parts, self.seed, self.device, epochs).flatten()
+        offset = first - epochs.start * len(self)
+        return orders[offset : offset + last - first].view(len(steps), self.batch)
+
+
+def _orders(parts: tuple[int, ...], seed: int, device: torch.device, epochs: range) -> Tensor:
+    """The order of the images in each epoch, int64 (epochs, N)."""
     pieces, first = [], 0
     for index, size in enumerate(parts):
-        key = ("batches", seed, epoch, *((index,) if index else ()))
-        pieces.append(first + rng.permutation(size, *key, device=device))
+        part = (index,) if index else ()
+        keys = [rng.permutation_key("batches", seed, epoch, *part) for epoch in epochs]
+        pieces.append(first + rng.permutations(size, torch.tensor(keys, device=device)))
         first += size
-    return torch.cat(pieces)
+    return torch.cat(pieces, dim=1)
+
+
+def _order_of_epoch(parts: tuple[int, ...], seed: int, device: torch.device, epoch: int) -> Tensor:
+    return _orders(parts, seed, device, range(epoch, epoch + 1))[0]
 
 
 def _cumulative(weights: Tensor, count: int) -> Tensor:

@@ -5,7 +5,6 @@ layer mixes the images of a batch. Where D sees packs of m images (`trigan.netwo
 and one gradient, for each m consecutive images.
 """
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -80,6 +79,6 @@ def label_smoothing(real: Tensor, smoothing: float) -> Tensor:
     return smoothing * real.mean()
 
 
-def top_k(fake: Tensor, share: float) -> Tensor:
-    """The ceil(share N) largest of the logits (N,): Sinha et al. 2020 (2002.06224), alg. 1; ``share`` in (0, 1]."""
-    return fake.topk(math.ceil(len(fake) * share)).values
+def top_k(fake: Tensor, count: int) -> Tensor:
+    """The ``count`` largest of the logits (N,): Sinha et al. 2020 (2002.06224), alg. 1; ``count`` in 1..N."""
+    return fake.topk(count).values

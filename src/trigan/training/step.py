@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,37 +12,50 @@ from torch import Tensor, nn
 from trigan import distributed
 from trigan.datasets.augmentation import Augmentation
 from trigan.datasets.stream import BatchStream
-from trigan.rng import Draws, hash64
+from trigan.rng import DeviceStep, Draws, hash64
 
+V = TypeVar("V")
 _STEPS_AHEAD = 32  # steps whose random numbers are drawn at once, if they are few
 
 
 class ScalarMeans:
     """Means of logged scalars, summed on the device and read rarely, because reading waits for the device.
 
-    ``players``: whose update logged a name.
+    ``counts``: how often each name was added since the last flush. ``players``: whose update logged a name.
     """
 
     def __init__(self) -> None:
         self.players: dict[str, str] = {}
+        self.counts: Counter[str] = Counter()
         self._sums: dict[str, Tensor] = {}
-        self._counts: dict[str, int] = {}
 
     def add(self, name: str, value: Tensor) -> None:
         """Add one scalar, detached; sums are float32 or wider, because a bfloat16 sum of ones stops at 256."""
-        value = value.detach()
-        value = value.float() if value.dtype.itemsize < 4 else value
-        self._sums[name] = self._sums[name] + value if name in self._sums else value
-        self._counts[name] = self._counts.get(name, 0) + 1
+        if name not in self._sums:
+            dtype = torch.float32 if value.dtype.itemsize < 4 else value.dtype
+            self._sums[name] = torch.zeros((), dtype=dtype, device=value.device)
+        self._sums[name].add_(value.detach())
+        self.counts[name] += 1
 
     def flush(self) -> dict[str, float]:
         """Mean of each name over steps and ranks since the last flush."""
-        if not self._sums:
+        names = [name for name, count in self.counts.items() if count]
+        if not names:
             return {}
-        means = torch.stack([total.float() / self._counts[name] for name, total in self._sums.items()])
-        result = dict(zip(self._sums, distributed.global_mean(means).tolist(), strict=True))
-        self._sums, self._counts = {}, {}
+        means = torch.stack([self._sums[name].float() / self.counts[name] for name in names])
+        result = dict(zip(names, distributed.global_mean(means).tolist(), strict=True))
+        for total in self._sums.values():  # in place, because a captured step adds to these tensors
+            total.zero_()
+        self.counts.clear()
         return result
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A step on the host: its number, and the finished share of the fit, in [0, 1)."""
+
+    index: int
+    progress: float
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,10 @@ class TrainingPlan:
     accumulate: int = 1
     log_every: int = 100
     seed: int = 0
+
+    def moment(self, index: int) -> Moment:
+        """Step number ``index``."""
+        return Moment(index, index / self.steps)
 
 
 class Batch(NamedTuple):
@@ -133,19 +150,34 @@ class StepContext:
 
 
 class TrainingStep:
-    """One micro-batch of training step ``index``, with this rank's rows of each global batch.
+    """One micro-batch, number ``part``, of a training step, with this rank's rows of each global batch.
 
-    ``progress`` is the finished share of the fit, in [0, 1). Batches and generated images are made at their first use.
+    ``index``: the number of the step, or its place on the device. What depends on it is asked of `scheduled` and
+    `decided`, never computed from the number, so that a step can be captured as a CUDA graph. Batches and generated
+    images are made at their first use.
     """
 
-    def __init__(self, context: StepContext, index: int, part: int, generator_due: bool) -> None:
-        self.index = index
-        self.progress = index / context.plan.steps
-        self._context, self._part, self._generator_due = context, part, generator_due
+    def __init__(self, context: StepContext, index: int | DeviceStep, part: int, generator_due: bool) -> None:
+        self.index, self.part = index, part
+        self._context, self._generator_due = context, generator_due
         self._batches: dict[str, Batch] = {}
         self._passes: Counter[str] = Counter()
         self.used: dict[str, set[str]] = {}
         self.augmented: dict[str, list[tuple[str, str, Augmentation, int]]] = {}
+
+    def scheduled(self, function: Callable[[Moment], float]) -> Any:
+        """A number that changes over the fit: a float, or a tensor () in a step whose number is on the device."""
+        moment = self._context.plan.moment
+        if isinstance(self.index, DeviceStep):
+            return self.index.real(lambda index: function(moment(index)))
+        return function(moment(self.index))
+
+    def decided(self, function: Callable[[Moment], V]) -> V:
+        """What this step does, as a value that can be compared: whether a term is due, how many images are kept."""
+        moment = self._context.plan.moment
+        if isinstance(self.index, DeviceStep):
+            return self.index.decided(lambda index: function(moment(index)))
+        return function(moment(self.index))
 
     def network(self, player: str) -> Any:
         """The network of a player."""
@@ -165,14 +197,14 @@ class TrainingStep:
         self.used.setdefault(self._context.trainable, set()).add(stream)
         if stream not in self._batches:
             source = self._context.streams[stream]
-            images, labels = source.at(self.index, *self._context.rows(source.batch, self._part))
+            images, labels = source.at(self.index, *self._context.rows(source.batch, self.part))
             self._batches[stream] = self._batch(stream, images, labels, self.draws(stream, source.batch))
         return self._batches[stream]
 
     def image_numbers(self, stream: str) -> Tensor:
         """Which images of a stream's data are the rows of `batch`, int64 (n,)."""
         source = self._context.streams[stream]
-        return source.indices(self.index, *self._context.rows(source.batch, self._part))
+        return source.indices(self.index, *self._context.rows(source.batch, self.part))
 
     def permuted_batch(self, stream: str) -> Batch:
         """A partner for each row of `batch`, by a permutation of the rows of the global batch.
@@ -240,7 +272,7 @@ class TrainingStep:
 
     def draws(self, stream: str, total: int) -> Draws:
         """Random numbers for this rank's rows of a global batch of ``total`` rows; each stream has its own."""
-        start, stop = self._context.rows(total, self._part)
+        start, stop = self._context.rows(total, self.part)
         seed = hash64(self._context.plan.seed, stream)
         return Draws(seed, self.index, total, start, stop, self._context.device, ahead=_STEPS_AHEAD)
 

@@ -54,8 +54,8 @@ class GeneratedPseudoLabels(ObjectiveFactory):
 
     def _classifier_loss(self, context: ObjectiveContext, step: TrainingStep) -> Tensor:
         loss = context.labelled_loss(step)
-        weight = self.weight * self.ramp(step.progress)
-        if weight > 0.0:
+        if step.decided(lambda now: self.weight * self.ramp(now.progress) > 0.0):
+            weight = step.scheduled(lambda now: self.weight * self.ramp(now.progress))
             loss = loss + weight * self._generated_loss(step)
         step.log("train/classifier_loss", loss)
         return loss

@@ -107,15 +107,14 @@ class Conditional(ObjectiveFactory):
         loss = context.labelled_loss(step)
         logits = network(step.batch("unlabelled").images)
         loss = self._add_regularizers(loss, step, logits)
-        if step.progress >= self.pretrain:
+        if step.decided(lambda now: now.progress >= self.pretrain):
             loss = loss + self._adversarial_loss(context, step, logits)
-            weight = self.pair_weight * self.ramp(step.progress)
-            if weight > 0.0:
+            if step.decided(lambda now: self.pair_weight * self.ramp(now.progress) > 0.0):
                 fakes = step.fakes()
                 with frozen_statistics(network):
                     generated = F.cross_entropy(network(fakes.images.detach()), fakes.known_labels)
                 step.log("train/generated_loss", generated)
-                loss = loss + weight * generated
+                loss = loss + step.scheduled(lambda now: self.pair_weight * self.ramp(now.progress)) * generated
         step.log("train/classifier_loss", loss)
         return loss
 
@@ -183,7 +182,7 @@ class TripleGAN(Conditional):
         marginal = losses.uniform_marginal_loss(distributed.global_mean(logits.softmax(1).mean(0)))
         step.log("train/entropy", entropy)
         step.log("train/uniform_marginal_loss", marginal)
-        pretraining = step.progress < self.pretrain
+        pretraining = step.decided(lambda now: now.progress < self.pretrain)
         marginal_weight = self.pretrain_uniform_marginal if pretraining else self.uniform_marginal
         loss = loss + self.entropy * entropy + marginal_weight * marginal
         head: nn.Linear = step.network("classifier").head

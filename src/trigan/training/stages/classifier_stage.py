@@ -65,7 +65,7 @@ class ClassifierStage:
     def _loss(self, labelled_loss: LabelledLoss, step: TrainingStep) -> Tensor:
         network = step.network("classifier")
         loss = labelled_loss(step, network)
-        for term in self._active_terms(step.progress):
+        for term in step.decided(lambda now: self._active_terms(now.progress)):
             loss = loss + term(step, network)
         step.log("train/classifier_loss", loss)
         return loss

@@ -95,7 +95,8 @@ class _Game:
             self._losses[step] = self._pass(step)
         losses = self._losses[step]
         (other,) = set(_PLAYERS) - {player}
-        count = self._forget_rate.kept(step.progress, len(losses[player]) * distributed.world_size())
+        images = len(losses[player]) * distributed.world_size()
+        count = step.decided(lambda now: self._forget_rate.kept(now.progress, images))
         chosen = chosen_images(losses[other].detach(), count)
         loss = losses[player][chosen].sum() * distributed.world_size() / count
         step.log(f"train/{player}_loss", loss)
@@ -104,14 +105,13 @@ class _Game:
     def _pass(self, step: TrainingStep) -> dict[str, Tensor]:
         """The loss of each image in each classifier, (n,), with the graph of its own weights."""
         labelled = step.batch("labelled")
-        labelled_loss = self._labelled_loss.at(step.progress)
+        labelled_loss = self._labelled_loss.at(step)
         images, losses = labelled.augmented(labelled_loss.augmentation, "augment"), {}
         for player in _PLAYERS:
             with step.gradients_of(player) as network:
                 losses[player] = labelled_loss.rows(network(images), labelled.known_labels)
-        step.log(
-            "train/kept_share", self._forget_rate.kept(step.progress, len(images)) / torch.tensor(float(len(images)))
-        )
+        kept = step.decided(lambda now: self._forget_rate.kept(now.progress, len(images)))
+        step.log("train/kept_share", images.new_ones(()) * (kept / len(images)))
         return losses
 
 

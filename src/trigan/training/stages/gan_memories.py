@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from trigan import distributed
 from trigan.datasets.discriminator_augmentation import AdaptiveAugment
 from trigan.rng import Draws
+from trigan.training.step import TrainingStep
 
 
 class StepMeans(nn.Module, ABC):
@@ -22,18 +23,17 @@ class StepMeans(nn.Module, ABC):
 
     def __init__(self, values: int, interval: int = 1) -> None:
         super().__init__()
-        self.interval, self._index = interval, -1
+        self.interval = interval
         self.register_buffer("total", torch.zeros(values, dtype=torch.float64))
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
 
     @torch.no_grad()
-    def begin(self, index: int) -> None:
-        """Before the first batch of step ``index``: update the state where the interval ends."""
-        if index != self._index and index % self.interval == 0:
+    def begin(self, step: TrainingStep) -> None:
+        """Before the first batch of a step: update the state where the interval ends."""
+        if step.part == 0 and step.decided(lambda now: now.index % self.interval == 0):
             self._update(self.total / self.count.clamp_min(1.0), self.count > 0)
             self.total.zero_()
             self.count.zero_()
-        self._index = index
 
     @torch.no_grad()
     def observe(self, real: Tensor, fake: Tensor) -> None:

@@ -4,6 +4,7 @@ Each is a frozen dataclass with its weight; the formulas are in `trigan.losses.r
 through D and back, a gradient with its graph costs about two; costs are those of an update in which the term is due.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -63,7 +64,7 @@ class GANRegularizer:
     def check(self, loss: AdversarialLoss) -> None:
         """Raise a ConfigError for a loss that it does not go together with."""
 
-    def view(self, images: Tensor, batch: Batch, progress: float) -> Tensor:
+    def view(self, images: Tensor, batch: Batch, step: TrainingStep) -> Tensor:
         """All images of D, real and generated, (N, C, S, S) -> the same shape."""
         return images
 
@@ -75,7 +76,7 @@ class GANRegularizer:
         """A term of G's loss, without ``factor``; ``real()`` and ``fake`` are the images (N, C, S, S) that D sees."""
         return None
 
-    def generator_logits(self, fake: Tensor, progress: float) -> Tensor:
+    def generator_logits(self, fake: Tensor, step: TrainingStep) -> Tensor:
         """The logits (N,) of the whole batch of which G's loss is taken."""
         return fake
 
@@ -267,11 +268,12 @@ class InstanceNoise(GANRegularizer):
         require_settings(self, "std", 0.0)
         require(0.0 < self.until <= 1.0, "until", self.until, "in (0, 1]")
 
-    def view(self, images: Tensor, batch: Batch, progress: float) -> Tensor:
+    def view(self, images: Tensor, batch: Batch, step: TrainingStep) -> Tensor:
         """See `GANRegularizer`."""
-        std = self.std * max(0.0, 1.0 - progress / self.until)
+        std = step.scheduled(lambda now: self.std * max(0.0, 1.0 - now.progress / self.until))
         noise = batch.draws.normal("instance_noise", *images.shape[1:]).to(images.dtype)
-        return torch.add(images, noise, alpha=std)
+        noisy: Tensor = images + std * noise
+        return noisy
 
 
 @component("regularizer/label_smoothing@1")
@@ -319,6 +321,9 @@ class TopK(GANRegularizer):
                 "loss=non_saturating, hinge or another"
             )
 
-    def generator_logits(self, fake: Tensor, progress: float) -> Tensor:
+    def generator_logits(self, fake: Tensor, step: TrainingStep) -> Tensor:
         """See `GANRegularizer`."""
-        return losses.top_k(fake, 1.0 - (1.0 - self.share) * min(1.0, progress / self.until))
+        return losses.top_k(fake, step.decided(lambda now: self._kept(now.progress, len(fake))))
+
+    def _kept(self, progress: float, images: int) -> int:
+        return math.ceil(images * (1.0 - (1.0 - self.share) * min(1.0, progress / self.until)))

@@ -91,20 +91,20 @@ class GANObjective:
     def _view(self, step: TrainingStep, batch: Batch, needs_gradient: bool = False) -> Tensor:
         """The images of a batch as D sees them; new leaves if D's loss needs their gradient."""
         images = self.discriminator_augmentation(batch.images, batch.draws, "view")
-        if self._cured_by("diffaugment"):
+        if step.decided(lambda now: self._cured_by("diffaugment") > 0):
             images = DiffAugment()(images, batch.draws, "cure")
         for term in self.loss.regularizers.values():
-            images = term.view(images, batch, step.progress)
+            images = term.view(images, batch, step)
         return images.detach().requires_grad_() if needs_gradient else images
 
     def _discriminator_loss(self, step: TrainingStep) -> Tensor:
         discriminator, real, fakes = step.network("discriminator"), step.batch(self.stream), self._fakes(step)
         memories = [one for one in (self.discriminator_augmentation, self.averages) if isinstance(one, StepMeans)]
         for memory in memories:
-            memory.begin(step.index)
+            memory.begin(step)
             if isinstance(memory, AugmentationController):
                 step.log("train/augmentation_probability", memory.probability)
-        terms = self.due_terms(step.index)
+        terms = step.decided(lambda now: self.due_terms(now.index))
         slopes = {term.slopes for term in terms.values()}
         real = real._replace(images=self._view(step, real, "real" in slopes))
         fakes = fakes._replace(images=self._view(step, fakes.detached, "fake" in slopes))
@@ -136,7 +136,7 @@ class GANObjective:
                 loss = self.loss.generator_loss(real_logits, logits)
             else:
                 for term in self.loss.regularizers.values():
-                    logits = term.generator_logits(logits, step.progress)
+                    logits = term.generator_logits(logits, step)
                 loss = self.loss.generator_loss(logits)
         step.log("train/generator_loss", loss)
         for name, term in self.loss.regularizers.items():

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from trigan import distributed
+from trigan.training.step import TrainingStep
 
 
 class TargetAverages(nn.Module):
@@ -19,17 +20,16 @@ class TargetAverages(nn.Module):
 
     def __init__(self, images: int, classes: int, momentum: float, dtype: torch.dtype) -> None:
         super().__init__()
-        self.momentum, self._index = momentum, -1
+        self.momentum = momentum
         self.register_buffer("values", torch.zeros(images, classes, dtype=dtype))
         self.register_buffer("total", torch.zeros(images, classes, dtype=dtype))
         self.register_buffer("count", torch.zeros(images, dtype=dtype))
 
     @torch.no_grad()
-    def forward(self, index: int, images: Tensor, probabilities: Tensor) -> Tensor:
-        """The averages (n, K) after step ``index``, for ``images``, numbers in L (n,), and probabilities (n, K)."""
-        if index != self._index:
+    def forward(self, step: TrainingStep, images: Tensor, probabilities: Tensor) -> Tensor:
+        """The averages (n, K) after a step, for ``images``, numbers in L (n,), and probabilities (n, K)."""
+        if step.part == 0:
             self._update()
-            self._index = index
         shown = (probabilities / probabilities.sum(1, keepdim=True)).detach().to(self.values.dtype)
         rows = distributed.all_gather(torch.cat([images[:, None].double(), shown.double()], 1))
         numbers = rows[:, 0].long()
@@ -39,11 +39,10 @@ class TargetAverages(nn.Module):
 
     def _update(self) -> None:
         """Move the averages of the images that were shown since the last update."""
-        seen = self.count.nonzero()[:, 0]
-        means = self.total[seen] / self.count[seen, None]
-        self.values[seen] = self._moved(self.values[seen], means)
-        self.total[seen] = 0.0
-        self.count[seen] = 0.0
+        means = self.total / self.count.clamp_min(1.0)[:, None]
+        self.values.copy_(torch.where(self.count[:, None] > 0, self._moved(self.values, means), self.values))
+        self.total.zero_()
+        self.count.zero_()
 
     def _moved(self, values: Tensor, probabilities: Tensor) -> Tensor:
         return self.momentum * values + (1.0 - self.momentum) * probabilities

@@ -44,11 +44,12 @@ class LabelledLoss:
 
     def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor:
         """The loss, shape ()."""
-        return self.at(step.progress)._mean_loss(step, network)
+        return self.at(step)._mean_loss(step, network)
 
-    def at(self, progress: float) -> "LabelledLoss":
-        """This loss after share ``progress`` of the fit: without class weights where they begin later."""
-        return replace(self, class_weights=None, weights_from=0.0) if progress < self.weights_from else self
+    def at(self, step: TrainingStep) -> "LabelledLoss":
+        """The loss of a step: without class weights where they begin later."""
+        early = step.decided(lambda now: now.progress < self.weights_from)
+        return replace(self, class_weights=None, weights_from=0.0) if early else self
 
     def _mean_loss(self, step: TrainingStep, network: nn.Module) -> Tensor:
         labelled = step.batch("labelled")
@@ -58,7 +59,7 @@ class LabelledLoss:
             logits, losses = self._answers(network, images, lambda logits: self.rows(logits, labels), labelled.draws)
             if self.targets is not None:
                 numbers = step.image_numbers("labelled")
-                targets = self.targets(step.index, numbers, clipped_probabilities(logits))
+                targets = self.targets(step, numbers, clipped_probabilities(logits))
                 losses = losses + self.criterion.target_term(logits, targets)
             correct = (logits.argmax(1) == labels).float()
         else:

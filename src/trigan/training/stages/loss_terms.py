@@ -103,7 +103,8 @@ class ExtraImages(LossTerm):
                 by_image = partial(_cross_entropy, labels=labels, reduction="none")
                 loss = self.adversary(network, images, by_image, extra.draws)[1].mean()
         step.log("train/extra_loss", loss)
-        return self.weight_at(step.progress) * loss
+        weighted: Tensor = step.scheduled(lambda now: self.weight_at(now.progress)) * loss
+        return weighted
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> Tensor:
@@ -171,7 +172,8 @@ class PiModel(LossTerm):
         one, other = (network(unlabelled.augmented(self.augmentation, name)) for name in ("one", "other"))
         loss = pi_model_loss(one, other)
         step.log("train/consistency_loss", loss)
-        return self.weight * sigmoid_ramp_up(step.progress / self.ramp_up) * loss
+        weighted: Tensor = step.scheduled(lambda now: self.weight * sigmoid_ramp_up(now.progress / self.ramp_up)) * loss
+        return weighted
 
 
 def _is_random(augmentation: Augmentation) -> bool:
