@@ -86,7 +86,7 @@ class LDAM(ClassifierLoss):
 
     def __call__(self, logits: Tensor, labels: Tensor, counts: Tensor) -> Tensor:
         """See `ClassifierLoss`."""
-        least = counts[counts > 0].min()
+        least = torch.where(counts > 0, counts, counts.max()).min()
         margins = self.margin * (least / counts.clamp_min(1).to(logits.dtype)) ** 0.25
         lowered = F.one_hot(labels, logits.shape[1]) * (self.network.scale * margins)
         return F.cross_entropy(logits - lowered, labels, reduction="none")

@@ -23,8 +23,7 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.5, start: int 
     anchors = torch.cat([images, images + len(first)])
     positives = torch.cat([images + len(first), images])
     similarity = views[anchors] @ views.T / temperature
-    is_self = torch.zeros_like(similarity, dtype=torch.bool)
-    is_self[torch.arange(len(anchors), device=first.device), anchors] = True
+    is_self = anchors[:, None] == torch.arange(len(views), device=first.device)
     return F.cross_entropy(similarity.masked_fill(is_self, float("-inf")), positives)
 
 

@@ -33,8 +33,7 @@ class _WeightNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(shape[0]))
 
     def _weight(self) -> Tensor:
-        length = self.direction.square().sum(tuple(range(1, self.direction.ndim)), keepdim=True).sqrt()
-        return self.direction * (self.scale / length)
+        return torch._weight_norm(self.direction, self.scale, 0)
 
 
 class WeightNormLinear(_WeightNorm):

@@ -125,7 +125,8 @@ class UNet(nn.Module):
 
     def _embedding(self, noise: Tensor, y: Tensor | None) -> Tensor:
         """Of noise level and label, (N, E)."""
-        angles = noise[:, None] * noise.new_tensor(_FREQUENCIES)
+        exponents = torch.arange(len(_FREQUENCIES), dtype=noise.dtype, device=noise.device)
+        angles = noise[:, None] * (_FREQUENCIES[0] * 2.0**exponents)
         code: Tensor = self.embed_noise(torch.cat([angles.cos(), angles.sin()], dim=1))
         labels = torch.full_like(noise, self.classes, dtype=torch.int64) if y is None else y
         code = code + self.embed_label(torch.where(labels < 0, self.classes, labels))
