@@ -39,7 +39,7 @@ from tests.training.tiny import (
     view,
 )
 from trigan import distributed
-from trigan.datasets.inputs import Input
+from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.mixing import CutMix, MixUp, Remix
 from trigan.losses.gan_losses import hinge, wasserstein
 from trigan.losses.imbalance_losses import LDAM, Focal, LogitAdjusted
@@ -59,6 +59,7 @@ from trigan.training.collapse_watch import CollapseWatch, Thresholds
 from trigan.training.fit import TrainerSettings, fit
 from trigan.training.objectives import BadGAN, Conditional, FeatureMatching, GeneratedPseudoLabels, TripleGAN
 from trigan.training.optimizers import Adam
+from trigan.training.players import PlayersModule
 from trigan.training.selection import Selection
 from trigan.training.stage import Stage
 from trigan.training.stages.diffusion_stage import DiffusionStage
@@ -134,17 +135,23 @@ CASES: dict[str, tuple[Callable[[], Stage], TrainerSettings]] = {
 }
 
 
-def fit_case(case: str, folder: Path) -> dict[str, Any]:
-    """Fit the case in this process; its state, kept networks and counted cost."""
-    make, settings = CASES[case]
-    stage, seen = make(), view(validation=True)
+def module_of(stage: Stage, settings: TrainerSettings) -> tuple[PlayersModule, Inputs]:
+    """What is to be fitted, and on what."""
+    seen = view(validation=True)
     inputs = inputs_of(seen)
     inputs["extra"] = Input(seen.labelled.images.flip(-1), seen.labelled.labels)
     conditional = isinstance(stage, DiffusionStage | GANStage) and stage.architecture.conditional
     inputs["real"] = partly_labelled(seen) if conditional else inputs["unlabelled"]
     if isinstance(stage, DeepSMOTEStage):
         inputs["real"] = inputs["labelled"]
-    module = built(stage, inputs, settings)
+    return built(stage, inputs, settings), inputs
+
+
+def fit_case(case: str, folder: Path) -> dict[str, Any]:
+    """Fit the case in this process; its state, kept networks and counted cost."""
+    make, settings = CASES[case]
+    stage = make()
+    module, inputs = module_of(stage, settings)
     # Only rank 0 has a callback: a grid of samples must not make it wait for the others.
     callbacks = [SampleGrids(folder / f"{case}-grids", 2, 2)] if distributed.rank() == 0 else []
     ending = fit(module, settings, None, callbacks)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from trigan.checks import require
 from trigan.component_ids import component
@@ -202,3 +203,26 @@ class EMA:
         """Weight of the old average after ``images_seen`` images, ``batch`` of them since the last update."""
         half_life = min(float(self.half_life), self.rampup_ratio * images_seen)
         return 0.5 ** (batch / half_life) if half_life > 0 else 0.0
+
+
+def step_optimizer(optimizer: torch.optim.Optimizer, rate: float | Tensor) -> None:
+    """One step at a learning rate, a number or a tensor (), which a group's ``factor`` scales; drops the gradients."""
+    for group in optimizer.param_groups:
+        scaled = rate * group.get("factor", 1.0)
+        group["lr"] = scaled
+        if isinstance(scaled, Tensor) and scaled.is_cuda:  # what torch's fused steps read from the device
+            group |= {"lr": scaled.float(), **({"capturable": True} if "capturable" in group else {})}
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    torch.clear_autocast_cache()  # of weights that have changed
+
+
+@torch.no_grad()
+def update_average(averages: tuple[Tensor, ...], weights: tuple[Tensor, ...], share: float | Tensor) -> None:
+    """Replace the ``share``, a number or a tensor (), of ``averages`` by that of ``weights``, in place."""
+    if isinstance(share, Tensor):
+        changes = torch._foreach_sub(weights, averages)
+        torch._foreach_mul_(changes, share)
+        torch._foreach_add_(averages, changes)
+    else:
+        torch._foreach_lerp_(averages, weights, share)

@@ -26,10 +26,12 @@ from trigan.datasets.stream import BatchStream
 from trigan.errors import DivergedError
 from trigan.networks.random_layers import random_layers, use_random_source
 from trigan.networks.weight_norm import singular_vectors
+from trigan.rng import DeviceStep
 from trigan.training.collapse_watch import WatchState
-from trigan.training.optimizers import EMA, OptimizerFactory
+from trigan.training.graphs import StepGraphs
+from trigan.training.optimizers import EMA, OptimizerFactory, step_optimizer, update_average
 from trigan.training.selection import Selector, Snapshots
-from trigan.training.step import StepContext, TrainingPlan, TrainingStep
+from trigan.training.step import Moment, StepContext, TrainingPlan, TrainingStep
 
 #: A fit whose loss is larger, as a mean over ``log_every`` batches, has diverged. Losses are means over images of terms
 #: of order 1 to 1,000: at 1e6 float32 resolves 0.06, so that the terms that are to be learnt are lost in rounding.
@@ -71,14 +73,15 @@ class Update:
 
 
 class PlayersModule(pl.LightningModule):
-    """Players, their updates in order, and the streams of batches; ``training_step`` takes the number of the step.
+    """Players, their updates in order, and the streams of batches; ``training_step`` takes the number of a step.
 
     ``averages`` are copies of networks whose parameters are averaged; buffers stay as copied until re-estimated,
     except the singular vectors of spectral norm, which follow the network's.
     ``phase`` identifies which terms of the losses are active at a given progress: steps of one phase cost the same. A
     stage may set ``selector`` and ``snapshots``, which record copies of C that ``recalibrate`` prepared for evaluation,
     with batch-norm statistics from ``statistics_images`` images. ``memories`` are the state of the losses.
-    ``watch`` looks at G, and may end the fit or return to earlier weights (`trigan.training.collapse_watch`).
+    ``watch`` looks at G, and may end the fit or return to earlier weights (`trigan.training.collapse_watch`). With
+    ``graphs``, ``training_step`` does a chunk of steps, as `chunks` divides the fit.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class PlayersModule(pl.LightningModule):
         self.selector: Selector | None = None
         self.snapshots: Snapshots | None = None
         self.watch: WatchState | None = None
+        self.graphs: StepGraphs | None = None
         self.memories = nn.ModuleList()
         self.recalibrate: Callable[[nn.Module], object] = nn.Module.eval
         self.statistics_images = 0
@@ -126,25 +130,62 @@ class PlayersModule(pl.LightningModule):
             for optimizer, state in zip(self.trainer.optimizers, self._restored_optimizers, strict=True):
                 optimizer.load_state_dict(state)
         self._optimizer_of = dict(zip(self.players, self.trainer.optimizers, strict=True))
+        self._chunks = self.chunks()
         self.networks.train()
         self.averages.eval()
         if self.watch is not None and self.watch.settings.action in ("rollback", "cure") and self.watch.healthy is None:
             self.watch.healthy = self._copied_state()
 
+    def use_graphs(self, capture: bool = True) -> None:
+        """Run steps as CUDA graphs, on the device of the weights; see `StepGraphs` for ``capture``."""
+        context = self.step_context
+
+        def counters() -> tuple[dict[str, int], ...]:
+            return self.images, self.classifier_counts, context.scalars.counts
+
+        self.graphs = StepGraphs(context.device, context.dtype, self.plan.log_every, counters, capture)
+
+    def chunks(self) -> dict[int, range]:
+        """The steps that are left, by the first of each chunk: a single step, or those until something is due."""
+        left = range(self.completed_steps, self.plan.steps)
+        if self.graphs is None:
+            return {index: range(index, index + 1) for index in left}
+        recorders = [one for one in (self.selector, self.snapshots, self.watch) if one is not None]
+        due = {step for one in recorders for step in one.due_steps}
+        logged = range(0, self.plan.steps, self.plan.log_every)
+        starts = sorted({left.start, *(step for step in {*due, *logged} if step in left)}) if left else []
+        return {start: range(start, end) for start, end in zip(starts, [*starts[1:], left.stop], strict=True)}
+
     def training_step(self, batch: int, batch_idx: int) -> None:
-        """Step number ``batch``: every update that is due, in order."""
-        index = int(batch)
-        progress = index / self.plan.steps
-        due = tuple(update for update in self.updates if update.due(index, progress))
-        kind = (tuple(update.player for update in due), self.phase(progress))
-        self._run_and_count(kind, lambda: self._run_updates(index, due), distributed.world_size())
-        self.completed_steps = index + 1
+        """The steps from number ``batch`` on, one or a chunk; then what is due after them."""
+        if self.graphs is None:
+            self._step(int(batch))
+        else:
+            steps = self._chunks[int(batch)]
+            with self.graphs.chunk(steps):
+                for index in steps:
+                    self._step(index)
         if self.selector is not None and self.completed_steps in self.selector.due_steps:
             self.validate()
         if self.snapshots is not None and self.completed_steps in self.snapshots.due_steps:
             self._record_classifier(self.snapshots)
         if self.watch is not None and self.completed_steps in self.watch.due_steps:
             self._look(self.watch)
+
+    def _step(self, index: int) -> None:
+        """Every update that is due, in order."""
+        progress = self.plan.moment(index).progress
+        due = tuple(update for update in self.updates if update.due(index, progress))
+        kind = (tuple(update.player for update in due), self.phase(progress))
+
+        def work() -> None:
+            if self.graphs is None:
+                self._run_updates(index, due)
+            else:
+                self.graphs.step(kind, index, lambda step: self._run_updates(step, due))
+
+        self._run_and_count(kind, work, distributed.world_size())
+        self.completed_steps = index + 1
 
     def _look(self, watch: WatchState) -> None:
         """Look at G, keep the weights if it is healthy, and act on alarms; all ranks do as rank 0 sees."""
@@ -190,6 +231,8 @@ class PlayersModule(pl.LightningModule):
         self.load_state_dict(kept["state_dict"])
         for optimizer, state in zip(self._optimizer_of.values(), kept["optimizer_states"], strict=True):
             optimizer.load_state_dict(copy.deepcopy(state))
+        if self.graphs is not None:
+            self.graphs.clear()  # the optimizers have new tensors
         return int(kept["step"])
 
     def validate(self) -> None:
@@ -224,7 +267,7 @@ class PlayersModule(pl.LightningModule):
             self._flops_by_kind[kind] = count_flops(work) * ranks
         self.flops += self._flops_by_kind[kind]
 
-    def _run_updates(self, index: int, due: tuple[Update, ...]) -> None:
+    def _run_updates(self, index: int | DeviceStep, due: tuple[Update, ...]) -> None:
         generator_due = any(update.player == "generator" for update in due)
         steps = [TrainingStep(self.step_context, index, part, generator_due) for part in range(self.plan.accumulate)]
         for update in due:
@@ -241,25 +284,26 @@ class PlayersModule(pl.LightningModule):
         distributed.average_gradients(parameters)
         if player.clip is not None:
             nn.utils.clip_grad_norm_(parameters, player.clip)
-        optimizer = self._optimizer_of[update.player]
-        rate = player.optimizer.learning_rate * player.optimizer.schedule(steps[0].progress)
-        rate *= 1.0 if self.watch is None else self.watch.rate
-        for group in optimizer.param_groups:
-            group["lr"] = rate * group.get("factor", 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        self.images[update.player] += update.images + update.further_images(steps[0].progress)
+        step_optimizer(self._optimizer_of[update.player], steps[0].scheduled(partial(self._rate, player)))
+        self.images[update.player] += update.images + steps[0].decided(lambda now: update.further_images(now.progress))
         if update.player == "classifier":
             self._count_classifier_update(steps[0])
         if player.ema is not None:
-            batch = self.plan.batch  # images in each of the ``every`` steps since the last update
-            trained_steps = steps[0].index + 1 - update.first_step(self.plan.steps)
-            decay = player.ema.decay(trained_steps * batch, update.every * batch)
-            averages = tuple(self.averages[update.player].parameters())
-            with torch.no_grad():
-                torch._foreach_lerp_(averages, tuple(parameters), 1.0 - decay)
-                if vectors := singular_vectors(self.averages[update.player]):
-                    torch._foreach_copy_(vectors, singular_vectors(self.networks[update.player]))
+            share = steps[0].scheduled(partial(self._share_of_new_weights, update, player.ema))
+            update_average(tuple(self.averages[update.player].parameters()), tuple(parameters), share)
+            if vectors := singular_vectors(self.averages[update.player]):
+                torch._foreach_copy_(vectors, singular_vectors(self.networks[update.player]))
+
+    def _rate(self, player: Player, now: Moment) -> float:
+        """The learning rate in a step."""
+        watched = 1.0 if self.watch is None else self.watch.rate
+        return player.optimizer.learning_rate * player.optimizer.schedule(now.progress) * watched
+
+    def _share_of_new_weights(self, update: Update, ema: EMA, now: Moment) -> float:
+        """How much of the average is replaced by the weights after a step."""
+        batch = self.plan.batch  # images in each of the ``every`` steps since the last update
+        trained_steps = now.index + 1 - update.first_step(self.plan.steps)
+        return 1.0 - ema.decay(trained_steps * batch, update.every * batch)
 
     def _count_classifier_update(self, step: TrainingStep) -> None:
         """Count ``updates`` of C, and as ``images/STREAM`` the images of the global batches that it was shown.
@@ -298,9 +342,9 @@ class PlayersModule(pl.LightningModule):
         bad = [
             name for name, mean in means.items() if not abs(mean) <= (LARGEST_LOSS if "_loss" in name else _FLOAT_MAX)
         ]
-        infinite = [
-            player for player, weights in self._weights.items() if not all(one.isfinite().all() for one in weights)
-        ]
+        names = [player for player, weights in self._weights.items() for _ in weights]
+        norms = torch.stack(torch._foreach_norm([one for weights in self._weights.values() for one in weights]))
+        infinite = [player for player, finite in zip(names, norms.isfinite().tolist(), strict=True) if not finite]
         if (bad or infinite) and not self._recovers():
             player = self.step_context.scalars.players.get(bad[0], "a player") if bad else infinite[0]
             what = f"{bad[0]} is {means[bad[0]]:.3g}" if bad else "its weights are not finite"
