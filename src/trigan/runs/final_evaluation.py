@@ -159,6 +159,8 @@ def canonical_result(trained: TrainedRun, weights: dict[str, str]) -> dict[str, 
     elsewhere = tuned["trial"] not in (None, trained.run_config.trial)
     further = [*(f"{PRETRAINED}{digest[:12]}" for digest in weights_files), *["tuned-on-another-trial"] * elsewhere]
     further += ["knows-T"] * _knows_transition(trained.run_config.config)
+    precision = trained.run_config.config["trainer"]["precision"]
+    further += [f"precision-{precision}"] * (precision != "32-true")
     stages = sorted(trained.stages, key=lambda stage: stage.digest)
     return {
         "status": "diverged" if "diverged" in (outcome.status, trained.runner.status) else outcome.status,

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import signal
 import warnings
 from collections.abc import Iterator, Sequence
@@ -26,19 +27,38 @@ from trigan.training.players import PlayersModule
 class TrainerSettings:
     """How a fit is computed: ``precision`` and ``accumulate`` (micro-batches per rank) are part of the run hash.
 
-    ``accelerator``, ``devices`` (one process each) and ``checkpoint_every`` (steps) are not, because they change a
-    finished fit only by rounding. A fit that diverges also depends on ``checkpoint_every``. ``auto`` is the GPU where
-    there are ``devices`` of them, otherwise the CPU.
+    The other fields are not, because they change a finished fit only by rounding. A fit that diverges also depends on
+    ``checkpoint_every``.
+
+    Attributes:
+        precision: ``tf32`` is float32 whose products a GPU rounds to 10 bits; ``bf16-mixed`` is torch's autocast.
+        accumulate: micro-batches of each rank in a global batch.
+        accelerator: ``auto`` is the GPU where there are ``devices`` of them, otherwise the CPU.
+        devices: one process each.
+        checkpoint_every: steps.
+        graph: replay steps as CUDA graphs (`trigan.training.graphs`), on one GPU.
+        compile: pass each player through torch.compile, which takes minutes before the first step.
     """
 
-    precision: Literal["32-true", "bf16-mixed", "64-true"] = "32-true"
+    precision: Literal["32-true", "tf32", "bf16-mixed", "64-true"] = "32-true"
     accumulate: int = 1
     accelerator: Literal["auto", "cpu", "gpu"] = field(default="cpu", metadata={"identity": False})
     devices: int = field(default=1, metadata={"identity": False})
     checkpoint_every: int = field(default=500, metadata={"identity": False})
+    graph: bool = field(default=False, metadata={"identity": False})
+    compile: bool = field(default=False, metadata={"identity": False})
 
     def __post_init__(self) -> None:
         require_settings(self, "accumulate devices checkpoint_every", 1, "trainer.")
+        if self.graph and self.devices > 1:
+            raise ConfigError(f"trainer.graph=true: with one GPU only; set trainer.devices=1, not {self.devices}")
+        for setting, needs_gpu in (("trainer.graph=true", self.graph), ("trainer.precision=tf32", self._tf32)):
+            if needs_gpu and self.accelerator == "cpu":
+                raise ConfigError(f"{setting}: needs a GPU; set trainer=gpu")
+
+    @property
+    def _tf32(self) -> bool:
+        return self.precision == "tf32"
 
     def accelerator_here(self) -> Literal["cpu", "gpu"]:
         """The accelerator on this machine; a ConfigError if training needs GPUs that torch does not find."""
@@ -52,6 +72,9 @@ class TrainerSettings:
             )
         if self.accelerator == "gpu" and gpus < self.devices:
             raise ConfigError(f"trainer.devices={self.devices}: torch finds {gpus} GPUs here; give at most {gpus}")
+        if (self.graph or self._tf32) and gpus < self.devices:
+            setting = "trainer.graph=true" if self.graph else "trainer.precision=tf32"
+            raise ConfigError(f"{setting}: torch finds no GPU here; set trainer.graph=false trainer.precision=32-true")
         return "gpu" if gpus >= self.devices else "cpu"
 
     @property
@@ -64,6 +87,15 @@ class TrainerSettings:
         """Whether the processor has no bfloat16 instructions and must emulate them: 28 times slower in one test."""
         plain = torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2")
         return self.precision == "bf16-mixed" and self.accelerator_here() == "cpu" and plain
+
+    def prepare(self) -> None:
+        """Set torch's global switches for fits on a GPU: reproducible kernels, and TF32 where it is asked for alone."""
+        if self.accelerator_here() == "cpu":
+            return
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = self._tf32
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
     @property
     def device(self) -> torch.device:
@@ -135,13 +167,18 @@ def fit(
     initial = {name: value.clone() for name, value in module.state_dict().items()}
     if checkpoint is not None:
         module.restore(checkpoint)
+    settings.prepare()
+    if settings.graph:
+        module.use_graphs()
+    for network in module.networks.values() if settings.compile else ():
+        network.compile(dynamic=False)
     flush = _FlushAndCheckpoint(settings.checkpoint_every, folder, callbacks)
     try:
         for callback in callbacks:
             callback.on_fit_start(module)
         if module.completed_steps < module.plan.steps and not (module.watch is not None and module.watch.ended):
             with _keyboard_interrupts():
-                _trainer(settings, flush).fit(module, range(module.completed_steps, module.plan.steps))
+                _trainer(settings, flush).fit(module, list(module.chunks()))
     except DivergedError as error:
         healthy = distributed.broadcast(load_latest(folder) if folder is not None else None)
         if healthy is None:
@@ -150,6 +187,9 @@ def fit(
         module.load_state_dict(healthy["state_dict"])
         return FitResult("diverged", int(healthy["counters"]["completed_steps"]), str(error))
     finally:
+        module.graphs = None
+        for network in module.networks.values():
+            network._compiled_call_impl = None
         for callback in callbacks:
             callback.on_fit_end()
     ended = module.watch.events[-1] if module.watch is not None and module.watch.ended else {}
@@ -180,7 +220,7 @@ def _trainer(settings: TrainerSettings, callback: pl.Callback) -> pl.Trainer:
         accelerator=settings.accelerator_here(),
         devices=1 if device.type == "cpu" else [device.index],
         strategy=pl.strategies.SingleDeviceStrategy(device=device),
-        precision=settings.precision,
+        precision="32-true" if settings.precision == "tf32" else settings.precision,
         max_epochs=1,
         logger=False,
         enable_checkpointing=False,
