@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from trigan.config.compose import Composer
-from trigan.config.settings import Resources
+from trigan.config.settings import AUTO_JOBS_PER_GPU, Resources
 from trigan.errors import ConfigError
 from trigan.execution import pool
+from trigan.execution.gpu_sharing import multi_process_service
 from trigan.execution.job import Job
 from trigan.execution.launchers import ExecLauncher, ForkLauncher
 from trigan.execution.pool import GPU_VARIABLE, GpuSlots, LocalEngine, cores, visible_gpus
@@ -30,6 +31,51 @@ def test_each_job_gets_the_least_used() -> None:
     slots.release(job("a"))
     slots.release(job("c"))
     assert slots.allocate(job("e")) == {GPU_VARIABLE: "4"}
+
+
+def test_jobs_that_share_a_gpu() -> None:
+    shared = [Job(name, (), resources=Resources(1, True, 1, 4)) for name in "abc"]
+    assert GpuSlots("01").workers(shared) == 8
+    assert GpuSlots("01").workers([*shared, job("alone")]) == 2, "as many as every job allows"
+    composer = Composer(check_devices=False)
+    alone = composer.compose(["trainer=gpu"])
+    for trainer, said, found in (("gpu", "4", 4), ("gpu", "auto", AUTO_JOBS_PER_GPU), ("cpu", "4", 1)):
+        composed = composer.compose([f"trainer={trainer}", f"runtime.jobs_per_device={said}"])
+        assert composed.resources.jobs_per_gpu == found
+        assert composed.run_hash("data") == alone.run_hash("data"), "no change in any record"
+    with pytest.raises(ConfigError, match=r"runtime.jobs_per_device"):
+        composer.compose(["runtime.jobs_per_device=0"])
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_the_service_that_shares_a_gpu(
+    works: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Started for the pool, told to jobs, and ended; without it, or where it fails, jobs take turns."""
+    told = tmp_path / "told"
+    control = tmp_path / "nvidia-cuda-mps-control"
+    answer = "exit 0" if works else "echo no GPU here; exit 1"
+    control.write_text(f'#!/bin/sh\necho "$* $(cat) $CUDA_MPS_PIPE_DIRECTORY" >> {told}\n{answer}\n')
+    control.chmod(0o755)
+    monkeypatch.delenv("CUDA_MPS_PIPE_DIRECTORY", raising=False)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with multi_process_service() as variables:
+        assert set(variables) == ({"CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"} if works else set())
+        folder = variables.get("CUDA_MPS_PIPE_DIRECTORY", "")
+        monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", "/somebody/elses")
+        with multi_process_service() as again:
+            assert again == {}
+        monkeypatch.delenv("CUDA_MPS_PIPE_DIRECTORY")
+    lines = told.read_text().splitlines()
+    if works:
+        assert lines == [f"-d  {folder}", f" quit {folder}"]
+        assert not Path(folder).exists()
+    else:
+        assert len(lines) == 1
+        assert "nvidia-cuda-mps-control -d failed (no GPU here): jobs take turns" in caplog.text
+    monkeypatch.setenv("PATH", "/nowhere")
+    with multi_process_service() as variables:
+        assert variables == {}
 
 
 def test_how_many_fit() -> None:

@@ -80,7 +80,8 @@ def _of_the_machine(error: Exception) -> str:
     """One line for missing memory, paths that cannot be opened and ranks that ended; empty for any other error."""
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError) or "allocate memory" in text or "OutOfMemory" in repr(error):
-        return f"out of memory ({text[:120]}); lower batch, width or data.image_size"
+        shared = ", or runtime.jobs_per_device where jobs share the GPU" if "CUDA" in text else ""
+        return f"out of memory ({text[:120]}); lower batch, width or data.image_size{shared}"
     if "gloo" in text and ("closed by peer" in text or "reset by peer" in text or "Broken pipe" in text):
         return "another process of this run has ended, and with it this one; its own message says why"
     if isinstance(error, OSError) and error.filename is not None:

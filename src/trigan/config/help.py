@@ -34,9 +34,11 @@ _COMMON_SETTINGS = (
     ("regime.validation", "labels for validation"),
     ("architecture.width", "channels next to the image"),
     ("trainer.devices", "processes of one run"),
-    ("trainer.precision", "32-true, bf16-mixed or 64-true"),
+    ("trainer.precision", "32-true, tf32 (GPU), bf16-mixed or 64-true"),
     ("paths.outputs", "where everything is written"),
     ("runtime.threads", "torch threads of a process"),
+    ("runtime.jobs_per_device", "jobs of a study that share a GPU, a number or auto"),
+    ("trainer.graph", "true: replay steps as CUDA graphs, several times as fast for small networks"),
 )
 
 

@@ -28,11 +28,20 @@ class Paths:
     cache: Path
 
 
+#: Jobs on a GPU with ``runtime.jobs_per_device=auto``: more than that gained little on an H200 (benchmarks/gpu.py).
+AUTO_JOBS_PER_GPU = 8
+
+
 @dataclass(frozen=True)
 class Runtime:
-    """How the process runs. ``threads``: of torch; ``allow``: the user's own modules that a config may name."""
+    """How the process runs. ``threads``: of torch; ``allow``: the user's own modules that a config may name.
+
+    ``jobs_per_device``: jobs of a study or a search that share a GPU, each with an equal part of its memory; ``auto``:
+    as many as cores allow, up to `AUTO_JOBS_PER_GPU`.
+    """
 
     threads: PositiveInt = 1
+    jobs_per_device: PositiveInt | Literal["auto"] = 1
     allow: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -116,11 +125,12 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Resources:
-    """What a job computes on: processes of some threads each, each process on a GPU of its own or on the CPU."""
+    """What a job computes on: processes of some threads each, on the CPU or on a GPU for ``jobs_per_gpu`` jobs."""
 
     processes: int = 1
     gpu: bool = False
     threads: int = 1
+    jobs_per_gpu: int = 1
 
     @property
     def cores(self) -> int:

@@ -5,11 +5,13 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Self
 
 from trigan.atomic import make_folder, wrap_os_errors
 from trigan.errors import ConfigError, TriganError
+from trigan.execution.gpu_sharing import multi_process_service
 from trigan.execution.job import Job, JobResult, log_name
 from trigan.execution.launchers import ExecLauncher, ForkLauncher, Launcher
 from trigan.execution.progress import JobProgress
@@ -34,14 +36,14 @@ class GpuSlots:
         self._users: dict[str, set[str]] = {device: set() for device in devices}
 
     def workers(self, jobs: Sequence[Job]) -> int | None:
-        """Number of jobs at a time without sharing a GPU; None where no job needs one."""
+        """Number of jobs at a time, as many on a GPU as all of them allow; None where no job needs one."""
         needed = [(job.resources.processes, job.name) for job in jobs if job.resources.gpu]
         if not needed or not self._users:
             return None
         most, name = max(needed)
         if most > len(self._users):
             raise ConfigError(f"{name}: trainer.devices={most}, and {len(self._users)} GPUs are visible")
-        return len(self._users) // most
+        return len(self._users) // most * min(job.resources.jobs_per_gpu for job in jobs if job.resources.gpu)
 
     def allocate(self, job: Job) -> Mapping[str, str]:
         """The environment variable that gives a job its GPUs: those with the fewest users, the first of equals."""
@@ -89,7 +91,7 @@ class LocalEngine:
     (macOS' libraries cannot be forked), and where an import has started a thread, each job is a new interpreter.
 
     Args:
-        workers: jobs at a time; None: as many as cores allow, and as GPUs allow without sharing.
+        workers: jobs at a time; None: as many as cores allow, and as GPUs allow with `Resources.jobs_per_gpu` on each.
         minutes: time limit of a job, which then gets SIGTERM; None: no limit.
         launcher: another way to start jobs than that.
         grace: seconds from SIGTERM to SIGKILL.
@@ -128,13 +130,15 @@ class LocalEngine:
             make_folder(logs)
         paths = {job.name: logs / log_name(job.name) for job in jobs}
         waiting, running, results = list(jobs), dict[str, tuple[Job, float]](), dict[str, JobResult]()
-        with JobProgress(len(jobs), workers) as progress, deferred_signals() as caught:
+        shared = any(job.resources.gpu and job.resources.jobs_per_gpu > 1 for job in jobs)
+        service: AbstractContextManager[Mapping[str, str]] = multi_process_service() if shared else nullcontext({})
+        with service as variables, JobProgress(len(jobs), workers) as progress, deferred_signals() as caught:
             try:
                 while (waiting or running) and not caught:
                     while waiting and len(running) < workers:
                         job = waiting.pop(0)
                         paths[job.name].unlink(missing_ok=True)
-                        launcher.start(job, paths[job.name], slots.allocate(job))
+                        launcher.start(job, paths[job.name], {**variables, **slots.allocate(job)})
                         running[job.name] = job, time.monotonic()
                         progress.started(job)
                     for name, code in launcher.ended(self.seconds, self._grace).items():

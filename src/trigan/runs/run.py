@@ -53,6 +53,8 @@ from trigan.tracking.wandb_tracking import started_by_sweep_agent
 from trigan.training.fit import FitCallback
 
 _log = logging.getLogger("trigan")
+#: The part of a GPU's memory that jobs share; the rest is for their contexts, about half a gigabyte each.
+_SHARED_GPU_MEMORY = 0.9
 
 
 def run(composed: RunConfig, force: bool = False, validation_only: bool = False) -> Path:
@@ -73,6 +75,7 @@ def run(composed: RunConfig, force: bool = False, validation_only: bool = False)
         gan = "" if strategy == "baseline" else f" ({architecture})"
         _log.info("%s%s on %s, regime %s, trial %d", strategy, gan, data, regime, composed.trial)
         _tell_devices(composed)
+        _limit_gpu_memory(composed)
         loaded = [composed.load_data()]  # taken out of the list, and released, before anything is trained
         location = locate(composed, loaded[0], validation_only)
         with _run_lock(location) if distributed.rank() == 0 else contextlib.nullcontext():
@@ -259,6 +262,13 @@ def _tell_devices(composed: RunConfig) -> None:
         _log.info("trainer=auto: %s", taken)
     if not needs.gpu and needs.cores > cores():
         _log.warning("%d threads share %s; lower runtime.threads or trainer.devices", needs.cores, _counted(cores()))
+
+
+def _limit_gpu_memory(composed: RunConfig) -> None:
+    """Give each of the jobs that share a GPU an equal part of its memory: one that needs more ends no other."""
+    needs = composed.resources
+    if needs.gpu and needs.jobs_per_gpu > 1:
+        torch.cuda.set_per_process_memory_fraction(_SHARED_GPU_MEMORY / needs.jobs_per_gpu)
 
 
 def _counted(number: int) -> str:
