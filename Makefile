@@ -9,7 +9,7 @@ JOBS   ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke test test-all test-faults lint types docs bench calibration wheel clean
+.PHONY: help setup demo smoke test test-all test-faults lint types docs bench bench-gpu calibration wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ bench: $(DEV) ## time steps, the data loader and 5,000 records against minimal r
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/loader.py
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/records.py
+
+bench-gpu: $(DEV) ## what a GPU makes of steps, precisions and jobs side by side, and fits of the papers' length (8 minutes; DATA=FOLDER of MNIST)
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/gpu.py $(if $(DATA),--data $(DATA))
 
 calibration: $(DEV) ## check the tables' statistics on simulated trials and real fits (half an hour; `--quick` a tenth)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/calibration.py
