@@ -1,6 +1,7 @@
 """Steps whose number is on the device, and their CUDA graphs: the same fits as without."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,22 +20,27 @@ REFUSED = ("co_teaching",)
 
 
 class Logged(FitCallback):
-    def __init__(self) -> None:
+    def __init__(self, stop: int) -> None:
         self.rows: list[dict[str, float]] = []
-        self.graphs = 0
+        self.graphs, self.stop = 0, stop
 
     def on_metrics(self, module: PlayersModule, metrics: dict[str, float]) -> None:
+        if module.completed_steps == self.stop:
+            raise RuntimeError("power cut")
         self.rows.append(metrics)
         self.graphs = max(self.graphs, 0 if module.graphs is None else len(module.graphs))
 
 
-def ended(name: str, settings: TrainerSettings, on_device: bool = False) -> tuple[dict[str, Any], Logged]:
-    """All that a fit ends with: state, counters; and what it logged."""
+def ended(
+    name: str, settings: TrainerSettings, on_device: bool = False, checkpoints: Path | None = None, stop: int = -1
+) -> tuple[dict[str, Any], Logged]:
+    """All that a fit ends with: state, counters; and what it logged, every four steps. ``stop``: an error then."""
     module, _ = module_of(STAGES[name](), settings)
+    module.plan = replace(module.plan, log_every=4)
     if on_device:
         module.use_graphs(capture=False)
-    logged = Logged()
-    result = fit(module, settings, callbacks=[logged])
+    logged = Logged(stop)
+    result = fit(module, settings, checkpoints, [logged])
     counters = {"images": module.images, "flops": module.flops, "counts": dict(module.classifier_counts)}
     state = {key: value.cpu() for key, value in module.state_dict().items()}
     return {"step": result.step, **counters, "state": state}, logged
@@ -55,6 +61,22 @@ def assert_equal_fits(
 def test_a_step_on_the_device_is_the_same_step(name: str) -> None:
     """Without a GPU: the code that would be captured, run as it is."""
     assert_equal_fits(ended(name, DOUBLE, on_device=True), ended(name, DOUBLE))
+
+
+@pytest.mark.parametrize(
+    "settings", [replace(DOUBLE, checkpoint_every=1), pytest.param(replace(ON_GPU, graph=True), marks=GPU)]
+)
+def test_a_resumed_fit_is_the_same_fit(settings: TrainerSettings, tmp_path: Path) -> None:
+    settings, on_device = replace(settings, checkpoint_every=1), not settings.graph
+    whole, _ = ended("regularised", settings, on_device)
+    with pytest.raises(RuntimeError, match="power cut"):
+        ended("regularised", settings, on_device, tmp_path, stop=6)
+    again, logged = ended("regularised", settings, on_device, tmp_path)
+    assert len(logged.rows) == 1, "from the checkpoint after four of six steps"
+    assert all(torch.equal(value, again["state"][name]) for name, value in whole["state"].items())
+    assert [again[name] for name in ("step", "images", "flops")] == [
+        whole[name] for name in ("step", "images", "flops")
+    ]
 
 
 @GPU
@@ -78,3 +100,9 @@ def test_graphs_and_tf32_need_a_gpu() -> None:
             TrainerSettings(**settings)
     with pytest.raises(ConfigError, match=r"set trainer.devices=1, not 2"):
         TrainerSettings(graph=True, devices=2, accelerator="gpu")
+
+
+@pytest.mark.slow
+def test_compiled_networks_are_the_same_networks() -> None:
+    """On the CPU; compiles two networks, which takes most of a minute."""
+    assert_equal_fits(ended("dcgan", replace(DOUBLE, compile=True)), ended("dcgan", DOUBLE), tolerance=1e-6)
