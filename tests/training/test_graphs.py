@@ -79,6 +79,16 @@ def test_a_resumed_fit_is_the_same_fit(settings: TrainerSettings, tmp_path: Path
     ]
 
 
+def test_a_fit_is_resumed_with_steps_on_the_device_or_without(tmp_path: Path) -> None:
+    settings = replace(DOUBLE, checkpoint_every=1)
+    whole = ended("regularised", settings)
+    with pytest.raises(RuntimeError, match="power cut"):
+        ended("regularised", settings, True, tmp_path, stop=6)
+    again = ended("regularised", settings, False, tmp_path)
+    whole[1].rows[:1] = []
+    assert_equal_fits(again, whole)
+
+
 @GPU
 @pytest.mark.parametrize("name", sorted(set(STAGES) - set(REFUSED)))
 def test_a_replayed_step_is_the_same_step(name: str) -> None:

@@ -207,12 +207,20 @@ class EMA:
 
 def step_optimizer(optimizer: torch.optim.Optimizer, rate: float | Tensor) -> None:
     """One step at a learning rate, a number or a tensor (), which a group's ``factor`` scales; drops the gradients."""
+    captured = isinstance(rate, Tensor) and rate.is_cuda and torch.cuda.is_current_stream_capturing()
     for group in optimizer.param_groups:
         scaled = rate * group.get("factor", 1.0)
-        group["lr"] = scaled
-        if isinstance(scaled, Tensor) and scaled.is_cuda:  # what torch's fused steps read from the device
-            group |= {"lr": scaled.float(), **({"capturable": True} if "capturable" in group else {})}
+        # torch's fused steps read a single-precision rate from the device
+        group["lr"] = scaled.float() if isinstance(scaled, Tensor) and scaled.is_cuda else scaled
+        if captured and "capturable" in group:
+            group["capturable"] = True
     optimizer.step()
+    for group in (
+        optimizer.param_groups if isinstance(rate, Tensor) else ()
+    ):  # checkpoints have numbers, with graphs or without
+        group["lr"] = optimizer.defaults["lr"]
+        if captured and "capturable" in group:
+            group["capturable"] = False
     optimizer.zero_grad(set_to_none=True)
     torch.clear_autocast_cache()  # of weights that have changed
 
