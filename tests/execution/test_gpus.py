@@ -59,6 +59,12 @@ def test_the_service_that_shares_a_gpu(
     control.chmod(0o755)
     monkeypatch.delenv("CUDA_MPS_PIPE_DIRECTORY", raising=False)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    slots, sharing = GpuSlots("0"), Job("a", (), resources=Resources(1, True, 1, 2))
+    with slots.shared([job("alone")]):
+        assert not told.exists()
+    with slots.shared([sharing]):
+        assert ("CUDA_MPS_PIPE_DIRECTORY" in slots.allocate(sharing)) == works
+    told.unlink()
     with multi_process_service() as variables:
         assert set(variables) == ({"CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"} if works else set())
         folder = variables.get("CUDA_MPS_PIPE_DIRECTORY", "")

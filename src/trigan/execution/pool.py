@@ -4,8 +4,8 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -34,6 +34,7 @@ class GpuSlots:
 
     def __init__(self, devices: Sequence[str]) -> None:
         self._users: dict[str, set[str]] = {device: set() for device in devices}
+        self._service: Mapping[str, str] = {}
 
     def workers(self, jobs: Sequence[Job]) -> int | None:
         """Number of jobs at a time, as many on a GPU as all of them allow; None where no job needs one."""
@@ -45,15 +46,24 @@ class GpuSlots:
             raise ConfigError(f"{name}: trainer.devices={most}, and {len(self._users)} GPUs are visible")
         return len(self._users) // most * min(job.resources.jobs_per_gpu for job in jobs if job.resources.gpu)
 
+    @contextmanager
+    def shared(self, jobs: Sequence[Job]) -> Iterator[None]:
+        """Within it, jobs that share a GPU compute at once where `multi_process_service` starts, else in turns."""
+        if not self._users or not any(job.resources.gpu and job.resources.jobs_per_gpu > 1 for job in jobs):
+            yield
+            return
+        with multi_process_service() as self._service:
+            yield
+
     def allocate(self, job: Job) -> Mapping[str, str]:
-        """The environment variable that gives a job its GPUs: those with the fewest users, the first of equals."""
+        """The environment that gives a job its GPUs: those with the fewest users, the first of equals."""
         if not job.resources.gpu or not self._users:
             return {}
         by_users = sorted(self._users, key=lambda device: len(self._users[device]))
         chosen = sorted(by_users[: job.resources.processes], key=list(self._users).index)
         for device in chosen:
             self._users[device].add(job.name)
-        return {GPU_VARIABLE: ",".join(chosen)}
+        return {**self._service, GPU_VARIABLE: ",".join(chosen)}
 
     def release(self, job: Job) -> None:
         """Take back the GPUs of a job that has ended."""
@@ -130,15 +140,13 @@ class LocalEngine:
             make_folder(logs)
         paths = {job.name: logs / log_name(job.name) for job in jobs}
         waiting, running, results = list(jobs), dict[str, tuple[Job, float]](), dict[str, JobResult]()
-        shared = any(job.resources.gpu and job.resources.jobs_per_gpu > 1 for job in jobs)
-        service: AbstractContextManager[Mapping[str, str]] = multi_process_service() if shared else nullcontext({})
-        with service as variables, JobProgress(len(jobs), workers) as progress, deferred_signals() as caught:
+        with slots.shared(jobs), JobProgress(len(jobs), workers) as progress, deferred_signals() as caught:
             try:
                 while (waiting or running) and not caught:
                     while waiting and len(running) < workers:
                         job = waiting.pop(0)
                         paths[job.name].unlink(missing_ok=True)
-                        launcher.start(job, paths[job.name], {**variables, **slots.allocate(job)})
+                        launcher.start(job, paths[job.name], slots.allocate(job))
                         running[job.name] = job, time.monotonic()
                         progress.started(job)
                     for name, code in launcher.ended(self.seconds, self._grace).items():

@@ -82,9 +82,9 @@ class Worker:
         self._watch = DeadWorkerDetector(self.worker_lock.alive, HEARTBEAT_TIMEOUT)
         self._beaten, self._beats, self._listed = time.monotonic(), 0, 0.0
         self._waiting = False
-        needs = [Job(one.name, (), resources=one.resources) for one, _ in self.searches]
-        self._gpus = GpuSlots(visible_gpus() if any(job.resources.gpu for job in needs) else ())
-        self.slots = jobs_at_once(self.settings.slots, needs, self._gpus)
+        self._needs = [Job(one.name, (), resources=one.resources) for one, _ in self.searches]
+        self._gpus = GpuSlots(visible_gpus() if any(job.resources.gpu for job in self._needs) else ())
+        self.slots = jobs_at_once(self.settings.slots, self._needs, self._gpus)
         for _, study in self.searches:
             study.pruner = optuna.pruners.MedianPruner(n_startup_trials=PRUNING_STARTUP_TRIALS)
 
@@ -94,7 +94,7 @@ class Worker:
         Raises:
             Interrupted: Ctrl-C or SIGTERM; the running trials are queued, and resume from their checkpoints.
         """
-        with deferred_signals() as caught:
+        with self._gpus.shared(self._needs), deferred_signals() as caught:
             while not caught:
                 ended = self._collect()
                 for trial in self.running.values():
