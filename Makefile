@@ -9,10 +9,10 @@ JOBS   ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo smoke test test-all test-faults lint types docs bench bench-gpu calibration wheel clean
+.PHONY: help setup demo smoke test test-all test-faults lint types docs bench bench-gpu bench-records calibration wheel clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(SETUP) ## create the virtual environment with the pinned dependencies and trigan (about 1.7 GB, 2 minutes)
 
@@ -43,9 +43,10 @@ docs: $(DEV) ## build the site with the API reference in site/
 	$(BIN)/python docs/build_schemas.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-bench: $(DEV) ## time steps, the data loader and 5,000 records against minimal references; write benchmarks/results/
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/step.py
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/loader.py
+bench: $(DEV) ## measure speed and memory against minimal references, 15 minutes on 2 cores; write benchmarks/results/
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench.py
+
+bench-records: $(DEV) ## time the commands that read records, on 5,000 of them (15 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/records.py
 
 bench-gpu: $(DEV) ## what a GPU makes of steps, precisions and jobs side by side, and fits of the papers' length (8 minutes; DATA=FOLDER of MNIST)

@@ -94,15 +94,17 @@ def write_copy(job: StudyJob, run: Path) -> None:
     np.savez_compressed(job.record_path.with_name("predictions.npz"), scores=scores, labels=labels, rows=rows)
 
 
-def make_records(folder: Path, count: int) -> tuple[Path, float]:
-    """The study whose ``count`` jobs have records in the folder, and the CPU seconds that composing its jobs took."""
+def make_records(
+    folder: Path, name: str, trials: int, rates: Sequence[int] = RATES, budgets: Sequence[int] = LABELS
+) -> tuple[Path, float]:
+    """A study whose jobs all have records in the folder, and the CPU seconds that composing its jobs took."""
     subprocess.run(
         [sys.executable, *TRIGAN, "run", *FIXED, "logger=none", f"paths.outputs={folder}/real"],
         check=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    path = write_study(folder, "many", count // (len(RATES) * len(LABELS)))
+    path = write_study(folder, name, trials, rates, budgets)
     study, words = read_study(path), own_words(folder)
     started = time.process_time()
     jobs = StudyPlan(Composer(), study, words).jobs()
@@ -142,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     with TemporaryDirectory() as name:
         folder = Path(name)
-        study, composing = make_records(folder, options.records)
+        study, composing = make_records(folder, "many", options.records // (len(RATES) * len(LABELS)))
         time.sleep(3)  # files younger than two seconds are not kept in the index
         few = write_study(folder, "few", 3, RATES[:2], LABELS[:1])
         commands = {
