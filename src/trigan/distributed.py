@@ -43,7 +43,7 @@ def average_gradients(parameters: list[torch.nn.Parameter]) -> None:
     gradients = [p.grad for p in parameters if p.grad is not None]
     flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
     dist.all_reduce(flat)
-    means = flat.div_(world_size()).split([gradient.numel() for gradient in gradients])
+    means = torch.split(flat.div_(world_size()), [gradient.numel() for gradient in gradients])
     torch._foreach_copy_(gradients, [mean.view_as(one) for mean, one in zip(means, gradients, strict=True)])
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: Top-level packages whose classes and functions count by their import path alone.
 LIBRARIES = ("builtins", "torch", "pytorch_lightning", "torchmetrics")
+#: Bytes of a tensor that are hashed at a time.
+_BYTES_AT_ONCE = 2**24
 #: Hydra's keys of a config node that are no arguments.
 _HYDRA_KEYS = ("_target_", "_convert_", "_recursive_")
 
@@ -164,11 +166,15 @@ def tensor_digest(*tensors: "Tensor | None") -> str:
         if tensor is None:
             sha.update(b"none;")
             continue
-        plain = tensor.detach().cpu().contiguous()
+        plain = tensor.detach().cpu()
         is_bfloat16 = plain.dtype is torch.bfloat16  # NumPy has no such type: hash the same bits as integers
-        array = plain.view(torch.int16).numpy() if is_bfloat16 else plain.numpy()
-        sha.update(f"{'bfloat16' if is_bfloat16 else array.dtype.str}{array.shape};".encode())
-        sha.update(array.data if array.size else b"")
+        kind = "bfloat16" if is_bfloat16 else torch.empty(0, dtype=plain.dtype).numpy().dtype.str
+        sha.update(f"{kind}{tuple(plain.shape)};".encode())
+        rows_at_once = max(1, _BYTES_AT_ONCE * len(plain) // plain.nbytes) if plain.ndim and plain.numel() else 0
+        for part in torch.split(plain, rows_at_once) if rows_at_once else [plain]:  # images may be in files
+            rows = part.contiguous()
+            array = rows.view(torch.int16).numpy() if is_bfloat16 else rows.numpy()
+            sha.update(array.data if array.size else b"")
     return sha.hexdigest()
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from trigan.atomic import file_lock, share, wrap_os_errors
+from trigan.datasets.host_images import HostImages
 from trigan.datasets.sources.closed import refuse_if_closed
 from trigan.datasets.types import ImageDataset, fingerprint_of
 from trigan.errors import DataError
@@ -23,13 +24,16 @@ from trigan.errors import DataError
 _LAYOUT = 3
 
 
-def cached(cache: Path | None, key: Any, build: Callable[[], ImageDataset]) -> ImageDataset:
+def cached(
+    cache: Path | None, key: Any, build: Callable[[], ImageDataset], stored: HostImages | None = None
+) -> ImageDataset:
     """``build()``, or the result of an earlier call with the same ``key``. A damaged entry is built again.
 
     Args:
         cache: folder of the decoded data sets; None: always build.
         key: JSON data of everything the result depends on (settings; files with sizes and times).
         build: reads the data set.
+        stored: its images, if they stay in their own files: the cache then holds all but them.
 
     Raises:
         ArtifactError: the folder cannot be written.
@@ -41,7 +45,7 @@ def cached(cache: Path | None, key: Any, build: Callable[[], ImageDataset]) -> I
     with _write_errors(cache):
         lock = file_lock(path.with_suffix(".lock")).acquire()
     with lock:
-        dataset = _read(path)
+        dataset = _read(path, stored)
         if dataset is None:
             dataset = build()
             with _write_errors(cache):
@@ -76,7 +80,8 @@ def _write_errors(cache: Path) -> Iterator[None]:
 
 def _write(path: Path, dataset: ImageDataset) -> None:
     """Write beside ``path``, then rename; the caller's lock keeps other processes away from both files."""
-    fields = {name: value for name, value in vars(dataset).items() if value is not None}
+    kept = {name: value for name, value in vars(dataset).items() if not isinstance(value, HostImages)}
+    fields = {name: value for name, value in kept.items() if value is not None}
     tensors = {name: value.contiguous() for name, value in fields.items() if isinstance(value, Tensor)}
     facts = json.dumps({name: value for name, value in fields.items() if name not in tensors})
     partial = path.with_suffix(".partial")
@@ -88,7 +93,7 @@ def _write(path: Path, dataset: ImageDataset) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> ImageDataset | None:
+def _read(path: Path, stored: HostImages | None) -> ImageDataset | None:
     """The stored data set, mapped into memory copy-on-write; None if it is missing or damaged."""
     try:
         with safe_open(path, "pt") as file:
@@ -98,7 +103,8 @@ def _read(path: Path) -> ImageDataset | None:
             return None
         facts: dict[str, Any] = json.loads(metadata["facts"])
         lists = {name: tuple(facts[name]) for name in ("class_names", "notes")}
-        dataset = ImageDataset(**{**facts, **tensors, **lists})
+        images = {} if stored is None else {"images": stored}
+        dataset = ImageDataset(**{**facts, **tensors, **lists, **images})
         marks = (dataset.official_test, dataset.groups, dataset.official_validation)
         known = fingerprint_of(dataset.digests, dataset.labels, *marks)
         return dataset if dataset.fingerprint == known else None

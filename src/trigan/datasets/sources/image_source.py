@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 from trigan.checks import require
+from trigan.datasets.host_images import HostImages
 from trigan.datasets.sources.cache import cached, cached_facts
 from trigan.datasets.sources.closed import refuse_if_closed
 from trigan.datasets.sources.decode import Window, decode
@@ -33,6 +35,8 @@ Label = int | str | None
 _SAMPLED, _SAMPLE_BYTES = 2000, 4096
 #: Data sets, and lines that this process has said of them.
 _said: set[tuple[str, str]] = set()
+#: Data sets in files of whose size it has told.
+_told_of_size: set[str] = set()
 
 _log = logging.getLogger("trigan")
 
@@ -151,6 +155,15 @@ class ImageSource(ABC):
         """What lies beside the images and is not read: locations by reason."""
         return {}
 
+    @property
+    def in_files(self) -> bool:
+        """Whether images stay in their files, as `stored` gives them, and are not decoded into memory."""
+        return False
+
+    def stored(self) -> HostImages | None:
+        """The images, in the order of `listing`, if they are ``in_files``."""
+        return None
+
     def names_are_own(self) -> bool:
         """Whether class names are chosen by whoever has the data, so that they belong to the data's identity."""
         return False
@@ -165,7 +178,15 @@ class ImageSource(ABC):
         """
         key = self.key()
         _say(self.name, describe_unread(self.unread()))
-        dataset = cached(None if key is None else cache, self._cache_key(key), lambda: self.read(ItemDecoder()))
+        stored = self.stored()
+        if stored is not None and self.name not in _told_of_size:
+            _told_of_size.add(self.name)
+            size, one = stored.numel() / 1e9, stored.numel() / len(stored) / 1e3
+            _log.info(
+                "%s: %d images of %.1f kB, %.1f GB in all, stay in their files", self.name, len(stored), one, size
+            )
+        read = partial(self.read, ItemDecoder())
+        dataset = cached(None if key is None else cache, self._cache_key(key), read, stored)
         _say(self.name, *dataset.notes)
         return dataset
 
@@ -179,7 +200,7 @@ class ImageSource(ABC):
         return identity, [f"{self.name}: {line}" for line in lines if line]
 
     def _cache_key(self, key: Any) -> list[Any]:
-        choices = [self.fit, self.window, self.validation]
+        choices = [self.fit, self.window, self.validation, *(["in files"] if self.in_files else [])]
         return [type(self).__name__, self.name, self.image_size, self.channels, choices, key]
 
     def read(self, decoder: ItemDecoder) -> ImageDataset:
@@ -193,7 +214,7 @@ class ImageSource(ABC):
         items: list[Item] = []
         digests: list[bytes] = []
         images: list[np.ndarray] = []
-        left_out = 0
+        left_out, stored = 0, self.stored()
         for item in listed:
             if item.part == "validation" and self.validation == "leave_out":
                 left_out += 1
@@ -202,8 +223,9 @@ class ImageSource(ABC):
             if pixels is not None:
                 items.append(replace(item, data=b""))
                 digests.append(image_digest(pixels))
-                images.append(self.geometry.fit(pixels))
-        if not images:
+                if stored is None:
+                    images.append(self.geometry.fit(pixels))
+        if not items:
             raise DataError(f"{self.name}: no {'readable ' if decoder.unreadable else ''}images found; check data.root")
         numbers, names = encode_labels([item.label for item in items], class_names, self.name)
         _refuse_two_spellings(items, self.name)
@@ -215,7 +237,7 @@ class ImageSource(ABC):
         groups = _encode_groups(items)
         return ImageDataset(
             name=self.name,
-            images=torch.from_numpy(self._stack(images, decoder)),
+            images=torch.from_numpy(self._stack(images, decoder)) if stored is None else stored,
             labels=targets,
             class_names=names,
             fingerprint=fingerprint_of(rows, targets, official_test, groups, official_validation),

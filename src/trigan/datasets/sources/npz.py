@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from trigan.component_ids import component
+from trigan.datasets.host_images import HostImages
 from trigan.datasets.sources.decode import first_line
 from trigan.datasets.sources.folder_scan import Part, Unread, part_of
 from trigan.datasets.sources.image_source import ImageSource, Item, Label, file_stamps
+from trigan.datasets.sources.npy_images import NpyImages, NpyRows
 from trigan.errors import DataError, printable
 
 _PARTS: dict[str, Part] = {"train": "train", "val": "validation", "test": "test"}
@@ -44,9 +46,12 @@ class Npz(ImageSource):
 
     Attributes:
         root: the file, a folder that holds exactly one ``.npz``, or one with ``.npy`` or IDX files.
+        in_memory: whether images are read into memory. If not, they stay in their ``.npy`` files, which must have them
+            as they are trained on, and every batch reads its rows: for sets larger than memory. Results do not change.
     """
 
     root: str | None = field(default=None, metadata={"identity": False})
+    in_memory: bool = field(default=True, metadata={"identity": False})
 
     @property
     def name(self) -> str:
@@ -84,17 +89,45 @@ class Npz(ImageSource):
             raise DataError(f"data.root={self.root} holds {len(files)} .npz files; name one: data.root=FILE.npz")
         return files
 
-    def _arrays(self, content: bool = True) -> Iterator[tuple[str, np.ndarray]]:
+    @property
+    def in_files(self) -> bool:
+        """See `ImageSource.in_files`."""
+        return not self.in_memory
+
+    def stored(self) -> HostImages | None:
+        """See `ImageSource.stored`."""
+        if self.in_memory:
+            return None
+        named = {canonical_name(path.name): path for path in self._files() if path.suffix.lower() == ".npy"}
+        parts = [part for part in _PARTS if not (part == "val" and self.validation == "leave_out")]
+        files = [NpyImages(named[name]) for part in parts if (name := f"{part}_images") in named]
+        if not files:
+            raise DataError(
+                f"data.in_memory=false: data.root={self.root} has no train_images.npy; write each array of images into "
+                "a folder with numpy.save, as files with .npz or .gz cannot be read by row"
+            )
+        rows = NpyRows(files)
+        channels, side, _ = rows.image
+        if self.image_size not in (None, side) or self.channels not in (None, channels) or self.window is not None:
+            raise DataError(
+                f"data.in_memory=false: images are trained on as they are stored, {side}x{side} with {channels} "
+                "channels; leave out data.image_size, data.channels and data.window, or write files of that shape"
+            )
+        return HostImages(rows, rows.image)
+
+    def _arrays(self, content: bool = True) -> Iterator[tuple[str, np.ndarray | NpyImages]]:
         """Names, as they are, and arrays; without ``content`` empty ones, which costs nothing."""
         for path in self._files():
             if not _FILES.fullmatch(path.name):
                 yield from npz_arrays(path) if content else ((name, np.empty(0)) for name in npz_names(path))
+            elif content and not self.in_memory and str(canonical_name(path.name)).endswith("_images"):
+                yield path.name, NpyImages(path)
             else:
                 yield path.name, _read_array(path) if content else np.empty(0)
 
     def listing(self) -> tuple[Iterator[Item], Sequence[str] | None]:
         """See `ImageSource.listing`."""
-        path, arrays = self._files()[0], dict[str, np.ndarray]()
+        path, arrays = self._files()[0], dict[str, Any]()
         given = list(self._arrays())
         for name, array in given:
             known = canonical_name(name)
@@ -107,7 +140,7 @@ class Npz(ImageSource):
             raise DataError(f"{path} has no train_images (it holds {found}); MedMNIST's layout is expected")
         return self._items(path, arrays), None
 
-    def _items(self, path: Path, arrays: dict[str, np.ndarray]) -> Iterator[Item]:
+    def _items(self, path: Path, arrays: dict[str, Any]) -> Iterator[Item]:
         for split, part in _PARTS.items():
             images = arrays.get(f"{split}_images")
             if images is None:

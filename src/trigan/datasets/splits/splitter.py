@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from trigan.datasets.host_images import HostImages
 from trigan.datasets.splits.groups import group_numbers
 from trigan.datasets.splits.sealed_test import SealedTest
 from trigan.datasets.types import ImageDataset, LabelledImages, TrainingView
@@ -106,7 +107,8 @@ class Splitter:
         self.source, self.trial = source, trial
         self.labels = source.labels.numpy()
         self.classes = len(source.class_names)
-        self.first_copies = find_first_copies(source.images)
+        whole = source.images  # those in files have not been resized, so their digests tell the same
+        self.first_copies = find_first_copies(source.digests if isinstance(whole, HostImages) else whole)
         self.groups = group_numbers(source)
         self.left_out = 0
         self.dropped_in_test = 0
@@ -198,7 +200,7 @@ def hash_keys(source: ImageDataset, trial: int, purpose: str, rows: np.ndarray) 
 
 
 def find_first_copies(images: Tensor) -> np.ndarray:
-    """For each image uint8 (N, C, S, S) the index of the first image with the same pixels, int64 (N,)."""
+    """For each image (or digest) uint8 (N, ...) the index of the first one with the same bytes, int64 (N,)."""
     first: dict[bytes, int] = {}
     digests = (hashlib.sha256(row.data).digest() for row in images.flatten(1).numpy())
     return np.array([first.setdefault(digest, i) for i, digest in enumerate(digests)], dtype=np.int64)
