@@ -12,7 +12,7 @@ IGNORED_SETTINGS = (
     *(f"strategy.pretrain.data.{part}" for part in ("root", "source.root", "suggested")),
     *(f"evaluation.{name}" for name in ("generator_classifiers", "attacks", "eps", "eps_l2", "attack_steps")),
     *("evaluation.corruptions", "evaluation.robustness_images"),
-    *(f"trainer.{name}" for name in ("accelerator", "devices", "checkpoint_every", "graph", "compile")),
+    *(f"trainer.{name}" for name in ("accelerator", "devices", "checkpoint_every", "graph", "compile", "images")),
 )
 #: Last parts of the keys that vary within a row.
 REPEAT_KEYS = ("trial", "seed")

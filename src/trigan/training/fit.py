@@ -19,6 +19,7 @@ from trigan.artifacts.checkpoint import AtomicCheckpointIO, checkpoint_path, loa
 from trigan.checks import require_settings
 from trigan.component_ids import component
 from trigan.errors import ConfigError, DivergedError
+from trigan.training.memory_check import check_memory
 from trigan.training.players import PlayersModule
 
 
@@ -38,6 +39,7 @@ class TrainerSettings:
         checkpoint_every: steps.
         graph: replay steps as CUDA graphs (`trigan.training.graphs`), on one GPU.
         compile: pass each player through torch.compile, which takes minutes before the first step.
+        images: the training images are in the device's memory, or on the host, from which each batch is copied.
     """
 
     precision: Literal["32-true", "tf32", "bf16-mixed", "64-true"] = "32-true"
@@ -47,11 +49,14 @@ class TrainerSettings:
     checkpoint_every: int = field(default=500, metadata={"identity": False})
     graph: bool = field(default=False, metadata={"identity": False})
     compile: bool = field(default=False, metadata={"identity": False})
+    images: Literal["device", "host"] = field(default="device", metadata={"identity": False})
 
     def __post_init__(self) -> None:
         require_settings(self, "accumulate devices checkpoint_every", 1, "trainer.")
         if self.graph and self.devices > 1:
             raise ConfigError(f"trainer.graph=true: with one GPU only; set trainer.devices=1, not {self.devices}")
+        if self.graph and self.images == "host":
+            raise ConfigError("trainer.graph=true: reads batches on the GPU alone; set trainer.images=device")
         for setting, needs_gpu in (("trainer.graph=true", self.graph), ("trainer.precision=tf32", self._tf32)):
             if needs_gpu and self.accelerator == "cpu":
                 raise ConfigError(f"{setting}: needs a GPU; set trainer=gpu")
@@ -177,6 +182,7 @@ def fit(
         for callback in callbacks:
             callback.on_fit_start(module)
         if module.completed_steps < module.plan.steps and not (module.watch is not None and module.watch.ended):
+            check_memory(module, settings.device, settings.precision == "bf16-mixed")
             with _keyboard_interrupts():
                 _trainer(settings, flush).fit(module, list(module.chunks()))
     except DivergedError as error:

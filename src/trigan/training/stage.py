@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from trigan import distributed
+from trigan.datasets.host_images import HostImages, TensorRows
 from trigan.datasets.inputs import Input, Inputs
 from trigan.datasets.stream import BatchStream
 from trigan.datasets.types import DataSpec
 from trigan.errors import ConfigError
+from trigan.free_memory import free_bytes, in_words
 from trigan.networks.classifiers.pretrained import load_pretrained_weights
 from trigan.networks.foreign_layers import check_training_pass, with_our_layers
 from trigan.rng import hash64
@@ -46,7 +48,27 @@ class StageContext:
         self._check_shares(f"batch of {name} images", batch)
         seed = hash64(self.seed, name)
         device = self.settings.device
-        return BatchStream(data.images, data.labels, batch, seed, weights, device, data.parts, weights_from)
+        return BatchStream(
+            self._placed(data.images, name), data.labels, batch, seed, weights, device, data.parts, weights_from
+        )
+
+    def _placed(self, images: Tensor, name: str) -> Tensor:
+        """The images as a stream takes them: to be copied to the device, or to stay on the host.
+
+        Raises:
+            ConfigError: they are larger than what is free on a GPU.
+        """
+        device = self.settings.device
+        if device.type == "cpu" or isinstance(images, HostImages):
+            return images
+        if self.settings.images == "host":
+            return HostImages(TensorRows(images), images.shape[1:])
+        if (free := free_bytes(device)) is not None and images.nbytes > free:
+            raise ConfigError(
+                f"trainer.images=device: the {name} images have {in_words(images.nbytes)}, and {in_words(free)} are "
+                f"free on GPU {device.index}; set trainer.images=host, which copies each batch to the GPU"
+            )
+        return images
 
     def _check_shares(self, setting: str, batch: int) -> None:
         """Raise a ConfigError unless ranks and micro-batches get equal shares of the batch, of at least two images."""
