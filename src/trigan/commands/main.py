@@ -136,4 +136,5 @@ def _dispatch(words: list[str]) -> int:
     if name not in COMMANDS:
         mend = f"settings follow a command: trigan run {name}" if "=" in name else f"commands: {', '.join(COMMANDS)}"
         raise TriganError(f"{name}: no such command{nearest_hint(name, COMMANDS)}; {mend}")
+    resolve_name("trigan.execution.late_imports:install")()
     return int(resolve_name(f"trigan.commands.{COMMANDS[name][0]}")(rest))

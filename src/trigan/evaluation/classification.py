@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.classification import multiclass_confusion_matrix
 
 from trigan.errors import DataError, TriganError
 from trigan.evaluation.calibration import expected_calibration_error, negative_log_likelihood
@@ -38,7 +37,7 @@ def classification_metrics(
     _check(scores, labels, classes)
     # the first of equal scores: torch.argmax of the scores may return any of them
     predicted = (scores == scores.max(dim=1, keepdim=True).values).to(torch.uint8).argmax(dim=1)
-    confusion = multiclass_confusion_matrix(predicted, labels, classes, validate_args=False)
+    confusion = torch.bincount(labels * classes + predicted, minlength=classes**2).reshape(classes, classes)
     metrics = _from_confusion(confusion)
     if specificity is not None:
         metrics |= ranking_scores(scores.numpy(), labels.numpy(), probabilistic, specificity)

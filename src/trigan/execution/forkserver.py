@@ -16,6 +16,7 @@ from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
+from trigan.execution import late_imports
 from trigan.execution.supervisor import SINGLE_THREADED, lead_session
 
 #: Environment variable with the modules that the server imports; set only while the server is being started.
@@ -65,6 +66,7 @@ def _preload(modules: Sequence[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(2, 1)  # what an import prints is no output of the command
     os.environ.update({**SINGLE_THREADED, **_FORKABLE})
+    late_imports.install()
     try:
         for name in modules:
             module = import_module(name.removesuffix(".*"))
