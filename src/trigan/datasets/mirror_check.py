@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
-from scipy.stats import binom
 from torch import Tensor
 
 from trigan.datasets.augmentation import ClassicAugmentation
@@ -51,6 +50,8 @@ class MirrorCheck:
         Not if significantly more images lose than win their class (one-sided sign test at the level of 5 %), nor if
         too few are told apart for the test to see anything.
         """
+        from scipy.stats import binom  # takes most of a second to import
+
         p = float(binom.sf(self.lost - 1, self.lost + self.won, 0.5)) if self.lost else 1.0
         return self.told_apart >= FEWEST and p >= LEVEL
 

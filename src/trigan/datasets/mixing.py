@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 
 import torch
-from scipy.special import betaincinv
 from torch import Tensor
 
 from trigan.checks import require
@@ -110,6 +109,7 @@ def mixing_coefficients(draws: Draws, alpha: float, probability: float) -> Tenso
     The inverse distribution function takes one uniform number a row, independent of other rows; on the CPU, so that
     every device mixes alike.
     """
+    from scipy.special import betaincinv  # no import of every run
 
     def of_step(step: int) -> Tensor:
         on_cpu = replace(draws, step=step, device=torch.device("cpu"))

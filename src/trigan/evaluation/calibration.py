@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from scipy.optimize import minimize, minimize_scalar
 from torch import Tensor
 
 from trigan.scores import CALIBRATION_BINS
@@ -50,6 +49,8 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         logits: (N, K) scores of held-out or cross-validated images, N >= 1; an SVM's scores are allowed.
         labels: (N,) int64.
     """
+    from scipy.optimize import minimize_scalar  # see `trigan.tables.statistics.t_interval`
+
     scores, targets = logits.detach().cpu().double(), labels.cpu()
     best, second = scores.topk(2, dim=1).values.mean(0).tolist()
     margin = best - second
@@ -74,6 +75,8 @@ def fit_vector(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         logits: (N, K) scores of held-out images.
         labels: (N,) int64.
     """
+    from scipy.optimize import minimize
+
     scores, targets = logits.detach().cpu().double(), labels.cpu()
     classes, start = scores.shape[1], 1.0 / fit_temperature(logits, labels)
 

@@ -17,7 +17,6 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from PIL import Image
-from scipy.stats import poisson
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -40,6 +39,8 @@ def gaussian_noise(images: Tensor, severity: int, draws: Draws) -> Tensor:
 
 def shot_noise(images: Tensor, severity: int, draws: Draws) -> Tensor:
     """Poisson(c x) / c for c = 500 to 50 photons of a white pixel, by the inverse distribution function."""
+    from scipy.stats import poisson  # takes most of a second to import
+
     photons = (500, 250, 100, 75, 50)[severity - 1]
     most = int(poisson.ppf(1.0 - 1e-12, photons)) + 1
     tables = poisson.cdf(np.arange(most), np.arange(256)[:, None] / 255.0 * photons)
