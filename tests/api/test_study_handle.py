@@ -41,6 +41,10 @@ def test_a_study_is_run_and_read(folder: Path) -> None:
     assert table["mean"].between(0, 1).all()
     assert study.figure().size[0] > 100
     assert "<table" in study._repr_html_()
+    runs = sorted(path.parent for path in (folder / "outputs").rglob("record.json"))
+    assert not list((folder / "outputs" / "runs").rglob("*.png"))  # nobody has looked at its runs
+    assert trigan.load(runs[0]).figure("features").size[0] > 100
+    assert sorted(path.name for path in runs[0].rglob("*.png")) == ["confusion.png", "features.png", "losses.png"]
 
 
 def test_an_unknown_study_is_one_line() -> None:

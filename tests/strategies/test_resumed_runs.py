@@ -14,7 +14,6 @@ import pytest
 
 from trigan.config.compose import compose
 from trigan.records.record import read_record
-from trigan.runs import final_evaluation
 from trigan.runs.run import run
 from trigan.tracking import Tracker
 from trigan.training.callbacks import CallbackSettings
@@ -57,12 +56,6 @@ ROWS = {
         "classifier",
     ),
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Skip the pictures, which take half of a run's time."""
-    monkeypatch.setattr(final_evaluation, "_draw_pictures", lambda *given: None)
 
 
 def _overrides(name: str, root: Path, *more: str) -> list[str]:

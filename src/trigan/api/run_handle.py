@@ -82,11 +82,14 @@ class Run:
         return self._opened.sample(labels, seed)
 
     def figure(self, name: str) -> "Image":
-        """A picture that the run drew, e.g. ``samples``, ``losses`` or ``confusion``; the first whose name starts so.
+        """A picture of the run, e.g. ``samples``, ``losses`` or ``confusion``; the first whose name starts so.
 
         Raises:
             ConfigError: there is none of that name.
         """
+        from trigan.reports.run_pictures import draw_missing_pictures
+
+        draw_missing_pictures(self.directory)
         return open_picture(self.directory / "pictures", name)
 
     @cached_property

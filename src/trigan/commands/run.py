@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from trigan.commands.arguments import Parser, help_text, positive_int
@@ -13,7 +14,7 @@ from trigan.config.settings_file import merge_settings
 from trigan.errors import ConfigError, DivergedError
 from trigan.execution import ranks
 from trigan.execution.engines import EngineChoice, split
-from trigan.execution.job import run_options
+from trigan.execution.job import BATCH_VARIABLE, run_options
 from trigan.records.record import RECORD_NAME, read_record
 from trigan.runs.run_words import RankFailedError, is_rank_of, run_words
 
@@ -50,8 +51,15 @@ def main(arguments: list[str]) -> int:
         return error.exit_code
     is_rank = "RANK" in os.environ and is_rank_of(words, options.config_dir)
     if not is_rank or (os.environ["RANK"] == "0" and ranks.PARENT_VARIABLE not in os.environ):
-        print(directory, flush=True)
+        _show(directory, options.validation_only)
     return 0 if is_rank else _tell_divergence(directory, options.validation_only)
+
+
+def _show(directory: Path, validation_only: bool) -> None:
+    """Print where the run is, and draw its pictures if somebody may look at them."""
+    print(directory, flush=True)
+    if not validation_only and BATCH_VARIABLE not in os.environ:
+        resolve_name("trigan.reports.run_pictures:draw_missing_pictures")(directory)
 
 
 def _tell_divergence(directory: Path, validation_only: bool) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trigan.atomic import make_folder, wrap_os_errors, write_bytes
-from trigan.execution.job import Job, JobResult, log_name
+from trigan.execution.job import BATCH_VARIABLE, Job, JobResult, log_name
 from trigan.execution.supervisor import GRACE, POLL, SINGLE_THREADED, TRIGAN, Supervisor
 
 #: Precedes a job's overrides.
@@ -59,7 +59,7 @@ class ClusterTask:
         started, process = time.monotonic(), Supervisor()
         # with Slurm's variables libraries would take the job for one of several tasks
         environment = {key: value for key, value in os.environ.items() if not key.startswith("SLURM_")}
-        environment |= SINGLE_THREADED
+        environment |= {**SINGLE_THREADED, BATCH_VARIABLE: "1"}
         try:
             process.start_command(job.name, [*COMMAND, *job.overrides], environment, log, self.folder)
             while not (codes := process.ended(self.seconds, GRACE)):

@@ -21,6 +21,8 @@ _LONGEST = 180
 TIMED_OUT = 124
 #: Exit codes of a run that has its record and diverged, and of one that found the disk full.
 DIVERGED, DISK_FULL = DivergedError.exit_code, DiskFullError.exit_code
+#: Set in the environment of a job that is one of several: nobody waits for its pictures.
+BATCH_VARIABLE = "TRIGAN_BATCH"
 #: Signals by which a person or a queue ends a job, which has not failed then: it is missing.
 STOP_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 

@@ -12,7 +12,7 @@ from typing import Self
 from trigan.atomic import make_folder, wrap_os_errors
 from trigan.errors import ConfigError, TriganError
 from trigan.execution.gpu_sharing import multi_process_service
-from trigan.execution.job import Job, JobResult, log_name
+from trigan.execution.job import BATCH_VARIABLE, Job, JobResult, log_name
 from trigan.execution.launchers import ExecLauncher, ForkLauncher, Launcher
 from trigan.execution.progress import JobProgress
 from trigan.execution.supervisor import GRACE, POLL, deferred_signals
@@ -146,7 +146,7 @@ class LocalEngine:
                     while waiting and len(running) < workers:
                         job = waiting.pop(0)
                         paths[job.name].unlink(missing_ok=True)
-                        launcher.start(job, paths[job.name], slots.allocate(job))
+                        launcher.start(job, paths[job.name], {**slots.allocate(job), BATCH_VARIABLE: "1"})
                         running[job.name] = job, time.monotonic()
                         progress.started(job)
                     for name, code in launcher.ended(self.seconds, self._grace).items():

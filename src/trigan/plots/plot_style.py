@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,10 +56,8 @@ def no_result_lost() -> Iterator[None]:
 
 @functools.cache
 def font_path() -> Path:
-    """The plots' font, from matplotlib: Pillow's own has few letters beyond ASCII."""
-    import matplotlib
-
-    return Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    """The plots' font, from matplotlib, without its import: Pillow's own has few letters beyond ASCII."""
+    return Path(str(distribution("matplotlib").locate_file("matplotlib/mpl-data/fonts/ttf/DejaVuSans.ttf")))
 
 
 @functools.cache
@@ -74,6 +73,8 @@ def drawable(text: str) -> str:
     >>> drawable("caf\u00e9 \u732b")
     'café \\u732b'
     """
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(one if ord(one) in _letters() else one.encode("unicode_escape").decode() for one in text)
 
 

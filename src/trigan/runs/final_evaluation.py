@@ -31,7 +31,7 @@ from trigan.evaluation.robustness.robustness import (
 )
 from trigan.identity import digest, tensor_digest
 from trigan.losses.label_transitions import KnownTransition
-from trigan.plots import run_plots, sample_grids
+from trigan.plots import sample_grids
 from trigan.plots.plot_style import no_result_lost
 from trigan.records.record import PRETRAINED, SCHEMA_VERSION, write_record
 from trigan.records.seal_ledger import append_use
@@ -95,9 +95,11 @@ def finish_run(trained: TrainedRun) -> None:
         result["curve_images"] = kind
         result["stamps"] = sorted({*result["stamps"], *([CURVE_STAMPS[kind]] if kind in CURVE_STAMPS else [])})
     _save_npz(location.directory / "predictions.npz", {"scores": logits, "labels": labels, **rows})
-    _save_features(trained, scored, labels)
+    if scored.features is not None and scored.index is not None:
+        _save_npz(location.directory / "features.npz", {"features": scored.features, "index": scored.index})
     _save_weights(trained)
-    _draw_pictures(trained, result, _gather_metrics(trained))
+    _gather_metrics(trained)
+    _show_samples(trained)
     record = build_record(SCHEMA_VERSION, trained, result)
     tracker.log_confusion_matrix("final/test/confusion", np.asarray(result["test"]["confusion"]), classes)
     recalls = dict(zip(classes, result["test"]["recall"], strict=True))
@@ -295,19 +297,6 @@ def _save_npz(path: Path, arrays: dict[str, Tensor]) -> None:
         np.savez_compressed(file, **{name: array.numpy() for name, array in arrays.items()})  # type: ignore[arg-type]
 
 
-def _save_features(trained: TrainedRun, scored: Scored, labels: Tensor) -> None:
-    """Principal components of the classifier's last-layer inputs for some test images, if it has an ``embed``."""
-    features, index = scored.features, scored.index
-    if features is None or index is None:
-        return
-    directory, names = trained.location.directory, trained.data.class_names
-    _save_npz(directory / "features.npz", {"features": features, "index": index})
-    if features.shape[1] > 1:  # two images or one feature have a single component, which makes no map
-        picture = directory / "pictures/features.png"
-        with no_result_lost():
-            run_plots.plot_feature_map(features.numpy(), labels[index].numpy(), names, picture)
-
-
 def _save_weights(trained: TrainedRun) -> None:
     for player, network in (("classifier", trained.outcome.classifier), ("generator", trained.outcome.generator)):
         if network is not None:
@@ -315,7 +304,7 @@ def _save_weights(trained: TrainedRun) -> None:
             write_bytes(trained.location.directory / "weights" / f"{player}.safetensors", save(state))
 
 
-def _gather_metrics(trained: TrainedRun) -> list[dict[str, Any]]:
+def _gather_metrics(trained: TrainedRun) -> None:
     """Write the curves of every stage, trained by this run or by another, under the stage names of this run."""
     rows = []
     for stage in trained.stages:
@@ -324,23 +313,18 @@ def _gather_metrics(trained: TrainedRun) -> list[dict[str, Any]]:
             rows.append({"stage": stage.name, "images": row["images"], **metrics})
     lines = "".join(json.dumps(row) + "\n" for row in rows)
     write_bytes(trained.location.directory / METRICS_NAME, lines.encode())
-    return rows
 
 
-def _draw_pictures(trained: TrainedRun, result: dict[str, Any], rows: list[dict[str, Any]]) -> None:
-    directory, names = trained.location.directory / "pictures", list(trained.data.class_names)
-    with no_result_lost():
-        run_plots.plot_confusion_matrix(result["test"]["confusion"], names, directory / "confusion.png")
-    with no_result_lost():
-        if rows:
-            run_plots.plot_loss_curves(rows, directory / "losses.png")
+def _show_samples(trained: TrainedRun) -> None:
+    """Draw and log the samples of each generator over its training."""
+    names = list(trained.data.class_names)
     for stage in trained.stages:
         files = sorted((stage.directory / SAMPLES_NAME).glob("*.npy"))
         if not files:
             continue
         snapshots = [(int(file.stem), np.load(file)) for file in files]
         labels = names if stage.networks["generator"].classes == len(names) else []
-        path = directory / f"samples-{stage.name}-over-training.png"
+        path = trained.location.directory / "pictures" / f"samples-{stage.name}-over-training.png"
         with no_result_lost():
             events = [(one["images"], one["signal"]) for one in stage.notes.get("events", ())]
             sample_grids.save_samples_over_training(snapshots, path, labels, events=events)

@@ -223,7 +223,8 @@ def _forget(store: Store, location: RunLocation) -> None:
         "mlflow/axis.json",
         VALIDATION_CURVE_NAME,
     )  # a resumed run appends to them
-    for path in (*(location.directory / name for name in curves), location.record):
+    pictures = (location.directory / "pictures").glob("*.png")
+    for path in (*(location.directory / name for name in curves), *pictures, location.record):
         with wrap_os_errors(path, "remove"):
             path.unlink(missing_ok=True)
 

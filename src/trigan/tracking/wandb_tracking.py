@@ -131,8 +131,8 @@ class WandbTracking(Tracking):
             x_disable_stats=True,
             x_disable_machine_info=True,
         )
-        # inputs that a program stages for W&B Launch, as this one never does; to look for them takes a second of imports
-        wandb.Run._detect_and_apply_job_inputs = lambda run: None  # type: ignore[method-assign]
+        # it looks for inputs that a program staged for W&B Launch, as this one never does: a second of imports
+        wandb.Run._detect_and_apply_job_inputs = lambda run: None  # type: ignore[assignment, method-assign]
         run = wandb.init(
             project=self.project,
             entity=self.entity,
