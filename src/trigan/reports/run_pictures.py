@@ -12,14 +12,12 @@ from trigan.reports import report_data as files
 def draw_missing_pictures(run: Path) -> None:
     """Write ``confusion.png``, ``losses.png`` and ``features.png`` of the run in this folder, those that lack.
 
-    A picture that cannot be drawn is a warning.
-
-    Raises:
-        ArtifactError: a file of the run is damaged.
+    A picture that cannot be drawn is a warning. An `ArtifactError` says which file of the run is damaged.
     """
-    for name, draw in (("confusion", _confusion), ("losses", _losses), ("features", _features)):
-        path = run / files.PICTURES / f"{name}.png"
-        if not path.is_file():
+    drawn_from = {_confusion: RECORD_NAME, _losses: files.METRICS, _features: files.FEATURES}
+    for draw, source in drawn_from.items():
+        path = run / files.PICTURES / f"{draw.__name__[1:]}.png"
+        if (run / source).is_file() and not path.is_file():
             with no_result_lost():
                 draw(run, read_record(run / RECORD_NAME), path)
 
@@ -35,7 +33,6 @@ def _losses(run: Path, record: Any, path: Path) -> None:
 
 def _features(run: Path, record: Any, path: Path) -> None:
     labels = files.read_predictions(run / files.PREDICTIONS)[1]
-    if (run / files.FEATURES).is_file():
-        features, index = files.read_features(run / files.FEATURES, len(labels))
-        if features.shape[1] > 1:  # two images or one feature have a single component, which makes no map
-            run_plots.plot_feature_map(features, labels[index], files.class_names(record), path)
+    features, index = files.read_features(run / files.FEATURES, len(labels))
+    if features.shape[1] > 1:  # two images or one feature have a single component, which makes no map
+        run_plots.plot_feature_map(features, labels[index], files.class_names(record), path)
