@@ -26,7 +26,7 @@ from trigan.training.balance import Resampling, class_counts
 from trigan.training.optimizers import Adam
 from trigan.training.selection import Selection
 from trigan.training.stage import Stage
-from trigan.training.stages.loss_terms import ExtraImages
+from trigan.training.terms.loss_terms import ExtraImages
 
 from ..training.tiny import TURNED, classifier_stage, gan_stage, same, view, with_parts
 from .recipes import CGAN_STAGE, SAMPLES, augment, make_runner, parameters

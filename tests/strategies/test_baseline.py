@@ -17,7 +17,7 @@ from trigan.strategies.strategy import labelled_inputs
 from trigan.training.optimizers import SGD
 from trigan.training.selection import Selection, accuracy
 from trigan.training.stages import classifier_stage as classifier_room
-from trigan.training.stages.loss_terms import ExtraImages, FixMatch
+from trigan.training.terms.loss_terms import ExtraImages, FixMatch
 
 from ..training.tiny import SPEC, TURNED, classifier_stage, same, view, with_parts
 from .recipes import augment, features, logits, make_runner, parameters, unseen_images

@@ -17,7 +17,7 @@ from trigan.strategies.baseline import Baseline, FixMatchTraining, LabelledOnly,
 from trigan.strategies.sample_settings import SampleSettings
 from trigan.strategies.stage_runner import StageRunner
 from trigan.strategies.teachers import AutoTeacher, Gate, TeacherTraining, gate_on_real_images
-from trigan.training.stages.loss_terms import ExtraImages, FixMatch
+from trigan.training.terms.loss_terms import ExtraImages, FixMatch
 
 from ..training.tiny import TURNED, classifier_stage, same, view, with_parts
 from .recipes import CGAN_STAGE, SAMPLES, augment, make_runner, parameters

@@ -23,8 +23,8 @@ from trigan.studies.study_file import read_study
 from trigan.tables.classifier_differences import audited_row, compare_rows, undeclared
 from trigan.tables.layout.text import render_markdown
 from trigan.tables.table import TableSpec, build_table
-from trigan.training.stages.loss_terms import FixMatch
 from trigan.training.step import TrainingStep
+from trigan.training.terms.loss_terms import FixMatch
 
 OWN = """\
 defaults:

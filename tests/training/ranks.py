@@ -65,8 +65,11 @@ from trigan.training.stage import Stage
 from trigan.training.stages.diffusion_stage import DiffusionStage
 from trigan.training.stages.gan_regularizers import TopK
 from trigan.training.stages.gan_stage import GANStage
-from trigan.training.stages.loss_terms import ExtraImages, FixMatch, PiModel
 from trigan.training.stages.pretext_stages import DeepSMOTEStage
+from trigan.training.terms.loss_terms import ExtraImages, FixMatch, PiModel
+from trigan.training.terms.mixmatch import MixMatch
+from trigan.training.terms.smoothness import VAT, MeanTeacher
+from trigan.training.terms.thresholds import FlexMatch, FreeMatch, SoftMatch
 
 CRITIC = DCGAN(width=8, latent=8, discriminator_norm="none")
 
@@ -111,6 +114,12 @@ STAGES: dict[str, Callable[[], Stage]] = {
     "noise": lambda: joint_stage(FeatureMatching(), classifier=MLP((16, 8))),
     "dropout": lambda: classifier_stage(classifier=WideResNet(10, 1, 2, dropout=0.3)),
     "mixup": lambda: classifier_stage(4, mix=MixUp(0.5)),
+    "flexmatch": lambda: classifier_stage(terms=(FlexMatch(TURNED, TURNED, threshold=0.15),)),
+    "freematch": lambda: classifier_stage(terms=(FreeMatch(TURNED, TURNED, momentum=0.5),)),
+    "softmatch": lambda: classifier_stage(terms=(SoftMatch(TURNED, TURNED, momentum=0.5),)),
+    "vat": lambda: classifier_stage(4, terms=(VAT(TURNED, entropy=1.0),)),
+    "mean_teacher": lambda: joint_stage(FeatureMatching(), consistency=MeanTeacher(TURNED, stream="two views")),
+    "mixmatch": lambda: classifier_stage(terms=(MixMatch(TURNED),)),
     "early_learning": lambda: classifier_stage(criterion=EarlyLearning()),
     "co_teaching": co_teaching_stage,
     "cutmix": lambda: classifier_stage(4, mix=CutMix()),
@@ -130,6 +139,9 @@ CASES: dict[str, tuple[Callable[[], Stage], TrainerSettings]] = {
     **{f"{name}-32": (STAGES[name], SINGLE) for name in ("dcgan", "feature_matching", "conditional", "classifier")},
     "dropout-accumulated-64": (STAGES["dropout"], replace(DOUBLE, accumulate=2)),
     "early_learning-accumulated-64": (STAGES["early_learning"], replace(DOUBLE, accumulate=2)),
+    "flexmatch-accumulated-64": (STAGES["flexmatch"], replace(DOUBLE, accumulate=2)),
+    "softmatch-accumulated-64": (STAGES["softmatch"], replace(DOUBLE, accumulate=2)),
+    "mixmatch-accumulated-64": (STAGES["mixmatch"], replace(DOUBLE, accumulate=2)),
     "cutmix-accumulated-64": (STAGES["cutmix"], replace(DOUBLE, accumulate=2)),
     "penalty-accumulated-64": (STAGES["penalty"], replace(DOUBLE, accumulate=2)),
 }

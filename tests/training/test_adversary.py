@@ -204,7 +204,7 @@ def test_settings_out_of_range_are_refused(change: dict[str, float], said: str) 
 
 
 def test_soft_labels_of_samples_are_attacked_by_their_cross_entropy() -> None:
-    from trigan.training.stages.loss_terms import ExtraImages
+    from trigan.training.terms.loss_terms import ExtraImages
 
     seen = view()
     soft = torch.full((len(seen.labelled.images), 10), 0.02)

@@ -13,7 +13,7 @@ from trigan.training.fit import TrainerSettings
 from trigan.training.objectives import Conditional
 from trigan.training.objectives.objective import Ramp
 from trigan.training.players import PlayersModule
-from trigan.training.stages.loss_terms import FixMatch
+from trigan.training.terms.loss_terms import FixMatch
 
 from .tiny import (
     OBJECTIVES,

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from trigan.artifacts.checkpoint import checkpoint_path
-from trigan.datasets.inputs import Inputs
+from trigan.datasets.inputs import Input, Inputs
 from trigan.errors import ConfigError, DivergedError
 from trigan.losses.gan_losses import wasserstein
 from trigan.losses.label_noise_losses import EarlyLearning
@@ -26,11 +26,15 @@ from trigan.training.objectives.objective import Ramp
 from trigan.training.players import PlayersModule
 from trigan.training.selection import Selection
 from trigan.training.stage import Stage
+from trigan.training.terms.mixmatch import MixMatch
+from trigan.training.terms.smoothness import VAT, MeanTeacher
+from trigan.training.terms.thresholds import FlexMatch, FreeMatch, SoftMatch
 
 from .tiny import (
     FURTHER,
     OBJECTIVES,
     PRETEXTS,
+    TURNED,
     Recorder,
     built,
     classifier_stage,
@@ -72,12 +76,19 @@ RESUMED: dict[str, Callable[[], Stage]] = {
     "noise": lambda: joint_stage(FeatureMatching(), classifier=MLP((16, 8))),
     "dropout": lambda: classifier_stage(classifier=SmallCNN(4, dropout=0.5)),
     "early learning": lambda: classifier_stage(criterion=EarlyLearning()),
+    "flexmatch": lambda: classifier_stage(terms=(FlexMatch(TURNED, TURNED, threshold=0.15),)),
+    "freematch": lambda: classifier_stage(terms=(FreeMatch(TURNED, TURNED),)),
+    "softmatch": lambda: classifier_stage(terms=(SoftMatch(TURNED, TURNED),)),
+    "vat": lambda: classifier_stage(classifier=SmallCNN(4, dropout=0.5), terms=(VAT(TURNED),)),
+    "mean teacher": lambda: classifier_stage(classifier=SmallCNN(4, dropout=0.5), terms=(MeanTeacher(TURNED),)),
+    "mixmatch": lambda: classifier_stage(terms=(MixMatch(TURNED),)),
     "co-teaching": lambda: co_teaching_stage(classifier=SmallCNN(4, dropout=0.5)),
 }
 
 
 def _inputs(stage: Stage) -> Inputs:
-    return inputs_for(stage, view(validation=True))
+    seen = view(validation=True)
+    return {"unlabelled": Input(seen.training_images), **inputs_for(stage, seen)}
 
 
 def _writer(directory: Path) -> MetricsWriter:

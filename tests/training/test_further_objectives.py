@@ -27,8 +27,8 @@ from trigan.training.objectives import (
 from trigan.training.objectives.objective import ObjectiveFactory
 from trigan.training.players import PlayersModule
 from trigan.training.selection import Selection
-from trigan.training.stages.loss_terms import FixMatch
 from trigan.training.step import TrainingStep
+from trigan.training.terms.loss_terms import FixMatch
 
 from .tiny import CGAN8, DCGAN8, NOW, SPEC, TURNED, built, copied, fitted, inputs_for, joint_stage, same, view
 

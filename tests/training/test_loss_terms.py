@@ -18,8 +18,8 @@ from trigan.networks.classifiers.separate_batch_norm import SeparateBatchNorm
 from trigan.rng import Draws
 from trigan.training.players import PlayersModule
 from trigan.training.stages.labelled_loss import LabelledLoss
-from trigan.training.stages.loss_terms import ExtraImages, FixMatch, LossTerm, PiModel
 from trigan.training.step import TrainingStep
+from trigan.training.terms.loss_terms import ExtraImages, FixMatch, LossTerm, PiModel
 
 from .tiny import CNN8, SPEC, TURNED, PlainClassifier, built, classifier_stage, fitted, inputs_for
 

@@ -24,8 +24,8 @@ from trigan.training.objectives.objective import Ramp
 from trigan.training.optimizers import EMA, SGD, Adam, Constant, Cosine, LinearTail, Schedule
 from trigan.training.players import Update
 from trigan.training.stage import Stage, StageContext
-from trigan.training.stages.loss_terms import ExtraImages, PiModel
 from trigan.training.step import TrainingPlan
+from trigan.training.terms.loss_terms import ExtraImages, PiModel
 
 from .tiny import (
     DESCENT,

@@ -33,7 +33,7 @@ from trigan.training.optimizers import SGD, CosineArc, LinearTail
 from trigan.training.players import PlayersModule, Update
 from trigan.training.selection import Selection
 from trigan.training.stage import Stage
-from trigan.training.stages.loss_terms import FixMatch
+from trigan.training.terms.loss_terms import FixMatch
 
 from .tiny import CGAN8, CONDITIONAL, DCGAN8, NOW, TURNED, classifier_stage, copied, fitted, joint_stage, same, view
 from .tiny import inputs_of as all_inputs

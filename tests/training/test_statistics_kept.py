@@ -16,8 +16,8 @@ from trigan.training.fit import TrainerSettings, fit
 from trigan.training.players import PlayersModule
 from trigan.training.selection import Selection
 from trigan.training.stage import Stage
-from trigan.training.stages.loss_terms import ExtraImages, FixMatch
 from trigan.training.step import TrainingStep
+from trigan.training.terms.loss_terms import ExtraImages, FixMatch
 
 from .tiny import OBJECTIVES, TURNED, built, classifier_stage, copied, fitted, inputs_for, view, with_recipe
 

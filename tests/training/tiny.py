@@ -57,8 +57,8 @@ from trigan.training.stages.gan_regularizers import (
 )
 from trigan.training.stages.gan_stage import GANStage
 from trigan.training.stages.joint_stage import JointStage
-from trigan.training.stages.loss_terms import LossTerm
 from trigan.training.stages.pretext_stages import AutoencoderStage, SimCLRStage
+from trigan.training.terms.loss_terms import LossTerm
 
 torch.set_num_threads(1)
 

@@ -39,6 +39,7 @@ _NO_GROUPS = ("hydra", "search")
 #: Keys whose value is a choice of a group that is used in several places, and that place.
 _PLACED_CHOICES = {
     "strategy.unlabelled.strong": "augmentation@strategy.unlabelled.strong",
+    "strategy.unlabelled.term.strong": "augmentation@strategy.unlabelled.term.strong",
     "strategy.consistency.strong": "augmentation@strategy.joint.consistency.strong",
     "strategy.joint.consistency.strong": "augmentation@strategy.joint.consistency.strong",
     "strategy.gan.transition": "stage/transition@strategy.gan.transition",

@@ -30,7 +30,7 @@ from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.strategies.strategy import Outcome, Shapes, labelled_inputs, require_unlabelled, validation_input
 from trigan.training.selection import accuracy
 from trigan.training.stages.classifier_stage import ClassifierStage
-from trigan.training.stages.loss_terms import ExtraImages, FixMatch
+from trigan.training.terms.loss_terms import ExtraImages, FixMatch, LossTerm
 
 _log = logging.getLogger(__name__)
 
@@ -125,6 +125,21 @@ class FixMatchTraining(UnlabelledMethod):
         images = Input(view.training_images)
         inputs = {**labelled_inputs(view, stage.recipe.selection), stream: images, "statistics": images}
         return replace(stage, terms=(*stage.terms, term)), inputs
+
+
+@component("baseline/unlabelled_term@1")
+@dataclass(frozen=True)
+class TermTraining(UnlabelledMethod):
+    """A further term of C's loss on all training images, with C's own architecture, length and optimizer."""
+
+    term: LossTerm
+
+    def prepare(self, stage: ClassifierStage, view: TrainingView, runner: StageRunner) -> Prepared:
+        """Add the term and its unlabelled images."""
+        require_unlabelled(view, f"strategy.unlabelled.term={type(self.term).__name__}")
+        images = Input(view.training_images)
+        inputs = {**labelled_inputs(view, stage.recipe.selection), self.term.stream: images, "statistics": images}
+        return replace(stage, terms=(*stage.terms, self.term)), inputs
 
 
 @component("strategy/baseline@1")

@@ -16,7 +16,7 @@ from trigan.strategies.sample_settings import SampleSettings
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.training.selection import Selection
 from trigan.training.stages.classifier_stage import ClassifierStage
-from trigan.training.stages.loss_terms import ExtraImages
+from trigan.training.terms.loss_terms import ExtraImages
 
 
 class SampleSchedule(ABC):

@@ -14,7 +14,7 @@ from trigan.errors import ConfigError
 from trigan.samples.collect import wanted_counts
 from trigan.samples.filters import Filter
 from trigan.training.balance import class_counts
-from trigan.training.stages.loss_terms import Annealing, ExtraImages
+from trigan.training.terms.loss_terms import Annealing, ExtraImages
 
 _log = logging.getLogger(__name__)
 

@@ -1,24 +1,28 @@
 """The classifier stage: C on labelled images, with further terms on unlabelled or extra images."""
 
 import copy
+import functools
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import compress
 
+import torch
 from torch import Tensor, nn
 
 from trigan.component_ids import component
 from trigan.datasets.inputs import Inputs
 from trigan.datasets.types import DataSpec
+from trigan.errors import ConfigError
 from trigan.training.players import Player, PlayersModule, Update
 from trigan.training.recalibration import recalibrate_on_real
 from trigan.training.recipe import Recipe
 from trigan.training.selection import Selection, Selector, Snapshots, evenly_spaced_steps
 from trigan.training.stage import StageContext
 from trigan.training.stages.labelled_loss import LabelledLoss
-from trigan.training.stages.loss_terms import LossTerm
 from trigan.training.step import TrainingStep
+from trigan.training.terms.loss_terms import FitData, LossTerm, TermInFit
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +40,11 @@ class ClassifierStage:
 
     kind = "classifier"
 
+    def __post_init__(self) -> None:
+        for term in self.terms:
+            if conflict := term.conflict(self.recipe):
+                raise ConfigError(conflict)
+
     def with_recipe(self, recipe: Recipe) -> "ClassifierStage":
         """This stage with another recipe."""
         return replace(self, recipe=recipe)
@@ -50,34 +59,34 @@ class ClassifierStage:
         recipe, labelled = self.recipe, inputs["labelled"]
         network = context.build_network("classifier", lambda: recipe.classifier(context.spec))
         streams = {"labelled": recipe.labelled_stream(context, labelled)}
+        terms = []
         for term in self.terms:
-            size = term.stream_batch_size(recipe.batch)
-            streams[term.stream] = context.stream(term.stream, inputs[term.stream], size)
+            size, data = term.stream_batch_size(recipe.batch), inputs[term.stream]
+            streams[term.stream] = context.stream(term.stream, data, size)
+            terms.append(term.in_fit(FitData(context.spec.classes, len(data), recipe.batch, network)))
         labelled_loss = recipe.labelled_loss(context, labelled)
-        loss = partial(self._loss, labelled_loss)
+        loss = partial(self._loss, labelled_loss, terms)
         update = Update("classifier", loss, recipe.batch, further_images=self._term_images)
         player = Player(network, recipe.optimizer, recipe.ema, recipe.clip)
         plan = context.plan(recipe.steps, recipe.batch)
         module = PlayersModule({"classifier": player}, (update,), streams, plan, self._phase)
-        module.memories.extend(labelled_loss.memories)
+        module.memories.extend([*labelled_loss.memories, *(one for term in terms for one in term.memories)])
         return register_classifier_selection(module, recipe.selection, inputs)
 
-    def _loss(self, labelled_loss: LabelledLoss, step: TrainingStep) -> Tensor:
+    def _loss(self, labelled_loss: LabelledLoss, terms: list[TermInFit], step: TrainingStep) -> Tensor:
         network = step.network("classifier")
-        loss = labelled_loss(step, network)
-        for term in step.decided(lambda now: self._active_terms(now.progress)):
-            loss = loss + term(step, network)
+        losses = [] if any(term.replaces_labelled for term in self.terms) else [labelled_loss(step, network)]
+        losses += [term.loss(step, network) for term in compress(terms, step.decided(lambda now: self._phase(now.progress)))]
+        loss: Tensor = functools.reduce(torch.add, losses)
         step.log("train/classifier_loss", loss)
         return loss
-
-    def _active_terms(self, progress: float) -> tuple[LossTerm, ...]:
-        return tuple(term for term in self.terms if term.active(progress))
 
     def _phase(self, progress: float) -> tuple[bool, ...]:
         return tuple(term.active(progress) for term in self.terms)
 
     def _term_images(self, progress: float) -> int:
-        return sum(term.forward_images(self.recipe.batch) for term in self._active_terms(progress))
+        active = compress(self.terms, self._phase(progress))
+        return sum(term.forward_images(self.recipe.batch) for term in active)
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
         """See `final_classifiers`."""

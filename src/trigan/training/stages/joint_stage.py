@@ -27,7 +27,7 @@ from trigan.training.recipe import Recipe
 from trigan.training.stage import StageContext
 from trigan.training.stages import classifier_stage
 from trigan.training.stages.gan_stage import check_regularizers
-from trigan.training.stages.loss_terms import LossTerm
+from trigan.training.terms.loss_terms import FitData, LossTerm, TermInFit
 
 #: Streams of every joint objective.
 OBJECTIVE_STREAMS = ("labelled", "unlabelled")
@@ -73,6 +73,11 @@ class JointStage:
         if self.consistency is not None:
             stream, expected = self.consistency.stream, "a name of its own, such as consistency"
             require(stream not in OBJECTIVE_STREAMS, "consistency.stream", stream, expected)
+            if self.consistency.replaces_labelled:
+                raise ConfigError(
+                    "consistency: this term has C's loss of labelled images in it, which is the objective's in joint "
+                    "training; choose another strategy/consistency"
+                )
 
     def build(self, context: StageContext, inputs: Inputs) -> PlayersModule:
         """See `trigan.training.stage.Stage`."""
@@ -88,14 +93,17 @@ class JointStage:
         discriminator_augmentation = for_images(self.discriminator_augmentation, len(inputs["unlabelled"]))
         supervised = recipe.labelled_loss(context, labelled)
         settings = self.loss, supervised, discriminator_augmentation, recipe.batch, self.architecture.conditional
-        updates = self.objective.updates(ObjectiveContext(*settings))
+        updates, memories = self.objective.updates(ObjectiveContext(*settings)), supervised.memories
         if self.consistency is not None:
             stream, rows = self.consistency.stream, self.consistency.stream_batch_size(recipe.batch)
             streams[stream] = context.stream(stream, inputs["unlabelled"], rows)
-            updates = tuple(self._with_consistency(update, self.consistency) for update in updates)
+            sizes = context.spec.classes, len(inputs["unlabelled"]), recipe.batch
+            term = self.consistency.in_fit(FitData(*sizes, players["classifier"].network))
+            updates = tuple(self._with_consistency(update, self.consistency, term) for update in updates)
+            memories += term.memories
         plan = context.plan(recipe.steps, recipe.batch)
         module = PlayersModule(players, updates, streams, plan, self.objective.phase)
-        module.memories.extend(supervised.memories)
+        module.memories.extend(memories)
         return classifier_stage.register_classifier_selection(module, recipe.selection, inputs)
 
     def finish(self, module: PlayersModule, inputs: Inputs) -> dict[str, nn.Module]:
@@ -139,11 +147,11 @@ class JointStage:
             return Encoder(self.architecture.discriminator(spec).backbone, self.architecture.generator(spec).latent)
         return self.architecture.generator(spec) if player == "generator" else self.architecture.discriminator(spec)
 
-    def _with_consistency(self, update: Update, term: LossTerm) -> Update:
-        """``update``, with ``term`` added to the loss if it is C's."""
+    def _with_consistency(self, update: Update, term: LossTerm, in_fit: TermInFit) -> Update:
+        """``update``, with the term added to the loss if it is C's."""
         if update.player != "classifier":
             return update
         images = update.images + term.forward_images(self.recipe.batch)
         return replace(
-            update, images=images, loss=lambda step: update.loss(step) + term(step, step.network("classifier"))
+            update, images=images, loss=lambda step: update.loss(step) + in_fit.loss(step, step.network("classifier"))
         )

@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -18,19 +19,66 @@ from trigan.losses.semi_supervised_losses import fixmatch_loss, pi_model_loss, s
 from trigan.networks.batchnorm import auxiliary_batch_norm, frozen_statistics
 from trigan.rng import Draws
 from trigan.training.adversary import Adversary
+from trigan.training.recipe import Recipe
 from trigan.training.step import TrainingStep
 
 #: How the weight of a term falls over the fit.
 Annealing = Literal["none", "linear", "cosine"]
 
 
+@dataclass(frozen=True)
+class FitData:
+    """What the state of a term depends on.
+
+    Attributes:
+        classes: K.
+        images: images of the term's stream.
+        batch: labelled images of a step.
+        network: C before the fit.
+    """
+
+    classes: int
+    images: int
+    batch: int
+    network: nn.Module
+
+    def zeros(self, *shape: int) -> Tensor:
+        """Zeros in the precision and on the device of C's weights."""
+        return next(self.network.parameters()).detach().new_zeros(shape)
+
+
+@dataclass(frozen=True)
+class TermInFit:
+    """A term in one fit: its weighted loss, (), of a step and C, and its state, which belongs into checkpoints."""
+
+    loss: Callable[[TrainingStep, nn.Module], Tensor]
+    memory: nn.Module | None = None
+
+    @property
+    def memories(self) -> list[nn.Module]:
+        """The state, or nothing."""
+        return [] if self.memory is None else [self.memory]
+
+
 class LossTerm(ABC):
-    """Base of additional terms of C's loss: ``views`` views of ``ratio`` images of ``stream`` per labelled image."""
+    """Base of additional terms of C's loss: ``views`` views of ``ratio`` images of ``stream`` per labelled image.
+
+    A term of which ``replaces_labelled`` is true has the loss of labelled images in it.
+    """
 
     weight: float
     ratio: float
     stream: str
     views: ClassVar[int] = 2
+    replaces_labelled: ClassVar[bool] = False
+
+    @abstractmethod
+    def in_fit(self, data: FitData) -> TermInFit:
+        """The term at the first step of a fit."""
+
+    def conflict(self, recipe: Recipe) -> str | None:
+        """What of C's recipe the term does not go with, and the mend; None: all of it goes."""
+        return None
 
     def stream_batch_size(self, batch: int) -> int:
         """Images of the stream in each step, at least two, for ``batch`` labelled ones."""
@@ -48,14 +96,42 @@ class LossTerm(ABC):
         require(self.weight >= 0.0, "weight", self.weight, "at least 0")
         require(self.ratio > 0, "ratio", self.ratio, "above 0")
 
+
+class StatelessTerm(LossTerm):
+    """Base of terms that are functions of the step and C."""
+
+    def in_fit(self, data: FitData) -> TermInFit:
+        """See `LossTerm.in_fit`."""
+        return TermInFit(self)
+
     @abstractmethod
     def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor:
         """The weighted term, shape ()."""
 
 
+class WeakAndStrong(LossTerm):
+    """Base of terms in which C's predictions on a weak view are targets for those on a strong view."""
+
+    weak: Augmentation
+    strong: Augmentation
+
+    def logits(self, step: TrainingStep, network: nn.Module) -> tuple[Tensor, Tensor]:
+        """C's logits (n, K) of both views; those of the weak one have no gradient and move no statistics."""
+        unlabelled = step.batch(self.stream)
+        with torch.no_grad(), frozen_statistics(network):
+            weak = network(unlabelled.augmented(self.weak, "weak"))
+        return weak, network(unlabelled.augmented(self.strong, "strong"))
+
+    def weighted(self, step: TrainingStep, loss: Tensor, weights: Tensor) -> Tensor:
+        """``weight`` times the loss, (), both logged; ``weights`` are those of the images, (n,)."""
+        step.log("train/consistency_loss", loss)
+        step.log("train/mask_ratio", weights.float().mean())
+        return self.weight * loss
+
+
 @component("criterion/extra_images@1")
 @dataclass(frozen=True)
-class ExtraImages(LossTerm):
+class ExtraImages(StatelessTerm):
     """Cross-entropy on extra labelled images (synthetic or pseudo-labelled), times ``weight``.
 
     Labels are classes (n,) or probabilities (n, K). Batch norm normalises the images by separate batch statistics, and
@@ -115,7 +191,7 @@ def _cross_entropy(logits: Tensor, labels: Tensor, reduction: str = "mean") -> T
 
 @component("criterion/fixmatch@1")
 @dataclass(frozen=True)
-class FixMatch(LossTerm):
+class FixMatch(WeakAndStrong, StatelessTerm):
     """FixMatch (Sohn et al. 2020, arXiv 2001.07685, eq. 4), with p the probabilities of C.
 
     ``weight`` E 1[max p(weak x_u) >= ``threshold``] CE(C(strong x_u), argmax p(weak x_u)).
@@ -134,19 +210,14 @@ class FixMatch(LossTerm):
 
     def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor:
         """The weighted term, shape ()."""
-        unlabelled = step.batch(self.stream)
-        with torch.no_grad(), frozen_statistics(network):
-            weak = network(unlabelled.augmented(self.weak, "weak"))
-        strong = network(unlabelled.augmented(self.strong, "strong"))
+        weak, strong = self.logits(step, network)
         loss = fixmatch_loss(weak, strong, self.threshold)
-        step.log("train/consistency_loss", loss)
-        step.log("train/mask_ratio", (weak.softmax(1).amax(1) >= self.threshold).float().mean())
-        return self.weight * loss
+        return self.weighted(step, loss, weak.softmax(1).amax(1) >= self.threshold)
 
 
 @component("criterion/pi_model@1")
 @dataclass(frozen=True)
-class PiModel(LossTerm):
+class PiModel(StatelessTerm):
     """The Pi-model (Laine & Aila 2017, arXiv 1610.02242, algorithm 1): equal outputs for two views of an image.
 
     ``weight`` w(t) E |p(x_u) - p(x_u')|^2 / K, with p the probabilities of C and w a sigmoid ramp-up over the first
@@ -163,8 +234,7 @@ class PiModel(LossTerm):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(0.0 < self.ramp_up <= 1.0, "ramp_up", self.ramp_up, "in (0, 1]")
-        expected = "an augmentation that changes images: otherwise both views are the same"
-        require(_is_random(self.augmentation), "augmentation", self.augmentation, expected)
+        require_random("augmentation", self.augmentation)
 
     def __call__(self, step: TrainingStep, network: nn.Module) -> Tensor:
         """The weighted term, shape ()."""
@@ -176,7 +246,8 @@ class PiModel(LossTerm):
         return weighted
 
 
-def _is_random(augmentation: Augmentation) -> bool:
-    """Whether two views of the same images differ."""
+def require_random(setting: str, augmentation: Augmentation) -> None:
+    """Require an augmentation that makes two views of the same images differ."""
     images, draws = torch.linspace(-1.0, 1.0, 8 * 64).view(8, 1, 8, 8), Draws(0, 0, 8, 0, 8)
-    return not torch.equal(augmentation(images, draws, "one"), augmentation(images, draws, "other"))
+    same = torch.equal(augmentation(images, draws, "one"), augmentation(images, draws, "other"))
+    require(not same, setting, augmentation, "an augmentation that changes images: otherwise both views are the same")

@@ -1,0 +1,1 @@
+"""Terms of C's loss on further images: samples, pseudo-labelled and unlabelled ones."""
