@@ -352,8 +352,11 @@ def sensible(case: dict[str, str]) -> list[str]:
             given["loss"] = "non_saturating"
         elif refusal(given["architecture"], case["loss"], objective, "none"):
             given["loss"] = "hinge"
-    looks = ("self_training", "fixmatch", "source=unlabelled")
-    if any(word in strategy for word in looks) and case["regime"] not in ("default", "few"):
+    looks = "source=unlabelled" in strategy or "teacher=self_training" in strategy or "teacher=fixmatch" in strategy
+    looks |= "unlabelled=" in strategy and "unlabelled=none" not in strategy
+    if strategy.endswith("unlabelled=mixmatch"):  # it has its own loss of labelled images
+        given |= {"mix": "none", "balance": "none"}
+    if looks and case["regime"] not in ("default", "few"):
         given["regime"] = "few"  # the others leave nothing unlabelled
     if strategy.startswith("joint") and case["discriminator_augmentation"] == "ada":
         given["discriminator_augmentation"] = "diffaugment"

@@ -15,7 +15,7 @@ LINES, FUNCTION_LINES, ARGUMENTS = 400, 60, 8
 #: A frozen dataclass declares what it is in fields with names; one that a config builds may have one less.
 FIELDS = 14
 #: The source as a whole, blank lines and comments included.
-ALL_LINES = 41_500
+ALL_LINES = 43_500
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

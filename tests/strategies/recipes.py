@@ -15,7 +15,7 @@ from trigan.networks.foreign_layers import with_our_layers
 from trigan.samples.filters import ConfidenceFilter, DensityFilter, DiscriminatorFilter
 from trigan.strategies.augment import Augment
 from trigan.strategies.backbones import FineTune
-from trigan.strategies.baseline import Baseline, FixMatchTraining, SelfTraining
+from trigan.strategies.baseline import Baseline, FixMatchTraining, SelfTraining, TermTraining
 from trigan.strategies.features import Features
 from trigan.strategies.joint import Joint
 from trigan.strategies.pretraining import Pixels, SelfSupervisedPretraining, SupervisedPretraining, Untrained
@@ -28,6 +28,7 @@ from trigan.strategies.stage_runner import StageRunner
 from trigan.strategies.strategy import Outcome, Strategy
 from trigan.training.fit import TrainerSettings
 from trigan.training.objectives import ACGAN, Conditional, FeatureMatching, GeneratedPseudoLabels
+from trigan.training.terms.thresholds import FreeMatch
 
 from ..training.tiny import (
     CGAN8,
@@ -63,6 +64,9 @@ RECIPES: dict[str, Callable[[], Strategy]] = {
     "baseline": lambda: Baseline(classifier_stage()),
     "self-training": lambda: Baseline(classifier_stage(), SelfTraining(threshold=0.0)),
     "fixmatch": lambda: Baseline(classifier_stage(), FixMatchTraining(StrongAugmentation(TURNED), threshold=0.1)),
+    "freematch": lambda: Baseline(
+        classifier_stage(), TermTraining(FreeMatch(TURNED, StrongAugmentation(TURNED), stream="consistency"))
+    ),
     "ensemble": lambda: Baseline(classifier_stage(), matched_flops=2 * 6 * 9.2e6, matched_by="ensemble"),
     "baseline, new head": lambda: Baseline(classifier_stage(), head=HeadRefit(0.5)),
     "ensemble, adjusted": lambda: Baseline(

@@ -12,12 +12,13 @@ from trigan.datasets.types import TrainingView
 from trigan.errors import ConfigError
 from trigan.samples.filters import outputs
 from trigan.strategies.backbones import FineTune
-from trigan.strategies.baseline import Baseline, Ensemble, FixMatchTraining, SelfTraining
+from trigan.strategies.baseline import Baseline, Ensemble, FixMatchTraining, SelfTraining, TermTraining
 from trigan.strategies.strategy import labelled_inputs
 from trigan.training.optimizers import SGD
 from trigan.training.selection import Selection, accuracy
 from trigan.training.stages import classifier_stage as classifier_room
 from trigan.training.terms.loss_terms import ExtraImages, FixMatch
+from trigan.training.terms.thresholds import UDA
 
 from ..training.tiny import SPEC, TURNED, classifier_stage, same, view, with_parts
 from .recipes import augment, features, logits, make_runner, parameters, unseen_images
@@ -162,11 +163,24 @@ def test_fixmatch_uses_labelled_and_unlabelled_images(tmp_path: Path) -> None:
         assert inputs[name].labels is None
 
 
-@pytest.mark.parametrize("unlabelled", [SelfTraining(), FixMatchTraining(StrongAugmentation(TURNED))])
+def test_a_term_of_the_loss_is_on_all_training_images(tmp_path: Path) -> None:
+    seen, term = view(), UDA(TURNED, TURNED, stream="consistency")
+    stage, inputs = TermTraining(term).prepare(classifier_stage(), seen, make_runner(tmp_path))
+    assert stage.terms == (term,)
+    for name in ("consistency", "statistics"):
+        assert torch.equal(inputs[name].images, seen.training_images)
+        assert inputs[name].labels is None
+
+
+@pytest.mark.parametrize(
+    "unlabelled", [SelfTraining(), FixMatchTraining(StrongAugmentation(TURNED)), TermTraining(UDA(TURNED, TURNED))]
+)
 def test_without_unlabelled_images_it_is_refused(unlabelled: object, tmp_path: Path) -> None:
     seen = view()
     bare = with_parts(seen, unlabelled=seen.unlabelled[:0])
-    with pytest.raises(ConfigError, match=r"strategy.unlabelled=.* needs unlabelled images.*regime.unlabelled=all"):
+    with pytest.raises(
+        ConfigError, match=r"strategy.unlabelled(.term)?=\w+ needs unlabelled im.*regime.unlabelled=all"
+    ):
         Baseline(classifier_stage(), unlabelled).run(bare, make_runner(tmp_path))  # type: ignore[arg-type]
 
 

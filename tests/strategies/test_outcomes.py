@@ -26,6 +26,7 @@ UNLABELLED_USED = {
     "baseline": 0,
     "self-training": 200,
     "fixmatch": 200,
+    "freematch": 200,
     "ensemble": 0,
     "baseline, new head": 0,
     "ensemble, adjusted": 0,
