@@ -94,12 +94,32 @@ CALIBRATED_METRICS = {
     f"calibrated_{key}": replace(METRICS[key], key=f"calibrated_{key}", label=f"{METRICS[key].label}, calibrated")
     for key in ("ece", "adaptive_ece", "nll", "brier")
 }
+#: Scores of single images that tell known classes from others, which a record has with ``regime.held_out_classes``.
+NOVELTY_SCORES = {
+    "max_softmax": "the largest probability",
+    "max_logit": "the largest logit",
+    "energy": "the energy",
+    "mahalanobis": "Mahalanobis distance",
+    "nearest_neighbours": "distance to the nearest neighbours",
+    "discriminator": "D's logit",
+    "generated": "a class of generated images",
+}
+NOVELTY_METRICS = {
+    metric.key: metric
+    for name, words in NOVELTY_SCORES.items()
+    for metric in (
+        Metric(f"novelty_auroc_{name}", f"AUROC of novel classes by {words}"),
+        Metric(f"novelty_fpr_{name}", f"novel images accepted beside 95 % of known ones, by {words}", sign=-1.0),
+    )
+}
 #: What a generator that copies training images still has in a table: copies improve all other figures.
 FIGURES_OF_COPIES = ("authenticity", "copies", "fld")
 #: The share of samples that may be copies before a generator copies, beside that of real images.
 MOST_COPIES = 0.05
 #: What a table may show.
-TABLE_METRICS = METRICS | GENERATOR_METRICS | CLASSIFIER_FIGURES | ROBUSTNESS_METRICS | CALIBRATED_METRICS
+TABLE_METRICS = (
+    METRICS | GENERATOR_METRICS | CLASSIFIER_FIGURES | ROBUSTNESS_METRICS | CALIBRATED_METRICS | NOVELTY_METRICS
+)
 #: The scores that rank images: one class against the rest, then the mean over classes.
 RANKING = ("auroc", "average_precision", "sensitivity")
 #: The scores that come from the recalls of classes and from their numbers of labels.
@@ -152,6 +172,13 @@ def robustness_score(found: Mapping[str, Any], key: str) -> tuple[float | None, 
     tried = (one for one in found.get("attacks", ()) if f"robust_{one['attack']}" == key)
     first = next(tried, None)
     return (None, None) if first is None else (first["accuracy"], first["eps"])
+
+
+def novelty_score(found: Mapping[str, Any], key: str) -> float | None:
+    """A score of ``NOVELTY_METRICS`` in a record's block ``novelty``; None: not in the record."""
+    _, figure, name = key.split("_", 2)
+    value: float | None = found.get("scores", {}).get(name, {}).get(figure)
+    return value
 
 
 def class_evidence(scores: np.ndarray, probabilistic: bool) -> np.ndarray:

@@ -53,6 +53,8 @@ def export_split(composed: RunConfig, file: Path) -> dict[str, Any]:
     source, drawn = data_and_split(composed)
     if drawn.split_file_digest is not None:
         raise ConfigError("regime=from_file: the split of this run is a file already; copy it, or take another regime")
+    if drawn.held_out is not None:
+        raise ConfigError("regime.held_out_classes: a split file has all classes of its data; set it to []")
     paths = build({"data": composed.config["data"]}).data.paths()
     content = split_file_content(source, drawn, composed.config["regime"], paths)
     write_bytes(file, split_file_bytes(content))

@@ -222,6 +222,22 @@ class Calibrated(TypedDict):
     aurc: float
 
 
+class NoveltyScore(TypedDict):
+    """AUROC of known against novel images, and the share of novel ones accepted beside 95 % of known ones."""
+
+    auroc: float
+    fpr: float
+
+
+class Novelty(TypedDict):
+    """Scores of ``images`` test images of held-out ``classes`` against ``known`` ones: `trigan.evaluation.novelty`."""
+
+    classes: list[str]
+    images: int
+    known: int
+    scores: dict[str, NoveltyScore]
+
+
 class CurvePoint(TypedDict):
     """Accuracy of C after a number of images of its last fit, on the images that ``curve_images`` names."""
 
@@ -245,6 +261,7 @@ class Result(TypedDict):
     generator: NotRequired[GeneratorFigures]
     robustness: NotRequired[Robustness]
     calibrated: NotRequired[Calibrated]
+    novelty: NotRequired[Novelty]
     selection: NotRequired[Any]
     weights: dict[str, str]
     predictions: str

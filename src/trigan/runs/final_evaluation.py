@@ -22,6 +22,7 @@ from trigan.evaluation.calibration import scaled_scores
 from trigan.evaluation.classification import classification_metrics
 from trigan.evaluation.feature_map import evenly_spaced_indices, principal_components
 from trigan.evaluation.frozen_networks import check_independence, frozen_networks
+from trigan.evaluation.novelty import novelty_line
 from trigan.evaluation.robustness.robustness import (
     RobustnessAnswers,
     RobustnessSettings,
@@ -35,10 +36,11 @@ from trigan.plots import sample_grids
 from trigan.plots.plot_style import no_result_lost
 from trigan.records.record import PRETRAINED, SCHEMA_VERSION, write_record
 from trigan.records.seal_ledger import append_use
-from trigan.runs.fit_curve import CURVE_STAMPS
 from trigan.runs.generators.record_figures import classifier_figures, generator_figures
 from trigan.runs.lineage import log_lineage
 from trigan.runs.provenance import provenance
+from trigan.runs.scoring.fit_curve import CURVE_STAMPS
+from trigan.runs.scoring.novelty_scores import novelty_scores
 from trigan.runs.trained_run import TrainedRun, held_out_images, weights_digests
 from trigan.samples.filters import outputs
 from trigan.scores import (
@@ -67,7 +69,7 @@ def finish_run(trained: TrainedRun) -> None:
     snapshots = weights_digests({str(images): network for images, network in outcome.snapshots.items()})
     if distributed.rank() > 0:
         return
-    config, info = with_identifiers(trained.run_config.config), asdict(trained.data.info)
+    config, info = with_identifiers(trained.run_config.config), trained.data.info.as_record()
     append_use(location.directory.parent, location.run, trained.run_config.trial, config, info)
     frozen, classes = digest([weights, snapshots] if snapshots else weights), trained.data.class_names
     scored = score(trained, frozen)
@@ -81,6 +83,7 @@ def finish_run(trained: TrainedRun) -> None:
         **_figures(scored),
         **_calibrated(trained, scored, known),
         **({} if scored.robustness is None else {"robustness": robustness_scores(scored.robustness, labels)}),
+        **({} if scored.novelty is None else {"novelty": scored.novelty}),
     }
     _add_classifier_figures(trained, result)
     if (kind := trained.data.curve) is not None and snapshots:
@@ -110,6 +113,8 @@ def finish_run(trained: TrainedRun) -> None:
     tracker.log_record(location.record)
     if "robustness" in result:
         _log.info(robustness_line(result["robustness"]))
+    if "novelty" in result:
+        _log.info(novelty_line(result["novelty"]))
     _log.info("test accuracy %.2f %%: %s", 100 * result["test"]["accuracy"], location.record)
     if len(set(trained.data.info.labelled.class_counts or ())) > 1:
         _log.info("of classes with unequal numbers of labels: %s", _scores_of_classes(result["test"]))
@@ -174,7 +179,7 @@ def canonical_result(trained: TrainedRun, weights: dict[str, str]) -> dict[str, 
         "weights": weights,
         "cost": asdict(trained.runner.total_cost()),
         "split": {
-            **asdict(data.info),
+            **data.info.as_record(),
             "n_test": data.info.test.size,
             **({"file": data.split_file_digest} if data.split_file_digest else {}),
         },
@@ -197,7 +202,7 @@ class Scored:
     ``logits`` (N, K) by part; ``curve`` has the classes (N,) that each snapshot predicts, by images seen; ``features``
     are principal components of the embeddings of the test images ``index``, if the classifier has an ``embed``;
     ``generator`` has the figures of the run's generator, if it has one; ``robustness`` what C answers for attacked and
-    corrupted test images, if the run asks for it.
+    corrupted test images, if the run asks for it; ``novelty`` the scores of test images of held-out classes.
     """
 
     logits: dict[str, Tensor]
@@ -206,6 +211,7 @@ class Scored:
     index: Tensor | None
     generator: dict[str, Any] | None = None
     robustness: RobustnessAnswers | None = None
+    novelty: dict[str, Any] | None = None
 
 
 def score(trained: TrainedRun, frozen: str | None) -> Scored:
@@ -222,7 +228,7 @@ def score(trained: TrainedRun, frozen: str | None) -> Scored:
     scored_parts = ("test", "validation") if trained.data_used["V"] else ("test",)
     images = {part: given for part, given in held_out.items() if part in scored_parts}
     networks = {**outcome.weights, **{f"snapshot {seen}": one for seen, one in outcome.snapshots.items()}}
-    tried, robustness = _robustness_settings(config), None
+    tried, robustness, novelty = _robustness_settings(config), None, None
     curve, features, index = {}, None, None
     with closed_sources("while the networks were scored"), frozen_networks(networks):
         logits = {part: outputs(outcome.classifier, given) for part, given in images.items()}
@@ -232,6 +238,8 @@ def score(trained: TrainedRun, frozen: str | None) -> Scored:
         if "test" in images:
             if tried.active:
                 robustness = robustness_answers(outcome.classifier, images["test"], tried)
+            if "novel" in held_out:
+                novelty = novelty_scores(trained, training, images["test"], held_out["novel"])
             for seen, network in outcome.snapshots.items():
                 scores = outputs(network, curve_on)
                 check_independence(f"snapshot {seen}", network, curve_on, scores)
@@ -239,7 +247,7 @@ def score(trained: TrainedRun, frozen: str | None) -> Scored:
             if hasattr(outcome.classifier, "embed"):
                 index = evenly_spaced_indices(len(images["test"]))
                 features = principal_components(outputs(outcome.classifier, images["test"][index], embed=True))
-    return Scored(logits, curve, features, index, figures, robustness)
+    return Scored(logits, curve, features, index, figures, robustness, novelty)
 
 
 def _robustness_settings(run_config: RunConfig) -> RobustnessSettings:

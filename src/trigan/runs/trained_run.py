@@ -20,7 +20,7 @@ from trigan.datasets.splits.splitter import DataSplit, ExternalDataInfo, SplitIn
 from trigan.datasets.types import DataSpec, ImageDataset, LabelledImages, TrainingView
 from trigan.errors import DataError
 from trigan.identity import weights_digest
-from trigan.runs.fit_curve import CurveImages, curve_images, hidden_images
+from trigan.runs.scoring.fit_curve import CurveImages, curve_images, hidden_images
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.strategies.strategy import Outcome
 from trigan.tracking import Tracker
@@ -92,7 +92,7 @@ def divide_data(run_config: RunConfig, dataset: ImageDataset) -> tuple[TrainingV
     snapshots = run_config.config["selection"]["snapshots"]
     curve = None if snapshots is None else curve_images(run_config, dataset, split)
     about = split.info, split.split_file_digest, split.external
-    data = RunData(split.view.spec, dataset.class_names, *about, curve)
+    data = RunData(split.view.spec, split.class_names, *about, curve)
     return split.view, data
 
 
@@ -101,8 +101,9 @@ def held_out_images(
 ) -> tuple[dict[str, LabelledImages], dict[str, Tensor]]:
     """``training`` and ``validation``, if there are such images; for the digest of ``frozen`` networks also ``test``.
 
-    ``training`` has -1 as label of unlabelled images. With ``test`` come ``hidden_labels``, if a curve is drawn on
-    them. Also ``rows``, the source indices of the test images (n_test,), and ``groups``, if the data set has groups.
+    ``training`` has -1 as label of unlabelled images. With ``test`` come ``novel``, the test images of held-out
+    classes, and ``hidden_labels``, if a curve is drawn on them. Also ``rows``, the source indices of the test images
+    (n_test,), and ``groups``, if the data set has groups.
 
     The data set is loaded and divided again, so this costs some seconds for a large one.
 
@@ -122,6 +123,8 @@ def held_out_images(
         return parts, rows
     if data.curve == "hidden_labels":
         parts["hidden_labels"] = hidden_images(dataset, split)
+    if split.held_out is not None:
+        parts["novel"] = split.held_out.sealed.open(frozen)
     return {**parts, "test": split.test.open(frozen)}, rows
 
 

@@ -16,11 +16,13 @@ from trigan.scores import (
     BY_RECALL,
     CALIBRATED_METRICS,
     FIGURES_OF_COPIES,
+    NOVELTY_METRICS,
     PROBABILITY,
     RANKING,
     ROBUSTNESS_METRICS,
     Metric,
     copies_training_images,
+    novelty_score,
     recall_scores,
     robustness_score,
 )
@@ -36,6 +38,8 @@ def score_of(record: Record, metric: Metric) -> Any:
     """A record's value of a metric, or None, as for a figure that copies improve of a generator that copies."""
     if metric.key in ROBUSTNESS_METRICS:
         return robustness_score(record["result"].get("robustness", {}), metric.key)[0]
+    if metric.key in NOVELTY_METRICS:
+        return novelty_score(record["result"].get("novelty", {}), metric.key)
     if metric.key in CALIBRATED_METRICS:
         return record["result"].get("calibrated", {}).get(metric.key.removeprefix("calibrated_"))
     if not metric.figure:

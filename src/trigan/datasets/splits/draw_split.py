@@ -1,12 +1,15 @@
 """The split of a trial: which images train, validate, stay unlabelled and test, from (data set, regime, trial)."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from trigan.datasets.splits.groups import balanced_groups, counts_by_group, covering_groups, refuse_shared_groups
 from trigan.datasets.splits.label_noise import LabelNoise
 from trigan.datasets.splits.regime import Regime
+from trigan.datasets.splits.sealed_test import SealedTest
 from trigan.datasets.splits.split_file import RegimeFromFile, split_from_file
-from trigan.datasets.splits.splitter import DataSplit, Parts, Splitter, hash_keys
+from trigan.datasets.splits.splitter import DataSplit, HeldOutImages, HeldOutInfo, Parts, Splitter, hash_keys
 from trigan.datasets.types import ImageDataset
 from trigan.errors import DataError
 
@@ -30,6 +33,9 @@ def draw_split(source: ImageDataset, regime: Regime | RegimeFromFile, trial: int
 
     If the source has its own validation part, labels for validation are drawn from that, and the rest of it is unused.
 
+    With ``held_out_classes`` the test set is drawn as without, and then divided: images of these classes are in
+    ``held_out``, and the other classes are numbered anew, in their order.
+
     Raises:
         DataError: a class has fewer labelled images than the regime needs, there are too few unlabelled ones, or a
             split file does not fit the data set or the trial.
@@ -49,6 +55,9 @@ class _HashSplitter(Splitter):
     def split(self) -> DataSplit:
         """Draw all parts."""
         pool, test = self._pool_and_test()
+        held_out = np.empty(0, dtype=np.int64)
+        if self.regime.held_out_classes:
+            pool, test, held_out = self._hold_out(pool, test)
         parts = Parts(*self._divide(pool, self._validation_by_class(pool, test)), test)
         noise = self.regime.noise
         clean = noise is not None and noise.validation == "clean"
@@ -56,7 +65,37 @@ class _HashSplitter(Splitter):
             self._noisy_labels(parts.labelled, noise),
             self._noisy_labels(parts.validation, None if clean else noise),
         )
-        return self.build_split(parts, labels, self.regime.stamps if len(parts.validation) else ())
+        split = self.build_split(parts, labels, self.regime.stamps if len(parts.validation) else ())
+        return self._with_held_out(split, held_out) if self.regime.held_out_classes else split
+
+    def _hold_out(self, pool: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Pool, test set, and the test images of held-out classes; the others are numbered anew.
+
+        Images of held-out classes in the pool count as images without a label, or leave it.
+        """
+        names, held = self.source.class_names, self.regime.held_out_names
+        for name in (one for one in held if one not in names):
+            raise DataError(f"regime.held_out_classes: {name} is no class of {self.source.name}: {', '.join(names)}")
+        known = np.array([name not in held for name in names])
+        if known.sum() < 2:
+            raise DataError("regime.held_out_classes: a classifier needs two classes that are not held out; name fewer")
+        labelled, novel = self.labels >= 0, np.zeros(len(self.labels), dtype=bool)
+        novel[labelled] = ~known[self.labels[labelled]]
+        self.class_numbers = np.where(known, known.cumsum() - 1, -1)
+        self.labels = np.where(labelled, self.class_numbers[self.labels], -1)
+        self.class_names = tuple(name for name in names if name not in held)
+        held_out, test = test[novel[test]], test[~novel[test]]
+        if not len(held_out):
+            raise DataError("regime.held_out_classes: none of these classes has a test image; name others")
+        return pool if self.regime.held_out_in_pool else pool[~novel[pool]], test, held_out
+
+    def _with_held_out(self, split: DataSplit, rows: np.ndarray) -> DataSplit:
+        """The split with the test images ``rows`` of held-out classes."""
+        regime = self.regime
+        images = HeldOutImages(rows, SealedTest(self._copy(rows, self.source.labels.numpy()[rows])))
+        stamps = (*split.info.stamps, *(("novel-in-pool",) if regime.held_out_in_pool else ()))
+        about = HeldOutInfo(regime.held_out_names, regime.held_out_in_pool, self._part_info(rows))
+        return replace(split, info=replace(split.info, stamps=stamps, held_out=about), held_out=images)
 
     def _pool_and_test(self) -> tuple[np.ndarray, np.ndarray]:
         """Source indices of the training pool and of the test set."""
@@ -139,7 +178,7 @@ class _HashSplitter(Splitter):
         self.n_train = len(pool)
         by_class = self._by_class(pool, "labels")
         sizes = self.regime.imbalanced_counts(np.array([len(rows) for rows in by_class]))
-        for name in np.array(self.source.class_names)[sizes == 0]:
+        for name in np.array(self.class_names)[sizes == 0]:
             raise DataError(f"class '{name}' has no labelled training image; add some, or leave the class out")
         validating = np.empty(0, dtype=np.int64)
         if own is None:
@@ -211,7 +250,7 @@ class _HashSplitter(Splitter):
         large = self.regime.validation == "large"
         beside, mend = (" with regime.validation=large", " or set regime.validation=none") if large else ("", "")
         raise DataError(
-            f"class '{self.source.class_names[k]}' has {available} labelled training images"
+            f"class '{self.class_names[k]}' has {available} labelled training images"
             f"{' in groups that no other part has' if self.groups is not None else ''}, but "
             f"regime.labels_per_class={self.regime.labels_per_class}{beside} needs {needed}; lower it{mend}"
         )

@@ -21,7 +21,8 @@ def with_external(split: DataSplit, source: ImageDataset, other: ImageDataset) -
     Raises:
         DataError: no image is left.
     """
-    sealed = {row.tobytes() for row in source.digests.numpy()[split.parts.test]}
+    tested = [split.parts.test, *([split.held_out.rows] if split.held_out is not None else [])]
+    sealed = {row.tobytes() for row in source.digests.numpy()[np.concatenate(tested)]}
     rows = np.arange(len(other.images))
     if other.official_test is not None:
         rows = rows[~other.official_test.numpy()]

@@ -105,6 +105,10 @@ class Regime:
         imbalance: thins the classes of the pool, labelled and unlabelled images alike, but not images without any
             label. The pool keeps the largest n_max that every class can supply, or the counts given.
         noise: changes labels for training and, unless its ``validation`` is ``clean``, labels for validation.
+        held_out_classes: names of classes that are no part of the task: none of their images trains or validates, and
+            their test images are for the scores of novelty alone.
+        held_out_in_pool: whether the training images of these classes are among the unlabelled ones (stamped
+            "novel-in-pool").
     """
 
     labels_per_class: int | None = None
@@ -114,6 +118,8 @@ class Regime:
     validation_fraction: float | None = None
     imbalance: ExponentialImbalance | StepImbalance | ExplicitCounts | None = None
     noise: LabelNoise | None = None
+    held_out_classes: tuple[str | int, ...] = ()
+    held_out_in_pool: bool = False
 
     def __post_init__(self) -> None:
         labels, fraction, held_out = self.labels_per_class, self.fraction, self.validation_fraction
@@ -127,12 +133,22 @@ class Regime:
         require(validation in get_args(Validation), "validation", validation, "auto, within, none or large")
         valid = held_out is None or 0 < held_out < 1
         require(valid, "validation_fraction", held_out, "above 0 and below 1, or null")
+        object.__setattr__(self, "held_out_classes", tuple(self.held_out_classes))
+        names = self.held_out_names
+        require(len(set(names)) == len(names), "held_out_classes", list(names), "names of different classes")
+        if self.held_out_in_pool and not names:
+            raise ConfigError("held_out_in_pool: there are no held_out_classes; name some, or set it to false")
 
     @property
     def stamps(self) -> tuple[str, ...]:
         """Marks that tables print where there are labels for validation."""
         clean = self.noise is not None and self.noise.validation == "clean"
         return (*(("val-large",) if self.validation == "large" else ()), *(("clean-validation",) if clean else ()))
+
+    @property
+    def held_out_names(self) -> tuple[str, ...]:
+        """The names of held-out classes: YAML reads names such as 8 as numbers."""
+        return tuple(map(str, self.held_out_classes))
 
     def imbalanced_counts(self, pool: np.ndarray) -> np.ndarray:
         """Images per class of ``pool`` (K,) after the imbalance, int64 (K,); at least 1 where there was one."""

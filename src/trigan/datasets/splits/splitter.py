@@ -2,7 +2,8 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,6 +43,18 @@ class PartInfo:
 
 
 @dataclass(frozen=True)
+class HeldOutInfo:
+    """Classes that are no part of the task: their names, whether they are in the unlabelled pool, and their images.
+
+    ``images``: the test images of these classes, on which novelty is scored.
+    """
+
+    classes: tuple[str, ...]
+    in_pool: bool
+    images: PartInfo
+
+
+@dataclass(frozen=True)
 class SplitInfo:
     """Description of a split, for the record.
 
@@ -56,6 +69,7 @@ class SplitInfo:
         groups: number of groups in the data set (``all``) and in each part, and of images that are ``left_out`` because
             their group is in another part; None if the data set has no groups.
         stamps: marks that tables print, such as "val-large".
+        held_out: classes that are no part of the task; None without any.
     """
 
     fingerprint: str
@@ -71,6 +85,22 @@ class SplitInfo:
     labels_changed: int
     stamps: tuple[str, ...] = ()
     groups: dict[str, int] | None = None
+    held_out: HeldOutInfo | None = None
+
+    def as_record(self) -> dict[str, Any]:
+        """The description as plain data; without ``held_out`` where there is none."""
+        return {key: value for key, value in asdict(self).items() if key != "held_out" or value is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOutImages:
+    """The test images of held-out classes: their source indices int64 (n,), and themselves under a seal of their own.
+
+    Their labels are the source's numbers of classes.
+    """
+
+    rows: np.ndarray
+    sealed: SealedTest
 
 
 @dataclass(frozen=True)
@@ -88,16 +118,25 @@ class DataSplit:
     """The split of a trial, with the source indices of its parts.
 
     ``split_file_digest`` is None for a drawn split; ``external`` describes the other data set in the view, if any.
-    ``test_groups``: the group of each test image, int64 (n,), if the data set has groups.
+    ``test_groups``: the group of each test image, int64 (n,), if the data set has groups. ``class_names`` are those of
+    the task, and ``class_numbers`` their numbers for each class of the source, int64 (K,), -1 for a held-out one.
+    ``held_out``: the test images of held-out classes.
     """
 
     view: TrainingView
     test: SealedTest
     info: SplitInfo
     parts: Parts
+    class_names: tuple[str, ...]
+    class_numbers: np.ndarray
     split_file_digest: str | None = None
     external: ExternalDataInfo | None = None
     test_groups: np.ndarray | None = None
+    held_out: HeldOutImages | None = None
+
+    def task_labels(self, labels: np.ndarray) -> np.ndarray:
+        """The numbers of the task's classes for labels of the source (N,); -1 for a held-out class or no label."""
+        return np.where(labels >= 0, self.class_numbers[labels], -1)
 
 
 class Splitter:
@@ -106,7 +145,7 @@ class Splitter:
     def __init__(self, source: ImageDataset, trial: int) -> None:
         self.source, self.trial = source, trial
         self.labels = source.labels.numpy()
-        self.classes = len(source.class_names)
+        self.class_names, self.class_numbers = source.class_names, np.arange(len(source.class_names))
         whole = source.images  # those in files have not been resized, so their digests tell the same
         self.first_copies = find_first_copies(source.digests if isinstance(whole, HostImages) else whole)
         self.groups = group_numbers(source)
@@ -114,6 +153,11 @@ class Splitter:
         self.dropped_in_test = 0
         self.dropped_duplicates = 0
         self.n_train = 0
+
+    @property
+    def classes(self) -> int:
+        """The number of classes of the task."""
+        return len(self.class_names)
 
     def without_label_conflicts(self, rows: np.ndarray) -> np.ndarray:
         """``rows`` without copies whose label differs from the first label of the same pixels."""
@@ -143,7 +187,7 @@ class Splitter:
         position = np.empty(len(self.labels), dtype=np.int64)
         position[rows] = np.arange(len(rows))
         view = TrainingView(
-            self.source.spec,
+            replace(self.source.spec, classes=self.classes),
             train,
             validation if len(validation) else None,
             self._pixels(parts.unlabelled),
@@ -167,7 +211,8 @@ class Splitter:
         )
         test = SealedTest(self._copy(parts.test, self.labels[parts.test]))
         groups = None if self.groups is None else self.groups[parts.test]
-        return DataSplit(view, test, info, parts, file, test_groups=groups)
+        task = self.class_names, self.class_numbers
+        return DataSplit(view, test, info, parts, *task, file, test_groups=groups)
 
     def _group_counts(self, parts: Parts) -> dict[str, int] | None:
         if self.groups is None:

@@ -34,7 +34,8 @@ class StandardClassifiers:
 
     def __init__(self, config: RunConfig, most: int | None = None) -> None:
         self._config, self._most = config, most
-        full = compose(["regime=full", "logger=none"]).config["regime"]
+        held_out = {"held_out_classes": config.config["regime"].get("held_out_classes", [])}
+        full = compose(["regime=full", "logger=none"]).config["regime"] | held_out
         self._view, _ = divide_data(replace(config, config={**config.config, "regime": full}), config.load_data())
         built: Any = build({name: config.config[name] for name in ("recipe", "trainer")})
         self._stage = ClassifierStage(replace(built.recipe, selection=Selection("last")))

@@ -8,6 +8,7 @@ their labels are read after the weights are frozen, for this picture alone, and 
 from typing import Literal
 
 import numpy as np
+import torch
 
 from trigan.config.compose import RunConfig
 from trigan.datasets.splits.splitter import DataSplit, find_first_copies
@@ -44,14 +45,14 @@ def curve_images(run_config: RunConfig, dataset: ImageDataset, split: DataSplit)
 
 
 def _hidden_rows(dataset: ImageDataset, split: DataSplit) -> np.ndarray:
-    """Source indices of the images with a label, without those of visible labels and the test set, and their copies."""
+    """Source indices of images with a label of the task, not visible and not in the test set, without their copies."""
     if len(split.parts.unlabelled):
         rows = np.sort(split.parts.unlabelled)
-        labelled: np.ndarray = rows[dataset.labels.numpy()[rows] >= 0]
+        labelled: np.ndarray = rows[split.task_labels(dataset.labels.numpy()[rows]) >= 0]
         return labelled
     parts, first = split.parts, find_first_copies(dataset.images)
     taken = np.concatenate([parts.labelled, parts.validation, parts.test])
-    free: np.ndarray = np.flatnonzero((dataset.labels.numpy() >= 0) & ~np.isin(first, first[taken]))
+    free: np.ndarray = np.flatnonzero((split.task_labels(dataset.labels.numpy()) >= 0) & ~np.isin(first, first[taken]))
     return free
 
 
@@ -59,4 +60,5 @@ def hidden_images(dataset: ImageDataset, split: DataSplit) -> LabelledImages:
     """Training images whose labels the regime hides, with these labels; only for frozen networks."""
     rows = _hidden_rows(dataset, split)
     rows = rows[evenly_spaced_indices(len(rows), MAX_IMAGES).numpy()]
-    return LabelledImages(dataset.images[rows], dataset.labels[rows])
+    labels = split.task_labels(dataset.labels.numpy()[rows])
+    return LabelledImages(dataset.images[rows], torch.from_numpy(labels))

@@ -1,0 +1,1 @@
+"""What the frozen networks of a run are scored on beside its test set."""
