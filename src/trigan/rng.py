@@ -179,10 +179,14 @@ class Draws:
 
     def permutation(self, stream: str) -> Tensor:
         """This process's part of a permutation of the global batch's row numbers, int64, shape (stop - start,)."""
+        return self.order(self.total, stream)[self.start : self.stop]
+
+    def order(self, count: int, *parts: object) -> Tensor:
+        """A permutation of 0..count-1, int64 (count,), as a function of the seed, the parts and the step alone."""
         if isinstance(self.step, DeviceStep):
-            key = self.step.integer(lambda step: permutation_key(self.seed, stream, step))
-            return permutations(self.total, key)[0, self.start : self.stop]
-        return permutation(self.total, self.seed, stream, self.step, device=self.device)[self.start : self.stop]
+            key = self.step.integer(lambda step: permutation_key(self.seed, *parts, step))
+            return permutations(count, key)[0]
+        return permutation(count, self.seed, *parts, self.step, device=self.device)
 
     def _drawn(self, draw: Callable[..., Tensor], stream: str, shape: tuple[int, ...]) -> Tensor:
         """This step's rows of what ``draw`` draws for a block of steps."""

@@ -76,7 +76,8 @@ class ClassifierStage:
     def _loss(self, labelled_loss: LabelledLoss, terms: list[TermInFit], step: TrainingStep) -> Tensor:
         network = step.network("classifier")
         losses = [] if any(term.replaces_labelled for term in self.terms) else [labelled_loss(step, network)]
-        losses += [term.loss(step, network) for term in compress(terms, step.decided(lambda now: self._phase(now.progress)))]
+        active = step.decided(lambda now: self._phase(now.progress))
+        losses += [term.loss(step, network) for term in compress(terms, active)]
         loss: Tensor = functools.reduce(torch.add, losses)
         step.log("train/classifier_loss", loss)
         return loss

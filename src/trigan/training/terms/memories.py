@@ -5,10 +5,14 @@ the state as if the rows of its micro-batch (of all ranks) had been the step's o
 the state after the step, as in the papers.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from trigan import distributed
+from trigan.training.optimizers import update_average
+from trigan.training.step import Moment, TrainingStep
 
 
 class BatchAverages(nn.Module):
@@ -23,17 +27,16 @@ class BatchAverages(nn.Module):
 
     def __init__(self, start: Tensor, momentum: float) -> None:
         super().__init__()
-        self.momentum, self._index = momentum, -1
+        self.momentum = momentum
         self.register_buffer("values", start.clone())
         self.register_buffer("total", torch.zeros_like(start))
         self.register_buffer("count", start.new_zeros(()))
 
     @torch.no_grad()
-    def forward(self, index: int, means: Tensor) -> Tensor:
-        """The averages (n,) in step ``index``, for the means (n,) over this rank's rows of a micro-batch."""
-        if index != self._index:
+    def forward(self, step: TrainingStep, means: Tensor) -> Tensor:
+        """The averages (n,) in a step, for the means (n,) over this rank's rows of a micro-batch."""
+        if step.part == 0:
             self._update()
-            self._index = index
         means = distributed.global_mean(means.detach().to(self.values.dtype))
         self.total += means
         self.count += 1
@@ -61,19 +64,17 @@ class LastLabels(nn.Module):
 
     def __init__(self, images: int) -> None:
         super().__init__()
-        self._index = -1
         self.register_buffer("values", torch.full((images,), -1))
         self.register_buffer("noted", torch.full((images,), -1))
 
     @torch.no_grad()
-    def forward(self, index: int, images: Tensor, labels: Tensor, confident: Tensor) -> Tensor:
-        """The labels (N,) before step ``index``, in which ``images`` (n,) are predicted as ``labels`` (n,).
+    def forward(self, step: TrainingStep, images: Tensor, labels: Tensor, confident: Tensor) -> Tensor:
+        """The labels (N,) before a step, in which ``images`` (n,) are predicted as ``labels`` (n,).
 
         Only predictions where ``confident``, bool (n,), count; of two of one image the later row's does.
         """
-        if index != self._index:
+        if step.part == 0:
             self.values.copy_(self.noted)
-            self._index = index
         columns = torch.stack([images, labels, confident.long()], 1).double()
         images, labels, confident = distributed.all_gather(columns).long().unbind(1)
         rows = torch.where(confident > 0, torch.arange(len(images), device=images.device), -1)
@@ -90,17 +91,14 @@ class AveragedWeights(nn.Module):
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self._index = -1
         self._names = [name for name, _ in network.named_parameters()]
         for number, weight in enumerate(network.parameters()):
             self.register_buffer(str(number), weight.detach().clone())
 
     @torch.no_grad()
-    def forward(self, index: int, network: nn.Module, decay: float) -> dict[str, Tensor]:
-        """The averages by the parameters' names, at the begin of step ``index``, with ``decay`` for the step before."""
-        averages = [getattr(self, str(number)) for number in range(len(self._names))]
-        if index != self._index:
-            if index > 0:
-                torch._foreach_lerp_(averages, [weight.detach() for weight in network.parameters()], 1.0 - decay)
-            self._index = index
+    def forward(self, step: TrainingStep, network: nn.Module, share: Callable[[Moment], float]) -> dict[str, Tensor]:
+        """The averages by the parameters' names, at the begin of a step; ``share`` of them is then that of C's."""
+        averages = tuple(getattr(self, str(number)) for number in range(len(self._names)))
+        if step.part == 0 and step.decided(lambda now: now.index > 0):
+            update_average(averages, tuple(weight.detach() for weight in network.parameters()), step.scheduled(share))
         return dict(zip(self._names, averages, strict=True))

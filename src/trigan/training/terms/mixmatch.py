@@ -14,7 +14,7 @@ from trigan.datasets.mixing import mixing_coefficients
 from trigan.losses.classifier_losses import CrossEntropy
 from trigan.losses.unlabelled_losses import mixmatch_losses, sharpened
 from trigan.networks.batchnorm import frozen_statistics
-from trigan.rng import Draws, hash64, permutation
+from trigan.rng import Draws, hash64
 from trigan.training.balance import ClassWeights, EffectiveNumber
 from trigan.training.recipe import Recipe
 from trigan.training.step import Batch, TrainingStep
@@ -78,8 +78,9 @@ class MixMatch(StatelessTerm):
         losses = mixmatch_losses(logits[:count], targets[:count], logits[count:], targets[count:])
         for name, loss in zip(("train/labelled_loss", "train/consistency_loss"), losses, strict=True):
             step.log(name, loss)
-        weight = self.weight * min(1.0, step.progress / self.ramp_up)
-        return losses[0] + weight * losses[1]
+        weight = step.scheduled(lambda now: self.weight * min(1.0, now.progress / self.ramp_up))
+        both: Tensor = losses[0] + weight * losses[1]
+        return both
 
     def _mixed(
         self, images: list[Tensor], labels: list[Tensor], labelled: Batch, unlabelled: Batch
@@ -100,7 +101,7 @@ def _partners(rows: list[int], draws: Draws) -> Tensor:
     """For this rank's rows of all parts, int64 (sum of rows,), rows of the parts of all ranks, one after the other."""
     ranks, rank = distributed.world_size(), distributed.rank()
     first = draws.start - rank * (draws.stop - draws.start)  # the same on all ranks
-    order = permutation(ranks * sum(rows), draws.seed, "partners", draws.step, first, device=draws.device)
+    order = draws.order(ranks * sum(rows), "partners", first)
     parts = torch.split(order, [ranks * count for count in rows])
     return torch.cat([part[rank * count :][:count] for part, count in zip(parts, rows, strict=True)])
 

@@ -117,9 +117,10 @@ class MeanTeacher(LossTerm):
 
     def _loss(self, teacher: AveragedWeights, batch: int, step: TrainingStep, network: nn.Module) -> Tensor:
         unlabelled = step.batch(self.stream)
-        weights = teacher(step.index, network, self.average.decay(step.index * batch, batch))
+        weights = teacher(step, network, lambda now: 1.0 - self.average.decay(now.index * batch, batch))
         with torch.no_grad(), frozen_statistics(network):
             targets = functional_call(network, weights, (unlabelled.augmented(self.augmentation, "teacher"),))
         loss = pi_model_loss(network(unlabelled.augmented(self.augmentation, "augment")), targets)
         step.log("train/consistency_loss", loss)
-        return self.weight * sigmoid_ramp_up(step.progress / self.ramp_up) * loss
+        weighted: Tensor = step.scheduled(lambda now: self.weight * sigmoid_ramp_up(now.progress / self.ramp_up)) * loss
+        return weighted

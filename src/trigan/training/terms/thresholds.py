@@ -52,7 +52,7 @@ class FlexMatch(WeakAndStrong):
     def _loss(self, last: LastLabels, step: TrainingStep, network: nn.Module) -> Tensor:
         weak, strong = self.logits(step, network)
         confidence, labels = weak.softmax(1).max(1)
-        before = last(step.index, step.image_numbers(self.stream), labels, confidence >= self.threshold)
+        before = last(step, step.image_numbers(self.stream), labels, confidence >= self.threshold)
         counts = confidence.new_zeros(weak.shape[1] + 1)
         counts = counts.scatter_add(0, before + 1, torch.ones_like(before, dtype=counts.dtype))[1:]
         thresholds = flexmatch_thresholds(counts, len(before), self.threshold)
@@ -93,7 +93,7 @@ class FreeMatch(WeakAndStrong):
         q = weak.softmax(1)
         confidence, labels = q.max(1)
         means = torch.cat([confidence.mean()[None], q.mean(0), _shares(labels, q)])
-        threshold, mean, histogram = averages(step.index, means).split([1, q.shape[1], q.shape[1]])
+        threshold, mean, histogram = averages(step, means).split([1, q.shape[1], q.shape[1]])
         selected = confidence >= freematch_thresholds(threshold, mean)[labels]
         loss = weighted_pseudo_labels(strong, labels, selected)
         p = strong.softmax(1)
@@ -145,11 +145,11 @@ class SoftMatch(WeakAndStrong):
     ) -> Tensor:
         weak, strong = self.logits(step, network)
         q = weak.softmax(1)
-        confidence = uniform_alignment(q, prediction(step.index, q.mean(0))).amax(1)
+        confidence = uniform_alignment(q, prediction(step, q.mean(0))).amax(1)
         mean = distributed.global_mean(confidence.mean())
         rows = len(confidence) * distributed.world_size()
         variance = (confidence - mean).square().mean() * (rows / (rows - 1))
-        average, spread = moments(step.index, torch.stack([mean, variance])).unbind()
+        average, spread = moments(step, torch.stack([mean, variance])).unbind()
         weights = softmatch_weights(confidence, average, spread, self.sigmas)
         return self.weighted(step, weighted_pseudo_labels(strong, q.argmax(1), weights), weights)
 
