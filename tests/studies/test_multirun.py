@@ -1,5 +1,6 @@
 """Expansion of swept values, and the run of each as a job of its own."""
 
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from trigan.config.compose import Composer
 from trigan.errors import ConfigError
 from trigan.execution.job import Job, JobResult
 from trigan.execution.pool import LocalEngine
+from trigan.runs import run_words as run_words_module
+from trigan.runs.run_words import run_words
 from trigan.studies.multirun import expand
 
 
@@ -55,3 +58,18 @@ def test_every_job_is_checked_before_the_first_runs(
     assert main(["run", "-m", "trial=1,2", "--timeout", "5"]) == 1
     assert limits == [None, 300]
     assert "failed: 1_trial=2 (exit 1)" in caplog.text
+
+
+def test_a_forked_job_runs_what_its_study_composed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its words are not composed again, so the run of other words is composed."""
+    import trigan.runs.run
+
+    handed, ran = Composer().compose(["trial=3"]), []
+    again = pickle.loads(handed.pickled() or b"")
+    assert again == handed
+    monkeypatch.setattr(run_words_module, "HANDED_OVER", [again])
+    monkeypatch.setattr(trigan.runs.run, "run", lambda composed, *given: ran.append(composed) or tmp_path)
+    assert run_words(["trial=3"]) == run_words(["trial=4"]) == tmp_path
+    assert ran[0] is again
+    assert ran[1].trial == 4
+    assert Composer().compose(["trainer=ddp_cpu"]).pickled() is None  # each rank composes

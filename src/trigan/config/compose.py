@@ -1,6 +1,7 @@
 """From the words of a command line to a checked, resolved, frozen config. Only this file composes with Hydra."""
 
 import copy
+import pickle
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -68,6 +69,10 @@ class RunConfig:
     def run_hash(self, fingerprint: str, protocol: int | None = None) -> str:
         """The run's identity, given the fingerprint of its data set; see `trigan.config.run_hash.run_hash`."""
         return run_hash(self.config, fingerprint, protocol, pretraining_fingerprint(self.config, self.paths.cache))
+
+    def pickled(self) -> bytes | None:
+        """The run for the process that computes it; None where several do, which compose it themselves."""
+        return pickle.dumps(self) if self.resources.processes == 1 else None
 
     def load_data(self) -> Any:
         """The data set (`trigan.datasets.types.ImageDataset`), from the cache if it was read before."""
@@ -177,6 +182,8 @@ class Composer:
         self.loader = ConfigLoaderImpl(config_search_path=search)
         self.hydra = Hydra(task_name="trigan", config_loader=self.loader)
         self._load_choices = lru_cache(self._load_choices_anew)  # a study's rows and columns have few choices
+        self._draft = lru_cache(1)(lambda arguments: self._draft_anew(arguments))  # what was checked is run
+        self._checked: _Draft | None = None
 
     def parse(self, arguments: Sequence[str]) -> list[Override]:
         """The arguments as Hydra's overrides; a choice of an inner group may be written with dots.
@@ -226,8 +233,9 @@ class Composer:
 
         What is wrong is found without the imports of the objects where that is possible.
         """
-        draft = self._draft(arguments)
-        draft.check()
+        draft = self._draft(tuple(arguments))
+        if draft is not self._checked:
+            draft.check()
         built = draft.build()
         if self._check_devices and "trainer" in vars(built):
             here, trainer = built.trainer.accelerator_here(), draft.run.config["trainer"]
@@ -241,7 +249,8 @@ class Composer:
         Returns:
             The run; None unless its data were read before and its hash needs no library.
         """
-        return self._draft(arguments).check(data=True)
+        self._checked = self._draft(tuple(arguments))
+        return self._checked.check(data=True)
 
     def known_hashes(self, runs: Sequence[Sequence[str]]) -> list[str]:
         """The runs' hashes, as far as `check` finds them: the data were read before, and no library is needed.
@@ -251,7 +260,7 @@ class Composer:
         """
         if not absent_libraries.is_possible():
             return []
-        drafts = [self._draft(arguments) for arguments in runs]
+        drafts = [self._draft(tuple(arguments)) for arguments in runs]
 
         def locate() -> None:
             for draft in drafts:
@@ -262,9 +271,9 @@ class Composer:
 
     def outline(self, arguments: Sequence[str]) -> RunConfig:
         """The run's config; `compose` also checks and builds its objects."""
-        return self._draft(arguments).run
+        return self._draft(tuple(arguments)).run
 
-    def _draft(self, arguments: Sequence[str]) -> "_Draft":
+    def _draft_anew(self, arguments: tuple[str, ...]) -> "_Draft":
         """The run as far as it is known without its objects."""
         overrides = self.parse(arguments)
         cfg = self.load(overrides)
@@ -275,7 +284,7 @@ class Composer:
         if own and "runtime.allow" not in given:
             raise ConfigError(f"runtime.allow={list(own)}: may be given on the command line only, not in a file")
         check_targets(config, own)
-        run = RunConfig(config, chosen(cfg), tuple(arguments))
+        run = RunConfig(config, chosen(cfg), arguments)
         _ = run.paths, run.runtime, run.debug  # their constructors check them
         return _Draft(run, unresolved(cfg), unresolved(self.base(overrides)), given)
 

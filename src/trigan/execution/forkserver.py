@@ -7,6 +7,7 @@ forks, so the server must have one thread: it runs no torch operation, opens no 
 import atexit
 import multiprocessing
 import os
+import pickle
 import pkgutil
 import signal
 import sys
@@ -30,7 +31,9 @@ _FORKABLE = {"PYTORCH_NVML_BASED_CUDA_CHECK": "1", "JE_ARROW_MALLOC_CONF": "back
 _SAFE_PATH = tuple(sys.path)
 
 
-def run_job(entry: str, arguments: Sequence[str], log: str, variables: Mapping[str, str], folder: str) -> None:
+def run_job(
+    entry: str, arguments: Sequence[str], log: str, variables: Mapping[str, str], folder: str, composed: bytes | None
+) -> None:
     """Run one job, ``module:function`` called with the arguments, in a process that the server has forked.
 
     The job has its own session, log (appended to), environment (``variables`` are added) and working directory.
@@ -46,6 +49,8 @@ def run_job(entry: str, arguments: Sequence[str], log: str, variables: Mapping[s
     os.environ.update(variables)  # before torch counts the CUDA devices
     multiprocessing.set_start_method(None, force=True)  # it is "forkserver" here
     sys.argv[:] = ["trigan", *arguments]
+    if composed is not None:
+        import_module("trigan.runs.run_words").HANDED_OVER.append(pickle.loads(composed))
     module, _, function = entry.partition(":")
     try:
         sys.exit(getattr(import_module(module), function)(list(arguments)))

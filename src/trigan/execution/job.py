@@ -31,13 +31,15 @@ STOP_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 class Job:
     """One run; ``overrides`` follow ``trigan run``, and ``name`` is unique in the pool, for people.
 
-    ``directory`` is the run's directory, which will hold its record; None for a job without a record.
+    ``directory`` is the run's directory, which will hold its record; None for a job without a record. ``composed`` is
+    its pickled config, so that a fork need not compose again; None: it does.
     """
 
     name: str
     overrides: tuple[str, ...]
     directory: Path | None = None
     resources: Resources = field(default_factory=Resources)
+    composed: bytes | None = field(default=None, repr=False, compare=False)
 
     @property
     def finished(self) -> bool:

@@ -78,7 +78,8 @@ class ForkLauncher(Supervisor):
         """Start a job with additional environment variables; its output is appended to ``log``."""
         self._check_server()
         arguments = [*self._words, *job.overrides]
-        process = self._start(run_job, self._entry, arguments, str(log), dict(variables or {}), os.getcwd())
+        given = str(log), dict(variables or {}), os.getcwd(), job.composed
+        process = self._start(run_job, self._entry, arguments, *given)
         self.add(job.name, process.pid, lambda: process.exitcode)
 
     def ended(self, timeout: float | None = None, grace: float = GRACE) -> dict[str, int]:

@@ -98,6 +98,6 @@ def _jobs(composed: Sequence[RunConfig], common: Sequence[str]) -> tuple[list[Jo
         runs = one.paths.runs
         name = f"{number}_{'_'.join(compress(one.overrides, swept))}".replace("/", "-")
         hashes = [one.run_hash(fingerprints[data], version) for version in range(1, PROTOCOL_VERSION + 1)]
-        jobs.append(Job(name, (*common, *one.overrides), runs / hashes.pop(), one.resources))
+        jobs.append(Job(name, (*common, *one.overrides), runs / hashes.pop(), one.resources, one.pickled()))
         stale.update(str(n) for n, earlier in enumerate(hashes, 1) if (runs / earlier / RECORD_NAME).exists())
     return jobs, stale

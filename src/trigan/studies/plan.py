@@ -31,6 +31,7 @@ class StudyPlan:
         self._composer, self._study, self._overrides = composer, study, tuple(overrides)
         self._grid = [StudyJob(*place) for place in product(study.rows, study.columns, study.trials)]
         self._fingerprints: dict[str, str] = {}
+        self.composed: dict[str, bytes | None] = {}  # of the jobs without a record, by hash, for `execution.job.Job`
 
     def jobs(self) -> StudyJobs:
         """All jobs; those that are given others' compute as far as it is known.
@@ -132,6 +133,8 @@ class StudyPlan:
             self._fingerprints[data] = composed.load_data().identity
         run, arguments = composed.run_hash(self._fingerprints[data]), composed.overrides
         record = composed.paths.runs / run / RECORD_NAME
+        if not record.is_file():
+            self.composed[run] = composed.pickled()
         return replace(job, arguments=arguments, hash=run, record_path=record, resources=composed.resources)
 
 

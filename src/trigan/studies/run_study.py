@@ -86,7 +86,10 @@ def run_jobs(
     """
 
     def run(due: Sequence[StudyJob]) -> BatchSummary:
-        batch = [Job(job.name, (*extra, *job.arguments), job.record_path.parent, job.resources) for job in due]
+        batch = [
+            Job(job.name, (*extra, *job.arguments), job.record_path.parent, job.resources, plan.composed.get(job.hash))
+            for job in due
+        ]
         return run_batch(chosen, batch, jobs.outputs / "logs" / name, retry)
 
     first, known = run(jobs.runnable), {job.hash for job in jobs.runnable}
