@@ -182,7 +182,7 @@ class Composer:
         self.loader = ConfigLoaderImpl(config_search_path=search)
         self.hydra = Hydra(task_name="trigan", config_loader=self.loader)
         self._load_choices = lru_cache(self._load_choices_anew)  # a study's rows and columns have few choices
-        self._draft = lru_cache(1)(lambda arguments: self._draft_anew(arguments))  # what was checked is run
+        self._last_draft = lru_cache(1)(self._draft_anew)  # what was checked is run
         self._checked: _Draft | None = None
 
     def parse(self, arguments: Sequence[str]) -> list[Override]:
@@ -233,7 +233,7 @@ class Composer:
 
         What is wrong is found without the imports of the objects where that is possible.
         """
-        draft = self._draft(tuple(arguments))
+        draft = self._draft(arguments)
         if draft is not self._checked:
             draft.check()
         built = draft.build()
@@ -249,7 +249,7 @@ class Composer:
         Returns:
             The run; None unless its data were read before and its hash needs no library.
         """
-        self._checked = self._draft(tuple(arguments))
+        self._checked = self._draft(arguments)
         return self._checked.check(data=True)
 
     def known_hashes(self, runs: Sequence[Sequence[str]]) -> list[str]:
@@ -260,7 +260,7 @@ class Composer:
         """
         if not absent_libraries.is_possible():
             return []
-        drafts = [self._draft(tuple(arguments)) for arguments in runs]
+        drafts = [self._draft(arguments) for arguments in runs]
 
         def locate() -> None:
             for draft in drafts:
@@ -271,10 +271,13 @@ class Composer:
 
     def outline(self, arguments: Sequence[str]) -> RunConfig:
         """The run's config; `compose` also checks and builds its objects."""
-        return self._draft(tuple(arguments)).run
+        return self._draft(arguments).run
+
+    def _draft(self, arguments: Sequence[str]) -> "_Draft":
+        """The run as far as it is known without its objects."""
+        return self._last_draft(tuple(arguments))
 
     def _draft_anew(self, arguments: tuple[str, ...]) -> "_Draft":
-        """The run as far as it is known without its objects."""
         overrides = self.parse(arguments)
         cfg = self.load(overrides)
         config = resolve(cfg)
