@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from trigan.datasets.host_images import portions
 from trigan.datasets.label_check import SuspiciousLabels, suspicious_labels
 from trigan.datasets.sources.folder_scan import examples
 from trigan.datasets.sources.image_source import ImageSource, ItemDecoder
@@ -193,7 +194,8 @@ def _check_classes(class_counts: dict[str, dict[str, int]], redrawn: bool) -> It
 
 
 def _check_values(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[Finding]:
-    low, high = (extreme.numpy() for extreme in torch.aminmax(dataset.images.flatten(1), dim=1))
+    extremes = [torch.aminmax(part.flatten(1), dim=1) for part in portions(dataset.images)]
+    low, high = (torch.cat(extreme).numpy() for extreme in zip(*extremes, strict=True))
     for kind, found in (("all black", high == 0), ("of one colour", (low == high) & (high > 0))):
         rows = np.flatnonzero(found)
         if len(rows):
@@ -215,9 +217,16 @@ def _check_values(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[Findi
     yield ("warning" if narrow else "ok"), f"values lie in {lowest}..{highest}{hint}"
 
 
+def _reduced(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean grey of images (n, C, S, S) in fields, (n, 8, 9) and (n, 8, 8)."""
+    grey = images.float().mean(1, keepdim=True)
+    pool = torch.nn.functional.adaptive_avg_pool2d
+    return pool(grey, (8, 9))[:, 0], pool(grey, 8)[:, 0]
+
+
 def _check_copies(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[Finding]:
     parts = _parts(dataset)
-    first_copies = pd.Series(find_first_copies(dataset.images))
+    first_copies = pd.Series(find_first_copies(dataset))
     kinds: dict[tuple[str, ...], list[str]] = {}
     conflicts = []
     for group in first_copies[first_copies.duplicated(keep=False)].groupby(first_copies).groups.values():
@@ -243,11 +252,9 @@ def _check_near_copies(dataset: ImageDataset, decoder: ItemDecoder) -> Iterator[
 
     Pairs are looked for among neighbours in the order of the hashes, rotated by a quarter four times.
     """
-    grey = dataset.images.float().mean(1, keepdim=True)
-    small = torch.nn.functional.adaptive_avg_pool2d(grey, (8, 9))[:, 0]
-    bits = (small[:, :, 1:] > small[:, :, :-1]).flatten(1).numpy()
-    thumbnails = torch.nn.functional.adaptive_avg_pool2d(grey, 8).flatten(1).numpy()
-    first_copies = find_first_copies(dataset.images)
+    small, squares = map(torch.cat, zip(*map(_reduced, portions(dataset.images)), strict=True))
+    bits, thumbnails = (small[:, :, 1:] > small[:, :, :-1]).flatten(1).numpy(), squares.flatten(1).numpy()
+    first_copies = find_first_copies(dataset)
     pairs: set[tuple[int, int]] = set()
     for turn in range(0, 64, 16):
         order = np.lexsort(np.roll(bits, turn, axis=1).T)

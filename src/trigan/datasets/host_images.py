@@ -54,9 +54,6 @@ class HostImages(Tensor):
         DataError: an operation would read more than `LARGEST_READ` bytes at once.
     """
 
-    _source: PixelRows
-    _rows: np.ndarray
-
     # results are what `__torch_dispatch__` returns
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
@@ -68,13 +65,18 @@ class HostImages(Tensor):
         device: torch.device | str = "cpu",
     ) -> "HostImages":
         """See the class."""
-        rows = np.arange(len(source)) if rows is None else rows
-        shape = (len(rows), *image)
+        shape = (len(source) if rows is None else len(rows), *image)
         made: HostImages = Tensor._make_wrapper_subclass(cls, shape, dtype=torch.uint8, device=torch.device(device))
-        made._source, made._rows = source, rows
         return made
 
-    def __init__(self, *arguments: Any, **named: Any) -> None: ...
+    def __init__(
+        self,
+        source: PixelRows,
+        image: Sequence[int],
+        rows: np.ndarray | None = None,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._source, self._rows = source, np.arange(len(source)) if rows is None else rows
 
     def __repr__(self) -> str:  # type: ignore[override]
         return f"HostImages{tuple(self.shape)}"
@@ -106,6 +108,11 @@ class HostImages(Tensor):
         if choose is not None and (chosen := choose(*args, **named)) is not None:
             return chosen
         return func(*map(_read, args), **{name: _read(value) for name, value in named.items()})
+
+
+def portions(images: Tensor) -> Sequence[Tensor]:
+    """256 images at a time, for what reads all of a set that may be in files."""
+    return torch.split(images, 256)
 
 
 def _read(value: Any) -> Any:
@@ -152,11 +159,20 @@ def _cat(parts: Sequence[Any], dim: int = 0) -> HostImages | None:
     return HostImages(held[0]._source, held[0].shape[1:], np.concatenate([p._rows for p in held]), held[0].device)
 
 
-def _to_copy(images: HostImages, **named: Any) -> HostImages | None:
+def _to_copy(
+    images: HostImages,
+    *,
+    dtype: torch.dtype | None = None,
+    layout: torch.layout | None = None,
+    device: torch.device | None = None,
+    pin_memory: bool | None = None,
+    non_blocking: bool = False,
+    memory_format: torch.memory_format | None = None,
+) -> HostImages | None:
     """Another device alone is no reason to read."""
-    if named.get("dtype") not in (None, torch.uint8):
+    if dtype not in (None, torch.uint8):
         return None
-    return HostImages(images._source, images.shape[1:], images._rows, named.get("device") or images.device)
+    return HostImages(images._source, images.shape[1:], images._rows, device or images.device)
 
 
 #: Operations on rows; each returns None where it must read.

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from trigan.datasets.confident_learning import confident_classes
+from trigan.datasets.host_images import portions
 from trigan.datasets.splits.groups import group_numbers
 from trigan.datasets.types import ImageDataset
 
@@ -57,9 +58,9 @@ def suspicious_labels(dataset: ImageDataset) -> SuspiciousLabels | None:
     units = [len(np.unique(groups[labels == k])) for k in range(len(dataset.class_names))]
     if min(units) < _FOLDS:
         return None
-    images = dataset.images[torch.from_numpy(rows)].float()
-    side = min(_SIDE, images.shape[-1])
-    x = torch.nn.functional.adaptive_avg_pool2d(images, side).flatten(1).numpy()
+    images = dataset.images[torch.from_numpy(rows)]
+    pool = torch.nn.AdaptiveAvgPool2d(min(_SIDE, images.shape[-1]))
+    x = torch.cat([pool(part.float()) for part in portions(images)]).flatten(1).numpy()
     features = min(_FEATURES, x.shape[1], len(x) * (_FOLDS - 1) // _FOLDS - 1)
     probe = make_pipeline(PCA(features, random_state=0), StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
     folds = StratifiedGroupKFold(_FOLDS, shuffle=True, random_state=0)

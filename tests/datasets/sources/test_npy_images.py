@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from trigan.datasets import host_images
+from trigan.datasets.data_check import check_data
 from trigan.datasets.host_images import HostImages
 from trigan.datasets.sources.npz import Npz
 from trigan.errors import DataError
@@ -83,3 +85,27 @@ def test_a_file_that_shrinks_while_it_is_read(tmp_path: Path) -> None:
     _cut(tmp_path)
     with pytest.raises(DataError, match="ended while it was read"):
         images[20:30].float()
+
+
+def test_arrays_larger_than_memory_are_told_how_they_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = str(write(tmp_path))
+    size = (tmp_path / "train_images.npy").stat().st_size
+    monkeypatch.setattr("trigan.datasets.sources.npz.free_bytes", lambda device: 2 * size - 1)
+    with pytest.raises(DataError, match=r"train_images\.npy has .*set data\.in_memory=false"):
+        Npz(root=root).load()
+    assert len(Npz(root=root, in_memory=False).load().images) == 52
+    monkeypatch.setattr("trigan.datasets.sources.npz.free_bytes", lambda device: 2 * size)
+    assert len(Npz(root=root).load().images) == 52
+
+
+def test_a_check_of_the_data_finds_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Portion by portion: no operation reads all images at once."""
+    images = np.random.default_rng(1).integers(0, 256, (600, 8, 8, 3), dtype=np.uint8)
+    images[500:520], images[7] = images[:20], 0
+    images[521] = images[3] + (images[3] < 255)
+    np.save(tmp_path / "train_images.npy", images)
+    np.save(tmp_path / "train_labels.npy", np.arange(600) % 3)
+    monkeypatch.setattr(host_images, "LARGEST_READ", 256 * 8 * 8 * 3)
+    inside, stays = (check_data(Npz(root=str(tmp_path), in_memory=kept)) for kept in (True, False))
+    assert stays == inside
+    assert any("all black" in text for _, text in stays.findings)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from trigan.component_ids import component
 from trigan.datasets.host_images import HostImages
@@ -19,10 +20,13 @@ from trigan.datasets.sources.folder_scan import Part, Unread, part_of
 from trigan.datasets.sources.image_source import ImageSource, Item, Label, file_stamps
 from trigan.datasets.sources.npy_images import NpyImages, NpyRows
 from trigan.errors import DataError, printable
+from trigan.free_memory import free_bytes, in_words
 
 _PARTS: dict[str, Part] = {"train": "train", "val": "validation", "test": "test"}
 #: Bytes of an array below which nothing is suspected, and from there how many times the stored bytes it may have.
 _LEAST_SUSPECT, _MOST_COMPRESSION = 2**28, 100
+#: Copies of an array in memory while a data set is read.
+_COPIES = 2
 #: Words in the names of arrays, by what they hold.
 _KINDS = {
     "images": {"x", "images", "image", "imgs"},
@@ -123,6 +127,8 @@ class Npz(ImageSource):
             elif content and not self.in_memory and str(canonical_name(path.name)).endswith("_images"):
                 yield path.name, NpyImages(path)
             else:
+                if content:
+                    _require_memory(path)
                 yield path.name, _read_array(path) if content else np.empty(0)
 
     def listing(self) -> tuple[Iterator[Item], Sequence[str] | None]:
@@ -202,6 +208,16 @@ def _check_size(member: zipfile.ZipInfo, archive: zipfile.ZipFile) -> None:
         raise DataError(
             f"{archive.filename}: {member.filename} asks for {size:,} bytes and has {member.compress_size:,}, as no "
             "real images do; write the archive again with numpy.savez, which does not compress"
+        )
+
+
+def _require_memory(path: Path) -> None:
+    """Refuse a file of which the memory cannot hold two copies: as it is read, and as the data set has it."""
+    free, size = free_bytes(torch.device("cpu")), path.stat().st_size
+    if free is not None and _COPIES * size > free:
+        raise DataError(
+            f"{path} has {in_words(size)} and is read into memory {_COPIES} times, of which {in_words(free)} are free; "
+            "set data.in_memory=false, with which uint8 images stay in .npy files"
         )
 
 

@@ -146,8 +146,7 @@ class Splitter:
         self.source, self.trial = source, trial
         self.labels = source.labels.numpy()
         self.class_names, self.class_numbers = source.class_names, np.arange(len(source.class_names))
-        whole = source.images  # those in files have not been resized, so their digests tell the same
-        self.first_copies = find_first_copies(source.digests if isinstance(whole, HostImages) else whole)
+        self.first_copies = find_first_copies(source)
         self.groups = group_numbers(source)
         self.left_out = 0
         self.dropped_in_test = 0
@@ -244,10 +243,12 @@ def hash_keys(source: ImageDataset, trial: int, purpose: str, rows: np.ndarray) 
     return np.frombuffer(keys, dtype=">u8").astype(np.uint64).reshape(-1, 2)
 
 
-def find_first_copies(images: Tensor) -> np.ndarray:
-    """For each image (or digest) uint8 (N, ...) the index of the first one with the same bytes, int64 (N,)."""
+def find_first_copies(dataset: ImageDataset) -> np.ndarray:
+    """For each image the index of the first image with the same pixels, int64 (N,)."""
+    # images in files have not been resized: equal digests are equal pixels, and nothing is read
+    compared = dataset.digests if isinstance(dataset.images, HostImages) else dataset.images
     first: dict[bytes, int] = {}
-    digests = (hashlib.sha256(row.data).digest() for row in images.flatten(1).numpy())
+    digests = (hashlib.sha256(row.data).digest() for row in compared.flatten(1).numpy())
     return np.array([first.setdefault(digest, i) for i, digest in enumerate(digests)], dtype=np.int64)
 
 

@@ -50,7 +50,7 @@ def _hidden_rows(dataset: ImageDataset, split: DataSplit) -> np.ndarray:
         rows = np.sort(split.parts.unlabelled)
         labelled: np.ndarray = rows[split.task_labels(dataset.labels.numpy()[rows]) >= 0]
         return labelled
-    parts, first = split.parts, find_first_copies(dataset.images)
+    parts, first = split.parts, find_first_copies(dataset)
     taken = np.concatenate([parts.labelled, parts.validation, parts.test])
     free: np.ndarray = np.flatnonzero((split.task_labels(dataset.labels.numpy()) >= 0) & ~np.isin(first, first[taken]))
     return free
