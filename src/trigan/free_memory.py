@@ -11,8 +11,9 @@ _MACHINE, _CONTAINER = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 def free_bytes(device: torch.device) -> int | None:
     """Bytes that this process can still take on ``device``; None where the system does not tell (no Linux)."""
     if device.type == "cuda":
-        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(torch.cuda.mem_get_info(device)[0]) + unused
+        (free, total), taken = torch.cuda.mem_get_info(device), torch.cuda.memory_allocated(device)
+        share = torch.cuda.get_per_process_memory_fraction(device)  # of a job beside others
+        return int(min(free + torch.cuda.memory_reserved(device) - taken, share * total - taken))
     try:
         machine = dict(line.split(":", 1) for line in _MACHINE.read_text().splitlines())
         free = 1024 * int(machine["MemAvailable"].split()[0])
