@@ -27,7 +27,8 @@ HEAD = """# What `make bench` measured
 
 Written by `python benchmarks/bench.py`. A ratio is the time of trigan over that of the reference, so below 1 trigan is
 faster: the median over n interleaved rounds, with its quartiles. Times are medians of processor time, unless it says
-wall clock. The docstring of `benchmarks/PART.py` says what the reference is.
+wall clock. Quartiles far apart tell of a machine that did other work. The docstring of `benchmarks/PART.py` says what
+the reference is.
 """
 
 
@@ -46,7 +47,7 @@ def table(found: dict[str, Any]) -> Iterator[str]:
     for row in (row for row in rows if "ratio" in row):
         name = row["name"] + (" (wall clock)" if row["clock"] == "wall" else "")
         low, high = (f"{one:.3g}" for one in row["quartiles"])
-        times = f"{row['ours_ms']:,.4g} | {row['reference_ms']:,.4g} | {row['ratio']:.3g} | {low} to {high}"
+        times = f"{_number(row['ours_ms'])} | {_number(row['reference_ms'])} | {row['ratio']:.3g} | {low} to {high}"
         yield f"| {name} | {times} | {row['n']} | {row['aim']} |"
     yield "\n![Growth of time and memory](growth.png)\n"
     yield "| growth of | sizes | processor time, s | peak memory, MB | n |"
@@ -59,11 +60,15 @@ def table(found: dict[str, Any]) -> Iterator[str]:
         yield f"| {part} | `{content['command']}` | {content['seconds']:.0f} | {content['machine']['torch']} |"
 
 
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
+
+
 def plot(found: dict[str, Any], path: Path) -> None:
     """Time and memory over the sizes, a column for each quantity."""
-    rows = [row for row in found.get("growth", {"results": []})["results"]]
-    if not rows:
+    if "growth" not in found:
         return
+    rows = found["growth"]["results"]
     figure, axes = plt.subplots(2, len(rows), figsize=(3 * len(rows), 5), squeeze=False, layout="constrained")
     for column, row in zip(axes.T, rows, strict=True):
         for axis, key, label in zip(
