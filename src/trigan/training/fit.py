@@ -39,7 +39,7 @@ class TrainerSettings:
         checkpoint_every: steps.
         graph: replay steps as CUDA graphs (`trigan.training.graphs`), on one GPU.
         compile: pass each player through torch.compile, which takes minutes before the first step.
-        images: the training images are in the device's memory, or on the host, from which each batch is copied.
+        images: ``device``: training images lie in the device's memory; ``host``: each batch is copied to it.
     """
 
     precision: Literal["32-true", "tf32", "bf16-mixed", "64-true"] = "32-true"
@@ -56,7 +56,7 @@ class TrainerSettings:
         if self.graph and self.devices > 1:
             raise ConfigError(f"trainer.graph=true: with one GPU only; set trainer.devices=1, not {self.devices}")
         if self.graph and self.images == "host":
-            raise ConfigError("trainer.graph=true: reads batches on the GPU alone; set trainer.images=device")
+            raise ConfigError("trainer.images=host: a CUDA graph cannot read from the host; set trainer.graph=false")
         for setting, needs_gpu in (("trainer.graph=true", self.graph), ("trainer.precision=tf32", self._tf32)):
             if needs_gpu and self.accelerator == "cpu":
                 raise ConfigError(f"{setting}: needs a GPU; set trainer=gpu")
