@@ -7,8 +7,9 @@ import pytest
 import timm_package
 import torch
 from few_steps import composer, small
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+from trigan.errors import ConfigError
 from trigan.records.record import read_record
 from trigan.runs.finished_run import open_run
 from trigan.runs.run import run
@@ -74,3 +75,30 @@ def test_every_fit_of_c_begins_with_them_or_with_weights_that_did(words: list[st
     assert record["result"]["data_used"]["X"] == 1
     continued = [name for name, weights in fits.items() if weights is None]
     assert continued == (["classifier"] if "strategy=augment" in words else [])
+
+
+def test_a_frozen_network_has_the_weights_of_the_file_and_another_head(tmp_path: Path) -> None:
+    """Its batch-norm statistics too: they are not those of the run's images."""
+    file = weights_of(0, tmp_path / "a.safetensors")
+    words = [f"classifier.weights={file}", "classifier.input_size=32", "classifier.frozen=true"]
+    record = finished(tmp_path / "outputs", *words)
+    result = record["result"]
+    assert result["data_used"]["X"] == 1
+    assert [stamp for stamp in result["stamps"] if stamp.startswith("pretrained-")]
+    folder, state = tmp_path / "outputs" / "runs" / record["run"], load_file(file)
+    kept = load_file(folder / "weights" / "classifier.safetensors")
+    bodies = {name.removeprefix("body.body.body."): value for name, value in kept.items() if name.startswith("body.")}
+    assert bodies
+    assert any("running_mean" in name for name in bodies)
+    for name, value in bodies.items():
+        assert torch.equal(value, state[name]), name
+    tuned = finished(tmp_path / "outputs", *words[:2])
+    assert tuned["run"] != record["run"]
+    assert result["cost"]["flops"] < tuned["result"]["cost"]["flops"]
+    assert float(kept["head.bias"].abs().max()) > 0
+    assert open_run(folder, tmp_path / "outputs").classifier is not None
+
+
+def test_a_frozen_network_needs_weights() -> None:
+    with pytest.raises(ConfigError, match=r"classifier\.frozen: True must be false without classifier.weights"):
+        composer().compose(["classifier=timm", "classifier.name=test_resnet", "classifier.frozen=true"])

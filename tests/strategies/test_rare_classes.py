@@ -18,11 +18,12 @@ from trigan.errors import ConfigError
 from trigan.losses.imbalance_losses import LDAM
 from trigan.networks.batchnorm import batch_norms
 from trigan.networks.classifiers.cosine_head import CosineHead
+from trigan.networks.classifiers.frozen_body import FrozenBody
 from trigan.samples.filters import outputs
 from trigan.strategies.backbones import FineTune
 from trigan.strategies.baseline import Baseline
 from trigan.strategies.pretraining import SupervisedPretraining, Untrained
-from trigan.strategies.rare_classes.head_refit import FrozenBody, HeadRefit
+from trigan.strategies.rare_classes.head_refit import HeadRefit
 from trigan.strategies.rare_classes.post_hoc import (
     TAUS,
     AdjustedClassifier,

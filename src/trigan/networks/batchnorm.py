@@ -34,6 +34,7 @@ class BatchNorm2d(nn.Module):
         self.update_statistics = True  # frozen_statistics
         self.synchronized = True  # local_statistics
         self.uses_auxiliary = False  # auxiliary_batch_norm
+        self.keeps_statistics = False  # of a body that is frozen for good: they are not re-estimated
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
@@ -130,6 +131,11 @@ def batch_norms(network: nn.Module) -> list[BatchNorm2d]:
     return [module for module in network.modules() if isinstance(module, BatchNorm2d)]
 
 
+def _recalibrated(network: nn.Module) -> list[BatchNorm2d]:
+    """The batch-norm layers whose statistics may be re-estimated."""
+    return [layer for layer in batch_norms(network) if not layer.keeps_statistics]
+
+
 @contextmanager
 def _switched(attribute: str, value: bool, networks: Iterable[nn.Module]) -> Iterator[None]:
     """Set ``attribute`` of every batch norm to ``value`` within the body, then back where it was not."""
@@ -177,7 +183,7 @@ def batch_statistics(network: nn.Module) -> Iterator[None]:
     """
     training = network.training
     network.eval()
-    for layer in batch_norms(network):
+    for layer in _recalibrated(network):
         layer.training = True  # not train(): layers within it stay in eval mode
     try:
         with frozen_statistics(network), local_statistics(network):
@@ -218,7 +224,7 @@ def recalibrate_batch_norm(
         DataError: ``batches`` is empty.
     """
     network.eval()
-    moments = {layer: _InputMoments() for layer in batch_norms(network)}
+    moments = {layer: _InputMoments() for layer in _recalibrated(network)}
     if not moments:
         return
     hooks = [layer.register_forward_pre_hook(hook) for layer, hook in moments.items()]

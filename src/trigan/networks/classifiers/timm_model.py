@@ -19,6 +19,7 @@ from trigan.checks import require
 from trigan.component_ids import component
 from trigan.errors import ConfigError
 from trigan.networks.classifiers.classifier import Classifier
+from trigan.networks.classifiers.frozen_body import FrozenBody
 from trigan.networks.classifiers.pretrained import PretrainedBody
 from trigan.networks.foreign_layers import check_training_pass, with_our_layers
 from trigan.networks.shapes import ImageSpec, require_supported
@@ -98,11 +99,13 @@ class TimmModel:
             ``hf-hub:OWNER/NAME`` with ``@REVISION`` if wanted; its head is not used. In hashes its content counts.
             None: timm's initial weights.
         input_size: with ``weights``, the side in pixels to which images are resized; None: that of the weights.
+        frozen: with ``weights``, whether the head alone is trained, on features as the weights give them.
     """
 
     name: str = "resnet18"
     weights: str | None = field(default=None, metadata={"identity": weights_digest})
     input_size: int | None = None
+    frozen: bool = False
 
     def __post_init__(self) -> None:
         timm = _timm()
@@ -118,6 +121,8 @@ class TimmModel:
                 self.weights is not None, "classifier.input_size", self.input_size, "null without classifier.weights"
             )
             require(8 <= self.input_size <= 1024, "classifier.input_size", self.input_size, "in 8..1024")
+        valid = self.weights is not None or not self.frozen
+        require(valid, "classifier.frozen", self.frozen, "false without classifier.weights: its features are untrained")
 
     def __call__(self, spec: ImageSpec) -> Classifier:
         """A new network with timm's initial weights; pretrained ones are read where its training begins.
@@ -142,7 +147,7 @@ class TimmModel:
         head = nn.Linear(features, spec.classes)
         nn.init.normal_(head.weight, 0.0, 0.01)
         nn.init.zeros_(head.bias)
-        return Classifier(body, head)
+        return Classifier(FrozenBody(body, keep_statistics=True).eval() if self.frozen else body, head)
 
     def _size(self, spec: ImageSpec) -> int:
         """The side of the images that the network takes."""

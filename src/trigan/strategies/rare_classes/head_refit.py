@@ -5,41 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trigan.checks import require
 from trigan.component_ids import component
 from trigan.datasets.inputs import Inputs
 from trigan.losses.classifier_losses import CrossEntropy
 from trigan.networks.classifiers.classifier import Classifier, ClassifierFactory
+from trigan.networks.classifiers.frozen_body import FrozenBody
 from trigan.networks.foreign_layers import with_our_layers
 from trigan.networks.shapes import ImageSpec
 from trigan.strategies.backbones import saved_weights
 from trigan.strategies.stage_runner import StageRunner, TrainedStage
 from trigan.training.balance import Balance, Resampling
 from trigan.training.stages.classifier_stage import ClassifierStage
-
-
-class FrozenBody(nn.Module):
-    """A body in evaluation mode, whose weights and statistics no fit changes.
-
-    Gradients reach the images where they are asked for, as in an attack, and never the weights of a training step.
-    """
-
-    def __init__(self, body: nn.Module) -> None:
-        super().__init__()
-        self.body = body
-
-    def train(self, mode: bool = True) -> "FrozenBody":
-        """Stay in evaluation mode."""
-        return super().train(False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Images (N, C, S, S) -> embeddings (N, F)."""
-        with torch.set_grad_enabled(x.requires_grad and torch.is_grad_enabled()):
-            embedded: Tensor = self.body(x)
-        return embedded
 
 
 @component("classifier/frozen_body@1")
