@@ -226,7 +226,7 @@ def test_mixmatch_by_hand() -> None:
         guess = guess**2 / (guess**2).sum(1, keepdim=True)
         images = torch.cat([TURNED(labelled.images, labelled.draws, "augment"), *views])
         labels = torch.cat([F.one_hot(labelled.known_labels, 10).double(), guess, guess])
-        partners = permutation(48, unlabelled.draws.seed, "partners", index, 0)
+        partners = permutation(48, unlabelled.draws.seed, "partners", 0, index)
         uniforms = [labelled.draws.uniform("mix/share", dtype=torch.float64)]
         for view in ("one", "other"):
             draws = Draws(hash64(unlabelled.draws.seed, view), index, 16, 0, 16)
