@@ -45,6 +45,7 @@ docs: $(DEV) ## build the site with the API reference in site/
 
 bench: $(DEV) ## measure speed and memory against minimal references, 15 minutes on 2 cores; write benchmarks/results/
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench.py
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/jobs.py
 
 bench-records: $(DEV) ## time the commands that read records, on 5,000 of them (15 minutes)
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/records.py
