@@ -58,12 +58,7 @@ def test_dataclasses_have_few_fields() -> None:
 def test_arguments_have_names() -> None:
     """Settings of a data set or regime, which only a config knows, and placeholders of libraries are the exceptions."""
     found = {file for file, function in functions() if function.args.kwarg is not None}
-    assert found == {
-        "absent_libraries.py",
-        "api/dataset_handle.py",
-        "datasets/host_images.py",
-        "execution/late_imports.py",
-    }
+    assert found == {"absent_libraries.py", "api/dataset_handle.py", "execution/late_imports.py"}
 
 
 def test_public_classes_have_names_of_their_own() -> None:

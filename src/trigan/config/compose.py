@@ -29,7 +29,7 @@ from trigan.config.allow_list import check_targets
 from trigan.config.build import Built, build, load_pretraining_data, pretraining_fingerprint
 from trigan.config.nodes import dotted_keys, targets, walk
 from trigan.config.run_hash import run_hash
-from trigan.config.settings import AUTO_JOBS_PER_GPU, PRETRAINING_DATA_KEY, Debug, Paths, Resources, Runtime
+from trigan.config.settings import PRETRAINING_DATA_KEY, Debug, Paths, Resources, Runtime
 from trigan.config.settings_file import check_folder, check_texts
 from trigan.config.unused_settings import find_unused_settings
 from trigan.errors import ConfigError
@@ -106,10 +106,7 @@ class RunConfig:
     @property
     def resources(self) -> Resources:
         """What the run computes on."""
-        trainer = self.config["trainer"]
-        gpu, shared = trainer.get("accelerator") == "gpu", self.runtime.jobs_per_device
-        jobs = (AUTO_JOBS_PER_GPU if shared == "auto" else shared) if gpu else 1
-        return Resources(int(trainer["devices"]), gpu, self.runtime.threads, jobs)
+        return Resources.of(self.config["trainer"], self.runtime)
 
     @property
     def debug(self) -> Debug | None:

@@ -1,8 +1,9 @@
 """The settings outside every group, typed so that they are checked like the arguments of a ``_target_``."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from trigan.errors import ConfigError
 
@@ -131,6 +132,13 @@ class Resources:
     gpu: bool = False
     threads: int = 1
     jobs_per_gpu: int = 1
+
+    @classmethod
+    def of(cls, trainer: Mapping[str, Any], runtime: Runtime) -> "Resources":
+        """What a run with these settings computes on."""
+        gpu, shared = trainer.get("accelerator") == "gpu", runtime.jobs_per_device
+        jobs = AUTO_JOBS_PER_GPU if shared == "auto" else shared
+        return cls(int(trainer["devices"]), gpu, runtime.threads, jobs if gpu else 1)
 
     @property
     def cores(self) -> int:
