@@ -7,7 +7,7 @@ to FOLDER/<case>-<rank>.pt.
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -132,6 +132,14 @@ STAGES: dict[str, Callable[[], Stage]] = {
         3, terms=(ExtraImages(TURNED, ratio=0.5, adversary=PGDTraining(steps=2)),), adversary=TRADES(steps=2)
     ),
 }
+#: Stages of which each kind of mechanics has one, for tests that are quick; the others are for slow ones.
+QUICK = frozenset(
+    (
+        *("dcgan", "penalty", "regularised", "rollback", "packs", "partly_labelled", "feature_matching", "conditional"),
+        *("triple_gan", "diffusion", "classifier", "noise", "flexmatch", "mixmatch", "early_learning", "cutmix"),
+        *("deferred_resampling", "adversary"),
+    )
+)
 DOUBLE, SINGLE = TrainerSettings(precision="64-true"), TrainerSettings()
 #: Case -> (stage, settings): everything in double precision, some in single, and one in micro-batches.
 CASES: dict[str, tuple[Callable[[], Stage], TrainerSettings]] = {
@@ -174,15 +182,20 @@ def fit_case(case: str, folder: Path) -> dict[str, Any]:
     return {"state": copied(module.state_dict()), "kept": kept, "account": account}
 
 
-def main(folder: Path) -> None:
-    """All cases, one after the other, as one rank."""
+def is_quick(case: str) -> bool:
+    """Whether a case or stage is part of the quick tests."""
+    return case.split("-")[0] in QUICK and not case.endswith("32")
+
+
+def main(folder: Path, cases: Sequence[str]) -> None:
+    """The cases, one after the other, as one rank."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
-    for case in CASES:
+    for case in cases:
         torch.save(fit_case(case, folder), folder / f"{case}-{os.environ['RANK']}.pt")
     dist.barrier()
     dist.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

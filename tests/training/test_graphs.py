@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.training.ranks import STAGES, module_of
+from tests.training.ranks import STAGES, is_quick, module_of
 from trigan.errors import ConfigError
 from trigan.training.fit import FitCallback, TrainerSettings, fit
 from trigan.training.players import PlayersModule
@@ -57,7 +57,9 @@ def assert_equal_fits(
         assert row == pytest.approx(same, rel=1e-4, abs=1e-6, nan_ok=True)
 
 
-@pytest.mark.parametrize("name", sorted(STAGES))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if is_quick(name) else pytest.mark.slow) for name in sorted(STAGES)]
+)
 def test_a_step_on_the_device_is_the_same_step(name: str) -> None:
     """Without a GPU: the code that would be captured, run as it is."""
     assert_equal_fits(ended(name, DOUBLE, on_device=True), ended(name, DOUBLE))

@@ -16,27 +16,30 @@ from . import ranks
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results of two ranks for every case, computed once by the first of the suite's workers."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "ranks"
+CASES = [pytest.param(case, marks=[] if ranks.is_quick(case) else pytest.mark.slow) for case in ranks.CASES]
+
+
+@pytest.fixture
+def folder(case: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of two ranks for every quick or every slow case, computed once by the first of the suite's workers."""
+    base, quick = tmp_path_factory.getbasetemp(), ranks.is_quick(case)
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / ("quick" if quick else "slow")
     with FileLock(f"{folder}.lock"):
         if not folder.is_dir():
-            started = folder.with_name("ranks-started")
+            started = folder.with_name(f"{folder.name}-started")
             started.mkdir()  # twice is an error: the first attempt has failed
-            _fit_all(started)
+            _fit_all(started, [one for one in ranks.CASES if ranks.is_quick(one) == quick])
             started.rename(folder)
     return folder
 
 
-def _fit_all(folder: Path) -> None:
+def _fit_all(folder: Path, cases: list[str]) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
     shared["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
-    command = [sys.executable, "-m", "tests.training.ranks", str(folder)]
+    command = [sys.executable, "-m", "tests.training.ranks", str(folder), *cases]
     workers = [subprocess.Popen(command, env={**shared, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
     try:
         codes = [worker.wait(timeout=240) for worker in workers]
@@ -51,7 +54,7 @@ def _of_rank(folder: Path, case: str, rank: int) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("case", ranks.CASES)
+@pytest.mark.parametrize("case", CASES)
 def test_two_processes_equal_one(case: str, folder: Path, tmp_path: Path) -> None:
     alone, first, second = ranks.fit_case(case, tmp_path), _of_rank(folder, case, 0), _of_rank(folder, case, 1)
     assert first["account"] == second["account"] == alone["account"]
