@@ -62,6 +62,7 @@ def test_torch_examples(name: str, tmp_path: Path) -> None:
     assert ("probe on D's features" if name == "custom_loss" else "torch.Size([4, 1, 8, 8])") in said
 
 
+@pytest.mark.slow
 def test_timm(tmp_path: Path) -> None:
     said = run("timm_classifier", tmp_path, str(SUPPORT / "timm_package.py"))
     assert re.search(r"^small CNN: \d+\.\d %; first labels \[", said)

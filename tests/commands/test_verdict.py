@@ -102,6 +102,7 @@ def test_records_csv_pages_and_terminal_agree_on_every_number(
         (folder / name).write_text(text)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("told")
 def test_intervals_agree_as_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = ["verdict", "--yes", "regime=full", f"paths.outputs={tmp_path}", "--name", "mine", "--trials", "6"]
@@ -132,6 +133,7 @@ def test_minutes_end_it_after_the_first_trial(tmp_path: Path, capsys: pytest.Cap
     assert "Label equivalents are not given" in page
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("told")
 def test_pages_of_own_images_lie_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two folders of one name have pages of their own, headed by that name."""

@@ -179,7 +179,7 @@ def test_a_library_that_is_not_installed_stays_missing() -> None:
 _WRONG = ("-1", "0", "1.5", "1000000000000", "abc", "null")
 
 
-@pytest.mark.parametrize("strategy", ["features", "joint"])
+@pytest.mark.parametrize("strategy", [pytest.param("features", marks=pytest.mark.slow), "joint"])
 def test_what_is_refused_without_libraries_is_refused_with_them_in_the_same_words(strategy: str) -> None:
     composer = Composer()
     plain = unresolved(composer.base(composer.parse([f"strategy={strategy}"])))

@@ -313,6 +313,7 @@ def test_data_without_classes_are_refused(name: str) -> None:
         SMALL[name].generator(Spec(classes=0))
 
 
+@pytest.mark.slow
 def test_the_page_has_the_table_that_its_command_prints() -> None:
     spec = importlib.util.spec_from_file_location("architectures", ROOT / "benchmarks" / "architectures.py")
     assert spec is not None

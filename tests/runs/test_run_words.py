@@ -21,7 +21,7 @@ def in_thread(words: list[str]) -> Path:
     return directory
 
 
-@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("devices", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_in_another_thread(devices: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Where no signal handler can be installed; nothing goes to standard output, from no rank."""
     words = small("strategy=baseline", f"paths.outputs={tmp_path}", "trainer=ddp_cpu", f"trainer.devices={devices}")

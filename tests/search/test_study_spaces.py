@@ -56,7 +56,7 @@ def what_counts(row: Row) -> frozenset[str]:
 #: One row of all those with the same settings in this respect, of a first scale if there is one.
 DIFFERENT = list({what_counts(row): row for row in sorted(every_row(), key=lambda row: row[1])}.values())
 #: Studies whose first scale is part of the quick tests.
-QUICK = ("demo", "recipe", "ssl_labels", "strategies", "transfer")
+QUICK = ("demo", "ssl_labels", "transfer")
 CASES = [
     pytest.param(*case, marks=[] if case[1] and case[0] in QUICK else pytest.mark.slow)
     for case in sorted({row[:2] for row in DIFFERENT})

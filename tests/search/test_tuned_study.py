@@ -141,6 +141,7 @@ def test_every_row_has_the_settings_of_a_search_of_its_own(
     assert job_cache.cache_path(tuned, own, None) != job_cache.cache_path(study, own, None)
 
 
+@pytest.mark.slow
 def test_a_search_that_has_had_more_trials_is_not_passed_off_as_a_smaller_one(
     study: StudyFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

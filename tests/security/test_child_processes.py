@@ -54,7 +54,7 @@ def trigan(*words: str) -> subprocess.CompletedProcess[str]:
     [
         ("study", "./one", *SMALL),
         pytest.param(("run", "-m", "trial=0,1", *SMALL), marks=pytest.mark.slow),
-        ("run", "trainer.devices=2", *SMALL),
+        pytest.param(("run", "trainer.devices=2", *SMALL), marks=pytest.mark.slow),
     ],
 )
 def test_the_current_folder_is_not_searched(words: tuple[str, ...], here: Path) -> None:

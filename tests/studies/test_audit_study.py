@@ -108,9 +108,17 @@ def test_augmentation_that_is_off_behind_the_settings_is_in_the_record(
 
 
 EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*/study.yaml"))
+#: Studies that are part of the quick tests; each audit composes every row.
+QUICK = ("demo", "recipe", "ssl_labels", "transfer", "verdict")
 
 
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.parent.name, marks=[] if path.parent.name in QUICK else pytest.mark.slow)
+        for path in EXPERIMENTS
+    ],
+)
 def test_our_studies_are_strict_and_declare_everything(path: Path) -> None:
     for scale in yaml.safe_load(path.read_text()).get("scales", {None: {}}):
         read = read_study(path, scale)
