@@ -16,14 +16,14 @@ help: ## list the targets
 
 setup: $(SETUP) ## create the virtual environment with the pinned dependencies and trigan (about 1.7 GB, 2 minutes)
 
-demo: setup ## run all four strategies on the embedded digits, 10 labels per class (about three minutes on 2 CPU cores)
+demo: setup ## run all four strategies on the embedded digits, 10 labels per class (three to four minutes on 2 CPU cores)
 	$(BIN)/trigan study demo
 
 smoke: $(DEV) ## check a change in 60 seconds: lint, quick tests, a short run of each strategy
 	$(BIN)/ruff check .
 	$(PYTEST) -m "not slow" tests/test_layers.py tests/test_style.py tests/test_smoke.py tests/losses tests/tables tests/training/test_golden.py
 
-test: $(DEV) ## run the test suite (about 12 minutes on 2 CPU cores)
+test: $(DEV) ## run the test suite (about 13 minutes on 2 CPU cores)
 	$(PYTEST) -m "not slow and not faults"
 
 test-all: $(DEV) ## run the test suite with the slow cross products
