@@ -156,7 +156,7 @@ def test_fixmatch_uses_labelled_and_unlabelled_images(tmp_path: Path) -> None:
     seen = view()
     strong = StrongAugmentation(TURNED)
     stage, inputs = FixMatchTraining(strong, 0.5, 2.0, 3).prepare(classifier_stage(), seen, make_runner(tmp_path))
-    assert stage.terms == (FixMatch(TURNED, strong, 0.5, 2.0, 3, "consistency"),)
+    assert stage.terms == (FixMatch(TURNED, strong, 0.5, weight=2.0, ratio=3, stream="consistency"),)
     assert "unlabelled" not in inputs
     for name in ("consistency", "statistics"):
         assert torch.equal(inputs[name].images, seen.training_images)

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trigan.losses.gan_losses import DiscriminatorLoss
+from trigan.losses.unlabelled_losses import weighted_pseudo_labels
 
 
 def conditional_entropy(logits: Tensor) -> Tensor:
@@ -59,7 +60,7 @@ def fixmatch_loss(weak: Tensor, strong: Tensor, threshold: float) -> Tensor:
     Logits (N, K) of the weakly and of the strongly augmented views of the same images; ``threshold`` t in [0, 1].
     """
     confidence, labels = weak.detach().softmax(1).max(1)
-    return (F.cross_entropy(strong, labels, reduction="none") * (confidence >= threshold)).mean()
+    return weighted_pseudo_labels(strong, labels, confidence >= threshold)
 
 
 def gated_label(logits: Tensor, labels: Tensor, threshold: float) -> Tensor:
@@ -68,7 +69,7 @@ def gated_label(logits: Tensor, labels: Tensor, threshold: float) -> Tensor:
     y is argmax p in the paper, or the label given to G.
     """
     confidence = logits.detach().softmax(1).gather(1, labels[:, None]).squeeze(1)
-    return (F.cross_entropy(logits, labels, reduction="none") * (confidence > threshold)).mean()
+    return weighted_pseudo_labels(logits, labels, confidence > threshold)
 
 
 def k_plus_one_real(logits: Tensor) -> Tensor:

@@ -121,10 +121,8 @@ class FixMatchTraining(UnlabelledMethod):
         """Add FixMatch's loss and its unlabelled images."""
         require_unlabelled(view, "strategy.unlabelled=fixmatch")
         weak, stream = stage.recipe.augmentation, "consistency"  # the joint stage's stream of the same term
-        term = FixMatch(weak, self.strong, self.threshold, self.weight, self.ratio, stream)
-        images = Input(view.training_images)
-        inputs = {**labelled_inputs(view, stage.recipe.selection), stream: images, "statistics": images}
-        return replace(stage, terms=(*stage.terms, term)), inputs
+        term = FixMatch(weak, self.strong, self.threshold, weight=self.weight, ratio=self.ratio, stream=stream)
+        return _with_term(term, stage, view)
 
 
 @component("baseline/unlabelled_term@1")
@@ -137,9 +135,14 @@ class TermTraining(UnlabelledMethod):
     def prepare(self, stage: ClassifierStage, view: TrainingView, runner: StageRunner) -> Prepared:
         """Add the term and its unlabelled images."""
         require_unlabelled(view, f"strategy.unlabelled.term={type(self.term).__name__}")
-        images = Input(view.training_images)
-        inputs = {**labelled_inputs(view, stage.recipe.selection), self.term.stream: images, "statistics": images}
-        return replace(stage, terms=(*stage.terms, self.term)), inputs
+        return _with_term(self.term, stage, view)
+
+
+def _with_term(term: LossTerm, stage: ClassifierStage, view: TrainingView) -> Prepared:
+    """The stage with a further term, whose stream has all training images."""
+    images = Input(view.training_images)
+    inputs = {**labelled_inputs(view, stage.recipe.selection), term.stream: images, "statistics": images}
+    return replace(stage, terms=(*stage.terms, term)), inputs
 
 
 @component("strategy/baseline@1")

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from trigan.checks import require, require_at_least
 from trigan.component_ids import component
 from trigan.evaluation.robustness.attacks import AttackLoss, Ball, Norm, pgd
+from trigan.losses.unlabelled_losses import kl_divergence
 from trigan.rng import Draws
 
 #: TRADES starts from the image with normal noise of this standard deviation, for pixels in [0, 1] (authors' code).
@@ -102,17 +102,12 @@ class TRADES(Adversary):
     def __call__(self, network: nn.Module, images: Tensor, loss: AttackLoss, draws: Draws) -> tuple[Tensor, Tensor]:
         """See `Adversary`."""
         with evaluation_mode(network):
-            clean = network(images).detach().softmax(1)
+            clean = network(images).detach()
             noise = draws.normal("attack/start", *images.shape[1:]).to(images)
             start = images + 2.0 * _TRADES_START * noise
-            attacked = self.attacked(network, images, lambda logits: divergence(clean, logits), start)
+            attacked = self.attacked(network, images, lambda logits: kl_divergence(clean, logits), start)
         logits = network(images)
-        return logits, loss(logits) + self.beta * divergence(logits.softmax(1), network(attacked))
-
-
-def divergence(target: Tensor, logits: Tensor) -> Tensor:
-    """KL(target || softmax logits) of each row, (N,): sum_k t_k (log t_k - log p_k)."""
-    return F.kl_div(logits.log_softmax(1), target, reduction="none").sum(1)
+        return logits, loss(logits) + self.beta * kl_divergence(logits, network(attacked))
 
 
 @contextmanager

@@ -184,7 +184,7 @@ def fit(
         if module.completed_steps < module.plan.steps and not (module.watch is not None and module.watch.ended):
             check_memory(module, settings.device, settings.precision == "bf16-mixed")
             with _keyboard_interrupts():
-                _trainer(settings, flush).fit(module, list(module.chunks()))
+                _trainer(settings, flush).fit(module, module.batches())
     except DivergedError as error:
         healthy = distributed.broadcast(load_latest(folder) if folder is not None else None)
         if healthy is None:

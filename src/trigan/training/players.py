@@ -9,7 +9,7 @@ import json
 import sys
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -81,7 +81,7 @@ class PlayersModule(pl.LightningModule):
     stage may set ``selector`` and ``snapshots``, which record copies of C that ``recalibrate`` prepared for evaluation,
     with batch-norm statistics from ``statistics_images`` images. ``memories`` are the state of the losses.
     ``watch`` looks at G, and may end the fit or return to earlier weights (`trigan.training.collapse_watch`). With
-    ``graphs``, ``training_step`` does a chunk of steps, as `chunks` divides the fit.
+    ``graphs``, ``training_step`` does a chunk of steps, as `batches` divides the fit.
     """
 
     def __init__(
@@ -116,6 +116,7 @@ class PlayersModule(pl.LightningModule):
         self.snapshots: Snapshots | None = None
         self.watch: WatchState | None = None
         self.graphs: StepGraphs | None = None
+        self._ends: dict[int, int] = {}
         self.memories = nn.ModuleList()
         self.recalibrate: Callable[[nn.Module], object] = nn.Module.eval
         self.statistics_images = 0
@@ -130,7 +131,6 @@ class PlayersModule(pl.LightningModule):
             for optimizer, state in zip(self.trainer.optimizers, self._restored_optimizers, strict=True):
                 optimizer.load_state_dict(state)
         self._optimizer_of = dict(zip(self.players, self.trainer.optimizers, strict=True))
-        self._chunks = self.chunks()
         self.networks.train()
         self.averages.eval()
         if self.watch is not None and self.watch.settings.action in ("rollback", "cure") and self.watch.healthy is None:
@@ -145,23 +145,24 @@ class PlayersModule(pl.LightningModule):
 
         self.graphs = StepGraphs(context.device, context.dtype, self.plan.log_every, counters, capture)
 
-    def chunks(self) -> dict[int, range]:
-        """The steps that are left, by the first of each chunk: a single step, or those until something is due."""
+    def batches(self) -> Sequence[int]:
+        """The steps that are left, one by one; with graphs the first of each chunk, which ends where a look is due."""
         left = range(self.completed_steps, self.plan.steps)
-        if self.graphs is None:
-            return {index: range(index, index + 1) for index in left}
+        if self.graphs is None or not left:
+            return left
         recorders = [one for one in (self.selector, self.snapshots, self.watch) if one is not None]
         due = {step for one in recorders for step in one.due_steps}
         logged = range(0, self.plan.steps, self.plan.log_every)
-        starts = sorted({left.start, *(step for step in {*due, *logged} if step in left)}) if left else []
-        return {start: range(start, end) for start, end in zip(starts, [*starts[1:], left.stop], strict=True)}
+        starts = sorted({left.start, *(step for step in {*due, *logged} if step in left)})
+        self._ends = dict(zip(starts, [*starts[1:], left.stop], strict=True))
+        return starts
 
     def training_step(self, batch: int, batch_idx: int) -> None:
         """The steps from number ``batch`` on, one or a chunk; then what is due after them."""
         if self.graphs is None:
             self._step(int(batch))
         else:
-            steps = self._chunks[int(batch)]
+            steps = range(int(batch), self._ends[int(batch)])
             with self.graphs.chunk(steps):
                 for index in steps:
                     self._step(index)

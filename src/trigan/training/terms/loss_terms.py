@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, Literal, get_args
 
@@ -109,11 +109,15 @@ class StatelessTerm(LossTerm):
         """The weighted term, shape ()."""
 
 
+@dataclass(frozen=True)
 class WeakAndStrong(LossTerm):
-    """Base of terms in which C's predictions on a weak view are targets for those on a strong view."""
+    """Base of terms in which C's predictions on a ``weak`` view are targets for those on a ``strong`` view."""
 
     weak: Augmentation
     strong: Augmentation
+    weight: float = field(default=1.0, kw_only=True)
+    ratio: int = field(default=2, kw_only=True)
+    stream: str = field(default="unlabelled", kw_only=True)
 
     def logits(self, step: TrainingStep, network: nn.Module) -> tuple[Tensor, Tensor]:
         """C's logits (n, K) of both views; those of the weak one have no gradient and move no statistics."""
@@ -197,12 +201,7 @@ class FixMatch(WeakAndStrong, StatelessTerm):
     ``weight`` E 1[max p(weak x_u) >= ``threshold``] CE(C(strong x_u), argmax p(weak x_u)).
     """
 
-    weak: Augmentation
-    strong: Augmentation
     threshold: float = 0.95
-    weight: float = 1.0
-    ratio: int = 2
-    stream: str = "unlabelled"
 
     def __post_init__(self) -> None:
         super().__post_init__()

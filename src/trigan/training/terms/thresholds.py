@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from trigan import distributed
 from trigan.checks import require, require_probability
 from trigan.component_ids import component
-from trigan.datasets.augmentation import Augmentation
 from trigan.losses.unlabelled_losses import (
     fairness_loss,
     flexmatch_thresholds,
@@ -33,12 +32,7 @@ class FlexMatch(WeakAndStrong):
     by the last confident prediction of each image.
     """
 
-    weak: Augmentation
-    strong: Augmentation
     threshold: float = 0.95
-    weight: float = 1.0
-    ratio: int = 2
-    stream: str = "unlabelled"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,13 +64,8 @@ class FreeMatch(WeakAndStrong):
     0.01 or 0.05 in the paper. Its limits of thresholds on SVHN are left out.
     """
 
-    weak: Augmentation
-    strong: Augmentation
     momentum: float = 0.999
     fairness: float = 0.01
-    weight: float = 1.0
-    ratio: int = 2
-    stream: str = "unlabelled"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -120,13 +109,8 @@ class SoftMatch(WeakAndStrong):
     share ``momentum`` of their past. The average of q begins with the first batch's mean.
     """
 
-    weak: Augmentation
-    strong: Augmentation
     momentum: float = 0.999
     sigmas: float = 2.0
-    weight: float = 1.0
-    ratio: int = 2
-    stream: str = "unlabelled"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -163,13 +147,8 @@ class UDA(WeakAndStrong, StatelessTerm):
     on images.
     """
 
-    weak: Augmentation
-    strong: Augmentation
     threshold: float = 0.8
     temperature: float = 0.4
-    weight: float = 1.0
-    ratio: int = 2
-    stream: str = "unlabelled"
 
     def __post_init__(self) -> None:
         super().__post_init__()
